@@ -1,0 +1,49 @@
+// The doors: which room of src/ may import which. Data enters at the top as an HTTP request and leaves as a Nextcloud
+// token; nothing travels back up.
+const open = '^src/(errors|events|options|clock)\\.ts$'
+const room = (name, mayImport) => ({
+  name: `${name}-door`,
+  comment: `${name}/ may import only: ${['itself', 'errors', 'events', 'options', 'clock', ...mayImport].join(', ')}`,
+  severity: 'error',
+  from: { path: `^src/${name}/` },
+  to: { path: '^src/', pathNot: [`^src/${name}/`, open, ...mayImport.map((other) => `^src/${other}/`)] },
+})
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    room('http', ['verify', 'broker']),
+    room('verify', ['authorization-server']),
+    room('broker', ['authorization-server']),
+    room('authorization-server', []),
+    {
+      name: 'open-files-stand-alone',
+      comment: 'errors, events, options and clock are open to all, so they lean on no room',
+      severity: 'error',
+      from: { path: open },
+      to: { path: '^src/', pathNot: open },
+    },
+    {
+      name: 'the-four-dependencies',
+      comment: 'runtime dependencies are jose, lru-cache, node-fetch and oauth4webapi',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { dependencyTypes: ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown'], pathNot: 'node_modules/(jose|lru-cache|node-fetch|oauth4webapi)/' },
+    },
+    {
+      name: 'http-out-by-one-door',
+      comment: 'node-fetch is called in one place, which sets timeouts, size limits and no redirects',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/authorization-server/fetch\\.ts$' },
+      to: { path: 'node_modules/node-fetch/' },
+    },
+    {
+      name: 'no-req-or-res-inside',
+      comment: 'verify, broker and authorization-server never see req or res',
+      severity: 'error',
+      from: { path: '^src/(verify|broker)/' },
+      to: { path: '^(node:)?http$', dependencyTypes: ['core'] },
+    },
+  ],
+  options: { tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, doNotFollow: { path: 'node_modules' } },
+}
