@@ -1,0 +1,157 @@
+import * as oauth from 'oauth4webapi'
+import type { Clock } from '../clock.js'
+import type { Config } from '../config/config.js'
+import { ConfigurationError, UpstreamUnavailableError } from '../errors.js'
+import { isSecure } from '../config/values.js'
+import { createCoolDown } from './cool-down.js'
+import type { IdpFetch, Transport } from './fetch.js'
+import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
+
+/** What is known of the authorization server: its metadata (RFC 8414, OIDC Discovery), with the operator's overrides. */
+export interface Discovery {
+  /** The issuer identifier: at once when it is configured, else from the document. */
+  readonly issuer: () => string | Promise<string>
+  readonly jwksUri: () => Promise<string>
+  /** Metadata with `token_endpoint`. */
+  readonly forTokenRequests: () => Promise<oauth.AuthorizationServer>
+  /** Metadata with `introspection_endpoint`, or undefined when the server has none. */
+  readonly forIntrospection: () => Promise<oauth.AuthorizationServer | undefined>
+}
+
+/** Milliseconds after which the document is fetched anew; the old one serves on while that goes on, or fails. */
+const MAX_AGE = 3_600_000
+
+export function createDiscovery(config: Config, transport: Transport, clock: Clock): Discovery {
+  const { endpoints } = config
+  const overrides: Partial<oauth.AuthorizationServer> = {
+    ...(endpoints.jwksUri && { jwks_uri: endpoints.jwksUri.href }),
+    ...(endpoints.tokenEndpoint && { token_endpoint: endpoints.tokenEndpoint.href }),
+    ...(endpoints.introspectionEndpoint && { introspection_endpoint: endpoints.introspectionEndpoint.href }),
+  }
+  const coolDown = createCoolDown(clock)
+  let known: { document: oauth.AuthorizationServer; fetchedAt: number } | undefined
+  let pending: Promise<oauth.AuthorizationServer> | undefined
+
+  function refresh(): Promise<oauth.AuthorizationServer> {
+    pending ??= fetchMetadata(config, transport)
+      .then((found) => {
+        const document = { ...found, ...overrides }
+        known = { document, fetchedAt: clock.monotonic() }
+        coolDown.succeeded()
+        return document
+      })
+      .catch((error: unknown) => coolDown.failed(error))
+      .finally(() => {
+        pending = undefined
+      })
+    return pending
+  }
+
+  async function metadata(): Promise<oauth.AuthorizationServer> {
+    if (known === undefined) {
+      coolDown.check()
+      return refresh()
+    }
+    if (clock.monotonic() - known.fetchedAt > MAX_AGE && !coolDown.active()) refresh().catch(() => undefined)
+    return known.document
+  }
+
+  return {
+    issuer: () => config.issuer ?? metadata().then((document) => document.issuer),
+    async jwksUri() {
+      const uri = overrides.jwks_uri ?? (await metadata()).jwks_uri
+      if (uri === undefined) throw missing('jwks_uri', 'authorizationServer.jwksUri')
+      return uri
+    },
+    async forTokenRequests() {
+      // With an override nothing is discovered: it may be there because discovery does not work.
+      if (config.issuer !== undefined && overrides.token_endpoint !== undefined) {
+        return { issuer: config.issuer, ...overrides }
+      }
+      const document = await metadata()
+      if (document.token_endpoint === undefined) throw missing('token_endpoint', 'authorizationServer.tokenEndpoint')
+      return document
+    },
+    async forIntrospection() {
+      if (config.issuer !== undefined && overrides.introspection_endpoint !== undefined) {
+        return { issuer: config.issuer, ...overrides }
+      }
+      const document = await metadata()
+      return document.introspection_endpoint === undefined ? undefined : document
+    },
+  }
+}
+
+function missing(field: string, option: string): ConfigurationError {
+  return new ConfigurationError(`The metadata of the authorization server has no ${field}; set ${option}`, option)
+}
+
+async function fetchMetadata(config: Config, transport: Transport): Promise<oauth.AuthorizationServer> {
+  const document = await transport.call('discovery', true, async (fetch) => {
+    const response = await fetchDocument(config, fetch)
+    try {
+      const issuer: unknown = config.issuer ?? ((await response.clone().json()) as { issuer: unknown }).issuer
+      if (typeof issuer !== 'string' || !URL.canParse(issuer)) throw new TypeError('no issuer')
+      return await oauth.processDiscoveryResponse(new URL(issuer), response)
+    } catch (error) {
+      throw asDiscoveryFailure(error, config, response.status)
+    }
+  })
+  // oauth4webapi compares URLs, RFC 8414 §3.3 wants the very same string.
+  if (config.issuer !== undefined && document.issuer !== config.issuer) throw otherIssuer(config)
+  if (!isSecure(new URL(document.issuer))) {
+    throw new ConfigurationError('The issuer in the discovery document is plain http off loopback', 'issuer')
+  }
+  checkEndpoints(document, config)
+  return document
+}
+
+async function fetchDocument(config: Config, fetch: IdpFetch): Promise<Response> {
+  if (config.discoveryUrl !== undefined) {
+    return fetch(config.discoveryUrl.href, { method: 'GET', headers: { accept: 'application/json' } })
+  }
+  const issuer = new URL(config.issuer ?? '')
+  const request = (algorithm: 'oidc' | 'oauth2'): Promise<Response> =>
+    oauth.discoveryRequest(issuer, {
+      algorithm,
+      [oauth.customFetch]: fetch,
+      ...PLAIN_HTTP_IS_CHECKED,
+    })
+  const response = await request('oidc')
+  return response.status === 404 ? request('oauth2') : response
+}
+
+function asDiscoveryFailure(error: unknown, config: Config, httpStatus: number): Error {
+  if (error instanceof oauth.OperationProcessingError && error.code === oauth.JSON_ATTRIBUTE_COMPARISON) {
+    return otherIssuer(config)
+  }
+  // A 404 too: it is what a reverse proxy answers while the server behind it is down.
+  return new UpstreamUnavailableError(
+    'The authorization server answers discovery with something that is not metadata',
+    {
+      httpStatus,
+    },
+  )
+}
+
+function otherIssuer(config: Config): ConfigurationError {
+  return new ConfigurationError(
+    'The discovery document names another issuer than the one configured; they have to be the same string',
+    config.discoveryUrl === undefined ? 'issuer' : 'discoveryUrl',
+  )
+}
+
+/** Plain http off loopback is only for hosts that the operator named so: a document must not lead away from https. */
+function checkEndpoints(document: oauth.AuthorizationServer, config: Config): void {
+  for (const field of ['jwks_uri', 'token_endpoint', 'introspection_endpoint'] as const) {
+    const value = document[field]
+    if (value === undefined) continue
+    if (!URL.canParse(value)) {
+      throw new ConfigurationError(`The metadata of the authorization server has a ${field} that is not a URL`)
+    }
+    const url = new URL(value)
+    if (!isSecure(url) && url.origin !== config.discoveryUrl?.origin) {
+      throw new ConfigurationError(`The metadata of the authorization server has a ${field} on plain http off loopback`)
+    }
+  }
+}

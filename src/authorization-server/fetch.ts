@@ -1,0 +1,194 @@
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import nodeFetch, { type RequestInit as NodeFetchInit } from 'node-fetch'
+import type { Clock } from '../clock.js'
+import type { HttpConfig } from '../config/config.js'
+import { UpstreamUnavailableError } from '../errors.js'
+import type { Events, IdpOperation } from '../events.js'
+import type { FetchFunction, HttpOptions } from '../options.js'
+
+/** The one way out of this package over HTTP. */
+export interface Transport {
+  /** node-fetch, or the user's own fetch: no redirects, and no limits of its own. */
+  readonly fetch: FetchFunction
+  /**
+   * One call to the authorization server. `attempt` is handed a fetch whose answers are read to their end and are never a
+   * redirect, 429 or 5xx; it is run again after a failure when `repeatable` is true.
+   *
+   * @throws {UpstreamUnavailableError} the server is unreachable, slow, overloaded, or answers too much or elsewhere
+   */
+  readonly call: <T>(
+    operation: IdpOperation,
+    repeatable: boolean,
+    attempt: (fetch: IdpFetch) => Promise<T>,
+  ) => Promise<T>
+  /** Closes this package's own connections; an agent of the user's stays as it is. */
+  readonly close: () => void
+}
+
+/** What oauth4webapi calls as its `customFetch`. */
+export type IdpFetch = (
+  url: string,
+  init: {
+    readonly method: string
+    readonly headers: Readonly<Record<string, string>>
+    readonly body?: unknown
+  },
+) => Promise<Response>
+
+/** Milliseconds before the first repetition, on average; it doubles with each. */
+const FIRST_PAUSE = 100
+/** Seconds. A Retry-After beyond this is not believed. */
+const LONGEST_RETRY_AFTER = 3_600
+/** Answers to which the Fetch standard gives no body. */
+const NULL_BODY_STATUSES = [204, 205, 304]
+
+export function createTransport(config: HttpConfig, clock: Clock, events: Events): Transport {
+  const ownAgents: (HttpAgent | HttpsAgent)[] = []
+  const fetch = config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents))
+
+  async function request(deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<Response> {
+    events.counters.idpRequests += 1
+    const response = await fetch(url, {
+      method: init.method,
+      headers: { ...init.headers },
+      ...(init.body instanceof URLSearchParams || typeof init.body === 'string' ? { body: init.body } : {}),
+      redirect: 'manual',
+      signal: deadline.signal,
+    })
+    const { status } = response
+    // Status 0 is how a browser-like fetch shows a redirect that it was told not to follow.
+    if (status === 0 || (status >= 300 && status < 400)) {
+      throw new UpstreamUnavailableError('The authorization server redirects instead of answering', {
+        httpStatus: status,
+      })
+    }
+    if (status === 429 || status >= 500) {
+      throw new UpstreamUnavailableError(`The authorization server answers with status ${status}`, {
+        httpStatus: status,
+        retryAfter: readRetryAfter(response.headers.get('retry-after'), clock),
+      })
+    }
+    const body = await readBody(response, config.maxResponseBytes)
+    return new Response(NULL_BODY_STATUSES.includes(status) ? null : body, { status, headers: [...response.headers] })
+  }
+
+  async function repeat<T>(
+    deadline: Deadline,
+    repetitions: number,
+    attempt: (fetch: IdpFetch) => Promise<T>,
+  ): Promise<T> {
+    for (let done = 0; ; done += 1) {
+      try {
+        return await attempt((url, init) => deadline.race(request(deadline, url, init)))
+      } catch (error) {
+        if (!(error instanceof UpstreamUnavailableError) || done >= repetitions) throw error
+        const jittered = FIRST_PAUSE * 2 ** done * (0.5 + clock.random())
+        const pause = Math.max(jittered, (error.statedRetryAfter ?? 0) * 1_000)
+        if (pause >= deadline.remaining()) throw error
+        await clock.sleep(pause)
+      }
+    }
+  }
+
+  return {
+    fetch,
+    async call(operation, repeatable, attempt) {
+      const deadline = startDeadline(config.timeout, clock)
+      try {
+        return await repeat(deadline, repeatable ? config.retries : 0, attempt)
+      } catch (error) {
+        if (error instanceof UpstreamUnavailableError) {
+          const { message, httpStatus } = error
+          events.emit({ type: 'idp.unavailable', operation, message, httpStatus })
+        }
+        throw error
+      } finally {
+        deadline.clear()
+      }
+    },
+    close() {
+      for (const agent of ownAgents) agent.destroy()
+    },
+  }
+}
+
+interface Deadline {
+  readonly signal: AbortSignal
+  /** Milliseconds left. */
+  readonly remaining: () => number
+  /** The request, or the failure that ended it: also when a fetch does not heed the signal. */
+  readonly race: <T>(request: Promise<T>) => Promise<T>
+  readonly clear: () => void
+}
+
+function startDeadline(timeout: number, clock: Clock): Deadline {
+  const controller = new AbortController()
+  const end = clock.monotonic() + timeout
+  let expire: (error: UpstreamUnavailableError) => void
+  const expired = new Promise<never>((_resolve, reject) => {
+    expire = reject
+  })
+  expired.catch(() => undefined)
+  const timer = setTimeout(() => {
+    expire(new UpstreamUnavailableError(`The authorization server did not answer within ${timeout} ms`))
+    controller.abort()
+  }, timeout).unref()
+  return {
+    signal: controller.signal,
+    remaining: () => end - clock.monotonic(),
+    race: (request) => Promise.race([request.catch(throwAsUnavailable), expired]),
+    clear: () => clearTimeout(timer),
+  }
+}
+
+/** Nothing of the failure is kept but its code: a fetch of the user's may put the whole request into its errors. */
+function throwAsUnavailable(error: unknown): never {
+  if (error instanceof UpstreamUnavailableError) throw error
+  throw new UpstreamUnavailableError(`The authorization server cannot be reached (${failureCode(error)})`)
+}
+
+/** The system's or the library's code for a network failure, such as ECONNREFUSED, with no text of the request in it. */
+export function failureCode(error: unknown): string {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && typeof cause.code === 'string') return cause.code
+  }
+  return error instanceof Error ? error.name : 'unknown failure'
+}
+
+/** RFC 9110 §10.2.3: seconds or a date. Undefined when there is none, or none that makes sense. */
+function readRetryAfter(value: string | null, clock: Clock): number | undefined {
+  if (value === null) return undefined
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - clock.now()) / 1_000
+  return seconds >= 0 ? Math.min(seconds, LONGEST_RETRY_AFTER) : undefined
+}
+
+async function readBody(response: Response, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  // A web stream with undici's fetch, a Node stream with node-fetch: both are iterated in the same way.
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    length += chunk.byteLength
+    if (length > limit) {
+      throw new UpstreamUnavailableError(`The authorization server answers with more than ${limit} bytes`, {
+        httpStatus: response.status,
+      })
+    }
+    chunks.push(chunk)
+  }
+  return new Uint8Array(Buffer.concat(chunks, length))
+}
+
+type AgentOption = NonNullable<HttpOptions['agent']>
+
+function withNodeFetch(agent: AgentOption): FetchFunction {
+  // node-fetch's own types bring the whole DOM library with them; its Response is used here as far as it is standard.
+  return (url, init) => nodeFetch(url, { ...init, agent } as NodeFetchInit) as unknown as Promise<Response>
+}
+
+function keepAliveAgents(agents: (HttpAgent | HttpsAgent)[]): AgentOption {
+  const http = new HttpAgent({ keepAlive: true })
+  const https = new HttpsAgent({ keepAlive: true })
+  agents.push(http, https)
+  return (url) => (url.protocol === 'http:' ? http : https)
+}

@@ -1,0 +1,61 @@
+import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError, type McpAuthError } from '../errors.js'
+
+/** An error answer of the token endpoint (RFC 6749 §5.2). */
+export interface TokenErrorAnswer {
+  readonly error: string
+  readonly description: string | undefined
+  readonly httpStatus: number
+}
+
+/** What an operator should look at, by `error`. */
+const HINTS: Readonly<Record<string, string>> = {
+  invalid_client: 'Check clientId, clientSecret (or clientAuth) and the authentication method of this client.',
+  unauthorized_client:
+    'This client may not use the grant: switch token exchange on for it at the authorization server.',
+  unsupported_grant_type: 'The authorization server does not offer this grant: check nextcloud.mode.',
+  invalid_target: 'Check nextcloud.audience and nextcloud.resource, and that this client may ask for them.',
+  invalid_scope: 'Check nextcloud.scopes, and that this client may ask for them.',
+  access_denied:
+    'This client may not exchange the token: it has to be in the aud of the MCP token, or be allowed by a policy.',
+  invalid_request:
+    'The authorization server does not take the request as it is: check nextcloud.audience and nextcloud.parameters.',
+  consent_required:
+    'A person or an administrator has to consent to the scopes of this client at the authorization server.',
+}
+
+const REJECTS_SUBJECT_TOKEN = ['invalid_grant', 'invalid_token', 'interaction_required', 'login_required']
+const MEANS_OUTAGE = ['temporarily_unavailable', 'server_error']
+
+/**
+ * Whose fault a refused exchange is: the outside's (503), the MCP client's, who needs another token (401), or the operator's
+ * (502).
+ */
+export function classifyExchangeError(answer: TokenErrorAnswer): McpAuthError {
+  const { error, httpStatus } = answer
+  if (MEANS_OUTAGE.includes(error)) {
+    return new UpstreamUnavailableError(`The authorization server answers ${error}`, { httpStatus })
+  }
+  if (
+    REJECTS_SUBJECT_TOKEN.includes(error) ||
+    (error === 'invalid_request' && blamesSubjectToken(answer.description))
+  ) {
+    return new SubjectTokenRejectedError()
+  }
+  return new TokenRequestError(`The authorization server refused the token request: ${error}`, {
+    error,
+    errorDescription: answer.description,
+    httpStatus,
+    hint: HINTS[error],
+  })
+}
+
+/**
+ * RFC 8693 §2.2.2 has `invalid_request` for a subject token that is not valid, and servers use it for malformed requests too
+ * (Keycloak says "Invalid token" for the one, and names the audience or the switch for the other). Only the description tells.
+ */
+function blamesSubjectToken(description: string | undefined): boolean {
+  if (description === undefined) return true
+  return /\b(?:invalid|expired|revoked|inactive|unknown|not active)\b.{0,20}\btoken\b(?!.type)|\btoken\b.{0,30}\b(?:invalid|expired|revoked|inactive|not (?:active|valid))\b/i.test(
+    description,
+  )
+}

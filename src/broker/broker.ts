@@ -1,0 +1,227 @@
+import { LRUCache } from 'lru-cache'
+import type { AuthorizationServerClient, TokenAnswer } from '../authorization-server/client.js'
+import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
+import type { Clock } from '../clock.js'
+import type { Config, NextcloudConfig } from '../config/config.js'
+import { asMcpAuthError, type McpAuthError, SubjectTokenRejectedError, TokenRequestError } from '../errors.js'
+import type { Events } from '../events.js'
+import type { NextcloudTokenOptions } from '../options.js'
+import { jwtBearer } from './jwt-bearer.js'
+import type { Caller, GetFreshToken, Target } from './mode.js'
+import { passThrough } from './pass-through.js'
+import { cacheKey, createTokenCache, tokenEntry } from './token-cache.js'
+import { abortable, checkTokenOptions } from './token-options.js'
+import { tokenExchange } from './token-exchange.js'
+
+/** A caller, with what the broker remembers about it between calls. */
+export interface BrokerSession {
+  readonly caller: Caller
+  /** `nextcloud.scopes` for this caller. */
+  readonly scopes: () => readonly string[]
+  /** The cache key of calls without options, once it has been worked out. */
+  defaultKey?: string
+}
+
+/** Gets Nextcloud tokens: from the cache, from a request under way, from the authorization server, in this order. */
+export interface Broker {
+  /**
+   * Rejects with {@link TypeError} for options that the mode has no use for, and as `GetNextcloudToken` says.
+   */
+  readonly getToken: (session: BrokerSession, options?: NextcloudTokenOptions) => Promise<string>
+  /** Another token than `refused`, which Nextcloud did not take; undefined when there can be none. */
+  readonly replaceToken: (session: BrokerSession, refused: string, signal?: AbortSignal) => Promise<string | undefined>
+  /** Nextcloud took the token. */
+  readonly tokenWorked: (session: BrokerSession, token: string) => void
+  readonly size: () => number
+  /** Resolves when the requests under way have ended. */
+  readonly settle: () => Promise<void>
+}
+
+/** The rooms that the broker needs. */
+export interface BrokerParts {
+  readonly config: Config
+  readonly nextcloud: NextcloudConfig
+  readonly client: AuthorizationServerClient
+  readonly clock: Clock
+  readonly events: Events
+  /** Completes an error with what its HTTP answer needs. */
+  readonly withChallenge: (error: McpAuthError) => McpAuthError
+}
+
+/** Keys whose failures are remembered at one time. */
+const COOL_DOWNS = 10_000
+
+export function createBroker(parts: BrokerParts): Broker {
+  const { config, nextcloud, client, clock, events, withChallenge } = parts
+  const { mode } = nextcloud
+  const { counters } = events
+  const getFreshToken: GetFreshToken =
+    mode === 'jwt-bearer' ? jwtBearer(client, nextcloud.parameters) : tokenExchange(client, nextcloud.parameters)
+  const entries = createTokenCache(config.cache.nextcloudTokens, () => (counters.evictions += 1))
+  const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
+  const flights = new Map<string, Promise<string>>()
+  /** Stands for the token endpoint in the cache key: known without discovery, and the same for every call. */
+  const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
+
+  function targetOf(session: BrokerSession, options?: NextcloudTokenOptions): Target {
+    return {
+      audience: audienceOf(options),
+      resource: nextcloud.resource,
+      scopes: options?.scopes ?? session.scopes(),
+    }
+  }
+
+  function audienceOf(options: NextcloudTokenOptions | undefined): readonly string[] {
+    if (options?.audience === undefined) return nextcloud.audience
+    return typeof options.audience === 'string' ? [options.audience] : options.audience
+  }
+
+  function keyOf({ caller }: BrokerSession, target: Target): string {
+    return cacheKey({
+      issuer: caller.issuer,
+      subject: caller.subject,
+      mode,
+      tokenEndpoint,
+      clientId: config.client?.id ?? '',
+      ...target,
+      mcpTokenHash: caller.tokenHash,
+    })
+  }
+
+  /** The token in the cache, while it lives; one that is in use near its end is renewed meanwhile. */
+  function cached(key: string, session: BrokerSession, options: NextcloudTokenOptions | undefined): string | undefined {
+    const entry = entries?.get(key)
+    const now = clock.monotonic()
+    if (entry === undefined || now >= entry.deadAt) return undefined
+    if (now >= entry.renewAt && !coolDowns.get(key)?.active()) {
+      fly(key, session, targetOf(session, options)).catch(() => undefined)
+    }
+    return entry.token
+  }
+
+  /** The one request for a key that is under way at a time, which outlives any one caller's patience. */
+  function fly(key: string, session: BrokerSession, target: Target): Promise<string> {
+    let flight = flights.get(key)
+    if (flight === undefined) {
+      flight = fetchToken(key, session.caller, target).finally(() => flights.delete(key))
+      flights.set(key, flight)
+    }
+    return flight
+  }
+
+  async function fetchToken(key: string, caller: Caller, target: Target): Promise<string> {
+    const startedAt = clock.monotonic()
+    try {
+      const answer = await request(key, caller, target)
+      const entry = tokenEntry(answer, config.cache.renewBefore, monotonicEnd(caller))
+      if (entry !== undefined && clock.monotonic() < entry.deadAt) entries?.set(key, entry)
+      if (events.active()) {
+        const { issuer, subject } = caller
+        const durationMs = clock.monotonic() - startedAt
+        events.emit({ type: 'nextcloud.token', mode, source: 'idp', issuer, subject, durationMs })
+      }
+      return answer.accessToken
+    } catch (error) {
+      throw reported(error, caller)
+    }
+  }
+
+  function reported(error: unknown, { issuer, subject }: Caller): McpAuthError {
+    const failure = asMcpAuthError(error)
+    const refusal = failure instanceof TokenRequestError ? { error: failure.error, hint: failure.hint } : {}
+    events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...refusal })
+    return withChallenge(failure)
+  }
+
+  function checkNotExpired({ expiresAt }: Caller): void {
+    if (clock.now() >= (expiresAt + config.clockTolerance) * 1_000) throw new SubjectTokenRejectedError()
+  }
+
+  async function request(key: string, caller: Caller, target: Target): Promise<TokenAnswer> {
+    const coolDown = coolDowns.get(key)
+    coolDown?.check()
+    checkNotExpired(caller)
+    try {
+      const answer = await getFreshToken(caller, target)
+      if (coolDown !== undefined) coolDowns.delete(key)
+      return answer
+    } catch (error) {
+      const failed = coolDown ?? createCoolDown(clock)
+      coolDowns.set(key, failed)
+      return failed.failed(error)
+    }
+  }
+
+  /** The `exp` of the MCP token on the monotonic clock. */
+  function monotonicEnd(caller: Caller): number {
+    return clock.monotonic() + caller.expiresAt * 1_000 - clock.now()
+  }
+
+  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    try {
+      if (options !== undefined) checkTokenOptions(options, mode)
+      options?.signal?.throwIfAborted()
+      if (mode === 'pass-through') return Promise.resolve(passOn(session, options))
+      const key = keyForCall(session, options)
+      const token = options?.forceRefresh === true ? undefined : cached(key, session, options)
+      if (token === undefined) {
+        counters.nextcloudCacheMisses += 1
+        return abortable(fly(key, session, targetOf(session, options)), options?.signal)
+      }
+      counters.nextcloudCacheHits += 1
+      if (events.active()) {
+        const { issuer, subject } = session.caller
+        events.emit({ type: 'nextcloud.token', mode, source: 'cache', issuer, subject, durationMs: 0 })
+      }
+      return Promise.resolve(token)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  function keyForCall(session: BrokerSession, options: NextcloudTokenOptions | undefined): string {
+    if (options?.scopes !== undefined || options?.audience !== undefined)
+      return keyOf(session, targetOf(session, options))
+    return (session.defaultKey ??= keyOf(session, targetOf(session)))
+  }
+
+  function passOn({ caller }: BrokerSession, options: NextcloudTokenOptions | undefined): string {
+    const { issuer, subject } = caller
+    try {
+      checkNotExpired(caller)
+      const token = passThrough(caller, audienceOf(options))
+      if (events.active()) {
+        events.emit({ type: 'nextcloud.token', mode, source: 'cache', issuer, subject, durationMs: 0 })
+      }
+      return token
+    } catch (error) {
+      throw reported(error, caller)
+    }
+  }
+
+  return {
+    getToken,
+    async replaceToken(session, refused, signal) {
+      if (mode === 'pass-through') return undefined
+      const key = keyForCall(session, undefined)
+      const present = entries?.get(key)
+      if (present !== undefined && clock.monotonic() < present.deadAt) {
+        if (present.token !== refused) return present.token
+        if (present.unproven) return undefined
+      }
+      const token = await abortable(fly(key, session, targetOf(session)), signal)
+      if (token === refused) return undefined
+      const fresh = entries?.get(key)
+      if (fresh?.token === token) fresh.unproven = true
+      return token
+    },
+    tokenWorked(session, token) {
+      const entry = entries?.get(session.defaultKey ?? '')
+      if (entry?.token === token) entry.unproven = false
+    },
+    size: () => entries?.size ?? 0,
+    async settle() {
+      await Promise.allSettled(flights.values())
+    },
+  }
+}

@@ -1,0 +1,79 @@
+import { hash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { TokenAnswer } from '../authorization-server/client.js'
+
+/** What makes two Nextcloud tokens the same one. */
+export interface TokenIdentity {
+  readonly issuer: string
+  readonly subject: string
+  readonly mode: string
+  readonly tokenEndpoint: string
+  readonly clientId: string
+  readonly audience: readonly string[]
+  readonly resource: readonly string[]
+  readonly scopes: readonly string[]
+  /** SHA-256 of the MCP token that is exchanged. */
+  readonly mcpTokenHash: string
+}
+
+/**
+ * The cache key. Each part goes in behind its length, and each list behind its count, so that no two identities share a key:
+ * that would be one user's token in another's hands.
+ */
+export function cacheKey(identity: TokenIdentity): string {
+  const { issuer, subject, mode, tokenEndpoint, clientId, audience, resource, scopes, mcpTokenHash } = identity
+  let text = ''
+  for (const part of [issuer, subject, mode, tokenEndpoint, clientId, mcpTokenHash]) text += `${part.length}:${part}`
+  for (const list of [audience, resource, scopes]) {
+    text += `${list.length};`
+    for (const item of list) text += `${item.length}:${item}`
+  }
+  // UTF-16, since UTF-8 would make one character of every lone surrogate.
+  return hash('sha256', Buffer.from(text, 'utf16le'), 'base64url')
+}
+
+/** A Nextcloud token and its life, in monotonic milliseconds. */
+export interface TokenEntry {
+  readonly token: string
+  /** From here on it is renewed ahead, while it still serves. */
+  readonly renewAt: number
+  /** From here on it is never handed out. */
+  readonly deadAt: number
+  /** It replaced a token that Nextcloud refused, and has not been taken by Nextcloud yet: it is not replaced in its turn. */
+  unproven: boolean
+}
+
+/** Seconds of life of a token whose answer has no `expires_in`. */
+const ASSUMED_LIFE = 300
+const RENEW_AHEAD_SHARE = 0.2
+
+/**
+ * The life of a fresh token, or undefined when it is not to be cached.
+ *
+ * @param renewBefore seconds
+ * @param subjectEndsAt monotonic milliseconds of the `exp` of the MCP token that it was exchanged for
+ */
+export function tokenEntry(answer: TokenAnswer, renewBefore: number, subjectEndsAt: number): TokenEntry | undefined {
+  const seconds = answer.expiresIn ?? ASSUMED_LIFE
+  if (Number.isNaN(seconds)) return undefined
+  const life = seconds * 1_000
+  const ahead = Math.min(renewBefore * 1_000, life * RENEW_AHEAD_SHARE)
+  const ownEnd = answer.sentAt + life
+  // Where the MCP token ends first, or hardly later, a renewal could bring nothing: not even one more renewal's lead.
+  if (subjectEndsAt < ownEnd + ahead) {
+    const deadAt = Math.min(ownEnd, subjectEndsAt)
+    return { token: answer.accessToken, renewAt: deadAt, deadAt, unproven: false }
+  }
+  return { token: answer.accessToken, renewAt: ownEnd - ahead, deadAt: ownEnd, unproven: false }
+}
+
+/** The bounded cache of Nextcloud tokens, or undefined with 0 entries. */
+export function createTokenCache(max: number, onEviction: () => void): LRUCache<string, TokenEntry> | undefined {
+  if (max === 0) return undefined
+  return new LRUCache({
+    max,
+    dispose: (_entry, _key, reason) => {
+      if (reason === 'evict') onEviction()
+    },
+  })
+}

@@ -1,0 +1,25 @@
+import type { ClientAuth } from 'oauth4webapi'
+import type { ClientConfig } from './config.js'
+import { type Given, optionalFunction, optionalString, refuse } from './values.js'
+
+export function readClient(id: Given, secret: Given, auth: Given): ClientConfig | undefined {
+  const clientId = optionalString(id)
+  const clientSecret = optionalString(secret)
+  const clientAuth = optionalFunction(auth) as ClientAuth | undefined
+  if (clientId === undefined) {
+    if (secret.value !== undefined || auth.value !== undefined) {
+      refuse(clientSecret === undefined ? auth : secret, 'needs clientId (environment variable OIDC_CLIENT_ID)')
+    }
+    return undefined
+  }
+  // A secret from the environment beside an explicit clientAuth is no contradiction: the option comes first.
+  if (clientAuth !== undefined && secret.value !== undefined && secret.name === secret.option) {
+    refuse(auth, 'contradicts clientSecret: give one of them')
+  }
+  return { id: clientId, secret: clientAuth === undefined ? clientSecret : undefined, auth: clientAuth }
+}
+
+/** Whether this server can prove at the authorization server who it is. */
+export function hasCredentials(client: ClientConfig | undefined): boolean {
+  return client !== undefined && (client.secret !== undefined || client.auth !== undefined)
+}

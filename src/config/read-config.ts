@@ -1,0 +1,252 @@
+import { ConfigurationError } from '../errors.js'
+import {
+  type Environment,
+  type FetchFunction,
+  type HttpOptions,
+  type McpAuthOptions,
+  processEnvironment,
+} from '../options.js'
+import type { ClientConfig, Config, HttpConfig } from './config.js'
+import { hasCredentials, readClient } from './read-client.js'
+import { readNextcloud } from './read-nextcloud.js'
+import {
+  type Given,
+  isPlainObject,
+  isSecure,
+  type NameList,
+  optionalBoolean,
+  optionalFunction,
+  optionalNumber,
+  optionalScopes,
+  optionalString,
+  optionalStrings,
+  optionalUrl,
+  readObject,
+  refuse,
+} from './values.js'
+
+const OPTIONS: NameList<McpAuthOptions> = [
+  'issuer',
+  'discoveryUrl',
+  'authorizationServer',
+  'resource',
+  'audience',
+  'clientId',
+  'clientSecret',
+  'clientAuth',
+  'requiredScopes',
+  'scopesSupported',
+  'scopeSatisfies',
+  'allowedClients',
+  'algorithms',
+  'clockTolerance',
+  'validateClaims',
+  'introspection',
+  'nextcloud',
+  'cache',
+  'http',
+  'rootMetadata',
+  'resourceName',
+  'resourceDocumentation',
+  'onEvent',
+  'onError',
+]
+const COMES_WITH_REFRESH_TOKEN_MODE = ['storage', 'encryptionKey', 'connect']
+
+/** Every asymmetric JWS algorithm of jose. */
+const ASYMMETRIC_ALGORITHMS: readonly string[] = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'Ed25519',
+  'EdDSA',
+  'ML-DSA-44',
+  'ML-DSA-65',
+  'ML-DSA-87',
+]
+
+/**
+ * Reads the options and, for those not given, their environment variables.
+ *
+ * @throws {ConfigurationError} an option is unknown, of the wrong type, missing or contradicts another; it is named
+ */
+export function readConfig(options: unknown = {}, environment: Environment = processEnvironment()): Config {
+  if (isPlainObject(options)) {
+    for (const name of COMES_WITH_REFRESH_TOKEN_MODE) {
+      if (options[name] !== undefined) {
+        throw new ConfigurationError(
+          `${name} belongs to refresh-token mode, which this version does not have yet`,
+          name,
+        )
+      }
+    }
+  }
+  const given = readObject(options, OPTIONS, environment)
+  const warnings: [string, string][] = []
+  const warnAboutPlainHttp = (option: string, url: URL | undefined): void => {
+    if (url !== undefined && !isSecure(url)) {
+      warnings.push([option, `${option} is plain http off loopback: tokens can be read and keys replaced on the way`])
+    }
+  }
+
+  const issuer = readIssuer(given('issuer', 'OIDC_ISSUER'))
+  const discoveryUrl = optionalUrl(given('discoveryUrl', 'OIDC_DISCOVERY_URL'))
+  if (issuer === undefined && discoveryUrl === undefined) {
+    throw new ConfigurationError(
+      'issuer is required (or discoveryUrl, or an environment variable: OIDC_ISSUER, OIDC_DISCOVERY_URL)',
+      'issuer',
+    )
+  }
+  warnAboutPlainHttp('discoveryUrl', discoveryUrl)
+  const server = readObject(
+    given('authorizationServer').value,
+    ['jwksUri', 'tokenEndpoint', 'introspectionEndpoint'],
+    environment,
+    'authorizationServer.',
+  )
+  const endpoints = {
+    jwksUri: optionalUrl(server('jwksUri')),
+    tokenEndpoint: optionalUrl(server('tokenEndpoint')),
+    introspectionEndpoint: optionalUrl(server('introspectionEndpoint')),
+  }
+  for (const [name, url] of Object.entries(endpoints)) warnAboutPlainHttp(`authorizationServer.${name}`, url)
+
+  const resource = readResource(given('resource', 'NEXTCLOUD_MCP_SERVER_URL'))
+  warnAboutPlainHttp('resource', resource.url)
+  const client = readClient(
+    given('clientId', 'OIDC_CLIENT_ID'),
+    given('clientSecret', 'OIDC_CLIENT_SECRET'),
+    given('clientAuth'),
+  )
+  const requiredScopes = optionalScopes(given('requiredScopes')) ?? []
+  const allowedClients = optionalStrings(given('allowedClients', 'ALLOWED_MCP_CLIENTS'), 'commas')
+  const introspection = readIntrospection(given('introspection'), client)
+  const nextcloud = readNextcloud(given('nextcloud'), environment, client)
+  warnAboutPlainHttp('nextcloud.url', nextcloud?.url)
+
+  return Object.freeze<Config>({
+    issuer,
+    discoveryUrl,
+    endpoints,
+    resource: resource.text,
+    resourceMetadataUrl: resourceMetadataUrl(resource.url),
+    rootMetadata: optionalBoolean(given('rootMetadata'), true),
+    resourceName: optionalString(given('resourceName')),
+    resourceDocumentation: optionalUrl(given('resourceDocumentation'))?.href,
+    audience: optionalStrings(given('audience')) ?? [resource.text, ...(client ? [client.id] : [])],
+    client,
+    requiredScopes,
+    // MCP 2026-07-28, authorization: a resource server must not advertise offline_access.
+    scopesSupported: (optionalScopes(given('scopesSupported')) ?? requiredScopes).filter((s) => s !== 'offline_access'),
+    scopeSatisfies:
+      (optionalFunction(given('scopeSatisfies')) as McpAuthOptions['scopeSatisfies']) ??
+      ((granted, required) => granted.includes(required)),
+    allowedClients: allowedClients && new Set(allowedClients),
+    algorithms: readAlgorithms(given('algorithms')),
+    clockTolerance: optionalNumber(given('clockTolerance'), 5, { unit: 'seconds', most: 600, whole: false }),
+    validateClaims: optionalFunction(given('validateClaims')) as McpAuthOptions['validateClaims'],
+    introspection,
+    nextcloud,
+    cache: readCache(given('cache').value, environment),
+    http: readHttp(given('http').value, environment),
+    onEvent: optionalFunction(given('onEvent')) as McpAuthOptions['onEvent'],
+    onError: optionalFunction(given('onError')) as McpAuthOptions['onError'],
+    warnings,
+  })
+}
+
+function readIssuer(given: Given): string | undefined {
+  const issuer = optionalString(given)
+  if (issuer === undefined) return undefined
+  const url = optionalUrl(given)
+  if (url !== undefined && !isSecure(url)) refuse(given, 'must be https, or http on loopback (RFC 8414 section 2)')
+  // RFC 8414 §2: no query. Without this, "?" would end up in the middle of the well-known URL.
+  if (url?.search !== '') refuse(given, 'must not have a query (RFC 8414 section 2)')
+  return issuer
+}
+
+function readResource(given: Given): { text: string; url: URL } {
+  if (given.value === undefined) {
+    throw new ConfigurationError(
+      'resource is required: the URL of this MCP server (environment variable NEXTCLOUD_MCP_SERVER_URL)',
+      'resource',
+    )
+  }
+  const text = optionalString(given)
+  const url = optionalUrl(given)
+  if (text === undefined || url === undefined) refuse(given, 'must be an absolute URL')
+  return { text, url }
+}
+
+/** RFC 9728 §3.1: the well-known part goes between host and path; a lone slash after the host is dropped. */
+function resourceMetadataUrl(resource: URL): string {
+  const path = resource.pathname === '/' ? '' : resource.pathname
+  return `${resource.origin}/.well-known/oauth-protected-resource${path}${resource.search}`
+}
+
+function readAlgorithms(given: Given): readonly string[] {
+  const algorithms = optionalStrings(given)
+  for (const algorithm of algorithms ?? []) {
+    if (!ASYMMETRIC_ALGORITHMS.includes(algorithm)) {
+      refuse(given, `must list asymmetric JWS algorithms only (${ASYMMETRIC_ALGORITHMS.join(', ')}), not ${algorithm}`)
+    }
+  }
+  return algorithms ?? ASYMMETRIC_ALGORITHMS
+}
+
+function readIntrospection(given: Given, client: ClientConfig | undefined): Config['introspection'] {
+  const { value } = given
+  if (value === undefined) return 'opaque-only'
+  if (value !== 'opaque-only' && value !== 'always' && value !== false) {
+    refuse(given, "must be 'opaque-only', 'always' or false")
+  }
+  if (value === 'always' && !hasCredentials(client)) {
+    refuse(given, "is 'always', which needs clientId and clientSecret (or clientAuth)")
+  }
+  return value
+}
+
+function readCache(source: unknown, environment: Environment): Config['cache'] {
+  const names: NameList<NonNullable<McpAuthOptions['cache']>> = [
+    'nextcloudTokens',
+    'verifiedTokens',
+    'renewBefore',
+    'verifiedTtl',
+    'staleKeys',
+  ]
+  const given = readObject(source, names, environment, 'cache.')
+  const entries = { unit: 'entries', most: 10_000_000 }
+  const seconds = { unit: 'seconds', whole: false }
+  return Object.freeze({
+    nextcloudTokens: optionalNumber(given('nextcloudTokens'), 10_000, entries),
+    verifiedTokens: optionalNumber(given('verifiedTokens'), 10_000, entries),
+    renewBefore: optionalNumber(given('renewBefore'), 60, seconds),
+    verifiedTtl: optionalNumber(given('verifiedTtl'), 300, seconds),
+    staleKeys: optionalNumber(given('staleKeys'), 3_600, seconds),
+  })
+}
+
+function readHttp(source: unknown, environment: Environment): HttpConfig {
+  const names: NameList<HttpOptions> = ['fetch', 'agent', 'timeout', 'maxResponseBytes', 'retries']
+  const given = readObject(source, names, environment, 'http.')
+  const agent = given('agent')
+  if (agent.value !== undefined && typeof agent.value !== 'function' && typeof agent.value !== 'object') {
+    refuse(agent, 'must be an http.Agent or a function that returns one')
+  }
+  if (agent.value !== undefined && given('fetch').value !== undefined) {
+    refuse(agent, 'contradicts http.fetch, which has its own ways to set one')
+  }
+  return Object.freeze({
+    fetch: optionalFunction(given('fetch')) as FetchFunction | undefined,
+    agent: agent.value as HttpOptions['agent'],
+    timeout: optionalNumber(given('timeout'), 5_000, { unit: 'milliseconds', least: 1 }),
+    maxResponseBytes: optionalNumber(given('maxResponseBytes'), 1_048_576, { unit: 'bytes', least: 1 }),
+    retries: optionalNumber(given('retries'), 2, { unit: 'attempts', most: 10 }),
+  })
+}

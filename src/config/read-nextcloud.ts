@@ -1,0 +1,100 @@
+import type { Environment, McpAuthInfo, McpAuthOptions, NextcloudMode } from '../options.js'
+import type { ClientConfig, NextcloudConfig } from './config.js'
+import { hasCredentials } from './read-client.js'
+import {
+  type Given,
+  isPlainObject,
+  type NameList,
+  optionalNumber,
+  optionalScopes,
+  optionalStrings,
+  optionalUrl,
+  readObject,
+  refuse,
+} from './values.js'
+
+/** Parameters that this package sets itself, from options of their own. */
+const OWN_PARAMETERS = [
+  'grant_type',
+  'subject_token',
+  'assertion',
+  'client_id',
+  'client_secret',
+  'client_assertion',
+  'client_assertion_type',
+  'scope',
+  'audience',
+  'resource',
+]
+
+export function readNextcloud(
+  nextcloud: Given,
+  environment: Environment,
+  client: ClientConfig | undefined,
+): NextcloudConfig | undefined {
+  const names: NameList<NonNullable<McpAuthOptions['nextcloud']>> = [
+    'url',
+    'mode',
+    'audience',
+    'resource',
+    'scopes',
+    'parameters',
+    'timeout',
+  ]
+  const given = readObject(nextcloud.value, names, environment, 'nextcloud.')
+  const urlGiven = given('url', 'NEXTCLOUD_HOST')
+  const url = optionalUrl(urlGiven)
+  const mode = readMode(given('mode'), given('mode', 'ENABLE_TOKEN_EXCHANGE'))
+  if (url === undefined) {
+    if (nextcloud.value === undefined) return undefined
+    refuse(urlGiven, 'is required (environment variable NEXTCLOUD_HOST)')
+  }
+  if (url.search !== '') refuse(urlGiven, 'must not have a query')
+  if (mode !== 'pass-through' && !hasCredentials(client)) {
+    refuse(
+      given('mode'),
+      `is ${mode}, which needs clientId and clientSecret (or clientAuth): the authorization server exchanges tokens only for a client it knows`,
+    )
+  }
+  const scopes = given('scopes')
+  return Object.freeze<NextcloudConfig>({
+    url,
+    mode,
+    audience: optionalStrings(given('audience', 'NEXTCLOUD_RESOURCE_URI')) ?? ['nextcloud'],
+    resource: optionalStrings(given('resource')) ?? [],
+    scopes:
+      typeof scopes.value === 'function'
+        ? (scopes.value as (info: McpAuthInfo) => readonly string[])
+        : (optionalScopes(scopes) ?? []),
+    parameters: readParameters(given('parameters')),
+    timeout: optionalNumber(given('timeout'), 60_000, { unit: 'milliseconds', least: 1 }),
+  })
+}
+
+function readMode(option: Given, variable: Given): NextcloudMode {
+  const { value } = option
+  if (value === 'refresh-token') {
+    refuse(option, "is 'refresh-token', which this version does not have yet: it comes with the storage of grants")
+  }
+  if (value === undefined) {
+    // Of the Python nextcloud-mcp-server: whether to exchange tokens, or to send on a token that is for both.
+    if (variable.value === undefined || variable.value === 'true') return 'token-exchange'
+    if (variable.value === 'false') return 'pass-through'
+    refuse(variable, 'must be true or false')
+  }
+  if (value !== 'token-exchange' && value !== 'jwt-bearer' && value !== 'pass-through') {
+    refuse(option, "must be 'token-exchange', 'jwt-bearer' or 'pass-through'")
+  }
+  return value
+}
+
+function readParameters(given: Given): Readonly<Record<string, string>> {
+  if (given.value === undefined) return {}
+  if (!isPlainObject(given.value)) refuse(given, 'must be an object of strings')
+  for (const [name, value] of Object.entries(given.value)) {
+    if (typeof value !== 'string') refuse(given, `must be an object of strings, which ${name} is not`)
+    if (OWN_PARAMETERS.includes(name))
+      refuse(given, `must not hold ${name}, which has an option of its own or is set here`)
+  }
+  return Object.freeze({ ...(given.value as Record<string, string>) })
+}

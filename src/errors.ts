@@ -1,0 +1,269 @@
+/** What an error answers over HTTP, beside its status. */
+export interface ErrorBody {
+  readonly error: string
+  readonly error_description: string
+}
+
+interface ErrorFacts {
+  readonly code: string
+  readonly status: number
+  readonly error: string
+  readonly description: string
+  readonly message?: string
+  readonly cause?: unknown
+}
+
+/**
+ * The base of every error of this package. It carries what is needed to answer a request, in the shape that Express's
+ * default error handler reads (`status`, `headers`, `expose`), and `auth.errorHandler()` also sends `body`.
+ *
+ * No message, header or body ever holds a token, a secret or anything from the request.
+ */
+export abstract class McpAuthError extends Error {
+  /** A stable string, `ERR_…`. */
+  readonly code: string
+  /** HTTP status to answer with. */
+  readonly status: number
+  /** JSON body to answer with. */
+  readonly body: ErrorBody
+  /** Headers to answer with; a 401 or 403 about the MCP token has its RFC 6750 challenge here. */
+  headers: Record<string, string> = { 'Cache-Control': 'no-store' }
+
+  protected constructor(facts: ErrorFacts) {
+    super(facts.message ?? facts.description, facts.cause === undefined ? undefined : { cause: facts.cause })
+    this.name = new.target.name
+    this.code = facts.code
+    this.status = facts.status
+    this.body = { error: facts.error, error_description: facts.description }
+  }
+
+  /** The same as `status`, under the name that some frameworks read. */
+  get statusCode(): number {
+    return this.status
+  }
+
+  /** Whether the description may be shown to the caller: always, since it is a fixed text. */
+  get expose(): boolean {
+    return true
+  }
+}
+
+/** An option, or something that the provider is set up with, is wrong. Thrown at construction, or 500 at run time. */
+export class ConfigurationError extends McpAuthError {
+  static readonly code = 'ERR_CONFIGURATION'
+  /** The option at fault, as a path (`nextcloud.url`), where there is one. */
+  readonly option: string | undefined
+
+  constructor(message: string, option?: string, cause?: unknown) {
+    super({
+      code: ConfigurationError.code,
+      status: 500,
+      error: 'server_error',
+      description: 'The server is not configured correctly',
+      message,
+      cause,
+    })
+    this.option = option
+  }
+}
+
+/** Something failed in this process that should not have. 500. */
+export class InternalError extends McpAuthError {
+  static readonly code = 'ERR_INTERNAL'
+
+  constructor(message: string, cause?: unknown) {
+    super({
+      code: InternalError.code,
+      status: 500,
+      error: 'server_error',
+      description: 'The server failed to handle the request',
+      message,
+      cause,
+    })
+  }
+}
+
+/** No credentials in the request. 401 with a challenge that has no `error` (RFC 6750 §3.1). */
+export class UnauthorizedError extends McpAuthError {
+  static readonly code = 'ERR_UNAUTHORIZED'
+
+  constructor() {
+    super({
+      code: UnauthorizedError.code,
+      status: 401,
+      error: 'unauthorized',
+      description: 'An access token is required',
+    })
+  }
+}
+
+/** The credentials are not in the form of RFC 6750 §2.1. 400. */
+export class InvalidRequestError extends McpAuthError {
+  static readonly code = 'ERR_INVALID_REQUEST'
+
+  constructor() {
+    super({
+      code: InvalidRequestError.code,
+      status: 400,
+      error: 'invalid_request',
+      description: 'The Authorization header must hold one Bearer token and nothing else',
+    })
+  }
+}
+
+const INVALID_TOKEN_DESCRIPTIONS = {
+  malformed: 'The access token is malformed',
+  too_large: 'The access token is too large',
+  opaque: 'The access token is not a JWT and cannot be introspected here',
+  signature: 'The signature of the access token is not valid',
+  algorithm: 'The access token is signed with an algorithm that is not accepted',
+  key: 'The access token is signed with a key that the issuer does not publish',
+  issuer: 'The access token is from another issuer',
+  audience: 'The access token is for another audience',
+  expired: 'The access token has expired',
+  not_yet_valid: 'The access token is not valid yet',
+  missing_claim: 'The access token lacks a required claim',
+  token_type: 'The token is not an access token',
+  sender_constrained: 'The access token is bound to a key and came without proof',
+  client: 'The client of the access token is not allowed here',
+  inactive: 'The access token is not active',
+  claims: 'The claims of the access token are not accepted here',
+} as const
+
+/** Why an access token was rejected. */
+export type InvalidTokenReason = keyof typeof INVALID_TOKEN_DESCRIPTIONS
+
+/** The access token cannot be used here. 401 `invalid_token` (RFC 6750 §3.1). */
+export class InvalidTokenError extends McpAuthError {
+  static readonly code = 'ERR_INVALID_TOKEN'
+  readonly reason: InvalidTokenReason
+
+  constructor(reason: InvalidTokenReason, cause?: unknown) {
+    super({
+      code: InvalidTokenError.code,
+      status: 401,
+      error: 'invalid_token',
+      description: INVALID_TOKEN_DESCRIPTIONS[reason],
+      cause,
+    })
+    this.reason = reason
+  }
+}
+
+/** The access token is valid and lacks a scope. 403 `insufficient_scope` (RFC 6750 §3.1). */
+export class InsufficientScopeError extends McpAuthError {
+  static readonly code = 'ERR_INSUFFICIENT_SCOPE'
+  /** Every scope of the operation, held or not. */
+  readonly requiredScopes: readonly string[]
+
+  constructor(requiredScopes: readonly string[]) {
+    super({
+      code: InsufficientScopeError.code,
+      status: 403,
+      error: 'insufficient_scope',
+      description: 'The access token lacks a scope that this operation needs',
+    })
+    this.requiredScopes = requiredScopes
+  }
+}
+
+/** What an unavailable authorization server left behind. */
+export interface UpstreamFailure {
+  /** Seconds until another attempt makes sense. Default 5. */
+  readonly retryAfter?: number | undefined
+  /** The HTTP status, where there was an answer. */
+  readonly httpStatus?: number | undefined
+  /** What is unavailable, in the answer. Default `The authorization server`. */
+  readonly service?: 'The authorization server' | 'Nextcloud'
+}
+
+/** The authorization server (or, in `nextcloudFetch`, Nextcloud) is down, slow, overloaded or answers nonsense. 503 with `Retry-After`. */
+export class UpstreamUnavailableError extends McpAuthError {
+  static readonly code = 'ERR_UPSTREAM_UNAVAILABLE'
+  /** Seconds until another attempt makes sense. */
+  readonly retryAfter: number
+  /** What the server itself stated as its Retry-After, in seconds. */
+  readonly statedRetryAfter: number | undefined
+  readonly httpStatus: number | undefined
+
+  constructor(message: string, failure: UpstreamFailure = {}) {
+    super({
+      code: UpstreamUnavailableError.code,
+      status: 503,
+      error: 'temporarily_unavailable',
+      description: `${failure.service ?? 'The authorization server'} is not available`,
+      message,
+    })
+    this.retryAfter = Math.max(1, Math.ceil(failure.retryAfter ?? 5))
+    this.statedRetryAfter = failure.retryAfter
+    this.httpStatus = failure.httpStatus
+    this.headers['Retry-After'] = String(this.retryAfter)
+  }
+}
+
+/** The authorization server refused the MCP token in an exchange. 401 `invalid_token`: the MCP client has to get a new one. */
+export class SubjectTokenRejectedError extends McpAuthError {
+  static readonly code = 'ERR_SUBJECT_TOKEN_REJECTED'
+
+  constructor() {
+    super({
+      code: SubjectTokenRejectedError.code,
+      status: 401,
+      error: 'invalid_token',
+      description: 'The authorization server no longer accepts the access token',
+    })
+  }
+}
+
+/** What the authorization server said when it refused a token request. */
+export interface TokenRequestFailure {
+  readonly error?: string | undefined
+  readonly errorDescription?: string | undefined
+  readonly httpStatus?: number | undefined
+  readonly hint?: string | undefined
+}
+
+/** The authorization server refused the token request for a reason that the operator has to mend. 502. */
+export class TokenRequestError extends McpAuthError {
+  static readonly code = 'ERR_TOKEN_REQUEST'
+  /** `error` of the answer (RFC 6749 §5.2). */
+  readonly error: string | undefined
+  /** `error_description` of the answer, for logs. */
+  readonly errorDescription: string | undefined
+  readonly httpStatus: number | undefined
+  /** What to look at, for the operator. */
+  readonly hint: string | undefined
+
+  constructor(message: string, failure: TokenRequestFailure = {}) {
+    super({
+      code: TokenRequestError.code,
+      status: 502,
+      error: 'nextcloud_token_refused',
+      description: 'The authorization server refused a token for Nextcloud',
+      message,
+    })
+    this.error = failure.error
+    this.errorDescription = failure.errorDescription
+    this.httpStatus = failure.httpStatus
+    this.hint = failure.hint
+  }
+}
+
+/** Pass-through: the MCP token is not also for Nextcloud. 403. */
+export class AudienceMismatchError extends McpAuthError {
+  static readonly code = 'ERR_AUDIENCE'
+
+  constructor() {
+    super({
+      code: AudienceMismatchError.code,
+      status: 403,
+      error: 'nextcloud_audience',
+      description: 'The access token is not also meant for Nextcloud',
+    })
+  }
+}
+
+/** Any failure as one that can be answered: what is not ours is a bug, here or in a function of the user's. */
+export function asMcpAuthError(error: unknown): McpAuthError {
+  return error instanceof McpAuthError ? error : new InternalError('An error that was not expected', error)
+}

@@ -1,0 +1,49 @@
+import type { IncomingMessage } from 'node:http'
+import { InvalidRequestError, InvalidTokenError, UnauthorizedError } from '../errors.js'
+
+/** RFC 6750 §2.1, b64token. */
+const B64TOKEN = /^[\w.~+/-]+=*$/
+const SCHEME = 'bearer '
+
+/**
+ * The access token of a request, from its `Authorization` header only: a token in the query string or the body is ignored
+ * (MCP 2025-11-25, authorization, token requirements).
+ *
+ * @throws {UnauthorizedError} there are no Bearer credentials
+ * @throws {InvalidRequestError} there are two `Authorization` headers, or something follows the token
+ * @throws {InvalidTokenError} the token has a character that no token has
+ */
+export function readBearerToken(req: IncomingMessage): string {
+  if (hasTwoAuthorizationHeaders(req)) throw new InvalidRequestError()
+  const header = req.headers.authorization
+  return header === undefined ? noCredentials() : parseBearer(header)
+}
+
+/** The token in the value of an `Authorization` header. */
+export function parseBearer(header: string): string {
+  const value = header.trim()
+  // RFC 9110 §11.1: the scheme is case-insensitive.
+  if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return noCredentials()
+  const token = value.slice(SCHEME.length).trimStart()
+  if (B64TOKEN.test(token)) return token
+  // A comma joins two headers that some proxy merged into one.
+  if (/[\s,]/.test(token)) throw new InvalidRequestError()
+  throw new InvalidTokenError('malformed')
+}
+
+function noCredentials(): never {
+  throw new UnauthorizedError()
+}
+
+/** Node keeps the first of two and drops the other, so that another hop may have judged by a different one. */
+function hasTwoAuthorizationHeaders({ rawHeaders }: IncomingMessage): boolean {
+  let found = false
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]
+    if (name?.length === 13 && name.toLowerCase() === 'authorization') {
+      if (found) return true
+      found = true
+    }
+  }
+  return false
+}

@@ -1,0 +1,102 @@
+import type { ServerResponse } from 'node:http'
+import {
+  InsufficientScopeError,
+  InvalidRequestError,
+  InvalidTokenError,
+  SubjectTokenRejectedError,
+  UnauthorizedError,
+  type McpAuthError,
+} from '../errors.js'
+
+/** What every challenge says about this server. */
+export interface ChallengeContext {
+  readonly resourceMetadataUrl: string
+  /** Named in the challenge of a 401, so that a client asks for them at once. */
+  readonly requiredScopes: readonly string[]
+}
+
+/** The parameters of a challenge, in the order in which they are written. */
+export interface ChallengeParameters {
+  readonly realm?: string
+  readonly error?: string
+  readonly resourceMetadataUrl: string
+  readonly scopes: readonly string[]
+  readonly description?: string
+}
+
+/**
+ * Writes a `WWW-Authenticate` value (RFC 6750 §3, RFC 9728 §5.1).
+ *
+ * `resource_metadata` and `scope` come before `error_description`: MCP SDK clients take the first match of an unanchored
+ * pattern. The same parameters always give the same text, since clients compare whole challenges to notice a loop.
+ */
+export function writeChallenge(parameters: ChallengeParameters): string {
+  const { realm, error, resourceMetadataUrl, scopes, description } = parameters
+  const written: string[] = []
+  const add = (name: string, value: string | undefined): void => {
+    if (value !== undefined && value !== '') written.push(`${name}="${quotable(value)}"`)
+  }
+  add('realm', realm)
+  add('error', error)
+  add('resource_metadata', resourceMetadataUrl)
+  add('scope', scopes.join(' '))
+  add('error_description', description)
+  return `Bearer ${written.join(', ')}`
+}
+
+/** RFC 9110 §5.6.4: what may stand in a quoted string, less what would have to be escaped. */
+function quotable(value: string): string {
+  return value.replace(/[^\x20\x21\x23-\x5B\x5D-\x7E]/g, '')
+}
+
+/** Gives an error the challenge that its answer needs; a 5xx has none (a client must not sign in again over it). */
+export function withChallenge(error: McpAuthError, context: ChallengeContext): McpAuthError {
+  const challenge = challengeFor(error, context)
+  if (challenge !== undefined) {
+    error.headers['WWW-Authenticate'] = challenge
+    // A client in a browser can read the challenge only where this is on the very answer.
+    error.headers['Access-Control-Expose-Headers'] = 'WWW-Authenticate'
+  }
+  return error
+}
+
+function challengeFor(error: McpAuthError, context: ChallengeContext): string | undefined {
+  const { resourceMetadataUrl, requiredScopes: scopes } = context
+  if (error instanceof UnauthorizedError) return writeChallenge({ realm: 'mcp', resourceMetadataUrl, scopes })
+  const { error: code, error_description: description } = error.body
+  if (
+    error instanceof InvalidTokenError ||
+    error instanceof InvalidRequestError ||
+    error instanceof SubjectTokenRejectedError
+  ) {
+    return writeChallenge({ realm: 'mcp', error: code, resourceMetadataUrl, scopes, description })
+  }
+  if (error instanceof InsufficientScopeError) {
+    return writeChallenge({ realm: 'mcp', error: code, resourceMetadataUrl, scopes: error.requiredScopes, description })
+  }
+  return undefined
+}
+
+/** Answers a request with an error: status, headers, JSON body. */
+export function answer(res: ServerResponse, error: McpAuthError): void {
+  res.statusCode = error.status
+  for (const [name, value] of Object.entries(error.headers)) {
+    if (name === 'Access-Control-Expose-Headers') exposeHeader(res, value)
+    else res.setHeader(name, value)
+  }
+  res.setHeader('Content-Type', 'application/json')
+  res.end(JSON.stringify(error.body))
+}
+
+/** Adds to what the app's own CORS handler has exposed. */
+function exposeHeader(res: ServerResponse, name: string): void {
+  const present = res.getHeader('Access-Control-Expose-Headers')
+  const names = present === undefined ? [] : [present].flat().map(String)
+  const listed = names
+    .join(',')
+    .toLowerCase()
+    .split(',')
+    .map((item) => item.trim())
+  if (!listed.includes(name.toLowerCase())) names.push(name)
+  res.setHeader('Access-Control-Expose-Headers', names.join(', '))
+}

@@ -1,0 +1,45 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** A Connect handler: it works in Express 4 and 5, in Connect, and with a bare `node:http` server. */
+export type ConnectHandler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+
+/** What is done for one method of one path. */
+export type RouteHandler = (req: IncomingMessage, res: ServerResponse) => void | Promise<void>
+
+/** Path → method → what is done for it. */
+export type Routes = ReadonlyMap<string, Readonly<Record<string, RouteHandler>>>
+
+/**
+ * Serves the routes and passes on everything else. A path matches with or without one slash at its end, on the URL that the
+ * client sent, wherever the handler is mounted. `HEAD` is served as `GET`; a method that a path does not have is a 405.
+ */
+export function createRouter(routes: Routes): ConnectHandler {
+  return (req, res, next) => {
+    const methods = routes.get(pathOf(req))
+    if (methods === undefined) return next()
+    const handler = methods[req.method === 'HEAD' ? 'GET' : (req.method ?? '')]
+    if (handler === undefined) {
+      res.statusCode = 405
+      res.setHeader(
+        'Allow',
+        Object.keys(methods)
+          .flatMap((name) => (name === 'GET' ? [name, 'HEAD'] : [name]))
+          .join(', '),
+      )
+      res.end()
+      return
+    }
+    Promise.resolve(handler(req, res)).catch(next)
+  }
+}
+
+function pathOf(req: IncomingMessage): string {
+  const url = ('originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : req.url) ?? ''
+  const query = url.indexOf('?')
+  return withoutEndSlash(query < 0 ? url : url.slice(0, query))
+}
+
+/** A path as the routes have it. */
+export function withoutEndSlash(path: string): string {
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path
+}

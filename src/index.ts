@@ -1,0 +1,47 @@
+import type { GetNextcloudToken, McpAuthInfo } from './options.js'
+
+export { mcpAuth } from './mcp-auth.js'
+export type { McpAuth, Who } from './mcp-auth.js'
+export type { NextcloudRequest } from './broker/nextcloud-fetch.js'
+export type { ConnectHandler } from './http/router.js'
+export type { ErrorHandler } from './http/authentication.js'
+export type {
+  AuthorizationServerOptions,
+  CacheOptions,
+  FetchFunction,
+  GetNextcloudToken,
+  HttpOptions,
+  McpAuthExtra,
+  McpAuthInfo,
+  McpAuthOptions,
+  NextcloudMode,
+  NextcloudOptions,
+  NextcloudTokenOptions,
+  RequestBody,
+} from './options.js'
+export type { IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
+export {
+  AudienceMismatchError,
+  ConfigurationError,
+  InsufficientScopeError,
+  InternalError,
+  InvalidRequestError,
+  InvalidTokenError,
+  McpAuthError,
+  SubjectTokenRejectedError,
+  TokenRequestError,
+  UnauthorizedError,
+  UpstreamUnavailableError,
+} from './errors.js'
+export type { ErrorBody, InvalidTokenReason } from './errors.js'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** The verified MCP token, behind the `mcpAuth()` middleware. */
+      mcpAuth: McpAuthInfo
+      /** Gets a Nextcloud token for the user of this request, behind the `mcpAuth()` middleware. */
+      getNextcloudToken: GetNextcloudToken
+    }
+  }
+}

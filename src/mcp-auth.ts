@@ -1,0 +1,205 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createClient } from './authorization-server/client.js'
+import { createDiscovery } from './authorization-server/discovery.js'
+import { createTransport } from './authorization-server/fetch.js'
+import { createBroker, type BrokerSession } from './broker/broker.js'
+import { createNextcloudFetch, type NextcloudRequest } from './broker/nextcloud-fetch.js'
+import { systemClock, type Clock } from './clock.js'
+import { readConfig } from './config/read-config.js'
+import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors.js'
+import { createEvents, type McpAuthStats } from './events.js'
+import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
+import { withChallenge } from './http/challenge.js'
+import { resourceMetadataRoutes } from './http/resource-metadata.js'
+import { createRouter, type ConnectHandler } from './http/router.js'
+import type { McpAuthInfo, McpAuthOptions, NextcloudTokenOptions } from './options.js'
+import { createIssuerKeys } from './verify/keys.js'
+import { checkScopes } from './verify/scopes.js'
+import { createVerifier, type VerifiedToken } from './verify/verifier.js'
+
+/** On whose behalf: `req.mcpAuth`, the MCP SDK's `authInfo`, or anything else that holds the MCP token. Never request data. */
+export type Who = Pick<McpAuthInfo, 'token'> & Partial<Pick<McpAuthInfo, 'subject' | 'issuer'>>
+
+/** The middleware, with everything that belongs to it. */
+export interface McpAuth extends ConnectHandler {
+  /**
+   * Verifies the MCP token and attaches `req.mcpAuth`, `req.getNextcloudToken` and `req.auth`; else answers 400, 401, 403,
+   * 500 or 503 by itself (RFC 6750 §3, MCP 2025-11-25 and 2026-07-28, authorization). A CORS preflight passes on.
+   */
+  (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void
+  /**
+   * A handler, to be put after this one, that answers 403 `insufficient_scope` unless every scope is satisfied.
+   *
+   * @throws {ConfigurationError} no scope is given, or one is not a scope (RFC 6749 §3.3)
+   */
+  requireScopes(...scopes: string[]): ConnectHandler
+  /** A handler that serves the protected resource metadata (RFC 9728) and passes on everything else. */
+  routes(): ConnectHandler
+  /**
+   * A Nextcloud token for `who`, as `req.getNextcloudToken()` gets it. Rejects as that does, with {@link TypeError} when `who`
+   * holds no token or not the subject it claims, and with {@link InvalidTokenError} when its token is no longer good.
+   */
+  getNextcloudToken(who: Who, options?: NextcloudTokenOptions): Promise<string>
+  /**
+   * Fetches a path of `nextcloud.url` with the user's Nextcloud token and `OCS-APIRequest: true`. After a 401 it gets another
+   * token, once, and tries once more. The token never goes to another origin: a redirect that leads there is the answer.
+   *
+   * Rejects as `getNextcloudToken` does, with {@link TypeError} for a path that leads out of `nextcloud.url`, and with
+   * {@link UpstreamUnavailableError} when Nextcloud cannot be reached.
+   *
+   * @example
+   * const response = await auth.nextcloudFetch(authInfo, '/ocs/v2.php/cloud/user?format=json')
+   */
+  nextcloudFetch(who: Who, path: string | URL, init?: NextcloudRequest): Promise<Response>
+  /** An Express error handler: answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
+  errorHandler(): ErrorHandler
+  /**
+   * The verifier alone. `{ verifyAccessToken: auth.verify }` is an MCP SDK `OAuthTokenVerifier`; mind that the SDK's
+   * `requireBearerAuth` answers 500 to errors that are not its own, which is why this middleware exists.
+   *
+   * Rejects with {@link InvalidTokenError}, {@link InsufficientScopeError} (for `requiredScopes`),
+   * {@link UpstreamUnavailableError} or {@link ConfigurationError}.
+   */
+  verify(token: string): Promise<McpAuthInfo>
+  /**
+   * Resolves when the authorization server's metadata and keys are there; rejects with the reason why not. Optional:
+   * everything is also fetched when it is first needed.
+   */
+  ready(): Promise<void>
+  /** Counters since construction. */
+  stats(): McpAuthStats
+  /** Waits, at most `http.timeout`, for requests under way, then closes this package's own connections. */
+  close(): Promise<void>
+}
+
+/**
+ * Builds the middleware. Nothing is fetched until the first request that needs it.
+ *
+ * @param options see {@link McpAuthOptions}; without them everything comes from the environment
+ * @throws {ConfigurationError} an option is missing, unknown, of the wrong type or contradicts another; it is named
+ *
+ * @example
+ * const auth = mcpAuth({
+ *   issuer: 'https://idp.example.com/realms/acme',
+ *   resource: 'https://mcp.example.com/mcp',
+ *   clientId: 'mcp-server',
+ *   clientSecret: process.env.OIDC_CLIENT_SECRET,
+ *   nextcloud: { url: 'https://cloud.example.com', audience: 'nextcloud' },
+ * })
+ * app.use(auth.routes())
+ * app.post('/mcp', auth, handler)
+ */
+export function mcpAuth(options?: McpAuthOptions): McpAuth {
+  return createMcpAuth(options, systemClock)
+}
+
+/** @internal The same, with the clock to go by. */
+export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock): McpAuth {
+  const config = readConfig(options)
+  const events = createEvents(config.onEvent, clock)
+  for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
+  const transport = createTransport(config.http, clock, events)
+  const discovery = createDiscovery(config, transport, clock)
+  const keys = createIssuerKeys(discovery, transport, clock, config.cache.staleKeys)
+  const client = createClient(config, discovery, transport, clock, events)
+  const challenged = (error: McpAuthError): McpAuthError => withChallenge(error, config)
+  const { nextcloud } = config
+  const broker = nextcloud && createBroker({ config, nextcloud, client, clock, events, withChallenge: challenged })
+  const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker)
+  /** What the broker knows of a caller, by the object that stands for the caller outside. */
+  const sessions = new WeakMap<object, BrokerSession>()
+
+  function present(verified: VerifiedToken): McpAuthInfo {
+    const { token, subject, issuer, clientId, scopes, expiresAt, audience, claims } = verified
+    const info: McpAuthInfo = {
+      token,
+      subject,
+      issuer,
+      clientId,
+      scopes,
+      expiresAt,
+      audience,
+      resource: new URL(config.resource),
+      resourceMetadataUrl: config.resourceMetadataUrl,
+      claims,
+      extra: Object.freeze({
+        subject,
+        issuer,
+        getNextcloudToken: (options?: NextcloudTokenOptions) => getToken(session, options),
+      }),
+    }
+    const session = createSession(verified, info)
+    sessions.set(info, session)
+    return Object.freeze(info)
+  }
+
+  function createSession(caller: VerifiedToken, info: McpAuthInfo): BrokerSession {
+    const scopes = nextcloud?.scopes ?? []
+    if (typeof scopes !== 'function') return { caller, scopes: () => scopes }
+    let chosen: readonly string[] | undefined
+    return { caller, scopes: () => (chosen ??= scopes(info)) }
+  }
+
+  const verifier = createVerifier({ config, discovery, keys, client, clock, events }, present)
+
+  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    return broker === undefined ? Promise.reject(nextcloudMissing()) : broker.getToken(session, options)
+  }
+
+  /**
+   * The session of `who`. A copy, which some frameworks make, is taken at its token's word alone: what else it says of itself
+   * must not pick the user.
+   */
+  async function sessionOf(who: Who): Promise<BrokerSession> {
+    const session = sessions.get(who)
+    if (session !== undefined) return session
+    if (typeof who !== 'object' || typeof who.token !== 'string') {
+      throw new TypeError('who must hold the MCP token: without one there is nothing to exchange')
+    }
+    const info = await verifier.verify(who.token)
+    if ((who.subject ?? info.subject) !== info.subject || (who.issuer ?? info.issuer) !== info.issuer) {
+      throw new TypeError('who names another user than its token')
+    }
+    return sessions.get(info) as BrokerSession
+  }
+
+  async function verify(token: string): Promise<McpAuthInfo> {
+    const info = await verifier.verify(token)
+    checkScopes(config, info, config.requiredScopes)
+    return info
+  }
+
+  const parts = { config, events, verify: verifier.verify, challenged }
+  return Object.assign(createAuthentication(parts), {
+    requireScopes: (...scopes: string[]) => createScopeGuard(parts, scopes),
+    routes: () => createRouter(resourceMetadataRoutes(config, discovery.issuer)),
+    errorHandler: createErrorHandler,
+    async getNextcloudToken(who: Who, options?: NextcloudTokenOptions) {
+      return getToken(await sessionOf(who), options)
+    },
+    async nextcloudFetch(who: Who, path: string | URL, init?: NextcloudRequest) {
+      if (fetchNextcloud === undefined) throw nextcloudMissing()
+      return fetchNextcloud(await sessionOf(who), path, init)
+    },
+    verify: (token: string) =>
+      verify(token).catch((error: unknown) => Promise.reject(challenged(asMcpAuthError(error)))),
+    async ready() {
+      await discovery.issuer()
+      if (config.introspection === 'always') await discovery.forIntrospection()
+      else await keys.load()
+      if (nextcloud !== undefined && nextcloud.mode !== 'pass-through') await discovery.forTokenRequests()
+    },
+    stats: () => ({
+      ...structuredClone(events.counters),
+      sizes: { verifiedTokens: verifier.size(), nextcloudTokens: broker?.size() ?? 0 },
+    }),
+    async close() {
+      await broker?.settle()
+      transport.close()
+    },
+  })
+}
+
+function nextcloudMissing(): ConfigurationError {
+  return new ConfigurationError('nextcloud.url is not set (environment variable NEXTCLOUD_HOST)', 'nextcloud.url')
+}

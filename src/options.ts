@@ -1,0 +1,224 @@
+import type { Agent as HttpAgent } from 'node:http'
+import type { Agent as HttpsAgent } from 'node:https'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ClientAuth } from 'oauth4webapi'
+import type { McpAuthError } from './errors.js'
+import type { McpAuthEvent, NextcloudMode } from './events.js'
+
+export type { NextcloudMode } from './events.js'
+
+/**
+ * What a verified MCP token says. A superset of the MCP SDK's `AuthInfo`; the same frozen object is `req.mcpAuth`, `req.auth`
+ * and, in a tool handler, `extra.authInfo` (SDK v1) or `ctx.http.authInfo` (SDK v2).
+ */
+export interface McpAuthInfo {
+  /** The MCP token itself. It is for this server only: never send it on. */
+  token: string
+  /** `sub`. */
+  subject: string
+  /** `iss`. */
+  issuer: string
+  /** `client_id`, else `azp`, else `cid`; `'unknown'` when the token has none of them. */
+  clientId: string
+  /** `scope`, or `scp`. */
+  scopes: string[]
+  /** `exp`, in seconds since the epoch. */
+  expiresAt: number
+  /** `aud`, always as a list. */
+  audience: string[]
+  /** The configured `resource`. */
+  resource: URL
+  /** Where this server's protected resource metadata is (RFC 9728). */
+  resourceMetadataUrl: string
+  /** The verified payload, or the introspection answer. */
+  claims: Record<string, unknown>
+  /** For tool handlers, which never see `req`. */
+  extra: McpAuthExtra
+}
+
+/** Travels with the MCP SDK's `AuthInfo` into tool handlers. */
+export interface McpAuthExtra extends Record<string, unknown> {
+  subject: string
+  issuer: string
+  getNextcloudToken: GetNextcloudToken
+}
+
+/** Per-call choices for a Nextcloud token. */
+export interface NextcloudTokenOptions {
+  /** `scope` to ask for instead of `nextcloud.scopes`. Refused in pass-through mode. */
+  readonly scopes?: readonly string[]
+  /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in jwt-bearer mode. */
+  readonly audience?: string | readonly string[]
+  /** Take the token handed out last as bad and get another. Default false. */
+  readonly forceRefresh?: boolean
+  /** Ends this caller's wait, not the request that others wait for too. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Gets an access token for Nextcloud; nothing is fetched until it is called.
+ *
+ * @throws {SubjectTokenRejectedError} 401: the authorization server no longer accepts the MCP token
+ * @throws {TokenRequestError} 502: it refused for another reason, see `hint`
+ * @throws {UpstreamUnavailableError} 503: it is down, slow or overloaded
+ * @throws {AudienceMismatchError} 403: pass-through mode, and the MCP token is not also for Nextcloud
+ * @throws {ConfigurationError} 500: `nextcloud` is not configured
+ */
+export type GetNextcloudToken = (options?: NextcloudTokenOptions) => Promise<string>
+
+/** The Nextcloud that tools act in, and how to get a token for it. */
+export interface NextcloudOptions {
+  /** Base URL, may have a path. Required. Environment: `NEXTCLOUD_HOST`. */
+  readonly url?: string | URL
+  /**
+   * `token-exchange` (RFC 8693), `jwt-bearer` (Entra on-behalf-of, RFC 7523) or `pass-through` (only a token whose `aud`
+   * already holds the Nextcloud audience). One mode; a failure never falls through to another. Default `token-exchange`.
+   * Environment: `ENABLE_TOKEN_EXCHANGE` (`true` is token-exchange, `false` is pass-through).
+   */
+  readonly mode?: NextcloudMode
+  /**
+   * RFC 8693 `audience` (each of the list is sent); in pass-through mode, the `aud` values that the MCP token must hold.
+   * Default `'nextcloud'`. Environment: `NEXTCLOUD_RESOURCE_URI`.
+   */
+  readonly audience?: string | readonly string[]
+  /** RFC 8707 `resource`. Default: not sent. */
+  readonly resource?: string | readonly string[]
+  /** `scope` to ask for: a list, or a function of the verified token, called once for each token. Default: none sent. */
+  readonly scopes?: readonly string[] | ((info: McpAuthInfo) => readonly string[])
+  /** Extra parameters of the token request, such as `requested_token_type`. Default: none. */
+  readonly parameters?: Readonly<Record<string, string>>
+  /** Milliseconds that `nextcloudFetch` waits for Nextcloud's response headers. Default 60,000. */
+  readonly timeout?: number
+}
+
+/** Endpoints that replace what discovery says, or stand in for it. */
+export interface AuthorizationServerOptions {
+  /** Replaces `jwks_uri`. */
+  readonly jwksUri?: string | URL
+  /** Replaces `token_endpoint`. */
+  readonly tokenEndpoint?: string | URL
+  /** Replaces `introspection_endpoint`. */
+  readonly introspectionEndpoint?: string | URL
+}
+
+/** Sizes and ages of what is kept in memory. */
+export interface CacheOptions {
+  /** Entries of the cache of Nextcloud tokens; 0 turns it off. Default 10,000. */
+  readonly nextcloudTokens?: number
+  /** Entries of the cache of verified MCP tokens; 0 turns it off. Default 10,000. */
+  readonly verifiedTokens?: number
+  /** Seconds before its end at which a Nextcloud token in use is renewed, at most 20 % of its life. Default 60. */
+  readonly renewBefore?: number
+  /** Seconds for which a verified MCP token is taken without looking again, never past its `exp`. Default 300. */
+  readonly verifiedTtl?: number
+  /** Seconds for which old signing keys serve on when the key set cannot be fetched. Default 3,600. */
+  readonly staleKeys?: number
+}
+
+/** The part of `fetch` that this package calls. */
+export type FetchFunction = (
+  url: string,
+  init: {
+    method: string
+    headers: Record<string, string>
+    body?: RequestBody
+    redirect: 'manual'
+    signal: AbortSignal
+  },
+) => Promise<Response>
+
+/** What a request of `nextcloudFetch` may send. */
+export type RequestBody = string | Uint8Array | ArrayBuffer | URLSearchParams | Blob | FormData | NodeJS.ReadableStream
+
+/** How the authorization server and Nextcloud are reached. */
+export interface HttpOptions {
+  /** A `fetch` to use instead of node-fetch. */
+  readonly fetch?: FetchFunction
+  /** An agent for node-fetch (proxy, own CA, client certificate). Default: own keep-alive agents. Not with `fetch`. */
+  readonly agent?: HttpAgent | HttpsAgent | ((url: URL) => HttpAgent | HttpsAgent)
+  /** Milliseconds for one call to the authorization server, its retries included. Default 5,000. */
+  readonly timeout?: number
+  /** Bytes of an answer of the authorization server. Default 1,048,576. */
+  readonly maxResponseBytes?: number
+  /** Attempts after the first, for requests that are safe to repeat, with jitter, inside `timeout`. Default 2. */
+  readonly retries?: number
+}
+
+/**
+ * Options of `mcpAuth()`. Every one has a default or an environment variable, and is checked at construction: an unknown
+ * name, a wrong type or a contradiction is a {@link ConfigurationError} that names it. An option given here comes before its
+ * environment variable.
+ */
+export interface McpAuthOptions {
+  /**
+   * Issuer identifier of the authorization server, exact. https, or http on loopback. Environment: `OIDC_ISSUER`, or taken
+   * from the document at `discoveryUrl`.
+   */
+  readonly issuer?: string
+  /**
+   * Where its metadata is, when that is not at the well-known location of `issuer`: an authorization server that is reached on
+   * another (internal) URL. Environment: `OIDC_DISCOVERY_URL`.
+   */
+  readonly discoveryUrl?: string | URL
+  /** Endpoints that replace what discovery says. */
+  readonly authorizationServer?: AuthorizationServerOptions
+  /** Canonical URI of this MCP server (RFC 8707), published verbatim. Required. Environment: `NEXTCLOUD_MCP_SERVER_URL`. */
+  readonly resource?: string
+  /** Accepted `aud` values; the token must hold one, give or take one trailing slash. Default `[resource, clientId]`. */
+  readonly audience?: string | readonly string[]
+  /** This server's own client at the authorization server. Environment: `OIDC_CLIENT_ID`. */
+  readonly clientId?: string
+  /** Its secret. Environment: `OIDC_CLIENT_SECRET`. */
+  readonly clientSecret?: string
+  /** An oauth4webapi client authentication function. Default: `client_secret_basic`, or `client_secret_post` where discovery lists only that. */
+  readonly clientAuth?: ClientAuth
+  /** Scopes that every request needs. Default none. */
+  readonly requiredScopes?: readonly string[]
+  /** `scopes_supported` of the metadata document. Default `requiredScopes`. `offline_access` is never published. */
+  readonly scopesSupported?: readonly string[]
+  /** Whether the granted scopes satisfy a required one (scope hierarchies). Default: the required scope is among them. */
+  readonly scopeSatisfies?: (granted: readonly string[], required: string) => boolean
+  /** Ids of the MCP clients let in. Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated by commas. */
+  readonly allowedClients?: readonly string[]
+  /** Accepted JWS algorithms. Default: every asymmetric one. `none` and `HS*` are refused. */
+  readonly algorithms?: readonly string[]
+  /** Seconds of tolerance for `exp`, `nbf` and `iat`. Default 5. */
+  readonly clockTolerance?: number
+  /** An extra check of the verified claims; throw or return false to reject the token with 401. */
+  readonly validateClaims?: (claims: Readonly<Record<string, unknown>>) => unknown
+  /**
+   * RFC 7662: `'opaque-only'` asks the authorization server about tokens that are not JWTs, `'always'` asks it about every
+   * token instead of verifying it here, `false` never asks. Default `'opaque-only'`.
+   */
+  readonly introspection?: 'opaque-only' | 'always' | false
+  /** Nextcloud; without it, tokens are verified and `getNextcloudToken()` rejects. */
+  readonly nextcloud?: NextcloudOptions
+  /** What is kept in memory. */
+  readonly cache?: CacheOptions
+  /** How other servers are reached. */
+  readonly http?: HttpOptions
+  /** Whether the metadata document is also served at `/.well-known/oauth-protected-resource`. Default true. */
+  readonly rootMetadata?: boolean
+  /** `resource_name` of the metadata document (RFC 9728 §2). Default: not published. */
+  readonly resourceName?: string
+  /** `resource_documentation` of the metadata document, a URL. Default: not published. */
+  readonly resourceDocumentation?: string
+  /** Called with every decision, never with a token. It may be async; what it throws never disturbs a request. */
+  readonly onEvent?: (event: McpAuthEvent) => unknown
+  /**
+   * Takes over the answer to a rejected request; `error.status`, `error.headers` and `error.body` are ready to use.
+   * Default: answer with them as JSON.
+   */
+  readonly onError?: (
+    error: McpAuthError,
+    req: IncomingMessage,
+    res: ServerResponse,
+    next: (error?: unknown) => void,
+  ) => void
+}
+
+/** Environment variable → text, for those that are set and not empty. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** The one place where the environment is read. */
+export const processEnvironment = (): Environment => process.env

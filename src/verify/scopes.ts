@@ -1,0 +1,25 @@
+import { InsufficientScopeError } from '../errors.js'
+
+/** How scopes are judged. */
+export interface ScopeRules {
+  readonly requiredScopes: readonly string[]
+  readonly scopeSatisfies: (granted: readonly string[], required: string) => boolean
+}
+
+/**
+ * Checks that a verified token has every scope that an operation needs. The error names them all, those of every request
+ * included: a client that asks for just the missing ones would lose the others (MCP 2026-07-28, authorization).
+ *
+ * @throws {InsufficientScopeError} one is not satisfied
+ */
+export function checkScopes(
+  rules: ScopeRules,
+  info: { readonly scopes: readonly string[] },
+  scopes: readonly string[],
+): void {
+  for (const scope of scopes) {
+    if (!rules.scopeSatisfies(info.scopes, scope)) {
+      throw new InsufficientScopeError([...new Set([...rules.requiredScopes, ...scopes])])
+    }
+  }
+}
