@@ -46,13 +46,13 @@ export interface McpAuthExtra extends Record<string, unknown> {
 /** Per-call choices for a Nextcloud token. */
 export interface NextcloudTokenOptions {
   /** `scope` to ask for instead of `nextcloud.scopes`. Refused in pass-through mode. */
-  readonly scopes?: readonly string[]
+  readonly scopes?: readonly string[] | undefined
   /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in jwt-bearer mode. */
-  readonly audience?: string | readonly string[]
+  readonly audience?: string | readonly string[] | undefined
   /** Take the token handed out last as bad and get another. Default false. */
-  readonly forceRefresh?: boolean
+  readonly forceRefresh?: boolean | undefined
   /** Ends this caller's wait, not the request that others wait for too. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /**
@@ -69,50 +69,50 @@ export type GetNextcloudToken = (options?: NextcloudTokenOptions) => Promise<str
 /** The Nextcloud that tools act in, and how to get a token for it. */
 export interface NextcloudOptions {
   /** Base URL, may have a path. Required. Environment: `NEXTCLOUD_HOST`. */
-  readonly url?: string | URL
+  readonly url?: string | URL | undefined
   /**
    * `token-exchange` (RFC 8693), `jwt-bearer` (Entra on-behalf-of, RFC 7523) or `pass-through` (only a token whose `aud`
    * already holds the Nextcloud audience). One mode; a failure never falls through to another. Default `token-exchange`.
    * Environment: `ENABLE_TOKEN_EXCHANGE` (`true` is token-exchange, `false` is pass-through).
    */
-  readonly mode?: NextcloudMode
+  readonly mode?: NextcloudMode | undefined
   /**
    * RFC 8693 `audience` (each of the list is sent); in pass-through mode, the `aud` values that the MCP token must hold.
    * Default `'nextcloud'`. Environment: `NEXTCLOUD_RESOURCE_URI`.
    */
-  readonly audience?: string | readonly string[]
+  readonly audience?: string | readonly string[] | undefined
   /** RFC 8707 `resource`. Default: not sent. */
-  readonly resource?: string | readonly string[]
+  readonly resource?: string | readonly string[] | undefined
   /** `scope` to ask for: a list, or a function of the verified token, called once for each token. Default: none sent. */
-  readonly scopes?: readonly string[] | ((info: McpAuthInfo) => readonly string[])
+  readonly scopes?: readonly string[] | ((info: McpAuthInfo) => readonly string[]) | undefined
   /** Extra parameters of the token request, such as `requested_token_type`. Default: none. */
-  readonly parameters?: Readonly<Record<string, string>>
+  readonly parameters?: Readonly<Record<string, string>> | undefined
   /** Milliseconds that `nextcloudFetch` waits for Nextcloud's response headers. Default 60,000. */
-  readonly timeout?: number
+  readonly timeout?: number | undefined
 }
 
 /** Endpoints that replace what discovery says, or stand in for it. */
 export interface AuthorizationServerOptions {
   /** Replaces `jwks_uri`. */
-  readonly jwksUri?: string | URL
+  readonly jwksUri?: string | URL | undefined
   /** Replaces `token_endpoint`. */
-  readonly tokenEndpoint?: string | URL
+  readonly tokenEndpoint?: string | URL | undefined
   /** Replaces `introspection_endpoint`. */
-  readonly introspectionEndpoint?: string | URL
+  readonly introspectionEndpoint?: string | URL | undefined
 }
 
 /** Sizes and ages of what is kept in memory. */
 export interface CacheOptions {
   /** Entries of the cache of Nextcloud tokens; 0 turns it off. Default 10,000. */
-  readonly nextcloudTokens?: number
+  readonly nextcloudTokens?: number | undefined
   /** Entries of the cache of verified MCP tokens; 0 turns it off. Default 10,000. */
-  readonly verifiedTokens?: number
+  readonly verifiedTokens?: number | undefined
   /** Seconds before its end at which a Nextcloud token in use is renewed, at most 20 % of its life. Default 60. */
-  readonly renewBefore?: number
+  readonly renewBefore?: number | undefined
   /** Seconds for which a verified MCP token is taken without looking again, never past its `exp`. Default 300. */
-  readonly verifiedTtl?: number
+  readonly verifiedTtl?: number | undefined
   /** Seconds for which old signing keys serve on when the key set cannot be fetched. Default 3,600. */
-  readonly staleKeys?: number
+  readonly staleKeys?: number | undefined
 }
 
 /** The part of `fetch` that this package calls. */
@@ -133,15 +133,15 @@ export type RequestBody = string | Uint8Array | ArrayBuffer | URLSearchParams | 
 /** How the authorization server and Nextcloud are reached. */
 export interface HttpOptions {
   /** A `fetch` to use instead of node-fetch. */
-  readonly fetch?: FetchFunction
+  readonly fetch?: FetchFunction | undefined
   /** An agent for node-fetch (proxy, own CA, client certificate). Default: own keep-alive agents. Not with `fetch`. */
-  readonly agent?: HttpAgent | HttpsAgent | ((url: URL) => HttpAgent | HttpsAgent)
+  readonly agent?: (HttpAgent | HttpsAgent | ((url: URL) => HttpAgent | HttpsAgent)) | undefined
   /** Milliseconds for one call to the authorization server, its retries included. Default 5,000. */
-  readonly timeout?: number
+  readonly timeout?: number | undefined
   /** Bytes of an answer of the authorization server. Default 1,048,576. */
-  readonly maxResponseBytes?: number
+  readonly maxResponseBytes?: number | undefined
   /** Attempts after the first, for requests that are safe to repeat, with jitter, inside `timeout`. Default 2. */
-  readonly retries?: number
+  readonly retries?: number | undefined
 }
 
 /**
@@ -154,67 +154,64 @@ export interface McpAuthOptions {
    * Issuer identifier of the authorization server, exact. https, or http on loopback. Environment: `OIDC_ISSUER`, or taken
    * from the document at `discoveryUrl`.
    */
-  readonly issuer?: string
+  readonly issuer?: string | undefined
   /**
    * Where its metadata is, when that is not at the well-known location of `issuer`: an authorization server that is reached on
    * another (internal) URL. Environment: `OIDC_DISCOVERY_URL`.
    */
-  readonly discoveryUrl?: string | URL
+  readonly discoveryUrl?: string | URL | undefined
   /** Endpoints that replace what discovery says. */
-  readonly authorizationServer?: AuthorizationServerOptions
+  readonly authorizationServer?: AuthorizationServerOptions | undefined
   /** Canonical URI of this MCP server (RFC 8707), published verbatim. Required. Environment: `NEXTCLOUD_MCP_SERVER_URL`. */
-  readonly resource?: string
+  readonly resource?: string | undefined
   /** Accepted `aud` values; the token must hold one, give or take one trailing slash. Default `[resource, clientId]`. */
-  readonly audience?: string | readonly string[]
+  readonly audience?: string | readonly string[] | undefined
   /** This server's own client at the authorization server. Environment: `OIDC_CLIENT_ID`. */
-  readonly clientId?: string
+  readonly clientId?: string | undefined
   /** Its secret. Environment: `OIDC_CLIENT_SECRET`. */
-  readonly clientSecret?: string
+  readonly clientSecret?: string | undefined
   /** An oauth4webapi client authentication function. Default: `client_secret_basic`, or `client_secret_post` where discovery lists only that. */
-  readonly clientAuth?: ClientAuth
+  readonly clientAuth?: ClientAuth | undefined
   /** Scopes that every request needs. Default none. */
-  readonly requiredScopes?: readonly string[]
+  readonly requiredScopes?: readonly string[] | undefined
   /** `scopes_supported` of the metadata document. Default `requiredScopes`. `offline_access` is never published. */
-  readonly scopesSupported?: readonly string[]
+  readonly scopesSupported?: readonly string[] | undefined
   /** Whether the granted scopes satisfy a required one (scope hierarchies). Default: the required scope is among them. */
-  readonly scopeSatisfies?: (granted: readonly string[], required: string) => boolean
+  readonly scopeSatisfies?: ((granted: readonly string[], required: string) => boolean) | undefined
   /** Ids of the MCP clients let in. Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated by commas. */
-  readonly allowedClients?: readonly string[]
+  readonly allowedClients?: readonly string[] | undefined
   /** Accepted JWS algorithms. Default: every asymmetric one. `none` and `HS*` are refused. */
-  readonly algorithms?: readonly string[]
+  readonly algorithms?: readonly string[] | undefined
   /** Seconds of tolerance for `exp`, `nbf` and `iat`. Default 5. */
-  readonly clockTolerance?: number
+  readonly clockTolerance?: number | undefined
   /** An extra check of the verified claims; throw or return false to reject the token with 401. */
-  readonly validateClaims?: (claims: Readonly<Record<string, unknown>>) => unknown
+  readonly validateClaims?: ((claims: Readonly<Record<string, unknown>>) => unknown) | undefined
   /**
    * RFC 7662: `'opaque-only'` asks the authorization server about tokens that are not JWTs, `'always'` asks it about every
    * token instead of verifying it here, `false` never asks. Default `'opaque-only'`.
    */
-  readonly introspection?: 'opaque-only' | 'always' | false
+  readonly introspection?: 'opaque-only' | 'always' | false | undefined
   /** Nextcloud; without it, tokens are verified and `getNextcloudToken()` rejects. */
-  readonly nextcloud?: NextcloudOptions
+  readonly nextcloud?: NextcloudOptions | undefined
   /** What is kept in memory. */
-  readonly cache?: CacheOptions
+  readonly cache?: CacheOptions | undefined
   /** How other servers are reached. */
-  readonly http?: HttpOptions
+  readonly http?: HttpOptions | undefined
   /** Whether the metadata document is also served at `/.well-known/oauth-protected-resource`. Default true. */
-  readonly rootMetadata?: boolean
+  readonly rootMetadata?: boolean | undefined
   /** `resource_name` of the metadata document (RFC 9728 §2). Default: not published. */
-  readonly resourceName?: string
+  readonly resourceName?: string | undefined
   /** `resource_documentation` of the metadata document, a URL. Default: not published. */
-  readonly resourceDocumentation?: string
+  readonly resourceDocumentation?: string | undefined
   /** Called with every decision, never with a token. It may be async; what it throws never disturbs a request. */
-  readonly onEvent?: (event: McpAuthEvent) => unknown
+  readonly onEvent?: ((event: McpAuthEvent) => unknown) | undefined
   /**
    * Takes over the answer to a rejected request; `error.status`, `error.headers` and `error.body` are ready to use.
    * Default: answer with them as JSON.
    */
-  readonly onError?: (
-    error: McpAuthError,
-    req: IncomingMessage,
-    res: ServerResponse,
-    next: (error?: unknown) => void,
-  ) => void
+  readonly onError?:
+    | ((error: McpAuthError, req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void)
+    | undefined
 }
 
 /** Environment variable → text, for those that are set and not empty. */

@@ -15,13 +15,18 @@ export function callTool(
   return post(url, token, { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args } })
 }
 
-export async function post(url: string, token: string | undefined, message: unknown): Promise<RpcAnswer> {
+export async function post(
+  url: string,
+  token: string | undefined,
+  message: unknown,
+  contentType = 'application/json',
+): Promise<RpcAnswer> {
   const response = await fetch(url, {
     method: 'POST',
     headers: {
       ...(token !== undefined && { Authorization: `Bearer ${token}` }),
       Accept: 'application/json, text/event-stream',
-      'Content-Type': 'application/json',
+      'Content-Type': contentType,
       'MCP-Protocol-Version': '2025-11-25',
     },
     body: JSON.stringify(message),

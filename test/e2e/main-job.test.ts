@@ -103,28 +103,31 @@ describe('a tool call', () => {
     expect(nextcloud.received).toEqual([])
   })
 
-  it.each([
-    ['by itself', (call: object): object => call],
-    ['in a batch behind a harmless one', (call: object): object => [{ ...call, id: 0, method: 'ping' }, call]],
-  ])('of a tool that writes, %s, needs notes:write and names all scopes', async (_form, message) => {
-    const call = {
-      jsonrpc: '2.0',
-      id: 1,
-      method: 'tools/call',
-      params: { name: 'create_note', arguments: { title: 'Trip', content: 'Pack a map' } },
-    }
+  describe.each(['mcpUrl', 'mcpV1Url'] as const)('at %s', (server) => {
+    it.each([
+      ['by itself', (call: object): object => call, 'application/json'],
+      ['in a batch', (call: object): object => [{ ...call, id: 0, method: 'ping' }, call], 'application/json'],
+      ['as what only looks like JSON', (call: object): object => call, 'text/plain; a=application/json'],
+    ])('of a tool that writes, %s, needs notes:write and names all scopes', async (_form, message, contentType) => {
+      const url = servers[server]
+      const token = await readerToken('alice', url)
+      const call = {
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'tools/call',
+        params: { name: 'create_note', arguments: { title: 'Trip', content: 'Pack a map' } },
+      }
 
-    const { status, headers, body } = await post(servers.mcpUrl, await readerToken('alice'), message(call))
+      const { status, headers, body } = await post(url, token, message(call), contentType)
 
-    expect(status).toBe(403)
-    expect(headers.get('WWW-Authenticate')).toBe(
-      `Bearer realm="mcp", error="insufficient_scope", resource_metadata="${metadataUrl()}", scope="notes:read notes:write", error_description="The access token lacks a scope that this operation needs"`,
-    )
-    expect(body).toEqual({
-      error: 'insufficient_scope',
-      error_description: 'The access token lacks a scope that this operation needs',
+      const description = 'The access token lacks a scope that this operation needs'
+      expect(status).toBe(403)
+      expect(headers.get('WWW-Authenticate')).toBe(
+        `Bearer realm="mcp", error="insufficient_scope", resource_metadata="${metadataUrl(url)}", scope="notes:read notes:write", error_description="${description}"`,
+      )
+      expect(body).toEqual({ error: 'insufficient_scope', error_description: description })
+      expect(servers.nextcloud.received).toEqual([])
     })
-    expect(servers.nextcloud.received).toEqual([])
   })
 
   it('of one user never shows what belongs to another', async () => {
@@ -147,10 +150,10 @@ it('Nextcloud refuses the MCP token itself, so passing it on would be no use', a
   expect(status).toBe(401)
 })
 
-function readerToken(subject: string): Promise<string> {
-  return servers.identityProvider.issueAccessToken({ subject, resource: servers.mcpUrl, scope: 'notes:read' })
+function readerToken(subject: string, resource = servers.mcpUrl): Promise<string> {
+  return servers.identityProvider.issueAccessToken({ subject, resource, scope: 'notes:read' })
 }
 
-function metadataUrl(): string {
-  return servers.mcpUrl.replace('/mcp', '/.well-known/oauth-protected-resource/mcp')
+function metadataUrl(resource = servers.mcpUrl): string {
+  return resource.replace('/mcp', '/.well-known/oauth-protected-resource/mcp')
 }

@@ -1,0 +1,66 @@
+import { once } from 'node:events'
+import { parseArgs } from 'node:util'
+import type { McpAuthEvent } from 'mcp-nextcloud-auth'
+import { runScenario } from './scenario.js'
+import { startServers, type Servers } from './start-servers.js'
+import { createTimeline } from './timeline.js'
+
+const { values: flags } = parseArgs({ options: { serve: { type: 'boolean', default: false } } })
+const timeline = createTimeline(process.stdout)
+const servers = await startServers({ onEvent: (event) => timeline.step('MCP server', describe(event)) })
+
+timeline.heading('mcp-nextcloud-auth: everything below runs in this process, on loopback')
+timeline.step('provider', servers.identityProvider.issuer)
+timeline.step('Nextcloud stand-in', servers.nextcloud.url)
+timeline.step('MCP server', `${servers.mcpUrl} and ${servers.mcpV1Url}`)
+try {
+  await runScenario(servers, timeline)
+} catch (error) {
+  timeline.check(`no step fails, but one did: ${error instanceof Error ? error.message : String(error)}`, false)
+}
+const allKept = timeline.summary()
+process.stdout.write(`\n${counts(servers)}\n`)
+
+if (flags.serve) await serveUntilStopped(servers)
+await servers.close()
+process.exitCode = allKept ? 0 : 1
+
+/** The MCP server's own account, as it would go to a log. */
+function describe(event: McpAuthEvent): string {
+  switch (event.type) {
+    case 'token.accepted':
+      return `accepts the token of ${event.subject}, ${event.cached ? 'which it knows' : 'verified just now'}`
+    case 'token.rejected':
+      return `rejects the request: ${event.reason}`
+    case 'nextcloud.token': {
+      const source = event.source === 'cache' ? 'from its cache' : 'by an exchange'
+      return `gets a Nextcloud token for ${event.subject} ${source}, ${event.durationMs.toFixed(1)} ms`
+    }
+    default:
+      return event.type
+  }
+}
+
+function counts({ notes: { auth, authV1 }, identityProvider }: Servers): string {
+  const [v2, v1] = [auth.stats(), authV1.stats()]
+  const verified = `MCP tokens: ${v2.verified + v1.verified} verified, ${v2.verifiedCacheHits + v1.verifiedCacheHits} times known`
+  const cached = v2.nextcloudCacheHits + v1.nextcloudCacheHits
+  return `${verified}. Nextcloud tokens: ${identityProvider.exchanges()} exchanged, ${cached} times from the cache.`
+}
+
+async function serveUntilStopped({ mcpUrl, mcpV1Url, nextcloud, identityProvider }: Servers): Promise<void> {
+  process.stdout.write(`
+Still running; stop with Ctrl-C.
+
+  MCP server           ${mcpUrl}
+  the same on SDK v1   ${mcpV1Url}
+  OpenID provider      ${identityProvider.issuer}
+  Nextcloud stand-in   ${nextcloud.url}
+
+Sign in as alice or bob from the MCP Inspector (it needs Node 22.19 or later):
+
+  npx @modelcontextprotocol/inspector --transport http --server-url ${mcpUrl}
+
+`)
+  await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+}

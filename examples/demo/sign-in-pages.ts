@@ -1,0 +1,108 @@
+import type { IncomingMessage } from 'node:http'
+import type Provider from 'oidc-provider'
+import type { Configuration, Interaction } from 'oidc-provider'
+
+type KoaMiddleware = Parameters<Provider['use']>[0]
+
+export const signInPath = '/sign-in/'
+
+/** Where the provider sends the browser when it has a question for the person in front of it. */
+export const interactions: Configuration['interactions'] = {
+  url: (_ctx, { uid }) => signInPath + uid,
+}
+
+/**
+ * Two pages, which need no script: who are you, and may this MCP client have these scopes.
+ *
+ * There is no password, because the people are made up; everything after the question is the real protocol.
+ *
+ * @param people user ids, in the order in which they are offered
+ */
+export function signInPages(provider: Provider, people: readonly string[]): KoaMiddleware {
+  return async (ctx, next) => {
+    if (!ctx.path.startsWith(signInPath)) {
+      await next()
+      return
+    }
+    const interaction = await provider.interactionDetails(ctx.req, ctx.res)
+    ctx.set('Cache-Control', 'no-store')
+    ctx.set('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+    if (ctx.method === 'GET') {
+      ctx.type = 'html'
+      ctx.body = interaction.prompt.name === 'login' ? loginPage(people) : consentPage(interaction)
+      return
+    }
+    const answer = await readForm(ctx.req)
+    ctx.status = 303
+    ctx.redirect(await provider.interactionResult(ctx.req, ctx.res, await resultOf(answer)))
+
+    async function resultOf(form: URLSearchParams): Promise<Record<string, unknown>> {
+      const accountId = form.get('user')
+      if (accountId !== null && people.includes(accountId)) return { login: { accountId } }
+      if (form.get('decision') === 'allow') return { consent: { grantId: await grantRequestedScopes() } }
+      return { error: 'access_denied', error_description: 'The person at the browser said no.' }
+    }
+
+    async function grantRequestedScopes(): Promise<string> {
+      const accountId = interaction.session?.accountId
+      const clientId = textOf(interaction.params['client_id'])
+      const grant =
+        (interaction.grantId === undefined ? undefined : await provider.Grant.find(interaction.grantId)) ??
+        new provider.Grant({ accountId, clientId })
+      const scope = textOf(interaction.params['scope'])
+      grant.addOIDCScope(scope)
+      for (const resource of [interaction.params['resource']].flat()) grant.addResourceScope(textOf(resource), scope)
+      return grant.save()
+    }
+  }
+}
+
+/** A plain page around some text, also for the provider's own errors. */
+export function page(title: string, content: string): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${escapeHtml(title)}</title>
+<style>
+  :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
+  body { max-width: 28rem; margin: 4rem auto; padding: 0 1rem }
+  button { font: inherit; padding: .5rem 1rem; margin-right: .5rem }
+</style>
+<h1>${escapeHtml(title)}</h1>
+${content}
+</html>
+`
+}
+
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+}
+
+function loginPage(people: readonly string[]): string {
+  const buttons = people.map((id) => `<button name="user" value="${escapeHtml(id)}">${escapeHtml(id)}</button>`)
+  return page('Sign in', `<p>Who are you?</p>\n<form method="post">${buttons.join('')}</form>`)
+}
+
+function consentPage({ params, session }: Interaction): string {
+  const scopes = textOf(params['scope']).split(' ')
+  const resources = [params['resource']].flat().map(textOf)
+  return page(
+    'Allow access?',
+    `<p>The client <code>${escapeHtml(textOf(params['client_id']))}</code> asks for this in your name, ${escapeHtml(session?.accountId ?? '')}:</p>
+<ul>${scopes.map((scope) => `<li><code>${escapeHtml(scope)}</code></li>`).join('')}</ul>
+<p>at ${resources.map((resource) => `<code>${escapeHtml(resource)}</code>`).join(', ')}</p>
+<form method="post"><button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button></form>`,
+  )
+}
+
+/** Interaction parameters are typed as unknown; the provider has checked that these are text. */
+function textOf(parameter: unknown): string {
+  return typeof parameter === 'string' ? parameter : ''
+}
+
+async function readForm(req: IncomingMessage): Promise<URLSearchParams> {
+  let body = ''
+  for await (const chunk of req.setEncoding('utf8')) body += chunk as string
+  return new URLSearchParams(body)
+}

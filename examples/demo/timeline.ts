@@ -1,0 +1,69 @@
+import type { JWTPayload } from 'jose'
+
+export interface Timeline {
+  heading(text: string): void
+  /** Something that happened: who did it, and what it was. */
+  step(who: string, what: string): void
+  /** Belongs to the step before. */
+  detail(text: string): void
+  /** What a token says. The token itself is never printed: whoever reads it here could use it. */
+  claims(name: string, claims: JWTPayload): void
+  /** Something that this demo promises to show, and whether it did. */
+  check(promise: string, kept: boolean): void
+  /** Prints every promise. True when there were some and all were kept. */
+  summary(): boolean
+}
+
+interface Output {
+  readonly isTTY?: boolean
+  write(text: string): unknown
+}
+
+/**
+ * Prints what happens as it happens, with milliseconds since the start.
+ *
+ * @param output coloured when it is a terminal
+ */
+export function createTimeline(output: Output): Timeline {
+  const start = performance.now()
+  const promises: { readonly promise: string; readonly kept: boolean }[] = []
+  const indent = ' '.repeat(32)
+
+  const styled = (code: number) => (text: string) => (output.isTTY === true ? `\u001b[${code}m${text}\u001b[0m` : text)
+  const bold = styled(1)
+  const dim = styled(2)
+  const red = styled(31)
+  const green = styled(32)
+
+  const line = (text: string) => output.write(`${text}\n`)
+  const mark = (kept: boolean) => (kept ? green('ok    ') : red('FAILED'))
+
+  return {
+    heading(text) {
+      line(`\n${bold(text)}`)
+    },
+    step(who, what) {
+      const elapsed = `${(performance.now() - start).toFixed(0)} ms`.padStart(8)
+      line(`${dim(elapsed)}  ${who.padEnd(22)}${what}`)
+    },
+    detail(text) {
+      line(dim(indent + text))
+    },
+    claims(name, { iss, aud, sub, scope, exp }) {
+      const life = exp === undefined ? 'never' : `in ${exp - Math.floor(Date.now() / 1000)} s`
+      line(indent + bold(name))
+      for (const [claim, value] of Object.entries({ aud, iss, sub, scope, exp: life })) {
+        line(`${indent}  ${claim.padEnd(7)}${[value].flat().join(', ')}`)
+      }
+    },
+    check(promise, kept) {
+      promises.push({ promise, kept })
+      if (!kept) line(`${indent}${red('Expected:')} ${promise}`)
+    },
+    summary() {
+      line(`\n${bold('What this run showed')}`)
+      for (const { promise, kept } of promises) line(`  ${mark(kept)}  ${promise}`)
+      return promises.length > 0 && promises.every(({ kept }) => kept)
+    },
+  }
+}

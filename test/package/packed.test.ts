@@ -1,0 +1,109 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const run = promisify(execFile)
+const root = path.resolve(import.meta.dirname, '../..')
+const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
+/** What every use of the package prints: the middleware answers, the metadata is served, an unknown option is named. */
+const USED = { denied: 401, resource: 'https://mcp.example.com/mcp', refused: 'typo' }
+
+let scratch: string
+let files: string[]
+
+/** A folder of a user's, with the packed package and its four dependencies, and nothing of this repository's own. */
+beforeAll(async () => {
+  scratch = await mkdtemp(path.join(tmpdir(), 'packed-'))
+  const packed = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], { cwd: root })
+  const [tarball] = JSON.parse(packed.stdout) as [{ filename: string; files: { path: string }[] }]
+  files = tarball.files.map((file) => file.path)
+  await writeFile(path.join(scratch, 'package.json'), JSON.stringify({ private: true }))
+  await run(
+    'npm',
+    ['install', '--prefer-offline', '--no-audit', '--no-fund', '--omit=peer', path.join(scratch, tarball.filename)],
+    { cwd: scratch },
+  )
+  const modules = path.join(scratch, 'node_modules')
+  for (const name of ['express', '@types'])
+    await symlink(path.join(root, 'node_modules', name), path.join(modules, name))
+  await cp(path.join(import.meta.dirname, 'fixtures'), scratch, { recursive: true })
+}, 180_000)
+
+afterAll(() => rm(scratch, { recursive: true, force: true }))
+
+async function used(file: string): Promise<unknown> {
+  const { stdout } = await run(process.execPath, [file], { cwd: scratch })
+  return JSON.parse(stdout)
+}
+
+describe('the packed package', () => {
+  it('holds the build, the licence, the README and the changelog, and nothing else', () => {
+    const others = files.filter((file) => !/^dist\/.+\.(js|d\.ts)$/.test(file))
+    expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
+    expect(files).toContain('dist/index.js')
+    expect(files).toContain('dist/index.d.ts')
+  })
+
+  it('brings no more than the four dependencies and what those need', async () => {
+    const installed = (await readdir(path.join(scratch, 'node_modules'))).filter((name) => !name.startsWith('.'))
+    expect(installed.sort()).toEqual(
+      [
+        '@types',
+        'data-uri-to-buffer',
+        'express',
+        'fetch-blob',
+        'formdata-polyfill',
+        'jose',
+        'lru-cache',
+        'mcp-nextcloud-auth',
+        'node-domexception',
+        'node-fetch',
+        'oauth4webapi',
+        'web-streams-polyfill',
+      ].sort(),
+    )
+  })
+
+  it('works from an ES module', async () => {
+    expect(await used('use.mjs')).toEqual(USED)
+  })
+
+  it('works from CommonJS with require()', async () => {
+    expect(await used('use.cjs')).toEqual(USED)
+  })
+
+  const compilations = [
+    ['NodeNext, an ES module', 'module', { module: 'nodenext' }, 'express'],
+    ['NodeNext, CommonJS', 'commonjs', { module: 'nodenext' }, 'express'],
+    ['module CommonJS', 'commonjs', { module: 'commonjs', moduleResolution: 'bundler' }, 'express'],
+    ['NodeNext, CommonJS, the types of Express 4', 'commonjs', { module: 'nodenext' }, 'express4'],
+  ] as const
+  it.each(compilations)('compiles and works in TypeScript: %s', async (_name, type, compilerOptions, express) => {
+    const folder = await mkdtemp(path.join(scratch, 'ts-'))
+    await writeFile(path.join(folder, 'package.json'), JSON.stringify({ private: true, type }))
+    const options = {
+      target: 'es2022',
+      lib: ['es2022'],
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      skipLibCheck: false,
+      types: ['node'],
+      outDir: 'out',
+      rootDir: '.',
+      ...compilerOptions,
+      paths: { express: [`./node_modules/@types/${express}`] },
+    }
+    await writeFile(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['use.ts'] }))
+    await mkdir(path.join(folder, 'node_modules/@types'), { recursive: true })
+    await symlink(path.join(root, 'node_modules/@types', express), path.join(folder, 'node_modules/@types', express))
+    await cp(path.join(scratch, 'use.ts'), path.join(folder, 'use.ts'))
+    const compiled = await run(process.execPath, [tsc, '-p', folder, '--listFiles']).catch((error: unknown) => {
+      throw new Error((error as { stdout: string }).stdout)
+    })
+    expect(compiled.stdout).toContain(`/@types/${express}/index.d.ts`)
+    expect(await used(path.join(folder, 'out/use.js'))).toEqual(USED)
+  })
+})
