@@ -39,7 +39,7 @@ export interface McpAuth extends ConnectHandler {
    * A Nextcloud token for `who`, as `req.getNextcloudToken()` gets it. Rejects as that does, with {@link TypeError} when `who`
    * holds no token or not the subject it claims, and with {@link InvalidTokenError} when its token is no longer good.
    */
-  getNextcloudToken(who: Who, options?: NextcloudTokenOptions): Promise<string>
+  getNextcloudToken(who: Who | undefined, options?: NextcloudTokenOptions): Promise<string>
   /**
    * Fetches a path of `nextcloud.url` with the user's Nextcloud token and `OCS-APIRequest: true`. After a 401 it gets another
    * token, once, and tries once more. The token never goes to another origin: a redirect that leads there is the answer.
@@ -50,7 +50,7 @@ export interface McpAuth extends ConnectHandler {
    * @example
    * const response = await auth.nextcloudFetch(authInfo, '/ocs/v2.php/cloud/user?format=json')
    */
-  nextcloudFetch(who: Who, path: string | URL, init?: NextcloudRequest): Promise<Response>
+  nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest): Promise<Response>
   /** An Express error handler: answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
   errorHandler(): ErrorHandler
   /**
@@ -150,23 +150,28 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
    * The session of `who`. A copy, which some frameworks make, is taken at its token's word alone: what else it says of itself
    * must not pick the user.
    */
-  async function sessionOf(who: Who): Promise<BrokerSession> {
-    const session = sessions.get(who)
+  async function sessionOf(who: Who | undefined): Promise<BrokerSession> {
+    const session = who && sessions.get(who)
     if (session !== undefined) return session
-    if (typeof who !== 'object' || typeof who.token !== 'string') {
+    if (typeof who?.token !== 'string') {
       throw new TypeError('who must hold the MCP token: without one there is nothing to exchange')
     }
-    const info = await verifier.verify(who.token)
+    const info = await verify(who.token)
     if ((who.subject ?? info.subject) !== info.subject || (who.issuer ?? info.issuer) !== info.issuer) {
       throw new TypeError('who names another user than its token')
     }
     return sessions.get(info) as BrokerSession
   }
 
+  /** The same as the middleware does, but for the answer. */
   async function verify(token: string): Promise<McpAuthInfo> {
-    const info = await verifier.verify(token)
-    checkScopes(config, info, config.requiredScopes)
-    return info
+    try {
+      const info = await verifier.verify(token)
+      checkScopes(config, info, config.requiredScopes)
+      return info
+    } catch (error) {
+      throw challenged(asMcpAuthError(error))
+    }
   }
 
   const parts = { config, events, verify: verifier.verify, challenged }
@@ -174,10 +179,10 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     requireScopes: (...scopes: string[]) => createScopeGuard(parts, scopes),
     routes: () => createRouter(resourceMetadataRoutes(config, discovery.issuer)),
     errorHandler: createErrorHandler,
-    async getNextcloudToken(who: Who, options?: NextcloudTokenOptions) {
+    async getNextcloudToken(who: Who | undefined, options?: NextcloudTokenOptions) {
       return getToken(await sessionOf(who), options)
     },
-    async nextcloudFetch(who: Who, path: string | URL, init?: NextcloudRequest) {
+    async nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest) {
       if (fetchNextcloud === undefined) throw nextcloudMissing()
       return fetchNextcloud(await sessionOf(who), path, init)
     },

@@ -115,15 +115,15 @@ export function createBroker(parts: BrokerParts): Broker {
       const answer = await request(key, caller, target)
       const entry = tokenEntry(answer, config.cache.renewBefore, monotonicEnd(caller))
       if (entry !== undefined && clock.monotonic() < entry.deadAt) entries?.set(key, entry)
-      if (events.active()) {
-        const { issuer, subject } = caller
-        const durationMs = clock.monotonic() - startedAt
-        events.emit({ type: 'nextcloud.token', mode, source: 'idp', issuer, subject, durationMs })
-      }
+      reportToken(caller, 'idp', clock.monotonic() - startedAt)
       return answer.accessToken
     } catch (error) {
       throw reported(error, caller)
     }
+  }
+
+  function reportToken({ issuer, subject }: Caller, source: 'cache' | 'idp', durationMs: number): void {
+    if (events.active()) events.emit({ type: 'nextcloud.token', mode, source, issuer, subject, durationMs })
   }
 
   function reported(error: unknown, { issuer, subject }: Caller): McpAuthError {
@@ -157,26 +157,19 @@ export function createBroker(parts: BrokerParts): Broker {
     return clock.monotonic() + caller.expiresAt * 1_000 - clock.now()
   }
 
-  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    try {
-      if (options !== undefined) checkTokenOptions(options, mode)
-      options?.signal?.throwIfAborted()
-      if (mode === 'pass-through') return Promise.resolve(passOn(session, options))
-      const key = keyForCall(session, options)
-      const token = options?.forceRefresh === true ? undefined : cached(key, session, options)
-      if (token === undefined) {
-        counters.nextcloudCacheMisses += 1
-        return abortable(fly(key, session, targetOf(session, options)), options?.signal)
-      }
-      counters.nextcloudCacheHits += 1
-      if (events.active()) {
-        const { issuer, subject } = session.caller
-        events.emit({ type: 'nextcloud.token', mode, source: 'cache', issuer, subject, durationMs: 0 })
-      }
-      return Promise.resolve(token)
-    } catch (error) {
-      return Promise.reject(error)
+  async function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    if (options !== undefined) checkTokenOptions(options, mode)
+    options?.signal?.throwIfAborted()
+    if (mode === 'pass-through') return passOn(session, options)
+    const key = keyForCall(session, options)
+    const token = options?.forceRefresh === true ? undefined : cached(key, session, options)
+    if (token === undefined) {
+      counters.nextcloudCacheMisses += 1
+      return abortable(fly(key, session, targetOf(session, options)), options?.signal)
     }
+    counters.nextcloudCacheHits += 1
+    reportToken(session.caller, 'cache', 0)
+    return token
   }
 
   function keyForCall(session: BrokerSession, options: NextcloudTokenOptions | undefined): string {
@@ -186,13 +179,10 @@ export function createBroker(parts: BrokerParts): Broker {
   }
 
   function passOn({ caller }: BrokerSession, options: NextcloudTokenOptions | undefined): string {
-    const { issuer, subject } = caller
     try {
       checkNotExpired(caller)
       const token = passThrough(caller, audienceOf(options))
-      if (events.active()) {
-        events.emit({ type: 'nextcloud.token', mode, source: 'cache', issuer, subject, durationMs: 0 })
-      }
+      reportToken(caller, 'cache', 0)
       return token
     } catch (error) {
       throw reported(error, caller)

@@ -1,0 +1,307 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { InvalidTokenError, type InvalidTokenReason } from '../../src/errors.js'
+import {
+  checkIntrospectedTimes,
+  checkIssuedAt,
+  readAccessTokenClaims,
+  type AccessTokenClaims,
+  type Claims,
+  type Expectations,
+} from '../../src/verify/claims.js'
+
+const RESOURCE = 'https://mcp.example.com/mcp'
+const CLIENT_ID = 'mcp-server'
+const EXPECTED: Expectations = { audience: [RESOURCE, CLIENT_ID], clientId: CLIENT_ID, allowedClients: undefined }
+const GOOD = { sub: 'alice', exp: 2_000_000_000, aud: RESOURCE, client_id: 'mcp-client', scope: 'notes:read' }
+
+/** The claims of a good token, but for these; those of undefined are left out. */
+function goodBut(changes: Claims): Claims {
+  const claims: Claims = { ...GOOD, ...changes }
+  return Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined))
+}
+
+function read(claims: Claims, tokenType?: string, expected: Partial<Expectations> = {}): AccessTokenClaims {
+  return readAccessTokenClaims(claims, { ...EXPECTED, ...expected }, tokenType)
+}
+
+/** Why the claims are refused, or undefined when they are not. */
+function refusal(act: () => unknown): InvalidTokenReason | undefined {
+  try {
+    act()
+    return undefined
+  } catch (error) {
+    if (error instanceof InvalidTokenError) return error.reason
+    throw error
+  }
+}
+
+it('the claims of an access token are read', () => {
+  expect(read(goodBut({}))).toEqual({
+    subject: 'alice',
+    clientId: 'mcp-client',
+    scopes: ['notes:read'],
+    expiresAt: 2_000_000_000,
+    audience: [RESOURCE],
+  })
+})
+
+it('scopes and audience are frozen, and the claims they come from are not touched', () => {
+  const aud = [RESOURCE]
+  const { scopes, audience } = read(goodBut({ aud }))
+
+  expect(Object.isFrozen(scopes)).toBe(true)
+  expect(Object.isFrozen(audience)).toBe(true)
+  expect(Object.isFrozen(aud)).toBe(false)
+})
+
+it.each([
+  ['sub', undefined],
+  ['sub', ''],
+  ['sub', 42],
+  ['sub', null],
+  ['sub', ['alice']],
+  ['exp', undefined],
+  ['exp', '2000000000'],
+  ['exp', null],
+  ['exp', Infinity],
+  ['exp', -Infinity],
+  ['exp', NaN],
+  ['aud', undefined],
+  ['aud', ''],
+  ['aud', []],
+  ['aud', ['']],
+  ['aud', [42, null, [RESOURCE]]],
+  ['aud', { value: RESOURCE }],
+  ['aud', null],
+])('a token whose %s is %o is refused for a missing claim', (claim, value) => {
+  expect(refusal(() => read(goodBut({ [claim]: value })))).toBe('missing_claim')
+})
+
+describe('the audience', () => {
+  it.each([
+    ['the resource', RESOURCE],
+    ['the resource with one more slash', `${RESOURCE}/`],
+    ["this server's client id", CLIENT_ID],
+    ['a list that holds the resource', ['https://other.example.com', RESOURCE]],
+    ['a list that holds it among nonsense', [42, RESOURCE, null]],
+  ])('of %s is accepted', (_name, aud) => {
+    expect(refusal(() => read(goodBut({ aud })))).toBeUndefined()
+  })
+
+  it('may lack the one slash that the configured one ends with', () => {
+    const expected = { audience: [`${RESOURCE}/`] }
+
+    expect(refusal(() => read(goodBut({ aud: RESOURCE }), undefined, expected))).toBeUndefined()
+    expect(refusal(() => read(goodBut({ aud: `${RESOURCE}/` }), undefined, expected))).toBeUndefined()
+  })
+
+  it.each([
+    ['another server', 'https://other.example.com/mcp'],
+    ['two more slashes', `${RESOURCE}//`],
+    ['a path below', `${RESOURCE}/tools`],
+    ['a path above', 'https://mcp.example.com'],
+    ['other upper and lower case', RESOURCE.toUpperCase()],
+    ['a query', `${RESOURCE}?a=b`],
+    ['the resource after a space', ` ${RESOURCE}`],
+    ['the resource inside a space separated string', `${RESOURCE} https://other.example.com`],
+    ['several others', ['nextcloud', 'account']],
+  ])('of %s is refused', (_name, aud) => {
+    expect(refusal(() => read(goodBut({ aud })))).toBe('audience')
+  })
+
+  it('is never accepted unless it is a configured one, give or take one slash', () => {
+    const accepted = [RESOURCE, `${RESOURCE}/`, CLIENT_ID, `${CLIENT_ID}/`]
+    const mutations = fc.tuple(fc.constantFrom(...accepted), fc.string()).map(([value, tail]) => value + tail)
+    fc.assert(
+      fc.property(fc.oneof(fc.webUrl(), fc.string({ minLength: 1 }), mutations), (aud) => {
+        expect(refusal(() => read(goodBut({ aud })))).toBe(accepted.includes(aud) ? undefined : 'audience')
+      }),
+    )
+  })
+
+  it('is checked before the kind of the token, and that before its client', () => {
+    const id = { typ: 'ID' }
+    const expected = { allowedClients: new Set(['another']) }
+
+    expect(refusal(() => read(goodBut({ ...id, aud: 'other' }), undefined, expected))).toBe('audience')
+    expect(refusal(() => read(goodBut(id), undefined, expected))).toBe('token_type')
+    expect(refusal(() => read(goodBut({}), undefined, expected))).toBe('client')
+  })
+})
+
+describe('the kind of token', () => {
+  const bare = { client_id: undefined, scope: undefined }
+  const idToken = { ...bare, aud: CLIENT_ID, azp: CLIENT_ID, nonce: 'n', at_hash: 'h' }
+
+  it.each<[name: string, header: string | undefined, changes: Claims]>([
+    ['RFC 9068 header', 'at+jwt', bare],
+    ['RFC 9068 header as a media type', 'application/at+jwt', bare],
+    ['RFC 9068 header in capitals', 'AT+JWT', bare],
+    ['RFC 9068 header, for the client, with a nonce', 'at+jwt', idToken],
+    ['plain header with a scope', 'JWT', { client_id: undefined }],
+    ['plain header with a client_id', 'jwt', { scope: undefined }],
+    ["plain header with Okta's cid", 'JWT', { ...bare, cid: 'mcp-client' }],
+    ['plain header with scp', undefined, { ...bare, scp: ['notes:read'] }],
+    ['no header type, and no claim that tells, for the resource', undefined, bare],
+    ["Keycloak's access token, for the client and with a nonce", 'JWT', { ...bare, aud: CLIENT_ID, typ: 'Bearer', nonce: 'n' }], // prettier-ignore
+    ["Cognito's access token", undefined, { ...bare, aud: CLIENT_ID, token_use: 'access' }],
+    ['a typ claim that says nothing known', 'JWT', { typ: 'Custom' }],
+    ['a typ claim that is no string', 'JWT', { typ: 7 }],
+    ['for the client, with a scope', 'JWT', { aud: CLIENT_ID }],
+  ])('is an access token: %s', (_name, header, changes) => {
+    expect(refusal(() => read(goodBut(changes), header))).toBeUndefined()
+  })
+
+  it.each<[name: string, header: string | undefined, changes: Claims]>([
+    ['an ID token for this server', 'JWT', idToken],
+    ['an ID token for this server with nothing that tells', undefined, { ...bare, aud: CLIENT_ID }],
+    ['an ID token told by at_hash alone', 'JWT', { at_hash: 'h' }],
+    ['an ID token told by c_hash alone', 'JWT', { c_hash: 'h' }],
+    ['an ID token told by s_hash alone', 'JWT', { s_hash: 'h' }],
+    ['an ID token told by its nonce', 'JWT', { ...bare, nonce: 'n' }],
+    ["Keycloak's ID token", 'JWT', { typ: 'ID' }],
+    ["Keycloak's refresh token", 'JWT', { typ: 'Refresh' }],
+    ["Keycloak's offline token", 'JWT', { typ: 'Offline' }],
+    ["Keycloak's logout token", 'JWT', { typ: 'Logout' }],
+    ["Cognito's ID token", undefined, { token_use: 'id' }],
+    ['a logout token told by its header', 'logout+jwt', {}],
+    ['a logout token told by its events', 'JWT', { events: {} }],
+    ['a security event', 'secevent+jwt', {}],
+    ['a DPoP proof', 'dpop+jwt', {}],
+    ['a header type that only ends as it should', 'that+jwt', {}],
+    ['a header type of nothing', '', {}],
+  ])('is refused: %s', (_name, header, changes) => {
+    expect(refusal(() => read(goodBut(changes), header))).toBe('token_type')
+  })
+
+  it('of a server without a client id of its own is told by the nonce', () => {
+    const expected = { clientId: undefined, audience: [RESOURCE] }
+
+    expect(refusal(() => read(goodBut(bare), 'JWT', expected))).toBeUndefined()
+    expect(refusal(() => read(goodBut({ ...bare, nonce: 'n' }), 'JWT', expected))).toBe('token_type')
+  })
+})
+
+it.each([{ jkt: 'thumbprint' }, { 'x5t#S256': 'thumbprint' }, {}, '', false])(
+  'a token that is bound to a key by %j is refused, whatever its kind (RFC 7800)',
+  (cnf) => {
+    expect(refusal(() => read(goodBut({ cnf }), 'at+jwt'))).toBe('sender_constrained')
+    expect(refusal(() => read(goodBut({ cnf })))).toBe('sender_constrained')
+  },
+)
+
+it('a cnf of null binds to nothing', () => {
+  expect(refusal(() => read(goodBut({ cnf: null })))).toBeUndefined()
+})
+
+describe('the client', () => {
+  it.each([
+    [{ client_id: 'a', azp: 'b', cid: 'c' }, 'a'],
+    [{ client_id: undefined, azp: 'b', cid: 'c' }, 'b'],
+    [{ client_id: undefined, cid: 'c' }, 'c'],
+    [{ client_id: '', azp: 'b' }, 'b'],
+    [{ client_id: 7, azp: ['b'], cid: 'c' }, 'c'],
+    [{ client_id: undefined }, 'unknown'],
+  ])('of %j is %s', (changes, clientId) => {
+    expect(read(goodBut(changes)).clientId).toBe(clientId)
+  })
+
+  it('is let in only when it is one of the allowed ones', () => {
+    const expected = { allowedClients: new Set(['a', 'b']) }
+
+    expect(refusal(() => read(goodBut({ client_id: 'b' }), undefined, expected))).toBeUndefined()
+    expect(refusal(() => read(goodBut({ client_id: 'c', azp: 'a' }), undefined, expected))).toBe('client')
+    expect(refusal(() => read(goodBut({ client_id: 'A' }), undefined, expected))).toBe('client')
+  })
+
+  it('that is not known is not let in under the name that stands for it', () => {
+    const expected = { allowedClients: new Set(['unknown']) }
+
+    expect(refusal(() => read(goodBut({ client_id: undefined }), undefined, expected))).toBe('client')
+  })
+})
+
+describe('the scopes', () => {
+  it.each<[changes: Claims, scopes: string[]]>([
+    [{ scope: 'notes:read notes:write' }, ['notes:read', 'notes:write']],
+    [{ scope: ' notes:read   notes:write ' }, ['notes:read', 'notes:write']],
+    [{ scope: '' }, []],
+    [{ scope: undefined }, []],
+    [{ scope: ['notes:read', 'notes:write'] }, ['notes:read', 'notes:write']],
+    [{ scope: undefined, scp: 'notes:read notes:write' }, ['notes:read', 'notes:write']],
+    [{ scope: undefined, scp: ['notes:read', 'notes:write'] }, ['notes:read', 'notes:write']],
+    [{ scope: null, scp: ['notes:read'] }, ['notes:read']],
+    [{ scope: 'notes:read', scp: ['notes:write'] }, ['notes:read']],
+    [{ scope: ['notes:read', 7, null, '', ['notes:write']] }, ['notes:read']],
+    [{ scope: 7 }, []],
+    [{ scope: { 'notes:read': true } }, []],
+  ])('of %j are %j', (changes, scopes) => {
+    expect(read(goodBut(changes)).scopes).toEqual(scopes)
+  })
+
+  it('are the same as a string and as a list', () => {
+    const scope = fc.stringMatching(/^[!#-[\]-~]+$/)
+    fc.assert(
+      fc.property(fc.array(scope), (list) => {
+        const asString = read(goodBut({ scope: list.join(' ') })).scopes
+        const asList = read(goodBut({ scope: undefined, scp: list })).scopes
+        expect(asString).toEqual(list)
+        expect(asList).toEqual(list)
+      }),
+    )
+  })
+})
+
+it('any claims are either refused or read to the types that they should have', () => {
+  const value = fc.oneof(fc.jsonValue(), fc.constantFrom(RESOURCE, CLIENT_ID, [RESOURCE], 'Bearer', 2_000_000_000))
+  const names = ['sub', 'exp', 'aud', 'scope', 'scp', 'client_id', 'azp', 'cid', 'typ', 'nonce', 'cnf', 'events']
+  const changes = fc.dictionary(fc.constantFrom(...names), value)
+  fc.assert(
+    fc.property(changes, fc.option(fc.constantFrom('at+jwt', 'JWT', 'x'), { nil: undefined }), (claims, type) => {
+      if (refusal(() => read({ ...GOOD, ...claims }, type)) !== undefined) return
+      const { subject, clientId, scopes, expiresAt, audience } = read({ ...GOOD, ...claims }, type)
+      expect([subject, clientId, ...scopes, ...audience].every((text) => typeof text === 'string' && text !== '')).toBe(
+        true,
+      )
+      expect(expiresAt).toSatisfy(Number.isFinite)
+      expect(audience).not.toEqual([])
+    }),
+  )
+})
+
+describe('an introspection answer', () => {
+  const ISSUER = 'https://idp.example.com'
+  const NOW = 1_000
+  const TOLERANCE = 5
+
+  it.each<[answer: Claims, reason: InvalidTokenReason | undefined]>([
+    [{}, undefined],
+    [{ iss: ISSUER }, undefined],
+    [{ iss: `${ISSUER}/` }, 'issuer'],
+    [{ iss: 'https://other.example.com' }, 'issuer'],
+    [{ iss: null }, 'issuer'],
+    [{ iss: [ISSUER] }, 'issuer'],
+    [{ exp: NOW - TOLERANCE + 1 }, undefined],
+    [{ exp: NOW - TOLERANCE }, 'expired'],
+    [{ nbf: NOW + TOLERANCE }, undefined],
+    [{ nbf: NOW + TOLERANCE + 1 }, 'not_yet_valid'],
+    [{ nbf: '1' }, 'not_yet_valid'],
+    [{ nbf: null }, 'not_yet_valid'],
+    [{ nbf: Infinity }, 'not_yet_valid'],
+  ])('with %o leads to %s', (answer, reason) => {
+    expect(refusal(() => checkIntrospectedTimes(answer, ISSUER, NOW, TOLERANCE))).toBe(reason)
+  })
+})
+
+it.each<[iat: unknown, reason: InvalidTokenReason | undefined]>([
+  [undefined, undefined],
+  [0, undefined],
+  [1_005, undefined],
+  [1_006, 'not_yet_valid'],
+  ['1', 'not_yet_valid'],
+  [null, 'not_yet_valid'],
+  [Infinity, 'not_yet_valid'],
+])('with a tolerance of 5 s at second 1000, an iat of %o leads to %s', (iat, reason) => {
+  expect(refusal(() => checkIssuedAt(iat === undefined ? {} : { iat }, 1_000, 5))).toBe(reason)
+})
