@@ -28,7 +28,10 @@ module.exports = {
       comment: 'runtime dependencies are jose, lru-cache, node-fetch and oauth4webapi',
       severity: 'error',
       from: { path: '^src/' },
-      to: { dependencyTypes: ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown'], pathNot: 'node_modules/(jose|lru-cache|node-fetch|oauth4webapi)/' },
+      to: {
+        dependencyTypes: ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown'],
+        pathNot: 'node_modules/(jose|lru-cache|node-fetch|oauth4webapi)/',
+      },
     },
     {
       name: 'http-out-by-one-door',
@@ -45,5 +48,9 @@ module.exports = {
       to: { path: '^(node:)?http$', dependencyTypes: ['core'] },
     },
   ],
-  options: { tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, doNotFollow: { path: 'node_modules' } },
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' },
+  },
 }
