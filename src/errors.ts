@@ -14,8 +14,8 @@ interface ErrorFacts {
 }
 
 /**
- * The base of every error of this package. It carries what is needed to answer a request, in the shape that Express's
- * default error handler reads (`status`, `headers`, `expose`), and `auth.errorHandler()` also sends `body`.
+ * The base of every error of this package. It carries what is needed to answer a request, under the names that Express's
+ * default error handler reads (`status`, `headers`); `auth.errorHandler()` also sends `body`.
  *
  * No message, header or body ever holds a token, a secret or anything from the request.
  */
@@ -42,9 +42,9 @@ export abstract class McpAuthError extends Error {
     return this.status
   }
 
-  /** Whether the description may be shown to the caller: always, since it is a fixed text. */
+  /** Whether `message` may be shown to the caller: not when it is for the operator. `body` always may. */
   get expose(): boolean {
-    return true
+    return this.status < 500
   }
 }
 
@@ -201,7 +201,7 @@ export class UpstreamUnavailableError extends McpAuthError {
   }
 }
 
-/** The authorization server refused the MCP token in an exchange. 401 `invalid_token`: the MCP client has to get a new one. */
+/** The MCP token was refused in an exchange, or has expired since it was verified. 401 `invalid_token`: the MCP client has to get a new one. */
 export class SubjectTokenRejectedError extends McpAuthError {
   static readonly code = 'ERR_SUBJECT_TOKEN_REJECTED'
 
@@ -210,7 +210,7 @@ export class SubjectTokenRejectedError extends McpAuthError {
       code: SubjectTokenRejectedError.code,
       status: 401,
       error: 'invalid_token',
-      description: 'The authorization server no longer accepts the access token',
+      description: 'The access token is no longer accepted',
     })
   }
 }

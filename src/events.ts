@@ -1,6 +1,13 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Clock } from './clock.js'
-import type { InvalidTokenReason } from './errors.js'
+import {
+  InsufficientScopeError,
+  InvalidRequestError,
+  InvalidTokenError,
+  UnauthorizedError,
+  type InvalidTokenReason,
+  type McpAuthError,
+} from './errors.js'
 
 /** Why a request was turned away: no credentials, not in the form of a Bearer token, a token problem, a scope missing. */
 export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_request' | 'scope'
@@ -22,6 +29,14 @@ export type McpAuthEventDetails =
       readonly cached: boolean
     }
   | { readonly type: 'token.rejected'; readonly reason: RejectionReason }
+  | {
+      /** Whether a request may pass could not be found out: the authorization server's fault, the operator's or a bug. */
+      readonly type: 'request.failed'
+      /** `ERR_…`. */
+      readonly code: string
+      readonly status: number
+      readonly message: string
+    }
   | {
       readonly type: 'nextcloud.token'
       readonly mode: NextcloudMode
@@ -59,7 +74,10 @@ export interface McpAuthStats {
   verified: number
   /** Requests answered from the verified-token cache. */
   verifiedCacheHits: number
+  /** Requests and `verify()` calls turned away, by reason. */
   rejected: Partial<Record<RejectionReason, number>>
+  /** Requests and `verify()` calls that failed with a 5xx, by `ERR_…` code. */
+  failed: Partial<Record<string, number>>
   nextcloudCacheHits: number
   nextcloudCacheMisses: number
   /** Token exchanges (RFC 8693 and jwt-bearer) sent, repeated attempts included. */
@@ -70,6 +88,7 @@ export interface McpAuthStats {
   idpRequests: number
   /** Entries that a full cache dropped. */
   evictions: number
+  /** Entries of the two caches. */
   sizes: { verifiedTokens: number; nextcloudTokens: number }
 }
 
@@ -81,19 +100,23 @@ export interface Events {
   readonly counters: Omit<McpAuthStats, 'sizes'>
 }
 
+/** Different process warnings that one middleware makes. */
+const MOST_WARNINGS = 20
 const diagnostics = channel('mcp-nextcloud-auth')
 
 /**
- * Reports to `onEvent` and to the `diagnostics_channel` named `mcp-nextcloud-auth`. A listener that throws or rejects never
- * disturbs a request: the first failure becomes a process warning.
+ * Reports to `onEvent` and to the `diagnostics_channel` named `mcp-nextcloud-auth`. An `onEvent` that throws or rejects never
+ * disturbs a request: its first failure becomes a process warning. Without it, what the operator has to mend becomes one.
  */
 export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undefined, clock: Clock): Events {
-  let warned = false
+  const warned = new Set<string>()
+  const warnOnce = (message: string, code: string): void => {
+    if (warned.has(message) || warned.size >= MOST_WARNINGS) return
+    warned.add(message)
+    process.emitWarning(message, { type: 'McpAuthWarning', code })
+  }
   const listenerFailed = (error: unknown): void => {
-    if (warned) return
-    warned = true
-    const reason = error instanceof Error ? error.message : 'no Error was thrown'
-    process.emitWarning(`onEvent failed: ${reason}`, { type: 'McpAuthWarning', code: 'ERR_ON_EVENT' })
+    warnOnce(`onEvent failed (${error instanceof Error ? error.name : 'no Error was thrown'})`, 'ERR_ON_EVENT')
   }
   return {
     active: () => onEvent !== undefined || diagnostics.hasSubscribers,
@@ -101,9 +124,8 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
       const event: McpAuthEvent = { ...details, at: clock.now() }
       if (diagnostics.hasSubscribers) diagnostics.publish(event)
       if (onEvent === undefined) {
-        if (event.type === 'config.warning') {
-          process.emitWarning(event.message, { type: 'McpAuthWarning', code: 'ERR_CONFIGURATION' })
-        }
+        if (event.type === 'config.warning') warnOnce(event.message, 'ERR_CONFIGURATION')
+        if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
         return
       }
       try {
@@ -117,6 +139,7 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
       verified: 0,
       verifiedCacheHits: 0,
       rejected: {},
+      failed: {},
       nextcloudCacheHits: 0,
       nextcloudCacheMisses: 0,
       exchanges: 0,
@@ -125,4 +148,26 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
       evictions: 0,
     },
   }
+}
+
+/** Counts and reports a request that does not pass, or a token that `verify()` refuses. */
+export function reportFailure({ counters, emit }: Events, error: McpAuthError): void {
+  const reason = rejectionReason(error)
+  if (reason !== undefined) {
+    counters.rejected[reason] = (counters.rejected[reason] ?? 0) + 1
+    emit({ type: 'token.rejected', reason })
+  } else {
+    const { code, status, message } = error
+    counters.failed[code] = (counters.failed[code] ?? 0) + 1
+    emit({ type: 'request.failed', code, status, message })
+  }
+}
+
+/** Undefined for a failure that says nothing about the request. */
+function rejectionReason(error: McpAuthError): RejectionReason | undefined {
+  if (error instanceof InvalidTokenError) return error.reason
+  if (error instanceof UnauthorizedError) return 'no_credentials'
+  if (error instanceof InvalidRequestError) return 'invalid_request'
+  if (error instanceof InsufficientScopeError) return 'scope'
+  return undefined
 }

@@ -1,23 +1,19 @@
-import type { GetNextcloudToken, McpAuthInfo } from './options.js'
+import type { GetNextcloudToken, McpAuthInfo } from './auth-info.js'
 
 export { mcpAuth } from './mcp-auth.js'
 export type { McpAuth, Who } from './mcp-auth.js'
-export type { NextcloudRequest } from './broker/nextcloud-fetch.js'
+export type { NextcloudRequest, NextcloudRequestBody } from './broker/nextcloud-fetch.js'
 export type { ConnectHandler } from './http/router.js'
-export type { ErrorHandler } from './http/authentication.js'
+export type { AuthenticatedRequest, ErrorHandler } from './http/authentication.js'
+export type { GetNextcloudToken, McpAuthExtra, McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
 export type {
   AuthorizationServerOptions,
   CacheOptions,
   FetchFunction,
-  GetNextcloudToken,
   HttpOptions,
-  McpAuthExtra,
-  McpAuthInfo,
   McpAuthOptions,
   NextcloudMode,
   NextcloudOptions,
-  NextcloudTokenOptions,
-  RequestBody,
 } from './options.js'
 export type { IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
@@ -33,7 +29,7 @@ export {
   UnauthorizedError,
   UpstreamUnavailableError,
 } from './errors.js'
-export type { ErrorBody, InvalidTokenReason } from './errors.js'
+export type { ErrorBody, InvalidTokenReason, TokenRequestFailure, UpstreamFailure } from './errors.js'
 
 declare global {
   namespace Express {

@@ -6,13 +6,15 @@ import { createBroker, type BrokerSession } from './broker/broker.js'
 import { createNextcloudFetch, type NextcloudRequest } from './broker/nextcloud-fetch.js'
 import { systemClock, type Clock } from './clock.js'
 import { readConfig } from './config/read-config.js'
+import { isScopeToken } from './config/values.js'
 import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors.js'
-import { createEvents, type McpAuthStats } from './events.js'
+import { createEvents, reportFailure, type McpAuthStats } from './events.js'
 import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
-import { withChallenge } from './http/challenge.js'
+import { addChallenge } from './http/challenge.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
 import { createRouter, type ConnectHandler } from './http/router.js'
-import type { McpAuthInfo, McpAuthOptions, NextcloudTokenOptions } from './options.js'
+import type { McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
+import type { McpAuthOptions } from './options.js'
 import { createIssuerKeys } from './verify/keys.js'
 import { checkScopes } from './verify/scopes.js'
 import { createVerifier, type VerifiedToken } from './verify/verifier.js'
@@ -102,9 +104,9 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const discovery = createDiscovery(config, transport, clock)
   const keys = createIssuerKeys(discovery, transport, clock, config.cache.staleKeys)
   const client = createClient(config, discovery, transport, clock, events)
-  const challenged = (error: McpAuthError): McpAuthError => withChallenge(error, config)
+  const withChallenge = (error: McpAuthError): McpAuthError => addChallenge(error, config)
   const { nextcloud } = config
-  const broker = nextcloud && createBroker({ config, nextcloud, client, clock, events, withChallenge: challenged })
+  const broker = nextcloud && createBroker({ config, nextcloud, client, clock, events, withChallenge })
   const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker)
   /** What the broker knows of a caller, by the object that stands for the caller outside. */
   const sessions = new WeakMap<object, BrokerSession>()
@@ -119,7 +121,10 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       scopes,
       expiresAt,
       audience,
-      resource: new URL(config.resource),
+      // A URL can be changed, and this object serves every request with the token.
+      get resource() {
+        return new URL(config.resource)
+      },
       resourceMetadataUrl: config.resourceMetadataUrl,
       claims,
       extra: Object.freeze({
@@ -137,7 +142,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     const scopes = nextcloud?.scopes ?? []
     if (typeof scopes !== 'function') return { caller, scopes: () => scopes }
     let chosen: readonly string[] | undefined
-    return { caller, scopes: () => (chosen ??= scopes(info)) }
+    return { caller, scopes: () => (chosen ??= chooseScopes(scopes, info)) }
   }
 
   const verifier = createVerifier({ config, discovery, keys, client, clock, events }, present)
@@ -170,11 +175,13 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       checkScopes(config, info, config.requiredScopes)
       return info
     } catch (error) {
-      throw challenged(asMcpAuthError(error))
+      const failure = withChallenge(asMcpAuthError(error))
+      reportFailure(events, failure)
+      throw failure
     }
   }
 
-  const parts = { config, events, verify: verifier.verify, challenged }
+  const parts = { config, events, verify: verifier.verify, withChallenge }
   return Object.assign(createAuthentication(parts), {
     requireScopes: (...scopes: string[]) => createScopeGuard(parts, scopes),
     routes: () => createRouter(resourceMetadataRoutes(config, discovery.issuer)),
@@ -187,11 +194,9 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       return fetchNextcloud(await sessionOf(who), path, init)
     },
     verify: (token: string) =>
-      verify(token).catch((error: unknown) => Promise.reject(challenged(asMcpAuthError(error)))),
+      verify(token).catch((error: unknown) => Promise.reject(withChallenge(asMcpAuthError(error)))),
     async ready() {
-      await discovery.issuer()
-      if (config.introspection === 'always') await discovery.forIntrospection()
-      else await keys.load()
+      await verifier.ready()
       if (nextcloud !== undefined && nextcloud.mode !== 'pass-through') await discovery.forTokenRequests()
     },
     stats: () => ({
@@ -199,10 +204,29 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       sizes: { verifiedTokens: verifier.size(), nextcloudTokens: broker?.size() ?? 0 },
     }),
     async close() {
-      await broker?.settle()
+      await Promise.race([broker?.settle(), patience(config.http.timeout)])
       transport.close()
     },
   })
+}
+
+/** Resolves after so many milliseconds, and keeps no process alive meanwhile. */
+function patience(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}
+
+/** What `nextcloud.scopes` chooses, which goes into a request and a cache key. */
+function chooseScopes(choose: (info: McpAuthInfo) => unknown, info: McpAuthInfo): readonly string[] {
+  let scopes: unknown
+  try {
+    scopes = choose(info)
+  } catch (error) {
+    throw asMcpAuthError(error)
+  }
+  if (!Array.isArray(scopes) || !scopes.every(isScopeToken)) {
+    throw new ConfigurationError('nextcloud.scopes must return a list of scopes', 'nextcloud.scopes')
+  }
+  return scopes
 }
 
 function nextcloudMissing(): ConfigurationError {

@@ -1,70 +1,11 @@
-import type { Agent as HttpAgent } from 'node:http'
+import type { Agent as HttpAgent, IncomingMessage, ServerResponse } from 'node:http'
 import type { Agent as HttpsAgent } from 'node:https'
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ClientAuth } from 'oauth4webapi'
+import type { McpAuthInfo } from './auth-info.js'
 import type { McpAuthError } from './errors.js'
 import type { McpAuthEvent, NextcloudMode } from './events.js'
 
 export type { NextcloudMode } from './events.js'
-
-/**
- * What a verified MCP token says. A superset of the MCP SDK's `AuthInfo`; the same frozen object is `req.mcpAuth`, `req.auth`
- * and, in a tool handler, `extra.authInfo` (SDK v1) or `ctx.http.authInfo` (SDK v2).
- */
-export interface McpAuthInfo {
-  /** The MCP token itself. It is for this server only: never send it on. */
-  token: string
-  /** `sub`. */
-  subject: string
-  /** `iss`. */
-  issuer: string
-  /** `client_id`, else `azp`, else `cid`; `'unknown'` when the token has none of them. */
-  clientId: string
-  /** `scope`, or `scp`. */
-  scopes: string[]
-  /** `exp`, in seconds since the epoch. */
-  expiresAt: number
-  /** `aud`, always as a list. */
-  audience: string[]
-  /** The configured `resource`. */
-  resource: URL
-  /** Where this server's protected resource metadata is (RFC 9728). */
-  resourceMetadataUrl: string
-  /** The verified payload, or the introspection answer. */
-  claims: Record<string, unknown>
-  /** For tool handlers, which never see `req`. */
-  extra: McpAuthExtra
-}
-
-/** Travels with the MCP SDK's `AuthInfo` into tool handlers. */
-export interface McpAuthExtra extends Record<string, unknown> {
-  subject: string
-  issuer: string
-  getNextcloudToken: GetNextcloudToken
-}
-
-/** Per-call choices for a Nextcloud token. */
-export interface NextcloudTokenOptions {
-  /** `scope` to ask for instead of `nextcloud.scopes`. Refused in pass-through mode. */
-  readonly scopes?: readonly string[] | undefined
-  /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in jwt-bearer mode. */
-  readonly audience?: string | readonly string[] | undefined
-  /** Take the token handed out last as bad and get another. Default false. */
-  readonly forceRefresh?: boolean | undefined
-  /** Ends this caller's wait, not the request that others wait for too. */
-  readonly signal?: AbortSignal | undefined
-}
-
-/**
- * Gets an access token for Nextcloud; nothing is fetched until it is called.
- *
- * @throws {SubjectTokenRejectedError} 401: the authorization server no longer accepts the MCP token
- * @throws {TokenRequestError} 502: it refused for another reason, see `hint`
- * @throws {UpstreamUnavailableError} 503: it is down, slow or overloaded
- * @throws {AudienceMismatchError} 403: pass-through mode, and the MCP token is not also for Nextcloud
- * @throws {ConfigurationError} 500: `nextcloud` is not configured
- */
-export type GetNextcloudToken = (options?: NextcloudTokenOptions) => Promise<string>
 
 /** The Nextcloud that tools act in, and how to get a token for it. */
 export interface NextcloudOptions {
@@ -115,20 +56,8 @@ export interface CacheOptions {
   readonly staleKeys?: number | undefined
 }
 
-/** The part of `fetch` that this package calls. */
-export type FetchFunction = (
-  url: string,
-  init: {
-    method: string
-    headers: Record<string, string>
-    body?: RequestBody
-    redirect: 'manual'
-    signal: AbortSignal
-  },
-) => Promise<Response>
-
-/** What a request of `nextcloudFetch` may send. */
-export type RequestBody = string | Uint8Array | ArrayBuffer | URLSearchParams | Blob | FormData | NodeJS.ReadableStream
+/** A `fetch` of the Fetch standard, such as Node's own. */
+export type FetchFunction = (url: string, init: RequestInit) => Promise<Response>
 
 /** How the authorization server and Nextcloud are reached. */
 export interface HttpOptions {
@@ -145,7 +74,7 @@ export interface HttpOptions {
 }
 
 /**
- * Options of `mcpAuth()`. Every one has a default or an environment variable, and is checked at construction: an unknown
+ * Options of `mcpAuth()`. Every one is checked at construction: an unknown
  * name, a wrong type or a contradiction is a {@link ConfigurationError} that names it. An option given here comes before its
  * environment variable.
  */
@@ -170,7 +99,7 @@ export interface McpAuthOptions {
   readonly clientId?: string | undefined
   /** Its secret. Environment: `OIDC_CLIENT_SECRET`. */
   readonly clientSecret?: string | undefined
-  /** An oauth4webapi client authentication function. Default: `client_secret_basic`, or `client_secret_post` where discovery lists only that. */
+  /** An oauth4webapi client authentication function. Default: `client_secret_basic`, or `client_secret_post` where discovery lists that and not basic. */
   readonly clientAuth?: ClientAuth | undefined
   /** Scopes that every request needs. Default none. */
   readonly requiredScopes?: readonly string[] | undefined
@@ -184,7 +113,7 @@ export interface McpAuthOptions {
   readonly algorithms?: readonly string[] | undefined
   /** Seconds of tolerance for `exp`, `nbf` and `iat`. Default 5. */
   readonly clockTolerance?: number | undefined
-  /** An extra check of the verified claims; throw or return false to reject the token with 401. */
+  /** An extra check of the verified claims; throw or return false to reject the token with 401; it may be async. */
   readonly validateClaims?: ((claims: Readonly<Record<string, unknown>>) => unknown) | undefined
   /**
    * RFC 7662: `'opaque-only'` asks the authorization server about tokens that are not JWTs, `'always'` asks it about every

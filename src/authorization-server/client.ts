@@ -40,7 +40,11 @@ export interface AuthorizationServerClient {
 const NOT_ACCESS_TOKENS = [
   'urn:ietf:params:oauth:token-type:id_token',
   'urn:ietf:params:oauth:token-type:refresh_token',
+  'urn:ietf:params:oauth:token-type:saml1',
+  'urn:ietf:params:oauth:token-type:saml2',
 ]
+/** RFC 6749 appendix A.12: what an access token is made of. */
+const ACCESS_TOKEN = /^[\x20-\x7E]+$/
 
 export function createClient(
   config: Config,
@@ -70,13 +74,13 @@ export function createClient(
           parameters,
           requestOptions(fetch),
         )
-        if (response.status !== 200) throw classifyExchangeError(await readTokenError(response))
+        if (response.status !== 200) throw classifyExchangeError(await readTokenError(response, client.secret))
         return { ...checkTokenAnswer(await readJsonObject(response), mcpToken), sentAt }
       })
     },
 
     async introspect(token) {
-      if (client === undefined || (client.secret === undefined && client.auth === undefined)) return undefined
+      if (client?.hasCredentials !== true) return undefined
       const as = await discovery.forIntrospection()
       if (as === undefined) return undefined
       return transport.call('introspection', true, async (fetch) => {
@@ -116,20 +120,23 @@ async function readJsonObject(response: Response): Promise<Record<string, unknow
   return body as Record<string, unknown>
 }
 
-async function readTokenError(response: Response): Promise<TokenErrorAnswer> {
+async function readTokenError(response: Response, secret: string | undefined): Promise<TokenErrorAnswer> {
   const body = await readJsonObject(response)
   if (typeof body['error'] !== 'string' || body['error'] === '') throw malformed('token', response.status)
   const description = body['error_description']
   return {
-    error: withoutTokens(body['error']),
-    description: typeof description === 'string' ? withoutTokens(description) : undefined,
+    error: withoutSecrets(body['error'], secret),
+    description: typeof description === 'string' ? withoutSecrets(description, secret) : undefined,
     httpStatus: response.status,
   }
 }
 
-/** What a server says may quote the request; nothing as long as a token gets through. */
-function withoutTokens(text: string): string {
-  return text.replace(/[\w.~+/=-]{32,}/g, '…').slice(0, 300)
+/** What a server says may quote the request: neither the secret nor anything as long as a token gets through. */
+function withoutSecrets(text: string, secret: string | undefined): string {
+  return (secret === undefined ? text : text.replaceAll(secret, '…'))
+    .replace(/[\w.~+/=-]{28,}/g, '…')
+    .replace(/[^\x20-\x7E…]/g, ' ')
+    .slice(0, 300)
 }
 
 /**
@@ -138,8 +145,8 @@ function withoutTokens(text: string): string {
  */
 function checkTokenAnswer(body: Record<string, unknown>, mcpToken: string): Omit<TokenAnswer, 'sentAt'> {
   const { access_token: accessToken, token_type: tokenType, issued_token_type: issuedTokenType } = body
-  if (typeof accessToken !== 'string' || accessToken === '') {
-    throw refused('The token answer has no access_token')
+  if (typeof accessToken !== 'string' || !ACCESS_TOKEN.test(accessToken)) {
+    throw refused('The token answer has no access_token that could be one')
   }
   // N_A: what was issued "is not an access token" by RFC 8693 §2.2.1, and some servers say so of one that is.
   if (typeof tokenType !== 'string' || !['bearer', 'n_a'].includes(tokenType.toLowerCase())) {
@@ -168,6 +175,6 @@ function refused(message: string, hint?: string): TokenRequestError {
 }
 
 function readExpiresIn(value: unknown): number | undefined {
-  if (value === undefined || value === null) return undefined
+  if (value === undefined) return undefined
   return typeof value === 'number' && value > 0 ? value : NaN
 }

@@ -2,9 +2,9 @@ import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { ConfigurationError, UpstreamUnavailableError } from '../errors.js'
-import { isSecure } from '../config/values.js'
-import { createCoolDown } from './cool-down.js'
+import { isLoopback, isSecure } from '../config/values.js'
 import type { IdpFetch, Transport } from './fetch.js'
+import { createFetchedDocument } from './fetched-document.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
 
 /** What is known of the authorization server: its metadata (RFC 8414, OIDC Discovery), with the operator's overrides. */
@@ -28,32 +28,16 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
     ...(endpoints.tokenEndpoint && { token_endpoint: endpoints.tokenEndpoint.href }),
     ...(endpoints.introspectionEndpoint && { introspection_endpoint: endpoints.introspectionEndpoint.href }),
   }
-  const coolDown = createCoolDown(clock)
-  let known: { document: oauth.AuthorizationServer; fetchedAt: number } | undefined
-  let pending: Promise<oauth.AuthorizationServer> | undefined
-
-  function refresh(): Promise<oauth.AuthorizationServer> {
-    pending ??= fetchMetadata(config, transport)
-      .then((found) => {
-        const document = { ...found, ...overrides }
-        known = { document, fetchedAt: clock.monotonic() }
-        coolDown.succeeded()
-        return document
-      })
-      .catch((error: unknown) => coolDown.failed(error))
-      .finally(() => {
-        pending = undefined
-      })
-    return pending
-  }
+  const kept = createFetchedDocument(async () => ({ ...(await fetchMetadata(config, transport)), ...overrides }), clock)
 
   async function metadata(): Promise<oauth.AuthorizationServer> {
+    const known = kept.known()
     if (known === undefined) {
-      coolDown.check()
-      return refresh()
+      kept.coolDown.check()
+      return kept.refresh()
     }
-    if (clock.monotonic() - known.fetchedAt > MAX_AGE && !coolDown.active()) refresh().catch(() => undefined)
-    return known.document
+    if (clock.monotonic() - known.fetchedAt > MAX_AGE && !kept.coolDown.active()) kept.refresh().catch(() => undefined)
+    return known.value
   }
 
   return {
@@ -81,6 +65,13 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
     },
   }
 }
+
+/** Metadata field → the option that replaces it. */
+const OVERRIDES = {
+  jwks_uri: 'jwksUri',
+  token_endpoint: 'tokenEndpoint',
+  introspection_endpoint: 'introspectionEndpoint',
+} as const
 
 function missing(field: string, option: string): ConfigurationError {
   return new ConfigurationError(`The metadata of the authorization server has no ${field}; set ${option}`, option)
@@ -141,17 +132,24 @@ function otherIssuer(config: Config): ConfigurationError {
   )
 }
 
-/** Plain http off loopback is only for hosts that the operator named so: a document must not lead away from https. */
+/**
+ * Plain http is for an issuer on loopback, and for the host of a `discoveryUrl` that the operator wrote so: a document must not
+ * lead away from https.
+ */
 function checkEndpoints(document: oauth.AuthorizationServer, config: Config): void {
+  const issuer = new URL(document.issuer)
   for (const field of ['jwks_uri', 'token_endpoint', 'introspection_endpoint'] as const) {
     const value = document[field]
-    if (value === undefined) continue
+    if (value === undefined || config.endpoints[OVERRIDES[field]] !== undefined) continue
     if (!URL.canParse(value)) {
-      throw new ConfigurationError(`The metadata of the authorization server has a ${field} that is not a URL`)
+      throw new UpstreamUnavailableError(`The metadata of the authorization server has a ${field} that is not a URL`)
     }
     const url = new URL(value)
-    if (!isSecure(url) && url.origin !== config.discoveryUrl?.origin) {
-      throw new ConfigurationError(`The metadata of the authorization server has a ${field} on plain http off loopback`)
+    const { protocol } = url
+    const plainAsNamed = protocol === 'http:' && url.origin === config.discoveryUrl?.origin
+    const plainAsIssuer = protocol === 'http:' && isLoopback(url) && issuer.protocol === 'http:'
+    if (protocol !== 'https:' && !plainAsNamed && !plainAsIssuer) {
+      throw new ConfigurationError(`The metadata of the authorization server has a ${field} that is not https`)
     }
   }
 }

@@ -1,5 +1,7 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
+import { Readable } from 'node:stream'
+import type { ReadableStream as WebStream } from 'node:stream/web'
 import nodeFetch, { type RequestInit as NodeFetchInit } from 'node-fetch'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'
@@ -41,7 +43,7 @@ const FIRST_PAUSE = 100
 /** Seconds. A Retry-After beyond this is not believed. */
 const LONGEST_RETRY_AFTER = 3_600
 /** Answers to which the Fetch standard gives no body. */
-const NULL_BODY_STATUSES = [204, 205, 304]
+export const NULL_BODY_STATUSES = [204, 205, 304]
 
 export function createTransport(config: HttpConfig, clock: Clock, events: Events): Transport {
   const ownAgents: (HttpAgent | HttpsAgent)[] = []
@@ -52,7 +54,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     const response = await fetch(url, {
       method: init.method,
       headers: { ...init.headers },
-      ...(init.body instanceof URLSearchParams || typeof init.body === 'string' ? { body: init.body } : {}),
+      ...(init.body != null && { body: init.body as NonNullable<RequestInit['body']> }),
       redirect: 'manual',
       signal: deadline.signal,
     })
@@ -80,7 +82,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
   ): Promise<T> {
     for (let done = 0; ; done += 1) {
       try {
-        return await attempt((url, init) => deadline.race(request(deadline, url, init)))
+        return await deadline.race(attempt((url, init) => request(deadline, url, init).catch(throwAsUnavailable)))
       } catch (error) {
         if (!(error instanceof UpstreamUnavailableError) || done >= repetitions) throw error
         const jittered = FIRST_PAUSE * 2 ** done * (0.5 + clock.random())
@@ -117,8 +119,8 @@ interface Deadline {
   readonly signal: AbortSignal
   /** Milliseconds left. */
   readonly remaining: () => number
-  /** The request, or the failure that ended it: also when a fetch does not heed the signal. */
-  readonly race: <T>(request: Promise<T>) => Promise<T>
+  /** The attempt, or the failure that ends it: also when a fetch or a signer of the user's does not heed the signal. */
+  readonly race: <T>(attempt: Promise<T>) => Promise<T>
   readonly clear: () => void
 }
 
@@ -137,7 +139,7 @@ function startDeadline(timeout: number, clock: Clock): Deadline {
   return {
     signal: controller.signal,
     remaining: () => end - clock.monotonic(),
-    race: (request) => Promise.race([request.catch(throwAsUnavailable), expired]),
+    race: (attempt) => Promise.race([attempt, expired]),
     clear: () => clearTimeout(timer),
   }
 }
@@ -182,8 +184,13 @@ async function readBody(response: Response, limit: number): Promise<Uint8Array<A
 type AgentOption = NonNullable<HttpOptions['agent']>
 
 function withNodeFetch(agent: AgentOption): FetchFunction {
-  // node-fetch's own types bring the whole DOM library with them; its Response is used here as far as it is standard.
-  return (url, init) => nodeFetch(url, { ...init, agent } as NodeFetchInit) as unknown as Promise<Response>
+  return async (url, init) => {
+    // node-fetch destroys the body of a request that is aborted already, with nobody listening: the process would end.
+    init.signal?.throwIfAborted()
+    const body: unknown = init.body instanceof ReadableStream ? Readable.fromWeb(init.body) : init.body
+    // node-fetch's Response is used as far as it is that of the Fetch standard.
+    return (await nodeFetch(url, { ...init, body, agent } as NodeFetchInit)) as unknown as Response
+  }
 }
 
 function keepAliveAgents(agents: (HttpAgent | HttpsAgent)[]): AgentOption {

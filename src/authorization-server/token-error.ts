@@ -8,20 +8,22 @@ export interface TokenErrorAnswer {
 }
 
 /** What an operator should look at, by `error`. */
-const HINTS: Readonly<Record<string, string>> = {
-  invalid_client: 'Check clientId, clientSecret (or clientAuth) and the authentication method of this client.',
-  unauthorized_client:
-    'This client may not use the grant: switch token exchange on for it at the authorization server.',
-  unsupported_grant_type: 'The authorization server does not offer this grant: check nextcloud.mode.',
-  invalid_target: 'Check nextcloud.audience and nextcloud.resource, and that this client may ask for them.',
-  invalid_scope: 'Check nextcloud.scopes, and that this client may ask for them.',
-  access_denied:
-    'This client may not exchange the token: it has to be in the aud of the MCP token, or be allowed by a policy.',
-  invalid_request:
-    'The authorization server does not take the request as it is: check nextcloud.audience and nextcloud.parameters.',
-  consent_required:
-    'A person or an administrator has to consent to the scopes of this client at the authorization server.',
-}
+const HINTS = new Map(
+  Object.entries({
+    invalid_client: 'Check clientId, clientSecret (or clientAuth) and the authentication method of this client.',
+    unauthorized_client:
+      'This client may not use the grant: switch token exchange on for it at the authorization server.',
+    unsupported_grant_type: 'The authorization server does not offer this grant: check nextcloud.mode.',
+    invalid_target: 'Check nextcloud.audience and nextcloud.resource, and that this client may ask for them.',
+    invalid_scope: 'Check nextcloud.scopes, and that this client may ask for them.',
+    access_denied:
+      'This client may not exchange the token: it has to be in the aud of the MCP token, or be allowed by a policy.',
+    invalid_request:
+      'The authorization server does not take the request as it is: check nextcloud.audience and nextcloud.parameters.',
+    consent_required:
+      'A person or an administrator has to consent to the scopes of this client at the authorization server.',
+  }),
+)
 
 const REJECTS_SUBJECT_TOKEN = ['invalid_grant', 'invalid_token', 'interaction_required', 'login_required']
 const MEANS_OUTAGE = ['temporarily_unavailable', 'server_error']
@@ -45,7 +47,7 @@ export function classifyExchangeError(answer: TokenErrorAnswer): McpAuthError {
     error,
     errorDescription: answer.description,
     httpStatus,
-    hint: HINTS[error],
+    hint: HINTS.get(error),
   })
 }
 
@@ -55,7 +57,14 @@ export function classifyExchangeError(answer: TokenErrorAnswer): McpAuthError {
  */
 function blamesSubjectToken(description: string | undefined): boolean {
   if (description === undefined) return true
-  return /\b(?:invalid|expired|revoked|inactive|unknown|not active)\b.{0,20}\btoken\b(?!.type)|\btoken\b.{0,30}\b(?:invalid|expired|revoked|inactive|not (?:active|valid))\b/i.test(
-    description,
-  )
+  return BAD_TOKEN.test(description)
 }
+
+/** "Invalid token", "subject_token is expired"; not "invalid audience for token exchange", nor "invalid subject_token_type". */
+const BAD_TOKEN = new RegExp(
+  [
+    String.raw`\b(?:invalid|expired|revoked|inactive|unknown)\s+(?:\w+[\s_])?token\b(?!\s*(?:exchange|request|endpoint|type))`,
+    String.raw`(?:\b|_)token\s(?:\w+\s){0,3}(?:invalid|expired|revoked|inactive|not\s+(?:active|valid|found))\b`,
+  ].join('|'),
+  'i',
+)

@@ -5,12 +5,13 @@ import type { Clock } from '../clock.js'
 import type { Config, NextcloudConfig } from '../config/config.js'
 import { asMcpAuthError, type McpAuthError, SubjectTokenRejectedError, TokenRequestError } from '../errors.js'
 import type { Events } from '../events.js'
-import type { NextcloudTokenOptions } from '../options.js'
+import type { NextcloudTokenOptions } from '../auth-info.js'
+import { abortable, createSingleFlight } from '../single-flight.js'
 import { jwtBearer } from './jwt-bearer.js'
 import type { Caller, GetFreshToken, Target } from './mode.js'
 import { passThrough } from './pass-through.js'
-import { cacheKey, createTokenCache, tokenEntry } from './token-cache.js'
-import { abortable, checkTokenOptions } from './token-options.js'
+import { cacheKey, createTokenCache, tokenEntry, type TokenEntry } from './token-cache.js'
+import { checkTokenOptions } from './token-options.js'
 import { tokenExchange } from './token-exchange.js'
 
 /** A caller, with what the broker remembers about it between calls. */
@@ -56,10 +57,12 @@ export function createBroker(parts: BrokerParts): Broker {
   const { mode } = nextcloud
   const { counters } = events
   const getFreshToken: GetFreshToken =
-    mode === 'jwt-bearer' ? jwtBearer(client, nextcloud.parameters) : tokenExchange(client, nextcloud.parameters)
+    mode === 'jwt-bearer'
+      ? jwtBearer(client, nextcloud.parameters)
+      : tokenExchange(client, nextcloud.parameters, config.resource)
   const entries = createTokenCache(config.cache.nextcloudTokens, () => (counters.evictions += 1))
   const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
-  const flights = new Map<string, Promise<string>>()
+  const flights = createSingleFlight<string>()
   /** Stands for the token endpoint in the cache key: known without discovery, and the same for every call. */
   const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
 
@@ -89,24 +92,24 @@ export function createBroker(parts: BrokerParts): Broker {
   }
 
   /** The token in the cache, while it lives; one that is in use near its end is renewed meanwhile. */
-  function cached(key: string, session: BrokerSession, options: NextcloudTokenOptions | undefined): string | undefined {
+  function cached(
+    key: string,
+    session: BrokerSession,
+    options: NextcloudTokenOptions | undefined,
+  ): TokenEntry | undefined {
     const entry = entries?.get(key)
     const now = clock.monotonic()
-    if (entry === undefined || now >= entry.deadAt) return undefined
+    // The wall clock too: the machine may have slept, which the monotonic one does not count.
+    if (entry === undefined || now >= entry.deadAt || isExpired(session.caller)) return undefined
     if (now >= entry.renewAt && !coolDowns.get(key)?.active()) {
       fly(key, session, targetOf(session, options)).catch(() => undefined)
     }
-    return entry.token
+    return entry
   }
 
   /** The one request for a key that is under way at a time, which outlives any one caller's patience. */
   function fly(key: string, session: BrokerSession, target: Target): Promise<string> {
-    let flight = flights.get(key)
-    if (flight === undefined) {
-      flight = fetchToken(key, session.caller, target).finally(() => flights.delete(key))
-      flights.set(key, flight)
-    }
-    return flight
+    return flights.join(key, () => fetchToken(key, session.caller, target))
   }
 
   async function fetchToken(key: string, caller: Caller, target: Target): Promise<string> {
@@ -133,14 +136,12 @@ export function createBroker(parts: BrokerParts): Broker {
     return withChallenge(failure)
   }
 
-  function checkNotExpired({ expiresAt }: Caller): void {
-    if (clock.now() >= (expiresAt + config.clockTolerance) * 1_000) throw new SubjectTokenRejectedError()
-  }
+  const isExpired = ({ expiresAt }: Caller): boolean => clock.now() >= (expiresAt + config.clockTolerance) * 1_000
 
   async function request(key: string, caller: Caller, target: Target): Promise<TokenAnswer> {
     const coolDown = coolDowns.get(key)
     coolDown?.check()
-    checkNotExpired(caller)
+    if (isExpired(caller)) throw new SubjectTokenRejectedError()
     try {
       const answer = await getFreshToken(caller, target)
       if (coolDown !== undefined) coolDowns.delete(key)
@@ -162,13 +163,18 @@ export function createBroker(parts: BrokerParts): Broker {
     options?.signal?.throwIfAborted()
     if (mode === 'pass-through') return passOn(session, options)
     const key = keyForCall(session, options)
-    const token = options?.forceRefresh === true ? undefined : cached(key, session, options)
-    if (token === undefined) {
-      counters.nextcloudCacheMisses += 1
-      return abortable(fly(key, session, targetOf(session, options)), options?.signal)
+    const entry = cached(key, session, options)
+    // With forceRefresh, what has been handed out is taken as bad; what was renewed since has not been.
+    if (entry !== undefined && !(options?.forceRefresh === true && entry.handedOut)) {
+      entry.handedOut = true
+      counters.nextcloudCacheHits += 1
+      reportToken(session.caller, 'cache', 0)
+      return entry.token
     }
-    counters.nextcloudCacheHits += 1
-    reportToken(session.caller, 'cache', 0)
+    counters.nextcloudCacheMisses += 1
+    const token = await abortable(fly(key, session, targetOf(session, options)), options?.signal)
+    const fresh = entries?.get(key)
+    if (fresh?.token === token) fresh.handedOut = true
     return token
   }
 
@@ -180,8 +186,8 @@ export function createBroker(parts: BrokerParts): Broker {
 
   function passOn({ caller }: BrokerSession, options: NextcloudTokenOptions | undefined): string {
     try {
-      checkNotExpired(caller)
-      const token = passThrough(caller, audienceOf(options))
+      if (isExpired(caller)) throw new SubjectTokenRejectedError()
+      const token = passThrough(caller, [...nextcloud.audience, ...audienceOf(options)])
       reportToken(caller, 'cache', 0)
       return token
     } catch (error) {
@@ -202,7 +208,7 @@ export function createBroker(parts: BrokerParts): Broker {
       const token = await abortable(fly(key, session, targetOf(session)), signal)
       if (token === refused) return undefined
       const fresh = entries?.get(key)
-      if (fresh?.token === token) fresh.unproven = true
+      if (fresh?.token === token) Object.assign(fresh, { handedOut: true, unproven: true })
       return token
     },
     tokenWorked(session, token) {
@@ -210,8 +216,6 @@ export function createBroker(parts: BrokerParts): Broker {
       if (entry?.token === token) entry.unproven = false
     },
     size: () => entries?.size ?? 0,
-    async settle() {
-      await Promise.allSettled(flights.values())
-    },
+    settle: flights.settle,
   }
 }

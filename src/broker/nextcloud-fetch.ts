@@ -1,19 +1,22 @@
 import { Readable } from 'node:stream'
-import { failureCode, type Transport } from '../authorization-server/fetch.js'
+import { failureCode, NULL_BODY_STATUSES, type Transport } from '../authorization-server/fetch.js'
 import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors.js'
-import type { RequestBody } from '../options.js'
 import type { Broker, BrokerSession } from './broker.js'
+
+/** What a request to Nextcloud may send: a body of the Fetch standard, or a Node stream. */
+export type NextcloudRequestBody = NonNullable<RequestInit['body']> | NodeJS.ReadableStream
 
 /** What a request to Nextcloud may say: the part of the Fetch standard's `RequestInit` that makes sense here. */
 export interface NextcloudRequest {
   /** Default `GET`. */
-  readonly method?: string
+  readonly method?: string | undefined
   /** `Authorization`, `OCS-APIRequest` and `Cookie` are not the caller's to set. */
-  readonly headers?: Headers | Readonly<Record<string, string>> | readonly (readonly [string, string])[]
+  readonly headers?: RequestInit['headers'] | undefined
   /** A stream is sent once: after a 401 it cannot be sent again, and the 401 is the answer. */
-  readonly body?: RequestBody | null
-  readonly signal?: AbortSignal
+  readonly body?: NextcloudRequestBody | null | undefined
+  /** Ends the request, and this caller's wait for a token. */
+  readonly signal?: AbortSignal | null | undefined
 }
 
 /** Fetch on one Nextcloud, for one user. */
@@ -21,7 +24,28 @@ export type NextcloudFetch = (session: BrokerSession, path: string | URL, init?:
 
 const REDIRECTS = [301, 302, 303, 307, 308]
 const MOST_REDIRECTS = 5
-const NULL_BODY_STATUSES = [204, 205, 304]
+/**
+ * Fetch standard, forbidden request-headers: with `Host`, node-fetch would even check the certificate of another server. A
+ * cookie beside the token would make Nextcloud ask for a CSRF token.
+ */
+const NOT_THE_CALLERS = [
+  'connection',
+  'content-length',
+  'cookie',
+  'expect',
+  'host',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]
+/** Fetch standard, forbidden methods. */
+const FORBIDDEN_METHODS = ['CONNECT', 'TRACE', 'TRACK']
+/** A dot segment with one of its characters encoded, or behind an encoded slash: some proxies decode it. */
+const HIDDEN_DOT_SEGMENT = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?=\/|%2f|%5c|$)/i
 
 export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Transport, broker: Broker): NextcloudFetch {
   const base = new URL(nextcloud.url)
@@ -37,25 +61,31 @@ export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Tran
   }
 
   const isWithin = (url: URL): boolean =>
-    url.origin === base.origin && url.pathname.startsWith(base.pathname) && url.username === '' && url.password === ''
+    url.origin === base.origin &&
+    url.pathname.startsWith(base.pathname) &&
+    !HIDDEN_DOT_SEGMENT.test(url.pathname) &&
+    url.username === '' &&
+    url.password === ''
 
   async function send(url: URL, init: NextcloudRequest, token: string): Promise<Response> {
+    const headers = requestHeaders(init.headers, token)
     let target = url
-    let method = init.method ?? 'GET'
+    let method = (init.method ?? 'GET').toUpperCase()
     let body = init.body ?? undefined
     for (let redirects = 0; ; redirects += 1) {
-      const headers = requestHeaders(init.headers, token)
       const response = await sendOnce(target, method, headers, body, init.signal)
       const next = REDIRECTS.includes(response.status) ? redirectTarget(response, target) : undefined
       // Elsewhere the token must not go; where the redirect leads is for the caller to look at.
       if (next === undefined || !isWithin(next) || redirects >= MOST_REDIRECTS) return response
-      if (!isRepeatable(body)) return response
-      await response.body?.cancel()
-      // Fetch standard, HTTP-redirect fetch: what becomes a GET loses its body.
+      // Fetch standard, HTTP-redirect fetch: what becomes a GET loses its body, and what was said of it.
       if (response.status === 303 || (response.status < 303 && method === 'POST')) {
         method = method === 'HEAD' ? 'HEAD' : 'GET'
         body = undefined
+        for (const name of ['content-encoding', 'content-language', 'content-location', 'content-type'])
+          headers.delete(name)
       }
+      if (!isRepeatable(body)) return response
+      await response.body?.cancel()
       target = next
     }
   }
@@ -63,19 +93,20 @@ export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Tran
   async function sendOnce(
     url: URL,
     method: string,
-    headers: Record<string, string>,
-    body: RequestBody | undefined,
-    signal: AbortSignal | undefined,
+    headers: Headers,
+    body: NextcloudRequestBody | undefined,
+    signal: AbortSignal | null | undefined,
   ): Promise<Response> {
     const controller = new AbortController()
     const timer = setTimeout(() => controller.abort(), nextcloud.timeout).unref()
     try {
       const response = await transport.fetch(url.href, {
         method,
-        headers,
-        ...(body === undefined ? {} : { body }),
+        headers: Object.fromEntries(headers),
+        // `duplex` is what the Fetch standard wants beside a stream; a Node stream is one that it does not know of.
+        ...(body !== undefined && { body: body as NonNullable<RequestInit['body']>, duplex: 'half' }),
         redirect: 'manual',
-        signal: signal === undefined ? controller.signal : AbortSignal.any([signal, controller.signal]),
+        signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
       })
       return standardResponse(response)
     } catch (error) {
@@ -89,8 +120,10 @@ export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Tran
 
   return async (session, path, init = {}) => {
     const url = resolve(path)
-    if (init.body instanceof ReadableStream) throw new TypeError('A web stream cannot be sent: use Readable.fromWeb()')
-    const token = await broker.getToken(session, init.signal && { signal: init.signal })
+    if (FORBIDDEN_METHODS.includes((init.method ?? 'GET').toUpperCase())) {
+      throw new TypeError(`The method ${init.method ?? ''} cannot be sent`)
+    }
+    const token = await broker.getToken(session, init.signal ? { signal: init.signal } : undefined)
     const response = await send(url, init, token)
     if (response.status !== 401) {
       broker.tokenWorked(session, token)
@@ -99,7 +132,7 @@ export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Tran
     if (!isRepeatable(init.body)) return response
     let other: string | undefined
     try {
-      other = await broker.replaceToken(session, token, init.signal)
+      other = await broker.replaceToken(session, token, init.signal ?? undefined)
     } catch (error) {
       await response.body?.cancel()
       throw error
@@ -112,14 +145,13 @@ export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Tran
   }
 }
 
-function requestHeaders(given: NextcloudRequest['headers'], token: string): Record<string, string> {
-  const headers = new Headers(given as ConstructorParameters<typeof Headers>[0])
-  // A session cookie beside the token would make Nextcloud ask for a CSRF token.
-  headers.delete('cookie')
+function requestHeaders(given: NextcloudRequest['headers'], token: string): Headers {
+  const headers = new Headers(given)
+  for (const name of NOT_THE_CALLERS) headers.delete(name)
   headers.set('authorization', `Bearer ${token}`)
   // Without it #[CORS] app routes (Notes, Deck, Tables) answer 401 to a bearer token.
   headers.set('ocs-apirequest', 'true')
-  return Object.fromEntries(headers)
+  return headers
 }
 
 function redirectTarget(response: Response, from: URL): URL | undefined {
@@ -128,7 +160,7 @@ function redirectTarget(response: Response, from: URL): URL | undefined {
 }
 
 /** Whether a body can be sent a second time: a stream cannot. */
-function isRepeatable(body: RequestBody | null | undefined): boolean {
+function isRepeatable(body: NextcloudRequestBody | null | undefined): boolean {
   return typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)
 }
 
@@ -137,11 +169,34 @@ function standardResponse(response: Response): Response {
   if (response instanceof Response) return response
   const { status, statusText, url } = response as Response
   const stream = (response as { body: unknown }).body
-  const body = stream instanceof Readable && !NULL_BODY_STATUSES.includes(status) ? Readable.toWeb(stream) : null
-  const standard = new Response(body as ReadableStream | null, {
+  const body = stream instanceof Readable && !NULL_BODY_STATUSES.includes(status) ? webStream(stream) : null
+  const standard = new Response(body, {
     status,
     statusText,
     headers: [...(response as Response).headers],
   })
   return Object.defineProperty(standard, 'url', { value: url })
+}
+
+/**
+ * Not Readable.toWeb: node-fetch's stream goes on emitting after that has been cancelled, which ends the process. This one asks
+ * for a chunk when it is asked for one, and lets go of the connection when it is cancelled.
+ */
+function webStream(stream: Readable): ReadableStream<Uint8Array> {
+  // An abort may come while nobody is reading.
+  stream.on('error', () => undefined)
+  const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const chunk = await chunks.next()
+        if (chunk.done === true) controller.close()
+        else controller.enqueue(chunk.value)
+      },
+      cancel() {
+        stream.destroy()
+      },
+    },
+    { highWaterMark: 0 },
+  )
 }

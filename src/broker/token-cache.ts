@@ -41,6 +41,8 @@ export interface TokenEntry {
   readonly deadAt: number
   /** It replaced a token that Nextcloud refused, and has not been taken by Nextcloud yet: it is not replaced in its turn. */
   unproven: boolean
+  /** Some caller has had it. */
+  handedOut: boolean
 }
 
 /** Seconds of life of a token whose answer has no `expires_in`. */
@@ -59,12 +61,12 @@ export function tokenEntry(answer: TokenAnswer, renewBefore: number, subjectEnds
   const life = seconds * 1_000
   const ahead = Math.min(renewBefore * 1_000, life * RENEW_AHEAD_SHARE)
   const ownEnd = answer.sentAt + life
-  // Where the MCP token ends first, or hardly later, a renewal could bring nothing: not even one more renewal's lead.
+  // A renewal could not outlive the MCP token either: where that leaves it less than its own lead, it is not worth a request.
   if (subjectEndsAt < ownEnd + ahead) {
     const deadAt = Math.min(ownEnd, subjectEndsAt)
-    return { token: answer.accessToken, renewAt: deadAt, deadAt, unproven: false }
+    return { token: answer.accessToken, renewAt: deadAt, deadAt, unproven: false, handedOut: false }
   }
-  return { token: answer.accessToken, renewAt: ownEnd - ahead, deadAt: ownEnd, unproven: false }
+  return { token: answer.accessToken, renewAt: ownEnd - ahead, deadAt: ownEnd, unproven: false, handedOut: false }
 }
 
 /** The bounded cache of Nextcloud tokens, or undefined with 0 entries. */

@@ -1,4 +1,5 @@
-import type { NextcloudMode, NextcloudTokenOptions } from '../options.js'
+import type { NextcloudTokenOptions } from '../auth-info.js'
+import type { NextcloudMode } from '../options.js'
 import { isScopeToken } from '../config/values.js'
 
 const KNOWN: readonly (keyof NextcloudTokenOptions)[] = ['scopes', 'audience', 'forceRefresh', 'signal']
@@ -32,14 +33,4 @@ export function checkTokenOptions(options: NextcloudTokenOptions, mode: Nextclou
   if (forceRefresh !== undefined && typeof forceRefresh !== 'boolean')
     throw new TypeError('forceRefresh must be true or false')
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('signal must be an AbortSignal')
-}
-
-/** The same promise for one caller, who may stop waiting; what is waited for goes on. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  return new Promise((resolve, reject) => {
-    const stopWaiting = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', stopWaiting, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stopWaiting))
-  })
 }

@@ -1,5 +1,6 @@
 import type { ClientAuth } from 'oauth4webapi'
-import type { FetchFunction, HttpOptions, McpAuthInfo, McpAuthOptions, NextcloudMode } from '../options.js'
+import type { McpAuthInfo } from '../auth-info.js'
+import type { FetchFunction, HttpOptions, McpAuthOptions, NextcloudMode } from '../options.js'
 
 /** The validated, frozen form of the options: what every room works from. */
 export interface Config {
@@ -31,9 +32,11 @@ export interface Config {
   readonly cache: {
     readonly nextcloudTokens: number
     readonly verifiedTokens: number
-    /** Seconds, as in the options. */
+    /** Seconds. */
     readonly renewBefore: number
+    /** Seconds. */
     readonly verifiedTtl: number
+    /** Seconds. */
     readonly staleKeys: number
   }
   readonly http: HttpConfig
@@ -47,6 +50,8 @@ export interface ClientConfig {
   readonly id: string
   readonly secret: string | undefined
   readonly auth: ClientAuth | undefined
+  /** Whether this server can prove at the authorization server who it is. */
+  readonly hasCredentials: boolean
 }
 
 export interface NextcloudConfig {
@@ -56,12 +61,14 @@ export interface NextcloudConfig {
   readonly resource: readonly string[]
   readonly scopes: readonly string[] | ((info: McpAuthInfo) => readonly string[])
   readonly parameters: Readonly<Record<string, string>>
+  /** Milliseconds. */
   readonly timeout: number
 }
 
 export interface HttpConfig {
   readonly fetch: FetchFunction | undefined
   readonly agent: HttpOptions['agent']
+  /** Milliseconds. */
   readonly timeout: number
   readonly maxResponseBytes: number
   readonly retries: number

@@ -2,6 +2,7 @@ import type { ClientAuth } from 'oauth4webapi'
 import type { ClientConfig } from './config.js'
 import { type Given, optionalFunction, optionalString, refuse } from './values.js'
 
+/** This server's client at the authorization server; undefined when it has none. */
 export function readClient(id: Given, secret: Given, auth: Given): ClientConfig | undefined {
   const clientId = optionalString(id)
   const clientSecret = optionalString(secret)
@@ -16,10 +17,10 @@ export function readClient(id: Given, secret: Given, auth: Given): ClientConfig 
   if (clientAuth !== undefined && secret.value !== undefined && secret.name === secret.option) {
     refuse(auth, 'contradicts clientSecret: give one of them')
   }
-  return { id: clientId, secret: clientAuth === undefined ? clientSecret : undefined, auth: clientAuth }
-}
-
-/** Whether this server can prove at the authorization server who it is. */
-export function hasCredentials(client: ClientConfig | undefined): boolean {
-  return client !== undefined && (client.secret !== undefined || client.auth !== undefined)
+  return {
+    id: clientId,
+    secret: clientAuth === undefined ? clientSecret : undefined,
+    auth: clientAuth,
+    hasCredentials: clientAuth !== undefined || clientSecret !== undefined,
+  }
 }

@@ -1,19 +1,21 @@
 import { ConfigurationError } from '../errors.js'
 import {
+  type AuthorizationServerOptions,
+  type CacheOptions,
   type Environment,
   type FetchFunction,
   type HttpOptions,
   type McpAuthOptions,
   processEnvironment,
 } from '../options.js'
+import { deepFreeze } from '../freeze.js'
 import type { ClientConfig, Config, HttpConfig } from './config.js'
-import { hasCredentials, readClient } from './read-client.js'
+import { readClient } from './read-client.js'
 import { readNextcloud } from './read-nextcloud.js'
 import {
   type Given,
   isPlainObject,
   isSecure,
-  type NameList,
   optionalBoolean,
   optionalFunction,
   optionalNumber,
@@ -25,32 +27,32 @@ import {
   refuse,
 } from './values.js'
 
-const OPTIONS: NameList<McpAuthOptions> = [
-  'issuer',
-  'discoveryUrl',
-  'authorizationServer',
-  'resource',
-  'audience',
-  'clientId',
-  'clientSecret',
-  'clientAuth',
-  'requiredScopes',
-  'scopesSupported',
-  'scopeSatisfies',
-  'allowedClients',
-  'algorithms',
-  'clockTolerance',
-  'validateClaims',
-  'introspection',
-  'nextcloud',
-  'cache',
-  'http',
-  'rootMetadata',
-  'resourceName',
-  'resourceDocumentation',
-  'onEvent',
-  'onError',
-]
+const NAMES = {
+  issuer: true,
+  discoveryUrl: true,
+  authorizationServer: true,
+  resource: true,
+  audience: true,
+  clientId: true,
+  clientSecret: true,
+  clientAuth: true,
+  requiredScopes: true,
+  scopesSupported: true,
+  scopeSatisfies: true,
+  allowedClients: true,
+  algorithms: true,
+  clockTolerance: true,
+  validateClaims: true,
+  introspection: true,
+  nextcloud: true,
+  cache: true,
+  http: true,
+  rootMetadata: true,
+  resourceName: true,
+  resourceDocumentation: true,
+  onEvent: true,
+  onError: true,
+} satisfies Record<keyof McpAuthOptions, true>
 const COMES_WITH_REFRESH_TOKEN_MODE = ['storage', 'encryptionKey', 'connect']
 
 /** Every asymmetric JWS algorithm of jose. */
@@ -78,16 +80,11 @@ const ASYMMETRIC_ALGORITHMS: readonly string[] = [
  */
 export function readConfig(options: unknown = {}, environment: Environment = processEnvironment()): Config {
   if (isPlainObject(options)) {
-    for (const name of COMES_WITH_REFRESH_TOKEN_MODE) {
-      if (options[name] !== undefined) {
-        throw new ConfigurationError(
-          `${name} belongs to refresh-token mode, which this version does not have yet`,
-          name,
-        )
-      }
-    }
+    for (const name of COMES_WITH_REFRESH_TOKEN_MODE) if (options[name] !== undefined) throw notYet(name)
+    const { cache } = options
+    if (isPlainObject(cache) && cache['grantCheck'] !== undefined) throw notYet('cache.grantCheck')
   }
-  const given = readObject(options, OPTIONS, environment)
+  const given = readObject(options, NAMES, environment)
   const warnings: [string, string][] = []
   const warnAboutPlainHttp = (option: string, url: URL | undefined): void => {
     if (url !== undefined && !isSecure(url)) {
@@ -106,7 +103,11 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   warnAboutPlainHttp('discoveryUrl', discoveryUrl)
   const server = readObject(
     given('authorizationServer').value,
-    ['jwksUri', 'tokenEndpoint', 'introspectionEndpoint'],
+    {
+      jwksUri: true,
+      tokenEndpoint: true,
+      introspectionEndpoint: true,
+    } satisfies Record<keyof AuthorizationServerOptions, true>,
     environment,
     'authorizationServer.',
   )
@@ -125,12 +126,14 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     given('clientAuth'),
   )
   const requiredScopes = optionalScopes(given('requiredScopes')) ?? []
+  // It asks for a refresh token and opens no resource (OIDC Core §11).
+  if (requiredScopes.includes('offline_access')) refuse(given('requiredScopes'), 'must not hold offline_access')
   const allowedClients = optionalStrings(given('allowedClients', 'ALLOWED_MCP_CLIENTS'), 'commas')
   const introspection = readIntrospection(given('introspection'), client)
   const nextcloud = readNextcloud(given('nextcloud'), environment, client)
   warnAboutPlainHttp('nextcloud.url', nextcloud?.url)
 
-  return Object.freeze<Config>({
+  return deepFreeze<Config>({
     issuer,
     discoveryUrl,
     endpoints,
@@ -142,7 +145,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     audience: optionalStrings(given('audience')) ?? [resource.text, ...(client ? [client.id] : [])],
     client,
     requiredScopes,
-    // MCP 2026-07-28, authorization: a resource server must not advertise offline_access.
+    // MCP 2026-07-28, authorization: offline_access is not for a resource server to advertise.
     scopesSupported: (optionalScopes(given('scopesSupported')) ?? requiredScopes).filter((s) => s !== 'offline_access'),
     scopeSatisfies:
       (optionalFunction(given('scopeSatisfies')) as McpAuthOptions['scopeSatisfies']) ??
@@ -159,6 +162,10 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     onError: optionalFunction(given('onError')) as McpAuthOptions['onError'],
     warnings,
   })
+}
+
+function notYet(option: string): ConfigurationError {
+  return new ConfigurationError(`${option} belongs to refresh-token mode, which this version does not have yet`, option)
 }
 
 function readIssuer(given: Given): string | undefined {
@@ -180,7 +187,10 @@ function readResource(given: Given): { text: string; url: URL } {
   }
   const text = optionalString(given)
   const url = optionalUrl(given)
-  if (text === undefined || url === undefined) refuse(given, 'must be an absolute URL')
+  // It is published and compared as it is written, so it has to be written as a URL is.
+  if (text === undefined || url === undefined || !/^https?:\/\/[^\s\\]+$/i.test(text)) {
+    refuse(given, 'must be an absolute URL, written without spaces')
+  }
   return { text, url }
 }
 
@@ -206,20 +216,20 @@ function readIntrospection(given: Given, client: ClientConfig | undefined): Conf
   if (value !== 'opaque-only' && value !== 'always' && value !== false) {
     refuse(given, "must be 'opaque-only', 'always' or false")
   }
-  if (value === 'always' && !hasCredentials(client)) {
+  if (value === 'always' && client?.hasCredentials !== true) {
     refuse(given, "is 'always', which needs clientId and clientSecret (or clientAuth)")
   }
   return value
 }
 
 function readCache(source: unknown, environment: Environment): Config['cache'] {
-  const names: NameList<NonNullable<McpAuthOptions['cache']>> = [
-    'nextcloudTokens',
-    'verifiedTokens',
-    'renewBefore',
-    'verifiedTtl',
-    'staleKeys',
-  ]
+  const names = {
+    nextcloudTokens: true,
+    verifiedTokens: true,
+    renewBefore: true,
+    verifiedTtl: true,
+    staleKeys: true,
+  } satisfies Record<keyof CacheOptions, true>
   const given = readObject(source, names, environment, 'cache.')
   const entries = { unit: 'entries', most: 10_000_000 }
   const seconds = { unit: 'seconds', whole: false }
@@ -233,7 +243,13 @@ function readCache(source: unknown, environment: Environment): Config['cache'] {
 }
 
 function readHttp(source: unknown, environment: Environment): HttpConfig {
-  const names: NameList<HttpOptions> = ['fetch', 'agent', 'timeout', 'maxResponseBytes', 'retries']
+  const names = {
+    fetch: true,
+    agent: true,
+    timeout: true,
+    maxResponseBytes: true,
+    retries: true,
+  } satisfies Record<keyof HttpOptions, true>
   const given = readObject(source, names, environment, 'http.')
   const agent = given('agent')
   if (agent.value !== undefined && typeof agent.value !== 'function' && typeof agent.value !== 'object') {

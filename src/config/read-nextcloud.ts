@@ -1,10 +1,10 @@
-import type { Environment, McpAuthInfo, McpAuthOptions, NextcloudMode } from '../options.js'
+import type { McpAuthInfo } from '../auth-info.js'
+import { ConfigurationError } from '../errors.js'
+import type { Environment, NextcloudMode, NextcloudOptions } from '../options.js'
 import type { ClientConfig, NextcloudConfig } from './config.js'
-import { hasCredentials } from './read-client.js'
 import {
   type Given,
   isPlainObject,
-  type NameList,
   optionalNumber,
   optionalScopes,
   optionalStrings,
@@ -12,6 +12,23 @@ import {
   readObject,
   refuse,
 } from './values.js'
+
+const NAMES = {
+  url: true,
+  mode: true,
+  audience: true,
+  resource: true,
+  scopes: true,
+  parameters: true,
+  timeout: true,
+} satisfies Record<keyof NextcloudOptions, true>
+
+/** What a mode has no use for: given all the same, it is a misunderstanding that must not pass in silence. */
+const USELESS: Readonly<Record<NextcloudMode, readonly (keyof NextcloudOptions)[]>> = {
+  'token-exchange': [],
+  'jwt-bearer': ['audience'],
+  'pass-through': ['resource', 'scopes', 'parameters'],
+}
 
 /** Parameters that this package sets itself, from options of their own. */
 const OWN_PARAMETERS = [
@@ -27,21 +44,13 @@ const OWN_PARAMETERS = [
   'resource',
 ]
 
+/** The `nextcloud` options; undefined when Nextcloud is not configured. */
 export function readNextcloud(
   nextcloud: Given,
   environment: Environment,
   client: ClientConfig | undefined,
 ): NextcloudConfig | undefined {
-  const names: NameList<NonNullable<McpAuthOptions['nextcloud']>> = [
-    'url',
-    'mode',
-    'audience',
-    'resource',
-    'scopes',
-    'parameters',
-    'timeout',
-  ]
-  const given = readObject(nextcloud.value, names, environment, 'nextcloud.')
+  const given = readObject(nextcloud.value, NAMES, environment, 'nextcloud.')
   const urlGiven = given('url', 'NEXTCLOUD_HOST')
   const url = optionalUrl(urlGiven)
   const mode = readMode(given('mode'), given('mode', 'ENABLE_TOKEN_EXCHANGE'))
@@ -50,10 +59,13 @@ export function readNextcloud(
     refuse(urlGiven, 'is required (environment variable NEXTCLOUD_HOST)')
   }
   if (url.search !== '') refuse(urlGiven, 'must not have a query')
-  if (mode !== 'pass-through' && !hasCredentials(client)) {
-    refuse(
-      given('mode'),
-      `is ${mode}, which needs clientId and clientSecret (or clientAuth): the authorization server exchanges tokens only for a client it knows`,
+  for (const name of USELESS[mode]) {
+    if (given(name).value !== undefined) refuse(given(name), `has no use in ${mode} mode`)
+  }
+  if (mode !== 'pass-through' && client?.hasCredentials !== true) {
+    throw new ConfigurationError(
+      `${client === undefined ? 'clientId' : 'clientSecret'} is required: in ${mode} mode (nextcloud.mode) the authorization server has to know this server, by clientId and clientSecret or clientAuth`,
+      client === undefined ? 'clientId' : 'clientSecret',
     )
   }
   const scopes = given('scopes')

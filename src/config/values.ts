@@ -6,9 +6,6 @@ const SCOPE_TOKEN = /^[\x21\x23-\x5B\x5D-\x7E]+$/
 
 export const isScopeToken = (value: unknown): value is string => typeof value === 'string' && SCOPE_TOKEN.test(value)
 
-/** Names of options, checked against their type. */
-export type NameList<T> = readonly (keyof T & string)[]
-
 /** One option as it was given: its value, and a name to complain about that says where the value came from. */
 export interface Given {
   readonly value: unknown
@@ -24,7 +21,7 @@ export function refuse(given: Given, problem: string): never {
 /** The options of one object, with their environment variables; an unknown key is refused by name. */
 export function readObject(
   source: unknown,
-  known: readonly string[],
+  known: Readonly<Record<string, true>>,
   environment: Environment,
   prefix = '',
 ): (key: string, variable?: string) => Given {
@@ -35,7 +32,7 @@ export function readObject(
     )
   }
   for (const key of Object.keys(source ?? {})) {
-    if (!known.includes(key)) throw new ConfigurationError(`${prefix}${key} is not an option`, `${prefix}${key}`)
+    if (!Object.hasOwn(known, key)) throw new ConfigurationError(`${prefix}${key} is not an option`, `${prefix}${key}`)
   }
   return (key, variable) => {
     const option = `${prefix}${key}`
@@ -124,5 +121,5 @@ export function isLoopback(url: URL): boolean {
 }
 
 export function isSecure(url: URL): boolean {
-  return url.protocol === 'https:' || isLoopback(url)
+  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url))
 }

@@ -1,17 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Config } from '../config/config.js'
-import {
-  asMcpAuthError,
-  ConfigurationError,
-  InsufficientScopeError,
-  InvalidRequestError,
-  InvalidTokenError,
-  McpAuthError,
-  UnauthorizedError,
-} from '../errors.js'
-import type { Events, RejectionReason } from '../events.js'
+import { asMcpAuthError, ConfigurationError, McpAuthError } from '../errors.js'
+import { reportFailure, type Events } from '../events.js'
 import { isScopeToken } from '../config/values.js'
-import type { GetNextcloudToken, McpAuthInfo } from '../options.js'
+import type { GetNextcloudToken, McpAuthInfo } from '../auth-info.js'
 import { checkScopes } from '../verify/scopes.js'
 import { readBearerToken } from './bearer.js'
 import { answer } from './challenge.js'
@@ -23,7 +15,7 @@ export interface HttpParts {
   readonly events: Events
   readonly verify: (token: string) => McpAuthInfo | Promise<McpAuthInfo>
   /** Completes an error with what its HTTP answer needs. */
-  readonly challenged: (error: McpAuthError) => McpAuthError
+  readonly withChallenge: (error: McpAuthError) => McpAuthError
 }
 
 /** An Express error handler. */
@@ -34,8 +26,14 @@ export type ErrorHandler = (
   next: (error?: unknown) => void,
 ) => void
 
-/** A request that has passed. */
+/** A request behind the middleware, where there are no types of Express to say so: in Connect and on `node:http`. */
 export interface AuthenticatedRequest extends IncomingMessage {
+  readonly mcpAuth: McpAuthInfo
+  readonly getNextcloudToken: GetNextcloudToken
+}
+
+/** A request on its way through. */
+interface PassingRequest extends IncomingMessage {
   mcpAuth?: McpAuthInfo
   getNextcloudToken?: GetNextcloudToken
   /** Where the MCP SDK's transports look. Its type is the SDK's to declare. */
@@ -46,7 +44,7 @@ export interface AuthenticatedRequest extends IncomingMessage {
 export function createAuthentication(parts: HttpParts): ConnectHandler {
   const { config, events, verify } = parts
 
-  function pass(req: AuthenticatedRequest, info: McpAuthInfo, cached: boolean): void {
+  function pass(req: PassingRequest, info: McpAuthInfo, cached: boolean): void {
     checkScopes(config, info, config.requiredScopes)
     req.mcpAuth = info
     req.auth = info
@@ -82,7 +80,7 @@ export function createScopeGuard(parts: HttpParts, scopes: readonly string[]): C
   if (scopes.length === 0 || !scopes.every(isScopeToken)) {
     throw new ConfigurationError('requireScopes needs scopes, each a string without spaces and quotes', 'requireScopes')
   }
-  return (req: AuthenticatedRequest, res, next) => {
+  return (req: PassingRequest, res, next) => {
     if (isPreflight(req)) return next()
     try {
       if (req.mcpAuth === undefined) {
@@ -104,34 +102,34 @@ export function createErrorHandler(): ErrorHandler {
   }
 }
 
-/** Fetch standard, CORS preflight: it never has credentials, and answering it is for the app's CORS handler. */
-function isPreflight(req: IncomingMessage): boolean {
-  return req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined
+/**
+ * Fetch standard, CORS preflight: it never has credentials or a body, and answering it is for the app's CORS handler. One with a
+ * body is none: a handler that does not look at the method might act on it.
+ */
+function isPreflight({ method, headers }: IncomingMessage): boolean {
+  return (
+    method === 'OPTIONS' &&
+    headers['access-control-request-method'] !== undefined &&
+    headers['transfer-encoding'] === undefined &&
+    Number(headers['content-length'] ?? 0) === 0
+  )
 }
 
 function reject(
-  { config, events, challenged }: HttpParts,
+  { config, events, withChallenge }: HttpParts,
   error: unknown,
   req: IncomingMessage,
   res: ServerResponse,
   next: (error?: unknown) => void,
 ): void {
-  const failure = challenged(asMcpAuthError(error))
-  const reason = rejectionReason(failure)
-  if (reason !== undefined) {
-    events.counters.rejected[reason] = (events.counters.rejected[reason] ?? 0) + 1
-    events.emit({ type: 'token.rejected', reason })
+  const failure = withChallenge(asMcpAuthError(error))
+  reportFailure(events, failure)
+  const { onError } = config
+  if (onError !== undefined) {
+    // It may be async, whatever its type says; what it throws is the app's own to handle.
+    new Promise((resolve) => resolve(onError(failure, req, res, next))).catch(next)
+    return
   }
-  if (config.onError !== undefined) return config.onError(failure, req, res, next)
   if (res.headersSent) return next(failure)
   answer(res, failure)
-}
-
-/** Undefined for a failure that says nothing about the request. */
-function rejectionReason(error: McpAuthError): RejectionReason | undefined {
-  if (error instanceof InvalidTokenError) return error.reason
-  if (error instanceof UnauthorizedError) return 'no_credentials'
-  if (error instanceof InvalidRequestError) return 'invalid_request'
-  if (error instanceof InsufficientScopeError) return 'scope'
-  return undefined
 }

@@ -50,7 +50,7 @@ function quotable(value: string): string {
 }
 
 /** Gives an error the challenge that its answer needs; a 5xx has none (a client must not sign in again over it). */
-export function withChallenge(error: McpAuthError, context: ChallengeContext): McpAuthError {
+export function addChallenge(error: McpAuthError, context: ChallengeContext): McpAuthError {
   const challenge = challengeFor(error, context)
   if (challenge !== undefined) {
     error.headers['WWW-Authenticate'] = challenge

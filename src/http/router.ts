@@ -26,7 +26,9 @@ export function createRouter(routes: Routes): ConnectHandler {
           .flatMap((name) => (name === 'GET' ? [name, 'HEAD'] : [name]))
           .join(', '),
       )
-      res.end()
+      res.setHeader('Content-Type', 'application/json')
+      res.setHeader('Cache-Control', 'no-store')
+      res.end(JSON.stringify({ error: 'method_not_allowed', error_description: 'This path has no such method' }))
       return
     }
     Promise.resolve(handler(req, res)).catch(next)

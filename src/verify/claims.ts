@@ -6,8 +6,7 @@ export type Claims = Readonly<Record<string, unknown>>
 /** What the claims of an access token have to be. */
 export interface Expectations {
   readonly audience: readonly string[]
-  /** The audience that is this server's client id: what an ID token for this server has too. */
-  readonly clientId: string | undefined
+  readonly resource: string
   readonly allowedClients: ReadonlySet<string> | undefined
 }
 
@@ -21,10 +20,12 @@ export interface AccessTokenClaims {
   readonly audience: string[]
 }
 
-/** The claims that only an ID token has, or a logout token (OIDC Core §3.3.2.11, Back-Channel Logout §2.4). */
+/** Claims of ID tokens and logout tokens (OIDC Core §3.3.2.11, FAPI 1.0 part 2 §5.1.1, Back-Channel Logout §2.4). */
 const NOT_IN_ACCESS_TOKENS = ['at_hash', 'c_hash', 's_hash', 'events']
-/** The claims that no ID token has. */
-const ONLY_IN_ACCESS_TOKENS = ['scope', 'scp', 'client_id', 'cid']
+const OTHER_USES = /^(?:id|refresh|offline|logout)(?:[_+-]|$)/i
+const ACCESS_USES = /^(?:bearer|access|access_token)$/i
+/** Claims that speak for an access token. */
+const USUAL_IN_ACCESS_TOKENS = ['scope', 'scp', 'client_id', 'cid']
 
 /**
  * Reads an access token's claims.
@@ -43,7 +44,7 @@ export function readAccessTokenClaims(
   if (audience.length === 0) throw new InvalidTokenError('missing_claim')
   const accepted = audience.filter((value) => expected.audience.some((wanted) => sameUri(value, wanted)))
   if (accepted.length === 0) throw new InvalidTokenError('audience')
-  if (!isAccessToken(claims, tokenType, accepted, expected.clientId)) throw new InvalidTokenError('token_type')
+  if (!isAccessToken(claims, tokenType, accepted, expected)) throw new InvalidTokenError('token_type')
   // RFC 7800: a token bound to a key is worth nothing without the proof, and proofs are not verified here.
   if (claims['cnf'] !== undefined && claims['cnf'] !== null) throw new InvalidTokenError('sender_constrained')
   const client = readClientId(claims)
@@ -94,18 +95,24 @@ function isAccessToken(
   claims: Claims,
   headerType: string | undefined,
   acceptedAudience: readonly string[],
-  clientId: string | undefined,
+  expected: Expectations,
 ): boolean {
   const header = headerType?.toLowerCase().replace(/^application\//, '')
   if (header === 'at+jwt') return true
   if (header !== undefined && header !== 'jwt') return false
-  // Keycloak's `typ` and Cognito's `token_use` say it outright.
-  const use = claims['typ'] ?? claims['token_use']
-  if (use === 'Bearer' || use === 'access') return true
-  if (typeof use === 'string' && ['id', 'refresh', 'offline', 'logout'].includes(use.toLowerCase())) return false
-  if (NOT_IN_ACCESS_TOKENS.some((claim) => claim in claims)) return false
-  if (ONLY_IN_ACCESS_TOKENS.some((claim) => claim in claims)) return true
-  return !('nonce' in claims) && acceptedAudience.some((value) => value !== clientId)
+  // Keycloak's `typ`, and the `token_use` of Cognito and Hydra, say it outright.
+  const uses = [claims['typ'], claims['token_use']].filter((use) => typeof use === 'string')
+  if (uses.some((use) => OTHER_USES.test(use))) return false
+  if (uses.some((use) => ACCESS_USES.test(use))) return true
+  if (hasOneOf(claims, NOT_IN_ACCESS_TOKENS)) return false
+  // An ID token is for a client, so one that is for this very resource is none.
+  const forResource = acceptedAudience.some((value) => sameUri(value, expected.resource))
+  if ('nonce' in claims && (!forResource || !hasOneOf(claims, ['scope', 'scp']))) return false
+  return forResource || hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)
+}
+
+function hasOneOf(claims: Claims, names: readonly string[]): boolean {
+  return names.some((name) => name in claims)
 }
 
 function readClientId(claims: Claims): string | undefined {

@@ -1,9 +1,12 @@
 import { createLocalJWKSet, errors, type FlattenedJWSInput, type JWSHeaderParameters, type JSONWebKeySet } from 'jose'
 import type { Discovery } from '../authorization-server/discovery.js'
-import { createCoolDown } from '../authorization-server/cool-down.js'
+import { createFetchedDocument } from '../authorization-server/fetched-document.js'
 import type { Transport } from '../authorization-server/fetch.js'
 import type { Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors.js'
+
+/** What jose says of a token; anything else that it says is about the key set. */
+const JUDGEMENTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
 type LocalKeySet = ReturnType<typeof createLocalJWKSet>
 
@@ -38,59 +41,50 @@ export function createIssuerKeys(
   clock: Clock,
   staleKeys: number,
 ): IssuerKeys {
-  const coolDown = createCoolDown(clock)
-  let known: { keySet: LocalKeySet; fetchedAt: number } | undefined
-  let pending: Promise<LocalKeySet> | undefined
+  const kept = createFetchedDocument(() => fetchKeySet(discovery, transport), clock)
+  const { coolDown } = kept
   let unknownKeyFetchAt = -Infinity
 
-  function refresh(): Promise<LocalKeySet> {
-    pending ??= fetchKeySet(discovery, transport)
-      .then((keySet) => {
-        known = { keySet, fetchedAt: clock.monotonic() }
-        coolDown.succeeded()
-        return keySet
-      })
-      .catch((error: unknown) => coolDown.failed(error))
-      .finally(() => {
-        pending = undefined
-      })
-    return pending
+  /** @throws {UpstreamUnavailableError} the key that fits is published in a form that cannot be used */
+  async function select(keySet: LocalKeySet, header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) {
+    try {
+      return await keySet(header, token)
+    } catch (error) {
+      if (JUDGEMENTS.some((judgement) => error instanceof judgement)) throw error
+      throw new UpstreamUnavailableError('The authorization server publishes a key that cannot be used')
+    }
   }
 
   async function current(): Promise<LocalKeySet> {
-    if (known === undefined) {
+    const known = kept.known()
+    const age = known === undefined ? Infinity : clock.monotonic() - known.fetchedAt
+    if (known !== undefined && age <= MAX_AGE) return known.value
+    const stale = age <= MAX_AGE + staleKeys * 1_000 ? known?.value : undefined
+    if (stale === undefined) {
       coolDown.check()
-      return refresh()
+      return kept.refresh()
     }
-    const { keySet } = known
-    const age = clock.monotonic() - known.fetchedAt
-    if (age <= MAX_AGE) return keySet
-    const usable = age <= MAX_AGE + staleKeys * 1_000
-    if (coolDown.active()) {
-      if (usable) return keySet
-      coolDown.check()
-    }
-    return refresh().catch((error: unknown) => {
-      if (usable) return keySet
-      throw error
-    })
+    // Once the outage is known, nobody waits for the server to be tried again.
+    if (!coolDown.failing()) return kept.refresh().catch(() => stale)
+    if (!coolDown.active()) kept.refresh().catch(() => undefined)
+    return stale
   }
 
   return {
     async key(header, token) {
       const keySet = await current()
       try {
-        return await keySet(header, token)
+        return await select(keySet, header, token)
       } catch (error) {
         if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
         // The issuer may have begun to use a new key since the set was fetched.
         coolDown.check()
-        if (pending === undefined) {
+        if (!kept.refreshing()) {
           const now = clock.monotonic()
           if (now - unknownKeyFetchAt < UNKNOWN_KEY_INTERVAL) throw error
           unknownKeyFetchAt = now
         }
-        return (await refresh())(header, token)
+        return select(await kept.refresh(), header, token)
       }
     },
     async load() {
@@ -107,7 +101,9 @@ async function fetchKeySet(discovery: Discovery, transport: Transport): Promise<
       headers: { accept: 'application/json, application/jwk-set+json' },
     })
     try {
-      if (response.status === 200) return createLocalJWKSet((await response.json()) as JSONWebKeySet)
+      const keySet = createLocalJWKSet((await response.json()) as JSONWebKeySet)
+      // An empty set would turn every token away: it is a server that is not ready, or broken.
+      if (response.status === 200 && keySet.jwks().keys.length > 0) return keySet
     } catch {
       // Not JSON, or not a key set: what it is instead is of no use to anybody.
     }

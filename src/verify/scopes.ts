@@ -18,7 +18,8 @@ export function checkScopes(
   scopes: readonly string[],
 ): void {
   for (const scope of scopes) {
-    if (!rules.scopeSatisfies(info.scopes, scope)) {
+    // Only true: a promise, which an async function returns, is no verdict.
+    if ((rules.scopeSatisfies(info.scopes, scope) as unknown) !== true) {
       throw new InsufficientScopeError([...new Set([...rules.requiredScopes, ...scopes])])
     }
   }

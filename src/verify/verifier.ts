@@ -12,8 +12,10 @@ import type { AuthorizationServerClient } from '../authorization-server/client.j
 import type { Discovery } from '../authorization-server/discovery.js'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import { InvalidTokenError, type InvalidTokenReason } from '../errors.js'
+import { ConfigurationError, InvalidTokenError, McpAuthError, type InvalidTokenReason } from '../errors.js'
 import type { Events } from '../events.js'
+import { deepFreeze } from '../freeze.js'
+import { createSingleFlight } from '../single-flight.js'
 import {
   checkIntrospectedTimes,
   checkIssuedAt,
@@ -21,6 +23,7 @@ import {
   type AccessTokenClaims,
   type Claims,
 } from './claims.js'
+import { createIntrospection } from './introspection.js'
 import type { IssuerKeys } from './keys.js'
 
 /** An MCP token that has been verified. */
@@ -43,6 +46,8 @@ export interface Verifier<T> {
    * {@link ConfigurationError} it refuses to tell, or is not the one configured.
    */
   readonly verify: (token: string) => T | Promise<T>
+  /** Resolves when the metadata and the keys that verifying needs are there. */
+  readonly ready: () => Promise<void>
   readonly size: () => number
 }
 
@@ -56,6 +61,17 @@ export interface VerifierParts {
   readonly events: Events
 }
 
+/** A verified token in the cache. */
+interface Entry<T> {
+  readonly presented: T
+  /** Wall-clock milliseconds: `exp`, with the tolerance. */
+  readonly expiresAt: number
+  /** Monotonic milliseconds: from here on it is verified again. */
+  readonly staleAt: number
+}
+
+/** RFC 6750 §2.1, b64token. */
+const B64TOKEN = /^[\w.~+/-]+=*$/
 /** Characters. A longer token is refused before anything is done with it. */
 const LONGEST_TOKEN = 16_384
 
@@ -68,48 +84,51 @@ export function createVerifier<T extends object>(
   const ttl = config.cache.verifiedTtl * 1_000
   const expected = {
     audience: config.audience,
-    clientId: config.client?.id,
+    resource: config.resource,
     allowedClients: config.allowedClients,
   }
   const entries =
     config.cache.verifiedTokens > 0 && ttl > 0
-      ? new LRUCache<string, { presented: T; validUntil: number }>({
+      ? new LRUCache<string, Entry<T>>({
           max: config.cache.verifiedTokens,
           dispose: (_entry, _key, reason) => {
             if (reason === 'evict') counters.evictions += 1
           },
         })
       : undefined
-  const flights = new Map<string, Promise<T>>()
+  const introspectToken = createIntrospection(client, clock)
+  const flights = createSingleFlight<T>()
 
   function verify(token: string): T | Promise<T> {
     if (typeof token !== 'string') return Promise.reject(new InvalidTokenError('malformed'))
     if (token.length > LONGEST_TOKEN) return Promise.reject(new InvalidTokenError('too_large'))
     const tokenHash = hash('sha256', token, 'base64url')
     const entry = entries?.get(tokenHash)
-    if (entry !== undefined && clock.now() < entry.validUntil) {
+    if (entry !== undefined && clock.now() < entry.expiresAt && clock.monotonic() < entry.staleAt) {
       counters.verifiedCacheHits += 1
       return entry.presented
     }
-    let flight = flights.get(tokenHash)
-    if (flight === undefined) {
-      flight = verifyAnew(token, tokenHash).finally(() => flights.delete(tokenHash))
-      flights.set(tokenHash, flight)
-    }
-    return flight
+    return flights.join(tokenHash, () => verifyAnew(token, tokenHash))
   }
 
   async function verifyAnew(token: string, tokenHash: string): Promise<T> {
+    if (!B64TOKEN.test(token)) throw new InvalidTokenError('malformed')
     const issuer = await discovery.issuer()
     const byIntrospection = config.introspection === 'always' || !isJwt(token)
-    const { claims, type } = byIntrospection ? await introspect(token, issuer) : await verifySignature(token, issuer)
+    const { claims, type } = byIntrospection
+      ? await introspect(token, tokenHash, issuer)
+      : await verifySignature(token, issuer)
     checkIssuedAt(claims, nowSeconds(), config.clockTolerance)
     const read = readAccessTokenClaims(claims, expected, type)
     await checkByOperator(claims)
     counters.verified += 1
+    // The same claims serve every request with the token: none may change them.
     const presented = present({ ...read, token, tokenHash, issuer, claims: deepFreeze(claims) })
-    const validUntil = Math.min(clock.now() + ttl, (read.expiresAt + config.clockTolerance) * 1_000)
-    entries?.set(tokenHash, { presented, validUntil })
+    entries?.set(tokenHash, {
+      presented,
+      expiresAt: (read.expiresAt + config.clockTolerance) * 1_000,
+      staleAt: clock.monotonic() + ttl,
+    })
     return presented
   }
 
@@ -132,14 +151,18 @@ export function createVerifier<T extends object>(
     }
   }
 
-  async function introspect(token: string, issuer: string): Promise<{ claims: Claims; type: string | undefined }> {
-    const answer = config.introspection === false ? undefined : await client.introspect(token)
-    if (answer === undefined) throw new InvalidTokenError('opaque')
+  async function introspect(
+    token: string,
+    tokenHash: string,
+    issuer: string,
+  ): Promise<{ claims: Claims; type: string | undefined }> {
+    const answer = config.introspection === false ? undefined : await introspectToken(token, tokenHash)
+    if (answer === undefined) {
+      if (config.introspection === 'always') throw noIntrospection()
+      throw new InvalidTokenError('opaque')
+    }
     if (!answer.active) throw new InvalidTokenError('inactive')
-    const { token_type: type } = answer
-    // A refresh token can be active too, and some servers say its kind here.
-    if (type !== undefined && !/^(?:bearer|access_token|n_a|dpop)$/i.test(type))
-      throw new InvalidTokenError('token_type')
+    checkTokenType(answer.token_type)
     checkIntrospectedTimes(answer, issuer, nowSeconds(), config.clockTolerance)
     return { claims: answer, type: undefined }
   }
@@ -150,12 +173,27 @@ export function createVerifier<T extends object>(
     try {
       verdict = await config.validateClaims(claims)
     } catch (error) {
-      throw new InvalidTokenError('claims', error)
+      throw error instanceof McpAuthError ? error : new InvalidTokenError('claims', error)
     }
     if (verdict === false) throw new InvalidTokenError('claims')
   }
 
-  return { verify, size: () => entries?.size ?? 0 }
+  return {
+    verify,
+    async ready() {
+      await discovery.issuer()
+      if (config.introspection !== 'always') return keys.load()
+      if ((await discovery.forIntrospection()) === undefined) throw noIntrospection()
+    },
+    size: () => entries?.size ?? 0,
+  }
+}
+
+function noIntrospection(): ConfigurationError {
+  return new ConfigurationError(
+    "The metadata of the authorization server has no introspection_endpoint, which introspection: 'always' needs",
+    'introspection',
+  )
 }
 
 /** Whether the token is a JWT in form; whether it is a good one is for jose to say. */
@@ -186,6 +224,14 @@ async function tryEveryKey(error: unknown, token: string, options: JWTVerifyOpti
   throw new errors.JWSSignatureVerificationFailed()
 }
 
+/** A refresh token can be active too, and a DPoP token comes without the proof; some servers say so here. */
+function checkTokenType(type: unknown): void {
+  if (type === undefined) return
+  const name = typeof type === 'string' ? type.toLowerCase() : ''
+  if (name === 'dpop') throw new InvalidTokenError('sender_constrained')
+  if (!['bearer', 'access_token', 'n_a'].includes(name)) throw new InvalidTokenError('token_type')
+}
+
 /** A failure of jose as the fault of the token, where it is that. */
 function asRejection(error: unknown): unknown {
   if (error instanceof errors.JWTClaimValidationFailed) {
@@ -206,13 +252,4 @@ const REASONS: Readonly<Record<string, InvalidTokenReason>> = {
   [errors.JWSInvalid.code]: 'malformed',
   [errors.JWTInvalid.code]: 'malformed',
   [errors.JWSSignatureVerificationFailed.code]: 'signature',
-}
-
-/** The same claims serve every request with the token, so that none may change them. */
-function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value)
-    Object.values(value).forEach(deepFreeze)
-  }
-  return value
 }

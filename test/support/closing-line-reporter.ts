@@ -2,9 +2,10 @@ import type { Reporter, TestModule } from 'vitest/node'
 
 /** Prints one plain line at the end, which any runner and any person can read. */
 export default class ClosingLineReporter implements Reporter {
-  onTestRunEnd(modules: readonly TestModule[]): void {
+  onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
     let passed = 0
-    let failed = 0
+    // What nobody caught is a failure, whichever test it came from.
+    let failed = unhandled.length
     let skipped = 0
     for (const module of modules) {
       if (module.state() === 'failed' && [...module.children.allTests()].length === 0) failed += 1

@@ -1,0 +1,60 @@
+/**
+ * What a verified MCP token says. A superset of the MCP SDK's `AuthInfo`; the same frozen object is `req.mcpAuth`, `req.auth`
+ * and, in a tool handler, `extra.authInfo` (SDK v1) or `ctx.http.authInfo` (SDK v2).
+ */
+export interface McpAuthInfo {
+  /** The MCP token itself. It is for this server only: never send it on. */
+  readonly token: string
+  /** `sub`. */
+  readonly subject: string
+  /** `iss`. */
+  readonly issuer: string
+  /** `client_id`, else `azp`, else `cid`; `'unknown'` when the token has none of them. */
+  readonly clientId: string
+  /** `scope`, or `scp`. */
+  readonly scopes: string[]
+  /** `exp`, in seconds since the epoch. */
+  readonly expiresAt: number
+  /** `aud`, always as a list. */
+  readonly audience: string[]
+  /** The configured `resource`. */
+  readonly resource: URL
+  /** Where this server's protected resource metadata is (RFC 9728). */
+  readonly resourceMetadataUrl: string
+  /** The verified payload, or the introspection answer. */
+  readonly claims: Record<string, unknown>
+  /** For tool handlers, which never see `req`. */
+  readonly extra: McpAuthExtra
+}
+
+/** Travels with the MCP SDK's `AuthInfo` into tool handlers. */
+export interface McpAuthExtra extends Record<string, unknown> {
+  readonly subject: string
+  readonly issuer: string
+  readonly getNextcloudToken: GetNextcloudToken
+}
+
+/** Per-call choices for a Nextcloud token. */
+export interface NextcloudTokenOptions {
+  /** `scope` to ask for instead of `nextcloud.scopes`. Refused in pass-through mode. */
+  readonly scopes?: readonly string[] | undefined
+  /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in jwt-bearer mode. */
+  readonly audience?: string | readonly string[] | undefined
+  /** Take the token handed out last as bad and get another. Default false. */
+  readonly forceRefresh?: boolean | undefined
+  /** Ends this caller's wait, not the request that others wait for too. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Gets an access token for Nextcloud; nothing is fetched until it is called.
+ *
+ * @throws {SubjectTokenRejectedError} 401: the authorization server no longer accepts the MCP token
+ * @throws {TokenRequestError} 502: it refused for another reason, see `hint`
+ * @throws {UpstreamUnavailableError} 503: it is down, slow or overloaded
+ * @throws {AudienceMismatchError} 403: pass-through mode, and the MCP token is not also for Nextcloud
+ * @throws {ConfigurationError} 500: `nextcloud` is not configured
+ * @throws {TypeError} an option is unknown, of the wrong type or of no use in this mode
+ * @throws the reason of `signal`, when that ended the wait
+ */
+export type GetNextcloudToken = (options?: NextcloudTokenOptions) => Promise<string>

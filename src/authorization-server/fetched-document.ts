@@ -1,0 +1,38 @@
+import type { Clock } from '../clock.js'
+import { createCoolDown, type CoolDown } from './cool-down.js'
+
+/** A document of the authorization server that is fetched when it is first needed, and kept. */
+export interface FetchedDocument<T> {
+  readonly known: () => { readonly value: T; readonly fetchedAt: number } | undefined
+  /** Fetches it anew; concurrent calls share one fetch, and a failure starts the cool-down. */
+  readonly refresh: () => Promise<T>
+  readonly refreshing: () => boolean
+  readonly coolDown: Pick<CoolDown, 'active' | 'check' | 'failing'>
+}
+
+/** Seconds. What everybody's requests need is asked for again after that, whatever the server says. */
+const LONGEST_RETRY_AFTER = 60
+
+export function createFetchedDocument<T>(fetchDocument: () => Promise<T>, clock: Clock): FetchedDocument<T> {
+  const coolDown = createCoolDown(clock, LONGEST_RETRY_AFTER)
+  let known: { readonly value: T; readonly fetchedAt: number } | undefined
+  let pending: Promise<T> | undefined
+  return {
+    known: () => known,
+    refresh() {
+      pending ??= fetchDocument()
+        .then((value) => {
+          known = { value, fetchedAt: clock.monotonic() }
+          coolDown.succeeded()
+          return value
+        })
+        .catch((error: unknown) => coolDown.failed(error))
+        .finally(() => {
+          pending = undefined
+        })
+      return pending
+    },
+    refreshing: () => pending !== undefined,
+    coolDown,
+  }
+}

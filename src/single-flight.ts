@@ -1,0 +1,34 @@
+/** Makes any number of concurrent calls for one key share one run. */
+export interface SingleFlight<T> {
+  /** What the run under way for the key comes to; `start` begins one when there is none. */
+  readonly join: (key: string, start: () => Promise<T>) => Promise<T>
+  /** Resolves when every run that is under way has ended, well or badly. */
+  readonly settle: () => Promise<void>
+}
+
+export function createSingleFlight<T>(): SingleFlight<T> {
+  const flights = new Map<string, Promise<T>>()
+  return {
+    join(key, start) {
+      let flight = flights.get(key)
+      if (flight === undefined) {
+        flight = start().finally(() => flights.delete(key))
+        flights.set(key, flight)
+      }
+      return flight
+    },
+    async settle() {
+      await Promise.allSettled(flights.values())
+    },
+  }
+}
+
+/** The same promise for one caller, who may stop waiting; what is waited for goes on. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const stopWaiting = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', stopWaiting, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stopWaiting))
+  })
+}
