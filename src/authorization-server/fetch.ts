@@ -1,7 +1,6 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { Readable } from 'node:stream'
-import type { ReadableStream as WebStream } from 'node:stream/web'
 import nodeFetch, { type RequestInit as NodeFetchInit } from 'node-fetch'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'

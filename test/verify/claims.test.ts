@@ -139,16 +139,15 @@ describe('the kind of token', () => {
     ['RFC 9068 header as a media type', 'application/at+jwt', bare],
     ['RFC 9068 header in capitals', 'AT+JWT', bare],
     ['RFC 9068 header, for the client, with a nonce', 'at+jwt', idToken],
-    ['plain header with a scope', 'JWT', { client_id: undefined }],
-    ['plain header with a client_id', 'jwt', { scope: undefined }],
-    ["plain header with Okta's cid", 'JWT', { ...bare, cid: 'mcp-client' }],
-    ['plain header with scp', undefined, { ...bare, scp: ['notes:read'] }],
+    ['for the client, told by its scope alone', 'JWT', { ...bare, aud: CLIENT_ID, scope: 'notes:read' }],
+    ['for the client, told by its client_id alone', 'jwt', { ...bare, aud: CLIENT_ID, client_id: 'mcp-client' }],
+    ["for the client, told by Okta's cid alone", 'JWT', { ...bare, aud: CLIENT_ID, cid: 'mcp-client' }],
+    ['for the client, told by its scp alone', undefined, { ...bare, aud: CLIENT_ID, scp: ['notes:read'] }],
     ['no header type, and no claim that tells, for the resource', undefined, bare],
     ["Keycloak's access token, for the client and with a nonce", 'JWT', { ...bare, aud: CLIENT_ID, typ: 'Bearer', nonce: 'n' }], // prettier-ignore
     ["Cognito's access token", undefined, { ...bare, aud: CLIENT_ID, token_use: 'access' }],
     ['a typ claim that says nothing known', 'JWT', { typ: 'Custom' }],
     ['a typ claim that is no string', 'JWT', { typ: 7 }],
-    ['for the client, with a scope', 'JWT', { aud: CLIENT_ID }],
   ])('is an access token: %s', (_name, header, changes) => {
     expect(refusal(() => read(goodBut(changes), header))).toBeUndefined()
   })
