@@ -116,7 +116,7 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
     process.emitWarning(message, { type: 'McpAuthWarning', code })
   }
   const listenerFailed = (error: unknown): void => {
-    warnOnce(`onEvent failed (${error instanceof Error ? error.name : 'no Error was thrown'})`, 'ERR_ON_EVENT')
+    warnOnce(`onEvent failed: ${error instanceof Error ? error.message : 'no Error was thrown'}`, 'ERR_ON_EVENT')
   }
   return {
     active: () => onEvent !== undefined || diagnostics.hasSubscribers,

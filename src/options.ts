@@ -18,7 +18,8 @@ export interface NextcloudOptions {
    */
   readonly mode?: NextcloudMode | undefined
   /**
-   * RFC 8693 `audience` (each of the list is sent); in pass-through mode, the `aud` values that the MCP token must hold.
+   * RFC 8693 `audience` (each of the list is sent); in pass-through mode, the `aud` values that the MCP token must hold, all of
+   * them; in jwt-bearer mode there is none.
    * Default `'nextcloud'`. Environment: `NEXTCLOUD_RESOURCE_URI`.
    */
   readonly audience?: string | readonly string[] | undefined

@@ -74,8 +74,12 @@ export function createClient(
           parameters,
           requestOptions(fetch),
         )
-        if (response.status !== 200) throw classifyExchangeError(await readTokenError(response, client.secret))
-        return { ...checkTokenAnswer(await readJsonObject(response), mcpToken), sentAt }
+        const body = await readJsonObject(response)
+        // Some servers refuse under status 200.
+        if (response.status !== 200 || ('error' in body && body['access_token'] === undefined)) {
+          throw classifyExchangeError(readTokenError(body, response.status, [client.secret, mcpToken]))
+        }
+        return { ...checkTokenAnswer(body, mcpToken), sentAt }
       })
     },
 
@@ -120,20 +124,26 @@ async function readJsonObject(response: Response): Promise<Record<string, unknow
   return body as Record<string, unknown>
 }
 
-async function readTokenError(response: Response, secret: string | undefined): Promise<TokenErrorAnswer> {
-  const body = await readJsonObject(response)
-  if (typeof body['error'] !== 'string' || body['error'] === '') throw malformed('token', response.status)
-  const description = body['error_description']
+function readTokenError(
+  { error, error_description: description }: Record<string, unknown>,
+  httpStatus: number,
+  secrets: readonly (string | undefined)[],
+): TokenErrorAnswer {
+  if (typeof error !== 'string' || error === '') throw malformed('token', httpStatus)
   return {
-    error: withoutSecrets(body['error'], secret),
-    description: typeof description === 'string' ? withoutSecrets(description, secret) : undefined,
-    httpStatus: response.status,
+    error: withoutSecrets(error, secrets),
+    description: typeof description === 'string' ? withoutSecrets(description, secrets) : undefined,
+    httpStatus,
   }
 }
 
-/** What a server says may quote the request: neither the secret nor anything as long as a token gets through. */
-function withoutSecrets(text: string, secret: string | undefined): string {
-  return (secret === undefined ? text : text.replaceAll(secret, '…'))
+/** What a server says may quote the request: neither what was in it nor anything as long as a token gets through. */
+function withoutSecrets(text: string, secrets: readonly (string | undefined)[]): string {
+  const left = secrets.reduce<string>(
+    (rest, secret) => (secret === undefined ? rest : rest.replaceAll(secret, '…')),
+    text,
+  )
+  return left
     .replace(/[\w.~+/=-]{28,}/g, '…')
     .replace(/[^\x20-\x7E…]/g, ' ')
     .slice(0, 300)

@@ -118,6 +118,8 @@ export function createBroker(parts: BrokerParts): Broker {
       const answer = await request(key, caller, target)
       const entry = tokenEntry(answer, config.cache.renewBefore, monotonicEnd(caller))
       if (entry !== undefined && clock.monotonic() < entry.deadAt) entries?.set(key, entry)
+      // What it was to replace must not come back in its place.
+      else entries?.delete(key)
       reportToken(caller, 'idp', clock.monotonic() - startedAt)
       return answer.accessToken
     } catch (error) {
@@ -206,10 +208,9 @@ export function createBroker(parts: BrokerParts): Broker {
         if (present.unproven) return undefined
       }
       const token = await abortable(fly(key, session, targetOf(session)), signal)
-      if (token === refused) return undefined
       const fresh = entries?.get(key)
       if (fresh?.token === token) Object.assign(fresh, { handedOut: true, unproven: true })
-      return token
+      return token === refused ? undefined : token
     },
     tokenWorked(session, token) {
       const entry = entries?.get(session.defaultKey ?? '')

@@ -54,8 +54,10 @@ export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Tran
   /** @throws {TypeError} the path leads out of this Nextcloud, where the token must not go */
   function resolve(path: string | URL): URL {
     const absolute = path instanceof URL || URL.canParse(path)
-    const url = absolute ? new URL(path) : new URL(path.replace(/^[/\\]+/, ''), base)
-    if (!isWithin(url)) throw new TypeError('The path leads out of nextcloud.url')
+    // With "./" before it, nothing in the path can be taken for a scheme or a host.
+    const url = absolute ? new URL(path) : new URL(`./${path.replace(/^[/\\]+/, '')}`, base)
+    // The URL parser drops blanks at the front, and what follows may look like a host to somebody else.
+    if (!isWithin(url) || /^\s/.test(String(path))) throw new TypeError('The path leads out of nextcloud.url')
     url.hash = ''
     return url
   }

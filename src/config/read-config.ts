@@ -126,8 +126,6 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     given('clientAuth'),
   )
   const requiredScopes = optionalScopes(given('requiredScopes')) ?? []
-  // It asks for a refresh token and opens no resource (OIDC Core §11).
-  if (requiredScopes.includes('offline_access')) refuse(given('requiredScopes'), 'must not hold offline_access')
   const allowedClients = optionalStrings(given('allowedClients', 'ALLOWED_MCP_CLIENTS'), 'commas')
   const introspection = readIntrospection(given('introspection'), client)
   const nextcloud = readNextcloud(given('nextcloud'), environment, client)

@@ -26,7 +26,8 @@ const NAMES = {
 /** What a mode has no use for: given all the same, it is a misunderstanding that must not pass in silence. */
 const USELESS: Readonly<Record<NextcloudMode, readonly (keyof NextcloudOptions)[]>> = {
   'token-exchange': [],
-  'jwt-bearer': ['audience'],
+  // What it is for is told by scopes; audience, which has a default, is just not sent.
+  'jwt-bearer': [],
   'pass-through': ['resource', 'scopes', 'parameters'],
 }
 

@@ -39,7 +39,8 @@ export function writeChallenge(parameters: ChallengeParameters): string {
   add('realm', realm)
   add('error', error)
   add('resource_metadata', resourceMetadataUrl)
-  add('scope', scopes.join(' '))
+  // MCP 2026-07-28, authorization: offline_access is not for a resource server to advertise.
+  add('scope', scopes.filter((scope) => scope !== 'offline_access').join(' '))
   add('error_description', description)
   return `Bearer ${written.join(', ')}`
 }

@@ -50,7 +50,7 @@ export function createIssuerKeys(
     try {
       return await keySet(header, token)
     } catch (error) {
-      if (JUDGEMENTS.some((judgement) => error instanceof judgement)) throw error
+      if (JUDGEMENTS.some((judgement) => error instanceof judgement) || isNotSupported(error)) throw error
       throw new UpstreamUnavailableError('The authorization server publishes a key that cannot be used')
     }
   }
@@ -79,18 +79,22 @@ export function createIssuerKeys(
         if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
         // The issuer may have begun to use a new key since the set was fetched.
         coolDown.check()
-        if (!kept.refreshing()) {
-          const now = clock.monotonic()
-          if (now - unknownKeyFetchAt < UNKNOWN_KEY_INTERVAL) throw error
-          unknownKeyFetchAt = now
-        }
-        return select(await kept.refresh(), header, token)
+        const looked = !coolDown.failing() && clock.monotonic() - unknownKeyFetchAt < UNKNOWN_KEY_INTERVAL
+        if (looked && !kept.refreshing()) throw error
+        const fresh = await kept.refresh()
+        unknownKeyFetchAt = clock.monotonic()
+        return select(fresh, header, token)
       }
     },
     async load() {
       await current()
     },
   }
+}
+
+/** Web Crypto's way to say that this platform does not have an algorithm. */
+export function isNotSupported(error: unknown): boolean {
+  return error instanceof DOMException && error.name === 'NotSupportedError'
 }
 
 async function fetchKeySet(discovery: Discovery, transport: Transport): Promise<LocalKeySet> {

@@ -24,7 +24,7 @@ import {
   type Claims,
 } from './claims.js'
 import { createIntrospection } from './introspection.js'
-import type { IssuerKeys } from './keys.js'
+import { isNotSupported, type IssuerKeys } from './keys.js'
 
 /** An MCP token that has been verified. */
 export interface VerifiedToken extends AccessTokenClaims {
@@ -238,8 +238,7 @@ function asRejection(error: unknown): unknown {
     if (error.reason === 'missing' || error.reason === 'invalid') return new InvalidTokenError('missing_claim')
     return new InvalidTokenError(error.claim === 'iss' ? 'issuer' : 'not_yet_valid')
   }
-  // Web Crypto's way to say that this platform does not have the algorithm.
-  if (error instanceof DOMException && error.name === 'NotSupportedError') return new InvalidTokenError('algorithm')
+  if (isNotSupported(error)) return new InvalidTokenError('algorithm')
   const reason = error instanceof errors.JOSEError ? REASONS[error.code] : undefined
   return reason === undefined ? error : new InvalidTokenError(reason)
 }

@@ -12,7 +12,7 @@ import {
 
 const RESOURCE = 'https://mcp.example.com/mcp'
 const CLIENT_ID = 'mcp-server'
-const EXPECTED: Expectations = { audience: [RESOURCE, CLIENT_ID], clientId: CLIENT_ID, allowedClients: undefined }
+const EXPECTED: Expectations = { audience: [RESOURCE, CLIENT_ID], resource: RESOURCE, allowedClients: undefined }
 const GOOD = { sub: 'alice', exp: 2_000_000_000, aud: RESOURCE, client_id: 'mcp-client', scope: 'notes:read' }
 
 /** The claims of a good token, but for these; those of undefined are left out. */
@@ -146,6 +146,10 @@ describe('the kind of token', () => {
     ['no header type, and no claim that tells, for the resource', undefined, bare],
     ["Keycloak's access token, for the client and with a nonce", 'JWT', { ...bare, aud: CLIENT_ID, typ: 'Bearer', nonce: 'n' }], // prettier-ignore
     ["Cognito's access token", undefined, { ...bare, aud: CLIENT_ID, token_use: 'access' }],
+    ["Hydra's access token", undefined, { ...bare, aud: CLIENT_ID, token_use: 'access_token' }],
+    ['for the resource, with a nonce and a scope', 'JWT', { client_id: undefined, nonce: 'n' }],
+    ['for the resource, with a nonce and scp', 'JWT', { ...bare, nonce: 'n', scp: [] }],
+    ['for the resource with one more slash', 'JWT', { ...bare, aud: `${RESOURCE}/` }],
     ['a typ claim that says nothing known', 'JWT', { typ: 'Custom' }],
     ['a typ claim that is no string', 'JWT', { typ: 7 }],
   ])('is an access token: %s', (_name, header, changes) => {
@@ -159,6 +163,12 @@ describe('the kind of token', () => {
     ['an ID token told by c_hash alone', 'JWT', { c_hash: 'h' }],
     ['an ID token told by s_hash alone', 'JWT', { s_hash: 'h' }],
     ['an ID token told by its nonce', 'JWT', { ...bare, nonce: 'n' }],
+    ['an ID token for the resource with a client_id, told by its nonce', 'JWT', { scope: undefined, nonce: 'n' }],
+    ['an ID token for the client with a scope, told by its nonce', 'JWT', { aud: CLIENT_ID, nonce: 'n' }],
+    ['an ID token that says it in one of two places', 'JWT', { typ: 'Bearer', token_use: 'id' }],
+    ['an ID token that says it in another of two places', 'JWT', { typ: 'ID', token_use: 'access' }],
+    ['a kind of ID token', 'JWT', { typ: 'ID_token' }],
+    ['a kind of refresh token', 'JWT', { token_use: 'refresh-token' }],
     ["Keycloak's ID token", 'JWT', { typ: 'ID' }],
     ["Keycloak's refresh token", 'JWT', { typ: 'Refresh' }],
     ["Keycloak's offline token", 'JWT', { typ: 'Offline' }],
@@ -174,11 +184,12 @@ describe('the kind of token', () => {
     expect(refusal(() => read(goodBut(changes), header))).toBe('token_type')
   })
 
-  it('of a server without a client id of its own is told by the nonce', () => {
-    const expected = { clientId: undefined, audience: [RESOURCE] }
+  it('for an audience that the operator chose has to say that it is one', () => {
+    const expected = { audience: ['api://mcp'] }
+    const chosen = { ...bare, aud: 'api://mcp' }
 
-    expect(refusal(() => read(goodBut(bare), 'JWT', expected))).toBeUndefined()
-    expect(refusal(() => read(goodBut({ ...bare, nonce: 'n' }), 'JWT', expected))).toBe('token_type')
+    expect(refusal(() => read(goodBut(chosen), 'JWT', expected))).toBe('token_type')
+    expect(refusal(() => read(goodBut({ ...chosen, scope: 'notes:read' }), 'JWT', expected))).toBeUndefined()
   })
 })
 

@@ -1,0 +1,202 @@
+import fc from 'fast-check'
+import { generateKeyPair, jwtVerify } from 'jose'
+import { PrivateKeyJwt, type AuthorizationServer, type ClientAuth } from 'oauth4webapi'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { clientAuthentication } from '../../src/authorization-server/client-authentication.js'
+import type { ClientConfig } from '../../src/config/config.js'
+import type { McpAuth } from '../../src/mcp-auth.js'
+import type { McpAuthOptions } from '../../src/options.js'
+import { CLIENT_ID, CLIENT_SECRET, type ReceivedRequest } from '../support/scripted-authorization-server.js'
+import { startTestBed, type TestBed } from '../support/test-bed.js'
+
+const AS: AuthorizationServer = { issuer: 'https://idp.example.com' }
+
+/** What the client says about itself in a request to a server that lists these methods. */
+async function authenticated(
+  client: Partial<ClientConfig>,
+  methods?: string[],
+): Promise<{ authorization: string | null; body: Record<string, string> }> {
+  const config = { id: CLIENT_ID, secret: undefined, auth: undefined, hasCredentials: true, ...client }
+  const as = methods === undefined ? AS : { ...AS, token_endpoint_auth_methods_supported: methods }
+  const [body, headers] = [new URLSearchParams({ grant_type: 'x' }), new Headers()]
+  await clientAuthentication(config, as)(as, { client_id: config.id }, body, headers)
+  return { authorization: headers.get('authorization'), body: Object.fromEntries(body) }
+}
+
+/** RFC 6749 §2.3.1 from the server's side: base64, split at the first colon, each half form-decoded. */
+function decodeBasic(header: string | null | undefined): { id: string; secret: string } {
+  const text = Buffer.from(header?.replace(/^Basic /, '') ?? '', 'base64').toString()
+  const colon = text.indexOf(':')
+  const decode = (half: string): string => decodeURIComponent(half.replaceAll('+', '%20'))
+  return { id: decode(text.slice(0, colon)), secret: decode(text.slice(colon + 1)) }
+}
+
+describe('client_secret_basic', () => {
+  it.each([
+    'plain',
+    'with space',
+    'a:b',
+    'a%3Ab',
+    'a+b',
+    'a&b=c?d#e/f',
+    'ö and 鍵 and 🔑',
+    '"quoted" \\ <angle>',
+    "~!*()'",
+    '%',
+    '\t\n\r\0',
+  ])('carries the id and secret %j', async (text) => {
+    const { authorization, body } = await authenticated({ id: text, secret: `${text}:${text}` })
+
+    expect(decodeBasic(authorization)).toEqual({ id: text, secret: `${text}:${text}` })
+    expect(body).toEqual({ grant_type: 'x' })
+  })
+
+  it('carries any id and secret', async () => {
+    const text = fc.string({ unit: 'grapheme', minLength: 1 })
+    await fc.assert(
+      fc.asyncProperty(text, text, async (id, secret) => {
+        const { authorization } = await authenticated({ id, secret })
+        expect(decodeBasic(authorization)).toEqual({ id, secret })
+        expect(authorization).toMatch(/^Basic [A-Za-z0-9+/]+=*$/)
+      }),
+    )
+  })
+
+  it('leaves letters, digits, dots, hyphens and underscores as they are, for servers that never decode', async () => {
+    const { authorization } = await authenticated({ id: 'mcp-server_1.example', secret: 's3cr3t-._X' })
+
+    expect(authorization).toBe(`Basic ${btoa('mcp-server_1.example:s3cr3t-._X')}`)
+  })
+
+  it.each<[name: string, methods: string[] | undefined]>([
+    ['says nothing', undefined],
+    ['lists it', ['client_secret_basic']],
+    ['lists it after client_secret_post', ['client_secret_post', 'client_secret_basic']],
+    ['lists neither of the two', ['private_key_jwt', 'none']],
+    ['lists nothing', []],
+  ])('is used where the server %s', async (_name, methods) => {
+    const { authorization, body } = await authenticated({ secret: CLIENT_SECRET }, methods)
+
+    expect(decodeBasic(authorization)).toEqual({ id: CLIENT_ID, secret: CLIENT_SECRET })
+    expect(body).toEqual({ grant_type: 'x' })
+  })
+})
+
+it.each([[['client_secret_post']], [['private_key_jwt', 'client_secret_post', 'none']]])(
+  'client_secret_post is used where the server lists that and not basic: %j',
+  async (methods) => {
+    expect(await authenticated({ secret: CLIENT_SECRET }, methods)).toEqual({
+      authorization: null,
+      body: { grant_type: 'x', client_id: CLIENT_ID, client_secret: CLIENT_SECRET },
+    })
+  },
+)
+
+it('a client without a secret says its id only', async () => {
+  expect(await authenticated({}, ['client_secret_post'])).toEqual({
+    authorization: null,
+    body: { grant_type: 'x', client_id: CLIENT_ID },
+  })
+})
+
+it("the operator's own function comes before everything else", async () => {
+  const auth: ClientAuth = (_as, client, body) => body.set('signed_by', client.client_id)
+
+  expect(await authenticated({ auth, secret: CLIENT_SECRET }, ['client_secret_post'])).toEqual({
+    authorization: null,
+    body: { grant_type: 'x', signed_by: CLIENT_ID },
+  })
+})
+
+describe('at the server', () => {
+  let bed: TestBed
+  let as: TestBed['as']
+  beforeEach(async () => {
+    bed = await startTestBed()
+    ;({ as } = bed)
+    as.script('/introspect', { json: { active: false } })
+  })
+  afterEach(() => bed.close())
+
+  const credentials = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
+
+  function open(options: McpAuthOptions = credentials): McpAuth {
+    return bed.open({ nextcloud: { url: 'https://cloud.example.com' }, ...options })
+  }
+
+  /** One token exchange and one introspection. */
+  async function requestsOf(auth: McpAuth): Promise<ReceivedRequest[]> {
+    await auth.getNextcloudToken({ token: await as.mint() })
+    await expect(auth.verify('opaque')).rejects.toMatchObject({ reason: 'inactive' })
+    return [...as.received('/token'), ...as.received('/introspect')]
+  }
+
+  it('the secret comes in the header alone, for exchange and introspection alike', async () => {
+    const requests = await requestsOf(open())
+
+    expect(requests).toHaveLength(2)
+    for (const { headers, form } of requests) {
+      expect(decodeBasic(headers.authorization)).toEqual({ id: CLIENT_ID, secret: CLIENT_SECRET })
+      // Some servers read the header only where the body has no client_id.
+      expect([...form.keys()]).not.toContain('client_id')
+      expect([...form.keys()]).not.toContain('client_secret')
+    }
+  })
+
+  it('it comes in the body alone where only that is listed', async () => {
+    as.metadata['token_endpoint_auth_methods_supported'] = ['client_secret_post']
+
+    for (const { headers, form } of await requestsOf(open())) {
+      expect(headers.authorization).toBeUndefined()
+      expect(form.getAll('client_id')).toEqual([CLIENT_ID])
+      expect(form.getAll('client_secret')).toEqual([CLIENT_SECRET])
+    }
+  })
+
+  it("the client's function is asked for each request, with the server's metadata", async () => {
+    const clientAuth = vi.fn<ClientAuth>()
+    await requestsOf(open({ clientId: CLIENT_ID, clientAuth }))
+
+    expect(clientAuth.mock.calls.map(([{ issuer }, client]) => [issuer, client.client_id])).toEqual([
+      [as.issuer, CLIENT_ID],
+      [as.issuer, CLIENT_ID],
+    ])
+  })
+
+  it('private_key_jwt signs a fresh assertion for each attempt', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256')
+    const auth = open({ clientId: CLIENT_ID, clientAuth: PrivateKeyJwt(privateKey) })
+    const token = { access_token: 'nextcloud-token', token_type: 'Bearer' }
+    as.script('/token', { status: 503 }, { status: 500 }, { json: token })
+
+    expect(await auth.getNextcloudToken({ token: await as.mint() })).toBe('nextcloud-token')
+
+    const assertions = as.received('/token').map(({ form }) => form.get('client_assertion') ?? '')
+    const options = { issuer: CLIENT_ID, subject: CLIENT_ID, audience: as.issuer }
+    const verified = await Promise.all(assertions.map((assertion) => jwtVerify(assertion, publicKey, options)))
+    expect(new Set(verified.map(({ payload }) => payload.jti)).size).toBe(3)
+    expect(as.received('/token').every(({ headers }) => headers.authorization === undefined)).toBe(true)
+  })
+
+  it('a function that fails is a bug of the app, 500, and nothing is sent', async () => {
+    const auth = open({
+      clientId: CLIENT_ID,
+      clientAuth: () => {
+        throw new Error('no key')
+      },
+    })
+
+    await expect(auth.getNextcloudToken({ token: await as.mint() })).rejects.toMatchObject({
+      status: 500,
+      code: 'ERR_INTERNAL',
+      cause: new Error('no key'),
+    })
+    expect(as.received('/token')).toEqual([])
+  })
+
+  it('a function that does not come to an end is given up after http.timeout', async () => {
+    const auth = open({ clientId: CLIENT_ID, clientAuth: () => new Promise(() => undefined), http: { timeout: 80 } })
+
+    await expect(auth.verify('opaque')).rejects.toMatchObject({ status: 503 })
+  }, 2_000)
+})

@@ -1,0 +1,349 @@
+import { getEventListeners } from 'node:events'
+import { describe, expect, it } from 'vitest'
+import { SubjectTokenRejectedError } from '../../src/index.js'
+import { createMcpAuth } from '../../src/mcp-auth.js'
+import { failureOf, holdTokenRequests, setUp, tokenAnswer, turn } from '../support/broker-setup.js'
+import { manualClock } from '../support/clock.js'
+import { RESOURCE } from '../support/scripted-authorization-server.js'
+
+describe('the cache', () => {
+  it('asks for nothing before the first call', async () => {
+    const { as, exchanges, signIn } = await setUp()
+    await signIn()
+    expect(as.received('/token')).toEqual([])
+    expect(exchanges()).toBe(0)
+  })
+
+  it('serves every later call for the same user and token', async () => {
+    const { as, auth, signIn } = await setUp()
+    const info = await signIn()
+    const first = await info.extra.getNextcloudToken()
+    expect(await info.extra.getNextcloudToken()).toBe(first)
+    expect(await auth.getNextcloudToken(info)).toBe(first)
+    expect(await (await auth.verify(info.token)).extra.getNextcloudToken()).toBe(first)
+    expect(as.received('/token')).toHaveLength(1)
+  })
+
+  it('keeps apart users, MCP tokens, scopes and audiences', async () => {
+    const { as, clock, signIn } = await setUp()
+    const alice = await signIn()
+    const bob = await signIn({ sub: 'bob' })
+    clock.advance(1_000)
+    const aliceLater = await signIn()
+    const get = alice.extra.getNextcloudToken
+    const everyCall = () =>
+      Promise.all([
+        get(),
+        bob.extra.getNextcloudToken(),
+        aliceLater.extra.getNextcloudToken(),
+        get({ scopes: ['read'] }),
+        get({ scopes: ['read', 'write'] }),
+        get({ audience: 'files' }),
+        get({ audience: ['files', 'talk'] }),
+      ])
+
+    const tokens = await everyCall()
+
+    expect(new Set(tokens).size).toBe(7)
+    expect(await everyCall()).toEqual(tokens)
+    expect(as.received('/token')).toHaveLength(7)
+  })
+
+  it('takes a call that spells out what is configured as the same', async () => {
+    const { exchanges, signIn } = await setUp({ nextcloud: { audience: 'nextcloud', scopes: ['read'] } })
+    const { getNextcloudToken } = (await signIn()).extra
+    const token = await getNextcloudToken()
+    expect(await getNextcloudToken({ audience: 'nextcloud', scopes: ['read'] })).toBe(token)
+    expect(await getNextcloudToken({ audience: ['nextcloud'] })).toBe(token)
+    expect(await getNextcloudToken({})).toBe(token)
+    expect(exchanges()).toBe(1)
+  })
+
+  it('holds as many tokens as it is told to, drops the one used least recently and counts it', async () => {
+    const { auth, exchanges, signIn } = await setUp({ cache: { nextcloudTokens: 2 } })
+    const [alice, bob, carol] = [await signIn(), await signIn({ sub: 'bob' }), await signIn({ sub: 'carol' })]
+    for (const user of [alice, bob, alice, carol]) await user.extra.getNextcloudToken()
+    expect(auth.stats()).toMatchObject({ exchanges: 3, evictions: 1, sizes: { nextcloudTokens: 2 } })
+
+    await alice.extra.getNextcloudToken()
+    expect(exchanges()).toBe(3)
+    await bob.extra.getNextcloudToken()
+    expect(exchanges()).toBe(4)
+  })
+
+  it('is off with nextcloudTokens: 0, where only calls at the same time share a request', async () => {
+    const { auth, exchanges, signIn } = await setUp({ cache: { nextcloudTokens: 0 } })
+    const { getNextcloudToken } = (await signIn()).extra
+    expect(await getNextcloudToken()).toBe('nextcloud-token-1')
+    expect(await getNextcloudToken()).toBe('nextcloud-token-2')
+    expect(await Promise.all([getNextcloudToken(), getNextcloudToken()])).toEqual(Array(2).fill('nextcloud-token-3'))
+    expect(exchanges()).toBe(3)
+    expect(auth.stats().sizes.nextcloudTokens).toBe(0)
+  })
+
+  it('is counted: hits, misses, exchanges and its size', async () => {
+    const { auth, signIn } = await setUp()
+    const [alice, bob] = [await signIn(), await signIn({ sub: 'bob' })]
+    await Promise.all([alice.extra.getNextcloudToken(), alice.extra.getNextcloudToken()])
+    for (const user of [alice, bob, bob, bob]) await user.extra.getNextcloudToken()
+    expect(auth.stats()).toMatchObject({
+      nextcloudCacheHits: 3,
+      nextcloudCacheMisses: 3,
+      exchanges: 2,
+      refreshes: 0,
+      evictions: 0,
+      sizes: { nextcloudTokens: 2 },
+    })
+  })
+})
+
+describe('calls at the same time', () => {
+  it('make one request, a thousand of them', async () => {
+    const { as, auth, signIn } = await setUp()
+    const requests = holdTokenRequests(as)
+    const info = await signIn()
+    const calls = Array.from({ length: 1_000 }, (_, index) =>
+      index % 2 === 0 ? info.extra.getNextcloudToken() : auth.getNextcloudToken(info),
+    )
+    await requests.arrival()
+    await turn()
+    requests.answer(tokenAnswer('the one'))
+
+    expect(new Set(await Promise.all(calls))).toEqual(new Set(['the one']))
+    expect(as.received('/token')).toHaveLength(1)
+  })
+
+  it('share a failure too, and the request that failed', async () => {
+    const { as, signIn } = await setUp({ http: { retries: 0 } })
+    as.script('/token', { status: 503 })
+    const { getNextcloudToken } = (await signIn()).extra
+    const failures = await Promise.all(Array.from({ length: 100 }, () => failureOf(getNextcloudToken())))
+    expect(failures.every((failure) => (failure as { status: number }).status === 503)).toBe(true)
+    expect(as.received('/token')).toHaveLength(1)
+  })
+
+  it('make one request each for different users, none of which waits for another', async () => {
+    const { as, signIn } = await setUp()
+    const requests = holdTokenRequests(as)
+    const users = [await signIn(), await signIn({ sub: 'bob' }), await signIn({ sub: 'carol' })]
+    const calls = users.map((user) => user.extra.getNextcloudToken())
+    await requests.arrival(3)
+    requests.answer(tokenAnswer('any'))
+    expect(await Promise.all(calls)).toEqual(['any', 'any', 'any'])
+  })
+})
+
+describe('an abort', () => {
+  it('ends the wait of its own caller and of nobody else', async () => {
+    const { as, exchanges, signIn } = await setUp()
+    const requests = holdTokenRequests(as)
+    const { getNextcloudToken } = (await signIn()).extra
+    const controller = new AbortController()
+    const given = getNextcloudToken({ signal: controller.signal })
+    const other = getNextcloudToken({ signal: new AbortController().signal })
+    const patient = getNextcloudToken()
+    await requests.arrival()
+
+    const reason = new Error('the caller has hung up')
+    controller.abort(reason)
+    expect(await failureOf(given)).toBe(reason)
+    requests.answer(tokenAnswer('in time'))
+
+    expect(await Promise.all([other, patient])).toEqual(['in time', 'in time'])
+    expect(exchanges()).toBe(1)
+  })
+
+  it('of everybody lets the request go on, and the token serves the next call', async () => {
+    const { as, exchanges, fetched, signIn } = await setUp()
+    const requests = holdTokenRequests(as)
+    const { getNextcloudToken } = (await signIn()).extra
+    const controller = new AbortController()
+    const given = getNextcloudToken({ signal: controller.signal })
+    await requests.arrival()
+    controller.abort()
+    expect(await failureOf(given)).toMatchObject({ name: 'AbortError' })
+    requests.answer(tokenAnswer('nobody waited'))
+    await fetched(1)
+
+    expect(await getNextcloudToken()).toBe('nobody waited')
+    expect(exchanges()).toBe(1)
+  })
+
+  it('that came before the call rejects it, and nothing is asked', async () => {
+    const { exchanges, signIn } = await setUp()
+    const { getNextcloudToken } = (await signIn()).extra
+    const reason = new Error('too late')
+    expect(await failureOf(getNextcloudToken({ signal: AbortSignal.abort(reason) }))).toBe(reason)
+    expect(exchanges()).toBe(0)
+
+    await getNextcloudToken()
+    expect(await failureOf(getNextcloudToken({ signal: AbortSignal.abort(reason) }))).toBe(reason)
+  })
+
+  it('is no longer listened for once the call has ended', async () => {
+    const { signIn } = await setUp()
+    const { signal } = new AbortController()
+    await (await signIn()).extra.getNextcloudToken({ signal })
+    await turn()
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+  })
+})
+
+describe('forceRefresh', () => {
+  it('asks although a token is cached, and the new one serves from then on', async () => {
+    const { exchanges, signIn } = await setUp()
+    const { getNextcloudToken } = (await signIn()).extra
+    expect(await getNextcloudToken()).toBe('nextcloud-token-1')
+    expect(await getNextcloudToken({ forceRefresh: true })).toBe('nextcloud-token-2')
+    expect(await getNextcloudToken()).toBe('nextcloud-token-2')
+    expect(await getNextcloudToken({ forceRefresh: false })).toBe('nextcloud-token-2')
+    expect(exchanges()).toBe(2)
+  })
+
+  it('takes a token that was renewed and that nobody has had yet, instead of asking for another', async () => {
+    const { clock, exchanges, fetched, signIn } = await setUp()
+    const { getNextcloudToken } = (await signIn()).extra
+    await getNextcloudToken()
+    clock.advance(240_000)
+    expect(await getNextcloudToken()).toBe('nextcloud-token-1')
+    await fetched(2)
+    expect(await getNextcloudToken({ forceRefresh: true })).toBe('nextcloud-token-2')
+    expect(exchanges()).toBe(2)
+    expect(await getNextcloudToken({ forceRefresh: true })).toBe('nextcloud-token-3')
+  })
+
+  it('takes a token whose first caller stopped waiting, instead of asking for another', async () => {
+    const { as, exchanges, fetched, signIn } = await setUp()
+    const requests = holdTokenRequests(as)
+    const { getNextcloudToken } = (await signIn()).extra
+    const controller = new AbortController()
+    const given = failureOf(getNextcloudToken({ signal: controller.signal }))
+    await requests.arrival()
+    controller.abort()
+    await given
+    requests.answer(tokenAnswer('nobody had it'))
+    await fetched(1)
+    expect(await getNextcloudToken({ forceRefresh: true })).toBe('nobody had it')
+    expect(exchanges()).toBe(1)
+  })
+
+  it('shares its request with calls at the same time', async () => {
+    const { exchanges, signIn } = await setUp()
+    const { getNextcloudToken } = (await signIn()).extra
+    await getNextcloudToken()
+    const tokens = await Promise.all(Array.from({ length: 20 }, () => getNextcloudToken({ forceRefresh: true })))
+    expect(new Set(tokens)).toEqual(new Set(['nextcloud-token-2']))
+    expect(exchanges()).toBe(2)
+  })
+
+  it('never leaves the token that is taken as bad to later calls, even if the new one cannot be kept', async () => {
+    const { as, signIn } = await setUp()
+    as.script('/token', tokenAnswer('bad'), tokenAnswer('good', { expires_in: 0 }), tokenAnswer('better'))
+    const { getNextcloudToken } = (await signIn()).extra
+    expect(await getNextcloudToken()).toBe('bad')
+    expect(await getNextcloudToken({ forceRefresh: true })).toBe('good')
+    expect(await getNextcloudToken()).toBe('better')
+  })
+
+  it('replaces the token for its own scopes and audience only', async () => {
+    const { exchanges, signIn } = await setUp()
+    const { getNextcloudToken } = (await signIn()).extra
+    const token = await getNextcloudToken()
+    const files = await getNextcloudToken({ audience: 'files' })
+    expect(await getNextcloudToken({ audience: 'files', forceRefresh: true })).not.toBe(files)
+    expect(await getNextcloudToken()).toBe(token)
+    expect(exchanges()).toBe(3)
+  })
+})
+
+describe("the MCP token's end", () => {
+  it('is the end of the Nextcloud token too, whatever that says of itself', async () => {
+    const { as, clock, exchanges, signIn } = await setUp()
+    const info = await signIn({ exp: clock.now() / 1_000 + 100 })
+    as.script('/token', tokenAnswer('long-lived', { expires_in: 3_600 }))
+    await info.extra.getNextcloudToken()
+    clock.advance(99_999)
+    await info.extra.getNextcloudToken()
+    await turn()
+    expect(exchanges()).toBe(1)
+
+    clock.advance(1)
+    await info.extra.getNextcloudToken()
+    expect(exchanges()).toBe(2)
+  })
+
+  it('ends exchanges too, after the clock tolerance: 401, and nothing is asked', async () => {
+    const { clock, exchanges, signIn } = await setUp({ clockTolerance: 5 })
+    const info = await signIn({ exp: clock.now() / 1_000 + 100 })
+    clock.advance(104_999)
+    expect(await info.extra.getNextcloudToken()).toBe('nextcloud-token-1')
+    clock.advance(1)
+    expect(await failureOf(info.extra.getNextcloudToken())).toBeInstanceOf(SubjectTokenRejectedError)
+    expect(await failureOf(info.extra.getNextcloudToken({ forceRefresh: true }))).toBeInstanceOf(
+      SubjectTokenRejectedError,
+    )
+    expect(exchanges()).toBe(1)
+  })
+
+  it('is noticed on the wall clock when the machine has slept, which the monotonic clock does not count', async () => {
+    const running = manualClock()
+    let slept = 0
+    const { exchanges, signIn } = await setUp({}, { ...running, now: () => running.now() + slept })
+    const { getNextcloudToken } = (await signIn()).extra
+    await getNextcloudToken()
+    slept = 3_604_999
+    expect(await getNextcloudToken()).toBe('nextcloud-token-1')
+    slept += 1
+    expect(await failureOf(getNextcloudToken())).toBeInstanceOf(SubjectTokenRejectedError)
+    expect(exchanges()).toBe(1)
+  })
+
+  it('is measured on the wall clock at the time of the answer, not of the sign-in', async () => {
+    const { clock, exchanges, signIn } = await setUp()
+    const info = await signIn({ exp: clock.now() / 1_000 + 400 })
+    clock.advance(200_000)
+    await info.extra.getNextcloudToken()
+    clock.advance(199_999)
+    await info.extra.getNextcloudToken()
+    expect(exchanges()).toBe(1)
+    clock.advance(1)
+    await info.extra.getNextcloudToken()
+    expect(exchanges()).toBe(2)
+  })
+})
+
+describe('close()', () => {
+  it('waits for the requests under way', async () => {
+    const { as, auth, signIn } = await setUp()
+    const requests = holdTokenRequests(as)
+    const order: string[] = []
+    const call = (await signIn()).extra.getNextcloudToken().then(() => order.push('token'))
+    await requests.arrival()
+    const closing = auth.close().then(() => order.push('closed'))
+    await turn()
+    expect(order).toEqual([])
+    requests.answer(tokenAnswer('last'))
+    await Promise.all([call, closing])
+    expect(order).toEqual(['token', 'closed'])
+  })
+
+  it('waits no longer than http.timeout for a server that never answers', async () => {
+    const { as, auth, signIn } = await setUp({ http: { timeout: 50 } })
+    const requests = holdTokenRequests(as)
+    const failure = failureOf((await signIn()).extra.getNextcloudToken())
+    await requests.arrival()
+    await auth.close()
+    expect(await failure).toMatchObject({ status: 503 })
+  })
+})
+
+it('without nextcloud in the options, tokens verify and a Nextcloud token is a configuration error', async () => {
+  const { as } = await setUp()
+  const auth = createMcpAuth({ issuer: as.issuer, resource: RESOURCE }, manualClock())
+  const info = await auth.verify(await as.mint())
+  const expected = { name: 'ConfigurationError', code: 'ERR_CONFIGURATION', status: 500, option: 'nextcloud.url' }
+  expect(await failureOf(info.extra.getNextcloudToken())).toMatchObject(expected)
+  expect(await failureOf(auth.getNextcloudToken(info))).toMatchObject(expected)
+  expect(await failureOf(auth.nextcloudFetch(info, '/'))).toMatchObject(expected)
+  await auth.close()
+})

@@ -1,0 +1,251 @@
+import { Readable } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import type { NextcloudOptions, NextcloudRequest } from '../../src/index.js'
+import { failureOf, holdTokenRequests, setUp, tokenAnswer, tokenError } from '../support/broker-setup.js'
+import { startNextcloud } from '../support/nextcloud-server.js'
+
+async function setUpFetch(more: Omit<NextcloudOptions, 'url'> = {}, cache = {}) {
+  const nextcloud = await startNextcloud()
+  const setup = await setUp({ nextcloud: { url: nextcloud.url, ...more }, cache, http: { retries: 0 } })
+  const alice = await setup.signIn()
+  const fetch = (init?: NextcloudRequest) => setup.auth.nextcloudFetch(alice, '/notes', init)
+  return { ...setup, alice, fetch, nextcloud }
+}
+
+const token = (count: number) => `nextcloud-token-${count}`
+
+describe('after a 401', () => {
+  it('the token is renewed, once, and the request sent again with its body', async () => {
+    const { alice, exchanges, fetch, nextcloud } = await setUpFetch()
+    nextcloud.accept((given) => given === token(2))
+    const response = await fetch({ method: 'POST', body: 'two notes', headers: { 'x-own': 'kept' } })
+    expect([response.status, await response.json()]).toEqual([
+      200,
+      { method: 'POST', path: '/notes', body: 'two notes' },
+    ])
+    expect(nextcloud.tokens()).toEqual([token(1), token(2)])
+    expect(nextcloud.received.map(({ headers }) => headers['x-own'])).toEqual(['kept', 'kept'])
+    expect(exchanges()).toBe(2)
+    expect(await alice.extra.getNextcloudToken()).toBe(token(2))
+  })
+
+  it.each<[string, Uint8Array | URLSearchParams | Blob]>([
+    ['bytes', new TextEncoder().encode('note=2')],
+    ['a form', new URLSearchParams({ note: '2' })],
+    ['a blob', new Blob(['note=2'])],
+  ])('%s can be sent again', async (_name, body) => {
+    const { fetch, nextcloud } = await setUpFetch()
+    nextcloud.accept((given) => given === token(2))
+    expect((await fetch({ method: 'PUT', body })).status).toBe(200)
+    expect(nextcloud.received.map((request) => request.body)).toEqual(['note=2', 'note=2'])
+  })
+
+  it.each([
+    ['a Node stream', () => Readable.from(['two notes'])],
+    ['a web stream', () => new Blob(['two notes']).stream()],
+  ])('%s is not sent again: the 401 is the answer, and nothing is renewed', async (_name, stream) => {
+    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    nextcloud.accept(() => false)
+    const response = await fetch({ method: 'PUT', body: stream() })
+    expect([response.status, await response.json()]).toEqual([401, { message: 'Current user is not logged in' }])
+    expect(nextcloud.received).toHaveLength(1)
+    expect(exchanges()).toBe(1)
+  })
+
+  it('pass-through has no other token: the 401 is the answer', async () => {
+    const { auth, nextcloud, signIn } = await setUpFetch({ mode: 'pass-through' })
+    nextcloud.accept(() => false)
+    const both = await signIn({ aud: ['https://mcp.example.com/mcp', 'nextcloud'] })
+    expect((await auth.nextcloudFetch(both, '/notes')).status).toBe(401)
+    expect(nextcloud.tokens()).toEqual([both.token])
+  })
+
+  it('twenty requests at the same time share one renewal', async () => {
+    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    await fetch()
+    nextcloud.accept((given) => given === token(2))
+    const responses = await Promise.all(Array.from({ length: 20 }, () => fetch()))
+    expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(200))
+    expect(nextcloud.tokens().filter((given) => given === token(2))).toHaveLength(20)
+    expect(exchanges()).toBe(2)
+  })
+
+  it('a newer living token is taken instead of asking for another', async () => {
+    const { alice, exchanges, fetch, nextcloud } = await setUpFetch()
+    nextcloud.handle(async (_request, res) => {
+      await alice.extra.getNextcloudToken({ forceRefresh: true })
+      nextcloud.accept((given) => given === token(2))
+      res.writeHead(401).end()
+    })
+    expect((await fetch()).status).toBe(200)
+    expect(nextcloud.tokens()).toEqual([token(1), token(2)])
+    expect(exchanges()).toBe(2)
+  })
+
+  it('a newer token that has died meanwhile is not taken', async () => {
+    const { alice, clock, fetch, nextcloud } = await setUpFetch()
+    nextcloud.handle(async (_request, res) => {
+      await alice.extra.getNextcloudToken({ forceRefresh: true })
+      clock.advance(300_000)
+      nextcloud.accept((given) => given === token(3))
+      res.writeHead(401).end()
+    })
+    expect((await fetch()).status).toBe(200)
+    expect(nextcloud.tokens()).toEqual([token(1), token(3)])
+  })
+
+  it('a renewal under way is waited for instead of asking for another', async () => {
+    const { as, clock, exchanges, fetch, nextcloud } = await setUpFetch()
+    await fetch()
+    clock.advance(240_000)
+    const requests = holdTokenRequests(as)
+    nextcloud.accept((given) => given === 'renewed')
+    const response = fetch()
+    await requests.arrival()
+    requests.answer(tokenAnswer('renewed'))
+    expect((await response).status).toBe(200)
+    expect(exchanges()).toBe(2)
+  })
+
+  it('a renewal that fails is what the call rejects with', async () => {
+    const { as, clock, fetch, nextcloud } = await setUpFetch()
+    await fetch()
+    nextcloud.accept(() => false)
+    as.script('/token', tokenError('invalid_grant'), { status: 503 })
+    expect(await failureOf(fetch())).toMatchObject({ code: 'ERR_SUBJECT_TOKEN_REJECTED', status: 401 })
+    clock.advance(1_000)
+    expect(await failureOf(fetch())).toMatchObject({ code: 'ERR_UPSTREAM_UNAVAILABLE', status: 503 })
+    expect(await failureOf(fetch())).toMatchObject({ code: 'ERR_UPSTREAM_UNAVAILABLE', status: 503 })
+    expect(as.received('/token')).toHaveLength(3)
+  })
+
+  it('an abort ends the wait for the renewal, which goes on', async () => {
+    const { alice, as, fetch, fetched, nextcloud } = await setUpFetch()
+    await fetch()
+    nextcloud.accept(() => false)
+    const requests = holdTokenRequests(as)
+    const controller = new AbortController()
+    const failure = failureOf(fetch({ signal: controller.signal }))
+    await requests.arrival()
+    const reason = new Error('the caller has hung up')
+    controller.abort(reason)
+    expect(await failure).toBe(reason)
+    requests.answer(tokenAnswer('renewed'))
+    await fetched(2)
+    expect(await alice.extra.getNextcloudToken()).toBe('renewed')
+    expect(nextcloud.tokens()).toEqual([token(1), token(1)])
+  })
+
+  it('only the user concerned gets another token', async () => {
+    const { alice, auth, exchanges, nextcloud, signIn } = await setUpFetch()
+    const bob = await signIn({ sub: 'bob' })
+    await auth.nextcloudFetch(alice, '/')
+    await auth.nextcloudFetch(bob, '/')
+    nextcloud.accept((given) => given !== token(1))
+    for (const user of [alice, bob]) expect((await auth.nextcloudFetch(user, '/')).status).toBe(200)
+    expect(nextcloud.tokens().slice(2)).toEqual([token(1), token(3), token(2)])
+    expect(exchanges()).toBe(3)
+  })
+})
+
+describe('a Nextcloud that always says 401', () => {
+  it('costs one more exchange in the life of a token, however many requests there are', async () => {
+    const { clock, exchanges, fetch, nextcloud } = await setUpFetch()
+    nextcloud.accept(() => false)
+    for (let count = 0; count < 10; count += 1) {
+      const response = await fetch()
+      expect([response.status, await response.json()]).toEqual([401, { message: 'Current user is not logged in' }])
+    }
+    expect(exchanges()).toBe(2)
+    expect(nextcloud.tokens()).toEqual([token(1), ...Array<string>(10).fill(token(2))])
+
+    clock.advance(300_000)
+    for (let count = 0; count < 10; count += 1) expect((await fetch()).status).toBe(401)
+    expect(exchanges()).toBe(4)
+  })
+
+  it('costs as much when the requests come at the same time', async () => {
+    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    nextcloud.accept(() => false)
+    for (let count = 0; count < 3; count += 1) await Promise.all(Array.from({ length: 20 }, () => fetch()))
+    expect(exchanges()).toBe(2)
+  })
+
+  it('gets no request again when the authorization server gives the same token again', async () => {
+    const { as, exchanges, fetch, nextcloud } = await setUpFetch()
+    as.script('/token', tokenAnswer('the same'))
+    nextcloud.accept(() => false)
+    expect((await fetch()).status).toBe(401)
+    expect(nextcloud.received).toHaveLength(1)
+    expect(exchanges()).toBe(2)
+  })
+
+  it('costs one more exchange in the life of a token that the authorization server gives again', async () => {
+    const { as, exchanges, fetch, nextcloud } = await setUpFetch()
+    as.script('/token', tokenAnswer('the same'))
+    nextcloud.accept(() => false)
+    for (let count = 0; count < 10; count += 1) await fetch()
+    expect(exchanges()).toBe(2)
+  })
+})
+
+describe('a renewed token', () => {
+  it('is renewed in its turn, once Nextcloud has taken it and refuses it later', async () => {
+    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    for (let good = 1; good <= 4; good += 1) {
+      nextcloud.accept((given) => given === token(good))
+      expect((await fetch()).status).toBe(200)
+      expect((await fetch()).status).toBe(200)
+      expect(exchanges()).toBe(good)
+    }
+  })
+
+  it('is not taken when it is the one before that Nextcloud takes, late', async () => {
+    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    let answerFirst = (): void => undefined
+    const arrived = new Promise<void>((resolve) => {
+      nextcloud.handle((_request, res) => {
+        answerFirst = () => void res.end()
+        resolve()
+      })
+    })
+    const first = fetch()
+    await arrived
+    nextcloud.accept(() => false)
+    expect((await fetch()).status).toBe(401)
+    answerFirst()
+    expect((await first).status).toBe(200)
+    expect((await fetch()).status).toBe(401)
+    expect(exchanges()).toBe(2)
+  })
+
+  it('counts as taken by any answer but 401', async () => {
+    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    for (const status of [404, 500, 403]) {
+      nextcloud.accept(() => false)
+      await fetch()
+      nextcloud.handle((_request, res) => res.writeHead(status).end())
+      expect((await fetch()).status).toBe(status)
+    }
+    expect(exchanges()).toBe(4)
+  })
+
+  it('stays the renewed one for calls that ask for other scopes', async () => {
+    const { alice, exchanges, fetch, nextcloud } = await setUpFetch()
+    const files = await alice.extra.getNextcloudToken({ audience: 'files' })
+    nextcloud.accept((given) => given === token(3))
+    expect((await fetch()).status).toBe(200)
+    expect(await alice.extra.getNextcloudToken({ audience: 'files' })).toBe(files)
+    expect(exchanges()).toBe(3)
+  })
+
+  it('works with the cache off: every request costs its own exchange, and a refused one another', async () => {
+    const { exchanges, fetch, nextcloud } = await setUpFetch({}, { nextcloudTokens: 0 })
+    nextcloud.accept((given) => given === token(2))
+    expect((await fetch()).status).toBe(200)
+    expect(exchanges()).toBe(2)
+    nextcloud.accept(() => false)
+    expect((await fetch()).status).toBe(401)
+    expect(nextcloud.tokens()).toEqual([token(1), token(2), token(3), token(4)])
+  })
+})

@@ -1,0 +1,249 @@
+import fc from 'fast-check'
+import { describe, expect, it, vi } from 'vitest'
+import { cacheKey, createTokenCache, tokenEntry, type TokenIdentity } from '../../src/broker/token-cache.js'
+
+const IDENTITY: TokenIdentity = {
+  issuer: 'https://idp.example.com',
+  subject: 'alice',
+  mode: 'token-exchange',
+  tokenEndpoint: 'https://idp.example.com/token',
+  clientId: 'mcp-server',
+  audience: ['nextcloud'],
+  resource: ['https://cloud.example.com'],
+  scopes: ['read', 'write'],
+  mcpTokenHash: 'hash',
+}
+
+/** Short texts out of what the encoding itself writes, so that one part can imitate the border to the next. */
+const part = fc
+  .array(fc.constantFrom('a', '0', '1', '2', ':', ';', '1:a', '0:', '1;', '\ud83d', '\ude00', '\ufffd', 'é', '\0'), {
+    maxLength: 4,
+  })
+  .map((pieces) => pieces.join(''))
+const list = fc.array(part, { maxLength: 3 })
+const identity: fc.Arbitrary<TokenIdentity> = fc.record({
+  issuer: part,
+  subject: part,
+  mode: part,
+  tokenEndpoint: part,
+  clientId: part,
+  audience: list,
+  resource: list,
+  scopes: list,
+  mcpTokenHash: part,
+})
+
+const sameIdentity = (a: TokenIdentity, b: TokenIdentity): boolean =>
+  JSON.stringify(fields(a)) === JSON.stringify(fields(b))
+const fields = (value: TokenIdentity): unknown[] => [
+  value.issuer,
+  value.subject,
+  value.mode,
+  value.tokenEndpoint,
+  value.clientId,
+  value.mcpTokenHash,
+  value.audience,
+  value.resource,
+  value.scopes,
+]
+
+describe('cacheKey', () => {
+  it('is the same for the same identity, and a short text', () => {
+    fc.assert(
+      fc.property(identity, (value) => {
+        expect(cacheKey(structuredClone(value))).toBe(cacheKey(value))
+        expect(cacheKey(value)).toMatch(/^[\w-]{43}$/)
+      }),
+    )
+  })
+
+  it('differs for any two different identities', () => {
+    fc.assert(
+      fc.property(identity, identity, (a, b) => {
+        expect(cacheKey(a) === cacheKey(b)).toBe(sameIdentity(a, b))
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
+  it('differs for neighbours whose texts are cut at other places', () => {
+    const cuts = fc.array(fc.nat(12), { minLength: 5, maxLength: 5 })
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 4 }), cuts, cuts, (pieces, first, second) => {
+        const text = pieces.join('')
+        const [a, b] = [cutParts(text, first), cutParts(text, second)]
+        expect(cacheKey(a) === cacheKey(b)).toBe(sameIdentity(a, b))
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
+  it('differs for neighbours whose list items are in other lists, split, joined or cut at another place', () => {
+    const cuts = fc.array(fc.nat(5), { minLength: 2, maxLength: 2 })
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 5 }), cuts, cuts, fc.nat(3), (items, first, second, joint) => {
+        const [left = '', right = ''] = items.slice(joint, joint + 2)
+        const joined = items.toSpliced(joint, 2, left + right)
+        const moved = items.toSpliced(joint, 2, left + right.slice(0, 1), right.slice(1))
+        const identities = [items, joined, moved].map((list) => cutLists(list, first)).concat(cutLists(items, second))
+        for (const a of identities) {
+          for (const b of identities) expect(cacheKey(a) === cacheKey(b)).toBe(sameIdentity(a, b))
+        }
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
+  it('differs for all of 64,000 identities of empty, short and look-alike parts', () => {
+    const parts = ['', 'a']
+    const lists = [[], [''], ['a'], ['', ''], ['a', ''], ['', 'a'], ['aa'], ['1:a'], ['a', 'a'], ['\ud800']]
+    const keys = new Set<string>()
+    for (const [issuer, subject, mode, tokenEndpoint, clientId, mcpTokenHash] of tuples(parts, 6)) {
+      for (const [audience, resource, scopes] of tuples(lists, 3)) {
+        keys.add(
+          cacheKey({
+            issuer: issuer!,
+            subject: subject!,
+            mode: mode!,
+            tokenEndpoint: tokenEndpoint!,
+            clientId: clientId!,
+            mcpTokenHash: mcpTokenHash!,
+            audience: audience!,
+            resource: resource!,
+            scopes: scopes!,
+          }),
+        )
+      }
+    }
+    expect(keys.size).toBe(2 ** 6 * 10 ** 3)
+  })
+
+  it.each(Object.keys(IDENTITY) as (keyof TokenIdentity)[])('changes with %s alone', (field) => {
+    const value = IDENTITY[field]
+    const other = typeof value === 'string' ? `${value}x` : [...value, 'x']
+    expect(cacheKey({ ...IDENTITY, [field]: other })).not.toBe(cacheKey(IDENTITY))
+  })
+
+  it.each(['audience', 'resource', 'scopes'] as const)('tells no %s from an empty one', (field) => {
+    expect(cacheKey({ ...IDENTITY, [field]: [] })).not.toBe(cacheKey({ ...IDENTITY, [field]: [''] }))
+    expect(cacheKey({ ...IDENTITY, [field]: [''] })).not.toBe(cacheKey({ ...IDENTITY, [field]: ['', ''] }))
+  })
+
+  it('tells subjects apart that differ in a lone surrogate', () => {
+    const keys = ['\ud800', '\ud801', '\udc00', '\ufffd'].map((subject) => cacheKey({ ...IDENTITY, subject }))
+    expect(new Set(keys).size).toBe(4)
+  })
+})
+
+function cutParts(text: string, cuts: readonly number[]): TokenIdentity {
+  const [a, b, c, d, e] = [...cuts].sort((x, y) => x - y)
+  return {
+    issuer: text.slice(0, a),
+    subject: text.slice(a, b),
+    mode: text.slice(b, c),
+    tokenEndpoint: text.slice(c, d),
+    clientId: text.slice(d, e),
+    mcpTokenHash: text.slice(e),
+    audience: [],
+    resource: [],
+    scopes: [],
+  }
+}
+
+function cutLists(items: readonly string[], cuts: readonly number[]): TokenIdentity {
+  const [a, b] = [...cuts].sort((x, y) => x - y)
+  return { ...IDENTITY, audience: items.slice(0, a), resource: items.slice(a, b), scopes: items.slice(b) }
+}
+
+function tuples<T>(values: readonly T[], length: number): T[][] {
+  if (length === 0) return [[]]
+  return tuples(values, length - 1).flatMap((start) => values.map((value) => [...start, value]))
+}
+
+describe('tokenEntry', () => {
+  const answer = (expiresIn: number | undefined, sentAt = 0) => ({ accessToken: 'token', expiresIn, sentAt })
+
+  it.each([
+    { expiresIn: 3_600, renewBefore: 60, renewAt: 3_540_000, deadAt: 3_600_000 },
+    { expiresIn: 300, renewBefore: 60, renewAt: 240_000, deadAt: 300_000 },
+    { expiresIn: 299, renewBefore: 60, renewAt: 239_200, deadAt: 299_000 },
+    { expiresIn: 10, renewBefore: 60, renewAt: 8_000, deadAt: 10_000 },
+    { expiresIn: 0.5, renewBefore: 60, renewAt: 400, deadAt: 500 },
+    { expiresIn: 300, renewBefore: 0, renewAt: 300_000, deadAt: 300_000 },
+    { expiresIn: 300, renewBefore: 10_000, renewAt: 240_000, deadAt: 300_000 },
+  ])(
+    'of $expiresIn s, with $renewBefore s ahead, is renewed from $renewAt ms and dead from $deadAt ms after the request',
+    ({ expiresIn, renewBefore, renewAt, deadAt }) => {
+      expect(tokenEntry(answer(expiresIn, 7_000), renewBefore, Infinity)).toEqual({
+        token: 'token',
+        renewAt: 7_000 + renewAt,
+        deadAt: 7_000 + deadAt,
+        unproven: false,
+        handedOut: false,
+      })
+    },
+  )
+
+  it('lives 300 s when the answer does not say how long', () => {
+    expect(tokenEntry(answer(undefined), 60, Infinity)).toMatchObject({ renewAt: 240_000, deadAt: 300_000 })
+  })
+
+  it('is none when the answer gives no sensible life', () => {
+    expect(tokenEntry(answer(NaN), 60, Infinity)).toBeUndefined()
+  })
+
+  it('never outlives the MCP token, and is not renewed when that ends first', () => {
+    expect(tokenEntry(answer(300), 60, 299_999)).toMatchObject({ renewAt: 299_999, deadAt: 299_999 })
+    expect(tokenEntry(answer(300), 60, 1_000)).toMatchObject({ renewAt: 1_000, deadAt: 1_000 })
+    expect(tokenEntry(answer(Infinity), 60, 1_000)).toMatchObject({ renewAt: 1_000, deadAt: 1_000 })
+  })
+
+  it('is renewed ahead when the MCP token outlives it by as much', () => {
+    expect(tokenEntry(answer(300), 60, 360_000)).toMatchObject({ renewAt: 240_000, deadAt: 300_000 })
+  })
+
+  it('keeps to the formula for every life, lead, start and end', () => {
+    const seconds = fc.integer({ min: 1, max: 100_000 })
+    fc.assert(
+      fc.property(seconds, fc.nat(10_000), fc.nat(1_000_000), fc.nat(200_000_000), (life, lead, sentAt, subjectEnd) => {
+        const entry = tokenEntry(answer(life, sentAt), lead, subjectEnd)!
+        const ahead = Math.min(lead * 1_000, life * 1_000 * 0.2)
+        const ownEnd = sentAt + life * 1_000
+        expect(entry.deadAt).toBe(Math.min(ownEnd, subjectEnd))
+        if (subjectEnd >= ownEnd + ahead) expect(entry.renewAt).toBe(ownEnd - ahead)
+        if (subjectEnd <= ownEnd) expect(entry.renewAt).toBe(entry.deadAt)
+        expect(entry.renewAt).toBeLessThanOrEqual(entry.deadAt)
+      }),
+    )
+  })
+})
+
+describe('createTokenCache', () => {
+  const entry = { token: 'token', renewAt: 1, deadAt: 2, unproven: false, handedOut: false }
+
+  it('drops the entry used least recently, and says so', () => {
+    const onEviction = vi.fn()
+    const cache = createTokenCache(2, onEviction)!
+    cache.set('first', entry)
+    cache.set('second', entry)
+    cache.get('first')
+    expect(onEviction).not.toHaveBeenCalled()
+
+    cache.set('third', entry)
+
+    expect([...cache.keys()]).toEqual(['third', 'first'])
+    expect(onEviction).toHaveBeenCalledTimes(1)
+  })
+
+  it('does not count what is replaced as dropped', () => {
+    const onEviction = vi.fn()
+    const cache = createTokenCache(2, onEviction)!
+    cache.set('first', entry)
+    cache.set('first', { ...entry })
+    expect(onEviction).not.toHaveBeenCalled()
+  })
+
+  it('is none with 0 entries', () => {
+    expect(createTokenCache(0, () => undefined)).toBeUndefined()
+  })
+})

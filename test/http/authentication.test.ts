@@ -1,0 +1,371 @@
+import { once } from 'node:events'
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { UnauthorizedError } from '../../src/errors.js'
+import { createErrorHandler, type AuthenticatedRequest, type ErrorHandler } from '../../src/http/authentication.js'
+import type { ConnectHandler } from '../../src/http/router.js'
+import { createMcpAuth } from '../../src/mcp-auth.js'
+import type { McpAuthInfo, McpAuthOptions } from '../../src/options.js'
+import { ask, askWith, invalidToken, METADATA_URL, rejection, unauthorized } from '../support/answers.js'
+import { manualClock } from '../support/clock.js'
+import { bareHost, hosts } from '../support/hosts.js'
+import { callerOf, startProtectedApp, type ProtectedApp } from '../support/protected-app.js'
+import {
+  CLIENT_ID,
+  RESOURCE,
+  startAuthorizationServer,
+  type ScriptedAuthorizationServer,
+} from '../support/scripted-authorization-server.js'
+
+const clock = manualClock()
+const now = clock.now() / 1_000
+
+let as: ScriptedAuthorizationServer
+let good: string
+const apps: ProtectedApp[] = []
+
+beforeAll(async () => {
+  as = await startAuthorizationServer(clock.now)
+  good = await as.mint()
+})
+afterEach(async () => {
+  await Promise.all(apps.splice(0).map((app) => app.close()))
+})
+afterAll(() => as.close())
+
+const options = (): McpAuthOptions => ({
+  issuer: as.issuer,
+  resource: RESOURCE,
+  clientId: CLIENT_ID,
+  requiredScopes: ['notes:read'],
+})
+
+async function start(
+  ...[host, given, around]: [
+    host: Parameters<typeof startProtectedApp>[0],
+    given?: McpAuthOptions,
+    around?: Parameters<typeof startProtectedApp>[3],
+  ]
+): Promise<ProtectedApp> {
+  const app = await startProtectedApp(host, { ...options(), ...given }, clock, around)
+  apps.push(app)
+  return app
+}
+
+/** The last handler of an app, which shows that an error has come that far. */
+const appErrors: ErrorHandler = (error, _req, res, next) => {
+  if (!(error instanceof Error)) return next(error)
+  res.statusCode = 418
+  res.end(error.message)
+}
+
+const exposing =
+  (value: string | string[]): ConnectHandler =>
+  (_req, res, next) => {
+    res.setHeader('Access-Control-Expose-Headers', value)
+    next()
+  }
+
+describe.each(hosts)('on $name', (host) => {
+  it('a CORS preflight passes on without credentials, to be answered by the app', async () => {
+    const app = await start(host)
+    const preflight = [
+      ['Origin', 'https://inspector.example'],
+      ['Access-Control-Request-Method', 'POST'],
+      ['Access-Control-Request-Headers', 'authorization'],
+    ] as const
+
+    const { status, challenge, body } = await ask(app.url, { method: 'OPTIONS', headers: preflight })
+
+    expect({ status, challenge, body }).toEqual({ status: 200, challenge: undefined, body: null })
+    expect(app.passed.map(callerOf)).toEqual([undefined])
+  })
+
+  it.each([
+    ['nothing', [], 'WWW-Authenticate'],
+    ['a list', [exposing('Mcp-Session-Id, X-Request-Id')], 'Mcp-Session-Id, X-Request-Id, WWW-Authenticate'],
+    [
+      'several values',
+      [exposing(['Mcp-Session-Id', 'X-Request-Id'])],
+      'Mcp-Session-Id, X-Request-Id, WWW-Authenticate',
+    ],
+    ['everything', [exposing('*')], '*, WWW-Authenticate'],
+    ['the challenge already', [exposing('X-Request-Id,WWW-Authenticate')], 'X-Request-Id,WWW-Authenticate'],
+    ['it in small letters', [exposing(['www-authenticate', 'X-Request-Id'])], 'www-authenticate, X-Request-Id'],
+    ['a longer name', [exposing('X-WWW-Authenticate')], 'X-WWW-Authenticate, WWW-Authenticate'],
+  ])('the challenge is exposed to browsers when the app has exposed %s', async (_what, before, exposed) => {
+    const app = await start(host, {}, { before })
+
+    expect(await ask(app.url)).toEqual({ ...unauthorized(), exposed })
+  })
+
+  it('an answer without a challenge leaves alone what the app has exposed', async () => {
+    const scopeSatisfies = () => {
+      throw new Error('a bug of the operator')
+    }
+    const app = await start(host, { scopeSatisfies }, { before: [exposing('Mcp-Session-Id')] })
+
+    expect(await askWith(app.url, good)).toEqual(
+      rejection(500, 'server_error', 'The server failed to handle the request', { exposed: 'Mcp-Session-Id' }),
+    )
+  })
+
+  it('a header of the same name that the app has set gives way to the challenge', async () => {
+    const before: ConnectHandler[] = [
+      (_req, res, next) => {
+        res.setHeader('WWW-Authenticate', 'Basic realm="app"')
+        next()
+      },
+    ]
+    const app = await start(host, {}, { before })
+
+    expect(await ask(app.url)).toEqual(unauthorized())
+  })
+
+  it('onError takes over with a status, headers and body that are ready to use', async () => {
+    const given: McpAuthOptions = {
+      onError(error, _req, res) {
+        res.writeHead(error.status, { ...error.headers, 'Content-Type': 'application/json' })
+        res.end(JSON.stringify({ ...error.body, by: 'the app', statusCode: error.statusCode }))
+      },
+    }
+    const app = await start(host, given)
+
+    const expected = unauthorized()
+    expect(await ask(app.url)).toEqual({
+      ...expected,
+      body: { ...(expected.body as object), by: 'the app', statusCode: 401 },
+    })
+    expect(app.passed).toEqual([])
+  })
+
+  it('onError may hand the error to the error handler of the app', async () => {
+    const app = await start(host, { onError: (error, _req, _res, next) => next(error) }, { last: () => [appErrors] })
+
+    expect(await askWith(app.url, `${good};`)).toMatchObject({ status: 418, body: 'The access token is malformed' })
+  })
+
+  it('what a handler of the app throws goes to the error handler of the app, also with a token seen before', async () => {
+    const failing: ConnectHandler = (_req, _res, next) => next(new Error('a bug of the app'))
+    const app = await start(host, {}, { after: () => [failing], last: () => [appErrors] })
+
+    const expected = { status: 418, challenge: undefined, body: 'a bug of the app' }
+    expect(await askWith(app.url, good)).toMatchObject(expected)
+    expect(await askWith(app.url, good)).toMatchObject(expected)
+  })
+
+  it('errorHandler answers what a handler rejects with, challenge included', async () => {
+    const failing: ConnectHandler = (_req, _res, next) => {
+      app.auth.verify('eyJ.eyJ.AA').catch(next)
+    }
+    const app = await start(host, {}, { after: () => [failing], last: (auth) => [auth.errorHandler(), appErrors] })
+
+    expect(await askWith(app.url, good)).toEqual(invalidToken('The access token is malformed'))
+  })
+
+  it('errorHandler passes on what is not from this package', async () => {
+    const failing: ConnectHandler = (_req, _res, next) => next(Object.assign(new Error('of the app'), { status: 401 }))
+    const app = await start(host, {}, { after: () => [failing], last: (auth) => [auth.errorHandler(), appErrors] })
+
+    expect(await askWith(app.url, good)).toMatchObject({ status: 418, challenge: undefined, body: 'of the app' })
+  })
+
+  it('req.mcpAuth says what the token says', async () => {
+    const app = await start(host)
+
+    await askWith(app.url, good)
+
+    const [req] = app.passed as [AuthenticatedRequest]
+    const { claims, extra, ...info } = req.mcpAuth as McpAuthInfo
+    expect(info).toEqual({
+      token: good,
+      subject: 'alice',
+      issuer: as.issuer,
+      clientId: 'mcp-client',
+      scopes: ['notes:read'],
+      expiresAt: now + 3_600,
+      audience: [RESOURCE],
+      resource: new URL(RESOURCE),
+      resourceMetadataUrl: METADATA_URL,
+    })
+    expect(claims).toEqual({
+      iss: as.issuer,
+      sub: 'alice',
+      aud: RESOURCE,
+      client_id: 'mcp-client',
+      scope: 'notes:read',
+      iat: now,
+      exp: now + 3_600,
+    })
+    expect(extra).toEqual({ subject: 'alice', issuer: as.issuer, getNextcloudToken: expect.any(Function) as unknown })
+  })
+
+  it('req.auth is the very object of req.mcpAuth, and its getNextcloudToken is that of the request', async () => {
+    const app = await start(host)
+
+    await askWith(app.url, good)
+
+    const [req] = app.passed as [AuthenticatedRequest]
+    expect(req.auth).toBe(req.mcpAuth)
+    expect(req.getNextcloudToken).toBe(req.mcpAuth?.extra.getNextcloudToken)
+  })
+})
+
+it('nothing in req.mcpAuth can be changed, since it serves every request with the token', async () => {
+  const app = await start(bareHost)
+  await askWith(app.url, await as.mint({ nested: { list: [{ deep: true }] } }))
+
+  const info = callerOf(app.passed[0] as AuthenticatedRequest) as McpAuthInfo
+
+  const nested = info.claims['nested'] as { list: [object] }
+  const parts = [info, info.extra, info.scopes, info.audience, info.claims, nested, nested.list, nested.list[0]]
+  expect(parts.map((part) => Object.isFrozen(part))).toEqual(parts.map(() => true))
+})
+
+it('a request without a good token gets nothing attached', async () => {
+  const { onError, seen } = recordRequests()
+  const app = await start(bareHost, { onError })
+
+  await ask(app.url)
+  await askWith(app.url, await as.mint({ scope: 'other' }))
+
+  expect(seen.map(({ mcpAuth, auth, getNextcloudToken }) => [mcpAuth, auth, getNextcloudToken])).toEqual([
+    [undefined, undefined, undefined],
+    [undefined, undefined, undefined],
+  ])
+})
+
+it.each([
+  ['audiences as a list', { aud: ['nextcloud', RESOURCE] }, { audience: ['nextcloud', RESOURCE] }],
+  ['an audience with one slash more', { aud: `${RESOURCE}/` }, { audience: [`${RESOURCE}/`] }],
+  ['the client id as audience', { aud: CLIENT_ID }, { audience: [CLIENT_ID] }],
+  ['scopes with spaces round them', { scope: ' a  notes:read ' }, { scopes: ['a', 'notes:read'] }],
+  ['scp as a list', { scope: undefined, scp: ['a', 'notes:read'] }, { scopes: ['a', 'notes:read'] }],
+  ['scp as text', { scope: undefined, scp: 'a notes:read' }, { scopes: ['a', 'notes:read'] }],
+  ['scope before scp', { scope: 'notes:read', scp: ['b'] }, { scopes: ['notes:read'] }],
+  ['azp', { client_id: undefined, azp: 'by-azp', cid: 'c' }, { clientId: 'by-azp' }],
+  ['cid', { client_id: undefined, cid: 'by-cid' }, { clientId: 'by-cid' }],
+  ['client_id before azp', { azp: 'a', cid: 'c' }, { clientId: 'mcp-client' }],
+  ['an empty client_id', { client_id: '', azp: 'by-azp' }, { clientId: 'by-azp' }],
+  ['no client', { client_id: undefined }, { clientId: 'unknown' }],
+  ['an exp within the tolerance', { exp: now - 4 }, { expiresAt: now - 4 }],
+  ['an nbf within the tolerance', { nbf: now + 5 }, {}],
+  ['an iat within the tolerance', { iat: now + 5 }, {}],
+  ['a cnf that is null', { cnf: null }, {}],
+])('a token with %s gets through', async (_what, claims, expected) => {
+  const app = await start(bareHost)
+
+  const { status, body } = await askWith(app.url, await as.mint(claims))
+
+  expect({ status, body }).toMatchObject({ status: 200, body: { subject: 'alice', ...expected } })
+})
+
+/** Nothing that tells it from an ID token for this server's client. */
+const unmarked = { aud: CLIENT_ID, azp: CLIENT_ID, scope: undefined, client_id: undefined }
+
+it.each([
+  ['that is marked in full', { scope: undefined, scp: ['notes:read'] }, 'application/at+jwt'],
+  ['that is marked in capitals', {}, 'AT+JWT'],
+  ['that is marked and has at_hash', { at_hash: 'x' }, 'at+jwt'],
+  ['of Keycloak', { ...unmarked, typ: 'Bearer', nonce: 'n' }, 'JWT'],
+  ['of Cognito', { ...unmarked, token_use: 'access' }, 'JWT'],
+  ['with a client_id', { ...unmarked, client_id: 'c' }, 'JWT'],
+  ['with a cid', { ...unmarked, cid: 'c' }, 'JWT'],
+  ['with a scp', { ...unmarked, scp: 'notes:read' }, 'JWT'],
+  ['with a scope', { ...unmarked, scope: 'notes:read' }, 'jwt'],
+  ['for this resource with nothing of an ID token', { ...unmarked, aud: RESOURCE }, 'JWT'],
+])('an access token %s gets through', async (_what, claims, typ) => {
+  const app = await start(bareHost, { requiredScopes: [] })
+
+  const { status, body } = await askWith(app.url, await as.mint(claims, { header: { typ } }))
+
+  expect({ status, body }).toMatchObject({ status: 200, body: { subject: 'alice' } })
+})
+
+it('an accepted audience may be given with a slash that the token does not have', async () => {
+  const app = await start(bareHost, { audience: 'https://api.example/' })
+
+  expect(await askWith(app.url, await as.mint({ aud: 'https://api.example' }))).toMatchObject({ status: 200 })
+  expect(await askWith(app.url, good)).toEqual(invalidToken('The access token is for another audience'))
+})
+
+it('a signature algorithm that is not on the list is refused', async () => {
+  const app = await start(bareHost, { algorithms: ['RS256'] })
+
+  expect(await askWith(app.url, good)).toEqual(
+    invalidToken('The access token is signed with an algorithm that is not accepted'),
+  )
+})
+
+describe('an error that next() throws', () => {
+  const failing = () => {
+    throw new Error('a bug of the app')
+  }
+
+  it('comes out of the middleware for a token seen before', async () => {
+    const auth = createMcpAuth(options(), clock)
+    await auth.verify(good)
+
+    expect(() => auth(...requestWith(good), failing)).toThrow('a bug of the app')
+
+    await auth.close()
+  })
+
+  it('is an unhandled rejection for a new token, and never an answer', async () => {
+    const auth = createMcpAuth(options(), clock)
+    const usual = process.listeners('unhandledRejection')
+    process.removeAllListeners('unhandledRejection')
+    const unhandled = once(process, 'unhandledRejection')
+
+    auth(...requestWith(good), failing)
+
+    expect(await unhandled).toMatchObject([{ message: 'a bug of the app' }, expect.any(Promise)])
+    for (const listener of usual) process.on('unhandledRejection', listener)
+    await auth.close()
+  })
+})
+
+describe('when the answer has begun already', () => {
+  it('the middleware hands its error to the app', async () => {
+    const auth = createMcpAuth(options(), clock)
+
+    const [req, res] = requestWith()
+    res.writeHead(200)
+
+    const error: unknown = await new Promise((resolve) => auth(req, res, resolve))
+
+    expect(error).toBeInstanceOf(UnauthorizedError)
+    expect(error).toMatchObject({ status: 401, headers: { 'WWW-Authenticate': unauthorized().challenge } })
+    await auth.close()
+  })
+
+  it('errorHandler hands the error on', () => {
+    const error = new UnauthorizedError()
+    const passedOn: unknown[] = []
+    const [req, res] = requestWith()
+    res.writeHead(200)
+
+    createErrorHandler()(error, req, res, (failure) => passedOn.push(failure))
+
+    expect(passedOn).toEqual([error])
+  })
+})
+
+/** A request that no server has received, and its response. */
+function requestWith(token?: string): [IncomingMessage, ServerResponse] {
+  const req = new IncomingMessage(new Socket())
+  req.method = 'GET'
+  if (token !== undefined) req.headers.authorization = `Bearer ${token}`
+  return [req, new ServerResponse(req)]
+}
+
+function recordRequests() {
+  const seen: AuthenticatedRequest[] = []
+  const onError: NonNullable<McpAuthOptions['onError']> = (error, req, res) => {
+    seen.push(req)
+    res.statusCode = error.status
+    res.end()
+  }
+  return { onError, seen }
+}

@@ -1,0 +1,242 @@
+import { extractWWWAuthenticateParams as extractV2 } from '@modelcontextprotocol/client'
+import { extractWWWAuthenticateParams as extractV1 } from '@modelcontextprotocol/sdk/client/auth.js'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  AudienceMismatchError,
+  ConfigurationError,
+  InsufficientScopeError,
+  InternalError,
+  InvalidRequestError,
+  InvalidTokenError,
+  SubjectTokenRejectedError,
+  TokenRequestError,
+  UnauthorizedError,
+  UpstreamUnavailableError,
+  type McpAuthError,
+} from '../../src/errors.js'
+import { addChallenge, writeChallenge, type ChallengeParameters } from '../../src/http/challenge.js'
+import { METADATA_URL } from '../support/answers.js'
+
+const anyText = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.string({ unit: 'grapheme' }),
+  fc.constantFrom(
+    '"',
+    '\\',
+    '\r\nSet-Cookie: a=b',
+    'scope="admin"',
+    'a, resource_metadata="https://evil.example"',
+    '\0',
+  ),
+)
+
+const anyParameters: fc.Arbitrary<ChallengeParameters> = fc.record(
+  {
+    realm: anyText,
+    error: anyText,
+    resourceMetadataUrl: anyText,
+    scopes: fc.array(anyText, { maxLength: 4 }),
+    description: anyText,
+  },
+  { requiredKeys: ['resourceMetadataUrl', 'scopes'] },
+)
+
+/** What may stand in a header, in a quoted string, without a backslash before it. */
+const plain = (value: string) =>
+  Array.from(value)
+    .filter((character) => character >= ' ' && character <= '~' && !'"\\'.includes(character))
+    .join('')
+
+describe('writeChallenge', () => {
+  it('writes one line of ASCII that begins with "Bearer " for any values', () => {
+    fc.assert(
+      fc.property(anyParameters, (parameters) => {
+        expect(writeChallenge(parameters)).toMatch(/^Bearer [\x20-\x7E]*$/)
+      }),
+    )
+  })
+
+  it('writes what a strict parser reads back, in one order, and nothing besides', () => {
+    fc.assert(
+      fc.property(anyParameters, (parameters) => {
+        const { realm, error, resourceMetadataUrl, scopes, description } = parameters
+        const given: [string, string | undefined][] = [
+          ['realm', realm],
+          ['error', error],
+          ['resource_metadata', resourceMetadataUrl],
+          ['scope', scopes.join(' ')],
+          ['error_description', description],
+        ]
+
+        expect(parseChallenge(writeChallenge(parameters))).toEqual(
+          given.flatMap(([name, value]) => (value === undefined || value === '' ? [] : [[name, plain(value)]])),
+        )
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
+  it('has resource_metadata and scope before any description', () => {
+    fc.assert(
+      fc.property(anyParameters, (parameters) => {
+        const names = parseChallenge(writeChallenge({ ...parameters, description: 'why' })).map(([name]) => name)
+
+        expect(names.at(-1)).toBe('error_description')
+        expect(names.indexOf('resource_metadata')).toBeLessThan(names.length - 1)
+        expect(names.indexOf('scope')).toBeLessThan(names.length - 1)
+      }),
+    )
+  })
+
+  it('writes the same text for the same parameters', () => {
+    fc.assert(
+      fc.property(anyParameters, (parameters) => {
+        expect(writeChallenge(structuredClone(parameters))).toBe(writeChallenge(parameters))
+      }),
+    )
+  })
+
+  it('leaves out what there is not', () => {
+    expect(writeChallenge({ resourceMetadataUrl: METADATA_URL, scopes: [], realm: '', error: '' })).toBe(
+      `Bearer resource_metadata="${METADATA_URL}"`,
+    )
+  })
+
+  const scopeTokens = fc.array(
+    fc.string({ unit: fc.constantFrom(...'abcXYZ019:/._-!#[]~=(,'.split('')), minLength: 1, maxLength: 12 }),
+    { minLength: 1, maxLength: 4 },
+  )
+  it.each([
+    ['v1', extractV1],
+    ['v2', extractV2],
+  ])('is read by the MCP SDK client %s as it was meant, whatever the description tries', (_version, extract) => {
+    fc.assert(
+      fc.property(scopeTokens, fc.webPath(), anyText, (scopes, path, description) => {
+        const resourceMetadataUrl = `https://mcp.example.com/.well-known/oauth-protected-resource${path}`
+        const error = 'insufficient_scope'
+        const challenge = writeChallenge({ realm: 'mcp', error, resourceMetadataUrl, scopes, description })
+        const headers = { 'WWW-Authenticate': challenge }
+
+        const read = extract(new Response(null, { status: 403, headers }))
+
+        expect(read).toMatchObject({ error, scope: scopes.join(' ') })
+        expect(read.resourceMetadataUrl?.href).toBe(new URL(resourceMetadataUrl).href)
+      }),
+    )
+  })
+
+  it.each([
+    ['v1', extractV1],
+    ['v2', extractV2],
+  ])('is read by the MCP SDK client %s also without scopes and error', (_version, extract) => {
+    const challenge = writeChallenge({ realm: 'mcp', resourceMetadataUrl: METADATA_URL, scopes: [] })
+
+    const read = extract(new Response(null, { status: 401, headers: { 'WWW-Authenticate': challenge } }))
+
+    expect(read).toEqual({ resourceMetadataUrl: new URL(METADATA_URL), scope: undefined, error: undefined })
+  })
+})
+
+describe('addChallenge', () => {
+  const context = { resourceMetadataUrl: METADATA_URL, requiredScopes: ['notes:read'] }
+
+  const challenged: [name: string, error: McpAuthError, parameters: string][] = [
+    [
+      'UnauthorizedError',
+      new UnauthorizedError(),
+      `realm="mcp", resource_metadata="${METADATA_URL}", scope="notes:read"`,
+    ],
+    [
+      'InvalidTokenError',
+      new InvalidTokenError('expired'),
+      `realm="mcp", error="invalid_token", resource_metadata="${METADATA_URL}", scope="notes:read", error_description="The access token has expired"`,
+    ],
+    [
+      'InvalidRequestError',
+      new InvalidRequestError(),
+      `realm="mcp", error="invalid_request", resource_metadata="${METADATA_URL}", scope="notes:read", error_description="The Authorization header must hold one Bearer token and nothing else"`,
+    ],
+    [
+      'SubjectTokenRejectedError',
+      new SubjectTokenRejectedError(),
+      `realm="mcp", error="invalid_token", resource_metadata="${METADATA_URL}", scope="notes:read", error_description="The access token is no longer accepted"`,
+    ],
+    [
+      'InsufficientScopeError',
+      new InsufficientScopeError(['notes:read', 'notes:write']),
+      `realm="mcp", error="insufficient_scope", resource_metadata="${METADATA_URL}", scope="notes:read notes:write", error_description="The access token lacks a scope that this operation needs"`,
+    ],
+  ]
+  it.each(challenged)('gives %s its challenge, exposed to browsers', (_name, error, parameters) => {
+    expect(addChallenge(error, context)).toBe(error)
+    expect(error.headers).toEqual({
+      'Cache-Control': 'no-store',
+      'WWW-Authenticate': `Bearer ${parameters}`,
+      'Access-Control-Expose-Headers': 'WWW-Authenticate',
+    })
+  })
+
+  const unchallenged: [name: string, error: McpAuthError, headers: Record<string, string>][] = [
+    ['ConfigurationError', new ConfigurationError('message'), {}],
+    ['InternalError', new InternalError('message'), {}],
+    ['TokenRequestError', new TokenRequestError('message'), {}],
+    ['AudienceMismatchError', new AudienceMismatchError(), {}],
+    ['UpstreamUnavailableError', new UpstreamUnavailableError('message', { retryAfter: 2.1 }), { 'Retry-After': '3' }],
+  ]
+  it.each(unchallenged)('gives %s no challenge: a client must not sign in again over it', (_name, error, headers) => {
+    expect(addChallenge(error, context).headers).toEqual({ 'Cache-Control': 'no-store', ...headers })
+  })
+})
+
+describe('a description', () => {
+  const reasons = [
+    ...(['malformed', 'too_large', 'opaque', 'signature', 'algorithm', 'key', 'issuer', 'audience'] as const),
+    ...(['expired', 'not_yet_valid', 'missing_claim', 'token_type', 'sender_constrained', 'client'] as const),
+    ...(['inactive', 'claims'] as const),
+  ]
+  const described: McpAuthError[] = [
+    ...reasons.map((reason) => new InvalidTokenError(reason)),
+    new UnauthorizedError(),
+    new InvalidRequestError(),
+    new InsufficientScopeError(['notes:read']),
+    new SubjectTokenRejectedError(),
+    new AudienceMismatchError(),
+    new TokenRequestError('message', { error: 'x="y"', errorDescription: 'x="y"' }),
+    new UpstreamUnavailableError('message="quoted"'),
+    new ConfigurationError('message="quoted"'),
+    new InternalError('message="quoted"'),
+  ]
+
+  it.each(described.map(({ name, body }) => [name, body.error_description]))(
+    'is a fixed text without quotes and signs, that of %s: %s',
+    (_name, description) => {
+      expect(description).toMatch(/^[A-Z][A-Za-z ]+$/)
+    },
+  )
+})
+
+/**
+ * RFC 9110 §11.6.1, one challenge: auth-scheme 1*SP #auth-param, each a token, "=" and a quoted-string, with no white space
+ * round "=" and ", " in between. Throws for anything else.
+ */
+function parseChallenge(challenge: string): [name: string, value: string][] {
+  const scheme = /^Bearer /.exec(challenge)
+  if (scheme === null) throw new Error('another scheme')
+  const parameter = /([!#$%&'*+\-.^_`|~\w]+)="((?:[\t \x21\x23-\x5B\x5D-\x7E\x80-\xFF]|\\[\t \x21-\x7E\x80-\xFF])*)"/y
+  const found: [string, string][] = []
+  let position = scheme[0].length
+  while (position < challenge.length) {
+    if (found.length > 0) {
+      if (!challenge.startsWith(', ', position)) throw new Error(`no comma at ${position} of ${challenge}`)
+      position += 2
+    }
+    parameter.lastIndex = position
+    const [text, name = '', value = ''] = parameter.exec(challenge) ?? []
+    if (text === undefined) throw new Error(`no auth-param at ${position} of ${challenge}`)
+    if (found.some(([present]) => present === name)) throw new Error(`${name} comes twice`)
+    found.push([name, value.replace(/\\(.)/g, '$1')])
+    position += text.length
+  }
+  return found
+}

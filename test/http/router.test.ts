@@ -1,0 +1,100 @@
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import { createRouter, type ConnectHandler, type RouteHandler, type Routes } from '../../src/http/router.js'
+import type { ErrorHandler } from '../../src/http/authentication.js'
+import { ask } from '../support/answers.js'
+import { hosts, type RunningApp } from '../support/hosts.js'
+
+let app: RunningApp | undefined
+
+afterEach(async () => {
+  await app?.close()
+  app = undefined
+})
+
+const appErrors: ErrorHandler = (error, _req, res, next) => {
+  if (!(error instanceof Error)) return next(error)
+  res.statusCode = 418
+  res.end(error.message)
+}
+
+const saying =
+  (text: string): RouteHandler =>
+  (_req, res) =>
+    void res.end(text)
+
+const theApp: ConnectHandler = (_req, res) => res.end('the app')
+
+const routes: Routes = new Map<string, Record<string, RouteHandler>>([
+  ['/here', { GET: saying('here'), OPTIONS: saying('options') }],
+  ['/posted', { POST: saying('posted') }],
+  ['/', { GET: saying('root') }],
+  ['/later', { GET: (req, res) => Promise.resolve().then(() => saying('later')(req, res)) }],
+  ['/failing', { GET: () => Promise.reject(new Error('a bug of a route')) }],
+])
+
+describe.each(hosts)('the router on $name', (host) => {
+  async function start(): Promise<string> {
+    app = await host.start([createRouter(routes), theApp, appErrors])
+    return app.url
+  }
+
+  it.each([
+    ['GET', '/here', 'here'],
+    ['GET', '/here/', 'here'],
+    ['GET', '/here?query=/there', 'here'],
+    ['GET', '/here/?query', 'here'],
+    ['OPTIONS', '/here', 'options'],
+    ['POST', '/posted', 'posted'],
+    ['GET', '/', 'root'],
+    ['GET', '/later', 'later'],
+  ])('serves %s %s', async (method, path, body) => {
+    expect(await ask(await start(), { method, path })).toMatchObject({ status: 200, body })
+  })
+
+  it.each(['/here//', '//here', '/HERE', '/her', '/herein', '/here/there', '/%68ere', '/there?/here', '/constructor'])(
+    'leaves %s to the app',
+    async (path) => {
+      expect(await ask(await start(), { path })).toMatchObject({ status: 200, body: 'the app' })
+    },
+  )
+
+  it('serves HEAD as GET, without the body', async () => {
+    expect(await ask(await start(), { method: 'HEAD', path: '/here' })).toMatchObject({ status: 200, body: '' })
+  })
+
+  it('hands a failure of a route to the error handler of the app', async () => {
+    app = await host.start([createRouter(routes), appErrors])
+
+    expect(await ask(app.url, { path: '/failing' })).toMatchObject({ status: 418, body: 'a bug of a route' })
+  })
+})
+
+describe('a method that a path does not have', () => {
+  it.each([
+    ['POST', '/here', 'GET, HEAD, OPTIONS'],
+    ['DELETE', '/here/', 'GET, HEAD, OPTIONS'],
+    ['GET', '/posted', 'POST'],
+    ['HEAD', '/posted', 'POST'],
+    ['PROPFIND', '/here', 'GET, HEAD, OPTIONS'],
+    ['get', '/here', 'GET, HEAD, OPTIONS'],
+  ])('is a 405 for %s %s, with what there is', (method, path, allow) => {
+    const req = new IncomingMessage(new Socket())
+    const res = new ServerResponse(req)
+    const passedOn: unknown[] = []
+
+    createRouter(routes)(Object.assign(req, { method, url: path }), res, (error) => passedOn.push(error))
+
+    expect([res.statusCode, res.getHeader('Allow'), res.writableEnded, passedOn]).toEqual([405, allow, true, []])
+  })
+})
+
+it('a request without a URL is left to the app', () => {
+  const req = new IncomingMessage(new Socket())
+  const passedOn: unknown[] = []
+
+  createRouter(new Map([['/here', {}]]))(req, new ServerResponse(req), (error) => passedOn.push(error))
+
+  expect(passedOn).toEqual([undefined])
+})

@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http'
+import type { Clock } from '../../src/clock.js'
+import type { AuthenticatedRequest } from '../../src/http/authentication.js'
+import type { ConnectHandler } from '../../src/http/router.js'
+import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
+import type { McpAuthInfo, McpAuthOptions } from '../../src/options.js'
+import type { Handler, Host, RunningApp } from './hosts.js'
+
+/** An app that lets nobody in without an MCP token. */
+export interface ProtectedApp extends RunningApp {
+  readonly auth: McpAuth
+  /** Every request that got through. */
+  readonly passed: readonly AuthenticatedRequest[]
+}
+
+interface Surroundings {
+  /** Handlers in front of the middleware. */
+  readonly before?: readonly Handler[]
+  /** Handlers behind the middleware and in front of the one that answers with what the token says. */
+  readonly after?: (auth: McpAuth) => readonly Handler[]
+  /** Error handlers. */
+  readonly last?: (auth: McpAuth) => readonly Handler[]
+  readonly maxHeaderSize?: number
+}
+
+export async function startProtectedApp(
+  host: Host,
+  options: McpAuthOptions,
+  clock: Clock,
+  { before = [], after = () => [], last = () => [], ...serverOptions }: Surroundings = {},
+): Promise<ProtectedApp> {
+  const auth = createMcpAuth(options, clock)
+  const passed: AuthenticatedRequest[] = []
+  const showCaller: ConnectHandler = (req, res) => {
+    passed.push(req)
+    res.setHeader('Content-Type', 'application/json')
+    res.end(JSON.stringify(callerOf(req) ?? null))
+  }
+  const app = await host.start([...before, auth, ...after(auth), showCaller, ...last(auth)], serverOptions)
+  return {
+    url: app.url,
+    auth,
+    passed,
+    async close() {
+      await app.close()
+      await auth.close()
+    },
+  }
+}
+
+/** What the middleware has attached. */
+export function callerOf(req: IncomingMessage): McpAuthInfo | undefined {
+  return (req as AuthenticatedRequest).mcpAuth
+}

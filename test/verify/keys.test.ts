@@ -1,0 +1,383 @@
+import { exportJWK } from 'jose'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { McpAuth } from '../../src/mcp-auth.js'
+import type { McpAuthOptions } from '../../src/options.js'
+import { signingKey, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
+import { expectRefusal, startTestBed, type TestBed } from '../support/test-bed.js'
+
+let bed: TestBed
+let clock: TestBed['clock']
+let as: TestBed['as']
+
+beforeEach(async () => {
+  bed = await startTestBed()
+  ;({ clock, as } = bed)
+})
+afterEach(() => bed.close())
+
+/** A middleware that looks at every token anew and tries everything once, so that what it asks can be counted. */
+function open(options: McpAuthOptions = {}): McpAuth {
+  return bed.open({ ...options, cache: { verifiedTokens: 0, ...options.cache }, http: { retries: 0 } })
+}
+
+/** A token that outlives every test. */
+const longLived = (kid = as.key.kid): Promise<string> =>
+  as.mint({ exp: clock.now() / 1_000 + 1e6 }, { header: { kid } })
+
+/** Expects an outage: never a word about the token. */
+async function expectOutage(verification: Promise<unknown>, retryAfter?: number): Promise<void> {
+  await expect(verification).rejects.toEqual(
+    expect.objectContaining({
+      status: 503,
+      body: { error: 'temporarily_unavailable', error_description: 'The authorization server is not available' },
+      headers: {
+        'Cache-Control': 'no-store',
+        'Retry-After': retryAfter === undefined ? (expect.stringMatching(/^[1-9]\d*$/) as string) : String(retryAfter),
+      },
+    }),
+  )
+}
+
+const fetches = (): number => as.received('/jwks').length
+const minutes = (count: number): number => count * 60_000
+
+describe('the key set', () => {
+  it('is not fetched before it is needed, and then once', async () => {
+    const auth = open()
+    expect(as.received()).toEqual([])
+
+    await auth.verify(await as.mint())
+    await auth.verify(await as.mint({ sub: 'bob' }))
+
+    expect(as.received().map(({ method, path }) => `${method} ${path}`)).toEqual([
+      'GET /.well-known/openid-configuration',
+      'GET /jwks',
+    ])
+  })
+
+  it('is fetched once for any number of first verifications at the same time', async () => {
+    const auth = open()
+    const tokens = await Promise.all(Array.from({ length: 20 }, (_, index) => as.mint({ sub: `user-${index}` })))
+
+    const infos = await Promise.all(tokens.map((token) => auth.verify(token)))
+
+    expect(infos.map(({ subject }) => subject)).toEqual(tokens.map((_, index) => `user-${index}`))
+    expect(fetches()).toBe(1)
+  })
+
+  it('is asked for again when the first attempt fails', async () => {
+    as.script('/jwks', { status: 500 }, { text: '<html>' }, { json: { keys: as.keys } })
+
+    expect((await bed.open().verify(await as.mint())).subject).toBe('alice')
+    expect(clock.pauses).toEqual([100, 200])
+  })
+
+  it('is fetched by ready(), and not twice', async () => {
+    const auth = open()
+    await auth.ready()
+    await auth.ready()
+    await auth.verify(await as.mint())
+
+    expect(fetches()).toBe(1)
+  })
+
+  it('is used for ten minutes, and then no longer with a key that was withdrawn', async () => {
+    const token = await longLived()
+    const auth = open()
+    await auth.verify(token)
+    as.keys.splice(0, 1, (await signingKey('second')).publicJwk)
+
+    clock.advance(minutes(10))
+    expect((await auth.verify(token)).subject).toBe('alice')
+    expect(fetches()).toBe(1)
+    clock.advance(1)
+    await expectRefusal(auth, token, 'key')
+  })
+
+  it('is fetched once when many find it too old', async () => {
+    const token = await longLived()
+    const auth = open()
+    await auth.verify(token)
+    clock.advance(minutes(10) + 1)
+
+    await Promise.all(['a', 'b', 'c'].map(async (sub) => auth.verify(await as.mint({ sub }))))
+
+    expect(fetches()).toBe(2)
+  })
+})
+
+describe('a kid that is not in the key set', () => {
+  it('is looked for at once, so that a new key works from its first token on', async () => {
+    const auth = open()
+    await auth.verify(await as.mint())
+    const key = await signingKey('second')
+    as.keys.push(key.publicJwk)
+
+    expect((await auth.verify(await as.mint({ sub: 'bob' }, { key }))).subject).toBe('bob')
+    expect((await auth.verify(await as.mint())).subject).toBe('alice')
+    expect(fetches()).toBe(2)
+  })
+
+  it('and is not published either is a bad token', async () => {
+    await expectRefusal(open(), await longLived('unknown'), 'key')
+  })
+
+  it('costs at most one fetch in ten seconds, however many are invented', async () => {
+    const auth = open()
+    await auth.ready()
+    const flood = async (): Promise<number> => {
+      for (let round = 0; round < 3; round += 1) {
+        const invented = Array.from({ length: 10 }, (_, index) => longLived(`invented-${round}-${index}`))
+        await Promise.all(invented.map(async (token) => expectRefusal(auth, await token, 'key')))
+      }
+      return fetches()
+    }
+
+    expect(await flood()).toBe(2)
+    clock.advance(9_999)
+    expect(await flood()).toBe(2)
+    clock.advance(1)
+    expect(await flood()).toBe(3)
+  })
+
+  it('does not hold up tokens of known keys', async () => {
+    const auth = open()
+    await auth.ready()
+    await expectRefusal(auth, await longLived('unknown'), 'key')
+
+    expect((await auth.verify(await longLived())).subject).toBe('alice')
+    expect(fetches()).toBe(2)
+  })
+
+  it('shares the fetch that is under way', async () => {
+    const auth = open()
+    await auth.ready()
+    const key = await signingKey('second')
+    as.keys.push(key.publicJwk)
+
+    const subjects = ['a', 'b', 'c'].map(async (sub) => (await auth.verify(await as.mint({ sub }, { key }))).subject)
+
+    expect(await Promise.all(subjects)).toEqual(['a', 'b', 'c'])
+    expect(fetches()).toBe(2)
+  })
+
+  it('is an outage while the key set cannot be fetched, and known keys serve on', async () => {
+    const auth = open()
+    await auth.ready()
+    await as.stop()
+
+    await expectOutage(auth.verify(await longLived('unknown')), 1)
+    await expectOutage(auth.verify(await longLived('unknown')), 1)
+    expect((await auth.verify(await longLived())).subject).toBe('alice')
+  })
+
+  it('is an outage also after the cool-down, until a fetch has shown that it is not published', async () => {
+    const auth = open()
+    await auth.ready()
+    as.script('/jwks', { status: 500 })
+
+    await expectOutage(auth.verify(await longLived('unknown')))
+    for (const seconds of [1, 2, 4]) {
+      clock.advance(seconds * 1_000)
+      await expectOutage(auth.verify(await longLived('unknown')))
+    }
+  })
+
+  it('works as soon as an outage is over', async () => {
+    const auth = open()
+    await auth.ready()
+    const key = await signingKey('second')
+    as.script('/jwks', { status: 500 }, { json: { keys: [as.key.publicJwk, key.publicJwk] } })
+    const token = await as.mint({}, { key })
+    await expectOutage(auth.verify(token))
+    clock.advance(1_000)
+
+    expect((await auth.verify(token)).subject).toBe('alice')
+  })
+})
+
+describe('in an outage', () => {
+  const STALE_MINUTES = 60
+
+  it('known keys serve for staleKeys seconds after the ten minutes, and not longer', async () => {
+    const auth = open()
+    const token = await longLived()
+    await auth.verify(token)
+    await as.stop()
+
+    clock.advance(minutes(10 + STALE_MINUTES))
+    expect((await auth.verify(token)).subject).toBe('alice')
+    clock.advance(1)
+    await expectOutage(auth.verify(token))
+  })
+
+  it.each([0, 30])('staleKeys of %i is heeded', async (staleKeys) => {
+    const auth = open({ cache: { staleKeys } })
+    const token = await longLived()
+    await auth.verify(token)
+    as.script('/jwks', { status: 503 })
+
+    clock.advance(minutes(10) + staleKeys * 1_000)
+    expect((await auth.verify(token)).subject).toBe('alice')
+    clock.advance(1)
+    await expectOutage(auth.verify(token))
+    await expectOutage(auth.verify(token))
+  })
+
+  it('old keys still tell a bad signature from a good one', async () => {
+    const auth = open()
+    await auth.ready()
+    await as.stop()
+    clock.advance(minutes(20))
+
+    await expectRefusal(auth, await as.mint({}, { key: await signingKey('first') }), 'signature')
+  })
+
+  it('old keys serve without asking again before the cool-down is over', async () => {
+    const auth = open()
+    await auth.ready()
+    const token = await longLived()
+    as.script('/jwks', { status: 503 })
+    clock.advance(minutes(11))
+    const served = async (): Promise<number> => {
+      for (let count = 0; count < 5; count += 1) await auth.verify(token)
+      return fetches()
+    }
+
+    expect(await served()).toBe(2)
+    clock.advance(999)
+    expect(await served()).toBe(2)
+    clock.advance(1)
+    expect(await served()).toBe(3)
+  })
+
+  it('nobody waits for a server that is known to be away', async () => {
+    const auth = open()
+    await auth.ready()
+    const token = await longLived()
+    as.script('/jwks', { status: 503 }, () => new Promise(() => undefined))
+    clock.advance(minutes(11))
+    await auth.verify(token)
+    clock.advance(1_000)
+
+    expect((await auth.verify(token)).subject).toBe('alice')
+    await vi.waitFor(() => expect(fetches()).toBe(3))
+  }, 2_000)
+
+  it('old keys are replaced as soon as the server is back', async () => {
+    const auth = open()
+    await auth.ready()
+    const token = await longLived()
+    as.script('/jwks', { status: 503 }, { json: { keys: [(await signingKey('second')).publicJwk] } })
+    clock.advance(minutes(11))
+    await auth.verify(token)
+    clock.advance(1_000)
+    await auth.verify(token)
+
+    await vi.waitFor(() => expectRefusal(auth, token, 'key'))
+  })
+
+  it('failures cool down for 1 s, doubling to 30 s, and nothing is asked meanwhile', async () => {
+    const auth = open()
+    const token = await longLived()
+    as.script('/jwks', { status: 500 })
+    let asked = 0
+    for (const seconds of [1, 2, 4, 8, 16, 30, 30]) {
+      await expectOutage(auth.verify(token), seconds)
+      asked += 1
+      clock.advance(seconds * 1_000 - 1)
+      await expectOutage(auth.verify(token), 1)
+      expect(fetches()).toBe(asked)
+      clock.advance(1)
+    }
+  })
+
+  it('a longer Retry-After of the server is heeded up to a minute, and counts down', async () => {
+    const auth = open()
+    const token = await longLived()
+    as.script('/jwks', { status: 503, headers: { 'retry-after': '120' } })
+
+    await expectOutage(auth.verify(token), 60)
+    clock.advance(40_000)
+    await expectOutage(auth.verify(token), 20)
+    expect(fetches()).toBe(1)
+    clock.advance(20_000)
+    await expectOutage(auth.verify(token), 60)
+    expect(fetches()).toBe(2)
+  })
+
+  it('everybody who waits for the first fetch is told', async () => {
+    await as.stop()
+    const auth = open()
+
+    await Promise.all(['a', 'b'].map(async (sub) => expectOutage(auth.verify(await as.mint({ sub })))))
+  })
+
+  it('ready() rejects', async () => {
+    await as.stop()
+
+    await expectOutage(open().ready())
+  })
+
+  it('is over with the first answer, and the next one starts with 1 s again', async () => {
+    const auth = open({ cache: { staleKeys: 0 } })
+    const token = await longLived()
+    const failure = { status: 500 }
+    as.script('/jwks', failure, failure, { json: { keys: as.keys } }, failure)
+    await expectOutage(auth.verify(token), 1)
+    clock.advance(1_000)
+    await expectOutage(auth.verify(token), 2)
+    clock.advance(2_000)
+    expect((await auth.verify(token)).subject).toBe('alice')
+
+    clock.advance(minutes(10) + 1)
+    await expectOutage(auth.verify(token), 1)
+  })
+})
+
+describe('a key set that is', () => {
+  const wrongPoint = { kty: 'EC', crv: 'P-256', x: 'AAAA', y: 'AAAA' }
+
+  it.each<[name: string, answer: ScriptedAnswer]>([
+    ['not JSON', { text: '<html>' }],
+    ['empty', { text: '' }],
+    ['not an object', { json: [] }],
+    ['null', { json: null }],
+    ['an object without keys', { json: {} }],
+    ['an object whose keys are no list', { json: { keys: 'first' } }],
+    ['a list of something else', { json: { keys: ['first'] } }],
+    ['not found', { status: 404, json: { keys: [] } }],
+    ['without content', { status: 204, text: '' }],
+    ['created', { status: 201, json: { keys: [] } }],
+    ['a redirect', { status: 302, headers: { location: '/jwks2' } }],
+    ['in error', { status: 400 }],
+  ])('%s, is an outage', async (_name, answer) => {
+    as.script('/jwks', answer)
+
+    await expectOutage(open().verify(await as.mint()))
+  })
+
+  it('malformed where the key of the token should be, is an outage', async () => {
+    as.script('/jwks', { json: { keys: [{ ...wrongPoint, kid: 'first' }] } })
+
+    await expectOutage(open().verify(await as.mint()))
+  })
+
+  it('made of private keys, is an outage', async () => {
+    as.script('/jwks', { json: { keys: [{ ...(await exportJWK(as.key.privateKey)), kid: 'first', alg: 'ES256' }] } })
+
+    await expectOutage(open().verify(await as.mint()))
+  })
+
+  it('malformed elsewhere, serves with the rest', async () => {
+    as.keys.push({ ...wrongPoint, kid: 'second' }, { kty: 'unheard-of', kid: 'third' })
+
+    expect((await open().verify(await as.mint())).subject).toBe('alice')
+  })
+
+  it('of no key at all, is an outage: a server that is not ready would turn everybody away', async () => {
+    as.keys.length = 0
+
+    await expectOutage(open().verify(await as.mint()))
+  })
+})
