@@ -114,7 +114,7 @@ it('no event repeats what a provider says that quotes the request', async () => 
 it('no event repeats what a fetch of the user says that quotes the request', async () => {
   const good = await as.mint()
   const fetch: FetchFunction = async (url, init) => {
-    if (url.endsWith('/jwks') || url.includes('well-known')) return globalThis.fetch(url, init as RequestInit)
+    if (url.endsWith('/jwks') || url.includes('well-known')) return globalThis.fetch(url, init)
     const cause = Object.assign(new Error((init.body as URLSearchParams).toString()), { init })
     throw Object.assign(new TypeError(inspect(init), { cause }), { config: init })
   }

@@ -16,7 +16,8 @@ export interface LoopbackServer {
  * @param port a port to insist on; default 0, any free one
  */
 export async function listenOnLoopback(port = 0): Promise<LoopbackServer> {
-  const server = createServer()
+  // Longer than a busy machine may stop for: a client must not find its idle connection closed at the moment of use.
+  const server = createServer({ keepAliveTimeout: 60_000 })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, '127.0.0.1', resolve)

@@ -59,14 +59,14 @@ function compile({ code }: Snippet): string[] {
     types: ['node'],
   }
   const host = ts.createCompilerHost(options)
-  const { readFile, fileExists, getSourceFile } = host
+  const disk = { ...host }
   const source = standsAlone ? code : `${imports}${TAKEN_FOR_GRANTED}\n${code}\n}`
-  host.fileExists = (name) => name === file || fileExists(name)
-  host.readFile = (name) => (name === file ? source : readFile(name))
+  host.fileExists = (name) => name === file || disk.fileExists(name)
+  host.readFile = (name) => (name === file ? source : disk.readFile(name))
   host.getSourceFile = (name, ...rest) =>
     name === file
       ? ts.createSourceFile(name, source, options.target ?? ts.ScriptTarget.ES2022)
-      : getSourceFile(name, ...rest)
+      : disk.getSourceFile(name, ...rest)
   return ts
     .getPreEmitDiagnostics(ts.createProgram([file], options, host))
     .map((diagnostic) => ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n'))

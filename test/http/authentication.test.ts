@@ -2,15 +2,16 @@ import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { McpAuthInfo } from '../../src/auth-info.js'
 import { UnauthorizedError } from '../../src/errors.js'
-import { createErrorHandler, type AuthenticatedRequest, type ErrorHandler } from '../../src/http/authentication.js'
+import { createErrorHandler, type ErrorHandler } from '../../src/http/authentication.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
-import type { McpAuthInfo, McpAuthOptions } from '../../src/options.js'
+import type { McpAuthOptions } from '../../src/options.js'
 import { ask, askWith, invalidToken, METADATA_URL, rejection, unauthorized } from '../support/answers.js'
 import { manualClock } from '../support/clock.js'
 import { bareHost, hosts } from '../support/hosts.js'
-import { callerOf, startProtectedApp, type ProtectedApp } from '../support/protected-app.js'
+import { callerOf, startProtectedApp, type PassedRequest, type ProtectedApp } from '../support/protected-app.js'
 import {
   CLIENT_ID,
   RESOURCE,
@@ -176,7 +177,7 @@ describe.each(hosts)('on $name', (host) => {
 
     await askWith(app.url, good)
 
-    const [req] = app.passed as [AuthenticatedRequest]
+    const [req] = app.passed as [PassedRequest]
     const { claims, extra, ...info } = req.mcpAuth as McpAuthInfo
     expect(info).toEqual({
       token: good,
@@ -206,7 +207,7 @@ describe.each(hosts)('on $name', (host) => {
 
     await askWith(app.url, good)
 
-    const [req] = app.passed as [AuthenticatedRequest]
+    const [req] = app.passed as [PassedRequest]
     expect(req.auth).toBe(req.mcpAuth)
     expect(req.getNextcloudToken).toBe(req.mcpAuth?.extra.getNextcloudToken)
   })
@@ -216,7 +217,7 @@ it('nothing in req.mcpAuth can be changed, since it serves every request with th
   const app = await start(bareHost)
   await askWith(app.url, await as.mint({ nested: { list: [{ deep: true }] } }))
 
-  const info = callerOf(app.passed[0] as AuthenticatedRequest) as McpAuthInfo
+  const info = callerOf(app.passed[0]!) as McpAuthInfo
 
   const nested = info.claims['nested'] as { list: [object] }
   const parts = [info, info.extra, info.scopes, info.audience, info.claims, nested, nested.list, nested.list[0]]
@@ -361,7 +362,7 @@ function requestWith(token?: string): [IncomingMessage, ServerResponse] {
 }
 
 function recordRequests() {
-  const seen: AuthenticatedRequest[] = []
+  const seen: PassedRequest[] = []
   const onError: NonNullable<McpAuthOptions['onError']> = (error, req, res) => {
     seen.push(req)
     res.statusCode = error.status

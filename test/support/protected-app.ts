@@ -1,16 +1,21 @@
 import type { IncomingMessage } from 'node:http'
+import type { McpAuthInfo } from '../../src/auth-info.js'
 import type { Clock } from '../../src/clock.js'
 import type { AuthenticatedRequest } from '../../src/http/authentication.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
-import type { McpAuthInfo, McpAuthOptions } from '../../src/options.js'
+import type { McpAuthOptions } from '../../src/options.js'
 import type { Handler, Host, RunningApp } from './hosts.js'
+
+/** A request that has got as far as a handler of the app, with or without what the middleware attaches. */
+export type PassedRequest = IncomingMessage &
+  Partial<Pick<AuthenticatedRequest, 'mcpAuth' | 'getNextcloudToken'>> & { readonly auth?: unknown }
 
 /** An app that lets nobody in without an MCP token. */
 export interface ProtectedApp extends RunningApp {
   readonly auth: McpAuth
   /** Every request that got through. */
-  readonly passed: readonly AuthenticatedRequest[]
+  readonly passed: readonly PassedRequest[]
 }
 
 interface Surroundings {
@@ -30,7 +35,7 @@ export async function startProtectedApp(
   { before = [], after = () => [], last = () => [], ...serverOptions }: Surroundings = {},
 ): Promise<ProtectedApp> {
   const auth = createMcpAuth(options, clock)
-  const passed: AuthenticatedRequest[] = []
+  const passed: PassedRequest[] = []
   const showCaller: ConnectHandler = (req, res) => {
     passed.push(req)
     res.setHeader('Content-Type', 'application/json')
@@ -50,5 +55,5 @@ export async function startProtectedApp(
 
 /** What the middleware has attached. */
 export function callerOf(req: IncomingMessage): McpAuthInfo | undefined {
-  return (req as AuthenticatedRequest).mcpAuth
+  return (req as PassedRequest).mcpAuth
 }

@@ -134,7 +134,7 @@ export async function startAuthorizationServer(now: () => number = Date.now): Pr
     async mint(claims = {}, options = {}) {
       const seconds = Math.floor(now() / 1_000)
       const { key: signer = key, header } = options
-      const payload = {
+      const payload: Record<string, unknown> = {
         iss: issuer,
         sub: 'alice',
         aud: RESOURCE,
