@@ -346,9 +346,9 @@ describe('a key set that is', () => {
     ['an object without keys', { json: {} }],
     ['an object whose keys are no list', { json: { keys: 'first' } }],
     ['a list of something else', { json: { keys: ['first'] } }],
-    ['not found', { status: 404, json: { keys: [] } }],
+    ['not found', { status: 404, json: { keys: [wrongPoint] } }],
     ['without content', { status: 204, text: '' }],
-    ['created', { status: 201, json: { keys: [] } }],
+    ['created', { status: 201, json: { keys: [wrongPoint] } }],
     ['a redirect', { status: 302, headers: { location: '/jwks2' } }],
     ['in error', { status: 400 }],
   ])('%s, is an outage', async (_name, answer) => {
