@@ -4,8 +4,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     reporters: ['default', './test/support/closing-line-reporter.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Generous, since it only ends what hangs: a busy machine is no failure.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // A flaky test is a defect: it is not run again.
     retry: 0,
   },

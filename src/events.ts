@@ -55,6 +55,8 @@ export type McpAuthEventDetails =
       readonly subject: string
       /** `error` of the authorization server's answer (RFC 6749 §5.2). */
       readonly error?: string | undefined
+      /** Its `error_description`, without anything of the request. */
+      readonly errorDescription?: string | undefined
       readonly hint?: string | undefined
     }
   | {
@@ -126,6 +128,7 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
       if (onEvent === undefined) {
         if (event.type === 'config.warning') warnOnce(event.message, 'ERR_CONFIGURATION')
         if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
+        if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
         return
       }
       try {

@@ -148,7 +148,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const verifier = createVerifier({ config, discovery, keys, client, clock, events }, present)
 
   function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    return broker === undefined ? Promise.reject(nextcloudMissing()) : broker.getToken(session, options)
+    return broker === undefined ? Promise.reject(reportedMissing()) : broker.getToken(session, options)
   }
 
   /**
@@ -166,6 +166,12 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       throw new TypeError('who names another user than its token')
     }
     return sessions.get(info) as BrokerSession
+  }
+
+  function reportedMissing(): ConfigurationError {
+    const failure = nextcloudMissing()
+    reportFailure(events, failure)
+    return failure
   }
 
   /** The same as the middleware does, but for the answer. */
@@ -190,7 +196,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       return getToken(await sessionOf(who), options)
     },
     async nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest) {
-      if (fetchNextcloud === undefined) throw nextcloudMissing()
+      if (fetchNextcloud === undefined) throw reportedMissing()
       return fetchNextcloud(await sessionOf(who), path, init)
     },
     verify: (token: string) =>

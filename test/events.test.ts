@@ -1,5 +1,4 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthEvent, McpAuthStats } from '../src/events.js'
 import { createMcpAuth } from '../src/mcp-auth.js'
@@ -220,14 +219,6 @@ describe('config.warning', () => {
 
     expect(events).toEqual([{ type: 'config.warning', option: 'discoveryUrl', message, at: clock.now() }])
   })
-
-  it('is a warning of the process where nobody listens', async () => {
-    const warned = once(process, 'warning')
-
-    await start({ discoveryUrl })
-
-    expect(await warned).toMatchObject([{ name: 'McpAuthWarning', code: 'ERR_CONFIGURATION', message }])
-  })
 })
 
 describe('the diagnostics channel', () => {
@@ -264,48 +255,6 @@ describe('the diagnostics channel', () => {
       { type: 'token.accepted', cached: true },
       { type: 'nextcloud.token', source: 'idp' },
     ])
-  })
-})
-
-describe('a listener that fails', () => {
-  const throwing = () => {
-    throw new Error('a bug of the listener')
-  }
-
-  it.each<[string, () => unknown]>([
-    ['throws', throwing],
-    ['rejects', () => Promise.reject(new Error('a bug of the listener'))],
-    ['rejects later', () => new Promise(setImmediate).then(throwing)],
-  ])('because it %s never disturbs a request, and is warned about once', async (_how, failing) => {
-    const warnings: unknown[] = []
-    const listener = (warning: unknown) => void warnings.push(warning)
-    process.on('warning', listener)
-    const { url } = await start({ onEvent: failing })
-    const token = await as.mint()
-
-    expect(await askWith(url, token)).toMatchObject({ status: 200, body: { subject: 'alice' } })
-    expect(await askWith(url, token)).toMatchObject({ status: 200, body: { subject: 'alice' } })
-    expect(await ask(url)).toEqual(unauthorized())
-    expect(await askWith(url, await as.mint({ aud: 'x' }))).toEqual(
-      invalidToken('The access token is for another audience'),
-    )
-
-    process.off('warning', listener)
-    expect(warnings).toMatchObject([
-      { name: 'McpAuthWarning', code: 'ERR_ON_EVENT', message: 'onEvent failed: a bug of the listener' },
-    ])
-  })
-
-  it('without an Error is warned about all the same', async () => {
-    const warned = once(process, 'warning')
-    const failing = (): never => {
-      // eslint-disable-next-line @typescript-eslint/only-throw-error -- what a listener may do
-      throw 'text'
-    }
-    const { url } = await start({ onEvent: failing })
-
-    expect(await ask(url)).toEqual(unauthorized())
-    expect(await warned).toMatchObject([{ message: 'onEvent failed: no Error was thrown' }])
   })
 })
 

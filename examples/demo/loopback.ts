@@ -20,7 +20,8 @@ export async function listenOnLoopback(port = 0): Promise<LoopbackServer> {
   const server = createServer({ keepAliveTimeout: 60_000 })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, '127.0.0.1', resolve)
+    // A burst of a thousand new connections must not overflow the queue of those waiting to be accepted.
+    server.listen({ port, host: '127.0.0.1', backlog: 4_096 }, resolve)
   })
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('A TCP server has a port')

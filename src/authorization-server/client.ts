@@ -43,6 +43,8 @@ const NOT_ACCESS_TOKENS = [
   'urn:ietf:params:oauth:token-type:saml1',
   'urn:ietf:params:oauth:token-type:saml2',
 ]
+/** Characters. What is shorter is no secret, and is part of ordinary words. */
+const SHORTEST_SECRET = 6
 /** RFC 6749 appendix A.12: what an access token is made of. */
 const ACCESS_TOKEN = /^[\x20-\x7E]+$/
 
@@ -140,7 +142,7 @@ function readTokenError(
 /** What a server says may quote the request: neither what was in it nor anything as long as a token gets through. */
 function withoutSecrets(text: string, secrets: readonly (string | undefined)[]): string {
   const left = secrets.reduce<string>(
-    (rest, secret) => (secret === undefined ? rest : rest.replaceAll(secret, '…')),
+    (rest, secret) => (secret !== undefined && secret.length >= SHORTEST_SECRET ? rest.replaceAll(secret, '…') : rest),
     text,
   )
   return left

@@ -89,7 +89,7 @@ async function fetchMetadata(config: Config, transport: Transport): Promise<oaut
     }
   })
   // oauth4webapi compares URLs, RFC 8414 §3.3 wants the very same string.
-  if (config.issuer !== undefined && document.issuer !== config.issuer) throw otherIssuer(config)
+  if (config.issuer !== undefined && document.issuer !== config.issuer) throw otherIssuer(config, document.issuer)
   if (!isSecure(new URL(document.issuer))) {
     throw new ConfigurationError('The issuer in the discovery document is plain http off loopback', 'issuer')
   }
@@ -114,7 +114,8 @@ async function fetchDocument(config: Config, fetch: IdpFetch): Promise<Response>
 
 function asDiscoveryFailure(error: unknown, config: Config, httpStatus: number): Error {
   if (error instanceof oauth.OperationProcessingError && error.code === oauth.JSON_ATTRIBUTE_COMPARISON) {
-    return otherIssuer(config)
+    const { body } = error.cause as { body: { issuer: string } }
+    return otherIssuer(config, body.issuer)
   }
   // A 404 too: it is what a reverse proxy answers while the server behind it is down.
   return new UpstreamUnavailableError(
@@ -125,9 +126,10 @@ function asDiscoveryFailure(error: unknown, config: Config, httpStatus: number):
   )
 }
 
-function otherIssuer(config: Config): ConfigurationError {
+function otherIssuer(config: Config, found: string): ConfigurationError {
+  const named = found.replace(/[^\x21-\x7E]/g, '').slice(0, 200)
   return new ConfigurationError(
-    'The discovery document names another issuer than the one configured; they have to be the same string',
+    `The discovery document names the issuer ${named}, configured is ${config.issuer ?? ''}; they have to be the same string`,
     config.discoveryUrl === undefined ? 'issuer' : 'discoveryUrl',
   )
 }

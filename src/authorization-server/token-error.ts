@@ -19,7 +19,7 @@ const HINTS = new Map(
     access_denied:
       'This client may not exchange the token: it has to be in the aud of the MCP token, or be allowed by a policy.',
     invalid_request:
-      'The authorization server does not take the request as it is: check nextcloud.audience and nextcloud.parameters.',
+      'The authorization server does not take the request as it is: check that token exchange is switched on for this client, nextcloud.audience and nextcloud.parameters.',
     consent_required:
       'A person or an administrator has to consent to the scopes of this client at the authorization server.',
   }),

@@ -133,7 +133,10 @@ export function createBroker(parts: BrokerParts): Broker {
 
   function reported(error: unknown, { issuer, subject }: Caller): McpAuthError {
     const failure = asMcpAuthError(error)
-    const refusal = failure instanceof TokenRequestError ? { error: failure.error, hint: failure.hint } : {}
+    const refusal =
+      failure instanceof TokenRequestError
+        ? { error: failure.error, errorDescription: failure.errorDescription, hint: failure.hint }
+        : {}
     events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...refusal })
     return withChallenge(failure)
   }

@@ -170,7 +170,11 @@ function readIssuer(given: Given): string | undefined {
   const issuer = optionalString(given)
   if (issuer === undefined) return undefined
   const url = optionalUrl(given)
-  if (url !== undefined && !isSecure(url)) refuse(given, 'must be https, or http on loopback (RFC 8414 section 2)')
+  if (url !== undefined && !isSecure(url)) {
+    refuse(given, 'must be https, or http on loopback (RFC 8414 section 2); discoveryUrl may be an internal address')
+  }
+  if (url?.pathname.includes('/.well-known/') === true)
+    refuse(given, 'must be the issuer itself: that is a discoveryUrl')
   // RFC 8414 §2: no query. Without this, "?" would end up in the middle of the well-known URL.
   if (url?.search !== '') refuse(given, 'must not have a query (RFC 8414 section 2)')
   return issuer

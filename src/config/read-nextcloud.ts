@@ -65,7 +65,7 @@ export function readNextcloud(
   }
   if (mode !== 'pass-through' && client?.hasCredentials !== true) {
     throw new ConfigurationError(
-      `${client === undefined ? 'clientId' : 'clientSecret'} is required: in ${mode} mode (nextcloud.mode) the authorization server has to know this server, by clientId and clientSecret or clientAuth`,
+      `${client === undefined ? 'clientId' : 'clientSecret'} is required: in ${mode} mode (nextcloud.mode) the authorization server has to know this server, by clientId and clientSecret or clientAuth (environment variables OIDC_CLIENT_ID, OIDC_CLIENT_SECRET; nextcloud.url came from ${urlGiven.name})`,
       client === undefined ? 'clientId' : 'clientSecret',
     )
   }

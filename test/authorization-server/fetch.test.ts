@@ -366,7 +366,8 @@ describe('connections', () => {
     await get(transport)
     await get(transport)
     expect(new Set(seen).size).toBe(1)
-    const closed = once(seen[0]!, 'close')
+    // The server itself would close it after five seconds.
+    const closed = once(seen[0]!, 'close', { signal: AbortSignal.timeout(2_000) })
     expect(seen[0]!.destroyed).toBe(false)
 
     transport.close()

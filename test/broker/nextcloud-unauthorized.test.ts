@@ -230,7 +230,15 @@ describe('a renewed token', () => {
     expect(exchanges()).toBe(4)
   })
 
-  it('stays the renewed one for calls that ask for other scopes', async () => {
+  it('has been handed out: with forceRefresh it is taken as bad too', async () => {
+    const { alice, exchanges, fetch, nextcloud } = await setUpFetch()
+    nextcloud.accept((given) => given === token(2))
+    await fetch()
+    expect(await alice.extra.getNextcloudToken({ forceRefresh: true })).toBe(token(3))
+    expect(exchanges()).toBe(3)
+  })
+
+  it('leaves alone what was asked for with other scopes or audience', async () => {
     const { alice, exchanges, fetch, nextcloud } = await setUpFetch()
     const files = await alice.extra.getNextcloudToken({ audience: 'files' })
     nextcloud.accept((given) => given === token(3))

@@ -160,7 +160,7 @@ describe('the issuer', () => {
     'http://keycloak:8080/realms/acme',
   ])('is not %s, plain http off loopback', (issuer) => {
     expect(refusalOf({ ...LEAST, issuer })).toEqual(
-      refused('issuer', 'must be https, or http on loopback (RFC 8414 section 2)'),
+      refused('issuer', 'must be https, or http on loopback (RFC 8414 section 2); discoveryUrl may be an internal address'),
     )
   })
 
@@ -177,6 +177,26 @@ describe('the issuer', () => {
       expect(readConfig({ ...LEAST, issuer }, {}).issuer).toBe(issuer)
     },
   )
+})
+
+describe('the resource', () => {
+  it.each([
+    ' https://mcp.example.com',
+    'https://mcp.example.com ',
+    'https://mcp.example.com/a b',
+    'https://mcp.example.com/m\ncp',
+    'https://mcp.example.com/mcp\n',
+    '\thttps://mcp.example.com',
+    'https:mcp.example.com',
+    'https:/mcp.example.com',
+    'https:\\\\mcp.example.com',
+    'https://mcp.example.com\\mcp',
+    'https://mcp.example.com/?a=\\b',
+  ])('is written as a URL is, since it is published to the letter: not %j', (resource) => {
+    expect(refusalOf({ ...LEAST, resource })).toEqual(
+      refused('resource', 'must be an absolute URL, written without spaces'),
+    )
+  })
 })
 
 describe('the algorithms', () => {

@@ -105,6 +105,20 @@ describe.each(hosts)('on $name', (host) => {
     ['with OPTIONS that is no preflight', () => ({ method: 'OPTIONS' })],
     ['with OPTIONS and an Origin only', () => ({ method: 'OPTIONS', headers: [['Origin', 'https://app.example']] })],
     [
+      'with a preflight that has a body',
+      () => ({ method: 'OPTIONS', headers: [['Access-Control-Request-Method', 'POST']], body: '{}' }),
+    ],
+    [
+      'with a preflight that has a body of unknown length',
+      () => ({
+        method: 'OPTIONS',
+        headers: [
+          ['Access-Control-Request-Method', 'POST'],
+          ['Transfer-Encoding', 'chunked'],
+        ],
+      }),
+    ],
+    [
       'with the header of a preflight and another method',
       () => ({ method: 'POST', headers: [['Access-Control-Request-Method', 'POST']] }),
     ],
@@ -220,6 +234,7 @@ describe.each(hosts)('on $name', (host) => {
     ['that the operator refuses', () => as.mint({ tenant: 'closed' }), notAccepted],
     ['that makes the operator throw', () => as.mint({ tenant: 'unheard of' }), notAccepted],
     ['that is an ID token', () => idToken({ nonce: 'n' }), notAnAccessToken],
+    ['that is an ID token with a scope', () => idToken({ nonce: 'n', scope: 'notes:read' }), notAnAccessToken],
     ['that is an ID token without nonce', () => idToken(), notAnAccessToken],
     [
       'that is an ID token for this resource too',
@@ -235,6 +250,8 @@ describe.each(hosts)('on $name', (host) => {
     ['that Keycloak calls an offline token', () => plainJwt({ typ: 'Offline' }), notAnAccessToken],
     ['that Keycloak calls a logout token', () => plainJwt({ typ: 'Logout' }), notAnAccessToken],
     ['that Cognito calls an ID token', () => plainJwt({ token_use: 'id' }), notAnAccessToken],
+    ['that Hydra calls an ID token', () => plainJwt({ token_use: 'id_token' }), notAnAccessToken],
+    ['that Hydra calls a refresh token', () => plainJwt({ token_use: 'refresh_token' }), notAnAccessToken],
     ['of another type', () => as.mint({}, { header: { typ: 'logout+jwt' } }), notAnAccessToken],
     ['that has expired and lacks a scope', () => as.mint({ exp: now - 5, scope: '' }), 'The access token has expired'],
     ['that is for another audience and lacks a scope', () => as.mint({ aud: 'x', scope: '' }), wrongAudience],

@@ -8,7 +8,15 @@ import { createErrorHandler, type ErrorHandler } from '../../src/http/authentica
 import type { ConnectHandler } from '../../src/http/router.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
-import { ask, askWith, invalidToken, METADATA_URL, rejection, unauthorized } from '../support/answers.js'
+import {
+  ask,
+  askWith,
+  insufficientScope,
+  invalidToken,
+  METADATA_URL,
+  rejection,
+  unauthorized,
+} from '../support/answers.js'
 import { manualClock } from '../support/clock.js'
 import { bareHost, hosts } from '../support/hosts.js'
 import { callerOf, startProtectedApp, type PassedRequest, type ProtectedApp } from '../support/protected-app.js'
@@ -69,9 +77,13 @@ const exposing =
   }
 
 describe.each(hosts)('on $name', (host) => {
-  it('a CORS preflight passes on without credentials, to be answered by the app', async () => {
+  it.each<[string, [string, string][]]>([
+    ['without a word about a body', []],
+    ['with the length of no body', [['Content-Length', '0']]],
+  ])('a CORS preflight %s passes on without credentials, to be answered by the app', async (_what, length) => {
     const app = await start(host)
     const preflight = [
+      ...length,
       ['Origin', 'https://inspector.example'],
       ['Access-Control-Request-Method', 'POST'],
       ['Access-Control-Request-Headers', 'authorization'],
@@ -112,6 +124,13 @@ describe.each(hosts)('on $name', (host) => {
     )
   })
 
+  it('offline_access is not asked for in a challenge, even where it is required', async () => {
+    const app = await start(host, { requiredScopes: ['offline_access', 'notes:read'] })
+
+    expect(await ask(app.url)).toEqual(unauthorized('notes:read'))
+    expect(await askWith(app.url, good)).toEqual(insufficientScope('notes:read'))
+  })
+
   it('a header of the same name that the app has set gives way to the challenge', async () => {
     const before: ConnectHandler[] = [
       (_req, res, next) => {
@@ -145,6 +164,22 @@ describe.each(hosts)('on $name', (host) => {
     const app = await start(host, { onError: (error, _req, _res, next) => next(error) }, { last: () => [appErrors] })
 
     expect(await askWith(app.url, `${good};`)).toMatchObject({ status: 418, body: 'The access token is malformed' })
+  })
+
+  it.each<[string, () => unknown]>([
+    [
+      'throws',
+      () => {
+        throw new Error('a bug of onError')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('a bug of onError'))],
+  ])('what onError %s goes to the error handler of the app', async (_how, failing) => {
+    const onError = failing as NonNullable<McpAuthOptions['onError']>
+    const app = await start(host, { onError }, { last: () => [appErrors] })
+
+    expect(await ask(app.url)).toMatchObject({ status: 418, challenge: undefined, body: 'a bug of onError' })
+    expect(app.passed).toEqual([])
   })
 
   it('what a handler of the app throws goes to the error handler of the app, also with a token seen before', async () => {
@@ -237,68 +272,6 @@ it('a request without a good token gets nothing attached', async () => {
   ])
 })
 
-it.each([
-  ['audiences as a list', { aud: ['nextcloud', RESOURCE] }, { audience: ['nextcloud', RESOURCE] }],
-  ['an audience with one slash more', { aud: `${RESOURCE}/` }, { audience: [`${RESOURCE}/`] }],
-  ['the client id as audience', { aud: CLIENT_ID }, { audience: [CLIENT_ID] }],
-  ['scopes with spaces round them', { scope: ' a  notes:read ' }, { scopes: ['a', 'notes:read'] }],
-  ['scp as a list', { scope: undefined, scp: ['a', 'notes:read'] }, { scopes: ['a', 'notes:read'] }],
-  ['scp as text', { scope: undefined, scp: 'a notes:read' }, { scopes: ['a', 'notes:read'] }],
-  ['scope before scp', { scope: 'notes:read', scp: ['b'] }, { scopes: ['notes:read'] }],
-  ['azp', { client_id: undefined, azp: 'by-azp', cid: 'c' }, { clientId: 'by-azp' }],
-  ['cid', { client_id: undefined, cid: 'by-cid' }, { clientId: 'by-cid' }],
-  ['client_id before azp', { azp: 'a', cid: 'c' }, { clientId: 'mcp-client' }],
-  ['an empty client_id', { client_id: '', azp: 'by-azp' }, { clientId: 'by-azp' }],
-  ['no client', { client_id: undefined }, { clientId: 'unknown' }],
-  ['an exp within the tolerance', { exp: now - 4 }, { expiresAt: now - 4 }],
-  ['an nbf within the tolerance', { nbf: now + 5 }, {}],
-  ['an iat within the tolerance', { iat: now + 5 }, {}],
-  ['a cnf that is null', { cnf: null }, {}],
-])('a token with %s gets through', async (_what, claims, expected) => {
-  const app = await start(bareHost)
-
-  const { status, body } = await askWith(app.url, await as.mint(claims))
-
-  expect({ status, body }).toMatchObject({ status: 200, body: { subject: 'alice', ...expected } })
-})
-
-/** Nothing that tells it from an ID token for this server's client. */
-const unmarked = { aud: CLIENT_ID, azp: CLIENT_ID, scope: undefined, client_id: undefined }
-
-it.each([
-  ['that is marked in full', { scope: undefined, scp: ['notes:read'] }, 'application/at+jwt'],
-  ['that is marked in capitals', {}, 'AT+JWT'],
-  ['that is marked and has at_hash', { at_hash: 'x' }, 'at+jwt'],
-  ['of Keycloak', { ...unmarked, typ: 'Bearer', nonce: 'n' }, 'JWT'],
-  ['of Cognito', { ...unmarked, token_use: 'access' }, 'JWT'],
-  ['with a client_id', { ...unmarked, client_id: 'c' }, 'JWT'],
-  ['with a cid', { ...unmarked, cid: 'c' }, 'JWT'],
-  ['with a scp', { ...unmarked, scp: 'notes:read' }, 'JWT'],
-  ['with a scope', { ...unmarked, scope: 'notes:read' }, 'jwt'],
-  ['for this resource with nothing of an ID token', { ...unmarked, aud: RESOURCE }, 'JWT'],
-])('an access token %s gets through', async (_what, claims, typ) => {
-  const app = await start(bareHost, { requiredScopes: [] })
-
-  const { status, body } = await askWith(app.url, await as.mint(claims, { header: { typ } }))
-
-  expect({ status, body }).toMatchObject({ status: 200, body: { subject: 'alice' } })
-})
-
-it('an accepted audience may be given with a slash that the token does not have', async () => {
-  const app = await start(bareHost, { audience: 'https://api.example/' })
-
-  expect(await askWith(app.url, await as.mint({ aud: 'https://api.example' }))).toMatchObject({ status: 200 })
-  expect(await askWith(app.url, good)).toEqual(invalidToken('The access token is for another audience'))
-})
-
-it('a signature algorithm that is not on the list is refused', async () => {
-  const app = await start(bareHost, { algorithms: ['RS256'] })
-
-  expect(await askWith(app.url, good)).toEqual(
-    invalidToken('The access token is signed with an algorithm that is not accepted'),
-  )
-})
-
 describe('an error that next() throws', () => {
   const failing = () => {
     throw new Error('a bug of the app')
@@ -318,10 +291,20 @@ describe('an error that next() throws', () => {
     const usual = process.listeners('unhandledRejection')
     process.removeAllListeners('unhandledRejection')
     const unhandled = once(process, 'unhandledRejection')
+    const [req, res] = requestWith(good)
+    const answered = new Promise((resolve) => {
+      res.end = () => {
+        resolve('an answer')
+        return res
+      }
+    })
 
-    auth(...requestWith(good), failing)
+    auth(req, res, failing)
 
-    expect(await unhandled).toMatchObject([{ message: 'a bug of the app' }, expect.any(Promise)])
+    expect(await Promise.race([unhandled, answered])).toMatchObject([
+      { message: 'a bug of the app' },
+      expect.any(Promise),
+    ])
     for (const listener of usual) process.on('unhandledRejection', listener)
     await auth.close()
   })

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { UpstreamUnavailableError } from '../../src/errors.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { askWith, insufficientScope, invalidToken, misconfigured, rejection, unavailable } from '../support/answers.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
@@ -110,6 +111,15 @@ describe.each(hosts)('on $name', (host) => {
     as.script('/introspect', { status, json: { error: 'invalid_client' } })
 
     expect(await askWith(url, 'an-opaque-token')).toEqual(misconfigured())
+  })
+
+  it('an outage that validateClaims meets with is no fault of the token', async () => {
+    const validateClaims = () => {
+      throw new UpstreamUnavailableError('The directory is down', { retryAfter: 3 })
+    }
+    const url = await start(host, { validateClaims })
+
+    expect(await askWith(url, await as.mint())).toEqual(unavailable('3'))
   })
 
   it('a function of the operator that throws where it must not is a failure of the server', async () => {

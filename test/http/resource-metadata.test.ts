@@ -106,6 +106,7 @@ describe.each(hosts)('on $name', (host) => {
 
     const { response, text } = await send(url, { method, path: PATH })
 
+    expect(response.headers).toMatchObject({ 'content-type': 'application/json', 'cache-control': 'no-store' })
     expect([response.statusCode, response.headers.allow, text]).toEqual([
       405,
       'GET, HEAD, OPTIONS',

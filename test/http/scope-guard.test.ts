@@ -87,6 +87,15 @@ describe.each(hosts)('requireScopes on $name', (host) => {
     )
   })
 
+  it('takes nothing but true for a verdict on a scope, so that an async function lets nobody in', async () => {
+    const scopeSatisfies = (() => Promise.resolve(true)) as unknown as NonNullable<McpAuthOptions['scopeSatisfies']>
+    const url = await start(host, ['notes:write'], { scopeSatisfies })
+
+    expect(await askWith(url, await as.mint({ scope: 'notes:read notes:write' }))).toEqual(
+      insufficientScope('notes:read'),
+    )
+  })
+
   it('is a mistake of the operator without the middleware before it', async () => {
     const auth = createMcpAuth(options(), clock)
     const next: ConnectHandler = (_req, res) => res.end('reached')

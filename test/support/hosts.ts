@@ -51,7 +51,7 @@ export const [express5Host, express4Host, connectHost, bareHost] = hosts as [Hos
 
 /** Starts what a listener does on a port of its own. */
 export async function listen(listener: RequestListener, options: ServerOptions = {}): Promise<RunningApp> {
-  const server = createServer(options, listener).listen(0, '127.0.0.1')
+  const server = createServer(options, listener).listen({ port: 0, host: '127.0.0.1', backlog: 4_096 })
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   return {

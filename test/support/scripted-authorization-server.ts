@@ -105,7 +105,7 @@ export async function startAuthorizationServer(now: () => number = Date.now): Pr
   let server = createServer(listener)
   const listen = (port: number): Promise<void> =>
     new Promise((resolve, reject) => {
-      server.once('error', reject).listen(port, '127.0.0.1', resolve)
+      server.once('error', reject).listen({ port, host: '127.0.0.1', backlog: 4_096 }, resolve)
     })
   await listen(0)
   const { port } = server.address() as AddressInfo
