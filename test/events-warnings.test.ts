@@ -14,6 +14,8 @@ import { manualClock, type ManualClock } from './support/clock.js'
 import { bareHost } from './support/hosts.js'
 import { startProtectedApp, type ProtectedApp } from './support/protected-app.js'
 import {
+  CLIENT_ID,
+  CLIENT_SECRET,
   RESOURCE,
   startAuthorizationServer,
   type ScriptedAuthorizationServer,
@@ -135,6 +137,23 @@ describe('where nobody listens', () => {
       rejection(500, 'server_error', 'The server failed to handle the request'),
     )
     expect(warnings).toMatchObject([named('ERR_INTERNAL', 'An error that was not expected')])
+  })
+
+  it('why there is no Nextcloud token, where the operator can mend it, is a warning of the process, once', async () => {
+    const nextcloud = { url: 'https://cloud.example.com' }
+    const { auth } = await start({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, nextcloud })
+    as.script('/token', { status: 400, json: { error: 'invalid_target' } })
+
+    for (const sub of ['alice', 'bob']) {
+      await expect(auth.getNextcloudToken({ token: await as.mint({ sub }) })).rejects.toMatchObject({ status: 502 })
+    }
+
+    expect(warnings).toMatchObject([
+      named(
+        'ERR_TOKEN_REQUEST',
+        'Check nextcloud.audience and nextcloud.resource, and that this client may ask for them.',
+      ),
+    ])
   })
 
   it('an outage, or a request that is turned away, is none', async () => {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthEvent, McpAuthStats } from '../src/events.js'
 import { createMcpAuth } from '../src/mcp-auth.js'
 import type { McpAuthOptions } from '../src/options.js'
-import { ask, askWith, insufficientScope, invalidToken, unauthorized, type Answer } from './support/answers.js'
+import { ask, askWith, insufficientScope, type Answer } from './support/answers.js'
 import { manualClock, type ManualClock } from './support/clock.js'
 import { bareHost } from './support/hosts.js'
 import { startProtectedApp, type ProtectedApp } from './support/protected-app.js'
@@ -202,6 +202,7 @@ describe('nextcloud.token and nextcloud.failed', () => {
         mode: 'token-exchange',
         code: 'ERR_TOKEN_REQUEST',
         error: 'invalid_target',
+        errorDescription: 'no such audience',
         hint: 'Check nextcloud.audience and nextcloud.resource, and that this client may ask for them.',
         ...alice(),
         at: clock.now(),

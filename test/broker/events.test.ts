@@ -49,6 +49,7 @@ describe('nextcloud.failed', () => {
         issuer: info.issuer,
         subject: 'alice',
         error: 'invalid_client',
+        errorDescription: 'no such client',
         hint: 'Check clientId, clientSecret (or clientAuth) and the authentication method of this client.',
         at: expect.any(Number) as number,
       },

@@ -125,7 +125,12 @@ describe('the environment', () => {
 describe('an error names the variable that the value came from', () => {
   it.each([
     ['issuer', 'OIDC_ISSUER', 'idp.example.com', 'must be an absolute URL'],
-    ['issuer', 'OIDC_ISSUER', 'http://idp.example.com', 'must be https, or http on loopback (RFC 8414 section 2); discoveryUrl may be an internal address'],
+    [
+      'issuer',
+      'OIDC_ISSUER',
+      'http://idp.example.com',
+      'must be https, or http on loopback (RFC 8414 section 2); discoveryUrl may be an internal address',
+    ],
     ['issuer', 'OIDC_ISSUER', 'https://idp.example.com?a', 'must not have a query (RFC 8414 section 2)'],
     ['discoveryUrl', 'OIDC_DISCOVERY_URL', 'meta', 'must be an absolute URL'],
     ['resource', 'NEXTCLOUD_MCP_SERVER_URL', '/mcp', 'must be an absolute URL'],

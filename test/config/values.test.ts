@@ -160,7 +160,10 @@ describe('the issuer', () => {
     'http://keycloak:8080/realms/acme',
   ])('is not %s, plain http off loopback', (issuer) => {
     expect(refusalOf({ ...LEAST, issuer })).toEqual(
-      refused('issuer', 'must be https, or http on loopback (RFC 8414 section 2); discoveryUrl may be an internal address'),
+      refused(
+        'issuer',
+        'must be https, or http on loopback (RFC 8414 section 2); discoveryUrl may be an internal address',
+      ),
     )
   })
 
