@@ -203,11 +203,12 @@ describe('a name that is not an option', () => {
 
 describe('what comes with refresh-token mode', () => {
   it.each([
-    ['storage', {}],
-    ['encryptionKey', 'key'],
-    ['connect', { path: '/nextcloud' }],
-  ])('is refused with a message that says so: %s', (option, value) => {
-    expect(refusalOf({ ...LEAST, [option]: value })).toEqual(
+    ['storage', { storage: {} }],
+    ['encryptionKey', { encryptionKey: 'key' }],
+    ['connect', { connect: { path: '/nextcloud' } }],
+    ['cache.grantCheck', { cache: { grantCheck: 10 } }],
+  ])('is refused with a message that says so: %s', (option, options) => {
+    expect(refusalOf({ ...LEAST, ...options })).toEqual(
       refused(option, 'belongs to refresh-token mode, which this version does not have yet'),
     )
   })
