@@ -152,6 +152,7 @@ describe('the kind of token', () => {
     ['for the resource with one more slash', 'JWT', { ...bare, aud: `${RESOURCE}/` }],
     ['a typ claim that says nothing known', 'JWT', { typ: 'Custom' }],
     ['a typ claim that is no string', 'JWT', { typ: 7 }],
+    ['a typ claim that only begins like one of the others', 'JWT', { typ: 'Identity' }],
   ])('is an access token: %s', (_name, header, changes) => {
     expect(refusal(() => read(goodBut(changes), header))).toBeUndefined()
   })
