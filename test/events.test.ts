@@ -134,6 +134,19 @@ describe('token.rejected', () => {
     ])
   })
 
+  it('comes from verify() too, and from what takes a token to act for its user', async () => {
+    const { auth } = await start()
+    const [bad, scopeless] = [await as.mint({ aud: 'x' }), await as.mint({ scope: 'other' })]
+
+    await expect(auth.verify(bad)).rejects.toMatchObject({ reason: 'audience' })
+    await expect(auth.verify(scopeless)).rejects.toMatchObject({ status: 403 })
+    await expect(auth.getNextcloudToken({ token: bad })).rejects.toMatchObject({ reason: 'audience' })
+
+    const rejected = (reason: string) => ({ type: 'token.rejected', reason, at: clock.now() })
+    expect(events).toEqual(['audience', 'scope', 'audience'].map(rejected))
+    expect(auth.stats().rejected).toEqual({ audience: 2, scope: 1 })
+  })
+
   it('does not say that a token is bad when the provider cannot tell', async () => {
     const { url, auth } = await start()
     as.script('/jwks', { status: 500 })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
+import { isSecure } from '../../src/config/values.js'
 import { CLIENT, LEAST, refusalOf, refused, withOption } from '../support/refusal.js'
 
 const shown = (value: unknown) => (typeof value === 'function' ? 'a function' : JSON.stringify(value))
@@ -238,6 +239,12 @@ describe('plain http off loopback', () => {
 
     expect([...warnings, ...readConfig(withOption(option, 'https://service/x'), {}).warnings]).toEqual([])
   })
+})
+
+it('only http is harmless on loopback', () => {
+  expect(
+    ['http://localhost', 'https://h', 'ftp://localhost', 'ws://127.0.0.1'].map((url) => isSecure(new URL(url))),
+  ).toEqual([true, true, false, false])
 })
 
 it('no refusal repeats a secret', () => {

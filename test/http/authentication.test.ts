@@ -259,6 +259,16 @@ it('nothing in req.mcpAuth can be changed, since it serves every request with th
   expect(parts.map((part) => Object.isFrozen(part))).toEqual(parts.map(() => true))
 })
 
+it('the URL of the resource is a new one each time, since nothing can keep a URL from being changed', async () => {
+  const app = await start(bareHost)
+  await askWith(app.url, good)
+
+  const info = callerOf(app.passed[0]!) as McpAuthInfo
+  info.resource.href = 'https://evil.example'
+
+  expect(info.resource).toEqual(new URL(RESOURCE))
+})
+
 it('a request without a good token gets nothing attached', async () => {
   const { onError, seen } = recordRequests()
   const app = await start(bareHost, { onError })

@@ -1,5 +1,13 @@
 import express from 'express'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import {
+  ConfigurationError,
+  InsufficientScopeError,
+  InvalidTokenError,
+  TokenRequestError,
+  UpstreamUnavailableError,
+  type McpAuthError,
+} from '../../src/errors.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
@@ -101,4 +109,14 @@ describe('a handler that awaits getNextcloudToken() in Express 5', () => {
     })
     await auth.close()
   })
+})
+
+it.each([
+  [new InvalidTokenError('expired'), true],
+  [new InsufficientScopeError(['notes:read']), true],
+  [new ConfigurationError('jwksUri is wrong', 'authorizationServer.jwksUri'), false],
+  [new TokenRequestError('invalid_client'), false],
+  [new UpstreamUnavailableError('ECONNREFUSED'), false],
+])('a handler that heeds `expose` shows no message that is for the operator: %s', (error: McpAuthError, expose) => {
+  expect([error.expose, error.statusCode]).toEqual([expose, error.status])
 })

@@ -57,6 +57,11 @@ describe.each(hosts)('on $name', (host) => {
     ['answers the JWKS with an object without keys', '/jwks', { json: {} }, '1'],
     ['answers the JWKS with keys that are no list', '/jwks', { json: { keys: {} } }, '1'],
     ['answers the JWKS with keys that are no objects', '/jwks', { json: { keys: ['key'] } }, '1'],
+    ['answers the JWKS with no key at all', '/jwks', { json: { keys: [] } }, '1'],
+    ['publishes the key with half its coordinates', '/jwks', keySet({ y: undefined }), '5'],
+    ['publishes the key with a coordinate that is none', '/jwks', keySet({ x: 'AA' }), '5'],
+    ['publishes the key with a coordinate that is a number', '/jwks', keySet({ x: 5 }), '5'],
+    ['publishes its private key', '/jwks', keySet({ d: 'AA' }), '5'],
     ['redirects the JWKS', '/jwks', { status: 307, headers: { location: '/elsewhere' } }, '1'],
     ['never answers the JWKS', '/jwks', neverAnswers, '1', { http: { timeout: 50 } }],
     ['answers the JWKS at too great a length', '/jwks', { text: ' '.repeat(2_000) }, '1', limited(1_000)],
@@ -215,6 +220,14 @@ const seconds = () => clock.now() / 1_000
 function introspection(claims: Record<string, unknown> = {}): Record<string, unknown> {
   const usual = { active: true, iss: as.issuer, sub: 'alice', aud: RESOURCE, client_id: 'c', scope: 'notes:read' }
   return { ...usual, exp: seconds() + 600, ...claims }
+}
+
+/** The key set, with other members in its one key. */
+function keySet(members: Record<string, unknown>): ScriptedAnswer {
+  return (_request, res) => {
+    res.setHeader('content-type', 'application/json')
+    res.end(JSON.stringify({ keys: [{ ...as.key.publicJwk, ...members }] }))
+  }
 }
 
 function limited(maxResponseBytes: number): McpAuthOptions {
