@@ -1,0 +1,31 @@
+/** A live entry of a store. */
+export interface StoredEntry {
+  readonly value: string
+  /** Stands for this very write: it never repeats for a key, not even after delete, expiry and create. */
+  readonly version: string
+}
+
+/**
+ * Where grants are kept. Three calls, each of which rejects when the store fails: none resolves to "absent" then. Keys are at
+ * most 64 characters, byte-exact and case-sensitive; values are any text of at least 64 KiB, sealed before an adapter sees them.
+ * A version of any other form than the adapter's own is a miss and no error.
+ *
+ * `storageContract()` of `mcp-nextcloud-auth/testing` is the suite that an adapter has to pass.
+ */
+export interface StorageAdapter {
+  /** Whether other processes see the same data: true for a file that several may open, false for memory. */
+  readonly shared: boolean
+  /** The live entry, or undefined when it is absent or has expired. */
+  get(key: string): Promise<StoredEntry | undefined>
+  /**
+   * Writes only if the stored version is still `expected`; null means that the entry must be absent or have expired.
+   *
+   * @param ttlMs milliseconds until the entry expires, on the store's own clock; without it any expiry is removed
+   * @returns the new version, or null when another writer was first
+   */
+  put(key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null>
+  /** Deletes only if the stored version is still `expected`; false when another writer was first. */
+  delete(key: string, expected: string): Promise<boolean>
+  /** Closes what the adapter opened itself, never the client that it was given. */
+  close?(): Promise<void>
+}
