@@ -13,6 +13,8 @@ export interface Clock {
   readonly random: () => number
   /** Resolves after `ms` milliseconds. */
   readonly sleep: (ms: number) => Promise<void>
+  /** Calls back once after `ms` milliseconds, and keeps no process alive for it; what it returns cancels it. */
+  readonly after: (ms: number, callback: () => void) => () => void
 }
 
 export const systemClock: Clock = {
@@ -22,4 +24,8 @@ export const systemClock: Clock = {
   // Not unref'ed, unlike every other timer here: it is the pause before a retry that a caller is waiting for, and it ends
   // within http.timeout. A process that waits for nothing else must not exit in it.
   sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms).unref()
+    return () => clearTimeout(timer)
+  },
 }

@@ -173,6 +173,8 @@ export interface UpstreamFailure {
   readonly retryAfter?: number | undefined
   /** The HTTP status, where there was an answer. */
   readonly httpStatus?: number | undefined
+  /** Whether the request surely was not processed: no connection came about, or the server turned it away unread. */
+  readonly unprocessed?: boolean | undefined
   /** What is unavailable, in the answer. Default `The authorization server`. */
   readonly service?: 'The authorization server' | 'Nextcloud'
 }
@@ -185,6 +187,8 @@ export class UpstreamUnavailableError extends McpAuthError {
   /** What the server itself stated as its Retry-After, in seconds. */
   readonly statedRetryAfter: number | undefined
   readonly httpStatus: number | undefined
+  /** Whether the request surely was not processed, so that even one that can be sent only once may be sent again. */
+  readonly unprocessed: boolean
 
   constructor(message: string, failure: UpstreamFailure = {}) {
     super({
@@ -197,6 +201,7 @@ export class UpstreamUnavailableError extends McpAuthError {
     this.retryAfter = Math.max(1, Math.ceil(failure.retryAfter ?? 5))
     this.statedRetryAfter = failure.retryAfter
     this.httpStatus = failure.httpStatus
+    this.unprocessed = failure.unprocessed === true
     this.headers['Retry-After'] = String(this.retryAfter)
   }
 }

@@ -13,10 +13,10 @@ import {
 export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_request' | 'scope'
 
 /** How this server gets a token for Nextcloud. */
-export type NextcloudMode = 'token-exchange' | 'jwt-bearer' | 'pass-through'
+export type NextcloudMode = 'token-exchange' | 'refresh-token' | 'jwt-bearer' | 'pass-through'
 
 /** What was being asked of the authorization server. */
-export type IdpOperation = 'discovery' | 'jwks' | 'introspection' | 'token'
+export type IdpOperation = 'discovery' | 'jwks' | 'introspection' | 'token' | 'revocation'
 
 /** The events, without the time that `emit` adds. Never a token, code, secret or key. */
 export type McpAuthEventDetails =
@@ -40,7 +40,8 @@ export type McpAuthEventDetails =
   | {
       readonly type: 'nextcloud.token'
       readonly mode: NextcloudMode
-      readonly source: 'cache' | 'idp'
+      /** `store`: another instance, or this one before, had got it. */
+      readonly source: 'cache' | 'idp' | 'store'
       readonly issuer: string
       readonly subject: string
       /** Milliseconds. */
@@ -64,6 +65,46 @@ export type McpAuthEventDetails =
       readonly operation: IdpOperation
       readonly message: string
       readonly httpStatus: number | undefined
+    }
+  | {
+      /** A user connected Nextcloud. */
+      readonly type: 'grant.stored'
+      readonly issuer: string
+      readonly subject: string
+      /** The MCP client that the user agreed to. */
+      readonly clientId: string
+      /** Ties events of one refresh token together; tells nothing of it. */
+      readonly fingerprint: string
+    }
+  | {
+      /** A refresh token was spent, and its successor is stored (or, where the server does not rotate, stays). */
+      readonly type: 'grant.rotated'
+      readonly issuer: string
+      readonly subject: string
+      readonly fingerprint: string
+      /** The fingerprint of the refresh token before. */
+      readonly previous: string
+    }
+  | {
+      /** The authorization server no longer takes the refresh token, or its stated end has passed: the user has to reconnect. */
+      readonly type: 'grant.lost'
+      readonly issuer: string
+      readonly subject: string
+      readonly fingerprint: string
+      readonly reason: 'revoked' | 'expired'
+    }
+  | {
+      /** A user, or the app, disconnected Nextcloud. */
+      readonly type: 'grant.revoked'
+      readonly issuer: string
+      readonly subject: string
+      /** Whether the authorization server revoked the refresh token too. */
+      readonly revoked: boolean | 'unsupported'
+    }
+  | {
+      readonly type: 'storage.failed'
+      readonly operation: 'get' | 'put' | 'delete'
+      readonly message: string
     }
   | { readonly type: 'config.warning'; readonly option: string; readonly message: string }
 

@@ -4,16 +4,21 @@ import type { ClientAuth } from 'oauth4webapi'
 import type { McpAuthInfo } from './auth-info.js'
 import type { McpAuthError } from './errors.js'
 import type { McpAuthEvent, NextcloudMode } from './events.js'
+import type { StorageAdapter } from './storage/adapter.js'
 
 export type { NextcloudMode } from './events.js'
+
+/** An authorization server with ways of its own; each preset says what they are in its provider's page. */
+export type NextcloudPreset = 'generic' | 'keycloak' | 'entra' | 'nextcloud-oidc-app' | 'nextcloud-oauth2-app'
 
 /** The Nextcloud that tools act in, and how to get a token for it. */
 export interface NextcloudOptions {
   /** Base URL, may have a path. Required. Environment: `NEXTCLOUD_HOST`. */
   readonly url?: string | URL | undefined
   /**
-   * `token-exchange` (RFC 8693), `jwt-bearer` (Entra on-behalf-of, RFC 7523) or `pass-through` (only a token whose `aud`
-   * already holds the Nextcloud audience). One mode; a failure never falls through to another. Default `token-exchange`.
+   * `token-exchange` (RFC 8693), `refresh-token` (a grant that the user gives once and that is stored), `jwt-bearer` (Entra
+   * on-behalf-of, RFC 7523) or `pass-through` (only a token whose `aud` already holds the Nextcloud audience). One mode; a
+   * failure never falls through to another. Default `refresh-token` when `storage` is given, else `token-exchange`.
    * Environment: `ENABLE_TOKEN_EXCHANGE` (`true` is token-exchange, `false` is pass-through).
    */
   readonly mode?: NextcloudMode | undefined
@@ -29,6 +34,11 @@ export interface NextcloudOptions {
   readonly scopes?: readonly string[] | ((info: McpAuthInfo) => readonly string[]) | undefined
   /** Extra parameters of the token request, such as `requested_token_type`. Default: none. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
+  /**
+   * The ways of the authorization server that the user's grant is refreshed at. `'entra'`: asking for the person again ends a
+   * grant. `'nextcloud-oidc-app'` and `'nextcloud-oauth2-app'`: Nextcloud itself is the authorization server. Default `'generic'`.
+   */
+  readonly preset?: NextcloudPreset | undefined
   /** Milliseconds that `nextcloudFetch` waits for Nextcloud's response headers. Default 60,000. */
   readonly timeout?: number | undefined
 }
@@ -41,6 +51,33 @@ export interface AuthorizationServerOptions {
   readonly tokenEndpoint?: string | URL | undefined
   /** Replaces `introspection_endpoint`. */
   readonly introspectionEndpoint?: string | URL | undefined
+  /** Replaces `revocation_endpoint`. */
+  readonly revocationEndpoint?: string | URL | undefined
+  /** Replaces `authorization_endpoint`. */
+  readonly authorizationEndpoint?: string | URL | undefined
+}
+
+/** Flow 2: how a user connects Nextcloud once, in a browser (refresh-token mode). */
+export interface ConnectOptions {
+  /** Where the connect pages are, on the origin of `resource`. Default `/nextcloud`. */
+  readonly path?: string | undefined
+  /**
+   * `'per-client'`: a grant serves only the MCP clients that the user agreed to. `'per-user'`: it serves every MCP client of the
+   * user. Default `'per-client'`.
+   */
+  readonly consent?: 'per-client' | 'per-user' | undefined
+  /** Scopes to ask for besides `openid` and, where the server lists it, `offline_access`. Default: `nextcloud.scopes` when that is a list. */
+  readonly scopes?: readonly string[] | undefined
+  /** Parameters that are added to the authorization request, or override those that this package sets by default. Default none. */
+  readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
+  /** Where the browser is sent after a connection: one URL of the operator's. Default: a page that says "Connected". */
+  readonly returnTo?: string | URL | undefined
+  /**
+   * The app's own sign-in, for an authorization server with pairwise subjects, or one other than the MCP client's: who is at this
+   * browser? Undefined when nobody is signed in. Default: the ID token says it.
+   */
+  readonly authenticateBrowser?:
+    ((req: IncomingMessage) => Promise<{ issuer: string; subject: string } | undefined>) | undefined
 }
 
 /** Sizes and ages of what is kept in memory. */
@@ -55,6 +92,11 @@ export interface CacheOptions {
   readonly verifiedTtl?: number | undefined
   /** Seconds for which old signing keys serve on when the key set cannot be fetched. Default 3,600. */
   readonly staleKeys?: number | undefined
+  /**
+   * Seconds for which a cached token of a grant is taken without looking into the storage, so that a disconnect elsewhere shows
+   * within that time (refresh-token mode). Default 10.
+   */
+  readonly grantCheck?: number | undefined
 }
 
 /** A `fetch` of the Fetch standard, such as Node's own. */
@@ -123,6 +165,18 @@ export interface McpAuthOptions {
   readonly introspection?: 'opaque-only' | 'always' | false | undefined
   /** Nextcloud; without it, tokens are verified and `getNextcloudToken()` rejects. */
   readonly nextcloud?: NextcloudOptions | undefined
+  /**
+   * Where grants are kept in refresh-token mode: one of the adapters of this package, or the user's own. Default: in memory, which
+   * forgets them with the process.
+   */
+  readonly storage?: StorageAdapter | undefined
+  /**
+   * Keys of 32 bytes each, base64url or base64 (`npx mcp-nextcloud-auth keygen` makes one): the first seals what is stored, all
+   * open it. A string is split at its commas. Required with a `storage` other than memory. Environment: `TOKEN_ENCRYPTION_KEY`.
+   */
+  readonly encryptionKey?: string | readonly string[] | undefined
+  /** The pages on which a user connects Nextcloud; false switches them off. Default: on in refresh-token mode. */
+  readonly connect?: ConnectOptions | false | undefined
   /** What is kept in memory. */
   readonly cache?: CacheOptions | undefined
   /** How other servers are reached. */

@@ -1,22 +1,23 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import { ConfigurationError, TokenRequestError, UpstreamUnavailableError } from '../errors.js'
+import { ConfigurationError, McpAuthError } from '../errors.js'
 import type { Events } from '../events.js'
 import { clientAuthentication } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
 import type { IdpFetch, Transport } from './fetch.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
-import { classifyExchangeError, type TokenErrorAnswer } from './token-error.js'
-
-/** An access token, fresh from the authorization server. */
-export interface TokenAnswer {
-  readonly accessToken: string
-  /** `expires_in` in seconds: undefined when the answer has none, NaN when it is no positive number. */
-  readonly expiresIn: number | undefined
-  /** Monotonic milliseconds just before the request that was answered. */
-  readonly sentAt: number
-}
+import { quirksOf } from './quirks.js'
+import {
+  checkTokenAnswer,
+  malformed,
+  readRefreshAnswer,
+  readTokenEndpointAnswer,
+  readTokenError,
+  type RefreshAnswer,
+  type TokenAnswer,
+} from './token-answer.js'
+import { classifyExchangeError, classifyRefreshError } from './token-error.js'
 
 /** This server as a client of the authorization server. */
 export interface AuthorizationServerClient {
@@ -29,6 +30,24 @@ export interface AuthorizationServerClient {
    */
   readonly exchange: (grantType: string, mcpToken: string, parameters: URLSearchParams) => Promise<TokenAnswer>
   /**
+   * A fresh access token for a refresh token (RFC 6749 §6), or undefined when the server says that the refresh token is dead. It
+   * is repeated only after a failure that surely left the refresh token unspent.
+   *
+   * @param beforeSending called before each attempt; what it throws ends the call
+   * @throws {TokenRequestError} the request was refused for another reason
+   * @throws {UpstreamUnavailableError} there was no usable answer
+   */
+  readonly refresh: (
+    refreshToken: string,
+    parameters: URLSearchParams,
+    beforeSending: () => void,
+  ) => Promise<RefreshAnswer | undefined>
+  /**
+   * Asks the server to revoke a refresh token (RFC 7009): whether it did, or that it has no endpoint for it. Never rejects: a
+   * server that cannot be asked has not revoked.
+   */
+  readonly revoke: (refreshToken: string) => Promise<boolean | 'unsupported'>
+  /**
    * The introspection answer (RFC 7662), or undefined when the server has no such endpoint or this server no credentials.
    *
    * @throws {ConfigurationError} the server refused to answer
@@ -36,17 +55,6 @@ export interface AuthorizationServerClient {
    */
   readonly introspect: (token: string) => Promise<oauth.IntrospectionResponse | undefined>
 }
-
-const NOT_ACCESS_TOKENS = [
-  'urn:ietf:params:oauth:token-type:id_token',
-  'urn:ietf:params:oauth:token-type:refresh_token',
-  'urn:ietf:params:oauth:token-type:saml1',
-  'urn:ietf:params:oauth:token-type:saml2',
-]
-/** Characters. What is shorter is no secret, and is part of ordinary words. */
-const SHORTEST_SECRET = 6
-/** RFC 6749 appendix A.12: what an access token is made of. */
-const ACCESS_TOKEN = /^[\x20-\x7E]+$/
 
 export function createClient(
   config: Config,
@@ -56,6 +64,7 @@ export function createClient(
   events: Events,
 ): AuthorizationServerClient {
   const { client } = config
+  const quirks = quirksOf(config.nextcloud?.preset)
 
   function requestOptions(fetch: IdpFetch) {
     return { [oauth.customFetch]: fetch, ...PLAIN_HTTP_IS_CHECKED }
@@ -65,35 +74,79 @@ export function createClient(
     async exchange(grantType, mcpToken, parameters) {
       if (client === undefined) throw new ConfigurationError('A token exchange needs clientId', 'clientId')
       const as = await discovery.forTokenRequests()
-      return transport.call('token', true, async (fetch) => {
+      return transport.call('token', 'always', async (fetch) => {
         const sentAt = clock.monotonic()
         events.counters.exchanges += 1
         const response = await oauth.genericTokenEndpointRequest(
           as,
           { client_id: client.id },
-          clientAuthentication(client, as),
+          clientAuthentication(client, as, quirks),
           grantType,
           parameters,
           requestOptions(fetch),
         )
-        const body = await readJsonObject(response)
-        // Some servers refuse under status 200.
-        if (response.status !== 200 || ('error' in body && body['access_token'] === undefined)) {
-          throw classifyExchangeError(readTokenError(body, response.status, [client.secret, mcpToken]))
-        }
+        const { body, refused } = await readTokenEndpointAnswer(response)
+        if (refused) throw classifyExchangeError(readTokenError(body, response.status, [client.secret, mcpToken]))
         return { ...checkTokenAnswer(body, mcpToken), sentAt }
       })
+    },
+
+    async refresh(refreshToken, parameters, beforeSending) {
+      if (client === undefined) throw new ConfigurationError('A refresh needs clientId', 'clientId')
+      const as = await discovery.forTokenRequests()
+      return transport.call('token', 'unprocessed', async (fetch) => {
+        beforeSending()
+        const sentAt = clock.monotonic()
+        events.counters.refreshes += 1
+        const response = await oauth.genericTokenEndpointRequest(
+          as,
+          { client_id: client.id },
+          clientAuthentication(client, as, quirks),
+          'refresh_token',
+          new URLSearchParams([...parameters, ['refresh_token', refreshToken]]),
+          requestOptions(fetch),
+        )
+        const { body, refused } = await readTokenEndpointAnswer(response)
+        if (refused) {
+          const answer = readTokenError(body, response.status, [client.secret, refreshToken])
+          if (quirks.deadRefreshToken.includes(answer.error)) return undefined
+          throw classifyRefreshError(answer)
+        }
+        return readRefreshAnswer(body, refreshToken, sentAt)
+      })
+    },
+
+    async revoke(refreshToken) {
+      if (client === undefined) return 'unsupported'
+      if (!quirks.revocation && config.endpoints.revocationEndpoint === undefined) return 'unsupported'
+      try {
+        const as = await discovery.forRevocation()
+        if (as === undefined) return 'unsupported'
+        return await transport.call('revocation', 'always', async (fetch) => {
+          const response = await oauth.revocationRequest(
+            as,
+            { client_id: client.id },
+            clientAuthentication(client, as, quirks),
+            refreshToken,
+            { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'refresh_token' } },
+          )
+          return response.status === 200
+        })
+      } catch (error) {
+        if (error instanceof McpAuthError) return false
+        throw error
+      }
     },
 
     async introspect(token) {
       if (client?.hasCredentials !== true) return undefined
       const as = await discovery.forIntrospection()
       if (as === undefined) return undefined
-      return transport.call('introspection', true, async (fetch) => {
+      return transport.call('introspection', 'always', async (fetch) => {
         const response = await oauth.introspectionRequest(
           as,
           { client_id: client.id },
-          clientAuthentication(client, as),
+          clientAuthentication(client, as, quirks),
           token,
           { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'access_token' } },
         )
@@ -112,81 +165,4 @@ export function createClient(
       })
     },
   }
-}
-
-function malformed(what: string, httpStatus: number): UpstreamUnavailableError {
-  return new UpstreamUnavailableError(`The authorization server answers the ${what} request with nonsense`, {
-    httpStatus,
-  })
-}
-
-async function readJsonObject(response: Response): Promise<Record<string, unknown>> {
-  const body: unknown = await response.json().catch(() => undefined)
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw malformed('token', response.status)
-  return body as Record<string, unknown>
-}
-
-function readTokenError(
-  { error, error_description: description }: Record<string, unknown>,
-  httpStatus: number,
-  secrets: readonly (string | undefined)[],
-): TokenErrorAnswer {
-  if (typeof error !== 'string' || error === '') throw malformed('token', httpStatus)
-  return {
-    error: withoutSecrets(error, secrets),
-    description: typeof description === 'string' ? withoutSecrets(description, secrets) : undefined,
-    httpStatus,
-  }
-}
-
-/** What a server says may quote the request: neither what was in it nor anything as long as a token gets through. */
-function withoutSecrets(text: string, secrets: readonly (string | undefined)[]): string {
-  const left = secrets.reduce<string>(
-    (rest, secret) => (secret !== undefined && secret.length >= SHORTEST_SECRET ? rest.replaceAll(secret, '…') : rest),
-    text,
-  )
-  return left
-    .replace(/[\w.~+/=-]{28,}/g, '…')
-    .replace(/[^\x20-\x7E…]/g, ' ')
-    .slice(0, 300)
-}
-
-/**
- * Read here and not by oauth4webapi, which refuses a whole answer over its `expires_in`. Nothing that is not an access token
- * for somebody else than this server may come out (RFC 8693 §2.2.1, RFC 6749 §7.1).
- */
-function checkTokenAnswer(body: Record<string, unknown>, mcpToken: string): Omit<TokenAnswer, 'sentAt'> {
-  const { access_token: accessToken, token_type: tokenType, issued_token_type: issuedTokenType } = body
-  if (typeof accessToken !== 'string' || !ACCESS_TOKEN.test(accessToken)) {
-    throw refused('The token answer has no access_token that could be one')
-  }
-  // N_A: what was issued "is not an access token" by RFC 8693 §2.2.1, and some servers say so of one that is.
-  if (typeof tokenType !== 'string' || !['bearer', 'n_a'].includes(tokenType.toLowerCase())) {
-    throw refused(
-      'The token answer has a token_type other than Bearer',
-      'Switch DPoP or mTLS binding off for this client.',
-    )
-  }
-  if (typeof issuedTokenType === 'string' && NOT_ACCESS_TOKENS.includes(issuedTokenType)) {
-    throw refused(
-      'The token answer has an issued_token_type that is not an access token',
-      'Set requested_token_type in nextcloud.parameters.',
-    )
-  }
-  if (accessToken === mcpToken) {
-    throw refused(
-      'The token answer is the MCP token itself',
-      'Check nextcloud.audience; for tokens that are for both audiences there is pass-through mode.',
-    )
-  }
-  return { accessToken, expiresIn: readExpiresIn(body['expires_in']) }
-}
-
-function refused(message: string, hint?: string): TokenRequestError {
-  return new TokenRequestError(message, { httpStatus: 200, hint })
-}
-
-function readExpiresIn(value: unknown): number | undefined {
-  if (value === undefined) return undefined
-  return typeof value === 'number' && value > 0 ? value : NaN
 }

@@ -16,6 +16,10 @@ export interface Discovery {
   readonly forTokenRequests: () => Promise<oauth.AuthorizationServer>
   /** Metadata with `introspection_endpoint`, or undefined when the server has none. */
   readonly forIntrospection: () => Promise<oauth.AuthorizationServer | undefined>
+  /** Metadata with `revocation_endpoint`, or undefined when the server has none. */
+  readonly forRevocation: () => Promise<oauth.AuthorizationServer | undefined>
+  /** Metadata with `authorization_endpoint` and `token_endpoint`. */
+  readonly forAuthorization: () => Promise<oauth.AuthorizationServer>
 }
 
 /** Milliseconds after which the document is fetched anew; the old one serves on while that goes on, or fails. */
@@ -27,6 +31,8 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
     ...(endpoints.jwksUri && { jwks_uri: endpoints.jwksUri.href }),
     ...(endpoints.tokenEndpoint && { token_endpoint: endpoints.tokenEndpoint.href }),
     ...(endpoints.introspectionEndpoint && { introspection_endpoint: endpoints.introspectionEndpoint.href }),
+    ...(endpoints.revocationEndpoint && { revocation_endpoint: endpoints.revocationEndpoint.href }),
+    ...(endpoints.authorizationEndpoint && { authorization_endpoint: endpoints.authorizationEndpoint.href }),
   }
   const kept = createFetchedDocument(async () => ({ ...(await fetchMetadata(config, transport)), ...overrides }), clock)
 
@@ -56,13 +62,28 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
       if (document.token_endpoint === undefined) throw missing('token_endpoint', 'authorizationServer.tokenEndpoint')
       return document
     },
-    async forIntrospection() {
-      if (config.issuer !== undefined && overrides.introspection_endpoint !== undefined) {
+    forIntrospection: () => withOptionalEndpoint('introspection_endpoint'),
+    forRevocation: () => withOptionalEndpoint('revocation_endpoint'),
+    async forAuthorization() {
+      const { authorization_endpoint: authorize, token_endpoint: token } = overrides
+      if (config.issuer !== undefined && authorize !== undefined && token !== undefined) {
         return { issuer: config.issuer, ...overrides }
       }
       const document = await metadata()
-      return document.introspection_endpoint === undefined ? undefined : document
+      for (const field of ['authorization_endpoint', 'token_endpoint'] as const) {
+        if (document[field] === undefined) throw missing(field, `authorizationServer.${OVERRIDES[field]}`)
+      }
+      return document
     },
+  }
+
+  async function withOptionalEndpoint(
+    field: 'introspection_endpoint' | 'revocation_endpoint',
+  ): Promise<oauth.AuthorizationServer | undefined> {
+    // With an override nothing is discovered, as above.
+    if (config.issuer !== undefined && overrides[field] !== undefined) return { issuer: config.issuer, ...overrides }
+    const document = await metadata()
+    return document[field] === undefined ? undefined : document
   }
 }
 
@@ -71,6 +92,8 @@ const OVERRIDES = {
   jwks_uri: 'jwksUri',
   token_endpoint: 'tokenEndpoint',
   introspection_endpoint: 'introspectionEndpoint',
+  revocation_endpoint: 'revocationEndpoint',
+  authorization_endpoint: 'authorizationEndpoint',
 } as const
 
 function missing(field: string, option: string): ConfigurationError {
@@ -78,7 +101,7 @@ function missing(field: string, option: string): ConfigurationError {
 }
 
 async function fetchMetadata(config: Config, transport: Transport): Promise<oauth.AuthorizationServer> {
-  const document = await transport.call('discovery', true, async (fetch) => {
+  const document = await transport.call('discovery', 'always', async (fetch) => {
     const response = await fetchDocument(config, fetch)
     try {
       const issuer: unknown = config.issuer ?? ((await response.clone().json()) as { issuer: unknown }).issuer
@@ -140,7 +163,7 @@ function otherIssuer(config: Config, found: string): ConfigurationError {
  */
 function checkEndpoints(document: oauth.AuthorizationServer, config: Config): void {
   const issuer = new URL(document.issuer)
-  for (const field of ['jwks_uri', 'token_endpoint', 'introspection_endpoint'] as const) {
+  for (const field of Object.keys(OVERRIDES) as (keyof typeof OVERRIDES)[]) {
     const value = document[field]
     if (value === undefined || config.endpoints[OVERRIDES[field]] !== undefined) continue
     if (!URL.canParse(value)) {

@@ -14,18 +14,22 @@ export interface Transport {
   readonly fetch: FetchFunction
   /**
    * One call to the authorization server. `attempt` is handed a fetch whose answers are read to their end and are never a
-   * redirect, 429 or 5xx; it is run again after a failure when `repeatable` is true.
+   * redirect, 429 or 5xx; it is run again after a failure that `repeatable` allows: any, one after which the request surely was
+   * not processed, or none.
    *
    * @throws {UpstreamUnavailableError} the server is unreachable, slow, overloaded, or answers too much or elsewhere
    */
   readonly call: <T>(
     operation: IdpOperation,
-    repeatable: boolean,
+    repeatable: Repeatable,
     attempt: (fetch: IdpFetch) => Promise<T>,
   ) => Promise<T>
   /** Closes this package's own connections; an agent of the user's stays as it is. */
   readonly close: () => void
 }
+
+/** After which failures a request is sent again. A refresh token may be good for one request, a code always is. */
+export type Repeatable = 'always' | 'unprocessed' | 'never'
 
 /** What oauth4webapi calls as its `customFetch`. */
 export type IdpFetch = (
@@ -41,6 +45,11 @@ export type IdpFetch = (
 const FIRST_PAUSE = 100
 /** Seconds. A Retry-After beyond this is not believed. */
 const LONGEST_RETRY_AFTER = 3_600
+/** RFC 6585 §4, RFC 9110 §15.6.4: the server says that it did not get to the request. */
+const TURNED_AWAY = [429, 503]
+/** Failures before any byte of the request was sent: no address, no connection, no TLS. */
+const NOT_SENT =
+  /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|EPROTO|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
 /** Answers to which the Fetch standard gives no body. */
 export const NULL_BODY_STATUSES = [204, 205, 304]
 
@@ -67,6 +76,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     if (status === 429 || status >= 500) {
       throw new UpstreamUnavailableError(`The authorization server answers with status ${status}`, {
         httpStatus: status,
+        unprocessed: TURNED_AWAY.includes(status),
         retryAfter: readRetryAfter(response.headers.get('retry-after'), clock),
       })
     }
@@ -76,14 +86,15 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
 
   async function repeat<T>(
     deadline: Deadline,
-    repetitions: number,
+    repeatable: Repeatable,
     attempt: (fetch: IdpFetch) => Promise<T>,
   ): Promise<T> {
     for (let done = 0; ; done += 1) {
       try {
         return await deadline.race(attempt((url, init) => request(deadline, url, init).catch(throwAsUnavailable)))
       } catch (error) {
-        if (!(error instanceof UpstreamUnavailableError) || done >= repetitions) throw error
+        if (!(error instanceof UpstreamUnavailableError) || done >= config.retries) throw error
+        if (repeatable === 'never' || (repeatable === 'unprocessed' && !error.unprocessed)) throw error
         const jittered = FIRST_PAUSE * 2 ** done * (0.5 + clock.random())
         const pause = Math.max(jittered, (error.statedRetryAfter ?? 0) * 1_000)
         if (pause >= deadline.remaining()) throw error
@@ -97,7 +108,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     async call(operation, repeatable, attempt) {
       const deadline = startDeadline(config.timeout, clock)
       try {
-        return await repeat(deadline, repeatable ? config.retries : 0, attempt)
+        return await repeat(deadline, repeatable, attempt)
       } catch (error) {
         if (error instanceof UpstreamUnavailableError) {
           const { message, httpStatus } = error
@@ -146,7 +157,9 @@ function startDeadline(timeout: number, clock: Clock): Deadline {
 /** Nothing of the failure is kept but its code: a fetch of the user's may put the whole request into its errors. */
 function throwAsUnavailable(error: unknown): never {
   if (error instanceof UpstreamUnavailableError) throw error
-  throw new UpstreamUnavailableError(`The authorization server cannot be reached (${failureCode(error)})`)
+  const code = failureCode(error)
+  const unprocessed = NOT_SENT.test(code)
+  throw new UpstreamUnavailableError(`The authorization server cannot be reached (${code})`, { unprocessed })
 }
 
 /** The system's or the library's code for a network failure, such as ECONNREFUSED, with no text of the request in it. */

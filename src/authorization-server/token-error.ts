@@ -33,21 +33,37 @@ const MEANS_OUTAGE = ['temporarily_unavailable', 'server_error']
  * (502).
  */
 export function classifyExchangeError(answer: TokenErrorAnswer): McpAuthError {
-  const { error, httpStatus } = answer
-  if (MEANS_OUTAGE.includes(error)) {
-    return new UpstreamUnavailableError(`The authorization server answers ${error}`, { httpStatus })
-  }
+  const { error } = answer
+  if (MEANS_OUTAGE.includes(error)) return outage(answer)
   if (
     REJECTS_SUBJECT_TOKEN.includes(error) ||
     (error === 'invalid_request' && blamesSubjectToken(answer.description))
   ) {
     return new SubjectTokenRejectedError()
   }
+  return refusal(answer, HINTS.get(error))
+}
+
+/** The same for a refused refresh, once it is known not to mean that the refresh token is dead: there is no MCP token to blame. */
+export function classifyRefreshError(answer: TokenErrorAnswer): McpAuthError {
+  if (MEANS_OUTAGE.includes(answer.error)) return outage(answer)
+  const hint =
+    answer.error === 'unauthorized_client'
+      ? 'This client may not use the grant: switch refresh tokens on for it at the authorization server.'
+      : HINTS.get(answer.error)
+  return refusal(answer, hint)
+}
+
+function outage({ error, httpStatus }: TokenErrorAnswer): UpstreamUnavailableError {
+  return new UpstreamUnavailableError(`The authorization server answers ${error}`, { httpStatus })
+}
+
+function refusal({ error, description, httpStatus }: TokenErrorAnswer, hint: string | undefined): TokenRequestError {
   return new TokenRequestError(`The authorization server refused the token request: ${error}`, {
     error,
-    errorDescription: answer.description,
+    errorDescription: description,
     httpStatus,
-    hint: HINTS.get(error),
+    hint,
   })
 }
 

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { AuthorizationServerClient, TokenAnswer } from '../authorization-server/client.js'
+import type { AuthorizationServerClient } from '../authorization-server/client.js'
+import type { TokenAnswer } from '../authorization-server/token-answer.js'
 import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
 import type { Clock } from '../clock.js'
 import type { Config, NextcloudConfig } from '../config/config.js'

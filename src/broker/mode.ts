@@ -1,4 +1,4 @@
-import type { TokenAnswer } from '../authorization-server/client.js'
+import type { TokenAnswer } from '../authorization-server/token-answer.js'
 
 /** On whose behalf a Nextcloud token is wanted: the verified MCP token. */
 export interface Caller {

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { TokenAnswer } from '../authorization-server/client.js'
+import type { TokenAnswer } from '../authorization-server/token-answer.js'
 
 /** What makes two Nextcloud tokens the same one. */
 export interface TokenIdentity {

@@ -1,6 +1,7 @@
 import type { ClientAuth } from 'oauth4webapi'
 import type { McpAuthInfo } from '../auth-info.js'
-import type { FetchFunction, HttpOptions, McpAuthOptions, NextcloudMode } from '../options.js'
+import type { ConnectOptions, FetchFunction, HttpOptions, McpAuthOptions, NextcloudMode, NextcloudPreset } from '../options.js'
+import type { StorageAdapter } from '../storage/adapter.js'
 
 /** The validated, frozen form of the options: what every room works from. */
 export interface Config {
@@ -11,6 +12,8 @@ export interface Config {
     readonly jwksUri: URL | undefined
     readonly tokenEndpoint: URL | undefined
     readonly introspectionEndpoint: URL | undefined
+    readonly revocationEndpoint: URL | undefined
+    readonly authorizationEndpoint: URL | undefined
   }
   readonly resource: string
   readonly resourceMetadataUrl: string
@@ -29,6 +32,8 @@ export interface Config {
   readonly validateClaims: McpAuthOptions['validateClaims']
   readonly introspection: 'opaque-only' | 'always' | false
   readonly nextcloud: NextcloudConfig | undefined
+  /** Undefined in every mode but refresh-token. */
+  readonly grants: GrantsConfig | undefined
   readonly cache: {
     readonly nextcloudTokens: number
     readonly verifiedTokens: number
@@ -38,6 +43,8 @@ export interface Config {
     readonly verifiedTtl: number
     /** Seconds. */
     readonly staleKeys: number
+    /** Seconds. */
+    readonly grantCheck: number
   }
   readonly http: HttpConfig
   readonly onEvent: McpAuthOptions['onEvent']
@@ -61,8 +68,30 @@ export interface NextcloudConfig {
   readonly resource: readonly string[]
   readonly scopes: readonly string[] | ((info: McpAuthInfo) => readonly string[])
   readonly parameters: Readonly<Record<string, string>>
+  readonly preset: NextcloudPreset
   /** Milliseconds. */
   readonly timeout: number
+}
+
+/** Where and how grants are kept, and how they come about. */
+export interface GrantsConfig {
+  /** Undefined: in memory. */
+  readonly storage: StorageAdapter | undefined
+  /** The first seals, all open. None: a key of this process. */
+  readonly encryptionKeys: readonly Uint8Array[]
+  readonly consent: 'per-client' | 'per-user'
+  /** Undefined: switched off. */
+  readonly connect: ConnectConfig | undefined
+}
+
+export interface ConnectConfig {
+  /** Without a slash at its end. */
+  readonly path: string
+  readonly redirectUri: string
+  readonly scopes: readonly string[]
+  readonly authorizationParameters: Readonly<Record<string, string>>
+  readonly returnTo: string | undefined
+  readonly authenticateBrowser: ConnectOptions['authenticateBrowser']
 }
 
 export interface HttpConfig {

@@ -11,10 +11,10 @@ import {
 import { deepFreeze } from '../freeze.js'
 import type { ClientConfig, Config, HttpConfig } from './config.js'
 import { readClient } from './read-client.js'
+import { readGrants } from './read-grants.js'
 import { readNextcloud } from './read-nextcloud.js'
 import {
   type Given,
-  isPlainObject,
   isSecure,
   optionalBoolean,
   optionalFunction,
@@ -45,6 +45,9 @@ const NAMES = {
   validateClaims: true,
   introspection: true,
   nextcloud: true,
+  storage: true,
+  encryptionKey: true,
+  connect: true,
   cache: true,
   http: true,
   rootMetadata: true,
@@ -53,7 +56,6 @@ const NAMES = {
   onEvent: true,
   onError: true,
 } satisfies Record<keyof McpAuthOptions, true>
-const COMES_WITH_REFRESH_TOKEN_MODE = ['storage', 'encryptionKey', 'connect']
 
 /** Every asymmetric JWS algorithm of jose. */
 const ASYMMETRIC_ALGORITHMS: readonly string[] = [
@@ -79,11 +81,6 @@ const ASYMMETRIC_ALGORITHMS: readonly string[] = [
  * @throws {ConfigurationError} an option is unknown, of the wrong type, missing or contradicts another; it is named
  */
 export function readConfig(options: unknown = {}, environment: Environment = processEnvironment()): Config {
-  if (isPlainObject(options)) {
-    for (const name of COMES_WITH_REFRESH_TOKEN_MODE) if (options[name] !== undefined) throw notYet(name)
-    const { cache } = options
-    if (isPlainObject(cache) && cache['grantCheck'] !== undefined) throw notYet('cache.grantCheck')
-  }
   const given = readObject(options, NAMES, environment)
   const warnings: [string, string][] = []
   const warnAboutPlainHttp = (option: string, url: URL | undefined): void => {
@@ -107,6 +104,8 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
       jwksUri: true,
       tokenEndpoint: true,
       introspectionEndpoint: true,
+      revocationEndpoint: true,
+      authorizationEndpoint: true,
     } satisfies Record<keyof AuthorizationServerOptions, true>,
     environment,
     'authorizationServer.',
@@ -115,6 +114,8 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     jwksUri: optionalUrl(server('jwksUri')),
     tokenEndpoint: optionalUrl(server('tokenEndpoint')),
     introspectionEndpoint: optionalUrl(server('introspectionEndpoint')),
+    revocationEndpoint: optionalUrl(server('revocationEndpoint')),
+    authorizationEndpoint: optionalUrl(server('authorizationEndpoint')),
   }
   for (const [name, url] of Object.entries(endpoints)) warnAboutPlainHttp(`authorizationServer.${name}`, url)
 
@@ -128,8 +129,13 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   const requiredScopes = optionalScopes(given('requiredScopes')) ?? []
   const allowedClients = optionalStrings(given('allowedClients', 'ALLOWED_MCP_CLIENTS'), 'commas')
   const introspection = readIntrospection(given('introspection'), client)
-  const nextcloud = readNextcloud(given('nextcloud'), environment, client)
+  const storage = given('storage')
+  const nextcloud = readNextcloud(given('nextcloud'), environment, client, storage.value !== undefined)
   warnAboutPlainHttp('nextcloud.url', nextcloud?.url)
+  const grants = readGrants(
+    { storage, encryptionKey: given('encryptionKey', 'TOKEN_ENCRYPTION_KEY'), connect: given('connect'), environment },
+    { nextcloud, resource: resource.url, warn: (option, message) => warnings.push([option, message]) },
+  )
 
   return deepFreeze<Config>({
     issuer,
@@ -154,16 +160,13 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     validateClaims: optionalFunction(given('validateClaims')) as McpAuthOptions['validateClaims'],
     introspection,
     nextcloud,
+    grants,
     cache: readCache(given('cache').value, environment),
     http: readHttp(given('http').value, environment),
     onEvent: optionalFunction(given('onEvent')) as McpAuthOptions['onEvent'],
     onError: optionalFunction(given('onError')) as McpAuthOptions['onError'],
     warnings,
   })
-}
-
-function notYet(option: string): ConfigurationError {
-  return new ConfigurationError(`${option} belongs to refresh-token mode, which this version does not have yet`, option)
 }
 
 function readIssuer(given: Given): string | undefined {
@@ -231,6 +234,7 @@ function readCache(source: unknown, environment: Environment): Config['cache'] {
     renewBefore: true,
     verifiedTtl: true,
     staleKeys: true,
+    grantCheck: true,
   } satisfies Record<keyof CacheOptions, true>
   const given = readObject(source, names, environment, 'cache.')
   const entries = { unit: 'entries', most: 10_000_000 }
@@ -241,6 +245,7 @@ function readCache(source: unknown, environment: Environment): Config['cache'] {
     renewBefore: optionalNumber(given('renewBefore'), 60, seconds),
     verifiedTtl: optionalNumber(given('verifiedTtl'), 300, seconds),
     staleKeys: optionalNumber(given('staleKeys'), 3_600, seconds),
+    grantCheck: optionalNumber(given('grantCheck'), 10, seconds),
   })
 }
 

@@ -1,6 +1,6 @@
 import type { McpAuthInfo } from '../auth-info.js'
 import { ConfigurationError } from '../errors.js'
-import type { Environment, NextcloudMode, NextcloudOptions } from '../options.js'
+import type { Environment, NextcloudMode, NextcloudOptions, NextcloudPreset } from '../options.js'
 import type { ClientConfig, NextcloudConfig } from './config.js'
 import {
   type Given,
@@ -20,12 +20,28 @@ const NAMES = {
   resource: true,
   scopes: true,
   parameters: true,
+  preset: true,
   timeout: true,
 } satisfies Record<keyof NextcloudOptions, true>
+
+const MODES = Object.keys({
+  'token-exchange': true,
+  'refresh-token': true,
+  'jwt-bearer': true,
+  'pass-through': true,
+} satisfies Record<NextcloudMode, true>) as readonly NextcloudMode[]
+const PRESETS = Object.keys({
+  generic: true,
+  keycloak: true,
+  entra: true,
+  'nextcloud-oidc-app': true,
+  'nextcloud-oauth2-app': true,
+} satisfies Record<NextcloudPreset, true>) as readonly NextcloudPreset[]
 
 /** What a mode has no use for: given all the same, it is a misunderstanding that must not pass in silence. */
 const USELESS: Readonly<Record<NextcloudMode, readonly (keyof NextcloudOptions)[]>> = {
   'token-exchange': [],
+  'refresh-token': [],
   // What it is for is told by scopes; audience, which has a default, is just not sent.
   'jwt-bearer': [],
   'pass-through': ['resource', 'scopes', 'parameters'],
@@ -35,6 +51,7 @@ const USELESS: Readonly<Record<NextcloudMode, readonly (keyof NextcloudOptions)[
 const OWN_PARAMETERS = [
   'grant_type',
   'subject_token',
+  'refresh_token',
   'assertion',
   'client_id',
   'client_secret',
@@ -50,11 +67,12 @@ export function readNextcloud(
   nextcloud: Given,
   environment: Environment,
   client: ClientConfig | undefined,
+  storageGiven: boolean,
 ): NextcloudConfig | undefined {
   const given = readObject(nextcloud.value, NAMES, environment, 'nextcloud.')
   const urlGiven = given('url', 'NEXTCLOUD_HOST')
   const url = optionalUrl(urlGiven)
-  const mode = readMode(given('mode'), given('mode', 'ENABLE_TOKEN_EXCHANGE'))
+  const mode = readMode(given('mode'), given('mode', 'ENABLE_TOKEN_EXCHANGE'), storageGiven)
   if (url === undefined) {
     if (nextcloud.value === undefined) return undefined
     refuse(urlGiven, 'is required (environment variable NEXTCLOUD_HOST)')
@@ -80,25 +98,33 @@ export function readNextcloud(
         ? (scopes.value as (info: McpAuthInfo) => readonly string[])
         : (optionalScopes(scopes) ?? []),
     parameters: readParameters(given('parameters')),
+    preset: readPreset(given('preset')),
     timeout: optionalNumber(given('timeout'), 60_000, { unit: 'milliseconds', least: 1 }),
   })
 }
 
-function readMode(option: Given, variable: Given): NextcloudMode {
+function readMode(option: Given, variable: Given, storageGiven: boolean): NextcloudMode {
   const { value } = option
-  if (value === 'refresh-token') {
-    refuse(option, "is 'refresh-token', which this version does not have yet: it comes with the storage of grants")
-  }
   if (value === undefined) {
     // Of the Python nextcloud-mcp-server: whether to exchange tokens, or to send on a token that is for both.
-    if (variable.value === undefined || variable.value === 'true') return 'token-exchange'
+    if (variable.value === undefined) return storageGiven ? 'refresh-token' : 'token-exchange'
+    if (variable.value === 'true') return 'token-exchange'
     if (variable.value === 'false') return 'pass-through'
     refuse(variable, 'must be true or false')
   }
-  if (value !== 'token-exchange' && value !== 'jwt-bearer' && value !== 'pass-through') {
-    refuse(option, "must be 'token-exchange', 'jwt-bearer' or 'pass-through'")
-  }
+  if (!isOneOf(MODES, value)) refuse(option, `must be one of ${MODES.join(', ')}`)
   return value
+}
+
+function readPreset(given: Given): NextcloudPreset {
+  const { value } = given
+  if (value === undefined) return 'generic'
+  if (!isOneOf(PRESETS, value)) refuse(given, `must be one of ${PRESETS.join(', ')}`)
+  return value
+}
+
+function isOneOf<T extends string>(list: readonly T[], value: unknown): value is T {
+  return (list as readonly unknown[]).includes(value)
 }
 
 function readParameters(given: Given): Readonly<Record<string, string>> {

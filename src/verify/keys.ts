@@ -99,7 +99,7 @@ export function isNotSupported(error: unknown): boolean {
 
 async function fetchKeySet(discovery: Discovery, transport: Transport): Promise<LocalKeySet> {
   const uri = await discovery.jwksUri()
-  return transport.call('jwks', true, async (fetch) => {
+  return transport.call('jwks', 'always', async (fetch) => {
     const response = await fetch(uri, {
       method: 'GET',
       headers: { accept: 'application/json, application/jwk-set+json' },

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createTransport, type IdpFetch, type Transport } from '../../src/authorization-server/fetch.js'
+import { createTransport, type IdpFetch, type Repeatable, type Transport } from '../../src/authorization-server/fetch.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { UpstreamUnavailableError } from '../../src/errors.js'
 import { createEvents, type Events, type McpAuthEvent } from '../../src/events.js'
@@ -39,7 +39,7 @@ function open(http: HttpOptions = {}, random = clock.random): Transport {
 }
 
 const GET = { method: 'GET', headers: { accept: 'application/json' } }
-const get = (transport: Transport, repeatable = false): Promise<Response> =>
+const get = (transport: Transport, repeatable: Repeatable = 'never'): Promise<Response> =>
   transport.call('jwks', repeatable, (fetch) => fetch(`${as.issuer}/path`, GET))
 const asked = () => as.received('/path')
 
@@ -136,7 +136,7 @@ describe('a server that does not answer', () => {
   ])('%s, within http.timeout, is unavailable, and the connection is closed', async (_name, respond) => {
     const hungUp = scriptUntilHungUp(respond)
 
-    const failure = await failureOf(get(open({ timeout }), true))
+    const failure = await failureOf(get(open({ timeout }), 'always'))
 
     expect(failure.message).toContain('80 ms')
     expect(failure).toMatchObject({ retryAfter: 5, httpStatus: undefined })
@@ -165,7 +165,7 @@ describe('a server that does not answer', () => {
 
   it('is reported, with nothing of the request', async () => {
     as.script('/path', { status: 500 })
-    await failureOf(open().call('token', false, (fetch) => fetch(`${as.issuer}/path?secret`, GET)))
+    await failureOf(open().call('token', 'never', (fetch) => fetch(`${as.issuer}/path?secret`, GET)))
 
     expect(reported).toEqual([
       {
@@ -217,7 +217,7 @@ describe('a call that may be repeated', () => {
   it('is repeated twice, with pauses that double', async () => {
     as.script('/path', failing, failing, { json: { third: true } })
 
-    expect(await (await get(open(), true)).json()).toEqual({ third: true })
+    expect(await (await get(open(), 'always')).json()).toEqual({ third: true })
     expect(clock.pauses).toEqual([100, 200])
     expect(events.counters.idpRequests).toBe(3)
     expect(reported).toEqual([])
@@ -226,7 +226,7 @@ describe('a call that may be repeated', () => {
   it('fails with the last failure then', async () => {
     as.script('/path', failing, failing, { status: 502 })
 
-    expect(await failureOf(get(open(), true))).toMatchObject({ httpStatus: 502 })
+    expect(await failureOf(get(open(), 'always'))).toMatchObject({ httpStatus: 502 })
     expect(asked()).toHaveLength(3)
     expect(reported).toHaveLength(1)
   })
@@ -248,14 +248,14 @@ describe('a call that may be repeated', () => {
 
   it.each([0, 1, 4])('is repeated as often as http.retries says: %i', async (retries) => {
     as.script('/path', failing)
-    await failureOf(get(open({ retries }), true))
+    await failureOf(get(open({ retries }), 'always'))
 
     expect(asked()).toHaveLength(1 + retries)
   })
 
   it('is repeated when the connection fails, and when what comes is of no use', async () => {
     as.script('/path', (_request, res) => res.destroy(), { text: 'nonsense' }, { json: {} })
-    const response = await open().call('jwks', true, async (fetch) => {
+    const response = await open().call('jwks', 'always', async (fetch) => {
       const answer = await fetch(`${as.issuer}/path`, GET)
       const text = await answer.text()
       if (text === 'nonsense') throw new UpstreamUnavailableError('nonsense')
@@ -268,7 +268,7 @@ describe('a call that may be repeated', () => {
 
   it('pauses as long as the server asks for', async () => {
     as.script('/path', { status: 503, headers: { 'retry-after': '2' } }, { json: {} })
-    await get(open(), true)
+    await get(open(), 'always')
 
     expect(clock.pauses).toEqual([2_000])
   })
@@ -276,10 +276,10 @@ describe('a call that may be repeated', () => {
   it('is not repeated when the pause would be beyond http.timeout', async () => {
     const overloaded = { status: 503, headers: { 'retry-after': '3' } }
     as.script('/path', overloaded)
-    await failureOf(get(open({ timeout: 3_000 }), true))
+    await failureOf(get(open({ timeout: 3_000 }), 'always'))
     expect(clock.pauses).toEqual([])
 
-    expect(await failureOf(get(open({ timeout: 5_000 }), true))).toMatchObject({ retryAfter: 3 })
+    expect(await failureOf(get(open({ timeout: 5_000 }), 'always'))).toMatchObject({ retryAfter: 3 })
     expect(clock.pauses).toEqual([3_000])
     expect(asked()).toHaveLength(3)
   })
@@ -287,7 +287,7 @@ describe('a call that may be repeated', () => {
   it('is not repeated for what is no outage', async () => {
     const attempt = vi.fn<(fetch: IdpFetch) => Promise<never>>(() => Promise.reject(new TypeError('a bug')))
 
-    await expect(open().call('token', true, attempt)).rejects.toThrow(new TypeError('a bug'))
+    await expect(open().call('token', 'always', attempt)).rejects.toThrow(new TypeError('a bug'))
     expect(attempt).toHaveBeenCalledTimes(1)
     expect(reported).toEqual([])
   })
@@ -295,7 +295,7 @@ describe('a call that may be repeated', () => {
 
 it('a call that may not be repeated is made once', async () => {
   as.script('/path', { status: 503 })
-  await failureOf(get(open({ retries: 5 }), false))
+  await failureOf(get(open({ retries: 5 }), 'never'))
 
   expect(asked()).toHaveLength(1)
   expect(clock.pauses).toEqual([])
@@ -305,7 +305,7 @@ describe("a fetch of the user's", () => {
   it('is called with everything it needs, and with nothing else', async () => {
     const fetch = answering(() => Response.json({ ok: true }))
     const init = { method: 'POST', headers: { authorization: 'Basic abc' }, body: new URLSearchParams({ token: 'x' }) }
-    const response = await open({ fetch }).call('token', false, (call) => call(`${as.issuer}/path`, init))
+    const response = await open({ fetch }).call('token', 'never', (call) => call(`${as.issuer}/path`, init))
 
     expect(await response.json()).toEqual({ ok: true })
     expect(fetch).toHaveBeenCalledExactlyOnceWith(`${as.issuer}/path`, {

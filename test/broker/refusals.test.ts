@@ -153,7 +153,7 @@ describe.each(['token-exchange', 'jwt-bearer'] as const)('in %s mode', (mode) =>
     expect(failure).toMatchObject({
       code: 'ERR_TOKEN_REQUEST',
       status: 502,
-      message: 'The token answer is the MCP token itself',
+      message: 'The token answer is the very token that was sent',
       hint: expect.stringContaining('nextcloud.audience') as string,
     })
   })

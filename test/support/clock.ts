@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/clock.js'
 
-/** A clock that stands still until it is told otherwise. Pauses pass at once, and move it on. */
+/** A clock that stands still until it is told otherwise. Pauses pass at once, and move it on; timers go off when it does. */
 export interface ManualClock extends Clock {
   /** Milliseconds. */
   readonly advance: (ms: number) => void
@@ -10,6 +10,13 @@ export interface ManualClock extends Clock {
 
 export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
   let elapsed = 0
+  let timers: { readonly at: number; readonly callback: () => void }[] = []
+  function advance(ms: number): void {
+    elapsed += ms
+    const due = timers.filter(({ at }) => at <= elapsed).sort((a, b) => a.at - b.at)
+    timers = timers.filter(({ at }) => at > elapsed)
+    for (const { callback } of due) callback()
+  }
   const pauses: number[] = []
   return {
     now: () => start + elapsed,
@@ -17,12 +24,17 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
     random: () => 0.5,
     sleep(ms) {
       pauses.push(ms)
-      elapsed += ms
+      advance(ms)
       return Promise.resolve()
     },
-    advance(ms) {
-      elapsed += ms
+    after(ms, callback) {
+      const timer = { at: elapsed + ms, callback }
+      timers.push(timer)
+      return () => {
+        timers = timers.filter((other) => other !== timer)
+      }
     },
+    advance,
     pauses,
   }
 }

@@ -1,0 +1,59 @@
+import type { NextcloudPreset } from '../options.js'
+
+/** Where an authorization server departs from the standards, or leaves less room than they do. */
+export interface Quirks {
+  /** `error` values of the token endpoint that mean a dead refresh token. */
+  readonly deadRefreshToken: readonly string[]
+  /** Where the client's secret goes, where the metadata does not tell. */
+  readonly secretIn: 'header' | 'body' | 'as-discovered'
+  /** Whether a refresh may name scopes (RFC 6749 §6). */
+  readonly scopesOnRefresh: boolean
+  /** Whether a refresh ends the access token before it, so that none is renewed while it is in use. */
+  readonly refreshEndsAccessToken: boolean
+  /**
+   * Seconds before its stated end after which an access token is no longer used: where presenting one that has just expired costs
+   * the grant.
+   */
+  readonly margin: number
+  /** Whether the server has a revocation endpoint, where discovery or an option names one. */
+  readonly revocation: boolean
+}
+
+const GENERIC: Quirks = {
+  // RFC 6749 §5.2.
+  deadRefreshToken: ['invalid_grant'],
+  secretIn: 'as-discovered',
+  scopesOnRefresh: true,
+  refreshEndsAccessToken: false,
+  margin: 0,
+  revocation: true,
+}
+
+const QUIRKS: Readonly<Record<NextcloudPreset, Quirks>> = {
+  generic: GENERIC,
+  keycloak: GENERIC,
+  // Multi-factor rules or an administrator may ask for the person again (AADSTS50076 and the like).
+  entra: { ...GENERIC, deadRefreshToken: ['invalid_grant', 'interaction_required', 'consent_required', 'login_required'] },
+  // H2CK: the header is read only where the body has no client_id; one row a grant, which a refresh overwrites and an expired
+  // access token deletes when it is presented.
+  'nextcloud-oidc-app': {
+    ...GENERIC,
+    secretIn: 'body',
+    scopesOnRefresh: false,
+    refreshEndsAccessToken: true,
+    margin: 30,
+    revocation: false,
+  },
+  // Nextcloud core: no discovery, no scopes, and a dead refresh token is an invalid request.
+  'nextcloud-oauth2-app': {
+    ...GENERIC,
+    deadRefreshToken: ['invalid_grant', 'invalid_request'],
+    secretIn: 'body',
+    scopesOnRefresh: false,
+    revocation: false,
+  },
+}
+
+export function quirksOf(preset: NextcloudPreset | undefined): Quirks {
+  return QUIRKS[preset ?? 'generic']
+}

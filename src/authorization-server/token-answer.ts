@@ -1,0 +1,162 @@
+import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
+import type { TokenErrorAnswer } from './token-error.js'
+
+/** An access token, fresh from the authorization server. */
+export interface TokenAnswer {
+  readonly accessToken: string
+  /** `expires_in` in seconds: undefined when the answer has none, NaN when it is no positive number. */
+  readonly expiresIn: number | undefined
+  /** Monotonic milliseconds just before the request that was answered. */
+  readonly sentAt: number
+}
+
+/** What a refresh comes to when the authorization server grants it. */
+export interface RefreshAnswer {
+  /** The refresh token that replaces the one that was sent; undefined when that one stays good. */
+  readonly refreshToken: string | undefined
+  /** Seconds until the refresh token ends, where the server states an end. */
+  readonly refreshExpiresIn: number | undefined
+  /** The scopes, where the server says which. */
+  readonly scopes: readonly string[] | undefined
+  /** The access token; or why it cannot be used, which does not make the refresh token a lesser one. */
+  readonly access: TokenAnswer | TokenRequestError
+}
+
+const NOT_ACCESS_TOKENS = [
+  'urn:ietf:params:oauth:token-type:id_token',
+  'urn:ietf:params:oauth:token-type:refresh_token',
+  'urn:ietf:params:oauth:token-type:saml1',
+  'urn:ietf:params:oauth:token-type:saml2',
+]
+/** Characters. What is shorter is no secret, and is part of ordinary words. */
+const SHORTEST_SECRET = 6
+/** RFC 6749 appendix A.12: what an access token is made of. */
+const ACCESS_TOKEN = /^[\x20-\x7E]+$/
+
+/** The body of a token endpoint's answer, whether it grants or refuses. */
+export interface TokenEndpointAnswer {
+  readonly body: Record<string, unknown>
+  readonly refused: boolean
+}
+
+/** @throws {UpstreamUnavailableError} the answer is no JSON object */
+export async function readTokenEndpointAnswer(response: Response): Promise<TokenEndpointAnswer> {
+  const body: unknown = await response.json().catch(() => undefined)
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw malformed('token', response.status)
+  const answer = body as Record<string, unknown>
+  // Some servers refuse under status 200.
+  return {
+    body: answer,
+    refused: response.status !== 200 || ('error' in answer && answer['access_token'] === undefined),
+  }
+}
+
+export function malformed(what: string, httpStatus: number): UpstreamUnavailableError {
+  return new UpstreamUnavailableError(`The authorization server answers the ${what} request with nonsense`, {
+    httpStatus,
+  })
+}
+
+/**
+ * What a refusal says.
+ *
+ * @param secrets what was in the request: none of it may come back in an error
+ */
+export function readTokenError(
+  { error, error_description: description }: Record<string, unknown>,
+  httpStatus: number,
+  secrets: readonly (string | undefined)[],
+): TokenErrorAnswer {
+  if (typeof error !== 'string' || error === '') throw malformed('token', httpStatus)
+  return {
+    error: withoutSecrets(error, secrets),
+    description: typeof description === 'string' ? withoutSecrets(description, secrets) : undefined,
+    httpStatus,
+  }
+}
+
+/** What a server says may quote the request: neither what was in it nor anything as long as a token gets through. */
+function withoutSecrets(text: string, secrets: readonly (string | undefined)[]): string {
+  const left = secrets.reduce<string>(
+    (rest, secret) => (secret !== undefined && secret.length >= SHORTEST_SECRET ? rest.replaceAll(secret, '…') : rest),
+    text,
+  )
+  return left
+    .replace(/[\w.~+/=-]{28,}/g, '…')
+    .replace(/[^\x20-\x7E…]/g, ' ')
+    .slice(0, 300)
+}
+
+/**
+ * Read here and not by oauth4webapi, which refuses a whole answer over its `expires_in`. Nothing that is not an access token
+ * for somebody else than this server may come out (RFC 8693 §2.2.1, RFC 6749 §7.1).
+ *
+ * @param sent the token that was presented, which must not come back as the access token
+ */
+export function checkTokenAnswer(body: Record<string, unknown>, sent: string): Omit<TokenAnswer, 'sentAt'> {
+  const { access_token: accessToken, token_type: tokenType, issued_token_type: issuedTokenType } = body
+  if (typeof accessToken !== 'string' || !ACCESS_TOKEN.test(accessToken)) {
+    throw refused('The token answer has no access_token that could be one')
+  }
+  // N_A: what was issued "is not an access token" by RFC 8693 §2.2.1, and some servers say so of one that is.
+  if (typeof tokenType !== 'string' || !['bearer', 'n_a'].includes(tokenType.toLowerCase())) {
+    throw refused(
+      'The token answer has a token_type other than Bearer',
+      'Switch DPoP or mTLS binding off for this client.',
+    )
+  }
+  if (typeof issuedTokenType === 'string' && NOT_ACCESS_TOKENS.includes(issuedTokenType)) {
+    throw refused(
+      'The token answer has an issued_token_type that is not an access token',
+      'Set requested_token_type in nextcloud.parameters.',
+    )
+  }
+  if (accessToken === sent) {
+    throw refused(
+      'The token answer is the very token that was sent',
+      'Check nextcloud.audience; for MCP tokens that are for both audiences there is pass-through mode.',
+    )
+  }
+  return { accessToken, expiresIn: readExpiresIn(body['expires_in']) }
+}
+
+function refused(message: string, hint?: string): TokenRequestError {
+  return new TokenRequestError(message, { httpStatus: 200, hint })
+}
+
+function readExpiresIn(value: unknown): number | undefined {
+  if (value === undefined) return undefined
+  return typeof value === 'number' && value > 0 ? value : NaN
+}
+
+/** Seconds at which the refresh token ends: Keycloak's name for it and the one that others use. 0 says nothing. */
+const REFRESH_END_FIELDS = ['refresh_expires_in', 'refresh_token_expires_in']
+
+/** What is left of a good answer to a refresh: its refresh token counts, whatever is wrong with its access token. */
+export function readRefreshAnswer(
+  body: Record<string, unknown>,
+  refreshToken: string,
+  sentAt: number,
+): RefreshAnswer {
+  return { ...readGrantedTokens(body), access: readAccess(body, refreshToken, sentAt) }
+}
+
+function readAccess(body: Record<string, unknown>, sent: string, sentAt: number): TokenAnswer | TokenRequestError {
+  try {
+    return { ...checkTokenAnswer(body, sent), sentAt }
+  } catch (error) {
+    if (error instanceof TokenRequestError) return error
+    throw error
+  }
+}
+
+/** The refresh token of an answer, with what the server says about it. */
+export function readGrantedTokens(body: Record<string, unknown>): Omit<RefreshAnswer, 'access'> {
+  const { refresh_token: refreshToken, scope } = body
+  const ends = REFRESH_END_FIELDS.map((field) => Number(body[field])).find((seconds) => seconds > 0)
+  return {
+    refreshToken: typeof refreshToken === 'string' && refreshToken !== '' ? refreshToken : undefined,
+    refreshExpiresIn: ends !== undefined && Number.isFinite(ends) ? ends : undefined,
+    scopes: typeof scope === 'string' ? scope.split(' ').filter(Boolean) : undefined,
+  }
+}

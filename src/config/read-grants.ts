@@ -1,0 +1,173 @@
+import { isWorker } from 'node:cluster'
+import { randomBytes } from 'node:crypto'
+import type { ConnectOptions, Environment } from '../options.js'
+import type { StorageAdapter } from '../storage/adapter.js'
+import { MemoryStorage } from '../storage/memory.js'
+import type { Config, ConnectConfig, GrantsConfig } from './config.js'
+import { readEncryptionKeys } from './read-encryption-key.js'
+import {
+  type Given,
+  isPlainObject,
+  optionalFunction,
+  optionalScopes,
+  optionalString,
+  optionalUrl,
+  readObject,
+  refuse,
+} from './values.js'
+
+const CONNECT_NAMES = {
+  path: true,
+  consent: true,
+  scopes: true,
+  authorizationParameters: true,
+  returnTo: true,
+  authenticateBrowser: true,
+} satisfies Record<keyof ConnectOptions, true>
+
+/** Parameters of the authorization request that tie the answer to the browser and to this client. */
+const OWN_PARAMETERS = [
+  'client_id',
+  'redirect_uri',
+  'response_type',
+  'response_mode',
+  'state',
+  'nonce',
+  'code_challenge',
+  'code_challenge_method',
+  'scope',
+]
+
+/** The options of refresh-token mode, as they were given. */
+export interface GrantsGiven {
+  readonly storage: Given
+  readonly encryptionKey: Given
+  readonly connect: Given
+  readonly environment: Environment
+}
+
+/** What the rest of the configuration says about grants. */
+export interface GrantsContext extends Pick<Config, 'nextcloud'> {
+  readonly resource: URL
+  readonly warn: (option: string, message: string) => void
+}
+
+/** How grants are kept and come about; undefined in every mode but refresh-token, where they would have no use. */
+export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsConfig | undefined {
+  const { storage, encryptionKey, connect } = given
+  const { nextcloud, warn } = context
+  const adapter = readStorage(storage)
+  if (nextcloud?.mode !== 'refresh-token') {
+    if (adapter !== undefined) warn('storage', `storage has no use in ${nextcloud?.mode ?? 'this'} mode (nextcloud.mode)`)
+    if (connect.value !== undefined && connect.value !== false) {
+      refuse(connect, "has no use without nextcloud.mode 'refresh-token'")
+    }
+    if (encryptionKey.name === encryptionKey.option) readEncryptionKeys(encryptionKey)
+    return undefined
+  }
+  const keys = readEncryptionKeys(encryptionKey)
+  if (keys.length === 0 && adapter !== undefined && !(adapter instanceof MemoryStorage)) {
+    refuse(
+      encryptionKey,
+      'is required with a storage other than memory (environment variable TOKEN_ENCRYPTION_KEY); npx mcp-nextcloud-auth keygen makes one',
+    )
+  }
+  if (adapter === undefined) {
+    warn('storage', 'no storage is given: grants are kept in memory, and every user has to connect again after a restart')
+  }
+  if (adapter?.shared !== true && severalInstancesAreLikely(given.environment)) {
+    warn('storage', 'storage is not shared, and this looks like one of several instances: each knows only its own grants')
+  }
+  const options = connect.value === false ? {} : connect.value
+  const read = readObject(options, CONNECT_NAMES, given.environment, 'connect.')
+  const consent = readConsent(read('consent'))
+  return {
+    storage: adapter === undefined ? undefined : boundAdapter(adapter),
+    encryptionKeys: keys.length > 0 ? keys : [keyInMemory(adapter)],
+    consent,
+    connect: connect.value === false ? undefined : readConnect(read, context),
+  }
+}
+
+function readStorage(given: Given): StorageAdapter | undefined {
+  if (given.value === undefined) return undefined
+  const value = given.value as Partial<StorageAdapter> | null
+  const isAdapter =
+    typeof value === 'object' &&
+    value !== null &&
+    (['get', 'put', 'delete'] as const).every((name) => typeof value[name] === 'function') &&
+    typeof value.shared === 'boolean'
+  if (!isAdapter) refuse(given, 'must be a StorageAdapter: get, put and delete, and whether it is shared')
+  return value as StorageAdapter
+}
+
+/** The configuration is frozen all the way down, which an adapter that is a plain object must not be. */
+function boundAdapter(adapter: StorageAdapter): StorageAdapter {
+  return {
+    shared: adapter.shared,
+    get: adapter.get.bind(adapter),
+    put: adapter.put.bind(adapter),
+    delete: adapter.delete.bind(adapter),
+  }
+}
+
+/** What is in memory needs no key of the operator's; who shares a store has to share its key. */
+const memoryKeys = new WeakMap<StorageAdapter, Uint8Array>()
+
+function keyInMemory(adapter: StorageAdapter | undefined): Uint8Array {
+  const key = (adapter && memoryKeys.get(adapter)) ?? new Uint8Array(randomBytes(32))
+  if (adapter !== undefined) memoryKeys.set(adapter, key)
+  return key
+}
+
+/** The marks of a cluster worker, of PM2 and of Kubernetes. */
+function severalInstancesAreLikely(environment: Environment): boolean {
+  return (
+    isWorker || environment['NODE_APP_INSTANCE'] !== undefined || environment['KUBERNETES_SERVICE_HOST'] !== undefined
+  )
+}
+
+function readConsent(given: Given): GrantsConfig['consent'] {
+  if (given.value === undefined) return 'per-client'
+  if (given.value !== 'per-client' && given.value !== 'per-user') refuse(given, "must be 'per-client' or 'per-user'")
+  return given.value
+}
+
+function readConnect(read: (key: string) => Given, { nextcloud, resource }: GrantsContext): ConnectConfig {
+  const path = readPath(read('path'))
+  const authenticateBrowser = optionalFunction(read('authenticateBrowser')) as ConnectConfig['authenticateBrowser']
+  if (nextcloud?.preset === 'nextcloud-oauth2-app' && authenticateBrowser === undefined) {
+    refuse(
+      read('authenticateBrowser'),
+      'is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
+    )
+  }
+  const scopes = nextcloud?.scopes
+  return {
+    path,
+    redirectUri: `${resource.origin}${path}/callback`,
+    scopes: optionalScopes(read('scopes')) ?? (typeof scopes === 'function' ? [] : (scopes ?? [])),
+    authorizationParameters: readParameters(read('authorizationParameters')),
+    returnTo: optionalUrl(read('returnTo'))?.href,
+    authenticateBrowser,
+  }
+}
+
+function readPath(given: Given): string {
+  const path = optionalString(given) ?? '/nextcloud'
+  if (!/^(?:\/[\w~!$&'()*+,;=:@-][\w.~!$&'()*+,;=:@-]*)+$/.test(path)) {
+    refuse(given, 'must be a path such as /nextcloud: with a slash at its start, none at its end, and nothing encoded')
+  }
+  return path
+}
+
+function readParameters(given: Given): Readonly<Record<string, string>> {
+  if (given.value === undefined) return {}
+  if (!isPlainObject(given.value)) refuse(given, 'must be an object of strings')
+  for (const [name, value] of Object.entries(given.value)) {
+    if (typeof value !== 'string') refuse(given, `must be an object of strings, which ${name} is not`)
+    if (OWN_PARAMETERS.includes(name)) refuse(given, `must not hold ${name}, which is set here`)
+  }
+  return { ...(given.value as Record<string, string>) }
+}
+

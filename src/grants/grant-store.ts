@@ -1,0 +1,115 @@
+import type { Clock } from '../clock.js'
+import { SealedValueError, StorageError } from '../errors.js'
+import { DEAD_GRANT_TTL, deadGrant, isLiving, readGrant, type Grant, type Identity } from './grant.js'
+import { recordKey, type RecordOwner } from './record-key.js'
+import type { Records } from './records.js'
+
+/** A grant, and the version to name when it is changed. */
+export interface StoredGrant {
+  readonly grant: Grant
+  readonly version: string
+}
+
+/** What a new connection brings. */
+export type Connection = Pick<Grant, 'fingerprint' | 'refreshEndsAt' | 'scopes' | 'accessToken'> & {
+  readonly refreshToken: string
+  /** The MCP client that the user agreed to. */
+  readonly clientId: string
+}
+
+/** What a disconnection took away. */
+export interface Disconnected {
+  readonly grant: Grant
+  /** Other MCP clients still have the user's consent, so the grant itself is left. */
+  readonly remains: boolean
+}
+
+/**
+ * The grants of all users in one store. Every call rejects with {@link StorageError} when the store fails, and with
+ * {@link SealedValueError} where a grant has to be opened and cannot be.
+ */
+export interface GrantStore {
+  readonly keyOf: (identity: Identity) => string
+  readonly read: (key: string) => Promise<StoredGrant | undefined>
+  /** The version of what is stored, without opening it. */
+  readonly version: (key: string) => Promise<string | undefined>
+  /** The new version, or null when somebody else has changed the grant since `expected`. */
+  readonly write: (key: string, grant: Grant, expected: string) => Promise<string | null>
+  /** Puts a new connection in the place of whatever is there, also of what cannot be opened. */
+  readonly connect: (identity: Identity, connection: Connection) => Promise<Grant>
+  /**
+   * Takes away the consent of one MCP client, and the grant with the last; without a client, the grant at once. What cannot be
+   * opened is deleted. Undefined when there was nothing to take away.
+   */
+  readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
+}
+
+/** Attempts at a change, each after somebody else was first. */
+const MOST_ATTEMPTS = 10
+
+export function createGrantStore(records: Records, owner: RecordOwner, clock: Clock): GrantStore {
+  const keyOf = ({ issuer, subject }: Identity): string => recordKey('grant', owner, issuer, subject)
+
+  async function read(key: string): Promise<StoredGrant | undefined> {
+    const record = await records.read(key)
+    return record && { grant: readGrant(record.value), version: record.version }
+  }
+
+  function write(key: string, grant: Grant, expected: string | null): Promise<string | null> {
+    return records.write(key, grant, expected, isLiving(grant) ? undefined : DEAD_GRANT_TTL)
+  }
+
+  /** Repeats a change until nobody else is first. */
+  async function change<T>(attempt: () => Promise<{ readonly done: T } | undefined>): Promise<T> {
+    for (let attempts = 0; attempts < MOST_ATTEMPTS; attempts += 1) {
+      const outcome = await attempt()
+      if (outcome !== undefined) return outcome.done
+    }
+    throw new StorageError('The grant is changed by others all the time')
+  }
+
+  /** What is there, to be replaced: its content, where it can be opened. */
+  async function readReplaceable(key: string): Promise<{ version: string | null; grant: Grant | undefined }> {
+    try {
+      const stored = await read(key)
+      return { version: stored?.version ?? null, grant: stored?.grant }
+    } catch (error) {
+      if (!(error instanceof SealedValueError)) throw error
+      return { version: (await records.peek(key))?.version ?? null, grant: undefined }
+    }
+  }
+
+  return {
+    keyOf,
+    read,
+    version: async (key) => (await records.peek(key))?.version,
+    write,
+    connect(identity, { clientId, ...connection }) {
+      const key = keyOf(identity)
+      return change(async () => {
+        const before = await readReplaceable(key)
+        const grant: Grant = {
+          ...connection,
+          format: 1,
+          state: 'active',
+          generation: (before.grant?.generation ?? 0) + 1,
+          clients: [...new Set([...(before.grant?.clients ?? []), clientId])],
+          connectedAt: clock.now(),
+        }
+        return (await write(key, grant, before.version)) === null ? undefined : { done: grant }
+      })
+    },
+    disconnect(identity, clientId) {
+      const key = keyOf(identity)
+      return change<Disconnected | undefined>(async () => {
+        const { version, grant } = await readReplaceable(key)
+        if (version === null || grant?.state === 'disconnected') return { done: undefined }
+        if (grant === undefined) return (await records.remove(key, version)) ? { done: undefined } : undefined
+        const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId)
+        const remains = clients.length > 0
+        const left = remains ? { ...grant, clients } : deadGrant(grant, 'disconnected', 'disconnected', clock.now())
+        return (await write(key, left, version)) === null ? undefined : { done: { grant, remains } }
+      })
+    },
+  }
+}

@@ -1,0 +1,102 @@
+import { SealedValueError } from '../errors.js'
+
+/** Whose grant it is. */
+export interface Identity {
+  readonly issuer: string
+  readonly subject: string
+}
+
+/** An access token that instances share through the store. */
+export interface SharedAccessToken {
+  readonly token: string
+  /** Seconds of life that the authorization server stated. Absent: none stated; null: not to be kept. */
+  readonly expiresIn?: number | null
+  /** Milliseconds since the epoch, by the clock of the instance that got it: just before it asked. */
+  readonly sentAt: number
+}
+
+/**
+ * `active`: the refresh token is good, as far as is known. `presented`: it was sent to the authorization server and no answer is
+ * stored yet, so it may be spent. `needs-reconnect`: the server refused it, or its end has passed. `disconnected`: by the user or
+ * the app; kept as a tombstone.
+ */
+export type GrantState = 'active' | 'presented' | 'needs-reconnect' | 'disconnected'
+
+/** A user's grant for Nextcloud, as it is stored (sealed). */
+export interface Grant {
+  readonly format: 1
+  readonly state: GrantState
+  /** Goes up with every connection and disconnection, so that what began before one is known to be of the past. */
+  readonly generation: number
+  /** Absent once it is dead. */
+  readonly refreshToken?: string
+  /** Stands for the refresh token in events and cool-downs, and outlives it. */
+  readonly fingerprint: string
+  /** Milliseconds since the epoch at which the refresh token ends, where the server states it. */
+  readonly refreshEndsAt?: number
+  readonly scopes: readonly string[]
+  readonly accessToken?: SharedAccessToken
+  /** Ids of the MCP clients that the user agreed to. */
+  readonly clients: readonly string[]
+  /** Which instance sent the refresh token, while it waits for the answer. */
+  readonly presentedBy?: string
+  readonly lastError?: { readonly code: string; readonly at: number }
+  /** Milliseconds since the epoch. */
+  readonly connectedAt: number
+  /** Milliseconds since the epoch of the last renewal. */
+  readonly renewedAt?: number
+}
+
+/** Why there is no usable grant. */
+export type NotProvisionedReason = 'never' | 'revoked' | 'expired' | 'consent'
+
+/** A grant that can be refreshed. */
+export type LivingGrant = Grant & { readonly refreshToken: string }
+
+/** Milliseconds for which a dead grant is kept, to say what became of it. */
+export const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
+
+/** @throws {SealedValueError} what was opened is no grant of a format that this version knows */
+export function readGrant(value: unknown): Grant {
+  const grant = value as Partial<Grant> | null
+  if (typeof grant !== 'object' || grant?.format !== 1) throw new SealedValueError()
+  return grant as Grant
+}
+
+/**
+ * Why a grant cannot serve, or undefined when it can.
+ *
+ * @param clientId the MCP client that it has to serve; undefined for the operator's own work, and where consent is per user
+ * @param now milliseconds since the epoch
+ */
+export function whyUnusable(
+  grant: Grant | undefined,
+  clientId: string | undefined,
+  now: number,
+): NotProvisionedReason | undefined {
+  if (grant === undefined) return 'never'
+  if (grant.refreshToken === undefined) return grant.lastError?.code === 'expired' ? 'expired' : 'revoked'
+  if (grant.refreshEndsAt !== undefined && now >= grant.refreshEndsAt) return 'expired'
+  if (clientId !== undefined && !grant.clients.includes(clientId)) return 'consent'
+  return undefined
+}
+
+export function isLiving(grant: Grant): grant is LivingGrant {
+  return grant.refreshToken !== undefined
+}
+
+/** What is left of a grant that died. */
+export function deadGrant(grant: Grant, state: 'needs-reconnect' | 'disconnected', code: string, at: number): Grant {
+  const { format, fingerprint, scopes, clients, connectedAt, generation } = grant
+  return {
+    format,
+    fingerprint,
+    scopes,
+    connectedAt,
+    state,
+    // After a disconnection nothing that began before it counts; a refusal by the server may turn out to be hasty.
+    generation: state === 'disconnected' ? generation + 1 : generation,
+    clients: state === 'disconnected' ? [] : clients,
+    lastError: { code, at },
+  }
+}

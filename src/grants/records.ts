@@ -1,0 +1,94 @@
+import type { Clock } from '../clock.js'
+import { StorageError } from '../errors.js'
+import type { Events } from '../events.js'
+import type { StorageAdapter, StoredEntry } from '../storage/adapter.js'
+import type { Sealer } from './seal.js'
+
+/** A record, opened. */
+export interface OpenRecord {
+  readonly value: unknown
+  readonly version: string
+}
+
+/**
+ * The user's store, with every value sealed, every answer checked and every call limited in time.
+ *
+ * Each call rejects with {@link StorageError} when the store fails, or does not answer in 5 s.
+ */
+export interface Records {
+  /** @throws {SealedValueError} it is there and cannot be opened */
+  readonly read: (key: string) => Promise<OpenRecord | undefined>
+  /** The entry as it is stored, for what has to be told apart, replaced or deleted without opening it. */
+  readonly peek: (key: string) => Promise<StoredEntry | undefined>
+  /** Seals and writes; the new version, or null when another writer was first. */
+  readonly write: (key: string, value: unknown, expected: string | null, ttlMs?: number) => Promise<string | null>
+  readonly seal: (key: string, value: unknown) => Promise<string>
+  /** Writes what `seal` made. */
+  readonly writeSealed: (key: string, sealed: string, expected: string | null, ttlMs?: number) => Promise<string | null>
+  readonly remove: (key: string, expected: string) => Promise<boolean>
+}
+
+/** Milliseconds for one call of the adapter. */
+const STORE_TIMEOUT = 5_000
+
+export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Clock, events: Events): Records {
+  type Operation = 'get' | 'put' | 'delete'
+
+  async function call<T>(operation: Operation, run: () => Promise<T>, isAnswer: (answer: unknown) => boolean): Promise<T> {
+    try {
+      // Started in a promise: what an adapter throws at once is a failure like any other.
+      const answer = await limited(Promise.resolve().then(run))
+      if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
+      return answer
+    } catch (error) {
+      const failure = error instanceof StorageError ? error : new StorageError(`The storage failed: ${nameOf(error)}`)
+      events.emit({ type: 'storage.failed', operation, message: failure.message })
+      throw failure
+    }
+  }
+
+  function limited<T>(pending: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const cancel = clock.after(STORE_TIMEOUT, () =>
+        reject(new StorageError(`The storage did not answer within ${STORE_TIMEOUT} ms`)),
+      )
+      pending.then(resolve, reject).finally(cancel)
+    })
+  }
+
+  const peek: Records['peek'] = (key) => call('get', () => storage.get(key), isEntry)
+  const writeSealed: Records['writeSealed'] = (key, sealed, expected, ttlMs) =>
+    call('put', () => storage.put(key, sealed, expected, ttlMs), isVersion)
+
+  return {
+    async read(key) {
+      const entry = await peek(key)
+      return entry && { value: await sealer.open(key, entry.value), version: entry.version }
+    },
+    peek,
+    seal: sealer.seal,
+    writeSealed,
+    async write(key, value, expected, ttlMs) {
+      return writeSealed(key, await sealer.seal(key, value), expected, ttlMs)
+    },
+    remove: (key, expected) =>
+      call('delete', () => storage.delete(key, expected), (answer) => typeof answer === 'boolean'),
+  }
+}
+
+/** The code or name of a failure: its text may hold a connection string, or a value. */
+function nameOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'no Error was thrown'
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
+}
+
+function isEntry(answer: unknown): boolean {
+  if (answer === undefined) return true
+  if (typeof answer !== 'object' || answer === null) return false
+  const { value, version } = answer as Partial<StoredEntry>
+  return typeof value === 'string' && typeof version === 'string'
+}
+
+function isVersion(answer: unknown): boolean {
+  return answer === null || typeof answer === 'string'
+}

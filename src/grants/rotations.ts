@@ -1,0 +1,137 @@
+import type { Clock } from '../clock.js'
+import { SealedValueError, StorageError } from '../errors.js'
+import type { Grant } from './grant.js'
+import type { GrantStore, StoredGrant } from './grant-store.js'
+
+/** A grant with a new refresh token, on its way into the store. */
+export interface Rotation {
+  readonly key: string
+  readonly grant: Grant
+  /** The fingerprint of the refresh token that was spent for it. */
+  readonly spent: string
+  /** The version that it replaces. */
+  readonly expected: string
+}
+
+/**
+ * Brings rotated refresh tokens into the store. Until one is there, this process holds the only copy of a user's connection: it
+ * is kept, and tried again, however long the store is away.
+ */
+export interface Rotations {
+  /**
+   * Stores it, and tries again for a while when the store fails.
+   *
+   * @returns what is stored now; undefined when the grant has moved on without it (a disconnection, a newer connection or token)
+   * @throws {StorageError} the store still fails: it is kept, and written first of all later
+   */
+  readonly write: (rotation: Rotation) => Promise<StoredGrant | undefined>
+  /** Writes what is still to be written for a key. Rejects with {@link StorageError} when the store still fails. */
+  readonly flush: (key: string) => Promise<void>
+  /** Forgets what is still to be written for a key; what it was. */
+  readonly drop: (key: string) => Grant | undefined
+  /** Makes one more attempt at everything that is still to be written. */
+  readonly settle: () => Promise<void>
+}
+
+/** Milliseconds before the first new attempt, on average; it doubles with each, up to the longest. */
+const FIRST_PAUSE = 50
+const LONGEST_PAUSE = 1_000
+/** Milliseconds between attempts that nobody waits for: less than another instance waits before it takes over a token. */
+const BACKGROUND_PAUSE = 1_000
+/** Rotations kept at one time. */
+const MOST_KEPT = 10_000
+/** Attempts at one write, each after somebody else was first. */
+const MOST_CONFLICTS = 10
+
+/** @param patience milliseconds of attempts before `write` gives up */
+export function createRotations(grants: GrantStore, clock: Clock, patience: number): Rotations {
+  const kept = new Map<string, Rotation>()
+  let waiting = false
+
+  /** Once, but for conflicts. */
+  async function attempt({ key, grant, spent, expected }: Rotation): Promise<StoredGrant | undefined> {
+    let next = grant
+    let replaced = expected
+    for (let conflicts = 0; conflicts < MOST_CONFLICTS; conflicts += 1) {
+      const version = await grants.write(key, next, replaced)
+      if (version !== null) return { grant: next, version }
+      const present = await grants.read(key)
+      if (present === undefined || present.grant.generation !== grant.generation) return undefined
+      // An attempt that seemed to fail may have been carried out.
+      if (isSameToken(present.grant, grant)) return present
+      // Somebody marked the spent token, refused it, or took away a client's consent: the new token counts, and so does that.
+      if (present.grant.fingerprint !== spent) return undefined
+      next = { ...grant, clients: present.grant.clients }
+      replaced = present.version
+    }
+    throw new StorageError('The grant is changed by others all the time')
+  }
+
+  function keep(rotation: Rotation): void {
+    const [oldest] = kept.keys()
+    if (kept.size >= MOST_KEPT && oldest !== undefined) kept.delete(oldest)
+    kept.set(rotation.key, rotation)
+    tryLater()
+  }
+
+  function tryLater(): void {
+    if (waiting || kept.size === 0) return
+    waiting = true
+    clock.after(BACKGROUND_PAUSE, () => {
+      waiting = false
+      void flushAll().then(tryLater)
+    })
+  }
+
+  /** One that fails shows that the store is still away: the others need not ask it. */
+  async function flushAll(): Promise<void> {
+    try {
+      for (const key of [...kept.keys()]) await flush(key)
+    } catch {
+      // Reported where it happened; what is kept is tried again.
+    }
+  }
+
+  async function flush(key: string): Promise<void> {
+    const rotation = kept.get(key)
+    if (rotation === undefined) return
+    try {
+      await attempt(rotation)
+    } catch (error) {
+      if (!(error instanceof SealedValueError)) throw error
+      // Replaced by something that only another key opens: not this process's any more.
+    }
+    if (kept.get(key) === rotation) kept.delete(key)
+  }
+
+  return {
+    async write(rotation) {
+      const until = clock.monotonic() + patience
+      for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+        try {
+          return await attempt(rotation)
+        } catch (error) {
+          if (!(error instanceof StorageError)) throw error
+          const jittered = pause * (0.5 + clock.random())
+          if (clock.monotonic() + jittered >= until) {
+            keep(rotation)
+            throw error
+          }
+          await clock.sleep(jittered)
+        }
+      }
+    },
+    flush,
+    drop(key) {
+      const rotation = kept.get(key)
+      kept.delete(key)
+      return rotation?.grant
+    },
+    settle: flushAll,
+  }
+}
+
+function isSameToken(one: Grant, other: Grant): boolean {
+  const { state, fingerprint, accessToken } = one
+  return state === other.state && fingerprint === other.fingerprint && accessToken?.token === other.accessToken?.token
+}
