@@ -16,6 +16,8 @@ module.exports = {
     room('verify', ['authorization-server']),
     room('broker', ['authorization-server']),
     room('authorization-server', []),
+    room('grants', ['storage']),
+    room('cli', []),
     {
       name: 'open-files-stand-alone',
       comment: 'errors, events, options, clock and config are open to all, so they lean on no room',
@@ -42,9 +44,9 @@ module.exports = {
     },
     {
       name: 'no-req-or-res-inside',
-      comment: 'verify, broker and authorization-server never see req or res',
+      comment: 'verify, broker, grants and authorization-server never see req or res',
       severity: 'error',
-      from: { path: '^src/(verify|broker)/' },
+      from: { path: '^src/(verify|broker|grants)/' },
       to: { path: '^(node:)?http$', dependencyTypes: ['core'] },
     },
   ],

@@ -268,6 +268,57 @@ export class AudienceMismatchError extends McpAuthError {
   }
 }
 
+/**
+ * The storage of grants failed, or did not answer. 503 with `Retry-After`; nothing was deleted.
+ *
+ * Of its cause only a code goes into the message: the text of a database client's error may hold a connection string.
+ */
+export class StorageError extends McpAuthError {
+  static readonly code = 'ERR_STORAGE'
+  /** Seconds until another attempt makes sense. */
+  readonly retryAfter: number
+
+  /** @param retryAfter seconds, default 5 */
+  constructor(message: string, cause?: unknown, retryAfter = 5) {
+    const code = codeOf(cause)
+    super({
+      code: StorageError.code,
+      status: 503,
+      error: 'temporarily_unavailable',
+      description: 'The storage of connections is not available',
+      message: code === undefined ? message : `${message} (${code})`,
+    })
+    this.retryAfter = Math.max(1, Math.ceil(retryAfter))
+    this.headers['Retry-After'] = String(this.retryAfter)
+  }
+}
+
+/** `ECONNREFUSED`, `SQLITE_BUSY`, `57P03`: what names a failure and holds nothing else. */
+function codeOf(cause: unknown): string | undefined {
+  if (typeof cause !== 'object' || cause === null || !('code' in cause)) return undefined
+  return typeof cause.code === 'string' && /^[A-Z0-9_]{1,32}$/.test(cause.code) ? cause.code : undefined
+}
+
+/**
+ * A stored value cannot be opened with the keys given: it was sealed with another key, for another record, or was changed since.
+ * 500, since only the operator can mend it; nothing was deleted.
+ */
+export class SealedValueError extends McpAuthError {
+  static readonly code = 'ERR_STORAGE_SEALED'
+
+  constructor() {
+    super({
+      code: SealedValueError.code,
+      status: 500,
+      error: 'server_error',
+      description: 'The server failed to handle the request',
+      message:
+        'A stored value cannot be opened: check that encryptionKey (environment variable TOKEN_ENCRYPTION_KEY) holds the ' +
+        'key that it was sealed with, and keep old keys in the list, behind the new one, after a rotation',
+    })
+  }
+}
+
 /** Any failure as one that can be answered: what is not ours is a bug, here or in a function of the user's. */
 export function asMcpAuthError(error: unknown): McpAuthError {
   return error instanceof McpAuthError ? error : new InternalError('An error that was not expected', error)

@@ -24,6 +24,8 @@ export {
   InvalidRequestError,
   InvalidTokenError,
   McpAuthError,
+  SealedValueError,
+  StorageError,
   SubjectTokenRejectedError,
   TokenRequestError,
   UnauthorizedError,

@@ -9,6 +9,8 @@ import {
   InternalError,
   InvalidRequestError,
   InvalidTokenError,
+  SealedValueError,
+  StorageError,
   SubjectTokenRejectedError,
   TokenRequestError,
   UnauthorizedError,
@@ -182,6 +184,8 @@ describe('addChallenge', () => {
     ['InternalError', new InternalError('message'), {}],
     ['TokenRequestError', new TokenRequestError('message'), {}],
     ['AudienceMismatchError', new AudienceMismatchError(), {}],
+    ['SealedValueError', new SealedValueError(), {}],
+    ['StorageError', new StorageError('message', undefined, 2.1), { 'Retry-After': '3' }],
     ['UpstreamUnavailableError', new UpstreamUnavailableError('message', { retryAfter: 2.1 }), { 'Retry-After': '3' }],
   ]
   it.each(unchallenged)('gives %s no challenge: a client must not sign in again over it', (_name, error, headers) => {
@@ -202,6 +206,8 @@ describe('a description', () => {
     new InsufficientScopeError(['notes:read']),
     new SubjectTokenRejectedError(),
     new AudienceMismatchError(),
+    new SealedValueError(),
+    new StorageError('message="quoted"'),
     new TokenRequestError('message', { error: 'x="y"', errorDescription: 'x="y"' }),
     new UpstreamUnavailableError('message="quoted"'),
     new ConfigurationError('message="quoted"'),

@@ -75,6 +75,11 @@ describe('the packed package', () => {
     expect(await used('use.cjs')).toEqual(USED)
   })
 
+  it('brings a command that makes a key', async () => {
+    const { stdout } = await run(path.join(scratch, 'node_modules/.bin/mcp-nextcloud-auth'), ['keygen'])
+    expect(stdout).toMatch(/^[\w-]{43}\n$/)
+  })
+
   const compilations = [
     ['NodeNext, an ES module', 'module', { module: 'nodenext' }, 'express'],
     ['NodeNext, CommonJS', 'commonjs', { module: 'nodenext' }, 'express'],

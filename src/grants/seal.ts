@@ -1,0 +1,123 @@
+import { createHmac, hkdfSync } from 'node:crypto'
+import { compactDecrypt, CompactEncrypt, type CompactJWEHeaderParameters, type CryptoKey } from 'jose'
+import { InternalError, SealedValueError } from '../errors.js'
+
+/**
+ * Seals what is stored, so that the store sees no token and cannot change a value or move it to another record unnoticed. An
+ * older value of the same record opens still: that it is the latest is the store's word.
+ */
+export interface Sealer {
+  /**
+   * The text to store for `value` under `recordKey`: a compact JWE (RFC 7516), sealed with the first key.
+   *
+   * @throws {TypeError} when JSON cannot hold the value
+   */
+  readonly seal: (recordKey: string, value: unknown) => Promise<string>
+  /**
+   * What was sealed for `recordKey`.
+   *
+   * @throws {SealedValueError} when it was sealed with none of the keys, was sealed for another record, or was changed
+   */
+  readonly open: (recordKey: string, sealed: string) => Promise<unknown>
+  /** Whether it was sealed with the first key, and not with one that is on its way out. Says nothing of whether it opens. */
+  readonly isCurrent: (recordKey: string, sealed: string) => boolean
+  /**
+   * 16 characters of base64url that stand for a secret, the same ones each time, and tell nothing of it without the key. They
+   * are made with the last key of the list: so they stay the same while a new key is put first, in instances that already
+   * have it and in those that do not yet, and change once, when the last key is taken out.
+   */
+  readonly fingerprint: (secret: string) => string
+}
+
+interface RingKey {
+  readonly id: string
+  readonly bytes: Uint8Array
+  /** The key as jose needs it. Imported once: an import costs more than sealing does. */
+  readonly imported: () => Promise<CryptoKey>
+}
+
+const KEY_LENGTH = 32
+/** 96 bits: 16 characters of base64url. */
+const FINGERPRINT_LENGTH = 12
+const OPEN_OPTIONS = {
+  keyManagementAlgorithms: ['dir'],
+  contentEncryptionAlgorithms: ['A256GCM'],
+  maxDecompressedLength: 0,
+}
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/**
+ * A sealer with a ring of keys, of 32 bytes each: the first one seals, each of them opens. GCM's random nonces hold for 2³²
+ * values per key (NIST SP 800-38D §8.3), which is years of writes; a rotation starts anew.
+ */
+export function createSealer(keys: readonly Uint8Array[]): Sealer {
+  if (keys.some((bytes) => bytes.length !== KEY_LENGTH)) throw new InternalError('A sealing key is not of 32 bytes')
+  const ring = keys.map(ringKey)
+  const [first] = ring
+  const last = ring.at(-1)
+  if (first === undefined || last === undefined) throw new InternalError('There is no sealing key')
+  const fingerprintKey = derive(last.bytes, 'fingerprint', KEY_LENGTH)
+
+  return {
+    async seal(recordKey, value) {
+      const text = JSON.stringify(value) as string | undefined
+      if (text === undefined) throw new TypeError('The value has no form in JSON')
+      return new CompactEncrypt(encoder.encode(text))
+        .setProtectedHeader(header(first, recordKey))
+        .encrypt(await first.imported())
+    },
+    async open(recordKey, sealed) {
+      const key = ring.find((candidate) => hasHeader(sealed, candidate, recordKey))
+      if (key === undefined || !isCanonical(sealed)) throw new SealedValueError()
+      const imported = await key.imported()
+      try {
+        const { plaintext } = await compactDecrypt(sealed, imported, OPEN_OPTIONS)
+        return JSON.parse(decoder.decode(plaintext)) as unknown
+      } catch {
+        // Without the cause: what JSON.parse complains about, it quotes.
+        throw new SealedValueError()
+      }
+    },
+    isCurrent: (recordKey, sealed) => hasHeader(sealed, first, recordKey),
+    fingerprint: (secret) =>
+      // UTF-16, since UTF-8 would make one character of every lone surrogate.
+      createHmac('sha256', fingerprintKey)
+        .update(secret, 'utf16le')
+        .digest()
+        .subarray(0, FINGERPRINT_LENGTH)
+        .toString('base64url'),
+  }
+}
+
+function ringKey(bytes: Uint8Array): RingKey {
+  let imported: Promise<CryptoKey> | undefined
+  return {
+    id: derive(bytes, 'kid', FINGERPRINT_LENGTH).toString('base64url'),
+    bytes,
+    imported: () => (imported ??= crypto.subtle.importKey('raw', bytes, 'AES-GCM', false, ['encrypt', 'decrypt'])),
+  }
+}
+
+/** What a key is used for beside sealing is derived from it, under a name of its own (RFC 5869 §3.2), and leads nowhere back. */
+function derive(bytes: Uint8Array, purpose: string, length: number): Buffer {
+  return Buffer.from(hkdfSync('sha256', bytes, '', `mcp-nextcloud-auth ${purpose}`, length))
+}
+
+/** The record is in the protected header, which is authenticated (RFC 7516 §5.1, step 14): a value opens only where it was put. */
+function header(key: RingKey, recordKey: string): CompactJWEHeaderParameters {
+  return { alg: 'dir', enc: 'A256GCM', kid: key.id, record: recordKey }
+}
+
+/**
+ * Whether the header is, to the letter, the one that this key and record call for. So no header that others may have written is
+ * ever read: no other `alg` or `enc`, no `zip`, no `crit`, no name twice.
+ */
+function hasHeader(sealed: string, key: RingKey, recordKey: string): boolean {
+  return sealed.startsWith(`${Buffer.from(JSON.stringify(header(key, recordKey))).toString('base64url')}.`)
+}
+
+/** Base64url has several texts for the same bytes, where bits are left over at the end; only one of them is what was sealed. */
+function isCanonical(sealed: string): boolean {
+  return sealed.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part)
+}
