@@ -2,6 +2,8 @@
 export interface ErrorBody {
   readonly error: string
   readonly error_description: string
+  /** Where the user can connect Nextcloud, when that is what is missing. */
+  readonly connect_url?: string
 }
 
 interface ErrorFacts {
@@ -9,6 +11,7 @@ interface ErrorFacts {
   readonly status: number
   readonly error: string
   readonly description: string
+  readonly connectUrl?: string | undefined
   readonly message?: string
   readonly cause?: unknown
 }
@@ -34,7 +37,11 @@ export abstract class McpAuthError extends Error {
     this.name = new.target.name
     this.code = facts.code
     this.status = facts.status
-    this.body = { error: facts.error, error_description: facts.description }
+    this.body = {
+      error: facts.error,
+      error_description: facts.description,
+      ...(facts.connectUrl !== undefined && { connect_url: facts.connectUrl }),
+    }
   }
 
   /** The same as `status`, under the name that some frameworks read. */
@@ -316,6 +323,54 @@ export class SealedValueError extends McpAuthError {
         'A stored value cannot be opened: check that encryptionKey (environment variable TOKEN_ENCRYPTION_KEY) holds the ' +
         'key that it was sealed with, and keep old keys in the list, behind the new one, after a rotation',
     })
+  }
+}
+
+/**
+ * Why there is no usable grant: the user `never` connected Nextcloud; the grant was `revoked`, by the user or by the authorization
+ * server; its stated end has passed (`expired`); the user has not agreed to this MCP client (`consent`).
+ */
+export type NotProvisionedReason = 'never' | 'revoked' | 'expired' | 'consent'
+
+/** Where a user can connect Nextcloud. */
+export interface ConnectLink {
+  /** Good for one connection. */
+  readonly connectUrl: string
+  /** Names the request in URL elicitation (MCP 2025-11-25); random, and of no other use. */
+  readonly elicitationId: string
+  /** Seconds since the epoch. */
+  readonly expiresAt: number
+}
+
+const NOT_PROVISIONED_DESCRIPTIONS: Readonly<Record<NotProvisionedReason, string>> = {
+  never: 'Nextcloud is not connected yet',
+  revoked: 'The connection to Nextcloud was ended and has to be made anew',
+  expired: 'The connection to Nextcloud has expired and has to be made anew',
+  consent: 'The user has not agreed yet that this MCP client may act in Nextcloud',
+}
+
+/** Refresh-token mode: there is no usable grant, so the user has to connect Nextcloud first. 403. */
+export class NotProvisionedError extends McpAuthError {
+  static readonly code = 'ERR_NOT_PROVISIONED'
+  readonly reason: NotProvisionedReason
+  /** The link to show to the user; undefined when the connect pages are switched off. */
+  readonly connectUrl: string | undefined
+  readonly elicitationId: string | undefined
+  /** When the link ends, in seconds since the epoch. */
+  readonly expiresAt: number | undefined
+
+  constructor(reason: NotProvisionedReason, link?: ConnectLink) {
+    super({
+      code: NotProvisionedError.code,
+      status: 403,
+      error: 'nextcloud_not_connected',
+      description: NOT_PROVISIONED_DESCRIPTIONS[reason],
+      connectUrl: link?.connectUrl,
+    })
+    this.reason = reason
+    this.connectUrl = link?.connectUrl
+    this.elicitationId = link?.elicitationId
+    this.expiresAt = link?.expiresAt
   }
 }
 

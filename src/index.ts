@@ -2,6 +2,7 @@ import type { GetNextcloudToken, McpAuthInfo } from './auth-info.js'
 
 export { mcpAuth } from './mcp-auth.js'
 export type { McpAuth, Who } from './mcp-auth.js'
+export type { Revocation } from './broker/disconnect.js'
 export type { NextcloudRequest, NextcloudRequestBody } from './broker/nextcloud-fetch.js'
 export type { ConnectHandler } from './http/router.js'
 export type { AuthenticatedRequest, ErrorHandler } from './http/authentication.js'
@@ -9,11 +10,13 @@ export type { GetNextcloudToken, McpAuthExtra, McpAuthInfo, NextcloudTokenOption
 export type {
   AuthorizationServerOptions,
   CacheOptions,
+  ConnectOptions,
   FetchFunction,
   HttpOptions,
   McpAuthOptions,
   NextcloudMode,
   NextcloudOptions,
+  NextcloudPreset,
 } from './options.js'
 export type { IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
@@ -24,6 +27,7 @@ export {
   InvalidRequestError,
   InvalidTokenError,
   McpAuthError,
+  NotProvisionedError,
   SealedValueError,
   StorageError,
   SubjectTokenRejectedError,
@@ -31,7 +35,14 @@ export {
   UnauthorizedError,
   UpstreamUnavailableError,
 } from './errors.js'
-export type { ErrorBody, InvalidTokenReason, TokenRequestFailure, UpstreamFailure } from './errors.js'
+export type {
+  ConnectLink,
+  ErrorBody,
+  InvalidTokenReason,
+  NotProvisionedReason,
+  TokenRequestFailure,
+  UpstreamFailure,
+} from './errors.js'
 
 declare global {
   namespace Express {

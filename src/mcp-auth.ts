@@ -4,23 +4,33 @@ import { createDiscovery } from './authorization-server/discovery.js'
 import { createTransport } from './authorization-server/fetch.js'
 import { createBroker, type BrokerSession } from './broker/broker.js'
 import { createNextcloudFetch, type NextcloudRequest } from './broker/nextcloud-fetch.js'
+import { createDisconnect, type Disconnect, type Revocation } from './broker/disconnect.js'
 import { systemClock, type Clock } from './clock.js'
 import { readConfig } from './config/read-config.js'
 import { isScopeToken } from './config/values.js'
 import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors.js'
 import { createEvents, reportFailure, type McpAuthStats } from './events.js'
 import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
+import { whyUnusable } from './grants/grant.js'
+import { createGrants } from './grants/grants.js'
 import { addChallenge } from './http/challenge.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
 import { createRouter, type ConnectHandler } from './http/router.js'
 import type { McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
 import type { McpAuthOptions } from './options.js'
+import { MemoryStorage } from './storage/memory.js'
 import { createIssuerKeys } from './verify/keys.js'
 import { checkScopes } from './verify/scopes.js'
 import { createVerifier, type VerifiedToken } from './verify/verifier.js'
 
-/** On whose behalf: `req.mcpAuth`, the MCP SDK's `authInfo`, or anything else that holds the MCP token. Never request data. */
-export type Who = Pick<McpAuthInfo, 'token'> & Partial<Pick<McpAuthInfo, 'subject' | 'issuer'>>
+/**
+ * On whose behalf: `req.mcpAuth`, the MCP SDK's `authInfo`, or anything else that holds the MCP token. In refresh-token mode also a
+ * user by name, for background work: without an issuer it is the configured one, and without a client it is the operator's own
+ * work, which needs no consent per client. Never build it from request data.
+ */
+export type Who =
+  | (Pick<McpAuthInfo, 'token'> & Partial<Pick<McpAuthInfo, 'subject' | 'issuer'>>)
+  | (Pick<McpAuthInfo, 'subject'> & Partial<Pick<McpAuthInfo, 'issuer' | 'clientId'>>)
 
 /** The middleware, with everything that belongs to it. */
 export interface McpAuth extends ConnectHandler {
@@ -53,6 +63,22 @@ export interface McpAuth extends ConnectHandler {
    * const response = await auth.nextcloudFetch(authInfo, '/ocs/v2.php/cloud/user?format=json')
    */
   nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest): Promise<Response>
+  /**
+   * Refresh-token mode: whether there is a usable grant of the user, for the MCP client of `who`. Looks into the storage each time.
+   *
+   * Rejects with {@link StorageError}, with {@link SealedValueError} when the grant cannot be opened, and with
+   * {@link ConfigurationError} in any other mode.
+   */
+  isProvisioned(who: Who | undefined): Promise<boolean>
+  /**
+   * Refresh-token mode: renews the grant now, for a job that keeps refresh tokens alive. Rejects as `getNextcloudToken` does.
+   */
+  rotate(who: Who | undefined): Promise<void>
+  /**
+   * Refresh-token mode: disconnects the user. The grant is deleted here in any case, and the authorization server is asked to
+   * revoke it (RFC 7009). Rejects with {@link StorageError} when it cannot be deleted.
+   */
+  revoke(who: Who | undefined): Promise<Revocation>
   /** An Express error handler: answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
   errorHandler(): ErrorHandler
   /**
@@ -64,13 +90,16 @@ export interface McpAuth extends ConnectHandler {
    */
   verify(token: string): Promise<McpAuthInfo>
   /**
-   * Resolves when the authorization server's metadata and keys are there; rejects with the reason why not. Optional:
+   * Resolves when the authorization server's metadata and keys are there, and the storage, where there is one; rejects with the reason why not. Optional:
    * everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
   /** Counters since construction. */
   stats(): McpAuthStats
-  /** Waits, at most `http.timeout`, for requests under way, then closes this package's own connections. */
+  /**
+   * Waits, at most `http.timeout`, for requests and writes under way, then closes this package's own connections; never the
+   * storage, which is the app's.
+   */
   close(): Promise<void>
 }
 
@@ -106,7 +135,12 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const client = createClient(config, discovery, transport, clock, events)
   const withChallenge = (error: McpAuthError): McpAuthError => addChallenge(error, config)
   const { nextcloud } = config
-  const broker = nextcloud && createBroker({ config, nextcloud, client, clock, events, withChallenge })
+  const owner = { clientId: config.client?.id ?? '', resource: config.resource }
+  const grants =
+    config.grants &&
+    createGrants(config.grants, config.grants.storage ?? new MemoryStorage(), owner, config.http.timeout, clock, events)
+  const broker = nextcloud && createBroker({ config, nextcloud, client, grants, clock, events, withChallenge })
+  const disconnect = grants && broker && createDisconnect(grants, client, broker, events)
   const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker)
   /** What the broker knows of a caller, by the object that stands for the caller outside. */
   const sessions = new WeakMap<object, BrokerSession>()
@@ -158,14 +192,32 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   async function sessionOf(who: Who | undefined): Promise<BrokerSession> {
     const session = who && sessions.get(who)
     if (session !== undefined) return session
-    if (typeof who?.token !== 'string') {
-      throw new TypeError('who must hold the MCP token: without one there is nothing to exchange')
-    }
+    if (who === undefined || !('token' in who) || typeof who.token !== 'string') return namedSession(who)
     const info = await verify(who.token)
     if ((who.subject ?? info.subject) !== info.subject || (who.issuer ?? info.issuer) !== info.issuer) {
       throw new TypeError('who names another user than its token')
     }
     return sessions.get(info) as BrokerSession
+  }
+
+  /** The session of somebody whom the app names, without any MCP token. */
+  async function namedSession(who: Partial<McpAuthInfo> | undefined): Promise<BrokerSession> {
+    if (grants === undefined)
+      throw new TypeError('who must hold the MCP token: without one there is nothing to exchange')
+    const { subject, issuer = await discovery.issuer(), clientId } = who ?? {}
+    const names = [subject, issuer, clientId ?? 'none']
+    if (!names.every((name) => typeof name === 'string' && name !== '') || subject === undefined) {
+      throw new TypeError('who must hold an MCP token or name a subject')
+    }
+    const caller = { token: '', tokenHash: '', issuer, subject, clientId, audience: [], expiresAt: Infinity }
+    const scopes = nextcloud?.scopes
+    return { caller, scopes: () => (typeof scopes === 'function' ? [] : (scopes ?? [])) }
+  }
+
+  /** What only refresh-token mode has. */
+  function needGrants<T>(parts: T | undefined): T {
+    if (parts !== undefined) return parts
+    throw new ConfigurationError("There are no grants without nextcloud.mode 'refresh-token'", 'nextcloud.mode')
   }
 
   function reportedMissing(): ConfigurationError {
@@ -192,6 +244,23 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     requireScopes: (...scopes: string[]) => createScopeGuard(parts, scopes),
     routes: () => createRouter(resourceMetadataRoutes(config, discovery.issuer)),
     errorHandler: createErrorHandler,
+    async isProvisioned(who: Who | undefined) {
+      const { store } = needGrants(grants)
+      const { caller } = await sessionOf(who)
+      const clientId = config.grants?.consent === 'per-user' ? undefined : caller.clientId
+      const stored = await store.read(store.keyOf(caller))
+      return whyUnusable(stored?.grant, clientId, clock.now()) === undefined
+    },
+    async rotate(who: Who | undefined) {
+      needGrants(grants)
+      const session = await sessionOf(who)
+      return needGrants(broker).rotate(session)
+    },
+    async revoke(who: Who | undefined) {
+      const end: Disconnect = needGrants(disconnect)
+      const { issuer, subject } = (await sessionOf(who)).caller
+      return end({ issuer, subject })
+    },
     async getNextcloudToken(who: Who | undefined, options?: NextcloudTokenOptions) {
       return getToken(await sessionOf(who), options)
     },
@@ -204,13 +273,15 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     async ready() {
       await verifier.ready()
       if (nextcloud !== undefined && nextcloud.mode !== 'pass-through') await discovery.forTokenRequests()
+      await grants?.ready()
     },
     stats: () => ({
       ...structuredClone(events.counters),
       sizes: { verifiedTokens: verifier.size(), nextcloudTokens: broker?.size() ?? 0 },
     }),
     async close() {
-      await Promise.race([broker?.settle(), patience(config.http.timeout)])
+      const settled = Promise.resolve(broker?.settle()).then(() => grants?.settle())
+      await Promise.race([settled, patience(config.http.timeout)])
       transport.close()
     },
   })

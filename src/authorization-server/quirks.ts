@@ -33,7 +33,10 @@ const QUIRKS: Readonly<Record<NextcloudPreset, Quirks>> = {
   generic: GENERIC,
   keycloak: GENERIC,
   // Multi-factor rules or an administrator may ask for the person again (AADSTS50076 and the like).
-  entra: { ...GENERIC, deadRefreshToken: ['invalid_grant', 'interaction_required', 'consent_required', 'login_required'] },
+  entra: {
+    ...GENERIC,
+    deadRefreshToken: ['invalid_grant', 'interaction_required', 'consent_required', 'login_required'],
+  },
   // H2CK: the header is read only where the body has no client_id; one row a grant, which a refresh overwrites and an expired
   // access token deletes when it is presented.
   'nextcloud-oidc-app': {

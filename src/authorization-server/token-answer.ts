@@ -133,11 +133,7 @@ function readExpiresIn(value: unknown): number | undefined {
 const REFRESH_END_FIELDS = ['refresh_expires_in', 'refresh_token_expires_in']
 
 /** What is left of a good answer to a refresh: its refresh token counts, whatever is wrong with its access token. */
-export function readRefreshAnswer(
-  body: Record<string, unknown>,
-  refreshToken: string,
-  sentAt: number,
-): RefreshAnswer {
+export function readRefreshAnswer(body: Record<string, unknown>, refreshToken: string, sentAt: number): RefreshAnswer {
   return { ...readGrantedTokens(body), access: readAccess(body, refreshToken, sentAt) }
 }
 

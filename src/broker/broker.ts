@@ -1,16 +1,24 @@
 import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
-import type { TokenAnswer } from '../authorization-server/token-answer.js'
 import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
 import type { Clock } from '../clock.js'
 import type { Config, NextcloudConfig } from '../config/config.js'
-import { asMcpAuthError, type McpAuthError, SubjectTokenRejectedError, TokenRequestError } from '../errors.js'
+import {
+  asMcpAuthError,
+  InternalError,
+  McpAuthError,
+  NotProvisionedError,
+  SubjectTokenRejectedError,
+  TokenRequestError,
+} from '../errors.js'
 import type { Events } from '../events.js'
 import type { NextcloudTokenOptions } from '../auth-info.js'
 import { abortable, createSingleFlight } from '../single-flight.js'
+import type { Identity } from '../grants/grant.js'
 import { jwtBearer } from './jwt-bearer.js'
-import type { Caller, GetFreshToken, Target } from './mode.js'
+import type { Caller, FreshToken, Mode, Present, Target } from './mode.js'
 import { passThrough } from './pass-through.js'
+import { refreshTokenMode, type GrantParts } from './refresh-token.js'
 import { cacheKey, createTokenCache, tokenEntry, type TokenEntry } from './token-cache.js'
 import { checkTokenOptions } from './token-options.js'
 import { tokenExchange } from './token-exchange.js'
@@ -34,6 +42,10 @@ export interface Broker {
   readonly replaceToken: (session: BrokerSession, refused: string, signal?: AbortSignal) => Promise<string | undefined>
   /** Nextcloud took the token. */
   readonly tokenWorked: (session: BrokerSession, token: string) => void
+  /** Gets another token now, in refresh-token mode with another refresh token where the server rotates. */
+  readonly rotate: (session: BrokerSession) => Promise<void>
+  /** Forgets the tokens of a user whose grant has changed. */
+  readonly forget: (identity: Identity) => void
   readonly size: () => number
   /** Resolves when the requests under way have ended. */
   readonly settle: () => Promise<void>
@@ -44,6 +56,8 @@ export interface BrokerParts {
   readonly config: Config
   readonly nextcloud: NextcloudConfig
   readonly client: AuthorizationServerClient
+  /** What refresh-token mode works with. */
+  readonly grants?: GrantParts | undefined
   readonly clock: Clock
   readonly events: Events
   /** Completes an error with what its HTTP answer needs. */
@@ -54,20 +68,17 @@ export interface BrokerParts {
 const COOL_DOWNS = 10_000
 
 export function createBroker(parts: BrokerParts): Broker {
-  const { config, nextcloud, client, clock, events, withChallenge } = parts
+  const { config, nextcloud, clock, events, withChallenge } = parts
   const { mode } = nextcloud
   const { counters } = events
-  const getFreshToken: GetFreshToken =
-    mode === 'jwt-bearer'
-      ? jwtBearer(client, nextcloud.parameters)
-      : tokenExchange(client, nextcloud.parameters, config.resource)
+  const way = wayOf(parts)
   const entries = createTokenCache(config.cache.nextcloudTokens, () => (counters.evictions += 1))
   const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
-  const flights = createSingleFlight<string>()
+  const flights = createSingleFlight<FreshToken>()
   /** Stands for the token endpoint in the cache key: known without discovery, and the same for every call. */
   const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
 
-  function targetOf(session: BrokerSession, options?: NextcloudTokenOptions): Target {
+  function targetOf(session: Pick<BrokerSession, 'scopes'>, options?: NextcloudTokenOptions): Target {
     return {
       audience: audienceOf(options),
       resource: nextcloud.resource,
@@ -80,7 +91,7 @@ export function createBroker(parts: BrokerParts): Broker {
     return typeof options.audience === 'string' ? [options.audience] : options.audience
   }
 
-  function keyOf({ caller }: BrokerSession, target: Target): string {
+  function keyOf(caller: Pick<Caller, 'issuer' | 'subject' | 'tokenHash'>, target: Target): string {
     return cacheKey({
       issuer: caller.issuer,
       subject: caller.subject,
@@ -88,7 +99,7 @@ export function createBroker(parts: BrokerParts): Broker {
       tokenEndpoint,
       clientId: config.client?.id ?? '',
       ...target,
-      mcpTokenHash: caller.tokenHash,
+      mcpTokenHash: way.boundToMcpToken ? caller.tokenHash : '',
     })
   }
 
@@ -103,32 +114,37 @@ export function createBroker(parts: BrokerParts): Broker {
     // The wall clock too: the machine may have slept, which the monotonic one does not count.
     if (entry === undefined || now >= entry.deadAt || isExpired(session.caller)) return undefined
     if (now >= entry.renewAt && !coolDowns.get(key)?.active()) {
-      fly(key, session, targetOf(session, options)).catch(() => undefined)
+      const present = { notThis: entry.token, ahead: true }
+      fly(key, session, targetOf(session, options), present).catch(() => undefined)
     }
     return entry
   }
 
   /** The one request for a key that is under way at a time, which outlives any one caller's patience. */
-  function fly(key: string, session: BrokerSession, target: Target): Promise<string> {
-    return flights.join(key, () => fetchToken(key, session.caller, target))
+  function fly(key: string, session: BrokerSession, target: Target, present: Present): Promise<FreshToken> {
+    return flights.join(key, () => fetchToken(key, session.caller, target, present))
   }
 
-  async function fetchToken(key: string, caller: Caller, target: Target): Promise<string> {
+  async function fetchToken(key: string, caller: Caller, target: Target, present: Present): Promise<FreshToken> {
     const startedAt = clock.monotonic()
     try {
-      const answer = await request(key, caller, target)
-      const entry = tokenEntry(answer, config.cache.renewBefore, monotonicEnd(caller))
-      if (entry !== undefined && clock.monotonic() < entry.deadAt) entries?.set(key, entry)
-      // What it was to replace must not come back in its place.
-      else entries?.delete(key)
-      reportToken(caller, 'idp', clock.monotonic() - startedAt)
-      return answer.accessToken
+      const fresh = await request(key, caller, target, present)
+      keep(key, caller, fresh)
+      reportToken(caller, fresh.source, clock.monotonic() - startedAt)
+      return fresh
     } catch (error) {
       throw reported(error, caller)
     }
   }
 
-  function reportToken({ issuer, subject }: Caller, source: 'cache' | 'idp', durationMs: number): void {
+  function keep(key: string, caller: Caller, fresh: FreshToken): void {
+    const entry = tokenEntry(fresh, way, way.boundToMcpToken ? monotonicEnd(caller) : Infinity)
+    if (entry !== undefined && clock.monotonic() < entry.deadAt) entries?.set(key, entry)
+    // What it was to replace must not come back in its place.
+    else entries?.delete(key)
+  }
+
+  function reportToken({ issuer, subject }: Caller, source: FreshToken['source'] | 'cache', durationMs: number): void {
     if (events.active()) events.emit({ type: 'nextcloud.token', mode, source, issuer, subject, durationMs })
   }
 
@@ -142,14 +158,18 @@ export function createBroker(parts: BrokerParts): Broker {
     return withChallenge(failure)
   }
 
-  const isExpired = ({ expiresAt }: Caller): boolean => clock.now() >= (expiresAt + config.clockTolerance) * 1_000
+  /** Where a token is got for the MCP token: a grant serves on, as the user's longer-lived consent. */
+  const isExpired = ({ expiresAt }: Caller): boolean =>
+    way.boundToMcpToken && clock.now() >= (expiresAt + config.clockTolerance) * 1_000
 
-  async function request(key: string, caller: Caller, target: Target): Promise<TokenAnswer> {
+  async function request(key: string, caller: Caller, target: Target, present: Present): Promise<FreshToken> {
+    // A grant's failures belong to its refresh token, which a reconnection replaces.
+    if (!way.boundToMcpToken) return way.getFreshToken(caller, target, present)
     const coolDown = coolDowns.get(key)
     coolDown?.check()
     if (isExpired(caller)) throw new SubjectTokenRejectedError()
     try {
-      const answer = await getFreshToken(caller, target)
+      const answer = await way.getFreshToken(caller, target, present)
       if (coolDown !== undefined) coolDowns.delete(key)
       return answer
     } catch (error) {
@@ -169,25 +189,61 @@ export function createBroker(parts: BrokerParts): Broker {
     options?.signal?.throwIfAborted()
     if (mode === 'pass-through') return passOn(session, options)
     const key = keyForCall(session, options)
-    const entry = cached(key, session, options)
+    let entry = cached(key, session, options)
     // With forceRefresh, what has been handed out is taken as bad; what was renewed since has not been.
-    if (entry !== undefined && !(options?.forceRefresh === true && entry.handedOut)) {
+    const force = options?.forceRefresh === true && (entry === undefined || entry.handedOut)
+    if (entry?.standing !== undefined && !force) {
+      const verdict = way.check?.(session.caller, entry.token, entry.standing) ?? true
+      if (verdict !== true) entry = await checked(key, session.caller, entry, abortable(verdict, options?.signal))
+    }
+    if (entry !== undefined && !force) {
       entry.handedOut = true
       counters.nextcloudCacheHits += 1
       reportToken(session.caller, 'cache', 0)
       return entry.token
     }
     counters.nextcloudCacheMisses += 1
-    const token = await abortable(fly(key, session, targetOf(session, options)), options?.signal)
+    const present = force ? { force, notThis: entry?.token } : {}
+    const token = await fetched(key, session, targetOf(session, options), present, options?.signal)
     const fresh = entries?.get(key)
     if (fresh?.token === token) fresh.handedOut = true
     return token
   }
 
+  /** A fresh token for one of the callers who wait for it, each of whom has to be entitled to it. */
+  async function fetched(
+    key: string,
+    session: BrokerSession,
+    target: Target,
+    present: Present,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const { accessToken, standing } = await abortable(fly(key, session, target, present), signal)
+    if (way.permits?.(session.caller, standing) === false)
+      throw reported(new NotProvisionedError('consent'), session.caller)
+    return accessToken
+  }
+
+  /** A cached token, if what it stands on is still there; or what has replaced it there. */
+  async function checked(
+    key: string,
+    caller: Caller,
+    entry: TokenEntry,
+    verdict: Promise<boolean | FreshToken>,
+  ): Promise<TokenEntry | undefined> {
+    const outcome = await verdict.catch((error: unknown) => {
+      throw error instanceof McpAuthError ? reported(error, caller) : error
+    })
+    if (outcome === true) return entry
+    if (outcome === false) return undefined
+    keep(key, caller, outcome)
+    return entries?.get(key)
+  }
+
   function keyForCall(session: BrokerSession, options: NextcloudTokenOptions | undefined): string {
     if (options?.scopes !== undefined || options?.audience !== undefined)
-      return keyOf(session, targetOf(session, options))
-    return (session.defaultKey ??= keyOf(session, targetOf(session)))
+      return keyOf(session.caller, targetOf(session, options))
+    return (session.defaultKey ??= keyOf(session.caller, targetOf(session)))
   }
 
   function passOn({ caller }: BrokerSession, options: NextcloudTokenOptions | undefined): string {
@@ -211,7 +267,7 @@ export function createBroker(parts: BrokerParts): Broker {
         if (present.token !== refused) return present.token
         if (present.unproven) return undefined
       }
-      const token = await abortable(fly(key, session, targetOf(session)), signal)
+      const token = await fetched(key, session, targetOf(session), { force: true, notThis: refused }, signal)
       const fresh = entries?.get(key)
       if (fresh?.token === token) Object.assign(fresh, { handedOut: true, unproven: true })
       return token === refused ? undefined : token
@@ -220,7 +276,36 @@ export function createBroker(parts: BrokerParts): Broker {
       const entry = entries?.get(session.defaultKey ?? '')
       if (entry?.token === token) entry.unproven = false
     },
+    async rotate(session) {
+      const key = keyForCall(session, undefined)
+      // A flight of its own: one that is under way may end with the token that the store has.
+      const rotating = flights.join(`rotate ${key}`, () =>
+        fetchToken(key, session.caller, targetOf(session), { force: true }),
+      )
+      await rotating
+    },
+    forget(identity) {
+      entries?.delete(keyOf({ ...identity, tokenHash: '' }, targetOf({ scopes: () => plainScopes(nextcloud) })))
+    },
     size: () => entries?.size ?? 0,
     settle: flights.settle,
   }
+}
+
+function wayOf({ config, nextcloud, client, clock, events, grants }: BrokerParts): Mode {
+  const { renewBefore } = config.cache
+  if (nextcloud.mode === 'refresh-token') {
+    if (grants === undefined) throw new InternalError('There are no grants in refresh-token mode')
+    return refreshTokenMode({ config, nextcloud, client, clock, events, grants })
+  }
+  const getFreshToken =
+    nextcloud.mode === 'jwt-bearer'
+      ? jwtBearer(client, nextcloud.parameters)
+      : tokenExchange(client, nextcloud.parameters, config.resource)
+  return { getFreshToken, boundToMcpToken: true, renewBefore, margin: 0 }
+}
+
+/** In refresh-token mode, where they are a list. */
+function plainScopes({ scopes }: NextcloudConfig): readonly string[] {
+  return typeof scopes === 'function' ? [] : scopes
 }

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { TokenAnswer } from '../authorization-server/token-answer.js'
+import type { FreshToken, Mode, Standing } from './mode.js'
 
 /** What makes two Nextcloud tokens the same one. */
 export interface TokenIdentity {
@@ -12,7 +13,7 @@ export interface TokenIdentity {
   readonly audience: readonly string[]
   readonly resource: readonly string[]
   readonly scopes: readonly string[]
-  /** SHA-256 of the MCP token that is exchanged. */
+  /** SHA-256 of the MCP token that is exchanged; empty where there is none. */
   readonly mcpTokenHash: string
 }
 
@@ -43,6 +44,8 @@ export interface TokenEntry {
   unproven: boolean
   /** Some caller has had it. */
   handedOut: boolean
+  /** Where it comes from a grant: what it stands on. */
+  readonly standing: Standing | undefined
 }
 
 /** Seconds of life of a token whose answer has no `expires_in`. */
@@ -52,21 +55,38 @@ const RENEW_AHEAD_SHARE = 0.2
 /**
  * The life of a fresh token, or undefined when it is not to be cached.
  *
- * @param renewBefore seconds
- * @param subjectEndsAt monotonic milliseconds of the `exp` of the MCP token that it was exchanged for
+ * @param subjectEndsAt monotonic milliseconds of the `exp` of the MCP token that it was exchanged for; none: Infinity
  */
-export function tokenEntry(answer: TokenAnswer, renewBefore: number, subjectEndsAt: number): TokenEntry | undefined {
+export function tokenEntry(
+  fresh: FreshToken,
+  timing: Pick<Mode, 'renewBefore' | 'margin'>,
+  subjectEndsAt: number,
+): TokenEntry | undefined {
+  const life = tokenLife(fresh, timing)
+  if (life === undefined) return undefined
+  const { ahead, ownEnd } = life
+  const state = { token: fresh.accessToken, unproven: false, handedOut: false, standing: fresh.standing }
+  // A renewal could not outlive the MCP token either: where that leaves it less than its own lead, it is not worth a request.
+  if (subjectEndsAt < ownEnd + ahead) {
+    const deadAt = Math.min(ownEnd, subjectEndsAt)
+    return { ...state, renewAt: deadAt, deadAt }
+  }
+  return { ...state, renewAt: ownEnd - ahead, deadAt: ownEnd }
+}
+
+/**
+ * When a token ends, and how long before that it is renewed ahead, in monotonic milliseconds; undefined when it is not to be
+ * kept.
+ */
+export function tokenLife(
+  answer: TokenAnswer,
+  { renewBefore, margin }: Pick<Mode, 'renewBefore' | 'margin'>,
+): { readonly ownEnd: number; readonly ahead: number } | undefined {
   const seconds = answer.expiresIn ?? ASSUMED_LIFE
   if (Number.isNaN(seconds)) return undefined
   const life = seconds * 1_000
   const ahead = Math.min(renewBefore * 1_000, life * RENEW_AHEAD_SHARE)
-  const ownEnd = answer.sentAt + life
-  // A renewal could not outlive the MCP token either: where that leaves it less than its own lead, it is not worth a request.
-  if (subjectEndsAt < ownEnd + ahead) {
-    const deadAt = Math.min(ownEnd, subjectEndsAt)
-    return { token: answer.accessToken, renewAt: deadAt, deadAt, unproven: false, handedOut: false }
-  }
-  return { token: answer.accessToken, renewAt: ownEnd - ahead, deadAt: ownEnd, unproven: false, handedOut: false }
+  return { ownEnd: answer.sentAt + life - Math.min(margin * 1_000, life * RENEW_AHEAD_SHARE), ahead }
 }
 
 /** The bounded cache of Nextcloud tokens, or undefined with 0 entries. */

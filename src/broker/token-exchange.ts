@@ -24,7 +24,7 @@ export function tokenExchange(
     if (scopes.length > 0) parameters.set('scope', scopes.join(' '))
     const answer = await client.exchange('urn:ietf:params:oauth:grant-type:token-exchange', token, parameters)
     refuseOwnAudience(answer.accessToken, ownResource, audience)
-    return answer
+    return { ...answer, source: 'idp' }
   }
 }
 

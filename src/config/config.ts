@@ -1,6 +1,13 @@
 import type { ClientAuth } from 'oauth4webapi'
 import type { McpAuthInfo } from '../auth-info.js'
-import type { ConnectOptions, FetchFunction, HttpOptions, McpAuthOptions, NextcloudMode, NextcloudPreset } from '../options.js'
+import type {
+  ConnectOptions,
+  FetchFunction,
+  HttpOptions,
+  McpAuthOptions,
+  NextcloudMode,
+  NextcloudPreset,
+} from '../options.js'
 import type { StorageAdapter } from '../storage/adapter.js'
 
 /** The validated, frozen form of the options: what every room works from. */

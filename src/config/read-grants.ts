@@ -1,4 +1,4 @@
-import { isWorker } from 'node:cluster'
+import cluster from 'node:cluster'
 import { randomBytes } from 'node:crypto'
 import type { ConnectOptions, Environment } from '../options.js'
 import type { StorageAdapter } from '../storage/adapter.js'
@@ -58,7 +58,8 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
   const { nextcloud, warn } = context
   const adapter = readStorage(storage)
   if (nextcloud?.mode !== 'refresh-token') {
-    if (adapter !== undefined) warn('storage', `storage has no use in ${nextcloud?.mode ?? 'this'} mode (nextcloud.mode)`)
+    if (adapter !== undefined)
+      warn('storage', `storage has no use in ${nextcloud?.mode ?? 'this'} mode (nextcloud.mode)`)
     if (connect.value !== undefined && connect.value !== false) {
       refuse(connect, "has no use without nextcloud.mode 'refresh-token'")
     }
@@ -73,10 +74,16 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
     )
   }
   if (adapter === undefined) {
-    warn('storage', 'no storage is given: grants are kept in memory, and every user has to connect again after a restart')
+    warn(
+      'storage',
+      'no storage is given: grants are kept in memory, and every user has to connect again after a restart',
+    )
   }
   if (adapter?.shared !== true && severalInstancesAreLikely(given.environment)) {
-    warn('storage', 'storage is not shared, and this looks like one of several instances: each knows only its own grants')
+    warn(
+      'storage',
+      'storage is not shared, and this looks like one of several instances: each knows only its own grants',
+    )
   }
   const options = connect.value === false ? {} : connect.value
   const read = readObject(options, CONNECT_NAMES, given.environment, 'connect.')
@@ -123,7 +130,9 @@ function keyInMemory(adapter: StorageAdapter | undefined): Uint8Array {
 /** The marks of a cluster worker, of PM2 and of Kubernetes. */
 function severalInstancesAreLikely(environment: Environment): boolean {
   return (
-    isWorker || environment['NODE_APP_INSTANCE'] !== undefined || environment['KUBERNETES_SERVICE_HOST'] !== undefined
+    cluster.isWorker ||
+    environment['NODE_APP_INSTANCE'] !== undefined ||
+    environment['KUBERNETES_SERVICE_HOST'] !== undefined
   )
 }
 
@@ -170,4 +179,3 @@ function readParameters(given: Given): Readonly<Record<string, string>> {
   }
   return { ...(given.value as Record<string, string>) }
 }
-

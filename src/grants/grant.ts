@@ -1,4 +1,4 @@
-import { SealedValueError } from '../errors.js'
+import { SealedValueError, type NotProvisionedReason } from '../errors.js'
 
 /** Whose grant it is. */
 export interface Identity {
@@ -9,8 +9,8 @@ export interface Identity {
 /** An access token that instances share through the store. */
 export interface SharedAccessToken {
   readonly token: string
-  /** Seconds of life that the authorization server stated. Absent: none stated; null: not to be kept. */
-  readonly expiresIn?: number | null
+  /** Seconds of life that the authorization server stated. */
+  readonly expiresIn?: number
   /** Milliseconds since the epoch, by the clock of the instance that got it: just before it asked. */
   readonly sentAt: number
 }
@@ -46,9 +46,6 @@ export interface Grant {
   /** Milliseconds since the epoch of the last renewal. */
   readonly renewedAt?: number
 }
-
-/** Why there is no usable grant. */
-export type NotProvisionedReason = 'never' | 'revoked' | 'expired' | 'consent'
 
 /** A grant that can be refreshed. */
 export type LivingGrant = Grant & { readonly refreshToken: string }

@@ -34,7 +34,11 @@ const STORE_TIMEOUT = 5_000
 export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Clock, events: Events): Records {
   type Operation = 'get' | 'put' | 'delete'
 
-  async function call<T>(operation: Operation, run: () => Promise<T>, isAnswer: (answer: unknown) => boolean): Promise<T> {
+  async function call<T>(
+    operation: Operation,
+    run: () => Promise<T>,
+    isAnswer: (answer: unknown) => boolean,
+  ): Promise<T> {
     try {
       // Started in a promise: what an adapter throws at once is a failure like any other.
       const answer = await limited(Promise.resolve().then(run))
@@ -72,7 +76,11 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
       return writeSealed(key, await sealer.seal(key, value), expected, ttlMs)
     },
     remove: (key, expected) =>
-      call('delete', () => storage.delete(key, expected), (answer) => typeof answer === 'boolean'),
+      call(
+        'delete',
+        () => storage.delete(key, expected),
+        (answer) => typeof answer === 'boolean',
+      ),
   }
 }
 

@@ -1,0 +1,168 @@
+import { LRUCache } from 'lru-cache'
+import type { AuthorizationServerClient } from '../authorization-server/client.js'
+import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
+import { quirksOf } from '../authorization-server/quirks.js'
+import type { Clock } from '../clock.js'
+import type { Config, NextcloudConfig } from '../config/config.js'
+import { NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors.js'
+import type { Events } from '../events.js'
+import { deadGrant, whyUnusable, type Identity } from '../grants/grant.js'
+import type { StoredGrant } from '../grants/grant-store.js'
+import type { Grants } from '../grants/grants.js'
+import { createSingleFlight } from '../single-flight.js'
+import type { Caller, FreshToken, Mode, Present, Standing } from './mode.js'
+import { createRenewal } from './renewal.js'
+import { tokenLife } from './token-cache.js'
+
+/** What this mode needs of the stored grants. */
+export type GrantParts = Pick<
+  Grants,
+  'store' | 'rotations' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
+>
+
+/** The rooms that this mode needs. */
+export interface RefreshTokenParts {
+  readonly config: Config
+  readonly nextcloud: NextcloudConfig
+  readonly client: AuthorizationServerClient
+  readonly clock: Clock
+  readonly events: Events
+  readonly grants: GrantParts
+}
+
+/** Milliseconds between looks at a grant that another instance is renewing; they double, up to the longest. */
+const FIRST_PAUSE = 25
+const LONGEST_PAUSE = 500
+/** Milliseconds beyond the lease of an instance that may have died: for its successor to get an answer. */
+const PATIENCE_BEYOND_LEASE = 5_000
+/** Refresh tokens whose failures are remembered at one time. */
+const COOL_DOWNS = 10_000
+
+/** RFC 6749 §6, on a grant that the user gave once and that several instances share. */
+export function refreshTokenMode(parts: RefreshTokenParts): Mode {
+  const { config, nextcloud, clock, events, grants } = parts
+  const { store, rotations } = grants
+  const quirks = quirksOf(nextcloud.preset)
+  const timing = {
+    renewBefore: quirks.refreshEndsAccessToken ? 0 : config.cache.renewBefore,
+    margin: quirks.margin,
+  }
+  const perClient = config.grants?.consent !== 'per-user'
+  const grantCheck = config.cache.grantCheck * 1_000
+  const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
+  const coolDownOf = (fingerprint: string): CoolDown => {
+    const known = coolDowns.get(fingerprint) ?? createCoolDown(clock)
+    coolDowns.set(fingerprint, known)
+    return known
+  }
+  const renew = createRenewal(parts, coolDownOf)
+  const checks = createSingleFlight<boolean | FreshToken>()
+  /** The last look into the store failed: the next ones are not waited for. */
+  let storeFailing = false
+
+  function permits({ clientId }: Caller, standing: Standing | undefined): boolean {
+    return !perClient || clientId === undefined || standing?.clients.includes(clientId) === true
+  }
+
+  /** The access token that is in the store, when it will do. */
+  function sharedToken({ grant, version }: StoredGrant, present: Present): FreshToken | undefined {
+    const shared = grant.accessToken
+    if (shared === undefined || shared.token === present.notThis) return undefined
+    const now = clock.monotonic()
+    // Another machine's clock said when; ours may be behind.
+    const age = Math.max(0, clock.now() - shared.sentAt)
+    const answer = { accessToken: shared.token, expiresIn: shared.expiresIn, sentAt: now - age }
+    const life = tokenLife(answer, timing)
+    if (life === undefined || now >= life.ownEnd - (present.ahead === true ? life.ahead : 0)) return undefined
+    return { ...answer, source: 'store', standing: { version, clients: grant.clients, checkedAt: now } }
+  }
+
+  async function usable(key: string, identity: Identity, stored: StoredGrant | undefined): Promise<StoredGrant> {
+    const reason = whyUnusable(stored?.grant, undefined, clock.now())
+    if (stored !== undefined && reason === undefined) return stored
+    if (stored?.grant.refreshToken !== undefined) await expire(key, identity, stored)
+    throw new NotProvisionedError(reason ?? 'never')
+  }
+
+  /** The stated end of a refresh token has passed: the server need not be asked. */
+  async function expire(key: string, identity: Identity, { grant, version }: StoredGrant): Promise<void> {
+    const dead = deadGrant(grant, 'needs-reconnect', 'expired', clock.now())
+    if ((await store.write(key, dead, version)) === null) return
+    events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
+  }
+
+  async function getFreshToken(caller: Caller, present: Present): Promise<FreshToken> {
+    const identity = { issuer: caller.issuer, subject: caller.subject }
+    const key = store.keyOf(identity)
+    const patience = clock.monotonic() + grants.leaseLife + PATIENCE_BEYOND_LEASE
+    let { notThis } = present
+    for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+      await rotations.flush(key)
+      const stored = await usable(key, identity, await store.read(key))
+      // Whatever is there when somebody comes without a token and takes the last one as bad, is that one.
+      if (present.force === true) notThis ??= stored.grant.accessToken?.token ?? ''
+      const shared = sharedToken(stored, { ...present, notThis })
+      if (shared !== undefined) return shared
+      coolDowns.get(stored.grant.fingerprint)?.check()
+      const fresh = await renew(key, identity, stored)
+      if (fresh !== undefined) return fresh
+      if (clock.monotonic() >= patience) {
+        throw new UpstreamUnavailableError('Another instance has been refreshing this grant for too long', {
+          retryAfter: 1,
+        })
+      }
+      await clock.sleep(pause * (0.5 + clock.random()))
+    }
+  }
+
+  /** Looks whether the grant is still what the token stands on. */
+  async function look(key: string, token: string, standing: Standing): Promise<boolean | FreshToken> {
+    if ((await store.version(key)) !== standing.version) {
+      const stored = await store.read(key)
+      if (stored === undefined || whyUnusable(stored.grant, undefined, clock.now()) !== undefined) return false
+      if (stored.grant.accessToken?.token !== token) return sharedToken(stored, {}) ?? false
+      standing.version = stored.version
+      standing.clients = stored.grant.clients
+    }
+    standing.checkedAt = clock.monotonic()
+    return true
+  }
+
+  async function lookSafely(key: string, token: string, standing: Standing): Promise<boolean | FreshToken> {
+    try {
+      const outcome = await look(key, token, standing)
+      storeFailing = false
+      return outcome
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      // A living token is served through an outage.
+      storeFailing = true
+      standing.checkedAt = clock.monotonic()
+      return true
+    }
+  }
+
+  function check(caller: Caller, token: string, standing: Standing): true | Promise<boolean | FreshToken> {
+    const permitted = permits(caller, standing)
+    if (permitted && clock.monotonic() - standing.checkedAt < grantCheck) return true
+    const key = store.keyOf(caller)
+    const looking = checks.join(key, () => lookSafely(key, token, standing))
+    if (permitted && storeFailing) {
+      looking.catch(() => undefined)
+      return true
+    }
+    return looking.then((outcome) => {
+      const now = typeof outcome === 'object' ? outcome.standing : standing
+      // Got anew, it is refused with the reason.
+      return permits(caller, now) && outcome
+    })
+  }
+
+  return {
+    getFreshToken: (caller, _target, present) => getFreshToken(caller, present),
+    boundToMcpToken: false,
+    ...timing,
+    permits,
+    check,
+  }
+}
