@@ -114,6 +114,17 @@ describe('a sealed value', () => {
   })
 })
 
+it('what an earlier version sealed and fingerprinted stays what it is', async () => {
+  const { open, isCurrent, fingerprint } = createSealer([Uint8Array.from({ length: 32 }, (_, index) => index)])
+  const sealed =
+    'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIiwia2lkIjoibkgxTFZmVXhFVXJhWnhncSIsInJlY29yZCI6InYxOnJlY29yZCJ9' +
+    '..YOriEXsyAYY4ai8D.ThOFI8uEFdBbkOHtWG5sS-sXsv4w.OQkRBU1Tb7SIU5hz-YyIgw'
+
+  expect(await open('v1:record', sealed)).toEqual({ refreshToken: 'rt' })
+  expect(isCurrent('v1:record', sealed)).toBe(true)
+  expect(fingerprint('rt')).toBe('ggyhI2kdrLkhjKxt')
+})
+
 describe('whatever the value, the record and the key are,', () => {
   const key = fc.uint8Array({ minLength: 32, maxLength: 32 })
   const record = fc.string({ unit: 'binary', maxLength: 70 })
@@ -222,6 +233,17 @@ describe('a value does not open', () => {
       await expectRefusal(sealer.open('another', jwe(oldKey, text, JSON.stringify(VALUE))))
     }
   })
+
+  it.each(['v1:a', 'v1:ab', 'v1:abc'])(
+    'when blanks follow in the header, whatever length it has: %s',
+    async (record) => {
+      const header = JSON.stringify(await headerWith({ record }))
+
+      expect(await sealer.open(record, jwe(oldKey, header, '1'))).toBe(1)
+      for (const blanks of [' ', '  ', '   '])
+        await expectRefusal(sealer.open(record, jwe(oldKey, header + blanks, '1')))
+    },
+  )
 
   it('when it was encrypted in another way with the same key', async () => {
     for (const [alg, enc] of [
