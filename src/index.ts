@@ -44,6 +44,9 @@ export type {
   UpstreamFailure,
 } from './errors.js'
 
+export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
+export { MemoryStorage, type MemoryStorageOptions } from './storage/memory.js'
+
 declare global {
   namespace Express {
     interface Request {

@@ -21,7 +21,7 @@ const INACTIVE = { active: false }
  * Introspection that strangers cannot use against the authorization server, since whoever sends any opaque token causes a
  * request: a number of requests at once, a cool-down after a failure, and a short memory for what is inactive.
  */
-export function createIntrospection(client: AuthorizationServerClient, clock: Clock): Introspect {
+export function createIntrospection(client: Pick<AuthorizationServerClient, 'introspect'>, clock: Clock): Introspect {
   const coolDown = createCoolDown(clock, LONGEST_RETRY_AFTER)
   const inactive = new LRUCache<string, number>({ max: INACTIVE_ENTRIES })
   let underWay = 0

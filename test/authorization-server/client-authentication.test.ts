@@ -3,6 +3,7 @@ import { generateKeyPair, jwtVerify } from 'jose'
 import { PrivateKeyJwt, type AuthorizationServer, type ClientAuth } from 'oauth4webapi'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { clientAuthentication } from '../../src/authorization-server/client-authentication.js'
+import { quirksOf } from '../../src/authorization-server/quirks.js'
 import type { ClientConfig } from '../../src/config/config.js'
 import type { McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
@@ -19,7 +20,7 @@ async function authenticated(
   const config = { id: CLIENT_ID, secret: undefined, auth: undefined, hasCredentials: true, ...client }
   const as = methods === undefined ? AS : { ...AS, token_endpoint_auth_methods_supported: methods }
   const [body, headers] = [new URLSearchParams({ grant_type: 'x' }), new Headers()]
-  await clientAuthentication(config, as)(as, { client_id: config.id }, body, headers)
+  await clientAuthentication(config, as, quirksOf('generic'))(as, { client_id: config.id }, body, headers)
   return { authorization: headers.get('authorization'), body: Object.fromEntries(body) }
 }
 

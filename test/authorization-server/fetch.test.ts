@@ -239,7 +239,7 @@ describe('a call that may be repeated', () => {
     await failureOf(
       get(
         open({}, () => random),
-        true,
+        'always',
       ),
     )
 

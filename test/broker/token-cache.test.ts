@@ -161,7 +161,7 @@ function tuples<T>(values: readonly T[], length: number): T[][] {
 }
 
 describe('tokenEntry', () => {
-  const answer = (expiresIn: number | undefined, sentAt = 0) => ({ accessToken: 'token', expiresIn, sentAt })
+  const answer = (expiresIn: number | undefined, sentAt = 0) => ({ accessToken: 'token', expiresIn, sentAt, source: 'idp' as const })
 
   it.each([
     { expiresIn: 3_600, renewBefore: 60, renewAt: 3_540_000, deadAt: 3_600_000 },
@@ -174,39 +174,46 @@ describe('tokenEntry', () => {
   ])(
     'of $expiresIn s, with $renewBefore s ahead, is renewed from $renewAt ms and dead from $deadAt ms after the request',
     ({ expiresIn, renewBefore, renewAt, deadAt }) => {
-      expect(tokenEntry(answer(expiresIn, 7_000), renewBefore, Infinity)).toEqual({
+      expect(tokenEntry(answer(expiresIn, 7_000), { renewBefore, margin: 0 }, Infinity)).toEqual({
         token: 'token',
         renewAt: 7_000 + renewAt,
         deadAt: 7_000 + deadAt,
         unproven: false,
         handedOut: false,
+        standing: undefined,
       })
     },
   )
 
   it('lives 300 s when the answer does not say how long', () => {
-    expect(tokenEntry(answer(undefined), 60, Infinity)).toMatchObject({ renewAt: 240_000, deadAt: 300_000 })
+    expect(tokenEntry(answer(undefined), { renewBefore: 60, margin: 0 }, Infinity)).toMatchObject({ renewAt: 240_000, deadAt: 300_000 })
   })
 
   it('is none when the answer gives no sensible life', () => {
-    expect(tokenEntry(answer(NaN), 60, Infinity)).toBeUndefined()
+    expect(tokenEntry(answer(NaN), { renewBefore: 60, margin: 0 }, Infinity)).toBeUndefined()
   })
 
   it('never outlives the MCP token, and is not renewed when that ends first', () => {
-    expect(tokenEntry(answer(300), 60, 299_999)).toMatchObject({ renewAt: 299_999, deadAt: 299_999 })
-    expect(tokenEntry(answer(300), 60, 1_000)).toMatchObject({ renewAt: 1_000, deadAt: 1_000 })
-    expect(tokenEntry(answer(Infinity), 60, 1_000)).toMatchObject({ renewAt: 1_000, deadAt: 1_000 })
+    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 299_999)).toMatchObject({ renewAt: 299_999, deadAt: 299_999 })
+    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 1_000)).toMatchObject({ renewAt: 1_000, deadAt: 1_000 })
+    expect(tokenEntry(answer(Infinity), { renewBefore: 60, margin: 0 }, 1_000)).toMatchObject({ renewAt: 1_000, deadAt: 1_000 })
+  })
+
+  it('ends before its stated end by the margin, which is at most a fifth of its life', () => {
+    const timing = { renewBefore: 0, margin: 30 }
+    expect(tokenEntry(answer(900), timing, Infinity)).toMatchObject({ renewAt: 870_000, deadAt: 870_000 })
+    expect(tokenEntry(answer(100), timing, Infinity)).toMatchObject({ renewAt: 80_000, deadAt: 80_000 })
   })
 
   it('is renewed ahead when the MCP token outlives it by as much', () => {
-    expect(tokenEntry(answer(300), 60, 360_000)).toMatchObject({ renewAt: 240_000, deadAt: 300_000 })
+    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 360_000)).toMatchObject({ renewAt: 240_000, deadAt: 300_000 })
   })
 
   it('keeps to the formula for every life, lead, start and end', () => {
     const seconds = fc.integer({ min: 1, max: 100_000 })
     fc.assert(
       fc.property(seconds, fc.nat(10_000), fc.nat(1_000_000), fc.nat(200_000_000), (life, lead, sentAt, subjectEnd) => {
-        const entry = tokenEntry(answer(life, sentAt), lead, subjectEnd)!
+        const entry = tokenEntry(answer(life, sentAt), { renewBefore: lead, margin: 0 }, subjectEnd)!
         const ahead = Math.min(lead * 1_000, life * 1_000 * 0.2)
         const ownEnd = sentAt + life * 1_000
         expect(entry.deadAt).toBe(Math.min(ownEnd, subjectEnd))
@@ -219,7 +226,7 @@ describe('tokenEntry', () => {
 })
 
 describe('createTokenCache', () => {
-  const entry = { token: 'token', renewAt: 1, deadAt: 2, unproven: false, handedOut: false }
+  const entry = { token: 'token', renewAt: 1, deadAt: 2, unproven: false, handedOut: false, standing: undefined }
 
   it('drops the entry used least recently, and says so', () => {
     const onEviction = vi.fn()

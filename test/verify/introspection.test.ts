@@ -337,7 +337,7 @@ describe('strangers who send any opaque token', () => {
 
   /** Introspection by a client that answers with what this function does. */
   const introspectionBy = (introspect: (token: string) => Promise<IntrospectionResponse>) =>
-    createIntrospection({ introspect, exchange: () => expect.unreachable('nothing is exchanged') }, clock)
+    createIntrospection({ introspect }, clock)
 
   it('cannot close the server for more than a minute, and an answer opens it', async () => {
     let answering = (): Promise<IntrospectionResponse> =>
