@@ -15,6 +15,9 @@ export type {
   NextcloudMode,
   NextcloudOptions,
 } from './options.js'
+export { MemoryStorage } from './storage/memory.js'
+export type { MemoryStorageOptions } from './storage/memory.js'
+export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
 export type { IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
   AudienceMismatchError,

@@ -1,0 +1,79 @@
+import { type Clock, systemClock } from '../clock.js'
+import { optionalNumber, readObject } from '../config/values.js'
+import type { StorageAdapter, StoredEntry } from './adapter.js'
+import { newVersion, wholeTtl } from './entry.js'
+
+/** Options of {@link MemoryStorage}. */
+export interface MemoryStorageOptions {
+  /** Entries at most. A further one is refused, never an old one dropped: each is somebody's grant. Default 10,000. */
+  readonly maxEntries?: number | undefined
+}
+
+interface MemoryEntry extends StoredEntry {
+  /** Monotonic milliseconds; Infinity without a ttl. */
+  readonly deadAt: number
+}
+
+/**
+ * Keeps grants in this process, for development and for a single instance: they are gone when it ends, and other instances do
+ * not see them.
+ *
+ * `put` rejects when a new entry would be one more than `maxEntries`; expired ones do not count.
+ *
+ * @throws {ConfigurationError} for an option that is unknown or wrong
+ */
+export class MemoryStorage implements StorageAdapter {
+  readonly shared = false
+  readonly #entries = new Map<string, MemoryEntry>()
+  readonly #maxEntries: number
+  readonly #clock: Pick<Clock, 'monotonic'>
+
+  constructor(options?: MemoryStorageOptions)
+  /** @internal */
+  constructor(options: MemoryStorageOptions | undefined, clock: Pick<Clock, 'monotonic'>)
+  constructor(options?: MemoryStorageOptions, clock: Pick<Clock, 'monotonic'> = systemClock) {
+    const option = readObject(options, { maxEntries: true }, {})
+    this.#maxEntries = optionalNumber(option('maxEntries'), 10_000, { unit: 'entries', least: 1 })
+    this.#clock = clock
+  }
+
+  get(key: string): Promise<StoredEntry | undefined> {
+    const entry = this.#live(key)
+    return Promise.resolve(entry && { value: entry.value, version: entry.version })
+  }
+
+  put(key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null> {
+    return settled(() => {
+      const ttl = wholeTtl(ttlMs)
+      if ((this.#live(key)?.version ?? null) !== expected) return null
+      this.#makeRoomFor(key)
+      const version = newVersion()
+      this.#entries.set(key, { value, version, deadAt: this.#clock.monotonic() + (ttl ?? Infinity) })
+      return version
+    })
+  }
+
+  delete(key: string, expected: string): Promise<boolean> {
+    return Promise.resolve(this.#live(key)?.version === expected && this.#entries.delete(key))
+  }
+
+  #live(key: string): MemoryEntry | undefined {
+    const entry = this.#entries.get(key)
+    return entry !== undefined && entry.deadAt > this.#clock.monotonic() ? entry : undefined
+  }
+
+  #makeRoomFor(key: string): void {
+    if (this.#entries.has(key) || this.#entries.size < this.#maxEntries) return
+    const now = this.#clock.monotonic()
+    for (const [other, { deadAt }] of this.#entries) if (deadAt <= now) this.#entries.delete(other)
+    if (this.#entries.size >= this.#maxEntries) {
+      throw new Error(`MemoryStorage is full: it holds maxEntries (${this.#maxEntries}) entries that have not expired`)
+    }
+  }
+}
+
+/** What `work` gives or throws, as a promise: an adapter rejects and never throws. */
+const settled = <T>(work: () => T): Promise<T> =>
+  new Promise((resolve) => {
+    resolve(work())
+  })
