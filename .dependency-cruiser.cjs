@@ -19,6 +19,14 @@ module.exports = {
     room('authorization-server', []),
     room('grants', ['storage']),
     room('cli', []),
+    room('storage', []),
+    {
+      name: 'testing-door',
+      comment: 'testing/ is for adapters of anybody: it may import only itself and the contract they keep',
+      severity: 'error',
+      from: { path: '^src/testing/' },
+      to: { path: '^src/', pathNot: '^src/(testing/|storage/adapter\\.ts$)' },
+    },
     {
       name: 'open-files-stand-alone',
       comment: 'errors, events, options, clock and config are open to all, so they lean on no room',
