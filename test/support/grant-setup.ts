@@ -7,6 +7,7 @@ import type { McpAuthEvent, McpAuthOptions, StorageAdapter } from '../../src/ind
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock, type ManualClock } from './clock.js'
+import { ENCRYPTION_KEY, MCP_CLIENT } from './grant-constants.js'
 import { createRefreshTokens, type RefreshTokens } from './refresh-tokens.js'
 import {
   CLIENT_ID,
@@ -16,9 +17,7 @@ import {
   type ScriptedAuthorizationServer,
 } from './scripted-authorization-server.js'
 
-export const ENCRYPTION_KEY = Buffer.from(Array.from({ length: 32 }, (_, index) => index * 7)).toString('base64url')
-/** The MCP client of minted tokens. */
-export const MCP_CLIENT = 'mcp-client'
+export { ENCRYPTION_KEY, MCP_CLIENT }
 
 /** Instances in refresh-token mode that share a store, and an authorization server with one-time refresh tokens. */
 export interface GrantSetup {

@@ -21,6 +21,8 @@ export interface RefreshTokens {
   readonly accessTokens: string[]
   /** How a token endpoint answers a refresh. */
   readonly answer: (request: ReceivedRequest, res: ServerResponse) => void
+  /** Carries a refresh out, and leaves it to others what becomes of the answer. */
+  readonly process: (form: URLSearchParams) => { readonly status: number; readonly json: Record<string, unknown> }
   /** Revokes a family, as an administrator would. */
   readonly revoke: (token: string) => void
 }
@@ -30,12 +32,15 @@ interface Ways {
   readonly life?: number
   /** Whether each refresh brings another refresh token, and a used one ends its family. Default true. */
   readonly rotates?: boolean
+  /** Whether the last used refresh token is good once more, for a client that did not get the answer. Default false. */
+  readonly grace?: boolean
   /** What else the answers say. */
   readonly more?: () => Record<string, unknown>
 }
 
 /** RFC 9700 §4.14.2: one-time refresh tokens, whose reuse revokes the whole family. */
-export function createRefreshTokens({ life = 300, rotates = true, more = () => ({}) }: Ways = {}): RefreshTokens {
+export function createRefreshTokens(ways: Ways = {}): RefreshTokens {
+  const { life = 300, rotates = true, grace = false, more = () => ({}) } = ways
   const families: Family[] = []
   const presented: string[] = []
   const accessTokens: string[] = []
@@ -47,8 +52,22 @@ export function createRefreshTokens({ life = 300, rotates = true, more = () => (
     return family
   }
 
-  function respond(res: ServerResponse, status: number, json: Record<string, unknown>): void {
-    res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
+  function carryOut(form: URLSearchParams): { status: number; json: Record<string, unknown> } {
+    const token = form.get('refresh_token') ?? ''
+    presented.push(token)
+    const family = families.find(({ tokens }) => tokens.includes(token))
+    const isGood = family?.tokens.at(-1) === token || (grace && family?.tokens.at(-2) === token)
+    if (family !== undefined && !isGood) family.revoked = true
+    if (family === undefined || family.revoked) return { status: 400, json: { error: 'invalid_grant' } }
+    const accessToken = fresh('access')
+    accessTokens.push(accessToken)
+    const next = rotates ? fresh('refresh') : undefined
+    if (next !== undefined) family.tokens.push(next)
+    const rotated = next !== undefined && { refresh_token: next }
+    return {
+      status: 200,
+      json: { access_token: accessToken, token_type: 'Bearer', expires_in: life, ...rotated, ...more() },
+    }
   }
 
   return {
@@ -61,23 +80,10 @@ export function createRefreshTokens({ life = 300, rotates = true, more = () => (
     families,
     presented,
     accessTokens,
+    process: carryOut,
     answer({ form }, res) {
-      const token = form.get('refresh_token') ?? ''
-      presented.push(token)
-      const family = families.find(({ tokens }) => tokens.includes(token))
-      if (family !== undefined && family.tokens.at(-1) !== token) family.revoked = true
-      if (family === undefined || family.revoked) return respond(res, 400, { error: 'invalid_grant' })
-      const accessToken = fresh('access')
-      accessTokens.push(accessToken)
-      const next = rotates ? fresh('refresh') : undefined
-      if (next !== undefined) family.tokens.push(next)
-      respond(res, 200, {
-        access_token: accessToken,
-        token_type: 'Bearer',
-        expires_in: life,
-        ...(next !== undefined && { refresh_token: next }),
-        ...more(),
-      })
+      const { status, json } = carryOut(form)
+      res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
     },
     revoke(token) {
       familyOf(token).revoked = true

@@ -1,0 +1,42 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+
+/** A way to a server of 127.0.0.1 that can be closed: connections break, and new ones are refused, as if the server was stopped. */
+export interface TcpGate {
+  readonly port: number
+  readonly close: () => void
+  readonly open: () => Promise<void>
+}
+
+export async function startTcpGate(target: number): Promise<TcpGate> {
+  const sockets = new Set<Socket>()
+  let server: Server
+  async function listen(port: number): Promise<void> {
+    server = createServer((near) => {
+      const far = connect(target, '127.0.0.1')
+      for (const [socket, other] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        sockets.add(socket)
+        socket.on('error', () => undefined)
+        socket.once('close', () => {
+          sockets.delete(socket)
+          other.destroy()
+        })
+        socket.pipe(other)
+      }
+    }).listen(port, '127.0.0.1')
+    await once(server, 'listening')
+  }
+  await listen(0)
+  const { port } = server!.address() as AddressInfo
+  return {
+    port,
+    close() {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+    },
+    open: () => listen(port),
+  }
+}
