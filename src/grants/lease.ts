@@ -6,9 +6,12 @@ import type { Records } from './records.js'
 export interface Lease {
   /** Whether it is surely still held: by this process's own clock, from before it was asked for. */
   readonly isHeld: () => boolean
-  /** Gives it back, if it is still this one's to give. Never rejects: what cannot be given back runs out by itself. */
+  /** Gives it back, if it is still this one's to give. Never rejects: it is tried again, and runs out by itself in the end. */
   readonly release: () => Promise<void>
 }
+
+/** Milliseconds between attempts to give a lease back to a store that fails: left there, it would hold up the next renewal. */
+const PAUSE = 1_000
 
 /** @returns takes the lease of a key, or undefined when another has it */
 export function createLeases(
@@ -39,6 +42,15 @@ export function createLeases(
       heldUntil = version === null ? -Infinity : askedAt + lifeMs
     }
 
+    async function giveBack(): Promise<void> {
+      if (version === null) return
+      try {
+        await records.remove(key, version)
+      } catch {
+        if (clock.monotonic() + PAUSE < heldUntil) clock.after(PAUSE, () => void giveBack())
+      }
+    }
+
     return {
       isHeld: () => clock.monotonic() < heldUntil,
       async release() {
@@ -46,7 +58,7 @@ export function createLeases(
         cancel()
         await renewal
         cancel()
-        if (version !== null) await records.remove(key, version).catch(() => undefined)
+        await giveBack()
       },
     }
   }
