@@ -33,10 +33,11 @@ interface Marked {
 
 /**
  * Milliseconds that a token which another instance has sent is left alone, once that instance has no lease any more: it may have
- * an answer that it could not store yet.
+ * an answer that it could not store yet. After an outage of the store its client connects anew later than this one's may have:
+ * the packages for Redis wait 2.2 s between attempts.
  */
-const GRACE = 1_500
-const GRACE_LOOKS = 6
+const GRACE = 3_000
+const GRACE_LOOKS = 12
 const LEASE_LOST = new Error('The lease ran out before the refresh token was sent')
 
 export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint: string) => CoolDown): Renewal {

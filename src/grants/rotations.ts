@@ -37,7 +37,7 @@ export interface Rotations {
 const FIRST_PAUSE = 50
 const LONGEST_PAUSE = 1_000
 /** Milliseconds between attempts that nobody waits for: less than another instance waits before it takes over a token. */
-const BACKGROUND_PAUSE = 1_000
+const BACKGROUND_PAUSE = 500
 /** Rotations kept at one time. */
 const MOST_KEPT = 10_000
 /** Attempts at one write, each after somebody else was first. */
