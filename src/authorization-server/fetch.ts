@@ -47,6 +47,15 @@ const FIRST_PAUSE = 100
 const LONGEST_RETRY_AFTER = 3_600
 /** RFC 6585 §4, RFC 9110 §15.6.4: the server says that it did not get to the request. */
 const TURNED_AWAY = [429, 503]
+/**
+ * A process that stood still (stopped, swapped out, kept busy) finds its timers due before the answers that have come meanwhile,
+ * and an answer may hold the only copy of a user's new refresh token. So, where it stood still for no longer than
+ * `LONGEST_STANDSTILL`, the answer gets a moment more. After a longer one another instance may have taken over: then nothing more
+ * may be sent.
+ */
+const SHORTEST_STANDSTILL = 50
+const LONGEST_STANDSTILL = 2_500
+const MOMENT = 100
 /** Failures before any byte of the request was sent: no address, no connection, no TLS. */
 const NOT_SENT =
   /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|EPROTO|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
@@ -142,10 +151,15 @@ function startDeadline(timeout: number, clock: Clock): Deadline {
     expire = reject
   })
   expired.catch(() => undefined)
-  const timer = setTimeout(() => {
+  let timer = setTimeout(() => {
+    const late = clock.monotonic() - end
+    if (late < SHORTEST_STANDSTILL || late > LONGEST_STANDSTILL) giveUp()
+    else timer = setTimeout(giveUp, MOMENT).unref()
+  }, timeout).unref()
+  function giveUp(): void {
     expire(new UpstreamUnavailableError(`The authorization server did not answer within ${timeout} ms`))
     controller.abort()
-  }, timeout).unref()
+  }
   return {
     signal: controller.signal,
     remaining: () => end - clock.monotonic(),
