@@ -11,6 +11,7 @@ const stores = createRealStores()
 const processes = createInstanceProcesses()
 let four: InstanceProcess[]
 beforeAll(async () => {
+  await processes.prepare(4)
   four = await Promise.all(Array.from({ length: 4 }, () => processes.start()))
 })
 afterAll(async () => {
