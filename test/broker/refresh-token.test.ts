@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { NotProvisionedError, SealedValueError, StorageError, TokenRequestError } from '../../src/errors.js'
 import type { StorageAdapter } from '../../src/storage/adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { failureOf, tokenError } from '../support/broker-setup.js'
+import { failureOf, tokenError, turn } from '../support/broker-setup.js'
 import { ENCRYPTION_KEY, MCP_CLIENT, setUpGrants, type GrantSetup } from '../support/grant-setup.js'
 import { createRefreshTokens } from '../support/refresh-tokens.js'
 
@@ -366,13 +366,15 @@ describe('a cached token', () => {
     for (let look = 0; look < 3; look += 1) {
       setup.clock.advance(10_000)
       expect(await auth.getNextcloudToken(ALICE)).toBe(token)
+      await turn()
     }
-    await vi.waitFor(() => expect(typesOf(setup).filter((type) => type === 'storage.failed')).toHaveLength(3))
+    expect(typesOf(setup).filter((type) => type === 'storage.failed')).toHaveLength(3)
 
     failing.clear()
     await setup.open().revoke(ALICE)
     setup.clock.advance(10_000)
     await auth.getNextcloudToken(ALICE)
+    await turn()
     setup.clock.advance(10_000)
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
   })
