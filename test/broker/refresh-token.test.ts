@@ -532,6 +532,30 @@ describe('a refresh that fails', () => {
   })
 })
 
+describe('a renewal ahead that fails', () => {
+  it('is not tried again at every call, nor does it disturb one', async () => {
+    const { storage, calls } = watchedStorage()
+    const setup = await setUpGrants({ storage })
+    const auth = setup.open({ cache: { grantCheck: 3_600 }, http: { retries: 0 } })
+    await setup.connect()
+    const token = await auth.getNextcloudToken(ALICE)
+    setup.as.script('/token', { status: 500 })
+    setup.clock.advance(240_000)
+    calls.length = 0
+
+    for (let call = 0; call < 5; call += 1) {
+      expect(await auth.getNextcloudToken(ALICE)).toBe(token)
+      await vi.waitFor(() => expect(calls.at(-1)).toBe('delete'))
+    }
+
+    expect(setup.as.received('/token')).toHaveLength(2)
+    expect(calls.filter((name) => name === 'get')).toHaveLength(1)
+    setup.clock.advance(1_000)
+    await auth.getNextcloudToken(ALICE)
+    await vi.waitFor(() => expect(setup.as.received('/token')).toHaveLength(3))
+  })
+})
+
 describe('an answer with an access token that cannot be used', () => {
   it('is refused, and its refresh token is kept all the same', async () => {
     const refreshTokens = createRefreshTokens({ more: () => ({ token_type: 'DPoP' }) })
