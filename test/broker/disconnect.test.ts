@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError, StorageError } from '../../src/errors.js'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { failureOf, holdTokenRequests, setUp, tokenAnswer } from '../support/broker-setup.js'
 import { MCP_CLIENT, setUpGrants, type GrantSetup } from '../support/grant-setup.js'
+import { watchedStorage } from '../support/watched-storage.js'
 
 const ALICE = { subject: 'alice' }
 
-async function withRevocation(): Promise<GrantSetup> {
-  const setup = await setUpGrants()
+async function withRevocation(ways?: Parameters<typeof setUpGrants>[0]): Promise<GrantSetup> {
+  const setup = await setUpGrants(ways)
   setup.as.metadata['revocation_endpoint'] = `${setup.as.issuer}/revoke`
   setup.as.script('/revoke', { status: 200 })
   return setup
@@ -77,11 +77,11 @@ describe('revoke()', () => {
   })
 
   it('rejects when the store fails, and has revoked nothing', async () => {
-    const setup = await withRevocation()
+    const { storage, failing } = watchedStorage()
+    const setup = await withRevocation({ storage })
     await setup.connect()
-    const auth = setup.open({
-      storage: { ...adapterOf(setup.storage as MemoryStorage), put: () => Promise.reject(new Error('away')) },
-    })
+    failing.add('put')
+    const auth = setup.open()
 
     expect(await failureOf(auth.revoke(ALICE))).toBeInstanceOf(StorageError)
     expect(setup.as.received('/revoke')).toEqual([])
@@ -192,8 +192,8 @@ describe('whose grant it is', () => {
     'has to be said: %j',
     async (who) => {
       const auth = (await setUpGrants()).open()
-      for (const call of [auth.isProvisioned, auth.rotate, auth.revoke, auth.getNextcloudToken]) {
-        expect(await failureOf(call(who as typeof ALICE))).toBeInstanceOf(TypeError)
+      for (const call of ['isProvisioned', 'rotate', 'revoke', 'getNextcloudToken'] as const) {
+        expect(await failureOf(auth[call](who as typeof ALICE))).toBeInstanceOf(TypeError)
       }
     },
   )
@@ -202,18 +202,8 @@ describe('whose grant it is', () => {
 it('in any other mode there are no grants, as each call says', async () => {
   const { auth, signIn } = await setUp()
   const info = await signIn()
-  for (const call of [auth.isProvisioned, auth.rotate, auth.revoke]) {
-    expect(await failureOf(call(info))).toBeInstanceOf(ConfigurationError)
+  for (const call of ['isProvisioned', 'rotate', 'revoke'] as const) {
+    expect(await failureOf(auth[call](info))).toBeInstanceOf(ConfigurationError)
   }
   expect(await failureOf(auth.getNextcloudToken(ALICE))).toBeInstanceOf(TypeError)
 })
-
-/** An adapter as a plain object. */
-function adapterOf(storage: MemoryStorage) {
-  return {
-    shared: storage.shared,
-    get: storage.get.bind(storage),
-    put: storage.put.bind(storage),
-    delete: storage.delete.bind(storage),
-  }
-}

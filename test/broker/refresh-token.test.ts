@@ -1,32 +1,11 @@
 import { describe, expect, it, vi } from 'vitest'
 import { NotProvisionedError, SealedValueError, StorageError, TokenRequestError } from '../../src/errors.js'
-import type { StorageAdapter } from '../../src/storage/adapter.js'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { failureOf, tokenError, turn } from '../support/broker-setup.js'
 import { ENCRYPTION_KEY, MCP_CLIENT, setUpGrants, type GrantSetup } from '../support/grant-setup.js'
 import { createRefreshTokens } from '../support/refresh-tokens.js'
+import { watchedStorage } from '../support/watched-storage.js'
 
 const ALICE = { subject: 'alice' }
-
-/** Memory whose calls can be counted and made to fail. */
-function watchedStorage() {
-  const memory = new MemoryStorage()
-  const calls: ('get' | 'put' | 'delete')[] = []
-  const failing = new Set<'get' | 'put' | 'delete'>()
-  const watch =
-    <A extends unknown[], T>(name: 'get' | 'put' | 'delete', call: (...args: A) => Promise<T>) =>
-    (...args: A): Promise<T> => {
-      calls.push(name)
-      return failing.has(name) ? Promise.reject(new Error('redis://user:password@store is away')) : call(...args)
-    }
-  const storage: StorageAdapter = {
-    shared: true,
-    get: watch('get', memory.get.bind(memory)),
-    put: watch('put', memory.put.bind(memory)),
-    delete: watch('delete', memory.delete.bind(memory)),
-  }
-  return { storage, calls, failing }
-}
 
 const typesOf = ({ events }: GrantSetup) => events.map(({ type }) => type)
 
