@@ -14,7 +14,7 @@ import {
 import type { StoredGrant } from '../grants/grant-store.js'
 import type { Lease } from '../grants/lease.js'
 import type { FreshToken } from './mode.js'
-import type { RefreshTokenParts } from './refresh-token.js'
+import type { RefreshTokenParts } from './refresh-token-parts.js'
 
 /**
  * Spends the refresh token of a grant for a fresh access token, if this instance gets to be the one who does; undefined when the
