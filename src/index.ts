@@ -44,9 +44,6 @@ export type {
   UpstreamFailure,
 } from './errors.js'
 
-export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
-export { MemoryStorage, type MemoryStorageOptions } from './storage/memory.js'
-
 declare global {
   namespace Express {
     interface Request {
