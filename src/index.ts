@@ -18,6 +18,9 @@ export type {
   NextcloudOptions,
   NextcloudPreset,
 } from './options.js'
+export { MemoryStorage } from './storage/memory.js'
+export type { MemoryStorageOptions } from './storage/memory.js'
+export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
 export type { IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
   AudienceMismatchError,
