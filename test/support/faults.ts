@@ -22,7 +22,7 @@ export interface FaultResult {
 }
 
 /** The steps of a refresh at which something happens, in their order. */
-export const STEPS = {
+const STEPS = {
   reading: { when: 'before', what: 'get', nth: 1 },
   leasing: { when: 'before', what: 'put', nth: 1 },
   leased: { when: 'after', what: 'put', nth: 1 },
@@ -44,7 +44,7 @@ export interface FaultOptions {
   readonly timeout?: number
 }
 
-export const CALLERS = 5
+const CALLERS = 5
 const LIFE = 300_000
 const LAST_ANSWER = /^(?:a token|403 .*)$/
 
@@ -56,6 +56,11 @@ interface Stage {
   readonly other: Instance
 }
 
+/** More at a time would only wait for each other. */
+const STAGES_AT_ONCE = 6
+/** `http.timeout` where it takes no part: a busy machine is no outage. */
+const PATIENT = { timeout: 30_000 }
+
 export function createFaults(
   stores: RealStores,
   processes: InstanceProcesses,
@@ -64,7 +69,10 @@ export function createFaults(
   /** An instance in a process of its own, where something befalls the process. */
   const ownProcess = (): Promise<InstanceProcess> => processes.start()
 
-  async function setStage(
+  const inTurn = createQueue(STAGES_AT_ONCE)
+  const setStage = (...given: Parameters<typeof build>): Promise<Stage> => inTurn(() => build(...given))
+
+  async function build(
     kind: StoreKind,
     { grace = false, timeout = 5_000 }: FaultOptions,
     holderProcess: () => Promise<InstanceProcess>,
@@ -132,7 +140,7 @@ export function createFaults(
 
   /** The answer does not come through. */
   async function answerLost(kind: StoreKind, processing: Processing, options: FaultOptions = {}) {
-    const stage = await setStage(kind, options, bystander)
+    const stage = await setStage(kind, { ...PATIENT, ...options }, bystander)
     const { as, refreshTokens } = stage.scene
     as.script(
       '/token',
@@ -148,12 +156,8 @@ export function createFaults(
   }
 
   /** The authorization server answers otherwise for a while. */
-  async function answered(
-    kind: StoreKind,
-    answer: { readonly status: number; readonly json?: unknown },
-    options: FaultOptions = {},
-  ) {
-    const stage = await setStage(kind, options, bystander)
+  async function answered(kind: StoreKind, answer: { readonly status: number; readonly json?: unknown }) {
+    const stage = await setStage(kind, PATIENT, bystander)
     const { as, refreshTokens } = stage.scene
     as.script('/token', ({ form }: ReceivedRequest, res: ServerResponse) => {
       refreshTokens.presented.push(form.get('refresh_token') ?? '')
@@ -283,8 +287,8 @@ export function createFaults(
   }
 
   /** Something happens to the grant while the authorization server has the request. */
-  async function meanwhile(kind: StoreKind, happens: (stage: Stage) => Promise<unknown>, options: FaultOptions = {}) {
-    const stage = await setStage(kind, options, bystander)
+  async function meanwhile(kind: StoreKind, happens: (stage: Stage) => Promise<unknown>) {
+    const stage = await setStage(kind, PATIENT, bystander)
     const { as, refreshTokens } = stage.scene
     const arrival = new Promise<() => void>((resolve) => {
       as.script(
@@ -306,7 +310,7 @@ export function createFaults(
 
   /** Clocks that differ: every caller has to get a token that lives, whoever got it. */
   async function clocksDiffer(kind: StoreKind, minutes: number) {
-    const stage = await setStage(kind, {}, bystander, { holderOptions: { wrongBy: minutes * 60_000 } })
+    const stage = await setStage(kind, PATIENT, bystander, { holderOptions: { wrongBy: minutes * 60_000 } })
     const { scene, holder, other } = stage
     const { accessTokens } = scene.refreshTokens
     const both = [holder, other]
@@ -357,8 +361,24 @@ export function createFaults(
   }
 }
 
+/** Runs work in the order in which it comes, so many at a time. */
+export function createQueue(atOnce: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let running = 0
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (running >= atOnce) await new Promise<void>((resolve) => waiting.push(resolve))
+    running += 1
+    try {
+      return await work()
+    } finally {
+      running -= 1
+      waiting.shift()?.()
+    }
+  }
+}
+
 /** A store's address behind a gate. */
-export async function throughGate(address: StoreAddress): Promise<{ store: StoreAddress; gate: TcpGate }> {
+async function throughGate(address: StoreAddress): Promise<{ store: StoreAddress; gate: TcpGate }> {
   if (address.kind === 'SQLite') throw new Error('There is no network in front of a file')
   const url = new URL(address.url)
   const gate = await startTcpGate(Number(url.port))
@@ -367,7 +387,7 @@ export async function throughGate(address: StoreAddress): Promise<{ store: Store
 }
 
 /** What callers of some instances get, until each of them gets a token or is told to connect again. */
-export async function insist(scene: Scene, instances: readonly Instance[]): Promise<{ seen: string[]; ms: number }> {
+async function insist(scene: Scene, instances: readonly Instance[]): Promise<{ seen: string[]; ms: number }> {
   const start = performance.now()
   const seen: string[] = []
   for (;;) {
@@ -387,17 +407,17 @@ async function quiet(scene: Scene): Promise<void> {
   }
 }
 
-export async function outcomesOf(scene: Scene, instances: readonly Instance[]): Promise<string[]> {
+async function outcomesOf(scene: Scene, instances: readonly Instance[]): Promise<string[]> {
   const outcomes = await Promise.all(instances.map((instance) => instance.call(CALLERS)))
   return distinct(outcomes.flat().map((outcome) => describeOutcome(scene, outcome)))
 }
 
-export function describeOutcome({ refreshTokens }: Scene, { token, failure }: Outcome): string {
+function describeOutcome({ refreshTokens }: Scene, { token, failure }: Outcome): string {
   if (token === undefined) return failure ?? 'nothing'
   return refreshTokens.accessTokens.includes(token) ? 'a token' : 'a token of nobody'
 }
 
-export async function describeStored(scene: Scene): Promise<string> {
+async function describeStored(scene: Scene): Promise<string> {
   // The lease is given back after the answer.
   let leased = await scene.isLeased()
   for (let looks = 0; leased && looks < 20; looks += 1) {
@@ -413,9 +433,9 @@ export async function describeStored(scene: Scene): Promise<string> {
 }
 
 /** Each once; how it ended comes last. */
-export function distinct(texts: readonly string[]): string[] {
+function distinct(texts: readonly string[]): string[] {
   const isEnd = (text: string): number => Number(LAST_ANSWER.test(text))
   return [...new Set(texts)].sort((a, b) => isEnd(a) - isEnd(b))
 }
 
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { systemClock } from '../../src/clock.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
+import type { StorageAdapter } from '../../src/index.js'
 import type { Grant } from '../../src/grants/grant.js'
 import { createGrants } from '../../src/grants/grants.js'
 import { recordKey } from '../../src/grants/record-key.js'
@@ -29,6 +30,10 @@ export interface Scene {
   readonly open: (process: InstanceProcess, options?: Partial<InstanceOptions>) => Promise<Instance>
   /** A grant as the connect pages would store it; its first refresh token. */
   readonly connect: (subject?: string) => Promise<string>
+  /** The scene's own way to the store. */
+  readonly adapter: StorageAdapter
+  /** The key of a user's grant. */
+  readonly keyOf: (subject: string) => string
   readonly stored: (subject?: string) => Promise<Grant | undefined>
   /** Whether somebody's lease is in the store. */
   readonly isLeased: (subject?: string) => Promise<boolean>
@@ -80,6 +85,8 @@ export async function startScene({ store, ownStore = store, grace = false }: Sce
       await grants.store.connect({ issuer, subject }, connection)
       return refreshToken
     },
+    adapter,
+    keyOf,
     stored: async (subject = 'alice') => (await grants.store.read(keyOf(subject)))?.grant,
     isLeased: async (subject = 'alice') =>
       (await grants.records.peek(recordKey('lease', owner, keyOf(subject)))) !== undefined,

@@ -5,8 +5,7 @@ import { MemoryStorage } from '../../src/storage/memory.js'
 export type StorageCall = 'get' | 'put' | 'delete'
 
 /** Memory whose calls can be counted and made to fail. */
-export function watchedStorage() {
-  const memory = new MemoryStorage()
+export function watchedStorage(memory = new MemoryStorage()) {
   const calls: StorageCall[] = []
   const failing = new Set<StorageCall>()
   const watch =
