@@ -161,6 +161,40 @@ describe('a server that does not answer', () => {
     expect(fetch.mock.calls[0]![1].signal!.aborted).toBe(true)
   })
 
+  it.each([
+    ['is taken when it came while the process stood still past http.timeout', 2_000, 'there'],
+    ['is not when the process stood still so long that another instance may have taken over', 3_000, undefined],
+  ])('has an answer that %s', async (_name, standstill, expected) => {
+    // An answer that is read in the turn after the one in which the timer is found due.
+    const fetch = answering(async () => {
+      standStill(timeout + 20)
+      clock.advance(timeout + standstill)
+      await new Promise(setImmediate)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      return Response.json('there')
+    })
+
+    const answer = await get(open({ timeout, fetch })).then(
+      (response) => response.json(),
+      () => undefined,
+    )
+
+    expect(answer).toBe(expected)
+  })
+
+  it('does not hold up a call for longer when the process was kept busy and no answer came', async () => {
+    const fetch = answering(() => {
+      standStill(timeout + 20)
+      clock.advance(timeout + 1_000)
+      return new Promise(() => undefined)
+    })
+
+    const failure = await failureOf(get(open({ timeout, fetch })))
+
+    expect(failure.message).toContain('80 ms')
+    expect(fetch.mock.calls[0]![1].signal!.aborted).toBe(true)
+  })
+
   it('is unavailable when it hangs up, and when it cannot be reached', async () => {
     as.script('/path', (_request, res) => res.destroy())
     expect((await failureOf(get(open()))).message).toContain('(ECONNRESET)')
@@ -402,3 +436,8 @@ describe('connections', () => {
     expect(pick.mock.calls.map(([url]) => url.href)).toEqual([`${as.issuer}/path`])
   })
 })
+
+/** Keeps the event loop busy. */
+function standStill(ms: number): void {
+  for (const end = performance.now() + ms; performance.now() < end; );
+}

@@ -1,0 +1,163 @@
+import { describe, expect, it } from 'vitest'
+import { createEvents } from '../../src/events.js'
+import { createLeases } from '../../src/grants/lease.js'
+import { createRecords } from '../../src/grants/records.js'
+import { createSealer } from '../../src/grants/seal.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { turn } from '../support/broker-setup.js'
+import { manualClock } from '../support/clock.js'
+import { watchedStorage } from '../support/watched-storage.js'
+
+const KEY = 'v1:lease'
+const LIFE = 9_000
+
+function open() {
+  const clock = manualClock()
+  const memory = new MemoryStorage({}, clock)
+  const watched = watchedStorage(memory)
+  const records = createRecords(
+    watched.storage,
+    createSealer([new Uint8Array(32).fill(7)]),
+    clock,
+    createEvents(undefined, clock),
+  )
+  const acquire = createLeases(records, clock, LIFE)
+  /** Lets time pass in steps in which the renewals of a lease can be carried out. */
+  async function pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 1_000) {
+      clock.advance(Math.min(1_000, left))
+      for (let turns = 0; turns < 5; turns += 1) await turn()
+    }
+  }
+  return { clock, memory, ...watched, acquire: () => acquire(KEY), pass }
+}
+
+describe('a lease', () => {
+  it('is held by one at a time, and can be had again once it is given back', async () => {
+    const { acquire } = open()
+    const lease = await acquire()
+    expect(lease?.isHeld()).toBe(true)
+    expect(await acquire()).toBeUndefined()
+
+    await lease?.release()
+
+    expect((await acquire())?.isHeld()).toBe(true)
+  })
+
+  it('is renewed at each third of its life, for as long as it is not given back', async () => {
+    const { acquire, pass, memory, calls } = open()
+    const lease = await acquire()
+
+    await pass(10 * LIFE)
+
+    expect(lease?.isHeld()).toBe(true)
+    expect(calls).toHaveLength(31)
+    expect(await acquire()).toBeUndefined()
+    await lease?.release()
+    await pass(LIFE)
+    expect(calls).toHaveLength(33)
+    expect(await memory.get(KEY)).toBeUndefined()
+  })
+
+  it('is no longer surely held when its life has passed since before it was asked for', async () => {
+    const { acquire, clock, storage } = open()
+    const put = storage.put.bind(storage)
+    storage.put = async (...args) => {
+      clock.advance(1_000)
+      return put(...args)
+    }
+    const lease = await acquire()
+
+    clock.advance(LIFE - 1_001)
+    expect(lease?.isHeld()).toBe(true)
+    clock.advance(1)
+    expect(lease?.isHeld()).toBe(false)
+  })
+
+  it('is held through a store that fails for half of its life', async () => {
+    const { acquire, pass, failing } = open()
+    const lease = await acquire()
+    failing.add('put')
+    await pass(LIFE / 2)
+    failing.clear()
+
+    await pass(LIFE)
+
+    expect(lease?.isHeld()).toBe(true)
+  })
+
+  it('is lost, and another’s to take, when the store fails for longer', async () => {
+    const { acquire, pass, failing } = open()
+    const lease = await acquire()
+    failing.add('put')
+    await pass(LIFE)
+    failing.clear()
+
+    expect(lease?.isHeld()).toBe(false)
+    expect((await acquire())?.isHeld()).toBe(true)
+    expect(lease?.isHeld()).toBe(false)
+  })
+
+  it('is not held any more as soon as a renewal finds another’s in its place', async () => {
+    const { acquire, pass, memory } = open()
+    const lease = await acquire()
+    const { version = '' } = (await memory.get(KEY)) ?? {}
+    await memory.put(KEY, 'another’s', version)
+
+    await pass(LIFE / 3)
+
+    expect(lease?.isHeld()).toBe(false)
+  })
+
+  it('that ran out does not take the next holder’s with it when it is given back', async () => {
+    const { acquire, clock, memory } = open()
+    const lease = await acquire()
+    clock.advance(LIFE)
+    await acquire()
+    const before = await memory.get(KEY)
+
+    await lease?.release()
+
+    expect(before).toBeDefined()
+    expect(await memory.get(KEY)).toEqual(before)
+  })
+
+  it('that is being renewed when it is given back is gone all the same', async () => {
+    const { acquire, clock, memory, calls } = open()
+    const lease = await acquire()
+    clock.advance(LIFE / 3)
+
+    await lease?.release()
+
+    expect(calls).toEqual(['put', 'put', 'delete'])
+    expect(await memory.get(KEY)).toBeUndefined()
+  })
+
+  it('that cannot be given back at once is given back when the store can be reached again, not when it runs out', async () => {
+    const { acquire, pass, memory, failing } = open()
+    const lease = await acquire()
+    failing.add('delete')
+    await lease?.release()
+    await pass(2_000)
+    expect(await memory.get(KEY)).toBeDefined()
+
+    failing.clear()
+    await pass(1_000)
+
+    expect(await memory.get(KEY)).toBeUndefined()
+  })
+
+  it('that cannot be given back at all is let run out', async () => {
+    const { acquire, pass, calls, failing } = open()
+    const lease = await acquire()
+    failing.add('delete')
+    await lease?.release()
+    await pass(LIFE)
+    const before = calls.length
+
+    await pass(LIFE)
+
+    expect(calls.length).toBe(before)
+    expect(before).toBeLessThan(12)
+  })
+})
