@@ -55,7 +55,7 @@ body {
 main {
   width: 100%;
   max-width: 31rem;
-  padding: clamp(1.25rem, 6vw, 2.5rem);
+  padding: min(2.5rem, 6vw);
   background: var(--card);
   border: 1px solid var(--line);
   border-radius: 1rem;
@@ -83,10 +83,13 @@ li + li { margin-top: 0.375rem; }
 strong { font-weight: 600; }
 .quiet { color: var(--quiet); }
 code {
-  padding: 0.1em 0.35em;
+  display: inline-block;
+  max-width: 100%;
+  vertical-align: top;
+  padding: 0 0.35em;
   border-radius: 0.3em;
   background: var(--tint);
-  font: 0.9em/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace;
+  font: 0.9em/1.72 ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace;
 }
 a { color: var(--accent); text-underline-offset: 0.15em; }
 .facts { margin: 0 0 1.25rem; border: 1px solid var(--line); border-radius: 0.75rem; }
@@ -132,7 +135,8 @@ button:focus-visible, .go:focus-visible { border-radius: 0.75rem; }
 @media (max-width: 30rem) {
   body { padding: 0; place-items: stretch; background: var(--card); }
   main { max-width: none; border: 0; border-radius: 0; box-shadow: none; }
-  .facts > div { grid-template-columns: minmax(0, 1fr); }
+  .facts > div { grid-template-columns: minmax(0, 1fr); padding: 0.625rem min(1rem, 4vw); }
+  .facts ul { padding-left: min(1.25rem, 5vw); }
   button, .go { flex-basis: 100%; }
 }
 @media (prefers-reduced-motion: no-preference) {

@@ -208,7 +208,7 @@ ${shownForm(disconnect, markup`<button type="submit">Disconnect</button>`)}
 <ul class="quiet">
 <li>Switch on refresh tokens (the grant type <code>refresh_token</code>).</li>
 <li>Allow the scope <code>offline_access</code>, where the provider knows it.</li>
-<li>Let users consent to it, or consent for them. Some providers give a refresh token only after a consent that was asked for, or for a parameter of their own (<code>connect.authorizationParameters</code>).</li>
+<li>Let users consent to it, or consent for them. Some providers give a refresh token only for a parameter of their own, which the option <code>connect.authorizationParameters</code> adds.</li>
 </ul>
 </section>`,
       ),

@@ -1,7 +1,7 @@
 import axe from 'axe-core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
-import type { Browser, BrowserContextOptions, Page as BrowserPage } from 'playwright-core'
+import type { Browser, BrowserContext, BrowserContextOptions, Page as BrowserPage } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { sendPage } from '../../src/connect/pages.js'
 import { besidePage, complaintsOf, hasChromium, launchChromium } from '../support/chromium.js'
@@ -54,10 +54,19 @@ if (hasChromium()) {
     else res.writeHead(404).end()
   }
 
+  /** A new tab. The pages keep nothing in the browser, so tabs of one kind share a context. */
+  async function openEmpty(options: BrowserContextOptions = {}): Promise<BrowserPage> {
+    const kind = JSON.stringify(options)
+    const context = contexts.get(kind) ?? browser.newContext({ viewport: DESKTOP, ...options })
+    contexts.set(kind, context)
+    const page = await (await context).newPage()
+    onTestFinished(() => page.close())
+    return page
+  }
+  const contexts = new Map<string, Promise<BrowserContext>>()
+
   async function open(name: string, options: BrowserContextOptions = {}, query = ''): Promise<BrowserPage> {
-    const context = await browser.newContext({ viewport: DESKTOP, ...options })
-    onTestFinished(() => context.close())
-    const page = await context.newPage()
+    const page = await openEmpty(options)
     await page.goto(`${app.url}/${encodeURIComponent(name)}${query}`)
     return page
   }
@@ -69,9 +78,7 @@ if (hasChromium()) {
     { colorScheme: 'dark', viewport: PHONE, where: 'a phone' },
   ] as const)('on $where, in $colorScheme', ({ colorScheme, viewport }) => {
     it.each(names)('axe finds nothing to complain of, nor does the browser: %s', async (name) => {
-      const context = await browser.newContext({ colorScheme, viewport })
-      onTestFinished(() => context.close())
-      const page = await context.newPage()
+      const page = await openEmpty({ colorScheme, viewport })
       const complaints = complaintsOf(page)
       await page.goto(`${app.url}/${encodeURIComponent(name)}`)
       const result = (await besidePage(page, axe.source, 'axe.run({ preload: false })')) as axe.AxeResults
@@ -198,7 +205,7 @@ if (hasChromium()) {
         sendPage(req, res, req.method === 'POST' ? goingOn : plainPages.get('consent')!)
       })
       onTestFinished(() => Promise.all([provider.close(), signIn.close(), own.close()]))
-      const page = await open('declined')
+      const page = await openEmpty()
       const complaints = complaintsOf(page)
       await page.goto(own.url)
       await page.getByRole('button', { name: 'Yes, connect' }).click()
@@ -209,7 +216,7 @@ if (hasChromium()) {
     it('keeps the pages out of frames', async () => {
       const frames = await listen((_req, res) => res.end(`<iframe src="${app.url}/consent"></iframe>`))
       onTestFinished(() => frames.close())
-      const page = await open('declined')
+      const page = await openEmpty()
       const complaints = complaintsOf(page)
       await page.goto(frames.url)
       expect(page.frames()[1]?.url()).not.toContain('/consent')
@@ -223,7 +230,7 @@ if (hasChromium()) {
         sendPage(req, res, { status, html: html.replace('</main>', injected) })
       })
       onTestFinished(() => hurt.close())
-      const page = await open('declined')
+      const page = await openEmpty()
       const complaints = complaintsOf(page)
       await page.goto(hurt.url)
       expect(await page.title()).toBe('Not connected')
