@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Browser, BrowserContext, BrowserContextOptions, Page as BrowserPage } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { sendPage } from '../../src/connect/pages.js'
+import { createPages, sendPage } from '../../src/connect/pages.js'
 import { besidePage, complaintsOf, hasChromium, launchChromium } from '../support/chromium.js'
 import { everyPage, plainWords } from '../support/connect-pages.js'
 import { listen, type RunningApp } from '../support/hosts.js'
@@ -24,6 +24,11 @@ const longWords = {
 const plainPages = everyPage()
 const longPages = everyPage(longWords)
 const names = [...plainPages.keys()]
+
+it('every kind of page is among those that are looked at in a browser', () => {
+  const kinds = names.map((name) => name.split(' ')[0])
+  expect([...new Set(kinds)].sort()).toEqual(Object.keys(createPages(plainWords)).sort())
+})
 
 if (hasChromium()) {
   let browser: Browser
