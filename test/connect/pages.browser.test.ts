@@ -4,9 +4,10 @@ import { text } from 'node:stream/consumers'
 import type { Browser, BrowserContext, BrowserContextOptions, Page as BrowserPage } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { createPages, sendPage } from '../../src/connect/pages.js'
-import { besidePage, complaintsOf, hasChromium, launchChromium } from '../support/chromium.js'
+import { besidePage, complaintsOf, launchChromium } from '../support/chromium.js'
 import { everyPage, plainWords } from '../support/connect-pages.js'
 import { listen, type RunningApp } from '../support/hosts.js'
+import { has } from '../support/left-out.js'
 
 const DESKTOP = { width: 1280, height: 800 }
 const PHONE = { width: 320, height: 640 }
@@ -30,7 +31,7 @@ it('every kind of page is among those that are looked at in a browser', () => {
   expect([...new Set(kinds)].sort()).toEqual(Object.keys(createPages(plainWords)).sort())
 })
 
-if (hasChromium()) {
+if (has('Chromium')) {
   let browser: Browser
   let app: RunningApp
   /** Bodies of the forms that were sent. */

@@ -1,45 +1,9 @@
-import { accessSync, constants } from 'node:fs'
-import path from 'node:path'
 import { chromium, type Browser, type Page } from 'playwright-core'
-import { expect, it, TestRunner } from 'vitest'
-
-declare module 'vitest' {
-  interface TaskMeta {
-    leftOut?: string[]
-  }
-}
+import { findProgram } from './server-process.js'
 
 /** Where Chromium is on this machine, or undefined. */
 export function chromiumProgram(): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(path.delimiter)
-  return ['chromium', 'chromium-browser', 'google-chrome']
-    .flatMap((name) => folders.map((folder) => path.join(folder, name)))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK)
-        return true
-      } catch {
-        return false
-      }
-    })
-}
-
-/**
- * Whether the suites that come next have a browser. Where they have not, the closing lines of the run say so, and where
- * nothing may be left out (`CI` is set) there is a test that fails.
- */
-export function hasChromium(): boolean {
-  if (chromiumProgram() !== undefined) return true
-  const reason = 'chromium is not on this machine'
-  if (process.env['CI']) {
-    it('Chromium is there, since CI leaves nothing out', () => {
-      expect.fail(reason)
-    })
-  } else {
-    const { meta } = TestRunner.getCurrentSuite().file
-    ;(meta.leftOut ??= []).push(`Chromium (${reason})`)
-  }
-  return false
+  return findProgram('chromium') ?? findProgram('chromium-browser') ?? findProgram('google-chrome')
 }
 
 /** Starts a browser without a window. */
