@@ -31,7 +31,7 @@ export function configure(database: SqliteDatabase): void {
 }
 
 /** Takes the rights of everybody but the owner from the database's files. */
-export function protectFiles(database: SqliteDatabase): void {
+function protectFiles(database: SqliteDatabase): void {
   const databases = database.prepare('PRAGMA database_list').all() as { name: string; file: string | null }[]
   const file = databases.find(({ name }) => name === 'main')?.file
   // A database in memory has no file.

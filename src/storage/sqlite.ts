@@ -2,7 +2,7 @@ import { optionalBoolean, readObject } from '../config/values.js'
 import { ConfigurationError } from '../errors.js'
 import type { StorageAdapter, StoredEntry } from './adapter.js'
 import { comparable, newVersion, wholeTtl } from './entry.js'
-import { configure, isDatabase, protectFiles, type SqliteDatabase, unlocked } from './sqlite-file.js'
+import { configure, isDatabase, type SqliteDatabase, unlocked } from './sqlite-file.js'
 import { readTable, ROWS_PER_PURGE, type TableName, WRITES_PER_PURGE } from './table.js'
 
 export type { SqliteDatabase, SqliteStatement } from './sqlite-file.js'
@@ -79,10 +79,7 @@ export class SqliteStorage implements StorageAdapter {
     this.#statements ??= unlocked(() => {
       configure(this.#database)
       if (this.#autoCreate) createTable(this.#database, this.#name)
-      const statements = prepare(this.#database, this.#name)
-      // The two other files are there from the first read on.
-      protectFiles(this.#database)
-      return statements
+      return prepare(this.#database, this.#name)
     }).catch((error: unknown) => {
       this.#statements = undefined
       throw error

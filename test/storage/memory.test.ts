@@ -23,6 +23,16 @@ describe('MemoryStorage', () => {
     expect(await storage.get('key')).toEqual({ value: 'value', version })
   })
 
+  it('has lost an entry at the very end of its ttl, and not a moment before', async () => {
+    const time = manualClock()
+    const storage = new MemoryStorage({}, time)
+    await storage.put('key', 'value', null, 1_000)
+    time.advance(999)
+    expect(await storage.get('key')).toBeDefined()
+    time.advance(1)
+    expect(await storage.get('key')).toBeUndefined()
+  })
+
   it('rejects a new entry beyond maxEntries, and drops none for it', async () => {
     const storage = new MemoryStorage({ maxEntries: 2 })
     const version = await storage.put('a', '1', null)

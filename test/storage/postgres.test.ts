@@ -53,7 +53,10 @@ if (has('PostgreSQL')) {
 
     it('works when ten pools start at once on a database without the table', async () => {
       const fresh = await freshDatabase()
-      const storages = Array.from({ length: 10 }, () => new PostgresStorage(poolOf(fresh)))
+      const waiting = Array.from({ length: 10 }, () => poolOf(fresh))
+      // Connected before, so that they really start at once.
+      await Promise.all(waiting.map((one) => one.query('SELECT 1')))
+      const storages = waiting.map((one) => new PostgresStorage(one))
       const versions = await Promise.all(storages.map((storage) => storage.put('key', 'value', null)))
       expect(versions.filter((version) => version !== null)).toHaveLength(1)
     })
@@ -128,6 +131,18 @@ if (has('PostgreSQL')) {
       expect(indexes.rows.map(({ indexname }: { indexname: string }) => indexname)).toEqual([
         'mcp_nextcloud_auth_expires_at',
         'mcp_nextcloud_auth_pkey',
+      ])
+    })
+
+    it('compares keys and versions byte by byte, whatever the collation of the database', async () => {
+      await new PostgresStorage(pool).setup()
+      const columns = await pool.query(
+        `SELECT column_name, collation_name FROM information_schema.columns
+         WHERE table_name = 'mcp_nextcloud_auth' AND column_name IN ('key', 'version') ORDER BY 1`,
+      )
+      expect(columns.rows).toEqual([
+        { column_name: 'key', collation_name: 'C' },
+        { column_name: 'version', collation_name: 'C' },
       ])
     })
 
@@ -243,6 +258,21 @@ describe('PostgresStorage', () => {
       await expect(storage.delete('key', randomUUID())).rejects.toThrow()
     },
   )
+
+  it.each([
+    ['its name in the catalogue', '23505'],
+    ['the table', '42P07'],
+    ['its type', '42710'],
+  ])('looks again when another process made it first: %s', async (_what, code) => {
+    const failures = ['42P01', code]
+    const query = vi.fn(() => {
+      const failure = failures.shift()
+      if (failure !== undefined) return Promise.reject(Object.assign(new Error('refused'), { code: failure }))
+      return Promise.resolve({ rows: [], rowCount: 0 })
+    })
+    expect(await new PostgresStorage({ query }).get('key')).toBeUndefined()
+    expect(query).toHaveBeenCalledTimes(4)
+  })
 
   it('gives up when the table is made by others again and again and is never there', async () => {
     const query = vi.fn((text: string) =>
