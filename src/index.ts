@@ -18,7 +18,7 @@ export type {
   NextcloudOptions,
   NextcloudPreset,
 } from './options.js'
-export type { IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
+export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
   AudienceMismatchError,
   ConfigurationError,

@@ -83,15 +83,13 @@ export function createPages({ serverName, nextcloudHost }: PageContext): Pages {
 }
 
 /** Answers with a page, over whatever headers the app has set before. */
-export function sendPage(
-  req: IncomingMessage,
-  res: ServerResponse,
-  page: Page,
-  cookies: readonly string[] = [],
-): void {
+export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, cookies: readonly string[] = []): void {
   res.statusCode = page.status
   res.setHeader('Content-Type', 'text/html; charset=utf-8')
-  res.setHeader('Content-Security-Policy', "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+  res.setHeader(
+    'Content-Security-Policy',
+    "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  )
   res.setHeader('X-Frame-Options', 'DENY')
   res.setHeader('Referrer-Policy', 'no-referrer')
   res.setHeader('Cache-Control', 'no-store')
