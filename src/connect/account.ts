@@ -5,7 +5,6 @@ import { createAuthentication, rejectRequest } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'
 import type { McpAuthInfo } from '../auth-info.js'
 import type { ConnectParts } from './connect-parts.js'
-import { disconnectInBrowser } from './disconnection.js'
 import { hasForm } from './form.js'
 
 /** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and where to connect it when it is not. */
@@ -25,8 +24,10 @@ export function showStatus(parts: ConnectParts): RouteHandler {
 /**
  * `POST …/disconnect`: with an MCP token, for its user and, where consent is per client, its client; without, for the browser in
  * which the connection was made.
+ *
+ * @param inBrowser serves a browser
  */
-export function endConnection(parts: ConnectParts): RouteHandler {
+export function endConnection(parts: ConnectParts, inBrowser: RouteHandler): RouteHandler {
   const { disconnect, config } = parts
   const forClient = withToken(parts, async ({ issuer, subject, clientId }, res) => {
     const client = config.grants?.consent === 'per-user' ? undefined : clientId
@@ -34,7 +35,7 @@ export function endConnection(parts: ConnectParts): RouteHandler {
   })
   return (req, res) => {
     const hasToken = /^\s*bearer\b/i.test(req.headers.authorization ?? '')
-    return !hasToken && hasForm(req) ? disconnectInBrowser(parts, req, res) : forClient(req, res)
+    return !hasToken && hasForm(req) ? inBrowser(req, res) : forClient(req, res)
   }
 }
 

@@ -15,6 +15,7 @@ import { receiveAnswer } from './callback.js'
 import type { ConnectParts, ConnectRooms } from './connect-parts.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
+import { disconnectInBrowser } from './disconnection.js'
 import { createOneTimeRecords } from './one-time.js'
 import { createPages, sendPage } from './pages.js'
 import { createTickets } from './tickets.js'
@@ -53,7 +54,7 @@ export function createConnect(rooms: ConnectRooms): Connect {
     [`${connect.path}/connect`, { GET: page(showConsent), POST: page(answerConsent) }],
     [`${connect.path}/callback`, { GET: page(receiveAnswer) }],
     [`${connect.path}/status`, { GET: showStatus(parts) }],
-    [`${connect.path}/disconnect`, { POST: page(endConnection) }],
+    [`${connect.path}/disconnect`, { POST: endConnection(parts, page(disconnectInBrowser)) }],
   ])
 
   /** A failure is a page too, since a person looks at it. */

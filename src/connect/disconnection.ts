@@ -1,5 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors.js'
+import type { RouteHandler } from '../http/router.js'
 import type { ConnectParts, DisconnectOffer, FormTarget, PendingAuthorization } from './connect-parts.js'
 import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
@@ -33,27 +34,26 @@ export async function offerToDisconnect(
 }
 
 /** What the button on that page does. */
-export async function disconnectInBrowser(
-  { offers, cookies, pages, disconnect, origin, failed }: ConnectParts,
-  req: IncomingMessage,
-  res: ServerResponse,
-): Promise<void> {
-  const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
-  const secret = form?.get('token') ?? ''
-  const offer = await offers.read(secret)
-  const flow = flowOf(secret)
-  const isBrowsers =
-    offer !== undefined && cookies.values(req, flow).some((value) => isSame(digest(value), offer.value.cookieHash))
-  if (!isBrowsers || !(await offers.spend(offer))) {
-    failed('form')
-    return sendPage(req, res, pages.notFromHere())
+export function disconnectInBrowser(parts: ConnectParts): RouteHandler {
+  const { offers, cookies, pages, disconnect, origin, failed } = parts
+  return async (req, res) => {
+    const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
+    const secret = form?.get('token') ?? ''
+    const offer = await offers.read(secret)
+    const flow = flowOf(secret)
+    const isBrowsers =
+      offer !== undefined && cookies.values(req, flow).some((value) => isSame(digest(value), offer.value.cookieHash))
+    if (!isBrowsers || !(await offers.spend(offer))) {
+      failed('form')
+      return sendPage(req, res, pages.notFromHere())
+    }
+    try {
+      await disconnect(offer.value.identity, offer.value.clientId)
+    } catch (error) {
+      // Nothing was disconnected, so the button is to work again.
+      await offers.create(offer.value, secret).catch(() => undefined)
+      throw error
+    }
+    sendPage(req, res, pages.disconnected(), [cookies.end(flow)])
   }
-  try {
-    await disconnect(offer.value.identity, offer.value.clientId)
-  } catch (error) {
-    // Nothing was disconnected, so the button is to work again.
-    await offers.create(offer.value, secret).catch(() => undefined)
-    throw error
-  }
-  sendPage(req, res, pages.disconnected(), [cookies.end(flow)])
 }

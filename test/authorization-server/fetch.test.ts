@@ -4,7 +4,12 @@ import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createTransport, type IdpFetch, type Repeatable, type Transport } from '../../src/authorization-server/fetch.js'
+import {
+  createTransport,
+  type IdpFetch,
+  type Repeatable,
+  type Transport,
+} from '../../src/authorization-server/fetch.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { UpstreamUnavailableError } from '../../src/errors.js'
 import { createEvents, type Events, type McpAuthEvent } from '../../src/events.js'

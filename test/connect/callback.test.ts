@@ -307,17 +307,28 @@ describe('while something is away,', () => {
     expect(await stored()).toMatchObject({ state: 'active' })
   })
 
-  it('the metadata of the server, it is a 503 and the state stays unspent', async () => {
-    const { open, browser, as, clock, callback, alice, redeemed } = await setUpReturn({
-      options: { http: { retries: 0 } },
-    })
-    expect([open, browser].length).toBe(2)
-    clock.advance(1)
+  it('the server, before its metadata are known, it is a 503, and a reload serves later', async () => {
+    const { elsewhere, as, clock, callback, alice, redeemed } = await setUpReturn()
+    const restarted = await elsewhere(alice, { http: { retries: 0 } })
+    await as.stop()
+
+    const page = await restarted.open(callback)
+
+    expectPage(page, 503)
+    expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
+    expect(redeemed()).toEqual([])
+    await as.restart()
+    clock.advance(60_000)
+    expectPage(await restarted.open(callback), 200)
+  })
+
+  it('the server, when the code is sent, it is a 503 and nothing is stored', async () => {
+    const { as, callback, alice, stored } = await setUpReturn({ options: { http: { retries: 0 } } })
     await as.stop()
 
     expectPage(await alice.open(callback), 503)
-    expect(redeemed()).toEqual([])
-    await as.restart()
+
+    expect(await stored()).toBeUndefined()
   })
 
   it('the keys of the server, it is a 503 and nothing is stored', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { ConnectOptions } from '../../src/options.js'
-import { createTestBrowser, expectPage, formOf, setUpConnect, type SignedIn } from '../support/connect-setup.js'
+import { expectPage, formOf, setUpConnect, type SignedIn } from '../support/connect-setup.js'
 import { signingKey } from '../support/scripted-authorization-server.js'
 
 describe('a user who agrees and signs in', () => {
@@ -329,7 +329,7 @@ it('an answer without a refresh token is a 502, with what to switch on, and noth
 
 describe('with pairwise subjects only', () => {
   it('the answer is a 500 before anybody signs in, with a warning for the operator, and the ticket stays', async () => {
-    const { link, browser, events, metadata } = await setUpPairwise()
+    const { link, browser, events, elsewhere, metadata } = await setUpPairwise()
     const alice = browser()
     const question = await alice.open(await link())
 
@@ -339,22 +339,17 @@ describe('with pairwise subjects only', () => {
       expect.objectContaining({ type: 'config.warning', option: 'connect.authenticateBrowser' }),
     )
     metadata['subject_types_supported'] = ['pairwise', 'public']
+    expectPage(await (await elsewhere(alice)).press(question, { answer: 'yes' }), 200)
   })
 
   it('found out at the callback, nothing is stored', async () => {
-    const { link, agree, browser, signIn, open, stored, as, redeemed } = await setUpConnect()
+    const { link, agree, browser, signIn, elsewhere, stored, as, redeemed } = await setUpConnect()
     const alice = browser()
     const callback = await signIn(await agree(alice, await link()))
     as.metadata['subject_types_supported'] = ['pairwise']
-    const another = open()
-    const { listen } = await import('../support/hosts.js')
-    const app = await listen((req, res) => another.routes()(req, res, () => res.end()))
-    const elsewhere = createTestBrowser(app.url)
-    for (const [name, value] of alice.cookies) elsewhere.cookies.set(name, value)
 
-    expectPage(await elsewhere.open(callback), 500)
+    expectPage(await (await elsewhere(alice)).open(callback), 500)
 
-    await app.close()
     expect(redeemed()).toEqual([])
     expect(await stored()).toBeUndefined()
   })

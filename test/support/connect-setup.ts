@@ -59,6 +59,8 @@ export interface ConnectSetup extends GrantSetup {
   readonly clock: ManualClock
   readonly url: string
   readonly browser: (url?: string) => TestBrowser
+  /** The same browser, at another instance behind the same address. */
+  readonly elsewhere: (browser: TestBrowser, options?: McpAuthOptions) => Promise<TestBrowser>
   /** A link for a user and a client. */
   readonly link: (subject?: string, clientId?: string) => Promise<string>
   /** Somebody signs in at the authorization server, which sends the browser back: the path and query of the callback. */
@@ -155,6 +157,11 @@ export async function setUpConnect(surroundings: Surroundings = {}): Promise<Con
     auth,
     url: app.url,
     browser: newBrowser,
+    async elsewhere(browser, given) {
+      const other = await host.start([setup.open(given).routes()])
+      onTestFinished(() => other.close())
+      return createTestBrowser(other.url, browser.cookies)
+    },
     link: (subject = 'alice', clientId = MCP_CLIENT) => auth.createConnectUrl({ subject, clientId }),
     signIn,
     agree,
@@ -167,9 +174,7 @@ export async function setUpConnect(surroundings: Surroundings = {}): Promise<Con
   }
 }
 
-export function createTestBrowser(server: string): TestBrowser {
-  const cookies = new Map<string, string>()
-
+function createTestBrowser(server: string, cookies = new Map<string, string>()): TestBrowser {
   async function open(url: string | URL, { method = 'GET', headers = [], body }: BrowserRequest = {}): Promise<Visit> {
     const { pathname, search } = new URL(url, ORIGIN)
     const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
