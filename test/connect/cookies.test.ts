@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { expectPage, setUpConnect } from '../support/connect-setup.js'
 
@@ -67,7 +68,7 @@ describe('a browser', () => {
   it("keeps the app's own cookies", async () => {
     const { link, browser } = await setUpConnect({
       before: [
-        (_req, res, next) => {
+        (_req: IncomingMessage, res: ServerResponse, next: () => void) => {
           res.setHeader('Set-Cookie', 'session=the-apps-own; Path=/')
           next()
         },
