@@ -1,6 +1,7 @@
 // The doors: which room of src/ may import which. Data enters at the top as an HTTP request and leaves as a Nextcloud
 // token; nothing travels back up.
-const open = '^src/(auth-info|clock|errors|events|freeze|options|single-flight|config/config|config/values|storage/adapter)\\.ts$'
+const open =
+  '^src/(auth-info|clock|errors|events|freeze|options|single-flight|config/config|config/values|storage/adapter)\\.ts$'
 const room = (name, mayImport) => ({
   name: `${name}-door`,
   comment: `${name}/ may import only: ${['itself', 'errors', 'events', 'options', 'clock', 'config/', ...mayImport].join(', ')}`,
@@ -19,6 +20,14 @@ module.exports = {
     room('authorization-server', []),
     room('grants', ['storage']),
     room('cli', []),
+    room('storage', []),
+    {
+      name: 'testing-door',
+      comment: 'testing/ is for adapters of anybody: it may import only itself and the contract they keep',
+      severity: 'error',
+      from: { path: '^src/testing/' },
+      to: { path: '^src/', pathNot: '^src/(testing/|storage/adapter\\.ts$)' },
+    },
     {
       name: 'open-files-stand-alone',
       comment: 'errors, events, options, clock and config are open to all, so they lean on no room',

@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/shared-servers.ts'],
     reporters: ['default', './test/support/closing-line-reporter.ts'],
     // Generous, since it only ends what hangs: a busy machine is no failure.
     testTimeout: 120_000,

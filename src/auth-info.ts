@@ -36,9 +36,9 @@ export interface McpAuthExtra extends Record<string, unknown> {
 
 /** Per-call choices for a Nextcloud token. */
 export interface NextcloudTokenOptions {
-  /** `scope` to ask for instead of `nextcloud.scopes`. Refused in pass-through mode. */
+  /** `scope` to ask for instead of `nextcloud.scopes`. Refused in pass-through and refresh-token mode. */
   readonly scopes?: readonly string[] | undefined
-  /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in jwt-bearer mode. */
+  /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in jwt-bearer and refresh-token mode. */
   readonly audience?: string | readonly string[] | undefined
   /** Take the token handed out last as bad and get another. Default false. */
   readonly forceRefresh?: boolean | undefined
@@ -52,6 +52,9 @@ export interface NextcloudTokenOptions {
  * @throws {SubjectTokenRejectedError} 401: the authorization server no longer accepts the MCP token
  * @throws {TokenRequestError} 502: it refused for another reason, see `hint`
  * @throws {UpstreamUnavailableError} 503: it is down, slow or overloaded
+ * @throws {NotProvisionedError} 403: refresh-token mode, and the user has not connected Nextcloud, or no longer
+ * @throws {StorageError} 503: refresh-token mode, and the storage fails
+ * @throws {SealedValueError} 500: refresh-token mode, and the grant cannot be opened with the keys given
  * @throws {AudienceMismatchError} 403: pass-through mode, and the MCP token is not also for Nextcloud
  * @throws {ConfigurationError} 500: `nextcloud` is not configured
  * @throws {TypeError} an option is unknown, of the wrong type or of no use in this mode

@@ -18,6 +18,9 @@ export type {
   NextcloudOptions,
   NextcloudPreset,
 } from './options.js'
+export { MemoryStorage } from './storage/memory.js'
+export type { MemoryStorageOptions } from './storage/memory.js'
+export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
   AudienceMismatchError,
@@ -43,9 +46,6 @@ export type {
   TokenRequestFailure,
   UpstreamFailure,
 } from './errors.js'
-
-export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
-export { MemoryStorage, type MemoryStorageOptions } from './storage/memory.js'
 
 declare global {
   namespace Express {

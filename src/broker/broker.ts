@@ -18,7 +18,8 @@ import type { Identity } from '../grants/grant.js'
 import { jwtBearer } from './jwt-bearer.js'
 import type { Caller, FreshToken, Mode, Present, Target } from './mode.js'
 import { passThrough } from './pass-through.js'
-import { refreshTokenMode, type GrantParts } from './refresh-token.js'
+import { refreshTokenMode } from './refresh-token.js'
+import type { GrantParts } from './refresh-token-parts.js'
 import { cacheKey, createTokenCache, tokenEntry, type TokenEntry } from './token-cache.js'
 import { checkTokenOptions } from './token-options.js'
 import { tokenExchange } from './token-exchange.js'
@@ -75,6 +76,8 @@ export function createBroker(parts: BrokerParts): Broker {
   const entries = createTokenCache(config.cache.nextcloudTokens, () => (counters.evictions += 1))
   const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
   const flights = createSingleFlight<FreshToken>()
+  /** How often a user was forgotten. */
+  let forgotten = 0
   /** Stands for the token endpoint in the cache key: known without discovery, and the same for every call. */
   const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
 
@@ -127,8 +130,11 @@ export function createBroker(parts: BrokerParts): Broker {
 
   async function fetchToken(key: string, caller: Caller, target: Target, present: Present): Promise<FreshToken> {
     const startedAt = clock.monotonic()
+    const forgottenBefore = forgotten
     try {
       const fresh = await request(key, caller, target, present)
+      // Somebody's grant has changed meanwhile, perhaps this one: the next caller has it looked at.
+      if (forgotten !== forgottenBefore && fresh.standing !== undefined) fresh.standing.checkedAt = -Infinity
       keep(key, caller, fresh)
       reportToken(caller, fresh.source, clock.monotonic() - startedAt)
       return fresh
@@ -163,16 +169,16 @@ export function createBroker(parts: BrokerParts): Broker {
     way.boundToMcpToken && clock.now() >= (expiresAt + config.clockTolerance) * 1_000
 
   async function request(key: string, caller: Caller, target: Target, present: Present): Promise<FreshToken> {
-    // A grant's failures belong to its refresh token, which a reconnection replaces.
-    if (!way.boundToMcpToken) return way.getFreshToken(caller, target, present)
     const coolDown = coolDowns.get(key)
-    coolDown?.check()
+    if (way.boundToMcpToken) coolDown?.check()
     if (isExpired(caller)) throw new SubjectTokenRejectedError()
     try {
       const answer = await way.getFreshToken(caller, target, present)
       if (coolDown !== undefined) coolDowns.delete(key)
       return answer
     } catch (error) {
+      // A grant's failures belong to its refresh token, which a reconnection replaces: here they only put off renewing ahead.
+      if (!way.boundToMcpToken && present.ahead !== true) throw error
       const failed = coolDown ?? createCoolDown(clock)
       coolDowns.set(key, failed)
       return failed.failed(error)
@@ -285,6 +291,7 @@ export function createBroker(parts: BrokerParts): Broker {
       await rotating
     },
     forget(identity) {
+      forgotten += 1
       entries?.delete(keyOf({ ...identity, tokenHash: '' }, targetOf({ scopes: () => plainScopes(nextcloud) })))
     },
     size: () => entries?.size ?? 0,

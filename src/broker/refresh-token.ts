@@ -1,34 +1,14 @@
 import { LRUCache } from 'lru-cache'
-import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
 import { quirksOf } from '../authorization-server/quirks.js'
-import type { Clock } from '../clock.js'
-import type { Config, NextcloudConfig } from '../config/config.js'
 import { NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors.js'
-import type { Events } from '../events.js'
 import { deadGrant, whyUnusable, type Identity } from '../grants/grant.js'
 import type { StoredGrant } from '../grants/grant-store.js'
-import type { Grants } from '../grants/grants.js'
+import type { RefreshTokenParts } from './refresh-token-parts.js'
 import { createSingleFlight } from '../single-flight.js'
 import type { Caller, FreshToken, Mode, Present, Standing } from './mode.js'
 import { createRenewal } from './renewal.js'
 import { tokenLife } from './token-cache.js'
-
-/** What this mode needs of the stored grants. */
-export type GrantParts = Pick<
-  Grants,
-  'store' | 'rotations' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
->
-
-/** The rooms that this mode needs. */
-export interface RefreshTokenParts {
-  readonly config: Config
-  readonly nextcloud: NextcloudConfig
-  readonly client: AuthorizationServerClient
-  readonly clock: Clock
-  readonly events: Events
-  readonly grants: GrantParts
-}
 
 /** Milliseconds between looks at a grant that another instance is renewing; they double, up to the longest. */
 const FIRST_PAUSE = 25

@@ -14,7 +14,7 @@ import {
 import type { StoredGrant } from '../grants/grant-store.js'
 import type { Lease } from '../grants/lease.js'
 import type { FreshToken } from './mode.js'
-import type { RefreshTokenParts } from './refresh-token.js'
+import type { RefreshTokenParts } from './refresh-token-parts.js'
 
 /**
  * Spends the refresh token of a grant for a fresh access token, if this instance gets to be the one who does; undefined when the
@@ -94,10 +94,9 @@ export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint
 
   /** Nothing came of it: the grant stays, and says so. */
   async function leave({ key, grant, version }: Marked, error: unknown): Promise<void> {
-    const { presentedBy: _, ...rest } = grant
     const unspent = !(error instanceof UpstreamUnavailableError) || error.unprocessed
     const lastError = { code: asMcpAuthError(error).code, at: clock.now() }
-    const left: Grant = { ...rest, state: unspent ? 'active' : 'presented', lastError }
+    const left: Grant = { ...grant, presentedBy: undefined, state: unspent ? 'active' : 'presented', lastError }
     // Where it cannot be written, the mark that is left costs the next one some patience.
     await store.write(key, left, version).catch(() => undefined)
   }

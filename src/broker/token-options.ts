@@ -15,6 +15,11 @@ export function checkTokenOptions(options: NextcloudTokenOptions, mode: Nextclou
       throw new TypeError(`${name} is not an option of getNextcloudToken`)
   }
   const { scopes, audience, forceRefresh, signal } = options
+  if (mode === 'refresh-token' && (scopes ?? audience) !== undefined) {
+    throw new TypeError(
+      'scopes and audience cannot be chosen in refresh-token mode: a grant has those that it was given with',
+    )
+  }
   if (scopes !== undefined) {
     if (mode === 'pass-through') throw new TypeError('scopes cannot be chosen in pass-through mode')
     if (!Array.isArray(scopes) || !scopes.every(isScopeToken)) throw new TypeError('scopes must be a list of scopes')

@@ -98,14 +98,16 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
 
 function readStorage(given: Given): StorageAdapter | undefined {
   if (given.value === undefined) return undefined
-  const value = given.value as Partial<StorageAdapter> | null
-  const isAdapter =
-    typeof value === 'object' &&
-    value !== null &&
-    (['get', 'put', 'delete'] as const).every((name) => typeof value[name] === 'function') &&
-    typeof value.shared === 'boolean'
-  if (!isAdapter) refuse(given, 'must be a StorageAdapter: get, put and delete, and whether it is shared')
-  return value as StorageAdapter
+  if (!isAdapter(given.value)) {
+    refuse(given, 'must be a StorageAdapter: with get, put and delete, and with shared, which is true or false')
+  }
+  return given.value
+}
+
+function isAdapter(value: unknown): value is StorageAdapter {
+  if (typeof value !== 'object' || value === null) return false
+  const { get, put, delete: remove, shared } = value as Partial<Record<keyof StorageAdapter, unknown>>
+  return [get, put, remove].every((method) => typeof method === 'function') && typeof shared === 'boolean'
 }
 
 /** The configuration is frozen all the way down, which an adapter that is a plain object must not be. */

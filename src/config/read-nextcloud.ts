@@ -87,7 +87,15 @@ export function readNextcloud(
       client === undefined ? 'clientId' : 'clientSecret',
     )
   }
+  const preset = readPreset(given('preset'))
+  // Nextcloud's own authorization servers know neither RFC 8693 nor RFC 7523.
+  if (preset.startsWith('nextcloud-') && (mode === 'token-exchange' || mode === 'jwt-bearer')) {
+    refuse(given('preset'), `contradicts ${mode} mode, which that server does not have: use refresh-token mode`)
+  }
   const scopes = given('scopes')
+  if (typeof scopes.value === 'function' && mode === 'refresh-token') {
+    refuse(scopes, 'must be a list in refresh-token mode: a grant has one set of scopes for all callers')
+  }
   return Object.freeze<NextcloudConfig>({
     url,
     mode,
@@ -98,7 +106,7 @@ export function readNextcloud(
         ? (scopes.value as (info: McpAuthInfo) => readonly string[])
         : (optionalScopes(scopes) ?? []),
     parameters: readParameters(given('parameters')),
-    preset: readPreset(given('preset')),
+    preset,
     timeout: optionalNumber(given('timeout'), 60_000, { unit: 'milliseconds', least: 1 }),
   })
 }

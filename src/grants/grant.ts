@@ -39,7 +39,7 @@ export interface Grant {
   /** Ids of the MCP clients that the user agreed to. */
   readonly clients: readonly string[]
   /** Which instance sent the refresh token, while it waits for the answer. */
-  readonly presentedBy?: string
+  readonly presentedBy?: string | undefined
   readonly lastError?: { readonly code: string; readonly at: number }
   /** Milliseconds since the epoch. */
   readonly connectedAt: number

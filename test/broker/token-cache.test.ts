@@ -161,7 +161,12 @@ function tuples<T>(values: readonly T[], length: number): T[][] {
 }
 
 describe('tokenEntry', () => {
-  const answer = (expiresIn: number | undefined, sentAt = 0) => ({ accessToken: 'token', expiresIn, sentAt, source: 'idp' as const })
+  const answer = (expiresIn: number | undefined, sentAt = 0) => ({
+    accessToken: 'token',
+    expiresIn,
+    sentAt,
+    source: 'idp' as const,
+  })
 
   it.each([
     { expiresIn: 3_600, renewBefore: 60, renewAt: 3_540_000, deadAt: 3_600_000 },
@@ -186,7 +191,10 @@ describe('tokenEntry', () => {
   )
 
   it('lives 300 s when the answer does not say how long', () => {
-    expect(tokenEntry(answer(undefined), { renewBefore: 60, margin: 0 }, Infinity)).toMatchObject({ renewAt: 240_000, deadAt: 300_000 })
+    expect(tokenEntry(answer(undefined), { renewBefore: 60, margin: 0 }, Infinity)).toMatchObject({
+      renewAt: 240_000,
+      deadAt: 300_000,
+    })
   })
 
   it('is none when the answer gives no sensible life', () => {
@@ -194,9 +202,18 @@ describe('tokenEntry', () => {
   })
 
   it('never outlives the MCP token, and is not renewed when that ends first', () => {
-    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 299_999)).toMatchObject({ renewAt: 299_999, deadAt: 299_999 })
-    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 1_000)).toMatchObject({ renewAt: 1_000, deadAt: 1_000 })
-    expect(tokenEntry(answer(Infinity), { renewBefore: 60, margin: 0 }, 1_000)).toMatchObject({ renewAt: 1_000, deadAt: 1_000 })
+    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 299_999)).toMatchObject({
+      renewAt: 299_999,
+      deadAt: 299_999,
+    })
+    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 1_000)).toMatchObject({
+      renewAt: 1_000,
+      deadAt: 1_000,
+    })
+    expect(tokenEntry(answer(Infinity), { renewBefore: 60, margin: 0 }, 1_000)).toMatchObject({
+      renewAt: 1_000,
+      deadAt: 1_000,
+    })
   })
 
   it('ends before its stated end by the margin, which is at most a fifth of its life', () => {
@@ -206,7 +223,10 @@ describe('tokenEntry', () => {
   })
 
   it('is renewed ahead when the MCP token outlives it by as much', () => {
-    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 360_000)).toMatchObject({ renewAt: 240_000, deadAt: 300_000 })
+    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 360_000)).toMatchObject({
+      renewAt: 240_000,
+      deadAt: 300_000,
+    })
   })
 
   it('keeps to the formula for every life, lead, start and end', () => {

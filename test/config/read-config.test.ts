@@ -33,7 +33,15 @@ describe('the defaults', () => {
       validateClaims: undefined,
       introspection: 'opaque-only',
       nextcloud: undefined,
-      cache: { nextcloudTokens: 10_000, verifiedTokens: 10_000, renewBefore: 60, verifiedTtl: 300, staleKeys: 3_600 },
+      grants: undefined,
+      cache: {
+        nextcloudTokens: 10_000,
+        verifiedTokens: 10_000,
+        renewBefore: 60,
+        verifiedTtl: 300,
+        staleKeys: 3_600,
+        grantCheck: 10,
+      },
       http: { fetch: undefined, agent: undefined, timeout: 5_000, maxResponseBytes: 1_048_576, retries: 2 },
       onEvent: undefined,
       onError: undefined,
@@ -65,6 +73,8 @@ it('every option that is given is taken as it is', () => {
       jwksUri: 'https://internal.example.com/jwks',
       tokenEndpoint: new URL('https://internal.example.com/token'),
       introspectionEndpoint: 'https://internal.example.com/introspect',
+      revocationEndpoint: 'https://internal.example.com/revoke',
+      authorizationEndpoint: new URL('https://idp.example.com/authorize'),
     },
     resource: 'https://MCP.example.com:443',
     audience: ['one', 'two'],
@@ -78,7 +88,7 @@ it('every option that is given is taken as it is', () => {
     clockTolerance: 0.5,
     validateClaims: () => true,
     introspection: 'always',
-    cache: { nextcloudTokens: 0, verifiedTokens: 1, renewBefore: 0.5, verifiedTtl: 0, staleKeys: 1.5 },
+    cache: { nextcloudTokens: 0, verifiedTokens: 1, renewBefore: 0.5, verifiedTtl: 0, staleKeys: 1.5, grantCheck: 0.5 },
     http: { agent: new Agent(), timeout: 1, maxResponseBytes: 1, retries: 0 },
     rootMetadata: false,
     resourceName: 'Notes',
@@ -94,6 +104,8 @@ it('every option that is given is taken as it is', () => {
       jwksUri: new URL('https://internal.example.com/jwks'),
       tokenEndpoint: new URL('https://internal.example.com/token'),
       introspectionEndpoint: new URL('https://internal.example.com/introspect'),
+      revocationEndpoint: new URL('https://internal.example.com/revoke'),
+      authorizationEndpoint: new URL('https://idp.example.com/authorize'),
     },
     resource: 'https://MCP.example.com:443',
     resourceMetadataUrl: 'https://mcp.example.com/.well-known/oauth-protected-resource',
@@ -108,6 +120,7 @@ it('every option that is given is taken as it is', () => {
     validateClaims: given.validateClaims,
     introspection: 'always',
     nextcloud: undefined,
+    grants: undefined,
     cache: given.cache,
     http: { fetch: undefined, ...given.http },
     rootMetadata: false,
@@ -198,19 +211,6 @@ describe('a name that is not an option', () => {
     ['http.proxy', { ...LEAST, http: { proxy: 'http://h' } }],
   ])('is refused: %s', (option, options) => {
     expect(refusalOf(options)).toEqual(refused(option, 'is not an option'))
-  })
-})
-
-describe('what comes with refresh-token mode', () => {
-  it.each([
-    ['storage', { storage: {} }],
-    ['encryptionKey', { encryptionKey: 'key' }],
-    ['connect', { connect: { path: '/nextcloud' } }],
-    ['cache.grantCheck', { cache: { grantCheck: 10 } }],
-  ])('is refused with a message that says so: %s', (option, options) => {
-    expect(refusalOf({ ...LEAST, ...options })).toEqual(
-      refused(option, 'belongs to refresh-token mode, which this version does not have yet'),
-    )
   })
 })
 

@@ -1,6 +1,8 @@
 import { None } from 'oauth4webapi'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
+import type { Environment } from '../../src/options.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
 import { CLIENT, LEAST, refusalOf, refused } from '../support/refusal.js'
 
 const url = 'https://cloud.example.com/nextcloud'
@@ -16,6 +18,7 @@ describe('nextcloud', () => {
       resource: [],
       scopes: [],
       parameters: {},
+      preset: 'generic',
       timeout: 60_000,
     })
   })
@@ -28,6 +31,7 @@ describe('nextcloud', () => {
       resource: ['https://cloud.example.com'],
       scopes: ['openid', 'profile'],
       parameters: { requested_token_type: 'urn:ietf:params:oauth:token-type:jwt', vendor_hint: '' },
+      preset: 'entra',
       timeout: 1,
     }
 
@@ -57,21 +61,30 @@ describe('nextcloud', () => {
 })
 
 describe('nextcloud.mode', () => {
-  it.each(['token-exchange', 'jwt-bearer', 'pass-through'])('may be %s', (mode) => {
+  it.each(['token-exchange', 'refresh-token', 'jwt-bearer', 'pass-through'])('may be %s', (mode) => {
     expect(readConfig(withNextcloud({ url, mode }), {}).nextcloud?.mode).toBe(mode)
   })
 
   it.each(['exchange', 'Token-Exchange', '', true, false, null, ['token-exchange']])('is refused: %j', (mode) => {
     expect(refusalOf(withNextcloud({ url, mode }))).toEqual(
-      refused('nextcloud.mode', "must be 'token-exchange', 'jwt-bearer' or 'pass-through'"),
+      refused('nextcloud.mode', 'must be one of token-exchange, refresh-token, jwt-bearer, pass-through'),
     )
   })
 
-  it('is refused when it is refresh-token, with a message that says why', () => {
-    expect(refusalOf(withNextcloud({ url, mode: 'refresh-token' }))).toEqual(
+  it('is refresh-token by default where a storage is given, and what the environment says before that', () => {
+    const modeOf = (environment: Environment) =>
+      readConfig({ ...withNextcloud({ url }), storage: new MemoryStorage() }, environment).nextcloud?.mode
+
+    expect(modeOf({})).toBe('refresh-token')
+    expect(modeOf({ ENABLE_TOKEN_EXCHANGE: 'true' })).toBe('token-exchange')
+    expect(modeOf({ ENABLE_TOKEN_EXCHANGE: 'false' })).toBe('pass-through')
+  })
+
+  it('with refresh tokens has one set of scopes for all callers', () => {
+    expect(refusalOf(withNextcloud({ url, mode: 'refresh-token', scopes: () => ['openid'] }))).toEqual(
       refused(
-        'nextcloud.mode',
-        "is 'refresh-token', which this version does not have yet: it comes with the storage of grants",
+        'nextcloud.scopes',
+        'must be a list in refresh-token mode: a grant has one set of scopes for all callers',
       ),
     )
   })
@@ -133,6 +146,30 @@ describe('nextcloud.parameters', () => {
   ])('is refused when it holds %s', (name) => {
     expect(refusalOf(withNextcloud({ url, parameters: { [name]: 'value' } }))).toEqual(
       refused('nextcloud.parameters', `must not hold ${name}, which has an option of its own or is set here`),
+    )
+  })
+})
+
+describe('nextcloud.preset', () => {
+  it.each(['generic', 'keycloak', 'entra', 'nextcloud-oidc-app', 'nextcloud-oauth2-app'])('may be %s', (preset) => {
+    const connect = { authenticateBrowser: () => Promise.resolve(undefined) }
+    const options = { ...withNextcloud({ url, preset, mode: 'refresh-token' }), connect }
+    expect(readConfig(options, {}).nextcloud?.preset).toBe(preset)
+  })
+
+  it.each(['Keycloak', '', 1, null, 'constructor'])('is refused: %j', (preset) => {
+    expect(refusalOf(withNextcloud({ url, preset }))).toEqual(
+      refused('nextcloud.preset', 'must be one of generic, keycloak, entra, nextcloud-oidc-app, nextcloud-oauth2-app'),
+    )
+  })
+
+  it.each(
+    ['nextcloud-oidc-app', 'nextcloud-oauth2-app'].flatMap((preset) =>
+      ['token-exchange', 'jwt-bearer'].map((mode) => ({ preset, mode })),
+    ),
+  )('$preset contradicts $mode mode', ({ preset, mode }) => {
+    expect(refusalOf(withNextcloud({ url, preset, mode }))).toEqual(
+      refused('nextcloud.preset', `contradicts ${mode} mode, which that server does not have: use refresh-token mode`),
     )
   })
 })

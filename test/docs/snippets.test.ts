@@ -23,6 +23,9 @@ interface Snippet {
 
 const snippets: Snippet[] = [
   ...fenced('README.md'),
+  ...globSync('docs/*.md', { cwd: root })
+    .sort()
+    .flatMap((file) => fenced(file)),
   ...globSync('src/**/*.ts', { cwd: root }).flatMap((file) => examples(file)),
 ]
 
@@ -43,9 +46,20 @@ function examples(file: string): Snippet[] {
   }))
 }
 
+/** The snippets of a page that begin with the name of a file, which the others of that page import. */
+function named(page: string): [file: string, source: string][] {
+  return snippets
+    .filter(({ from }) => from.startsWith(`${page} `))
+    .flatMap(({ code }) => {
+      const name = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1]
+      return name === undefined ? [] : [[path.join(root, name), code] as [string, string]]
+    })
+}
+
 /** What the compiler says about a snippet as a user's own file would stand in a project with strict options. */
-function compile({ code }: Snippet): string[] {
-  const standsAlone = code.includes('mcpAuth({') && code.includes('import ')
+function compile({ code, from }: Snippet): string[] {
+  const standsAlone =
+    code.includes('import ') && (from.startsWith('docs/') || /mcpAuth\({|storageContract\(/.test(code))
   const imports = code.includes('mcpAuth({') && !standsAlone ? `import { mcpAuth } from 'mcp-nextcloud-auth'\n` : ''
   const file = path.join(root, 'snippet.ts')
   const options: ts.CompilerOptions = {
@@ -61,20 +75,23 @@ function compile({ code }: Snippet): string[] {
   const host = ts.createCompilerHost(options)
   const disk = { ...host }
   const source = standsAlone ? code : `${imports}${TAKEN_FOR_GRANTED}\n${code}\n}`
-  host.fileExists = (name) => name === file || disk.fileExists(name)
-  host.readFile = (name) => (name === file ? source : disk.readFile(name))
-  host.getSourceFile = (name, ...rest) =>
-    name === file
-      ? ts.createSourceFile(name, source, options.target ?? ts.ScriptTarget.ES2022)
-      : disk.getSourceFile(name, ...rest)
+  const sources = new Map([...named(from.split(' ')[0] ?? ''), [file, source]])
+  host.fileExists = (name) => sources.has(name) || disk.fileExists(name)
+  host.readFile = (name) => sources.get(name) ?? disk.readFile(name)
+  host.getSourceFile = (name, ...rest) => {
+    const text = sources.get(name)
+    if (text === undefined) return disk.getSourceFile(name, ...rest)
+    return ts.createSourceFile(name, text, options.target ?? ts.ScriptTarget.ES2022)
+  }
   return ts
     .getPreEmitDiagnostics(ts.createProgram([file], options, host))
     .map((diagnostic) => ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n'))
 }
 
 describe('snippets in the documentation', () => {
-  it('are found in the README and in the docstrings', () => {
+  it('are found in the README, in the guides and in the docstrings', () => {
     expect(snippets.filter(({ from }) => from.startsWith('README')).length).toBeGreaterThanOrEqual(3)
+    expect(snippets.filter(({ from }) => from.startsWith('docs')).length).toBeGreaterThanOrEqual(5)
     expect(snippets.filter(({ from }) => from.startsWith('src')).length).toBeGreaterThanOrEqual(2)
   })
 

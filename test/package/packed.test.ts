@@ -10,6 +10,8 @@ const root = path.resolve(import.meta.dirname, '../..')
 const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
 /** What every use of the package prints: the middleware answers, the metadata is served, an unknown option is named. */
 const USED = { denied: 401, resource: 'https://mcp.example.com/mcp', refused: 'typo' }
+/** What every use of its subpaths prints: each adapter refuses an unknown option, and memory passes the contract. */
+const SUBPATHS = { refused: ['typo', 'typo', 'typo', 'typo'], stored: 'value', tests: 76, failed: [] }
 
 let scratch: string
 let files: string[]
@@ -80,6 +82,14 @@ describe('the packed package', () => {
     expect(stdout).toMatch(/^[\w-]{43}\n$/)
   })
 
+  it('gives its subpaths to an ES module', async () => {
+    expect(await used('subpaths.mjs')).toEqual(SUBPATHS)
+  })
+
+  it('gives its subpaths to CommonJS with require()', async () => {
+    expect(await used('subpaths.cjs')).toEqual(SUBPATHS)
+  })
+
   const compilations = [
     ['NodeNext, an ES module', 'module', { module: 'nodenext' }, 'express'],
     ['NodeNext, CommonJS', 'commonjs', { module: 'nodenext' }, 'express'],
@@ -101,14 +111,18 @@ describe('the packed package', () => {
       ...compilerOptions,
       paths: { express: [`./node_modules/@types/${express}`] },
     }
-    await writeFile(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['use.ts'] }))
+    await writeFile(
+      path.join(folder, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: options, files: ['use.ts', 'subpaths.ts'] }),
+    )
     await mkdir(path.join(folder, 'node_modules/@types'), { recursive: true })
     await symlink(path.join(root, 'node_modules/@types', express), path.join(folder, 'node_modules/@types', express))
-    await cp(path.join(scratch, 'use.ts'), path.join(folder, 'use.ts'))
+    for (const file of ['use.ts', 'subpaths.ts']) await cp(path.join(scratch, file), path.join(folder, file))
     const compiled = await run(process.execPath, [tsc, '-p', folder, '--listFiles']).catch((error: unknown) => {
       throw new Error((error as { stdout: string }).stdout)
     })
     expect(compiled.stdout).toContain(`/@types/${express}/index.d.ts`)
     expect(await used(path.join(folder, 'out/use.js'))).toEqual(USED)
+    expect(await used(path.join(folder, 'out/subpaths.js'))).toEqual(SUBPATHS)
   })
 })

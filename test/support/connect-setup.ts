@@ -174,7 +174,7 @@ export async function setUpConnect(surroundings: Surroundings = {}): Promise<Con
   }
 }
 
-function createTestBrowser(server: string, cookies = new Map<string, string>()): TestBrowser {
+export function createTestBrowser(server: string, cookies = new Map<string, string>()): TestBrowser {
   async function open(url: string | URL, { method = 'GET', headers = [], body }: BrowserRequest = {}): Promise<Visit> {
     const { pathname, search } = new URL(url, ORIGIN)
     const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')

@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto'
+import { optionalString, readObject } from '../config/values.js'
+import { ConfigurationError } from '../errors.js'
+import type { StorageAdapter, StoredEntry } from './adapter.js'
+import { comparable, isVersion, newVersion, VERSION_LENGTH, wholeTtl } from './entry.js'
+
+/** What is used of a client of the package redis: `createClient()`, `createCluster()` or `createClientPool()`. */
+export interface NodeRedisClient {
+  evalSha(sha: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
+  eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
+}
+
+/** What is used of a client of the package ioredis: `new Redis()` or `new Cluster()`. */
+export interface IoRedisClient {
+  evalsha(sha: string, keys: number, ...keysAndArguments: string[]): Promise<unknown>
+  eval(script: string, keys: number, ...keysAndArguments: string[]): Promise<unknown>
+}
+
+/** Options of {@link RedisStorage}. */
+export interface RedisStorageOptions {
+  /** What every key in Redis begins with. Default `mcp-nextcloud-auth:`. */
+  readonly prefix?: string | undefined
+}
+
+interface Script {
+  readonly text: string
+  readonly sha: string
+}
+/** Runs a script on one key. */
+type Run = (script: Script, key: string, ...args: string[]) => Promise<unknown>
+
+// An entry is one string, the version in front of the value, so that one key is all that a script touches (a cluster needs
+// that) and that a key with an expiry has it for both. An absent key has the empty range. Every answer is a word: a reply of
+// any other form is a failure. Reading is a script too, since a client may send a GET to a replica, which lags behind.
+const GET = script(`return redis.call('GET', KEYS[1])`)
+// A client that lost the connection may send a command once more: a write that finds itself there has been done.
+const PUT = script(`local found = redis.call('GETRANGE', KEYS[1], 0, ${VERSION_LENGTH - 1})
+if found == string.sub(ARGV[2], 1, ${VERSION_LENGTH}) then return 'changed' end
+if found ~= ARGV[1] then return 'kept' end
+if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+return 'changed'`)
+const DELETE = script(`if redis.call('GETRANGE', KEYS[1], 0, ${VERSION_LENGTH - 1}) ~= ARGV[1] then return 'kept' end
+redis.call('DEL', KEYS[1])
+return 'changed'`)
+
+const POLICY = 'maxmemory-policy'
+
+/**
+ * Keeps grants in Redis (or what speaks its protocol and Lua), single or cluster. `maxmemory-policy` has to be `noeviction`,
+ * since an evicted grant is lost for good: any other makes a process warning, `ERR_REDIS_EVICTION`, once. Switch on
+ * `appendonly`, or a restart loses what was written last.
+ *
+ * @throws {ConfigurationError} for an option that is unknown or wrong, or something that is no client
+ */
+export class RedisStorage implements StorageAdapter {
+  readonly shared = true
+  readonly #client: NodeRedisClient | IoRedisClient
+  readonly #run: Run
+  readonly #prefix: string
+  #policyChecked = false
+
+  constructor(client: NodeRedisClient | IoRedisClient, options?: RedisStorageOptions) {
+    const option = readObject(options, { prefix: true }, {})
+    this.#client = client
+    this.#run = runner(client)
+    this.#prefix = optionalString(option('prefix')) ?? 'mcp-nextcloud-auth:'
+  }
+
+  async get(key: string): Promise<StoredEntry | undefined> {
+    const reply = await this.#call(GET, key)
+    if (reply === null) return undefined
+    const version = typeof reply === 'string' ? reply.slice(0, VERSION_LENGTH) : ''
+    if (typeof reply !== 'string' || !isVersion(version)) throw unexpected()
+    return { value: reply.slice(VERSION_LENGTH), version }
+  }
+
+  async put(key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null> {
+    const ttl = wholeTtl(ttlMs)
+    const version = newVersion()
+    const found = expected === null ? '' : comparable(expected)
+    return (await this.#changes(PUT, key, found, version + value, ttl === undefined ? '' : String(ttl)))
+      ? version
+      : null
+  }
+
+  delete(key: string, expected: string): Promise<boolean> {
+    return this.#changes(DELETE, key, comparable(expected))
+  }
+
+  async #changes(change: Script, key: string, ...args: string[]): Promise<boolean> {
+    const reply = await this.#call(change, key, ...args)
+    if (reply !== 'changed' && reply !== 'kept') throw unexpected()
+    return reply === 'changed'
+  }
+
+  async #call(script: Script, key: string, ...args: string[]): Promise<unknown> {
+    const reply = await this.#run(script, this.#prefix + key, ...args)
+    if (!this.#policyChecked) {
+      this.#policyChecked = true
+      // Nobody waits for it; where CONFIG is forbidden, as many hosted ones have it, there is nothing to say.
+      void warnOfEviction(this.#client).catch(() => undefined)
+    }
+    return reply
+  }
+}
+
+function script(text: string): Script {
+  return { text, sha: createHash('sha1').update(text).digest('hex') }
+}
+
+/** The two packages spell the same command differently. A script that the server does not know yet, or no longer, is sent whole. */
+function runner(client: unknown): Run {
+  const { evalSha, evalsha, eval: evaluate } = (client ?? {}) as Record<string, unknown>
+  if (typeof evaluate !== 'function' || (typeof evalSha !== 'function' && typeof evalsha !== 'function')) {
+    throw new ConfigurationError(
+      'RedisStorage needs a client of redis (createClient(), connected) or ioredis (new Redis())',
+    )
+  }
+  if (typeof evalSha === 'function') {
+    const redis = client as NodeRedisClient
+    return ({ text, sha }, key, ...args) =>
+      redis.evalSha(sha, { keys: [key], arguments: args }).catch((error: unknown) => {
+        if (isUnknownScript(error)) return redis.eval(text, { keys: [key], arguments: args })
+        throw error
+      })
+  }
+  const redis = client as IoRedisClient
+  return ({ text, sha }, key, ...args) =>
+    redis.evalsha(sha, 1, key, ...args).catch((error: unknown) => {
+      if (isUnknownScript(error)) return redis.eval(text, 1, key, ...args)
+      throw error
+    })
+}
+
+const isUnknownScript = (error: unknown) => error instanceof Error && error.message.startsWith('NOSCRIPT')
+
+const unexpected = () => new Error('RedisStorage: a reply, or an entry, that is not of this adapter')
+
+async function warnOfEviction(client: object): Promise<void> {
+  const { configGet, config } = client as Record<string, ((...args: string[]) => Promise<unknown>) | undefined>
+  const reply = await (configGet ? configGet.call(client, POLICY) : config?.call(client, 'GET', POLICY))
+  const policy = Array.isArray(reply) ? (reply[1] as unknown) : (reply as Record<string, unknown> | undefined)?.[POLICY]
+  if (typeof policy !== 'string' || policy === 'noeviction') return
+  process.emitWarning(`Redis has ${POLICY} ${policy} and may evict grants, which are then lost: set it to noeviction`, {
+    type: 'McpAuthWarning',
+    code: 'ERR_REDIS_EVICTION',
+  })
+}

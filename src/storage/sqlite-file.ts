@@ -1,0 +1,56 @@
+import { chmodSync, statSync } from 'node:fs'
+
+/** What is used of a prepared statement. */
+export interface SqliteStatement {
+  get(...parameters: (string | number | null)[]): unknown
+  all(...parameters: (string | number | null)[]): unknown[]
+  run(...parameters: (string | number | null)[]): { readonly changes: number | bigint }
+}
+
+/** What is used of a database: `new Database(path)` of better-sqlite3 or `new DatabaseSync(path)` of node:sqlite. */
+export interface SqliteDatabase {
+  exec(sql: string): unknown
+  prepare(sql: string): SqliteStatement
+}
+
+export function isDatabase(given: unknown): given is SqliteDatabase {
+  const { exec, prepare } = (given ?? {}) as Partial<SqliteDatabase>
+  return typeof exec === 'function' && typeof prepare === 'function'
+}
+
+/** Milliseconds that a call waits for other writers: what better-sqlite3 has by itself, and node:sqlite has not. */
+const BUSY_TIMEOUT = 5_000
+
+/** Sets up the connection and the file: nobody else's to read, and no write lost that was reported as done. */
+export function configure(database: SqliteDatabase): void {
+  database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`)
+  // Before the switch to WAL: SQLite gives the -wal and -shm files the mode that the database has.
+  protectFiles(database)
+  database.exec('PRAGMA journal_mode = WAL')
+  database.exec('PRAGMA synchronous = FULL')
+}
+
+/** Takes the rights of everybody but the owner from the database's files. */
+export function protectFiles(database: SqliteDatabase): void {
+  const databases = database.prepare('PRAGMA database_list').all() as { name: string; file: string | null }[]
+  const file = databases.find(({ name }) => name === 'main')?.file
+  // A database in memory has no file.
+  if (file === undefined || file === null || file === '') return
+  for (const path of [file, `${file}-wal`, `${file}-shm`]) {
+    const mode = statSync(path, { throwIfNoEntry: false })?.mode
+    if (mode !== undefined && (mode & 0o077) !== 0) chmodSync(path, 0o600)
+  }
+}
+
+/** Does `work`, again while another process holds a lock that SQLite's own waiting does not cover: the switch to WAL is one. */
+export async function unlocked<T>(work: () => T): Promise<T> {
+  const giveUpAt = performance.now() + BUSY_TIMEOUT
+  for (;;) {
+    try {
+      return work()
+    } catch (error) {
+      if (!(error instanceof Error && error.message.includes('is locked')) || performance.now() > giveUpAt) throw error
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+}

@@ -1,0 +1,156 @@
+import { describe, expect, it, vi } from 'vitest'
+import { StorageError, SealedValueError } from '../../src/errors.js'
+import { createEvents, type McpAuthEvent } from '../../src/events.js'
+import { recordKey } from '../../src/grants/record-key.js'
+import { createRecords } from '../../src/grants/records.js'
+import { createSealer } from '../../src/grants/seal.js'
+import type { StorageAdapter } from '../../src/storage/adapter.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { failureOf } from '../support/broker-setup.js'
+import { manualClock } from '../support/clock.js'
+
+const KEY = recordKey('grant', { clientId: 'client', resource: 'https://mcp.example.com' }, 'issuer', 'alice')
+
+function open(adapter: Partial<StorageAdapter> = {}) {
+  const memory = new MemoryStorage()
+  const storage: StorageAdapter = {
+    shared: true,
+    get: memory.get.bind(memory),
+    put: memory.put.bind(memory),
+    delete: memory.delete.bind(memory),
+    ...adapter,
+  }
+  const clock = manualClock()
+  const events: McpAuthEvent[] = []
+  const records = createRecords(
+    storage,
+    createSealer([new Uint8Array(32).fill(7)]),
+    clock,
+    createEvents((event) => events.push(event), clock),
+  )
+  return { records, memory, clock, events }
+}
+
+it('what is written can be read, changed and removed, and is sealed in the store', async () => {
+  const { records, memory } = open()
+  const version = await records.write(KEY, { refreshToken: 'secret' }, null)
+  expect(await records.read(KEY)).toEqual({ value: { refreshToken: 'secret' }, version })
+  expect((await memory.get(KEY))?.value).toMatch(/^eyJ[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+$/)
+
+  const next = await records.write(KEY, { refreshToken: 'other' }, version)
+  expect(await records.write(KEY, { refreshToken: 'late' }, version)).toBeNull()
+  expect(await records.remove(KEY, version ?? '')).toBe(false)
+  expect(await records.remove(KEY, next ?? '')).toBe(true)
+  expect(await records.read(KEY)).toBeUndefined()
+})
+
+it('a value that was moved to another key does not open', async () => {
+  const { records, memory } = open()
+  await records.write(KEY, { refreshToken: 'secret' }, null)
+  await memory.put('v1:other', (await memory.get(KEY))?.value ?? '', null)
+
+  expect(await failureOf(records.read('v1:other'))).toBeInstanceOf(SealedValueError)
+  expect(await records.peek('v1:other')).toMatchObject({ value: expect.any(String) as string })
+})
+
+describe('a store that fails', () => {
+  const calls = [
+    ['get', (records: ReturnType<typeof open>['records']) => records.read(KEY)],
+    ['put', (records: ReturnType<typeof open>['records']) => records.write(KEY, {}, null)],
+    ['delete', (records: ReturnType<typeof open>['records']) => records.remove(KEY, 'version')],
+  ] as const
+
+  it.each(calls)('is a StorageError that tells a code and nothing else, and an event: %s', async (operation, call) => {
+    const cause = Object.assign(new Error('postgres://user:password@host'), { code: 'ECONNREFUSED' })
+    const { records, events, clock } = open({ [operation]: () => Promise.reject(cause) })
+
+    const error = await failureOf(call(records))
+
+    expect(error).toBeInstanceOf(StorageError)
+    expect(error).toMatchObject({ message: 'The storage failed: ECONNREFUSED', status: 503 })
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('password')
+    expect(events).toEqual([
+      { type: 'storage.failed', operation, message: 'The storage failed: ECONNREFUSED', at: clock.now() },
+    ])
+  })
+
+  it.each(calls)('may throw instead of rejecting: %s', async (operation, call) => {
+    const { records } = open({
+      [operation]: () => {
+        throw new TypeError('a bug')
+      },
+    })
+
+    expect(await failureOf(call(records))).toMatchObject({ message: 'The storage failed: TypeError' })
+  })
+
+  it.each(calls)('is one that does not answer in 5 s: %s', async (operation, call) => {
+    const { records, clock } = open({ [operation]: () => new Promise<never>(() => undefined) })
+    const settled = vi.fn()
+    const pending = failureOf(call(records)).then((error) => {
+      settled()
+      return error
+    })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+
+    clock.advance(4_999)
+    await Promise.resolve()
+    expect(settled).not.toHaveBeenCalled()
+    clock.advance(1)
+
+    expect(await pending).toMatchObject({ message: 'The storage did not answer within 5000 ms' })
+  })
+
+  it.each([
+    ['get', null],
+    ['get', 'value'],
+    ['get', { value: 'x' }],
+    ['get', { value: Buffer.from('x'), version: '1' }],
+    ['get', { value: 'x', version: 1 }],
+    ['put', undefined],
+    ['put', true],
+    ['put', 1],
+    ['delete', undefined],
+    ['delete', 1],
+  ] as const)('is one whose %s answers %j', async (operation, answer) => {
+    const { records } = open({ [operation]: () => Promise.resolve(answer) })
+    const call = calls.find(([name]) => name === operation)?.[1] ?? expect.unreachable()
+
+    expect(await failureOf(call(records))).toMatchObject({
+      code: 'ERR_STORAGE',
+      message: `The storage answers ${operation} with something it must not`,
+    })
+  })
+})
+
+describe('the key of a record', () => {
+  const owner = { clientId: 'client', resource: 'https://mcp.example.com' }
+
+  it('is short, of plain characters, and says nothing of the user', () => {
+    const key = recordKey('grant', owner, 'https://idp.example.com', 'alice@example.com')
+    expect(key).toMatch(/^v1:[\w-]{43}$/)
+    expect(key).not.toContain('alice')
+  })
+
+  it('is another for every kind, owner and part, however they are cut', () => {
+    const keys = [
+      recordKey('grant', owner, 'a', 'bc'),
+      recordKey('grant', owner, 'ab', 'c'),
+      recordKey('grant', owner, 'abc'),
+      recordKey('grant', owner, 'a', 'b', 'c'),
+      recordKey('lease', owner, 'a', 'bc'),
+      recordKey('grant', { ...owner, clientId: 'other' }, 'a', 'bc'),
+      recordKey('grant', { ...owner, resource: 'other' }, 'a', 'bc'),
+      recordKey('grant', owner, 'a', 'bC'),
+      recordKey('grant', owner, '\ud800', 'bc'),
+      recordKey('grant', owner, '\ud801', 'bc'),
+    ]
+    expect(new Set(keys)).toHaveLength(keys.length)
+  })
+
+  it('never changes, since grants are found by it', () => {
+    expect(recordKey('grant', owner, 'https://idp.example.com', 'alice')).toBe(
+      'v1:yYdbw57YGeYOM3lKv_5Cw8Doc9ervIpNc4LEXbwn0Uc',
+    )
+  })
+})

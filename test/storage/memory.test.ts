@@ -1,0 +1,75 @@
+import { assert, describe, expect, it } from 'vitest'
+import { ConfigurationError } from '../../src/errors.js'
+import { MemoryStorage, type MemoryStorageOptions } from '../../src/storage/memory.js'
+import { storageContract } from '../../src/testing/storage-contract.js'
+import { manualClock } from '../support/clock.js'
+
+describe('MemoryStorage', () => {
+  const clock = manualClock()
+  storageContract({ describe, it, assert }, () => new MemoryStorage(undefined, clock), {
+    wait(ms) {
+      clock.advance(ms)
+      return Promise.resolve()
+    },
+  })
+
+  it('is not shared with other processes', () => {
+    expect(new MemoryStorage().shared).toBe(false)
+  })
+
+  it('counts a ttl on the clock of the system', async () => {
+    const storage = new MemoryStorage()
+    const version = await storage.put('key', 'value', null, 60_000)
+    expect(await storage.get('key')).toEqual({ value: 'value', version })
+  })
+
+  it('rejects a new entry beyond maxEntries, and drops none for it', async () => {
+    const storage = new MemoryStorage({ maxEntries: 2 })
+    const version = await storage.put('a', '1', null)
+    await storage.put('b', '1', null)
+    await expect(storage.put('c', '1', null)).rejects.toThrow('MemoryStorage is full: it holds maxEntries (2) entries')
+    expect(await storage.get('a')).toEqual({ value: '1', version })
+    expect(await storage.get('b')).toBeDefined()
+    expect(await storage.get('c')).toBeUndefined()
+  })
+
+  it('replaces an entry when it is full, and takes a new one after a delete', async () => {
+    const storage = new MemoryStorage({ maxEntries: 1 })
+    const first = (await storage.put('a', '1', null))!
+    const second = (await storage.put('a', '2', first))!
+    expect(await storage.delete('a', second)).toBe(true)
+    expect(await storage.put('b', '1', null)).toEqual(expect.any(String))
+  })
+
+  it('makes room by removing what has expired before it rejects', async () => {
+    const time = manualClock()
+    const storage = new MemoryStorage({ maxEntries: 2 }, time)
+    await storage.put('expires', '1', null, 1_000)
+    await storage.put('lives', '1', null)
+    await expect(storage.put('new', '1', null)).rejects.toThrow('full')
+    time.advance(1_000)
+    expect(await storage.put('new', '1', null)).toEqual(expect.any(String))
+    expect(await storage.get('lives')).toBeDefined()
+    await expect(storage.put('newer', '1', null)).rejects.toThrow('full')
+  })
+
+  it('holds 10,000 entries by default', async () => {
+    const storage = new MemoryStorage()
+    for (let index = 0; index < 10_000; index += 1) await storage.put(String(index), '', null)
+    await expect(storage.put('10000', '', null)).rejects.toThrow('maxEntries (10000)')
+  })
+
+  it('rejects a ttl that is no number', async () => {
+    await expect(new MemoryStorage().put('key', 'value', null, NaN)).rejects.toThrow(TypeError)
+  })
+
+  it.each([
+    ['maxEntries', { maxEntries: 0 }],
+    ['maxEntries', { maxEntries: 1.5 }],
+    ['max', { max: 5 }],
+  ])('refuses a wrong or unknown option by its name: %s', (option, options) => {
+    expect(() => new MemoryStorage(options as MemoryStorageOptions)).toThrow(
+      expect.objectContaining({ constructor: ConfigurationError, option }),
+    )
+  })
+})

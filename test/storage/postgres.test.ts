@@ -1,0 +1,254 @@
+import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { afterAll, assert, beforeAll, describe, expect, it, vi } from 'vitest'
+import { ConfigurationError } from '../../src/errors.js'
+import { type PostgresPool, PostgresStorage, type PostgresStorageOptions } from '../../src/storage/postgres.js'
+import { storageContract } from '../../src/testing/storage-contract.js'
+import { has } from '../support/left-out.js'
+import { startPgbouncer } from '../support/pgbouncer.js'
+import { startPostgresServer } from '../support/postgres-server.js'
+import { freshDatabase } from '../support/shared-servers.js'
+
+const pools: pg.Pool[] = []
+function poolOf(connectionString: string, config: pg.PoolConfig = {}): pg.Pool {
+  const pool = new pg.Pool({ connectionString, max: 4, connectionTimeoutMillis: 2_000, ...config })
+  pool.on('error', () => undefined)
+  pools.push(pool)
+  return pool
+}
+afterAll(() => Promise.all(pools.filter((pool) => !pool.ended).map((pool) => pool.end())))
+
+if (has('PostgreSQL')) {
+  describe('PostgresStorage', () => {
+    let url: string
+    let pool: pg.Pool
+    beforeAll(async () => {
+      url = await freshDatabase()
+      pool = poolOf(url)
+    })
+    const freshPool = async () => poolOf(await freshDatabase())
+    const counted = async (of: pg.Pool): Promise<number> =>
+      Number((await of.query<{ count: string }>('SELECT count(*) FROM mcp_nextcloud_auth')).rows[0]!.count)
+
+    storageContract({ describe, it, assert }, () => new PostgresStorage(pool), {
+      async unavailable() {
+        const gone = poolOf(url)
+        await gone.end()
+        return new PostgresStorage(gone)
+      },
+    })
+
+    describe('in a database whose transactions are serializable by default', () => {
+      let strict: pg.Pool
+      beforeAll(async () => {
+        strict = poolOf(await freshDatabase(), { options: '-c default_transaction_isolation=serializable', max: 8 })
+      })
+      storageContract({ describe, it, assert }, () => new PostgresStorage(strict))
+    })
+
+    it('works when ten pools start at once on a database without the table', async () => {
+      const fresh = await freshDatabase()
+      const storages = Array.from({ length: 10 }, () => new PostgresStorage(poolOf(fresh)))
+      const versions = await Promise.all(storages.map((storage) => storage.put('key', 'value', null)))
+      expect(versions.filter((version) => version !== null)).toHaveLength(1)
+    })
+
+    it('works when ten processes start at once on a database without the table', async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'processes-'))
+      const script = path.join(folder, 'start.mjs')
+      writeFileSync(
+        script,
+        `import pg from ${JSON.stringify(import.meta.resolve('pg'))}
+        import { PostgresStorage } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../dist/storage/postgres.js'))}
+        const pool = new pg.Pool({ connectionString: process.argv[2] })
+        await pool.query('SELECT 1')
+        const versions = await Promise.all([1, 2, 3].map(() => new PostgresStorage(pool).put('key', 'value', null)))
+        console.log(versions.filter((version) => version !== null).length)
+        await pool.end()`,
+      )
+      const fresh = await freshDatabase()
+      const outcomes = await Promise.all(
+        Array.from({ length: 10 }, () => promisify(execFile)(process.execPath, [script, fresh])),
+      )
+      rmSync(folder, { recursive: true })
+      const created = outcomes.map(({ stdout }) => Number(stdout))
+      expect(created.reduce((sum, count) => sum + count, 0)).toBe(1)
+    })
+
+    it('says what to do when there is no table and it may not make one', async () => {
+      const fresh = await freshPool()
+      const storage = new PostgresStorage(fresh, { autoCreate: false })
+      const refused = expect.objectContaining({
+        constructor: ConfigurationError,
+        option: 'autoCreate',
+        message:
+          'The table mcp_nextcloud_auth is not there and autoCreate is false: call setup() once, as a role that may create tables',
+      }) as unknown
+      await expect(storage.get('key')).rejects.toEqual(refused)
+      await expect(storage.put('key', 'value', null)).rejects.toEqual(refused)
+      await expect(storage.delete('key', randomUUID())).rejects.toEqual(refused)
+      await storage.setup()
+      expect(await storage.put('key', 'value', null)).toEqual(expect.any(String))
+    })
+
+    it('works for a role that may create no tables, once the table is there', async () => {
+      const fresh = await freshDatabase()
+      const owner = poolOf(fresh)
+      await new PostgresStorage(owner).setup()
+      const role = `role_${randomUUID().slice(0, 8)}`
+      await owner.query(`CREATE ROLE ${role} LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON mcp_nextcloud_auth TO ${role};
+        REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
+      const limited = new PostgresStorage(poolOf(fresh.replace('postgres@', `${role}@`)))
+      const version = (await limited.put('key', 'value', null))!
+      expect(await limited.get('key')).toEqual({ value: 'value', version })
+      expect(await limited.delete('key', version)).toBe(true)
+    })
+
+    it('uses the schema and the table that it is told to', async () => {
+      const fresh = await freshPool()
+      await fresh.query('CREATE SCHEMA "Auth"')
+      const version = await new PostgresStorage(fresh, { table: 'Auth.Grants' }).put('key', 'value', null)
+      expect((await fresh.query('SELECT version FROM "Auth"."Grants"')).rows).toEqual([{ version }])
+    })
+
+    it('makes the table and its index again when they were dropped under it', async () => {
+      const fresh = await freshPool()
+      const storage = new PostgresStorage(fresh)
+      await storage.put('key', 'value', null)
+      await fresh.query('DROP TABLE mcp_nextcloud_auth')
+      expect(await storage.get('key')).toBeUndefined()
+      const indexes = await fresh.query(
+        `SELECT indexname FROM pg_indexes WHERE tablename = 'mcp_nextcloud_auth' ORDER BY 1`,
+      )
+      expect(indexes.rows.map(({ indexname }: { indexname: string }) => indexname)).toEqual([
+        'mcp_nextcloud_auth_expires_at',
+        'mcp_nextcloud_auth_pkey',
+      ])
+    })
+
+    it('removes expired rows in passing, some at a time', async () => {
+      const fresh = await freshPool()
+      const storage = new PostgresStorage(fresh)
+      await storage.put('lives', 'value', null, 60_000)
+      await fresh.query(
+        `INSERT INTO mcp_nextcloud_auth SELECT n, 'value', n, now() - interval '1 s' FROM generate_series(1, 150) n`,
+      )
+      const write = async () => storage.put('often', 'value', (await storage.get('often'))?.version ?? null)
+      for (let count = 0; count < 64; count += 1) await write()
+      await vi.waitFor(async () => expect(await counted(fresh)).toBe(52))
+      for (let count = 0; count < 64; count += 1) await write()
+      await vi.waitFor(async () => expect(await counted(fresh)).toBe(2))
+      expect(await storage.get('lives')).toBeDefined()
+    })
+
+    it('keeps a write that was made when removing expired rows fails', async () => {
+      const fresh = await freshPool()
+      const storage = new PostgresStorage({
+        query: (text, values) =>
+          text.includes('SKIP LOCKED') ? Promise.reject(new Error('timeout')) : fresh.query(text, values),
+      })
+      const version = await storage.put('key', 'value', null)
+      expect(await storage.get('key')).toEqual({ value: 'value', version })
+    })
+
+    it('is one statement a call once the table is there, without a name', async () => {
+      const fresh = await freshPool()
+      const query = vi.fn((text: string, values?: unknown[]) => fresh.query(text, values))
+      const storage = new PostgresStorage({ query })
+      const version = (await storage.put('key', 'value', null))!
+      query.mockClear()
+      await storage.get('key')
+      await storage.put('key', 'value', version)
+      await storage.delete('key', version)
+      expect(query).toHaveBeenCalledTimes(3)
+      for (const [text] of query.mock.calls) expect(text).toEqual(expect.any(String))
+    })
+  })
+
+  it('PostgresStorage rejects while the server is down or silent, and works again after a restart', async () => {
+    const server = await startPostgresServer()
+    try {
+      const pool = poolOf(server.url, { query_timeout: 500, connectionTimeoutMillis: 500 })
+      const storage = new PostgresStorage(pool)
+      const version = (await storage.put('key', 'value', null))!
+      server.pause()
+      await expect(storage.get('key')).rejects.toThrow('timeout')
+      server.resume()
+      await server.kill()
+      await expect(storage.get('key')).rejects.toThrow()
+      await expect(storage.put('key', 'other', version)).rejects.toThrow()
+      await expect(storage.delete('key', version)).rejects.toThrow()
+      await server.restart()
+      expect(await storage.get('key')).toEqual({ value: 'value', version })
+      await pool.end()
+    } finally {
+      await server.stop()
+    }
+  })
+
+  if (has('pgbouncer')) {
+    describe('PostgresStorage through pgbouncer in transaction mode', () => {
+      let bouncer: Awaited<ReturnType<typeof startPgbouncer>>
+      let pool: pg.Pool
+      beforeAll(async () => {
+        bouncer = await startPgbouncer(await freshDatabase())
+        pool = poolOf(bouncer.url, { max: 8 })
+      })
+      afterAll(async () => {
+        await pool.end()
+        await bouncer.stop()
+      })
+      storageContract({ describe, it, assert }, () => new PostgresStorage(pool))
+    })
+  }
+}
+
+describe('PostgresStorage', () => {
+  const answering = (result: unknown): PostgresPool => ({ query: () => Promise.resolve(result as never) })
+
+  it('is shared with other processes', () => {
+    expect(new PostgresStorage(answering({})).shared).toBe(true)
+  })
+
+  it.each([undefined, null, 'postgres://localhost', {}])('says what it needs when it is given %o', (client) => {
+    expect(() => new PostgresStorage(client as never)).toThrow(
+      new ConfigurationError('PostgresStorage needs a Pool of pg (new pg.Pool(…)), or what has its query()'),
+    )
+  })
+
+  it.each([
+    ['tables', { tables: 'x' }],
+    ['autoCreate', { autoCreate: 1 }],
+    ['table', { table: 'a.b.c' }],
+    ['table', { table: 'a.' }],
+    ['table', { table: 'x; DROP TABLE y' }],
+    ['table', { table: 'a"b' }],
+  ])('refuses a wrong or unknown option by its name: %s', (option, options) => {
+    expect(() => new PostgresStorage(answering({}), options as PostgresStorageOptions)).toThrow(
+      expect.objectContaining({ constructor: ConfigurationError, option }),
+    )
+  })
+
+  it.each([undefined, {}, { rows: null, rowCount: null }])(
+    'takes the answer %o for a failure and not for a miss',
+    async (result) => {
+      const storage = new PostgresStorage(answering(result))
+      await expect(storage.get('key')).rejects.toThrow()
+      await expect(storage.put('key', 'value', null)).rejects.toThrow()
+      await expect(storage.delete('key', randomUUID())).rejects.toThrow()
+    },
+  )
+
+  it('gives up when the table is made by others again and again and is never there', async () => {
+    const query = vi.fn((text: string) =>
+      Promise.reject(Object.assign(new Error('refused'), { code: text.startsWith('CREATE') ? '23505' : '42P01' })),
+    )
+    await expect(new PostgresStorage({ query }).get('key')).rejects.toThrow('refused')
+    expect(query.mock.calls.length).toBeLessThan(20)
+  })
+})

@@ -1,0 +1,316 @@
+import { Cluster, Redis } from 'ioredis'
+import { randomUUID } from 'node:crypto'
+import { createClient, createClientPool, createCluster } from 'redis'
+import { afterAll, assert, beforeAll, describe, expect, it, vi } from 'vitest'
+import { ConfigurationError } from '../../src/errors.js'
+import {
+  type IoRedisClient,
+  type NodeRedisClient,
+  RedisStorage,
+  type RedisStorageOptions,
+} from '../../src/storage/redis.js'
+import { storageContract } from '../../src/testing/storage-contract.js'
+import { has } from '../support/left-out.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { sharedRedis } from '../support/shared-servers.js'
+
+interface Connected {
+  readonly client: NodeRedisClient | IoRedisClient
+  /** Says something to the server, apart from the adapter. */
+  readonly send: (...command: string[]) => Promise<unknown>
+  readonly end: () => unknown
+}
+
+/** Each way to connect: without a queue for what is asked while there is no connection, so that it is refused at once. */
+const packages: [name: string, connect: (url: string) => Promise<Connected>][] = [
+  [
+    'redis',
+    async (url) => {
+      const client = createClient({ url, disableOfflineQueue: true, socket: { reconnectStrategy: 20 } })
+      client.on('error', () => undefined)
+      await client.connect()
+      return { client, send: (...command) => client.sendCommand(command), end: () => client.destroy() }
+    },
+  ],
+  [
+    'redis with RESP 2',
+    async (url) => {
+      const client = createClient({ url, RESP: 2, disableOfflineQueue: true, socket: { reconnectStrategy: 20 } })
+      client.on('error', () => undefined)
+      await client.connect()
+      return { client, send: (...command) => client.sendCommand(command), end: () => client.destroy() }
+    },
+  ],
+  [
+    'ioredis',
+    async (url) => {
+      const client = new Redis(url, { enableOfflineQueue: false, lazyConnect: true, retryStrategy: () => 20 })
+      client.on('error', () => undefined)
+      await client.connect()
+      return { client, send: (name = '', ...args) => client.call(name, ...args), end: () => client.disconnect() }
+    },
+  ],
+]
+
+if (has('Redis')) {
+  describe.each(packages)('RedisStorage over %s', (_name, connect) => {
+    let redis: Connected
+    beforeAll(async () => {
+      redis = await connect(await sharedRedis())
+    })
+    afterAll(() => redis.end())
+    /** A server of its own, for what would disturb the others. */
+    const withServer = async (body: (server: RedisServer, own: Connected) => Promise<void>, args: string[] = []) => {
+      const server = await startRedisServer(args)
+      const own = await connect(server.url)
+      try {
+        await body(server, own)
+      } finally {
+        await own.end()
+        await server.stop()
+      }
+    }
+    const warnings = () => {
+      const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+      return { calls: emitWarning.mock.calls, [Symbol.dispose]: () => emitWarning.mockRestore() }
+    }
+
+    storageContract({ describe, it, assert }, () => new RedisStorage(redis.client), {
+      async unavailable() {
+        const gone = await connect(await sharedRedis())
+        await gone.end()
+        return new RedisStorage(gone.client)
+      },
+    })
+
+    it('keeps an entry as one key with the prefix, and its expiry on the server', async () => {
+      const key = randomUUID()
+      const version = (await new RedisStorage(redis.client).put(key, 'value', null, 60_000))!
+      expect(await redis.send('GET', `mcp-nextcloud-auth:${key}`)).toBe(`${version}value`)
+      const left = Number(await redis.send('PTTL', `mcp-nextcloud-auth:${key}`))
+      expect(left).toBeGreaterThan(50_000)
+      expect(left).toBeLessThanOrEqual(60_000)
+    })
+
+    it('keeps apart what has another prefix', async () => {
+      const key = randomUUID()
+      await new RedisStorage(redis.client, { prefix: 'one:' }).put(key, 'value', null)
+      expect(await new RedisStorage(redis.client, { prefix: 'two:' }).get(key)).toBeUndefined()
+      expect(await new RedisStorage(redis.client, { prefix: 'one:' }).get(key)).toBeDefined()
+    })
+
+    it('sends a script whole when the server has forgotten it', async () => {
+      await withServer(async (_server, own) => {
+        const storage = new RedisStorage(own.client)
+        const version = (await storage.put('key', 'value', null))!
+        await own.send('SCRIPT', 'FLUSH')
+        expect(await storage.get('key')).toEqual({ value: 'value', version })
+        await own.send('SCRIPT', 'FLUSH')
+        const second = (await storage.put('key', 'second', version))!
+        await own.send('SCRIPT', 'FLUSH')
+        expect(await storage.delete('key', second)).toBe(true)
+      })
+    })
+
+    it('knows its own write again when a client sends it twice', async () => {
+      const { client } = redis
+      // As a client does that lost the connection before the reply.
+      const sendsTwice =
+        (method: string) =>
+        async (...args: unknown[]) => {
+          const send = (client as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[method]!
+          await send.apply(client, args)
+          return send.apply(client, args)
+        }
+      const names = 'evalSha' in client ? ['evalSha', 'eval'] : ['evalsha', 'eval']
+      const twice = Object.fromEntries(names.map((name) => [name, sendsTwice(name)])) as unknown as NodeRedisClient
+      const key = randomUUID()
+      const version = await new RedisStorage(twice).put(key, 'value', null)
+      expect(await new RedisStorage(client).get(key)).toEqual({ value: 'value', version })
+    })
+
+    it('rejects what is stored under its key by somebody else', async () => {
+      const [text, list] = [randomUUID(), randomUUID()]
+      await redis.send('SET', `mcp-nextcloud-auth:${text}`, 'a text of somebody else, longer than a version')
+      await redis.send('RPUSH', `mcp-nextcloud-auth:${list}`, 'a')
+      const storage = new RedisStorage(redis.client)
+      await expect(storage.get(text)).rejects.toThrow('not of this adapter')
+      await expect(storage.get(list)).rejects.toThrow('WRONGTYPE')
+      await expect(storage.put(list, 'value', null)).rejects.toThrow('WRONGTYPE')
+      await expect(storage.delete(list, randomUUID())).rejects.toThrow('WRONGTYPE')
+      expect(await storage.put(text, 'value', null)).toBeNull()
+    })
+
+    it('rejects while the server is down, and works again with what was written before', async () => {
+      await withServer(async (server, own) => {
+        const storage = new RedisStorage(own.client)
+        const version = (await storage.put('key', 'value', null))!
+        await server.kill()
+        await expect(storage.get('key')).rejects.toThrow()
+        await expect(storage.put('key', 'other', version)).rejects.toThrow()
+        await expect(storage.delete('key', version)).rejects.toThrow()
+        await server.restart()
+        await vi.waitFor(async () => expect(await storage.get('key')).toEqual({ value: 'value', version }), {
+          timeout: 20_000,
+        })
+      })
+    })
+
+    it('rejects a write when the memory is full, and on a replica', async () => {
+      await withServer(async (_server, own) => {
+        const storage = new RedisStorage(own.client)
+        const version = (await storage.put('key', 'value', null))!
+        await own.send('CONFIG', 'SET', 'maxmemory', '1')
+        await expect(storage.put('key', 'x'.repeat(1_000), version)).rejects.toThrow('OOM')
+        await own.send('CONFIG', 'SET', 'maxmemory', '0')
+        await own.send('REPLICAOF', '127.0.0.1', '1')
+        await expect(storage.put('key', 'value', version)).rejects.toThrow('READONLY')
+        await expect(storage.delete('key', version)).rejects.toThrow('READONLY')
+      })
+    })
+
+    it('warns once when Redis may evict grants', async () => {
+      await withServer(
+        async (_server, own) => {
+          using warned = warnings()
+          const storage = new RedisStorage(own.client)
+          expect(warned.calls).toEqual([])
+          await storage.get('key')
+          await storage.get('key')
+          await vi.waitFor(() => expect(warned.calls).toHaveLength(1))
+          await storage.get('key')
+          // Behind whatever the adapter may have asked.
+          await own.send('PING')
+          expect(warned.calls).toEqual([
+            [
+              'Redis has maxmemory-policy allkeys-lru and may evict grants, which are then lost: set it to noeviction',
+              { type: 'McpAuthWarning', code: 'ERR_REDIS_EVICTION' },
+            ],
+          ])
+        },
+        ['--maxmemory-policy', 'allkeys-lru'],
+      )
+    })
+
+    it('warns of nothing when Redis evicts nothing, or does not tell', async () => {
+      await withServer(async (server, own) => {
+        using warned = warnings()
+        await new RedisStorage(own.client).get('key')
+        await own.send('ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', '+@all', '-config')
+        const limited = await connect(server.url.replace('//', '//limited:secret@'))
+        expect(await new RedisStorage(limited.client).put('key', 'value', null)).toEqual(expect.any(String))
+        await limited.send('PING')
+        await own.send('PING')
+        await limited.end()
+        expect(warned.calls).toEqual([])
+      })
+    })
+  })
+
+  describe('RedisStorage over a cluster', () => {
+    let server: RedisServer
+    const ends: (() => unknown)[] = []
+    beforeAll(async () => {
+      server = await startRedisServer(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
+      const client = createClient({ url: server.url })
+      await client.connect()
+      await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', '0', '16383'])
+      await vi.waitFor(
+        async () => expect(await client.sendCommand(['CLUSTER', 'INFO'])).toContain('cluster_state:ok'),
+        {
+          timeout: 30_000,
+        },
+      )
+      client.destroy()
+    })
+    afterAll(async () => {
+      for (const end of ends) await end()
+      await server.stop()
+    })
+
+    it('works with redis', async () => {
+      const cluster = createCluster({ rootNodes: [{ url: server.url }] })
+      await cluster.connect()
+      ends.push(() => cluster.destroy())
+      await writesAndReads(new RedisStorage(cluster))
+    })
+
+    it('works with ioredis', async () => {
+      const cluster = new Cluster([{ host: '127.0.0.1', port: server.port }])
+      ends.push(() => cluster.disconnect())
+      await writesAndReads(new RedisStorage(cluster))
+    })
+  })
+
+  it('RedisStorage works with a pool of redis', async () => {
+    const pool = createClientPool({ url: await sharedRedis() })
+    await pool.connect()
+    await writesAndReads(new RedisStorage(pool, { prefix: `${randomUUID()}:` }))
+    await pool.close()
+  })
+}
+
+async function writesAndReads(storage: RedisStorage): Promise<void> {
+  for (let index = 0; index < 20; index += 1) {
+    const key = `v1:${index}`
+    const version = (await storage.put(key, `value ${index}`, null))!
+    expect(await storage.get(key)).toEqual({ value: `value ${index}`, version })
+    expect(await storage.put(key, 'other', null)).toBeNull()
+    expect(await storage.delete(key, version)).toBe(true)
+  }
+}
+
+describe('RedisStorage', () => {
+  const answering = (reply: unknown): NodeRedisClient => ({
+    eval: () => Promise.resolve(reply),
+    evalSha: () => Promise.resolve(reply),
+  })
+
+  it('is shared with other processes', () => {
+    expect(new RedisStorage(answering(null)).shared).toBe(true)
+  })
+
+  it.each([undefined, 0, 1, '', 'OK', [], {}, true])(
+    'takes the reply %o for a failure and not for a miss',
+    async (reply) => {
+      const storage = new RedisStorage(answering(reply))
+      await expect(storage.get('key')).rejects.toThrow('not of this adapter')
+      await expect(storage.put('key', 'value', null)).rejects.toThrow('not of this adapter')
+      await expect(storage.delete('key', randomUUID())).rejects.toThrow('not of this adapter')
+    },
+  )
+
+  it('takes no reply at all to a write for a failure', async () => {
+    const storage = new RedisStorage(answering(null))
+    await expect(storage.put('key', 'value', null)).rejects.toThrow('not of this adapter')
+    await expect(storage.delete('key', randomUUID())).rejects.toThrow('not of this adapter')
+  })
+
+  it('passes on any error but that of a script that is not known', async () => {
+    const evaluate = vi.fn(() => Promise.resolve(null))
+    const storage = new RedisStorage({ eval: evaluate, evalSha: () => Promise.reject(new Error('READONLY')) })
+    await expect(storage.get('key')).rejects.toThrow('READONLY')
+    expect(evaluate).not.toHaveBeenCalled()
+  })
+
+  it.each([undefined, null, 'redis://localhost', {}, { eval: () => undefined }, { evalSha: () => undefined }])(
+    'says what it needs when it is given %o',
+    (client) => {
+      expect(() => new RedisStorage(client as never)).toThrow(
+        new ConfigurationError(
+          'RedisStorage needs a client of redis (createClient(), connected) or ioredis (new Redis())',
+        ),
+      )
+    },
+  )
+
+  it.each([
+    ['keyPrefix', { keyPrefix: 'x' }],
+    ['prefix', { prefix: 1 }],
+    ['prefix', { prefix: '' }],
+  ])('refuses a wrong or unknown option by its name: %s', (option, options) => {
+    expect(() => new RedisStorage(answering(null), options as RedisStorageOptions)).toThrow(
+      expect.objectContaining({ constructor: ConfigurationError, option }),
+    )
+  })
+})

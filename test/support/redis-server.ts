@@ -1,0 +1,42 @@
+import { createConnection } from 'node:net'
+import { findProgram, type RunningServer, startServer } from './server-process.js'
+
+/** A Redis of its own, started by a test. */
+export interface RedisServer extends RunningServer {
+  readonly url: string
+}
+
+/** Where redis-server is on this machine, or undefined. */
+export const redisServerProgram = (): string | undefined => findProgram('redis-server')
+
+/**
+ * Starts one, with more arguments where they are given (`['--maxmemory-policy', 'allkeys-lru']`). It keeps what was written
+ * through `kill()` and `restart()`.
+ */
+export async function startRedisServer(args: readonly string[] = []): Promise<RedisServer> {
+  const program = redisServerProgram()
+  if (program === undefined) throw new Error('redis-server is not on this machine')
+  const server = await startServer({
+    name: 'redis',
+    command: (port, directory) => [
+      ...[program, '--port', String(port), '--bind', '127.0.0.1', '--dir', directory],
+      ...['--save', '', '--appendonly', 'yes', '--appendfsync', 'no', ...args],
+    ],
+    killSignal: 'KILL',
+    answers: ping,
+  })
+  return { ...server, url: `redis://127.0.0.1:${server.port}` }
+}
+
+/** `+PONG`, and not yet the error that a server answers while it reads its data. */
+const ping = (port: number) =>
+  new Promise<void>((resolve, reject) => {
+    const socket = createConnection(port, '127.0.0.1', () => socket.write('PING\r\n'))
+    socket.setTimeout(1_000, () => socket.destroy(new Error('no answer')))
+    socket.once('error', reject)
+    socket.once('data', (reply) => {
+      socket.destroy()
+      if (String(reply) === '+PONG\r\n') resolve()
+      else reject(new Error(String(reply)))
+    })
+  })

@@ -1,0 +1,487 @@
+import { randomUUID } from 'node:crypto'
+import { describe, expect, it } from 'vitest'
+import type { StorageAdapter, StoredEntry } from '../../src/storage/adapter.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { manualClock } from '../support/clock.js'
+import { recordedSuite } from './recorded-suite.js'
+
+const clock = manualClock()
+const options = {
+  wait(ms: number) {
+    clock.advance(ms)
+    return Promise.resolve()
+  },
+}
+const memory = () => new MemoryStorage({ maxEntries: 100_000 }, clock)
+
+type Calls = Pick<StorageAdapter, 'get' | 'put' | 'delete'>
+/** MemoryStorage with a defect: what `change` gives takes the place of the sound calls. */
+const broken = (change: (sound: MemoryStorage) => Partial<Calls & { shared: boolean }>) => (): StorageAdapter => {
+  const sound = memory()
+  return {
+    shared: false,
+    get: (key) => sound.get(key),
+    put: (...args) => sound.put(...args),
+    delete: (...args) => sound.delete(...args),
+    ...change(sound),
+  }
+}
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+/** Adapters with what can go wrong in one, and the test that has to find it. */
+const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string | RegExp][] = [
+  [
+    'ignores expected null',
+    broken((sound) => ({
+      async put(key, value, expected, ttlMs) {
+        const entry = await sound.get(key)
+        return sound.put(key, value, expected === null ? (entry?.version ?? null) : expected, ttlMs)
+      },
+    })),
+    'put with null resolves to null when there is an entry, and changes nothing',
+  ],
+  [
+    'ignores the expected version',
+    broken((sound) => ({
+      async put(key, value, expected, ttlMs) {
+        const entry = await sound.get(key)
+        return sound.put(key, value, expected !== null && entry ? entry.version : expected, ttlMs)
+      },
+    })),
+    'put with a version that was replaced resolves to null and changes nothing',
+  ],
+  [
+    'creates an entry although a version was expected',
+    broken((sound) => ({
+      put: async (key, value, expected, ttlMs) =>
+        sound.put(key, value, (await sound.get(key)) === undefined ? null : expected, ttlMs),
+    })),
+    'put with a version resolves to null when there is no entry, and creates none',
+  ],
+  [
+    'writes although it says that another was first',
+    broken((sound) => ({
+      async put(key, value, expected, ttlMs) {
+        const version = await sound.put(key, value, expected, ttlMs)
+        if (version === null) await sound.put(key, value, (await sound.get(key))?.version ?? null, ttlMs)
+        return version
+      },
+    })),
+    'put with null resolves to null when there is an entry, and changes nothing',
+  ],
+  [
+    'takes the empty version for null',
+    broken((sound) => ({ put: (key, value, expected, ttlMs) => sound.put(key, value, expected || null, ttlMs) })),
+    'a version of another form is a miss and no error: the empty string',
+  ],
+  ['repeats versions: a counter that starts again with each entry', counting('per entry'), /^a version never repeats/],
+  [
+    'repeats versions: a hash of the value',
+    counting('of value'),
+    'put of the same value is a write as well, with a new version',
+  ],
+  [
+    'keeps the ttl when an entry is replaced without one',
+    () => ttlKeeping('kept'),
+    'an entry with a ttl never expires when it is replaced without a ttl',
+  ],
+  [
+    'keeps the old ttl when an entry is replaced with another one',
+    () => ttlKeeping('first wins'),
+    'an entry with a ttl is absent after its end also when it was replaced with a ttl',
+  ],
+  [
+    'ignores the ttl',
+    broken((sound) => ({ put: (key, value, expected) => sound.put(key, value, expected) })),
+    'an entry with a ttl is absent after its end',
+  ],
+  [
+    'takes the ttl for seconds',
+    broken((sound) => ({
+      put: (key, value, expected, ttlMs) => sound.put(key, value, expected, ttlMs && ttlMs * 1_000),
+    })),
+    'an entry with a ttl is absent after its end',
+  ],
+  [
+    'takes the ttl for microseconds',
+    broken((sound) => ({
+      put: (key, value, expected, ttlMs) => sound.put(key, value, expected, ttlMs && ttlMs / 1_000),
+    })),
+    'an entry with a ttl is there before its end, counted in milliseconds',
+  ],
+  [
+    'puts off the end of what is read',
+    broken((sound) => {
+      const ttls = new Map<string, number>()
+      const aliases = new Map<string, string>()
+      return {
+        async put(key, value, expected, ttlMs) {
+          const inner = expected === null ? null : (aliases.get(expected) ?? expected)
+          const version = await sound.put(key, value, inner, ttlMs)
+          if (version !== null) ttls.set(key, ttlMs ?? 0)
+          return version
+        },
+        async get(key) {
+          const entry = await sound.get(key)
+          const ttl = ttls.get(key)
+          if (entry && ttl) await sound.put(key, entry.value, entry.version, ttl)
+          return entry
+        },
+      }
+    }),
+    'an entry with a ttl lives no longer because it was read',
+  ],
+  ['gives expired entries', () => neverForgetting({ get: true }), 'an entry with a ttl is absent after its end'],
+  [
+    'replaces an expired entry by its version',
+    () => neverForgetting({ put: true }),
+    'an entry that has expired makes put with its version resolve to null, and stays absent',
+  ],
+  [
+    'deletes an expired entry with success',
+    () => neverForgetting({ delete: true }),
+    'an entry that has expired makes delete with its version resolve to false',
+  ],
+  [
+    'lets an expired entry block a new one',
+    () => neverForgetting({ create: true }),
+    'an entry that has expired counts as absent for put with null, which gives a new version',
+  ],
+  ['compares keys without case', keyed((key) => key.toLowerCase()), 'a key is another one in upper case'],
+  ['trims keys', keyed((key) => key.trim()), 'a key is another one with a space behind'],
+  [
+    'cuts keys at 63 characters',
+    keyed((key) => key.slice(0, 63)),
+    'a key may have 64 characters, of which each counts',
+  ],
+  [
+    'takes % in a key for any end',
+    keyed((key) => key.slice(0, key.endsWith('%') ? -1 : undefined).slice(0, 44)),
+    /^a key is another one ending in %/,
+  ],
+  [
+    'keeps entries in a plain object',
+    () => {
+      const entries: Record<string, StoredEntry> = {}
+      const sound = memory()
+      return {
+        shared: false,
+        get: async (key) => (await sound.get(key)) ?? entries[key],
+        put: (...args) => sound.put(...args),
+        delete: (...args) => sound.delete(...args),
+      }
+    },
+    'a key that is a property of every JavaScript object is absent until it is written',
+  ],
+  [
+    'cuts values at 65,535 characters',
+    valued((value) => value.slice(0, 65_535)),
+    'a value comes back as it was put: 64 KiB',
+  ],
+  [
+    'cuts values at 65,535 bytes',
+    valued((value) => (value.length > 60_000 ? Buffer.from(value).subarray(0, 65_536).toString() : value)),
+    'a value comes back as it was put: 64 KiB of characters beyond ASCII',
+  ],
+  [
+    'trims values',
+    valued((value) => value.trim()),
+    'a value comes back as it was put: blanks and line breaks at both ends',
+  ],
+  ['takes the empty value for none', emptyAsAbsent(), 'a value comes back as it was put: the empty string'],
+  [
+    'writes values in Latin 1',
+    valued((value) => Buffer.from(value, 'latin1').toString('latin1')),
+    /^a value comes back as it was put: unicode/,
+  ],
+  ['normalises values', valued((value) => value.normalize('NFC')), /^a value comes back as it was put: unicode/],
+  [
+    'keeps numbers as numbers',
+    valued((value) => (/^[\d.]+$/.test(value) ? String(Number(value)) : value)),
+    /^a value comes back as it was put: digits/,
+  ],
+  [
+    'throws on a version of another form',
+    strict(),
+    'a version of another form is a miss and no error: the empty string',
+  ],
+  [
+    'deletes whatever the version is',
+    broken((sound) => ({ delete: async (key) => sound.delete(key, (await sound.get(key))?.version ?? '') })),
+    'delete with a version that was replaced resolves to false and removes nothing',
+  ],
+  [
+    'says that it deleted what was not there',
+    broken((sound) => ({
+      delete: async (key, expected) => (await sound.delete(key, expected)) || (await sound.get(key)) === undefined,
+    })),
+    'delete resolves to false when there is no entry, or no longer',
+  ],
+  [
+    'deletes nothing',
+    broken((sound) => ({ delete: async (key, expected) => (await sound.get(key))?.version === expected })),
+    'delete with the stored version removes the entry and resolves to true',
+  ],
+  ['checks and creates in two steps', inTwoSteps('create'), 'of many callers at once exactly one creates an entry'],
+  ['checks and replaces in two steps', inTwoSteps('replace'), 'of many callers at once exactly one replaces an entry'],
+  ['checks and deletes in two steps', inTwoSteps('delete'), 'of many callers at once exactly one deletes an entry'],
+  [
+    'rejects the losers of a race',
+    broken((sound) => ({
+      async put(...args) {
+        const version = await sound.put(...args)
+        if (version === null) throw new Error('conflict')
+        return version
+      },
+    })),
+    'put with null resolves to null when there is an entry, and changes nothing',
+  ],
+  [
+    'says that it is shared and is not',
+    broken(() => ({ shared: true })),
+    'two adapters on one store, where it is shared, see what the other one wrote, at once',
+  ],
+  [
+    'resolves to null for nothing',
+    broken((sound) => ({ get: async (key) => (await sound.get(key)) ?? (null as never) })),
+    'get resolves to undefined for a key that was never written',
+  ],
+  [
+    'does not say whether it is shared',
+    broken(() => ({ shared: undefined as never })),
+    'says with `shared` whether other processes see the same data',
+  ],
+]
+
+/** Versions that come back. */
+function counting(how: 'per entry' | 'of value'): () => StorageAdapter {
+  return () => {
+    const entries = new Map<string, StoredEntry>()
+    const live = (key: string) => entries.get(key)
+    return {
+      shared: false,
+      get: (key) => Promise.resolve(live(key)),
+      put(key, value, expected) {
+        const entry = live(key)
+        if ((entry?.version ?? null) !== expected) return Promise.resolve(null)
+        const version = how === 'of value' ? `hash of ${value}` : String(Number(entry?.version ?? 0) + 1)
+        entries.set(key, { value, version })
+        return Promise.resolve(version)
+      },
+      delete: (key, expected) => Promise.resolve(live(key)?.version === expected && entries.delete(key)),
+    }
+  }
+}
+
+/** An end that is carried over from one write to the next. */
+function ttlKeeping(how: 'kept' | 'first wins'): StorageAdapter {
+  const sound = memory()
+  const ends = new Map<string, number>()
+  return {
+    shared: false,
+    get: (key) => sound.get(key),
+    async put(key, value, expected, ttlMs) {
+      const end = expected === null ? undefined : ends.get(key)
+      const left = end === undefined ? undefined : Math.max(1, end - clock.monotonic())
+      const ttl = how === 'kept' ? (ttlMs ?? left) : (left ?? ttlMs)
+      const version = await sound.put(key, value, expected, ttl)
+      if (version !== null && ttl !== undefined) ends.set(key, clock.monotonic() + ttl)
+      return version
+    },
+    delete: (...args) => sound.delete(...args),
+  }
+}
+
+/** One that looks at the end of an entry in all calls but those. */
+function neverForgetting(blind: { get?: true; put?: true; delete?: true; create?: true }): StorageAdapter {
+  const entries = new Map<string, StoredEntry & { end: number }>()
+  const live = (key: string, regardless: true | undefined) => {
+    const entry = entries.get(key)
+    return entry && (regardless || entry.end > clock.monotonic()) ? entry : undefined
+  }
+  return {
+    shared: false,
+    get(key) {
+      const entry = live(key, blind.get)
+      return Promise.resolve(entry && { value: entry.value, version: entry.version })
+    },
+    put(key, value, expected, ttlMs) {
+      const entry = live(key, expected === null ? blind.create : blind.put)
+      if ((entry?.version ?? null) !== expected) return Promise.resolve(null)
+      const version = randomUUID()
+      entries.set(key, { value, version, end: clock.monotonic() + (ttlMs ?? Infinity) })
+      return Promise.resolve(version)
+    },
+    delete: (key, expected) => Promise.resolve(live(key, blind.delete)?.version === expected && entries.delete(key)),
+  }
+}
+
+/** One that changes keys on their way in. */
+function keyed(change: (key: string) => string): () => StorageAdapter {
+  return broken((sound) => ({
+    get: (key) => sound.get(change(key)),
+    put: (key, ...rest) => sound.put(change(key), ...rest),
+    delete: (key, expected) => sound.delete(change(key), expected),
+  }))
+}
+
+/** One that changes values on their way in. */
+function valued(change: (value: string) => string): () => StorageAdapter {
+  return broken((sound) => ({ put: (key, value, ...rest) => sound.put(key, change(value), ...rest) }))
+}
+
+function emptyAsAbsent(): () => StorageAdapter {
+  return broken((sound) => ({
+    async get(key) {
+      const entry = await sound.get(key)
+      return entry?.value ? entry : undefined
+    },
+  }))
+}
+
+/** One that parses versions. */
+function strict(): () => StorageAdapter {
+  const check = (version: string | null) => {
+    if (version !== null && version.length !== 36) throw new Error('invalid input syntax for type uuid')
+  }
+  return broken((sound) => ({
+    async put(key, value, expected, ttlMs) {
+      check(expected)
+      return sound.put(key, value, expected, ttlMs)
+    },
+    async delete(key, expected) {
+      check(expected)
+      return sound.delete(key, expected)
+    },
+  }))
+}
+
+/** One that reads, lets others go on, and then writes whatever has become of it. */
+function inTwoSteps(step: 'create' | 'replace' | 'delete'): () => StorageAdapter {
+  return broken((sound) => ({
+    async put(key, value, expected, ttlMs) {
+      if (step === 'delete' || (step === 'create') !== (expected === null))
+        return sound.put(key, value, expected, ttlMs)
+      if (((await sound.get(key))?.version ?? null) !== expected) return null
+      await turn()
+      return sound.put(key, value, (await sound.get(key))?.version ?? null, ttlMs)
+    },
+    async delete(key, expected) {
+      if (step !== 'delete') return sound.delete(key, expected)
+      if ((await sound.get(key))?.version !== expected) return false
+      await turn()
+      await sound.delete(key, expected)
+      return true
+    },
+  }))
+}
+
+describe('the storage contract', () => {
+  it('is kept by a sound adapter, in every test', async () => {
+    const { passed, failed } = await recordedSuite(memory, options)
+    expect(failed).toEqual([])
+    expect(passed.length).toBeGreaterThan(60)
+    expect(new Set(passed).size).toBe(passed.length)
+  })
+
+  it.each(DEFECTS)('finds an adapter that %s', async (_name, makeAdapter, found) => {
+    const { failed } = await recordedSuite(makeAdapter, options)
+    expect(failed).toContainEqual(typeof found === 'string' ? found : expect.stringMatching(found))
+  })
+
+  it('closes each adapter that it asked for, once', async () => {
+    const closed: StorageAdapter[] = []
+    const made: StorageAdapter[] = []
+    const sound = memory()
+    const { failed } = await recordedSuite(() => {
+      const adapter: StorageAdapter = {
+        shared: true,
+        get: (key) => sound.get(key),
+        put: (...args) => sound.put(...args),
+        delete: (...args) => sound.delete(...args),
+        close() {
+          closed.push(adapter)
+          return Promise.resolve()
+        },
+      }
+      made.push(adapter)
+      return adapter
+    }, options)
+    expect(failed).toEqual([])
+    expect(closed).toHaveLength(made.length)
+    expect(new Set(closed)).toEqual(new Set(made))
+  })
+
+  it('waits in real time when it is given no other way', async () => {
+    const { failed } = await recordedSuite(() => new MemoryStorage())
+    expect(failed).toEqual([])
+  })
+
+  it('gives a slow store a longer ttl before it judges', async () => {
+    // Each write takes longer than the first ttl that is tried.
+    const slow = broken((sound) => ({
+      async put(...args) {
+        const version = await sound.put(...args)
+        if (args[3] === 300) await new Promise((resolve) => setTimeout(resolve, 310))
+        return version
+      },
+    }))
+    const { passed } = await recordedSuite(slow)
+    expect(passed).toContain('an entry with a ttl never expires when it is replaced without a ttl')
+  })
+})
+
+describe('the group of the storage contract for a store that is gone', () => {
+  const gone = () => Promise.reject(new Error('connection refused'))
+  const failing =
+    (change: Partial<Calls> = {}) =>
+    (): StorageAdapter => ({ shared: true, get: gone, put: gone, delete: gone, ...change })
+  const group = /^when the store is gone/
+  const failedOf = async (makeGone: () => StorageAdapter) =>
+    (await recordedSuite(memory, { ...options, unavailable: makeGone })).failed
+
+  it('is left out, and says so, without options.unavailable', async () => {
+    const { passed, failed } = await recordedSuite(memory, options)
+    expect([...passed, ...failed].filter((title) => group.test(title))).toEqual([
+      'when the store is gone LEFT OUT: whether calls reject. Give options.unavailable, which makes an adapter over a store that is gone',
+    ])
+  })
+
+  it('is passed by an adapter that rejects every call', async () => {
+    const { passed, failed } = await recordedSuite(memory, { ...options, unavailable: failing() })
+    expect(failed).toEqual([])
+    expect(passed.filter((title) => group.test(title))).toHaveLength(7)
+  })
+
+  const swallowing: [name: string, change: Partial<Calls>, found: string][] = [
+    ['get resolves to undefined', { get: () => Promise.resolve(undefined) }, 'get rejects'],
+    ['put resolves to null', { put: () => Promise.resolve(null) }, 'put with a version rejects'],
+    ['put resolves to a version', { put: () => Promise.resolve('version') }, 'put with null rejects'],
+    ['delete resolves to false', { delete: () => Promise.resolve(false) }, 'delete rejects'],
+    [
+      'a foreign version is a miss without a look at the store',
+      { put: (_key, _value, expected) => (expected === 'foreign' ? Promise.resolve(null) : gone()) },
+      'put with a foreign version rejects',
+    ],
+    [
+      'get throws instead of rejecting',
+      {
+        get() {
+          throw new Error('connection refused')
+        },
+      },
+      'get rejects',
+    ],
+  ]
+  it.each(swallowing)('finds that %s', async (_name, change, found) => {
+    expect(await failedOf(failing(change))).toContain(`when the store is gone ${found}`)
+  })
+
+  it('finds an adapter that rejects the first call only', async () => {
+    const found = await failedOf(() => {
+      let calls = 0
+      return failing({ get: () => (calls++ === 0 ? gone() : Promise.resolve(undefined)) })()
+    })
+    expect(found).toEqual(['when the store is gone get rejects'])
+  })
+})
