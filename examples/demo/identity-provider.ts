@@ -149,6 +149,7 @@ export async function startIdentityProvider({
           },
           useGrantedResource: () => true,
         },
+        revocation: { enabled: true },
         rpInitiatedLogout: { enabled: false },
       },
       findAccount: (_ctx, id) => (people.includes(id) ? { accountId: id, claims: () => ({ sub: id }) } : undefined),

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { UnauthorizedError } from '../errors.js'
+import { asMcpAuthError, UnauthorizedError } from '../errors.js'
 import { whyUnusable } from '../grants/grant.js'
 import { createAuthentication, rejectRequest } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'
@@ -47,7 +47,8 @@ function withToken(
   const authenticate = createAuthentication(http)
   return (req: IncomingMessage & { mcpAuth?: McpAuthInfo }, res) =>
     new Promise<void>((resolve, reject) => {
-      const next = (error?: unknown): void => (error === undefined ? resolve() : reject(error))
+      const next = (error?: unknown): void =>
+        error === undefined ? resolve() : reject(error instanceof Error ? error : asMcpAuthError(error))
       res.once('close', resolve)
       authenticate(req, res, (error) => {
         // An onError of the app's may have let it pass, with nobody to act for.

@@ -40,10 +40,7 @@ describe.each(surroundings)('in %s', (_name, host, before) => {
   })
 
   it('what is no page of this package is left to the app', async () => {
-    const { browser } = await setUpConnect({
-      host,
-      before: [],
-    })
+    const { browser } = await setUpConnect({ host, before })
 
     expect((await browser().open('/nextcloud')).status).toBe(404)
     expect((await browser().open('/nextcloud/other')).status).toBe(404)
@@ -64,7 +61,7 @@ it('a form whose body is sent in chunks is limited too', async () => {
   const cookie = [...alice.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
   const headers = { 'Content-Type': 'application/x-www-form-urlencoded', Cookie: cookie }
 
-  const { status } = await fetch(url + action, { method: 'POST', headers, body, duplex: 'half' } as RequestInit)
+  const { status } = await fetch(url + action, { method: 'POST', headers, body, duplex: 'half' })
 
   expect(status).toBe(403)
 })

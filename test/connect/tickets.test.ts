@@ -183,7 +183,7 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('is a StorageError where the link cannot be made', async () => {
-    let store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage(new MemoryStorage())
     const { auth, as } = await setUpConnect({ storage: () => store })
     const info = await auth.verify(await as.mint())
     store.failFrom(2)

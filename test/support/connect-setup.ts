@@ -138,7 +138,12 @@ export async function setUpConnect(surroundings: Surroundings = {}): Promise<Con
       ...answer.tokens,
     })
     const redirect = new URL(searchParams.get('redirect_uri') ?? '')
-    const parameters = { code, state: searchParams.get('state') ?? '', iss: as.issuer, ...answer.callback }
+    const parameters: Record<string, string | undefined> = {
+      code,
+      state: searchParams.get('state') ?? '',
+      iss: as.issuer,
+      ...answer.callback,
+    }
     for (const [name, value] of Object.entries(parameters))
       if (value !== undefined) redirect.searchParams.append(name, value)
     return redirect.pathname + redirect.search
