@@ -210,7 +210,9 @@ if (has('Chromium')) {
       const own = await listen((req, res) => {
         sendPage(req, res, req.method === 'POST' ? goingOn : plainPages.get('consent')!)
       })
-      onTestFinished(() => Promise.all([provider.close(), signIn.close(), own.close()]))
+      onTestFinished(async () => {
+        await Promise.all([provider.close(), signIn.close(), own.close()])
+      })
       const page = await openEmpty()
       const complaints = complaintsOf(page)
       await page.goto(own.url)
