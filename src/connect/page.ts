@@ -60,6 +60,18 @@ const POLICY = [
 ].join('; ')
 
 /**
+ * What an app may have set for all it serves, and what would open a page to others: to scripts of other origins the value in
+ * its form, and to whoever receives reports its address, with the ticket or code in it.
+ */
+const NOT_FOR_PAGES = [
+  'Access-Control-Allow-Origin',
+  'Access-Control-Allow-Credentials',
+  'Content-Security-Policy-Report-Only',
+  'Reporting-Endpoints',
+  'Report-To',
+]
+
+/**
  * Answers a request with a page. The headers that keep it to itself replace those that the app, or helmet, has set.
  *
  * @param cookies whole `Set-Cookie` values, sent beside those of the app
@@ -69,6 +81,7 @@ export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, 
   if (page.refreshTo !== undefined && !/^https?:[\x21-\x7E]+$/.test(page.refreshTo)) {
     throw new TypeError('refreshTo must be a URL')
   }
+  for (const name of NOT_FOR_PAGES) res.removeHeader(name)
   res.statusCode = page.status
   res.setHeader('Content-Type', 'text/html; charset=utf-8')
   res.setHeader('Content-Security-Policy', POLICY)
@@ -79,6 +92,7 @@ export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, 
   res.setHeader('X-Content-Type-Options', 'nosniff')
   // Whoever opened the link in a window of theirs can neither watch nor steer that window.
   res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
+  res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
   if (page.refreshTo !== undefined) res.setHeader('Refresh', `0; url=${page.refreshTo}`)
   if (page.retryAfter !== undefined) res.setHeader('Retry-After', String(page.retryAfter))
   for (const cookie of cookies) res.appendHeader('Set-Cookie', cookie)

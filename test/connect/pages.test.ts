@@ -290,6 +290,7 @@ describe('sendPage', () => {
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
       'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-resource-policy': 'same-origin',
     })
   })
 
@@ -358,5 +359,21 @@ describe('sendPage', () => {
     expect(headers.get('x-frame-options')).toBe('DENY')
     expect(headers.get('cache-control')).toBe('no-store')
     expect(headers.get('referrer-policy')).toBe('no-referrer')
+  })
+
+  it('is not opened to other origins, nor its address to receivers of reports, by what the app allows', async () => {
+    const app = await listen((req, res) => {
+      res.setHeader('Access-Control-Allow-Origin', 'https://other.example')
+      res.setHeader('Access-Control-Allow-Credentials', 'true')
+      res.setHeader('Content-Security-Policy-Report-Only', "default-src 'self'; report-to reports")
+      res.setHeader('Reporting-Endpoints', 'reports="https://reports.example"')
+      res.setHeader('Report-To', '{"group":"reports"}')
+      res.setHeader('Strict-Transport-Security', 'max-age=1')
+      sendPage(req, res, pages.declined())
+    })
+    onTestFinished(() => app.close())
+    const { headers } = await fetch(app.url)
+    expect([...headers.keys()].filter((name) => /^access-control|report/.test(name))).toEqual([])
+    expect(headers.get('strict-transport-security')).toBe('max-age=1')
   })
 })
