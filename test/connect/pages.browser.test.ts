@@ -1,7 +1,7 @@
 import axe from 'axe-core'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
-import type { Browser, BrowserContext, BrowserContextOptions, Page as BrowserPage } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page as BrowserPage } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { createPages, sendPage } from '../../src/connect/pages.js'
 import { besidePage, complaintsOf, launchChromium } from '../support/chromium.js'
@@ -60,19 +60,17 @@ if (has('Chromium')) {
     else res.writeHead(404).end()
   }
 
-  /** A new tab. The pages keep nothing in the browser, so tabs of one kind share a context. */
-  async function openEmpty(options: BrowserContextOptions = {}): Promise<BrowserPage> {
+  /** A tab of this kind. It is one for all tests of a kind, since starting one takes longer than a test. */
+  function tab(options: BrowserContextOptions = {}): Promise<BrowserPage> {
     const kind = JSON.stringify(options)
-    const context = contexts.get(kind) ?? browser.newContext({ viewport: DESKTOP, ...options })
-    contexts.set(kind, context)
-    const page = await (await context).newPage()
-    onTestFinished(() => page.close())
-    return page
+    const known = tabs.get(kind) ?? browser.newPage({ viewport: DESKTOP, ...options })
+    tabs.set(kind, known)
+    return known
   }
-  const contexts = new Map<string, Promise<BrowserContext>>()
+  const tabs = new Map<string, Promise<BrowserPage>>()
 
   async function open(name: string, options: BrowserContextOptions = {}, query = ''): Promise<BrowserPage> {
-    const page = await openEmpty(options)
+    const page = await tab(options)
     await page.goto(`${app.url}/${encodeURIComponent(name)}${query}`)
     return page
   }
@@ -84,7 +82,7 @@ if (has('Chromium')) {
     { colorScheme: 'dark', viewport: PHONE, where: 'a phone' },
   ] as const)('on $where, in $colorScheme', ({ colorScheme, viewport }) => {
     it.each(names)('axe finds nothing to complain of, nor does the browser: %s', async (name) => {
-      const page = await openEmpty({ colorScheme, viewport })
+      const page = await tab({ colorScheme, viewport })
       const complaints = complaintsOf(page)
       await page.goto(`${app.url}/${encodeURIComponent(name)}`)
       const result = (await besidePage(page, axe.source, 'axe.run({ preload: false })')) as axe.AxeResults
@@ -121,7 +119,8 @@ if (has('Chromium')) {
   describe('text of twice the size', () => {
     it.each(names)('fits, on a desktop and on a phone: %s', async (name) => {
       for (const viewport of [DESKTOP, PHONE]) {
-        const page = await open(name, { viewport })
+        // Their own tabs, by a name that changes nothing: the size stays with the tab.
+        const page = await open(name, { viewport, userAgent: 'large text' })
         const session = await page.context().newCDPSession(page)
         await session.send('Page.setFontSizes', { fontSizes: { standard: 32, fixed: 26 } })
         expect(await besidePage(page, `getComputedStyle(document.querySelector('p')).fontSize`)).toBe('32px')
@@ -213,7 +212,7 @@ if (has('Chromium')) {
       onTestFinished(async () => {
         await Promise.all([provider.close(), signIn.close(), own.close()])
       })
-      const page = await openEmpty()
+      const page = await tab()
       const complaints = complaintsOf(page)
       await page.goto(own.url)
       await page.getByRole('button', { name: 'Yes, connect' }).click()
@@ -224,7 +223,7 @@ if (has('Chromium')) {
     it('keeps the pages out of frames', async () => {
       const frames = await listen((_req, res) => res.end(`<iframe src="${app.url}/consent"></iframe>`))
       onTestFinished(() => frames.close())
-      const page = await openEmpty()
+      const page = await tab()
       const complaints = complaintsOf(page)
       await page.goto(frames.url)
       expect(page.frames()[1]?.url()).not.toContain('/consent')
@@ -238,7 +237,7 @@ if (has('Chromium')) {
         sendPage(req, res, { status, html: html.replace('</main>', injected) })
       })
       onTestFinished(() => hurt.close())
-      const page = await openEmpty()
+      const page = await tab()
       const complaints = complaintsOf(page)
       await page.goto(hurt.url)
       expect(await page.title()).toBe('Not connected')
