@@ -10,10 +10,11 @@ import { systemClock, type Clock } from './clock.js'
 import { readConfig } from './config/read-config.js'
 import { createConnect } from './connect/connect.js'
 import { isScopeToken } from './config/values.js'
+import { createWaiting, type Serves } from './connect/waiting.js'
 import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors.js'
 import { createEvents, reportFailure, type McpAuthStats } from './events.js'
 import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
-import { whyUnusable } from './grants/grant.js'
+import { whyUnusable, type Identity } from './grants/grant.js'
 import { createGrants } from './grants/grants.js'
 import { addChallenge } from './http/challenge.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
@@ -114,9 +115,16 @@ export interface McpAuth extends ConnectHandler {
   stats(): McpAuthStats
   /**
    * Waits, at most `http.timeout`, for requests and writes under way, then closes this package's own connections; never the
-   * storage, which is the app's.
+   * storage, which is the app's. Tool calls that wait for a user to connect wait no longer.
    */
   close(): Promise<void>
+  /**
+   * @internal Waits until the user of `who` has connected Nextcloud for the MCP client of `who`: true as soon as the store says so,
+   * false after `ms` milliseconds, on abort, or where too many wait already.
+   */
+  waitForConnection(who: Who | undefined, ms: number, signal?: AbortSignal): Promise<boolean>
+  /** @internal The user's connection has just been stored by this process. */
+  onConnected(identity: Identity): void
 }
 
 /**
@@ -261,6 +269,16 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     }
   }
 
+  /** Looks into the storage each time. */
+  async function connectionOf(identity: Identity): Promise<Serves> {
+    const { store } = needGrants(grants)
+    const stored = await store.read(store.keyOf(identity))
+    const perUser = config.grants?.consent === 'per-user'
+    return (clientId) => whyUnusable(stored?.grant, perUser ? undefined : clientId, clock.now()) === undefined
+  }
+
+  const waiting = grants && createWaiting({ look: connectionOf, clock })
+
   const parts = { config, events, verify: verifier.verify, withChallenge }
   const connectConfig = config.grants?.connect
   const connect =
@@ -294,11 +312,9 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     },
     errorHandler: createErrorHandler,
     async isProvisioned(who: Who | undefined) {
-      const { store } = needGrants(grants)
+      needGrants(grants)
       const { caller } = await sessionOf(who)
-      const clientId = config.grants?.consent === 'per-user' ? undefined : caller.clientId
-      const stored = await store.read(store.keyOf(caller))
-      return whyUnusable(stored?.grant, clientId, clock.now()) === undefined
+      return (await connectionOf(caller))(caller.clientId)
     },
     async rotate(who: Who | undefined) {
       needGrants(grants)
@@ -329,7 +345,14 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       ...structuredClone(events.counters),
       sizes: { verifiedTokens: verifier.size(), nextcloudTokens: broker?.size() ?? 0 },
     }),
+    async waitForConnection(who: Who | undefined, ms: number, signal?: AbortSignal) {
+      if (waiting === undefined) return false
+      const { issuer, subject, clientId } = (await sessionOf(who)).caller
+      return waiting.wait({ issuer, subject }, clientId, ms, signal)
+    },
+    onConnected: (identity: Identity) => waiting?.connected(identity),
     async close() {
+      waiting?.close()
       const settled = Promise.resolve(broker?.settle()).then(() => grants?.settle())
       await Promise.race([settled, patience(config.http.timeout)])
       transport.close()
