@@ -149,7 +149,7 @@ export async function startIdentityProvider({
           },
           useGrantedResource: () => true,
         },
-        revocation: { enabled: true },
+        revocation: { enabled: true, allowedPolicy: (_ctx, { clientId }, token) => token.clientId === clientId },
         rpInitiatedLogout: { enabled: false },
       },
       findAccount: (_ctx, id) => (people.includes(id) ? { accountId: id, claims: () => ({ sub: id }) } : undefined),
