@@ -220,9 +220,10 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
    * must not pick the user.
    */
   async function sessionOf(who: Who | undefined): Promise<BrokerSession> {
-    const session = who && sessions.get(who)
+    const session = isObject(who) ? sessions.get(who) : undefined
     if (session !== undefined) return session
-    if (who === undefined || !('token' in who) || typeof who.token !== 'string') return namedSession(who)
+    if (!isObject(who) || !('token' in who)) return namedSession(who)
+    if (typeof who.token !== 'string') throw new TypeError('who must hold the MCP token as a string')
     const info = await verify(who.token)
     if ((who.subject ?? info.subject) !== info.subject || (who.issuer ?? info.issuer) !== info.issuer) {
       throw new TypeError('who names another user than its token')
@@ -295,7 +296,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
           http: parts,
           events,
           clock,
-          onConnected: () => undefined,
+          onConnected: (identity) => waiting?.connected(identity),
         })
       : undefined
 
@@ -381,4 +382,9 @@ function chooseScopes(choose: (info: McpAuthInfo) => unknown, info: McpAuthInfo)
 
 function nextcloudMissing(): ConfigurationError {
   return new ConfigurationError('nextcloud.url is not set (environment variable NEXTCLOUD_HOST)', 'nextcloud.url')
+}
+
+/** Whatever its type says: it comes from the app. */
+function isObject(who: unknown): who is object {
+  return typeof who === 'object' && who !== null
 }

@@ -9,10 +9,12 @@ const root = path.resolve(import.meta.dirname, '../..')
 const TAKEN_FOR_GRANTED = `
 import express, { type RequestHandler } from 'express'
 import type { McpAuth, McpAuthInfo } from 'mcp-nextcloud-auth'
+import { z } from 'zod'
 declare const auth: McpAuth
 declare const app: ReturnType<typeof express>
 declare const yourHandler: RequestHandler, handler: RequestHandler
 declare const authInfo: McpAuthInfo
+declare const server: McpServer
 export {}
 {`
 
@@ -60,7 +62,16 @@ function named(page: string): [file: string, source: string][] {
 function compile({ code, from }: Snippet): string[] {
   const standsAlone =
     code.includes('import ') && (from.startsWith('docs/') || /mcpAuth\({|storageContract\(/.test(code))
-  const imports = code.includes('mcpAuth({') && !standsAlone ? `import { mcpAuth } from 'mcp-nextcloud-auth'\n` : ''
+  const version = from.includes('/v1.ts') ? 'v1' : 'v2'
+  const imports = standsAlone
+    ? ''
+    : [
+        ...(code.includes('mcpAuth({') ? [`import { mcpAuth } from 'mcp-nextcloud-auth'`] : []),
+        ...(code.includes('withNextcloud(')
+          ? [`import { withNextcloud } from 'mcp-nextcloud-auth/mcp-${version}'`]
+          : []),
+        `import type { McpServer } from '@modelcontextprotocol/${version === 'v1' ? 'sdk/server/mcp.js' : 'server'}'`,
+      ].join('\n')
   const file = path.join(root, 'snippet.ts')
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2022,
