@@ -33,7 +33,7 @@ function setUp() {
       look = (identity) => way(() => usual(identity))
     },
     /** Moves the clock on by a second, `times` over, and lets each look end. */
-    async seconds(times: number) {
+    seconds: async (times: number): Promise<void> => {
       for (let second = 0; second < times; second += 1) {
         await setImmediate()
         clock.advance(1_000)

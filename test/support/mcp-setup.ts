@@ -24,7 +24,7 @@ export interface McpSetup {
   readonly waits: Promise<boolean>[]
   /** Resolves when so many of them have begun. */
   readonly waitsBegun: (count: number) => Promise<void>
-  /** Moves the clock on in steps of `ms` until the promise has settled, and gives what it came to. */
+  /** Moves the clock on in steps of `ms`, while a call waits for the user, until the promise has settled; what it came to. */
   readonly advancing: <T>(promise: Promise<T>, ms: number) => Promise<T>
 }
 
@@ -44,8 +44,11 @@ export async function setUpMcp(kind: McpServerKind, options: McpSetupOptions = {
   }
   const waits: Promise<boolean>[] = []
   let expected: { readonly count: number; readonly resolve: () => void } | undefined
+  let waiting = 0
   const auth = standIn(grants.open(authOptions), links ? link : undefined, (wait) => {
     waits.push(wait)
+    waiting += 1
+    void wait.finally(() => (waiting -= 1))
     if (expected !== undefined && waits.length >= expected.count) expected.resolve()
   })
   const tokens: string[] = []
@@ -84,7 +87,8 @@ export async function setUpMcp(kind: McpServerKind, options: McpSetupOptions = {
       while (!settled) {
         // The looks at the store and the messages in between take their turns.
         for (let turn = 0; turn < 50; turn += 1) await setImmediate()
-        grants.clock.advance(ms)
+        // What does not wait for the user takes no time: a store or a server that is asked meanwhile must not seem slow.
+        if (waiting > 0) grants.clock.advance(ms)
       }
       return promise
     },
