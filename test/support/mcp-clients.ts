@@ -81,7 +81,7 @@ async function connectV1(options: McpClientOptions): Promise<McpClient> {
     fetch: recorded.fetch,
     requestInit: { headers: { Authorization: `Bearer ${token}` } },
   })
-  await client.connect(transport as Parameters<ClientV1['connect']>[0])
+  await client.connect(transport)
   onTestFinished(() => client.close())
   return {
     ...recorded,

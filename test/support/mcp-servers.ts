@@ -79,7 +79,7 @@ function withSessions(open: () => Promise<Transport>): Serve {
 function sessionsV1(setup: ToolSetup, enableJsonResponse: boolean): Serve {
   return withSessions(async () => {
     const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: randomUUID, enableJsonResponse })
-    await serverV1(setup).connect(transport as Parameters<McpServerV1['connect']>[0])
+    await serverV1(setup).connect(transport)
     return transport
   })
 }
@@ -102,7 +102,7 @@ export const mcpServers = {
       const server = serverV1(setup)
       const transport = new StreamableHTTPServerTransport()
       res.on('close', () => void server.close())
-      await server.connect(transport as Parameters<McpServerV1['connect']>[0])
+      await server.connect(transport)
       await transport.handleRequest(req, res, req.body)
     },
   'SDK v2 without sessions': (setup: ToolSetup): Serve => {

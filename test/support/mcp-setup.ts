@@ -81,10 +81,12 @@ export async function setUpMcp(kind: McpServerKind, options: McpSetupOptions = {
         if (waits.length >= count) resolve()
       }),
     async advancing(promise, ms) {
-      let settled = false
-      const done = (): void => void (settled = true)
+      const progress = { settled: false }
+      const done = (): void => {
+        progress.settled = true
+      }
       promise.then(done, done)
-      while (!settled) {
+      while (!progress.settled) {
         // The looks at the store and the messages in between take their turns.
         for (let turn = 0; turn < 50; turn += 1) await setImmediate()
         // What does not wait for the user takes no time: a store or a server that is asked meanwhile must not seem slow.
