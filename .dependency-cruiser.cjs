@@ -7,7 +7,14 @@ const room = (name, mayImport) => ({
   comment: `${name}/ may import only: ${['itself', 'errors', 'events', 'options', 'clock', 'config/', ...mayImport].join(', ')}`,
   severity: 'error',
   from: { path: `^src/${name}/` },
-  to: { path: '^src/', pathNot: [`^src/${name}/`, open, ...mayImport.map((other) => `^src/${other}/`)] },
+  to: {
+    path: '^src/',
+    pathNot: [
+      `^src/${name}/`,
+      open,
+      ...mayImport.map((other) => (other.endsWith('.ts') ? `^src/${other}$` : `^src/${other}/`)),
+    ],
+  },
 })
 
 module.exports = {
@@ -28,6 +35,7 @@ module.exports = {
       from: { path: '^src/testing/' },
       to: { path: '^src/', pathNot: '^src/(testing/|storage/adapter\\.ts$)' },
     },
+    room('mcp', ['mcp-auth.ts']),
     {
       name: 'open-files-stand-alone',
       comment: 'errors, events, options, clock and config are open to all, so they lean on no room',
@@ -39,11 +47,29 @@ module.exports = {
       name: 'the-four-dependencies',
       comment: 'runtime dependencies are jose, lru-cache, node-fetch and oauth4webapi',
       severity: 'error',
-      from: { path: '^src/' },
+      from: { path: '^src/', pathNot: '^src/mcp/' },
       to: {
         dependencyTypes: ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown'],
         pathNot: 'node_modules/(jose|lru-cache|node-fetch|oauth4webapi)/',
       },
+    },
+    ...[
+      ['v1', '^src/mcp/v1\\.ts$', 'node_modules/@modelcontextprotocol/sdk/'],
+      ['v2', '^src/mcp/v2\\.ts$', 'node_modules/@modelcontextprotocol/server/'],
+      ['other', '^src/mcp/(?!v[12]\\.ts$)', '(?!)'],
+    ].map(([name, path, pathNot]) => ({
+      name: `mcp-${name}-needs-its-own-sdk-alone`,
+      comment: 'an app has one of the MCP SDKs, and gets by without the other one',
+      severity: 'error',
+      from: { path },
+      to: { dependencyTypes: ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown'], pathNot },
+    })),
+    {
+      name: 'mcp-is-an-entry-of-its-own',
+      comment: 'without an MCP SDK installed, the root entry must load',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/mcp/' },
+      to: { path: '^src/mcp/' },
     },
     {
       name: 'http-out-by-one-door',

@@ -12,6 +12,15 @@ import {
 /** Why a request was turned away: no credentials, not in the form of a Bearer token, a token problem, a scope missing. */
 export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_request' | 'scope'
 
+/**
+ * Why a connection did not come about: the user said no (`declined`); the link is unknown, used or expired; the form or the
+ * callback came without the cookie it belongs to, or from another site (`form`, `browser`); the callback belongs to no request
+ * (`state`) or cannot be an answer to it (`answer`); the ID token is not good; another person is signed in; the authorization
+ * server refused, or gave no refresh token.
+ */
+export type ConnectFailureReason =
+  'declined' | 'link' | 'form' | 'browser' | 'state' | 'answer' | 'id_token' | 'person' | 'refused' | 'no_refresh_token'
+
 /** How this server gets a token for Nextcloud. */
 export type NextcloudMode = 'token-exchange' | 'refresh-token' | 'jwt-bearer' | 'pass-through'
 
@@ -102,6 +111,16 @@ export type McpAuthEventDetails =
       readonly revoked: boolean | 'unsupported'
     }
   | {
+      /** Somebody at a browser did not get to connect Nextcloud. */
+      readonly type: 'connect.failed'
+      readonly reason: ConnectFailureReason
+      /** `error` of the authorization server's answer (RFC 6749 §4.1.2.1, §5.2). */
+      readonly error?: string | undefined
+      /** Its `error_description`, without anything of the request. */
+      readonly errorDescription?: string | undefined
+      readonly hint?: string | undefined
+    }
+  | {
       readonly type: 'storage.failed'
       readonly operation: 'get' | 'put' | 'delete'
       readonly message: string
@@ -170,6 +189,7 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
         if (event.type === 'config.warning') warnOnce(event.message, 'ERR_CONFIGURATION')
         if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
         if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
+        if (event.type === 'connect.failed' && event.hint !== undefined) warnOnce(event.hint, 'ERR_CONNECT')
         return
       }
       try {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createClient } from './authorization-server/client.js'
+import { createCodeGrant } from './authorization-server/code-grant.js'
 import { createDiscovery } from './authorization-server/discovery.js'
 import { createTransport } from './authorization-server/fetch.js'
 import { createBroker, type BrokerSession } from './broker/broker.js'
@@ -7,20 +8,24 @@ import { createNextcloudFetch, type NextcloudRequest } from './broker/nextcloud-
 import { createDisconnect, type Disconnect, type Revocation } from './broker/disconnect.js'
 import { systemClock, type Clock } from './clock.js'
 import { readConfig } from './config/read-config.js'
+import { createConnect } from './connect/connect.js'
 import { isScopeToken } from './config/values.js'
+import { createWaiting, type Serves } from './connect/waiting.js'
 import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors.js'
 import { createEvents, reportFailure, type McpAuthStats } from './events.js'
 import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
-import { whyUnusable } from './grants/grant.js'
+import { whyUnusable, type Identity } from './grants/grant.js'
 import { createGrants } from './grants/grants.js'
 import { addChallenge } from './http/challenge.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
 import { createRouter, type ConnectHandler } from './http/router.js'
 import type { McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
 import type { McpAuthOptions } from './options.js'
+import { abortable } from './single-flight.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createIssuerKeys } from './verify/keys.js'
 import { checkScopes } from './verify/scopes.js'
+import { createIdTokenVerifier } from './verify/id-token.js'
 import { createVerifier, type VerifiedToken } from './verify/verifier.js'
 
 /**
@@ -45,7 +50,10 @@ export interface McpAuth extends ConnectHandler {
    * @throws {ConfigurationError} no scope is given, or one is not a scope (RFC 6749 §3.3)
    */
   requireScopes(...scopes: string[]): ConnectHandler
-  /** A handler that serves the protected resource metadata (RFC 9728) and passes on everything else. */
+  /**
+   * A handler that serves the protected resource metadata (RFC 9728) and, in refresh-token mode, the pages and endpoints under
+   * `connect.path`, and passes on everything else.
+   */
   routes(): ConnectHandler
   /**
    * A Nextcloud token for `who`, as `req.getNextcloudToken()` gets it. Rejects as that does, with {@link TypeError} when `who`
@@ -70,6 +78,15 @@ export interface McpAuth extends ConnectHandler {
    * {@link ConfigurationError} in any other mode.
    */
   isProvisioned(who: Who | undefined): Promise<boolean>
+  /**
+   * Refresh-token mode: a link on which the user of `who` connects Nextcloud for the MCP client of `who`. It is good for one use and
+   * ten minutes, and the same one while five minutes of it are left; nobody else can connect anything with it.
+   *
+   * Rejects with {@link StorageError}, and with {@link ConfigurationError} where `connect` is switched off.
+   */
+  createConnectUrl(who: Who | undefined): Promise<string>
+  /** The redirect URI to register at the authorization server; undefined where there are no connect pages. */
+  readonly connectRedirectUri: string | undefined
   /**
    * Refresh-token mode: renews the grant now, for a job that keeps refresh tokens alive. Rejects as `getNextcloudToken` does.
    */
@@ -98,9 +115,16 @@ export interface McpAuth extends ConnectHandler {
   stats(): McpAuthStats
   /**
    * Waits, at most `http.timeout`, for requests and writes under way, then closes this package's own connections; never the
-   * storage, which is the app's.
+   * storage, which is the app's. Tool calls that wait for a user to connect wait no longer.
    */
   close(): Promise<void>
+  /**
+   * @internal Waits until the user of `who` has connected Nextcloud for the MCP client of `who`: true as soon as the store says so,
+   * false after `ms` milliseconds, on abort, or where too many wait already.
+   */
+  waitForConnection(who: Who | undefined, ms: number, signal?: AbortSignal): Promise<boolean>
+  /** @internal The user's connection has just been stored by this process. */
+  onConnected(identity: Identity): void
 }
 
 /**
@@ -182,7 +206,13 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const verifier = createVerifier({ config, discovery, keys, client, clock, events }, present)
 
   function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    return broker === undefined ? Promise.reject(reportedMissing()) : broker.getToken(session, options)
+    if (broker === undefined) return Promise.reject(reportedMissing())
+    return withLink(session, broker.getToken(session, options), options?.signal)
+  }
+
+  /** Where the user has to connect Nextcloud first, the error says where. */
+  function withLink<T>({ caller }: BrokerSession, outcome: Promise<T>, signal?: AbortSignal | null): Promise<T> {
+    return connect === undefined ? outcome : abortable(connect.withLink(caller, outcome), signal ?? undefined)
   }
 
   /**
@@ -239,22 +269,57 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     }
   }
 
+  /** Looks into the storage each time. */
+  async function connectionOf(identity: Identity): Promise<Serves> {
+    const { store } = needGrants(grants)
+    const stored = await store.read(store.keyOf(identity))
+    const perUser = config.grants?.consent === 'per-user'
+    return (clientId) => whyUnusable(stored?.grant, perUser ? undefined : clientId, clock.now()) === undefined
+  }
+
+  const waiting = grants && createWaiting({ look: connectionOf, clock })
+
   const parts = { config, events, verify: verifier.verify, withChallenge }
+  const connectConfig = config.grants?.connect
+  const connect =
+    connectConfig && nextcloud && grants && broker && disconnect
+      ? createConnect({
+          config,
+          nextcloud,
+          connect: connectConfig,
+          grants,
+          codeGrant: createCodeGrant(config, connectConfig, discovery, transport, clock),
+          verifyIdToken: createIdTokenVerifier(config, keys, clock),
+          broker,
+          disconnect,
+          http: parts,
+          events,
+          clock,
+          onConnected: () => undefined,
+        })
+      : undefined
+
   return Object.assign(createAuthentication(parts), {
     requireScopes: (...scopes: string[]) => createScopeGuard(parts, scopes),
-    routes: () => createRouter(resourceMetadataRoutes(config, discovery.issuer)),
+    routes: () =>
+      createRouter(new Map([...resourceMetadataRoutes(config, discovery.issuer), ...(connect?.routes ?? [])])),
+    connectRedirectUri: connectConfig?.redirectUri,
+    async createConnectUrl(who: Who | undefined) {
+      needGrants(grants)
+      if (connect === undefined) throw new ConfigurationError('The connect pages are switched off', 'connect')
+      const { caller } = await sessionOf(who)
+      return (await connect.linkFor(caller, caller.clientId)).connectUrl
+    },
     errorHandler: createErrorHandler,
     async isProvisioned(who: Who | undefined) {
-      const { store } = needGrants(grants)
+      needGrants(grants)
       const { caller } = await sessionOf(who)
-      const clientId = config.grants?.consent === 'per-user' ? undefined : caller.clientId
-      const stored = await store.read(store.keyOf(caller))
-      return whyUnusable(stored?.grant, clientId, clock.now()) === undefined
+      return (await connectionOf(caller))(caller.clientId)
     },
     async rotate(who: Who | undefined) {
       needGrants(grants)
       const session = await sessionOf(who)
-      return needGrants(broker).rotate(session)
+      return withLink(session, needGrants(broker).rotate(session))
     },
     async revoke(who: Who | undefined) {
       const end: Disconnect = needGrants(disconnect)
@@ -266,7 +331,8 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     },
     async nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest) {
       if (fetchNextcloud === undefined) throw reportedMissing()
-      return fetchNextcloud(await sessionOf(who), path, init)
+      const session = await sessionOf(who)
+      return withLink(session, fetchNextcloud(session, path, init), init?.signal)
     },
     verify: (token: string) =>
       verify(token).catch((error: unknown) => Promise.reject(withChallenge(asMcpAuthError(error)))),
@@ -279,7 +345,14 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       ...structuredClone(events.counters),
       sizes: { verifiedTokens: verifier.size(), nextcloudTokens: broker?.size() ?? 0 },
     }),
+    async waitForConnection(who: Who | undefined, ms: number, signal?: AbortSignal) {
+      if (waiting === undefined) return false
+      const { issuer, subject, clientId } = (await sessionOf(who)).caller
+      return waiting.wait({ issuer, subject }, clientId, ms, signal)
+    },
+    onConnected: (identity: Identity) => waiting?.connected(identity),
     async close() {
+      waiting?.close()
       const settled = Promise.resolve(broker?.settle()).then(() => grants?.settle())
       await Promise.race([settled, patience(config.http.timeout)])
       transport.close()

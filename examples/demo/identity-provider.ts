@@ -12,6 +12,8 @@ import { registerTokenExchange, tokenExchangeGrantType } from './token-exchange-
 
 const mcpTokenLifetime = 600
 const nextcloudTokenLifetime = 300
+/** Nextcloud's client id is no URI, and RFC 8707 wants one. */
+const nextcloudResource = 'urn:example:nextcloud'
 
 export interface IdentityProvider {
   readonly issuer: string
@@ -19,6 +21,10 @@ export interface IdentityProvider {
   readonly client: { readonly clientId: string; readonly clientSecret: string }
   /** Makes an MCP server known, so that clients may ask for tokens for it (RFC 8707). */
   registerResource(resource: string, scopes: readonly string[]): void
+  /** Lets the MCP server's own client send people here and have them back at this URL, to connect Nextcloud. */
+  registerConnectCallback(redirectUri: string): void
+  /** What that client names as the resource (RFC 8707) to get tokens for Nextcloud. */
+  readonly nextcloudResource: string
   /** An access token without a sign-in, for tests that need many users. */
   issueAccessToken(token: {
     readonly subject: string
@@ -53,6 +59,7 @@ export async function startIdentityProvider({
 } = {}): Promise<IdentityProvider> {
   const client = { clientId: 'mcp-server', clientSecret: randomBytes(32).toString('base64url') }
   const resources = new Map<string, readonly string[]>()
+  const redirectUris: string[] = []
   const adapter = createMemoryAdapter()
   const cookieKeys = [randomBytes(32).toString('base64url')]
   let signingKey = await generateSigningKey()
@@ -69,6 +76,12 @@ export async function startIdentityProvider({
     registerResource(resource, scopes) {
       resources.set(resource, scopes)
     },
+    registerConnectCallback(redirectUri) {
+      redirectUris.push(redirectUri)
+      // Its own clients are among what oidc-provider reads once.
+      server.serve(createListener())
+    },
+    nextcloudResource,
     issueAccessToken: ({ subject, resource, scope, lifetime = mcpTokenLifetime }) =>
       signAccessToken(signingKey, { issuer, subject, audience: resource, clientId: 'minted', scope, lifetime }),
     async rotateSigningKey() {
@@ -90,6 +103,7 @@ export async function startIdentityProvider({
   }
 
   function configuration(): Configuration {
+    const connects = redirectUris.length > 0
     return {
       adapter,
       jwks: { keys: signingKeys.map(({ privateJwk }) => ({ ...privateJwk })) },
@@ -98,9 +112,9 @@ export async function startIdentityProvider({
         {
           client_id: client.clientId,
           client_secret: client.clientSecret,
-          grant_types: [tokenExchangeGrantType],
-          redirect_uris: [],
-          response_types: [],
+          grant_types: [tokenExchangeGrantType, ...(connects ? ['authorization_code', 'refresh_token'] : [])],
+          redirect_uris: [...redirectUris],
+          response_types: connects ? ['code'] : [],
         },
       ],
       clientDefaults: { id_token_signed_response_alg: 'ES256' },
@@ -122,24 +136,27 @@ export async function startIdentityProvider({
           // A client that names no resource gets a token for the first MCP server, never one that fits everywhere.
           defaultResource: (_ctx, _client, oneOf) => oneOf?.[0] ?? [...resources.keys()][0] ?? [],
           getResourceServerInfo(_ctx, resource) {
-            const scopes = resources.get(resource)
+            const isNextcloud = resource === nextcloudResource
+            const scopes = isNextcloud ? [] : resources.get(resource)
             if (scopes === undefined) throw new InvalidTarget('unknown resource')
             return {
-              audience: resource,
+              audience: isNextcloud ? nextcloudAudience : resource,
               scope: scopes.join(' '),
               accessTokenFormat: 'jwt',
-              accessTokenTTL: mcpTokenLifetime,
+              accessTokenTTL: isNextcloud ? nextcloudTokenLifetime : mcpTokenLifetime,
               jwt: { sign: { alg: 'ES256' } },
             }
           },
           useGrantedResource: () => true,
         },
+        revocation: { enabled: true, allowedPolicy: (_ctx, { clientId }, token) => token.clientId === clientId },
         rpInitiatedLogout: { enabled: false },
       },
       findAccount: (_ctx, id) => (people.includes(id) ? { accountId: id, claims: () => ({ sub: id }) } : undefined),
       interactions,
       pkce: { required: () => true },
       responseTypes: ['code'],
+      rotateRefreshToken: true,
       renderError(ctx, { error, error_description: description = '' }) {
         ctx.type = 'html'
         ctx.body = page(error, `<p>${escapeHtml(description)}</p>`)

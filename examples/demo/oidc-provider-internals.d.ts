@@ -15,3 +15,9 @@ declare module 'oidc-provider/lib/adapters/memory_adapter.js' {
   import type { AdapterFactory } from 'oidc-provider'
   export function createMemoryAdapter(): AdapterFactory
 }
+
+declare module 'oidc-provider/lib/helpers/interaction_policy/index.js' {
+  import type { interactionPolicy } from 'oidc-provider'
+  export const base: typeof interactionPolicy.base
+  export const Prompt: typeof interactionPolicy.Prompt
+}

@@ -1,13 +1,19 @@
 import type { IncomingMessage } from 'node:http'
 import type Provider from 'oidc-provider'
 import type { Configuration, Interaction } from 'oidc-provider'
+import { base, Prompt } from 'oidc-provider/lib/helpers/interaction_policy/index.js'
 
 type KoaMiddleware = Parameters<Provider['use']>[0]
 
 export const signInPath = '/sign-in/'
 
+const policy = base()
+// `prompt=select_account` (OIDC Core §3.1.2.1) asks who it is, also of somebody who is signed in.
+policy.add(new Prompt({ name: 'select_account', requestable: true }), 0)
+
 /** Where the provider sends the browser when it has a question for the person in front of it. */
 export const interactions: Configuration['interactions'] = {
+  policy,
   url: (_ctx, { uid }) => signInPath + uid,
 }
 
@@ -29,7 +35,7 @@ export function signInPages(provider: Provider, people: readonly string[]): KoaM
     ctx.set('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
     if (ctx.method === 'GET') {
       ctx.type = 'html'
-      ctx.body = interaction.prompt.name === 'login' ? loginPage(people) : consentPage(interaction)
+      ctx.body = interaction.prompt.name === 'consent' ? consentPage(interaction) : loginPage(people)
       return
     }
     const answer = await readForm(ctx.req)
@@ -38,7 +44,7 @@ export function signInPages(provider: Provider, people: readonly string[]): KoaM
 
     async function resultOf(form: URLSearchParams): Promise<Record<string, unknown>> {
       const accountId = form.get('user')
-      if (accountId !== null && people.includes(accountId)) return { login: { accountId } }
+      if (accountId !== null && people.includes(accountId)) return { login: { accountId }, select_account: {} }
       if (form.get('decision') === 'allow') return { consent: { grantId: await grantRequestedScopes() } }
       return { error: 'access_denied', error_description: 'The person at the browser said no.' }
     }

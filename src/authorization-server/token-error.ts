@@ -54,6 +54,18 @@ export function classifyRefreshError(answer: TokenErrorAnswer): McpAuthError {
   return refusal(answer, hint)
 }
 
+/** The same for a code that is not redeemed: the browser brought it a moment ago, so it is seldom the code's own fault. */
+export function classifyCodeError(answer: TokenErrorAnswer): McpAuthError {
+  if (MEANS_OUTAGE.includes(answer.error)) return outage(answer)
+  const hint =
+    answer.error === 'invalid_grant'
+      ? 'Check that the redirect URI of this client is auth.connectRedirectUri, and that the clocks agree.'
+      : answer.error === 'unauthorized_client'
+        ? 'This client may not use the grant: switch the authorization code flow on for it at the authorization server.'
+        : HINTS.get(answer.error)
+  return refusal(answer, hint)
+}
+
 function outage({ error, httpStatus }: TokenErrorAnswer): UpstreamUnavailableError {
   return new UpstreamUnavailableError(`The authorization server answers ${error}`, { httpStatus })
 }

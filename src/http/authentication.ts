@@ -62,7 +62,7 @@ export function createAuthentication(parts: HttpParts): ConnectHandler {
       verified = verify(readBearerToken(req))
       if (!(verified instanceof Promise)) pass(req, verified, true)
     } catch (error) {
-      return reject(parts, error, req, res, next)
+      return rejectRequest(parts, error, req, res, next)
     }
     // Outside the try block: what the app's own handlers throw is not for this package to answer.
     if (!(verified instanceof Promise)) return next()
@@ -70,7 +70,7 @@ export function createAuthentication(parts: HttpParts): ConnectHandler {
       .then((info) => pass(req, info, false))
       .then(
         () => next(),
-        (error: unknown) => reject(parts, error, req, res, next),
+        (error: unknown) => rejectRequest(parts, error, req, res, next),
       )
   }
 }
@@ -88,7 +88,7 @@ export function createScopeGuard(parts: HttpParts, scopes: readonly string[]): C
       }
       checkScopes(parts.config, req.mcpAuth, scopes)
     } catch (error) {
-      return reject(parts, error, req, res, next)
+      return rejectRequest(parts, error, req, res, next)
     }
     next()
   }
@@ -115,7 +115,8 @@ function isPreflight({ method, headers }: IncomingMessage): boolean {
   )
 }
 
-function reject(
+/** Answers a request that does not pass: by `onError`, else with the JSON of the error. */
+export function rejectRequest(
   { config, events, withChallenge }: HttpParts,
   error: unknown,
   req: IncomingMessage,

@@ -1,4 +1,14 @@
-import { createLocalJWKSet, errors, type FlattenedJWSInput, type JWSHeaderParameters, type JSONWebKeySet } from 'jose'
+import {
+  createLocalJWKSet,
+  errors,
+  jwtVerify,
+  type CryptoKey,
+  type FlattenedJWSInput,
+  type JSONWebKeySet,
+  type JWSHeaderParameters,
+  type JWTVerifyOptions,
+  type JWTVerifyResult,
+} from 'jose'
 import type { Discovery } from '../authorization-server/discovery.js'
 import { createFetchedDocument } from '../authorization-server/fetched-document.js'
 import type { Transport } from '../authorization-server/fetch.js'
@@ -90,6 +100,28 @@ export function createIssuerKeys(
       await current()
     },
   }
+}
+
+/** A JWT that one of the issuer's keys has signed. Rejects as `jose.jwtVerify` does, and as `keys.key` does. */
+export function verifyJwt(
+  token: string,
+  keys: Pick<IssuerKeys, 'key'>,
+  options: JWTVerifyOptions,
+): Promise<JWTVerifyResult> {
+  return jwtVerify(token, keys.key, options).catch((error: unknown) => tryEveryKey(error, token, options))
+}
+
+/** A token without `kid` may fit several keys of the set: any of them may have signed it. */
+async function tryEveryKey(error: unknown, token: string, options: JWTVerifyOptions): Promise<JWTVerifyResult> {
+  if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+  for await (const key of error as unknown as AsyncIterable<CryptoKey>) {
+    try {
+      return await jwtVerify(token, key, options)
+    } catch (failure) {
+      if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure
+    }
+  }
+  throw new errors.JWSSignatureVerificationFailed()
 }
 
 /** Web Crypto's way to say that this platform does not have an algorithm. */

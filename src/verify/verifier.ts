@@ -1,12 +1,5 @@
 import { hash } from 'node:crypto'
-import {
-  decodeProtectedHeader,
-  errors,
-  jwtVerify,
-  type CryptoKey,
-  type JWTVerifyOptions,
-  type JWTVerifyResult,
-} from 'jose'
+import { decodeProtectedHeader, errors, type JWTVerifyOptions } from 'jose'
 import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { Discovery } from '../authorization-server/discovery.js'
@@ -24,7 +17,7 @@ import {
   type Claims,
 } from './claims.js'
 import { createIntrospection } from './introspection.js'
-import { isNotSupported, type IssuerKeys } from './keys.js'
+import { isNotSupported, verifyJwt, type IssuerKeys } from './keys.js'
 
 /** An MCP token that has been verified. */
 export interface VerifiedToken extends AccessTokenClaims {
@@ -142,9 +135,7 @@ export function createVerifier<T extends object>(
       currentDate: new Date(clock.now()),
     }
     try {
-      const { payload, protectedHeader } = await jwtVerify(token, keys.key, options).catch((error: unknown) =>
-        tryEveryKey(error, token, options),
-      )
+      const { payload, protectedHeader } = await verifyJwt(token, keys, options)
       return { claims: payload, type: protectedHeader.typ }
     } catch (error) {
       throw asRejection(error)
@@ -209,19 +200,6 @@ function isJwt(token: string): boolean {
   } catch {
     return false
   }
-}
-
-/** A token without `kid` may fit several keys of the set: any of them may have signed it. */
-async function tryEveryKey(error: unknown, token: string, options: JWTVerifyOptions): Promise<JWTVerifyResult> {
-  if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
-  for await (const key of error as unknown as AsyncIterable<CryptoKey>) {
-    try {
-      return await jwtVerify(token, key, options)
-    } catch (failure) {
-      if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure
-    }
-  }
-  throw new errors.JWSSignatureVerificationFailed()
 }
 
 /** A refresh token can be active too, and a DPoP token comes without the proof; some servers say so here. */

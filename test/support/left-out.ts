@@ -1,5 +1,6 @@
 import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
 import { expect, it, TestRunner } from 'vitest'
+import { chromiumProgram } from './chromium.js'
 import { pgbouncerProgram } from './pgbouncer.js'
 import { postgresProgram } from './postgres-server.js'
 import { redisServerProgram } from './redis-server.js'
@@ -9,6 +10,7 @@ const NEEDS = {
   Redis: [redisServerProgram, 'redis-server is not on this machine'],
   PostgreSQL: [postgresProgram, 'postgres is not on this machine'],
   pgbouncer: [pgbouncerProgram, 'pgbouncer is not on this machine'],
+  Chromium: [chromiumProgram, 'chromium is not on this machine'],
   'better-sqlite3': [() => Database, 'npm could not install it on this machine'],
 } as const
 

@@ -1,0 +1,67 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { asMcpAuthError, UnauthorizedError } from '../errors.js'
+import { whyUnusable } from '../grants/grant.js'
+import { createAuthentication, rejectRequest } from '../http/authentication.js'
+import type { RouteHandler } from '../http/router.js'
+import type { McpAuthInfo } from '../auth-info.js'
+import type { ConnectParts } from './connect-parts.js'
+import { hasForm } from './form.js'
+
+/** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and where to connect it when it is not. */
+export function showStatus(parts: ConnectParts): RouteHandler {
+  const { grants, config, clock, tickets } = parts
+  return withToken(parts, async ({ issuer, subject, clientId }, res) => {
+    const identity = { issuer, subject }
+    const stored = await grants.store.read(grants.store.keyOf(identity))
+    const client = config.grants?.consent === 'per-user' ? undefined : clientId
+    const reason = whyUnusable(stored?.grant, client, clock.now())
+    if (reason === undefined) return sendJson(res, { connected: true })
+    const { connectUrl } = await tickets.linkFor(identity, clientId)
+    sendJson(res, { connected: false, reason, connect_url: connectUrl })
+  })
+}
+
+/**
+ * `POST …/disconnect`: with an MCP token, for its user and, where consent is per client, its client; without, for the browser in
+ * which the connection was made.
+ *
+ * @param inBrowser serves a browser
+ */
+export function endConnection(parts: ConnectParts, inBrowser: RouteHandler): RouteHandler {
+  const { disconnect, config } = parts
+  const forClient = withToken(parts, async ({ issuer, subject, clientId }, res) => {
+    const client = config.grants?.consent === 'per-user' ? undefined : clientId
+    sendJson(res, await disconnect({ issuer, subject }, client))
+  })
+  return (req, res) => {
+    const hasToken = /^\s*bearer\b/i.test(req.headers.authorization ?? '')
+    return !hasToken && hasForm(req) ? inBrowser(req, res) : forClient(req, res)
+  }
+}
+
+/** Runs a handler for the user of a verified MCP token, and answers without one, and when it fails, as the middleware does. */
+function withToken(
+  { http }: ConnectParts,
+  handler: (info: McpAuthInfo, res: ServerResponse) => Promise<void>,
+): RouteHandler {
+  const authenticate = createAuthentication(http)
+  return (req: IncomingMessage & { mcpAuth?: McpAuthInfo }, res) =>
+    new Promise<void>((resolve, reject) => {
+      const next = (error?: unknown): void =>
+        error === undefined ? resolve() : reject(error instanceof Error ? error : asMcpAuthError(error))
+      res.once('close', resolve)
+      authenticate(req, res, (error) => {
+        // An onError of the app's may have let it pass, with nobody to act for.
+        if (error !== undefined || req.mcpAuth === undefined) return next(error ?? new UnauthorizedError())
+        handler(req.mcpAuth, res)
+          .catch((failure: unknown) => rejectRequest(http, failure, req, res, next))
+          .then(resolve, reject)
+      })
+    })
+}
+
+function sendJson(res: ServerResponse, body: object): void {
+  res.setHeader('Content-Type', 'application/json')
+  res.setHeader('Cache-Control', 'no-store')
+  res.end(JSON.stringify(body))
+}

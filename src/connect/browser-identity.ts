@@ -1,0 +1,36 @@
+import type { IncomingMessage } from 'node:http'
+import type { AuthorizationServer } from 'oauth4webapi'
+import { ConfigurationError } from '../errors.js'
+import type { Identity } from '../grants/grant.js'
+import type { ConnectParts } from './connect-parts.js'
+
+const NO_COMMON_SUBJECTS =
+  'The authorization server gives every client other subjects (subject_types_supported: pairwise), so an ID token cannot tell ' +
+  'who of the MCP users is at the browser; set connect.authenticateBrowser'
+
+/**
+ * Whether the app's own sign-in says that this user is at the browser; undefined when there is none to ask, and the ID token has
+ * to say it.
+ */
+export async function browserIs(
+  { connect }: Pick<ConnectParts, 'connect'>,
+  req: IncomingMessage,
+  { issuer, subject }: Identity,
+): Promise<boolean | undefined> {
+  if (connect.authenticateBrowser === undefined) return undefined
+  const present = await connect.authenticateBrowser(req)
+  return present?.issuer === issuer && present.subject === subject
+}
+
+/**
+ * OIDC Core §8.1: with pairwise subjects, the `sub` that this client sees is not the `sub` in the MCP token.
+ *
+ * @throws {ConfigurationError} the server has no others, and there is no other way to tell who is at the browser
+ */
+export function checkSubjects({ connect, events }: ConnectParts, as: AuthorizationServer): void {
+  const types = as.subject_types_supported
+  if (connect.authenticateBrowser !== undefined || types === undefined || types.length === 0) return
+  if (!types.every((type) => type === 'pairwise')) return
+  events.emit({ type: 'config.warning', option: 'connect.authenticateBrowser', message: NO_COMMON_SUBJECTS })
+  throw new ConfigurationError(NO_COMMON_SUBJECTS, 'connect.authenticateBrowser')
+}

@@ -1,0 +1,58 @@
+import type { ServerResponse } from 'node:http'
+import type { RouteHandler } from '../http/router.js'
+import { browserIs } from './browser-identity.js'
+import { completeConnection } from './completion.js'
+import type { ConnectParts } from './connect-parts.js'
+import { digest, flowOf, isSame } from './cookies.js'
+import { sendPage } from './pages.js'
+import { queryOf, singleParameter } from './query.js'
+
+/** Where the authorization server sends the browser: the one place where a connection comes about. */
+export function receiveAnswer(parts: ConnectParts): RouteHandler {
+  const { pages, pending, cookies, connect, codeGrant, failed } = parts
+  return async (req, res) => {
+    // It changes something, so it is not for link previews.
+    if (req.method === 'HEAD') return refuseHead(res)
+    const query = queryOf(req)
+    const state = singleParameter(query, 'state') ?? ''
+    const record = await pending.read(state)
+    if (record === undefined) {
+      failed('state')
+      return sendPage(req, res, pages.badAnswer())
+    }
+    const flow = flowOf(state)
+    // Not spent: who has only seen the state must not end what another browser has begun.
+    if (!cookies.values(req, flow).some((value) => isSame(digest(value), record.value.cookieHash))) {
+      failed('browser')
+      return sendPage(req, res, pages.notFromHere())
+    }
+    const as = await codeGrant.metadata()
+    const appSays = await browserIs(parts, req, record.value.identity)
+    // From here on a replay finds nothing, and the code goes out once at most.
+    if (!(await pending.spend(record))) {
+      failed('state')
+      return sendPage(req, res, pages.badAnswer())
+    }
+    const ended = cookies.end(flow)
+    const outcome = await completeConnection(parts, req, { as, query, state, pending: record.value, appSays })
+    if (outcome.connected === true && connect.returnTo !== undefined) return goBack(res, connect.returnTo, ended)
+    sendPage(req, res, outcome.page, [ended, ...(outcome.cookies ?? [])])
+  }
+}
+
+function refuseHead(res: ServerResponse): void {
+  res.statusCode = 405
+  res.setHeader('Allow', 'GET')
+  res.setHeader('Cache-Control', 'no-store')
+  res.end()
+}
+
+function goBack(res: ServerResponse, returnTo: string, ended: string): void {
+  res.statusCode = 303
+  res.setHeader('Location', returnTo)
+  res.setHeader('Cache-Control', 'no-store')
+  // The URL of this answer holds the code, which is spent, and which is nobody else's business.
+  res.setHeader('Referrer-Policy', 'no-referrer')
+  res.appendHeader('Set-Cookie', ended)
+  res.end()
+}

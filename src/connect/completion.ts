@@ -1,0 +1,159 @@
+import type { IncomingMessage } from 'node:http'
+import type { AuthorizationServer } from 'oauth4webapi'
+import type { CodeAnswer } from '../authorization-server/code-grant.js'
+import type { Clock } from '../clock.js'
+import { StorageError, TokenRequestError, UpstreamUnavailableError } from '../errors.js'
+import type { Identity, SharedAccessToken } from '../grants/grant.js'
+import type { Connection } from '../grants/grant-store.js'
+import { checkSubjects } from './browser-identity.js'
+import type { ConnectParts, PendingAuthorization } from './connect-parts.js'
+import { consentForm } from './consent.js'
+import { offerToDisconnect } from './disconnection.js'
+import type { Page } from './pages.js'
+
+/** A callback of the browser that began the flow, which no other callback can repeat. */
+export interface Callback {
+  readonly as: AuthorizationServer
+  readonly query: URLSearchParams
+  readonly state: string
+  readonly pending: PendingAuthorization
+  /** Whether the app's own sign-in says that it is this user; undefined when the ID token has to. */
+  readonly appSays: boolean | undefined
+}
+
+/** How it ends. */
+export interface Outcome {
+  readonly page: Page
+  /** `Set-Cookie` values for what the page offers. */
+  readonly cookies?: readonly string[]
+  readonly connected?: boolean
+}
+
+const MEANS_OUTAGE = ['temporarily_unavailable', 'server_error']
+/** RFC 6749 §4.1.2.1, as far as error codes go that are in use: what else is there is text, and comes from outside. */
+const ERROR_CODE = /^[\w.-]{1,64}$/
+/** Milliseconds before the store is tried again; they double, up to the longest. */
+const FIRST_PAUSE = 50
+const LONGEST_PAUSE = 1_000
+
+/**
+ * Redeems the code, and stores the grant if it is the user's own.
+ *
+ * @throws {UpstreamUnavailableError} the authorization server cannot be asked
+ * @throws {StorageError} the grant cannot be stored
+ * @throws {ConfigurationError} nobody can tell who is at the browser
+ */
+export async function completeConnection(
+  parts: ConnectParts,
+  req: IncomingMessage,
+  { as, query, state, pending, appSays }: Callback,
+): Promise<Outcome> {
+  const { pages, codeGrant, verifyIdToken, failed } = parts
+  checkSubjects(parts, as)
+  if (appSays === false) {
+    failed('person')
+    return { page: pages.otherPerson({}) }
+  }
+  const answer = codeGrant.readAnswer(as, query, state)
+  if (answer.kind === 'unusable') {
+    failed('answer')
+    return { page: pages.badAnswer() }
+  }
+  if (answer.kind === 'error') return { page: providerError(parts, answer.error) }
+  let tokens: CodeAnswer
+  try {
+    tokens = await codeGrant.redeem(as, answer.parameters, pending.verifier)
+  } catch (error) {
+    if (!(error instanceof TokenRequestError)) throw error
+    const { error: code, errorDescription, hint } = error
+    failed('refused', { error: code, errorDescription, hint })
+    return { page: pages.providerRefused({ error: code ?? 'invalid_response' }) }
+  }
+  const { idToken } = tokens
+  const person = idToken && (await verifyIdToken(idToken, { issuer: as.issuer, nonce: pending.nonce }))
+  // Where the app knows who it is, an ID token need not be there; one that is there has to be good.
+  if (!person && (appSays === undefined || idToken !== undefined)) {
+    failed('id_token')
+    return { page: { ...pages.badAnswer(), status: 403 } }
+  }
+  if (appSays === undefined && !isSamePerson(person, pending.identity)) {
+    failed('person')
+    return tryAgain(parts, req, pending)
+  }
+  if (tokens.refreshToken === undefined) {
+    failed('no_refresh_token', {
+      hint: 'The authorization server gave no refresh token: allow offline_access (or refresh tokens) for this client.',
+    })
+    return { page: pages.noRefreshToken() }
+  }
+  await storeGrant(parts, pending, { ...tokens, refreshToken: tokens.refreshToken })
+  const offer = await offerToDisconnect(parts, req, pending)
+  const page = pages.connected({ clientName: pending.clientId, ...(offer && { disconnect: offer.target }) })
+  return { page, cookies: offer?.cookie.headers ?? [], connected: true }
+}
+
+function isSamePerson(person: Identity | '' | undefined, { issuer, subject }: Identity): boolean {
+  return typeof person === 'object' && person.issuer === issuer && person.subject === subject
+}
+
+/** What the authorization server says instead of giving a code (RFC 6749 §4.1.2.1). */
+function providerError({ pages, failed }: ConnectParts, given: string): Page {
+  const error = ERROR_CODE.test(given) ? given : 'unknown_error'
+  if (error === 'access_denied') {
+    failed('declined')
+    return pages.declined()
+  }
+  if (MEANS_OUTAGE.includes(error)) {
+    throw new UpstreamUnavailableError(`The authorization server answers ${error} to an authorization request`)
+  }
+  failed('refused', { error })
+  return pages.providerRefused({ error })
+}
+
+/** Another round with the same purpose, for this browser: the person may have another account there. */
+async function tryAgain(parts: ConnectParts, req: IncomingMessage, pending: PendingAuthorization): Promise<Outcome> {
+  const ticket = await parts.tickets.again(pending)
+  const { target: retry, cookie } = consentForm(parts, req, ticket.secret, ticket)
+  return { page: parts.pages.otherPerson({ retry }), cookies: cookie.headers }
+}
+
+async function storeGrant(
+  { grants, connect, broker, events, clock, onConnected, config }: ConnectParts,
+  { identity, clientId }: PendingAuthorization,
+  { refreshToken, refreshExpiresIn, scopes, access }: CodeAnswer & { readonly refreshToken: string },
+): Promise<void> {
+  const { expiresIn } = access
+  const sentAt = clock.now() - (clock.monotonic() - access.sentAt)
+  const fingerprint = grants.fingerprint(refreshToken)
+  // Shared, so that the first tool call needs no refresh.
+  const accessToken: SharedAccessToken | undefined = Number.isNaN(expiresIn)
+    ? undefined
+    : { token: access.accessToken, sentAt, ...(expiresIn !== undefined && { expiresIn }) }
+  const connection: Connection = {
+    refreshToken,
+    fingerprint,
+    clientId,
+    scopes: scopes ?? connect.scopes,
+    ...(refreshExpiresIn !== undefined && { refreshEndsAt: sentAt + refreshExpiresIn * 1_000 }),
+    ...(accessToken && { accessToken }),
+  }
+  await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
+  broker.forget(identity)
+  events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
+  onConnected(identity)
+}
+
+/** The code is spent, so a store that is away for a moment would cost the user the whole way. */
+async function persevere(clock: Clock, patience: number, attempt: () => Promise<unknown>): Promise<void> {
+  const until = clock.monotonic() + patience
+  for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    try {
+      await attempt()
+      return
+    } catch (error) {
+      const jittered = pause * (0.5 + clock.random())
+      if (!(error instanceof StorageError) || clock.monotonic() + jittered >= until) throw error
+      await clock.sleep(jittered)
+    }
+  }
+}

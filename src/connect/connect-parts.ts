@@ -1,0 +1,71 @@
+import type { CodeGrant } from '../authorization-server/code-grant.js'
+import type { Broker } from '../broker/broker.js'
+import type { Disconnect } from '../broker/disconnect.js'
+import type { Clock } from '../clock.js'
+import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
+import type { ConnectFailureReason, Events } from '../events.js'
+import type { Identity } from '../grants/grant.js'
+import type { Grants } from '../grants/grants.js'
+import type { HttpParts } from '../http/authentication.js'
+import type { VerifyIdToken } from '../verify/id-token.js'
+import type { FlowCookies } from './cookies.js'
+import type { OneTimeRecords } from './one-time.js'
+import type { FormTarget, Pages } from './pages.js'
+import type { Ticket, Tickets } from './tickets.js'
+
+/** The rooms that connecting needs. */
+export interface ConnectRooms {
+  readonly config: Config
+  readonly nextcloud: NextcloudConfig
+  readonly connect: ConnectConfig
+  readonly grants: Grants
+  readonly codeGrant: CodeGrant
+  readonly verifyIdToken: VerifyIdToken
+  readonly broker: Pick<Broker, 'forget'>
+  readonly disconnect: Disconnect
+  readonly http: HttpParts
+  readonly events: Events
+  readonly clock: Clock
+  /** Called when a user has connected, so that whoever waits for that goes on. */
+  readonly onConnected: (identity: Identity) => void
+}
+
+/** A user on the way to the authorization server. */
+export interface PendingAuthorization {
+  readonly identity: Identity
+  readonly clientId: string
+  readonly nonce: string
+  /** PKCE `code_verifier`. */
+  readonly verifier: string
+  /** Of the cookie of the browser that agreed. */
+  readonly cookieHash: string
+}
+
+/** The offer to disconnect, on the page that says "Connected". */
+export interface DisconnectOffer {
+  readonly identity: Identity
+  /** Undefined where consent is per user. */
+  readonly clientId: string | undefined
+  readonly cookieHash: string
+}
+
+/** What the handlers of the pages work with. */
+export interface ConnectParts extends ConnectRooms {
+  /** Of `resource`, where the pages are. */
+  readonly origin: string
+  readonly tickets: Tickets
+  readonly pending: OneTimeRecords<PendingAuthorization>
+  readonly offers: OneTimeRecords<DisconnectOffer>
+  readonly cookies: FlowCookies
+  readonly pages: Pages
+  readonly failed: (reason: ConnectFailureReason, details?: ProviderRefusal) => void
+}
+
+/** What the authorization server said. */
+export interface ProviderRefusal {
+  readonly error?: string | undefined
+  readonly errorDescription?: string | undefined
+  readonly hint?: string | undefined
+}
+
+export type { FormTarget, Ticket }

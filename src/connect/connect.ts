@@ -1,0 +1,97 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Caller } from '../broker/mode.js'
+import {
+  asMcpAuthError,
+  NotProvisionedError,
+  StorageError,
+  UpstreamUnavailableError,
+  type ConnectLink,
+} from '../errors.js'
+import { reportFailure } from '../events.js'
+import type { Identity } from '../grants/grant.js'
+import type { RouteHandler, Routes } from '../http/router.js'
+import { endConnection, showStatus } from './account.js'
+import { receiveAnswer } from './callback.js'
+import type { ConnectParts, ConnectRooms } from './connect-parts.js'
+import { answerConsent, showConsent } from './consent.js'
+import { createFlowCookies } from './cookies.js'
+import { disconnectInBrowser } from './disconnection.js'
+import { createOneTimeRecords } from './one-time.js'
+import { createPages, sendPage } from './pages.js'
+import { createTickets } from './tickets.js'
+
+/** How users connect Nextcloud. */
+export interface Connect {
+  readonly routes: Routes
+  /**
+   * A link that begins a connection. Without a client it is this server's own work that needs it, and its own name that stands
+   * on the page. Rejects with {@link StorageError}.
+   */
+  readonly linkFor: (identity: Identity, clientId: string | undefined) => Promise<ConnectLink>
+  /** The same outcome, but where the user has to connect first, the error says where. */
+  readonly withLink: <T>(caller: Pick<Caller, 'issuer' | 'subject' | 'clientId'>, outcome: Promise<T>) => Promise<T>
+}
+
+export function createConnect(rooms: ConnectRooms): Connect {
+  const { config, connect, nextcloud, grants, clock, events } = rooms
+  const owner = { clientId: config.client?.id ?? '', resource: config.resource }
+  const resource = new URL(config.resource)
+  const { origin } = resource
+  const parts: ConnectParts = {
+    ...rooms,
+    origin,
+    tickets: createTickets(grants.records, owner, clock, `${origin}${connect.path}/connect`),
+    pending: createOneTimeRecords('authorization', grants.records, owner, clock),
+    offers: createOneTimeRecords('disconnection', grants.records, owner, clock),
+    cookies: createFlowCookies(resource.protocol === 'https:'),
+    pages: createPages({
+      serverName: config.resourceName ?? resource.host,
+      nextcloudHost: nextcloud.url.host,
+    }),
+    failed: (reason, details = {}) => events.emit({ type: 'connect.failed', reason, ...details }),
+  }
+  const routes: Routes = new Map([
+    [`${connect.path}/connect`, { GET: page(showConsent), POST: page(answerConsent) }],
+    [`${connect.path}/callback`, { GET: page(receiveAnswer) }],
+    [`${connect.path}/status`, { GET: showStatus(parts) }],
+    [`${connect.path}/disconnect`, { POST: endConnection(parts, page(disconnectInBrowser)) }],
+  ])
+
+  /** A failure is a page too, since a person looks at it. */
+  function page(create: (parts: ConnectParts) => RouteHandler): RouteHandler {
+    const handler = create(parts)
+    return async (req, res) => {
+      try {
+        await handler(req, res)
+      } catch (error) {
+        sendFailure(req, res, error)
+      }
+    }
+  }
+
+  function sendFailure(req: IncomingMessage, res: ServerResponse, error: unknown): void {
+    const failure = asMcpAuthError(error)
+    reportFailure(events, failure)
+    if (res.headersSent) return void res.end()
+    if (failure instanceof UpstreamUnavailableError || failure instanceof StorageError) {
+      const { retryAfter } = failure
+      res.setHeader('Retry-After', String(retryAfter))
+      return sendPage(req, res, parts.pages.unavailable({ retryAfter }))
+    }
+    sendPage(req, res, parts.pages.failed())
+  }
+
+  const linkFor: Connect['linkFor'] = (identity, clientId) =>
+    parts.tickets.linkFor(identity, clientId ?? owner.clientId)
+
+  return {
+    routes,
+    linkFor,
+    withLink: (caller, outcome) =>
+      outcome.catch(async (error: unknown) => {
+        if (!(error instanceof NotProvisionedError)) throw error
+        // Another error than the one given: callers of several MCP clients may have waited for the same.
+        throw new NotProvisionedError(error.reason, await linkFor(caller, caller.clientId))
+      }),
+  }
+}

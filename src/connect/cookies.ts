@@ -1,0 +1,81 @@
+import { hash, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { ONE_TIME_LIFE, randomSecret } from './one-time.js'
+
+/** A cookie that was made for one flow in one browser. */
+export interface FlowCookie {
+  /** What the flow is called in the cookie's name. */
+  readonly flow: string
+  readonly value: string
+  /** `Set-Cookie` values: the cookie, and the end of the oldest ones where the browser holds too many. */
+  readonly headers: readonly string[]
+}
+
+/** The cookies that tie each flow to the browser it began in: one for each, so that two tabs do not disturb each other. */
+export interface FlowCookies {
+  /** A fresh cookie, never one that the browser brought: that may be one that somebody planted there. */
+  readonly issue: (req: IncomingMessage, flow: string) => FlowCookie
+  /** What the browser holds under the name; more than one value where a name was set twice. */
+  readonly values: (req: IncomingMessage, flow: string) => readonly string[]
+  /** The `Set-Cookie` value that ends the cookie. */
+  readonly end: (flow: string) => string
+}
+
+const NAME = 'mcp-nextcloud-'
+/** Flows in one browser at a time. Of more, the first are ended: browsers send what is older first (RFC 6265 §5.4). */
+const MOST_FLOWS = 8
+const FLOW_LENGTH = 8
+
+/**
+ * With `__Host-`, no other host and no plain connection can set or overwrite the cookie (RFC 6265bis §4.1.3.2); browsers take
+ * that prefix over https only.
+ *
+ * @param isSecure whether the pages are on https; if not, they are on loopback
+ */
+export function createFlowCookies(isSecure: boolean): FlowCookies {
+  const prefix = isSecure ? `__Host-${NAME}` : NAME
+  const attributes = `Path=/; HttpOnly; SameSite=Lax${isSecure ? '; Secure' : ''}`
+  const end = (flow: string): string => `${prefix}${flow}=; Max-Age=0; ${attributes}`
+
+  return {
+    issue(req, flow) {
+      const value = randomSecret()
+      const present = new Set(readCookies(req).map(([name]) => name))
+      const flows = [...present].filter((name) => name.startsWith(prefix) && name !== prefix + flow)
+      const surplus = flows.slice(0, Math.max(0, flows.length + 1 - MOST_FLOWS))
+      return {
+        flow,
+        value,
+        headers: [
+          `${prefix}${flow}=${value}; Max-Age=${ONE_TIME_LIFE / 1_000}; ${attributes}`,
+          ...surplus.map((name) => end(name.slice(prefix.length))),
+        ],
+      }
+    },
+    values: (req, flow) =>
+      readCookies(req)
+        .filter(([name]) => name === prefix + flow)
+        .map(([, value]) => value),
+    end,
+  }
+}
+
+/** What a flow is called that a secret stands for: told from the secret, and tells nothing of it. */
+export function flowOf(secret: string): string {
+  return digest(`flow ${secret}`).slice(0, FLOW_LENGTH)
+}
+
+/** What is kept of a cookie, to know it again. */
+export const digest = (text: string): string => hash('sha256', text, 'base64url')
+
+/** Compares secrets in a time that does not tell how much of them is alike. */
+export function isSame(one: string, other: string): boolean {
+  return timingSafeEqual(Buffer.from(digest(one)), Buffer.from(digest(other)))
+}
+
+function readCookies({ headers }: IncomingMessage): [name: string, value: string][] {
+  return (headers.cookie ?? '').split(';').flatMap((pair) => {
+    const at = pair.indexOf('=')
+    return at < 0 ? [] : [[pair.slice(0, at).trim(), pair.slice(at + 1).trim()]]
+  })
+}

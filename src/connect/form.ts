@@ -1,0 +1,65 @@
+import type { IncomingMessage } from 'node:http'
+
+/** The fields of a form, each of which is there once. */
+export type Form = ReadonlyMap<string, string>
+
+/** Bytes. A form of this package has two short fields. */
+const LONGEST_FORM = 16_384
+const FORM_TYPE = 'application/x-www-form-urlencoded'
+
+/** Whether a request has a form as its body, as browsers send one by themselves. */
+export function hasForm({ headers }: IncomingMessage): boolean {
+  return headers['content-type']?.split(';')[0]?.trim().toLowerCase() === FORM_TYPE
+}
+
+/**
+ * The form in a request's body, also when a parser of the app's has read the body before; undefined when there is none, or it is
+ * too long. A field that is there twice is left out: which of the two counts is not for this server to choose.
+ */
+export async function readForm(req: IncomingMessage): Promise<Form | undefined> {
+  if (!hasForm(req)) return undefined
+  // Parsers that found nothing for them leave an empty object, and the body unread.
+  if (req.readableDidRead) return fieldsOf('body' in req ? req.body : undefined)
+  const text = await readText(req)
+  return text === undefined ? undefined : singleFields([...new URLSearchParams(text)])
+}
+
+/** What an app's parser made of the body. */
+function fieldsOf(body: unknown): Form | undefined {
+  if (typeof body === 'string' || Buffer.isBuffer(body)) {
+    return singleFields([...new URLSearchParams(body.toString())])
+  }
+  if (typeof body !== 'object' || body === null) return undefined
+  return new Map(Object.entries(body).filter((field): field is [string, string] => typeof field[1] === 'string'))
+}
+
+function singleFields(fields: readonly (readonly [string, string])[]): Form {
+  return new Map(fields.filter(([name]) => fields.filter(([other]) => other === name).length === 1))
+}
+
+async function readText(req: IncomingMessage): Promise<string | undefined> {
+  if (Number(req.headers['content-length'] ?? 0) > LONGEST_FORM) return undefined
+  const chunks: Buffer[] = []
+  let length = 0
+  try {
+    for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      length += chunk.byteLength
+      if (length > LONGEST_FORM) return undefined
+      chunks.push(chunk)
+    }
+  } catch {
+    // The browser is gone.
+    return undefined
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+/**
+ * Whether a form was sent by a page of this origin, as far as the browser says so (Fetch Metadata, RFC 6454). What an old browser
+ * leaves out is no reason to refuse; neither is `Origin: null`, which a page without a referrer sends.
+ */
+export function isFromOwnPage({ headers }: IncomingMessage, origin: string): boolean {
+  const site = headers['sec-fetch-site']
+  if (site === 'cross-site' || site === 'same-site') return false
+  return headers.origin === undefined || headers.origin === 'null' || headers.origin === origin
+}

@@ -1,0 +1,67 @@
+import { hash, randomBytes } from 'node:crypto'
+import type { Clock } from '../clock.js'
+import { InternalError } from '../errors.js'
+import type { Records } from '../grants/records.js'
+import { recordKey, type RecordKind, type RecordOwner } from '../grants/record-key.js'
+
+/** What was stored under a secret, and can be taken once. */
+export interface OneTimeRecord<T> {
+  readonly key: string
+  readonly version: string
+  readonly value: T
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number
+}
+
+/** Records that a random secret leads to, for ten minutes and one use. The store sees a hash of the secret. */
+export interface OneTimeRecords<T extends object> {
+  /** Stores a value; under a secret of its own, unless one is given that is as random. */
+  readonly create: (value: T, secret?: string) => Promise<{ readonly secret: string; readonly expiresAt: number }>
+  /** Undefined when it is unknown, used or expired. */
+  readonly read: (secret: string) => Promise<OneTimeRecord<T> | undefined>
+  /** Takes it; false when somebody else was first. */
+  readonly spend: (record: OneTimeRecord<T>) => Promise<boolean>
+  /** Deletes it, if it is there. */
+  readonly drop: (secret: string) => Promise<void>
+}
+
+/** Milliseconds. MCP 2025-11-25, security best practices: at most ten minutes. */
+export const ONE_TIME_LIFE = 600_000
+
+/** 256 bits in base64url. */
+const SECRET = /^[\w-]{43}$/
+
+export const randomSecret = (): string => randomBytes(32).toString('base64url')
+
+export function createOneTimeRecords<T extends object>(
+  kind: RecordKind,
+  records: Records,
+  owner: RecordOwner,
+  clock: Clock,
+): OneTimeRecords<T> {
+  const keyOf = (secret: string): string => recordKey(kind, owner, hash('sha256', secret, 'base64url'))
+
+  return {
+    async create(value, secret = randomSecret()) {
+      const expiresAt = clock.now() + ONE_TIME_LIFE
+      const stored = { format: 1, value, expiresAt }
+      const version = await records.write(keyOf(secret), stored, null, ONE_TIME_LIFE)
+      if (version === null) throw new InternalError('A random secret is there already')
+      return { secret, expiresAt }
+    },
+    async read(secret) {
+      if (!SECRET.test(secret)) return undefined
+      const key = keyOf(secret)
+      const record = await records.read(key)
+      const stored = record?.value as { format: unknown; value: T; expiresAt: number } | undefined
+      if (record === undefined || stored?.format !== 1 || clock.now() >= stored.expiresAt) return undefined
+      return { key, version: record.version, value: stored.value, expiresAt: stored.expiresAt }
+    },
+    spend: ({ key, version }) => records.remove(key, version),
+    async drop(secret) {
+      const key = keyOf(secret)
+      const entry = await records.peek(key)
+      if (entry !== undefined) await records.remove(key, entry.version)
+    },
+  }
+}

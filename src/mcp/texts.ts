@@ -1,0 +1,42 @@
+import type { NotProvisionedError } from '../errors.js'
+
+/** A tool's result that says what is in the way, for the model to tell the user. */
+export interface RefusalResult {
+  [key: string]: unknown
+  content: { type: 'text'; text: string }[]
+  isError: true
+}
+
+/** What came of asking the user, where it did not end in a connection; `failed` where the client could not ask. */
+export type Ending = 'declined' | 'cancelled' | 'late' | 'failed'
+
+const ENDINGS = {
+  declined: 'The user declined to connect Nextcloud. Do not call this tool again unless the user asks for it.',
+  cancelled:
+    'The user closed the request to connect Nextcloud. If the user wants to connect it after all, call this tool again.',
+  late: 'The user has not connected Nextcloud in time. When the user has done so, call this tool again.',
+} as const
+
+/** Why the user has to connect Nextcloud, as a sentence without its full stop. */
+export function reasonOf(refusal: NotProvisionedError): string {
+  return refusal.body.error_description
+}
+
+/** What to do, with the link, for clients that cannot ask by themselves. */
+export function instructions(refusal: NotProvisionedError): string {
+  const { connectUrl, expiresAt } = refusal
+  if (connectUrl === undefined) {
+    return `${reasonOf(refusal)}, and there is no page for it here: the operator of this server has to connect this user.`
+  }
+  const until = expiresAt === undefined ? '' : ` until ${new Date(expiresAt * 1_000).toISOString()}`
+  return (
+    `${reasonOf(refusal)}. Ask the user to open this link in a browser${until}: ${connectUrl}\n` +
+    'It is for this user alone. When the user has connected Nextcloud there, call this tool again.'
+  )
+}
+
+/** The result of a call that could not go on: the instructions, or how asking the user ended. */
+export function refusalResult(refusal: NotProvisionedError, ending: Ending = 'failed'): RefusalResult {
+  const text = ending === 'failed' ? instructions(refusal) : ENDINGS[ending]
+  return { content: [{ type: 'text', text }], isError: true }
+}

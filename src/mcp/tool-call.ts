@@ -1,0 +1,97 @@
+import { optionalNumber, readObject } from '../config/values.js'
+import { ConfigurationError, NotProvisionedError } from '../errors.js'
+import type { McpAuth, Who } from '../mcp-auth.js'
+
+/** What a tool handler gets to reach Nextcloud as the user of the call. */
+export interface Nextcloud {
+  /** A Nextcloud token that is good when the handler starts. It may end while the handler runs: `fetch` replaces it then. */
+  readonly token: string
+  /** `auth.nextcloudFetch` for this user; a call that the MCP client cancels ends its requests too. */
+  readonly fetch: (
+    path: Parameters<McpAuth['nextcloudFetch']>[1],
+    init?: Parameters<McpAuth['nextcloudFetch']>[2],
+  ) => Promise<Response>
+}
+
+/** What a `Server` of an MCP SDK knows of its client. */
+export interface ClientSide {
+  getClientCapabilities(): object | undefined
+  readonly transport?: unknown
+}
+
+/** Options of `withNextcloud`. */
+export interface WithNextcloudOptions {
+  /**
+   * The `McpServer` or `Server` that serves the tool: the only place where it says what a client of 2025-11-25 or older can do.
+   * Default none: such a client gets the link as text.
+   */
+  readonly server?: ClientSide | { readonly server: ClientSide } | undefined
+  /**
+   * Milliseconds for the user to answer the client's question and, counted anew from there, to connect Nextcloud. Default 55,000:
+   * MCP SDK clients give up a request after 60 s, and should hear before that what became of it. At most 600,000, which is how
+   * long a link lives.
+   */
+  readonly wait?: number | undefined
+}
+
+const DEFAULT_WAIT = 55_000
+const LONGEST_WAIT = 600_000
+
+/** @throws {ConfigurationError} an option is unknown or of the wrong type */
+export function readToolOptions(options: WithNextcloudOptions): {
+  readonly server: ClientSide | undefined
+  readonly wait: number
+} {
+  const option = readObject(options, { server: true, wait: true }, {})
+  const wait = optionalNumber(option('wait'), DEFAULT_WAIT, { unit: 'milliseconds', most: LONGEST_WAIT })
+  const { server } = options
+  if (server === undefined) return { server, wait }
+  const side: Partial<ClientSide> = 'server' in server ? server.server : server
+  if (typeof side.getClientCapabilities !== 'function') {
+    throw new ConfigurationError('server must be the McpServer or Server of an MCP SDK', 'server')
+  }
+  return { server: side as ClientSide, wait }
+}
+
+/** One call of a tool, which may take more than one attempt. */
+export interface ToolCall<R> {
+  /** The handler's result; or the refusal, when the user has to connect Nextcloud first. Other errors pass. */
+  readonly attempt: () => Promise<Attempt<R>>
+  /** Waits for the user's connection, see `auth.waitForConnection`. */
+  readonly waitForConnection: (signal: AbortSignal) => Promise<boolean>
+  /** Aborts when the client cancels the call. */
+  readonly signal: AbortSignal
+}
+
+/** What an attempt came to. */
+export type Attempt<R> =
+  | { readonly result: R; readonly refusal?: undefined }
+  | { readonly result?: undefined; readonly refusal: NotProvisionedError }
+
+/**
+ * @param who the `authInfo` of the call
+ * @param run calls the handler
+ */
+export function createToolCall<R>(
+  auth: McpAuth,
+  who: Who | undefined,
+  signal: AbortSignal,
+  wait: number,
+  run: (nextcloud: Nextcloud) => R | Promise<R>,
+): ToolCall<R> {
+  const fetch: Nextcloud['fetch'] = (path, init) =>
+    auth.nextcloudFetch(who, path, { ...init, signal: init?.signal ?? signal })
+  return {
+    signal,
+    async attempt() {
+      try {
+        const token = await auth.getNextcloudToken(who, { signal })
+        return { result: await run({ token, fetch }) }
+      } catch (error) {
+        if (error instanceof NotProvisionedError) return { refusal: error }
+        throw error
+      }
+    },
+    waitForConnection: (until) => auth.waitForConnection(who, wait, until),
+  }
+}

@@ -1,0 +1,45 @@
+import { errors } from 'jose'
+import type { Clock } from '../clock.js'
+import type { Config } from '../config/config.js'
+import { isNotSupported, verifyJwt, type IssuerKeys } from './keys.js'
+
+/** Who signed in at the authorization server. */
+export interface SignedIn {
+  readonly issuer: string
+  readonly subject: string
+}
+
+/**
+ * Who an ID token speaks of, or undefined when it is not a good one: for this client, from this issuer, signed by it, alive, and
+ * the answer to the very request that had this nonce (OIDC Core §3.1.3.7).
+ *
+ * Rejects with {@link UpstreamUnavailableError} when the issuer's keys are needed and cannot be fetched.
+ */
+export type VerifyIdToken = (
+  idToken: string,
+  expected: { readonly issuer: string; readonly nonce: string },
+) => Promise<SignedIn | undefined>
+
+export function createIdTokenVerifier(config: Config, keys: IssuerKeys, clock: Clock): VerifyIdToken {
+  const clientId = config.client?.id ?? ''
+  return async (idToken, { issuer, nonce }) => {
+    try {
+      const { payload } = await verifyJwt(idToken, keys, {
+        issuer,
+        audience: clientId,
+        algorithms: config.algorithms as string[],
+        clockTolerance: config.clockTolerance,
+        currentDate: new Date(clock.now()),
+        requiredClaims: ['sub', 'exp', 'iat', 'nonce'],
+      })
+      const { sub: subject, azp, aud } = payload
+      const several = Array.isArray(aud) && aud.length > 1
+      if ((azp !== undefined || several) && azp !== clientId) return undefined
+      if (payload['nonce'] !== nonce || typeof subject !== 'string' || subject === '') return undefined
+      return { issuer, subject }
+    } catch (error) {
+      if (error instanceof errors.JOSEError || isNotSupported(error)) return undefined
+      throw error
+    }
+  }
+}

@@ -1,0 +1,180 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { invalidToken, rejection, unauthorized } from '../support/answers.js'
+import { faultyStorage, setUpConnect } from '../support/connect-setup.js'
+
+const STATUS = '/nextcloud/status'
+const DISCONNECT = '/nextcloud/disconnect'
+
+const json = (body: unknown) => ({
+  status: 200,
+  challenge: undefined,
+  cacheControl: 'no-store',
+  exposed: undefined,
+  retryAfter: undefined,
+  contentType: 'application/json',
+  body,
+})
+
+describe('the status', () => {
+  it('of a user without a grant says why, and where to connect', async () => {
+    const { askWith, link } = await setUpConnect()
+
+    expect(await askWith(STATUS, 'GET')).toEqual(json({ connected: false, reason: 'never', connect_url: await link() }))
+  })
+
+  it('of a user with a grant says so, and nothing else', async () => {
+    const { askWith, connect } = await setUpConnect()
+    await connect()
+
+    expect(await askWith(STATUS, 'GET')).toEqual(json({ connected: true }))
+  })
+
+  it('is that of the client that asks, where consent is per client', async () => {
+    const { askWith, connect, link } = await setUpConnect()
+    await connect()
+
+    expect(await askWith(STATUS, 'GET', { client_id: 'second' })).toEqual(
+      json({ connected: false, reason: 'consent', connect_url: await link('alice', 'second') }),
+    )
+  })
+
+  it('is that of the user, where consent is per user', async () => {
+    const { askWith, connect } = await setUpConnect({ options: { connect: { consent: 'per-user' } } })
+    await connect()
+
+    expect(await askWith(STATUS, 'GET', { client_id: 'second' })).toEqual(json({ connected: true }))
+  })
+
+  it('is nobody else’s', async () => {
+    const { askWith, connect } = await setUpConnect()
+    await connect()
+
+    expect((await askWith(STATUS, 'GET', { sub: 'bob' })).body).toMatchObject({ connected: false, reason: 'never' })
+  })
+
+  it('comes without a body on HEAD', async () => {
+    const { askWith } = await setUpConnect()
+
+    expect(await askWith(STATUS, 'HEAD')).toMatchObject({ status: 200, body: '' })
+  })
+
+  it.each([1, 2])('is a 503 when the store fails at call %i', async (call) => {
+    let store = faultyStorage(new MemoryStorage())
+    const { askWith } = await setUpConnect({ storage: () => store })
+    store.failFrom(call)
+
+    expect(await askWith(STATUS, 'GET')).toEqual(
+      rejection(503, 'temporarily_unavailable', 'The storage of connections is not available', { retryAfter: '5' }),
+    )
+    store = faultyStorage(new MemoryStorage())
+  })
+
+  it('is a 500 when the grant cannot be opened', async () => {
+    const { askWith, storage, grants, as } = await setUpConnect()
+    await storage.put(grants.store.keyOf({ issuer: as.issuer, subject: 'alice' }), 'not to be opened', null)
+
+    expect(await askWith(STATUS, 'GET')).toEqual(
+      rejection(500, 'server_error', 'The server failed to handle the request'),
+    )
+  })
+})
+
+describe('a disconnection by an MCP client', () => {
+  it('takes the consent of that client, and the grant with the last one', async () => {
+    const { askWith, connect, stored, as } = await setUpConnect()
+    as.metadata['revocation_endpoint'] = `${as.issuer}/revoke`
+    as.script('/revoke', {})
+    await connect()
+    const refreshToken = await connect('alice', { clientId: 'second' })
+
+    expect(await askWith(DISCONNECT, 'POST')).toEqual(json({ revoked: false }))
+    expect(await stored()).toMatchObject({ state: 'active', clients: ['second'] })
+    expect(as.received('/revoke')).toEqual([])
+
+    expect(await askWith(DISCONNECT, 'POST', { client_id: 'second' })).toEqual(json({ revoked: true }))
+    expect(await stored()).toMatchObject({ state: 'disconnected' })
+    expect(as.received('/revoke').map(({ form }) => form.get('token'))).toEqual([refreshToken])
+  })
+
+  it('takes the whole grant where consent is per user', async () => {
+    const { askWith, connect, stored } = await setUpConnect({ options: { connect: { consent: 'per-user' } } })
+    await connect()
+    await connect('alice', { clientId: 'second' })
+
+    expect(await askWith(DISCONNECT, 'POST')).toEqual(json({ revoked: 'unsupported' }))
+
+    expect(await stored()).toMatchObject({ state: 'disconnected' })
+  })
+
+  it('of a user without a grant revokes nothing', async () => {
+    const { askWith } = await setUpConnect()
+
+    expect(await askWith(DISCONNECT, 'POST')).toEqual(json({ revoked: false }))
+  })
+
+  it('is a 503 when the store fails, and nothing is gone', async () => {
+    const store = faultyStorage(new MemoryStorage())
+    const { askWith, connect, stored } = await setUpConnect({ storage: () => store })
+    await connect()
+    store.failFrom(1)
+
+    expect(await askWith(DISCONNECT, 'POST')).toMatchObject({ status: 503, retryAfter: '5' })
+
+    store.heal()
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+})
+
+describe.each([
+  ['GET', STATUS, 'GET, HEAD'],
+  ['POST', DISCONNECT, 'POST'],
+])('%s %s', (method, path, allow) => {
+  it('is a 401 with the challenge of the MCP server, without a token', async () => {
+    const { ask, url, connect, stored } = await setUpConnect()
+    await connect()
+
+    expect(await ask(url, { method, path })).toEqual(unauthorized(''))
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
+  it('is a 401 with a bad token, and reported', async () => {
+    const { askWith, events } = await setUpConnect()
+
+    expect(await askWith(path, method, { exp: 1 })).toEqual(invalidToken('The access token has expired', ''))
+    expect(events).toContainEqual(expect.objectContaining({ type: 'token.rejected', reason: 'expired' }))
+  })
+
+  it('is a 405 with another method', async () => {
+    const { ask, url } = await setUpConnect()
+
+    const answer = await ask(url, { method: method === 'GET' ? 'POST' : 'GET', path })
+
+    expect(answer).toMatchObject({
+      status: 405,
+      contentType: 'application/json',
+      body: { error: 'method_not_allowed' },
+    })
+    expect(allow).not.toBe('')
+  })
+
+  it('answers as the app wants it to, where it takes over', async () => {
+    const { ask, url } = await setUpConnect({
+      options: { onError: (error, _req, res) => res.writeHead(418).end(error.code) },
+    })
+
+    expect(await ask(url, { method, path })).toMatchObject({ status: 418, body: 'ERR_UNAUTHORIZED' })
+  })
+
+  it('does nothing for a request that the app lets pass without a token', async () => {
+    const { ask, url } = await setUpConnect({ options: { onError: (_error, _req, _res, next) => next() } })
+
+    expect(await ask(url, { method, path })).toMatchObject({ status: 500, body: 'An access token is required' })
+  })
+
+  it('is not there where the pages are switched off', async () => {
+    const { ask, url } = await setUpConnect({ options: { connect: false } })
+
+    expect(await ask(url, { method, path })).toMatchObject({ status: 404 })
+  })
+})

@@ -1,0 +1,330 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import {
+  expectPage,
+  faultyStorage,
+  formOf,
+  ORIGIN,
+  setUpConnect,
+  type FaultyStorage,
+} from '../support/connect-setup.js'
+
+describe('the page with the question', () => {
+  it.each(['GET', 'HEAD'])('changes nothing, however often it is opened: %s', async (method) => {
+    let store = faultyStorage(new MemoryStorage())
+    let writes = 0
+    const { link, browser } = await setUpConnect({
+      storage: (clock) => {
+        const inner = new MemoryStorage(undefined, clock)
+        return (store = faultyStorage({
+          shared: true,
+          get: inner.get.bind(inner),
+          put: (...args) => ((writes += 1), inner.put(...args)),
+          delete: (...args) => ((writes += 1), inner.delete(...args)),
+        }))
+      },
+    })
+    const url = await link()
+    writes = 0
+
+    for (let opened = 0; opened < 3; opened += 1) expectPage(await browser().open(url, { method }), 200)
+
+    expect(writes).toBe(0)
+    expect(store.calls()).toBeGreaterThan(0)
+    expectPage(await browser().open(url), 200)
+  })
+
+  it('names the MCP client and the scopes, escaped', async () => {
+    const { link, browser } = await setUpConnect({ options: { connect: { scopes: ['files', '<b>'] } } })
+    const url = await link('alice', '"><script>alert(1)</script>')
+
+    const { text } = await browser().open(url)
+
+    expect(text).not.toMatch(/<script|<b>/)
+    expect(text).toContain('files')
+    expect(text).toContain('alert(1)')
+  })
+
+  it('does not say whose link it is', async () => {
+    const { link, browser } = await setUpConnect()
+
+    const { text, headers } = await browser().open(await link('alice-of-wonderland'))
+
+    expect(text + JSON.stringify(headers)).not.toContain('wonderland')
+  })
+
+  it.each([
+    ['without a ticket', ''],
+    ['with an empty one', '?ticket='],
+    ['with one that was never made', `?ticket=${'A'.repeat(43)}`],
+    ['with something else', "?ticket=<script>alert('x')</script>"],
+  ])('is a 410 %s', async (_how, query) => {
+    const { browser, events } = await setUpConnect()
+
+    const page = await browser().open(`/nextcloud/connect${query}`)
+
+    expectPage(page, 410)
+    expect(page.setCookies).toEqual([])
+    expect(page.text).not.toContain('<script>')
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'link' }))
+  })
+
+  it('is a 410 with two tickets, one of which is good', async () => {
+    const { browser, link } = await setUpConnect()
+    const url = await link()
+
+    expectPage(await browser().open(`${url}&ticket=${'A'.repeat(43)}`), 410)
+  })
+
+  it('has no other methods', async () => {
+    const { ask, url } = await setUpConnect()
+
+    expect(await ask(url, { method: 'PUT', path: '/nextcloud/connect' })).toMatchObject({ status: 405 })
+  })
+})
+
+describe('a yes', () => {
+  it('sends the browser on with a Refresh and not with a redirect, and spends the ticket', async () => {
+    const { browser, link, as } = await setUpConnect()
+    const url = await link()
+    const alice = browser()
+    const question = await alice.open(url)
+
+    const going = await alice.press(question, { answer: 'yes' })
+
+    expectPage(going, 200)
+    expect(going.headers.location).toBeUndefined()
+    expect(going.refreshTo?.origin).toBe(as.issuer)
+    expect(going.text).toContain('href=')
+    expectPage(await alice.open(url), 410)
+    expectPage(await alice.press(question, { answer: 'yes' }), 410)
+  })
+
+  it('comes with another cookie than the question, whose cookie ends', async () => {
+    const { browser, link } = await setUpConnect()
+    const alice = browser()
+    const question = await alice.open(await link())
+    const before = new Map(alice.cookies)
+
+    await alice.press(question, { answer: 'yes' })
+
+    expect(before.size).toBe(1)
+    expect(alice.cookies.size).toBe(1)
+    const [[oldName = '', oldValue] = []] = before
+    expect(alice.cookies.has(oldName)).toBe(false)
+    expect([...alice.cookies.values()]).not.toContain(oldValue)
+  })
+
+  it('counts once, when it is given twice at once', async () => {
+    const { browser, link } = await setUpConnect()
+    const url = await link()
+    const browsers = [browser(), browser(), browser()]
+    const questions = await Promise.all(browsers.map((each) => each.open(url)))
+
+    const pages = await Promise.all(questions.map((page, index) => browsers[index]!.press(page, { answer: 'yes' })))
+
+    expect(pages.map(({ status }) => status).sort()).toEqual([200, 410, 410])
+    expect(pages.filter(({ refreshTo }) => refreshTo !== undefined)).toHaveLength(1)
+  })
+})
+
+describe('a no', () => {
+  it('spends the ticket, stores nothing and asks nobody', async () => {
+    const { browser, link, stored, as, events } = await setUpConnect()
+    const url = await link()
+    const alice = browser()
+
+    const page = await alice.press(await alice.open(url), { answer: 'no' })
+
+    expectPage(page, 200)
+    expect(page.refreshTo).toBeUndefined()
+    expect(alice.cookies.size).toBe(0)
+    expectPage(await alice.open(url), 410)
+    expect(await stored()).toBeUndefined()
+    expect(as.received()).toEqual([])
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'declined' }))
+  })
+
+  it('counts once, when it is given twice at once', async () => {
+    const { browser, link } = await setUpConnect()
+    const alice = browser()
+    const question = await alice.open(await link())
+
+    const pages = await Promise.all([alice.press(question, { answer: 'no' }), alice.press(question, { answer: 'no' })])
+
+    expect(pages.map(({ status }) => status).sort()).toEqual([200, 410])
+  })
+})
+
+describe('an answer is a 403, and the ticket stays unspent,', () => {
+  async function setUpQuestion() {
+    const setup = await setUpConnect()
+    const url = await setup.link()
+    const alice = setup.browser()
+    const question = await alice.open(url)
+    return { ...setup, url, alice, question, ...formOf(question) }
+  }
+  const FORM: [string, string] = ['Content-Type', 'application/x-www-form-urlencoded']
+  const formBody = (token: string): string => new URLSearchParams({ token, answer: 'yes' }).toString()
+
+  it('without the cookie, as from an MCP client that knows the link', async () => {
+    const { question, url, alice, events } = await setUpQuestion()
+    const kept = new Map(alice.cookies)
+    alice.cookies.clear()
+
+    const page = await alice.press(question, { answer: 'yes' })
+
+    expectPage(page, 403)
+    expect([page.refreshTo, page.setCookies]).toEqual([undefined, []])
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'form' }))
+    for (const [name, value] of kept) alice.cookies.set(name, value)
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+    expectPage(await alice.open(url), 410)
+  })
+
+  it('with the cookie of another browser', async () => {
+    const { question, url, alice, browser } = await setUpQuestion()
+    const bob = browser()
+    await bob.open(url)
+    const [[name = ''] = []] = alice.cookies
+    const [[, value = ''] = []] = bob.cookies
+    bob.cookies.set(name, value)
+
+    expectPage(await bob.press(question, { answer: 'yes' }), 403)
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
+
+  it('with the form value of another ticket', async () => {
+    const { question, alice, link } = await setUpQuestion()
+    const another = await alice.open(await link('bob'))
+    const mixed = { ...another, text: another.text.replace(formOf(another).token, formOf(question).token) }
+
+    expectPage(await alice.press(mixed, { answer: 'yes' }), 403)
+    expectPage(await alice.press(another, { answer: 'yes' }), 200)
+  })
+
+  it.each([
+    ['no form value', ''],
+    ['a made-up one', 'AAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'],
+  ])('with %s', async (_what, token) => {
+    const { action, alice, question } = await setUpQuestion()
+
+    expectPage(await alice.open(action, { method: 'POST', headers: [FORM], body: formBody(token) }), 403)
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
+
+  it('with something behind the form value', async () => {
+    const { action, alice, token } = await setUpQuestion()
+
+    expectPage(await alice.open(action, { method: 'POST', headers: [FORM], body: formBody(`${token}.x`) }), 403)
+    expectPage(await alice.open(action, { method: 'POST', headers: [FORM], body: formBody(token) }), 200)
+  })
+
+  it('with a form value that is there twice', async () => {
+    const { action, alice, token } = await setUpQuestion()
+    const body = `${formBody(token)}&token=${token}`
+
+    expectPage(await alice.open(action, { method: 'POST', headers: [FORM], body }), 403)
+  })
+
+  it.each([
+    ['cross-site', 'Sec-Fetch-Site', 'cross-site'],
+    ['from a sibling of this host', 'Sec-Fetch-Site', 'same-site'],
+    ['from another origin', 'Origin', 'https://evil.example'],
+    ['from plain http', 'Origin', 'http://mcp.example.com'],
+  ])('%s', async (_where, name, value) => {
+    const { action, alice, token, question } = await setUpQuestion()
+    const headers = [FORM, [name, value] as [string, string]]
+
+    const page = await alice.open(action, { method: 'POST', headers, body: formBody(token) })
+
+    expectPage(page, 403)
+    expect(page.refreshTo).toBeUndefined()
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
+
+  it.each([undefined, 'null', ORIGIN])('but not with the origin %s', async (origin) => {
+    const { action, alice, token } = await setUpQuestion()
+    const headers = origin === undefined ? [FORM] : [FORM, ['Origin', origin] as [string, string]]
+
+    expectPage(await alice.open(action, { method: 'POST', headers, body: formBody(token) }), 200)
+  })
+
+  it.each(['', 'maybe'])('when it is neither yes nor no but “%s”', async (answer) => {
+    const { alice, question } = await setUpQuestion()
+
+    expectPage(await alice.press(question, answer === '' ? {} : { answer }), 403)
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
+
+  it('as JSON, which no form of a browser sends', async () => {
+    const { action, alice, token } = await setUpQuestion()
+    const body = JSON.stringify({ token, answer: 'yes' })
+
+    const page = await alice.open(action, { method: 'POST', headers: [['Content-Type', 'application/json']], body })
+
+    expectPage(page, 403)
+  })
+
+  it('when it is longer than 16 KiB, stated or not', async () => {
+    const { action, alice, token, question } = await setUpQuestion()
+    const body = `${formBody(token)}&more=${'x'.repeat(16_384)}`
+
+    expectPage(await alice.open(action, { method: 'POST', headers: [FORM], body }), 403)
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
+})
+
+describe('while the store is away,', () => {
+  async function setUpFaulty() {
+    let store: FaultyStorage | undefined
+    const setup = await setUpConnect({
+      storage: (clock) => (store = faultyStorage(new MemoryStorage(undefined, clock))),
+    })
+    return { ...setup, store: store! }
+  }
+
+  it('the question is a 503 with Retry-After', async () => {
+    const { store, link, browser } = await setUpFaulty()
+    const url = await link()
+    store.failFrom(1)
+
+    const page = await browser().open(url)
+
+    expectPage(page, 503)
+    expect(page.headers['retry-after']).toBe('5')
+    store.heal()
+    expectPage(await browser().open(url), 200)
+  })
+
+  it.each([1, 2, 3])('the answer is a 503, from call %i on, and serves later', async (call) => {
+    const { store, link, browser } = await setUpFaulty()
+    const alice = browser()
+    const question = await alice.open(await link())
+    store.failFrom(call)
+
+    const page = await alice.press(question, { answer: 'yes' })
+
+    expectPage(page, 503)
+    expect([page.headers['retry-after'], page.refreshTo]).toEqual(['5', undefined])
+    store.heal()
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
+})
+
+describe('while the authorization server is away,', () => {
+  it('the answer is a 503 with Retry-After, and serves later', async () => {
+    const { as, link, browser, clock } = await setUpConnect({ options: { http: { retries: 0 } } })
+    const alice = browser()
+    const question = await alice.open(await link())
+    await as.stop()
+
+    const page = await alice.press(question, { answer: 'yes' })
+
+    expectPage(page, 503)
+    expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
+    await as.restart()
+    clock.advance(60_000)
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
+})

@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { expectPage, faultyStorage, formOf, setUpConnect } from '../support/connect-setup.js'
+
+async function setUpConnected(surroundings: Parameters<typeof setUpConnect>[0] = {}) {
+  const setup = await setUpConnect(surroundings)
+  const alice = setup.browser()
+  const connected = await setup.walk(await setup.link(), 'alice', {}, alice)
+  return { ...setup, alice, connected }
+}
+
+describe('the button that disconnects', () => {
+  it('ends the connection, here and at the authorization server', async () => {
+    const { alice, connected, stored, as, events, refreshTokens } = await setUpConnected({
+      metadata: { revocation_endpoint: undefined },
+    })
+
+    const page = await alice.press(connected)
+
+    expectPage(page, 200)
+    expect(alice.cookies.size).toBe(0)
+    expect(await stored()).toMatchObject({ state: 'disconnected' })
+    expect(events).toContainEqual(
+      expect.objectContaining({ type: 'grant.revoked', issuer: as.issuer, subject: 'alice' }),
+    )
+    expect(refreshTokens.presented).toEqual([])
+  })
+
+  it('takes away the consent of that client alone, where consent is per client', async () => {
+    const { alice, connected, stored, connect } = await setUpConnected()
+    await connect('alice', { clientId: 'second' })
+
+    expectPage(await alice.press(connected), 200)
+
+    expect(await stored()).toMatchObject({ state: 'active', clients: ['second'] })
+  })
+
+  it('takes the whole grant where consent is per user', async () => {
+    const { alice, connected, stored, connect } = await setUpConnected({
+      options: { connect: { consent: 'per-user' } },
+    })
+    await connect('alice', { clientId: 'second' })
+
+    expectPage(await alice.press(connected), 200)
+
+    expect(await stored()).toMatchObject({ state: 'disconnected' })
+  })
+
+  it('works once, so that it does not end a later connection', async () => {
+    const { alice, connected, stored, link, walk } = await setUpConnected()
+    const cookies = new Map(alice.cookies)
+    await alice.press(connected)
+    await walk(await link())
+    for (const [name, value] of cookies) alice.cookies.set(name, value)
+
+    expectPage(await alice.press(connected), 403)
+
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
+  it('works once when it is pressed twice at once', async () => {
+    const { alice, connected } = await setUpConnected()
+
+    const pages = await Promise.all([alice.press(connected), alice.press(connected)])
+
+    expect(pages.map(({ status }) => status).sort()).toEqual([200, 403])
+  })
+
+  it('works for ten minutes', async () => {
+    const { alice, connected, clock, stored } = await setUpConnected()
+
+    clock.advance(600_000)
+
+    expectPage(await alice.press(connected), 403)
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
+  it.each([
+    ['in another browser', 'other', undefined],
+    ['from another site', 'same', ['Sec-Fetch-Site', 'cross-site']],
+    ['from another origin', 'same', ['Origin', 'https://evil.example']],
+  ] as const)('does not work %s', async (_where, whose, header) => {
+    const { alice, browser, connected, stored } = await setUpConnected()
+    const presser = whose === 'same' ? alice : browser()
+    const { action, token } = formOf(connected)
+    const headers = [['Content-Type', 'application/x-www-form-urlencoded'] as const, ...(header ? [header] : [])]
+
+    const page = await presser.open(action, { method: 'POST', headers, body: `token=${token}` })
+
+    expectPage(page, 403)
+    expect(await stored()).toMatchObject({ state: 'active' })
+    expectPage(await alice.press(connected), 200)
+  })
+
+  it('does not work without its value', async () => {
+    const { alice, stored } = await setUpConnected()
+    const headers = [['Content-Type', 'application/x-www-form-urlencoded']] as const
+
+    expectPage(await alice.open('/nextcloud/disconnect', { method: 'POST', headers, body: '' }), 403)
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
+  it.each([1, 2, 3, 4])('is a 503 when the store fails once at call %i, and works then', async (call) => {
+    const store = faultyStorage(new MemoryStorage())
+    const { alice, connected, stored } = await setUpConnected({ storage: () => store })
+    store.failFrom(call, 1)
+
+    expectPage(await alice.press(connected), 503)
+    expect(await stored()).toMatchObject({ state: 'active' })
+
+    expectPage(await alice.press(connected), 200)
+    expect(await stored()).toMatchObject({ state: 'disconnected' })
+  })
+
+  it('is not mistaken for a request of an MCP client, nor the other way round', async () => {
+    const { alice, connected, as, stored } = await setUpConnected()
+    const { action, token } = formOf(connected)
+    const headers = [
+      ['Content-Type', 'application/x-www-form-urlencoded'],
+      ['Authorization', `Bearer ${await as.mint({ sub: 'bob' })}`],
+    ] as const
+
+    const answer = await alice.open(action, { method: 'POST', headers, body: `token=${token}` })
+
+    expect([answer.status, JSON.parse(answer.text)]).toEqual([200, { revoked: false }])
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
+  it('works behind a proxy that adds Basic credentials of its own', async () => {
+    const { alice, connected, stored } = await setUpConnected()
+
+    expectPage(await alice.press(connected, {}, { headers: [['Authorization', 'Basic YTpi']] }), 200)
+
+    expect(await stored()).toMatchObject({ state: 'disconnected' })
+  })
+})

@@ -1,0 +1,130 @@
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as StreamableHTTPClientTransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js'
+import { onTestFinished } from 'vitest'
+import { z } from 'zod'
+
+/** What the person at a client does when it shows a question. */
+export type Answer = (params: Record<string, unknown>, signal: AbortSignal) => Promise<'accept' | 'decline' | 'cancel'>
+
+export interface McpClientOptions {
+  readonly url: string
+  readonly token: string
+  /** What the client declares as its `elicitation` capability. Default: URLs. */
+  readonly elicitation?: Partial<Record<'url' | 'form', Record<string, never>>> | undefined
+  readonly answer?: Answer
+}
+
+export interface McpClient {
+  /** Calls a tool, as the model does: its text, and whether that is an error. */
+  readonly callTool: (
+    name: string,
+    args?: Record<string, unknown>,
+    signal?: AbortSignal,
+  ) => Promise<{ text: string; isError: boolean }>
+  /** What the person was asked. */
+  readonly questions: Record<string, unknown>[]
+  /** Messages that went out and came in, as they were on the wire. */
+  readonly sent: string[]
+  readonly received: () => string
+}
+
+const info = { name: 'client', version: '1.0.0' }
+const toolResult = z.object({
+  content: z.array(z.object({ type: z.literal('text'), text: z.string() })),
+  isError: z.boolean().default(false),
+})
+
+function textOf(result: unknown): { text: string; isError: boolean } {
+  const { content, isError } = toolResult.parse(result)
+  return { text: content.map((block) => block.text).join('\n'), isError }
+}
+
+/** Fetch that keeps what passes through it. */
+function recordingFetch() {
+  const sent: string[] = []
+  let received = ''
+  const record: typeof fetch = async (input, init) => {
+    if (typeof init?.body === 'string') sent.push(init.body)
+    const response = await fetch(input, init)
+    if (response.body === null) return response
+    const decoder = new TextDecoder()
+    const body = response.body.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(chunk, controller) {
+          received += decoder.decode(chunk, { stream: true })
+          controller.enqueue(chunk)
+        },
+      }),
+    )
+    return new Response(body, response)
+  }
+  return { fetch: record, sent, received: () => received }
+}
+
+const urls = { url: {} }
+
+async function connectV1(options: McpClientOptions): Promise<McpClient> {
+  const { url, token, answer } = options
+  const elicitation = 'elicitation' in options ? options.elicitation : urls
+  const recorded = recordingFetch()
+  const questions: Record<string, unknown>[] = []
+  const client = new ClientV1(info, { capabilities: elicitation === undefined ? {} : { elicitation } })
+  if (answer !== undefined) {
+    client.setRequestHandler(ElicitRequestSchema, async ({ params }, { signal }) => {
+      questions.push(params)
+      return { action: await answer(params, signal) }
+    })
+  }
+  const transport = new StreamableHTTPClientTransportV1(new URL(url), {
+    fetch: recorded.fetch,
+    requestInit: { headers: { Authorization: `Bearer ${token}` } },
+  })
+  await client.connect(transport as Parameters<ClientV1['connect']>[0])
+  onTestFinished(() => client.close())
+  return {
+    ...recorded,
+    questions,
+    callTool: async (name, args = {}, signal) =>
+      textOf(await client.callTool({ name, arguments: args }, undefined, signal && { signal })),
+  }
+}
+
+async function connectV2(options: McpClientOptions, mode: 'auto' | 'legacy'): Promise<McpClient> {
+  const { url, token, answer } = options
+  const elicitation = 'elicitation' in options ? options.elicitation : urls
+  const recorded = recordingFetch()
+  const questions: Record<string, unknown>[] = []
+  const client = new Client(info, {
+    capabilities: elicitation === undefined ? {} : { elicitation },
+    versionNegotiation: { mode },
+  })
+  if (answer !== undefined) {
+    client.setRequestHandler('elicitation/create', async ({ params }, { mcpReq }) => {
+      questions.push({ ...params })
+      return { action: await answer({ ...params }, mcpReq.signal) }
+    })
+  }
+  const transport = new StreamableHTTPClientTransport(new URL(url), {
+    fetch: recorded.fetch,
+    requestInit: { headers: { Authorization: `Bearer ${token}` } },
+  })
+  await client.connect(transport)
+  onTestFinished(() => client.close())
+  return {
+    ...recorded,
+    questions,
+    callTool: async (name, args = {}, signal) =>
+      textOf(await client.callTool({ name, arguments: args }, signal && { signal })),
+  }
+}
+
+/** The clients of the two SDKs, by the revision that they speak. */
+export const mcpClients = {
+  'SDK v1, 2025-11-25': connectV1,
+  'SDK v2, 2025-11-25': (options: McpClientOptions) => connectV2(options, 'legacy'),
+  'SDK v2, 2026-07-28': (options: McpClientOptions) => connectV2(options, 'auto'),
+} as const
+
+export type McpClientKind = keyof typeof mcpClients

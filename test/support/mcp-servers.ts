@@ -1,0 +1,128 @@
+import { randomUUID } from 'node:crypto'
+import { NodeStreamableHTTPServerTransport, toNodeHandler } from '@modelcontextprotocol/node'
+import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.js'
+import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
+import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
+import express, { type Request, type Response } from 'express'
+import { onTestFinished } from 'vitest'
+import { z } from 'zod'
+import type { McpAuth } from '../../src/index.js'
+import { withNextcloud as withNextcloudV1 } from '../../src/mcp/v1.js'
+import { withNextcloud, type Nextcloud } from '../../src/mcp/v2.js'
+import { listen } from './hosts.js'
+
+/** What the tools of a test do: `read_note` with an id, `list_notes` without. */
+export type ToolBody = (nextcloud: Nextcloud, id: number | undefined) => string | Promise<string>
+
+export interface ToolSetup {
+  readonly auth: McpAuth
+  readonly body: ToolBody
+  /** Milliseconds. */
+  readonly wait?: number | undefined
+  /** Whether `withNextcloud` is told of the server. Default true. */
+  readonly namesServer?: boolean
+}
+
+const info = { name: 'notes', version: '1.0.0' }
+const text = (content: string) => ({ content: [{ type: 'text' as const, text: content }] })
+
+function serverV1({ auth, body, wait, namesServer = true }: ToolSetup): McpServerV1 {
+  const server = new McpServerV1(info)
+  const options = { wait, ...(namesServer && { server }) }
+  server.registerTool(
+    'list_notes',
+    {},
+    withNextcloudV1(auth, async (_extra, nextcloud) => text(await body(nextcloud, undefined)), options),
+  )
+  server.registerTool(
+    'read_note',
+    { inputSchema: { id: z.number() } },
+    withNextcloudV1(auth, async ({ id }, _extra, nextcloud) => text(await body(nextcloud, id)), options),
+  )
+  return server
+}
+
+function serverV2({ auth, body, wait, namesServer = true }: ToolSetup): McpServer {
+  const server = new McpServer(info)
+  const options = { wait, ...(namesServer && { server }) }
+  server.registerTool(
+    'list_notes',
+    {},
+    withNextcloud(auth, async (_ctx, nextcloud) => text(await body(nextcloud, undefined)), options),
+  )
+  server.registerTool(
+    'read_note',
+    { inputSchema: z.object({ id: z.number() }) },
+    withNextcloud(auth, async ({ id }, _ctx, nextcloud) => text(await body(nextcloud, id)), options),
+  )
+  return server
+}
+
+/** What answers an MCP request. */
+type Serve = (req: Request, res: Response) => Promise<void>
+
+interface Transport {
+  readonly sessionId?: string | undefined
+  handleRequest(req: Request, res: Response, body: unknown): Promise<void>
+}
+
+/** A transport and a server for each session. */
+function withSessions(open: () => Promise<Transport>): Serve {
+  const sessions = new Map<string, Transport>()
+  return async (req, res) => {
+    const transport = sessions.get(req.get('mcp-session-id') ?? '') ?? (await open())
+    await transport.handleRequest(req, res, req.body)
+    if (transport.sessionId !== undefined) sessions.set(transport.sessionId, transport)
+  }
+}
+
+function sessionsV1(setup: ToolSetup, enableJsonResponse: boolean): Serve {
+  return withSessions(async () => {
+    const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: randomUUID, enableJsonResponse })
+    await serverV1(setup).connect(transport as Parameters<McpServerV1['connect']>[0])
+    return transport
+  })
+}
+
+function sessionsV2(setup: ToolSetup, enableJsonResponse: boolean): Serve {
+  return withSessions(async () => {
+    const transport = new NodeStreamableHTTPServerTransport({ sessionIdGenerator: randomUUID, enableJsonResponse })
+    await serverV2(setup).connect(transport)
+    return transport
+  })
+}
+
+/** Every way in which the two SDKs serve tools over Streamable HTTP. */
+export const mcpServers = {
+  'SDK v1 with sessions': (setup: ToolSetup): Serve => sessionsV1(setup, false),
+  'SDK v1 with sessions, in JSON': (setup: ToolSetup): Serve => sessionsV1(setup, true),
+  'SDK v1 without sessions':
+    (setup: ToolSetup): Serve =>
+    async (req, res) => {
+      const server = serverV1(setup)
+      const transport = new StreamableHTTPServerTransport()
+      res.on('close', () => void server.close())
+      await server.connect(transport as Parameters<McpServerV1['connect']>[0])
+      await transport.handleRequest(req, res, req.body)
+    },
+  'SDK v2 without sessions': (setup: ToolSetup): Serve => {
+    const handler = createMcpHandler(() => serverV2(setup))
+    onTestFinished(() => handler.close())
+    const handle = toNodeHandler(handler)
+    return (req, res) => handle(req, res, req.body)
+  },
+  'SDK v2 with sessions': (setup: ToolSetup): Serve => sessionsV2(setup, false),
+  'SDK v2 with sessions, in JSON': (setup: ToolSetup): Serve => sessionsV2(setup, true),
+} as const
+
+export type McpServerKind = keyof typeof mcpServers
+
+/** Starts one behind the middleware, until the test ends; its URL. */
+export async function startMcpServer(kind: McpServerKind, setup: ToolSetup): Promise<string> {
+  const serve = mcpServers[kind](setup)
+  const app = express()
+  app.all('/mcp', setup.auth, express.json(), (req, res) => serve(req, res))
+  const running = await listen(app)
+  onTestFinished(running.close)
+  return `${running.url}/mcp`
+}
