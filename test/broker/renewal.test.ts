@@ -1,6 +1,10 @@
-import { describe, expect, it } from 'vitest'
-import { UpstreamUnavailableError } from '../../src/index.js'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { NotProvisionedError, UpstreamUnavailableError, type StorageAdapter } from '../../src/index.js'
 import { failureOf, holdTokenRequests, setUp, tokenAnswer, turn } from '../support/broker-setup.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { manualClock } from '../support/clock.js'
+import { setUpGrants, type GrantSetup } from '../support/grant-setup.js'
+import { createRefreshTokens } from '../support/refresh-tokens.js'
 import type { ScriptedAnswer } from '../support/scripted-authorization-server.js'
 
 /** With the first token in the cache, and that long after it was asked for. */
@@ -247,5 +251,282 @@ describe('an outage', () => {
     expect(await getNextcloudToken()).toBe(first)
     await failed(1)
     expect(await getNextcloudToken()).toBe(first)
+  })
+})
+
+const ALICE = { subject: 'alice' }
+
+type Death = (call: 'get' | 'put' | 'delete', count: number) => 'before' | 'after' | undefined
+
+/** A way to the store that ends like that of a process: from some moment on, nothing comes back any more. */
+function mortal(storage: StorageAdapter, dies: Death) {
+  const counts = { get: 0, put: 0, delete: 0 }
+  let dead = false
+  let bury = (): void => undefined
+  const buried = new Promise<never>((_resolve, reject) => (bury = () => reject(new Error('It is dead'))))
+  buried.catch(() => undefined)
+  async function pass<T>(call: keyof typeof counts, work: () => Promise<T>): Promise<T> {
+    counts[call] += 1
+    const death = dead ? 'before' : dies(call, counts[call])
+    const result = death === 'before' ? undefined : await work()
+    if (death === undefined) return result as T
+    dead = true
+    return buried
+  }
+  const way: StorageAdapter = {
+    shared: true,
+    get: (key) => pass('get', () => storage.get(key)),
+    put: (key, value, expected, ttlMs) => pass('put', () => storage.put(key, value, expected, ttlMs)),
+    delete: (key, expected) => pass('delete', () => storage.delete(key, expected)),
+  }
+  return { way, bury }
+}
+
+/** With a store in which leases run out by the same clock. */
+function setUpStore() {
+  const clock = manualClock()
+  return setUpGrants({ clock, storage: new MemoryStorage({}, clock) })
+}
+
+/** A caller of an instance that dies, who gets no answer. */
+function callInVain({ open, storage }: GrantSetup, dies: Death): void {
+  const { way, bury } = mortal(storage, dies)
+  open({ storage: way })
+    .getNextcloudToken(ALICE)
+    .catch(() => undefined)
+  onTestFinished(bury)
+}
+
+/** Manual milliseconds until another instance has got a token, from the death of the one that was refreshing. */
+async function takenOverAfter({ clock, open }: GrantSetup): Promise<number> {
+  const start = clock.monotonic()
+  await open().getNextcloudToken(ALICE)
+  return clock.monotonic() - start
+}
+
+describe('a renewal that another instance has left behind', () => {
+  it('with its lease is taken over within 15 s, and not before the lease has run out', async () => {
+    const setup = await setUpStore()
+    const first = await setup.connect()
+    callInVain(setup, (call) => (call === 'put' ? 'after' : undefined))
+    await turn()
+
+    const ms = await takenOverAfter(setup)
+
+    expect(ms).toBeGreaterThanOrEqual(10_000)
+    expect(ms).toBeLessThanOrEqual(15_000)
+    expect(setup.refreshTokens.presented).toEqual([first])
+  })
+
+  it('with a mark is taken over within 15 s, and not before 3 s more, for an answer that could not be stored', async () => {
+    const setup = await setUpStore()
+    const first = await setup.connect()
+    callInVain(setup, (call, count) => (call === 'put' && count === 2 ? 'after' : undefined))
+    await turn()
+
+    const ms = await takenOverAfter(setup)
+
+    expect(ms).toBeGreaterThanOrEqual(13_000)
+    expect(ms).toBeLessThanOrEqual(15_000)
+    expect(setup.refreshTokens.presented).toEqual([first])
+  })
+
+  it('is not taken over when the answer gets into the store in the last moment', async () => {
+    const setup = await setUpStore()
+    const { clock, connect, grants, open, refreshTokens } = setup
+    const first = await connect()
+    callInVain(setup, (call, count) => (call === 'put' && count === 3 ? 'before' : undefined))
+    while (refreshTokens.accessTokens.length === 0) await turn()
+    const key = grants.store.keyOf({ issuer: setup.as.issuer, subject: 'alice' })
+    const [, second = ''] = refreshTokens.familyOf(first).tokens
+    const accessToken = { token: refreshTokens.accessTokens[0]!, expiresIn: 300, sentAt: clock.now() }
+    await turn()
+    const { sleep } = clock
+    const end = clock.monotonic() + 12_700
+    const spy = vi.spyOn(clock, 'sleep').mockImplementation(async (ms) => {
+      await sleep(ms)
+      if (clock.monotonic() < end) return
+      spy.mockImplementation(sleep)
+      const stored = await grants.store.read(key)
+      const rotated = { presentedBy: undefined, refreshToken: second, fingerprint: 'second', accessToken }
+      await grants.store.write(key, { ...stored!.grant, ...rotated, state: 'active' }, stored!.version)
+    })
+
+    expect(await open().getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
+
+    expect(refreshTokens.presented).toEqual([first])
+  })
+
+  it('without a mark of its own does not make an instance wait for itself', async () => {
+    const setup = await setUpStore()
+    const auth = setup.open()
+    await setup.connect()
+    setup.as.script('/token', (_request, res) => res.destroy(), setup.refreshTokens.answer)
+    await failureOf(auth.getNextcloudToken(ALICE))
+    setup.clock.advance(1_000)
+    const before = setup.clock.monotonic()
+
+    await auth.getNextcloudToken(ALICE)
+
+    expect(setup.clock.monotonic()).toBe(before)
+  })
+
+  it('is waited for by everybody else for 15 s at most, then they are told to come again', async () => {
+    const setup = await setUpStore()
+    await setup.connect()
+    const lease = await setup.grants.acquireLease(
+      setup.grants.store.keyOf({ issuer: setup.as.issuer, subject: 'alice' }),
+    )
+    const before = setup.clock.monotonic()
+
+    const failure = await failureOf(setup.open().getNextcloudToken(ALICE))
+
+    expect(failure).toBeInstanceOf(UpstreamUnavailableError)
+    expect(failure).toMatchObject({ status: 503, retryAfter: 1 })
+    expect(setup.clock.monotonic() - before).toBeGreaterThanOrEqual(15_000)
+    expect(setup.clock.monotonic() - before).toBeLessThan(15_600)
+    await lease?.release()
+  })
+})
+
+describe('an instance that stood still until its lease had run out', () => {
+  it('does not send the refresh token any more, and takes what another has got', async () => {
+    const setup = await setUpStore()
+    const { as, clock, open, refreshTokens } = setup
+    const first = await setup.connect()
+    const other = open()
+    await other.ready()
+    // The grant is marked, and nothing is sent yet.
+    as.script('/.well-known/openid-configuration', async (_request, res) => {
+      clock.advance(10_000)
+      await other.getNextcloudToken(ALICE)
+      res.end(JSON.stringify(as.metadata))
+    })
+
+    const token = await open().getNextcloudToken(ALICE)
+
+    expect(token).toBe(refreshTokens.accessTokens[0])
+    expect(refreshTokens.presented).toEqual([first])
+  })
+})
+
+describe('a refresh token that the server takes for dead', () => {
+  it('is believed to be so only where the grant is still the same', async () => {
+    const setup = await setUpGrants()
+    const { as, connect, open, refreshTokens } = setup
+    const first = await connect()
+    let second = ''
+    as.script(
+      '/token',
+      async (request, res) => {
+        refreshTokens.revoke(first)
+        second = await connect()
+        refreshTokens.answer(request, res)
+      },
+      refreshTokens.answer,
+    )
+
+    expect(await open().getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
+
+    expect(refreshTokens.presented).toEqual([first, second])
+    expect(setup.events.map(({ type }) => type)).not.toContain('grant.lost')
+  })
+
+  it('does not take a grant with it that was disconnected meanwhile: what is stored stays as it is', async () => {
+    const setup = await setUpGrants()
+    const auth = setup.open()
+    const first = await setup.connect()
+    setup.as.script('/token', async (request, res) => {
+      await setup.open().revoke(ALICE)
+      setup.refreshTokens.revoke(first)
+      setup.refreshTokens.answer(request, res)
+    })
+
+    const failure = await failureOf(auth.getNextcloudToken(ALICE))
+
+    expect(failure).toBeInstanceOf(NotProvisionedError)
+    expect(await setup.stored()).toMatchObject({ state: 'disconnected', generation: 2 })
+  })
+})
+
+describe('an answer that comes after the user has', () => {
+  it('disconnected brings nothing back', async () => {
+    const setup = await setUpGrants()
+    const auth = setup.open()
+    await setup.connect()
+    setup.as.script('/token', async (request, res) => {
+      await setup.open().revoke(ALICE)
+      setup.refreshTokens.answer(request, res)
+    })
+
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
+
+    expect(await setup.stored()).toMatchObject({ state: 'disconnected', generation: 2 })
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toBeInstanceOf(NotProvisionedError)
+  })
+
+  it('connected anew gives way to the new connection', async () => {
+    const setup = await setUpGrants()
+    const auth = setup.open()
+    const first = await setup.connect()
+    let second = ''
+    setup.as.script(
+      '/token',
+      async (request, res) => {
+        second = await setup.connect()
+        setup.refreshTokens.answer(request, res)
+      },
+      setup.refreshTokens.answer,
+    )
+
+    expect(await auth.getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[1])
+
+    expect(setup.refreshTokens.presented).toEqual([first, second])
+    expect(await setup.stored()).toMatchObject({ refreshToken: setup.refreshTokens.familyOf(second).tokens[1] })
+  })
+})
+
+describe('the write-ahead mark', () => {
+  it('is in the store while the refresh token is on its way, and nothing is sent where it cannot be written', async () => {
+    const setup = await setUpGrants()
+    const { as, connect, open, refreshTokens, stored, storage } = setup
+    await connect()
+    let meanwhile: unknown
+    as.script('/token', async (request, res) => {
+      meanwhile = await stored()
+      refreshTokens.answer(request, res)
+    })
+    let puts = 0
+    const failing: StorageAdapter = {
+      shared: true,
+      get: (key) => storage.get(key),
+      put: (...args) => ((puts += 1) === 2 ? Promise.reject(new Error('away')) : storage.put(...args)),
+      delete: (key, expected) => storage.delete(key, expected),
+    }
+
+    expect(await failureOf(open({ storage: failing }).getNextcloudToken(ALICE))).toMatchObject({ code: 'ERR_STORAGE' })
+    expect(refreshTokens.presented).toEqual([])
+    await open().getNextcloudToken(ALICE)
+
+    expect(meanwhile).toMatchObject({ state: 'presented', presentedBy: expect.any(String) as string })
+    const after = await stored()
+    expect(after).toMatchObject({ state: 'active' })
+    expect(after?.presentedBy).toBeUndefined()
+  })
+
+  it('goes when the server surely did not take the token, and stays without its owner when it may have', async () => {
+    const setup = await setUpGrants({ refreshTokens: createRefreshTokens({ grace: true }) })
+    const { as, connect, open, refreshTokens, stored } = setup
+    await connect()
+
+    as.script('/token', { status: 503 })
+    await failureOf(open({ http: { retries: 0 } }).getNextcloudToken(ALICE))
+    expect(await stored()).toMatchObject({ state: 'active', lastError: { code: 'ERR_UPSTREAM_UNAVAILABLE' } })
+
+    as.script('/token', (_request, res) => res.destroy(), refreshTokens.answer)
+    await failureOf(open({ http: { retries: 0 } }).getNextcloudToken(ALICE))
+    const left = await stored()
+    expect(left).toMatchObject({ state: 'presented', lastError: { code: 'ERR_UPSTREAM_UNAVAILABLE' } })
+    expect(left?.presentedBy).toBeUndefined()
   })
 })
