@@ -61,7 +61,9 @@ export async function setUpMcp(kind: McpServerKind, options: McpSetupOptions = {
     },
   })
   const alice = { issuer: grants.as.issuer, subject: 'alice' }
-  const connectElsewhere = async (): Promise<void> => void (await grants.connect())
+  const connectElsewhere = async (): Promise<void> => {
+    await grants.connect()
+  }
   return {
     grants,
     auth,
