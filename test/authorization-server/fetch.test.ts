@@ -439,5 +439,5 @@ describe('connections', () => {
 
 /** Keeps the event loop busy. */
 function standStill(ms: number): void {
-  for (const end = performance.now() + ms; performance.now() < end; );
+  for (const end = performance.now() + ms; performance.now() < end;);
 }
