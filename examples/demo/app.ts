@@ -2,7 +2,8 @@ import { toNodeHandler } from '@modelcontextprotocol/node'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import { createMcpHandler } from '@modelcontextprotocol/server'
 import express, { type Express, type Request, type RequestHandler } from 'express'
-import { mcpAuth, type McpAuth, type McpAuthEvent } from 'mcp-nextcloud-auth'
+import { mcpAuth, MemoryStorage, type McpAuth, type McpAuthEvent } from 'mcp-nextcloud-auth'
+import { createConnectingNotesServer } from './mcp-server-connect.js'
 import { createNotesServerV1 } from './mcp-server-v1.js'
 import { createNotesServer } from './mcp-server-v2.js'
 
@@ -12,6 +13,8 @@ export interface NotesApp {
   readonly auth: McpAuth
   /** Guards `/mcp-v1`, which MCP SDK v1 serves: another resource, so tokens for one are refused at the other. */
   readonly authV1: McpAuth
+  /** Guards `/mcp-connect`, where no token is exchanged: each user connects Nextcloud once, in a browser. */
+  readonly authConnect: McpAuth
   close(): Promise<void>
 }
 
@@ -21,13 +24,16 @@ export interface NotesAppOptions {
   readonly issuer: string
   readonly client: { readonly clientId: string; readonly clientSecret: string }
   readonly nextcloudUrl: string
+  /** What to name as the resource (RFC 8707) in a user's grant, to get tokens for Nextcloud. */
+  readonly nextcloudResource: string
   readonly onEvent?: (event: McpAuthEvent) => void
 }
 
 export const scopes = ['notes:read', 'notes:write']
 
 /** An Express app with note tools that act in Nextcloud as whoever is signed in at the MCP client. */
-export function createNotesApp({ origin, issuer, client, nextcloudUrl, onEvent }: NotesAppOptions): NotesApp {
+export function createNotesApp(options: NotesAppOptions): NotesApp {
+  const { origin, issuer, client, nextcloudUrl, nextcloudResource, onEvent } = options
   const common = {
     issuer,
     ...client,
@@ -38,10 +44,19 @@ export function createNotesApp({ origin, issuer, client, nextcloudUrl, onEvent }
   }
   const auth = mcpAuth({ ...common, resource: `${origin}/mcp` })
   const authV1 = mcpAuth({ ...common, resource: `${origin}/mcp-v1`, rootMetadata: false })
+  const authConnect = mcpAuth({
+    ...common,
+    resource: `${origin}/mcp-connect`,
+    resourceName: 'Demo notes',
+    rootMetadata: false,
+    nextcloud: { url: nextcloudUrl, mode: 'refresh-token', resource: nextcloudResource },
+    // It forgets with the process. An app keeps grants in SqliteStorage, PostgresStorage or RedisStorage.
+    storage: new MemoryStorage(),
+  })
 
   const app = express()
   app.disable('x-powered-by')
-  app.use(auth.routes(), authV1.routes())
+  app.use(auth.routes(), authV1.routes(), authConnect.routes())
 
   // Whatever its Content-Type says: the scope check below must see every body that the MCP server sees.
   const parseBody = express.json({ type: () => true })
@@ -59,8 +74,14 @@ export function createNotesApp({ origin, issuer, client, nextcloudUrl, onEvent }
     await transport.handleRequest(req, res, req.body)
   })
 
-  // Neither server keeps sessions, so there is no stream to open (GET) and none to end (DELETE).
-  app.all(['/mcp', '/mcp-v1'], (_req, res) => {
+  const connecting = createMcpHandler(() => createConnectingNotesServer(authConnect))
+  const handleConnecting = toNodeHandler(connecting)
+  app.post('/mcp-connect', authConnect, parseBody, requireToolScopes(authConnect), (req, res) =>
+    handleConnecting(req, res, req.body),
+  )
+
+  // None of them keeps sessions, so there is no stream to open (GET) and none to end (DELETE).
+  app.all(['/mcp', '/mcp-v1', '/mcp-connect'], (_req, res) => {
     res.status(405).set('Allow', 'POST').json({ error: 'method_not_allowed' })
   })
   app.use(auth.errorHandler())
@@ -69,8 +90,9 @@ export function createNotesApp({ origin, issuer, client, nextcloudUrl, onEvent }
     app,
     auth,
     authV1,
+    authConnect,
     async close() {
-      await Promise.all([mcp.close(), auth.close(), authV1.close()])
+      await Promise.all([mcp.close(), connecting.close(), auth.close(), authV1.close(), authConnect.close()])
     },
   }
 }

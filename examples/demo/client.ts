@@ -28,10 +28,11 @@ const toolResult = z.object({
 const info = { name: 'demo-client', version: '1.0.0' }
 
 /** A browser in which this person says who they are and agrees to what is asked. */
-export function browserOf(person: string, onPress?: (press: Press) => void): Browser {
+export function browserOf(person: string, onPress?: (press: Press, origin: string) => void): Browser {
   const presses: Press[] = [
     ['user', person],
     ['decision', 'allow'],
+    ['answer', 'yes'],
   ]
   return createBrowser(presses, onPress)
 }
@@ -44,15 +45,31 @@ export function browserOf(person: string, onPress?: (press: Press) => void): Bro
  * client is to hand back the code and repeat what was refused.
  *
  * @param options.protocol the revision to speak; default 2026-07-28, with a fallback to 2025
+ * @param options.openLink opens a link that the server asks the person to open (URL elicitation); without it, the client
+ *   says that it cannot do that
  */
 export async function connectNotesClient({
   url,
   browser,
   fetch,
   protocol = 'auto',
-}: NotesClientOptions & { readonly protocol?: 'auto' | 'legacy' }): Promise<NotesClient> {
+  openLink,
+}: NotesClientOptions & {
+  readonly protocol?: 'auto' | 'legacy'
+  readonly openLink?: (link: URL) => void
+}): Promise<NotesClient> {
   const oauth = createOAuthClient(browser)
-  const client = new Client(info, { versionNegotiation: { mode: protocol } })
+  const client = new Client(info, {
+    versionNegotiation: { mode: protocol },
+    capabilities: openLink === undefined ? {} : { elicitation: { url: {} } },
+  })
+  if (openLink !== undefined) {
+    client.setRequestHandler('elicitation/create', ({ params }) => {
+      if (params.mode !== 'url') return { action: 'decline' }
+      openLink(new URL(params.url))
+      return { action: 'accept' }
+    })
+  }
   const newTransport = () =>
     new StreamableHTTPClientTransport(new URL(url), { authProvider: oauth.provider, ...(fetch && { fetch }) })
 

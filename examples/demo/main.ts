@@ -12,7 +12,7 @@ const servers = await startServers({ onEvent: (event) => timeline.step('MCP serv
 timeline.heading('mcp-nextcloud-auth: everything below runs in this process, on loopback')
 timeline.step('provider', servers.identityProvider.issuer)
 timeline.step('Nextcloud stand-in', servers.nextcloud.url)
-timeline.step('MCP server', `${servers.mcpUrl} and ${servers.mcpV1Url}`)
+timeline.step('MCP server', `${servers.mcpUrl}, ${servers.mcpV1Url} and ${servers.mcpConnectUrl}`)
 try {
   await runScenario(servers, timeline)
 } catch (error) {
@@ -33,9 +33,14 @@ function describe(event: McpAuthEvent): string {
     case 'token.rejected':
       return `rejects the request: ${event.reason}`
     case 'nextcloud.token': {
-      const source = event.source === 'cache' ? 'from its cache' : 'by an exchange'
+      const byMode = event.mode === 'refresh-token' ? 'with the grant' : 'by an exchange'
+      const source = { cache: 'from its cache', store: 'from its store', idp: byMode }[event.source]
       return `gets a Nextcloud token for ${event.subject} ${source}, ${event.durationMs.toFixed(1)} ms`
     }
+    case 'nextcloud.failed':
+      return `has no Nextcloud token: ${event.code}`
+    case 'grant.stored':
+      return `keeps the grant of ${event.subject}, sealed`
     default:
       return event.type
   }
@@ -48,18 +53,30 @@ function counts({ notes: { auth, authV1 }, identityProvider }: Servers): string 
   return `${verified}. Nextcloud tokens: ${identityProvider.exchanges()} exchanged, ${cached} times from the cache.`
 }
 
-async function serveUntilStopped({ mcpUrl, mcpV1Url, nextcloud, identityProvider }: Servers): Promise<void> {
+async function serveUntilStopped({
+  mcpUrl,
+  mcpV1Url,
+  mcpConnectUrl,
+  nextcloud,
+  identityProvider,
+}: Servers): Promise<void> {
   process.stdout.write(`
 Still running; stop with Ctrl-C.
 
   MCP server           ${mcpUrl}
   the same on SDK v1   ${mcpV1Url}
+  with connect pages   ${mcpConnectUrl}
   OpenID provider      ${identityProvider.issuer}
   Nextcloud stand-in   ${nextcloud.url}
 
 Sign in as alice or bob from the MCP Inspector (it needs Node 22.19 or later):
 
   npx @modelcontextprotocol/inspector --transport http --server-url ${mcpUrl}
+
+To click through the connect pages, give it this one instead and call list_notes: you get a link. Open it, say yes, sign in
+as the same person, and the notes are there; where the link came as text, call the tool once more.
+
+  ${mcpConnectUrl}
 
 `)
   await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])

@@ -1,11 +1,12 @@
 import { decodeJwt } from 'jose'
 import type { Browser } from './browser.js'
 import { browserOf, connectNotesClient, connectNotesClientV1, type NotesClient } from './client.js'
+import { connectOnce } from './connect-scene.js'
 import { observeFetch, type ObservedFetch } from './observed-fetch.js'
 import type { Servers } from './start-servers.js'
 import type { Timeline } from './timeline.js'
 
-interface Scene extends ObservedFetch {
+export interface Scene extends ObservedFetch {
   readonly servers: Servers
   readonly timeline: Timeline
   readonly browser: Browser
@@ -20,7 +21,9 @@ export async function runScenario(servers: Servers, timeline: Timeline): Promise
     [servers.identityProvider.issuer, 'provider'],
     [new URL(servers.mcpUrl).origin, 'MCP server'],
   ])
-  const browser = browserOf('alice', ([, value]) => timeline.step('alice → provider', `presses “${value}”`))
+  const browser = browserOf('alice', ([, value], origin) =>
+    timeline.step(`alice → ${names.get(origin) ?? origin}`, `presses “${value}”`),
+  )
   const scene: Scene = { servers, timeline, browser, ...observeFetch(timeline, names) }
 
   const clients: NotesClient[] = []
@@ -34,6 +37,7 @@ export async function runScenario(servers: Servers, timeline: Timeline): Promise
     const clientV1 = await useOtherServer(scene)
     clients.push(clientV1)
     await presentTokenOfOtherServer(scene, clientV1)
+    clients.push(await connectOnce(scene))
   } finally {
     await Promise.all(clients.map((client) => client.close()))
   }

@@ -12,29 +12,39 @@ export interface Servers {
   readonly mcpUrl: string
   /** The MCP endpoint on SDK v1. */
   readonly mcpV1Url: string
+  /** The MCP endpoint whose users connect Nextcloud in a browser. */
+  readonly mcpConnectUrl: string
   close(): Promise<void>
 }
 
 /**
  * Starts the provider, Nextcloud and the MCP server in this process, on free loopback ports.
  *
- * @param options.onEvent hears every decision of the MCP server's two guards
+ * @param options.onEvent hears every decision of the MCP server's guards
  */
 export async function startServers({
   onEvent,
 }: { readonly onEvent?: (event: McpAuthEvent) => void } = {}): Promise<Servers> {
   const identityProvider = await startIdentityProvider()
-  const { issuer, client } = identityProvider
+  const { issuer, client, nextcloudResource } = identityProvider
   const nextcloud = await startNextcloud({ issuer })
   const server = await listenOnLoopback()
   const { origin } = server
-  const notes = createNotesApp({ origin, issuer, client, nextcloudUrl: nextcloud.url, ...(onEvent && { onEvent }) })
+  const notes = createNotesApp({
+    origin,
+    issuer,
+    client,
+    nextcloudUrl: nextcloud.url,
+    nextcloudResource,
+    ...(onEvent && { onEvent }),
+  })
   server.serve(notes.app)
 
   const mcpUrl = `${origin}/mcp`
   const mcpV1Url = `${origin}/mcp-v1`
-  identityProvider.registerResource(mcpUrl, scopes)
-  identityProvider.registerResource(mcpV1Url, scopes)
+  const mcpConnectUrl = `${origin}/mcp-connect`
+  for (const url of [mcpUrl, mcpV1Url, mcpConnectUrl]) identityProvider.registerResource(url, scopes)
+  identityProvider.registerConnectCallback(notes.authConnect.connectRedirectUri ?? '')
 
   return {
     identityProvider,
@@ -42,6 +52,7 @@ export async function startServers({
     notes,
     mcpUrl,
     mcpV1Url,
+    mcpConnectUrl,
     async close() {
       await server.close()
       await Promise.all([notes.close(), nextcloud.close(), identityProvider.close()])

@@ -8,13 +8,13 @@ afterEach(() => {
   if (demo?.exitCode === null) demo.kill('SIGKILL')
 })
 
-it('the demo keeps its promises, prints no token and ends by itself without complaint', async () => {
+it('the demo keeps its promises, prints no token, code or ticket and ends by itself without complaint', async () => {
   const { output, ended } = startDemo()
 
   expect(await ended).toEqual([0, null])
   expect(output.stderr).toBe('')
   expect(output.stdout).toContain('What this run showed')
-  expect(output.stdout).not.toMatch(/FAILED|eyJ[\w-]{8}/)
+  expect(output.stdout).not.toMatch(/FAILED|eyJ[\w-]{8}|ticket=|code=/)
 })
 
 it('the demo with --serve stays up, says how to connect the MCP Inspector, and stops on SIGTERM', async () => {
