@@ -242,7 +242,9 @@ if (has('Chromium')) {
       await page.goto(hurt.url)
       expect(await page.title()).toBe('Not connected')
       expect(await page.getByRole('main').isVisible()).toBe(true)
-      expect(complaints).toHaveLength(2)
+      // The browser may say it more than once.
+      expect(complaints.join()).toMatch(/inline script/)
+      expect(complaints.join()).toMatch(/inline style/)
     })
   })
 }
