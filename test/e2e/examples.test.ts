@@ -8,6 +8,7 @@ const root = new URL('../..', import.meta.url)
 const examples: readonly (readonly [name: string, ...args: string[]])[] = [
   ['background-sync'],
   ['express-mcp', '--check'],
+  ['existing-app', '--check'],
 ]
 
 it.each(examples)('the example %s does what it says, prints no secret and ends by itself', async (name, ...args) => {
