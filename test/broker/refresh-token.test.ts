@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotProvisionedError, SealedValueError, StorageError, TokenRequestError } from '../../src/errors.js'
 import { failureOf, tokenError, turn } from '../support/broker-setup.js'
 import { ENCRYPTION_KEY, MCP_CLIENT, setUpGrants, type GrantSetup } from '../support/grant-setup.js'
@@ -690,5 +690,76 @@ describe('what cannot be opened', () => {
     expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
     expect(await auth.isProvisioned(ALICE)).toBe(false)
     expect(await setup.stored()).toBeUndefined()
+  })
+})
+
+describe('a look into the store', () => {
+  it('sees that consent was taken away elsewhere, and goes on from what it saw', async () => {
+    const { storage, calls } = watchedStorage()
+    const { as, clock, open, connect, grants } = await setUpGrants({ storage })
+    const auth = open()
+    await connect('alice', { clientId: 'first' })
+    await connect('alice', { clientId: 'second' })
+    const token = await auth.getNextcloudToken({ ...ALICE, clientId: 'first' })
+    await auth.getNextcloudToken({ ...ALICE, clientId: 'second' })
+    await vi.waitFor(() => expect(calls.at(-1)).toBe('delete'))
+    await grants.store.disconnect({ issuer: as.issuer, subject: 'alice' }, 'second')
+
+    clock.advance(10_000)
+    expect(await auth.getNextcloudToken({ ...ALICE, clientId: 'first' })).toBe(token)
+    clock.advance(10_000)
+    calls.length = 0
+    expect(await auth.getNextcloudToken({ ...ALICE, clientId: 'first' })).toBe(token)
+    expect(calls).toEqual(['get'])
+
+    expect(await failureOf(auth.getNextcloudToken({ ...ALICE, clientId: 'second' }))).toMatchObject({
+      reason: 'consent',
+    })
+  })
+
+  it('that does not end is waited for once, and then no more while the store is away', async () => {
+    const { storage } = watchedStorage()
+    const setup = await setUpGrants({ storage })
+    let away = false
+    const get = storage.get.bind(storage)
+    storage.get = (key) => (away ? new Promise(() => undefined) : get(key))
+    onTestFinished(() => void (away = false))
+    const auth = setup.open()
+    await setup.connect()
+    const token = await auth.getNextcloudToken(ALICE)
+    away = true
+    setup.clock.advance(10_000)
+    const first = auth.getNextcloudToken(ALICE)
+    await turn()
+    setup.clock.advance(5_000)
+    expect(await first).toBe(token)
+
+    setup.clock.advance(10_000)
+
+    // Nothing moves the clock on any more, so this would not end if it waited.
+    expect(await auth.getNextcloudToken(ALICE)).toBe(token)
+  })
+})
+
+describe('close()', () => {
+  it('waits until the lease is given back', async () => {
+    const { storage, calls } = watchedStorage()
+    const setup = await setUpGrants({ storage })
+    await setup.connect()
+    const remove = storage.delete.bind(storage)
+    let removed = false
+    vi.spyOn(storage, 'delete').mockImplementation(async (...args) => {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      removed = await remove(...args)
+      return removed
+    })
+    const auth = setup.open()
+    await auth.getNextcloudToken(ALICE)
+    expect(removed).toBe(false)
+
+    await auth.close()
+
+    expect(removed).toBe(true)
+    expect(calls.at(-1)).toBe('delete')
   })
 })

@@ -5,6 +5,7 @@ import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
 import { setUpGrants, type GrantSetup } from '../support/grant-setup.js'
 import { createRefreshTokens } from '../support/refresh-tokens.js'
+import { watchedStorage } from '../support/watched-storage.js'
 import type { ScriptedAnswer } from '../support/scripted-authorization-server.js'
 
 /** With the first token in the cache, and that long after it was asked for. */
@@ -357,20 +358,6 @@ describe('a renewal that another instance has left behind', () => {
     expect(refreshTokens.presented).toEqual([first])
   })
 
-  it('without a mark of its own does not make an instance wait for itself', async () => {
-    const setup = await setUpStore()
-    const auth = setup.open()
-    await setup.connect()
-    setup.as.script('/token', (_request, res) => res.destroy(), setup.refreshTokens.answer)
-    await failureOf(auth.getNextcloudToken(ALICE))
-    setup.clock.advance(1_000)
-    const before = setup.clock.monotonic()
-
-    await auth.getNextcloudToken(ALICE)
-
-    expect(setup.clock.monotonic()).toBe(before)
-  })
-
   it('is waited for by everybody else for 15 s at most, then they are told to come again', async () => {
     const setup = await setUpStore()
     await setup.connect()
@@ -528,5 +515,111 @@ describe('the write-ahead mark', () => {
     const left = await stored()
     expect(left).toMatchObject({ state: 'presented', lastError: { code: 'ERR_UPSTREAM_UNAVAILABLE' } })
     expect(left?.presentedBy).toBeUndefined()
+  })
+})
+
+describe('a grant that changes', () => {
+  it('between the lease and the mark is read again: the refresh token of before is not sent', async () => {
+    const setup = await setUpGrants()
+    const { connect, open, refreshTokens, storage } = setup
+    await connect()
+    let second = ''
+    let puts = 0
+    const way: StorageAdapter = {
+      shared: true,
+      get: (key) => storage.get(key),
+      delete: (key, expected) => storage.delete(key, expected),
+      async put(...args) {
+        puts += 1
+        if (puts === 2) second = await connect()
+        return storage.put(...args)
+      },
+    }
+
+    await open({ storage: way }).getNextcloudToken(ALICE)
+
+    expect(refreshTokens.presented).toEqual([second])
+  })
+})
+
+describe('an instance that could not take back its mark', () => {
+  it('does not wait for itself', async () => {
+    const { storage, failing } = watchedStorage()
+    const setup = await setUpGrants({ storage })
+    const auth = setup.open({ http: { retries: 0 } })
+    await setup.connect()
+    setup.as.script(
+      '/token',
+      (_request, res) => {
+        failing.add('put')
+        res.writeHead(503).end()
+      },
+      setup.refreshTokens.answer,
+    )
+    await failureOf(auth.getNextcloudToken(ALICE))
+    failing.clear()
+    expect(await setup.stored()).toMatchObject({ presentedBy: expect.any(String) as string })
+    setup.clock.advance(1_000)
+    const before = setup.clock.monotonic()
+
+    await auth.getNextcloudToken(ALICE)
+
+    expect(setup.clock.monotonic()).toBe(before)
+  })
+})
+
+describe('a refresh token that the server does not rotate', () => {
+  it('cools down from the start again after a refresh that went well', async () => {
+    const setup = await setUpGrants({ refreshTokens: createRefreshTokens({ rotates: false }) })
+    const { as, clock, connect, open, refreshTokens } = setup
+    const auth = open({ http: { retries: 0 } })
+    await connect()
+    as.script('/token', { status: 503 }, { status: 503 }, refreshTokens.answer)
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ retryAfter: 1 })
+    clock.advance(1_000)
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ retryAfter: 2 })
+    clock.advance(2_000)
+    await auth.getNextcloudToken(ALICE)
+    clock.advance(300_000)
+    as.script('/token', { status: 503 })
+
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ retryAfter: 1 })
+  })
+
+  it('keeps its end, until the server states another', async () => {
+    let more = {}
+    const refreshTokens = createRefreshTokens({ rotates: false, more: () => more })
+    const setup = await setUpGrants({ refreshTokens })
+    const { as, clock, grants, open } = setup
+    const refreshToken = refreshTokens.issue()
+    const refreshEndsAt = clock.now() + 900_000
+    const connection = { refreshToken, refreshEndsAt, fingerprint: 'first', clientId: 'mcp-client', scopes: [] }
+    await grants.store.connect({ issuer: as.issuer, subject: 'alice' }, connection)
+    const auth = open()
+
+    await auth.getNextcloudToken(ALICE)
+    expect(await setup.stored()).toMatchObject({ refreshEndsAt })
+
+    more = { refresh_expires_in: 1_800 }
+    clock.advance(300_000)
+    await auth.getNextcloudToken(ALICE)
+    expect(await setup.stored()).toMatchObject({ refreshEndsAt: refreshEndsAt - 900_000 + 300_000 + 1_800_000 })
+  })
+})
+
+describe('a renewal ahead', () => {
+  it('does not put up with another instance’s token that is to be renewed as well', async () => {
+    const setup = await setUpGrants()
+    const { clock, connect, open, refreshTokens } = setup
+    const auth = open({ cache: { grantCheck: 3_600 } })
+    await connect()
+    const first = await auth.getNextcloudToken(ALICE)
+    await open().rotate(ALICE)
+    clock.advance(250_000)
+
+    expect(await auth.getNextcloudToken(ALICE)).toBe(first)
+
+    await vi.waitFor(() => expect(refreshTokens.accessTokens).toHaveLength(3))
+    await vi.waitFor(async () => expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[2]))
   })
 })

@@ -140,13 +140,18 @@ fault(
   { ...LOST, callers: `${UNAVAILABLE}, then ${LOST.callers}` },
   (kind) => faults.answerLost(kind, 'processed'),
 )
-for (const status of [429, 500, 503]) {
+// What a server turns away unread is sent again within the call, what it may have read only by the next one.
+for (const [status, presented] of [
+  [429, 4],
+  [503, 4],
+  [500, 2],
+] as const) {
   fault(
     'answer',
     `The server answers ${status} for a while`,
     one,
     SOON,
-    { ...A_TOKEN, callers: `${UNAVAILABLE}, then a token` },
+    { ...A_TOKEN, callers: `${UNAVAILABLE}, then a token`, presented },
     (kind) => faults.answered(kind, { status }),
   )
 }
@@ -155,7 +160,7 @@ fault(
   'The server answers `invalid_client` for a while',
   one,
   SOON,
-  { ...A_TOKEN, callers: '502 ERR_TOKEN_REQUEST, then a token' },
+  { ...A_TOKEN, callers: '502 ERR_TOKEN_REQUEST, then a token', presented: 2 },
   (kind) => faults.answered(kind, { status: 401, json: { error: 'invalid_client' } }),
 )
 

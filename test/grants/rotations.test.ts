@@ -111,6 +111,21 @@ describe('a new refresh token', () => {
     expect(calls.slice(0, 3)).toEqual(['put', 'put', 'get'])
   })
 
+  it.each<[name: string, present: Partial<Grant>]>([
+    ['the access token of before', { accessToken: { token: 'of before', sentAt: 0 } }],
+    ['a mark', { state: 'presented', presentedBy: 'another' }],
+  ])('that the server did not rotate is stored with its access token in the place of %s', async (_name, present) => {
+    const { rotations, rotation, stored, change } = await open()
+    const accessToken = present.accessToken && { token: 'new', sentAt: 1 }
+    const { grant } = rotation
+    const next: Grant = { ...grant, refreshToken: 'first', fingerprint: 'first', ...(accessToken && { accessToken }) }
+    await change(present)
+
+    await rotations.write({ ...rotation, grant: next })
+
+    expect(await stored()).toEqual(next)
+  })
+
   it('is given up for now when others change the grant at every attempt', async () => {
     const { rotations, rotation, storage, change } = await open()
     const put = storage.put.bind(storage)
@@ -164,10 +179,14 @@ describe('a store that fails', () => {
 
     await rotations.flush(rotation.key)
     await rotations.settle()
+    clock.advance(500)
+    await new Promise(setImmediate)
+    const after = vi.spyOn(clock, 'after')
     clock.advance(10_000)
     await new Promise(setImmediate)
 
     expect(calls).toEqual([])
+    expect(after).not.toHaveBeenCalled()
   })
 
   it('fails a flush, which keeps the token for the next one', async () => {
@@ -193,6 +212,26 @@ describe('a store that fails', () => {
 
     expect(await stored()).toMatchObject({ refreshToken: 'first' })
     expect(rotations.drop(rotation.key)).toBeUndefined()
+  })
+
+  it('keeps a token that came while an older one was being stored', async () => {
+    const { rotations, rotation, storage, failing } = await open()
+    failing.add('put')
+    await failureOf(rotations.write(rotation))
+    failing.clear()
+    const newer: Rotation = { ...rotation, grant: { ...rotation.grant, refreshToken: 'third', fingerprint: 'third' } }
+    const put = storage.put.bind(storage)
+    const spy = vi.spyOn(storage, 'put').mockImplementationOnce(async (...args) => {
+      failing.add('put')
+      spy.mockRestore()
+      await failureOf(rotations.write(newer))
+      failing.clear()
+      return put(...args)
+    })
+
+    await rotations.flush(rotation.key)
+
+    expect(rotations.drop(rotation.key)).toEqual(newer.grant)
   })
 
   it('never rejects where nobody waits: settle() and the attempts in the background', async () => {
