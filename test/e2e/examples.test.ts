@@ -5,7 +5,11 @@ import { expect, it } from 'vitest'
 const run = promisify(execFile)
 const root = new URL('../..', import.meta.url)
 
-const examples: readonly (readonly [name: string, ...args: string[]])[] = [['background-sync']]
+const examples: readonly (readonly [name: string, ...args: string[]])[] = [
+  ['background-sync'],
+  ['express-mcp', '--check'],
+  ['existing-app', '--check'],
+]
 
 it.each(examples)('the example %s does what it says, prints no secret and ends by itself', async (name, ...args) => {
   // Rejects where it ends with anything but 0.

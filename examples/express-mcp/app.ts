@@ -1,0 +1,42 @@
+import express, { type Express, type RequestHandler } from 'express'
+import { rateLimit } from 'express-rate-limit'
+import helmet from 'helmet'
+import type { McpAuth } from 'mcp-nextcloud-auth'
+import type { McpEndpoint } from './mcp-v2.js'
+import { tools } from './notes.js'
+
+/**
+ * @param proxies how many reverse proxies stand in front, so that rates are counted per client and not per proxy
+ */
+export function createApp(auth: McpAuth, endpoint: McpEndpoint, proxies: number): Express {
+  const app = express()
+  app.set('trust proxy', proxies)
+  app.use(helmet())
+  // A person needs a handful of pages to connect; a guesser of links would need more than there are.
+  app.use('/nextcloud', rateLimit({ windowMs: 60_000, limit: 60, standardHeaders: 'draft-8', legacyHeaders: false }))
+  app.use(auth.routes())
+
+  // Whatever its Content-Type says: the scope check must see every body that the MCP server sees.
+  const parseBody = express.json({ type: () => true, limit: '1mb' })
+  app.post('/mcp', auth, parseBody, requireToolScopes(auth), endpoint.handle)
+  // There are no sessions, so there is no stream to open (GET) and none to end (DELETE).
+  app.all('/mcp', (_req, res) => {
+    res.status(405).set('Allow', 'POST').json({ error: 'method_not_allowed' })
+  })
+  app.use(auth.errorHandler())
+  return app
+}
+
+/** Asks the MCP client for the scopes of the tools that a request calls (step-up): 403 with a challenge, where they are missing. */
+function requireToolScopes(auth: McpAuth): RequestHandler {
+  return (req, res, next) => {
+    // JSON-RPC messages may come as a batch.
+    const messages = [req.body as unknown].flat() as ({ method?: unknown; params?: { name?: unknown } } | undefined)[]
+    const called = messages
+      .filter((message) => message?.method === 'tools/call')
+      .map((message) => message?.params?.name)
+    const needed = Object.entries(tools).flatMap(([name, { scopes }]) => (called.includes(name) ? scopes : []))
+    if (needed.length === 0) next()
+    else auth.requireScopes(...new Set(needed))(req, res, next)
+  }
+}
