@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import { InternalError } from '../errors.js'
 import type { Records } from '../grants/records.js'
@@ -13,7 +13,7 @@ export interface OneTimeRecord<T> {
   readonly expiresAt: number
 }
 
-/** Records that a random secret leads to, for ten minutes and one use. The store sees a hash of the secret. */
+/** Records that a random secret leads to, for ten minutes and one use. The store sees a hash of the secret, its key. */
 export interface OneTimeRecords<T extends object> {
   /** Stores a value; under a secret of its own, unless one is given that is as random. */
   readonly create: (value: T, secret?: string) => Promise<{ readonly secret: string; readonly expiresAt: number }>
@@ -39,7 +39,7 @@ export function createOneTimeRecords<T extends object>(
   owner: RecordOwner,
   clock: Clock,
 ): OneTimeRecords<T> {
-  const keyOf = (secret: string): string => recordKey(kind, owner, hash('sha256', secret, 'base64url'))
+  const keyOf = (secret: string): string => recordKey(kind, owner, secret)
 
   return {
     async create(value, secret = randomSecret()) {
