@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { expectPage, faultyStorage, setUpConnect, type FaultyStorage } from '../support/connect-setup.js'
+import {
+  expectPage,
+  faultyStorage,
+  meetingStorage,
+  setUpConnect,
+  type FaultyStorage,
+} from '../support/connect-setup.js'
 
 /** Alice has agreed and signed in, and her browser is about to come back. */
 async function setUpReturn(surroundings: Parameters<typeof setUpConnect>[0] = {}) {
@@ -81,8 +87,10 @@ describe('a state', () => {
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'state' }))
   })
 
-  it('is good once when it comes twice at once', async () => {
-    const { alice, callback, redeemed } = await setUpReturn()
+  it('is good once when it comes three times at the very same moment', async () => {
+    const store = meetingStorage(new MemoryStorage())
+    const { alice, callback, redeemed } = await setUpReturn({ storage: () => store })
+    store.meet(3)
 
     const pages = await Promise.all([alice.open(callback), alice.open(callback), alice.open(callback)])
 
@@ -237,6 +245,15 @@ describe('a parameter that is not what it should be', () => {
     })
 
     expectPage(await alice.open(callback.replace(/&iss=[^&]*/, '')), 200)
+  })
+
+  it('is an empty iss, also where the server does not say that it sends one', async () => {
+    const { alice, callback, redeemed } = await setUpReturn({
+      metadata: { authorization_response_iss_parameter_supported: undefined },
+    })
+
+    expectPage(await alice.open(withParameter(callback, 'iss', '')), 400)
+    expect(redeemed()).toEqual([])
   })
 
   it('is another iss, also where the server does not say that it sends one (mix-up)', async () => {

@@ -121,6 +121,16 @@ describe('another person', () => {
     expect(refreshTokens.presented).toEqual([])
   })
 
+  it('is also somebody with the same subject at another issuer', async () => {
+    const { auth, walk, stored, grants } = await setUpConnect()
+    const elsewhere = { issuer: 'https://other.example', subject: 'alice' }
+
+    expectPage(await walk(await auth.createConnectUrl({ ...elsewhere, clientId: 'mcp-client' }), 'alice'), 403)
+
+    expect(await stored()).toBeUndefined()
+    expect(await grants.store.read(grants.store.keyOf(elsewhere))).toBeUndefined()
+  })
+
   it('leaves the grant that is there as it was', async () => {
     const { link, walk, stored, connect } = await setUpConnect()
     const refreshToken = await connect()
@@ -246,6 +256,18 @@ describe('a refusal by the authorization server', () => {
         hint: expect.stringContaining('clientSecret') as string,
       }),
     )
+  })
+
+  it('that quotes a code has it blotted out, however short the code is', async () => {
+    const { link, agree, browser, signIn, as, events } = await setUpConnect()
+    const alice = browser()
+    const callback = await signIn(await agree(alice, await link()), 'alice', { callback: { code: 'short-1' } })
+    as.script('/token', { status: 400, json: { error: 'invalid_grant', error_description: 'No code short-1 here' } })
+
+    expectPage(await alice.open(callback), 502)
+
+    const failure = events.find(({ type }) => type === 'connect.failed')
+    expect(failure).toMatchObject({ reason: 'refused', errorDescription: 'No code … here' })
   })
 
   it.each([

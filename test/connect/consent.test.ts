@@ -4,6 +4,7 @@ import {
   expectPage,
   faultyStorage,
   formOf,
+  meetingStorage,
   ORIGIN,
   setUpConnect,
   type FaultyStorage,
@@ -69,6 +70,16 @@ describe('the page with the question', () => {
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'link' }))
   })
 
+  it('asks the store nothing about what cannot be a ticket', async () => {
+    const store = faultyStorage(new MemoryStorage())
+    const { browser } = await setUpConnect({ storage: () => store })
+
+    for (const ticket of ['', 'A'.repeat(42), 'A'.repeat(44), 'A'.repeat(5_000), '%00'.repeat(43)])
+      expectPage(await browser().open(`/nextcloud/connect?ticket=${ticket}`), 410)
+
+    expect(store.calls()).toBe(0)
+  })
+
   it('is a 410 with two tickets, one of which is good', async () => {
     const { browser, link } = await setUpConnect()
     const url = await link()
@@ -115,11 +126,13 @@ describe('a yes', () => {
     expect([...alice.cookies.values()]).not.toContain(oldValue)
   })
 
-  it('counts once, when it is given twice at once', async () => {
-    const { browser, link } = await setUpConnect()
+  it('counts once, when it is given three times at the very same moment', async () => {
+    const store = meetingStorage(new MemoryStorage())
+    const { browser, link } = await setUpConnect({ storage: () => store })
     const url = await link()
     const browsers = [browser(), browser(), browser()]
     const questions = await Promise.all(browsers.map((each) => each.open(url)))
+    store.meet(3)
 
     const pages = await Promise.all(questions.map((page, index) => browsers[index]!.press(page, { answer: 'yes' })))
 
@@ -145,12 +158,26 @@ describe('a no', () => {
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'declined' }))
   })
 
-  it('counts once, when it is given twice at once', async () => {
-    const { browser, link } = await setUpConnect()
+  it('counts once, when it is given twice at the very same moment', async () => {
+    const store = meetingStorage(new MemoryStorage())
+    const { browser, link } = await setUpConnect({ storage: () => store })
     const alice = browser()
     const question = await alice.open(await link())
+    store.meet(2)
 
     const pages = await Promise.all([alice.press(question, { answer: 'no' }), alice.press(question, { answer: 'no' })])
+
+    expect(pages.map(({ status }) => status).sort()).toEqual([200, 410])
+  })
+
+  it('and a yes at the very same moment are one answer', async () => {
+    const store = meetingStorage(new MemoryStorage())
+    const { browser, link } = await setUpConnect({ storage: () => store })
+    const alice = browser()
+    const question = await alice.open(await link())
+    store.meet(2)
+
+    const pages = await Promise.all([alice.press(question, { answer: 'no' }), alice.press(question, { answer: 'yes' })])
 
     expect(pages.map(({ status }) => status).sort()).toEqual([200, 410])
   })
@@ -255,6 +282,18 @@ describe('an answer is a 403, and the ticket stays unspent,', () => {
 
     expectPage(await alice.press(question, answer === '' ? {} : { answer }), 403)
     expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
+
+  it('as plain text, which a form of any site can send', async () => {
+    const { action, alice, token } = await setUpQuestion()
+
+    const page = await alice.open(action, {
+      method: 'POST',
+      headers: [['Content-Type', 'text/plain']],
+      body: formBody(token),
+    })
+
+    expectPage(page, 403)
   })
 
   it('as JSON, which no form of a browser sends', async () => {

@@ -82,6 +82,16 @@ describe('a browser', () => {
     expect(alice.cookies.size).toBe(9)
   })
 
+  it("is told nothing of the app's cookies, however many it has", async () => {
+    const { link, browser } = await setUpConnect()
+    const alice = browser()
+    for (let count = 0; count < 20; count += 1) alice.cookies.set(`app-${count}`, 'theirs')
+
+    const page = await alice.open(await link())
+
+    expect(page.setCookies).toEqual([expect.stringMatching(/^__Host-mcp-nextcloud-[\w-]{8}=[\w-]{43};/)])
+  })
+
   it('that was given a second value under the same name is known by the one that is ours', async () => {
     const { link, browser, agree, signIn } = await setUpConnect()
     const alice = browser()

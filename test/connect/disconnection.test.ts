@@ -92,6 +92,15 @@ describe('the button that disconnects', () => {
     expectPage(await alice.press(connected), 200)
   })
 
+  it('does not work with a cookie of another flow under its name', async () => {
+    const { alice, connected, stored } = await setUpConnected()
+    for (const name of alice.cookies.keys()) alice.cookies.set(name, 'A'.repeat(43))
+
+    expectPage(await alice.press(connected), 403)
+
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
   it('does not work without its value', async () => {
     const { alice, stored } = await setUpConnected()
     const headers = [['Content-Type', 'application/x-www-form-urlencoded']] as const

@@ -285,6 +285,28 @@ export function faultyStorage(inner: StorageAdapter): FaultyStorage {
   }
 }
 
+/** A store in which deletions wait for each other: so many at a time come about at the very same moment. */
+export function meetingStorage(inner: StorageAdapter): StorageAdapter & { readonly meet: (count: number) => void } {
+  let missing = 0
+  let open = (): void => undefined
+  let meeting = Promise.resolve()
+  return {
+    shared: true,
+    get: (key) => inner.get(key),
+    put: (...args) => inner.put(...args),
+    async delete(...args) {
+      missing -= 1
+      if (missing === 0) open()
+      await meeting
+      return inner.delete(...args)
+    },
+    meet(count) {
+      missing = count
+      meeting = new Promise((resolve) => (open = resolve))
+    },
+  }
+}
+
 function unescape(html: string): string {
   return html
     .replace(/&#(\d+);/g, (_match, code: string) => String.fromCharCode(Number(code)))
