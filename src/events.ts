@@ -16,10 +16,20 @@ export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_r
  * Why a connection did not come about: the user said no (`declined`); the link is unknown, used or expired; the form or the
  * callback came without the cookie it belongs to, or from another site (`form`, `browser`); the callback belongs to no request
  * (`state`) or cannot be an answer to it (`answer`); the ID token is not good; another person is signed in; the authorization
- * server refused, or gave no refresh token.
+ * server refused, or gave no refresh token; the user has begun too many connections within minutes (`too_many`).
  */
 export type ConnectFailureReason =
-  'declined' | 'link' | 'form' | 'browser' | 'state' | 'answer' | 'id_token' | 'person' | 'refused' | 'no_refresh_token'
+  | 'declined'
+  | 'link'
+  | 'form'
+  | 'browser'
+  | 'state'
+  | 'answer'
+  | 'id_token'
+  | 'person'
+  | 'refused'
+  | 'no_refresh_token'
+  | 'too_many'
 
 /** How this server gets a token for Nextcloud. */
 export type NextcloudMode = 'token-exchange' | 'refresh-token' | 'jwt-bearer' | 'pass-through'

@@ -291,6 +291,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
           grants,
           codeGrant: createCodeGrant(config, connectConfig, discovery, transport, clock),
           verifyIdToken: createIdTokenVerifier(config, keys, clock),
+          loadKeys: keys.load,
           broker,
           disconnect,
           http: parts,

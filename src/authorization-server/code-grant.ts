@@ -49,6 +49,8 @@ export interface CodeGrant {
    * @throws {UpstreamUnavailableError} it cannot be fetched
    */
   readonly metadata: () => Promise<oauth.AuthorizationServer>
+  /** What is asked for there, `openid` and, where the server lists it, `offline_access` included. */
+  readonly scopes: (as: oauth.AuthorizationServer) => readonly string[]
   /** Random values for one request. */
   readonly secrets: () => AuthorizationSecrets
   /**
@@ -94,6 +96,7 @@ export function createCodeGrant(
 
   return {
     metadata: discovery.forAuthorization,
+    scopes: (as) => requestedScopes(as, connect),
 
     secrets: () => ({
       state: oauth.generateRandomState(),

@@ -26,7 +26,9 @@ export function receiveAnswer(parts: ConnectParts): RouteHandler {
       failed('browser')
       return sendPage(req, res, pages.notFromHere())
     }
+    // What can be away is asked for while nothing is spent, so that the page can simply be loaded again.
     const as = await codeGrant.metadata()
+    if (connect.authenticateBrowser === undefined) await parts.loadKeys()
     const appSays = await browserIs(parts, req, record.value.identity)
     // From here on a replay finds nothing, and the code goes out once at most.
     if (!(await pending.spend(record))) {
@@ -34,9 +36,11 @@ export function receiveAnswer(parts: ConnectParts): RouteHandler {
       return sendPage(req, res, pages.badAnswer())
     }
     const ended = cookies.end(flow)
+    // Also when what follows fails: the flow is over.
+    res.appendHeader('Set-Cookie', ended)
     const outcome = await completeConnection(parts, req, { as, query, state, pending: record.value, appSays })
-    if (outcome.connected === true && connect.returnTo !== undefined) return goBack(res, connect.returnTo, ended)
-    sendPage(req, res, outcome.page, [ended, ...(outcome.cookies ?? [])])
+    if (outcome.connected === true && connect.returnTo !== undefined) return goBack(res, connect.returnTo)
+    sendPage(req, res, outcome.page, outcome.cookies ?? [])
   }
 }
 
@@ -47,12 +51,11 @@ function refuseHead(res: ServerResponse): void {
   res.end()
 }
 
-function goBack(res: ServerResponse, returnTo: string, ended: string): void {
+function goBack(res: ServerResponse, returnTo: string): void {
   res.statusCode = 303
   res.setHeader('Location', returnTo)
   res.setHeader('Cache-Control', 'no-store')
   // The URL of this answer holds the code, which is spent, and which is nobody else's business.
   res.setHeader('Referrer-Policy', 'no-referrer')
-  res.appendHeader('Set-Cookie', ended)
   res.end()
 }

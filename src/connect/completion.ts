@@ -87,7 +87,8 @@ export async function completeConnection(
     return { page: pages.noRefreshToken() }
   }
   await storeGrant(parts, pending, { ...tokens, refreshToken: tokens.refreshToken })
-  const offer = await offerToDisconnect(parts, req, pending)
+  // Where the browser goes on, nobody would see it.
+  const offer = parts.connect.returnTo === undefined ? await offerToDisconnect(parts, req, pending) : undefined
   const page = pages.connected({ clientName: pending.clientId, ...(offer && { disconnect: offer.target }) })
   return { page, cookies: offer?.cookie.headers ?? [], connected: true }
 }

@@ -8,6 +8,7 @@ import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/grants.js'
 import type { HttpParts } from '../http/authentication.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
+import type { Allowance } from './allowance.js'
 import type { FlowCookies } from './cookies.js'
 import type { OneTimeRecords } from './one-time.js'
 import type { FormTarget, Pages } from './pages.js'
@@ -21,6 +22,8 @@ export interface ConnectRooms {
   readonly grants: Grants
   readonly codeGrant: CodeGrant
   readonly verifyIdToken: VerifyIdToken
+  /** Fetches the keys that ID tokens are verified with, unless they are there. */
+  readonly loadKeys: () => Promise<void>
   readonly broker: Pick<Broker, 'forget'>
   readonly disconnect: Disconnect
   readonly http: HttpParts
@@ -54,6 +57,7 @@ export interface ConnectParts extends ConnectRooms {
   /** Of `resource`, where the pages are. */
   readonly origin: string
   readonly tickets: Tickets
+  readonly allowance: Allowance
   readonly pending: OneTimeRecords<PendingAuthorization>
   readonly offers: OneTimeRecords<DisconnectOffer>
   readonly cookies: FlowCookies

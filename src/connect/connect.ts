@@ -12,6 +12,7 @@ import type { Identity } from '../grants/grant.js'
 import type { RouteHandler, Routes } from '../http/router.js'
 import { endConnection, showStatus } from './account.js'
 import { receiveAnswer } from './callback.js'
+import { createAllowance } from './allowance.js'
 import type { ConnectParts, ConnectRooms } from './connect-parts.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
@@ -41,6 +42,7 @@ export function createConnect(rooms: ConnectRooms): Connect {
     ...rooms,
     origin,
     tickets: createTickets(grants.records, owner, clock, `${origin}${connect.path}/connect`),
+    allowance: createAllowance(clock),
     pending: createOneTimeRecords('authorization', grants.records, owner, clock),
     offers: createOneTimeRecords('disconnection', grants.records, owner, clock),
     cookies: createFlowCookies(resource.protocol === 'https:'),

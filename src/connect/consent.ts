@@ -16,7 +16,7 @@ import { queryOf, singleParameter } from './query.js'
  * (RFC 9110 §9.2.1).
  */
 export function showConsent(parts: ConnectParts): RouteHandler {
-  const { tickets, pages, connect, failed } = parts
+  const { tickets, pages, codeGrant, failed } = parts
   return async (req, res) => {
     const secret = singleParameter(queryOf(req), 'ticket') ?? ''
     const ticket = await tickets.read(secret)
@@ -24,9 +24,11 @@ export function showConsent(parts: ConnectParts): RouteHandler {
       failed('link')
       return sendPage(req, res, pages.linkUnusable())
     }
+    // Nobody can agree before it is known what will be asked for.
+    const scopes = codeGrant.scopes(await codeGrant.metadata())
     const { target, cookie } = consentForm(parts, req, secret, ticket.value)
     const { clientId: clientName } = ticket.value
-    sendPage(req, res, pages.consent({ clientName, scopes: connect.scopes, ...target }), cookie.headers)
+    sendPage(req, res, pages.consent({ clientName, scopes, ...target }), cookie.headers)
   }
 }
 
@@ -76,6 +78,11 @@ export function answerConsent(parts: ConnectParts): RouteHandler {
     if ((await browserIs(parts, req, ticket.value.identity)) === false) {
       failed('person')
       return sendPage(req, res, pages.otherPerson({}))
+    }
+    const wait = parts.allowance.take(ticket.value.identity)
+    if (wait > 0) {
+      failed('too_many')
+      return sendPage(req, res, pages.unavailable({ retryAfter: Math.ceil(wait / 1_000) }))
     }
     await goOn(parts, req, res, ticket, flow)
   }

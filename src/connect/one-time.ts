@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
-import { InternalError } from '../errors.js'
+import { InternalError, SealedValueError } from '../errors.js'
 import type { Records } from '../grants/records.js'
 import { recordKey, type RecordKind, type RecordOwner } from '../grants/record-key.js'
 
@@ -17,7 +17,7 @@ export interface OneTimeRecord<T> {
 export interface OneTimeRecords<T extends object> {
   /** Stores a value; under a secret of its own, unless one is given that is as random. */
   readonly create: (value: T, secret?: string) => Promise<{ readonly secret: string; readonly expiresAt: number }>
-  /** Undefined when it is unknown, used or expired. */
+  /** Undefined when it is unknown, used or expired, or sealed with a key that is gone: within minutes it is of no use anyway. */
   readonly read: (secret: string) => Promise<OneTimeRecord<T> | undefined>
   /** Takes it; false when somebody else was first. */
   readonly spend: (record: OneTimeRecord<T>) => Promise<boolean>
@@ -52,7 +52,10 @@ export function createOneTimeRecords<T extends object>(
     async read(secret) {
       if (!SECRET.test(secret)) return undefined
       const key = keyOf(secret)
-      const record = await records.read(key)
+      const record = await records.read(key).catch((error: unknown) => {
+        if (error instanceof SealedValueError) return undefined
+        throw error
+      })
       const stored = record?.value as { format: unknown; value: T; expiresAt: number } | undefined
       if (record === undefined || stored?.format !== 1 || clock.now() >= stored.expiresAt) return undefined
       return { key, version: record.version, value: stored.value, expiresAt: stored.expiresAt }

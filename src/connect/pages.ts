@@ -237,12 +237,21 @@ ${shownForm(disconnect, markup`<button type="submit">Disconnect</button>`)}
   }
 }
 
+/**
+ * A client id may be the URL of a metadata document (MCP 2025-11-25, client ID metadata documents), chosen by whoever wrote it: of
+ * such a name the host counts, above all its end.
+ */
 function shownClient(name: string): Markup {
+  const url = /^https?:/i.test(name) && URL.canParse(name) ? new URL(name) : undefined
+  if (url !== undefined && url.host !== '') {
+    const path = url.pathname === '/' ? '' : url.pathname
+    return path === '' ? shownHost(url.host) : markup`${shownHost(url.host)} ${shownName(`(${path})`, LONGEST, '')}`
+  }
   return shownName(name, LONGEST, 'An app without a name')
 }
 
 function shownScopes(scopes: readonly string[]): Markup {
-  if (scopes.length === 0) return markup`Nothing beyond your sign-in`
+  if (scopes.length === 0) return markup`Access to your Nextcloud as you`
   const items = scopes.slice(0, MOST_SCOPES).map((scope) => {
     const meaning = SCOPE_MEANINGS.get(scope)
     const code = markup`<code>${shownName(scope, LONGEST, '(not readable)')}</code>`

@@ -348,8 +348,8 @@ describe('while something is away,', () => {
     expect(await stored()).toBeUndefined()
   })
 
-  it('the keys of the server, it is a 503 and nothing is stored', async () => {
-    const { alice, callback, as, stored } = await setUpReturn()
+  it('the keys of the server, it is a 503, nothing is spent, and the page can be loaded again', async () => {
+    const { alice, callback, as, stored, clock, redeemed } = await setUpReturn()
     as.script('/jwks', { status: 500 })
 
     const page = await alice.open(callback)
@@ -357,5 +357,19 @@ describe('while something is away,', () => {
     expectPage(page, 503)
     expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
     expect(await stored()).toBeUndefined()
+    expect(redeemed()).toEqual([])
+    as.script('/jwks', { json: { keys: as.keys } })
+    clock.advance(60_000)
+    expectPage(await alice.open(callback), 200)
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
+  it('the server when the code is sent, the cookie of the flow ends all the same', async () => {
+    const { as, callback, alice } = await setUpReturn({ options: { http: { retries: 0 } } })
+    as.script('/token', { status: 500 })
+
+    expectPage(await alice.open(callback), 503)
+
+    expect(alice.cookies.size).toBe(0)
   })
 })

@@ -46,6 +46,17 @@ describe('the page with the question', () => {
     expect(text).toContain('alert(1)')
   })
 
+  it('says all that is going to be asked for, as the authorization request then does', async () => {
+    const { link, browser, agree } = await setUpConnect()
+    const [alice, url] = [browser(), await link()]
+
+    const { text } = await alice.open(url)
+
+    const asked = (await agree(alice, url)).searchParams.get('scope')?.split(' ')
+    expect(asked).toEqual(['openid', 'offline_access'])
+    for (const scope of asked ?? []) expect(text).toContain(`>${scope}<`)
+  })
+
   it('does not say whose link it is', async () => {
     const { link, browser } = await setUpConnect()
 
@@ -154,7 +165,7 @@ describe('a no', () => {
     expect(alice.cookies.size).toBe(0)
     expectPage(await alice.open(url), 410)
     expect(await stored()).toBeUndefined()
-    expect(as.received()).toEqual([])
+    expect(as.received().map(({ path }) => path)).toEqual(['/.well-known/openid-configuration'])
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'declined' }))
   })
 
@@ -351,19 +362,46 @@ describe('while the store is away,', () => {
   })
 })
 
+it('a user begins no more than twenty connections in ten minutes, since each leaves something in the store', async () => {
+  const { link, browser, clock, agree, events } = await setUpConnect()
+  for (let round = 0; round < 20; round += 1) await agree(browser(), await link())
+
+  const alice = browser()
+  const url = await link()
+  const page = await alice.press(await alice.open(url), { answer: 'yes' })
+
+  expectPage(page, 503)
+  expect(page.headers['retry-after']).toBe('600')
+  expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'too_many' }))
+  await agree(browser(), await link('bob'))
+  clock.advance(600_000)
+  await agree(browser(), await link())
+})
+
+describe('what was sealed with a key that is gone', () => {
+  it('is a link that no longer works, and no fault of the server', async () => {
+    const { link, browser, elsewhere } = await setUpConnect()
+    const url = await link()
+    const other = await elsewhere(browser(), { encryptionKey: Buffer.alloc(32, 'other').toString('base64url') })
+
+    expectPage(await other.open(url), 410)
+    expectPage(await browser().open(url), 200)
+  })
+})
+
 describe('while the authorization server is away,', () => {
   it('the answer is a 503 with Retry-After, and serves later', async () => {
     const { as, link, browser, clock } = await setUpConnect({ options: { http: { retries: 0 } } })
     const alice = browser()
-    const question = await alice.open(await link())
+    const url = await link()
     await as.stop()
 
-    const page = await alice.press(question, { answer: 'yes' })
+    const page = await alice.open(url)
 
     expectPage(page, 503)
     expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
     await as.restart()
     clock.advance(60_000)
-    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+    expectPage(await alice.press(await alice.open(url), { answer: 'yes' }), 200)
   })
 })

@@ -76,10 +76,22 @@ describe('the consent page', () => {
     expect(text).toContain('It asks for Know that it is you openid notes:read')
   })
 
-  it('says so when no scope is asked for', () => {
+  it('claims no less than access when no scope is named', () => {
     expect(readable(pages.consent({ clientName: 'Claude', scopes: [], ...form }).html)).toContain(
-      'It asks for Nothing beyond your sign-in',
+      'It asks for Access to your Nextcloud as you',
     )
+  })
+
+  it.each([
+    ['https://claude.ai/client.json', 'App claude.ai (/client.json) '],
+    ['https://claude.ai/', 'App claude.ai '],
+    ['https://claude.ai@evil.example', 'App evil.example '],
+    ['https://\u0441laude.ai/c', 'App xn--laude-0ye.ai (/c) '],
+    [`https://claude.ai.${'long.'.repeat(30)}evil.example/c.json`, 'long.evil.example (/c.json) '],
+    ['https:', 'App https: '],
+    ['not https://claude.ai', 'App not https://claude.ai '],
+  ])('of a client whose id is a URL names the host, to its end: %s', (clientName, shown) => {
+    expect(readable(pages.consent({ clientName, scopes: [], ...form }).html)).toContain(shown)
   })
 
   it('says how many scopes it leaves out when there are very many', () => {

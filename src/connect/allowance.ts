@@ -1,0 +1,32 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../clock.js'
+import type { Identity } from '../grants/grant.js'
+import { ONE_TIME_LIFE } from './one-time.js'
+
+/**
+ * How many connections a user may begin while the first of them still lives: each leaves a record in the store, which one user
+ * must not fill for all. Counted in this process, whose memory is the store that can be filled.
+ */
+export interface Allowance {
+  /** Milliseconds until the user may begin another; 0: now, which counts. */
+  readonly take: (identity: Identity) => number
+}
+
+const MOST_BEGUN = 20
+/** Users counted at one time. */
+const MOST_USERS = 10_000
+
+export function createAllowance(clock: Clock): Allowance {
+  const begun = new LRUCache<string, readonly number[]>({ max: MOST_USERS })
+  return {
+    take({ issuer, subject }) {
+      const key = JSON.stringify([issuer, subject])
+      const now = clock.monotonic()
+      const living = (begun.get(key) ?? []).filter((at) => now < at + ONE_TIME_LIFE)
+      const [first] = living
+      if (first !== undefined && living.length >= MOST_BEGUN) return first + ONE_TIME_LIFE - now
+      begun.set(key, [...living, now])
+      return 0
+    },
+  }
+}
