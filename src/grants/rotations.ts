@@ -40,6 +40,8 @@ const LONGEST_PAUSE = 1_000
 const BACKGROUND_PAUSE = 500
 /** Rotations kept at one time. */
 const MOST_KEPT = 10_000
+/** Writes that fail one after the other before the rest waits for the next time. */
+const MOST_FAILURES = 3
 /** Attempts at one write, each after somebody else was first. */
 const MOST_CONFLICTS = 10
 
@@ -83,12 +85,22 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
     })
   }
 
-  /** One that fails shows that the store is still away: the others need not ask it. */
+  /**
+   * Several that fail in a row show that the store is still away: the others need not ask it. One alone may be on a part of the
+   * store that is, and goes to the end, so that it holds up nobody.
+   */
   async function flushAll(): Promise<void> {
-    try {
-      for (const key of [...kept.keys()]) await flush(key)
-    } catch {
-      // Reported where it happened; what is kept is tried again.
+    let failures = 0
+    for (const [key, rotation] of [...kept]) {
+      try {
+        await flush(key)
+        failures = 0
+      } catch {
+        // Reported where it happened; what is kept is tried again.
+        failures += 1
+        if (kept.get(key) === rotation && kept.delete(key)) kept.set(key, rotation)
+        if (failures >= MOST_FAILURES) return
+      }
     }
   }
 

@@ -201,6 +201,51 @@ describe('a store that fails', () => {
     expect(await stored()).toEqual(rotation.grant)
   })
 
+  it('of which one part stays away gets what belongs to the other parts', async () => {
+    const { rotations, rotation, storage, store, failing } = await open()
+    const others = await Promise.all(
+      ['bob', 'carol', 'dave', 'erin'].map(async (subject) => {
+        const identity = { ...ALICE, subject }
+        await store.connect(identity, { refreshToken: 'first', fingerprint: 'first', clientId: 'client-1', scopes: [] })
+        const key = store.keyOf(identity)
+        const { grant, version } = (await store.read(key))!
+        return {
+          key,
+          grant: { ...grant, refreshToken: 'second', fingerprint: 'second' },
+          spent: 'first',
+          expected: version,
+        }
+      }),
+    )
+    failing.add('put')
+    for (const kept of [rotation, ...others]) await failureOf(rotations.write(kept))
+    failing.clear()
+    const put = storage.put.bind(storage)
+    vi.spyOn(storage, 'put').mockImplementation((key, ...rest) =>
+      key === rotation.key ? Promise.reject(new Error('that part is away')) : put(key, ...rest),
+    )
+
+    await rotations.settle()
+
+    for (const { key } of others) expect((await store.read(key))?.grant.refreshToken).toBe('second')
+    expect((await store.read(rotation.key))?.grant.refreshToken).toBe('first')
+    expect(rotations.drop(rotation.key)).toEqual(rotation.grant)
+  })
+
+  it('is asked three times in a row at most, since it is away then', async () => {
+    const { rotations, rotation, failing, calls } = await open()
+    failing.add('put')
+    for (const key of ['a', 'b', 'c', 'd', 'e']) await failureOf(rotations.write({ ...rotation, key }))
+    // What the pauses above have set off in the background comes to rest, since the clock stands still now.
+    await rotations.settle()
+    for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+    calls.length = 0
+
+    await rotations.settle()
+
+    expect(calls).toEqual(['put', 'put', 'put'])
+  })
+
   it('gets nothing that was dropped, which is told to whoever drops it', async () => {
     const { rotations, rotation, failing, stored } = await open()
     failing.add('put')
