@@ -37,23 +37,48 @@ export function answersInJson(transport: unknown): boolean {
   return inner._enableJsonResponse === true
 }
 
-/** Questions that are open, by what stands for the client's session and then by their link. */
-const openQuestions = new WeakMap<object, Map<string, Promise<string>>>()
+interface OpenQuestion {
+  /** The answer's action. */
+  readonly answer: Promise<string>
+  /** Ends the question. */
+  readonly over: AbortController
+  /** Calls that wait for the answer. */
+  askers: number
+}
 
-/** The answer's action. Tools that a model calls side by side are refused side by side: the user is asked once for all. */
+/** Questions that are open, by what stands for the client's session and then by their link. */
+const openQuestions = new WeakMap<object, Map<string, OpenQuestion>>()
+
+/**
+ * The answer's action. Tools that a model calls side by side are refused side by side: the user is asked once for all, and the
+ * question is open until the last of them has ended.
+ */
 function askOnce(session: object, elicitation: UrlElicitation, ask: Ask, signal: AbortSignal): Promise<string> {
-  const open = openQuestions.get(session) ?? new Map<string, Promise<string>>()
+  const open = openQuestions.get(session) ?? new Map<string, OpenQuestion>()
   openQuestions.set(session, open)
-  const known = open.get(elicitation.url)
-  if (known !== undefined) return known
-  const answer = ask(elicitation, signal)
-    .then(
-      ({ action }) => action,
-      () => 'failed',
-    )
-    .finally(() => open.delete(elicitation.url))
-  open.set(elicitation.url, answer)
-  return answer
+  const { url } = elicitation
+  const question = open.get(url) ?? openQuestion(elicitation, ask)
+  if (!open.has(url)) {
+    open.set(url, question)
+    void question.answer.finally(() => open.delete(url))
+  }
+  question.askers += 1
+  const leave = (): void => {
+    question.askers -= 1
+    if (question.askers === 0 && open.delete(url)) question.over.abort()
+  }
+  if (signal.aborted) leave()
+  else signal.addEventListener('abort', leave, { once: true })
+  return question.answer
+}
+
+function openQuestion(elicitation: UrlElicitation, ask: Ask): OpenQuestion {
+  const over = new AbortController()
+  const answer = ask(elicitation, over.signal).then(
+    ({ action }) => action,
+    () => 'failed',
+  )
+  return { answer, over, askers: 0 }
 }
 
 /** How an answer's action ends a call. */

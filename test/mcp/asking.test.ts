@@ -241,6 +241,23 @@ describe.each(sessionPairs)('within the call of a client (%s) to a server (%s)',
     expect(questions).toHaveLength(1)
   })
 
+  it('a call that is cancelled leaves the question to the others who ask it', async () => {
+    const { client, connect, waitsBegun, waits } = await setUpMcp(serverKind)
+    const { callTool } = await client(clientKind, { answer: () => new Promise(() => undefined) })
+    const cancelled = new AbortController()
+
+    const first = callTool('list_notes', {}, cancelled.signal).catch(() => 'cancelled')
+    await waitsBegun(1)
+    const second = callTool('read_note', { id: 2 })
+    await waitsBegun(2)
+    cancelled.abort()
+    expect(await first).toBe('cancelled')
+    expect(await waits[0]).toBe(false)
+    await connect()
+
+    expect(await second).toEqual({ text: 'note 2', isError: false })
+  })
+
   it('a declined question can be asked again by another call', async () => {
     const { client } = await setUpMcp(serverKind)
     const { callTool, questions } = await client(clientKind, { answer: () => Promise.resolve('decline') })
