@@ -15,6 +15,8 @@ const FIRST_PAUSE = 25
 const LONGEST_PAUSE = 500
 /** Milliseconds beyond the lease of an instance that may have died: for its successor to get an answer. */
 const PATIENCE_BEYOND_LEASE = 5_000
+/** Milliseconds beyond its stated end for which a refresh token is kept. */
+const EXPIRED_KEPT = 24 * 3_600_000
 /** Refresh tokens whose failures are remembered at one time. */
 const COOL_DOWNS = 10_000
 
@@ -30,6 +32,7 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
   const perClient = config.grants?.consent !== 'per-user'
   const grantCheck = config.cache.grantCheck * 1_000
   const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
+  const reportedExpired = new LRUCache<string, true>({ max: COOL_DOWNS })
   const coolDownOf = (fingerprint: string): CoolDown => {
     const known = coolDowns.get(fingerprint) ?? createCoolDown(clock)
     coolDowns.set(fingerprint, known)
@@ -64,11 +67,17 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
     throw new NotProvisionedError(reason ?? 'never')
   }
 
-  /** The stated end of a refresh token has passed: the server need not be asked. */
+  /**
+   * The stated end of a refresh token has passed by this machine's clock: the server need not be asked. It may be this clock that is
+   * wrong, so the token is thrown away only long after that.
+   */
   async function expire(key: string, identity: Identity, { grant, version }: StoredGrant): Promise<void> {
-    const dead = deadGrant(grant, 'needs-reconnect', 'expired', clock.now())
-    if ((await store.write(key, dead, version)) === null) return
-    events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
+    if (!reportedExpired.has(grant.fingerprint)) {
+      reportedExpired.set(grant.fingerprint, true)
+      events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
+    }
+    if (clock.now() < (grant.refreshEndsAt ?? Infinity) + EXPIRED_KEPT) return
+    await store.write(key, deadGrant(grant, 'needs-reconnect', 'expired', clock.now()), version)
   }
 
   async function getFreshToken(caller: Caller, present: Present): Promise<FreshToken> {

@@ -88,12 +88,14 @@ export function createGrantStore(records: Records, owner: RecordOwner, clock: Cl
       const key = keyOf(identity)
       return change(async () => {
         const before = await readReplaceable(key)
+        // A user who ended the grant at the authorization server may have meant a client of it: each is asked for anew.
+        const agreed = before.grant !== undefined && isLiving(before.grant) ? before.grant.clients : []
         const grant: Grant = {
           ...connection,
           format: 1,
           state: 'active',
           generation: (before.grant?.generation ?? 0) + 1,
-          clients: [...new Set([...(before.grant?.clients ?? []), clientId])],
+          clients: [...new Set([...agreed, clientId])],
           connectedAt: clock.now(),
         }
         return (await write(key, grant, before.version)) === null ? undefined : { done: grant }

@@ -183,19 +183,41 @@ describe('a user who has no usable grant', () => {
   it('has let its stated end pass: the server is not asked', async () => {
     const refreshTokens = createRefreshTokens({ more: () => ({ refresh_expires_in: 1_000 }) })
     const setup = await setUpGrants({ refreshTokens })
+    const auth = setup.open()
     await setup.connect()
-    await setup.open().getNextcloudToken(ALICE)
+    await auth.getNextcloudToken(ALICE)
 
     setup.clock.advance(999_999)
-    await setup.open().getNextcloudToken(ALICE)
+    await auth.getNextcloudToken(ALICE)
     setup.clock.advance(1_000_000)
 
-    expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
-    expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
+    for (let call = 0; call < 2; call += 1) {
+      expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({
+        code: 'ERR_NOT_PROVISIONED',
+        reason: 'expired',
+      })
+    }
     expect(refreshTokens.presented).toHaveLength(2)
     expect(setup.events.filter(({ type }) => type === 'grant.lost')).toEqual([
       expect.objectContaining({ reason: 'expired' }),
     ])
+  })
+
+  it('keeps the refresh token for a day beyond its stated end: it may be this clock that is wrong', async () => {
+    const refreshTokens = createRefreshTokens({ more: () => ({ refresh_expires_in: 1_000 }) })
+    const setup = await setUpGrants({ refreshTokens })
+    await setup.connect()
+    await setup.open().getNextcloudToken(ALICE)
+    const end = 1_000_000
+
+    setup.clock.advance(end + 86_399_999)
+    expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
+    expect(await setup.stored()).toHaveProperty('refreshToken')
+
+    setup.clock.advance(1)
+    expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
+    expect(await setup.stored()).not.toHaveProperty('refreshToken')
+    expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
   })
 
   it.each([0, -1, 'never', null])('is not one whose end is stated as %j, which says nothing', async (value) => {
@@ -263,6 +285,18 @@ describe('consent for each MCP client', () => {
     await expect(setup.open().getNextcloudToken(ALICE)).resolves.toBeTypeOf('string')
     const perUser = setup.open({ connect: { consent: 'per-user' } })
     await expect(tokenFor(setup, perUser, 'other')).resolves.toBeTypeOf('string')
+  })
+
+  it('is asked of every client anew after the grant was lost: the user may have ended it over one of them', async () => {
+    const setup = await setUpGrants()
+    const auth = setup.open()
+    setup.refreshTokens.revoke(await setup.connect('alice', { clientId: 'distrusted' }))
+    await failureOf(auth.getNextcloudToken(ALICE))
+
+    await setup.connect('alice', { clientId: 'agreed' })
+
+    await expect(tokenFor(setup, auth, 'agreed')).resolves.toBeTypeOf('string')
+    expect(await failureOf(tokenFor(setup, auth, 'distrusted'))).toMatchObject({ reason: 'consent' })
   })
 
   it('is seen as soon as it is given elsewhere', async () => {
