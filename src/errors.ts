@@ -300,10 +300,11 @@ export class StorageError extends McpAuthError {
   }
 }
 
-/** `ECONNREFUSED`, `SQLITE_BUSY`, `57P03`: what names a failure and holds nothing else. */
+/** `ECONNREFUSED`, `SQLITE_BUSY`, `57P03`, or else `TypeError`: what names a failure and holds nothing else. */
 function codeOf(cause: unknown): string | undefined {
-  if (typeof cause !== 'object' || cause === null || !('code' in cause)) return undefined
-  return typeof cause.code === 'string' && /^[A-Z0-9_]{1,32}$/.test(cause.code) ? cause.code : undefined
+  if (typeof cause !== 'object' || cause === null) return undefined
+  if ('code' in cause && typeof cause.code === 'string' && /^[A-Z0-9_]{1,32}$/.test(cause.code)) return cause.code
+  return cause instanceof Error && cause.name !== 'Error' && /^\w{1,40}$/.test(cause.name) ? cause.name : undefined
 }
 
 /**

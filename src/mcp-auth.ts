@@ -14,7 +14,7 @@ import { createWaiting, type Serves } from './connect/waiting.js'
 import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors.js'
 import { createEvents, reportFailure, type McpAuthStats } from './events.js'
 import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
-import { whyUnusable, type Identity } from './grants/grant.js'
+import { consentingClient, whyUnusable, type Identity } from './grants/grant.js'
 import { createGrants } from './grants/grants.js'
 import { addChallenge } from './http/challenge.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
@@ -274,8 +274,8 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   async function connectionOf(identity: Identity): Promise<Serves> {
     const { store } = needGrants(grants)
     const stored = await store.read(store.keyOf(identity))
-    const perUser = config.grants?.consent === 'per-user'
-    return (clientId) => whyUnusable(stored?.grant, perUser ? undefined : clientId, clock.now()) === undefined
+    return (clientId) =>
+      whyUnusable(stored?.grant, consentingClient(config.grants?.consent, clientId), clock.now()) === undefined
   }
 
   const waiting = grants && createWaiting({ look: connectionOf, clock })
@@ -336,8 +336,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       const session = await sessionOf(who)
       return withLink(session, fetchNextcloud(session, path, init), init?.signal)
     },
-    verify: (token: string) =>
-      verify(token).catch((error: unknown) => Promise.reject(withChallenge(asMcpAuthError(error)))),
+    verify,
     async ready() {
       await verifier.ready()
       if (nextcloud !== undefined && nextcloud.mode !== 'pass-through') await discovery.forTokenRequests()

@@ -8,7 +8,7 @@ import type { StorageAdapter } from './storage/adapter.js'
 
 export type { NextcloudMode } from './events.js'
 
-/** An authorization server with ways of its own; each preset says what they are in its provider's page. */
+/** An authorization server with ways of its own, which `nextcloud.preset` says. */
 export type NextcloudPreset = 'generic' | 'keycloak' | 'entra' | 'nextcloud-oidc-app' | 'nextcloud-oauth2-app'
 
 /** The Nextcloud that tools act in, and how to get a token for it. */
@@ -68,7 +68,10 @@ export interface ConnectOptions {
   readonly consent?: 'per-client' | 'per-user' | undefined
   /** Scopes to ask for besides `openid` and, where the server lists it, `offline_access`. Default: `nextcloud.scopes` when that is a list. */
   readonly scopes?: readonly string[] | undefined
-  /** Parameters that are added to the authorization request, or override those that this package sets by default. Default none. */
+  /**
+   * Parameters that are added to the authorization request, or override those that this package sets by default (`prompt`, `resource`). Not
+   * `scope`, nor what ties the answer to the request (`state`, `nonce`, PKCE and the like). Default none.
+   */
   readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
   /** Where the browser is sent after a connection: one URL of the operator's. Default: a page that says "Connected". */
   readonly returnTo?: string | URL | undefined

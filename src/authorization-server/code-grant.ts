@@ -34,7 +34,7 @@ export type AuthorizationAnswer =
   | { readonly kind: 'unusable' }
 
 /** What a code comes to. */
-export interface CodeAnswer extends Omit<RefreshAnswer, 'access'> {
+export interface CodeAnswer extends Omit<RefreshAnswer, 'access' | 'sentAt'> {
   readonly access: TokenAnswer
   /** Not verified yet. */
   readonly idToken: string | undefined

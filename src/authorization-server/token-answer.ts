@@ -18,6 +18,8 @@ export interface RefreshAnswer {
   readonly refreshExpiresIn: number | undefined
   /** The scopes, where the server says which. */
   readonly scopes: readonly string[] | undefined
+  /** Monotonic milliseconds just before the request that was answered. */
+  readonly sentAt: number
   /** The access token; or why it cannot be used, which does not make the refresh token a lesser one. */
   readonly access: TokenAnswer | TokenRequestError
 }
@@ -134,7 +136,7 @@ const REFRESH_END_FIELDS = ['refresh_expires_in', 'refresh_token_expires_in']
 
 /** What is left of a good answer to a refresh: its refresh token counts, whatever is wrong with its access token. */
 export function readRefreshAnswer(body: Record<string, unknown>, refreshToken: string, sentAt: number): RefreshAnswer {
-  return { ...readGrantedTokens(body), access: readAccess(body, refreshToken, sentAt) }
+  return { ...readGrantedTokens(body), sentAt, access: readAccess(body, refreshToken, sentAt) }
 }
 
 function readAccess(body: Record<string, unknown>, sent: string, sentAt: number): TokenAnswer | TokenRequestError {
@@ -147,7 +149,7 @@ function readAccess(body: Record<string, unknown>, sent: string, sentAt: number)
 }
 
 /** The refresh token of an answer, with what the server says about it. */
-export function readGrantedTokens(body: Record<string, unknown>): Omit<RefreshAnswer, 'access'> {
+export function readGrantedTokens(body: Record<string, unknown>): Omit<RefreshAnswer, 'access' | 'sentAt'> {
   const { refresh_token: refreshToken, scope } = body
   const ends = REFRESH_END_FIELDS.map((field) => Number(body[field])).find((seconds) => seconds > 0)
   return {

@@ -26,7 +26,8 @@ const HINTS = new Map(
 )
 
 const REJECTS_SUBJECT_TOKEN = ['invalid_grant', 'invalid_token', 'interaction_required', 'login_required']
-const MEANS_OUTAGE = ['temporarily_unavailable', 'server_error']
+/** `error` values by which a server says that it is not working now (RFC 6749 §4.1.2.1). */
+export const MEANS_OUTAGE: readonly string[] = ['temporarily_unavailable', 'server_error']
 
 /**
  * Whose fault a refused exchange is: the outside's (503), the MCP client's, who needs another token (401), or the operator's

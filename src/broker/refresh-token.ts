@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
 import { quirksOf } from '../authorization-server/quirks.js'
-import { NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors.js'
-import { deadGrant, whyUnusable, type Identity } from '../grants/grant.js'
+import { ConfigurationError, NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors.js'
+import { consentingClient, deadGrant, whyUnusable, type Identity } from '../grants/grant.js'
 import type { StoredGrant } from '../grants/grant-store.js'
 import type { RefreshTokenParts } from './refresh-token-parts.js'
 import { createSingleFlight } from '../single-flight.js'
@@ -29,7 +29,7 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
     renewBefore: quirks.refreshEndsAccessToken ? 0 : config.cache.renewBefore,
     margin: quirks.margin,
   }
-  const perClient = config.grants?.consent !== 'per-user'
+  const consent = config.grants?.consent
   const grantCheck = config.cache.grantCheck * 1_000
   const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
   const reportedExpired = new LRUCache<string, true>({ max: COOL_DOWNS })
@@ -44,7 +44,8 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
   let storeFailing = false
 
   function permits({ clientId }: Caller, standing: Standing | undefined): boolean {
-    return !perClient || clientId === undefined || standing?.clients.includes(clientId) === true
+    const client = consentingClient(consent, clientId)
+    return client === undefined || standing?.clients.includes(client) === true
   }
 
   /** The access token that is in the store, when it will do. */
@@ -123,7 +124,7 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
       storeFailing = false
       return outcome
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error
+      if (!(error instanceof StorageError || error instanceof ConfigurationError)) throw error
       // A living token is served through an outage.
       storeFailing = true
       standing.checkedAt = clock.monotonic()

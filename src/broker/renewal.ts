@@ -8,8 +8,9 @@ import {
   isLiving,
   type Grant,
   type Identity,
+  sharedAccessToken,
   type LivingGrant,
-  type SharedAccessToken,
+  wallTime,
 } from '../grants/grant.js'
 import type { StoredGrant } from '../grants/grant-store.js'
 import type { Lease } from '../grants/lease.js'
@@ -128,12 +129,15 @@ export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint
     return { ...answer.access, source: 'idp', standing }
   }
 
-  function rotated(grant: LivingGrant, { refreshToken, refreshExpiresIn, scopes, access }: RefreshAnswer): Grant {
+  function rotated(
+    grant: LivingGrant,
+    { refreshToken, refreshExpiresIn, scopes, sentAt, access }: RefreshAnswer,
+  ): Grant {
     const { format, generation, clients, connectedAt } = grant
-    const endsAt = refreshExpiresIn === undefined ? undefined : clock.now() + refreshExpiresIn * 1_000
+    const endsAt = refreshExpiresIn === undefined ? undefined : wallTime(sentAt, clock) + refreshExpiresIn * 1_000
     // Where the token stays the same and nothing new is said of its end, the end stays too.
     const refreshEndsAt = endsAt ?? (refreshToken === undefined ? grant.refreshEndsAt : undefined)
-    const accessToken = access instanceof TokenRequestError ? undefined : shareable(access)
+    const accessToken = access instanceof TokenRequestError ? undefined : sharedAccessToken(access, clock)
     return {
       format,
       generation,
@@ -147,14 +151,6 @@ export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint
       ...(refreshEndsAt !== undefined && { refreshEndsAt }),
       ...(accessToken !== undefined && { accessToken }),
     }
-  }
-
-  /** As it is stored for other instances; undefined when it is not to be kept. */
-  function shareable(access: Exclude<RefreshAnswer['access'], TokenRequestError>): SharedAccessToken | undefined {
-    const { accessToken, expiresIn, sentAt } = access
-    if (Number.isNaN(expiresIn)) return undefined
-    const asked = clock.now() - (clock.monotonic() - sentAt)
-    return { token: accessToken, sentAt: asked, ...(expiresIn !== undefined && { expiresIn }) }
   }
 
   return async (key, identity, stored) => {

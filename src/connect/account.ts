@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asMcpAuthError, UnauthorizedError } from '../errors.js'
-import { whyUnusable } from '../grants/grant.js'
+import { consentingClient, whyUnusable } from '../grants/grant.js'
 import { createAuthentication, rejectRequest } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'
 import type { McpAuthInfo } from '../auth-info.js'
@@ -13,7 +13,7 @@ export function showStatus(parts: ConnectParts): RouteHandler {
   return withToken(parts, async ({ issuer, subject, clientId }, res) => {
     const identity = { issuer, subject }
     const stored = await grants.store.read(grants.store.keyOf(identity))
-    const client = config.grants?.consent === 'per-user' ? undefined : clientId
+    const client = consentingClient(config.grants?.consent, clientId)
     const reason = whyUnusable(stored?.grant, client, clock.now())
     if (reason === undefined) return sendJson(res, { connected: true })
     const { connectUrl } = await tickets.linkFor(identity, clientId)
@@ -30,8 +30,7 @@ export function showStatus(parts: ConnectParts): RouteHandler {
 export function endConnection(parts: ConnectParts, inBrowser: RouteHandler): RouteHandler {
   const { disconnect, config } = parts
   const forClient = withToken(parts, async ({ issuer, subject, clientId }, res) => {
-    const client = config.grants?.consent === 'per-user' ? undefined : clientId
-    sendJson(res, await disconnect({ issuer, subject }, client))
+    sendJson(res, await disconnect({ issuer, subject }, consentingClient(config.grants?.consent, clientId)))
   })
   return (req, res) => {
     const hasToken = /^\s*bearer\b/i.test(req.headers.authorization ?? '')

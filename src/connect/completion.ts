@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { AuthorizationServer } from 'oauth4webapi'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
+import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import type { Clock } from '../clock.js'
 import { StorageError, TokenRequestError, UpstreamUnavailableError } from '../errors.js'
-import type { Identity, SharedAccessToken } from '../grants/grant.js'
+import { sharedAccessToken, wallTime, type Identity } from '../grants/grant.js'
 import type { Connection } from '../grants/grant-store.js'
 import { checkSubjects } from './browser-identity.js'
 import type { ConnectParts, PendingAuthorization } from './connect-parts.js'
@@ -29,7 +30,6 @@ export interface Outcome {
   readonly connected?: boolean
 }
 
-const MEANS_OUTAGE = ['temporarily_unavailable', 'server_error']
 /** RFC 6749 §4.1.2.1, as far as error codes go that are in use: what else is there is text, and comes from outside. */
 const ERROR_CODE = /^[\w.-]{1,64}$/
 /** Milliseconds before the store is tried again; they double, up to the longest. */
@@ -123,19 +123,15 @@ async function storeGrant(
   { identity, clientId }: PendingAuthorization,
   { refreshToken, refreshExpiresIn, scopes, access }: CodeAnswer & { readonly refreshToken: string },
 ): Promise<void> {
-  const { expiresIn } = access
-  const sentAt = clock.now() - (clock.monotonic() - access.sentAt)
   const fingerprint = grants.fingerprint(refreshToken)
   // Shared, so that the first tool call needs no refresh.
-  const accessToken: SharedAccessToken | undefined = Number.isNaN(expiresIn)
-    ? undefined
-    : { token: access.accessToken, sentAt, ...(expiresIn !== undefined && { expiresIn }) }
+  const accessToken = sharedAccessToken(access, clock)
   const connection: Connection = {
     refreshToken,
     fingerprint,
     clientId,
     scopes: scopes ?? connect.scopes,
-    ...(refreshExpiresIn !== undefined && { refreshEndsAt: sentAt + refreshExpiresIn * 1_000 }),
+    ...(refreshExpiresIn !== undefined && { refreshEndsAt: wallTime(access.sentAt, clock) + refreshExpiresIn * 1_000 }),
     ...(accessToken && { accessToken }),
   }
   await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))

@@ -11,8 +11,8 @@ import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
 import type { FlowCookies } from './cookies.js'
 import type { OneTimeRecords } from './one-time.js'
-import type { FormTarget, Pages } from './pages.js'
-import type { Ticket, Tickets } from './tickets.js'
+import type { Pages } from './pages.js'
+import type { Tickets } from './tickets.js'
 
 /** The rooms that connecting needs. */
 export interface ConnectRooms {
@@ -71,5 +71,3 @@ export interface ProviderRefusal {
   readonly errorDescription?: string | undefined
   readonly hint?: string | undefined
 }
-
-export type { FormTarget, Ticket }

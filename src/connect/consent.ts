@@ -3,13 +3,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AuthorizationSecrets } from '../authorization-server/code-grant.js'
 import type { RouteHandler } from '../http/router.js'
 import { browserIs, checkSubjects } from './browser-identity.js'
-import type { ConnectParts, FormTarget, Ticket } from './connect-parts.js'
+import type { ConnectParts } from './connect-parts.js'
 import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
 import { isFromOwnPage, readForm, type Form } from './form.js'
 import type { OneTimeRecord } from './one-time.js'
 import { randomSecret } from './one-time.js'
-import { sendPage } from './pages.js'
+import { sendPage, type FormTarget } from './pages.js'
 import { queryOf, singleParameter } from './query.js'
+import type { Ticket } from './tickets.js'
 
 /**
  * The page on which the user sees who asks for what. It changes nothing, since links are also opened by previews and scanners
@@ -82,7 +83,7 @@ export function answerConsent(parts: ConnectParts): RouteHandler {
     const wait = parts.allowance.take(ticket.value.identity)
     if (wait > 0) {
       failed('too_many')
-      return sendPage(req, res, pages.unavailable({ retryAfter: Math.ceil(wait / 1_000) }))
+      return sendPage(req, res, pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
     }
     await goOn(parts, req, res, ticket, flow)
   }

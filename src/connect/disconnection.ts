@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors.js'
+import { consentingClient } from '../grants/grant.js'
 import type { RouteHandler } from '../http/router.js'
-import type { ConnectParts, DisconnectOffer, FormTarget, PendingAuthorization } from './connect-parts.js'
+import type { ConnectParts, DisconnectOffer, PendingAuthorization } from './connect-parts.js'
 import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
 import { randomSecret } from './one-time.js'
-import { sendPage } from './pages.js'
+import { sendPage, type FormTarget } from './pages.js'
 
 /**
  * A form with which this browser, and no other, can undo the connection; undefined when the store fails, which leaves the
@@ -18,10 +19,9 @@ export async function offerToDisconnect(
 ): Promise<{ readonly target: FormTarget; readonly cookie: FlowCookie } | undefined> {
   const secret = randomSecret()
   const cookie = cookies.issue(req, flowOf(secret))
-  const perUser = config.grants?.consent === 'per-user'
   const offer: DisconnectOffer = {
     identity,
-    clientId: perUser ? undefined : clientId,
+    clientId: consentingClient(config.grants?.consent, clientId),
     cookieHash: digest(cookie.value),
   }
   try {

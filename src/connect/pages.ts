@@ -40,6 +40,8 @@ export interface Pages {
   readonly noRefreshToken: () => Page
   /** The provider or the store is away; `retryAfter` in seconds. */
   readonly unavailable: (p: { readonly retryAfter: number }) => Page
+  /** This user has begun too many connections; `retryAfter` in seconds. */
+  readonly tooMany: (p: { readonly retryAfter: number }) => Page
   readonly failed: () => Page
 }
 
@@ -225,6 +227,17 @@ ${shownForm(disconnect, markup`<button type="submit">Disconnect</button>`)}
       )
       return { ...unavailable, retryAfter: seconds }
     },
+
+    tooMany: ({ retryAfter }) => ({
+      ...page(
+        429,
+        'Too many attempts',
+        'care',
+        markup`<p>Connecting your Nextcloud was begun many times within a few minutes. Nothing was changed.</p>
+<p>Please wait ${shownTime(retryAfter)} before you try again. If it was not you who began it, tell the people who run ${server}.</p>`,
+      ),
+      retryAfter,
+    }),
 
     failed: () =>
       page(

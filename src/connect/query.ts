@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
+import { urlOf } from '../http/router.js'
 
-/** The query of a request, on the URL that the client sent, wherever the handler is mounted. */
+/** The query of a request. */
 export function queryOf(req: IncomingMessage): URLSearchParams {
-  const url = ('originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : req.url) ?? ''
+  const url = urlOf(req)
   const at = url.indexOf('?')
   return new URLSearchParams(at < 0 ? '' : url.slice(at + 1))
 }

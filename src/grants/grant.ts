@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.js'
 import { SealedValueError, type NotProvisionedReason } from '../errors.js'
 
 /** Whose grant it is. */
@@ -58,6 +59,29 @@ export function readGrant(value: unknown): Grant {
   const grant = value as Partial<Grant> | null
   if (typeof grant !== 'object' || grant?.format !== 1) throw new SealedValueError()
   return grant as Grant
+}
+
+/** A fresh access token as it is shared; undefined when it is not to be kept. */
+export function sharedAccessToken(
+  fresh: { readonly accessToken: string; readonly expiresIn: number | undefined; readonly sentAt: number },
+  clock: Clock,
+): SharedAccessToken | undefined {
+  const { accessToken: token, expiresIn } = fresh
+  if (Number.isNaN(expiresIn)) return undefined
+  return { token, sentAt: wallTime(fresh.sentAt, clock), ...(expiresIn !== undefined && { expiresIn }) }
+}
+
+/** A moment of the monotonic clock, in milliseconds since the epoch. */
+export function wallTime(monotonic: number, clock: Clock): number {
+  return clock.now() - (clock.monotonic() - monotonic)
+}
+
+/** The MCP client whose consent counts: none where it is per user, nor for the operator's own work. */
+export function consentingClient(
+  consent: 'per-client' | 'per-user' | undefined,
+  clientId: string | undefined,
+): string | undefined {
+  return consent === 'per-user' ? undefined : clientId
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import { StorageError } from '../errors.js'
+import { ConfigurationError, StorageError } from '../errors.js'
 import type { Events } from '../events.js'
 import type { StorageAdapter, StoredEntry } from '../storage/adapter.js'
 import type { Sealer } from './seal.js'
@@ -13,7 +13,8 @@ export interface OpenRecord {
 /**
  * The user's store, with every value sealed, every answer checked and every call limited in time.
  *
- * Each call rejects with {@link StorageError} when the store fails, or does not answer in 5 s.
+ * Each call rejects with {@link StorageError} when the store fails, or does not answer in 5 s, and with
+ * {@link ConfigurationError} when an adapter says that it is not set up.
  */
 export interface Records {
   /** @throws {SealedValueError} it is there and cannot be opened */
@@ -45,7 +46,8 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
       if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
       return answer
     } catch (error) {
-      const failure = error instanceof StorageError ? error : new StorageError(`The storage failed: ${nameOf(error)}`)
+      const isOurs = error instanceof StorageError || error instanceof ConfigurationError
+      const failure = isOurs ? error : new StorageError('The storage failed', error)
       events.emit({ type: 'storage.failed', operation, message: failure.message })
       throw failure
     }
@@ -82,12 +84,6 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
         (answer) => typeof answer === 'boolean',
       ),
   }
-}
-
-/** The code or name of a failure: its text may hold a connection string, or a value. */
-function nameOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'no Error was thrown'
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
 }
 
 function isEntry(answer: unknown): boolean {

@@ -81,7 +81,7 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
     waiting = true
     clock.after(BACKGROUND_PAUSE, () => {
       waiting = false
-      void flushAll().then(tryLater)
+      void flushAll(MOST_FAILURES).then(tryLater)
     })
   }
 
@@ -89,7 +89,7 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
    * Several that fail in a row show that the store is still away: the others need not ask it. One alone may be on a part of the
    * store that is, and goes to the end, so that it holds up nobody.
    */
-  async function flushAll(): Promise<void> {
+  async function flushAll(mostFailures: number): Promise<void> {
     let failures = 0
     for (const [key, rotation] of [...kept]) {
       try {
@@ -99,7 +99,7 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
         // Reported where it happened; what is kept is tried again.
         failures += 1
         if (kept.get(key) === rotation && kept.delete(key)) kept.set(key, rotation)
-        if (failures >= MOST_FAILURES) return
+        if (failures >= mostFailures) return
       }
     }
   }
@@ -123,10 +123,10 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
         try {
           return await attempt(rotation)
         } catch (error) {
-          if (!(error instanceof StorageError)) throw error
           const jittered = pause * (0.5 + clock.random())
-          if (clock.monotonic() + jittered >= until) {
-            keep(rotation)
+          if (!(error instanceof StorageError) || clock.monotonic() + jittered >= until) {
+            // What only another key opens is not this process's any more.
+            if (!(error instanceof SealedValueError)) keep(rotation)
             throw error
           }
           await clock.sleep(jittered)
@@ -139,7 +139,7 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
       kept.delete(key)
       return rotation?.grant
     },
-    settle: flushAll,
+    settle: () => flushAll(Infinity),
   }
 }
 

@@ -19,8 +19,6 @@ export interface Sealer {
    * @throws {SealedValueError} when it was sealed with none of the keys, was sealed for another record, or was changed
    */
   readonly open: (recordKey: string, sealed: string) => Promise<unknown>
-  /** Whether it was sealed with the first key, and not with one that is on its way out. Says nothing of whether it opens. */
-  readonly isCurrent: (recordKey: string, sealed: string) => boolean
   /**
    * 16 characters of base64url that stand for a secret, the same ones each time, and tell nothing of it without the key. They
    * are made with the last key of the list: so they stay the same while a new key is put first, in instances that already
@@ -79,7 +77,6 @@ export function createSealer(keys: readonly Uint8Array[]): Sealer {
         throw new SealedValueError()
       }
     },
-    isCurrent: (recordKey, sealed) => hasHeader(sealed, first, recordKey),
     fingerprint: (secret) =>
       // UTF-16, since UTF-8 would make one character of every lone surrogate.
       createHmac('sha256', fingerprintKey)

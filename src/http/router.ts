@@ -35,8 +35,13 @@ export function createRouter(routes: Routes): ConnectHandler {
   }
 }
 
+/** The URL that the client sent, wherever the handler is mounted. */
+export function urlOf(req: IncomingMessage): string {
+  return ('originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : req.url) ?? ''
+}
+
 function pathOf(req: IncomingMessage): string {
-  const url = ('originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : req.url) ?? ''
+  const url = urlOf(req)
   const query = url.indexOf('?')
   return withoutEndSlash(query < 0 ? url : url.slice(0, query))
 }

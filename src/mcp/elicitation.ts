@@ -58,14 +58,20 @@ function askOnce(session: object, elicitation: UrlElicitation, ask: Ask, signal:
   openQuestions.set(session, open)
   const { url } = elicitation
   const question = open.get(url) ?? openQuestion(elicitation, ask)
+  // Another one for the same link may have come after it.
+  const close = (): void => {
+    if (open.get(url) === question) open.delete(url)
+  }
   if (!open.has(url)) {
     open.set(url, question)
-    void question.answer.finally(() => open.delete(url))
+    void question.answer.finally(() => close())
   }
   question.askers += 1
   const leave = (): void => {
     question.askers -= 1
-    if (question.askers === 0 && open.delete(url)) question.over.abort()
+    if (question.askers > 0) return
+    close()
+    question.over.abort()
   }
   if (signal.aborted) leave()
   else signal.addEventListener('abort', leave, { once: true })

@@ -67,7 +67,8 @@ export class MemoryStorage implements StorageAdapter {
     const now = this.#clock.monotonic()
     for (const [other, { deadAt }] of this.#entries) if (deadAt <= now) this.#entries.delete(other)
     if (this.#entries.size >= this.#maxEntries) {
-      throw new Error(`MemoryStorage is full: it holds maxEntries (${this.#maxEntries}) entries that have not expired`)
+      const full = `MemoryStorage is full: it holds maxEntries (${this.#maxEntries}) entries that have not expired`
+      throw Object.assign(new Error(full), { code: 'MEMORY_STORAGE_FULL' })
     }
   }
 }

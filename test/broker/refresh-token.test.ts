@@ -783,7 +783,8 @@ describe('close()', () => {
     const remove = storage.delete.bind(storage)
     let removed = false
     vi.spyOn(storage, 'delete').mockImplementation(async (...args) => {
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      await turn()
+      await turn()
       removed = await remove(...args)
       return removed
     })

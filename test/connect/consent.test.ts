@@ -370,7 +370,7 @@ it('a user begins no more than twenty connections in ten minutes, since each lea
   const url = await link()
   const page = await alice.press(await alice.open(url), { answer: 'yes' })
 
-  expectPage(page, 503)
+  expectPage(page, 429)
   expect(page.headers['retry-after']).toBe('600')
   expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'too_many' }))
   await agree(browser(), await link('bob'))

@@ -42,6 +42,7 @@ describe('the pages', () => {
     ['providerRefused', 502],
     ['noRefreshToken', 502],
     ['unavailable', 503],
+    ['tooMany', 429],
     ['failed', 500],
   ])('%s has status %i', (name, status) => {
     expect(everyPage().get(name)?.status).toBe(status)

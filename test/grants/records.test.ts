@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { StorageError, SealedValueError } from '../../src/errors.js'
+import { ConfigurationError, StorageError, SealedValueError } from '../../src/errors.js'
 import { createEvents, type McpAuthEvent } from '../../src/events.js'
 import { recordKey } from '../../src/grants/record-key.js'
 import { createRecords } from '../../src/grants/records.js'
@@ -67,11 +67,26 @@ describe('a store that fails', () => {
     const error = await failureOf(call(records))
 
     expect(error).toBeInstanceOf(StorageError)
-    expect(error).toMatchObject({ message: 'The storage failed: ECONNREFUSED', status: 503 })
+    expect(error).toMatchObject({ message: 'The storage failed (ECONNREFUSED)', status: 503 })
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('password')
     expect(events).toEqual([
-      { type: 'storage.failed', operation, message: 'The storage failed: ECONNREFUSED', at: clock.now() },
+      { type: 'storage.failed', operation, message: 'The storage failed (ECONNREFUSED)', at: clock.now() },
     ])
+  })
+
+  it.each(calls)('that is not set up says so, as the operator’s fault: %s', async (operation, call) => {
+    const missing = new ConfigurationError('The table is not there', 'autoCreate')
+    const { records, events } = open({ [operation]: () => Promise.reject(missing) })
+
+    expect(await failureOf(call(records))).toBe(missing)
+    expect(events).toMatchObject([{ type: 'storage.failed', operation, message: 'The table is not there' }])
+  })
+
+  it('tells nothing of a code or a name that may be more than that', async () => {
+    const cause = Object.assign(new Error('x'), { code: 'redis://user:password@host', name: 'Error: secret' })
+    const { records } = open({ get: () => Promise.reject(cause) })
+
+    expect(await failureOf(records.read(KEY))).toMatchObject({ message: 'The storage failed' })
   })
 
   it.each(calls)('may throw instead of rejecting: %s', async (operation, call) => {
@@ -81,17 +96,18 @@ describe('a store that fails', () => {
       },
     })
 
-    expect(await failureOf(call(records))).toMatchObject({ message: 'The storage failed: TypeError' })
+    expect(await failureOf(call(records))).toMatchObject({ message: 'The storage failed (TypeError)' })
   })
 
   it.each(calls)('is one that does not answer in 5 s: %s', async (operation, call) => {
-    const { records, clock } = open({ [operation]: () => new Promise<never>(() => undefined) })
+    const asked = vi.fn(() => new Promise<never>(() => undefined))
+    const { records, clock } = open({ [operation]: asked })
     const settled = vi.fn()
     const pending = failureOf(call(records)).then((error) => {
       settled()
       return error
     })
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await vi.waitFor(() => expect(asked).toHaveBeenCalled())
 
     clock.advance(4_999)
     await Promise.resolve()

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { StorageError } from '../../src/errors.js'
+import { ConfigurationError, StorageError } from '../../src/errors.js'
 import { createEvents } from '../../src/events.js'
 import type { Grant } from '../../src/grants/grant.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'
@@ -232,18 +232,35 @@ describe('a store that fails', () => {
     expect(rotations.drop(rotation.key)).toEqual(rotation.grant)
   })
 
-  it('is asked three times in a row at most, since it is away then', async () => {
-    const { rotations, rotation, failing, calls } = await open()
+  it('is asked three times in a row at most by itself, since it is away then, and for everything at the end', async () => {
+    const { rotations, rotation, failing, calls, clock } = await open()
     failing.add('put')
     for (const key of ['a', 'b', 'c', 'd', 'e']) await failureOf(rotations.write({ ...rotation, key }))
     // What the pauses above have set off in the background comes to rest, since the clock stands still now.
-    await rotations.settle()
-    for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+    const rest = async () => {
+      for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await rest()
     calls.length = 0
 
-    await rotations.settle()
-
+    clock.advance(500)
+    await rest()
     expect(calls).toEqual(['put', 'put', 'put'])
+
+    calls.length = 0
+    await rotations.settle()
+    expect(calls).toEqual(['put', 'put', 'put', 'put', 'put'])
+  })
+
+  it('because it is not set up keeps the token too, and says whose fault it is', async () => {
+    const { rotations, rotation, storage, stored } = await open()
+    const missing = new ConfigurationError('The table is not there')
+    vi.spyOn(storage, 'put').mockRejectedValueOnce(missing)
+
+    expect(await failureOf(rotations.write(rotation))).toBe(missing)
+    await rotations.flush(rotation.key)
+
+    expect(await stored()).toEqual(rotation.grant)
   })
 
   it('gets nothing that was dropped, which is told to whoever drops it', async () => {

@@ -45,6 +45,7 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ['providerRefused', pages.providerRefused({ error })],
     ['noRefreshToken', pages.noRefreshToken()],
     ['unavailable', pages.unavailable({ retryAfter: 30 })],
+    ['tooMany', pages.tooMany({ retryAfter: 540 })],
     ['failed', pages.failed()],
   ])
 }
