@@ -16,7 +16,7 @@ import type { NextcloudTokenOptions } from '../auth-info.js'
 import { abortable, createSingleFlight } from '../single-flight.js'
 import type { Identity } from '../grants/grant.js'
 import { jwtBearer } from './jwt-bearer.js'
-import type { Caller, FreshToken, Mode, Present, Target } from './mode.js'
+import type { Caller, FreshToken, Mode, Present, Standing, Target } from './mode.js'
 import { passThrough } from './pass-through.js'
 import { refreshTokenMode } from './refresh-token.js'
 import type { GrantParts } from './refresh-token-parts.js'
@@ -225,9 +225,13 @@ export function createBroker(parts: BrokerParts): Broker {
     signal: AbortSignal | undefined,
   ): Promise<string> {
     const { accessToken, standing } = await abortable(fly(key, session, target, present), signal)
-    if (way.permits?.(session.caller, standing) === false)
-      throw reported(new NotProvisionedError('consent'), session.caller)
+    checkPermission(session.caller, standing)
     return accessToken
+  }
+
+  /** @throws {NotProvisionedError} the user has not agreed to this caller's MCP client, or no longer */
+  function checkPermission(caller: Caller, standing: Standing | undefined): void {
+    if (way.permits?.(caller, standing) === false) throw reported(new NotProvisionedError('consent'), caller)
   }
 
   /** A cached token, if what it stands on is still there; or what has replaced it there. */
@@ -270,7 +274,10 @@ export function createBroker(parts: BrokerParts): Broker {
       const key = keyForCall(session, undefined)
       const present = entries?.get(key)
       if (present !== undefined && clock.monotonic() < present.deadAt) {
-        if (present.token !== refused) return present.token
+        if (present.token !== refused) {
+          checkPermission(session.caller, present.standing)
+          return present.token
+        }
         if (present.unproven) return undefined
       }
       const token = await fetched(key, session, targetOf(session), { force: true, notThis: refused }, signal)

@@ -34,3 +34,9 @@ export function checkSubjects({ connect, events }: ConnectParts, as: Authorizati
   events.emit({ type: 'config.warning', option: 'connect.authenticateBrowser', message: NO_COMMON_SUBJECTS })
   throw new ConfigurationError(NO_COMMON_SUBJECTS, 'connect.authenticateBrowser')
 }
+
+/** Whether a person's `sub` at this server is surely the one that an MCP token of the same issuer has (OIDC Core §8). */
+export function hasCommonSubjects(as: AuthorizationServer, person: Identity, expected: Identity): boolean {
+  const types = as.subject_types_supported ?? []
+  return person.issuer === expected.issuer && types.length > 0 && types.every((type) => type === 'public')
+}

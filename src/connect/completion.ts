@@ -6,7 +6,7 @@ import type { Clock } from '../clock.js'
 import { StorageError, TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import { sharedAccessToken, wallTime, type Identity } from '../grants/grant.js'
 import type { Connection } from '../grants/grant-store.js'
-import { checkSubjects } from './browser-identity.js'
+import { checkSubjects, hasCommonSubjects } from './browser-identity.js'
 import type { ConnectParts, PendingAuthorization } from './connect-parts.js'
 import { consentForm } from './consent.js'
 import { offerToDisconnect } from './disconnection.js'
@@ -76,7 +76,9 @@ export async function completeConnection(
     failed('id_token')
     return { page: { ...pages.badAnswer(), status: 403 } }
   }
-  if (appSays === undefined && !isSamePerson(person, pending.identity)) {
+  // Where the server's subjects are everybody's, it has to agree with the app: another account may be signed in there.
+  const tells = appSays === undefined || (typeof person === 'object' && hasCommonSubjects(as, person, pending.identity))
+  if (tells && !isSamePerson(person, pending.identity)) {
     failed('person')
     return tryAgain(parts, req, pending)
   }

@@ -83,8 +83,20 @@ export function createConnect(rooms: ConnectRooms): Connect {
     sendPage(req, res, parts.pages.failed())
   }
 
-  const linkFor: Connect['linkFor'] = (identity, clientId) =>
-    parts.tickets.linkFor(identity, clientId ?? owner.clientId)
+  let warned = false
+  /** Clients that the authorization server does not name cannot be told apart: consent to one is consent to all. */
+  function warnOfNameless(clientId: string | undefined): void {
+    if (warned || clientId !== 'unknown' || config.grants?.consent === 'per-user') return
+    warned = true
+    const message =
+      'The MCP tokens have no client_id, azp or cid: consent per client cannot tell one MCP client from another; let the authorization server add it'
+    events.emit({ type: 'config.warning', option: 'connect.consent', message })
+  }
+
+  const linkFor: Connect['linkFor'] = (identity, clientId) => {
+    warnOfNameless(clientId)
+    return parts.tickets.linkFor(identity, clientId ?? owner.clientId)
+  }
 
   return {
     routes,

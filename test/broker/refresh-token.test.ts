@@ -2,6 +2,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotProvisionedError, SealedValueError, StorageError, TokenRequestError } from '../../src/errors.js'
 import { failureOf, tokenError, turn } from '../support/broker-setup.js'
 import { ENCRYPTION_KEY, MCP_CLIENT, setUpGrants, type GrantSetup } from '../support/grant-setup.js'
+import { startNextcloud } from '../support/nextcloud-server.js'
 import { createRefreshTokens } from '../support/refresh-tokens.js'
 import { watchedStorage } from '../support/watched-storage.js'
 
@@ -297,6 +298,24 @@ describe('consent for each MCP client', () => {
 
     await expect(tokenFor(setup, auth, 'agreed')).resolves.toBeTypeOf('string')
     expect(await failureOf(tokenFor(setup, auth, 'distrusted'))).toMatchObject({ reason: 'consent' })
+  })
+
+  it('that is withdrawn while Nextcloud refuses a token is not got round by the token that came meanwhile', async () => {
+    const nextcloud = await startNextcloud()
+    const setup = await setUpGrants()
+    const auth = setup.open({ nextcloud: { url: nextcloud.url } })
+    await setup.connect('alice', { clientId: 'stays' })
+    await setup.connect('alice', { clientId: 'withdrawn' })
+    const info = await auth.verify(await setup.as.mint({ client_id: 'withdrawn' }))
+    nextcloud.handle(async (_request, res) => {
+      await setup.grants.store.disconnect({ issuer: setup.as.issuer, subject: 'alice' }, 'withdrawn')
+      await auth.rotate(ALICE)
+      res.writeHead(401).end()
+    })
+
+    expect(await failureOf(auth.nextcloudFetch(info, '/status.php'))).toMatchObject({ reason: 'consent' })
+
+    expect(nextcloud.received).toHaveLength(1)
   })
 
   it('is seen as soon as it is given elsewhere', async () => {

@@ -404,6 +404,25 @@ describe("the app's own sign-in", () => {
   }
   const somebody = (subject: string | undefined) => ({ subject })
 
+  it('does not make up for another account at a server whose subjects are everybody’s', async () => {
+    const identity = { issuer: '', subject: 'alice' }
+    const { link, walk, stored, as, events } = await setUpConnect({
+      metadata: { subject_types_supported: ['public'] },
+      options(server) {
+        identity.issuer = server.issuer
+        return { connect: { authenticateBrowser: () => Promise.resolve(identity) } }
+      },
+    })
+
+    expectPage(await walk(await link(), 'bob'), 403)
+    expect(await stored()).toBeUndefined()
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'person' }))
+
+    as.metadata['subject_types_supported'] = ['public']
+    expectPage(await walk(await link(), 'alice'), 200)
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
   it.each([
     ['somebody else', 'bob'],
     ['nobody', undefined],
@@ -515,4 +534,18 @@ it('the page that says "Connected" offers to disconnect, with a form of its own'
     action: '/nextcloud/disconnect',
     token: expect.stringMatching(/^[\w-]{43}$/) as string,
   })
+})
+
+it('an operator whose MCP tokens name no client hears once that consent per client cannot tell them apart', async () => {
+  const warnings = async (options: { connect?: ConnectOptions }) => {
+    const { auth, as, events } = await setUpConnect({ options })
+    for (const sub of ['alice', 'bob']) {
+      const info = await auth.verify(await as.mint({ sub, client_id: undefined }))
+      await expect(auth.getNextcloudToken(info)).rejects.toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
+    }
+    return events.filter((event) => event.type === 'config.warning' && event.option === 'connect.consent')
+  }
+
+  expect(await warnings({})).toHaveLength(1)
+  expect(await warnings({ connect: { consent: 'per-user' } })).toEqual([])
 })
