@@ -372,7 +372,9 @@ describe('through the middleware', () => {
 
     await expect(open({ issuer }).ready()).rejects.toMatchObject({
       ...outage(),
-      message: expect.stringMatching(`^${issuer}/.well-known/openid-configuration and .* answered 404: check issuer$`) as string,
+      message: expect.stringMatching(
+        `^${issuer}/.well-known/openid-configuration and .* answered 404: check issuer$`,
+      ) as string,
       body: {
         error: 'temporarily_unavailable',
         error_description: 'The authorization server is not available',
