@@ -70,3 +70,17 @@ export function hintFor(
   if (error === 'unauthorized_client' && httpStatus === 401) return BY_ERROR.get('invalid_client')
   return Object.hasOwn(ofGrant, error) ? ofGrant[error] : BY_ERROR.get(error)
 }
+
+/** What to look at when the server sends the browser back with this error and no code (RFC 6749 §4.1.2.1). */
+const BY_AUTHORIZATION_ERROR = new Map(
+  Object.entries({
+    invalid_scope:
+      'Check connect.scopes, and that this client may ask for them (and for offline_access, which is added).',
+    unauthorized_client:
+      'This client may not use the grant: switch the authorization code flow on for it at the authorization server (Keycloak: "Standard flow").',
+  }),
+)
+
+export function hintForAuthorization(error: string): string | undefined {
+  return BY_AUTHORIZATION_ERROR.get(error)
+}

@@ -36,7 +36,7 @@ const MOST_STEPS = 30
 
 /** Buttons that mean yes: on Keycloak's page of consent, and on ours. */
 const YES: readonly (readonly [name: string, value: string])[] = [
-  ['accept', 'Yes'],
+  ['accept', ''],
   ['answer', 'yes'],
 ]
 
@@ -71,7 +71,7 @@ export function createPerson({ username, password, hosts = {} }: PersonOptions):
     const fields = new URLSearchParams()
     for (const { type, name = '', value = '' } of controls) if (type === 'hidden') fields.set(name, value)
     const yes = YES.find(([name, value]) =>
-      controls.some((control) => control['name'] === name && control['value'] === value),
+      controls.some((control) => control['name'] === name && (control['value'] ?? '') === value),
     )
     if (controls.some(({ name }) => name === 'password')) {
       fields.set('username', username)
