@@ -31,7 +31,7 @@ async function happened(realm: Realm, type: string): Promise<number> {
 describe.each(storeKinds().filter((kind) => kind !== 'PostgreSQL'))('two processes on one %s', (kind) => {
   it('present each refresh token to Keycloak once, which revokes a grant otherwise', async () => {
     const realm = await realmForGrants()
-    await realm.setRealm({ eventsEnabled: true })
+    await realm.setRealm({ eventsEnabled: true, enabledEventTypes: ['REFRESH_TOKEN', 'REFRESH_TOKEN_ERROR'] })
     const store = await stores.address(kind)
     const { adapter, close } = await openStore(store)
     onTestFinished(close)

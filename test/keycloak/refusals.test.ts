@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
+import { PAGE } from './support/documented-server.js'
 import { openMiddleware } from './support/middleware.js'
 import { createRealm, type Realm } from './support/realm.js'
 import { signIn } from './support/tokens.js'
 
+const page = readFileSync(PAGE, 'utf8')
 let realm: Realm
 beforeEach(async () => {
   realm = await createRealm()
@@ -165,6 +168,8 @@ describe('the operator has to mend, 502, and the hint names what in the words of
       body: { error: 'nextcloud_token_refused' },
     })
     const { error: said, errorDescription } = refusal
+    // What operators will look for, who have it from their logs.
+    expect(page).toContain(errorDescription.replace(/: notes:write$/, ': …'))
     expect(heard).toMatchObject({ error: said, errorDescription, hint: expect.stringContaining(hint) as string })
     for (const secret of [mcpToken, realm.clientSecret, 'the-secret-of-another-client'])
       expect(text).not.toContain(secret)

@@ -41,6 +41,12 @@ export async function createRealm(values: RealmValues = {}): Promise<Realm> {
   return realmNamed(name, placeholders)
 }
 
+/** A realm as Keycloak makes it, with nothing of ours. */
+export async function createEmptyRealm(name: string): Promise<Realm> {
+  await request('POST', '/admin/realms', { realm: name, enabled: true })
+  return realmNamed(name, IMPORTED)
+}
+
 /** The realm that Keycloak imported when it started. Other tests use it too: do not change it. */
 export const importedRealm = (): Realm => realmNamed('acme', IMPORTED)
 
