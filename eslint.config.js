@@ -3,7 +3,7 @@ import { defineConfig } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
 export default defineConfig(
-  { ignores: ['dist/', 'coverage/', 'test/package/fixtures/', 'test/testing/fixtures/'] },
+  { ignores: ['.cache/', 'dist/', 'coverage/', 'test/package/fixtures/', 'test/testing/fixtures/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

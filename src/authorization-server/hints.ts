@@ -1,4 +1,4 @@
-import type { TokenErrorAnswer } from './token-error.js'
+import type { TokenErrorAnswer } from './token-answer.js'
 
 /** What an operator should look at, by `error`. */
 const BY_ERROR = new Map(
@@ -25,7 +25,7 @@ const BY_ERROR = new Map(
 const IN_KEYCLOAK: readonly (readonly [description: string, hint: string])[] = [
   [
     'Standard token exchange is not enabled',
-    'In Keycloak: Clients, the client of clientId, Settings, Capability config: switch "Standard token exchange" on.',
+    'In Keycloak: Clients, the client of clientId, Settings, Capability config: switch "Standard Token Exchange" on.',
   ],
   [
     'Public client is not allowed to exchange token',

@@ -1,12 +1,6 @@
 import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError, type McpAuthError } from '../errors.js'
 import { hintFor } from './hints.js'
-
-/** An error answer of the token endpoint (RFC 6749 §5.2). */
-export interface TokenErrorAnswer {
-  readonly error: string
-  readonly description: string | undefined
-  readonly httpStatus: number
-}
+import type { TokenErrorAnswer } from './token-answer.js'
 
 const REJECTS_SUBJECT_TOKEN = ['invalid_grant', 'invalid_token', 'interaction_required', 'login_required']
 /** `error` values by which a server says that it is not working now (RFC 6749 §4.1.2.1). */

@@ -43,7 +43,7 @@ describe('the operator has to mend, 502, and the hint names what in the words of
         error: 'invalid_request',
         errorDescription: 'Standard token exchange is not enabled for the requested client',
       },
-      hint: 'Capability config: switch "Standard token exchange" on',
+      hint: 'Capability config: switch "Standard Token Exchange" on',
     },
     {
       name: 'the client scope with the audience mapper for Nextcloud is missing',

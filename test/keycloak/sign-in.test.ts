@@ -125,7 +125,7 @@ async function addAudienceToScope({ realm }: DocumentedServer): Promise<void> {
   }[]
   const mappers = scopes.find(({ name }) => name === 'mcp-audience')?.protocolMappers ?? []
   const scope = scopes.find(({ name }) => name === 'notes:read')?.id ?? ''
-  for (const { id: _id, ...mapper } of mappers) {
-    await realm.admin('POST', `/client-scopes/${scope}/protocol-mappers/models`, mapper)
+  for (const mapper of mappers) {
+    await realm.admin('POST', `/client-scopes/${scope}/protocol-mappers/models`, { ...mapper, id: undefined })
   }
 }

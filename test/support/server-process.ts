@@ -33,6 +33,8 @@ export interface ServerProgram {
 /** A server on 127.0.0.1 with data of its own, which ends with this process at the latest. */
 export interface RunningServer {
   readonly port: number
+  /** Where its data are. */
+  readonly directory: string
   /** Stops it and its children where they stand: connections stay open and nothing is answered. */
   readonly pause: () => void
   readonly resume: () => void
@@ -71,6 +73,7 @@ export async function startServer(program: ServerProgram): Promise<RunningServer
   })
   return {
     port,
+    directory,
     pause: () => server.signalAll('SIGSTOP'),
     resume: () => server.signalAll('SIGCONT'),
     kill: () => server.kill(),

@@ -1,12 +1,11 @@
 import { decodeJwt, type JWTPayload } from 'jose'
 import * as oauth from 'oauth4webapi'
+import { PLAIN_HTTP_IS_CHECKED } from '../../../src/authorization-server/plain-http.js'
 import { createPerson } from './person.js'
 import type { Realm } from './realm.js'
 
 /** Where the MCP client of these tests has the browser sent: a loopback address, on any port (RFC 8252 §7.3). */
 export const REDIRECT_URI = 'http://127.0.0.1:45321/callback'
-
-const PLAIN_HTTP = { [oauth.allowInsecureRequests]: true }
 
 export interface SignInOptions {
   readonly username?: string
@@ -20,6 +19,7 @@ export interface SignedIn {
   readonly token: string
   readonly claims: JWTPayload
   readonly refreshToken: string
+  readonly idToken: string
   /** A fresh access token for the refresh token. */
   readonly refresh: () => Promise<string>
 }
@@ -28,7 +28,7 @@ export interface SignedIn {
 export async function signIn(realm: Realm, options: SignInOptions = {}): Promise<SignedIn> {
   const { username = 'alice', clientId = 'mcp-client', scope = 'notes:read' } = options
   const issuer = new URL(realm.issuer)
-  const as = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, PLAIN_HTTP))
+  const as = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, PLAIN_HTTP_IS_CHECKED))
   const client = { client_id: clientId }
   const verifier = oauth.generateRandomCodeVerifier()
   const state = oauth.generateRandomState()
@@ -41,16 +41,17 @@ export async function signIn(realm: Realm, options: SignInOptions = {}): Promise
   const callback = await createPerson({ username, password: realm.password }).open(url, REDIRECT_URI)
   const answer = oauth.validateAuthResponse(as, client, callback, state)
   const response = await oauth.authorizationCodeGrantRequest(
-    ...([as, client, oauth.None(), answer, REDIRECT_URI, verifier, PLAIN_HTTP] as const),
+    ...([as, client, oauth.None(), answer, REDIRECT_URI, verifier, PLAIN_HTTP_IS_CHECKED] as const),
   )
   const tokens = await oauth.processAuthorizationCodeResponse(as, client, response)
   return {
     token: tokens.access_token,
     claims: decodeJwt(tokens.access_token),
     refreshToken: tokens.refresh_token ?? '',
+    idToken: tokens.id_token ?? '',
     async refresh() {
       const refreshed = await oauth.refreshTokenGrantRequest(
-        ...([as, client, oauth.None(), tokens.refresh_token ?? '', PLAIN_HTTP] as const),
+        ...([as, client, oauth.None(), tokens.refresh_token ?? '', PLAIN_HTTP_IS_CHECKED] as const),
       )
       return (await oauth.processRefreshTokenResponse(as, client, refreshed)).access_token
     },
