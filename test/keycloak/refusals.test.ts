@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { PAGE } from './support/documented-server.js'
 import { openMiddleware } from './support/middleware.js'
@@ -7,9 +7,10 @@ import { createRealm, type Realm } from './support/realm.js'
 import { signIn } from './support/tokens.js'
 
 const page = readFileSync(PAGE, 'utf8')
+let untouched: Realm
 let realm: Realm
-beforeEach(async () => {
-  realm = await createRealm()
+beforeAll(async () => {
+  untouched = await createRealm()
 })
 
 /** What an exchange fails with, and what the operator hears of it. */
@@ -158,6 +159,7 @@ describe('the operator has to mend, 502, and the hint names what in the words of
   ]
 
   it.each(defects)('$name', async ({ make, options, refusal, hint }) => {
+    realm = make === undefined ? untouched : await createRealm()
     await make?.()
     const { error, heard, text, mcpToken } = await failureOf(options?.())
     expect(error).toMatchObject({
@@ -176,6 +178,7 @@ describe('the operator has to mend, 502, and the hint names what in the words of
   })
 
   it('every one of them is over when it is mended', async () => {
+    realm = await createRealm()
     const { token } = await signIn(realm)
     await realm.setClient('mcp-server', { attributes: { 'standard.token.exchange.enabled': 'false' } })
     const { auth } = openMiddleware(realm)
@@ -190,6 +193,10 @@ describe('the operator has to mend, 502, and the hint names what in the words of
 })
 
 describe('the MCP client needs another token, 401 invalid_token, after', () => {
+  beforeEach(async () => {
+    realm = await createRealm()
+  })
+
   it.each<[name: string, make: () => Promise<unknown>]>([
     ['its user was signed out', () => realm.signOut('alice')],
     ['its user was disabled', () => realm.setUser('alice', { enabled: false })],

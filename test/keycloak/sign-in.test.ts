@@ -11,9 +11,9 @@ import { createPerson, type Person } from './support/person.js'
 const info = { name: 'client', version: '1.0.0' }
 
 /** A client that knows its id at Keycloak, or registers. */
-async function oauthClientOf(person: Person, clientId: string | undefined): Promise<OAuthClient> {
+async function oauthClientOf(person: Person, issuer: string, clientId?: string): Promise<OAuthClient> {
   const oauth = createOAuthClient(person)
-  if (clientId !== undefined) await oauth.provider.saveClientInformation?.({ client_id: clientId })
+  if (clientId !== undefined) await oauth.provider.saveClientInformation?.({ client_id: clientId, issuer })
   return oauth
 }
 
@@ -54,7 +54,7 @@ describe('an MCP client of the SDK signs its user in at Keycloak, as it finds ou
     const server = await startDocumentedServer()
     const { realm, resource } = server
     const person = createPerson({ username: 'alice', password: realm.password })
-    const oauth = await oauthClientOf(person, 'mcp-client')
+    const oauth = await oauthClientOf(person, realm.issuer, 'mcp-client')
     const client = await connect(resource, oauth)
 
     const mcpToken = decodeJwt(oauth.accessToken())
@@ -73,7 +73,7 @@ describe('an MCP client of the SDK signs its user in at Keycloak, as it finds ou
     await trustLoopback(server)
     await addAudienceToScope(server)
     const person = createPerson({ username: 'bob', password: realm.password })
-    const oauth = await oauthClientOf(person, undefined)
+    const oauth = await oauthClientOf(person, realm.issuer)
     const client = await connectV2(resource, oauth)
 
     const { azp, aud } = decodeJwt<{ azp: string }>(oauth.accessToken())
@@ -90,7 +90,7 @@ describe('an MCP client of the SDK signs its user in at Keycloak, as it finds ou
     await realm.removeDefaultScope('mcp-client', 'mcp-audience')
     await realm.addDefaultScope('mcp-client', 'nextcloud-audience')
     const person = createPerson({ username: 'alice', password: realm.password })
-    const oauth = await oauthClientOf(person, 'mcp-client')
+    const oauth = await oauthClientOf(person, realm.issuer, 'mcp-client')
     await expect(connectV2(resource, oauth)).rejects.toThrow()
     const answer = await fetch(resource, {
       method: 'POST',

@@ -28,6 +28,20 @@ export interface Realm {
   readonly offlineSessions: (username: string, clientId: string) => Promise<string[]>
 }
 
+const generated = (providerId: string, config: Record<string, readonly string[]> = {}) => ({
+  name: providerId,
+  providerId,
+  config: { priority: ['100'], ...config },
+})
+/** The keys that Keycloak gives to a realm by itself, but for the one to encrypt with, which nobody needs and takes its time. */
+const KEYS = {
+  'org.keycloak.keys.KeyProvider': [
+    generated('rsa-generated'),
+    generated('aes-generated'),
+    generated('hmac-generated', { algorithm: ['HS512'] }),
+  ],
+}
+
 /** Options that stand for the placeholders of the file. */
 export type RealmValues = Partial<typeof IMPORTED>
 
@@ -37,7 +51,7 @@ export async function createRealm(values: RealmValues = {}): Promise<Realm> {
   const file = readFileSync(REALM_FILE, 'utf8')
     .replaceAll(/\$\{([A-Z_]+)\}/g, (_match, placeholder: string) => placeholders[placeholder] ?? '')
     .replaceAll('default-roles-acme', `default-roles-${name}`)
-  await request('POST', '/admin/realms', { ...(JSON.parse(file) as object), realm: name })
+  await request('POST', '/admin/realms', { ...(JSON.parse(file) as object), realm: name, components: KEYS })
   return realmNamed(name, placeholders)
 }
 
