@@ -53,7 +53,11 @@ async function unpackInto(home: string): Promise<void> {
 async function download(folder: string): Promise<string> {
   program('mvn', 'download Keycloak (or set KEYCLOAK_ZIP or KEYCLOAK_HOME)')
   const options = [`-Dartifact=${ARTIFACT}`, '-Dtransitive=false', `-DoutputDirectory=${folder}`]
-  await run('mvn', ['-B', '-q', COPY, ...options], { timeout: 600_000 })
+  try {
+    await run('mvn', ['-B', '-q', COPY, ...options], { timeout: 600_000 })
+  } catch (error) {
+    throw new Error(`Maven could not get ${ARTIFACT}; KEYCLOAK_ZIP and KEYCLOAK_HOME do without`, { cause: error })
+  }
   return path.join(folder, `keycloak-quarkus-dist-${VERSION}.zip`)
 }
 
