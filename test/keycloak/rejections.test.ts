@@ -10,9 +10,15 @@ async function expectRejection(
   token: string,
   reason: InvalidTokenReason,
   options?: McpAuthOptions,
+  claim?: string,
 ): Promise<void> {
   const { auth } = openMiddleware(realm, options)
-  await expect(auth.verify(token)).rejects.toMatchObject({ status: 401, body: { error: 'invalid_token' }, reason })
+  await expect(auth.verify(token)).rejects.toMatchObject({
+    status: 401,
+    body: { error: 'invalid_token' },
+    reason,
+    ...(claim !== undefined && { details: { claim } }),
+  })
 }
 
 describe('of what Keycloak signs, this server takes nothing but access tokens for it:', () => {
@@ -49,32 +55,40 @@ describe('of what Keycloak signs, this server takes nothing but access tokens fo
 })
 
 describe('a realm in which something is missing is found out by', () => {
-  it.each<[reason: InvalidTokenReason, what: string, change: (realm: Realm) => Promise<unknown>]>([
+  it.each<[reason: InvalidTokenReason, claim: string, what: string, change: (realm: Realm) => Promise<unknown>]>([
     [
       'missing_claim',
+      'aud',
       'the MCP client has no scope with an audience mapper',
       (realm) => realm.removeDefaultScope('mcp-client', 'mcp-audience'),
     ],
     [
       'audience',
+      'aud',
       'its audience mapper is for somebody else',
       async (realm) => {
         await realm.removeDefaultScope('mcp-client', 'mcp-audience')
         await realm.addDefaultScope('mcp-client', 'nextcloud-audience')
       },
     ],
-    ['missing_claim', 'the MCP client has no scope basic', (realm) => realm.removeDefaultScope('mcp-client', 'basic')],
     [
       'missing_claim',
+      'sub',
+      'the MCP client has no scope basic',
+      (realm) => realm.removeDefaultScope('mcp-client', 'basic'),
+    ],
+    [
+      'missing_claim',
+      'sub',
       'the MCP client gets lightweight access tokens',
       (realm) =>
         realm.setClient('mcp-client', { attributes: { 'client.use.lightweight.access.token.enabled': 'true' } }),
     ],
-  ])('the reason %s: %s', async (reason, _what, change) => {
+  ])('the reason %s of the claim %s: %s', async (reason, claim, _what, change) => {
     const realm = await createRealm()
     await change(realm)
     const { token } = await signIn(realm)
-    await expectRejection(realm, token, reason)
+    await expectRejection(realm, token, reason, {}, claim)
   })
 
   it('the exchange, where tokens are introspected: lightweight ones do not say for whom they are', async () => {
