@@ -1,4 +1,4 @@
-import { decodeJwt } from 'jose'
+import { decodeJwt } from 'jose/jwt/decode'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import { TokenRequestError } from '../errors.js'
 import type { GetFreshToken } from './mode.js'
