@@ -33,6 +33,8 @@ export function tokenExchange(
  * the first one.
  */
 function refuseOwnAudience(token: string, ownResource: string, wanted: readonly string[]): void {
+  // jose would build an error, stack and all, for each token that is no JWT.
+  if (token.split('.', 4).length !== 3) return
   let audience: string[]
   try {
     audience = [decodeJwt(token).aud ?? []].flat()
