@@ -106,9 +106,10 @@ async function liveThrough(calls: readonly Call[], renewBefore: number): Promise
       // A token lives no longer than its lead after a call that came within it.
       if (at - (lastCalls.get(user) ?? -Infinity) < lead - ANSWER_TIME) waitedInUse += 1
       await turns(4)
+    } else {
+      // Those who wait for a first answer are all first callers.
+      lastCalls.set(user, at)
     }
-    // Those who wait for the first answer of a user are all first callers.
-    if (!call.waits || !lastCalls.has(user)) lastCalls.set(user, at)
   }
   await arrivalsUntil(Infinity)
   await auth.close()

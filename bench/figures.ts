@@ -8,6 +8,10 @@ export interface Measurement {
   readonly values: readonly number[]
   /** None: the figure is only printed. */
   readonly goal?: Goal
+  /** Whether it depends on the machine and not only on the code (a time, and not a ratio): it fails no short form then. */
+  readonly absolute?: boolean
+  /** Share by which the short form may miss the goal. Default 0.25. */
+  readonly tolerance?: number
   /** Decimal places. Default 2. */
   readonly places?: number
 }
@@ -44,7 +48,7 @@ export function meetsGoal({ values, goal }: Measurement, tolerance = 0): boolean
 
 /** Whether the figure is far enough from its goal that noise does not explain it. */
 export function missesByFar(measurement: Measurement): boolean {
-  return !meetsGoal(measurement, NOISE)
+  return measurement.absolute !== true && !meetsGoal(measurement, measurement.tolerance ?? NOISE)
 }
 
 function goalText(goal: Goal | undefined, places: number): string {

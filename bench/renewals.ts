@@ -83,7 +83,7 @@ async function renewalsOn(store: StoreAddress, { quick, repeats }: Form): Promis
   const work = `a renewal on ${store.kind}, ${PROCESSES} processes`
   const id = `renewal-${store.kind}`
   return [
-    { id, work, figure: 'ms over the bare token request, p50', values: typical, goal: { atMost: 3 } },
+    { id, work, figure: 'ms over the bare token request, p50', values: typical, goal: { atMost: 3 }, absolute: true },
     { id: `${id}-p99`, work: 'the same', figure: 'p99', values: slow },
   ]
 }
