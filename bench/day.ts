@@ -149,8 +149,7 @@ export async function measureDay({ quick }: Form): Promise<Measurement[]> {
         work,
         figure: 'token requests ÷ least possible',
         values: [requests / least],
-        // What renewing a fifth of a life ahead costs a token in constant use is 1 / (1 - 0.2); see README.md.
-        goal: { atMost: renewBefore === 60 ? 1.25 : 1.05 },
+        goal: { atMost: 1.05 },
         places: 3,
       },
       {
