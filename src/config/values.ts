@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../errors.js'
 import type { Environment } from '../options.js'
+import { nearName } from './near-name.js'
 
 /** RFC 6749 §3.3 scope-token: it also keeps scopes safe inside a quoted challenge parameter. */
 const SCOPE_TOKEN = /^[\x21\x23-\x5B\x5D-\x7E]+$/
@@ -32,7 +33,10 @@ export function readObject(
     )
   }
   for (const key of Object.keys(source ?? {})) {
-    if (!Object.hasOwn(known, key)) throw new ConfigurationError(`${prefix}${key} is not an option`, `${prefix}${key}`)
+    if (Object.hasOwn(known, key)) continue
+    const near = nearName(key, Object.keys(known))
+    const advice = near === undefined ? '' : `: did you mean ${prefix}${near}?`
+    throw new ConfigurationError(`${prefix}${key} is not an option${advice}`, `${prefix}${key}`)
   }
   return (key, variable) => {
     const option = `${prefix}${key}`
