@@ -1,7 +1,7 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { Readable } from 'node:stream'
-import nodeFetch, { type RequestInit as NodeFetchInit } from 'node-fetch'
+import type { RequestInit as NodeFetchInit } from 'node-fetch'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors.js'
@@ -231,6 +231,8 @@ type AgentOption = NonNullable<HttpOptions['agent']>
 
 function withNodeFetch(agent: AgentOption): FetchFunction {
   return async (url, init) => {
+    // Loaded with the first request, since it would double the time that this package takes to load.
+    const { default: nodeFetch } = await import('node-fetch')
     // node-fetch destroys the body of a request that is aborted already, with nobody listening: the process would end.
     init.signal?.throwIfAborted()
     const body: unknown = init.body instanceof ReadableStream ? Readable.fromWeb(init.body) : init.body

@@ -1,5 +1,4 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
-import type { TokenErrorAnswer } from './token-error.js'
 
 /** An access token, fresh from the authorization server. */
 export interface TokenAnswer {
@@ -8,6 +7,13 @@ export interface TokenAnswer {
   readonly expiresIn: number | undefined
   /** Monotonic milliseconds just before the request that was answered. */
   readonly sentAt: number
+}
+
+/** An error answer of the token endpoint (RFC 6749 §5.2). */
+export interface TokenErrorAnswer {
+  readonly error: string
+  readonly description: string | undefined
+  readonly httpStatus: number
 }
 
 /** What a refresh comes to when the authorization server grants it. */

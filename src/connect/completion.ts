@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { AuthorizationServer } from 'oauth4webapi'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
+import { hintForAuthorization } from '../authorization-server/hints.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import { sharedAccessToken, wallTime, type Identity } from '../grants/grant.js'
@@ -106,7 +107,7 @@ function providerError({ pages, failed }: ConnectParts, given: string): Page {
   if (MEANS_OUTAGE.includes(error)) {
     throw new UpstreamUnavailableError(`The authorization server answers ${error} to an authorization request`)
   }
-  failed('refused', { error })
+  failed('refused', { error, hint: hintForAuthorization(error) })
   return pages.providerRefused({ error })
 }
 

@@ -1,14 +1,14 @@
-import {
-  createLocalJWKSet,
-  errors,
-  jwtVerify,
-  type CryptoKey,
-  type FlattenedJWSInput,
-  type JSONWebKeySet,
-  type JWSHeaderParameters,
-  type JWTVerifyOptions,
-  type JWTVerifyResult,
+import type {
+  CryptoKey,
+  FlattenedJWSInput,
+  JSONWebKeySet,
+  JWSHeaderParameters,
+  JWTVerifyOptions,
+  JWTVerifyResult,
 } from 'jose'
+import * as errors from 'jose/errors'
+import { createLocalJWKSet } from 'jose/jwks/local'
+import { jwtVerify } from 'jose/jwt/verify'
 import type { Discovery } from '../authorization-server/discovery.js'
 import { createFetchedDocument } from '../authorization-server/fetched-document.js'
 import { nameOf, type Transport } from '../authorization-server/fetch.js'
