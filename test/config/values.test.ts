@@ -282,9 +282,10 @@ describe('the name that was meant', () => {
     expect(nearName(given, OPTION_NAMES)).toBe(meant)
   })
 
-  it('is the nearest, wherever it stands', () => {
+  it('is the nearest, wherever it stands, and of several the first', () => {
     expect(nearName('clientIds', ['clientAdd', 'clientId', 'clientOdd'])).toBe('clientId')
     expect(nearName('clientIds', ['clientId', 'clientAdd'])).toBe('clientId')
+    expect(nearName('clientIds', ['clientIda', 'clientIdb'])).toBe('clientIda')
   })
 
   it.each(['resource', 'toString', '__proto__', '', 'id', 'pa', 'th', 'scoring', 'issuerUrlOfKeys'])(
