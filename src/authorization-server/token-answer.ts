@@ -1,4 +1,5 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
+import { readClaimsRequest } from './claims-request.js'
 import type { TokenErrorAnswer } from './token-error.js'
 
 /** An access token, fresh from the authorization server. */
@@ -65,7 +66,7 @@ export function malformed(what: string, httpStatus: number): UpstreamUnavailable
  * @param secrets what was in the request: none of it may come back in an error
  */
 export function readTokenError(
-  { error, error_description: description }: Record<string, unknown>,
+  { error, error_description: description, suberror, claims }: Record<string, unknown>,
   httpStatus: number,
   secrets: readonly (string | undefined)[],
 ): TokenErrorAnswer {
@@ -74,6 +75,8 @@ export function readTokenError(
     error: withoutSecrets(error, secrets),
     description: typeof description === 'string' ? withoutSecrets(description, secrets) : undefined,
     httpStatus,
+    suberror: typeof suberror === 'string' ? suberror : undefined,
+    claims: readClaimsRequest(claims, secrets),
   }
 }
 

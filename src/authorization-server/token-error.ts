@@ -1,48 +1,47 @@
 import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError, type McpAuthError } from '../errors.js'
+import { hintFor } from './hints.js'
 
 /** An error answer of the token endpoint (RFC 6749 §5.2). */
 export interface TokenErrorAnswer {
   readonly error: string
   readonly description: string | undefined
   readonly httpStatus: number
+  /** Entra's second word on `error`. */
+  readonly suberror?: string | undefined
+  /** The claims request that Entra adds where the user has to do more, see `readClaimsRequest`. */
+  readonly claims?: string | undefined
 }
 
-/** What an operator should look at, by `error`. */
-const HINTS = new Map(
-  Object.entries({
-    invalid_client: 'Check clientId, clientSecret (or clientAuth) and the authentication method of this client.',
-    unauthorized_client:
-      'This client may not use the grant: switch token exchange on for it at the authorization server.',
-    unsupported_grant_type: 'The authorization server does not offer this grant: check nextcloud.mode.',
-    invalid_target: 'Check nextcloud.audience and nextcloud.resource, and that this client may ask for them.',
-    invalid_scope: 'Check nextcloud.scopes, and that this client may ask for them.',
-    access_denied:
-      'This client may not exchange the token: it has to be in the aud of the MCP token, or be allowed by a policy.',
-    invalid_request:
-      'The authorization server does not take the request as it is: check that token exchange is switched on for this client, nextcloud.audience and nextcloud.parameters.',
-    consent_required:
-      'A person or an administrator has to consent to the scopes of this client at the authorization server.',
-  }),
-)
-
 const REJECTS_SUBJECT_TOKEN = ['invalid_grant', 'invalid_token', 'interaction_required', 'login_required']
+/** Nextcloud's oidc app says `invalid_grant` of a grant type that it does not have. */
+const NO_SUCH_GRANT = /\bgrant_type\b/
 /** `error` values by which a server says that it is not working now (RFC 6749 §4.1.2.1). */
 export const MEANS_OUTAGE: readonly string[] = ['temporarily_unavailable', 'server_error']
 
 /**
  * Whose fault a refused exchange is: the outside's (503), the MCP client's, who needs another token (401), or the operator's
  * (502).
+ *
+ * @param sent the parameters of the request
+ * @param authorizationUri where an MCP client can send its user, for a claims challenge
  */
-export function classifyExchangeError(answer: TokenErrorAnswer): McpAuthError {
-  const { error } = answer
+export function classifyExchangeError(
+  answer: TokenErrorAnswer,
+  sent?: URLSearchParams,
+  authorizationUri?: string,
+): McpAuthError {
+  const { error, description: errorDescription } = answer
   if (MEANS_OUTAGE.includes(error)) return outage(answer)
-  if (
-    REJECTS_SUBJECT_TOKEN.includes(error) ||
-    (error === 'invalid_request' && blamesSubjectToken(answer.description))
-  ) {
-    return new SubjectTokenRejectedError()
+  // A new MCP token would not help: it is this server's client that nobody has consented to.
+  if (answer.suberror === 'consent_required') return refusal(answer, hintFor({ ...answer, error: 'consent_required' }))
+  if (error === 'invalid_grant' && NO_SUCH_GRANT.test(errorDescription ?? '')) {
+    return refusal(answer, hintFor({ ...answer, error: 'unsupported_grant_type' }))
   }
-  return refusal(answer, HINTS.get(error))
+  if (REJECTS_SUBJECT_TOKEN.includes(error) || (error === 'invalid_request' && blamesSubjectToken(errorDescription))) {
+    const challenge = answer.claims === undefined ? undefined : { claims: answer.claims, authorizationUri }
+    return new SubjectTokenRejectedError({ error, errorDescription, challenge })
+  }
+  return refusal(answer, hintFor(answer, sent))
 }
 
 /** The same for a refused refresh, once it is known not to mean that the refresh token is dead: there is no MCP token to blame. */
@@ -51,7 +50,7 @@ export function classifyRefreshError(answer: TokenErrorAnswer): McpAuthError {
   const hint =
     answer.error === 'unauthorized_client'
       ? 'This client may not use the grant: switch refresh tokens on for it at the authorization server.'
-      : HINTS.get(answer.error)
+      : hintFor(answer)
   return refusal(answer, hint)
 }
 
@@ -63,7 +62,7 @@ export function classifyCodeError(answer: TokenErrorAnswer): McpAuthError {
       ? 'Check that the redirect URI of this client is auth.connectRedirectUri, and that the clocks agree.'
       : answer.error === 'unauthorized_client'
         ? 'This client may not use the grant: switch the authorization code flow on for it at the authorization server.'
-        : HINTS.get(answer.error)
+        : hintFor(answer)
   return refusal(answer, hint)
 }
 
