@@ -165,7 +165,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     createGrants(config.grants, config.grants.storage ?? new MemoryStorage(), owner, config.http.timeout, clock, events)
   const broker = nextcloud && createBroker({ config, nextcloud, client, grants, clock, events, withChallenge })
   const disconnect = grants && broker && createDisconnect(grants, client, broker, events)
-  const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker)
+  const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker, events)
   /** What the broker knows of a caller, by the object that stands for the caller outside. */
   const sessions = new WeakMap<object, BrokerSession>()
 

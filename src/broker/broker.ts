@@ -10,6 +10,7 @@ import {
   NotProvisionedError,
   SubjectTokenRejectedError,
   TokenRequestError,
+  type TokenRequestFailure,
 } from '../errors.js'
 import type { Events } from '../events.js'
 import type { NextcloudTokenOptions } from '../auth-info.js'
@@ -161,11 +162,7 @@ export function createBroker(parts: BrokerParts): Broker {
 
   function reported(error: unknown, { issuer, subject }: Caller): McpAuthError {
     const failure = asMcpAuthError(error)
-    const refusal =
-      failure instanceof TokenRequestError
-        ? { error: failure.error, errorDescription: failure.errorDescription, hint: failure.hint }
-        : {}
-    events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...refusal })
+    events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...wordsOfRefusal(failure) })
     return withChallenge(failure)
   }
 
@@ -343,4 +340,19 @@ function wayOf({ config, nextcloud, client, clock, events, grants }: BrokerParts
 /** In refresh-token mode, where they are a list. */
 function plainScopes({ scopes }: NextcloudConfig): readonly string[] {
   return typeof scopes === 'function' ? [] : scopes
+}
+
+/** What the authorization server said, where it refused. */
+function wordsOfRefusal(failure: McpAuthError): { error?: string; errorDescription?: string; hint?: string } {
+  const { error, errorDescription, hint }: TokenRequestFailure =
+    failure instanceof TokenRequestError
+      ? failure
+      : failure instanceof SubjectTokenRejectedError
+        ? failure.rejection
+        : {}
+  return {
+    ...(error !== undefined && { error }),
+    ...(errorDescription !== undefined && { errorDescription }),
+    ...(hint !== undefined && { hint }),
+  }
 }
