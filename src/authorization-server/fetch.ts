@@ -191,7 +191,12 @@ function readRetryAfter(value: string | null, clock: Clock): number | undefined 
   return seconds >= 0 ? Math.min(seconds, LONGEST_RETRY_AFTER) : undefined
 }
 
-async function readBody(response: Response, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * A whole answer.
+ *
+ * @throws {UpstreamUnavailableError} it is longer than `limit` bytes
+ */
+export async function readBody(response: Response, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let length = 0
   // A web stream with undici's fetch, a Node stream with node-fetch: both are iterated in the same way.
