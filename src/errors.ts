@@ -1,3 +1,14 @@
+import {
+  INVALID_TOKEN_DESCRIPTIONS,
+  readRejectionDetails,
+  scopeFault,
+  type Fault,
+  type InvalidTokenReason,
+  type RejectionDetails,
+} from './rejection-details.js'
+
+export type { InvalidTokenReason } from './rejection-details.js'
+
 /** What an error answers over HTTP, beside its status. */
 export interface ErrorBody {
   readonly error: string
@@ -118,34 +129,15 @@ export class InvalidRequestError extends McpAuthError {
   }
 }
 
-const INVALID_TOKEN_DESCRIPTIONS = {
-  malformed: 'The access token is malformed',
-  too_large: 'The access token is too large',
-  opaque: 'The access token is not a JWT and cannot be introspected here',
-  signature: 'The signature of the access token is not valid',
-  algorithm: 'The access token is signed with an algorithm that is not accepted',
-  key: 'The access token is signed with a key that the issuer does not publish',
-  issuer: 'The access token is from another issuer',
-  audience: 'The access token is for another audience',
-  expired: 'The access token has expired',
-  not_yet_valid: 'The access token is not valid yet',
-  missing_claim: 'The access token lacks a required claim',
-  token_type: 'The token is not an access token',
-  sender_constrained: 'The access token is bound to a key and came without proof',
-  client: 'The client of the access token is not allowed here',
-  inactive: 'The access token is not active',
-  claims: 'The claims of the access token are not accepted here',
-} as const
-
-/** Why an access token was rejected. */
-export type InvalidTokenReason = keyof typeof INVALID_TOKEN_DESCRIPTIONS
-
 /** The access token cannot be used here. 401 `invalid_token` (RFC 6750 §3.1). */
 export class InvalidTokenError extends McpAuthError {
   static readonly code = 'ERR_INVALID_TOKEN'
   readonly reason: InvalidTokenReason
+  #fault: () => Fault
+  #token: string | undefined
 
-  constructor(reason: InvalidTokenReason, cause?: unknown) {
+  /** @param fault what is wrong in particular; it is asked only where somebody reads `details` */
+  constructor(reason: InvalidTokenReason, cause?: unknown, fault?: () => Fault) {
     super({
       code: InvalidTokenError.code,
       status: 401,
@@ -154,6 +146,18 @@ export class InvalidTokenError extends McpAuthError {
       cause,
     })
     this.reason = reason
+    this.#fault = fault ?? (() => ({ sentence: () => this.message }))
+  }
+
+  /** What is wrong in particular, for the operator and not for an answer. Put together at each reading. */
+  get details(): RejectionDetails {
+    return readRejectionDetails(this.#fault(), this.#token)
+  }
+
+  /** @internal The token at fault, which `details` never shows. */
+  about(token: string): this {
+    this.#token = token
+    return this
   }
 }
 
@@ -162,8 +166,9 @@ export class InsufficientScopeError extends McpAuthError {
   static readonly code = 'ERR_INSUFFICIENT_SCOPE'
   /** Every scope of the operation, held or not. */
   readonly requiredScopes: readonly string[]
+  readonly #granted: readonly string[] | undefined
 
-  constructor(requiredScopes: readonly string[]) {
+  constructor(requiredScopes: readonly string[], granted?: readonly string[]) {
     super({
       code: InsufficientScopeError.code,
       status: 403,
@@ -171,6 +176,12 @@ export class InsufficientScopeError extends McpAuthError {
       description: 'The access token lacks a scope that this operation needs',
     })
     this.requiredScopes = requiredScopes
+    this.#granted = granted
+  }
+
+  /** What is wrong in particular, for the operator and not for an answer. Put together at each reading. */
+  get details(): RejectionDetails {
+    return readRejectionDetails(scopeFault(this.requiredScopes, this.#granted))
   }
 }
 

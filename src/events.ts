@@ -8,6 +8,7 @@ import {
   type InvalidTokenReason,
   type McpAuthError,
 } from './errors.js'
+import type { RejectionDetails } from './rejection-details.js'
 
 /** Why a request was turned away: no credentials, not in the form of a Bearer token, a token problem, a scope missing. */
 export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_request' | 'scope'
@@ -47,7 +48,11 @@ export type McpAuthEventDetails =
       /** Whether this very token had been verified before. */
       readonly cached: boolean
     }
-  | { readonly type: 'token.rejected'; readonly reason: RejectionReason }
+  | ({
+      /** A request, or a `verify()` call, was turned away: `message` says why in one line, and the rest says it to machines. */
+      readonly type: 'token.rejected'
+      readonly reason: RejectionReason
+    } & RejectionDetails)
   | {
       /** Whether a request may pass could not be found out: the authorization server's fault, the operator's or a bug. */
       readonly type: 'request.failed'
@@ -225,11 +230,11 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
 }
 
 /** Counts and reports a request that does not pass, or a token that `verify()` refuses. */
-export function reportFailure({ counters, emit }: Events, error: McpAuthError): void {
+export function reportFailure({ counters, active, emit }: Events, error: McpAuthError): void {
   const reason = rejectionReason(error)
   if (reason !== undefined) {
     counters.rejected[reason] = (counters.rejected[reason] ?? 0) + 1
-    emit({ type: 'token.rejected', reason })
+    if (active()) emit({ type: 'token.rejected', reason, ...rejectionDetails(error) })
   } else {
     const { code, status, message } = error
     counters.failed[code] = (counters.failed[code] ?? 0) + 1
@@ -244,4 +249,15 @@ function rejectionReason(error: McpAuthError): RejectionReason | undefined {
   if (error instanceof InvalidRequestError) return 'invalid_request'
   if (error instanceof InsufficientScopeError) return 'scope'
   return undefined
+}
+
+/** What is known of it in particular: where there is no token, not much. */
+function rejectionDetails(error: McpAuthError): RejectionDetails {
+  if (error instanceof InvalidTokenError || error instanceof InsufficientScopeError) return error.details
+  return {
+    message:
+      error instanceof UnauthorizedError
+        ? 'the request has no Bearer token, as the first one of an MCP client has none'
+        : 'the request has two Authorization headers, or something behind the token: look at what proxies add',
+  }
 }

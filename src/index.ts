@@ -21,6 +21,7 @@ export type {
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'
 export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
+export type { RejectionDetails, ShownValue } from './rejection-details.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
   AudienceMismatchError,

@@ -114,7 +114,7 @@ describe('token.rejected', () => {
 
     const answers = [await request(server.url), await request(server.url)]
 
-    const rejected = { type: 'token.rejected', reason, at: clock.now() }
+    const rejected = rejection(reason)
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => expectedStatus(reason)))
     expect(events).toEqual([rejected, rejected])
     expect(auth.stats().rejected).toEqual({ [reason]: 2 })
@@ -142,8 +142,7 @@ describe('token.rejected', () => {
     await expect(auth.verify(scopeless)).rejects.toMatchObject({ status: 403 })
     await expect(auth.getNextcloudToken({ token: bad })).rejects.toMatchObject({ reason: 'audience' })
 
-    const rejected = (reason: string) => ({ type: 'token.rejected', reason, at: clock.now() })
-    expect(events).toEqual(['audience', 'scope', 'audience'].map(rejected))
+    expect(events).toEqual(['audience', 'scope', 'audience'].map(rejection))
     expect(auth.stats().rejected).toEqual({ audience: 2, scope: 1 })
   })
 
@@ -155,6 +154,16 @@ describe('token.rejected', () => {
     expect(events.map(({ type }) => type)).toEqual(['idp.unavailable', 'request.failed'])
     expect(auth.stats()).toMatchObject({ rejected: {}, failed: { ERR_UPSTREAM_UNAVAILABLE: 1 } })
   })
+
+  /** In which words, test/events-rejections.test.ts says. */
+  function rejection(reason: string): unknown {
+    return expect.objectContaining({
+      type: 'token.rejected',
+      reason,
+      message: expect.stringMatching(/./) as string,
+      at: clock.now(),
+    })
+  }
 
   function expectedStatus(reason: string): number {
     if (reason === 'invalid_request') return 400

@@ -31,7 +31,7 @@ function describe(event: McpAuthEvent): string {
     case 'token.accepted':
       return `accepts the token of ${event.subject}, ${event.cached ? 'which it knows' : 'verified just now'}`
     case 'token.rejected':
-      return `rejects the request: ${event.reason}`
+      return `rejects the request: ${event.message}`
     case 'nextcloud.token': {
       const byMode = event.mode === 'refresh-token' ? 'with the grant' : 'by an exchange'
       const source = { cache: 'from its cache', store: 'from its store', idp: byMode }[event.source]

@@ -49,7 +49,8 @@ const BEYOND_WAIT = 60_000
  *
  * Declined, closed, or not done within `wait`: a text with `isError`; a user is asked once. Other errors pass unchanged.
  *
- * @param handler runs anew after the user has connected, so what it does before it first needs Nextcloud may happen twice
+ * @param handler runs anew after the user has connected, so what it does before it first needs Nextcloud may happen twice. Written
+ *   in place, its parameters have their types from the tool; written apart, it names them all (`ctx` is a `ServerContext`)
  * @throws {ConfigurationError} an option is unknown or of the wrong type
  *
  * @example

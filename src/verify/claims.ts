@@ -1,4 +1,5 @@
-import { InvalidTokenError } from '../errors.js'
+import type { InvalidTokenError } from '../errors.js'
+import { expired, missing, notYetValid, otherIssuer, rejection } from './rejections.js'
 
 /** Claims of a token whose signature, or whose introspection, has been found good. */
 export type Claims = Readonly<Record<string, unknown>>
@@ -38,23 +39,24 @@ export function readAccessTokenClaims(
   tokenType: string | undefined,
 ): AccessTokenClaims {
   const { sub, exp } = claims
-  if (typeof sub !== 'string' || sub === '') throw new InvalidTokenError('missing_claim')
-  if (typeof exp !== 'number' || !Number.isFinite(exp)) throw new InvalidTokenError('missing_claim')
+  if (typeof sub !== 'string' || sub === '') throw missing('sub', sub, 'a string that is not empty')
+  if (typeof exp !== 'number' || !Number.isFinite(exp)) throw missing('exp', exp, 'a number')
   const audience = readStrings(claims['aud'])
-  if (audience.length === 0) throw new InvalidTokenError('missing_claim')
+  if (audience.length === 0) throw missing('aud', claims['aud'], 'a string or a list of strings')
   const accepted = audience.filter((value) => expected.audience.some((wanted) => sameUri(value, wanted)))
-  if (accepted.length === 0) throw new InvalidTokenError('audience')
-  if (!isAccessToken(claims, tokenType, accepted, expected)) throw new InvalidTokenError('token_type')
+  if (accepted.length === 0) throw otherAudience(audience, expected.audience)
+  const otherKind = whyNoAccessToken(claims, tokenType, accepted, expected)
+  if (otherKind !== undefined) throw otherKind
   // RFC 7800: a token bound to a key is worth nothing without the proof, and proofs are not verified here.
-  if (claims['cnf'] !== undefined && claims['cnf'] !== null) throw new InvalidTokenError('sender_constrained')
+  if (claims['cnf'] !== undefined && claims['cnf'] !== null) throw bound(claims['cnf'])
   const client = readClientId(claims)
-  if (expected.allowedClients !== undefined && (client === undefined || !expected.allowedClients.has(client))) {
-    throw new InvalidTokenError('client')
+  if (expected.allowedClients !== undefined && (client === undefined || !expected.allowedClients.has(client.id))) {
+    throw otherClient(client, expected.allowedClients)
   }
   const scopes = readScopes(claims)
   Object.freeze(scopes)
   Object.freeze(audience)
-  return { subject: sub, clientId: client ?? 'unknown', scopes, expiresAt: exp, audience }
+  return { subject: sub, clientId: client?.id ?? 'unknown', scopes, expiresAt: exp, audience }
 }
 
 /**
@@ -63,10 +65,10 @@ export function readAccessTokenClaims(
  */
 export function checkIntrospectedTimes(claims: Claims, issuer: string, nowSeconds: number, tolerance: number): void {
   const { iss, exp, nbf } = claims
-  if (iss !== undefined && iss !== issuer) throw new InvalidTokenError('issuer')
-  if (typeof exp === 'number' && exp <= nowSeconds - tolerance) throw new InvalidTokenError('expired')
+  if (iss !== undefined && iss !== issuer) throw otherIssuer(iss, issuer)
+  if (typeof exp === 'number' && exp <= nowSeconds - tolerance) throw expired(exp, nowSeconds)
   if (nbf !== undefined && !(typeof nbf === 'number' && nbf <= nowSeconds + tolerance)) {
-    throw new InvalidTokenError('not_yet_valid')
+    throw notYetValid('nbf', nbf, nowSeconds, tolerance)
   }
 }
 
@@ -74,7 +76,7 @@ export function checkIntrospectedTimes(claims: Claims, issuer: string, nowSecond
 export function checkIssuedAt(claims: Claims, nowSeconds: number, tolerance: number): void {
   const { iat } = claims
   if (iat !== undefined && !(typeof iat === 'number' && iat <= nowSeconds + tolerance)) {
-    throw new InvalidTokenError('not_yet_valid')
+    throw notYetValid('iat', iat, nowSeconds, tolerance)
   }
 }
 
@@ -87,38 +89,92 @@ function withoutSlash(uri: string): string {
   return uri.endsWith('/') ? uri.slice(0, -1) : uri
 }
 
+function otherAudience(found: readonly string[], expected: readonly string[]): InvalidTokenError {
+  return rejection('audience', {
+    claim: 'aud',
+    expected,
+    found,
+    sentence: (aud, accepted) =>
+      `aud is ${aud}, none of ${accepted}: add an audience mapper for this server at the authorization server`,
+  })
+}
+
+function bound(cnf: unknown): InvalidTokenError {
+  const found = typeof cnf === 'object' && cnf !== null ? Object.keys(cnf) : cnf
+  return rejection('sender_constrained', {
+    claim: 'cnf',
+    found,
+    sentence: (by) =>
+      `cnf binds the token to a key (${by}), and proofs of it are not verified here: switch DPoP or mTLS binding off for MCP clients`,
+  })
+}
+
+function otherClient(client: ClientClaim | undefined, allowed: ReadonlySet<string>): InvalidTokenError {
+  return rejection('client', {
+    claim: client?.claim ?? 'client_id',
+    expected: [...allowed],
+    found: client?.id,
+    sentence: (found, expected) =>
+      `${client?.claim ?? 'client_id'} is ${found}, and only ${expected} may come in: allowedClients (ALLOWED_MCP_CLIENTS) would have to list it`,
+  })
+}
+
 /**
  * RFC 9068 §2.1 marks access tokens `at+jwt`; where a server does not, its other tokens have to be told by what they hold: an
  * ID token for this server's own client has the same issuer, keys, subject and audience.
  */
-function isAccessToken(
+function whyNoAccessToken(
   claims: Claims,
   headerType: string | undefined,
   acceptedAudience: readonly string[],
   expected: Expectations,
-): boolean {
+): InvalidTokenError | undefined {
   const header = headerType?.toLowerCase().replace(/^application\//, '')
-  if (header === 'at+jwt') return true
-  if (header !== undefined && header !== 'jwt') return false
+  if (header === 'at+jwt') return undefined
+  if (header !== undefined && header !== 'jwt') return otherKind('typ', headerType, 'the header has typ')
   // Keycloak's `typ`, and the `token_use` of Cognito and Hydra, say it outright.
-  const uses = [claims['typ'], claims['token_use']].filter((use) => typeof use === 'string')
-  if (uses.some((use) => OTHER_USES.test(use))) return false
-  if (uses.some((use) => ACCESS_USES.test(use))) return true
-  if (hasOneOf(claims, NOT_IN_ACCESS_TOKENS)) return false
+  const uses = ['typ', 'token_use'].flatMap((claim) => {
+    const use = claims[claim]
+    return typeof use === 'string' ? [{ claim, use }] : []
+  })
+  const other = uses.find(({ use }) => OTHER_USES.test(use))
+  if (other !== undefined) return otherKind(other.claim, other.use, `${other.claim} is`)
+  if (uses.some(({ use }) => ACCESS_USES.test(use))) return undefined
+  const mark = NOT_IN_ACCESS_TOKENS.find((name) => name in claims)
+  if (mark !== undefined) return otherKind(mark, undefined, `there is a claim ${mark}`)
   // An ID token is for a client, so one that is for this very resource is none.
   const forResource = acceptedAudience.some((value) => sameUri(value, expected.resource))
-  if ('nonce' in claims && (!forResource || !hasOneOf(claims, ['scope', 'scp']))) return false
-  return forResource || hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)
+  if ('nonce' in claims && (!forResource || !hasOneOf(claims, ['scope', 'scp']))) {
+    return otherKind('nonce', undefined, 'there is a claim nonce')
+  }
+  if (forResource || hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)) return undefined
+  return otherKind(undefined, undefined, `there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`)
+}
+
+/** @param told by what it is told, to which the value is added where there is one to show */
+function otherKind(claim: string | undefined, found: string | undefined, told: string): InvalidTokenError {
+  return rejection('token_type', {
+    ...(claim !== undefined && { claim }),
+    found,
+    sentence: (value) =>
+      `${found === undefined ? told : `${told} ${value}`}, which is not what an access token has: the client has to send its access token, no ID or refresh token`,
+  })
 }
 
 function hasOneOf(claims: Claims, names: readonly string[]): boolean {
   return names.some((name) => name in claims)
 }
 
-function readClientId(claims: Claims): string | undefined {
+/** The client, and the claim that names it. */
+interface ClientClaim {
+  readonly claim: string
+  readonly id: string
+}
+
+function readClientId(claims: Claims): ClientClaim | undefined {
   for (const claim of ['client_id', 'azp', 'cid']) {
-    const value = claims[claim]
-    if (typeof value === 'string' && value !== '') return value
+    const id = claims[claim]
+    if (typeof id === 'string' && id !== '') return { claim, id }
   }
   return undefined
 }

@@ -34,6 +34,8 @@ export interface IssuerKeys {
   ) => Promise<Awaited<ReturnType<LocalKeySet>>>
   /** Fetches the key set, unless it is there. */
   readonly load: () => Promise<void>
+  /** `kid` of the keys that are known, as far as they have one. */
+  readonly published: () => readonly string[]
 }
 
 /** Milliseconds for which a key set is used without looking again. */
@@ -98,6 +100,10 @@ export function createIssuerKeys(
     },
     async load() {
       await current()
+    },
+    published() {
+      const keys = kept.known()?.value.jwks().keys ?? []
+      return keys.flatMap(({ kid }) => (typeof kid === 'string' ? [kid] : []))
     },
   }
 }

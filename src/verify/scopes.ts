@@ -20,7 +20,7 @@ export function checkScopes(
   for (const scope of scopes) {
     // Only true: a promise, which an async function returns, is no verdict.
     if ((rules.scopeSatisfies(info.scopes, scope) as unknown) !== true) {
-      throw new InsufficientScopeError([...new Set([...rules.requiredScopes, ...scopes])])
+      throw new InsufficientScopeError([...new Set([...rules.requiredScopes, ...scopes])], info.scopes)
     }
   }
 }

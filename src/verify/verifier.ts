@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto'
-import { decodeProtectedHeader, errors, type JWTVerifyOptions } from 'jose'
+import { decodeProtectedHeader, type JWTVerifyOptions } from 'jose'
 import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { Discovery } from '../authorization-server/discovery.js'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import { ConfigurationError, InvalidTokenError, McpAuthError, type InvalidTokenReason } from '../errors.js'
+import { ConfigurationError, InvalidTokenError, McpAuthError } from '../errors.js'
 import type { Events } from '../events.js'
 import { deepFreeze } from '../freeze.js'
 import { createSingleFlight } from '../single-flight.js'
@@ -17,7 +17,8 @@ import {
   type Claims,
 } from './claims.js'
 import { createIntrospection } from './introspection.js'
-import { isNotSupported, verifyJwt, type IssuerKeys } from './keys.js'
+import { verifyJwt, type IssuerKeys } from './keys.js'
+import { inactive, joseRejection, malformed, opaque, rejection, tooLarge } from './rejections.js'
 
 /** An MCP token that has been verified. */
 export interface VerifiedToken extends AccessTokenClaims {
@@ -63,6 +64,8 @@ interface Entry<T> {
   readonly staleAt: number
 }
 
+/** `token_type` of introspection answers about access tokens that need no proof. */
+const BEARER_TYPES = ['bearer', 'access_token', 'n_a']
 /** RFC 6750 §2.1, b64token. */
 const B64TOKEN = /^[\w.~+/-]+=*$/
 /** Characters. A longer token is refused before anything is done with it. */
@@ -93,19 +96,19 @@ export function createVerifier<T extends object>(
   const flights = createSingleFlight<T>()
 
   function verify(token: string): T | Promise<T> {
-    if (typeof token !== 'string') return Promise.reject(new InvalidTokenError('malformed'))
-    if (token.length > LONGEST_TOKEN) return Promise.reject(new InvalidTokenError('too_large'))
+    if (typeof token !== 'string') return Promise.reject(malformed('the token is no string'))
+    if (token.length > LONGEST_TOKEN) return Promise.reject(tooLarge(token.length, LONGEST_TOKEN))
     const tokenHash = hash('sha256', token, 'base64url')
     const entry = entries?.get(tokenHash)
     if (entry !== undefined && clock.now() < entry.expiresAt && clock.monotonic() < entry.staleAt) {
       counters.verifiedCacheHits += 1
       return entry.presented
     }
-    return flights.join(tokenHash, () => verifyAnew(token, tokenHash))
+    return flights.join(tokenHash, () => verifyAnew(token, tokenHash).catch((error: unknown) => rethrow(error, token)))
   }
 
   async function verifyAnew(token: string, tokenHash: string): Promise<T> {
-    if (!B64TOKEN.test(token)) throw new InvalidTokenError('malformed')
+    if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
     const issuer = await discovery.issuer()
     const byIntrospection = config.introspection === 'always' || !isJwt(token)
     const { claims, type } = byIntrospection
@@ -128,17 +131,19 @@ export function createVerifier<T extends object>(
   const nowSeconds = (): number => Math.floor(clock.now() / 1_000)
 
   async function verifySignature(token: string, issuer: string): Promise<{ claims: Claims; type: string | undefined }> {
+    const { algorithms, clockTolerance } = config
     const options: JWTVerifyOptions = {
       issuer,
-      algorithms: config.algorithms as string[],
-      clockTolerance: config.clockTolerance,
+      algorithms: algorithms as string[],
+      clockTolerance,
       currentDate: new Date(clock.now()),
     }
     try {
       const { payload, protectedHeader } = await verifyJwt(token, keys, options)
       return { claims: payload, type: protectedHeader.typ }
     } catch (error) {
-      throw asRejection(error)
+      const publishedKeys = keys.published
+      throw joseRejection(error, token, { issuer, algorithms, clockTolerance, nowSeconds: nowSeconds(), publishedKeys })
     }
   }
 
@@ -150,9 +155,9 @@ export function createVerifier<T extends object>(
     const answer = config.introspection === false ? undefined : await introspectToken(token, tokenHash)
     if (answer === undefined) {
       if (config.introspection === 'always') throw noIntrospection()
-      throw new InvalidTokenError('opaque')
+      throw opaque(whyNotIntrospected(config))
     }
-    if (!answer.active) throw new InvalidTokenError('inactive')
+    if (!answer.active) throw inactive()
     checkTokenType(answer.token_type)
     checkIntrospectedTimes(answer, issuer, nowSeconds(), config.clockTolerance)
     return { claims: answer, type: undefined }
@@ -164,9 +169,10 @@ export function createVerifier<T extends object>(
     try {
       verdict = await config.validateClaims(claims)
     } catch (error) {
-      throw error instanceof McpAuthError ? error : new InvalidTokenError('claims', error)
+      if (error instanceof McpAuthError) throw error
+      throw rejection('claims', { sentence: () => 'validateClaims threw an error at the claims' }, error)
     }
-    if (verdict === false) throw new InvalidTokenError('claims')
+    if (verdict === false) throw rejection('claims', { sentence: () => 'validateClaims returned false for the claims' })
   }
 
   return {
@@ -206,27 +212,25 @@ function isJwt(token: string): boolean {
 function checkTokenType(type: unknown): void {
   if (type === undefined) return
   const name = typeof type === 'string' ? type.toLowerCase() : ''
-  if (name === 'dpop') throw new InvalidTokenError('sender_constrained')
-  if (!['bearer', 'access_token', 'n_a'].includes(name)) throw new InvalidTokenError('token_type')
+  if (BEARER_TYPES.includes(name)) return
+  throw rejection(name === 'dpop' ? 'sender_constrained' : 'token_type', {
+    claim: 'token_type',
+    expected: ['Bearer'],
+    found: type,
+    sentence: (found, expected) =>
+      `the introspection answer has token_type ${found}, and ${expected} is needed: the client has to send a plain access token`,
+  })
 }
 
-/** A failure of jose as the fault of the token, where it is that. */
-function asRejection(error: unknown): unknown {
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    if (error.reason === 'missing' || error.reason === 'invalid') return new InvalidTokenError('missing_claim')
-    return new InvalidTokenError(error.claim === 'iss' ? 'issuer' : 'not_yet_valid')
-  }
-  if (isNotSupported(error)) return new InvalidTokenError('algorithm')
-  const reason = error instanceof errors.JOSEError ? REASONS[error.code] : undefined
-  return reason === undefined ? error : new InvalidTokenError(reason)
+/** What keeps an opaque token from being introspected, for the operator. */
+function whyNotIntrospected({ introspection, client }: Config): string {
+  if (introspection === false) return 'introspection is switched off here: have the authorization server issue JWTs'
+  return client?.hasCredentials === true
+    ? 'the metadata of the authorization server has no introspection_endpoint: have it issue JWTs'
+    : 'there is no clientSecret (or clientAuth) here to have it introspected with: set one, or have the authorization server issue JWTs'
 }
 
-const REASONS: Readonly<Record<string, InvalidTokenReason>> = {
-  [errors.JWTExpired.code]: 'expired',
-  [errors.JOSEAlgNotAllowed.code]: 'algorithm',
-  [errors.JOSENotSupported.code]: 'algorithm',
-  [errors.JWKSNoMatchingKey.code]: 'key',
-  [errors.JWSInvalid.code]: 'malformed',
-  [errors.JWTInvalid.code]: 'malformed',
-  [errors.JWSSignatureVerificationFailed.code]: 'signature',
+/** A rejection knows its token, so as never to show it. */
+function rethrow(error: unknown, token: string): never {
+  throw error instanceof InvalidTokenError ? error.about(token) : error
 }

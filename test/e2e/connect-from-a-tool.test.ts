@@ -47,14 +47,17 @@ async function setUpTool(clientKind: McpClientKind, serverKind: McpServerKind, s
     },
   })
   const links: string[] = []
-  const pages: string[] = []
+  /** What the user ends on. The tool may have its result before the browser has this page. */
+  const pages: Promise<string>[] = []
   const client = await mcpClients[clientKind]({
     url,
     token: await setup.as.mint(),
     async answer(params) {
       const link = String(params['url'])
       links.push(link)
-      pages.push((await setup.walk(link)).text)
+      const page = setup.walk(link).then(({ text }) => text)
+      pages.push(page)
+      await page
       return 'accept'
     },
   })
@@ -69,7 +72,7 @@ describe.each(askable)('%s at %s', (clientKind, serverKind, messages) => {
     expect(await client.callTool('read_note', { id: 7 })).toEqual({ text: 'note 7', isError: false })
 
     expect(links).toHaveLength(1)
-    expect(pages[0]).toContain('Connected')
+    expect(await pages[0]).toContain('Connected')
     expect(tokens).toHaveLength(1)
     expect(toolCalls(client.sent)).toBe(messages)
     expect(await setup.stored()).toMatchObject({ state: 'active', accessToken: { token: tokens[0] } })

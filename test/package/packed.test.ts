@@ -98,6 +98,45 @@ describe('the packed package', () => {
     expect(await used('subpaths.cjs')).toEqual(SUBPATHS)
   })
 
+  const sdks = [
+    ['mcp-v1', 'sdk'],
+    ['mcp-v2', 'server'],
+  ] as const
+  it.each(sdks)(
+    'gives %s to an app that has that one MCP SDK alone, in JavaScript and TypeScript',
+    async (entry, sdk) => {
+      const folder = await mkdtemp(path.join(scratch, `${entry}-`))
+      const modules = path.join(folder, 'node_modules')
+      await mkdir(path.join(modules, '@modelcontextprotocol'), { recursive: true })
+      await symlink(
+        path.join(root, 'node_modules/@modelcontextprotocol', sdk),
+        path.join(modules, '@modelcontextprotocol', sdk),
+      )
+      await symlink(path.join(root, 'node_modules/zod'), path.join(modules, 'zod'))
+      // A copy, since a link would lead to a folder where no SDK is.
+      await cp(path.join(scratch, 'node_modules/mcp-nextcloud-auth'), path.join(modules, 'mcp-nextcloud-auth'), {
+        recursive: true,
+      })
+      await writeFile(path.join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+      for (const extension of ['mjs', 'ts']) {
+        await cp(path.join(scratch, `${entry}.${extension}`), path.join(folder, `${entry}.${extension}`))
+      }
+      // The types of the SDKs themselves are not this package's to check.
+      const options = { target: 'es2022', module: 'nodenext', strict: true, skipLibCheck: true, types: ['node'] }
+      await writeFile(
+        path.join(folder, 'tsconfig.json'),
+        JSON.stringify({ compilerOptions: { ...options, outDir: 'out', rootDir: '.' }, files: [`${entry}.ts`] }),
+      )
+      await run(process.execPath, [tsc, '-p', folder]).catch((error: unknown) => {
+        throw new Error((error as { stdout: string }).stdout)
+      })
+
+      const expected = { tool: 'function', refused: 'typo' }
+      expect(await used(path.join(folder, `${entry}.mjs`))).toEqual(expected)
+      expect(await used(path.join(folder, 'out', `${entry}.js`))).toEqual(expected)
+    },
+  )
+
   const compilations = [
     ['NodeNext, an ES module', 'module', { module: 'nodenext' }, 'express'],
     ['NodeNext, CommonJS', 'commonjs', { module: 'nodenext' }, 'express'],

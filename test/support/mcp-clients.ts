@@ -25,6 +25,9 @@ export interface McpClient {
   ) => Promise<{ text: string; isError: boolean }>
   /** What the person was asked. */
   readonly questions: Record<string, unknown>[]
+  /** Where it calls, and with which token. */
+  readonly url: string
+  readonly token: string
   /** Messages that went out and came in, as they were on the wire. */
   readonly sent: string[]
   readonly received: () => string
@@ -85,6 +88,8 @@ async function connectV1(options: McpClientOptions): Promise<McpClient> {
   onTestFinished(() => client.close())
   return {
     ...recorded,
+    url,
+    token,
     questions,
     callTool: async (name, args = {}, signal) =>
       textOf(await client.callTool({ name, arguments: args }, undefined, signal && { signal })),
@@ -114,6 +119,8 @@ async function connectV2(options: McpClientOptions, mode: 'auto' | 'legacy'): Pr
   onTestFinished(() => client.close())
   return {
     ...recorded,
+    url,
+    token,
     questions,
     callTool: async (name, args = {}, signal) =>
       textOf(await client.callTool({ name, arguments: args }, signal && { signal })),

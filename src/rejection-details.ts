@@ -1,0 +1,135 @@
+/** What the answer to the client says, and all of it. */
+export const INVALID_TOKEN_DESCRIPTIONS = {
+  malformed: 'The access token is malformed',
+  too_large: 'The access token is too large',
+  opaque: 'The access token is not a JWT and cannot be introspected here',
+  signature: 'The signature of the access token is not valid',
+  algorithm: 'The access token is signed with an algorithm that is not accepted',
+  key: 'The access token is signed with a key that the issuer does not publish',
+  issuer: 'The access token is from another issuer',
+  audience: 'The access token is for another audience',
+  expired: 'The access token has expired',
+  not_yet_valid: 'The access token is not valid yet',
+  missing_claim: 'The access token lacks a required claim',
+  token_type: 'The token is not an access token',
+  sender_constrained: 'The access token is bound to a key and came without proof',
+  client: 'The client of the access token is not allowed here',
+  inactive: 'The access token is not active',
+  claims: 'The claims of the access token are not accepted here',
+} as const
+
+/** Why an access token was rejected. */
+export type InvalidTokenReason = keyof typeof INVALID_TOKEN_DESCRIPTIONS
+
+/** A value of a claim, fit for a log: text is cut at 200 characters, and holds no control or invisible character and no token. */
+export type ShownValue = string | number | boolean | null
+
+/**
+ * What is wrong with a token, for the operator: never for the answer to the client. Its values are those of single claims, ten at
+ * most; times are in ISO 8601.
+ */
+export interface RejectionDetails {
+  /** All of it in one plain sentence, in one line, ready for a log. */
+  readonly message: string
+  /**
+   * Whether the values found are from a token that the authorization server has signed or vouched for. Where it is false, anybody
+   * can have written them. Absent where there is no token to speak of.
+   */
+  readonly verified?: boolean
+  /** The claim (or `alg`, `kid`, `typ` of the JOSE header, or `token_type` of an introspection answer) that is at fault. */
+  readonly claim?: string
+  /** What was expected of it. Where there are several values, one of them would have done; of scopes all are needed. */
+  readonly expected?: readonly ShownValue[]
+  /** What it is in the token. */
+  readonly found?: readonly ShownValue[]
+}
+
+/** What is wrong with a token, in raw values: it becomes {@link RejectionDetails} when somebody looks. */
+export interface Fault {
+  readonly verified?: boolean
+  readonly claim?: string
+  readonly expected?: unknown
+  readonly found?: unknown
+  /** Given the values as they are shown: a list in brackets, strings in quotes. `show` does the same with any other value. */
+  readonly sentence: (found: string, expected: string, show: (value: unknown) => string) => string
+}
+
+/** Characters of one value, and values of one list. */
+const LONGEST_VALUE = 200
+const MOST_VALUES = 10
+/** Characters. What is shorter than this is no secret, and is part of ordinary words. */
+const SHORTEST_SECRET = 6
+const SHORTEST_SEGMENT = 16
+/** The beginning of a JWT, a JWS or a JWE: base64url of `{"`, and a dot somewhere. */
+const LIKE_A_TOKEN = /ey[JAIK][\w-]{6,}\.[\w.~+/=-]*/g
+/** Control characters and those that forge or turn lines, have no width or no meaning (lone surrogates, private use). */
+const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/gu
+
+/** @param token the token at fault, which none of its values may show, be it echoed by an introspection answer */
+export function readRejectionDetails(fault: Fault, token?: string): RejectionDetails {
+  const secrets = token === undefined ? [] : secretsOf(token)
+  const { verified, claim } = fault
+  const found = shownValues(fault.found, secrets)
+  const expected = shownValues(fault.expected, secrets)
+  const show = (value: unknown): string => inWords(value, shownValues(value, secrets))
+  return {
+    ...(verified !== undefined && { verified }),
+    ...(claim !== undefined && { claim }),
+    ...(expected !== undefined && { expected }),
+    ...(found !== undefined && { found }),
+    message: fault.sentence(show(fault.found), show(fault.expected), show),
+  }
+}
+
+/** Scopes that are missing from a verified token. */
+export function scopeFault(required: readonly string[], granted: readonly string[] | undefined): Fault {
+  return {
+    verified: true,
+    claim: 'scope',
+    expected: required,
+    found: granted,
+    sentence: (found, expected) =>
+      `scope is ${found} and this operation needs ${expected}: the client has to ask for them, and the authorization server to grant them`,
+  }
+}
+
+/** A time of a claim, in seconds, as ISO 8601; or the number as it is where no calendar goes that far. */
+export function isoTime(seconds: unknown): unknown {
+  const date = new Date(typeof seconds === 'number' ? seconds * 1_000 : NaN)
+  return Number.isNaN(date.getTime()) ? seconds : date.toISOString().replace('.000Z', 'Z')
+}
+
+function shownValues(value: unknown, secrets: readonly string[]): readonly ShownValue[] | undefined {
+  if (value === undefined) return undefined
+  const values: readonly unknown[] = Array.isArray(value) ? value : [value]
+  return values.slice(0, MOST_VALUES).map((each) => shownValue(each, secrets))
+}
+
+function shownValue(value: unknown, secrets: readonly string[]): ShownValue {
+  if (typeof value === 'string') return shownText(value, secrets)
+  if (typeof value === 'number') return Number.isFinite(value) ? value : String(value)
+  if (typeof value === 'boolean' || value === null) return value
+  return Array.isArray(value) ? '[a list]' : '[an object]'
+}
+
+function shownText(text: string, secrets: readonly string[]): string {
+  const safe = secrets
+    .reduce((rest, secret) => rest.replaceAll(secret, '[token]'), text)
+    .replace(LIKE_A_TOKEN, '[token]')
+  // Cut first, since that can leave half of a character behind.
+  const cut = safe.length > LONGEST_VALUE ? `${safe.slice(0, LONGEST_VALUE - 1)}…` : safe
+  return cut.replace(UNPRINTABLE, '\uFFFD')
+}
+
+/** The token, and the parts of it that are long enough to be worth anything. */
+function secretsOf(token: string): string[] {
+  const segments = token.split('.').filter((segment) => segment.length >= SHORTEST_SEGMENT)
+  return [...(token.length >= SHORTEST_SECRET ? [token] : []), ...segments]
+}
+
+function inWords(raw: unknown, shown: readonly ShownValue[] | undefined): string {
+  const words = (shown ?? []).map((value) => JSON.stringify(value))
+  if (!Array.isArray(raw)) return words[0] ?? 'missing'
+  const more = raw.length - words.length
+  return `[${words.join(', ')}${more > 0 ? ` and ${more} more` : ''}]`
+}

@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { expect, it } from 'vitest'
+import { RESOURCE, signingKey } from '../support/scripted-authorization-server.js'
+import { startTestBed } from '../support/test-bed.js'
+
+const README = readFileSync(path.resolve(import.meta.dirname, '../../README.md'), 'utf8')
+const SECTION = /^## Why was that a 401\?\n(.*?)^## /ms.exec(README)?.[1] ?? ''
+
+it('the README shows the very lines that its listener prints', async () => {
+  const { as, clock, open, close } = await startTestBed()
+  const lines: string[] = []
+  const auth = open({
+    clientId: 'mcp-server',
+    requiredScopes: ['notes:read'],
+    onEvent: (event) => {
+      if (event.type === 'token.rejected') lines.push(`MCP token rejected: ${event.reason} - ${event.message}`)
+    },
+  })
+  const otherRealm = { iss: 'https://idp.example.com/realms/test' }
+  const tokens = [
+    await as.mint({ aud: ['account'] }),
+    await as.mint({ exp: clock.now() / 1_000 - 3_600 }),
+    await as.mint(otherRealm, { key: await signingKey('2025-10') }),
+    'opaque-token',
+    await as.mint({ scope: 'openid profile' }),
+  ]
+  for (const token of tokens) await expect(auth.verify(token)).rejects.toThrow()
+
+  const shown = lines
+    .map((line) => line.replaceAll(as.issuer, 'https://idp.example.com/realms/acme').replace('"first"', '"2026-01"'))
+    .join('\n')
+  expect(SECTION).toContain('```text\n' + shown + '\n```\n')
+  expect(SECTION).toContain(`console.warn('MCP token rejected:', event.reason, '-', event.message)`)
+  expect(shown).toContain(RESOURCE)
+  await close()
+})
