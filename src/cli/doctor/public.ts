@@ -21,7 +21,7 @@ export const publicChecks: readonly Check<Examination>[] = [
 export const metadataChecks: readonly Check<Examination>[] = [
   { id: 'metadata.document', needs: ['public.reachable', 'public.tls'], run: checkDocument },
   { id: 'metadata.resource', needs: ['metadata.document'], run: checkResource },
-  { id: 'metadata.issuer', needs: ['metadata.document'], run: checkIssuer },
+  { id: 'metadata.issuer', needs: ['metadata.document', 'discovery.issuer'], run: checkIssuer },
   { id: 'metadata.cors', needs: ['metadata.document'], run: checkCors },
   { id: 'metadata.root', needs: ['metadata.document'], run: checkRoot },
   { id: 'challenge.status', needs: ['public.reachable', 'public.tls'], run: checkStatus },
