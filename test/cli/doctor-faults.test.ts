@@ -1,5 +1,7 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/finding.js'
+import type { ConnectHandler } from '../../src/http/router.js'
 import {
   answerJson,
   METADATA_PATH,
@@ -12,7 +14,6 @@ import {
   WELL_KNOWN,
   type DoctorSetup,
 } from '../support/doctor-setup.js'
-import type { Handler } from '../support/hosts.js'
 import { signingKey } from '../support/scripted-authorization-server.js'
 
 interface Fault {
@@ -31,7 +32,7 @@ const unauthorized = answerJson({ message: 'Current user is not logged in' }, 40
 const seconds = () => Math.floor(Date.now() / 1_000)
 
 /** The document as it would be, with some of it replaced. */
-function document(setup: DoctorSetup, changes: object): Handler {
+function document(setup: DoctorSetup, changes: object): ConnectHandler {
   const whole = { resource: setup.resource, authorization_servers: [setup.as.issuer], ...changes }
   return at(METADATA_PATH, (_req, res) => {
     res.writeHead(200, { 'content-type': 'application/json', 'access-control-allow-origin': '*' })
@@ -40,12 +41,11 @@ function document(setup: DoctorSetup, changes: object): Handler {
 }
 
 /** A proxy that answers for one path by itself. */
-function at(path: string, answer: (...args: Parameters<Exclude<Handler, undefined>>) => unknown): Handler {
-  const handler = (...args: Parameters<Exclude<Handler, undefined>>): unknown => {
-    const [req, , next] = args as unknown as [{ url?: string }, unknown, () => void]
-    return req.url === path ? answer(...args) : next()
+function at(path: string, answer: (req: IncomingMessage, res: ServerResponse) => unknown): ConnectHandler {
+  return (req, res, next) => {
+    if (req.url === path) answer(req, res)
+    else next()
   }
-  return handler as Handler
 }
 
 const FAULTS: readonly Fault[] = [
@@ -430,7 +430,7 @@ const FAULTS: readonly Fault[] = [
     },
     id: 'nextcloud.bearer',
     found: /refuses the token \(401\)/,
-    fix: /check bearer on.*client id in aud.*discovery endpoint/,
+    fix: /--check-bearer=1.*client id in aud.*discovery endpoint.*--bearer-provisioning=1/,
   },
   {
     name: 'a Nextcloud that takes the token on a CORS route only',
@@ -551,12 +551,12 @@ const FAULTS: readonly Fault[] = [
 ]
 
 /** A proxy that takes a header off every answer. */
-function withoutHeader(name: string): Handler {
-  return ((_req: unknown, res: { setHeader: (name: string, value: unknown) => unknown }, next: () => void) => {
+function withoutHeader(name: string): ConnectHandler {
+  return (_req, res, next) => {
     const set = res.setHeader.bind(res)
     res.setHeader = (given, value) => (given.toLowerCase() === name.toLowerCase() ? res : set(given, value))
     next()
-  }) as Handler
+  }
 }
 
 describe('the doctor', () => {
@@ -670,7 +670,7 @@ describe('the doctor', () => {
 
   it('leaves a route of Notes out where that app is not installed', async () => {
     const setup = await setUpDoctor()
-    delete setup.answers[NOTES_SETTINGS]
+    setup.answers[NOTES_SETTINGS] = answerJson({}, 404)
     const { status, leftOut } = await setup.run()
 
     expect(status).toBe(0)

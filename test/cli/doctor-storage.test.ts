@@ -122,7 +122,7 @@ describe('the doctor at a store', () => {
     const older = newKey()
     await storeGrant(setup, address, older)
     setup.secrets.push(older)
-    setup.environment['TOKEN_ENCRYPTION_KEY'] += `, ${older}`
+    setup.environment['TOKEN_ENCRYPTION_KEY'] = `${setup.environment['TOKEN_ENCRYPTION_KEY']!}, ${older}`
     setup.options['storage'] = urlOf(address)
     const { failed, finding } = await setup.run()
 

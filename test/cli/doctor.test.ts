@@ -103,7 +103,7 @@ describe('the command line of the doctor', () => {
     })
   })
 
-  it('works as a command, reading a token from standard input', async () => {
+  it('works as a command, reading a token from standard input', () => {
     const main = path.join(ROOT, 'dist/cli/main.js')
     const args = ['doctor', '--issuer', 'http://127.0.0.1:1', '--resource', 'http://127.0.0.1:1/mcp', '--json']
     const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args, '--token-file', '-'], {

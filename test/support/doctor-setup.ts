@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import path from 'node:path'
 import { expect, onTestFinished } from 'vitest'
 import { doctor, type Surroundings } from '../../src/cli/doctor/doctor.js'
 import type { Finding } from '../../src/cli/doctor/finding.js'
 import { systemClock } from '../../src/clock.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
+import type { ConnectHandler } from '../../src/http/router.js'
 import type { McpAuthOptions } from '../../src/options.js'
-import { listen, type Handler } from './hosts.js'
+import { listen } from './hosts.js'
 import { startNextcloud, type NextcloudHandler, type NextcloudServer } from './nextcloud-server.js'
 import {
   CLIENT_ID,
@@ -31,7 +33,7 @@ export interface DoctorSetup {
   /** What Nextcloud answers, by the path without its query. */
   readonly answers: Record<string, NextcloudHandler>
   /** What a proxy before the MCP server does with a request. */
-  readonly proxy: { handler: Handler | undefined }
+  readonly proxy: { handler: ConnectHandler | undefined }
   /** The MCP token, which `--token-file -` reads. */
   token: string
   /** What must be in no output. */
@@ -100,9 +102,9 @@ export async function setUpDoctor(appOptions: McpAuthOptions = {}): Promise<Doct
 
   const proxy: DoctorSetup['proxy'] = { handler: undefined }
   const site = await listen((req, res) => {
-    const next = (): void => void app(req, res)
+    const next = (): void => app(req, res)
     if (proxy.handler === undefined) next()
-    else (proxy.handler as (...args: unknown[]) => void)(req, res, next)
+    else proxy.handler(req, res, next)
   })
   onTestFinished(() => site.close())
   const resource = `${site.url}/mcp`
@@ -120,7 +122,7 @@ export async function setUpDoctor(appOptions: McpAuthOptions = {}): Promise<Doct
   )
   onTestFinished(() => auth.close())
   const routes = auth.routes()
-  const app = (...[req, res]: Parameters<typeof routes>): void =>
+  const app = (req: IncomingMessage, res: ServerResponse): void =>
     routes(req, res, () => auth(req, res, () => res.end('{}')))
 
   const setup: DoctorSetup = {

@@ -67,7 +67,8 @@ async function checkStatus(context: Examination): Promise<Verdict> {
   return passed(`Nextcloud ${version}`)
 }
 
-const USER_OIDC = `at Nextcloud, for the provider in user_oidc: check bearer on (occ user_oidc:provider NAME --check-bearer=1); its client id in aud of the token (exchange.audience, nextcloud.audience); its discovery endpoint with the same issuer as the token; and the user known there (auto provisioning: occ config:system:set user_oidc auto_provision; unknown users are made by bearer only with user_oidc.bearer_provisioning)`
+const USER_OIDC =
+  'at Nextcloud, for this provider in user_oidc: occ user_oidc:provider NAME --check-bearer=1; its client id in aud of the token (exchange.audience, nextcloud.audience); its discovery endpoint that of the issuer of the token; and for users whom Nextcloud does not know yet, --bearer-provisioning=1'
 const OCS = 'ocs/v2.php/cloud/user?format=json'
 /** A route of the Notes app with `#[CORS]`. */
 const NOTES = 'index.php/apps/notes/api/v1/settings'
