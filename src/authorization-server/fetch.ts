@@ -211,7 +211,12 @@ export function nameOf(url: string): string {
   return `${origin}${pathname}`.slice(0, LONGEST_NAME)
 }
 
-async function readBody(response: Response, url: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * A whole answer.
+ *
+ * @throws {UpstreamUnavailableError} it is longer than `limit` bytes
+ */
+export async function readBody(response: Response, url: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let length = 0
   // A web stream with undici's fetch, a Node stream with node-fetch: both are iterated in the same way.

@@ -49,6 +49,7 @@ describe('the packed package', () => {
       'LICENSE',
       'README.md',
       'SECURITY.md',
+      'docs/doctor.md',
       'docs/reliability.md',
       'docs/write-an-adapter.md',
       'package.json',
@@ -88,6 +89,22 @@ describe('the packed package', () => {
   it('brings a command that makes a key', async () => {
     const { stdout } = await run(path.join(scratch, 'node_modules/.bin/mcp-nextcloud-auth'), ['keygen'])
     expect(stdout).toMatch(/^[\w-]{43}\n$/)
+  })
+
+  it('brings a command that checks a set-up, without any driver of a database', async () => {
+    const command = path.join(scratch, 'node_modules/.bin/mcp-nextcloud-auth')
+    const args = ['doctor', '--issuer', 'http://127.0.0.1:1', '--resource', 'http://127.0.0.1:1/mcp', '--json']
+    const { code, stdout } = (await run(command, args).catch((error: unknown) => error)) as {
+      code: number
+      stdout: string
+    }
+    expect(code).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: false,
+      checks: expect.arrayContaining([
+        expect.objectContaining({ id: 'issuer.reachable', status: 'failed' }),
+      ]) as unknown,
+    })
   })
 
   it('gives its subpaths to an ES module', async () => {
