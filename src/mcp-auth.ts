@@ -9,7 +9,6 @@ import { createDisconnect, type Disconnect, type Revocation } from './broker/dis
 import { systemClock, type Clock } from './clock.js'
 import { readConfig } from './config/read-config.js'
 import { createConnect } from './connect/connect.js'
-import { isScopeToken } from './config/values.js'
 import { createWaiting, type Serves } from './connect/waiting.js'
 import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors.js'
 import { createEvents, reportFailure, type McpAuthStats } from './events.js'
@@ -26,16 +25,10 @@ import { MemoryStorage } from './storage/memory.js'
 import { createIssuerKeys } from './verify/keys.js'
 import { checkScopes } from './verify/scopes.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
-import { createVerifier, type VerifiedToken } from './verify/verifier.js'
+import { createVerifier } from './verify/verifier.js'
+import { createSessions, type Who } from './sessions.js'
 
-/**
- * On whose behalf: `req.mcpAuth`, the MCP SDK's `authInfo`, or anything else that holds the MCP token. In refresh-token mode also a
- * user by name, for background work: without an issuer it is the configured one, and without a client it is the operator's own
- * work, which needs no consent per client. Never build it from request data.
- */
-export type Who =
-  | (Pick<McpAuthInfo, 'token'> & Partial<Pick<McpAuthInfo, 'subject' | 'issuer'>>)
-  | (Pick<McpAuthInfo, 'subject'> & Partial<Pick<McpAuthInfo, 'issuer' | 'clientId'>>)
+export type { Who } from './sessions.js'
 
 /** The middleware, with everything that belongs to it. */
 export interface McpAuth extends ConnectHandler {
@@ -166,43 +159,13 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const broker = nextcloud && createBroker({ config, nextcloud, client, grants, clock, events, withChallenge })
   const disconnect = grants && broker && createDisconnect(grants, client, broker, events)
   const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker)
-  /** What the broker knows of a caller, by the object that stands for the caller outside. */
-  const sessions = new WeakMap<object, BrokerSession>()
-
-  function present(verified: VerifiedToken): McpAuthInfo {
-    const { token, subject, issuer, clientId, scopes, expiresAt, audience, claims } = verified
-    const info: McpAuthInfo = {
-      token,
-      subject,
-      issuer,
-      clientId,
-      scopes,
-      expiresAt,
-      audience,
-      // A URL can be changed, and this object serves every request with the token.
-      get resource() {
-        return new URL(config.resource)
-      },
-      resourceMetadataUrl: config.resourceMetadataUrl,
-      claims,
-      extra: Object.freeze({
-        subject,
-        issuer,
-        getNextcloudToken: (options?: NextcloudTokenOptions) => getToken(session, options),
-      }),
-    }
-    const session = createSession(verified, info)
-    sessions.set(info, session)
-    return Object.freeze(info)
-  }
-
-  function createSession(caller: VerifiedToken, info: McpAuthInfo): BrokerSession {
-    const scopes = nextcloud?.scopes ?? []
-    if (typeof scopes !== 'function') return { caller, scopes: () => scopes }
-    let chosen: readonly string[] | undefined
-    return { caller, scopes: () => (chosen ??= chooseScopes(scopes, info)) }
-  }
-
+  const { present, sessionOf } = createSessions({
+    config,
+    issuer: discovery.issuer,
+    hasGrants: grants !== undefined,
+    verify: (token) => verify(token),
+    getToken: (session, options) => getToken(session, options),
+  })
   const verifier = createVerifier({ config, discovery, keys, client, clock, events }, present)
 
   function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
@@ -213,36 +176,6 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   /** Where the user has to connect Nextcloud first, the error says where. */
   function withLink<T>({ caller }: BrokerSession, outcome: Promise<T>, signal?: AbortSignal | null): Promise<T> {
     return connect === undefined ? outcome : abortable(connect.withLink(caller, outcome), signal ?? undefined)
-  }
-
-  /**
-   * The session of `who`. A copy, which some frameworks make, is taken at its token's word alone: what else it says of itself
-   * must not pick the user.
-   */
-  async function sessionOf(who: Who | undefined): Promise<BrokerSession> {
-    const session = isObject(who) ? sessions.get(who) : undefined
-    if (session !== undefined) return session
-    if (!isObject(who) || !('token' in who)) return namedSession(who)
-    if (typeof who.token !== 'string') throw new TypeError('who must hold the MCP token as a string')
-    const info = await verify(who.token)
-    if ((who.subject ?? info.subject) !== info.subject || (who.issuer ?? info.issuer) !== info.issuer) {
-      throw new TypeError('who names another user than its token')
-    }
-    return sessions.get(info) as BrokerSession
-  }
-
-  /** The session of somebody whom the app names, without any MCP token. */
-  async function namedSession(who: Partial<McpAuthInfo> | undefined): Promise<BrokerSession> {
-    if (grants === undefined)
-      throw new TypeError('who must hold the MCP token: without one there is nothing to exchange')
-    const { subject, issuer = await discovery.issuer(), clientId } = who ?? {}
-    const names = [subject, issuer, clientId ?? 'none']
-    if (!names.every((name) => typeof name === 'string' && name !== '') || subject === undefined) {
-      throw new TypeError('who must hold an MCP token or name a subject')
-    }
-    const caller = { token: '', tokenHash: '', issuer, subject, clientId, audience: [], expiresAt: Infinity }
-    const scopes = nextcloud?.scopes
-    return { caller, scopes: () => (typeof scopes === 'function' ? [] : (scopes ?? [])) }
   }
 
   /** What only refresh-token mode has. */
@@ -366,25 +299,6 @@ function patience(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }
 
-/** What `nextcloud.scopes` chooses, which goes into a request and a cache key. */
-function chooseScopes(choose: (info: McpAuthInfo) => unknown, info: McpAuthInfo): readonly string[] {
-  let scopes: unknown
-  try {
-    scopes = choose(info)
-  } catch (error) {
-    throw asMcpAuthError(error)
-  }
-  if (!Array.isArray(scopes) || !scopes.every(isScopeToken)) {
-    throw new ConfigurationError('nextcloud.scopes must return a list of scopes', 'nextcloud.scopes')
-  }
-  return scopes
-}
-
 function nextcloudMissing(): ConfigurationError {
   return new ConfigurationError('nextcloud.url is not set (environment variable NEXTCLOUD_HOST)', 'nextcloud.url')
-}
-
-/** Whatever its type says: it comes from the app. */
-function isObject(who: unknown): who is object {
-  return typeof who === 'object' && who !== null
 }
