@@ -17,6 +17,7 @@ export type {
   NextcloudMode,
   NextcloudOptions,
   NextcloudPreset,
+  TicketIdentity,
 } from './options.js'
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'

@@ -57,6 +57,14 @@ export interface AuthorizationServerOptions {
   readonly authorizationEndpoint?: string | URL | undefined
 }
 
+/** Whose link it is that somebody connects with: the user of the MCP client, as the MCP token names them. */
+export interface TicketIdentity {
+  readonly issuer: string
+  readonly subject: string
+  /** The MCP client that asked for the connection. */
+  readonly clientId: string
+}
+
 /** Flow 2: how a user connects Nextcloud once, in a browser (refresh-token mode). */
 export interface ConnectOptions {
   /** Where the connect pages are, on the origin of `resource`. Default `/nextcloud`. */
@@ -81,6 +89,21 @@ export interface ConnectOptions {
    */
   readonly authenticateBrowser?:
     ((req: IncomingMessage) => Promise<{ issuer: string; subject: string } | undefined>) | undefined
+  /**
+   * Whether the person who has just connected is the one whose link it is, where you know which account of theirs belongs to which
+   * MCP user: true lets them in; false or undefined is a 403, and nothing is stored; what it throws is a 500. It is asked in
+   * addition to the ID token and `authenticateBrowser`; with the preset `nextcloud-oauth2-app`, which has no ID token, it may be
+   * the only one. Default: it is not asked.
+   *
+   * @param answer the token answer without its tokens: at Nextcloud's own server it has `user_id`
+   * @param ticketIdentity whose link it is
+   */
+  readonly identity?:
+    | ((
+        answer: Readonly<Record<string, unknown>>,
+        ticketIdentity: TicketIdentity,
+      ) => boolean | undefined | Promise<boolean | undefined>)
+    | undefined
 }
 
 /** Sizes and ages of what is kept in memory. */

@@ -99,6 +99,7 @@ export interface ConnectConfig {
   readonly authorizationParameters: Readonly<Record<string, string>>
   readonly returnTo: string | undefined
   readonly authenticateBrowser: ConnectOptions['authenticateBrowser']
+  readonly identity: ConnectOptions['identity']
 }
 
 export interface HttpConfig {

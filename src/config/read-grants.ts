@@ -23,6 +23,7 @@ const CONNECT_NAMES = {
   authorizationParameters: true,
   returnTo: true,
   authenticateBrowser: true,
+  identity: true,
 } satisfies Record<keyof ConnectOptions, true>
 
 /** Parameters of the authorization request that tie the answer to the browser and to this client. */
@@ -147,10 +148,11 @@ function readConsent(given: Given): GrantsConfig['consent'] {
 function readConnect(read: (key: string) => Given, { nextcloud, resource }: GrantsContext): ConnectConfig {
   const path = readPath(read('path'))
   const authenticateBrowser = optionalFunction(read('authenticateBrowser')) as ConnectConfig['authenticateBrowser']
-  if (nextcloud?.preset === 'nextcloud-oauth2-app' && authenticateBrowser === undefined) {
+  const identity = optionalFunction(read('identity')) as ConnectConfig['identity']
+  if (nextcloud?.preset === 'nextcloud-oauth2-app' && authenticateBrowser === undefined && identity === undefined) {
     refuse(
-      read('authenticateBrowser'),
-      'is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
+      read('identity'),
+      'or connect.authenticateBrowser is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
     )
   }
   const scopes = nextcloud?.scopes
@@ -161,6 +163,7 @@ function readConnect(read: (key: string) => Given, { nextcloud, resource }: Gran
     authorizationParameters: readParameters(read('authorizationParameters')),
     returnTo: optionalUrl(read('returnTo'))?.href,
     authenticateBrowser,
+    identity,
   }
 }
 

@@ -28,7 +28,7 @@ export function receiveAnswer(parts: ConnectParts): RouteHandler {
     }
     // What can be away is asked for while nothing is spent, so that the page can simply be loaded again.
     const as = await codeGrant.metadata()
-    if (connect.authenticateBrowser === undefined) await parts.loadKeys()
+    if (connect.authenticateBrowser === undefined && codeGrant.hasIdToken) await parts.loadKeys()
     const appSays = await browserIs(parts, req, record.value.identity)
     // From here on a replay finds nothing, and the code goes out once at most.
     if (!(await pending.spend(record))) {

@@ -6,7 +6,7 @@ import type { Clock } from '../clock.js'
 import { StorageError, TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import { sharedAccessToken, wallTime, type Identity } from '../grants/grant.js'
 import type { Connection } from '../grants/grant-store.js'
-import { checkSubjects, hasCommonSubjects } from './browser-identity.js'
+import { appKnows, checkSubjects, hasCommonSubjects } from './browser-identity.js'
 import type { ConnectParts, PendingAuthorization } from './connect-parts.js'
 import { consentForm } from './consent.js'
 import { offerToDisconnect } from './disconnection.js'
@@ -71,14 +71,19 @@ export async function completeConnection(
   }
   const { idToken } = tokens
   const person = idToken && (await verifyIdToken(idToken, { issuer: as.issuer, nonce: pending.nonce }))
-  // Where the app knows who it is, an ID token need not be there; one that is there has to be good.
-  if (!person && (appSays === undefined || idToken !== undefined)) {
+  // Where the app knows who it is, or the server has none, an ID token need not be there; one that is there has to be good.
+  if (!person && (idToken !== undefined || (appSays === undefined && codeGrant.hasIdToken))) {
     failed('id_token')
     return { page: { ...pages.badAnswer(), status: 403 } }
   }
   // Where the server's subjects are everybody's, it has to agree with the app: another account may be signed in there.
-  const tells = appSays === undefined || (typeof person === 'object' && hasCommonSubjects(as, person, pending.identity))
-  if (tells && !isSamePerson(person, pending.identity)) {
+  const tells =
+    (appSays === undefined && codeGrant.hasIdToken) ||
+    (typeof person === 'object' && hasCommonSubjects(as, person, pending.identity))
+  if (
+    (tells && !isSamePerson(person, pending.identity)) ||
+    !(await appKnows(parts, tokens.members, pending, appSays === true || tells))
+  ) {
     failed('person')
     return tryAgain(parts, req, pending)
   }

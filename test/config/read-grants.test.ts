@@ -203,6 +203,7 @@ describe('connect', () => {
     ['connect.consent', { consent: 'always' }, "must be 'per-client' or 'per-user'"],
     ['connect.returnTo', { returnTo: '/done' }, 'must be an absolute URL'],
     ['connect.authenticateBrowser', { authenticateBrowser: true }, 'must be a function'],
+    ['connect.identity', { identity: true }, 'must be a function'],
     ['connect.authorizationParameters', { authorizationParameters: 'prompt' }, 'must be an object of strings'],
     [
       'connect.authorizationParameters',
@@ -230,9 +231,33 @@ describe('connect', () => {
     expect(refusalOf({ ...options, connect: false })).toBeUndefined()
   })
 
-  it('needs the app to say who is at the browser where the server has no ID token', () => {
-    const options = { nextcloud: { ...nextcloud, preset: 'nextcloud-oauth2-app' } }
-    expect(refusalOf(withGrants(options))).toMatchObject({ option: 'connect.authenticateBrowser' })
-    expect(refusalOf(withGrants({ ...options, connect: false }))).toBeUndefined()
-  })
+  it.each(['authenticateBrowser', 'identity'])(
+    'needs the app to say who is at the browser where the server has no ID token, and %s does',
+    (name) => {
+      const options = { nextcloud: { ...nextcloud, preset: 'nextcloud-oauth2-app' } }
+      expect(refusalOf(withGrants(options))).toEqual(
+        refused(
+          'connect.identity',
+          'or connect.authenticateBrowser is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
+        ),
+      )
+      expect(refusalOf(withGrants({ ...options, connect: { [name]: () => undefined } }))).toBeUndefined()
+      expect(refusalOf(withGrants({ ...options, connect: false }))).toBeUndefined()
+    },
+  )
+
+  it.each(['always', 'opaque-only'])(
+    'leaves the issuer without a client that introspects, so %s is refused',
+    (value) => {
+      const options = withGrants({ nextcloud: { ...nextcloud, preset: 'nextcloud-oauth2-app' }, connect: false })
+      expect(refusalOf({ ...options, introspection: value })).toEqual(
+        refused(
+          'introspection',
+          'contradicts the preset nextcloud-oauth2-app: clientId is of Nextcloud, and unknown to the issuer',
+        ),
+      )
+      expect(readConfig(options, {})).toMatchObject({ introspection: false, audience: [LEAST.resource] })
+      expect(refusalOf({ ...options, introspection: false })).toBeUndefined()
+    },
+  )
 })
