@@ -99,12 +99,13 @@ export function createCodeGrant(
   if (client === undefined) throw new ConfigurationError('Connecting Nextcloud needs clientId', 'clientId')
   const self = { client_id: client.id }
   const quirks = quirksOf(nextcloud?.preset)
+  const wanted: Wanted = { ...quirks, lasting: config.grants?.credential !== 'app-password' }
   const resources = nextcloud?.resource ?? []
 
   return {
     metadata: discovery.forAuthorization,
     hasIdToken: quirks.idToken,
-    scopes: (as) => requestedScopes(as, connect, quirks),
+    scopes: (as) => requestedScopes(as, connect, wanted),
 
     secrets: () => ({
       state: oauth.generateRandomState(),
@@ -116,7 +117,7 @@ export function createCodeGrant(
       // RFC 6749 §3.1: the endpoint may have a query, which stays.
       const url = new URL(as.authorization_endpoint ?? '')
       const { searchParams } = url
-      const scopes = requestedScopes(as, connect, quirks)
+      const scopes = requestedScopes(as, connect, wanted)
       // OIDC Core §11: the server must ignore offline_access without it, unless other conditions allow it.
       if (scopes.includes('offline_access')) searchParams.set('prompt', 'consent')
       for (const resource of resources) searchParams.append('resource', resource)
@@ -181,6 +182,11 @@ export function createCodeGrant(
   }
 }
 
+/** What the sign-in is for: to know who it is, a grant that lasts, or both. */
+interface Wanted extends Pick<Quirks, 'idToken'> {
+  readonly lasting: boolean
+}
+
 /** The rest of a token answer, as it may be shown to the app. */
 function withoutTokens(body: Record<string, unknown>): Readonly<Record<string, unknown>> {
   return deepFreeze(Object.fromEntries(Object.entries(body).filter(([name]) => !SECRET_MEMBERS.includes(name))))
@@ -189,10 +195,10 @@ function withoutTokens(body: Record<string, unknown>): Readonly<Record<string, u
 function requestedScopes(
   as: oauth.AuthorizationServer,
   { scopes }: ConnectConfig,
-  { idToken }: Pick<Quirks, 'idToken'>,
+  { idToken, lasting }: Wanted,
 ): string[] {
   // Servers that do not list it give refresh tokens without it, and some refuse a scope that they do not know.
-  const offline = as.scopes_supported?.includes('offline_access') === true ? ['offline_access'] : []
+  const offline = lasting && as.scopes_supported?.includes('offline_access') === true ? ['offline_access'] : []
   return [...new Set([...(idToken ? ['openid'] : []), ...scopes, ...offline])]
 }
 

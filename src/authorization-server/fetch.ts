@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import nodeFetch, { type RequestInit as NodeFetchInit } from 'node-fetch'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'
-import { UpstreamUnavailableError } from '../errors.js'
+import { UpstreamUnavailableError, type UpstreamFailure } from '../errors.js'
 import type { Events, IdpOperation } from '../events.js'
 import type { FetchFunction, HttpOptions } from '../options.js'
 
@@ -24,12 +24,21 @@ export interface Transport {
     repeatable: Repeatable,
     attempt: (fetch: IdpFetch) => Promise<T>,
   ) => Promise<T>
+  /**
+   * The same for Nextcloud itself, once and without an event: what asks for it can wait.
+   *
+   * @throws {UpstreamUnavailableError} Nextcloud is unreachable, slow, overloaded, or answers too much or elsewhere
+   */
+  readonly askNextcloud: (url: string, init: Parameters<IdpFetch>[1]) => Promise<Response>
   /** Closes this package's own connections; an agent of the user's stays as it is. */
   readonly close: () => void
 }
 
 /** After which failures a request is sent again. A refresh token may be good for one request, a code always is. */
 export type Repeatable = 'always' | 'unprocessed' | 'never'
+
+/** Who is asked, as the messages call it. */
+type Server = NonNullable<UpstreamFailure['service']>
 
 /** What oauth4webapi calls as its `customFetch`. */
 export type IdpFetch = (
@@ -41,6 +50,7 @@ export type IdpFetch = (
   },
 ) => Promise<Response>
 
+const AUTHORIZATION_SERVER = 'The authorization server'
 /** Milliseconds before the first repetition, on average; it doubles with each. */
 const FIRST_PAUSE = 100
 /** Seconds. A Retry-After beyond this is not believed. */
@@ -66,8 +76,13 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
   const ownAgents: (HttpAgent | HttpsAgent)[] = []
   const fetch = config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents))
 
-  async function request(deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<Response> {
-    events.counters.idpRequests += 1
+  async function request(
+    service: Server,
+    deadline: Deadline,
+    url: string,
+    init: Parameters<IdpFetch>[1],
+  ): Promise<Response> {
+    if (service !== 'Nextcloud') events.counters.idpRequests += 1
     const response = await fetch(url, {
       method: init.method,
       headers: { ...init.headers },
@@ -78,20 +93,22 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     const { status } = response
     // Status 0 is how a browser-like fetch shows a redirect that it was told not to follow.
     if (status === 0 || (status >= 300 && status < 400)) {
-      throw new UpstreamUnavailableError('The authorization server redirects instead of answering', {
-        httpStatus: status,
-      })
+      throw new UpstreamUnavailableError(`${service} redirects instead of answering`, { service, httpStatus: status })
     }
     if (status === 429 || status >= 500) {
-      throw new UpstreamUnavailableError(`The authorization server answers with status ${status}`, {
+      throw new UpstreamUnavailableError(`${service} answers with status ${status}`, {
+        service,
         httpStatus: status,
         unprocessed: TURNED_AWAY.includes(status),
         retryAfter: readRetryAfter(response.headers.get('retry-after'), clock),
       })
     }
-    const body = await readBody(response, config.maxResponseBytes)
+    const body = await readBody(service, response, config.maxResponseBytes)
     return new Response(NULL_BODY_STATUSES.includes(status) ? null : body, { status, headers: [...response.headers] })
   }
+
+  const ask = (service: Server, ...call: [Deadline, string, Parameters<IdpFetch>[1]]): Promise<Response> =>
+    request(service, ...call).catch((error: unknown) => throwAsUnavailable(service, error))
 
   async function repeat<T>(
     deadline: Deadline,
@@ -100,7 +117,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
   ): Promise<T> {
     for (let done = 0; ; done += 1) {
       try {
-        return await deadline.race(attempt((url, init) => request(deadline, url, init).catch(throwAsUnavailable)))
+        return await deadline.race(attempt((url, init) => ask(AUTHORIZATION_SERVER, deadline, url, init)))
       } catch (error) {
         if (!(error instanceof UpstreamUnavailableError) || done >= config.retries) throw error
         if (repeatable === 'never' || (repeatable === 'unprocessed' && !error.unprocessed)) throw error
@@ -115,7 +132,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
   return {
     fetch,
     async call(operation, repeatable, attempt) {
-      const deadline = startDeadline(config.timeout, clock)
+      const deadline = startDeadline(AUTHORIZATION_SERVER, config.timeout, clock)
       try {
         return await repeat(deadline, repeatable, attempt)
       } catch (error) {
@@ -124,6 +141,14 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
           events.emit({ type: 'idp.unavailable', operation, message, httpStatus })
         }
         throw error
+      } finally {
+        deadline.clear()
+      }
+    },
+    async askNextcloud(url, init) {
+      const deadline = startDeadline('Nextcloud', config.timeout, clock)
+      try {
+        return await deadline.race(ask('Nextcloud', deadline, url, init))
       } finally {
         deadline.clear()
       }
@@ -143,7 +168,7 @@ interface Deadline {
   readonly clear: () => void
 }
 
-function startDeadline(timeout: number, clock: Clock): Deadline {
+function startDeadline(service: Server, timeout: number, clock: Clock): Deadline {
   const controller = new AbortController()
   const end = clock.monotonic() + timeout
   let expire: (error: UpstreamUnavailableError) => void
@@ -157,7 +182,7 @@ function startDeadline(timeout: number, clock: Clock): Deadline {
     else timer = setTimeout(giveUp, MOMENT).unref()
   }, timeout).unref()
   function giveUp(): void {
-    expire(new UpstreamUnavailableError(`The authorization server did not answer within ${timeout} ms`))
+    expire(new UpstreamUnavailableError(`${service} did not answer within ${timeout} ms`, { service }))
     controller.abort()
   }
   return {
@@ -169,11 +194,11 @@ function startDeadline(timeout: number, clock: Clock): Deadline {
 }
 
 /** Nothing of the failure is kept but its code: a fetch of the user's may put the whole request into its errors. */
-function throwAsUnavailable(error: unknown): never {
+function throwAsUnavailable(service: Server, error: unknown): never {
   if (error instanceof UpstreamUnavailableError) throw error
   const code = failureCode(error)
   const unprocessed = NOT_SENT.test(code)
-  throw new UpstreamUnavailableError(`The authorization server cannot be reached (${code})`, { unprocessed })
+  throw new UpstreamUnavailableError(`${service} cannot be reached (${code})`, { service, unprocessed })
 }
 
 /** The system's or the library's code for a network failure, such as ECONNREFUSED, with no text of the request in it. */
@@ -191,14 +216,15 @@ function readRetryAfter(value: string | null, clock: Clock): number | undefined 
   return seconds >= 0 ? Math.min(seconds, LONGEST_RETRY_AFTER) : undefined
 }
 
-async function readBody(response: Response, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readBody(service: Server, response: Response, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let length = 0
   // A web stream with undici's fetch, a Node stream with node-fetch: both are iterated in the same way.
   for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     length += chunk.byteLength
     if (length > limit) {
-      throw new UpstreamUnavailableError(`The authorization server answers with more than ${limit} bytes`, {
+      throw new UpstreamUnavailableError(`${service} answers with more than ${limit} bytes`, {
+        service,
         httpStatus: response.status,
       })
     }

@@ -133,7 +133,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   warnAboutPlainHttp('nextcloud.url', nextcloud?.url)
   const grants = readGrants(
     { storage, encryptionKey: given('encryptionKey', 'TOKEN_ENCRYPTION_KEY'), connect: given('connect'), environment },
-    { nextcloud, resource: resource.url, warn: (option, message) => warnings.push([option, message]) },
+    { nextcloud, client, resource: resource.url, warn: (option, message) => warnings.push([option, message]) },
   )
   // With Nextcloud's own server, clientId and clientSecret are of Nextcloud: they are nothing to the issuer of the MCP tokens.
   const clientOfIssuer = grants !== undefined && nextcloud?.preset === 'nextcloud-oauth2-app' ? undefined : client

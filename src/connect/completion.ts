@@ -2,15 +2,17 @@ import type { IncomingMessage } from 'node:http'
 import type { AuthorizationServer } from 'oauth4webapi'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
-import type { Clock } from '../clock.js'
-import { StorageError, TokenRequestError, UpstreamUnavailableError } from '../errors.js'
+import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import { sharedAccessToken, wallTime, type Identity } from '../grants/grant.js'
 import type { Connection } from '../grants/grant-store.js'
 import { appKnows, checkSubjects, hasCommonSubjects } from './browser-identity.js'
-import type { ConnectParts, PendingAuthorization } from './connect-parts.js'
+import { type ConnectParts, needCodeGrant, type PendingAuthorization } from './connect-parts.js'
 import { consentForm } from './consent.js'
 import { offerToDisconnect } from './disconnection.js'
+import type { LoginOwner, Logins } from './logins.js'
 import type { Page } from './pages.js'
+import { persevere } from './persevere.js'
+import { waitingPage } from './waiting-page.js'
 
 /** A callback of the browser that began the flow, which no other callback can repeat. */
 export interface Callback {
@@ -32,10 +34,6 @@ export interface Outcome {
 
 /** RFC 6749 §4.1.2.1, as far as error codes go that are in use: what else is there is text, and comes from outside. */
 const ERROR_CODE = /^[\w.-]{1,64}$/
-/** Milliseconds before the store is tried again; they double, up to the longest. */
-const FIRST_PAUSE = 50
-const LONGEST_PAUSE = 1_000
-
 /**
  * Redeems the code, and stores the grant if it is the user's own.
  *
@@ -48,7 +46,8 @@ export async function completeConnection(
   req: IncomingMessage,
   { as, query, state, pending, appSays }: Callback,
 ): Promise<Outcome> {
-  const { pages, codeGrant, verifyIdToken, failed } = parts
+  const { pages, verifyIdToken, failed } = parts
+  const codeGrant = needCodeGrant(parts)
   checkSubjects(parts, as)
   if (appSays === false) {
     failed('person')
@@ -80,13 +79,16 @@ export async function completeConnection(
   const tells =
     (appSays === undefined && codeGrant.hasIdToken) ||
     (typeof person === 'object' && hasCommonSubjects(as, person, pending.identity))
+  const isKnown = appSays === true || tells
   if (
     (tells && !isSamePerson(person, pending.identity)) ||
-    !(await appKnows(parts, tokens.members, pending, appSays === true || tells))
+    // With app passwords, it is the account in Nextcloud that the app is asked about.
+    !(parts.logins === undefined ? await appKnows(parts, tokens.members, pending, isKnown) : isKnown)
   ) {
     failed('person')
     return tryAgain(parts, req, pending)
   }
+  if (parts.logins !== undefined) return beginLogin(parts, parts.logins, req, pending)
   if (tokens.refreshToken === undefined) {
     failed('no_refresh_token', {
       hint: 'The authorization server gave no refresh token: allow offline_access (or refresh tokens) for this client.',
@@ -118,9 +120,20 @@ function providerError({ pages, failed }: ConnectParts, given: string): Page {
   return pages.providerRefused({ error })
 }
 
+/** Who is at the browser is known. Of the sign-in nothing is kept: in Nextcloud the user agrees to something else. */
+async function beginLogin(
+  parts: ConnectParts,
+  logins: Logins,
+  req: IncomingMessage,
+  { identity, clientId }: LoginOwner,
+): Promise<Outcome> {
+  const { secret, login } = await logins.begin({ identity, clientId })
+  return waitingPage(parts, req, secret, login)
+}
+
 /** Another round with the same purpose, for this browser: the person may have another account there. */
-async function tryAgain(parts: ConnectParts, req: IncomingMessage, pending: PendingAuthorization): Promise<Outcome> {
-  const ticket = await parts.tickets.again(pending)
+export async function tryAgain(parts: ConnectParts, req: IncomingMessage, owner: LoginOwner): Promise<Outcome> {
+  const ticket = await parts.tickets.again(owner)
   const { target: retry, cookie } = consentForm(parts, req, ticket.secret, ticket)
   return { page: parts.pages.otherPerson({ retry }), cookies: cookie.headers }
 }
@@ -145,19 +158,4 @@ async function storeGrant(
   broker.forget(identity)
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   onConnected(identity)
-}
-
-/** The code is spent, so a store that is away for a moment would cost the user the whole way. */
-async function persevere(clock: Clock, patience: number, attempt: () => Promise<unknown>): Promise<void> {
-  const until = clock.monotonic() + patience
-  for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-    try {
-      await attempt()
-      return
-    } catch (error) {
-      const jittered = pause * (0.5 + clock.random())
-      if (!(error instanceof StorageError) || clock.monotonic() + jittered >= until) throw error
-      await clock.sleep(jittered)
-    }
-  }
 }

@@ -24,6 +24,7 @@ const ownAdapter = (shared = true) =>
 describe('refresh-token mode', () => {
   it('has defaults for everything', () => {
     expect(grantsOf()).toEqual({
+      credential: 'refresh-token',
       storage: undefined,
       encryptionKeys: [expect.any(Uint8Array)],
       consent: 'per-client',
@@ -34,6 +35,8 @@ describe('refresh-token mode', () => {
         authorizationParameters: {},
         returnTo: undefined,
         authenticateBrowser: undefined,
+        identity: undefined,
+        signIn: true,
       },
     })
   })
@@ -227,7 +230,9 @@ describe('connect', () => {
 
   it('has no use in another mode, and is refused there', () => {
     const options = withGrants({ nextcloud: { ...nextcloud, mode: 'token-exchange' }, connect: {} })
-    expect(refusalOf(options)).toEqual(refused('connect', "has no use without nextcloud.mode 'refresh-token'"))
+    expect(refusalOf(options)).toEqual(
+      refused('connect', "has no use without nextcloud.mode 'refresh-token' or 'app-password'"),
+    )
     expect(refusalOf({ ...options, connect: false })).toBeUndefined()
   })
 
