@@ -266,3 +266,57 @@ describe('connect', () => {
     },
   )
 })
+
+describe('app-password mode', () => {
+  const options = (more: object = {}) => ({
+    ...LEAST,
+    ...more,
+    nextcloud: { url: nextcloud.url, mode: 'app-password', ...('nextcloud' in more ? (more.nextcloud as object) : {}) },
+  })
+
+  it('has grants as refresh-token mode has them', () => {
+    expect(readConfig(options(CLIENT), {}).grants).toMatchObject({
+      credential: 'app-password',
+      consent: 'per-client',
+      connect: { path: '/nextcloud', scopes: [], signIn: true },
+    })
+    expect(refusalOf(options({ ...CLIENT, storage: ownAdapter() }))).toMatchObject({ option: 'encryptionKey' })
+  })
+
+  it('needs a client at the authorization server, or the app to say who is at the browser', () => {
+    const authenticateBrowser = () => Promise.resolve(undefined)
+    expect(refusalOf(options())).toEqual(
+      refused(
+        'connect.authenticateBrowser',
+        'is required in app-password mode without clientId and clientSecret (or clientAuth), with which the authorization server could say who is at the browser',
+      ),
+    )
+    expect(refusalOf(options({ clientId: 'public' }))).toMatchObject({ option: 'connect.authenticateBrowser' })
+    expect(refusalOf(options({ connect: { identity: () => true } }))).toMatchObject({
+      option: 'connect.authenticateBrowser',
+    })
+    expect(readConfig(options({ connect: { authenticateBrowser } }), {}).grants?.connect?.signIn).toBe(false)
+    expect(readConfig(options({ ...CLIENT, connect: { authenticateBrowser } }), {}).grants?.connect?.signIn).toBe(false)
+    expect(refusalOf(options({ connect: false }))).toBeUndefined()
+  })
+
+  it.each([
+    ['audience', 'nextcloud'],
+    ['resource', 'https://cloud.example.com'],
+    ['scopes', ['files']],
+    ['parameters', { a: 'b' }],
+  ])('has no use for nextcloud.%s', (name, value) => {
+    expect(refusalOf(options({ ...CLIENT, nextcloud: { [name]: value } }))).toEqual(
+      refused(`nextcloud.${name}`, 'has no use in app-password mode'),
+    )
+  })
+
+  it('has no use for connect.scopes, nor for a server without ID tokens', () => {
+    expect(refusalOf(options({ ...CLIENT, connect: { scopes: ['profile'] } }))).toEqual(
+      refused('connect.scopes', 'has no use in app-password mode, which asks for openid alone'),
+    )
+    expect(refusalOf(options({ ...CLIENT, nextcloud: { preset: 'nextcloud-oauth2-app' } }))).toEqual(
+      refused('nextcloud.preset', 'contradicts app-password mode: that server cannot say who is at the browser'),
+    )
+  })
+})
