@@ -114,8 +114,8 @@ export function createPages(context: PageContext): Pages {
         'Now agree in Nextcloud',
         'plain',
         markup`<p>One step is left: in Nextcloud, allow ${server} to work with your account. There you may have to sign in, and then press “Grant access”.</p>
-<p class="answers"><a class="go" href="${href}" target="_blank" rel="noopener noreferrer"><span>Open ${shownHost(host)} in a new tab</span></a></p>
 <div class="note"><p>Use your own account there. What ${shownClient(clientName)} does, it will do with that one.</p></div>
+<p class="answers"><a class="go" href="${href}" target="_blank" rel="noopener noreferrer"><span>Open ${shownHost(host)} in a new tab</span></a></p>
 <p>Keep this page open. When you are done, it goes on by itself within seconds.</p>
 <p class="quiet"><a href="${webAddress(next).href}">Look now</a></p>`,
       )

@@ -1,8 +1,9 @@
+import { inspect } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
 import type { ConnectOptions } from '../../src/index.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { setUpAppPasswords, until, waitingPage } from '../support/app-password-setup.js'
-import { turn } from '../support/broker-setup.js'
+import { failureOf, turn } from '../support/broker-setup.js'
 import { expectPage, faultyStorage } from '../support/connect-setup.js'
 
 const ALICE = { subject: 'alice' }
@@ -200,6 +201,16 @@ describe('while the user is in Nextcloud', () => {
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'browser' }))
   })
 
+  it('a cookie that somebody has planted before its own does not count', async () => {
+    const { begin, browser } = await setUpAppPasswords()
+    const alice = browser()
+    const { next, login } = await begin(alice)
+    const name = `__Host-mcp-nextcloud-${next.searchParams.get('flow') ?? ''}`
+    const cookie = `${name}=${'x'.repeat(43)}; ${name}=${alice.cookies.get(name) ?? ''}`
+
+    expect(waitingPage(await browser().open(next, { headers: [['Cookie', cookie]] })).login).toBe(login)
+  })
+
   it('a link preview changes nothing', async () => {
     const { begin, browser, polls } = await setUpAppPasswords()
     const alice = browser()
@@ -237,7 +248,7 @@ describe('while the user is in Nextcloud', () => {
   })
 
   it('of two instances that ask at once, one gets the app password, and it is stored once', async () => {
-    const { begin, browser, elsewhere, options, nextcloud, events, stored } = await setUpAppPasswords()
+    const { begin, browser, elsewhere, options, nextcloud, events, stored, polls } = await setUpAppPasswords()
     const alice = browser()
     const { next, login } = await begin(alice)
     const other = await elsewhere(alice, options)
@@ -246,11 +257,12 @@ describe('while the user is in Nextcloud', () => {
     await Promise.all([alice.open(next), other.open(next), alice.open(next)])
 
     expect(events.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
+    expect(polls()).toBe(1)
     expect((await stored())?.appPassword?.loginName).toBe('alice.w')
   })
 
   it('it is over after twenty minutes, and nobody asks any more', async () => {
-    const { begin, browser, clock, polls, polled, events } = await setUpAppPasswords()
+    const { begin, browser, clock, polls, events } = await setUpAppPasswords()
     const alice = browser()
     const { next } = await begin(alice)
     clock.advance(20 * MINUTE)
@@ -261,23 +273,22 @@ describe('while the user is in Nextcloud', () => {
     expectPage(page, 410)
     expect(page.headers['refresh']).toBeUndefined()
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'link' }))
-    const asked = polls()
-    clock.advance(MINUTE)
     clock.advance(MINUTE)
     await turn()
-    expect(polls()).toBe(asked)
-    await polled(0)
+    expect(polls()).toBe(0)
   })
 
   it('close() ends the questions', async () => {
-    const { begin, clock, polls, auth } = await setUpAppPasswords()
+    const storage = faultyStorage(new MemoryStorage())
+    const { begin, clock, auth } = await setUpAppPasswords({ storage })
     await begin()
     await auth.close()
+    const before = storage.calls()
 
     clock.advance(10_000)
     await turn()
 
-    expect(polls()).toBe(0)
+    expect(storage.calls()).toBe(before)
   })
 })
 
@@ -424,4 +435,46 @@ describe('connect.identity', () => {
     expectPage(await alice.open(next), 200)
     expect(await auth.isProvisioned(ALICE)).toBe(true)
   })
+})
+
+it('no app password, poll token, cookie or address of a flow is in an event, a URL or a value of the store', async () => {
+  const inner = new MemoryStorage()
+  const seen: string[] = []
+  const identity = vi.fn<Identity>(() => true)
+  const { begin, browser, nextcloud, events, auth, as, redeemed } = await setUpAppPasswords({
+    connect: { identity },
+    storage: {
+      shared: true,
+      get: (key) => (seen.push(key), inner.get(key)),
+      put: (key, value, ...rest) => (seen.push(key, value), inner.put(key, value, ...rest)),
+      delete: (key, version) => (seen.push(key), inner.delete(key, version)),
+    },
+  })
+  const secrets: string[] = []
+  const addresses: string[] = []
+  for (const says of [true, false]) {
+    identity.mockReturnValueOnce(says)
+    const alice = browser()
+    const { login, next } = await begin(alice)
+    await nextcloud.grant(login, 'alice.w')
+    secrets.push(login.split('/').at(-1) ?? '', ...alice.cookies.values(), nextcloud.appPasswords.at(-1)!.password)
+    addresses.push(next.href)
+    await alice.open(next)
+  }
+  await auth.nextcloudFetch(ALICE, '/ocs/v2.php/cloud/user')
+  nextcloud.deleteAll()
+  const failure = await failureOf(auth.nextcloudFetch(ALICE, '/ocs/v2.php/cloud/user'))
+  secrets.push(...nextcloud.received('/index.php/login/v2/poll').map(({ body }) => body.slice('token='.length)))
+
+  const shown = inspect([events, failure, seen, addresses, identity.mock.calls], {
+    depth: Infinity,
+    maxStringLength: Infinity,
+    maxArrayLength: Infinity,
+  })
+  expect(secrets.length).toBeGreaterThanOrEqual(8)
+  expect(secrets.every((secret) => secret.length >= 43)).toBe(true)
+  for (const secret of secrets) expect(shown).not.toContain(secret)
+  expect(seen.join()).not.toMatch(/alice/)
+  expect(redeemed()).toHaveLength(2)
+  expect(as.received('/token').every(({ form }) => form.get('grant_type') === 'authorization_code')).toBe(true)
 })
