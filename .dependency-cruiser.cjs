@@ -26,7 +26,7 @@ module.exports = {
     room('broker', ['authorization-server', 'grants']),
     room('authorization-server', []),
     room('grants', ['storage']),
-    room('cli', []),
+    room('cli', ['config', 'authorization-server', 'verify', 'broker', 'grants', 'storage']),
     room('storage', []),
     {
       name: 'testing-door',

@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // They need Java: vitest.keycloak.config.ts.
+    exclude: ['test/keycloak/**'],
     globalSetup: ['test/support/shared-servers.ts'],
     reporters: ['default', './test/support/closing-line-reporter.ts'],
     // Generous, since it only ends what hangs: a busy machine is no failure.

@@ -182,7 +182,7 @@ describe('idp.unavailable', () => {
 
     await askWith(url, await token())
 
-    const message = 'The authorization server answers with status 502'
+    const message = `${as.issuer}${path} answers with status 502`
     expect(events).toEqual([
       { type: 'idp.unavailable', operation, message, httpStatus: 502, at: clock.now() },
       { type: 'request.failed', code: 'ERR_UPSTREAM_UNAVAILABLE', status: 503, message, at: clock.now() },

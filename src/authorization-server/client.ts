@@ -16,8 +16,9 @@ import {
   readTokenError,
   type RefreshAnswer,
   type TokenAnswer,
+  type TokenErrorAnswer,
 } from './token-answer.js'
-import { classifyExchangeError, classifyRefreshError, type TokenErrorAnswer } from './token-error.js'
+import { classifyExchangeError, classifyRefreshError } from './token-error.js'
 
 /** This server as a client of the authorization server. */
 export interface AuthorizationServerClient {

@@ -1,5 +1,7 @@
+import type { TokenErrorAnswer } from './token-answer.js'
+
 /** What an operator should look at, by `error`. */
-const HINTS = new Map(
+const BY_ERROR = new Map(
   Object.entries({
     invalid_client: 'Check clientId, clientSecret (or clientAuth) and the authentication method of this client.',
     unauthorized_client:
@@ -16,6 +18,45 @@ const HINTS = new Map(
   }),
 )
 
+/**
+ * Keycloak uses one `error` for several things and says which in its description (26.2 to 26.7). Nobody else uses these words,
+ * so that they count under any preset; what to do about it is said in the words of Keycloak's admin console.
+ */
+const IN_KEYCLOAK: readonly (readonly [description: string, hint: string])[] = [
+  [
+    'Standard token exchange is not enabled',
+    'In Keycloak: Clients, the client of clientId, Settings, Capability config: switch "Standard Token Exchange" on.',
+  ],
+  [
+    'Public client is not allowed to exchange token',
+    'In Keycloak: Clients, the client of clientId, Settings, Capability config: switch "Client authentication" on.',
+  ],
+  [
+    'Client is not within the token audience',
+    'In Keycloak: give the MCP client a client scope (type Default) with a mapper of type Audience whose "Included Client Audience" is clientId, and switch "Add to access token" on there.',
+  ],
+  [
+    'Requested audience not available',
+    'In Keycloak: give the client of clientId a client scope (type Default, or Optional and named in nextcloud.scopes) with a mapper of type Audience whose "Included Client Audience" is nextcloud.audience; asking for an audience does not add it.',
+  ],
+  [
+    'Audience not found',
+    'In Keycloak: there is no client whose Client ID is nextcloud.audience; it has to be the one that the user_oidc app of Nextcloud has there.',
+  ],
+  [
+    'Client disabled',
+    'In Keycloak: Clients, the client whose Client ID is nextcloud.audience: switch it to "Enabled".',
+  ],
+  [
+    'Invalid client or Invalid client credentials',
+    'In Keycloak: Clients, the client of clientId: compare clientSecret with Credentials, "Client Secret", and see that the client is "Enabled" and has "Client authentication" on.',
+  ],
+  [
+    'Offline tokens not allowed',
+    'In Keycloak: give the user the realm role offline_access (Realm settings, User registration, Default roles, for all users), and the client of clientId the client scope offline_access.',
+  ],
+]
+
 /** A hint for a refusal that says more together with what was sent. */
 interface Rule {
   readonly error: string
@@ -23,7 +64,7 @@ interface Rule {
   readonly hint: string
 }
 
-const RULES: readonly Rule[] = [
+const BY_REQUEST: readonly Rule[] = [
   {
     error: 'invalid_target',
     applies: (sent) => sent.has('resource'),
@@ -56,11 +97,36 @@ const RULES: readonly Rule[] = [
   },
 ]
 
-/** What to look at after a refused request, of which `sent` are the parameters; undefined where nothing is known. */
+/**
+ * What to look at after a refused request; undefined where nothing is known.
+ *
+ * @param sent the parameters of the request
+ * @param ofGrant what to say where the grant that was asked for has words of its own for an `error`
+ */
 export function hintFor(
-  { error, description = '' }: { readonly error: string; readonly description: string | undefined },
+  { error, description = '', httpStatus }: Pick<TokenErrorAnswer, 'error' | 'description'> & { httpStatus?: number },
   sent: URLSearchParams = new URLSearchParams(),
+  ofGrant: Readonly<Record<string, string>> = {},
 ): string | undefined {
-  const rule = RULES.find((candidate) => candidate.error === error && candidate.applies(sent, description))
-  return rule?.hint ?? HINTS.get(error)
+  const [, inKeycloak] = IN_KEYCLOAK.find(([words]) => description.startsWith(words)) ?? []
+  if (inKeycloak !== undefined) return inKeycloak
+  // RFC 6749 §5.2 has 401 for clients that are not who they say, whatever the error is called.
+  if (error === 'unauthorized_client' && httpStatus === 401) return BY_ERROR.get('invalid_client')
+  if (Object.hasOwn(ofGrant, error)) return ofGrant[error]
+  const rule = BY_REQUEST.find((candidate) => candidate.error === error && candidate.applies(sent, description))
+  return rule?.hint ?? BY_ERROR.get(error)
+}
+
+/** What to look at when the server sends the browser back with this error and no code (RFC 6749 §4.1.2.1). */
+const BY_AUTHORIZATION_ERROR = new Map(
+  Object.entries({
+    invalid_scope:
+      'Check connect.scopes, and that this client may ask for them (and for offline_access, which is added).',
+    unauthorized_client:
+      'This client may not use the grant: switch the authorization code flow on for it at the authorization server (Keycloak: "Standard flow").',
+  }),
+)
+
+export function hintForAuthorization(error: string): string | undefined {
+  return BY_AUTHORIZATION_ERROR.get(error)
 }

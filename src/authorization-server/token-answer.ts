@@ -1,6 +1,5 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import { readClaimsRequest } from './claims-request.js'
-import type { TokenErrorAnswer } from './token-error.js'
 
 /** An access token, fresh from the authorization server. */
 export interface TokenAnswer {
@@ -9,6 +8,17 @@ export interface TokenAnswer {
   readonly expiresIn: number | undefined
   /** Monotonic milliseconds just before the request that was answered. */
   readonly sentAt: number
+}
+
+/** An error answer of the token endpoint (RFC 6749 §5.2). */
+export interface TokenErrorAnswer {
+  readonly error: string
+  readonly description: string | undefined
+  readonly httpStatus: number
+  /** Entra's second word on `error`. */
+  readonly suberror?: string | undefined
+  /** The claims request that Entra adds where the user has to do more, see `readClaimsRequest`. */
+  readonly claims?: string | undefined
 }
 
 /** What a refresh comes to when the authorization server grants it. */

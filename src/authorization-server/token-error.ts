@@ -1,16 +1,6 @@
 import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError, type McpAuthError } from '../errors.js'
 import { hintFor } from './hints.js'
-
-/** An error answer of the token endpoint (RFC 6749 §5.2). */
-export interface TokenErrorAnswer {
-  readonly error: string
-  readonly description: string | undefined
-  readonly httpStatus: number
-  /** Entra's second word on `error`. */
-  readonly suberror?: string | undefined
-  /** The claims request that Entra adds where the user has to do more, see `readClaimsRequest`. */
-  readonly claims?: string | undefined
-}
+import type { TokenErrorAnswer } from './token-answer.js'
 
 const REJECTS_SUBJECT_TOKEN = ['invalid_grant', 'invalid_token', 'interaction_required', 'login_required']
 /** Nextcloud's oidc app says `invalid_grant` of a grant type that it does not have. */
@@ -47,23 +37,27 @@ export function classifyExchangeError(
 /** The same for a refused refresh, once it is known not to mean that the refresh token is dead: there is no MCP token to blame. */
 export function classifyRefreshError(answer: TokenErrorAnswer): McpAuthError {
   if (MEANS_OUTAGE.includes(answer.error)) return outage(answer)
-  const hint =
-    answer.error === 'unauthorized_client'
-      ? 'This client may not use the grant: switch refresh tokens on for it at the authorization server.'
-      : hintFor(answer)
-  return refusal(answer, hint)
+  return refusal(
+    answer,
+    hintFor(answer, undefined, {
+      unauthorized_client:
+        'This client may not use the grant: switch refresh tokens on for it at the authorization server.',
+    }),
+  )
 }
 
 /** The same for a code that is not redeemed: the browser brought it a moment ago, so it is seldom the code's own fault. */
 export function classifyCodeError(answer: TokenErrorAnswer): McpAuthError {
   if (MEANS_OUTAGE.includes(answer.error)) return outage(answer)
-  const hint =
-    answer.error === 'invalid_grant'
-      ? 'Check that the redirect URI of this client is auth.connectRedirectUri, and that the clocks agree.'
-      : answer.error === 'unauthorized_client'
-        ? 'This client may not use the grant: switch the authorization code flow on for it at the authorization server.'
-        : hintFor(answer)
-  return refusal(answer, hint)
+  return refusal(
+    answer,
+    hintFor(answer, undefined, {
+      invalid_grant:
+        'Check that the redirect URI of this client is auth.connectRedirectUri, and that the clocks agree.',
+      unauthorized_client:
+        'This client may not use the grant: switch the authorization code flow on for it at the authorization server.',
+    }),
+  )
 }
 
 function outage({ error, httpStatus }: TokenErrorAnswer): UpstreamUnavailableError {

@@ -77,6 +77,11 @@ export function createBroker(parts: BrokerParts): Broker {
   const entries = createTokenCache(config.cache.nextcloudTokens, () => (counters.evictions += 1))
   const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
   const flights = createSingleFlight<FreshToken>()
+  /**
+   * What all callers of one key who ask for nothing in particular wait for, where each of them is entitled to it: one promise, and
+   * not a chain of them for each of a thousand callers.
+   */
+  const waitingTogether = new Map<string, Promise<string>>()
   /** How often a user was forgotten. */
   let forgotten = 0
   /** Stands for the token endpoint in the cache key: known without discovery, and the same for every call. */
@@ -187,7 +192,14 @@ export function createBroker(parts: BrokerParts): Broker {
     return clock.monotonic() + caller.expiresAt * 1_000 - clock.now()
   }
 
-  async function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    const waiting = options === undefined ? waitingTogether.get(session.defaultKey ?? '') : undefined
+    if (waiting === undefined) return getTokenAlone(session, options)
+    counters.nextcloudCacheMisses += 1
+    return waiting
+  }
+
+  async function getTokenAlone(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
     if (options !== undefined) checkTokenOptions(options, mode)
     options?.signal?.throwIfAborted()
     if (mode === 'pass-through') return passOn(session, options)
@@ -207,10 +219,19 @@ export function createBroker(parts: BrokerParts): Broker {
     }
     counters.nextcloudCacheMisses += 1
     const present = force ? { force, notThis: entry?.token } : {}
-    const token = await fetched(key, session, targetOf(session, options), present, options?.signal)
-    const fresh = entries?.get(key)
-    if (fresh?.token === token) fresh.handedOut = true
+    const token = fetched(key, session, targetOf(session, options), present, options?.signal).then((accessToken) => {
+      const fresh = entries?.get(key)
+      if (fresh?.token === accessToken) fresh.handedOut = true
+      return accessToken
+    })
+    if (options === undefined && way.permits === undefined) letWaitTogether(key, token)
     return token
+  }
+
+  function letWaitTogether(key: string, token: Promise<string>): void {
+    waitingTogether.set(key, token)
+    const ended = (): boolean => waitingTogether.delete(key)
+    token.then(ended, ended)
   }
 
   /** A fresh token for one of the callers who wait for it, each of whom has to be entitled to it. */

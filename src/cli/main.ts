@@ -1,24 +1,22 @@
 #!/usr/bin/env node
 import { randomBytes } from 'node:crypto'
-import { parseArgs, type ParseArgsConfig } from 'node:util'
-
-type Values = ReturnType<typeof parseArgs>['values']
+import { parseArgs } from 'node:util'
+import { doctor, processSurroundings } from './doctor/doctor.js'
 
 interface Command {
   readonly summary: string
-  readonly options: NonNullable<ParseArgsConfig['options']>
-  /** Resolves to the exit status. */
-  readonly run: (values: Values) => Promise<number>
+  /** Resolves to the exit status, 2 for misuse; undefined where the usage of all commands is to be shown for that. */
+  readonly run: (args: string[]) => Promise<number | undefined>
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
+  doctor: {
+    summary: 'check a set-up from end to end, and say what to change (doctor --help)',
+    run: (args) => doctor(args, processSurroundings()),
+  },
   keygen: {
     summary: 'print a new encryption key, for TOKEN_ENCRYPTION_KEY',
-    options: {},
-    run: () => {
-      process.stdout.write(`${randomBytes(32).toString('base64url')}\n`)
-      return Promise.resolve(0)
-    },
+    run: withoutOptions(() => process.stdout.write(`${randomBytes(32).toString('base64url')}\n`)),
   },
 }
 
@@ -35,18 +33,21 @@ Options:
 async function main([name = '', ...args]: readonly string[]): Promise<number> {
   if (name === '--help' || name === '-h') return help()
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (command === undefined) return misused()
-  const values = parsed(command, args)
-  if (values === undefined) return misused()
-  return values['help'] === true ? help() : command.run(values)
+  return (await command?.run(args)) ?? misused()
 }
 
-/** Undefined when the command has no such options. */
-function parsed({ options }: Command, args: string[]): Values | undefined {
-  try {
-    return parseArgs({ args, options: { ...options, help: { type: 'boolean', short: 'h' } } }).values
-  } catch {
-    return undefined
+/** A command that takes nothing but `--help`. */
+function withoutOptions(work: () => unknown): Command['run'] {
+  return (args) => {
+    let asksForHelp: boolean | undefined
+    try {
+      asksForHelp = parseArgs({ args, options: { help: { type: 'boolean', short: 'h' } } }).values.help
+    } catch {
+      return Promise.resolve(undefined)
+    }
+    if (asksForHelp === true) return Promise.resolve(help())
+    work()
+    return Promise.resolve(0)
   }
 }
 

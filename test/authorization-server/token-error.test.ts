@@ -1,7 +1,11 @@
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hintFor } from '../../src/authorization-server/hints.js'
-import { classifyExchangeError } from '../../src/authorization-server/token-error.js'
+import {
+  classifyCodeError,
+  classifyExchangeError,
+  classifyRefreshError,
+} from '../../src/authorization-server/token-error.js'
 import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError } from '../../src/errors.js'
 import type { McpAuthEvent } from '../../src/events.js'
 import { CLIENT_ID, CLIENT_SECRET, RESOURCE, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
@@ -9,6 +13,10 @@ import { startTestBed, type TestBed } from '../support/test-bed.js'
 
 const classify = (error: string, description?: string, httpStatus = 400) =>
   classifyExchangeError({ error, description, httpStatus })
+const classifyRefresh = (error: string, description: string, httpStatus: number) =>
+  classifyRefreshError({ error, description, httpStatus })
+const classifyCode = (error: string, description: string, httpStatus: number) =>
+  classifyCodeError({ error, description, httpStatus })
 
 describe('the operator has to mend, 502,', () => {
   it.each<[error: string, hint: RegExp | undefined]>([
@@ -41,13 +49,10 @@ describe('the operator has to mend, 502,', () => {
   })
 
   it.each([
-    'Requested audience not available: nextcloud',
-    'Standard token exchange is not enabled for the requested client',
     'Missing parameter: subject_token',
     'subject_token_type is required',
     'Invalid token type',
     'unsupported subject_token_type',
-    'Client is not within the token audience',
     'Parameter requested_token_type not supported',
     '',
   ])('invalid_request that says %j', (description) => {
@@ -56,6 +61,36 @@ describe('the operator has to mend, 502,', () => {
       error: 'invalid_request',
       hint: expect.stringMatching(/nextcloud\.parameters/) as string,
     })
+  })
+})
+
+describe("the hint is in the words of Keycloak's console after", () => {
+  it.each<[error: string, description: string, httpStatus: number, hint: RegExp]>([
+    ['invalid_request', 'Standard token exchange is not enabled for the requested client', 400, /"Standard Token Exch/],
+    [
+      'invalid_request',
+      'Requested audience not available: nextcloud',
+      400,
+      /"Included Client Audience" is nextcloud\.aud/,
+    ],
+    ['access_denied', 'Client is not within the token audience', 403, /"Included Client Audience" is clientId/],
+    ['invalid_client', 'Audience not found', 400, /no client whose Client ID is nextcloud\.audience/],
+    ['invalid_client', 'Client disabled', 400, /nextcloud\.audience: switch it to "Enabled"/],
+    ['invalid_client', 'Public client is not allowed to exchange token', 400, /"Client authentication" on/],
+    ['invalid_client', 'Invalid client or Invalid client credentials', 401, /Credentials, "Client Secret"/],
+    ['unauthorized_client', 'Invalid client or Invalid client credentials', 401, /Credentials, "Client Secret"/],
+    ['not_allowed', 'Offline tokens not allowed for the user or client', 400, /realm role offline_access/],
+  ])('%s that says %j', (error, description, httpStatus, hint) => {
+    for (const failure of [classify, classifyRefresh, classifyCode].map((way) => way(error, description, httpStatus))) {
+      const inKeycloak = new RegExp(`^In Keycloak: .*${hint.source}`)
+      expect(failure).toMatchObject({ status: 502, error, hint: expect.stringMatching(inKeycloak) as string })
+    }
+  })
+})
+
+it('a client that is refused with status 401 has the wrong credentials, whatever the error is called', () => {
+  expect(classify('unauthorized_client', 'because', 401)).toMatchObject({
+    hint: expect.stringContaining('clientSecret') as string,
   })
 })
 

@@ -47,13 +47,15 @@ describe.each(['token-exchange', 'jwt-bearer'] as const)('in %s mode', (mode) =>
 
   it.each([
     ['invalid_client', 401, undefined, /clientSecret/],
-    ['unauthorized_client', 400, 'Standard token exchange is not enabled for the client', /switch token exchange on/],
+    ['unauthorized_client', 400, 'no such grant for you', /switch token exchange on/],
+    ['invalid_request', 400, 'Standard token exchange is not enabled for the requested client', /^In Keycloak: /],
     ['unsupported_grant_type', 400, undefined, /nextcloud\.mode/],
     ['invalid_target', 400, 'no such audience', /nextcloud\.audience/],
     ['invalid_scope', 400, undefined, /nextcloud\.scopes/],
-    ['access_denied', 403, 'Client is not within the token audience', /aud of the MCP token/],
+    ['access_denied', 403, 'not for you', /aud of the MCP token/],
+    ['access_denied', 403, 'Client is not within the token audience', /^In Keycloak: /],
     ['consent_required', 400, undefined, /consent/],
-    ['invalid_request', 400, 'Requested audience not available: nextcloud', /nextcloud\.parameters/],
+    ['invalid_request', 400, 'Requested audience not available: nextcloud', /^In Keycloak: /],
     ['invalid_request', 400, 'Missing parameter: subject_token_type', /nextcloud\.parameters/],
     ['invalid_request', 400, 'Invalid token type', /nextcloud\.parameters/],
     ['something_else', 400, 'never heard of', undefined],

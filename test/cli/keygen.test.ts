@@ -7,6 +7,7 @@ const main = path.resolve(import.meta.dirname, '../../dist/cli/main.js')
 const USAGE = `Usage: mcp-nextcloud-auth <command>
 
 Commands:
+  doctor    check a set-up from end to end, and say what to change (doctor --help)
   keygen    print a new encryption key, for TOKEN_ENCRYPTION_KEY
 
 Options:

@@ -324,6 +324,19 @@ describe('a refusal by the authorization server', () => {
     expect(JSON.stringify(events)).not.toContain('script')
   })
 
+  it.each([
+    ['invalid_scope', /connect\.scopes/],
+    ['unauthorized_client', /authorization code flow/],
+  ])('with error=%s tells the operator what to look at', async (error, hint) => {
+    const { link, walk, events } = await setUpConnect()
+
+    await walk(await link(), 'alice', { callback: { code: undefined, error } })
+
+    expect(events).toContainEqual(
+      expect.objectContaining({ type: 'connect.failed', error, hint: expect.stringMatching(hint) as string }),
+    )
+  })
+
   it('from another issuer is not believed', async () => {
     const { link, walk } = await setUpConnect()
     const callback = { code: undefined, error: 'access_denied', iss: 'https://evil.example' }

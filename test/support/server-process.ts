@@ -20,8 +20,12 @@ export interface ServerProgram {
   /** What is done once to an empty directory. */
   readonly prepare?: (directory: string) => Promise<unknown>
   readonly runAs?: RunAs | undefined
-  /** What ends it at once, its own children included. */
-  readonly killSignal: 'KILL' | 'QUIT'
+  /** What ends it at once, its own children included; TERM where it takes another signal for its children to hear of it. */
+  readonly killSignal: 'KILL' | 'QUIT' | 'TERM'
+  /** Its environment, beside that of this process. */
+  readonly environment?: Readonly<Record<string, string>> | undefined
+  /** Milliseconds until it has to answer. Default 60,000. */
+  readonly patience?: number | undefined
   /** Resolves once it answers on this port; a rejection means not yet. */
   readonly answers: (port: number) => Promise<unknown>
 }
@@ -29,6 +33,8 @@ export interface ServerProgram {
 /** A server on 127.0.0.1 with data of its own, which ends with this process at the latest. */
 export interface RunningServer {
   readonly port: number
+  /** Where its data are. */
+  readonly directory: string
   /** Stops it and its children where they stand: connections stay open and nothing is answered. */
   readonly pause: () => void
   readonly resume: () => void
@@ -50,7 +56,9 @@ signal=$1 directory=$2; shift 2
 server=$!
 echo $server
 { read -r word <&3; kill -CONT $server; kill -$signal $server
-  test "$word" = keep || { sleep 1; rm -rf "$directory"; }; } >/dev/null 2>&1 &
+  test "$word" = keep || {
+    tries=0; while kill -0 $server && test $tries -lt 100; do sleep 0.1; tries=$((tries + 1)); done
+    sleep 1; rm -rf "$directory"; }; } >/dev/null 2>&1 &
 wait $server`
 
 export async function startServer(program: ServerProgram): Promise<RunningServer> {
@@ -65,6 +73,7 @@ export async function startServer(program: ServerProgram): Promise<RunningServer
   })
   return {
     port,
+    directory,
     pause: () => server.signalAll('SIGSTOP'),
     resume: () => server.signalAll('SIGCONT'),
     kill: () => server.kill(),
@@ -80,10 +89,11 @@ export async function startServer(program: ServerProgram): Promise<RunningServer
 }
 
 async function startProcess(program: ServerProgram, port: number, directory: string) {
-  const { command, runAs, killSignal, answers, name } = program
+  const { command, runAs, killSignal, answers, name, environment, patience = 60_000 } = program
   const child = spawn('/bin/sh', ['-c', WATCHDOG, 'watchdog', killSignal, directory, ...command(port, directory)], {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
+    env: { ...process.env, ...environment },
     ...(runAs ?? {}),
   })
   const lifeline = child.stdio[3] as Socket
@@ -99,7 +109,7 @@ async function startProcess(program: ServerProgram, port: number, directory: str
     lifeline.end('keep\n')
     if (child.exitCode === null && child.signalCode === null) await ended
   }
-  for (const deadline = Date.now() + 60_000; ;) {
+  for (const deadline = Date.now() + patience; ;) {
     if (
       await answers(port).then(
         () => true,

@@ -6,7 +6,7 @@ import { SqliteStorage } from '../../src/storage/sqlite.js'
 /** Where a real store is, so that any process can open it. */
 export type StoreAddress =
   | { readonly kind: 'SQLite'; readonly file: string }
-  | { readonly kind: 'Redis'; readonly url: string }
+  | { readonly kind: 'Redis'; readonly url: string; readonly prefix?: string }
   | { readonly kind: 'PostgreSQL'; readonly url: string }
 
 export type StoreKind = StoreAddress['kind']
@@ -29,7 +29,10 @@ export async function openStore(address: StoreAddress): Promise<OpenStore> {
     const client = createClient({ url: address.url })
     client.on('error', () => undefined)
     await client.connect()
-    return { adapter: new RedisStorage(client), close: () => Promise.resolve(client.destroy()) }
+    return {
+      adapter: new RedisStorage(client, { prefix: address.prefix }),
+      close: () => Promise.resolve(client.destroy()),
+    }
   }
   const { default: pg } = await import('pg')
   const pool = new pg.Pool({ connectionString: address.url, max: 4 })

@@ -1,0 +1,35 @@
+import type { Config } from '../../config/config.js'
+import { readConfig } from '../../config/read-config.js'
+import { ConfigurationError } from '../../errors.js'
+import type { Environment } from '../../options.js'
+import { type Finding } from './finding.js'
+import { waysToGive } from './options.js'
+
+/** What the options and variables come to: a configuration, or what is wrong with them. */
+export interface Configuration {
+  readonly config: Config | undefined
+  readonly finding: Finding
+}
+
+/** Reads them as `mcpAuth()` does, by the same code. */
+export function examineConfiguration(
+  options: Readonly<Record<string, unknown>>,
+  environment: Environment,
+): Configuration {
+  try {
+    const config = readConfig(options, environment)
+    const { issuer, discoveryUrl, resource, nextcloud, warnings } = config
+    const found = [
+      `issuer ${issuer ?? `of ${discoveryUrl?.href ?? ''}`}`,
+      `resource ${resource}`,
+      nextcloud === undefined ? 'no Nextcloud' : `Nextcloud ${nextcloud.url.href} in ${nextcloud.mode} mode`,
+    ].join(', ')
+    const fix = warnings.length === 0 ? undefined : warnings.map(([, message]) => message).join('; ')
+    return { config, finding: { id: 'config', status: 'passed', found, fix } }
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error
+    const { message, option } = error
+    const fix = option === undefined ? 'correct the options' : `set it by ${waysToGive(option)}`
+    return { config: undefined, finding: { id: 'config', status: 'failed', found: message, fix } }
+  }
+}

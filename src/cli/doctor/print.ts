@@ -1,0 +1,22 @@
+import type { Finding } from './finding.js'
+
+const SIGNS: Readonly<Record<Finding['status'], string>> = { passed: '✓', failed: '✗', 'left-out': '–' }
+
+/** One line per check, and one that counts them. */
+export function asLines(findings: readonly Finding[]): string {
+  const lines = findings.map(({ id, status, found, fix }) => {
+    const advice = fix === undefined ? '' : ` → ${fix}`
+    return oneLine(`${SIGNS[status]} ${id}: ${found}${advice}`)
+  })
+  const count = (status: Finding['status']): number => findings.filter((finding) => finding.status === status).length
+  const sum = `${count('passed')} ${SIGNS.passed}, ${count('failed')} ${SIGNS.failed}, ${count('left-out')} ${SIGNS['left-out']} left out`
+  return `${[...lines, '', sum].join('\n')}\n`
+}
+
+/** The same as a JSON document, whose ids stay the same. */
+export function asJson(findings: readonly Finding[]): string {
+  const ok = findings.every(({ status }) => status !== 'failed')
+  return `${JSON.stringify({ ok, checks: findings }, undefined, 2)}\n`
+}
+
+const oneLine = (text: string): string => text.replace(/[\r\n\t]+/g, ' ')

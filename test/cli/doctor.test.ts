@@ -1,0 +1,150 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { CHECK_IDS } from '../../src/cli/doctor/finding.js'
+import { createSecrets } from '../../src/cli/doctor/secrets.js'
+import { expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
+
+const folder = mkdtempSync(path.join(tmpdir(), 'doctor-args-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const CANARY = 'eyJcanary.Qz81mXkV.w0Yt63Lp'
+
+describe('the command line of the doctor', () => {
+  it('prints its own help, which warns of a token on the command line', async () => {
+    const { status, output, complaint } = await runIn(['--help'])
+
+    expect({ status, complaint }).toEqual({ status: 0, complaint: '' })
+    expect(output).toMatch(/--token <token> +the same; but every user of this machine can see a\n +command line/)
+    expect(output).toMatch(/--issuer <url> +issuer \(OIDC_ISSUER\)/)
+  })
+
+  it.each([
+    ['an unknown option', ['--tokn', CANARY], /argument 1 is not an option/],
+    ['an unknown option that holds a value', [`--${CANARY}`], /argument 1 is not an option/],
+    ['an argument that stands alone', ['--json', CANARY], /argument 2 is not an option/],
+    ['an option without its value', ['--issuer'], /lacks its value/],
+    ['two tokens', ['--token', CANARY, '--token-file', '-'], /two ways to say the same/],
+    ['standard input twice', ['--token-file', '-', '--client-secret-file', '-'], /only one of/],
+    ['a file that is not there', ['--token-file', `/nowhere/${CANARY}`], /cannot be read/],
+    ['a store of another kind', ['--storage', `mysql://u:${CANARY}@h/db`], /--storage has to be/],
+  ])('exits with 2 for %s, and repeats nothing of it', async (_name, args, complaint) => {
+    const outcome = await runIn(args)
+
+    expect(outcome).toMatchObject({ status: 2, output: '' })
+    expect(outcome.complaint).toMatch(complaint)
+    expectNoSecret(outcome.complaint, [CANARY])
+  })
+
+  it('takes a token, and the client secret, from files', async () => {
+    const setup = await setUpDoctor()
+    const { OIDC_CLIENT_SECRET: secret = '' } = setup.environment
+    writeFileSync(path.join(folder, 'token'), `${setup.token}\n`)
+    writeFileSync(path.join(folder, 'secret'), `${secret}\n`)
+    const args = Object.entries(setup.options).flatMap(([name, value]) => [`--${name}`, value])
+    const { status, output } = await runIn(
+      [...args, '--token-file', 'token', '--client-secret-file', 'secret', '--json'],
+      { directory: folder },
+    )
+
+    expect(status).toBe(0)
+    expectNoSecret(output, [setup.token, secret])
+    expect(output).toContain('"id": "exchange.live",\n      "status": "passed"')
+  })
+
+  it('takes a token from the command line too, and everything else from the environment', async () => {
+    const setup = await setUpDoctor()
+    const { status, output } = await runIn(['--token', setup.token], {
+      environment: {
+        ...setup.environment,
+        OIDC_ISSUER: setup.as.issuer,
+        NEXTCLOUD_MCP_SERVER_URL: setup.resource,
+        OIDC_CLIENT_ID: 'mcp-server',
+        NEXTCLOUD_HOST: setup.nextcloud.url,
+      },
+    })
+
+    expect(status).toBe(0)
+    expectNoSecret(output, [...setup.secrets, setup.token])
+    expect(output).toContain('✓ exchange.live: a token came back: iss ')
+  })
+
+  it('prints one line per check with its sign, and how many there are of each', async () => {
+    const setup = await setUpDoctor()
+    const args = Object.entries(setup.options).flatMap(([name, value]) => [`--${name}`, value])
+    const { output } = await runIn(args, { environment: setup.environment })
+    const lines = output.trimEnd().split('\n')
+
+    expect(lines.slice(0, -2).map((line) => /^[✓✗–] ([\w.-]+): ./.exec(line)?.[1])).toEqual(CHECK_IDS)
+    expect(lines.at(-1)).toMatch(/^\d+ ✓, 0 ✗, \d+ – left out$/)
+  })
+
+  it('reads lists, numbers and pairs', async () => {
+    const setup = await setUpDoctor()
+    Object.assign(setup.options, { audience: `a, ${setup.resource}`, introspection: 'false', 'clock-tolerance': '7.5' })
+    const { failed } = await setup.run(['--nextcloud-parameter', 'a=b=c', '--nextcloud-parameter', 'd=e'])
+    const form = setup.as.received('/token').at(-1)?.form
+
+    expect(failed).toEqual([])
+    expect([form?.get('a'), form?.get('d')]).toEqual(['b=c', 'e'])
+  })
+
+  it('leaves the judgement of a number to the configuration', async () => {
+    const setup = await setUpDoctor()
+    setup.options['timeout'] = 'soon'
+    const { failed, finding } = await setup.run()
+
+    expect(failed).toEqual(['config'])
+    expect(finding('config')).toMatchObject({
+      found: 'http.timeout must be a whole number of milliseconds from 1 to 2147483647',
+      fix: 'set it by --timeout or the option http.timeout',
+    })
+  })
+
+  it('works as a command, reading a token from standard input', () => {
+    const main = path.join(ROOT, 'dist/cli/main.js')
+    const args = ['doctor', '--issuer', 'http://127.0.0.1:1', '--resource', 'http://127.0.0.1:1/mcp', '--json']
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args, '--token-file', '-'], {
+      encoding: 'utf8',
+      input: CANARY,
+      env: {},
+    })
+
+    expect({ status, stderr }).toEqual({ status: 1, stderr: '' })
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false })
+    expectNoSecret(stdout, [CANARY])
+  })
+
+  it('says in the manual what each check means, and names no other', () => {
+    const page = readFileSync(path.join(ROOT, 'docs/doctor.md'), 'utf8')
+    const documented = [...page.matchAll(/^\| `([\w.-]+)` /gm)].map((match) => match[1])
+
+    expect(documented).toEqual([...CHECK_IDS])
+  })
+})
+
+describe('what the doctor prints', () => {
+  const secrets = createSecrets()
+  const secret = 'canary/4mW9+kQz=81'
+  secrets.add(secret)
+  secrets.add('short')
+
+  it.each([secret, encodeURIComponent(secret)])('never holds a secret whole: %s', (form) => {
+    expect(secrets.mask(`before ${form} after, short`)).toBe('before … after, short')
+  })
+
+  it('holds no part of a secret where it quotes somebody else', () => {
+    expect(secrets.quote(`said ${secret.slice(2, 12)}.`)).toBe('said ….')
+  })
+
+  it('holds nothing that looks like a JWT where it quotes somebody else', () => {
+    expect(secrets.quote('said eyJhbGciOiJub25lIn0.e30.abc, and more')).toBe('said …, and more')
+  })
+
+  it('quotes no control characters, and no more than 200 characters', () => {
+    expect(secrets.quote('a\u001b[31mb\nc')).toBe('a [31mb c')
+    expect(secrets.quote('x'.repeat(1_000))).toHaveLength(200)
+  })
+})

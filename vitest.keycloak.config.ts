@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+/** The suite against a real Keycloak, which needs Java: `npm run test:keycloak`. */
+export default defineConfig({
+  test: {
+    include: ['test/keycloak/**/*.test.ts'],
+    globalSetup: ['test/support/shared-servers.ts', 'test/keycloak/support/shared-keycloak.ts'],
+    reporters: ['default', './test/support/closing-line-reporter.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    retry: 0,
+  },
+})
