@@ -65,6 +65,16 @@ it('whatever a server says, it is letters and digits in a header, and no client 
   )
 })
 
+it.each(['>', '?', '~', '>>>>', '????', '~~~~', 'a>?~', 'ab>?~', 'é~'])(
+  'the letters that base64 and base64url write differently are not needed: %s',
+  (value) => {
+    const claims = ['a', 'aa', 'aaa'].map((name) =>
+      readClaimsRequest(JSON.stringify({ access_token: { [name]: { value } } }), []),
+    )
+    for (const written of claims) expect(written).toMatch(/^[A-Za-z0-9]+$/)
+  },
+)
+
 it.each([
   ['https://idp.example.com/authorize', ', authorization_uri="https://idp.example.com/authorize"'],
   ['https://idp.example.com/authorize?scope=x', ''],

@@ -296,6 +296,7 @@ it('a consent that is missing is not the MCP token’s fault, whatever the error
 it('an invalid_grant that speaks of the grant type is not the MCP token’s fault', () => {
   expect(classify('invalid_grant', 'Invalid grant_type provided.')).toMatchObject({ code: 'ERR_TOKEN_REQUEST' })
   expect(classify('invalid_grant', 'Invalid grant.')).toBeInstanceOf(SubjectTokenRejectedError)
+  expect(classify('login_required', 'by grant_type')).toBeInstanceOf(SubjectTokenRejectedError)
 })
 
 it('a refusal of the MCP token has the words of the server, for logs alone', () => {

@@ -158,6 +158,8 @@ it('a refresh kills the token before it, so none is made ahead while that one is
 
   clock.advance((LIFE - 60) * 1_000)
   expect(await statusOf(server)).toBe(200)
+  // It waits for what goes on in the background.
+  await server.auth.close()
 
   expect(app.refreshes()).toHaveLength(before)
 })

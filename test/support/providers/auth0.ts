@@ -18,7 +18,10 @@ export interface Auth0 extends StandIn {
   readonly client: CustomApiClient
 }
 
-/** Auth0's on-behalf-of token exchange: `requested_token_type` and `audience` are required. Its issuer ends in a slash. */
+/**
+ * Auth0's on-behalf-of token exchange: `requested_token_type` and `audience` are required. Its issuer ends in a slash. With which `error` it
+ * refuses is not documented for this grant; those here are the ones of its other grants.
+ */
 export async function startAuth0(clock: ManualClock, clientId: string, resourceServer: string): Promise<Auth0> {
   const standIn = await startStandIn(clock, '/', {
     token_endpoint: '/oauth/token',
