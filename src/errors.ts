@@ -7,7 +7,10 @@ import {
   type RejectionDetails,
 } from './rejection-details.js'
 
+import type { SubjectTokenRejection, TokenRequestFailure, UpstreamFailure } from './upstream-failures.js'
+
 export type { InvalidTokenReason } from './rejection-details.js'
+export type { SubjectTokenRejection, TokenRequestFailure, UpstreamFailure } from './upstream-failures.js'
 
 /** What an error answers over HTTP, beside its status. */
 export interface ErrorBody {
@@ -185,18 +188,6 @@ export class InsufficientScopeError extends McpAuthError {
   }
 }
 
-/** What an unavailable authorization server left behind. */
-export interface UpstreamFailure {
-  /** Seconds until another attempt makes sense. Default 5. */
-  readonly retryAfter?: number | undefined
-  /** The HTTP status, where there was an answer. */
-  readonly httpStatus?: number | undefined
-  /** Whether the request surely was not processed: no connection came about, or the server turned it away unread. */
-  readonly unprocessed?: boolean | undefined
-  /** What is unavailable, in the answer. Default `The authorization server`. */
-  readonly service?: 'The authorization server' | 'Nextcloud'
-}
-
 /** The authorization server (or, in `nextcloudFetch`, Nextcloud) is down, slow, overloaded or answers nonsense. 503 with `Retry-After`. */
 export class UpstreamUnavailableError extends McpAuthError {
   static readonly code = 'ERR_UPSTREAM_UNAVAILABLE'
@@ -224,26 +215,28 @@ export class UpstreamUnavailableError extends McpAuthError {
   }
 }
 
-/** The MCP token was refused in an exchange, or has expired since it was verified. 401 `invalid_token`: the MCP client has to get a new one. */
+/**
+ * The MCP token was refused in an exchange, or has expired since it was verified. 401 `invalid_token`: the MCP client has to get a new one.
+ * Where the authorization server wants more of the user (Entra: multi-factor authentication, say), 401 `insufficient_claims`
+ * with the `claims` that the client has to ask for.
+ */
 export class SubjectTokenRejectedError extends McpAuthError {
   static readonly code = 'ERR_SUBJECT_TOKEN_REJECTED'
+  /** What the authorization server said, for logs and for the challenge. */
+  readonly rejection: SubjectTokenRejection
 
-  constructor() {
+  constructor(rejection: SubjectTokenRejection = {}) {
+    const more = rejection.challenge !== undefined
     super({
       code: SubjectTokenRejectedError.code,
       status: 401,
-      error: 'invalid_token',
-      description: 'The access token is no longer accepted',
+      error: more ? 'insufficient_claims' : 'invalid_token',
+      description: more
+        ? 'The user has to sign in again and do more than before'
+        : 'The access token is no longer accepted',
     })
+    this.rejection = rejection
   }
-}
-
-/** What the authorization server said when it refused a token request. */
-export interface TokenRequestFailure {
-  readonly error?: string | undefined
-  readonly errorDescription?: string | undefined
-  readonly httpStatus?: number | undefined
-  readonly hint?: string | undefined
 }
 
 /** The authorization server refused the token request for a reason that the operator has to mend. 502. */

@@ -183,7 +183,8 @@ const diagnostics = channel('mcp-nextcloud-auth')
 
 /**
  * Reports to `onEvent` and to the `diagnostics_channel` named `mcp-nextcloud-auth`. An `onEvent` that throws or rejects never
- * disturbs a request: its first failure becomes a process warning. Without it, what the operator has to mend becomes one.
+ * disturbs a request: its first failure becomes a process warning. Without it, what the operator has to mend becomes one,
+ * an outage included: it may be a provider that is configured wrongly.
  */
 export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undefined, clock: Clock): Events {
   const warned = new Set<string>()
@@ -202,6 +203,8 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
       if (diagnostics.hasSubscribers) diagnostics.publish(event)
       if (onEvent === undefined) {
         if (event.type === 'config.warning') warnOnce(event.message, 'ERR_CONFIGURATION')
+        if (event.type === 'idp.unavailable') warnOnce(event.message, 'ERR_UPSTREAM_UNAVAILABLE')
+        if (event.type === 'storage.failed') warnOnce(event.message, 'ERR_STORAGE')
         if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
         if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
         if (event.type === 'connect.failed' && event.hint !== undefined) warnOnce(event.hint, 'ERR_CONNECT')

@@ -21,6 +21,7 @@ export type {
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'
 export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
+export type { ClaimsChallenge } from './upstream-failures.js'
 export type { RejectionDetails, ShownValue } from './rejection-details.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
@@ -44,6 +45,7 @@ export type {
   ErrorBody,
   InvalidTokenReason,
   NotProvisionedReason,
+  SubjectTokenRejection,
   TokenRequestFailure,
   UpstreamFailure,
 } from './errors.js'

@@ -165,13 +165,19 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     createGrants(config.grants, config.grants.storage ?? new MemoryStorage(), owner, config.http.timeout, clock, events)
   const broker = nextcloud && createBroker({ config, nextcloud, client, grants, clock, events, withChallenge })
   const disconnect = grants && broker && createDisconnect(grants, client, broker, events)
-  const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker)
+  const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker, events)
   /** What the broker knows of a caller, by the object that stands for the caller outside. */
   const sessions = new WeakMap<object, BrokerSession>()
 
+  /**
+   * A URL can be changed, and what it is part of serves every request with the token: so each look at it makes another. One
+   * descriptor for all, since a getter written into each object would cost it a kilobyte.
+   */
+  const resource: PropertyDescriptor = { get: () => new URL(config.resource), enumerable: true }
+
   function present(verified: VerifiedToken): McpAuthInfo {
     const { token, subject, issuer, clientId, scopes, expiresAt, audience, claims } = verified
-    const info: McpAuthInfo = {
+    const info = {
       token,
       subject,
       issuer,
@@ -179,10 +185,6 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       scopes,
       expiresAt,
       audience,
-      // A URL can be changed, and this object serves every request with the token.
-      get resource() {
-        return new URL(config.resource)
-      },
       resourceMetadataUrl: config.resourceMetadataUrl,
       claims,
       extra: Object.freeze({
@@ -191,9 +193,11 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
         getNextcloudToken: (options?: NextcloudTokenOptions) => getToken(session, options),
       }),
     }
-    const session = createSession(verified, info)
-    sessions.set(info, session)
-    return Object.freeze(info)
+    Object.defineProperty(info, 'resource', resource)
+    const complete = Object.freeze(info) as typeof info & Pick<McpAuthInfo, 'resource'>
+    const session = createSession(verified, complete)
+    sessions.set(complete, session)
+    return complete
   }
 
   function createSession(caller: VerifiedToken, info: McpAuthInfo): BrokerSession {

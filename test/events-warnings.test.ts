@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../src/options.js'
 import {
@@ -97,6 +98,8 @@ describe('a listener that fails', () => {
   })
 })
 
+const randomKey = () => randomBytes(32).toString('base64url')
+
 describe('where nobody listens', () => {
   const named = (code: string, message: string) => ({ name: 'McpAuthWarning', code, message })
 
@@ -156,14 +159,79 @@ describe('where nobody listens', () => {
     ])
   })
 
-  it('an outage, or a request that is turned away, is none', async () => {
-    const { url } = await start()
-    as.script('/jwks', { status: 500 })
-    const outage = await askWith(url, await as.mint())
-    as.script('/jwks')
+  const UNAVAILABLE = 'ERR_UPSTREAM_UNAVAILABLE'
+  const twice = async (request: () => Promise<unknown>): Promise<unknown[]> => {
+    const first = await request()
     clock.advance(60_000)
+    return [first, await request()]
+  }
 
-    expect(outage).toEqual(unavailable('1'))
+  it('metadata that is not where the issuer says are a warning of the process, once', async () => {
+    const issuer = `${as.issuer}/realms/wrong`
+    const { url } = await start({ issuer })
+    const token = await as.mint({ iss: issuer })
+
+    expect(await twice(() => askWith(url, token))).toEqual([unavailable('1'), unavailable('2')])
+    const second = `${as.issuer}/.well-known/oauth-authorization-server/realms/wrong`
+    expect(warnings).toMatchObject([
+      named(UNAVAILABLE, `${issuer}/.well-known/openid-configuration and ${second} answered 404: check issuer`),
+    ])
+  })
+
+  it.each<[name: string, answer: Parameters<typeof as.script>[1], said: string]>([
+    ['fail', { status: 500 }, 'answers with status 500'],
+    ['are away', { status: 404 }, 'answered 404 instead of a JWKS: check jwks_uri in the metadata, or set'],
+    ['are no keys', { json: {} }, 'answered with something that is not a JWKS: check jwks_uri in the metadata, or set'],
+  ])('keys that %s are a warning of the process, once', async (_name, answer, said) => {
+    const { url } = await start()
+    as.script('/jwks', answer)
+    const token = await as.mint()
+
+    expect(await twice(() => askWith(url, token))).toEqual([unavailable('1'), unavailable('2')])
+    expect(warnings).toMatchObject([
+      named(UNAVAILABLE, `${as.issuer}/jwks ${said}${said.endsWith('set') ? ' authorizationServer.jwksUri' : ''}`),
+    ])
+  })
+
+  it('a token endpoint that is away is a warning of the process, once, without anything of the request', async () => {
+    const nextcloud = { url: 'https://cloud.example.com' }
+    const options = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, nextcloud, http: { retries: 0 } }
+    const { auth } = await start(options)
+    as.script('/token', { status: 502 })
+    const token = await as.mint()
+
+    await twice(() => expect(auth.getNextcloudToken({ token })).rejects.toMatchObject({ status: 503 }))
+    expect(warnings).toMatchObject([named(UNAVAILABLE, `${as.issuer}/token answers with status 502`)])
+  })
+
+  it('another reason is another warning', async () => {
+    const { url } = await start({ http: { retries: 0 } })
+    for (const status of [500, 502]) {
+      as.script('/jwks', { status })
+      await askWith(url, await as.mint())
+      clock.advance(60_000)
+    }
+
+    expect(warnings).toMatchObject(
+      [500, 502].map((status) => ({ message: `${as.issuer}/jwks answers with status ${status}` })),
+    )
+  })
+
+  it('a storage that fails is a warning of the process, once, by its code alone', async () => {
+    const fail = () => Promise.reject(Object.assign(new Error('postgres://user:hunter2@db'), { code: 'ECONNREFUSED' }))
+    const storage = { shared: true, get: fail, put: fail, delete: fail }
+    const options = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, storage, encryptionKey: randomKey() }
+    const { auth } = await start({ ...options, nextcloud: { url: 'https://cloud.example.com' } })
+
+    await twice(() => expect(auth.isProvisioned({ subject: 'alice' })).rejects.toMatchObject({ status: 503 }))
+    // A process tells of its warnings on the next tick.
+    await new Promise(setImmediate)
+    expect(warnings).toMatchObject([named('ERR_STORAGE', 'The storage failed (ECONNREFUSED)')])
+  })
+
+  it('a request that is turned away is none', async () => {
+    const { url } = await start()
+
     expect(await ask(url)).toEqual(unauthorized())
     expect(await askWith(url, await as.mint({ aud: 'x' }))).toEqual(
       invalidToken('The access token is for another audience'),

@@ -8,8 +8,10 @@ import { createTimeline } from '../demo/timeline.js'
 import { createApp } from './app.js'
 import { createMcp } from './mcp.js'
 
+process.exitCode = (await check()) ? 0 : 1
+
 /** Starts the app against the demo's provider and Nextcloud, and uses it as a person and as an MCP client. */
-export async function check(): Promise<boolean> {
+async function check(): Promise<boolean> {
   const timeline = createTimeline(process.stdout)
   const identityProvider = await startIdentityProvider()
   const { issuer, client } = identityProvider

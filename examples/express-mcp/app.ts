@@ -2,8 +2,13 @@ import express, { type Express, type RequestHandler } from 'express'
 import { rateLimit } from 'express-rate-limit'
 import helmet from 'helmet'
 import type { McpAuth } from 'mcp-nextcloud-auth'
-import type { McpEndpoint } from './mcp-v2.js'
 import { tools } from './notes.js'
+
+/** The MCP server, on the one SDK or the other. */
+export interface McpEndpoint {
+  readonly handle: RequestHandler
+  readonly close: () => Promise<void>
+}
 
 /**
  * @param proxies how many reverse proxies stand in front, so that rates are counted per client and not per proxy

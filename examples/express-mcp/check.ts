@@ -18,8 +18,10 @@ interface Surroundings {
   readonly timeline: Timeline
 }
 
+process.exitCode = (await check()) ? 0 : 1
+
 /** Starts the app as a process of its own against the demo's provider and Nextcloud, once on each SDK, and uses it as a client does. */
-export async function check(): Promise<boolean> {
+async function check(): Promise<boolean> {
   const timeline = createTimeline(process.stdout)
   const identityProvider = await startIdentityProvider()
   const nextcloud = await startNextcloud({ issuer: identityProvider.issuer })

@@ -1,23 +1,24 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { mcpAuth } from 'mcp-nextcloud-auth'
-import { createApp } from './app.js'
-import { mcpEndpointV1 } from './mcp-v1.js'
-import { mcpEndpointV2 } from './mcp-v2.js'
-import { openGrantStorage } from './storage.js'
+import { mcpAuth, type McpAuth } from 'mcp-nextcloud-auth'
+import { createApp, type McpEndpoint } from './app.js'
+import { grantStorage } from './storage.js'
 
-if (process.argv.includes('--check')) {
-  const { check } = await import('./check.js')
-  process.exitCode = (await check()) ? 0 : 1
-} else {
-  await serve()
+/** Loaded only when it is chosen, so that one SDK is enough. Delete the line of the other, and its file. */
+const endpoints: Readonly<Record<string, (auth: McpAuth) => Promise<McpEndpoint>>> = {
+  v1: async (auth) => (await import('./mcp-v1.js')).mcpEndpointV1(auth),
+  v2: async (auth) => (await import('./mcp-v2.js')).mcpEndpointV2(auth),
 }
+
+await serve()
 
 /** Everything that differs between machines comes from the environment; README.md lists it. */
 async function serve(): Promise<void> {
   const { PORT = '3000', HOST = '127.0.0.1', GRANTS_FILE = 'grants.db', PROXIES = '0' } = process.env
   const { MCP_SDK = 'v2', NEXTCLOUD_RESOURCE } = process.env
-  const grants = await openGrantStorage(GRANTS_FILE)
+  const createEndpoint = endpoints[MCP_SDK]
+  if (createEndpoint === undefined) throw new Error(`MCP_SDK must be one of ${Object.keys(endpoints).join(', ')}`)
+  const grants = await grantStorage(GRANTS_FILE)
   // Issuer, resource, client, Nextcloud and key are read from the environment by mcpAuth() itself.
   const auth = mcpAuth({
     resourceName: 'Nextcloud notes',
@@ -29,7 +30,9 @@ async function serve(): Promise<void> {
       if (type !== 'token.accepted') process.stdout.write(`${JSON.stringify({ type, ...rest })}\n`)
     },
   })
-  const endpoint = MCP_SDK === 'v1' ? mcpEndpointV1(auth) : mcpEndpointV2(auth)
+  // After mcpAuth() has checked the configuration: a mistake in it leaves no file behind.
+  grants.open()
+  const endpoint = await createEndpoint(auth)
   const server = createServer(createApp(auth, endpoint, Number(PROXIES)))
   server.listen(Number(PORT), HOST)
   await once(server, 'listening')

@@ -2,7 +2,7 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import type { McpAuth } from 'mcp-nextcloud-auth'
 import { withNextcloud } from 'mcp-nextcloud-auth/mcp-v1'
-import type { McpEndpoint } from './mcp-v2.js'
+import type { McpEndpoint } from './app.js'
 import { createNote, listNotes, readNote, tools } from './notes.js'
 
 /**

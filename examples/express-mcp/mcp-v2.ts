@@ -1,14 +1,9 @@
 import { toNodeHandler } from '@modelcontextprotocol/node'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
-import type { RequestHandler } from 'express'
 import type { McpAuth } from 'mcp-nextcloud-auth'
 import { withNextcloud } from 'mcp-nextcloud-auth/mcp-v2'
+import type { McpEndpoint } from './app.js'
 import { createNote, listNotes, readNote, tools } from './notes.js'
-
-export interface McpEndpoint {
-  readonly handle: RequestHandler
-  readonly close: () => Promise<void>
-}
 
 /** The tools on MCP SDK v2: a client that can show links is sent to the connect page within the call. */
 export function mcpEndpointV2(auth: McpAuth): McpEndpoint {

@@ -5,6 +5,8 @@ export interface GrantStorage {
   readonly storage: StorageAdapter
   /** For the log. */
   readonly description: string
+  /** Opens the file, and makes it where it is not there; its first use takes the rights of others from it (0600). */
+  readonly open: () => void
   readonly close: () => void
 }
 
@@ -12,21 +14,25 @@ export interface GrantStorage {
  * Grants in a SQLite file, or in memory where better-sqlite3 is not there: enough to try things out, and it forgets who has
  * connected with every start.
  */
-export async function openGrantStorage(file: string): Promise<GrantStorage> {
+export async function grantStorage(file: string): Promise<GrantStorage> {
   try {
     const { default: Database } = await import('better-sqlite3')
-    const database = new Database(file)
+    // Whether its native part is there shows only here.
+    new Database(':memory:').close()
+    let opened: ReturnType<typeof Database> | undefined
+    const database = () => (opened ??= new Database(file))
     return {
-      storage: new SqliteStorage(database),
+      storage: new SqliteStorage({ exec: (sql) => database().exec(sql), prepare: (sql) => database().prepare(sql) }),
       description: `grants are kept in ${file}`,
-      close: () => void database.close(),
+      open: () => void database(),
+      close: () => void opened?.close(),
     }
   } catch (error) {
-    // A file that cannot be opened is a mistake to mend, and no reason to go on without it.
     if (!isDriverMissing(error)) throw error
     return {
       storage: new MemoryStorage(),
       description: 'better-sqlite3 is not there, so grants are kept in memory and gone with the process',
+      open: () => undefined,
       close: () => undefined,
     }
   }

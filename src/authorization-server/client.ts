@@ -7,7 +7,7 @@ import { clientAuthentication } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
 import type { IdpFetch, Transport } from './fetch.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
-import { quirksOf } from './quirks.js'
+import { quirksOf, type Quirks } from './quirks.js'
 import {
   checkTokenAnswer,
   malformed,
@@ -16,6 +16,7 @@ import {
   readTokenError,
   type RefreshAnswer,
   type TokenAnswer,
+  type TokenErrorAnswer,
 } from './token-answer.js'
 import { classifyExchangeError, classifyRefreshError } from './token-error.js'
 
@@ -86,7 +87,10 @@ export function createClient(
           requestOptions(fetch),
         )
         const { body, refused } = await readTokenEndpointAnswer(response)
-        if (refused) throw classifyExchangeError(readTokenError(body, response.status, [client.secret, mcpToken]))
+        if (refused) {
+          const answer = readTokenError(body, response.status, [client.secret, mcpToken])
+          throw classifyExchangeError(answer, parameters, as.authorization_endpoint)
+        }
         return { ...checkTokenAnswer(body, mcpToken), sentAt }
       })
     },
@@ -109,7 +113,7 @@ export function createClient(
         const { body, refused } = await readTokenEndpointAnswer(response)
         if (refused) {
           const answer = readTokenError(body, response.status, [client.secret, refreshToken])
-          if (quirks.deadRefreshToken.includes(answer.error)) return undefined
+          if (quirks.deadRefreshToken.includes(answer.error) || isUnknownHere(quirks, answer)) return undefined
           throw classifyRefreshError(answer)
         }
         return readRefreshAnswer(body, refreshToken, sentAt)
@@ -165,4 +169,9 @@ export function createClient(
       })
     },
   }
+}
+
+/** Whether the server says, in words of its own, that it does not have the refresh token. */
+function isUnknownHere({ unknownRefreshToken }: Quirks, { error, description = '' }: TokenErrorAnswer): boolean {
+  return error === 'invalid_request' && unknownRefreshToken?.test(description) === true
 }

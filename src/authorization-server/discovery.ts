@@ -3,7 +3,7 @@ import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { ConfigurationError, UpstreamUnavailableError } from '../errors.js'
 import { isLoopback, isSecure } from '../config/values.js'
-import type { IdpFetch, Transport } from './fetch.js'
+import { nameOf, type IdpFetch, type Transport } from './fetch.js'
 import { createFetchedDocument } from './fetched-document.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
 
@@ -102,13 +102,17 @@ function missing(field: string, option: string): ConfigurationError {
 
 async function fetchMetadata(config: Config, transport: Transport): Promise<oauth.AuthorizationServer> {
   const document = await transport.call('discovery', 'always', async (fetch) => {
-    const response = await fetchDocument(config, fetch)
+    const asked: string[] = []
+    const response = await fetchDocument(config, (url, init) => {
+      asked.push(nameOf(url))
+      return fetch(url, init)
+    })
     try {
       const issuer: unknown = config.issuer ?? ((await response.clone().json()) as { issuer: unknown }).issuer
       if (typeof issuer !== 'string' || !URL.canParse(issuer)) throw new TypeError('no issuer')
       return await oauth.processDiscoveryResponse(new URL(issuer), response)
     } catch (error) {
-      throw asDiscoveryFailure(error, config, response.status)
+      throw asDiscoveryFailure(error, config, asked, response.status)
     }
   })
   // oauth4webapi compares URLs, RFC 8414 §3.3 wants the very same string.
@@ -135,18 +139,15 @@ async function fetchDocument(config: Config, fetch: IdpFetch): Promise<Response>
   return response.status === 404 ? request('oauth2') : response
 }
 
-function asDiscoveryFailure(error: unknown, config: Config, httpStatus: number): Error {
+function asDiscoveryFailure(error: unknown, config: Config, asked: readonly string[], httpStatus: number): Error {
   if (error instanceof oauth.OperationProcessingError && error.code === oauth.JSON_ATTRIBUTE_COMPARISON) {
     const { body } = error.cause as { body: { issuer: string } }
     return otherIssuer(config, body.issuer)
   }
   // A 404 too: it is what a reverse proxy answers while the server behind it is down.
-  return new UpstreamUnavailableError(
-    'The authorization server answers discovery with something that is not metadata',
-    {
-      httpStatus,
-    },
-  )
+  const found = httpStatus === 200 ? 'answered with something that is not metadata' : `answered ${httpStatus}`
+  const option = config.discoveryUrl === undefined ? 'issuer' : 'discoveryUrl'
+  return new UpstreamUnavailableError(`${asked.join(' and ')} ${found}: check ${option}`, { httpStatus })
 }
 
 function otherIssuer(config: Config, found: string): ConfigurationError {

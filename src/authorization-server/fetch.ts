@@ -1,7 +1,7 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { Readable } from 'node:stream'
-import nodeFetch, { type RequestInit as NodeFetchInit } from 'node-fetch'
+import type { RequestInit as NodeFetchInit } from 'node-fetch'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors.js'
@@ -47,6 +47,8 @@ const FIRST_PAUSE = 100
 const LONGEST_RETRY_AFTER = 3_600
 /** RFC 6585 §4, RFC 9110 §15.6.4: the server says that it did not get to the request. */
 const TURNED_AWAY = [429, 503]
+/** Characters of a URL in a message. */
+const LONGEST_NAME = 300
 /**
  * A process that stood still (stopped, swapped out, kept busy) finds its timers due before the answers that have come meanwhile,
  * and an answer may hold the only copy of a user's new refresh token. So, where it stood still for no longer than
@@ -68,6 +70,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
 
   async function request(deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<Response> {
     events.counters.idpRequests += 1
+    deadline.asked(url)
     const response = await fetch(url, {
       method: init.method,
       headers: { ...init.headers },
@@ -78,18 +81,16 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     const { status } = response
     // Status 0 is how a browser-like fetch shows a redirect that it was told not to follow.
     if (status === 0 || (status >= 300 && status < 400)) {
-      throw new UpstreamUnavailableError('The authorization server redirects instead of answering', {
-        httpStatus: status,
-      })
+      throw new UpstreamUnavailableError(`${nameOf(url)} redirects instead of answering`, { httpStatus: status })
     }
     if (status === 429 || status >= 500) {
-      throw new UpstreamUnavailableError(`The authorization server answers with status ${status}`, {
+      throw new UpstreamUnavailableError(`${nameOf(url)} answers with status ${status}`, {
         httpStatus: status,
         unprocessed: TURNED_AWAY.includes(status),
         retryAfter: readRetryAfter(response.headers.get('retry-after'), clock),
       })
     }
-    const body = await readBody(response, config.maxResponseBytes)
+    const body = await readBody(response, url, config.maxResponseBytes)
     return new Response(NULL_BODY_STATUSES.includes(status) ? null : body, { status, headers: [...response.headers] })
   }
 
@@ -100,7 +101,11 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
   ): Promise<T> {
     for (let done = 0; ; done += 1) {
       try {
-        return await deadline.race(attempt((url, init) => request(deadline, url, init).catch(throwAsUnavailable)))
+        return await deadline.race(
+          attempt((url, init) =>
+            request(deadline, url, init).catch((error: unknown) => throwAsUnavailable(error, url)),
+          ),
+        )
       } catch (error) {
         if (!(error instanceof UpstreamUnavailableError) || done >= config.retries) throw error
         if (repeatable === 'never' || (repeatable === 'unprocessed' && !error.unprocessed)) throw error
@@ -136,6 +141,8 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
 
 interface Deadline {
   readonly signal: AbortSignal
+  /** Notes whose answer is being waited for. */
+  readonly asked: (url: string) => void
   /** Milliseconds left. */
   readonly remaining: () => number
   /** The attempt, or the failure that ends it: also when a fetch or a signer of the user's does not heed the signal. */
@@ -146,6 +153,7 @@ interface Deadline {
 function startDeadline(timeout: number, clock: Clock): Deadline {
   const controller = new AbortController()
   const end = clock.monotonic() + timeout
+  let silent = 'The authorization server'
   let expire: (error: UpstreamUnavailableError) => void
   const expired = new Promise<never>((_resolve, reject) => {
     expire = reject
@@ -157,11 +165,14 @@ function startDeadline(timeout: number, clock: Clock): Deadline {
     else timer = setTimeout(giveUp, MOMENT).unref()
   }, timeout).unref()
   function giveUp(): void {
-    expire(new UpstreamUnavailableError(`The authorization server did not answer within ${timeout} ms`))
+    expire(new UpstreamUnavailableError(`${silent} did not answer within ${timeout} ms`))
     controller.abort()
   }
   return {
     signal: controller.signal,
+    asked: (url) => {
+      silent = nameOf(url)
+    },
     remaining: () => end - clock.monotonic(),
     race: (attempt) => Promise.race([attempt, expired]),
     clear: () => clearTimeout(timer),
@@ -169,11 +180,11 @@ function startDeadline(timeout: number, clock: Clock): Deadline {
 }
 
 /** Nothing of the failure is kept but its code: a fetch of the user's may put the whole request into its errors. */
-function throwAsUnavailable(error: unknown): never {
+function throwAsUnavailable(error: unknown, url: string): never {
   if (error instanceof UpstreamUnavailableError) throw error
   const code = failureCode(error)
   const unprocessed = NOT_SENT.test(code)
-  throw new UpstreamUnavailableError(`The authorization server cannot be reached (${code})`, { unprocessed })
+  throw new UpstreamUnavailableError(`${nameOf(url)} cannot be reached (${code})`, { unprocessed })
 }
 
 /** The system's or the library's code for a network failure, such as ECONNREFUSED, with no text of the request in it. */
@@ -191,14 +202,23 @@ function readRetryAfter(value: string | null, clock: Clock): number | undefined 
   return seconds >= 0 ? Math.min(seconds, LONGEST_RETRY_AFTER) : undefined
 }
 
-async function readBody(response: Response, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * A URL of the authorization server as messages to the operator name it: bounded, and without its query, which may hold what is not
+ * for a log.
+ */
+export function nameOf(url: string): string {
+  const { origin, pathname } = new URL(url)
+  return `${origin}${pathname}`.slice(0, LONGEST_NAME)
+}
+
+async function readBody(response: Response, url: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let length = 0
   // A web stream with undici's fetch, a Node stream with node-fetch: both are iterated in the same way.
   for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     length += chunk.byteLength
     if (length > limit) {
-      throw new UpstreamUnavailableError(`The authorization server answers with more than ${limit} bytes`, {
+      throw new UpstreamUnavailableError(`${nameOf(url)} answers with more than ${limit} bytes`, {
         httpStatus: response.status,
       })
     }
@@ -211,6 +231,8 @@ type AgentOption = NonNullable<HttpOptions['agent']>
 
 function withNodeFetch(agent: AgentOption): FetchFunction {
   return async (url, init) => {
+    // Loaded with the first request, since it would double the time that this package takes to load.
+    const { default: nodeFetch } = await import('node-fetch')
     // node-fetch destroys the body of a request that is aborted already, with nobody listening: the process would end.
     init.signal?.throwIfAborted()
     const body: unknown = init.body instanceof ReadableStream ? Readable.fromWeb(init.body) : init.body

@@ -10,7 +10,7 @@ const BY_ERROR = new Map(
     invalid_target: 'Check nextcloud.audience and nextcloud.resource, and that this client may ask for them.',
     invalid_scope: 'Check nextcloud.scopes, and that this client may ask for them.',
     access_denied:
-      'This client may not exchange the token: it has to be in the aud of the MCP token, or be allowed by a policy.',
+      'This client may not exchange the token: it has to be in the aud of the MCP token (Keycloak), and be allowed nextcloud.audience by a policy or grant.',
     invalid_request:
       'The authorization server does not take the request as it is: check that token exchange is switched on for this client, nextcloud.audience and nextcloud.parameters.',
     consent_required:
@@ -57,18 +57,64 @@ const IN_KEYCLOAK: readonly (readonly [description: string, hint: string])[] = [
   ],
 ]
 
+/** A hint for a refusal that says more together with what was sent. */
+interface Rule {
+  readonly error: string
+  readonly applies: (sent: URLSearchParams, description: string) => boolean
+  readonly hint: string
+}
+
+const BY_REQUEST: readonly Rule[] = [
+  {
+    error: 'invalid_target',
+    applies: (sent) => sent.has('resource'),
+    hint: 'Leave nextcloud.resource out, where this authorization server takes only an audience (Zitadel, Authentik); else check it, and nextcloud.audience.',
+  },
+  {
+    error: 'invalid_target',
+    applies: (sent) => sent.getAll('audience').length > 1,
+    hint: 'Name a single nextcloud.audience, where this authorization server issues no token for several (Authentik); else check each of them.',
+  },
+  {
+    error: 'invalid_target',
+    applies: (sent) => sent.has('audience'),
+    hint: 'Check nextcloud.audience: the authorization server has to know it and to let this client ask for it (Zitadel: it is in the aud of the MCP token already; Authentik: its provider lists the one of this client under the federated ones).',
+  },
+  {
+    error: 'invalid_scope',
+    applies: (sent) => !sent.has('scope'),
+    hint: 'Set nextcloud.scopes: this authorization server issues no token without a scope (Okta).',
+  },
+  {
+    error: 'invalid_request',
+    applies: (sent, description) => !sent.has('scope') && /\bscope\b/i.test(description),
+    hint: "Set nextcloud.scopes: this authorization server wants a scope (Entra: 'api://<Nextcloud's app>/.default').",
+  },
+  {
+    error: 'invalid_request',
+    applies: (_sent, description) => description.includes('requested_token_type'),
+    hint: 'Check requested_token_type in nextcloud.parameters.',
+  },
+]
+
 /**
+ * What to look at after a refused request; undefined where nothing is known.
+ *
+ * @param sent the parameters of the request
  * @param ofGrant what to say where the grant that was asked for has words of its own for an `error`
  */
 export function hintFor(
-  { error, description = '', httpStatus }: TokenErrorAnswer,
+  { error, description = '', httpStatus }: Pick<TokenErrorAnswer, 'error' | 'description'> & { httpStatus?: number },
+  sent: URLSearchParams = new URLSearchParams(),
   ofGrant: Readonly<Record<string, string>> = {},
 ): string | undefined {
   const [, inKeycloak] = IN_KEYCLOAK.find(([words]) => description.startsWith(words)) ?? []
   if (inKeycloak !== undefined) return inKeycloak
   // RFC 6749 §5.2 has 401 for clients that are not who they say, whatever the error is called.
   if (error === 'unauthorized_client' && httpStatus === 401) return BY_ERROR.get('invalid_client')
-  return Object.hasOwn(ofGrant, error) ? ofGrant[error] : BY_ERROR.get(error)
+  if (Object.hasOwn(ofGrant, error)) return ofGrant[error]
+  const rule = BY_REQUEST.find((candidate) => candidate.error === error && candidate.applies(sent, description))
+  return rule?.hint ?? BY_ERROR.get(error)
 }
 
 /** What to look at when the server sends the browser back with this error and no code (RFC 6749 §4.1.2.1). */

@@ -4,6 +4,8 @@ import type { NextcloudPreset } from '../options.js'
 export interface Quirks {
   /** `error` values of the token endpoint that mean a dead refresh token. */
   readonly deadRefreshToken: readonly string[]
+  /** What the description of an `invalid_request` says where it means that the refresh token is not known, or no longer. */
+  readonly unknownRefreshToken?: RegExp
   /** Where the client's secret goes, where the metadata does not tell. */
   readonly secretIn: 'header' | 'body' | 'as-discovered'
   /** Whether a refresh may name scopes (RFC 6749 §6). */
@@ -41,6 +43,8 @@ const QUIRKS: Readonly<Record<NextcloudPreset, Quirks>> = {
   // access token deletes when it is presented.
   'nextcloud-oidc-app': {
     ...GENERIC,
+    // Of a row that is gone, its older versions say `invalid_request`.
+    unknownRefreshToken: /could not find access token/i,
     secretIn: 'body',
     scopesOnRefresh: false,
     refreshEndsAccessToken: true,

@@ -1,4 +1,5 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
+import { readClaimsRequest } from './claims-request.js'
 
 /** An access token, fresh from the authorization server. */
 export interface TokenAnswer {
@@ -14,6 +15,10 @@ export interface TokenErrorAnswer {
   readonly error: string
   readonly description: string | undefined
   readonly httpStatus: number
+  /** Entra's second word on `error`. */
+  readonly suberror?: string | undefined
+  /** The claims request that Entra adds where the user has to do more, see `readClaimsRequest`. */
+  readonly claims?: string | undefined
 }
 
 /** What a refresh comes to when the authorization server grants it. */
@@ -71,7 +76,7 @@ export function malformed(what: string, httpStatus: number): UpstreamUnavailable
  * @param secrets what was in the request: none of it may come back in an error
  */
 export function readTokenError(
-  { error, error_description: description }: Record<string, unknown>,
+  { error, error_description: description, suberror, claims }: Record<string, unknown>,
   httpStatus: number,
   secrets: readonly (string | undefined)[],
 ): TokenErrorAnswer {
@@ -80,6 +85,8 @@ export function readTokenError(
     error: withoutSecrets(error, secrets),
     description: typeof description === 'string' ? withoutSecrets(description, secrets) : undefined,
     httpStatus,
+    suberror: typeof suberror === 'string' ? suberror : undefined,
+    claims: readClaimsRequest(claims, secrets),
   }
 }
 

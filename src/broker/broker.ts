@@ -10,6 +10,7 @@ import {
   NotProvisionedError,
   SubjectTokenRejectedError,
   TokenRequestError,
+  type TokenRequestFailure,
 } from '../errors.js'
 import type { Events } from '../events.js'
 import type { NextcloudTokenOptions } from '../auth-info.js'
@@ -76,6 +77,11 @@ export function createBroker(parts: BrokerParts): Broker {
   const entries = createTokenCache(config.cache.nextcloudTokens, () => (counters.evictions += 1))
   const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
   const flights = createSingleFlight<FreshToken>()
+  /**
+   * What all callers of one key who ask for nothing in particular wait for, where each of them is entitled to it: one promise, and
+   * not a chain of them for each of a thousand callers.
+   */
+  const waitingTogether = new Map<string, Promise<string>>()
   /** How often a user was forgotten. */
   let forgotten = 0
   /** Stands for the token endpoint in the cache key: known without discovery, and the same for every call. */
@@ -156,11 +162,7 @@ export function createBroker(parts: BrokerParts): Broker {
 
   function reported(error: unknown, { issuer, subject }: Caller): McpAuthError {
     const failure = asMcpAuthError(error)
-    const refusal =
-      failure instanceof TokenRequestError
-        ? { error: failure.error, errorDescription: failure.errorDescription, hint: failure.hint }
-        : {}
-    events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...refusal })
+    events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...wordsOfRefusal(failure) })
     return withChallenge(failure)
   }
 
@@ -190,7 +192,14 @@ export function createBroker(parts: BrokerParts): Broker {
     return clock.monotonic() + caller.expiresAt * 1_000 - clock.now()
   }
 
-  async function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    const waiting = options === undefined ? waitingTogether.get(session.defaultKey ?? '') : undefined
+    if (waiting === undefined) return getTokenAlone(session, options)
+    counters.nextcloudCacheMisses += 1
+    return waiting
+  }
+
+  async function getTokenAlone(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
     if (options !== undefined) checkTokenOptions(options, mode)
     options?.signal?.throwIfAborted()
     if (mode === 'pass-through') return passOn(session, options)
@@ -210,10 +219,19 @@ export function createBroker(parts: BrokerParts): Broker {
     }
     counters.nextcloudCacheMisses += 1
     const present = force ? { force, notThis: entry?.token } : {}
-    const token = await fetched(key, session, targetOf(session, options), present, options?.signal)
-    const fresh = entries?.get(key)
-    if (fresh?.token === token) fresh.handedOut = true
+    const token = fetched(key, session, targetOf(session, options), present, options?.signal).then((accessToken) => {
+      const fresh = entries?.get(key)
+      if (fresh?.token === accessToken) fresh.handedOut = true
+      return accessToken
+    })
+    if (options === undefined && way.permits === undefined) letWaitTogether(key, token)
     return token
+  }
+
+  function letWaitTogether(key: string, token: Promise<string>): void {
+    waitingTogether.set(key, token)
+    const ended = (): boolean => waitingTogether.delete(key)
+    token.then(ended, ended)
   }
 
   /** A fresh token for one of the callers who wait for it, each of whom has to be entitled to it. */
@@ -322,4 +340,19 @@ function wayOf({ config, nextcloud, client, clock, events, grants }: BrokerParts
 /** In refresh-token mode, where they are a list. */
 function plainScopes({ scopes }: NextcloudConfig): readonly string[] {
   return typeof scopes === 'function' ? [] : scopes
+}
+
+/** What the authorization server said, where it refused. */
+function wordsOfRefusal(failure: McpAuthError): { error?: string; errorDescription?: string; hint?: string } {
+  const { error, errorDescription, hint }: TokenRequestFailure =
+    failure instanceof TokenRequestError
+      ? failure
+      : failure instanceof SubjectTokenRejectedError
+        ? failure.rejection
+        : {}
+  return {
+    ...(error !== undefined && { error }),
+    ...(errorDescription !== undefined && { errorDescription }),
+    ...(hint !== undefined && { hint }),
+  }
 }

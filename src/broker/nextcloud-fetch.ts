@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { failureCode, NULL_BODY_STATUSES, type Transport } from '../authorization-server/fetch.js'
 import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors.js'
+import type { Events } from '../events.js'
 import type { Broker, BrokerSession } from './broker.js'
 
 /** What a request to Nextcloud may send: a body of the Fetch standard, or a Node stream. */
@@ -47,7 +48,18 @@ const FORBIDDEN_METHODS = ['CONNECT', 'TRACE', 'TRACK']
 /** A dot segment with one of its characters encoded, or behind an encoded slash: some proxies decode it. */
 const HIDDEN_DOT_SEGMENT = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?=\/|%2f|%5c|$)/i
 
-export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Transport, broker: Broker): NextcloudFetch {
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/
+const NOT_A_JWT =
+  'Nextcloud does not take the exchanged token, which is not a JWT: ask for one by nextcloud.parameters ' +
+  "{ requested_token_type: 'urn:ietf:params:oauth:token-type:jwt' } (Zitadel), or let user_oidc ask the provider " +
+  '(userinfo_bearer_validation)'
+
+export function createNextcloudFetch(
+  nextcloud: NextcloudConfig,
+  transport: Transport,
+  broker: Broker,
+  events: Events,
+): NextcloudFetch {
   const base = new URL(nextcloud.url)
   if (!base.pathname.endsWith('/')) base.pathname += '/'
 
@@ -120,6 +132,17 @@ export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Tran
     }
   }
 
+  let warned = false
+
+  /** A 401 that no other token will mend, told once where its cause can be guessed. */
+  function unauthorized(response: Response, token: string): Response {
+    if (!warned && nextcloud.mode === 'token-exchange' && !JWT.test(token)) {
+      warned = true
+      events.emit({ type: 'config.warning', option: 'nextcloud.parameters', message: NOT_A_JWT })
+    }
+    return response
+  }
+
   return async (session, path, init = {}) => {
     const url = resolve(path)
     if (FORBIDDEN_METHODS.includes((init.method ?? 'GET').toUpperCase())) {
@@ -139,10 +162,11 @@ export function createNextcloudFetch(nextcloud: NextcloudConfig, transport: Tran
       await response.body?.cancel()
       throw error
     }
-    if (other === undefined) return response
+    if (other === undefined) return unauthorized(response, token)
     await response.body?.cancel()
     const second = await send(url, init, other)
-    if (second.status !== 401) broker.tokenWorked(session, other)
+    if (second.status === 401) return unauthorized(second, other)
+    broker.tokenWorked(session, other)
     return second
   }
 }

@@ -1,4 +1,4 @@
-import { decodeJwt } from 'jose'
+import { decodeJwt } from 'jose/jwt/decode'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import { TokenRequestError } from '../errors.js'
 import type { GetFreshToken } from './mode.js'
@@ -33,6 +33,8 @@ export function tokenExchange(
  * the first one.
  */
 function refuseOwnAudience(token: string, ownResource: string, wanted: readonly string[]): void {
+  // jose would build an error, stack and all, for each token that is no JWT.
+  if (token.split('.', 4).length !== 3) return
   let audience: string[]
   try {
     audience = [decodeJwt(token).aud ?? []].flat()

@@ -132,6 +132,12 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   const storage = given('storage')
   const nextcloud = readNextcloud(given('nextcloud'), environment, client, storage.value !== undefined)
   warnAboutPlainHttp('nextcloud.url', nextcloud?.url)
+  if (nextcloud?.preset === 'entra' && nextcloud.mode === 'token-exchange') {
+    warnings.push([
+      'nextcloud.preset',
+      "nextcloud.preset is 'entra', which has no token exchange (RFC 8693): set nextcloud.mode to 'jwt-bearer'",
+    ])
+  }
   const grants = readGrants(
     { storage, encryptionKey: given('encryptionKey', 'TOKEN_ENCRYPTION_KEY'), connect: given('connect'), environment },
     { nextcloud, resource: resource.url, warn: (option, message) => warnings.push([option, message]) },

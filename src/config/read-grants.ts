@@ -64,6 +64,12 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
       refuse(connect, "has no use without nextcloud.mode 'refresh-token'")
     }
     if (encryptionKey.name === encryptionKey.option) readEncryptionKeys(encryptionKey)
+    if (encryptionKey.value !== undefined && adapter === undefined) {
+      warn(
+        'encryptionKey',
+        `${encryptionKey.name} has no use in ${nextcloud?.mode ?? 'this'} mode: it seals grants, and those come with storage (refresh-token mode)`,
+      )
+    }
     return undefined
   }
   const keys = readEncryptionKeys(encryptionKey)

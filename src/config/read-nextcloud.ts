@@ -118,7 +118,10 @@ function readMode(option: Given, variable: Given, storageGiven: boolean): Nextcl
     if (variable.value === undefined) return storageGiven ? 'refresh-token' : 'token-exchange'
     if (variable.value === 'true') return 'token-exchange'
     if (variable.value === 'false') return 'pass-through'
-    refuse(variable, 'must be true or false')
+    refuse(
+      variable,
+      'must be true (token-exchange mode) or false (pass-through mode); refresh-token mode comes with the option storage',
+    )
   }
   if (!isOneOf(MODES, value)) refuse(option, `must be one of ${MODES.join(', ')}`)
   return value

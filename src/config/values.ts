@@ -4,6 +4,12 @@ import type { Environment } from '../options.js'
 /** RFC 6749 §3.3 scope-token: it also keeps scopes safe inside a quoted challenge parameter. */
 const SCOPE_TOKEN = /^[\x21\x23-\x5B\x5D-\x7E]+$/
 
+/** Characters. A longer name is no misspelt option, and would cost time. */
+const LONGEST_NAME = 40
+/** Letters of a name that may be wrong, at most; in a short one fewer. */
+const MOST_WRONG = 3
+const LETTERS_PER_MISTAKE = 3
+
 export const isScopeToken = (value: unknown): value is string => typeof value === 'string' && SCOPE_TOKEN.test(value)
 
 /** One option as it was given: its value, and a name to complain about that says where the value came from. */
@@ -32,7 +38,10 @@ export function readObject(
     )
   }
   for (const key of Object.keys(source ?? {})) {
-    if (!Object.hasOwn(known, key)) throw new ConfigurationError(`${prefix}${key} is not an option`, `${prefix}${key}`)
+    if (Object.hasOwn(known, key)) continue
+    const near = nearName(key, Object.keys(known))
+    const advice = near === undefined ? '' : `: did you mean ${prefix}${near}?`
+    throw new ConfigurationError(`${prefix}${key} is not an option${advice}`, `${prefix}${key}`)
   }
   return (key, variable) => {
     const option = `${prefix}${key}`
@@ -44,6 +53,41 @@ export function readObject(
       return { value: undefined, name: option, option }
     return { value: text.trim(), name: `${option} (environment variable ${variable})`, option }
   }
+}
+
+/** The name that was most likely meant, for an error message; undefined when none is near. */
+export function nearName(given: string, names: readonly string[]): string | undefined {
+  if (given.length > LONGEST_NAME) return undefined
+  const letters = plain(given)
+  let nearest: string | undefined
+  let tolerated = Math.min(MOST_WRONG, Math.floor(letters.length / LETTERS_PER_MISTAKE))
+  for (const name of names) {
+    const wrong = editDistance(letters, plain(name))
+    if (wrong > tolerated) continue
+    nearest = name
+    // From now on only what is nearer.
+    tolerated = wrong - 1
+  }
+  return nearest
+}
+
+/** `jwks_uri` and `jwksURI` are ways to write `jwksUri`. */
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z\d]/g, '')
+}
+
+/** Letters to put in, leave out or replace (Levenshtein). */
+function editDistance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index)
+  for (const [index, letter] of Array.from(one).entries()) {
+    const next = [index + 1]
+    for (const [at, otherLetter] of Array.from(other).entries()) {
+      const replaced = (row[at] ?? 0) + (letter === otherLetter ? 0 : 1)
+      next.push(Math.min(replaced, (row[at + 1] ?? 0) + 1, (next[at] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row.at(-1) ?? 0
 }
 
 export function isPlainObject(value: unknown): value is Record<string, unknown> {

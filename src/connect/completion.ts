@@ -3,10 +3,10 @@ import type { AuthorizationServer } from 'oauth4webapi'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
 import { hintForAuthorization } from '../authorization-server/hints.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
-import type { Clock } from '../clock.js'
-import { StorageError, TokenRequestError, UpstreamUnavailableError } from '../errors.js'
+import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import { sharedAccessToken, wallTime, type Identity } from '../grants/grant.js'
 import type { Connection } from '../grants/grant-store.js'
+import { persevere } from '../grants/persevere.js'
 import { checkSubjects, hasCommonSubjects } from './browser-identity.js'
 import type { ConnectParts, PendingAuthorization } from './connect-parts.js'
 import { consentForm } from './consent.js'
@@ -33,9 +33,6 @@ export interface Outcome {
 
 /** RFC 6749 §4.1.2.1, as far as error codes go that are in use: what else is there is text, and comes from outside. */
 const ERROR_CODE = /^[\w.-]{1,64}$/
-/** Milliseconds before the store is tried again; they double, up to the longest. */
-const FIRST_PAUSE = 50
-const LONGEST_PAUSE = 1_000
 
 /**
  * Redeems the code, and stores the grant if it is the user's own.
@@ -137,23 +134,9 @@ async function storeGrant(
     ...(refreshExpiresIn !== undefined && { refreshEndsAt: wallTime(access.sentAt, clock) + refreshExpiresIn * 1_000 }),
     ...(accessToken && { accessToken }),
   }
+  // The code is spent, so a store that is away for a moment would cost the user the whole way.
   await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
   broker.forget(identity)
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   onConnected(identity)
-}
-
-/** The code is spent, so a store that is away for a moment would cost the user the whole way. */
-async function persevere(clock: Clock, patience: number, attempt: () => Promise<unknown>): Promise<void> {
-  const until = clock.monotonic() + patience
-  for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-    try {
-      await attempt()
-      return
-    } catch (error) {
-      const jittered = pause * (0.5 + clock.random())
-      if (!(error instanceof StorageError) || clock.monotonic() + jittered >= until) throw error
-      await clock.sleep(jittered)
-    }
-  }
 }

@@ -35,7 +35,7 @@ export interface Connect {
 
 export function createConnect(rooms: ConnectRooms): Connect {
   const { config, connect, nextcloud, grants, clock, events } = rooms
-  const owner = { clientId: config.client?.id ?? '', resource: config.resource }
+  const { owner } = grants
   const resource = new URL(config.resource)
   const { origin } = resource
   const parts: ConnectParts = {

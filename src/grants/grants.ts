@@ -11,6 +11,8 @@ import { createSealer } from './seal.js'
 
 /** Everything that is stored for users, and what works on it. */
 export interface Grants {
+  /** Whose the records are: part of every key. */
+  readonly owner: RecordOwner
   readonly records: Records
   readonly store: GrantStore
   readonly rotations: Rotations
@@ -48,6 +50,7 @@ export function createGrants(
   const working = new Set<Promise<unknown>>()
 
   return {
+    owner,
     records,
     store,
     rotations,

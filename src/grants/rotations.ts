@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js'
 import { SealedValueError, StorageError } from '../errors.js'
 import type { Grant } from './grant.js'
 import type { GrantStore, StoredGrant } from './grant-store.js'
+import { persevere } from './persevere.js'
 
 /** A grant with a new refresh token, on its way into the store. */
 export interface Rotation {
@@ -33,9 +34,6 @@ export interface Rotations {
   readonly settle: () => Promise<void>
 }
 
-/** Milliseconds before the first new attempt, on average; it doubles with each, up to the longest. */
-const FIRST_PAUSE = 50
-const LONGEST_PAUSE = 1_000
 /** Milliseconds between attempts that nobody waits for: less than another instance waits before it takes over a token. */
 const BACKGROUND_PAUSE = 500
 /** Rotations kept at one time. */
@@ -118,19 +116,12 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
 
   return {
     async write(rotation) {
-      const until = clock.monotonic() + patience
-      for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-        try {
-          return await attempt(rotation)
-        } catch (error) {
-          const jittered = pause * (0.5 + clock.random())
-          if (!(error instanceof StorageError) || clock.monotonic() + jittered >= until) {
-            // What only another key opens is not this process's any more.
-            if (!(error instanceof SealedValueError)) keep(rotation)
-            throw error
-          }
-          await clock.sleep(jittered)
-        }
+      try {
+        return await persevere(clock, patience, () => attempt(rotation))
+      } catch (error) {
+        // What only another key opens is not this process's any more.
+        if (!(error instanceof SealedValueError)) keep(rotation)
+        throw error
       }
     },
     flush,

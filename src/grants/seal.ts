@@ -1,5 +1,7 @@
 import { createHmac, hkdfSync } from 'node:crypto'
-import { compactDecrypt, CompactEncrypt, type CompactJWEHeaderParameters, type CryptoKey } from 'jose'
+import type { CompactJWEHeaderParameters, CryptoKey } from 'jose'
+import { compactDecrypt } from 'jose/jwe/compact/decrypt'
+import { CompactEncrypt } from 'jose/jwe/compact/encrypt'
 import { InternalError, SealedValueError } from '../errors.js'
 
 /**

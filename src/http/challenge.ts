@@ -7,6 +7,7 @@ import {
   UnauthorizedError,
   type McpAuthError,
 } from '../errors.js'
+import type { ClaimsChallenge } from '../upstream-failures.js'
 
 /** What every challenge says about this server. */
 export interface ChallengeContext {
@@ -22,6 +23,8 @@ export interface ChallengeParameters {
   readonly resourceMetadataUrl: string
   readonly scopes: readonly string[]
   readonly description?: string
+  /** What the client has to ask for at the authorization server (Entra's claims challenge). */
+  readonly claims?: ClaimsChallenge | undefined
 }
 
 /**
@@ -31,7 +34,7 @@ export interface ChallengeParameters {
  * pattern. The same parameters always give the same text, since clients compare whole challenges to notice a loop.
  */
 export function writeChallenge(parameters: ChallengeParameters): string {
-  const { realm, error, resourceMetadataUrl, scopes, description } = parameters
+  const { realm, error, resourceMetadataUrl, scopes, description, claims } = parameters
   const written: string[] = []
   const add = (name: string, value: string | undefined): void => {
     if (value !== undefined && value !== '') written.push(`${name}="${quotable(value)}"`)
@@ -42,6 +45,9 @@ export function writeChallenge(parameters: ChallengeParameters): string {
   // MCP 2026-07-28, authorization: offline_access is not for a resource server to advertise.
   add('scope', scopes.filter((scope) => scope !== 'offline_access').join(' '))
   add('error_description', description)
+  // A query might hold what looks like another parameter of the challenge.
+  if (claims?.authorizationUri?.includes('?') === false) add('authorization_uri', claims.authorizationUri)
+  add('claims', claims?.claims)
   return `Bearer ${written.join(', ')}`
 }
 
@@ -65,15 +71,15 @@ function challengeFor(error: McpAuthError, context: ChallengeContext): string | 
   const { resourceMetadataUrl, requiredScopes: scopes } = context
   if (error instanceof UnauthorizedError) return writeChallenge({ realm: 'mcp', resourceMetadataUrl, scopes })
   const { error: code, error_description: description } = error.body
-  if (
-    error instanceof InvalidTokenError ||
-    error instanceof InvalidRequestError ||
-    error instanceof SubjectTokenRejectedError
-  ) {
-    return writeChallenge({ realm: 'mcp', error: code, resourceMetadataUrl, scopes, description })
+  const problem = { realm: 'mcp', error: code, resourceMetadataUrl, description }
+  if (error instanceof InvalidTokenError || error instanceof InvalidRequestError) {
+    return writeChallenge({ ...problem, scopes })
+  }
+  if (error instanceof SubjectTokenRejectedError) {
+    return writeChallenge({ ...problem, scopes, claims: error.rejection.challenge })
   }
   if (error instanceof InsufficientScopeError) {
-    return writeChallenge({ realm: 'mcp', error: code, resourceMetadataUrl, scopes: error.requiredScopes, description })
+    return writeChallenge({ ...problem, scopes: error.requiredScopes })
   }
   return undefined
 }

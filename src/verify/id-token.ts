@@ -1,4 +1,4 @@
-import { errors } from 'jose'
+import * as errors from 'jose/errors'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { isNotSupported, verifyJwt, type IssuerKeys } from './keys.js'

@@ -1,17 +1,17 @@
-import {
-  createLocalJWKSet,
-  errors,
-  jwtVerify,
-  type CryptoKey,
-  type FlattenedJWSInput,
-  type JSONWebKeySet,
-  type JWSHeaderParameters,
-  type JWTVerifyOptions,
-  type JWTVerifyResult,
+import type {
+  CryptoKey,
+  FlattenedJWSInput,
+  JSONWebKeySet,
+  JWSHeaderParameters,
+  JWTVerifyOptions,
+  JWTVerifyResult,
 } from 'jose'
+import * as errors from 'jose/errors'
+import { createLocalJWKSet } from 'jose/jwks/local'
+import { jwtVerify } from 'jose/jwt/verify'
 import type { Discovery } from '../authorization-server/discovery.js'
 import { createFetchedDocument } from '../authorization-server/fetched-document.js'
-import type { Transport } from '../authorization-server/fetch.js'
+import { nameOf, type Transport } from '../authorization-server/fetch.js'
 import type { Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors.js'
 
@@ -149,8 +149,11 @@ async function fetchKeySet(discovery: Discovery, transport: Transport): Promise<
     } catch {
       // Not JSON, or not a key set: what it is instead is of no use to anybody.
     }
-    throw new UpstreamUnavailableError('The authorization server answers with something that is not a JWKS', {
-      httpStatus: response.status,
-    })
+    const { status } = response
+    const found = status === 200 ? 'answered with something that is not a JWKS' : `answered ${status} instead of a JWKS`
+    throw new UpstreamUnavailableError(
+      `${nameOf(uri)} ${found}: check jwks_uri in the metadata, or set authorizationServer.jwksUri`,
+      { httpStatus: status },
+    )
   })
 }

@@ -1,4 +1,7 @@
-import { decodeJwt, decodeProtectedHeader, errors, type ProtectedHeaderParameters } from 'jose'
+import type { ProtectedHeaderParameters } from 'jose'
+import { decodeProtectedHeader } from 'jose/decode/protected_header'
+import * as errors from 'jose/errors'
+import { decodeJwt } from 'jose/jwt/decode'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors.js'
 import { isoTime, type Fault } from '../rejection-details.js'
 import { isNotSupported } from './keys.js'

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
-import { decodeProtectedHeader, type JWTVerifyOptions } from 'jose'
+import type { JWTVerifyOptions } from 'jose'
+import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { Discovery } from '../authorization-server/discovery.js'

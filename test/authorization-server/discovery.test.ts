@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { McpAuthOptions } from '../../src/options.js'
 import {
   discover,
   failing,
@@ -6,6 +7,7 @@ import {
   ISSUER,
   METADATA,
   misconfigured,
+  notFound,
   OIDC,
   outage,
   RFC_8414,
@@ -13,6 +15,9 @@ import {
   type Asked,
 } from '../support/discovery-setup.js'
 import { startTestBed, type TestBed } from '../support/test-bed.js'
+
+const refusing = (): Response => Response.json(METADATA, { status: 403 })
+const page = (): Response => new Response('<html>', { headers: { 'content-type': 'text/html' } })
 
 describe('the document', () => {
   it('is at the OpenID Connect location', async () => {
@@ -55,6 +60,22 @@ describe('the document', () => {
     expect(urls).toEqual([OIDC, RFC_8414])
   })
 
+  it.each<[name: string, given: McpAuthOptions, answer: Answer, said: string]>([
+    ['is nowhere', { issuer: ISSUER }, notFound, `${OIDC} and ${RFC_8414} answered 404: check issuer`],
+    ['is not at discoveryUrl', { discoveryUrl: OIDC }, notFound, `${OIDC} answered 404: check discoveryUrl`],
+    ['is refused', { issuer: ISSUER }, refusing, `${OIDC} answered 403: check issuer`],
+    ['is a page', { issuer: ISSUER }, page, `${OIDC} answered with something that is not metadata: check issuer`],
+    ['fails', { issuer: ISSUER }, failing, `${OIDC} answers with status 500`],
+    ['has a query', { issuer: ISSUER, discoveryUrl: `${OIDC}?key=x` }, failing, `${OIDC} answers with status 500`],
+  ])(
+    'that %s is named in the error, with what was answered and the option to check',
+    async (_name, given, answer, said) => {
+      const { discovery } = discover(given, { [given.discoveryUrl?.toString() ?? OIDC]: answer })
+
+      await expect(discovery.jwksUri()).rejects.toMatchObject({ ...outage(), message: said })
+    },
+  )
+
   it('is at discoveryUrl and nowhere else, when that is given', async () => {
     const { discovery, urls } = discover({ issuer: ISSUER, discoveryUrl: `${INTERNAL}?v=1` }, { [OIDC]: METADATA })
 
@@ -79,14 +100,14 @@ describe('the document', () => {
   })
 
   it.each<[name: string, answer: Answer]>([
-    ['a page', () => new Response('<html>', { headers: { 'content-type': 'text/html' } })],
+    ['a page', page],
     ['nothing', () => new Response(null, { status: 204 })],
     ['a list', () => Response.json([METADATA])],
     ['null', () => Response.json(null)],
     ['without an issuer', { ...METADATA, issuer: undefined }],
     ['with an issuer that is no string', { ...METADATA, issuer: [ISSUER] }],
     ['with an issuer that is no URL', { ...METADATA, issuer: 'acme' }],
-    ['refused', () => Response.json(METADATA, { status: 403 })],
+    ['refused', refusing],
     ['a redirect', () => new Response(null, { status: 302, headers: { location: RFC_8414 } })],
   ])('that is %s is an outage', async (_name, answer) => {
     const known = discover({ issuer: ISSUER }, { [OIDC]: answer })
@@ -343,6 +364,22 @@ describe('through the middleware', () => {
 
     expect((await auth.verify(await as.mint())).issuer).toBe(as.issuer)
     expect(as.received().map(({ path }) => path)).toEqual(['/jwks'])
+  })
+
+  it('ready() rejects with the place that was looked at, and the client is told none of it', async () => {
+    const { as, open } = bed
+    const issuer = `${as.issuer}/realms/wrong`
+
+    await expect(open({ issuer }).ready()).rejects.toMatchObject({
+      ...outage(),
+      message: expect.stringMatching(
+        `^${issuer}/.well-known/openid-configuration and .* answered 404: check issuer$`,
+      ) as string,
+      body: {
+        error: 'temporarily_unavailable',
+        error_description: 'The authorization server is not available',
+      },
+    })
   })
 
   it('a token of another issuer than the one in the document is refused with 500, for the operator to mend', async () => {

@@ -210,11 +210,18 @@ describe('a server that does not answer', () => {
       {
         type: 'idp.unavailable',
         operation: 'token',
-        message: 'The authorization server answers with status 500',
+        message: `${as.issuer}/path answers with status 500`,
         httpStatus: 500,
         at: clock.now(),
       },
     ])
+  })
+
+  it('is named as far as a log has room', async () => {
+    const fetch = answering(() => new Response(null, { status: 500 }))
+    const call = open({ fetch }).call('jwks', 'never', (send) => send(`${as.issuer}/${'a'.repeat(5_000)}`, GET))
+
+    expect((await failureOf(call)).message.length).toBeLessThan(400)
   })
 })
 
@@ -378,7 +385,7 @@ describe("a fetch of the user's", () => {
 
     const failure = await failureOf(get(open({ fetch })))
 
-    expect(failure.message).toBe(`The authorization server cannot be reached (${said})`)
+    expect(failure.message).toBe(`${as.issuer}/path cannot be reached (${said})`)
     expect(inspect([failure, reported], { depth: 9, showHidden: true })).not.toContain('secret')
   })
 

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { hintFor } from '../../src/authorization-server/hints.js'
 import {
   classifyCodeError,
   classifyExchangeError,
@@ -258,4 +259,48 @@ describe('through the middleware', () => {
 
     expect(errorDescription).toHaveLength(300)
   })
+})
+
+describe('the hint, together with what was sent,', () => {
+  it.each<[sent: string, error: string, description: string | undefined, hint: RegExp]>([
+    ['audience=a&resource=b', 'invalid_target', undefined, /^Leave nextcloud\.resource out/],
+    ['audience=a&audience=b', 'invalid_target', undefined, /^Name a single nextcloud\.audience/],
+    ['audience=a', 'invalid_target', undefined, /^Check nextcloud\.audience: /],
+    ['', 'invalid_target', undefined, /^Check nextcloud\.audience and nextcloud\.resource/],
+    ['', 'invalid_scope', undefined, /^Set nextcloud\.scopes/],
+    ['scope=a', 'invalid_scope', undefined, /^Check nextcloud\.scopes/],
+    ['', 'invalid_request', "must contain the following parameter: 'scope'", /^Set nextcloud\.scopes/],
+    ['scope=a', 'invalid_request', 'the scope is odd', /nextcloud\.parameters/],
+    [
+      '',
+      'invalid_request',
+      'requested_token_type not supported',
+      /^Check requested_token_type in nextcloud\.parameters/,
+    ],
+    ['', 'invalid_request', undefined, /^The authorization server does not take the request/],
+  ])('sent %j, %s, %j', (sent, error, description, hint) => {
+    expect(hintFor({ error, description }, new URLSearchParams(sent))).toMatch(hint)
+  })
+})
+
+it('a consent that is missing is not the MCP token’s fault, whatever the error is called', () => {
+  expect(
+    classifyExchangeError({ error: 'invalid_grant', description: 'x', httpStatus: 400, suberror: 'consent_required' }),
+  ).toMatchObject({
+    code: 'ERR_TOKEN_REQUEST',
+    error: 'invalid_grant',
+    hint: expect.stringMatching(/consent/) as string,
+  })
+})
+
+it('an invalid_grant that speaks of the grant type is not the MCP token’s fault', () => {
+  expect(classify('invalid_grant', 'Invalid grant_type provided.')).toMatchObject({ code: 'ERR_TOKEN_REQUEST' })
+  expect(classify('invalid_grant', 'Invalid grant.')).toBeInstanceOf(SubjectTokenRejectedError)
+})
+
+it('a refusal of the MCP token has the words of the server, for logs alone', () => {
+  const failure = classify('invalid_grant', 'Session not active')
+
+  expect(failure).toMatchObject({ rejection: { error: 'invalid_grant', errorDescription: 'Session not active' } })
+  expect(JSON.stringify([failure.body, failure.message])).not.toContain('Session')
 })

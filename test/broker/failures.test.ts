@@ -63,14 +63,14 @@ describe('an authorization server that gives no usable answer', () => {
     const { getNextcloudToken } = (await signIn()).extra
     await as.stop()
     const failure = await failureOf(getNextcloudToken())
-    expect(failure).toMatchObject({ status: 503, message: 'The authorization server cannot be reached (ECONNREFUSED)' })
+    expect(failure).toMatchObject({ status: 503, message: `${as.issuer}/token cannot be reached (ECONNREFUSED)` })
   })
 
   it('is 503 after http.timeout when it does not answer', async () => {
     const { as, signIn } = await setUp({ http: { timeout: 50 } })
     holdTokenRequests(as)
     const failure = await failureOf((await signIn()).extra.getNextcloudToken())
-    expect(failure).toMatchObject({ status: 503, message: 'The authorization server did not answer within 50 ms' })
+    expect(failure).toMatchObject({ status: 503, message: `${as.issuer}/token did not answer within 50 ms` })
   })
 
   it('is never followed to where it redirects: the MCP token stays here', async () => {

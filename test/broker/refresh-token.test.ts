@@ -279,6 +279,35 @@ describe('consent for each MCP client', () => {
     ])
   })
 
+  it('is asked of one who comes again while a request of another is under way', async () => {
+    const setup = await setUpGrants()
+    const auth = setup.open()
+    await setup.connect('alice', { clientId: 'agreed' })
+    const [agreed, other] = await Promise.all(
+      ['agreed', 'other'].map(
+        async (clientId) => (await auth.verify(await setup.as.mint({ client_id: clientId }))).extra,
+      ),
+    )
+    await agreed?.getNextcloudToken()
+    await failureOf(other?.getNextcloudToken() ?? Promise.resolve())
+    setup.clock.advance(300_000)
+    let answer = (): void => undefined
+    const asked = new Promise<void>((resolve) => {
+      setup.as.script('/token', (request, res) => {
+        answer = () => setup.refreshTokens.answer(request, res)
+        resolve()
+      })
+    })
+
+    const renewed = agreed?.getNextcloudToken()
+    await asked
+    const refusal = failureOf(other?.getNextcloudToken() ?? Promise.resolve())
+    answer()
+
+    expect(await refusal).toMatchObject({ reason: 'consent' })
+    expect(await renewed).toBe(setup.refreshTokens.accessTokens[1])
+  })
+
   it('is not needed for the operator’s own work, and by no client where it is per user', async () => {
     const setup = await setUpGrants()
     await setup.connect('alice', { clientId: 'agreed' })

@@ -143,7 +143,12 @@ describe('an error names the variable that the value came from', () => {
     ],
     ['nextcloud.url', 'NEXTCLOUD_HOST', 'cloud.example.com', 'must be an absolute URL'],
     ['nextcloud.url', 'NEXTCLOUD_HOST', 'https://cloud.example.com?a=b', 'must not have a query'],
-    ['nextcloud.mode', 'ENABLE_TOKEN_EXCHANGE', 'yes', 'must be true or false'],
+    [
+      'nextcloud.mode',
+      'ENABLE_TOKEN_EXCHANGE',
+      'refresh-token',
+      'must be true (token-exchange mode) or false (pass-through mode); refresh-token mode comes with the option storage',
+    ],
   ])('%s from %s: %s', (option, variable, value, reason) => {
     expect(refusalOf({}, { ...complete, [variable]: value })).toEqual(refused(option, reason, variable))
   })

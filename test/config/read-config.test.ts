@@ -200,17 +200,27 @@ describe('options that are no object', () => {
 
 describe('a name that is not an option', () => {
   it.each([
-    ['isuer', { ...LEAST, isuer: 'https://idp.example.com' }],
-    ['Issuer', { ...LEAST, Issuer: undefined }],
     ['__proto__', Object.assign(JSON.parse('{"__proto__":1}') as object, LEAST)],
     ['toString', { ...LEAST, toString: 1 }],
-    ['authorizationServer.jwks_uri', { ...LEAST, authorizationServer: { jwks_uri: 'https://h' } }],
     ['authorizationServer.issuer', { ...LEAST, authorizationServer: { issuer: 'https://h' } }],
     ['nextcloud.host', { ...LEAST, nextcloud: { host: 'https://h' } }],
     ['cache.size', { ...LEAST, cache: { size: 1 } }],
     ['http.proxy', { ...LEAST, http: { proxy: 'http://h' } }],
   ])('is refused: %s', (option, options) => {
     expect(refusalOf(options)).toEqual(refused(option, 'is not an option'))
+  })
+
+  it.each([
+    ['isuer', 'issuer', { ...LEAST, isuer: 'https://idp.example.com' }],
+    ['Issuer', 'issuer', { ...LEAST, Issuer: undefined }],
+    [
+      'authorizationServer.jwks_uri',
+      'authorizationServer.jwksUri',
+      { ...LEAST, authorizationServer: { jwks_uri: 'https://h' } },
+    ],
+    ['nextcloud.audiences', 'nextcloud.audience', { ...LEAST, nextcloud: { audiences: 'nextcloud' } }],
+  ])('is refused, with the one that it looks like: %s', (option, meant, options) => {
+    expect(refusalOf(options)).toEqual(refused(option, `is not an option: did you mean ${meant}?`))
   })
 })
 

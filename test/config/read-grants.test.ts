@@ -185,6 +185,23 @@ describe('storage', () => {
   })
 })
 
+describe('an encryption key without grants to seal', () => {
+  const why = 'has no use in token-exchange mode: it seals grants, and those come with storage (refresh-token mode)'
+
+  it('is a warning, wherever it comes from', () => {
+    const options = { nextcloud: { ...nextcloud, mode: 'token-exchange' } }
+    expect(warningsOf({ ...options, encryptionKey: KEY })).toEqual([['encryptionKey', `encryptionKey ${why}`]])
+    expect(warningsOf(options, { TOKEN_ENCRYPTION_KEY: KEY })).toEqual([
+      ['encryptionKey', `encryptionKey (environment variable TOKEN_ENCRYPTION_KEY) ${why}`],
+    ])
+  })
+
+  it('is none of its own where the storage is what is out of place', () => {
+    const options = { nextcloud: { ...nextcloud, mode: 'token-exchange' }, storage: ownAdapter(), encryptionKey: KEY }
+    expect(warningsOf(options)).toMatchObject([['storage', expect.any(String)]])
+  })
+})
+
 describe('connect', () => {
   it.each([
     ['path', 'nextcloud'],

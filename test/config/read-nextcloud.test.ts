@@ -46,6 +46,18 @@ describe('nextcloud', () => {
     expect(nextcloud).toMatchObject({ audience: ['one'], resource: ['two'], scopes })
   })
 
+  it('warns of the preset entra in token-exchange mode, which Entra does not have, and in no other', () => {
+    const warningsOf = (mode?: string) => readConfig(withNextcloud({ url, preset: 'entra', mode }), {}).warnings
+    const warning = [
+      'nextcloud.preset',
+      "nextcloud.preset is 'entra', which has no token exchange (RFC 8693): set nextcloud.mode to 'jwt-bearer'",
+    ]
+
+    expect([undefined, 'token-exchange'].map(warningsOf)).toEqual([[warning], [warning]])
+    expect(warningsOf('jwt-bearer')).toEqual([])
+    expect(readConfig(withNextcloud({ url, preset: 'keycloak' }), {}).warnings).toEqual([])
+  })
+
   it('needs a URL', () => {
     expect(refusalOf(withNextcloud({ audience: 'nextcloud' }))).toEqual(
       refused('nextcloud.url', 'is required (environment variable NEXTCLOUD_HOST)'),

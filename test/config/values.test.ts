@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
-import { isSecure } from '../../src/config/values.js'
+import { isSecure, nearName } from '../../src/config/values.js'
 import { CLIENT, LEAST, refusalOf, refused, withOption } from '../support/refusal.js'
 
 const shown = (value: unknown) => (typeof value === 'function' ? 'a function' : JSON.stringify(value))
@@ -261,4 +261,43 @@ it('no refusal repeats a secret', () => {
     expect(refusal?.code).toBe('ERR_CONFIGURATION')
     expect(refusal?.message).not.toContain('hunter2')
   }
+})
+
+const OPTION_NAMES = ['audience', 'issuer', 'jwksUri', 'clientId', 'clientSecret', 'clientAuth', 'scopes', 'path']
+
+describe('the name that was meant', () => {
+  it.each([
+    ['audince', 'audience'],
+    ['audiences', 'audience'],
+    ['adience', 'audience'],
+    ['audiance', 'audience'],
+    ['uadience', 'audience'],
+    ['Issuer', 'issuer'],
+    ['jwks_uri', 'jwksUri'],
+    ['clientID', 'clientId'],
+    ['client-secret', 'clientSecret'],
+    ['scope', 'scopes'],
+    ['paths', 'path'],
+  ])('by %s is %s', (given, meant) => {
+    expect(nearName(given, OPTION_NAMES)).toBe(meant)
+  })
+
+  it('is the nearest, wherever it stands, and of several the first', () => {
+    expect(nearName('clientIds', ['clientAdd', 'clientId', 'clientOdd'])).toBe('clientId')
+    expect(nearName('clientIds', ['clientId', 'clientAdd'])).toBe('clientId')
+    expect(nearName('clientIds', ['clientIda', 'clientIdb'])).toBe('clientIda')
+  })
+
+  it.each(['resource', 'toString', '__proto__', '', 'id', 'pa', 'th', 'scoring', 'issuerUrlOfKeys'])(
+    'is none where it could be any: %j',
+    (given) => {
+      expect(nearName(given, OPTION_NAMES)).toBeUndefined()
+    },
+  )
+
+  it('is not looked for behind what is too long for an option', () => {
+    const long = 'o'.repeat(41)
+    expect(nearName(long, [long])).toBeUndefined()
+    expect(nearName(long.slice(1), [long.slice(1)])).toBe(long.slice(1))
+  })
 })

@@ -60,8 +60,7 @@ function named(page: string): [file: string, source: string][] {
 
 /** What the compiler says about a snippet as a user's own file would stand in a project with strict options. */
 function compile({ code, from }: Snippet): string[] {
-  const standsAlone =
-    code.includes('import ') && (from.startsWith('docs/') || /mcpAuth\({|storageContract\(/.test(code))
+  const standsAlone = code.includes('import ') && (from.startsWith('docs/') || /mcpAuth\(|storageContract\(/.test(code))
   const version = from.includes('/v1.ts') ? 'v1' : 'v2'
   const imports = standsAlone
     ? ''

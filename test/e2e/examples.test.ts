@@ -1,19 +1,19 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { promisify } from 'node:util'
-import { expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 const run = promisify(execFile)
-const root = new URL('../..', import.meta.url)
+const root = path.resolve(import.meta.dirname, '../..')
 
-const examples: readonly (readonly [name: string, ...args: string[]])[] = [
-  ['background-sync'],
-  ['express-mcp', '--check'],
-  ['existing-app', '--check'],
-]
+const examples = ['background-sync/main.ts', 'express-mcp/check.ts', 'existing-app/check.ts']
 
-it.each(examples)('the example %s does what it says, prints no secret and ends by itself', async (name, ...args) => {
+it.each(examples)('the example %s does what it says, prints no secret and ends by itself', async (file) => {
   // Rejects where it ends with anything but 0.
-  const { stdout, stderr } = await run(process.execPath, ['--import', 'tsx', `examples/${name}/main.ts`, ...args], {
+  const { stdout, stderr } = await run(process.execPath, ['--import', 'tsx', `examples/${file}`], {
     cwd: root,
     timeout: 60_000,
   })
@@ -21,4 +21,97 @@ it.each(examples)('the example %s does what it says, prints no secret and ends b
   expect(stderr).toBe('')
   expect(stdout).toContain('  ok  ')
   expect(stdout).not.toMatch(/FAILED|eyJ[\w-]{8}|ticket=|code=/)
+})
+
+/** What the README of an example says to run in an app of one's own, line by line. */
+async function commands(example: string): Promise<string[]> {
+  const text = await readFile(path.join(root, 'examples', example, 'README.md'), 'utf8')
+  const [, ofTheApp = ''] = text.split('In an app of your own')
+  const blocks = [...ofTheApp.matchAll(/^```sh\n(.*?)^```/gms)].map(([, block = '']) => block)
+  return blocks.flatMap((block) => block.trim().split('\n')).map((line) => line.replace(/ *#.*/, ''))
+}
+
+describe.each([
+  ['express-mcp', 'mcp-v1.ts'],
+  ['existing-app', undefined],
+])('the example %s, copied into an app with nothing but what its README names,', (example, otherSdk) => {
+  let app: string
+  let said: string[]
+
+  beforeEach(async () => {
+    app = await mkdtemp(path.join(tmpdir(), 'copied-'))
+    said = await commands(example)
+    const source = path.join(root, 'examples', example)
+    for (const file of await readdir(source)) {
+      if (file.endsWith('.ts') && file !== 'check.ts') await copyFile(path.join(source, file), path.join(app, file))
+    }
+    expect(said).toContain('npm pkg set type=module')
+    await writeFile(path.join(app, 'package.json'), '{ "type": "module" }')
+    const installed = said.flatMap((line) => /^npm install (?:-D )?(.*)/.exec(line)?.[1]?.split(' ') ?? [])
+    for (const name of installed) {
+      const to = path.join(app, 'node_modules', name)
+      await mkdir(path.dirname(to), { recursive: true })
+      await symlink(name === 'mcp-nextcloud-auth' ? root : path.join(root, 'node_modules', name), to)
+    }
+  })
+  afterEach(() => rm(app, { recursive: true }))
+
+  const environment = {
+    OIDC_ISSUER: 'https://idp.example.com',
+    OIDC_CLIENT_ID: 'mcp-server',
+    OIDC_CLIENT_SECRET: 'not-a-real-one',
+    NEXTCLOUD_MCP_SERVER_URL: 'https://mcp.example.com/mcp',
+    NEXTCLOUD_HOST: 'https://cloud.example.com',
+  }
+  const start = (given: object) => {
+    expect(said).toContain('npx tsx main.ts')
+    const env = { PATH: process.env['PATH'], PORT: '0', ...given }
+    return spawn(process.execPath, ['--import', 'tsx', 'main.ts'], { cwd: app, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  }
+
+  it('starts', async () => {
+    const server = start({
+      ...environment,
+      TOKEN_ENCRYPTION_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64'),
+    })
+    const ended = once(server, 'close')
+    let output = ''
+    const listening = new Promise<void>((resolve) => {
+      for (const stream of [server.stdout, server.stderr]) {
+        stream.setEncoding('utf8').on('data', (text: string) => {
+          output += text
+          if (output.includes('Listening on')) resolve()
+        })
+      }
+    })
+    await Promise.race([listening, ended])
+    server.kill()
+    await ended
+
+    expect(output).toContain('Listening on')
+  })
+
+  it('compiles under strict options', async () => {
+    if (otherSdk !== undefined) {
+      await rm(path.join(app, otherSdk))
+      const main = path.join(app, 'main.ts')
+      const source = await readFile(main, 'utf8')
+      const kept = source.split('\n').filter((line) => !line.includes(otherSdk.replace('.ts', '.js')))
+      await writeFile(main, kept.join('\n'))
+    }
+    const [, ...options] = said.find((line) => line.startsWith('npx tsc '))?.split(' ') ?? []
+    const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
+
+    // Rejects, with what the compiler says, where there is an error.
+    await run(process.execPath, [tsc, ...options.slice(1)], { cwd: app })
+    expect(await readdir(path.join(app, 'dist'))).toContain('main.js')
+  })
+
+  it('leaves no file behind where the configuration is wrong', async () => {
+    const server = start({})
+    const [code] = (await once(server, 'close')) as [number]
+
+    expect(code).toBe(1)
+    expect((await readdir(app)).filter((file) => file.includes('.db'))).toEqual([])
+  })
 })

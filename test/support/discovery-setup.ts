@@ -18,7 +18,7 @@ export const METADATA = {
 }
 
 export type Answer = Record<string, unknown> | (() => Response)
-const notFound = (): Response => Response.json({ error: 'not_found' }, { status: 404 })
+export const notFound = (): Response => Response.json({ error: 'not_found' }, { status: 404 })
 export const failing = (): Response => Response.json({}, { status: 500 })
 
 export interface Asked {

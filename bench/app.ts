@@ -1,0 +1,58 @@
+/** A program: an Express app, bare or behind one of the middlewares. Says its port, and ends with its parent. */
+import type { AddressInfo } from 'node:net'
+import express, { type RequestHandler } from 'express'
+import { RESOURCE } from './tokens.js'
+
+/** Each as its README has it, for tokens of one issuer and one audience; loaded only where it is measured. */
+const MIDDLEWARES: Readonly<Record<string, (issuer: string) => Promise<RequestHandler>>> = {
+  bare: () => Promise.resolve((_req, _res, next) => next()),
+  'mcp-nextcloud-auth': async (issuer) => {
+    const { mcpAuth } = await import('../dist/index.js')
+    return mcpAuth({ issuer, resource: RESOURCE })
+  },
+  'express-oauth2-jwt-bearer': async (issuer) => {
+    const { auth } = await import('express-oauth2-jwt-bearer')
+    return auth({ issuer, jwksUri: `${issuer}/jwks`, audience: RESOURCE, tokenSigningAlg: 'RS256' })
+  },
+  'express-jwt + jwks-rsa': async (issuer) => {
+    const [{ expressjwt }, { default: jwksRsa }] = await Promise.all([import('express-jwt'), import('jwks-rsa')])
+    return expressjwt({
+      secret: jwksRsa.expressJwtSecret({ cache: true, jwksUri: `${issuer}/jwks` }) as never,
+      audience: RESOURCE,
+      issuer,
+      algorithms: ['RS256'],
+    })
+  },
+  '@modelcontextprotocol/express + jose': async (issuer) => {
+    const { requireBearerAuth } = await import('@modelcontextprotocol/express')
+    const { createRemoteJWKSet, jwtVerify } = await import('jose')
+    const keys = createRemoteJWKSet(new URL(`${issuer}/jwks`))
+    return requireBearerAuth({
+      verifier: {
+        async verifyAccessToken(token) {
+          const { payload } = await jwtVerify(token, keys, { issuer, audience: RESOURCE })
+          const { client_id: clientId, scope, exp } = payload
+          return { token, clientId: String(clientId), scopes: String(scope).split(' '), expiresAt: exp ?? 0 }
+        },
+      },
+    })
+  },
+  'mcp-auth': async (issuer) => {
+    const { fetchServerConfig, MCPAuth } = await import('mcp-auth')
+    const server = await fetchServerConfig(issuer, { type: 'oidc' })
+    return new MCPAuth({ server }).bearerAuth('jwt', { audience: RESOURCE })
+  },
+}
+
+const [name = '', issuer = ''] = process.argv.slice(2)
+const middleware = MIDDLEWARES[name]
+if (middleware === undefined) throw new Error(`There is no ${name}`)
+const app = express()
+app.use(await middleware(issuer))
+app.get('/mcp', (_req, res) => {
+  res.json({ ok: true })
+})
+const server = app.listen(0, '127.0.0.1', () => {
+  process.send?.((server.address() as AddressInfo).port)
+})
+process.on('disconnect', () => process.exit())

@@ -1,0 +1,51 @@
+/** A program, to be run with `--expose-gc`: says what the caches take in memory, and ends with its parent. */
+import { mcpAuth } from '../dist/index.js'
+import { createSigner, inProcess, ISSUER } from './tokens.js'
+
+export interface MemoryFigures {
+  readonly bytesPerUser: number
+  /** Heap bytes when the caches had just been filled twice over. */
+  readonly full: number
+  readonly end: number
+}
+
+const USERS = 10_000
+const AT_ONCE = 50
+const distinct = Number(process.argv[2])
+process.on('disconnect', () => process.exit())
+
+/** After all that can be freed was freed. */
+async function heap(): Promise<number> {
+  for (let turn = 0; turn < 4; turn += 1) {
+    globalThis.gc?.()
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+const signer = await createSigner(ISSUER, 'ES256')
+const auth = mcpAuth(inProcess(signer.keys, { life: 7_200 }).options)
+let user = 0
+
+async function serveUsers(count: number): Promise<void> {
+  for (let served = 0; served < count; served += AT_ONCE) {
+    await Promise.all(
+      Array.from({ length: AT_ONCE }, async () => {
+        user += 1
+        const { extra } = await auth.verify(await signer.mint({ sub: `user-${user}` }))
+        await extra.getNextcloudToken()
+      }),
+    )
+  }
+}
+
+// What is made once, and the code that the engine compiles, is no user's.
+await serveUsers(2_000)
+const before = await heap()
+await serveUsers(USERS - 2_000)
+const bytesPerUser = ((await heap()) - before) / (USERS - 2_000)
+await serveUsers(USERS)
+const full = await heap()
+await serveUsers(distinct - 2 * USERS)
+process.send?.({ bytesPerUser, full, end: await heap() } satisfies MemoryFigures)

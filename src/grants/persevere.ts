@@ -1,0 +1,26 @@
+import type { Clock } from '../clock.js'
+import { StorageError } from '../errors.js'
+
+/** Milliseconds before the first new attempt, on average; it doubles with each, up to the longest. */
+const FIRST_PAUSE = 50
+const LONGEST_PAUSE = 1_000
+
+/**
+ * What `attempt` comes to, which is made again while the storage fails: for what would cost a user the connection if it were
+ * lost to a store that is away for a moment.
+ *
+ * @param patience milliseconds of attempts before it gives up
+ * @throws {StorageError} the store still fails
+ */
+export async function persevere<T>(clock: Clock, patience: number, attempt: () => Promise<T>): Promise<T> {
+  const until = clock.monotonic() + patience
+  for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    try {
+      return await attempt()
+    } catch (error) {
+      const jittered = pause * (0.5 + clock.random())
+      if (!(error instanceof StorageError) || clock.monotonic() + jittered >= until) throw error
+      await clock.sleep(jittered)
+    }
+  }
+}

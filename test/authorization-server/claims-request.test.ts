@@ -1,0 +1,80 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { readClaimsRequest } from '../../src/authorization-server/claims-request.js'
+import { writeChallenge } from '../../src/http/challenge.js'
+
+const decoded = (claims: string | undefined): unknown =>
+  claims === undefined ? undefined : JSON.parse(Buffer.from(claims, 'base64').toString())
+
+describe('a claims request', () => {
+  it.each([
+    '{"access_token":{"polids":{"essential":true,"values":["9ab03e19-ed42-4168-b6b7-7001fb3e933a"]}}}',
+    '{"access_token":{"acrs":{"essential":true,"value":"c1"},"xms_cc":{"values":["cp1"]}}}',
+    '{"access_token":{"nbf":{"essential":true,"value":"1700000000"}},"id_token":{"auth_time":null}}',
+    '{"access_token":{"name":{"value":"Zoë > ~ ? \\\\ \\" 😀"}}}',
+  ])('is the same behind its base64: %s', (json) => {
+    expect(decoded(readClaimsRequest(json, []))).toEqual(JSON.parse(json))
+  })
+
+  it.each([
+    undefined,
+    7,
+    { access_token: { a: null } },
+    '',
+    'null',
+    '[]',
+    '"text"',
+    '{}',
+    '{"access_token":null}',
+    '{"access_token":[]}',
+    '{"userinfo":{"a":null}}',
+    '{"access_token":{"a":null},"scope":"everything"}',
+    '{"access_token":{"__proto__":{"essential":true}}}',
+    '{"access_token":{"a b":null}}',
+    '{"access_token":{"":null}}',
+    `{"access_token":{"a":{"value":"${'x'.repeat(501)}"}}}`,
+    `{"access_token":{"a":{"values":[${Array.from({ length: 400 }, () => '"xyz"').join()}]}}}`,
+    `{"access_token":{"a":{"value":"${'é'.repeat(400)}"}}}`,
+    `{"access_token":${'{"a":'.repeat(6)}1${'}'.repeat(6)}}`,
+    '{"access_token":{"a":{"values":[{"b":[{"c":{}}]}]}}}',
+  ])('is none: %j', (value) => {
+    expect(readClaimsRequest(value, [])).toBeUndefined()
+  })
+
+  it('that repeats what was in the request is none', () => {
+    const json = '{"access_token":{"a":{"value":"see the-mcp-token!"}}}'
+
+    expect(readClaimsRequest(json, ['the-mcp-token'])).toBeUndefined()
+    expect(readClaimsRequest(json, [undefined, '', 'another'])).toBeDefined()
+  })
+})
+
+it('whatever a server says, it is letters and digits in a header, and no client can take it for another parameter', () => {
+  const name = fc.stringMatching(/^[A-Za-z][\w.:/-]{0,20}$/)
+  const wanted = fc.record({ value: fc.string({ unit: 'binary', maxLength: 60 }), essential: fc.boolean() })
+  fc.assert(
+    fc.property(fc.dictionary(name, fc.oneof(wanted, fc.constant(null))), (access_token) => {
+      const claims = readClaimsRequest(JSON.stringify({ access_token }), [])
+      if (claims === undefined) return
+      expect(claims).toMatch(/^[A-Za-z0-9]+$/)
+      expect(decoded(claims)).toEqual({ access_token })
+      const challenge = writeChallenge({ resourceMetadataUrl: 'https://a.example', scopes: [], claims: { claims } })
+      expect(challenge).toBe(`Bearer resource_metadata="https://a.example", claims="${claims}"`)
+      expect(/scope=(?:"([^"]+)"|([^\s,]+))/.exec(challenge)).toBeNull()
+    }),
+  )
+})
+
+it.each([
+  ['https://idp.example.com/authorize', ', authorization_uri="https://idp.example.com/authorize"'],
+  ['https://idp.example.com/authorize?scope=x', ''],
+  [undefined, ''],
+])('where the user can be sent is told unless it has a query: %s', (authorizationUri, told) => {
+  expect(
+    writeChallenge({
+      resourceMetadataUrl: 'https://a.example',
+      scopes: [],
+      claims: { claims: 'e30', authorizationUri },
+    }),
+  ).toBe(`Bearer resource_metadata="https://a.example"${told}, claims="e30"`)
+})

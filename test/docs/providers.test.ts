@@ -1,0 +1,19 @@
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { expect, it } from 'vitest'
+
+const root = path.resolve(import.meta.dirname, '../..')
+const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
+/** Pages whose provider is run in a test of its own kind: real, or Nextcloud's. */
+const ELSEWHERE = ['keycloak', 'nextcloud-oauth2-app', 'app-password']
+const pages = [...read('docs/providers.md').matchAll(/\]\(([\w-]+)\.md\)/g)].map(([, name = '']) => name)
+
+it('the README leads to the pages of the providers', () => {
+  expect(read('README.md')).toContain('](docs/providers.md)')
+  expect(pages.length).toBeGreaterThan(ELSEWHERE.length)
+})
+
+it.each(pages.filter((page) => !ELSEWHERE.includes(page)))('the options of docs/%s.md are run by its test', (page) => {
+  expect(existsSync(path.join(root, `docs/${page}.md`))).toBe(true)
+  expect(read(`test/providers/${page}.test.ts`)).toMatch(new RegExp(`optionsOf\\(\\s*'${page}\\.md'`))
+})

@@ -1,0 +1,230 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { McpAuthOptions } from '../../src/index.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { manualClock, type ManualClock } from '../support/clock.js'
+import { createTestBrowser } from '../support/connect-setup.js'
+import { LIFE, startNextcloudOidcApp, type NextcloudOidcApp } from '../support/providers/nextcloud-oidc-app.js'
+import { failureIn, optionsOf, startServer, type RunningServer } from '../support/providers/page.js'
+import { RESOURCE } from '../support/scripted-authorization-server.js'
+
+const ALICE = { subject: 'alice' }
+const USER = '/ocs/v2.php/cloud/user'
+const MCP_TOKEN = { user: 'alice', client: 'mcp-client', resource: RESOURCE }
+
+let clock: ManualClock
+let app: NextcloudOidcApp
+let options: McpAuthOptions
+
+beforeEach(async () => {
+  clock = manualClock()
+  await startApp()
+})
+
+async function startApp(ways: { older?: boolean } = {}): Promise<void> {
+  app = await startNextcloudOidcApp(clock, ways)
+  options = optionsOf(
+    'nextcloud-oidc-app.md',
+    { 'https://cloud.example.com': app.origin },
+    {
+      'better-sqlite3': { default: Object },
+      'mcp-nextcloud-auth/sqlite': { SqliteStorage: storageOn(clock) },
+    },
+  )
+}
+
+/** In the place of the page's, with the clock of the test. */
+const storageOn = (on: ManualClock) =>
+  class extends MemoryStorage {
+    constructor() {
+      super(undefined, on)
+    }
+  }
+
+/** The whole way in a browser. */
+async function connect({ auth, url }: RunningServer, user = 'alice'): Promise<number> {
+  const browser = createTestBrowser(url)
+  const going = await browser.press(
+    await browser.open(await auth.createConnectUrl({ subject: user, clientId: 'mcp-client' })),
+    {
+      answer: 'yes',
+    },
+  )
+  return (await browser.open(app.authorize(going.refreshTo!, user))).status
+}
+
+async function connected(): Promise<RunningServer> {
+  const server = await startServer(options, clock)
+  expect(await connect(server)).toBe(200)
+  return server
+}
+
+const statusOf = async ({ auth }: RunningServer) => (await auth.nextcloudFetch(ALICE, USER)).status
+
+describe('with the options of docs/nextcloud-oidc-app.md', () => {
+  it('a user connects once, and tools act in Nextcloud with an opaque token', async () => {
+    const server = await connected()
+
+    const answer = await server.auth.nextcloudFetch(ALICE, USER)
+
+    expect([answer.status, await answer.json()]).toEqual([200, { user: 'alice' }])
+    expect(app.presented.map(({ token }) => token)).toEqual([expect.stringMatching(/^[0-9a-f]{72}$/)])
+  })
+
+  it('a refresh token is asked for by offline_access', async () => {
+    await connected()
+
+    expect(app.rows.map(({ scope }) => scope)).toEqual(['openid offline_access'])
+  })
+
+  it('an MCP token that is a JWT is verified here', async () => {
+    const server = await connected()
+
+    expect(await server.call(await app.issueMcpToken({ ...MCP_TOKEN, jwt: true }))).toMatchObject({ status: 200 })
+    expect(app.as.received('/index.php/apps/oidc/introspect')).toEqual([])
+  })
+
+  it('the secret goes in the body, which is where the app looks once it has found client_id there', async () => {
+    await connected()
+
+    for (const { headers, form } of app.as.received('/index.php/apps/oidc/token')) {
+      expect([headers.authorization, form.get('client_id')]).toEqual([undefined, 'mcp-server'])
+    }
+  })
+})
+
+it('an opaque MCP token, the default, is refused: its introspection names the client and not this server as aud', async () => {
+  const server = await startServer(options, clock)
+
+  expect(await server.call(await app.issueMcpToken(MCP_TOKEN))).toMatchObject({ status: 401 })
+
+  expect(server.events).toContainEqual(
+    expect.objectContaining({ reason: 'audience', claim: 'aud', found: ['mcp-client'], verified: true }),
+  )
+})
+
+it('any client can have a token for this server: allowedClients keeps out those that are not listed', async () => {
+  const server = await startServer(options, clock)
+
+  const token = await app.issueMcpToken({ ...MCP_TOKEN, client: 'registered-itself', jwt: true })
+
+  expect(await server.call(token)).toMatchObject({ status: 401 })
+  expect(server.events).toContainEqual(expect.objectContaining({ reason: 'client', found: ['registered-itself'] }))
+})
+
+it('a token exchange is refused, invalid_grant: the operator’s to mend, and no MCP client has to sign in again', async () => {
+  const nextcloud = { url: app.origin }
+  const server = await startServer({ ...options, storage: undefined, encryptionKey: undefined, nextcloud }, clock)
+
+  const answer = await server.call(await app.issueMcpToken({ ...MCP_TOKEN, jwt: true }))
+
+  expect(answer).toMatchObject({ status: 502, challenge: undefined })
+  expect(failureIn(server.events)).toMatchObject({
+    error: 'invalid_grant',
+    hint: 'The authorization server does not offer this grant: check nextcloud.mode.',
+  })
+})
+
+it('a wrong secret is 400 invalid_client: the hint names it, and the grant is kept', async () => {
+  await connected()
+  const wrong = await startServer({ ...options, clientSecret: 'wrong' }, clock)
+  clock.advance(LIFE * 1_000 - 10_000)
+
+  await expect(wrong.auth.rotate(ALICE)).rejects.toMatchObject({
+    code: 'ERR_TOKEN_REQUEST',
+    httpStatus: 400,
+    hint: expect.stringMatching(/clientSecret/) as string,
+  })
+
+  expect(await wrong.auth.isProvisioned(ALICE)).toBe(true)
+})
+
+it('a token is not used after its end, by which the grant would be lost', async () => {
+  const server = await connected()
+  expect(await statusOf(server)).toBe(200)
+
+  for (const seconds of [LIFE - 31, 1, LIFE - 30, LIFE - 30]) {
+    clock.advance(seconds * 1_000)
+    expect(await statusOf(server)).toBe(200)
+  }
+
+  expect(app.presented.filter(({ taken }) => !taken)).toEqual([])
+  expect(app.rows).toHaveLength(1)
+})
+
+it('a refresh kills the token before it, so none is made ahead while that one is in use', async () => {
+  const server = await connected()
+  await statusOf(server)
+  const before = app.refreshes().length
+
+  clock.advance((LIFE - 60) * 1_000)
+  expect(await statusOf(server)).toBe(200)
+
+  expect(app.refreshes()).toHaveLength(before)
+})
+
+it('of two refreshes at once only the last pair lives, so instances on one store make one', async () => {
+  const one = await connected()
+  const two = await startServer(options, clock)
+  clock.advance((LIFE - 20) * 1_000)
+  const before = app.refreshes().length
+
+  const tokens = await Promise.all([one, two].map(({ auth }) => auth.getNextcloudToken(ALICE)))
+
+  expect(app.refreshes()).toHaveLength(before + 1)
+  expect(tokens[0]).toBe(tokens[1])
+  expect(await statusOf(two)).toBe(200)
+})
+
+it('a refresh token ends after 900 s by default: its user is asked to connect again, and a job can keep it alive', async () => {
+  const server = await connected()
+  for (let round = 0; round < 4; round += 1) {
+    clock.advance((LIFE - 60) * 1_000)
+    await server.auth.rotate(ALICE)
+  }
+  expect(await statusOf(server)).toBe(200)
+
+  clock.advance((LIFE + 1) * 1_000)
+
+  await expect(server.auth.getNextcloudToken(ALICE)).rejects.toMatchObject({
+    code: 'ERR_NOT_PROVISIONED',
+    reason: 'expired',
+    connectUrl: expect.stringMatching(/^https:\/\/mcp\.example\.com\/nextcloud\/connect\?ticket=/) as string,
+  })
+})
+
+it.each([{ older: false }, { older: true }])(
+  'a grant that the app has dropped is a grant to make anew, whatever it calls that (older versions: $older)',
+  async ({ older }) => {
+    await startApp({ older })
+    const server = await connected()
+    app.rows.length = 0
+    clock.advance((LIFE - 20) * 1_000)
+
+    await expect(server.auth.getNextcloudToken(ALICE)).rejects.toMatchObject({
+      code: 'ERR_NOT_PROVISIONED',
+      reason: 'revoked',
+    })
+
+    expect(await connect(server)).toBe(200)
+    expect(await statusOf(server)).toBe(200)
+  },
+)
+
+it('there is no revocation endpoint: a disconnection deletes what is here, and says so', async () => {
+  const server = await connected()
+
+  expect(await server.auth.revoke(ALICE)).toEqual({ revoked: 'unsupported' })
+
+  expect(await server.auth.isProvisioned(ALICE)).toBe(false)
+})
+
+it('the issuer follows the host of the request: by another name it is another issuer, and that is said', async () => {
+  const discoveryUrl = `${app.origin.replace('127.0.0.1', 'localhost')}/.well-known/openid-configuration`
+  const server = await startServer({ ...options, discoveryUrl }, clock)
+
+  await expect(server.auth.ready()).rejects.toMatchObject({
+    code: 'ERR_CONFIGURATION',
+    option: 'discoveryUrl',
+    message: expect.stringMatching(/^The discovery document names the issuer http:\/\/localhost/) as string,
+  })
+})
