@@ -47,6 +47,28 @@ export interface NextcloudTokenOptions {
 }
 
 /**
+ * What lets a request into Nextcloud, in any mode. `headers` are those to send. Frozen; `token`, `password` and `headers` are not
+ * enumerable, so that neither `console.log` nor `JSON.stringify` nor a spread copy shows them. `headers` itself is a plain object,
+ * to be handed to any HTTP client and not to be logged.
+ */
+export type NextcloudCredential =
+  | {
+      readonly type: 'bearer'
+      readonly token: string
+      readonly headers: NextcloudHeaders
+    }
+  | {
+      /** App-password mode (RFC 7617). */
+      readonly type: 'basic'
+      readonly loginName: string
+      readonly password: string
+      readonly headers: NextcloudHeaders
+    }
+
+/** The headers of a request to Nextcloud that speaks for a user. */
+export type NextcloudHeaders = Readonly<Record<'Authorization' | 'OCS-APIRequest', string>>
+
+/**
  * Gets an access token for Nextcloud; nothing is fetched until it is called.
  *
  * @throws {SubjectTokenRejectedError} 401: the authorization server no longer accepts the MCP token
@@ -56,7 +78,7 @@ export interface NextcloudTokenOptions {
  * @throws {StorageError} 503: refresh-token mode, and the storage fails
  * @throws {SealedValueError} 500: refresh-token mode, and the grant cannot be opened with the keys given
  * @throws {AudienceMismatchError} 403: pass-through mode, and the MCP token is not also for Nextcloud
- * @throws {ConfigurationError} 500: `nextcloud` is not configured
+ * @throws {ConfigurationError} 500: `nextcloud` is not configured, or in app-password mode, where there are no tokens
  * @throws {TypeError} an option is unknown, of the wrong type or of no use in this mode
  * @throws the reason of `signal`, when that ended the wait
  */

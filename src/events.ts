@@ -17,7 +17,8 @@ export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_r
  * Why a connection did not come about: the user said no (`declined`); the link is unknown, used or expired; the form or the
  * callback came without the cookie it belongs to, or from another site (`form`, `browser`); the callback belongs to no request
  * (`state`) or cannot be an answer to it (`answer`); the ID token is not good; another person is signed in; the authorization
- * server refused, or gave no refresh token; the user has begun too many connections within minutes (`too_many`).
+ * server refused, or gave no refresh token; the user has begun too many connections within minutes (`too_many`). In app-password mode
+ * `answer` is also what Nextcloud answers and cannot be used, and `person` an account that `connect.identity` does not know.
  */
 export type ConnectFailureReason =
   | 'declined'
@@ -33,7 +34,7 @@ export type ConnectFailureReason =
   | 'too_many'
 
 /** How this server gets a token for Nextcloud. */
-export type NextcloudMode = 'token-exchange' | 'refresh-token' | 'jwt-bearer' | 'pass-through'
+export type NextcloudMode = 'token-exchange' | 'refresh-token' | 'app-password' | 'jwt-bearer' | 'pass-through'
 
 /** What was being asked of the authorization server. */
 export type IdpOperation = 'discovery' | 'jwks' | 'introspection' | 'token' | 'revocation'
@@ -97,7 +98,7 @@ export type McpAuthEventDetails =
       readonly subject: string
       /** The MCP client that the user agreed to. */
       readonly clientId: string
-      /** Ties events of one refresh token together; tells nothing of it. */
+      /** Ties events of one refresh token or app password together; tells nothing of it. */
       readonly fingerprint: string
     }
   | {
@@ -110,7 +111,7 @@ export type McpAuthEventDetails =
       readonly previous: string
     }
   | {
-      /** The authorization server no longer takes the refresh token, or its stated end has passed: the user has to reconnect. */
+      /** The refresh token or app password is no longer taken, or its stated end has passed: the user has to reconnect. */
       readonly type: 'grant.lost'
       readonly issuer: string
       readonly subject: string
@@ -122,7 +123,7 @@ export type McpAuthEventDetails =
       readonly type: 'grant.revoked'
       readonly issuer: string
       readonly subject: string
-      /** Whether the authorization server revoked the refresh token too. */
+      /** Whether the authorization server revoked the refresh token too, or Nextcloud deleted the app password. */
       readonly revoked: boolean | 'unsupported'
     }
   | {

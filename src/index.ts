@@ -7,6 +7,7 @@ export type { NextcloudRequest, NextcloudRequestBody } from './broker/nextcloud-
 export type { ConnectHandler } from './http/router.js'
 export type { AuthenticatedRequest, ErrorHandler } from './http/authentication.js'
 export type { GetNextcloudToken, McpAuthExtra, McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
+export type { NextcloudCredential, NextcloudHeaders } from './auth-info.js'
 export type {
   AuthorizationServerOptions,
   CacheOptions,
@@ -17,6 +18,7 @@ export type {
   NextcloudMode,
   NextcloudOptions,
   NextcloudPreset,
+  TicketIdentity,
 } from './options.js'
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'

@@ -4,12 +4,13 @@ import { createCodeGrant } from './authorization-server/code-grant.js'
 import { createDiscovery } from './authorization-server/discovery.js'
 import { createTransport } from './authorization-server/fetch.js'
 import { createBroker, type BrokerSession } from './broker/broker.js'
+import { credentialOf } from './broker/credential.js'
+import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createNextcloudFetch, type NextcloudRequest } from './broker/nextcloud-fetch.js'
 import { createDisconnect, type Disconnect, type Revocation } from './broker/disconnect.js'
 import { systemClock, type Clock } from './clock.js'
 import { readConfig } from './config/read-config.js'
 import { createConnect } from './connect/connect.js'
-import { isScopeToken } from './config/values.js'
 import { createWaiting, type Serves } from './connect/waiting.js'
 import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors.js'
 import { createEvents, reportFailure, type McpAuthStats } from './events.js'
@@ -19,23 +20,17 @@ import { createGrants } from './grants/grants.js'
 import { addChallenge } from './http/challenge.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
 import { createRouter, type ConnectHandler } from './http/router.js'
-import type { McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
+import type { McpAuthInfo, NextcloudCredential, NextcloudTokenOptions } from './auth-info.js'
 import type { McpAuthOptions } from './options.js'
 import { abortable } from './single-flight.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createIssuerKeys } from './verify/keys.js'
 import { checkScopes } from './verify/scopes.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
-import { createVerifier, type VerifiedToken } from './verify/verifier.js'
+import { createVerifier } from './verify/verifier.js'
+import { createSessions, type Who } from './sessions.js'
 
-/**
- * On whose behalf: `req.mcpAuth`, the MCP SDK's `authInfo`, or anything else that holds the MCP token. In refresh-token mode also a
- * user by name, for background work: without an issuer it is the configured one, and without a client it is the operator's own
- * work, which needs no consent per client. Never build it from request data.
- */
-export type Who =
-  | (Pick<McpAuthInfo, 'token'> & Partial<Pick<McpAuthInfo, 'subject' | 'issuer'>>)
-  | (Pick<McpAuthInfo, 'subject'> & Partial<Pick<McpAuthInfo, 'issuer' | 'clientId'>>)
+export type { Who } from './sessions.js'
 
 /** The middleware, with everything that belongs to it. */
 export interface McpAuth extends ConnectHandler {
@@ -51,7 +46,7 @@ export interface McpAuth extends ConnectHandler {
    */
   requireScopes(...scopes: string[]): ConnectHandler
   /**
-   * A handler that serves the protected resource metadata (RFC 9728) and, in refresh-token mode, the pages and endpoints under
+   * A handler that serves the protected resource metadata (RFC 9728) and, in refresh-token and app-password mode, the pages and endpoints under
    * `connect.path`, and passes on everything else.
    */
   routes(): ConnectHandler
@@ -61,8 +56,17 @@ export interface McpAuth extends ConnectHandler {
    */
   getNextcloudToken(who: Who | undefined, options?: NextcloudTokenOptions): Promise<string>
   /**
-   * Fetches a path of `nextcloud.url` with the user's Nextcloud token and `OCS-APIRequest: true`. After a 401 it gets another
-   * token, once, and tries once more. The token never goes to another origin: a redirect that leads there is the answer.
+   * What lets a request of `who` into Nextcloud, in any mode, for HTTP clients of your own (WebDAV, say): a bearer token, or in
+   * app-password mode a login name and an app password. `options` are those of `getNextcloudToken`, and it rejects as that does.
+   *
+   * @example
+   * const { headers } = await auth.getNextcloudCredential(authInfo)
+   * await fetch('https://cloud.example.com/ocs/v2.php/cloud/user?format=json', { headers })
+   */
+  getNextcloudCredential(who: Who | undefined, options?: NextcloudTokenOptions): Promise<NextcloudCredential>
+  /**
+   * Fetches a path of `nextcloud.url` with the user's Nextcloud token (or app password) and `OCS-APIRequest: true`. After a 401 it
+   * gets another token, once, and tries once more. The token never goes to another origin: a redirect that leads there is the answer.
    *
    * Rejects as `getNextcloudToken` does, with {@link TypeError} for a path that leads out of `nextcloud.url`, and with
    * {@link UpstreamUnavailableError} when Nextcloud cannot be reached.
@@ -72,28 +76,29 @@ export interface McpAuth extends ConnectHandler {
    */
   nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest): Promise<Response>
   /**
-   * Refresh-token mode: whether there is a usable grant of the user, for the MCP client of `who`. Looks into the storage each time.
+   * Refresh-token and app-password mode: whether there is a usable grant of the user, for the MCP client of `who`. Looks into the storage each time.
    *
    * Rejects with {@link StorageError}, with {@link SealedValueError} when the grant cannot be opened, and with
    * {@link ConfigurationError} in any other mode.
    */
   isProvisioned(who: Who | undefined): Promise<boolean>
   /**
-   * Refresh-token mode: a link on which the user of `who` connects Nextcloud for the MCP client of `who`. It is good for one use and
+   * Refresh-token and app-password mode: a link on which the user of `who` connects Nextcloud for the MCP client of `who`. It is good for one use and
    * ten minutes, and the same one while five minutes of it are left; nobody else can connect anything with it.
    *
    * Rejects with {@link StorageError}, and with {@link ConfigurationError} where `connect` is switched off.
    */
   createConnectUrl(who: Who | undefined): Promise<string>
-  /** The redirect URI to register at the authorization server; undefined where there are no connect pages. */
+  /** The redirect URI to register at the authorization server; undefined where there are no connect pages, or nobody signs in there. */
   readonly connectRedirectUri: string | undefined
   /**
-   * Refresh-token mode: renews the grant now, for a job that keeps refresh tokens alive. Rejects as `getNextcloudToken` does.
+   * Refresh-token mode: renews the grant now, for a job that keeps refresh tokens alive. App-password mode: looks whether there is a
+   * usable grant, since an app password need not be renewed. Rejects as `getNextcloudToken` does.
    */
   rotate(who: Who | undefined): Promise<void>
   /**
-   * Refresh-token mode: disconnects the user. The grant is deleted here in any case, and the authorization server is asked to
-   * revoke it (RFC 7009). Rejects with {@link StorageError} when it cannot be deleted.
+   * Refresh-token and app-password mode: disconnects the user. The grant is deleted here in any case, and the authorization server is
+   * asked to revoke it (RFC 7009), or Nextcloud to delete the app password. Rejects with {@link StorageError} when it cannot be deleted.
    */
   revoke(who: Who | undefined): Promise<Revocation>
   /** An Express error handler: answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
@@ -163,53 +168,27 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const grants =
     config.grants &&
     createGrants(config.grants, config.grants.storage ?? new MemoryStorage(), owner, config.http.timeout, clock, events)
-  const broker = nextcloud && createBroker({ config, nextcloud, client, grants, clock, events, withChallenge })
-  const disconnect = grants && broker && createDisconnect(grants, client, broker, events)
+  const appPasswords = nextcloud && createAppPasswords(nextcloud, transport)
+  const broker =
+    nextcloud && createBroker({ config, nextcloud, client, grants, appPasswords, clock, events, withChallenge })
+  const disconnect = grants && broker && createDisconnect(grants, client, appPasswords, broker, events)
   const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker, events)
-  /** What the broker knows of a caller, by the object that stands for the caller outside. */
-  const sessions = new WeakMap<object, BrokerSession>()
-
-  /**
-   * A URL can be changed, and what it is part of serves every request with the token: so each look at it makes another. One
-   * descriptor for all, since a getter written into each object would cost it a kilobyte.
-   */
-  const resource: PropertyDescriptor = { get: () => new URL(config.resource), enumerable: true }
-
-  function present(verified: VerifiedToken): McpAuthInfo {
-    const { token, subject, issuer, clientId, scopes, expiresAt, audience, claims } = verified
-    const info = {
-      token,
-      subject,
-      issuer,
-      clientId,
-      scopes,
-      expiresAt,
-      audience,
-      resourceMetadataUrl: config.resourceMetadataUrl,
-      claims,
-      extra: Object.freeze({
-        subject,
-        issuer,
-        getNextcloudToken: (options?: NextcloudTokenOptions) => getToken(session, options),
-      }),
-    }
-    Object.defineProperty(info, 'resource', resource)
-    const complete = Object.freeze(info) as typeof info & Pick<McpAuthInfo, 'resource'>
-    const session = createSession(verified, complete)
-    sessions.set(complete, session)
-    return complete
-  }
-
-  function createSession(caller: VerifiedToken, info: McpAuthInfo): BrokerSession {
-    const scopes = nextcloud?.scopes ?? []
-    if (typeof scopes !== 'function') return { caller, scopes: () => scopes }
-    let chosen: readonly string[] | undefined
-    return { caller, scopes: () => (chosen ??= chooseScopes(scopes, info)) }
-  }
-
+  const { present, sessionOf } = createSessions({
+    config,
+    issuer: discovery.issuer,
+    hasGrants: grants !== undefined,
+    verify: (token) => verify(token),
+    getToken: (session, options) => getToken(session, options),
+  })
   const verifier = createVerifier({ config, discovery, keys, client, clock, events }, present)
 
   function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    if (nextcloud?.mode === 'app-password') return Promise.reject(noTokens())
+    return getSecret(session, options)
+  }
+
+  /** A token, or what stands in its place. */
+  function getSecret(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
     if (broker === undefined) return Promise.reject(reportedMissing())
     return withLink(session, broker.getToken(session, options), options?.signal)
   }
@@ -219,40 +198,13 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     return connect === undefined ? outcome : abortable(connect.withLink(caller, outcome), signal ?? undefined)
   }
 
-  /**
-   * The session of `who`. A copy, which some frameworks make, is taken at its token's word alone: what else it says of itself
-   * must not pick the user.
-   */
-  async function sessionOf(who: Who | undefined): Promise<BrokerSession> {
-    const session = isObject(who) ? sessions.get(who) : undefined
-    if (session !== undefined) return session
-    if (!isObject(who) || !('token' in who)) return namedSession(who)
-    if (typeof who.token !== 'string') throw new TypeError('who must hold the MCP token as a string')
-    const info = await verify(who.token)
-    if ((who.subject ?? info.subject) !== info.subject || (who.issuer ?? info.issuer) !== info.issuer) {
-      throw new TypeError('who names another user than its token')
-    }
-    return sessions.get(info) as BrokerSession
-  }
-
-  /** The session of somebody whom the app names, without any MCP token. */
-  async function namedSession(who: Partial<McpAuthInfo> | undefined): Promise<BrokerSession> {
-    if (grants === undefined)
-      throw new TypeError('who must hold the MCP token: without one there is nothing to exchange')
-    const { subject, issuer = await discovery.issuer(), clientId } = who ?? {}
-    const names = [subject, issuer, clientId ?? 'none']
-    if (!names.every((name) => typeof name === 'string' && name !== '') || subject === undefined) {
-      throw new TypeError('who must hold an MCP token or name a subject')
-    }
-    const caller = { token: '', tokenHash: '', issuer, subject, clientId, audience: [], expiresAt: Infinity }
-    const scopes = nextcloud?.scopes
-    return { caller, scopes: () => (typeof scopes === 'function' ? [] : (scopes ?? [])) }
-  }
-
-  /** What only refresh-token mode has. */
+  /** What only the modes with grants have. */
   function needGrants<T>(parts: T | undefined): T {
     if (parts !== undefined) return parts
-    throw new ConfigurationError("There are no grants without nextcloud.mode 'refresh-token'", 'nextcloud.mode')
+    throw new ConfigurationError(
+      "There are no grants without nextcloud.mode 'refresh-token' or 'app-password'",
+      'nextcloud.mode',
+    )
   }
 
   function reportedMissing(): ConfigurationError {
@@ -287,13 +239,16 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const parts = { config, events, verify: verifier.verify, withChallenge }
   const connectConfig = config.grants?.connect
   const connect =
-    connectConfig && nextcloud && grants && broker && disconnect
+    connectConfig && nextcloud && grants && broker && disconnect && appPasswords
       ? createConnect({
           config,
           nextcloud,
           connect: connectConfig,
           grants,
-          codeGrant: createCodeGrant(config, connectConfig, discovery, transport, clock),
+          codeGrant: connectConfig.signIn
+            ? createCodeGrant(config, connectConfig, discovery, transport, clock)
+            : undefined,
+          appPasswords,
           verifyIdToken: createIdTokenVerifier(config, keys, clock),
           loadKeys: keys.load,
           broker,
@@ -309,7 +264,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     requireScopes: (...scopes: string[]) => createScopeGuard(parts, scopes),
     routes: () =>
       createRouter(new Map([...resourceMetadataRoutes(config, discovery.issuer), ...(connect?.routes ?? [])])),
-    connectRedirectUri: connectConfig?.redirectUri,
+    connectRedirectUri: connectConfig?.signIn === true ? connectConfig.redirectUri : undefined,
     async createConnectUrl(who: Who | undefined) {
       needGrants(grants)
       if (connect === undefined) throw new ConfigurationError('The connect pages are switched off', 'connect')
@@ -335,6 +290,10 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     async getNextcloudToken(who: Who | undefined, options?: NextcloudTokenOptions) {
       return getToken(await sessionOf(who), options)
     },
+    async getNextcloudCredential(who: Who | undefined, options?: NextcloudTokenOptions) {
+      const secret = await getSecret(await sessionOf(who), options)
+      return credentialOf(config.nextcloud?.mode ?? 'pass-through', secret)
+    },
     async nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest) {
       if (fetchNextcloud === undefined) throw reportedMissing()
       const session = await sessionOf(who)
@@ -343,7 +302,8 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     verify,
     async ready() {
       await verifier.ready()
-      if (nextcloud !== undefined && nextcloud.mode !== 'pass-through') await discovery.forTokenRequests()
+      const asksForTokens = nextcloud !== undefined && !['pass-through', 'app-password'].includes(nextcloud.mode)
+      if (asksForTokens || connectConfig?.signIn === true) await discovery.forTokenRequests()
       await grants?.ready()
     },
     stats: () => ({
@@ -358,7 +318,8 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     onConnected: (identity: Identity) => waiting?.connected(identity),
     async close() {
       waiting?.close()
-      const settled = Promise.resolve(broker?.settle()).then(() => grants?.settle())
+      connect?.close()
+      const settled = Promise.all([broker?.settle(), connect?.settle()]).then(() => grants?.settle())
       await Promise.race([settled, patience(config.http.timeout)])
       transport.close()
     },
@@ -370,25 +331,13 @@ function patience(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }
 
-/** What `nextcloud.scopes` chooses, which goes into a request and a cache key. */
-function chooseScopes(choose: (info: McpAuthInfo) => unknown, info: McpAuthInfo): readonly string[] {
-  let scopes: unknown
-  try {
-    scopes = choose(info)
-  } catch (error) {
-    throw asMcpAuthError(error)
-  }
-  if (!Array.isArray(scopes) || !scopes.every(isScopeToken)) {
-    throw new ConfigurationError('nextcloud.scopes must return a list of scopes', 'nextcloud.scopes')
-  }
-  return scopes
+function noTokens(): ConfigurationError {
+  return new ConfigurationError(
+    'There are no Nextcloud tokens in app-password mode: use nextcloudFetch or getNextcloudCredential',
+    'nextcloud.mode',
+  )
 }
 
 function nextcloudMissing(): ConfigurationError {
   return new ConfigurationError('nextcloud.url is not set (environment variable NEXTCLOUD_HOST)', 'nextcloud.url')
-}
-
-/** Whatever its type says: it comes from the app. */
-function isObject(who: unknown): who is object {
-  return typeof who === 'object' && who !== null
 }

@@ -16,9 +16,9 @@ export interface NextcloudOptions {
   /** Base URL, may have a path. Required. Environment: `NEXTCLOUD_HOST`. */
   readonly url?: string | URL | undefined
   /**
-   * `token-exchange` (RFC 8693), `refresh-token` (a grant that the user gives once and that is stored), `jwt-bearer` (Entra
-   * on-behalf-of, RFC 7523) or `pass-through` (only a token whose `aud` already holds the Nextcloud audience). One mode; a
-   * failure never falls through to another. Default `refresh-token` when `storage` is given, else `token-exchange`.
+   * `token-exchange` (RFC 8693), `refresh-token` (a grant that the user gives once and that is stored), `app-password` (the same
+   * for a Nextcloud that takes no tokens: Login Flow v2), `jwt-bearer` (Entra on-behalf-of, RFC 7523) or `pass-through` (only a
+   * token whose `aud` already holds the Nextcloud audience). One mode; a failure never falls through to another. Default `refresh-token` when `storage` is given, else `token-exchange`.
    * Environment: `ENABLE_TOKEN_EXCHANGE` (`true` is token-exchange, `false` is pass-through).
    */
   readonly mode?: NextcloudMode | undefined
@@ -57,7 +57,15 @@ export interface AuthorizationServerOptions {
   readonly authorizationEndpoint?: string | URL | undefined
 }
 
-/** Flow 2: how a user connects Nextcloud once, in a browser (refresh-token mode). */
+/** Whose link it is that somebody connects with: the user of the MCP client, as the MCP token names them. */
+export interface TicketIdentity {
+  readonly issuer: string
+  readonly subject: string
+  /** The MCP client that asked for the connection. */
+  readonly clientId: string
+}
+
+/** Flow 2: how a user connects Nextcloud once, in a browser (refresh-token and app-password mode). */
 export interface ConnectOptions {
   /** Where the connect pages are, on the origin of `resource`. Default `/nextcloud`. */
   readonly path?: string | undefined
@@ -66,7 +74,10 @@ export interface ConnectOptions {
    * user. Default `'per-client'`.
    */
   readonly consent?: 'per-client' | 'per-user' | undefined
-  /** Scopes to ask for besides `openid` and, where the server lists it, `offline_access`. Default: `nextcloud.scopes` when that is a list. */
+  /**
+   * Scopes to ask for besides `openid` and, where the server lists it, `offline_access`. Default: `nextcloud.scopes` when that is a
+   * list. Refused in app-password mode, which asks for `openid` alone.
+   */
   readonly scopes?: readonly string[] | undefined
   /**
    * Parameters that are added to the authorization request, or override those that this package sets by default (`prompt`, `resource`). Not
@@ -81,6 +92,23 @@ export interface ConnectOptions {
    */
   readonly authenticateBrowser?:
     ((req: IncomingMessage) => Promise<{ issuer: string; subject: string } | undefined>) | undefined
+  /**
+   * Whether the person who has just connected is the one whose link it is, where you know which account of theirs belongs to which
+   * MCP user: true lets them in; false or undefined is a 403, and nothing is stored; what it throws is a 500. It is asked in
+   * addition to the ID token and `authenticateBrowser`; with the preset `nextcloud-oauth2-app`, which has no ID token, it may be
+   * the only one. In app-password mode nothing else can tell whose account in Nextcloud it is: when it says no, the app password is
+   * deleted there. Default: it is not asked.
+   *
+   * @param answer the token answer without its tokens: at Nextcloud's own server it has `user_id`; in app-password mode
+   * `{ loginName, server }`, Nextcloud's own words
+   * @param ticketIdentity whose link it is
+   */
+  readonly identity?:
+    | ((
+        answer: Readonly<Record<string, unknown>>,
+        ticketIdentity: TicketIdentity,
+      ) => boolean | undefined | Promise<boolean | undefined>)
+    | undefined
 }
 
 /** Sizes and ages of what is kept in memory. */
@@ -97,7 +125,7 @@ export interface CacheOptions {
   readonly staleKeys?: number | undefined
   /**
    * Seconds for which a cached token of a grant is taken without looking into the storage, so that a disconnect elsewhere shows
-   * within that time (refresh-token mode). Default 10.
+   * within that time (refresh-token and app-password mode). Default 10.
    */
   readonly grantCheck?: number | undefined
 }
@@ -169,7 +197,7 @@ export interface McpAuthOptions {
   /** Nextcloud; without it, tokens are verified and `getNextcloudToken()` rejects. */
   readonly nextcloud?: NextcloudOptions | undefined
   /**
-   * Where grants are kept in refresh-token mode: one of the adapters of this package, or the user's own. Default: in memory, which
+   * Where grants are kept in refresh-token and app-password mode: one of the adapters of this package, or the user's own. Default: in memory, which
    * forgets them with the process.
    */
   readonly storage?: StorageAdapter | undefined
@@ -178,7 +206,7 @@ export interface McpAuthOptions {
    * open it. A string is split at its commas. Required with a `storage` other than memory. Environment: `TOKEN_ENCRYPTION_KEY`.
    */
   readonly encryptionKey?: string | readonly string[] | undefined
-  /** The pages on which a user connects Nextcloud; false switches them off. Default: on in refresh-token mode. */
+  /** The pages on which a user connects Nextcloud; false switches them off. Default: on in refresh-token and app-password mode. */
   readonly connect?: ConnectOptions | false | undefined
   /** What is kept in memory. */
   readonly cache?: CacheOptions | undefined

@@ -2,11 +2,12 @@ import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig } from '../config/config.js'
 import { ConfigurationError } from '../errors.js'
+import { deepFreeze } from '../freeze.js'
 import { clientAuthentication } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
 import type { Transport } from './fetch.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
-import { quirksOf } from './quirks.js'
+import { quirksOf, type Quirks } from './quirks.js'
 import {
   checkTokenAnswer,
   readGrantedTokens,
@@ -38,6 +39,8 @@ export interface CodeAnswer extends Omit<RefreshAnswer, 'access' | 'sentAt'> {
   readonly access: TokenAnswer
   /** Not verified yet. */
   readonly idToken: string | undefined
+  /** The answer without its tokens, frozen: what else the server says, such as Nextcloud's `user_id`. */
+  readonly members: Readonly<Record<string, unknown>>
 }
 
 /** The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636), by which a user lets this server into Nextcloud. */
@@ -49,7 +52,9 @@ export interface CodeGrant {
    * @throws {UpstreamUnavailableError} it cannot be fetched
    */
   readonly metadata: () => Promise<oauth.AuthorizationServer>
-  /** What is asked for there, `openid` and, where the server lists it, `offline_access` included. */
+  /** Whether an ID token of the server's says who has signed in. */
+  readonly hasIdToken: boolean
+  /** What is asked for there: `openid`, unless the server has no ID tokens, and `offline_access`, where it lists that, included. */
   readonly scopes: (as: oauth.AuthorizationServer) => readonly string[]
   /** Random values for one request. */
   readonly secrets: () => AuthorizationSecrets
@@ -78,6 +83,8 @@ export interface CodeGrant {
   readonly redeem: (as: oauth.AuthorizationServer, parameters: URLSearchParams, verifier: string) => Promise<CodeAnswer>
 }
 
+/** Members of a token answer that let somebody in. */
+const SECRET_MEMBERS = ['access_token', 'refresh_token', 'id_token']
 /** Answers of which no more than one may be there: which of two counts is not for this server to choose (RFC 6749 §3.1). */
 const SINGLE = ['state', 'code', 'iss', 'error', 'error_description', 'response']
 
@@ -92,11 +99,13 @@ export function createCodeGrant(
   if (client === undefined) throw new ConfigurationError('Connecting Nextcloud needs clientId', 'clientId')
   const self = { client_id: client.id }
   const quirks = quirksOf(nextcloud?.preset)
+  const wanted: Wanted = { ...quirks, lasting: config.grants?.credential !== 'app-password' }
   const resources = nextcloud?.resource ?? []
 
   return {
     metadata: discovery.forAuthorization,
-    scopes: (as) => requestedScopes(as, connect),
+    hasIdToken: quirks.idToken,
+    scopes: (as) => requestedScopes(as, connect, wanted),
 
     secrets: () => ({
       state: oauth.generateRandomState(),
@@ -108,7 +117,7 @@ export function createCodeGrant(
       // RFC 6749 §3.1: the endpoint may have a query, which stays.
       const url = new URL(as.authorization_endpoint ?? '')
       const { searchParams } = url
-      const scopes = requestedScopes(as, connect)
+      const scopes = requestedScopes(as, connect, wanted)
       // OIDC Core §11: the server must ignore offline_access without it, unless other conditions allow it.
       if (scopes.includes('offline_access')) searchParams.set('prompt', 'consent')
       for (const resource of resources) searchParams.append('resource', resource)
@@ -118,9 +127,9 @@ export function createCodeGrant(
         response_type: 'code',
         client_id: client.id,
         redirect_uri: connect.redirectUri,
-        scope: scopes.join(' '),
+        ...(scopes.length > 0 && { scope: scopes.join(' ') }),
         state,
-        nonce,
+        ...(quirks.idToken && { nonce }),
         code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
         code_challenge_method: 'S256',
       }
@@ -165,17 +174,32 @@ export function createCodeGrant(
         return {
           ...readGrantedTokens(body),
           access: { ...checkTokenAnswer(body, code), sentAt },
-          idToken: typeof idToken === 'string' ? idToken : undefined,
+          idToken: quirks.idToken && typeof idToken === 'string' ? idToken : undefined,
+          members: withoutTokens(body),
         }
       })
     },
   }
 }
 
-function requestedScopes(as: oauth.AuthorizationServer, { scopes }: ConnectConfig): string[] {
+/** What the sign-in is for: to know who it is, a grant that lasts, or both. */
+interface Wanted extends Pick<Quirks, 'idToken'> {
+  readonly lasting: boolean
+}
+
+/** The rest of a token answer, as it may be shown to the app. */
+function withoutTokens(body: Record<string, unknown>): Readonly<Record<string, unknown>> {
+  return deepFreeze(Object.fromEntries(Object.entries(body).filter(([name]) => !SECRET_MEMBERS.includes(name))))
+}
+
+function requestedScopes(
+  as: oauth.AuthorizationServer,
+  { scopes }: ConnectConfig,
+  { idToken, lasting }: Wanted,
+): string[] {
   // Servers that do not list it give refresh tokens without it, and some refuse a scope that they do not know.
-  const offline = as.scopes_supported?.includes('offline_access') === true ? ['offline_access'] : []
-  return [...new Set(['openid', ...scopes, ...offline])]
+  const offline = lasting && as.scopes_supported?.includes('offline_access') === true ? ['offline_access'] : []
+  return [...new Set([...(idToken ? ['openid'] : []), ...scopes, ...offline])]
 }
 
 /** Where the server says what it takes and that is not select_account (OIDC Core §3.1.2.1), signing in anew serves as well. */

@@ -6,6 +6,7 @@ import { isLoopback, isSecure } from '../config/values.js'
 import { nameOf, type IdpFetch, type Transport } from './fetch.js'
 import { createFetchedDocument } from './fetched-document.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
+import { quirksOf } from './quirks.js'
 
 /** What is known of the authorization server: its metadata (RFC 8414, OIDC Discovery), with the operator's overrides. */
 export interface Discovery {
@@ -34,6 +35,8 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
     ...(endpoints.revocationEndpoint && { revocation_endpoint: endpoints.revocationEndpoint.href }),
     ...(endpoints.authorizationEndpoint && { authorization_endpoint: endpoints.authorizationEndpoint.href }),
   }
+  /** The server that grants are got at, where that is not the issuer of the MCP tokens. */
+  const ofGrants = serverOfGrants(config)
   const kept = createFetchedDocument(async () => ({ ...(await fetchMetadata(config, transport)), ...overrides }), clock)
 
   async function metadata(): Promise<oauth.AuthorizationServer> {
@@ -54,6 +57,7 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
       return uri
     },
     async forTokenRequests() {
+      if (ofGrants !== undefined) return { ...ofGrants, ...overrides }
       // With an override nothing is discovered: it may be there because discovery does not work.
       if (config.issuer !== undefined && overrides.token_endpoint !== undefined) {
         return { issuer: config.issuer, ...overrides }
@@ -65,6 +69,7 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
     forIntrospection: () => withOptionalEndpoint('introspection_endpoint'),
     forRevocation: () => withOptionalEndpoint('revocation_endpoint'),
     async forAuthorization() {
+      if (ofGrants !== undefined) return { ...ofGrants, ...overrides }
       const { authorization_endpoint: authorize, token_endpoint: token } = overrides
       if (config.issuer !== undefined && authorize !== undefined && token !== undefined) {
         return { issuer: config.issuer, ...overrides }
@@ -84,6 +89,18 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
     if (config.issuer !== undefined && overrides[field] !== undefined) return { issuer: config.issuer, ...overrides }
     const document = await metadata()
     return document[field] === undefined ? undefined : document
+  }
+}
+
+/** What would be the metadata of a server that has none. Its name is that of the Nextcloud it is part of. */
+function serverOfGrants({ nextcloud, grants }: Config): oauth.AuthorizationServer | undefined {
+  const { endpoints } = quirksOf(nextcloud?.preset)
+  if (nextcloud === undefined || grants === undefined || endpoints === undefined) return undefined
+  const base = nextcloud.url.href.replace(/\/?$/, '/')
+  return {
+    issuer: nextcloud.url.href,
+    authorization_endpoint: base + endpoints.authorization,
+    token_endpoint: base + endpoints.token,
   }
 }
 

@@ -24,6 +24,12 @@ export interface Transport {
     repeatable: Repeatable,
     attempt: (fetch: IdpFetch) => Promise<T>,
   ) => Promise<T>
+  /**
+   * The same for Nextcloud itself, once and without an event: what asks for it can wait.
+   *
+   * @throws {UpstreamUnavailableError} Nextcloud is unreachable, slow, overloaded, or answers too much or elsewhere
+   */
+  readonly askNextcloud: (url: string, init: Parameters<IdpFetch>[1]) => Promise<Response>
   /** Closes this package's own connections; an agent of the user's stays as it is. */
   readonly close: () => void
 }
@@ -69,7 +75,6 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
   const fetch = config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents))
 
   async function request(deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<Response> {
-    events.counters.idpRequests += 1
     deadline.asked(url)
     const response = await fetch(url, {
       method: init.method,
@@ -94,6 +99,9 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     return new Response(NULL_BODY_STATUSES.includes(status) ? null : body, { status, headers: [...response.headers] })
   }
 
+  const ask = (deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<Response> =>
+    request(deadline, url, init).catch((error: unknown) => throwAsUnavailable(error, url))
+
   async function repeat<T>(
     deadline: Deadline,
     repeatable: Repeatable,
@@ -102,9 +110,10 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     for (let done = 0; ; done += 1) {
       try {
         return await deadline.race(
-          attempt((url, init) =>
-            request(deadline, url, init).catch((error: unknown) => throwAsUnavailable(error, url)),
-          ),
+          attempt((url, init) => {
+            events.counters.idpRequests += 1
+            return ask(deadline, url, init)
+          }),
         )
       } catch (error) {
         if (!(error instanceof UpstreamUnavailableError) || done >= config.retries) throw error
@@ -129,6 +138,16 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
           events.emit({ type: 'idp.unavailable', operation, message, httpStatus })
         }
         throw error
+      } finally {
+        deadline.clear()
+      }
+    },
+    async askNextcloud(url, init) {
+      const deadline = startDeadline(config.timeout, clock)
+      try {
+        return await deadline.race(ask(deadline, url, init))
+      } catch (error) {
+        throw error instanceof UpstreamUnavailableError ? ofNextcloud(error) : error
       } finally {
         deadline.clear()
       }
@@ -187,6 +206,15 @@ function throwAsUnavailable(error: unknown, url: string): never {
   throw new UpstreamUnavailableError(`${nameOf(url)} cannot be reached (${code})`, { unprocessed })
 }
 
+function ofNextcloud({ message, httpStatus, unprocessed, statedRetryAfter }: UpstreamUnavailableError) {
+  return new UpstreamUnavailableError(message, {
+    service: 'Nextcloud',
+    httpStatus,
+    unprocessed,
+    retryAfter: statedRetryAfter,
+  })
+}
+
 /** The system's or the library's code for a network failure, such as ECONNREFUSED, with no text of the request in it. */
 export function failureCode(error: unknown): string {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
@@ -203,7 +231,7 @@ function readRetryAfter(value: string | null, clock: Clock): number | undefined 
 }
 
 /**
- * A URL of the authorization server as messages to the operator name it: bounded, and without its query, which may hold what is not
+ * A URL as messages to the operator name it: bounded, and without its query, which may hold what is not
  * for a log.
  */
 export function nameOf(url: string): string {

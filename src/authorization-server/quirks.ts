@@ -19,6 +19,13 @@ export interface Quirks {
   readonly margin: number
   /** Whether the server has a revocation endpoint, where discovery or an option names one. */
   readonly revocation: boolean
+  /** Whether it says in an ID token who has signed in (OIDC Core §2). */
+  readonly idToken: boolean
+  /**
+   * Where the endpoints of a server without metadata are, from Nextcloud's base URL on: it is another one than the issuer of the
+   * MCP tokens. Undefined: they are the issuer's, whose metadata says where.
+   */
+  readonly endpoints: { readonly authorization: string; readonly token: string } | undefined
 }
 
 const GENERIC: Quirks = {
@@ -29,6 +36,8 @@ const GENERIC: Quirks = {
   refreshEndsAccessToken: false,
   margin: 0,
   revocation: true,
+  idToken: true,
+  endpoints: undefined,
 }
 
 const QUIRKS: Readonly<Record<NextcloudPreset, Quirks>> = {
@@ -51,13 +60,17 @@ const QUIRKS: Readonly<Record<NextcloudPreset, Quirks>> = {
     margin: 30,
     revocation: false,
   },
-  // Nextcloud core: no discovery, no scopes, and a dead refresh token is an invalid request.
+  // Nextcloud core: no metadata, no scopes, no ID token, a dead refresh token is an invalid request, and a refresh gives the one
+  // token row another secret.
   'nextcloud-oauth2-app': {
     ...GENERIC,
     deadRefreshToken: ['invalid_grant', 'invalid_request'],
     secretIn: 'body',
     scopesOnRefresh: false,
+    refreshEndsAccessToken: true,
     revocation: false,
+    idToken: false,
+    endpoints: { authorization: 'index.php/apps/oauth2/authorize', token: 'index.php/apps/oauth2/api/v1/token' },
   },
 }
 

@@ -16,6 +16,8 @@ import type { Events } from '../events.js'
 import type { NextcloudTokenOptions } from '../auth-info.js'
 import { abortable, createSingleFlight } from '../single-flight.js'
 import type { Identity } from '../grants/grant.js'
+import type { AppPasswords } from '../nextcloud/app-passwords.js'
+import { appPasswordMode } from './app-password.js'
 import { jwtBearer } from './jwt-bearer.js'
 import type { Caller, FreshToken, Mode, Present, Standing, Target } from './mode.js'
 import { passThrough } from './pass-through.js'
@@ -44,7 +46,10 @@ export interface Broker {
   readonly replaceToken: (session: BrokerSession, refused: string, signal?: AbortSignal) => Promise<string | undefined>
   /** Nextcloud took the token. */
   readonly tokenWorked: (session: BrokerSession, token: string) => void
-  /** Gets another token now, in refresh-token mode with another refresh token where the server rotates. */
+  /**
+   * Gets another token now, in refresh-token mode with another refresh token where the server rotates. In app-password mode there is
+   * nothing to renew: it looks whether there is a usable grant.
+   */
   readonly rotate: (session: BrokerSession) => Promise<void>
   /** Forgets the tokens of a user whose grant has changed. */
   readonly forget: (identity: Identity) => void
@@ -58,8 +63,9 @@ export interface BrokerParts {
   readonly config: Config
   readonly nextcloud: NextcloudConfig
   readonly client: AuthorizationServerClient
-  /** What refresh-token mode works with. */
+  /** What the modes with grants work with. */
   readonly grants?: GrantParts | undefined
+  readonly appPasswords?: Pick<AppPasswords, 'isRefused'> | undefined
   readonly clock: Clock
   readonly events: Events
   /** Completes an error with what its HTTP answer needs. */
@@ -145,6 +151,8 @@ export function createBroker(parts: BrokerParts): Broker {
       reportToken(caller, fresh.source, clock.monotonic() - startedAt)
       return fresh
     } catch (error) {
+      // What was refused, and cannot be replaced, is not for the next caller either.
+      if (error instanceof NotProvisionedError && present.force === true) entries?.delete(key)
       throw reported(error, caller)
     }
   }
@@ -296,7 +304,7 @@ export function createBroker(parts: BrokerParts): Broker {
           checkPermission(session.caller, present.standing)
           return present.token
         }
-        if (present.unproven) return undefined
+        if (present.unproven && way.provesRefusals !== true) return undefined
       }
       const token = await fetched(key, session, targetOf(session), { force: true, notThis: refused }, signal)
       const fresh = entries?.get(key)
@@ -324,11 +332,15 @@ export function createBroker(parts: BrokerParts): Broker {
   }
 }
 
-function wayOf({ config, nextcloud, client, clock, events, grants }: BrokerParts): Mode {
+function wayOf({ config, nextcloud, client, clock, events, grants, appPasswords }: BrokerParts): Mode {
   const { renewBefore } = config.cache
   if (nextcloud.mode === 'refresh-token') {
     if (grants === undefined) throw new InternalError('There are no grants in refresh-token mode')
     return refreshTokenMode({ config, nextcloud, client, clock, events, grants })
+  }
+  if (nextcloud.mode === 'app-password') {
+    if (grants === undefined || appPasswords === undefined) throw new InternalError('There are no app passwords')
+    return appPasswordMode({ config, clock, events, grants, appPasswords })
   }
   const getFreshToken =
     nextcloud.mode === 'jwt-bearer'

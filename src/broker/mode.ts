@@ -41,7 +41,7 @@ export interface Standing {
   checkedAt: number
 }
 
-/** A token for the cache. */
+/** A token for the cache: an access token, or in app-password mode what follows `Basic` in its place. */
 export interface FreshToken extends TokenAnswer {
   readonly source: 'idp' | 'store'
   readonly standing?: Standing | undefined
@@ -59,6 +59,11 @@ export interface Mode {
   readonly renewBefore: number
   /** Seconds before its stated end from which a token is not used. */
   readonly margin: number
+  /**
+   * Whether it finds out by itself if a token that was refused is dead, as often as there is reason to. Default false: what has
+   * replaced a refused token is not replaced in its turn before it has worked.
+   */
+  readonly provesRefusals?: boolean
   /** Whether a caller may have a token that was got for several at once. Default: whoever asked for it may. */
   readonly permits?: ((caller: Caller, standing: Standing | undefined) => boolean) | undefined
   /**

@@ -4,6 +4,7 @@ import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors.js'
 import type { Events } from '../events.js'
 import type { Broker, BrokerSession } from './broker.js'
+import { authorizationOf } from './credential.js'
 
 /** What a request to Nextcloud may send: a body of the Fetch standard, or a Node stream. */
 export type NextcloudRequestBody = NonNullable<RequestInit['body']> | NodeJS.ReadableStream
@@ -82,7 +83,7 @@ export function createNextcloudFetch(
     url.password === ''
 
   async function send(url: URL, init: NextcloudRequest, token: string): Promise<Response> {
-    const headers = requestHeaders(init.headers, token)
+    const headers = requestHeaders(init.headers, authorizationOf(nextcloud.mode, token))
     let target = url
     let method = (init.method ?? 'GET').toUpperCase()
     let body = init.body ?? undefined
@@ -171,10 +172,10 @@ export function createNextcloudFetch(
   }
 }
 
-function requestHeaders(given: NextcloudRequest['headers'], token: string): Headers {
+function requestHeaders(given: NextcloudRequest['headers'], authorization: string): Headers {
   const headers = new Headers(given)
   for (const name of NOT_THE_CALLERS) headers.delete(name)
-  headers.set('authorization', `Bearer ${token}`)
+  headers.set('authorization', authorization)
   // Without it #[CORS] app routes (Notes, Deck, Tables) answer 401 to a bearer token.
   headers.set('ocs-apirequest', 'true')
   return headers

@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache'
 import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
 import { quirksOf } from '../authorization-server/quirks.js'
-import { ConfigurationError, NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors.js'
-import { consentingClient, deadGrant, whyUnusable, type Identity } from '../grants/grant.js'
+import { NotProvisionedError, UpstreamUnavailableError } from '../errors.js'
+import { deadGrant, whyUnusable, type Identity } from '../grants/grant.js'
 import type { StoredGrant } from '../grants/grant-store.js'
 import type { RefreshTokenParts } from './refresh-token-parts.js'
-import { createSingleFlight } from '../single-flight.js'
-import type { Caller, FreshToken, Mode, Present, Standing } from './mode.js'
+import { createGrantCheck } from './grant-check.js'
+import type { Caller, FreshToken, Mode, Present } from './mode.js'
 import { createRenewal } from './renewal.js'
 import { tokenLife } from './token-cache.js'
 
@@ -29,8 +29,6 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
     renewBefore: quirks.refreshEndsAccessToken ? 0 : config.cache.renewBefore,
     margin: quirks.margin,
   }
-  const consent = config.grants?.consent
-  const grantCheck = config.cache.grantCheck * 1_000
   const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
   const reportedExpired = new LRUCache<string, true>({ max: COOL_DOWNS })
   const coolDownOf = (fingerprint: string): CoolDown => {
@@ -39,14 +37,6 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
     return known
   }
   const renew = createRenewal(parts, coolDownOf)
-  const checks = createSingleFlight<boolean | FreshToken>()
-  /** The last look into the store failed: the next ones are not waited for. */
-  let storeFailing = false
-
-  function permits({ clientId }: Caller, standing: Standing | undefined): boolean {
-    const client = consentingClient(consent, clientId)
-    return client === undefined || standing?.clients.includes(client) === true
-  }
 
   /** The access token that is in the store, when it will do. */
   function sharedToken({ grant, version }: StoredGrant, present: Present): FreshToken | undefined {
@@ -105,54 +95,16 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
     }
   }
 
-  /** Looks whether the grant is still what the token stands on. */
-  async function look(key: string, token: string, standing: Standing): Promise<boolean | FreshToken> {
-    if ((await store.version(key)) !== standing.version) {
-      const stored = await store.read(key)
-      if (stored === undefined || whyUnusable(stored.grant, undefined, clock.now()) !== undefined) return false
-      if (stored.grant.accessToken?.token !== token) return sharedToken(stored, {}) ?? false
-      standing.version = stored.version
-      standing.clients = stored.grant.clients
-    }
-    standing.checkedAt = clock.monotonic()
-    return true
-  }
-
-  async function lookSafely(key: string, token: string, standing: Standing): Promise<boolean | FreshToken> {
-    try {
-      const outcome = await look(key, token, standing)
-      storeFailing = false
-      return outcome
-    } catch (error) {
-      if (!(error instanceof StorageError || error instanceof ConfigurationError)) throw error
-      // A living token is served through an outage.
-      storeFailing = true
-      standing.checkedAt = clock.monotonic()
-      return true
-    }
-  }
-
-  function check(caller: Caller, token: string, standing: Standing): true | Promise<boolean | FreshToken> {
-    const permitted = permits(caller, standing)
-    if (permitted && clock.monotonic() - standing.checkedAt < grantCheck) return true
-    const key = store.keyOf(caller)
-    const looking = checks.join(key, () => lookSafely(key, token, standing))
-    if (permitted && storeFailing) {
-      looking.catch(() => undefined)
-      return true
-    }
-    return looking.then((outcome) => {
-      const now = typeof outcome === 'object' ? outcome.standing : standing
-      // Got anew, it is refused with the reason.
-      return permits(caller, now) && outcome
-    })
-  }
-
   return {
     getFreshToken: (caller, _target, present) => getFreshToken(caller, present),
     boundToMcpToken: false,
     ...timing,
-    permits,
-    check,
+    ...createGrantCheck({
+      config,
+      store,
+      clock,
+      tokenOf: ({ accessToken }) => accessToken?.token,
+      fresh: (stored) => sharedToken(stored, {}),
+    }),
   }
 }

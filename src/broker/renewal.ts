@@ -5,7 +5,7 @@ import type { RefreshAnswer } from '../authorization-server/token-answer.js'
 import { asMcpAuthError, NotProvisionedError, TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import {
   deadGrant,
-  isLiving,
+  isRefreshable,
   type Grant,
   type Identity,
   sharedAccessToken,
@@ -63,7 +63,7 @@ export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint
     { grant, version }: StoredGrant,
     lease: Lease,
   ): Promise<Marked | undefined> {
-    if (!isLiving(grant)) return undefined
+    if (!isRefreshable(grant)) return undefined
     if (grant.presentedBy !== undefined && grant.presentedBy !== instance && (await changes(key, version)))
       return undefined
     const marked: LivingGrant = { ...grant, state: 'presented', presentedBy: instance }

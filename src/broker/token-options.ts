@@ -15,9 +15,9 @@ export function checkTokenOptions(options: NextcloudTokenOptions, mode: Nextclou
       throw new TypeError(`${name} is not an option of getNextcloudToken`)
   }
   const { scopes, audience, forceRefresh, signal } = options
-  if (mode === 'refresh-token' && (scopes ?? audience) !== undefined) {
+  if ((mode === 'refresh-token' || mode === 'app-password') && (scopes ?? audience) !== undefined) {
     throw new TypeError(
-      'scopes and audience cannot be chosen in refresh-token mode: a grant has those that it was given with',
+      `scopes and audience cannot be chosen in ${mode} mode: a grant has those that it was given with`,
     )
   }
   if (scopes !== undefined) {

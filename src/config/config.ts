@@ -39,7 +39,7 @@ export interface Config {
   readonly validateClaims: McpAuthOptions['validateClaims']
   readonly introspection: 'opaque-only' | 'always' | false
   readonly nextcloud: NextcloudConfig | undefined
-  /** Undefined in every mode but refresh-token. */
+  /** Undefined in every mode but refresh-token and app-password. */
   readonly grants: GrantsConfig | undefined
   readonly cache: {
     readonly nextcloudTokens: number
@@ -82,6 +82,8 @@ export interface NextcloudConfig {
 
 /** Where and how grants are kept, and how they come about. */
 export interface GrantsConfig {
+  /** What is kept of a user. */
+  readonly credential: 'refresh-token' | 'app-password'
   /** Undefined: in memory. */
   readonly storage: StorageAdapter | undefined
   /** The first seals, all open. None: a key of this process. */
@@ -99,6 +101,9 @@ export interface ConnectConfig {
   readonly authorizationParameters: Readonly<Record<string, string>>
   readonly returnTo: string | undefined
   readonly authenticateBrowser: ConnectOptions['authenticateBrowser']
+  readonly identity: ConnectOptions['identity']
+  /** Whether the user signs in at the authorization server on the way: to say who it is, or for the tokens of that. */
+  readonly signIn: boolean
 }
 
 export interface HttpConfig {

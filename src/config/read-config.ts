@@ -128,7 +128,6 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   )
   const requiredScopes = optionalScopes(given('requiredScopes')) ?? []
   const allowedClients = optionalStrings(given('allowedClients', 'ALLOWED_MCP_CLIENTS'), 'commas')
-  const introspection = readIntrospection(given('introspection'), client)
   const storage = given('storage')
   const nextcloud = readNextcloud(given('nextcloud'), environment, client, storage.value !== undefined)
   warnAboutPlainHttp('nextcloud.url', nextcloud?.url)
@@ -140,8 +139,11 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   }
   const grants = readGrants(
     { storage, encryptionKey: given('encryptionKey', 'TOKEN_ENCRYPTION_KEY'), connect: given('connect'), environment },
-    { nextcloud, resource: resource.url, warn: (option, message) => warnings.push([option, message]) },
+    { nextcloud, client, resource: resource.url, warn: (option, message) => warnings.push([option, message]) },
   )
+  // With Nextcloud's own server, clientId and clientSecret are of Nextcloud: they are nothing to the issuer of the MCP tokens.
+  const clientOfIssuer = grants !== undefined && nextcloud?.preset === 'nextcloud-oauth2-app' ? undefined : client
+  const introspection = readIntrospection(given('introspection'), clientOfIssuer, clientOfIssuer !== client)
 
   return deepFreeze<Config>({
     issuer,
@@ -152,7 +154,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     rootMetadata: optionalBoolean(given('rootMetadata'), true),
     resourceName: optionalString(given('resourceName')),
     resourceDocumentation: optionalUrl(given('resourceDocumentation'))?.href,
-    audience: optionalStrings(given('audience')) ?? [resource.text, ...(client ? [client.id] : [])],
+    audience: optionalStrings(given('audience')) ?? [resource.text, ...(clientOfIssuer ? [clientOfIssuer.id] : [])],
     client,
     requiredScopes,
     // MCP 2026-07-28, authorization: offline_access is not for a resource server to advertise.
@@ -221,11 +223,19 @@ function readAlgorithms(given: Given): readonly string[] {
   return algorithms ?? ASYMMETRIC_ALGORITHMS
 }
 
-function readIntrospection(given: Given, client: ClientConfig | undefined): Config['introspection'] {
+/** @param isElsewhere this server's client is not one of the issuer's */
+function readIntrospection(
+  given: Given,
+  client: ClientConfig | undefined,
+  isElsewhere: boolean,
+): Config['introspection'] {
   const { value } = given
-  if (value === undefined) return 'opaque-only'
+  if (value === undefined) return isElsewhere ? false : 'opaque-only'
   if (value !== 'opaque-only' && value !== 'always' && value !== false) {
     refuse(given, "must be 'opaque-only', 'always' or false")
+  }
+  if (value !== false && isElsewhere) {
+    refuse(given, 'contradicts the preset nextcloud-oauth2-app: clientId is of Nextcloud, and unknown to the issuer')
   }
   if (value === 'always' && client?.hasCredentials !== true) {
     refuse(given, "is 'always', which needs clientId and clientSecret (or clientAuth)")

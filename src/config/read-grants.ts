@@ -23,6 +23,7 @@ const CONNECT_NAMES = {
   authorizationParameters: true,
   returnTo: true,
   authenticateBrowser: true,
+  identity: true,
 } satisfies Record<keyof ConnectOptions, true>
 
 /** Parameters of the authorization request that tie the answer to the browser and to this client. */
@@ -38,7 +39,7 @@ const OWN_PARAMETERS = [
   'scope',
 ]
 
-/** The options of refresh-token mode, as they were given. */
+/** The options of the modes with grants, as they were given. */
 export interface GrantsGiven {
   readonly storage: Given
   readonly encryptionKey: Given
@@ -47,21 +48,21 @@ export interface GrantsGiven {
 }
 
 /** What the rest of the configuration says about grants. */
-export interface GrantsContext extends Pick<Config, 'nextcloud'> {
+export interface GrantsContext extends Pick<Config, 'nextcloud' | 'client'> {
   readonly resource: URL
   readonly warn: (option: string, message: string) => void
 }
 
-/** How grants are kept and come about; undefined in every mode but refresh-token, where they would have no use. */
+/** How grants are kept and come about; undefined in the modes that have no use for them. */
 export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsConfig | undefined {
   const { storage, encryptionKey, connect } = given
   const { nextcloud, warn } = context
   const adapter = readStorage(storage)
-  if (nextcloud?.mode !== 'refresh-token') {
+  if (nextcloud === undefined || (nextcloud.mode !== 'refresh-token' && nextcloud.mode !== 'app-password')) {
     if (adapter !== undefined)
       warn('storage', `storage has no use in ${nextcloud?.mode ?? 'this'} mode (nextcloud.mode)`)
     if (connect.value !== undefined && connect.value !== false) {
-      refuse(connect, "has no use without nextcloud.mode 'refresh-token'")
+      refuse(connect, "has no use without nextcloud.mode 'refresh-token' or 'app-password'")
     }
     if (encryptionKey.name === encryptionKey.option) readEncryptionKeys(encryptionKey)
     if (encryptionKey.value !== undefined && adapter === undefined) {
@@ -95,6 +96,7 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
   const read = readObject(options, CONNECT_NAMES, given.environment, 'connect.')
   const consent = readConsent(read('consent'))
   return {
+    credential: nextcloud.mode,
     storage: adapter === undefined ? undefined : boundAdapter(adapter),
     encryptionKeys: keys.length > 0 ? keys : [keyInMemory(adapter)],
     consent,
@@ -150,14 +152,25 @@ function readConsent(given: Given): GrantsConfig['consent'] {
   return given.value
 }
 
-function readConnect(read: (key: string) => Given, { nextcloud, resource }: GrantsContext): ConnectConfig {
+function readConnect(read: (key: string) => Given, { nextcloud, client, resource }: GrantsContext): ConnectConfig {
   const path = readPath(read('path'))
   const authenticateBrowser = optionalFunction(read('authenticateBrowser')) as ConnectConfig['authenticateBrowser']
-  if (nextcloud?.preset === 'nextcloud-oauth2-app' && authenticateBrowser === undefined) {
+  const identity = optionalFunction(read('identity')) as ConnectConfig['identity']
+  if (nextcloud?.preset === 'nextcloud-oauth2-app' && authenticateBrowser === undefined && identity === undefined) {
+    refuse(
+      read('identity'),
+      'or connect.authenticateBrowser is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
+    )
+  }
+  const hasAppPasswords = nextcloud?.mode === 'app-password'
+  if (hasAppPasswords && authenticateBrowser === undefined && client?.hasCredentials !== true) {
     refuse(
       read('authenticateBrowser'),
-      'is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
+      'is required in app-password mode without clientId and clientSecret (or clientAuth), with which the authorization server could say who is at the browser',
     )
+  }
+  if (hasAppPasswords && read('scopes').value !== undefined) {
+    refuse(read('scopes'), 'has no use in app-password mode, which asks for openid alone')
   }
   const scopes = nextcloud?.scopes
   return {
@@ -167,6 +180,9 @@ function readConnect(read: (key: string) => Given, { nextcloud, resource }: Gran
     authorizationParameters: readParameters(read('authorizationParameters')),
     returnTo: optionalUrl(read('returnTo'))?.href,
     authenticateBrowser,
+    identity,
+    // With app passwords there is nothing to get there but who it is.
+    signIn: !hasAppPasswords || authenticateBrowser === undefined,
   }
 }
 

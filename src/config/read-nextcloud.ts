@@ -27,6 +27,7 @@ const NAMES = {
 const MODES = Object.keys({
   'token-exchange': true,
   'refresh-token': true,
+  'app-password': true,
   'jwt-bearer': true,
   'pass-through': true,
 } satisfies Record<NextcloudMode, true>) as readonly NextcloudMode[]
@@ -42,6 +43,8 @@ const PRESETS = Object.keys({
 const USELESS: Readonly<Record<NextcloudMode, readonly (keyof NextcloudOptions)[]>> = {
   'token-exchange': [],
   'refresh-token': [],
+  // An app password is for all of one account.
+  'app-password': ['audience', 'resource', 'scopes', 'parameters'],
   // What it is for is told by scopes; audience, which has a default, is just not sent.
   'jwt-bearer': [],
   'pass-through': ['resource', 'scopes', 'parameters'],
@@ -81,7 +84,8 @@ export function readNextcloud(
   for (const name of USELESS[mode]) {
     if (given(name).value !== undefined) refuse(given(name), `has no use in ${mode} mode`)
   }
-  if (mode !== 'pass-through' && client?.hasCredentials !== true) {
+  // In app-password mode there may be the app's own sign-in instead, which is looked for with the rest of `connect`.
+  if (mode !== 'pass-through' && mode !== 'app-password' && client?.hasCredentials !== true) {
     throw new ConfigurationError(
       `${client === undefined ? 'clientId' : 'clientSecret'} is required: in ${mode} mode (nextcloud.mode) the authorization server has to know this server, by clientId and clientSecret or clientAuth (environment variables OIDC_CLIENT_ID, OIDC_CLIENT_SECRET; nextcloud.url came from ${urlGiven.name})`,
       client === undefined ? 'clientId' : 'clientSecret',
@@ -91,6 +95,9 @@ export function readNextcloud(
   // Nextcloud's own authorization servers know neither RFC 8693 nor RFC 7523.
   if (preset.startsWith('nextcloud-') && (mode === 'token-exchange' || mode === 'jwt-bearer')) {
     refuse(given('preset'), `contradicts ${mode} mode, which that server does not have: use refresh-token mode`)
+  }
+  if (preset === 'nextcloud-oauth2-app' && mode === 'app-password') {
+    refuse(given('preset'), 'contradicts app-password mode: that server cannot say who is at the browser')
   }
   const scopes = given('scopes')
   if (typeof scopes.value === 'function' && mode === 'refresh-token') {

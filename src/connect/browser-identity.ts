@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { AuthorizationServer } from 'oauth4webapi'
-import { ConfigurationError } from '../errors.js'
+import { ConfigurationError, InternalError } from '../errors.js'
 import type { Identity } from '../grants/grant.js'
 import type { ConnectParts } from './connect-parts.js'
 
@@ -20,6 +20,28 @@ export async function browserIs(
   if (connect.authenticateBrowser === undefined) return undefined
   const present = await connect.authenticateBrowser(req)
   return present?.issuer === issuer && present.subject === subject
+}
+
+/**
+ * Whether the app takes the person of an answer for the one whose link it is. Where there is no function to ask, it has to be known
+ * otherwise.
+ *
+ * @param isKnown whether the app's sign-in or an ID token has said so
+ * @throws {InternalError} the app's function failed
+ */
+export async function appKnows(
+  { connect }: Pick<ConnectParts, 'connect'>,
+  answer: Readonly<Record<string, unknown>>,
+  { identity: { issuer, subject }, clientId }: { readonly identity: Identity; readonly clientId: string },
+  isKnown: boolean,
+): Promise<boolean> {
+  if (connect.identity === undefined) return isKnown
+  try {
+    // Only true is a yes: what an async function forgets to return is not.
+    return (await connect.identity(answer, Object.freeze({ issuer, subject, clientId }))) === true
+  } catch (error) {
+    throw new InternalError('connect.identity failed', error)
+  }
 }
 
 /**

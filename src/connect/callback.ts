@@ -1,15 +1,16 @@
-import type { ServerResponse } from 'node:http'
 import type { RouteHandler } from '../http/router.js'
+import { goBack, refuseHead } from './answers.js'
 import { browserIs } from './browser-identity.js'
 import { completeConnection } from './completion.js'
-import type { ConnectParts } from './connect-parts.js'
+import { type ConnectParts, needCodeGrant } from './connect-parts.js'
 import { digest, flowOf, isSame } from './cookies.js'
 import { sendPage } from './pages.js'
 import { queryOf, singleParameter } from './query.js'
 
 /** Where the authorization server sends the browser: the one place where a connection comes about. */
 export function receiveAnswer(parts: ConnectParts): RouteHandler {
-  const { pages, pending, cookies, connect, codeGrant, failed } = parts
+  const { pages, pending, cookies, connect, failed } = parts
+  const codeGrant = needCodeGrant(parts)
   return async (req, res) => {
     // It changes something, so it is not for link previews.
     if (req.method === 'HEAD') return refuseHead(res)
@@ -28,7 +29,7 @@ export function receiveAnswer(parts: ConnectParts): RouteHandler {
     }
     // What can be away is asked for while nothing is spent, so that the page can simply be loaded again.
     const as = await codeGrant.metadata()
-    if (connect.authenticateBrowser === undefined) await parts.loadKeys()
+    if (connect.authenticateBrowser === undefined && codeGrant.hasIdToken) await parts.loadKeys()
     const appSays = await browserIs(parts, req, record.value.identity)
     // From here on a replay finds nothing, and the code goes out once at most.
     if (!(await pending.spend(record))) {
@@ -42,20 +43,4 @@ export function receiveAnswer(parts: ConnectParts): RouteHandler {
     if (outcome.connected === true && connect.returnTo !== undefined) return goBack(res, connect.returnTo)
     sendPage(req, res, outcome.page, outcome.cookies ?? [])
   }
-}
-
-function refuseHead(res: ServerResponse): void {
-  res.statusCode = 405
-  res.setHeader('Allow', 'GET')
-  res.setHeader('Cache-Control', 'no-store')
-  res.end()
-}
-
-function goBack(res: ServerResponse, returnTo: string): void {
-  res.statusCode = 303
-  res.setHeader('Location', returnTo)
-  res.setHeader('Cache-Control', 'no-store')
-  // The URL of this answer holds the code, which is spent, and which is nobody else's business.
-  res.setHeader('Referrer-Policy', 'no-referrer')
-  res.end()
 }

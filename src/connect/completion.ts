@@ -7,11 +7,13 @@ import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import { sharedAccessToken, wallTime, type Identity } from '../grants/grant.js'
 import type { Connection } from '../grants/grant-store.js'
 import { persevere } from '../grants/persevere.js'
-import { checkSubjects, hasCommonSubjects } from './browser-identity.js'
-import type { ConnectParts, PendingAuthorization } from './connect-parts.js'
+import { appKnows, checkSubjects, hasCommonSubjects } from './browser-identity.js'
+import { type ConnectParts, needCodeGrant, type PendingAuthorization } from './connect-parts.js'
 import { consentForm } from './consent.js'
 import { offerToDisconnect } from './disconnection.js'
+import type { LoginOwner, Logins } from './logins.js'
 import type { Page } from './pages.js'
+import { waitingPage } from './waiting-page.js'
 
 /** A callback of the browser that began the flow, which no other callback can repeat. */
 export interface Callback {
@@ -46,7 +48,8 @@ export async function completeConnection(
   req: IncomingMessage,
   { as, query, state, pending, appSays }: Callback,
 ): Promise<Outcome> {
-  const { pages, codeGrant, verifyIdToken, failed } = parts
+  const { pages, verifyIdToken, failed } = parts
+  const codeGrant = needCodeGrant(parts)
   checkSubjects(parts, as)
   if (appSays === false) {
     failed('person')
@@ -69,17 +72,25 @@ export async function completeConnection(
   }
   const { idToken } = tokens
   const person = idToken && (await verifyIdToken(idToken, { issuer: as.issuer, nonce: pending.nonce }))
-  // Where the app knows who it is, an ID token need not be there; one that is there has to be good.
-  if (!person && (appSays === undefined || idToken !== undefined)) {
+  // Where the app knows who it is, or the server has none, an ID token need not be there; one that is there has to be good.
+  if (!person && (idToken !== undefined || (appSays === undefined && codeGrant.hasIdToken))) {
     failed('id_token')
     return { page: { ...pages.badAnswer(), status: 403 } }
   }
   // Where the server's subjects are everybody's, it has to agree with the app: another account may be signed in there.
-  const tells = appSays === undefined || (typeof person === 'object' && hasCommonSubjects(as, person, pending.identity))
-  if (tells && !isSamePerson(person, pending.identity)) {
+  const tells =
+    (appSays === undefined && codeGrant.hasIdToken) ||
+    (typeof person === 'object' && hasCommonSubjects(as, person, pending.identity))
+  const isKnown = appSays === true || tells
+  if (
+    (tells && !isSamePerson(person, pending.identity)) ||
+    // With app passwords, it is the account in Nextcloud that the app is asked about.
+    !(parts.logins === undefined ? await appKnows(parts, tokens.members, pending, isKnown) : isKnown)
+  ) {
     failed('person')
     return tryAgain(parts, req, pending)
   }
+  if (parts.logins !== undefined) return beginLogin(parts, parts.logins, req, pending)
   if (tokens.refreshToken === undefined) {
     failed('no_refresh_token', {
       hint: 'The authorization server gave no refresh token: allow offline_access (or refresh tokens) for this client.',
@@ -111,9 +122,20 @@ function providerError({ pages, failed }: ConnectParts, given: string): Page {
   return pages.providerRefused({ error })
 }
 
+/** Who is at the browser is known. Of the sign-in nothing is kept: in Nextcloud the user agrees to something else. */
+async function beginLogin(
+  parts: ConnectParts,
+  logins: Logins,
+  req: IncomingMessage,
+  { identity, clientId }: LoginOwner,
+): Promise<Outcome> {
+  const { secret, login } = await logins.begin({ identity, clientId })
+  return waitingPage(parts, req, secret, login)
+}
+
 /** Another round with the same purpose, for this browser: the person may have another account there. */
-async function tryAgain(parts: ConnectParts, req: IncomingMessage, pending: PendingAuthorization): Promise<Outcome> {
-  const ticket = await parts.tickets.again(pending)
+export async function tryAgain(parts: ConnectParts, req: IncomingMessage, owner: LoginOwner): Promise<Outcome> {
+  const ticket = await parts.tickets.again(owner)
   const { target: retry, cookie } = consentForm(parts, req, ticket.secret, ticket)
   return { page: parts.pages.otherPerson({ retry }), cookies: cookie.headers }
 }

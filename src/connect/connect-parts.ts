@@ -3,13 +3,16 @@ import type { Broker } from '../broker/broker.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
+import { InternalError } from '../errors.js'
 import type { ConnectFailureReason, Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/grants.js'
 import type { HttpParts } from '../http/authentication.js'
+import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
 import type { FlowCookies } from './cookies.js'
+import type { Logins } from './logins.js'
 import type { OneTimeRecords } from './one-time.js'
 import type { Pages } from './pages.js'
 import type { Tickets } from './tickets.js'
@@ -20,7 +23,9 @@ export interface ConnectRooms {
   readonly nextcloud: NextcloudConfig
   readonly connect: ConnectConfig
   readonly grants: Grants
-  readonly codeGrant: CodeGrant
+  /** Undefined where nobody signs in at the authorization server. */
+  readonly codeGrant: CodeGrant | undefined
+  readonly appPasswords: AppPasswords
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
   readonly loadKeys: () => Promise<void>
@@ -61,8 +66,16 @@ export interface ConnectParts extends ConnectRooms {
   readonly pending: OneTimeRecords<PendingAuthorization>
   readonly offers: OneTimeRecords<DisconnectOffer>
   readonly cookies: FlowCookies
+  /** In app-password mode. */
+  readonly logins: Logins | undefined
   readonly pages: Pages
   readonly failed: (reason: ConnectFailureReason, details?: ProviderRefusal) => void
+}
+
+/** The code grant, on the paths that there are only with it. */
+export function needCodeGrant({ codeGrant }: Pick<ConnectRooms, 'codeGrant'>): CodeGrant {
+  if (codeGrant === undefined) throw new InternalError('Nobody signs in at the authorization server')
+  return codeGrant
 }
 
 /** What the authorization server said. */

@@ -11,12 +11,15 @@ import { reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { RouteHandler, Routes } from '../http/router.js'
 import { endConnection, showStatus } from './account.js'
+import { appKnows } from './browser-identity.js'
 import { receiveAnswer } from './callback.js'
 import { createAllowance } from './allowance.js'
 import type { ConnectParts, ConnectRooms } from './connect-parts.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
 import { disconnectInBrowser } from './disconnection.js'
+import { showLogin } from './login.js'
+import { createLogins, LOGIN_KNOWN_FOR } from './logins.js'
 import { createOneTimeRecords } from './one-time.js'
 import { createPages, sendPage } from './pages.js'
 import { createTickets } from './tickets.js'
@@ -29,15 +32,41 @@ export interface Connect {
    * on the page. Rejects with {@link StorageError}.
    */
   readonly linkFor: (identity: Identity, clientId: string | undefined) => Promise<ConnectLink>
+  /** Looks after the logins at Nextcloud no more by itself. */
+  readonly close: () => void
+  /** Resolves when those under way have come to an end, or to a rest. */
+  readonly settle: () => Promise<void>
   /** The same outcome, but where the user has to connect first, the error says where. */
   readonly withLink: <T>(caller: Pick<Caller, 'issuer' | 'subject' | 'clientId'>, outcome: Promise<T>) => Promise<T>
 }
 
 export function createConnect(rooms: ConnectRooms): Connect {
-  const { config, connect, nextcloud, grants, clock, events } = rooms
+  const { config, connect, nextcloud, grants, appPasswords, clock, events } = rooms
   const { owner } = grants
   const resource = new URL(config.resource)
   const { origin } = resource
+  const serverName = config.resourceName ?? resource.host
+  const failed: ConnectParts['failed'] = (reason, details = {}) =>
+    events.emit({ type: 'connect.failed', reason, ...details })
+  const logins =
+    config.grants?.credential === 'app-password'
+      ? createLogins({
+          records: createOneTimeRecords('login', grants.records, owner, clock, LOGIN_KNOWN_FOR),
+          grants,
+          appPasswords,
+          clock,
+          events,
+          patience: config.http.timeout,
+          clientName: serverName,
+          // Who is at the browser is known; whose account it is in Nextcloud, only the app can say.
+          allows: (answer, login) => appKnows(rooms, answer, login, true),
+          failed,
+          onConnected({ identity }) {
+            rooms.broker.forget(identity)
+            rooms.onConnected(identity)
+          },
+        })
+      : undefined
   const parts: ConnectParts = {
     ...rooms,
     origin,
@@ -47,17 +76,27 @@ export function createConnect(rooms: ConnectRooms): Connect {
     offers: createOneTimeRecords('disconnection', grants.records, owner, clock),
     cookies: createFlowCookies(resource.protocol === 'https:'),
     pages: createPages({
-      serverName: config.resourceName ?? resource.host,
+      serverName,
       nextcloudHost: nextcloud.url.host,
     }),
-    failed: (reason, details = {}) => events.emit({ type: 'connect.failed', reason, ...details }),
+    logins,
+    failed,
   }
   const routes: Routes = new Map([
     [`${connect.path}/connect`, { GET: page(showConsent), POST: page(answerConsent) }],
-    [`${connect.path}/callback`, { GET: page(receiveAnswer) }],
+    ...callbackRoutes(),
     [`${connect.path}/status`, { GET: showStatus(parts) }],
     [`${connect.path}/disconnect`, { POST: endConnection(parts, page(disconnectInBrowser)) }],
   ])
+
+  /** What there is of the two ways through other servers. */
+  function callbackRoutes(): Routes {
+    const login: RouteHandler | undefined = logins && page((given) => showLogin(given, logins))
+    return new Map([
+      ...(connect.signIn ? [[`${connect.path}/callback`, { GET: page(receiveAnswer) }] as const] : []),
+      ...(login ? [[`${connect.path}/login`, { GET: login }] as const] : []),
+    ])
+  }
 
   /** A failure is a page too, since a person looks at it. */
   function page(create: (parts: ConnectParts) => RouteHandler): RouteHandler {
@@ -101,6 +140,8 @@ export function createConnect(rooms: ConnectRooms): Connect {
   return {
     routes,
     linkFor,
+    close: () => logins?.close(),
+    settle: () => logins?.settle() ?? Promise.resolve(),
     withLink: (caller, outcome) =>
       outcome.catch(async (error: unknown) => {
         if (!(error instanceof NotProvisionedError)) throw error

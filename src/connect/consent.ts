@@ -3,21 +3,23 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AuthorizationSecrets } from '../authorization-server/code-grant.js'
 import type { RouteHandler } from '../http/router.js'
 import { browserIs, checkSubjects } from './browser-identity.js'
-import type { ConnectParts } from './connect-parts.js'
+import { type ConnectParts, needCodeGrant } from './connect-parts.js'
 import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
 import { isFromOwnPage, readForm, type Form } from './form.js'
+import type { Logins } from './logins.js'
 import type { OneTimeRecord } from './one-time.js'
 import { randomSecret } from './one-time.js'
 import { sendPage, type FormTarget } from './pages.js'
 import { queryOf, singleParameter } from './query.js'
 import type { Ticket } from './tickets.js'
+import { waitingPage } from './waiting-page.js'
 
 /**
  * The page on which the user sees who asks for what. It changes nothing, since links are also opened by previews and scanners
  * (RFC 9110 §9.2.1).
  */
 export function showConsent(parts: ConnectParts): RouteHandler {
-  const { tickets, pages, codeGrant, failed } = parts
+  const { tickets, pages, codeGrant, logins, failed } = parts
   return async (req, res) => {
     const secret = singleParameter(queryOf(req), 'ticket') ?? ''
     const ticket = await tickets.read(secret)
@@ -26,7 +28,9 @@ export function showConsent(parts: ConnectParts): RouteHandler {
       return sendPage(req, res, pages.linkUnusable())
     }
     // Nobody can agree before it is known what will be asked for.
-    const scopes = codeGrant.scopes(await codeGrant.metadata())
+    const as = await codeGrant?.metadata()
+    // An app password is for the whole account, whatever is asked for on the way to it.
+    const scopes = as === undefined || logins !== undefined ? [] : (codeGrant?.scopes(as) ?? [])
     const { target, cookie } = consentForm(parts, req, secret, ticket.value)
     const { clientId: clientName } = ticket.value
     sendPage(req, res, pages.consent({ clientName, scopes, ...target }), cookie.headers)
@@ -108,13 +112,15 @@ async function goOn(
   ticket: OneTimeRecord<Ticket>,
   flow: string,
 ): Promise<void> {
-  const { codeGrant, tickets, pages, cookies } = parts
+  const { codeGrant, logins, tickets, pages, cookies } = parts
+  if (codeGrant === undefined && logins !== undefined) return goOnToNextcloud(parts, logins, req, res, ticket, flow)
   const { selectAccount } = ticket.value
   // Whatever can fail comes before the ticket is spent, so that the user can simply try again.
-  const as = await codeGrant.metadata()
+  const signIn = needCodeGrant(parts)
+  const as = await signIn.metadata()
   checkSubjects(parts, as)
-  const secrets = codeGrant.secrets()
-  const url = await codeGrant.authorizationUrl(as, secrets, selectAccount)
+  const secrets = signIn.secrets()
+  const url = await signIn.authorizationUrl(as, secrets, selectAccount)
   // A fresh cookie: somebody who has planted the one before does not know this one.
   const cookie = cookies.issue(req, flowOf(secrets.state))
   await remember(parts, ticket.value, secrets, cookie)
@@ -125,6 +131,25 @@ async function goOn(
   // A redirect would not do: form-action (CSP) also holds for where a form's answer leads, and that is up to the server there.
   const page = pages.goingOn({ url: url.href, host: url.host })
   sendPage(req, res, page, [cookies.end(flow), ...cookie.headers])
+}
+
+/** The app's own sign-in has said who it is. */
+async function goOnToNextcloud(
+  parts: ConnectParts,
+  logins: Logins,
+  req: IncomingMessage,
+  res: ServerResponse,
+  ticket: OneTimeRecord<Ticket>,
+  flow: string,
+): Promise<void> {
+  const { identity, clientId } = ticket.value
+  const { secret, login } = await logins.begin({ identity, clientId })
+  if (!(await parts.tickets.spend(ticket))) {
+    await logins.drop(secret)
+    return used(parts, req, res)
+  }
+  const { page, cookies } = waitingPage(parts, req, secret, login)
+  sendPage(req, res, page, [parts.cookies.end(flow), ...cookies])
 }
 
 async function remember(

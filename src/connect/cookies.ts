@@ -13,8 +13,16 @@ export interface FlowCookie {
 
 /** The cookies that tie each flow to the browser it began in: one for each, so that two tabs do not disturb each other. */
 export interface FlowCookies {
-  /** A fresh cookie, never one that the browser brought: that may be one that somebody planted there. */
-  readonly issue: (req: IncomingMessage, flow: string) => FlowCookie
+  /**
+   * A fresh cookie, never one that the browser brought: that may be one that somebody planted there.
+   *
+   * @param given its value and its life in milliseconds. Default: a random one, for ten minutes
+   */
+  readonly issue: (
+    req: IncomingMessage,
+    flow: string,
+    given?: { readonly value: string; readonly life: number },
+  ) => FlowCookie
   /** What the browser holds under the name; more than one value where a name was set twice. */
   readonly values: (req: IncomingMessage, flow: string) => readonly string[]
   /** The `Set-Cookie` value that ends the cookie. */
@@ -38,8 +46,7 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
   const end = (flow: string): string => `${prefix}${flow}=; Max-Age=0; ${attributes}`
 
   return {
-    issue(req, flow) {
-      const value = randomSecret()
+    issue(req, flow, { value, life } = { value: randomSecret(), life: ONE_TIME_LIFE }) {
       const present = new Set(readCookies(req).map(([name]) => name))
       const flows = [...present].filter((name) => name.startsWith(prefix) && name !== prefix + flow)
       const surplus = flows.slice(0, Math.max(0, flows.length + 1 - MOST_FLOWS))
@@ -47,7 +54,7 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
         flow,
         value,
         headers: [
-          `${prefix}${flow}=${value}; Max-Age=${ONE_TIME_LIFE / 1_000}; ${attributes}`,
+          `${prefix}${flow}=${value}; Max-Age=${life / 1_000}; ${attributes}`,
           ...surplus.map((name) => end(name.slice(prefix.length))),
         ],
       }

@@ -2,9 +2,10 @@ import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors.js'
 import { consentingClient } from '../grants/grant.js'
 import type { RouteHandler } from '../http/router.js'
-import type { ConnectParts, DisconnectOffer, PendingAuthorization } from './connect-parts.js'
+import type { ConnectParts, DisconnectOffer } from './connect-parts.js'
 import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
+import type { LoginOwner } from './logins.js'
 import { randomSecret } from './one-time.js'
 import { sendPage, type FormTarget } from './pages.js'
 
@@ -15,7 +16,7 @@ import { sendPage, type FormTarget } from './pages.js'
 export async function offerToDisconnect(
   { offers, cookies, connect, config }: ConnectParts,
   req: IncomingMessage,
-  { identity, clientId }: PendingAuthorization,
+  { identity, clientId }: LoginOwner,
 ): Promise<{ readonly target: FormTarget; readonly cookie: FlowCookie } | undefined> {
   const secret = randomSecret()
   const cookie = cookies.issue(req, flowOf(secret))

@@ -13,12 +13,14 @@ export interface OneTimeRecord<T> {
   readonly expiresAt: number
 }
 
-/** Records that a random secret leads to, for ten minutes and one use. The store sees a hash of the secret, its key. */
+/** Records that a random secret leads to, for a time (ten minutes) and one use. The store sees a hash of the secret, its key. */
 export interface OneTimeRecords<T extends object> {
   /** Stores a value; under a secret of its own, unless one is given that is as random. */
   readonly create: (value: T, secret?: string) => Promise<{ readonly secret: string; readonly expiresAt: number }>
   /** Undefined when it is unknown, used or expired, or sealed with a key that is gone: within minutes it is of no use anyway. */
   readonly read: (secret: string) => Promise<OneTimeRecord<T> | undefined>
+  /** Changes what is stored; its end stays. False when somebody else was first. */
+  readonly replace: (record: OneTimeRecord<T>, value: T) => Promise<boolean>
   /** Takes it; false when somebody else was first. */
   readonly spend: (record: OneTimeRecord<T>) => Promise<boolean>
   /** Deletes it, if it is there. */
@@ -33,19 +35,21 @@ const SECRET = /^[\w-]{43}$/
 
 export const randomSecret = (): string => randomBytes(32).toString('base64url')
 
+/** @param life milliseconds */
 export function createOneTimeRecords<T extends object>(
   kind: RecordKind,
   records: Records,
   owner: RecordOwner,
   clock: Clock,
+  life = ONE_TIME_LIFE,
 ): OneTimeRecords<T> {
   const keyOf = (secret: string): string => recordKey(kind, owner, secret)
 
   return {
     async create(value, secret = randomSecret()) {
-      const expiresAt = clock.now() + ONE_TIME_LIFE
+      const expiresAt = clock.now() + life
       const stored = { format: 1, value, expiresAt }
-      const version = await records.write(keyOf(secret), stored, null, ONE_TIME_LIFE)
+      const version = await records.write(keyOf(secret), stored, null, life)
       if (version === null) throw new InternalError('A random secret is there already')
       return { secret, expiresAt }
     },
@@ -59,6 +63,10 @@ export function createOneTimeRecords<T extends object>(
       const stored = record?.value as { format: unknown; value: T; expiresAt: number } | undefined
       if (record === undefined || stored?.format !== 1 || clock.now() >= stored.expiresAt) return undefined
       return { key, version: record.version, value: stored.value, expiresAt: stored.expiresAt }
+    },
+    async replace({ key, version, expiresAt }, value) {
+      const left = Math.max(1, expiresAt - clock.now())
+      return (await records.write(key, { format: 1, value, expiresAt }, version, left)) !== null
     },
     spend: ({ key, version }) => records.remove(key, version),
     async drop(secret) {

@@ -8,6 +8,8 @@ export interface Page {
   readonly html: string
   /** Where the browser goes on to by itself. */
   readonly refreshTo?: string
+  /** After so many seconds. Default 0. */
+  readonly refreshAfter?: number
   /** Seconds after which another try may work. */
   readonly retryAfter?: number
 }
@@ -93,7 +95,7 @@ export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, 
   // Whoever opened the link in a window of theirs can neither watch nor steer that window.
   res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
   res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
-  if (page.refreshTo !== undefined) res.setHeader('Refresh', `0; url=${page.refreshTo}`)
+  if (page.refreshTo !== undefined) res.setHeader('Refresh', `${page.refreshAfter ?? 0}; url=${page.refreshTo}`)
   if (page.retryAfter !== undefined) res.setHeader('Retry-After', String(page.retryAfter))
   for (const cookie of cookies) res.appendHeader('Set-Cookie', cookie)
   res.end(req.method === 'HEAD' ? undefined : page.html)

@@ -24,6 +24,8 @@ export interface Pages {
   readonly consent: (p: FormTarget & { readonly clientName: string; readonly scopes: readonly string[] }) => Page
   /** The way to the provider, which the browser takes by itself. */
   readonly goingOn: (p: { readonly url: string; readonly host: string }) => Page
+  /** The way to Nextcloud, where the user agrees; `next` is where this page looks for what came of it, every few seconds. */
+  readonly waiting: (p: { readonly login: string; readonly clientName: string; readonly next: string }) => Page
   readonly connected: (p: { readonly clientName: string; readonly disconnect?: FormTarget }) => Page
   readonly declined: () => Page
   readonly disconnected: () => Page
@@ -47,6 +49,8 @@ export interface Pages {
 
 /** Longest name of a client or server, and longest scope, in characters. */
 const LONGEST = 80
+/** Seconds. Long enough to reach the link with a keyboard or a screen reader, which the page coming anew disturbs. */
+const LOOKS_AGAIN_AFTER = 5
 /** How many scopes are written out. */
 const MOST_SCOPES = 40
 
@@ -101,6 +105,21 @@ export function createPages(context: PageContext): Pages {
 <p class="answers"><a class="go" href="${href}"><span>Continue to ${shownHost(host)}</span></a></p>`,
       )
       return { ...going, refreshTo: href }
+    },
+
+    waiting({ login, clientName, next }) {
+      const { href, host } = webAddress(login)
+      const waiting = page(
+        200,
+        'Now agree in Nextcloud',
+        'plain',
+        markup`<p>One step is left: in Nextcloud, allow ${server} to work with your account. There you may have to sign in, and then press “Grant access”.</p>
+<div class="note"><p>Use your own account there. What ${shownClient(clientName)} does, it will do with that one.</p></div>
+<p class="answers"><a class="go" href="${href}" target="_blank" rel="noopener noreferrer"><span>Open ${shownHost(host)} in a new tab</span></a></p>
+<p>Keep this page open. When you are done, it goes on by itself within seconds.</p>
+<p class="quiet"><a href="${webAddress(next).href}">Look now</a></p>`,
+      )
+      return { ...waiting, refreshTo: webAddress(next).href, refreshAfter: LOOKS_AGAIN_AFTER }
     },
 
     connected({ clientName, disconnect }) {

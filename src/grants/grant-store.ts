@@ -1,6 +1,15 @@
 import type { Clock } from '../clock.js'
 import { SealedValueError, StorageError } from '../errors.js'
-import { DEAD_GRANT_TTL, deadGrant, isLiving, readGrant, type Grant, type Identity } from './grant.js'
+import {
+  asSeenBy,
+  DEAD_GRANT_TTL,
+  deadGrant,
+  isLiving,
+  readGrant,
+  type Grant,
+  type GrantCredential,
+  type Identity,
+} from './grant.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import type { Records } from './records.js'
 
@@ -11,8 +20,10 @@ export interface StoredGrant {
 }
 
 /** What a new connection brings. */
-export type Connection = Pick<Grant, 'fingerprint' | 'refreshEndsAt' | 'scopes' | 'accessToken'> & {
-  readonly refreshToken: string
+export type Connection = Pick<
+  Grant,
+  'fingerprint' | 'refreshEndsAt' | 'scopes' | 'accessToken' | 'refreshToken' | 'appPassword'
+> & {
   /** The MCP client that the user agreed to. */
   readonly clientId: string
 }
@@ -35,8 +46,8 @@ export interface GrantStore {
   readonly version: (key: string) => Promise<string | undefined>
   /** The new version, or null when somebody else has changed the grant since `expected`. */
   readonly write: (key: string, grant: Grant, expected: string) => Promise<string | null>
-  /** Puts a new connection in the place of whatever is there, also of what cannot be opened. */
-  readonly connect: (identity: Identity, connection: Connection) => Promise<Grant>
+  /** Puts a new connection in the place of whatever is there, also of what cannot be opened; what was there, as far as it can. */
+  readonly connect: (identity: Identity, connection: Connection) => Promise<Grant | undefined>
   /**
    * Takes away the consent of one MCP client, and the grant with the last; without a client, the grant at once. What cannot be
    * opened is deleted. Undefined when there was nothing to take away.
@@ -47,12 +58,23 @@ export interface GrantStore {
 /** Attempts at a change, each after somebody else was first. */
 const MOST_ATTEMPTS = 10
 
-export function createGrantStore(records: Records, owner: RecordOwner, clock: Clock): GrantStore {
+/** @param credential what this server's mode can use of a grant */
+export function createGrantStore(
+  records: Records,
+  owner: RecordOwner,
+  clock: Clock,
+  credential: GrantCredential = 'refresh-token',
+): GrantStore {
   const keyOf = ({ issuer, subject }: Identity): string => recordKey('grant', owner, issuer, subject)
 
-  async function read(key: string): Promise<StoredGrant | undefined> {
+  async function readStored(key: string): Promise<StoredGrant | undefined> {
     const record = await records.read(key)
     return record && { grant: readGrant(record.value), version: record.version }
+  }
+
+  async function read(key: string): Promise<StoredGrant | undefined> {
+    const stored = await readStored(key)
+    return stored && { ...stored, grant: asSeenBy(credential, stored.grant) }
   }
 
   function write(key: string, grant: Grant, expected: string | null): Promise<string | null> {
@@ -71,7 +93,7 @@ export function createGrantStore(records: Records, owner: RecordOwner, clock: Cl
   /** What is there, to be replaced: its content, where it can be opened. */
   async function readReplaceable(key: string): Promise<{ version: string | null; grant: Grant | undefined }> {
     try {
-      const stored = await read(key)
+      const stored = await readStored(key)
       return { version: stored?.version ?? null, grant: stored?.grant }
     } catch (error) {
       if (!(error instanceof SealedValueError)) throw error
@@ -89,7 +111,8 @@ export function createGrantStore(records: Records, owner: RecordOwner, clock: Cl
       return change(async () => {
         const before = await readReplaceable(key)
         // A user who ended the grant at the authorization server may have meant a client of it: each is asked for anew.
-        const agreed = before.grant !== undefined && isLiving(before.grant) ? before.grant.clients : []
+        const present = before.grant && asSeenBy(credential, before.grant)
+        const agreed = present !== undefined && isLiving(present) ? present.clients : []
         const grant: Grant = {
           ...connection,
           format: 1,
@@ -98,7 +121,7 @@ export function createGrantStore(records: Records, owner: RecordOwner, clock: Cl
           clients: [...new Set([...agreed, clientId])],
           connectedAt: clock.now(),
         }
-        return (await write(key, grant, before.version)) === null ? undefined : { done: grant }
+        return (await write(key, grant, before.version)) === null ? undefined : { done: before.grant }
       })
     },
     disconnect(identity, clientId) {

@@ -16,6 +16,15 @@ export interface SharedAccessToken {
   readonly sentAt: number
 }
 
+/** What lets this server into Nextcloud where that takes no tokens: a password of the user's for this server alone. */
+export interface AppPassword {
+  readonly loginName: string
+  readonly password: string
+}
+
+/** What a mode keeps of a user. */
+export type GrantCredential = 'refresh-token' | 'app-password'
+
 /**
  * `active`: the refresh token is good, as far as is known. `presented`: it was sent to the authorization server and no answer is
  * stored yet, so it may be spent. `needs-reconnect`: the server refused it, or its end has passed. `disconnected`: by the user or
@@ -31,7 +40,9 @@ export interface Grant {
   readonly generation: number
   /** Absent once it is dead. */
   readonly refreshToken?: string
-  /** Stands for the refresh token in events and cool-downs, and outlives it. */
+  /** In app-password mode, in the place of the refresh token. Absent once it is dead. */
+  readonly appPassword?: AppPassword
+  /** Stands for the refresh token or app password in events and cool-downs, and outlives it. */
   readonly fingerprint: string
   /** Milliseconds since the epoch at which the refresh token ends, where the server states it. */
   readonly refreshEndsAt?: number
@@ -96,14 +107,30 @@ export function whyUnusable(
   now: number,
 ): NotProvisionedReason | undefined {
   if (grant === undefined) return 'never'
-  if (grant.refreshToken === undefined) return grant.lastError?.code === 'expired' ? 'expired' : 'revoked'
+  if (!isLiving(grant)) return grant.lastError?.code === 'expired' ? 'expired' : 'revoked'
   if (grant.refreshEndsAt !== undefined && now >= grant.refreshEndsAt) return 'expired'
   if (clientId !== undefined && !grant.clients.includes(clientId)) return 'consent'
   return undefined
 }
 
-export function isLiving(grant: Grant): grant is LivingGrant {
+/** Whether there is something in it that may let this server into Nextcloud. */
+export function isLiving(grant: Grant): boolean {
+  return grant.refreshToken !== undefined || grant.appPassword !== undefined
+}
+
+export function isRefreshable(grant: Grant): grant is LivingGrant {
   return grant.refreshToken !== undefined
+}
+
+/**
+ * A grant as a mode sees it: one of another mode is of no use to it, and has to be made anew. It stays as it is in the store, so
+ * that a change of modes can be taken back.
+ */
+export function asSeenBy(credential: GrantCredential, grant: Grant): Grant {
+  const own = credential === 'app-password' ? grant.appPassword : grant.refreshToken
+  return own === undefined && isLiving(grant)
+    ? deadGrant(grant, 'needs-reconnect', 'another_mode', grant.connectedAt)
+    : grant
 }
 
 /** What is left of a grant that died. */

@@ -20,7 +20,8 @@ export interface Grants {
   readonly acquireLease: (grantKey: string) => Promise<Lease | undefined>
   /** Milliseconds. */
   readonly leaseLife: number
-  readonly fingerprint: (refreshToken: string) => string
+  /** Of a refresh token or an app password. */
+  readonly fingerprint: (secret: string) => string
   /** What this instance does after its answers: kept, so that `settle` waits for it. */
   readonly background: (work: Promise<unknown>) => void
   /** Rejects with {@link StorageError} when the store cannot be reached. */
@@ -34,7 +35,7 @@ const LEASE_BEYOND_CALL = 5_000
 
 /** @param callTimeout milliseconds of one call to the authorization server */
 export function createGrants(
-  { encryptionKeys }: GrantsConfig,
+  { encryptionKeys, credential }: GrantsConfig,
   storage: StorageAdapter,
   owner: RecordOwner,
   callTimeout: number,
@@ -43,7 +44,7 @@ export function createGrants(
 ): Grants {
   const sealer = createSealer(encryptionKeys)
   const records = createRecords(storage, sealer, clock, events)
-  const store = createGrantStore(records, owner, clock)
+  const store = createGrantStore(records, owner, clock, credential)
   const rotations = createRotations(store, clock, callTimeout)
   const leaseLife = callTimeout + LEASE_BEYOND_CALL
   const acquireLease = createLeases(records, clock, leaseLife)

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 
 /** What kinds of records there are. */
-export type RecordKind = 'grant' | 'lease' | 'ticket' | 'ticket-of' | 'authorization' | 'disconnection'
+export type RecordKind = 'grant' | 'lease' | 'ticket' | 'ticket-of' | 'authorization' | 'disconnection' | 'login'
 
 /** This server, as far as its records are its own: another client or resource on the same store has others. */
 export interface RecordOwner {

@@ -1,11 +1,17 @@
+import type { NextcloudCredential } from '../auth-info.js'
 import { optionalNumber, readObject } from '../config/values.js'
 import { ConfigurationError, NotProvisionedError } from '../errors.js'
 import type { McpAuth, Who } from '../mcp-auth.js'
 
 /** What a tool handler gets to reach Nextcloud as the user of the call. */
 export interface Nextcloud {
-  /** A Nextcloud token that is good when the handler starts. It may end while the handler runs: `fetch` replaces it then. */
+  /**
+   * A Nextcloud token that is good when the handler starts. It may end while the handler runs: `fetch` replaces it then. In
+   * app-password mode there is none, and reading it throws a {@link ConfigurationError}: use `fetch` or `credential`.
+   */
   readonly token: string
+  /** The same in any mode, for HTTP clients of your own, see `auth.getNextcloudCredential`. */
+  readonly credential: NextcloudCredential
   /** `auth.nextcloudFetch` for this user; a call that the MCP client cancels ends its requests too. */
   readonly fetch: (
     path: Parameters<McpAuth['nextcloudFetch']>[1],
@@ -85,13 +91,28 @@ export function createToolCall<R>(
     signal,
     async attempt() {
       try {
-        const token = await auth.getNextcloudToken(who, { signal })
-        return { result: await run({ token, fetch }) }
+        const credential = await auth.getNextcloudCredential(who, { signal })
+        return { result: await run(nextcloudOf(credential, fetch)) }
       } catch (error) {
         if (error instanceof NotProvisionedError) return { refusal: error }
         throw error
       }
     },
     waitForConnection: (until) => auth.waitForConnection(who, wait, until),
+  }
+}
+
+function nextcloudOf(credential: NextcloudCredential, fetch: Nextcloud['fetch']): Nextcloud {
+  return {
+    // Read when it is wanted, since not every mode has one.
+    get token(): string {
+      if (credential.type === 'bearer') return credential.token
+      throw new ConfigurationError(
+        'There is no nextcloud.token in app-password mode: use nextcloud.fetch or nextcloud.credential',
+        'nextcloud.mode',
+      )
+    },
+    credential,
+    fetch,
   }
 }

@@ -216,6 +216,13 @@ const FAULTS: readonly Fault[] = [
     fix: /--client-secret-file/,
   },
   {
+    name: 'credentials that are turned away with a 401 and nothing more telling',
+    plant: ({ as }) => as.script('/token', { status: 401, json: { error: 'access_denied' } }),
+    id: 'client.credentials',
+    found: /access_denied, status 401/,
+    fix: /--client-id, OIDC_CLIENT_ID/,
+  },
+  {
     name: 'a token endpoint that is out of order',
     plant: ({ as }) => as.script('/token', { status: 500 }),
     id: 'client.credentials',

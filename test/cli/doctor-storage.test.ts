@@ -1,3 +1,4 @@
+import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
@@ -9,6 +10,7 @@ import { createEvents } from '../../src/events.js'
 import { createGrants } from '../../src/grants/grants.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { runIn, setUpDoctor, type DoctorSetup } from '../support/doctor-setup.js'
+import { has } from '../support/left-out.js'
 import { CLIENT_ID } from '../support/scripted-authorization-server.js'
 import { createRealStores, storeKinds } from '../support/scene.js'
 import { openStore, type StoreAddress } from '../support/stores.js'
@@ -101,7 +103,7 @@ async function storeGrantIn(setup: DoctorSetup, address: StoreAddress, prefix: s
   await storeGrant(setup, { ...address, prefix }, key)
 }
 
-describe('the doctor at a store', () => {
+describe.runIf(has('better-sqlite3'))('the doctor at a file of SQLite', () => {
   it('finds records that were sealed with another key', async () => {
     const setup = await setUpGrantsDoctor()
     const address: StoreAddress = { kind: 'SQLite', file: path.join(folder, 'other-key.db') }
@@ -128,6 +130,29 @@ describe('the doctor at a store', () => {
 
     expect(failed).toEqual([])
     expect(finding('storage.records')?.found).toMatch(/1 of them with an older key/)
+  })
+
+  it('leaves nothing of its own in the store', async () => {
+    const setup = await setUpGrantsDoctor()
+    const address = { kind: 'SQLite', file: path.join(folder, 'left.db') } as const
+    await storeGrant(setup, address, setup.environment['TOKEN_ENCRYPTION_KEY']!)
+    setup.options['storage'] = urlOf(address)
+    await setup.run()
+    const database = new Database!(address.file)
+    const rows = database.prepare('SELECT key FROM mcp_nextcloud_auth').all() as { key: string }[]
+    database.close()
+
+    expect(rows.map(({ key }) => key)).toEqual([expect.stringMatching(/^v1:/)])
+  })
+})
+
+describe('the doctor at a store', () => {
+  it('shows no password of a store, even where something else is called the same', async () => {
+    const setup = await setUpGrantsDoctor()
+    setup.environment['DOCTOR_STORAGE'] = 'redis://:localhost@localhost:1'
+    const { finding } = await setup.run()
+
+    expect(finding('storage.access')?.found).toMatch(/^Redis at …:1 cannot be used/)
   })
 
   it.each([

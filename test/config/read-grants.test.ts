@@ -24,6 +24,7 @@ const ownAdapter = (shared = true) =>
 describe('refresh-token mode', () => {
   it('has defaults for everything', () => {
     expect(grantsOf()).toEqual({
+      credential: 'refresh-token',
       storage: undefined,
       encryptionKeys: [expect.any(Uint8Array)],
       consent: 'per-client',
@@ -34,6 +35,8 @@ describe('refresh-token mode', () => {
         authorizationParameters: {},
         returnTo: undefined,
         authenticateBrowser: undefined,
+        identity: undefined,
+        signIn: true,
       },
     })
   })
@@ -220,6 +223,7 @@ describe('connect', () => {
     ['connect.consent', { consent: 'always' }, "must be 'per-client' or 'per-user'"],
     ['connect.returnTo', { returnTo: '/done' }, 'must be an absolute URL'],
     ['connect.authenticateBrowser', { authenticateBrowser: true }, 'must be a function'],
+    ['connect.identity', { identity: true }, 'must be a function'],
     ['connect.authorizationParameters', { authorizationParameters: 'prompt' }, 'must be an object of strings'],
     [
       'connect.authorizationParameters',
@@ -243,13 +247,93 @@ describe('connect', () => {
 
   it('has no use in another mode, and is refused there', () => {
     const options = withGrants({ nextcloud: { ...nextcloud, mode: 'token-exchange' }, connect: {} })
-    expect(refusalOf(options)).toEqual(refused('connect', "has no use without nextcloud.mode 'refresh-token'"))
+    expect(refusalOf(options)).toEqual(
+      refused('connect', "has no use without nextcloud.mode 'refresh-token' or 'app-password'"),
+    )
     expect(refusalOf({ ...options, connect: false })).toBeUndefined()
   })
 
-  it('needs the app to say who is at the browser where the server has no ID token', () => {
-    const options = { nextcloud: { ...nextcloud, preset: 'nextcloud-oauth2-app' } }
-    expect(refusalOf(withGrants(options))).toMatchObject({ option: 'connect.authenticateBrowser' })
-    expect(refusalOf(withGrants({ ...options, connect: false }))).toBeUndefined()
+  it.each(['authenticateBrowser', 'identity'])(
+    'needs the app to say who is at the browser where the server has no ID token, and %s does',
+    (name) => {
+      const options = { nextcloud: { ...nextcloud, preset: 'nextcloud-oauth2-app' } }
+      expect(refusalOf(withGrants(options))).toEqual(
+        refused(
+          'connect.identity',
+          'or connect.authenticateBrowser is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
+        ),
+      )
+      expect(refusalOf(withGrants({ ...options, connect: { [name]: () => undefined } }))).toBeUndefined()
+      expect(refusalOf(withGrants({ ...options, connect: false }))).toBeUndefined()
+    },
+  )
+
+  it.each(['always', 'opaque-only'])(
+    'leaves the issuer without a client that introspects, so %s is refused',
+    (value) => {
+      const options = withGrants({ nextcloud: { ...nextcloud, preset: 'nextcloud-oauth2-app' }, connect: false })
+      expect(refusalOf({ ...options, introspection: value })).toEqual(
+        refused(
+          'introspection',
+          'contradicts the preset nextcloud-oauth2-app: clientId is of Nextcloud, and unknown to the issuer',
+        ),
+      )
+      expect(readConfig(options, {})).toMatchObject({ introspection: false, audience: [LEAST.resource] })
+      expect(refusalOf({ ...options, introspection: false })).toBeUndefined()
+    },
+  )
+})
+
+describe('app-password mode', () => {
+  const options = (more: object = {}) => ({
+    ...LEAST,
+    ...more,
+    nextcloud: { url: nextcloud.url, mode: 'app-password', ...('nextcloud' in more ? (more.nextcloud as object) : {}) },
+  })
+
+  it('has grants as refresh-token mode has them', () => {
+    expect(readConfig(options(CLIENT), {}).grants).toMatchObject({
+      credential: 'app-password',
+      consent: 'per-client',
+      connect: { path: '/nextcloud', scopes: [], signIn: true },
+    })
+    expect(refusalOf(options({ ...CLIENT, storage: ownAdapter() }))).toMatchObject({ option: 'encryptionKey' })
+  })
+
+  it('needs a client at the authorization server, or the app to say who is at the browser', () => {
+    const authenticateBrowser = () => Promise.resolve(undefined)
+    expect(refusalOf(options())).toEqual(
+      refused(
+        'connect.authenticateBrowser',
+        'is required in app-password mode without clientId and clientSecret (or clientAuth), with which the authorization server could say who is at the browser',
+      ),
+    )
+    expect(refusalOf(options({ clientId: 'public' }))).toMatchObject({ option: 'connect.authenticateBrowser' })
+    expect(refusalOf(options({ connect: { identity: () => true } }))).toMatchObject({
+      option: 'connect.authenticateBrowser',
+    })
+    expect(readConfig(options({ connect: { authenticateBrowser } }), {}).grants?.connect?.signIn).toBe(false)
+    expect(readConfig(options({ ...CLIENT, connect: { authenticateBrowser } }), {}).grants?.connect?.signIn).toBe(false)
+    expect(refusalOf(options({ connect: false }))).toBeUndefined()
+  })
+
+  it.each([
+    ['audience', 'nextcloud'],
+    ['resource', 'https://cloud.example.com'],
+    ['scopes', ['files']],
+    ['parameters', { a: 'b' }],
+  ])('has no use for nextcloud.%s', (name, value) => {
+    expect(refusalOf(options({ ...CLIENT, nextcloud: { [name]: value } }))).toEqual(
+      refused(`nextcloud.${name}`, 'has no use in app-password mode'),
+    )
+  })
+
+  it('has no use for connect.scopes, nor for a server without ID tokens', () => {
+    expect(refusalOf(options({ ...CLIENT, connect: { scopes: ['profile'] } }))).toEqual(
+      refused('connect.scopes', 'has no use in app-password mode, which asks for openid alone'),
+    )
+    expect(refusalOf(options({ ...CLIENT, nextcloud: { preset: 'nextcloud-oauth2-app' } }))).toEqual(
+      refused('nextcloud.preset', 'contradicts app-password mode: that server cannot say who is at the browser'),
+    )
   })
 })

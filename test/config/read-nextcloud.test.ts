@@ -73,13 +73,13 @@ describe('nextcloud', () => {
 })
 
 describe('nextcloud.mode', () => {
-  it.each(['token-exchange', 'refresh-token', 'jwt-bearer', 'pass-through'])('may be %s', (mode) => {
+  it.each(['token-exchange', 'refresh-token', 'app-password', 'jwt-bearer', 'pass-through'])('may be %s', (mode) => {
     expect(readConfig(withNextcloud({ url, mode }), {}).nextcloud?.mode).toBe(mode)
   })
 
   it.each(['exchange', 'Token-Exchange', '', true, false, null, ['token-exchange']])('is refused: %j', (mode) => {
     expect(refusalOf(withNextcloud({ url, mode }))).toEqual(
-      refused('nextcloud.mode', 'must be one of token-exchange, refresh-token, jwt-bearer, pass-through'),
+      refused('nextcloud.mode', 'must be one of token-exchange, refresh-token, app-password, jwt-bearer, pass-through'),
     )
   })
 

@@ -146,6 +146,7 @@ describe('a grant at Keycloak', () => {
         return realm.admin('DELETE', `/sessions/${id}?isOffline=true`)
       },
     ],
+    ['all sessions of its user are logged out', () => realm.logOutEverywhere('alice')],
     ['its user is disabled', () => realm.setUser('alice', { enabled: false })],
   ])('is found lost when %s, and can be made anew', async (_name, end) => {
     const { auth, events, alice, connect, refresh } = await connected()

@@ -198,7 +198,8 @@ describe('the MCP client needs another token, 401 invalid_token, after', () => {
   })
 
   it.each<[name: string, make: () => Promise<unknown>]>([
-    ['its user was signed out', () => realm.signOut('alice')],
+    ['its user has signed out', () => realm.signOut('alice')],
+    ['all sessions of its user were logged out', () => realm.logOutEverywhere('alice')],
     ['its user was disabled', () => realm.setUser('alice', { enabled: false })],
     ['its user was deleted', async () => realm.admin('DELETE', `/users/${(await realm.user('alice')).id}`)],
     ['its client was disabled', () => realm.setClient('mcp-client', { enabled: false })],

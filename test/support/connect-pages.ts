@@ -33,6 +33,14 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ['consent', pages.consent({ clientName, scopes, ...form })],
     ['consent without scopes', pages.consent({ clientName, scopes: [], ...form })],
     ['goingOn', pages.goingOn({ url: `https://idp.example.com/auth?${query}`, host })],
+    [
+      'waiting',
+      pages.waiting({
+        clientName,
+        login: `https://cloud.example.com/login/v2/flow/${words.formValue}`,
+        next: 'https://mcp.example.com/nextcloud/login?flow=c3RhdGU',
+      }),
+    ],
     ['connected', pages.connected({ clientName, disconnect: form })],
     ['connected for good', pages.connected({ clientName })],
     ['declined', pages.declined()],

@@ -81,12 +81,13 @@ interface Surroundings {
   readonly host?: Host
   readonly before?: readonly Handler[]
   readonly metadata?: Record<string, unknown>
+  readonly clock?: ManualClock
 }
 
 /** An app with the connect pages, between an authorization server that does as it is told and a clock that stands still. */
 export async function setUpConnect(surroundings: Surroundings = {}): Promise<ConnectSetup> {
   const { options = {}, host = bareHost, before = [], metadata = {} } = surroundings
-  const clock = manualClock()
+  const { clock = manualClock() } = surroundings
   const refreshTokens = createRefreshTokens()
   const storage = surroundings.storage?.(clock) ?? new MemoryStorage(undefined, clock)
   const setup = await setUpGrants({ clock, storage, refreshTokens })

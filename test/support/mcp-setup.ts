@@ -111,6 +111,8 @@ function standIn(auth: McpAuth, link: ConnectLink | undefined, onWait: (wait: Pr
   const same: McpAuth = Object.assign((...args: Parameters<McpAuth>) => auth(...args), auth)
   return Object.assign(same, {
     getNextcloudToken: (...args: Parameters<McpAuth['getNextcloudToken']>) => withLink(auth.getNextcloudToken(...args)),
+    getNextcloudCredential: (...args: Parameters<McpAuth['getNextcloudCredential']>) =>
+      withLink(auth.getNextcloudCredential(...args)),
     nextcloudFetch: (...args: Parameters<McpAuth['nextcloudFetch']>) => withLink(auth.nextcloudFetch(...args)),
     waitForConnection(...args: Parameters<McpAuth['waitForConnection']>) {
       const waiting = auth.waitForConnection(...args)

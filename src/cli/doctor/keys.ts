@@ -1,4 +1,4 @@
-import { createLocalJWKSet, importJWK, type JWK } from 'jose'
+import { createLocalJWKSet, type JWK } from 'jose'
 import { McpAuthError } from '../../errors.js'
 import { fetched, issuerDocument, type Examination } from './examination.js'
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
@@ -80,11 +80,8 @@ async function algorithmsOf(key: JWK, accepted: readonly string[]): Promise<read
   const fitting: string[] = []
   for (const alg of accepted) {
     try {
-      const found = await createLocalJWKSet({ keys: [key] })({ alg }, { payload: '', signature: '' })
-      if (found.type === 'public') {
-        await importJWK(key, alg)
-        fitting.push(alg)
-      }
+      await createLocalJWKSet({ keys: [key] })({ alg }, { payload: '', signature: '' })
+      fitting.push(alg)
     } catch {
       // Another algorithm's, or no key at all.
     }

@@ -20,7 +20,9 @@ export interface Realm {
   readonly removeDefaultScope: (clientId: string, scope: string) => Promise<unknown>
   readonly user: (username: string) => Promise<Representation>
   readonly setUser: (username: string, changes: Record<string, unknown>) => Promise<unknown>
-  /** Signs a user out everywhere: "Sign out" on the tab "Sessions". */
+  /** "Logout all sessions" of a user: what was issued in an earlier second is no longer taken either. */
+  readonly logOutEverywhere: (username: string) => Promise<unknown>
+  /** Ends a user's sign-ins as the user's own sign-out does, and nothing else. */
   readonly signOut: (username: string) => Promise<unknown>
   /** "Revoke" on the tab "Consents" of a user. */
   readonly revokeConsent: (username: string, clientId: string) => Promise<unknown>
@@ -99,7 +101,16 @@ export function realmNamed(name: string, values: Record<string, string>): Realm 
       const known = await user(username)
       return admin('PUT', `/users/${known.id}`, { ...known, ...changes })
     },
-    signOut: async (username) => admin('POST', `/users/${(await user(username)).id}/logout`),
+    async logOutEverywhere(username) {
+      const { id } = await user(username)
+      const second = Math.floor(Date.now() / 1_000)
+      while (Date.now() < (second + 1) * 1_000) await new Promise((resolve) => setTimeout(resolve, 50))
+      return admin('POST', `/users/${id}/logout`)
+    },
+    async signOut(username) {
+      const sessions = (await admin('GET', `/users/${(await user(username)).id}/sessions`)) as Representation[]
+      return Promise.all(sessions.map(({ id }) => admin('DELETE', `/sessions/${id}`)))
+    },
     revokeConsent: async (username, clientId) =>
       admin('DELETE', `/users/${(await user(username)).id}/consents/${clientId}`),
     async offlineSessions(username, clientId) {

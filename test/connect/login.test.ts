@@ -1,0 +1,480 @@
+import { inspect } from 'node:util'
+import { describe, expect, it, vi } from 'vitest'
+import type { ConnectOptions } from '../../src/index.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { setUpAppPasswords, until, waitingPage } from '../support/app-password-setup.js'
+import { failureOf, turn } from '../support/broker-setup.js'
+import { expectPage, faultyStorage } from '../support/connect-setup.js'
+
+const ALICE = { subject: 'alice' }
+const MINUTE = 60_000
+type Identity = NonNullable<ConnectOptions['identity']>
+
+describe('a user who connects a Nextcloud that takes no tokens', () => {
+  it('signs in at the authorization server first, agrees in Nextcloud, and has connected it', async () => {
+    const { begin, browser, nextcloud, stored, events, as, auth } = await setUpAppPasswords()
+    const alice = browser()
+
+    const waiting = await begin(alice)
+
+    expectPage(waiting, 200)
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expect((await nextcloud.grant(waiting.login, 'alice.w')).text).toBe('Account connected')
+    const page = await alice.open(waiting.next)
+    expectPage(page, 200)
+    expect(page.text).toContain('Connected, you can go back')
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+    const grant = await stored()
+    expect(grant).toMatchObject({
+      state: 'active',
+      clients: ['mcp-client'],
+      appPassword: { loginName: 'alice.w', password: nextcloud.appPasswords[0]?.password },
+    })
+    expect(events.filter(({ type }) => type === 'grant.stored')).toMatchObject([
+      { issuer: as.issuer, subject: 'alice', clientId: 'mcp-client', fingerprint: grant?.fingerprint },
+    ])
+  })
+
+  it('is asked there for who it is and nothing else, and nothing of that is kept', async () => {
+    const { browser, link, signIn, stored, grants, as } = await setUpAppPasswords()
+    const alice = browser()
+
+    const going = await alice.press(await alice.open(await link()), { answer: 'yes' })
+
+    const asked = going.refreshTo?.searchParams
+    expect([asked?.get('scope'), asked?.get('prompt'), asked?.has('resource')]).toEqual(['openid', null, false])
+    expect(asked?.get('nonce')).toBeTruthy()
+    await alice.open(await signIn(going.refreshTo))
+    expect(await stored()).toBeUndefined()
+    expect(await grants.store.version(grants.store.keyOf({ issuer: as.issuer, subject: 'alice' }))).toBeUndefined()
+  })
+
+  it('sees the name of this server in Nextcloud, there and among the devices later', async () => {
+    const named = await setUpAppPasswords({ options: { resourceName: 'Notizen für Müller' } })
+    const plain = await setUpAppPasswords()
+
+    await named.connectAs('alice.w')
+    await plain.connectAs('alice.w')
+
+    expect(named.nextcloud.appPasswords[0]?.name).toBe('Notizen fur Muller')
+    expect(plain.nextcloud.appPasswords[0]?.name).toBe('mcp.example.com')
+  })
+
+  it('has to sign in to Nextcloud before it can be agreed to', async () => {
+    const { begin, nextcloud } = await setUpAppPasswords()
+    const { login } = await begin()
+
+    expect(await nextcloud.open(login)).toMatchObject({ status: 303 })
+  })
+
+  it('who is somebody else at the authorization server starts nothing in Nextcloud', async () => {
+    const { browser, link, agree, signIn, nextcloud, events } = await setUpAppPasswords()
+    const bob = browser()
+
+    expectPage(await bob.open(await signIn(await agree(bob, await link()), 'bob')), 403)
+
+    expect(nextcloud.begun()).toBe(0)
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'person' }))
+  })
+
+  it('is sent to where the operator wants', async () => {
+    const { connectAs } = await setUpAppPasswords({ connect: { returnTo: 'https://app.example.com/done' } })
+
+    const page = await connectAs('alice.w')
+
+    expect([page.status, page.headers.location]).toEqual([303, 'https://app.example.com/done'])
+  })
+
+  it('can disconnect on the page that says so, which deletes the app password', async () => {
+    const { connectAs, browser, nextcloud, auth } = await setUpAppPasswords()
+    const alice = browser()
+    const connected = await connectAs('alice.w', alice)
+
+    expect((await alice.press(connected)).text).toContain('Disconnected')
+
+    expect(nextcloud.appPasswords).toEqual([])
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+  })
+
+  it('is asked for every MCP client anew, by default', async () => {
+    const { connectAs, auth } = await setUpAppPasswords()
+    await connectAs('alice.w')
+
+    expect(await auth.isProvisioned({ ...ALICE, clientId: 'mcp-client' })).toBe(true)
+    expect(await auth.isProvisioned({ ...ALICE, clientId: 'another' })).toBe(false)
+  })
+
+  it('who connects again has the app password before deleted in Nextcloud', async () => {
+    const { connectAs, nextcloud, stored, auth } = await setUpAppPasswords()
+    await connectAs('alice.w')
+    const before = (await stored())?.appPassword
+
+    await connectAs('alice.w')
+    await auth.close()
+
+    const now = (await stored())?.appPassword
+    expect(now?.password).not.toBe(before?.password)
+    expect(nextcloud.appPasswords.map(({ password }) => password)).toEqual([now?.password])
+  })
+})
+
+describe("the app's own sign-in", () => {
+  const setUp = async (subject?: string) => {
+    const present = vi.fn<NonNullable<ConnectOptions['authenticateBrowser']>>()
+    const setup = await setUpAppPasswords({ client: false, connect: { authenticateBrowser: present } })
+    present.mockResolvedValue(subject === undefined ? undefined : { issuer: setup.as.issuer, subject })
+    return setup
+  }
+
+  it('stands in for the authorization server, at which nobody is sent then', async () => {
+    const { link, browser, nextcloud, auth, as } = await setUp('alice')
+    const alice = browser()
+
+    const waiting = waitingPage(await alice.press(await alice.open(await link()), { answer: 'yes' }))
+    await nextcloud.grant(waiting.login, 'alice.w')
+    expectPage(await alice.open(waiting.next), 200)
+
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+    expect(as.received()).toEqual([])
+    expect(auth.connectRedirectUri).toBeUndefined()
+    expect((await browser().open('/nextcloud/callback?state=none')).status).toBe(404)
+  })
+
+  it.each([undefined, 'bob'])('that says %s starts nothing in Nextcloud', async (subject) => {
+    const { link, browser, nextcloud } = await setUp(subject)
+    const alice = browser()
+
+    expectPage(await alice.press(await alice.open(await link()), { answer: 'yes' }), 403)
+
+    expect(nextcloud.begun()).toBe(0)
+  })
+
+  it('leaves the link good where Nextcloud is away, and spends it once it is not', async () => {
+    const { link, browser, nextcloud } = await setUp('alice')
+    const alice = browser()
+    const consent = await alice.open(await link())
+    nextcloud.disturb(() => 503)
+    expectPage(await alice.press(consent, { answer: 'yes' }), 503)
+    nextcloud.disturb(undefined)
+
+    expectPage(await alice.press(consent, { answer: 'yes' }), 200)
+    expectPage(await alice.press(consent, { answer: 'yes' }), 410)
+  })
+})
+
+describe('while the user is in Nextcloud', () => {
+  it('this server asks every two seconds, and connects the user by itself', async () => {
+    const { begin, nextcloud, clock, polled, polls, happened, auth } = await setUpAppPasswords()
+    const { login } = await begin()
+    expect(polls()).toBe(0)
+    clock.advance(2_000)
+    await polled(1)
+    await turn()
+    await nextcloud.grant(login, 'alice.w')
+    await until(() => (clock.advance(2_000), polls() > 1))
+    await happened('grant.stored')
+
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+  })
+
+  it('the page comes anew every five seconds, with the same way to Nextcloud', async () => {
+    const { begin, browser } = await setUpAppPasswords()
+    const alice = browser()
+    const first = await begin(alice)
+
+    const second = waitingPage(await alice.open(first.next))
+
+    expect([second.login, second.next.href]).toEqual([first.login, first.next.href])
+    expect(first.next.href).not.toContain([...alice.cookies.values()].at(-1))
+  })
+
+  it('another browser learns nothing of it', async () => {
+    const { begin, browser, nextcloud, polls, events } = await setUpAppPasswords()
+    const { next, login } = await begin()
+    await nextcloud.grant(login, 'alice.w')
+
+    const page = await browser().open(next)
+
+    expectPage(page, 403)
+    expect(page.text).not.toContain('login/v2')
+    expect(polls()).toBe(0)
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'browser' }))
+  })
+
+  it('a cookie that somebody has planted before its own does not count', async () => {
+    const { begin, browser } = await setUpAppPasswords()
+    const alice = browser()
+    const { next, login } = await begin(alice)
+    const name = `__Host-mcp-nextcloud-${next.searchParams.get('flow') ?? ''}`
+    const cookie = `${name}=${'x'.repeat(43)}; ${name}=${alice.cookies.get(name) ?? ''}`
+
+    expect(waitingPage(await browser().open(next, { headers: [['Cookie', cookie]] })).login).toBe(login)
+  })
+
+  it('a link preview changes nothing', async () => {
+    const { begin, browser, polls } = await setUpAppPasswords()
+    const alice = browser()
+    const { next } = await begin(alice)
+
+    expect((await alice.open(next, { method: 'HEAD' })).status).toBe(405)
+    expect(polls()).toBe(0)
+  })
+
+  it.each([
+    ['is away', 503],
+    ['turns requests away', 429],
+    ['breaks the connection', 0],
+    ['refuses', 403],
+  ])('a Nextcloud that %s for a while is no end', async (_, status) => {
+    const { begin, browser, nextcloud } = await setUpAppPasswords()
+    const alice = browser()
+    const { next, login } = await begin(alice)
+    nextcloud.disturb(() => status)
+    expect(waitingPage(await alice.open(next)).login).toBe(login)
+    nextcloud.disturb(undefined)
+    await nextcloud.grant(login, 'alice.w')
+
+    expect((await alice.open(next)).text).toContain('Connected')
+  })
+
+  it('another instance behind the same address goes on with it', async () => {
+    const { begin, browser, elsewhere, options, nextcloud, auth } = await setUpAppPasswords()
+    const alice = browser()
+    const { next, login } = await begin(alice)
+    await nextcloud.grant(login, 'alice.w')
+
+    expect((await (await elsewhere(alice, options)).open(next)).text).toContain('Connected')
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+  })
+
+  it('of two instances that ask at once, one gets the app password, and it is stored once', async () => {
+    const { begin, browser, elsewhere, options, nextcloud, events, stored, polls } = await setUpAppPasswords()
+    const alice = browser()
+    const { next, login } = await begin(alice)
+    const other = await elsewhere(alice, options)
+    await nextcloud.grant(login, 'alice.w')
+
+    await Promise.all([alice.open(next), other.open(next), alice.open(next)])
+
+    expect(events.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
+    expect(polls()).toBe(1)
+    expect((await stored())?.appPassword?.loginName).toBe('alice.w')
+  })
+
+  it('it is over after twenty minutes, and nobody asks any more', async () => {
+    const { begin, browser, clock, polls, events } = await setUpAppPasswords()
+    const alice = browser()
+    const { next } = await begin(alice)
+    clock.advance(20 * MINUTE)
+    await turn()
+
+    const page = await alice.open(next)
+
+    expectPage(page, 410)
+    expect(page.headers['refresh']).toBeUndefined()
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'link' }))
+    clock.advance(MINUTE)
+    await turn()
+    expect(polls()).toBe(0)
+  })
+
+  it('close() ends the questions', async () => {
+    const storage = faultyStorage(new MemoryStorage())
+    const { begin, clock, auth } = await setUpAppPasswords({ storage })
+    await begin()
+    await auth.close()
+    const before = storage.calls()
+
+    clock.advance(10_000)
+    await turn()
+
+    expect(storage.calls()).toBe(before)
+  })
+})
+
+describe('an app password, which Nextcloud gives once,', () => {
+  it('is in the store at once, although the store fails for a moment', async () => {
+    const storage = faultyStorage(new MemoryStorage())
+    const { begin, browser, nextcloud, stored } = await setUpAppPasswords({ storage })
+    const alice = browser()
+    const { next, login } = await begin(alice)
+    await nextcloud.grant(login, 'alice.w')
+    nextcloud.disturb(({ path }) => {
+      if (path === '/index.php/login/v2/poll') storage.failFrom(1, 3)
+      return undefined
+    })
+
+    expect((await alice.open(next)).text).toContain('Connected')
+    expect((await stored())?.appPassword?.loginName).toBe('alice.w')
+  })
+
+  it('is kept here while the store is away for longer, and stored when it is back', async () => {
+    const storage = faultyStorage(new MemoryStorage())
+    const { begin, browser, nextcloud, stored, clock, happened, polls } = await setUpAppPasswords({ storage })
+    const alice = browser()
+    const { next, login } = await begin(alice)
+    await nextcloud.grant(login, 'alice.w')
+    nextcloud.disturb(({ path }) => {
+      if (path === '/index.php/login/v2/poll') storage.failFrom(1)
+      return undefined
+    })
+    const page = await alice.open(next)
+    expectPage(page, 503)
+    expect(page.headers['refresh']).toBe(`5; url=${next.href}`)
+    storage.heal()
+
+    clock.advance(5_000)
+    await happened('grant.stored')
+
+    expect((await stored())?.appPassword?.loginName).toBe('alice.w')
+    expect(polls()).toBe(1)
+  })
+
+  it('is stored by close() at the latest', async () => {
+    const storage = faultyStorage(new MemoryStorage())
+    const { begin, browser, nextcloud, stored, auth } = await setUpAppPasswords({ storage })
+    const alice = browser()
+    const { next, login } = await begin(alice)
+    await nextcloud.grant(login, 'alice.w')
+    nextcloud.disturb(({ path }) => {
+      if (path === '/index.php/login/v2/poll') storage.failFrom(1)
+      return undefined
+    })
+    expectPage(await alice.open(next), 503)
+    storage.heal()
+
+    await auth.close()
+
+    expect((await stored())?.appPassword?.loginName).toBe('alice.w')
+  })
+
+  it.each([
+    ['a name with a colon', { loginName: 'a:b' }],
+    ['no name', { loginName: undefined }],
+    ['a name of another type', { loginName: 1 }],
+    ['no password', { appPassword: '' }],
+    ['a password with a line break', { appPassword: 'a\nb' }],
+  ])('is refused with %s', async (_, poll) => {
+    const { connectAs, nextcloud, stored, events } = await setUpAppPasswords()
+    nextcloud.change({ poll })
+
+    expectPage(await connectAs('alice.w'), 502)
+
+    expect(await stored()).toBeUndefined()
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'answer' }))
+  })
+})
+
+describe('connect.identity', () => {
+  it('is asked about the account in Nextcloud, and about nothing else', async () => {
+    const identity = vi.fn<Identity>(() => true)
+    const { connectAs, nextcloud, as } = await setUpAppPasswords({ connect: { identity } })
+
+    expectPage(await connectAs('alice.w'), 200)
+
+    expect(identity.mock.calls).toEqual([
+      [
+        { loginName: 'alice.w', server: nextcloud.url },
+        { issuer: as.issuer, subject: 'alice', clientId: 'mcp-client' },
+      ],
+    ])
+  })
+
+  it.each([false, undefined])('that says %s has the app password deleted there, and nothing stored', async (says) => {
+    const { connectAs, nextcloud, stored, events } = await setUpAppPasswords({ connect: { identity: () => says } })
+
+    const page = await connectAs('bob')
+
+    expectPage(page, 403)
+    expect(page.text).toContain('Try again with another account')
+    expect(nextcloud.appPasswords).toEqual([])
+    expect(await stored()).toBeUndefined()
+    const failures = events.filter(({ type }) => type === 'connect.failed')
+    expect(failures).toEqual([expect.objectContaining({ reason: 'person' })])
+    expect(failures[0]).not.toHaveProperty('hint')
+  })
+
+  it('that says no where Nextcloud cannot delete it leaves a hint for the operator', async () => {
+    const { begin, browser, nextcloud, events } = await setUpAppPasswords({ connect: { identity: () => false } })
+    const alice = browser()
+    const { login, next } = await begin(alice)
+    await nextcloud.grant(login, 'bob')
+    nextcloud.disturb(({ method }) => (method === 'DELETE' ? 503 : undefined))
+
+    expectPage(await alice.open(next), 403)
+
+    expect(events).toContainEqual(
+      expect.objectContaining({ reason: 'person', hint: expect.stringContaining('could not be deleted') as string }),
+    )
+  })
+
+  it('that throws is a fault of the operator: the app password is deleted, and nothing is stored', async () => {
+    const identity = (): never => {
+      throw new Error('the directory is away')
+    }
+    const { connectAs, nextcloud, stored, events } = await setUpAppPasswords({ connect: { identity } })
+
+    expectPage(await connectAs('alice.w'), 500)
+
+    expect(nextcloud.appPasswords).toEqual([])
+    expect(await stored()).toBeUndefined()
+    expect(events).toContainEqual(
+      expect.objectContaining({ type: 'request.failed', message: 'connect.identity failed' }),
+    )
+  })
+
+  it('can be satisfied at a second attempt', async () => {
+    const { connectAs, browser, signIn, nextcloud, auth } = await setUpAppPasswords({
+      connect: { identity: ({ loginName }) => loginName === 'alice.w' },
+    })
+    const alice = browser()
+    const going = await alice.press(await connectAs('bob', alice))
+    const { login, next } = waitingPage(await alice.open(await signIn(going.refreshTo)))
+    await nextcloud.grant(login, 'alice.w')
+
+    expectPage(await alice.open(next), 200)
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+  })
+})
+
+it('no app password, poll token, cookie or address of a flow is in an event, a URL or a value of the store', async () => {
+  const inner = new MemoryStorage()
+  const seen: string[] = []
+  const identity = vi.fn<Identity>(() => true)
+  const { begin, browser, nextcloud, events, auth, as, redeemed } = await setUpAppPasswords({
+    connect: { identity },
+    storage: {
+      shared: true,
+      get: (key) => (seen.push(key), inner.get(key)),
+      put: (key, value, ...rest) => (seen.push(key, value), inner.put(key, value, ...rest)),
+      delete: (key, version) => (seen.push(key), inner.delete(key, version)),
+    },
+  })
+  const secrets: string[] = []
+  const addresses: string[] = []
+  for (const says of [true, false]) {
+    identity.mockReturnValueOnce(says)
+    const alice = browser()
+    const { login, next } = await begin(alice)
+    await nextcloud.grant(login, 'alice.w')
+    secrets.push(login.split('/').at(-1) ?? '', ...alice.cookies.values(), nextcloud.appPasswords.at(-1)!.password)
+    addresses.push(next.href)
+    await alice.open(next)
+  }
+  await auth.nextcloudFetch(ALICE, '/ocs/v2.php/cloud/user')
+  nextcloud.deleteAll()
+  const failure = await failureOf(auth.nextcloudFetch(ALICE, '/ocs/v2.php/cloud/user'))
+  secrets.push(...nextcloud.received('/index.php/login/v2/poll').map(({ body }) => body.slice('token='.length)))
+
+  const shown = inspect([events, failure, seen, addresses, identity.mock.calls], {
+    depth: Infinity,
+    maxStringLength: Infinity,
+    maxArrayLength: Infinity,
+  })
+  expect(secrets.length).toBeGreaterThanOrEqual(8)
+  expect(secrets.every((secret) => secret.length >= 43)).toBe(true)
+  for (const secret of secrets) expect(shown).not.toContain(secret)
+  expect(seen.join()).not.toMatch(/alice/)
+  expect(redeemed()).toHaveLength(2)
+  expect(as.received('/token').every(({ form }) => form.get('grant_type') === 'authorization_code')).toBe(true)
+})

@@ -1,0 +1,204 @@
+import { describe, expect, it, vi } from 'vitest'
+import type { ConnectOptions, McpAuthOptions } from '../../src/index.js'
+import { failureOf } from '../support/broker-setup.js'
+import { expectPage, setUpConnect, type ConnectSetup } from '../support/connect-setup.js'
+import { manualClock } from '../support/clock.js'
+import { startNextcloudOAuth2, type NextcloudOAuth2 } from '../support/nextcloud-oauth2.js'
+
+const ALICE = { subject: 'alice' }
+type Identity = NonNullable<ConnectOptions['identity']>
+/** Alice of the identity provider is alice.w in Nextcloud. */
+const accountOfAlice: Identity = ({ user_id: uid }, { subject }) => subject === 'alice' && uid === 'alice.w'
+
+interface Setup extends ConnectSetup {
+  readonly nextcloud: NextcloudOAuth2
+  /** The whole way in one browser, as an account of Nextcloud's. */
+  readonly connectAs: (uid: string) => ReturnType<ConnectSetup['walk']>
+}
+
+async function setUp(connect: ConnectOptions, options: McpAuthOptions = {}): Promise<Setup> {
+  const clock = manualClock()
+  const nextcloud = await startNextcloudOAuth2(clock.now)
+  const setup = await setUpConnect({
+    clock,
+    options: {
+      clientId: nextcloud.clientId,
+      clientSecret: nextcloud.clientSecret,
+      ...options,
+      connect,
+      nextcloud: { url: nextcloud.url, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
+    },
+  })
+  return {
+    ...setup,
+    nextcloud,
+    async connectAs(uid) {
+      const browser = setup.browser()
+      return browser.open(nextcloud.signIn(await setup.agree(browser, await setup.link()), uid))
+    },
+  }
+}
+
+describe("Nextcloud's own oauth2 app", () => {
+  it('connects a user whom the app knows, and is asked for nothing that it does not have', async () => {
+    const { connectAs, nextcloud, auth, as, clock } = await setUp({ identity: accountOfAlice })
+
+    expectPage(await connectAs('alice.w'), 200)
+
+    const token = await auth.getNextcloudToken(ALICE)
+    expect(nextcloud.takes(token)).toBe(true)
+    const [request] = nextcloud.tokenRequests
+    expect([request?.authorization, request?.form.get('client_id')]).toEqual([undefined, nextcloud.clientId])
+    expect(new Set(nextcloud.paths)).toEqual(new Set(['/index.php/apps/oauth2/api/v1/token']))
+    // Neither metadata nor keys of the issuer are needed before an MCP token comes in.
+    expect(as.received()).toEqual([])
+    clock.advance(3_600_000)
+    const renewed = await auth.getNextcloudToken(ALICE)
+    expect([nextcloud.takes(token), nextcloud.takes(renewed)]).toEqual([false, true])
+  })
+
+  it('is not asked for an ID token: no openid, no nonce', async () => {
+    const { agree, browser, link, nextcloud } = await setUp({ identity: accountOfAlice })
+
+    const to = await agree(browser(), await link())
+
+    expect(to.origin + to.pathname).toBe(`${nextcloud.url}/index.php/apps/oauth2/authorize`)
+    expect([...to.searchParams.keys()].sort()).toEqual([
+      'client_id',
+      'code_challenge',
+      'code_challenge_method',
+      'redirect_uri',
+      'response_type',
+      'state',
+    ])
+  })
+
+  it('still leaves MCP tokens to their issuer', async () => {
+    const { auth, as, connectAs } = await setUp({ identity: accountOfAlice })
+    await connectAs('alice.w')
+
+    const info = await auth.verify(await as.mint())
+
+    expect(info.issuer).toBe(as.issuer)
+    expect(await auth.isProvisioned(info)).toBe(true)
+  })
+
+  it('has lost a connection when it answers invalid_request to the refresh token', async () => {
+    const { auth, connectAs, nextcloud, clock, events } = await setUp({ identity: accountOfAlice })
+    await connectAs('alice.w')
+    nextcloud.deleteSessions()
+    clock.advance(3_600_000)
+
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
+    expect(events).toContainEqual(expect.objectContaining({ type: 'grant.lost', reason: 'revoked' }))
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
+  })
+
+  it('has no endpoint for revocations', async () => {
+    const { auth, connectAs } = await setUp({ identity: accountOfAlice })
+    await connectAs('alice.w')
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: 'unsupported' })
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+  })
+
+  it('may be found elsewhere', async () => {
+    const { agree, browser, link } = await setUp(
+      { identity: accountOfAlice },
+      { authorizationServer: { authorizationEndpoint: 'https://cloud.example.com/apps/oauth2/authorize' } },
+    )
+
+    const to = await agree(browser(), await link())
+
+    expect(to.origin + to.pathname).toBe('https://cloud.example.com/apps/oauth2/authorize')
+  })
+
+  it("connects a user whom the app's own sign-in knows, as before", async () => {
+    const { connectAs, auth, as } = await setUp({
+      authenticateBrowser: () => Promise.resolve({ issuer: as.issuer, subject: 'alice' }),
+    })
+
+    expectPage(await connectAs('alice.w'), 200)
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+  })
+})
+
+describe('connect.identity', () => {
+  it('is shown the answer without its tokens, and whose link it is', async () => {
+    const identity = vi.fn<Identity>(() => true)
+    const { connectAs, as } = await setUp({ identity })
+
+    await connectAs('alice.w')
+
+    expect(identity.mock.calls).toEqual([
+      [
+        { token_type: 'Bearer', expires_in: 3_600, user_id: 'alice.w' },
+        { issuer: as.issuer, subject: 'alice', clientId: 'mcp-client' },
+      ],
+    ])
+    expect(identity.mock.calls[0]?.every((argument) => Object.isFrozen(argument))).toBe(true)
+  })
+
+  it.each([
+    ['false', () => false],
+    ['nothing', () => undefined],
+    ['nothing, later', () => Promise.resolve(undefined)],
+    ['what is not true', () => 'yes' as unknown as boolean],
+  ])('that says %s connects nobody, and another account may be tried', async (_, identity) => {
+    const { connectAs, auth, events } = await setUp({ identity })
+
+    const page = await connectAs('bob')
+
+    expectPage(page, 403)
+    expect(page.text).toContain('Try again with another account')
+    expect(page.text).not.toContain('alice')
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'person' }))
+    expect(events.map(({ type }) => type)).not.toContain('grant.stored')
+  })
+
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new Error('the directory is away')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('the directory is away'))],
+  ] satisfies [string, Identity][])('that %s is a fault of the operator: nothing is stored', async (_, identity) => {
+    const { connectAs, auth, events } = await setUp({ identity })
+
+    const page = await connectAs('alice.w')
+
+    expectPage(page, 500)
+    expect(page.text).not.toContain('directory')
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expect(events).toContainEqual(
+      expect.objectContaining({ type: 'request.failed', code: 'ERR_INTERNAL', message: 'connect.identity failed' }),
+    )
+  })
+
+  it('comes on top of the sign-in of the app', async () => {
+    const { connectAs, auth, as } = await setUp({
+      authenticateBrowser: () => Promise.resolve({ issuer: as.issuer, subject: 'alice' }),
+      identity: accountOfAlice,
+    })
+
+    expectPage(await connectAs('bob'), 403)
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expectPage(await connectAs('alice.w'), 200)
+  })
+
+  it('comes on top of an ID token, and cannot stand in for it', async () => {
+    const identity = vi.fn<Identity>(() => true)
+    const { walk, link, auth } = await setUpConnect({ options: { connect: { identity } } })
+
+    expectPage(await walk(await link(), 'bob'), 403)
+    expectPage(await walk(await link(), 'alice', { tokens: { id_token: undefined } }), 403)
+    expect(identity).not.toHaveBeenCalled()
+    identity.mockReturnValueOnce(false)
+    expectPage(await walk(await link()), 403)
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expectPage(await walk(await link()), 200)
+  })
+})

@@ -1,0 +1,37 @@
+import { expect, it } from 'vitest'
+import { withNextcloud, type Nextcloud } from '../../src/mcp/v2.js'
+import type { CallToolResult, ServerContext } from '@modelcontextprotocol/server'
+import { setUpAppPasswords } from '../support/app-password-setup.js'
+
+it('a tool in app-password mode fetches, has the credential, and is told that there is no token', async () => {
+  const { auth, as, connectAs } = await setUpAppPasswords()
+  await connectAs('alice.w')
+  const authInfo = await auth.verify(await as.mint())
+  const ctx = { http: { authInfo }, mcpReq: { signal: new AbortController().signal } } as unknown as ServerContext
+  let given: Nextcloud | undefined
+  const tool = withNextcloud(auth, async (_ctx, nextcloud): Promise<CallToolResult> => {
+    given = nextcloud
+    const answer = await nextcloud.fetch('/ocs/v2.php/cloud/user')
+    return { content: [{ type: 'text', text: await answer.text() }] }
+  })
+
+  expect((await tool(ctx)).content).toMatchObject([{ text: expect.stringContaining('alice.w') as string }])
+
+  expect(given?.credential.type).toBe('basic')
+  expect(() => given?.token).toThrow(
+    'There is no nextcloud.token in app-password mode: use nextcloud.fetch or nextcloud.credential',
+  )
+})
+
+it('a tool without a connection says where to make one', async () => {
+  const { auth, as } = await setUpAppPasswords()
+  const authInfo = await auth.verify(await as.mint())
+  const ctx = { http: { authInfo }, mcpReq: { signal: new AbortController().signal } } as unknown as ServerContext
+
+  const result = await withNextcloud(auth, () => ({ content: [] }))(ctx)
+
+  expect(result).toMatchObject({
+    isError: true,
+    content: [{ text: expect.stringContaining('/nextcloud/connect?ticket=') as string }],
+  })
+})

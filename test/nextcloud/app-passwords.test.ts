@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest'
+import { createTransport } from '../../src/authorization-server/fetch.js'
+import { readConfig } from '../../src/config/read-config.js'
+import { createEvents } from '../../src/events.js'
+import { createAppPasswords } from '../../src/nextcloud/app-passwords.js'
+import { basicCredentials, readBasicCredentials } from '../../src/nextcloud/basic.js'
+import { failureOf } from '../support/broker-setup.js'
+import { manualClock } from '../support/clock.js'
+import { startNextcloudAccounts } from '../support/nextcloud-accounts.js'
+import { LEAST } from '../support/refusal.js'
+
+const WRONG = { loginName: 'alice', password: 'wrong' }
+
+async function setUp() {
+  const clock = manualClock()
+  const nextcloud = await startNextcloudAccounts(clock.now)
+  const transport = createTransport(readConfig(LEAST, {}).http, clock, createEvents(undefined, clock))
+  return { nextcloud, clock, ways: createAppPasswords({ url: new URL(nextcloud.url) }, transport) }
+}
+
+describe('a login flow', () => {
+  it('is anonymous to begin, and has its end once', async () => {
+    const { ways, nextcloud } = await setUp()
+    const { login, pollToken } = await ways.start('notes')
+    expect(nextcloud.requests[0]?.headers.authorization).toBeUndefined()
+    expect(await ways.poll(pollToken)).toBeUndefined()
+
+    await nextcloud.grant(login, 'alice', 'alice@example.com')
+
+    const { password } = nextcloud.appPasswords[0]!
+    expect(await ways.poll(pollToken)).toEqual({ loginName: 'alice@example.com', password, server: nextcloud.url })
+    expect(await ways.poll(pollToken)).toBeUndefined()
+  })
+
+  it('is asked for at this Nextcloud, wherever the answer says that its end is', async () => {
+    const { ways, nextcloud } = await setUp()
+    nextcloud.change({ start: { poll: { token: 'the-poll-token', endpoint: 'http://127.0.0.1:1/elsewhere' } } })
+
+    const { pollToken } = await ways.start('notes')
+    await ways.poll(pollToken)
+
+    expect(nextcloud.received('/index.php/login/v2/poll').map(({ body }) => body)).toEqual(['token=the-poll-token'])
+  })
+
+  it.each([
+    { login: 'javascript:alert(1)' },
+    { login: 'https://alice:secret@cloud.example.com/login' },
+    { login: '/login/v2/flow/token' },
+    { login: undefined },
+    { poll: { token: '' } },
+    { poll: { token: 1 } },
+    { poll: null },
+  ])('is none with %j', async (start) => {
+    const { ways, nextcloud } = await setUp()
+    nextcloud.change({ start })
+
+    expect(await failureOf(ways.start('notes'))).toMatchObject({
+      code: 'ERR_UPSTREAM_UNAVAILABLE',
+      body: { error_description: 'Nextcloud is not available' },
+    })
+  })
+
+  it.each([302, 403, 500, 0])('cannot be begun where Nextcloud answers %i', async (status) => {
+    const { ways, nextcloud } = await setUp()
+    nextcloud.disturb(() => status)
+
+    expect(await failureOf(ways.start('notes'))).toMatchObject({ code: 'ERR_UPSTREAM_UNAVAILABLE' })
+  })
+
+  it.each([
+    ['Notizen für Müller', 'Notizen fur Muller'],
+    ['ノート', '???'],
+    ['  ', 'MCP server'],
+    ['a\r\nCookie: b', 'a??Cookie: b'],
+    ['n'.repeat(500), 'n'.repeat(100)],
+  ])('is for who is called %j, as far as a header can say that', async (name, shown) => {
+    const { ways, nextcloud } = await setUp()
+
+    await ways.start(name)
+
+    expect(nextcloud.requests[0]?.headers['user-agent']).toBe(shown)
+  })
+
+  it('is below the path that Nextcloud has', async () => {
+    const clock = manualClock()
+    const { nextcloud } = await setUp()
+    const transport = createTransport(readConfig(LEAST, {}).http, clock, createEvents(undefined, clock))
+    const ways = createAppPasswords({ url: new URL(`${nextcloud.url}/cloud`) }, transport)
+    await ways.remove(WRONG)
+    await ways.poll('token').catch(() => undefined)
+
+    expect(nextcloud.requests.map(({ path }) => path)).toEqual([
+      '/cloud/ocs/v2.php/core/apppassword',
+      '/cloud/index.php/login/v2/poll',
+    ])
+  })
+})
+
+describe('an app password', () => {
+  it('that Nextcloud does not know is refused, until it is asked no more', async () => {
+    const { ways, nextcloud, clock } = await setUp()
+
+    for (let count = 0; count < 10; count += 1) expect(await ways.isRefused(WRONG)).toBe(true)
+    // Brute force protection: it says nothing of any.
+    expect(await ways.isRefused(WRONG)).toBe(false)
+    clock.advance(30 * 60_000)
+    expect(await ways.isRefused(WRONG)).toBe(true)
+    expect(await ways.remove(WRONG)).toBe(false)
+    expect(nextcloud.requests.every(({ headers }) => headers['ocs-apirequest'] === 'true')).toBe(true)
+  })
+
+  it('goes through a header and back whatever its letters', () => {
+    for (const one of [
+      { loginName: 'müller@example.com', password: 'a:b' },
+      { loginName: '名前 with blanks', password: '~!' },
+    ])
+      expect(readBasicCredentials(basicCredentials(one))).toEqual(one)
+  })
+})
