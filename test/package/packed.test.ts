@@ -87,6 +87,22 @@ describe('the packed package', () => {
     expect(stdout).toMatch(/^[\w-]{43}\n$/)
   })
 
+  it('brings a command that checks a set-up, without any driver of a database', async () => {
+    const command = path.join(scratch, 'node_modules/.bin/mcp-nextcloud-auth')
+    const args = ['doctor', '--issuer', 'http://127.0.0.1:1', '--resource', 'http://127.0.0.1:1/mcp', '--json']
+    const { code, stdout } = (await run(command, args).catch((error: unknown) => error)) as {
+      code: number
+      stdout: string
+    }
+    expect(code).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: false,
+      checks: expect.arrayContaining([
+        expect.objectContaining({ id: 'issuer.reachable', status: 'failed' }),
+      ]) as unknown,
+    })
+  })
+
   it('gives its subpaths to an ES module', async () => {
     expect(await used('subpaths.mjs')).toEqual(SUBPATHS)
   })
