@@ -60,6 +60,11 @@ const MOST_VALUES = 10
 /** Characters. What is shorter than this is no secret, and is part of ordinary words. */
 const SHORTEST_SECRET = 6
 const SHORTEST_SEGMENT = 16
+/**
+ * Characters that are searched for something like a token. It is more than is shown, and a bound: that search takes time by the square of
+ * what it is given, which may be anything that fits into a header.
+ */
+const LONGEST_SEARCHED = 1_000
 /** The beginning of a JWT, a JWS or a JWE: base64url of `{"`, and a dot somewhere. */
 const LIKE_A_TOKEN = /ey[JAIK][\w-]{6,}\.[\w.~+/=-]*/g
 /** Control characters and those that forge or turn lines, have no width or no meaning (lone surrogates, private use). */
@@ -77,7 +82,7 @@ export function readRejectionDetails(fault: Fault, token?: string): RejectionDet
     ...(claim !== undefined && { claim }),
     ...(expected !== undefined && { expected }),
     ...(found !== undefined && { found }),
-    message: fault.sentence(show(fault.found), show(fault.expected), show),
+    message: fault.sentence(inWords(fault.found, found), inWords(fault.expected, expected), show),
   }
 }
 
@@ -115,6 +120,7 @@ function shownValue(value: unknown, secrets: readonly string[]): ShownValue {
 function shownText(text: string, secrets: readonly string[]): string {
   const safe = secrets
     .reduce((rest, secret) => rest.replaceAll(secret, '[token]'), text)
+    .slice(0, LONGEST_SEARCHED)
     .replace(LIKE_A_TOKEN, '[token]')
   // Cut first, since that can leave half of a character behind.
   const cut = safe.length > LONGEST_VALUE ? `${safe.slice(0, LONGEST_VALUE - 1)}…` : safe

@@ -45,9 +45,9 @@ export function appPasswordMode(parts: AppPasswordParts): Mode {
   async function isRefused(fingerprint: string, appPassword: AppPassword): Promise<boolean> {
     const askedAt = clock.monotonic()
     if (askedAt < (proven.get(fingerprint) ?? -Infinity) + PROVEN_FOR) return false
-    if (await appPasswords.isRefused(appPassword)) return true
-    proven.set(fingerprint, askedAt)
-    return false
+    const refused = await appPasswords.isRefused(appPassword)
+    if (refused === false) proven.set(fingerprint, askedAt)
+    return refused === true
   }
 
   /** Only a grant that is unchanged to this moment, as the compare-and-set sees to, has lost its connection. */

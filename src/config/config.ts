@@ -84,6 +84,8 @@ export interface NextcloudConfig {
 export interface GrantsConfig {
   /** What is kept of a user. */
   readonly credential: 'refresh-token' | 'app-password'
+  /** Base URL of the Nextcloud that grants are for. */
+  readonly nextcloud: string
   /** Undefined: in memory. */
   readonly storage: StorageAdapter | undefined
   /** The first seals, all open. None: a key of this process. */

@@ -95,12 +95,20 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
   const options = connect.value === false ? {} : connect.value
   const read = readObject(options, CONNECT_NAMES, given.environment, 'connect.')
   const consent = readConsent(read('consent'))
+  const pages = connect.value === false ? undefined : readConnect(read, context)
+  if (nextcloud.mode === 'app-password' && pages !== undefined && pages.identity === undefined) {
+    warn(
+      'connect.identity',
+      'connect.identity is not set: whoever signs in to Nextcloud in the end, their account serves the MCP user, who may have sent them there',
+    )
+  }
   return {
     credential: nextcloud.mode,
+    nextcloud: nextcloud.url.href,
     storage: adapter === undefined ? undefined : boundAdapter(adapter),
     encryptionKeys: keys.length > 0 ? keys : [keyInMemory(adapter)],
     consent,
-    connect: connect.value === false ? undefined : readConnect(read, context),
+    connect: pages,
   }
 }
 

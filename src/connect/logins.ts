@@ -38,6 +38,8 @@ export interface Logins {
   readonly begin: (owner: LoginOwner) => Promise<{ readonly secret: string; readonly login: Login }>
   /** Where it stands, after one more question to Nextcloud; undefined when there is none with this secret, or not any more. */
   readonly look: (secret: string) => Promise<Login | undefined>
+  /** Takes an ended one, for its end to be shown; false when that was done before. */
+  readonly spend: (secret: string) => Promise<boolean>
   /** Forgets one that nobody will finish. */
   readonly drop: (secret: string) => Promise<void>
   /** Asks no more by itself. */
@@ -50,7 +52,7 @@ export interface Logins {
 export interface LoginParts {
   readonly records: OneTimeRecords<Login>
   readonly grants: Pick<Grants, 'store' | 'acquireLease' | 'fingerprint' | 'background'>
-  readonly appPasswords: Pick<AppPasswords, 'start' | 'poll' | 'remove'>
+  readonly appPasswords: Pick<AppPasswords, 'nextcloud' | 'start' | 'poll' | 'remove'>
   readonly clock: Clock
   readonly events: Events
   /** Milliseconds for which a write is repeated at once. */
@@ -100,7 +102,9 @@ export function createLogins(parts: LoginParts): Logins {
   let closed = false
 
   function watch(secret: string, endsAt: number): void {
-    if (closed || watched.has(secret) || watched.size >= MOST_WATCHED) return
+    if (closed || watched.has(secret)) return
+    // Not of those whose only copy is here.
+    if (watched.size >= MOST_WATCHED && !obtained.has(secret)) return
     const began = clock.monotonic()
     const askLater = (): void => {
       const pause = clock.monotonic() - began < AT_FIRST ? PAUSE : LATER_PAUSE
@@ -190,7 +194,12 @@ export function createLogins(parts: LoginParts): Logins {
   /** @throws {StorageError} the store is away for longer: the app password is kept here, and stored later */
   async function store({ loginName, password }: LoginFlowAnswer, { identity, clientId }: LoginOwner): Promise<void> {
     const fingerprint = grants.fingerprint(password)
-    const connection = { appPassword: { loginName, password }, fingerprint, clientId, scopes: [] }
+    const connection = {
+      appPassword: { loginName, password, nextcloud: appPasswords.nextcloud },
+      fingerprint,
+      clientId,
+      scopes: [],
+    }
     const replaced = await persevere(clock, patience, () => grants.store.connect(identity, connection))
     events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
     parts.onConnected({ identity, clientId })
@@ -222,6 +231,10 @@ export function createLogins(parts: LoginParts): Logins {
       return { secret, login: begun }
     },
     look,
+    async spend(secret) {
+      const record = await records.read(secret)
+      return record !== undefined && records.spend(record)
+    },
     async drop(secret) {
       watched.get(secret)?.()
       watched.delete(secret)

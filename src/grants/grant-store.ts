@@ -58,12 +58,16 @@ export interface GrantStore {
 /** Attempts at a change, each after somebody else was first. */
 const MOST_ATTEMPTS = 10
 
-/** @param credential what this server's mode can use of a grant */
+/**
+ * @param credential what this server's mode can use of a grant
+ * @param nextcloud base URL of the Nextcloud that app passwords have to be of
+ */
 export function createGrantStore(
   records: Records,
   owner: RecordOwner,
   clock: Clock,
   credential: GrantCredential = 'refresh-token',
+  nextcloud?: string,
 ): GrantStore {
   const keyOf = ({ issuer, subject }: Identity): string => recordKey('grant', owner, issuer, subject)
 
@@ -74,7 +78,7 @@ export function createGrantStore(
 
   async function read(key: string): Promise<StoredGrant | undefined> {
     const stored = await readStored(key)
-    return stored && { ...stored, grant: asSeenBy(credential, stored.grant) }
+    return stored && { ...stored, grant: asSeenBy(credential, nextcloud, stored.grant) }
   }
 
   function write(key: string, grant: Grant, expected: string | null): Promise<string | null> {
@@ -111,7 +115,7 @@ export function createGrantStore(
       return change(async () => {
         const before = await readReplaceable(key)
         // A user who ended the grant at the authorization server may have meant a client of it: each is asked for anew.
-        const present = before.grant && asSeenBy(credential, before.grant)
+        const present = before.grant && asSeenBy(credential, nextcloud, before.grant)
         const agreed = present !== undefined && isLiving(present) ? present.clients : []
         const grant: Grant = {
           ...connection,

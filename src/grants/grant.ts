@@ -20,6 +20,8 @@ export interface SharedAccessToken {
 export interface AppPassword {
   readonly loginName: string
   readonly password: string
+  /** Base URL of the Nextcloud that gave it, and that alone may see it. Always there in a stored grant. */
+  readonly nextcloud?: string
 }
 
 /** What a mode keeps of a user. */
@@ -123,14 +125,18 @@ export function isRefreshable(grant: Grant): grant is LivingGrant {
 }
 
 /**
- * A grant as a mode sees it: one of another mode is of no use to it, and has to be made anew. It stays as it is in the store, so
- * that a change of modes can be taken back.
+ * A grant as a mode sees it: one of another mode, or an app password of another Nextcloud, is of no use to it, and has to be made
+ * anew. It stays as it is in the store, so that the change can be taken back.
+ *
+ * @param nextcloud base URL of the Nextcloud that app passwords have to be of
  */
-export function asSeenBy(credential: GrantCredential, grant: Grant): Grant {
-  const own = credential === 'app-password' ? grant.appPassword : grant.refreshToken
-  return own === undefined && isLiving(grant)
-    ? deadGrant(grant, 'needs-reconnect', 'another_mode', grant.connectedAt)
-    : grant
+export function asSeenBy(credential: GrantCredential, nextcloud: string | undefined, grant: Grant): Grant {
+  if (!isLiving(grant)) return grant
+  const isOwn =
+    credential === 'app-password'
+      ? grant.appPassword !== undefined && grant.appPassword.nextcloud === nextcloud
+      : grant.refreshToken !== undefined
+  return isOwn ? grant : deadGrant(grant, 'needs-reconnect', 'another_mode', grant.connectedAt)
 }
 
 /** What is left of a grant that died. */

@@ -35,7 +35,7 @@ const LEASE_BEYOND_CALL = 5_000
 
 /** @param callTimeout milliseconds of one call to the authorization server */
 export function createGrants(
-  { encryptionKeys, credential }: GrantsConfig,
+  { encryptionKeys, credential, nextcloud }: GrantsConfig,
   storage: StorageAdapter,
   owner: RecordOwner,
   callTimeout: number,
@@ -44,7 +44,7 @@ export function createGrants(
 ): Grants {
   const sealer = createSealer(encryptionKeys)
   const records = createRecords(storage, sealer, clock, events)
-  const store = createGrantStore(records, owner, clock, credential)
+  const store = createGrantStore(records, owner, clock, credential, nextcloud)
   const rotations = createRotations(store, clock, callTimeout)
   const leaseLife = callTimeout + LEASE_BEYOND_CALL
   const acquireLease = createLeases(records, clock, leaseLife)

@@ -23,6 +23,8 @@ export interface LoginFlowAnswer extends AppPassword {
  * `start` and `poll` reject with {@link UpstreamUnavailableError} when there is no usable answer; the others never reject.
  */
 export interface AppPasswords {
+  /** Whose app passwords: its base URL. */
+  readonly nextcloud: string
   /**
    * Begins a flow.
    *
@@ -31,13 +33,18 @@ export interface AppPasswords {
   readonly start: (clientName: string) => Promise<LoginFlow>
   /** The app password, which Nextcloud gives once; undefined until the user has agreed; `unusable` when it is no such thing. */
   readonly poll: (pollToken: string) => Promise<LoginFlowAnswer | 'unusable' | undefined>
-  /** Whether Nextcloud says that it does not take the app password. False also when it does not say, or cannot be asked. */
-  readonly isRefused: (appPassword: AppPassword) => Promise<boolean>
+  /**
+   * Whether Nextcloud itself says that it does not take the app password; undefined when it does not say, or cannot be asked. A 401 of
+   * something in front of it says nothing about the app password.
+   */
+  readonly isRefused: (appPassword: AppPassword) => Promise<boolean | undefined>
   /** Has Nextcloud delete the app password: whether it did. */
   readonly remove: (appPassword: AppPassword) => Promise<boolean>
 }
 
 const FORM = 'application/x-www-form-urlencoded'
+/** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
+const OCS_UNAUTHORISED = 997
 /** A header holds no more than this (RFC 9110 §5.5), and what Nextcloud shows is a name. */
 const LONGEST_NAME = 100
 
@@ -46,11 +53,12 @@ export function createAppPasswords({ url }: Pick<NextcloudConfig, 'url'>, transp
   const base = url.href.replace(/\/?$/, '/')
   const flowUrl = `${base}index.php/login/v2`
 
-  /** The status of an answer to a request with the app password. */
-  async function statusOf(method: string, path: string, appPassword: AppPassword): Promise<number | undefined> {
+  /** The answer to a request with the app password, where there is one. No other Nextcloud than its own gets to see it. */
+  async function ask(method: string, path: string, appPassword: AppPassword): Promise<Response | undefined> {
+    if (appPassword.nextcloud !== undefined && appPassword.nextcloud !== url.href) return undefined
     try {
       const headers = { authorization: `Basic ${basicCredentials(appPassword)}`, 'ocs-apirequest': 'true' }
-      return (await transport.askNextcloud(base + path, { method, headers })).status
+      return await transport.askNextcloud(base + path, { method, headers })
     } catch (error) {
       if (error instanceof UpstreamUnavailableError) return undefined
       throw error
@@ -58,6 +66,7 @@ export function createAppPasswords({ url }: Pick<NextcloudConfig, 'url'>, transp
   }
 
   return {
+    nextcloud: url.href,
     async start(clientName) {
       const response = await transport.askNextcloud(flowUrl, {
         method: 'POST',
@@ -81,6 +90,8 @@ export function createAppPasswords({ url }: Pick<NextcloudConfig, 'url'>, transp
       if (response.status !== 200) throw nonsense(response)
       // It is given once, so there is no use in asking again for what cannot be used.
       const { server, loginName, appPassword: password } = (await readJson(response)) as Record<string, unknown>
+      // Some page of a proxy, or of a Nextcloud under maintenance.
+      if (password === undefined) throw nonsense(response)
       if (!isAppPassword({ loginName, password })) return 'unusable'
       return {
         loginName: loginName as string,
@@ -89,9 +100,19 @@ export function createAppPasswords({ url }: Pick<NextcloudConfig, 'url'>, transp
       }
     },
 
-    isRefused: async (appPassword) => (await statusOf('GET', 'ocs/v2.php/cloud/user?format=json', appPassword)) === 401,
-    remove: async (appPassword) => (await statusOf('DELETE', 'ocs/v2.php/core/apppassword', appPassword)) === 200,
+    async isRefused(appPassword) {
+      const response = await ask('GET', 'ocs/v2.php/cloud/user?format=json', appPassword)
+      if (response?.status === 200) return false
+      return response?.status === 401 && (await isOcsRefusal(response)) ? true : undefined
+    },
+    remove: async (appPassword) => (await ask('DELETE', 'ocs/v2.php/core/apppassword', appPassword))?.status === 200,
   }
+}
+
+/** In the words of Nextcloud's own interface: 997, "Current user is not logged in". */
+async function isOcsRefusal(response: Response): Promise<boolean> {
+  const { ocs } = (await readJson(response)) as { ocs?: { meta?: { statuscode?: unknown } | null } | null }
+  return ocs?.meta?.statuscode === OCS_UNAUTHORISED
 }
 
 function isWebAddress(value: unknown): value is string {

@@ -5,6 +5,7 @@ import { MemoryStorage } from '../../src/storage/memory.js'
 import { setUpAppPasswords, waitingPage, type AppPasswordSetup } from '../support/app-password-setup.js'
 import { failureOf } from '../support/broker-setup.js'
 import { faultyStorage } from '../support/connect-setup.js'
+import { startNextcloudAccounts } from '../support/nextcloud-accounts.js'
 
 const ALICE = { subject: 'alice' }
 const USER = '/ocs/v2.php/cloud/user'
@@ -124,6 +125,7 @@ describe('a 401', () => {
     ['turns requests away', 429],
     ['breaks the connection', 0],
     ['has lost the route', 404],
+    ['is behind something that wants a password itself', 401],
   ])('is the answer where Nextcloud %s when it is asked for more', async (_, status) => {
     const { auth, nextcloud } = await setUp()
     nextcloud.deleteAll()
@@ -304,6 +306,20 @@ describe('revoke()', () => {
     expect(nextcloud.appPasswords).toHaveLength(1)
     expect(await auth.isProvisioned({ ...ALICE, clientId: 'another' })).toBe(true)
     expect(await auth.isProvisioned({ ...ALICE, clientId: 'mcp-client' })).toBe(false)
+  })
+})
+
+describe('a store that another Nextcloud has used', () => {
+  it('has app passwords that this one never sees, and that serve again when it is back', async () => {
+    const setup = await setUp()
+    const other = await startNextcloudAccounts(setup.clock.now)
+    const moved = setup.open({ ...setup.options, nextcloud: { url: other.url, mode: 'app-password' } })
+
+    expect(await failureOf(moved.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
+    expect(await moved.isProvisioned(ALICE)).toBe(false)
+
+    expect(other.requests).toEqual([])
+    expect((await setup.auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
   })
 })
 

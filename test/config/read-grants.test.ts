@@ -25,6 +25,7 @@ describe('refresh-token mode', () => {
   it('has defaults for everything', () => {
     expect(grantsOf()).toEqual({
       credential: 'refresh-token',
+      nextcloud: 'https://cloud.example.com/',
       storage: undefined,
       encryptionKeys: [expect.any(Uint8Array)],
       consent: 'per-client',
@@ -185,6 +186,16 @@ describe('storage', () => {
     const options = { nextcloud: { ...nextcloud, mode: 'token-exchange' }, storage: ownAdapter() }
     expect(grantsOf(options)).toBeUndefined()
     expect(warningsOf(options)).toEqual([['storage', 'storage has no use in token-exchange mode (nextcloud.mode)']])
+  })
+})
+
+describe('app-password mode', () => {
+  const options = { nextcloud: { ...nextcloud, mode: 'app-password' }, storage: ownAdapter(), encryptionKey: KEY }
+
+  it('has a warning where nobody says whose account it is', () => {
+    expect(warningsOf(options)).toEqual([['connect.identity', expect.stringContaining('is not set') as string]])
+    expect(warningsOf({ ...options, connect: { identity: () => true } })).toEqual([])
+    expect(warningsOf({ ...options, connect: false })).toEqual([])
   })
 })
 

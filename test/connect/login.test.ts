@@ -77,6 +77,19 @@ describe('a user who connects a Nextcloud that takes no tokens', () => {
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'person' }))
   })
 
+  it('sees the end once, whoever shows the cookie again', async () => {
+    const { begin, browser, nextcloud } = await setUpAppPasswords()
+    const alice = browser()
+    const { login, next } = await begin(alice)
+    const cookies = [...alice.cookies]
+    await nextcloud.grant(login, 'alice.w')
+    expectPage(await alice.open(next), 200)
+
+    for (const [name, value] of cookies) alice.cookies.set(name, value)
+
+    expectPage(await alice.open(next), 400)
+  })
+
   it('is sent to where the operator wants', async () => {
     const { connectAs } = await setUpAppPasswords({ connect: { returnTo: 'https://app.example.com/done' } })
 

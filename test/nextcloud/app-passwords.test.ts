@@ -19,6 +19,14 @@ async function setUp() {
 }
 
 describe('a login flow', () => {
+  it('goes on after a page that is not the answer of Nextcloud', async () => {
+    const { ways, nextcloud } = await setUp()
+    const { pollToken } = await ways.start('notes')
+    nextcloud.disturb(() => 200)
+
+    expect(await failureOf(ways.poll(pollToken))).toMatchObject({ code: 'ERR_UPSTREAM_UNAVAILABLE' })
+  })
+
   it('is anonymous to begin, and has its end once', async () => {
     const { ways, nextcloud } = await setUp()
     const { login, pollToken } = await ways.start('notes')
@@ -102,11 +110,26 @@ describe('an app password', () => {
 
     for (let count = 0; count < 10; count += 1) expect(await ways.isRefused(WRONG)).toBe(true)
     // Brute force protection: it says nothing of any.
-    expect(await ways.isRefused(WRONG)).toBe(false)
+    expect(await ways.isRefused(WRONG)).toBeUndefined()
     clock.advance(30 * 60_000)
     expect(await ways.isRefused(WRONG)).toBe(true)
     expect(await ways.remove(WRONG)).toBe(false)
     expect(nextcloud.requests.every(({ headers }) => headers['ocs-apirequest'] === 'true')).toBe(true)
+  })
+
+  it('is refused by Nextcloud alone, and not by what stands in front of it', async () => {
+    const { ways, nextcloud } = await setUp()
+    nextcloud.disturb(() => 401)
+
+    expect(await ways.isRefused(WRONG)).toBeUndefined()
+  })
+
+  it('of another Nextcloud is not shown to this one', async () => {
+    const { ways, nextcloud } = await setUp()
+    const other = { ...WRONG, nextcloud: 'https://cloud.example.org/' }
+
+    expect([await ways.isRefused(other), await ways.remove(other)]).toEqual([undefined, false])
+    expect(nextcloud.requests).toEqual([])
   })
 
   it('goes through a header and back whatever its letters', () => {

@@ -143,7 +143,9 @@ export async function startNextcloudAccounts(now: () => number): Promise<Nextclo
     const known = appPasswords.find(({ loginName, password }) => given === `${loginName}:${password}`)
     if (known !== undefined) return known
     wrong.push(now())
-    return json(401, { message: 'Current user is not logged in' })
+    return json(401, {
+      ocs: { meta: { status: 'failure', statuscode: 997, message: 'Current user is not logged in' }, data: [] },
+    })
   }
 
   function answer(request: AccountsRequest) {

@@ -19,4 +19,5 @@ export function asJson(findings: readonly Finding[]): string {
   return `${JSON.stringify({ ok, checks: findings }, undefined, 2)}\n`
 }
 
-const oneLine = (text: string): string => text.replace(/[\r\n\t]+/g, ' ')
+/** What others have written may hold sequences that a terminal obeys. */
+const oneLine = (text: string): string => text.replace(/[\r\n\t]+/g, ' ').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\uFFFD')
