@@ -77,6 +77,13 @@ export function createAppPasswords({ url }: Pick<NextcloudConfig, 'url'>, transp
       if (response.status !== 200 || !isWebAddress(login) || typeof pollToken !== 'string' || pollToken === '') {
         throw nonsense(response)
       }
+      // A password is typed there. Behind a proxy Nextcloud may not know that it is reached by https.
+      if (url.protocol === 'https:' && new URL(login).protocol !== 'https:') {
+        throw new UpstreamUnavailableError(
+          'Nextcloud names a login page on plain http: set overwriteprotocol (and overwrite.cli.url) in its config.php',
+          { service: 'Nextcloud' },
+        )
+      }
       return { login: new URL(login).href, pollToken }
     },
 

@@ -19,6 +19,19 @@ async function setUp() {
 }
 
 describe('a login flow', () => {
+  it('is none on plain http, at a Nextcloud on https', async () => {
+    const { clock, nextcloud } = await setUp()
+    const answer = { login: 'http://cloud.example.com/login/v2/flow/token', poll: { token: 'token' } }
+    const http = { ...readConfig(LEAST, {}).http, fetch: () => Promise.resolve(Response.json(answer)) }
+    const transport = createTransport(http, clock, createEvents(undefined, clock))
+    const start = (url: string) => createAppPasswords({ url: new URL(url) }, transport).start('notes')
+
+    expect(await failureOf(start('https://cloud.example.com'))).toMatchObject({
+      message: expect.stringContaining('overwriteprotocol') as string,
+    })
+    expect((await start(nextcloud.url)).login).toBe(answer.login)
+  })
+
   it('goes on after a page that is not the answer of Nextcloud', async () => {
     const { ways, nextcloud } = await setUp()
     const { pollToken } = await ways.start('notes')
