@@ -46,8 +46,8 @@ export function showLogin(parts: ConnectParts, logins: Logins): RouteHandler {
       return sendPage(req, res, pages.waiting({ login: login.login, clientName, next: loginAddress(parts, flow) }))
     }
     res.appendHeader('Set-Cookie', cookies.end(flow))
-    // Its end is shown once: each showing may store something that the page leads to.
-    if (!(await logins.spend(secret))) return sendPage(req, res, pages.badAnswer())
+    // Its end is shown once: each showing may store something that the page leads to. One that is merely over may still be stored.
+    if (login.outcome !== undefined && !(await logins.spend(secret))) return sendPage(req, res, pages.badAnswer())
     await showEnd(parts, req, res, login)
   }
 }

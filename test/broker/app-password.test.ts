@@ -141,6 +141,19 @@ describe('a 401', () => {
     expect(await auth.isProvisioned(ALICE)).toBe(true)
   })
 
+  it('is asked about again at once where Nextcloud could not say more before', async () => {
+    const { auth, nextcloud } = await setUp()
+    nextcloud.deleteAll()
+    let asked = 0
+    nextcloud.disturb(({ path }) => {
+      asked += path === USER ? 1 : 0
+      return path === USER && asked === 2 ? 503 : undefined
+    })
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(401)
+
+    expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
+  })
+
   it('has another try with what was connected elsewhere meanwhile', async () => {
     const setup = await setUp()
     const { auth, nextcloud, events } = setup
