@@ -216,7 +216,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   /** The same as the middleware does, but for the answer. */
   async function verify(token: string): Promise<McpAuthInfo> {
     try {
-      const info = await verifier.verify(token)
+      const { info } = await verifier.verify(token)
       checkScopes(config, info, config.requiredScopes)
       return info
     } catch (error) {

@@ -14,10 +14,19 @@ export type Who =
   | (Pick<McpAuthInfo, 'token'> & Partial<Pick<McpAuthInfo, 'subject' | 'issuer'>>)
   | (Pick<McpAuthInfo, 'subject'> & Partial<Pick<McpAuthInfo, 'issuer' | 'clientId'>>)
 
+/**
+ * A caller with an MCP token. What a request needs is here and not behind `info`: where thousands take turns, each object that is
+ * looked into for one of them comes from memory that no cache has.
+ */
+export interface Session extends BrokerSession {
+  /** What the token says, as the app gets it. */
+  readonly info: McpAuthInfo
+  readonly getNextcloudToken: GetNextcloudToken
+}
+
 /** What stands for callers outside, and what the broker knows of them. */
 export interface Sessions {
-  /** What a verified token says, as the app gets it. */
-  readonly present: (verified: VerifiedToken) => McpAuthInfo
+  readonly present: (verified: VerifiedToken) => Session
   /**
    * The session of `who`. A copy, which some frameworks make, is taken at its token's word alone: what else it says of itself
    * must not pick the user.
@@ -46,7 +55,10 @@ export function createSessions({
 }: SessionParts): Sessions {
   const { nextcloud } = config
   /** By the object that stands for the caller outside. */
-  const sessions = new WeakMap<object, BrokerSession>()
+  const sessions = new WeakMap<object, Session>()
+  /** Scopes that are the same for everybody. */
+  const fixedScopes = typeof nextcloud?.scopes === 'function' ? undefined : (nextcloud?.scopes ?? [])
+  const scopesForAll = (): readonly string[] => fixedScopes ?? []
 
   /**
    * A URL can be changed, and what it is part of serves every request with the token: so each look at it makes another. One
@@ -54,8 +66,9 @@ export function createSessions({
    */
   const resource: PropertyDescriptor = { get: () => new URL(config.resource), enumerable: true }
 
-  function present(verified: VerifiedToken): McpAuthInfo {
-    const { token, subject, issuer, clientId, scopes, expiresAt, audience, claims } = verified
+  function present(caller: VerifiedToken): Session {
+    const { token, subject, issuer, clientId, scopes, expiresAt, audience, claims } = caller
+    const getNextcloudToken: GetNextcloudToken = (options) => getToken(session, options)
     const info = {
       token,
       subject,
@@ -66,24 +79,20 @@ export function createSessions({
       audience,
       resourceMetadataUrl: config.resourceMetadataUrl,
       claims,
-      extra: Object.freeze({
-        subject,
-        issuer,
-        getNextcloudToken: (options?: NextcloudTokenOptions) => getToken(session, options),
-      }),
+      extra: Object.freeze({ subject, issuer, getNextcloudToken }),
     }
     Object.defineProperty(info, 'resource', resource)
     const complete = Object.freeze(info) as typeof info & Pick<McpAuthInfo, 'resource'>
-    const session = createSession(verified, complete)
+    const session: Session = { info: complete, getNextcloudToken, caller, scopes: scopesFor(complete) }
     sessions.set(complete, session)
-    return complete
+    return session
   }
 
-  function createSession(caller: VerifiedToken, info: McpAuthInfo): BrokerSession {
-    const scopes = nextcloud?.scopes ?? []
-    if (typeof scopes !== 'function') return { caller, scopes: () => scopes }
+  function scopesFor(info: McpAuthInfo): () => readonly string[] {
+    const choose = nextcloud?.scopes
+    if (typeof choose !== 'function') return scopesForAll
     let chosen: readonly string[] | undefined
-    return { caller, scopes: () => (chosen ??= chooseScopes(scopes, info)) }
+    return () => (chosen ??= chooseScopes(choose, info))
   }
 
   async function sessionOf(who: Who | undefined): Promise<BrokerSession> {
@@ -95,7 +104,7 @@ export function createSessions({
     if ((who.subject ?? info.subject) !== info.subject || (who.issuer ?? info.issuer) !== info.issuer) {
       throw new TypeError('who names another user than its token')
     }
-    return sessions.get(info) as BrokerSession
+    return sessions.get(info) as Session
   }
 
   /** The session of somebody whom the app names, without any MCP token. */
@@ -107,8 +116,7 @@ export function createSessions({
       throw new TypeError('who must hold an MCP token or name a subject')
     }
     const caller = { token: '', tokenHash: '', issuer, subject, clientId, audience: [], expiresAt: Infinity }
-    const scopes = nextcloud?.scopes
-    return { caller, scopes: () => (typeof scopes === 'function' ? [] : (scopes ?? [])) }
+    return { caller, scopes: scopesForAll }
   }
 
   return { present, sessionOf }

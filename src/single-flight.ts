@@ -12,8 +12,11 @@ export function createSingleFlight<T>(): SingleFlight<T> {
     join(key, start) {
       let flight = flights.get(key)
       if (flight === undefined) {
-        flight = start().finally(() => flights.delete(key))
+        flight = start()
         flights.set(key, flight)
+        const ended = (): boolean => flights.delete(key)
+        // Not `finally`, whose promise would be one more for everybody to wait for.
+        flight.then(ended, ended)
       }
       return flight
     },

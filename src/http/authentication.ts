@@ -9,11 +9,18 @@ import { readBearerToken } from './bearer.js'
 import { answer } from './challenge.js'
 import type { ConnectHandler } from './router.js'
 
+/** What a request with a verified token gets. */
+export interface Verified {
+  readonly info: McpAuthInfo
+  readonly getNextcloudToken: GetNextcloudToken
+}
+
 /** What the handlers work with. */
 export interface HttpParts {
   readonly config: Config
   readonly events: Events
-  readonly verify: (token: string) => McpAuthInfo | Promise<McpAuthInfo>
+  /** At once where the token was verified before. */
+  readonly verify: (token: string) => Verified | Promise<Verified>
   /** Completes an error with what its HTTP answer needs. */
   readonly withChallenge: (error: McpAuthError) => McpAuthError
 }
@@ -44,11 +51,11 @@ interface PassingRequest extends IncomingMessage {
 export function createAuthentication(parts: HttpParts): ConnectHandler {
   const { config, events, verify } = parts
 
-  function pass(req: PassingRequest, info: McpAuthInfo, cached: boolean): void {
+  function pass(req: PassingRequest, { info, getNextcloudToken }: Verified, cached: boolean): void {
     checkScopes(config, info, config.requiredScopes)
     req.mcpAuth = info
     req.auth = info
-    req.getNextcloudToken = info.extra.getNextcloudToken
+    req.getNextcloudToken = getNextcloudToken
     if (events.active()) {
       const { issuer, subject, clientId } = info
       events.emit({ type: 'token.accepted', issuer, subject, clientId, cached })
@@ -57,7 +64,7 @@ export function createAuthentication(parts: HttpParts): ConnectHandler {
 
   return (req, res, next) => {
     if (isPreflight(req)) return next()
-    let verified: McpAuthInfo | Promise<McpAuthInfo>
+    let verified: Verified | Promise<Verified>
     try {
       verified = verify(readBearerToken(req))
       if (!(verified instanceof Promise)) pass(req, verified, true)
@@ -67,7 +74,7 @@ export function createAuthentication(parts: HttpParts): ConnectHandler {
     // Outside the try block: what the app's own handlers throw is not for this package to answer.
     if (!(verified instanceof Promise)) return next()
     verified
-      .then((info) => pass(req, info, false))
+      .then((awaited) => pass(req, awaited, false))
       .then(
         () => next(),
         (error: unknown) => rejectRequest(parts, error, req, res, next),

@@ -22,8 +22,9 @@ export function parseBearer(header: string): string {
   // RFC 9110 §11.1: the scheme is case-insensitive.
   if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return noCredentials()
   const token = value.slice(SCHEME.length).trimStart()
-  // A comma joins two headers that some proxy merged into one.
-  if (/[\s,]/.test(token)) throw new InvalidRequestError()
+  // A comma joins two headers that some proxy merged into one; whitespace in a field is a space or a tab (RFC 9110 §5.6.3).
+  // Looked for one by one, in a fraction of a pattern's time.
+  if (token.includes(',') || token.includes(' ') || token.includes('\t')) throw new InvalidRequestError()
   return token
 }
 

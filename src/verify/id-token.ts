@@ -1,7 +1,7 @@
 import * as errors from 'jose/errors'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import { isNotSupported, verifyJwt, type IssuerKeys } from './keys.js'
+import { createJwtVerifier, isNotSupported, type IssuerKeys } from './keys.js'
 
 /** Who signed in at the authorization server. */
 export interface SignedIn {
@@ -22,12 +22,12 @@ export type VerifyIdToken = (
 
 export function createIdTokenVerifier(config: Config, keys: IssuerKeys, clock: Clock): VerifyIdToken {
   const clientId = config.client?.id ?? ''
+  const verifyJwt = createJwtVerifier(keys, config.algorithms)
   return async (idToken, { issuer, nonce }) => {
     try {
-      const { payload } = await verifyJwt(idToken, keys, {
+      const { payload } = await verifyJwt(idToken, {
         issuer,
         audience: clientId,
-        algorithms: config.algorithms as string[],
         clockTolerance: config.clockTolerance,
         currentDate: new Date(clock.now()),
         requiredClaims: ['sub', 'exp', 'iat', 'nonce'],

@@ -18,7 +18,16 @@ import { UpstreamUnavailableError } from '../errors.js'
 /** What jose says of a token; anything else that it says is about the key set. */
 const JUDGEMENTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
-type LocalKeySet = ReturnType<typeof createLocalJWKSet>
+type Key = Awaited<ReturnType<ReturnType<typeof createLocalJWKSet>>>
+
+/** A JWKS, as jose reads it. */
+interface KeySet {
+  /** The key for a token, where one has been found for its `alg` and `kid` before: jose looks through the whole set each time. */
+  readonly found: (header: JWSHeaderParameters | undefined) => Key | undefined
+  /** Rejects as `jose.createLocalJWKSet` does. */
+  readonly find: (header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) => Promise<Key>
+  readonly kids: readonly string[]
+}
 
 /** The issuer's signing keys. */
 export interface IssuerKeys {
@@ -28,10 +37,7 @@ export interface IssuerKeys {
    * @throws {errors.JWKSNoMatchingKey} the issuer does not publish it
    * @throws {UpstreamUnavailableError} the key set is needed and cannot be fetched
    */
-  readonly key: (
-    header: JWSHeaderParameters | undefined,
-    token: FlattenedJWSInput,
-  ) => Promise<Awaited<ReturnType<LocalKeySet>>>
+  readonly key: (header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) => Key | Promise<Key>
   /** Fetches the key set, unless it is there. */
   readonly load: () => Promise<void>
   /** `kid` of the keys that are known, as far as they have one. */
@@ -58,19 +64,26 @@ export function createIssuerKeys(
   let unknownKeyFetchAt = -Infinity
 
   /** @throws {UpstreamUnavailableError} the key that fits is published in a form that cannot be used */
-  async function select(keySet: LocalKeySet, header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) {
+  async function select(keySet: KeySet, header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) {
     try {
-      return await keySet(header, token)
+      return await keySet.find(header, token)
     } catch (error) {
       if (JUDGEMENTS.some((judgement) => error instanceof judgement) || isNotSupported(error)) throw error
       throw new UpstreamUnavailableError('The authorization server publishes a key that cannot be used')
     }
   }
 
-  async function current(): Promise<LocalKeySet> {
+  /** The set that is used without looking again. */
+  function fresh(): KeySet | undefined {
+    const known = kept.known()
+    return known !== undefined && clock.monotonic() - known.fetchedAt <= MAX_AGE ? known.value : undefined
+  }
+
+  async function current(): Promise<KeySet> {
+    const usable = fresh()
+    if (usable !== undefined) return usable
     const known = kept.known()
     const age = known === undefined ? Infinity : clock.monotonic() - known.fetchedAt
-    if (known !== undefined && age <= MAX_AGE) return known.value
     const stale = age <= MAX_AGE + staleKeys * 1_000 ? known?.value : undefined
     if (stale === undefined) {
       coolDown.check()
@@ -82,39 +95,44 @@ export function createIssuerKeys(
     return stale
   }
 
+  async function find(header: JWSHeaderParameters | undefined, token: FlattenedJWSInput): Promise<Key> {
+    const keySet = await current()
+    try {
+      return await select(keySet, header, token)
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      // The issuer may have begun to use a new key since the set was fetched.
+      coolDown.check()
+      const looked = !coolDown.failing() && clock.monotonic() - unknownKeyFetchAt < UNKNOWN_KEY_INTERVAL
+      if (looked && !kept.refreshing()) throw error
+      const newer = await kept.refresh()
+      unknownKeyFetchAt = clock.monotonic()
+      return select(newer, header, token)
+    }
+  }
+
   return {
-    async key(header, token) {
-      const keySet = await current()
-      try {
-        return await select(keySet, header, token)
-      } catch (error) {
-        if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
-        // The issuer may have begun to use a new key since the set was fetched.
-        coolDown.check()
-        const looked = !coolDown.failing() && clock.monotonic() - unknownKeyFetchAt < UNKNOWN_KEY_INTERVAL
-        if (looked && !kept.refreshing()) throw error
-        const fresh = await kept.refresh()
-        unknownKeyFetchAt = clock.monotonic()
-        return select(fresh, header, token)
-      }
-    },
+    key: (header, token) => fresh()?.found(header) ?? find(header, token),
     async load() {
       await current()
     },
-    published() {
-      const keys = kept.known()?.value.jwks().keys ?? []
-      return keys.flatMap(({ kid }) => (typeof kid === 'string' ? [kid] : []))
-    },
+    published: () => kept.known()?.value.kids ?? [],
   }
 }
 
-/** A JWT that one of the issuer's keys has signed. Rejects as `jose.jwtVerify` does, and as `keys.key` does. */
-export function verifyJwt(
-  token: string,
-  keys: Pick<IssuerKeys, 'key'>,
-  options: JWTVerifyOptions,
-): Promise<JWTVerifyResult> {
-  return jwtVerify(token, keys.key, options).catch((error: unknown) => tryEveryKey(error, token, options))
+/** Verifies JWTs. Rejects as `jose.jwtVerify` does, and as `keys.key` does. */
+export type VerifyJwt = (token: string, options: JWTVerifyOptions) => Promise<JWTVerifyResult>
+
+/** For JWTs that one of the issuer's keys has signed, by one of the algorithms. */
+export function createJwtVerifier(keys: Pick<IssuerKeys, 'key'>, algorithms: readonly string[]): VerifyJwt {
+  const allowed = new Set<unknown>(algorithms)
+  // Checked here, before any key is looked for: jose would make a set of them all for each token.
+  const key: IssuerKeys['key'] = (header, token) => {
+    if (!allowed.has(header?.alg)) throw new errors.JOSEAlgNotAllowed()
+    return keys.key(header, token)
+  }
+  return (token, options) =>
+    jwtVerify(token, key, options).catch((error: unknown) => tryEveryKey(error, token, options))
 }
 
 /** A token without `kid` may fit several keys of the set: any of them may have signed it. */
@@ -135,7 +153,31 @@ export function isNotSupported(error: unknown): boolean {
   return error instanceof DOMException && error.name === 'NotSupportedError'
 }
 
-async function fetchKeySet(discovery: Discovery, transport: Transport): Promise<LocalKeySet> {
+function createKeySet(document: JSONWebKeySet): KeySet {
+  const keySet = createLocalJWKSet(document)
+  /** No more of them than the set has keys, times the algorithms of each. */
+  const found = new Map<string, Key>()
+  return {
+    found(header) {
+      const name = nameOfKey(header)
+      return name === undefined ? undefined : found.get(name)
+    },
+    async find(header, token) {
+      const key = await keySet(header, token)
+      const name = nameOfKey(header)
+      if (name !== undefined) found.set(name, key)
+      return key
+    },
+    kids: keySet.jwks().keys.flatMap(({ kid }) => (typeof kid === 'string' ? [kid] : [])),
+  }
+}
+
+/** What a key is asked for by; undefined where several may go by it. */
+function nameOfKey(header: JWSHeaderParameters | undefined): string | undefined {
+  return typeof header?.alg === 'string' && typeof header.kid === 'string' ? `${header.alg} ${header.kid}` : undefined
+}
+
+async function fetchKeySet(discovery: Discovery, transport: Transport): Promise<KeySet> {
   const uri = await discovery.jwksUri()
   return transport.call('jwks', 'always', async (fetch) => {
     const response = await fetch(uri, {
@@ -143,9 +185,10 @@ async function fetchKeySet(discovery: Discovery, transport: Transport): Promise<
       headers: { accept: 'application/json, application/jwk-set+json' },
     })
     try {
-      const keySet = createLocalJWKSet((await response.json()) as JSONWebKeySet)
+      const document = (await response.json()) as JSONWebKeySet
+      const keySet = createKeySet(document)
       // An empty set would turn every token away: it is a server that is not ready, or broken.
-      if (response.status === 200 && keySet.jwks().keys.length > 0) return keySet
+      if (response.status === 200 && document.keys.length > 0) return keySet
     } catch {
       // Not JSON, or not a key set: what it is instead is of no use to anybody.
     }

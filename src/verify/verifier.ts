@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto'
-import type { JWTVerifyOptions } from 'jose'
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
@@ -18,7 +17,7 @@ import {
   type Claims,
 } from './claims.js'
 import { createIntrospection } from './introspection.js'
-import { verifyJwt, type IssuerKeys } from './keys.js'
+import { createJwtVerifier, type IssuerKeys } from './keys.js'
 import { inactive, joseRejection, malformed, opaque, rejection, tooLarge } from './rejections.js'
 
 /** An MCP token that has been verified. */
@@ -59,7 +58,7 @@ export interface VerifierParts {
 /** A verified token in the cache. */
 interface Entry<T> {
   readonly presented: T
-  /** Wall-clock milliseconds: `exp`, with the tolerance. */
+  /** `exp`, with the tolerance, in seconds: as whole numbers that fit into a word, both ends are here and not elsewhere in memory. */
   readonly expiresAt: number
   /** Monotonic milliseconds: from here on it is verified again. */
   readonly staleAt: number
@@ -78,6 +77,7 @@ export function createVerifier<T extends object>(
 ): Verifier<T> {
   const { config, discovery, keys, client, clock, events } = parts
   const { counters } = events
+  const { algorithms, clockTolerance } = config
   const ttl = config.cache.verifiedTtl * 1_000
   const expected = {
     audience: config.audience,
@@ -94,6 +94,7 @@ export function createVerifier<T extends object>(
         })
       : undefined
   const introspectToken = createIntrospection(client, clock)
+  const verifyJwt = createJwtVerifier(keys, algorithms)
   const flights = createSingleFlight<T>()
 
   function verify(token: string): T | Promise<T> {
@@ -101,58 +102,64 @@ export function createVerifier<T extends object>(
     if (token.length > LONGEST_TOKEN) return Promise.reject(tooLarge(token.length, LONGEST_TOKEN))
     const tokenHash = hash('sha256', token, 'base64url')
     const entry = entries?.get(tokenHash)
-    if (entry !== undefined && clock.now() < entry.expiresAt && clock.monotonic() < entry.staleAt) {
+    if (entry !== undefined && clock.now() < entry.expiresAt * 1_000 && clock.monotonic() < entry.staleAt) {
       counters.verifiedCacheHits += 1
       return entry.presented
     }
-    return flights.join(tokenHash, () => verifyAnew(token, tokenHash).catch((error: unknown) => rethrow(error, token)))
+    return flights.join(tokenHash, () => verifyAnew(token, tokenHash))
   }
 
   async function verifyAnew(token: string, tokenHash: string): Promise<T> {
-    if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
-    const issuer = await discovery.issuer()
-    const byIntrospection = config.introspection === 'always' || !isJwt(token)
-    const { claims, type } = byIntrospection
-      ? await introspect(token, tokenHash, issuer)
-      : await verifySignature(token, issuer)
-    checkIssuedAt(claims, nowSeconds(), config.clockTolerance)
-    const read = readAccessTokenClaims(claims, expected, type)
-    await checkByOperator(claims)
-    counters.verified += 1
-    // The same claims serve every request with the token: none may change them.
-    const presented = present({ ...read, token, tokenHash, issuer, claims: deepFreeze(claims) })
-    entries?.set(tokenHash, {
+    let issuer = ''
+    try {
+      if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
+      const known = discovery.issuer()
+      issuer = typeof known === 'string' ? known : await known
+      const byIntrospection = config.introspection === 'always' || !isJwt(token)
+      const { payload, protectedHeader } = byIntrospection
+        ? await introspect(token, tokenHash, issuer)
+        : await verifyJwt(token, { issuer, clockTolerance, currentDate: new Date(clock.now()) })
+      checkIssuedAt(payload, nowSeconds(), clockTolerance)
+      const { subject, clientId, scopes, expiresAt, audience } = readAccessTokenClaims(
+        payload,
+        expected,
+        protectedHeader?.typ,
+      )
+      if (config.validateClaims !== undefined) await checkByOperator(config.validateClaims, payload)
+      counters.verified += 1
+      const claims = deepFreeze(payload)
+      return remember({ token, tokenHash, issuer, subject, clientId, scopes, expiresAt, audience, claims })
+    } catch (error) {
+      throw asRejection(error, token, issuer)
+    }
+  }
+
+  function asRejection(error: unknown, token: string, issuer: string): unknown {
+    const verification = { issuer, algorithms, clockTolerance, nowSeconds: nowSeconds(), publishedKeys: keys.published }
+    const failure = joseRejection(error, token, verification)
+    // A rejection knows its token, so as never to show it.
+    return failure instanceof InvalidTokenError ? failure.about(token) : failure
+  }
+
+  /** The same claims serve every request with the token: they are frozen, so that none may change them. */
+  function remember(verified: VerifiedToken): T {
+    const presented = present(verified)
+    entries?.set(verified.tokenHash, {
       presented,
-      expiresAt: (read.expiresAt + config.clockTolerance) * 1_000,
-      staleAt: clock.monotonic() + ttl,
+      expiresAt: verified.expiresAt + clockTolerance,
+      staleAt: Math.floor(clock.monotonic() + ttl),
     })
     return presented
   }
 
   const nowSeconds = (): number => Math.floor(clock.now() / 1_000)
 
-  async function verifySignature(token: string, issuer: string): Promise<{ claims: Claims; type: string | undefined }> {
-    const { algorithms, clockTolerance } = config
-    const options: JWTVerifyOptions = {
-      issuer,
-      algorithms: algorithms as string[],
-      clockTolerance,
-      currentDate: new Date(clock.now()),
-    }
-    try {
-      const { payload, protectedHeader } = await verifyJwt(token, keys, options)
-      return { claims: payload, type: protectedHeader.typ }
-    } catch (error) {
-      const publishedKeys = keys.published
-      throw joseRejection(error, token, { issuer, algorithms, clockTolerance, nowSeconds: nowSeconds(), publishedKeys })
-    }
-  }
-
+  /** The answer, as the payload of a JWT without a header. */
   async function introspect(
     token: string,
     tokenHash: string,
     issuer: string,
-  ): Promise<{ claims: Claims; type: string | undefined }> {
+  ): Promise<{ readonly payload: Claims; readonly protectedHeader?: undefined }> {
     const answer = config.introspection === false ? undefined : await introspectToken(token, tokenHash)
     if (answer === undefined) {
       if (config.introspection === 'always') throw noIntrospection()
@@ -160,20 +167,8 @@ export function createVerifier<T extends object>(
     }
     if (!answer.active) throw inactive()
     checkTokenType(answer.token_type)
-    checkIntrospectedTimes(answer, issuer, nowSeconds(), config.clockTolerance)
-    return { claims: answer, type: undefined }
-  }
-
-  async function checkByOperator(claims: Claims): Promise<void> {
-    if (config.validateClaims === undefined) return
-    let verdict: unknown
-    try {
-      verdict = await config.validateClaims(claims)
-    } catch (error) {
-      if (error instanceof McpAuthError) throw error
-      throw rejection('claims', { sentence: () => 'validateClaims threw an error at the claims' }, error)
-    }
-    if (verdict === false) throw rejection('claims', { sentence: () => 'validateClaims returned false for the claims' })
+    checkIntrospectedTimes(answer, issuer, nowSeconds(), clockTolerance)
+    return { payload: answer }
   }
 
   return {
@@ -231,7 +226,13 @@ function whyNotIntrospected({ introspection, client }: Config): string {
     : 'there is no clientSecret (or clientAuth) here to have it introspected with: set one, or have the authorization server issue JWTs'
 }
 
-/** A rejection knows its token, so as never to show it. */
-function rethrow(error: unknown, token: string): never {
-  throw error instanceof InvalidTokenError ? error.about(token) : error
+async function checkByOperator(validateClaims: NonNullable<Config['validateClaims']>, claims: Claims): Promise<void> {
+  let verdict: unknown
+  try {
+    verdict = await validateClaims(claims)
+  } catch (error) {
+    if (error instanceof McpAuthError) throw error
+    throw rejection('claims', { sentence: () => 'validateClaims threw an error at the claims' }, error)
+  }
+  if (verdict === false) throw rejection('claims', { sentence: () => 'validateClaims returned false for the claims' })
 }
