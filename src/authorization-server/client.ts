@@ -1,11 +1,11 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
-import type { Config } from '../config/config.js'
+import type { ClientConfig, Config } from '../config/config.js'
 import { ConfigurationError, McpAuthError } from '../errors.js'
 import type { Events } from '../events.js'
 import { clientAuthentication } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
-import type { IdpFetch, Transport } from './fetch.js'
+import type { Ask, IdpFetch, Transport, WholeAnswer } from './fetch.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
 import { quirksOf, type Quirks } from './quirks.js'
 import {
@@ -19,6 +19,7 @@ import {
   type TokenErrorAnswer,
 } from './token-answer.js'
 import { classifyExchangeError, classifyRefreshError } from './token-error.js'
+import { wholeAnswer } from './whole-answer.js'
 
 /** This server as a client of the authorization server. */
 export interface AuthorizationServerClient {
@@ -71,25 +72,38 @@ export function createClient(
     return { [oauth.customFetch]: fetch, ...PLAIN_HTTP_IS_CHECKED }
   }
 
+  function requestToken(
+    self: ClientConfig,
+    as: oauth.AuthorizationServer,
+    ask: Ask,
+    grantType: string,
+    form: URLSearchParams,
+  ): Promise<WholeAnswer> {
+    const authentication = clientAuthentication(self, as, quirks)
+    return wholeAnswer(ask, (fetch) =>
+      oauth.genericTokenEndpointRequest(
+        as,
+        { client_id: self.id },
+        authentication,
+        grantType,
+        form,
+        requestOptions(fetch),
+      ),
+    )
+  }
+
   return {
     async exchange(grantType, mcpToken, parameters) {
       if (client === undefined) throw new ConfigurationError('A token exchange needs clientId', 'clientId')
       const as = await discovery.forTokenRequests()
-      return transport.call('token', 'always', async (fetch) => {
+      return transport.call('token', 'always', async (_fetch, ask) => {
         const sentAt = clock.monotonic()
         events.counters.exchanges += 1
-        const response = await oauth.genericTokenEndpointRequest(
-          as,
-          { client_id: client.id },
-          clientAuthentication(client, as, quirks),
-          grantType,
-          parameters,
-          requestOptions(fetch),
-        )
-        const { body, refused } = await readTokenEndpointAnswer(response)
+        const answer = await requestToken(client, as, ask, grantType, parameters)
+        const { body, refused } = readTokenEndpointAnswer(answer)
         if (refused) {
-          const answer = readTokenError(body, response.status, [client.secret, mcpToken])
-          throw classifyExchangeError(answer, parameters, as.authorization_endpoint)
+          const error = readTokenError(body, answer.status, [client.secret, mcpToken])
+          throw classifyExchangeError(error, parameters, as.authorization_endpoint)
         }
         return { ...checkTokenAnswer(body, mcpToken), sentAt }
       })
@@ -98,23 +112,17 @@ export function createClient(
     async refresh(refreshToken, parameters, beforeSending) {
       if (client === undefined) throw new ConfigurationError('A refresh needs clientId', 'clientId')
       const as = await discovery.forTokenRequests()
-      return transport.call('token', 'unprocessed', async (fetch) => {
+      return transport.call('token', 'unprocessed', async (_fetch, ask) => {
         beforeSending()
         const sentAt = clock.monotonic()
         events.counters.refreshes += 1
-        const response = await oauth.genericTokenEndpointRequest(
-          as,
-          { client_id: client.id },
-          clientAuthentication(client, as, quirks),
-          'refresh_token',
-          new URLSearchParams([...parameters, ['refresh_token', refreshToken]]),
-          requestOptions(fetch),
-        )
-        const { body, refused } = await readTokenEndpointAnswer(response)
+        const form = new URLSearchParams([...parameters, ['refresh_token', refreshToken]])
+        const answer = await requestToken(client, as, ask, 'refresh_token', form)
+        const { body, refused } = readTokenEndpointAnswer(answer)
         if (refused) {
-          const answer = readTokenError(body, response.status, [client.secret, refreshToken])
-          if (quirks.deadRefreshToken.includes(answer.error) || isUnknownHere(quirks, answer)) return undefined
-          throw classifyRefreshError(answer)
+          const error = readTokenError(body, answer.status, [client.secret, refreshToken])
+          if (quirks.deadRefreshToken.includes(error.error) || isUnknownHere(quirks, error)) return undefined
+          throw classifyRefreshError(error)
         }
         return readRefreshAnswer(body, refreshToken, sentAt)
       })

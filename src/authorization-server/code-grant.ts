@@ -17,6 +17,7 @@ import {
   type TokenAnswer,
 } from './token-answer.js'
 import { classifyCodeError } from './token-error.js'
+import { wholeAnswer } from './whole-answer.js'
 
 /** What ties an authorization request to its answer. */
 export interface AuthorizationSecrets {
@@ -157,19 +158,21 @@ export function createCodeGrant(
       const additionalParameters = new URLSearchParams(nextcloud?.parameters)
       // RFC 8707 §2.2: also here, as the refreshes to come will say it.
       for (const resource of resources) additionalParameters.append('resource', resource)
-      return transport.call('token', 'never', async (fetch) => {
+      return transport.call('token', 'never', async (_fetch, ask) => {
         const sentAt = clock.monotonic()
-        const response = await oauth.authorizationCodeGrantRequest(
-          as,
-          self,
-          clientAuthentication(client, as, quirks),
-          parameters,
-          connect.redirectUri,
-          verifier,
-          { additionalParameters, [oauth.customFetch]: fetch, ...PLAIN_HTTP_IS_CHECKED },
+        const answer = await wholeAnswer(ask, (fetch) =>
+          oauth.authorizationCodeGrantRequest(
+            as,
+            self,
+            clientAuthentication(client, as, quirks),
+            parameters,
+            connect.redirectUri,
+            verifier,
+            { additionalParameters, [oauth.customFetch]: fetch, ...PLAIN_HTTP_IS_CHECKED },
+          ),
         )
-        const { body, refused } = await readTokenEndpointAnswer(response)
-        if (refused) throw classifyCodeError(readTokenError(body, response.status, [client.secret, code, verifier]))
+        const { body, refused } = readTokenEndpointAnswer(answer)
+        if (refused) throw classifyCodeError(readTokenError(body, answer.status, [client.secret, code, verifier]))
         const idToken = body['id_token']
         return {
           ...readGrantedTokens(body),

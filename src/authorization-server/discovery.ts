@@ -3,10 +3,11 @@ import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { ConfigurationError, UpstreamUnavailableError } from '../errors.js'
 import { isLoopback, isSecure } from '../config/values.js'
-import { nameOf, type IdpFetch, type Transport } from './fetch.js'
+import type { IdpFetch, Transport } from './fetch.js'
 import { createFetchedDocument } from './fetched-document.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
 import { quirksOf } from './quirks.js'
+import { nameOf } from './url-name.js'
 
 /** What is known of the authorization server: its metadata (RFC 8414, OIDC Discovery), with the operator's overrides. */
 export interface Discovery {

@@ -1,12 +1,12 @@
-import { Agent as HttpAgent } from 'node:http'
-import { Agent as HttpsAgent } from 'node:https'
-import { Readable } from 'node:stream'
-import type { RequestInit as NodeFetchInit } from 'node-fetch'
+import type { Agent } from 'node:http'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors.js'
 import type { Events, IdpOperation } from '../events.js'
-import type { FetchFunction, HttpOptions } from '../options.js'
+import type { FetchFunction } from '../options.js'
+import { startDeadline, type Deadline } from './deadline.js'
+import { keepAliveAgents, withNodeFetch } from './node-fetch.js'
+import { nameOf } from './url-name.js'
 
 /** The one way out of this package over HTTP. */
 export interface Transport {
@@ -22,7 +22,7 @@ export interface Transport {
   readonly call: <T>(
     operation: IdpOperation,
     repeatable: Repeatable,
-    attempt: (fetch: IdpFetch) => Promise<T>,
+    attempt: (fetch: IdpFetch, ask: Ask) => Promise<T>,
   ) => Promise<T>
   /**
    * The same for Nextcloud itself, once and without an event: what asks for it can wait.
@@ -47,23 +47,27 @@ export type IdpFetch = (
   },
 ) => Promise<Response>
 
+/** An answer that has been read to its end. */
+export interface WholeAnswer {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: Uint8Array<ArrayBuffer>
+}
+
+/** The same as an {@link IdpFetch}, for those who read the answer themselves. */
+export type Ask = (...request: Parameters<IdpFetch>) => Promise<WholeAnswer>
+
 /** Milliseconds before the first repetition, on average; it doubles with each. */
 const FIRST_PAUSE = 100
 /** Seconds. A Retry-After beyond this is not believed. */
 const LONGEST_RETRY_AFTER = 3_600
 /** RFC 6585 §4, RFC 9110 §15.6.4: the server says that it did not get to the request. */
 const TURNED_AWAY = [429, 503]
-/** Characters of a URL in a message. */
-const LONGEST_NAME = 300
 /**
- * A process that stood still (stopped, swapped out, kept busy) finds its timers due before the answers that have come meanwhile,
- * and an answer may hold the only copy of a user's new refresh token. So, where it stood still for no longer than
- * `LONGEST_STANDSTILL`, the answer gets a moment more. After a longer one another instance may have taken over: then nothing more
- * may be sent.
+ * Connections to one server at one time, all of which are kept for the next requests. More requests than that wait for one of them:
+ * to open and close thousands takes both sides longer than to answer on these.
  */
-const SHORTEST_STANDSTILL = 50
-const LONGEST_STANDSTILL = 2_500
-const MOMENT = 100
+const MOST_CONNECTIONS = 256
 /** Failures before any byte of the request was sent: no address, no connection, no TLS. */
 const NOT_SENT =
   /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|EPROTO|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
@@ -71,12 +75,16 @@ const NOT_SENT =
 export const NULL_BODY_STATUSES = [204, 205, 304]
 
 export function createTransport(config: HttpConfig, clock: Clock, events: Events): Transport {
-  const ownAgents: (HttpAgent | HttpsAgent)[] = []
-  const fetch = config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents))
+  const ownAgents: Agent[] = []
+  const withAgents = (mostConnections: number): FetchFunction =>
+    config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents, mostConnections))
+  // What an app does with Nextcloud may hold a connection for as long as a download takes: there the app sets the bounds.
+  const fetch = withAgents(Infinity)
+  const fetchAnswer = withAgents(MOST_CONNECTIONS)
 
-  async function request(deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<Response> {
+  async function request(deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<WholeAnswer> {
     deadline.asked(url)
-    const response = await fetch(url, {
+    const response = await fetchAnswer(url, {
       method: init.method,
       headers: { ...init.headers },
       ...(init.body != null && { body: init.body as NonNullable<RequestInit['body']> }),
@@ -95,26 +103,27 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
         retryAfter: readRetryAfter(response.headers.get('retry-after'), clock),
       })
     }
-    const body = await readBody(response, url, config.maxResponseBytes)
-    return new Response(NULL_BODY_STATUSES.includes(status) ? null : body, { status, headers: [...response.headers] })
+    return { status, headers: response.headers, body: await readBody(response, url, config.maxResponseBytes) }
   }
 
-  const ask = (deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<Response> =>
-    request(deadline, url, init).catch((error: unknown) => throwAsUnavailable(error, url))
+  function asking(deadline: Deadline): Ask {
+    return (url, init) => request(deadline, url, init).catch((error: unknown) => throwAsUnavailable(error, url))
+  }
 
   async function repeat<T>(
     deadline: Deadline,
     repeatable: Repeatable,
-    attempt: (fetch: IdpFetch) => Promise<T>,
+    attempt: (fetch: IdpFetch, ask: Ask) => Promise<T>,
   ): Promise<T> {
+    const ask = asking(deadline)
+    const counted: Ask = (url, init) => {
+      events.counters.idpRequests += 1
+      return ask(url, init)
+    }
+    const fetch: IdpFetch = async (url, init) => asResponse(await counted(url, init), url)
     for (let done = 0; ; done += 1) {
       try {
-        return await deadline.race(
-          attempt((url, init) => {
-            events.counters.idpRequests += 1
-            return ask(deadline, url, init)
-          }),
-        )
+        return await deadline.race(attempt(fetch, counted))
       } catch (error) {
         if (!(error instanceof UpstreamUnavailableError) || done >= config.retries) throw error
         if (repeatable === 'never' || (repeatable === 'unprocessed' && !error.unprocessed)) throw error
@@ -145,7 +154,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     async askNextcloud(url, init) {
       const deadline = startDeadline(config.timeout, clock)
       try {
-        return await deadline.race(ask(deadline, url, init))
+        return asResponse(await deadline.race(asking(deadline)(url, init)), url)
       } catch (error) {
         throw error instanceof UpstreamUnavailableError ? ofNextcloud(error) : error
       } finally {
@@ -155,46 +164,6 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     close() {
       for (const agent of ownAgents) agent.destroy()
     },
-  }
-}
-
-interface Deadline {
-  readonly signal: AbortSignal
-  /** Notes whose answer is being waited for. */
-  readonly asked: (url: string) => void
-  /** Milliseconds left. */
-  readonly remaining: () => number
-  /** The attempt, or the failure that ends it: also when a fetch or a signer of the user's does not heed the signal. */
-  readonly race: <T>(attempt: Promise<T>) => Promise<T>
-  readonly clear: () => void
-}
-
-function startDeadline(timeout: number, clock: Clock): Deadline {
-  const controller = new AbortController()
-  const end = clock.monotonic() + timeout
-  let silent = 'The authorization server'
-  let expire: (error: UpstreamUnavailableError) => void
-  const expired = new Promise<never>((_resolve, reject) => {
-    expire = reject
-  })
-  expired.catch(() => undefined)
-  let timer = setTimeout(() => {
-    const late = clock.monotonic() - end
-    if (late < SHORTEST_STANDSTILL || late > LONGEST_STANDSTILL) giveUp()
-    else timer = setTimeout(giveUp, MOMENT).unref()
-  }, timeout).unref()
-  function giveUp(): void {
-    expire(new UpstreamUnavailableError(`${silent} did not answer within ${timeout} ms`))
-    controller.abort()
-  }
-  return {
-    signal: controller.signal,
-    asked: (url) => {
-      silent = nameOf(url)
-    },
-    remaining: () => end - clock.monotonic(),
-    race: (attempt) => Promise.race([attempt, expired]),
-    clear: () => clearTimeout(timer),
   }
 }
 
@@ -231,15 +200,6 @@ function readRetryAfter(value: string | null, clock: Clock): number | undefined 
 }
 
 /**
- * A URL as messages to the operator name it: bounded, and without its query, which may hold what is not
- * for a log.
- */
-export function nameOf(url: string): string {
-  const { origin, pathname } = new URL(url)
-  return `${origin}${pathname}`.slice(0, LONGEST_NAME)
-}
-
-/**
  * A whole answer.
  *
  * @throws {UpstreamUnavailableError} it is longer than `limit` bytes
@@ -260,23 +220,11 @@ export async function readBody(response: Response, url: string, limit: number): 
   return new Uint8Array(Buffer.concat(chunks, length))
 }
 
-type AgentOption = NonNullable<HttpOptions['agent']>
-
-function withNodeFetch(agent: AgentOption): FetchFunction {
-  return async (url, init) => {
-    // Loaded with the first request, since it would double the time that this package takes to load.
-    const { default: nodeFetch } = await import('node-fetch')
-    // node-fetch destroys the body of a request that is aborted already, with nobody listening: the process would end.
-    init.signal?.throwIfAborted()
-    const body: unknown = init.body instanceof ReadableStream ? Readable.fromWeb(init.body) : init.body
-    // node-fetch's Response is used as far as it is that of the Fetch standard.
-    return (await nodeFetch(url, { ...init, body, agent } as NodeFetchInit)) as unknown as Response
+/** @throws {UpstreamUnavailableError} a fetch of the user's has answered with something that is no response */
+function asResponse({ status, headers, body }: WholeAnswer, url: string): Response {
+  try {
+    return new Response(NULL_BODY_STATUSES.includes(status) ? null : body, { status, headers: [...headers] })
+  } catch (error) {
+    return throwAsUnavailable(error, url)
   }
-}
-
-function keepAliveAgents(agents: (HttpAgent | HttpsAgent)[]): AgentOption {
-  const http = new HttpAgent({ keepAlive: true })
-  const https = new HttpsAgent({ keepAlive: true })
-  agents.push(http, https)
-  return (url) => (url.protocol === 'http:' ? http : https)
 }

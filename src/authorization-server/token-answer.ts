@@ -1,5 +1,6 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
 import { readClaimsRequest } from './claims-request.js'
+import type { WholeAnswer } from './fetch.js'
 
 /** An access token, fresh from the authorization server. */
 export interface TokenAnswer {
@@ -46,6 +47,9 @@ const SHORTEST_SECRET = 6
 /** RFC 6749 appendix A.12: what an access token is made of. */
 const ACCESS_TOKEN = /^[\x20-\x7E]+$/
 
+/** As Fetch decodes JSON: without a byte order mark, and with U+FFFD for what is no UTF-8. */
+const utf8 = new TextDecoder()
+
 /** The body of a token endpoint's answer, whether it grants or refuses. */
 export interface TokenEndpointAnswer {
   readonly body: Record<string, unknown>
@@ -53,14 +57,20 @@ export interface TokenEndpointAnswer {
 }
 
 /** @throws {UpstreamUnavailableError} the answer is no JSON object */
-export async function readTokenEndpointAnswer(response: Response): Promise<TokenEndpointAnswer> {
-  const body: unknown = await response.json().catch(() => undefined)
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw malformed('token', response.status)
-  const answer = body as Record<string, unknown>
+export function readTokenEndpointAnswer({ status, body }: Pick<WholeAnswer, 'status' | 'body'>): TokenEndpointAnswer {
+  const read = readJson(body)
+  if (typeof read !== 'object' || read === null || Array.isArray(read)) throw malformed('token', status)
+  const answer = read as Record<string, unknown>
   // Some servers refuse under status 200.
-  return {
-    body: answer,
-    refused: response.status !== 200 || ('error' in answer && answer['access_token'] === undefined),
+  return { body: answer, refused: status !== 200 || ('error' in answer && answer['access_token'] === undefined) }
+}
+
+/** Undefined where it is no JSON. */
+function readJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(utf8.decode(body))
+  } catch {
+    return undefined
   }
 }
 

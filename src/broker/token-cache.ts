@@ -65,13 +65,10 @@ export function tokenEntry(
   const life = tokenLife(fresh, timing)
   if (life === undefined) return undefined
   const { ahead, ownEnd } = life
-  const state = { token: fresh.accessToken, unproven: false, handedOut: false, standing: fresh.standing }
+  const deadAt = Math.min(ownEnd, subjectEndsAt)
   // A renewal could not outlive the MCP token either: where that leaves it less than its own lead, it is not worth a request.
-  if (subjectEndsAt < ownEnd + ahead) {
-    const deadAt = Math.min(ownEnd, subjectEndsAt)
-    return { ...state, renewAt: deadAt, deadAt }
-  }
-  return { ...state, renewAt: ownEnd - ahead, deadAt: ownEnd }
+  const renewAt = subjectEndsAt < ownEnd + ahead ? deadAt : ownEnd - ahead
+  return { token: fresh.accessToken, renewAt, deadAt, unproven: false, handedOut: false, standing: fresh.standing }
 }
 
 /**

@@ -1,0 +1,34 @@
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import { Readable } from 'node:stream'
+import type { RequestInit as NodeFetchInit } from 'node-fetch'
+import type { FetchFunction, HttpOptions } from '../options.js'
+
+type AgentOption = NonNullable<HttpOptions['agent']>
+
+/** node-fetch, as the Fetch standard has it where the two differ. */
+export function withNodeFetch(agent: AgentOption): FetchFunction {
+  let nodeFetch: (typeof import('node-fetch'))['default'] | undefined
+  return async (url, init) => {
+    // Loaded with the first request, since it would double the time that this package takes to load.
+    nodeFetch ??= (await import('node-fetch')).default
+    // node-fetch destroys the body of a request that is aborted already, with nobody listening: the process would end.
+    init.signal?.throwIfAborted()
+    const body: unknown = init.body instanceof ReadableStream ? Readable.fromWeb(init.body) : init.body
+    // node-fetch's Response is used as far as it is that of the Fetch standard.
+    return (await nodeFetch(url, { ...init, body, agent } as NodeFetchInit)) as unknown as Response
+  }
+}
+
+/**
+ * Agents that keep connections for the next requests.
+ *
+ * @param agents gets them too, to be closed
+ * @param maxSockets connections to one server at one time; further requests wait
+ */
+export function keepAliveAgents(agents: HttpAgent[], maxSockets: number): AgentOption {
+  const http = new HttpAgent({ keepAlive: true, maxSockets })
+  const https = new HttpsAgent({ keepAlive: true, maxSockets })
+  agents.push(http, https)
+  return (url) => (url.protocol === 'http:' ? http : https)
+}

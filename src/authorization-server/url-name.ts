@@ -1,0 +1,11 @@
+/** Characters of a URL in a message. */
+const LONGEST_NAME = 300
+
+/**
+ * A URL as messages to the operator name it: bounded, and without its query, which may hold what is not
+ * for a log.
+ */
+export function nameOf(url: string): string {
+  const { origin, pathname } = new URL(url)
+  return `${origin}${pathname}`.slice(0, LONGEST_NAME)
+}
