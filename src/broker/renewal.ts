@@ -23,6 +23,11 @@ import type { RefreshTokenParts } from './refresh-token-parts.js'
  */
 export type Renewal = (key: string, identity: Identity, stored: StoredGrant) => Promise<FreshToken | undefined>
 
+/** What is to become {@link Marked}. */
+interface Marking extends Pick<Marked, 'key' | 'identity' | 'grant'> {
+  readonly write: (expected: string) => Promise<string | null>
+}
+
 /** A renewal under way: the grant is marked in the store, so that no other instance takes its token for unspent. */
 interface Marked {
   readonly key: string
@@ -58,17 +63,14 @@ export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint
 
   /** Write-ahead: whoever finds the mark knows that the token may be spent. Undefined when the grant has changed meanwhile. */
   async function mark(
-    key: string,
-    identity: Identity,
-    { grant, version }: StoredGrant,
+    { key, identity, grant, write }: Marking,
+    { grant: before, version }: StoredGrant,
     lease: Lease,
   ): Promise<Marked | undefined> {
-    if (!isRefreshable(grant)) return undefined
-    if (grant.presentedBy !== undefined && grant.presentedBy !== instance && (await changes(key, version)))
-      return undefined
-    const marked: LivingGrant = { ...grant, state: 'presented', presentedBy: instance }
-    const next = await store.write(key, marked, version)
-    return next === null ? undefined : { key, identity, grant: marked, version: next, lease }
+    const { presentedBy } = before
+    if (presentedBy !== undefined && presentedBy !== instance && (await changes(key, version))) return undefined
+    const next = await write(version)
+    return next === null ? undefined : { key, identity, grant, version: next, lease }
   }
 
   async function changes(key: string, version: string): Promise<boolean> {
@@ -154,10 +156,14 @@ export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint
   }
 
   return async (key, identity, stored) => {
+    if (!isRefreshable(stored.grant)) return undefined
+    const grant: LivingGrant = { ...stored.grant, state: 'presented', presentedBy: instance }
+    // Sealed while the store is asked for the lease.
+    const marking = { key, identity, grant, write: store.prepare(key, grant) }
     const lease = await grants.acquireLease(key)
     if (lease === undefined) return undefined
     try {
-      const marked = await mark(key, identity, stored, lease)
+      const marked = await mark(marking, stored, lease)
       return marked && (await present(marked))
     } finally {
       // Nobody who waits for a token waits for this.

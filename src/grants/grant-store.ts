@@ -46,6 +46,8 @@ export interface GrantStore {
   readonly version: (key: string) => Promise<string | undefined>
   /** The new version, or null when somebody else has changed the grant since `expected`. */
   readonly write: (key: string, grant: Grant, expected: string) => Promise<string | null>
+  /** The same in two steps: seals the grant at once, while the caller does something else, and writes it when told to. */
+  readonly prepare: (key: string, grant: Grant) => (expected: string) => Promise<string | null>
   /** Puts a new connection in the place of whatever is there, also of what cannot be opened; what was there, as far as it can. */
   readonly connect: (identity: Identity, connection: Connection) => Promise<Grant | undefined>
   /**
@@ -82,7 +84,14 @@ export function createGrantStore(
   }
 
   function write(key: string, grant: Grant, expected: string | null): Promise<string | null> {
-    return records.write(key, grant, expected, isLiving(grant) ? undefined : DEAD_GRANT_TTL)
+    return records.write(key, grant, expected, ttlOf(grant))
+  }
+
+  function prepare(key: string, grant: Grant): (expected: string) => Promise<string | null> {
+    const sealing = records.seal(key, grant)
+    // Where it fails, and nobody writes it after all.
+    sealing.catch(() => undefined)
+    return async (expected) => records.writeSealed(key, await sealing, expected, ttlOf(grant))
   }
 
   /** Repeats a change until nobody else is first. */
@@ -110,6 +119,7 @@ export function createGrantStore(
     read,
     version: async (key) => (await records.peek(key))?.version,
     write,
+    prepare,
     connect(identity, { clientId, ...connection }) {
       const key = keyOf(identity)
       return change(async () => {
@@ -141,4 +151,8 @@ export function createGrantStore(
       })
     },
   }
+}
+
+function ttlOf(grant: Grant): number | undefined {
+  return isLiving(grant) ? undefined : DEAD_GRANT_TTL
 }
