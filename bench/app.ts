@@ -3,9 +3,20 @@ import type { AddressInfo } from 'node:net'
 import express, { type RequestHandler } from 'express'
 import { RESOURCE } from './tokens.js'
 
+const GIVEN = Object.freeze({})
+
 /** Each as its README has it, for tokens of one issuer and one audience; loaded only where it is measured. */
 const MIDDLEWARES: Readonly<Record<string, (issuer: string) => Promise<RequestHandler>>> = {
   bare: () => Promise.resolve((_req, _res, next) => next()),
+  // What any middleware costs that gives a request three properties, as this one has to: Express has no two requests of one shape.
+  'three properties': () =>
+    Promise.resolve((req, _res, next) => {
+      const passing = req as unknown as Record<string, unknown>
+      passing['mcpAuth'] = GIVEN
+      passing['auth'] = GIVEN
+      passing['getNextcloudToken'] = GIVEN
+      next()
+    }),
   'mcp-nextcloud-auth': async (issuer) => {
     const { mcpAuth } = await import('../dist/index.js')
     return mcpAuth({ issuer, resource: RESOURCE })
@@ -55,4 +66,6 @@ app.get('/mcp', (_req, res) => {
 const server = app.listen(0, '127.0.0.1', () => {
   process.send?.((server.address() as AddressInfo).port)
 })
+// Its connections wait while the other apps have their turns.
+server.keepAliveTimeout = 600_000
 process.on('disconnect', () => process.exit())

@@ -23,8 +23,6 @@ export interface Form {
   readonly quick: boolean
   /** Interleaved repeats. */
   readonly repeats: number
-  /** Of load, in each repeat. */
-  readonly seconds: number
 }
 
 /** How far a figure may miss its goal before the short form fails: a busy machine is no defect. */

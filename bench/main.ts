@@ -57,7 +57,7 @@ function betterOf(first: readonly Measurement[], second: readonly Measurement[])
 }
 
 const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } } })
-const form: Form = values.quick ? { quick: true, repeats: 3, seconds: 1 } : { quick: false, repeats: 7, seconds: 4 }
+const form: Form = values.quick ? { quick: true, repeats: 3 } : { quick: false, repeats: 7 }
 const machine = `Node ${process.versions.node}, ${process.platform} ${process.arch}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`
 console.log(`${machine}; medians of interleaved repeats, ${form.quick ? 'short' : 'long'} form\n`)
 

@@ -115,7 +115,7 @@ export function createSessions({
     if (!names.every((name) => typeof name === 'string' && name !== '') || subject === undefined) {
       throw new TypeError('who must hold an MCP token or name a subject')
     }
-    const caller = { token: '', tokenHash: '', issuer, subject, clientId, audience: [], expiresAt: Infinity }
+    const caller = { token: '', issuer, subject, clientId, audience: [], expiresAt: Infinity }
     return { caller, scopes: scopesForAll }
   }
 

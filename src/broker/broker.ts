@@ -106,7 +106,7 @@ export function createBroker(parts: BrokerParts): Broker {
     return typeof options.audience === 'string' ? [options.audience] : options.audience
   }
 
-  function keyOf(caller: Pick<Caller, 'issuer' | 'subject' | 'tokenHash'>, target: Target): string {
+  function keyOf(caller: Pick<Caller, 'issuer' | 'subject' | 'token'>, target: Target): string {
     return cacheKey({
       issuer: caller.issuer,
       subject: caller.subject,
@@ -114,7 +114,7 @@ export function createBroker(parts: BrokerParts): Broker {
       tokenEndpoint,
       clientId: config.client?.id ?? '',
       ...target,
-      mcpTokenHash: way.boundToMcpToken ? caller.tokenHash : '',
+      mcpToken: way.boundToMcpToken ? caller.token : '',
     })
   }
 
@@ -325,7 +325,7 @@ export function createBroker(parts: BrokerParts): Broker {
     },
     forget(identity) {
       forgotten += 1
-      entries?.delete(keyOf({ ...identity, tokenHash: '' }, targetOf({ scopes: () => plainScopes(nextcloud) })))
+      entries?.delete(keyOf({ ...identity, token: '' }, targetOf({ scopes: () => plainScopes(nextcloud) })))
     },
     size: () => entries?.size ?? 0,
     settle: flights.settle,

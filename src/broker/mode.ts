@@ -4,8 +4,6 @@ import type { TokenAnswer } from '../authorization-server/token-answer.js'
 export interface Caller {
   /** Empty for background work, which has none. */
   readonly token: string
-  /** SHA-256, base64url. Empty where there is no token. */
-  readonly tokenHash: string
   readonly issuer: string
   readonly subject: string
   /** The MCP client; undefined for the operator's own work. */

@@ -13,8 +13,8 @@ export interface TokenIdentity {
   readonly audience: readonly string[]
   readonly resource: readonly string[]
   readonly scopes: readonly string[]
-  /** SHA-256 of the MCP token that is exchanged; empty where there is none. */
-  readonly mcpTokenHash: string
+  /** The MCP token that is exchanged; empty where there is none. */
+  readonly mcpToken: string
 }
 
 /**
@@ -22,9 +22,9 @@ export interface TokenIdentity {
  * that would be one user's token in another's hands.
  */
 export function cacheKey(identity: TokenIdentity): string {
-  const { issuer, subject, mode, tokenEndpoint, clientId, audience, resource, scopes, mcpTokenHash } = identity
+  const { issuer, subject, mode, tokenEndpoint, clientId, audience, resource, scopes, mcpToken } = identity
   let text = ''
-  for (const part of [issuer, subject, mode, tokenEndpoint, clientId, mcpTokenHash]) text += `${part.length}:${part}`
+  for (const part of [issuer, subject, mode, tokenEndpoint, clientId, mcpToken]) text += `${part.length}:${part}`
   for (const list of [audience, resource, scopes]) {
     text += `${list.length};`
     for (const item of list) text += `${item.length}:${item}`

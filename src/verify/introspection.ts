@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { IntrospectionResponse } from 'oauth4webapi'
 import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
@@ -6,7 +7,7 @@ import type { Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors.js'
 
 /** RFC 7662: asks the authorization server what a token is worth; undefined where it cannot be asked. */
-export type Introspect = (token: string, tokenHash: string) => Promise<IntrospectionResponse | undefined>
+export type Introspect = (token: string) => Promise<IntrospectionResponse | undefined>
 
 /** Requests under way at one time. */
 const MOST_AT_ONCE = 50
@@ -26,7 +27,9 @@ export function createIntrospection(client: Pick<AuthorizationServerClient, 'int
   const inactive = new LRUCache<string, number>({ max: INACTIVE_ENTRIES })
   let underWay = 0
 
-  return async (token, tokenHash) => {
+  return async (token) => {
+    // What strangers send may be long, and is not kept.
+    const tokenHash = hash('sha256', token, 'base64url')
     if (clock.monotonic() < (inactive.get(tokenHash) ?? -Infinity)) return INACTIVE
     coolDown.check()
     if (underWay >= MOST_AT_ONCE) {

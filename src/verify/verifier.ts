@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
@@ -23,8 +22,6 @@ import { inactive, joseRejection, malformed, opaque, rejection, tooLarge } from 
 /** An MCP token that has been verified. */
 export interface VerifiedToken extends AccessTokenClaims {
   readonly token: string
-  /** SHA-256, base64url: stands for the token in cache keys. */
-  readonly tokenHash: string
   readonly issuer: string
   readonly claims: Claims
 }
@@ -57,11 +54,13 @@ export interface VerifierParts {
 
 /** A verified token in the cache. */
 interface Entry<T> {
+  readonly token: string
   readonly presented: T
-  /** `exp`, with the tolerance, in seconds: as whole numbers that fit into a word, both ends are here and not elsewhere in memory. */
-  readonly expiresAt: number
-  /** Monotonic milliseconds: from here on it is verified again. */
-  readonly staleAt: number
+  /**
+   * Wall-clock seconds between which it serves. Whole numbers that fit into a word are here; others would be elsewhere in memory.
+   */
+  readonly from: number
+  readonly until: number
 }
 
 /** `token_type` of introspection answers about access tokens that need no proof. */
@@ -70,6 +69,11 @@ const BEARER_TYPES = ['bearer', 'access_token', 'n_a']
 const B64TOKEN = /^[\w.~+/-]+=*$/
 /** Characters. A longer token is refused before anything is done with it. */
 const LONGEST_TOKEN = 16_384
+/**
+ * Characters of a token by which it is looked up: its last, which are those of its signature. They only find an entry, which is good for
+ * the very same token and no other. To hash the whole token costs several times as much.
+ */
+const KEY_LENGTH = 32
 
 export function createVerifier<T extends object>(
   parts: VerifierParts,
@@ -78,14 +82,13 @@ export function createVerifier<T extends object>(
   const { config, discovery, keys, client, clock, events } = parts
   const { counters } = events
   const { algorithms, clockTolerance } = config
-  const ttl = config.cache.verifiedTtl * 1_000
   const expected = {
     audience: config.audience,
     resource: config.resource,
     allowedClients: config.allowedClients,
   }
   const entries =
-    config.cache.verifiedTokens > 0 && ttl > 0
+    config.cache.verifiedTokens > 0 && config.cache.verifiedTtl > 0
       ? new LRUCache<string, Entry<T>>({
           max: config.cache.verifiedTokens,
           dispose: (_entry, _key, reason) => {
@@ -100,16 +103,19 @@ export function createVerifier<T extends object>(
   function verify(token: string): T | Promise<T> {
     if (typeof token !== 'string') return Promise.reject(malformed('the token is no string'))
     if (token.length > LONGEST_TOKEN) return Promise.reject(tooLarge(token.length, LONGEST_TOKEN))
-    const tokenHash = hash('sha256', token, 'base64url')
-    const entry = entries?.get(tokenHash)
-    if (entry !== undefined && clock.now() < entry.expiresAt * 1_000 && clock.monotonic() < entry.staleAt) {
-      counters.verifiedCacheHits += 1
-      return entry.presented
+    const entry = entries?.get(token.slice(-KEY_LENGTH))
+    if (entry !== undefined && entry.token === token) {
+      const now = clock.now() / 1_000
+      // One that was verified in the future is from before the clock was set back.
+      if (now >= entry.from && now < entry.until) {
+        counters.verifiedCacheHits += 1
+        return entry.presented
+      }
     }
-    return flights.join(tokenHash, () => verifyAnew(token, tokenHash))
+    return flights.join(token, () => verifyAnew(token))
   }
 
-  async function verifyAnew(token: string, tokenHash: string): Promise<T> {
+  async function verifyAnew(token: string): Promise<T> {
     let issuer = ''
     try {
       if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
@@ -117,7 +123,7 @@ export function createVerifier<T extends object>(
       issuer = typeof known === 'string' ? known : await known
       const byIntrospection = config.introspection === 'always' || !isJwt(token)
       const { payload, protectedHeader } = byIntrospection
-        ? await introspect(token, tokenHash, issuer)
+        ? await introspect(token, issuer)
         : await verifyJwt(token, { issuer, clockTolerance, currentDate: new Date(clock.now()) })
       checkIssuedAt(payload, nowSeconds(), clockTolerance)
       const { subject, clientId, scopes, expiresAt, audience } = readAccessTokenClaims(
@@ -128,7 +134,7 @@ export function createVerifier<T extends object>(
       if (config.validateClaims !== undefined) await checkByOperator(config.validateClaims, payload)
       counters.verified += 1
       const claims = deepFreeze(payload)
-      return remember({ token, tokenHash, issuer, subject, clientId, scopes, expiresAt, audience, claims })
+      return remember({ token, issuer, subject, clientId, scopes, expiresAt, audience, claims })
     } catch (error) {
       throw asRejection(error, token, issuer)
     }
@@ -144,11 +150,10 @@ export function createVerifier<T extends object>(
   /** The same claims serve every request with the token: they are frozen, so that none may change them. */
   function remember(verified: VerifiedToken): T {
     const presented = present(verified)
-    entries?.set(verified.tokenHash, {
-      presented,
-      expiresAt: verified.expiresAt + clockTolerance,
-      staleAt: Math.floor(clock.monotonic() + ttl),
-    })
+    const { token, expiresAt } = verified
+    const from = nowSeconds()
+    const until = Math.min(expiresAt + clockTolerance, from + config.cache.verifiedTtl)
+    entries?.set(token.slice(-KEY_LENGTH), { token, presented, from, until })
     return presented
   }
 
@@ -157,10 +162,9 @@ export function createVerifier<T extends object>(
   /** The answer, as the payload of a JWT without a header. */
   async function introspect(
     token: string,
-    tokenHash: string,
     issuer: string,
   ): Promise<{ readonly payload: Claims; readonly protectedHeader?: undefined }> {
-    const answer = config.introspection === false ? undefined : await introspectToken(token, tokenHash)
+    const answer = config.introspection === false ? undefined : await introspectToken(token)
     if (answer === undefined) {
       if (config.introspection === 'always') throw noIntrospection()
       throw opaque(whyNotIntrospected(config))

@@ -420,6 +420,38 @@ describe('connections', () => {
     expect(seen[0]!.destroyed).toBe(true)
   })
 
+  /** Answers nobody until so many have asked; the sockets of all. */
+  function holdUntil(count: number): Set<Socket> {
+    const seen = new Set<Socket>()
+    const held: ServerResponse[] = []
+    as.script('/path', (_request, res) => {
+      seen.add(res.socket!)
+      held.push(res)
+      if (held.length >= count) for (const waiting of held.splice(0)) waiting.end('{}')
+      if (seen.size >= count) count = 1
+    })
+    return seen
+  }
+
+  it('are no more than 256 at one time, over which any number of calls is answered', async () => {
+    const seen = holdUntil(256)
+    const transport = open()
+
+    expect((await Promise.all(Array.from({ length: 600 }, () => get(transport)))).map(({ ok }) => ok)).not.toContain(
+      false,
+    )
+    expect(seen.size).toBe(256)
+  })
+
+  it('are as many as the app makes of them where it asks by itself', async () => {
+    const seen = holdUntil(300)
+    const { fetch } = open()
+    const ask = async () => (await fetch(`${as.issuer}/path`, { ...GET, redirect: 'manual' })).json()
+
+    await Promise.all(Array.from({ length: 300 }, ask))
+    expect(seen.size).toBe(300)
+  })
+
   it("are those of the user's agent, which close() leaves as it is", async () => {
     const seen = sockets()
     const agent = new Agent({ keepAlive: true })

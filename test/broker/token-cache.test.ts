@@ -11,7 +11,7 @@ const IDENTITY: TokenIdentity = {
   audience: ['nextcloud'],
   resource: ['https://cloud.example.com'],
   scopes: ['read', 'write'],
-  mcpTokenHash: 'hash',
+  mcpToken: 'hash',
 }
 
 /** Short texts out of what the encoding itself writes, so that one part can imitate the border to the next. */
@@ -30,7 +30,7 @@ const identity: fc.Arbitrary<TokenIdentity> = fc.record({
   audience: list,
   resource: list,
   scopes: list,
-  mcpTokenHash: part,
+  mcpToken: part,
 })
 
 const sameIdentity = (a: TokenIdentity, b: TokenIdentity): boolean =>
@@ -41,7 +41,7 @@ const fields = (value: TokenIdentity): unknown[] => [
   value.mode,
   value.tokenEndpoint,
   value.clientId,
-  value.mcpTokenHash,
+  value.mcpToken,
   value.audience,
   value.resource,
   value.scopes,
@@ -98,7 +98,7 @@ describe('cacheKey', () => {
     const parts = ['', 'a']
     const lists = [[], [''], ['a'], ['', ''], ['a', ''], ['', 'a'], ['aa'], ['1:a'], ['a', 'a'], ['\ud800']]
     const keys = new Set<string>()
-    for (const [issuer, subject, mode, tokenEndpoint, clientId, mcpTokenHash] of tuples(parts, 6)) {
+    for (const [issuer, subject, mode, tokenEndpoint, clientId, mcpToken] of tuples(parts, 6)) {
       for (const [audience, resource, scopes] of tuples(lists, 3)) {
         keys.add(
           cacheKey({
@@ -107,7 +107,7 @@ describe('cacheKey', () => {
             mode: mode!,
             tokenEndpoint: tokenEndpoint!,
             clientId: clientId!,
-            mcpTokenHash: mcpTokenHash!,
+            mcpToken: mcpToken!,
             audience: audience!,
             resource: resource!,
             scopes: scopes!,
@@ -143,7 +143,7 @@ function cutParts(text: string, cuts: readonly number[]): TokenIdentity {
     mode: text.slice(b, c),
     tokenEndpoint: text.slice(c, d),
     clientId: text.slice(d, e),
-    mcpTokenHash: text.slice(e),
+    mcpToken: text.slice(e),
     audience: [],
     resource: [],
     scopes: [],
@@ -225,6 +225,13 @@ describe('tokenEntry', () => {
   it('is renewed ahead when the MCP token outlives it by as much', () => {
     expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 360_000)).toMatchObject({
       renewAt: 240_000,
+      deadAt: 300_000,
+    })
+  })
+
+  it('is not renewed ahead when the MCP token outlives it by less: the next one would have less than its own lead', () => {
+    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 359_999)).toMatchObject({
+      renewAt: 300_000,
       deadAt: 300_000,
     })
   })

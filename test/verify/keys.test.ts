@@ -1,4 +1,4 @@
-import { exportJWK } from 'jose'
+import { exportJWK, importJWK } from 'jose'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
@@ -92,6 +92,32 @@ describe('the key set', () => {
     expect(fetches()).toBe(1)
     clock.advance(1)
     await expectRefusal(auth, token, 'key')
+  })
+
+  it('may have another key under the same kid after ten minutes, and then only that one counts', async () => {
+    const token = await longLived()
+    const auth = open()
+    await auth.verify(token)
+    const another = await signingKey(as.key.kid)
+    as.keys.splice(0, 1, another.publicJwk)
+    clock.advance(minutes(10) + 1)
+
+    await expectRefusal(auth, token, 'signature')
+    expect((await auth.verify(await as.mint({ sub: 'bob' }, { key: another }))).subject).toBe('bob')
+  })
+
+  it('may have one key for several algorithms, each of which it is asked for', async () => {
+    const key = await signingKey('for both', 'RS256')
+    const publicJwk = { ...key.publicJwk }
+    delete publicJwk.alg
+    as.keys.push(publicJwk)
+    const subtle = await exportJWK(key.privateKey)
+    const auth = open()
+    for (const alg of ['RS256', 'PS256', 'RS256', 'PS256']) {
+      const privateKey = (await importJWK(subtle, alg)) as typeof key.privateKey
+      const token = await as.mint({ sub: alg }, { key: { ...key, alg, privateKey } })
+      expect((await auth.verify(token)).subject).toBe(alg)
+    }
   })
 
   it('is fetched once when many find it too old', async () => {

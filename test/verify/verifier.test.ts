@@ -1,7 +1,7 @@
 import { CompactEncrypt, CompactSign } from 'jose'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { InsufficientScopeError, UpstreamUnavailableError, type InvalidTokenReason } from '../../src/errors.js'
-import type { McpAuth } from '../../src/mcp-auth.js'
+import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthInfo } from '../../src/auth-info.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { checkScopes } from '../../src/verify/scopes.js'
@@ -287,6 +287,34 @@ describe('a token that was verified', () => {
     await after(0.001, usual.auth, token)
     expect(usual.verifications()).toBe(2)
     expect(usual.auth.stats()).toMatchObject({ evictions: 0, sizes: { verifiedTokens: 1 } })
+  })
+
+  it('is looked at again when the clock was set back to before it was verified', async () => {
+    let setBack = 0
+    const validateClaims = vi.fn()
+    const auth = createMcpAuth(
+      { issuer: as.issuer, resource: RESOURCE, validateClaims },
+      { ...clock, now: () => clock.now() - setBack },
+    )
+    const token = await as.mint({ iat: now() - 120 })
+    await auth.verify(token)
+    setBack = 60_000
+    await auth.verify(token)
+    await auth.close()
+
+    expect(validateClaims).toHaveBeenCalledTimes(2)
+  })
+
+  it('lends its signature to no other', async () => {
+    const auth = open()
+    const [header, , signature] = (await as.mint()).split('.')
+    const [, forged] = (await as.mint({ sub: 'bob' })).split('.')
+    const genuine = await as.mint()
+    await auth.verify(genuine)
+    await expectRefusal(auth, `${header}.${forged}.${genuine.split('.')[2]}`, 'signature')
+    await expectRefusal(auth, `${header}.${forged}.${signature}`, 'signature')
+
+    expect((await auth.verify(genuine)).subject).toBe('alice')
   })
 
   it('is refused from its exp and the tolerance on', async () => {
