@@ -40,7 +40,7 @@ export async function measureDistinctTokens(form: Form): Promise<Measurement[]> 
 
 async function ratios(alg: Algorithm, { quick, repeats }: Form): Promise<number[]> {
   const signer = await createSigner(ISSUER, alg)
-  const count = quick ? 500 : 2_000
+  const count = quick ? 1_000 : 2_000
   const keys = createLocalJWKSet(signer.keys)
   const auth = mcpAuth(inProcess(signer.keys).options)
   await auth.ready()

@@ -27,7 +27,8 @@ async function growthWithUsers({ quick, repeats }: Form): Promise<Measurement[]>
     }),
   )
   const costs = await inTurns(series, repeats)
-  return growth('users', 'CPU µs per call', costs, 1.3)
+  // The processor's caches are known to miss it; the short form looks for more than that.
+  return growth('users', 'CPU µs per call', costs, 1.3, 2)
 }
 
 async function mintForUsers(signer: Signer, count: number): Promise<string[]> {
@@ -55,7 +56,7 @@ async function growthWithLength({ quick, repeats }: Form): Promise<Measurement[]
 }
 
 async function growthWithKeys({ quick, repeats }: Form): Promise<Measurement[]> {
-  const count = quick ? 300 : 1_000
+  const count = quick ? 600 : 1_000
   const series = await Promise.all(
     KEYS.map(async (keys) => {
       const signer = await createSigner(ISSUER, 'ES256', keys)
@@ -88,17 +89,28 @@ async function inTurns(
   return costs
 }
 
-/** @param most from the first of a series to its last */
+/**
+ * @param most from the first of a series to its last
+ * @param tolerance of the short form
+ */
 function growth(
   id: string,
   figure: string,
   costs: readonly { readonly name: string; readonly values: readonly number[] }[],
   most: number,
+  tolerance?: number,
 ): Measurement[] {
   const [first, last] = [costs[0], costs.at(-1)]
   const ratios = (last?.values ?? []).map((value, repeat) => value / (first?.values[repeat] ?? NaN))
   return [
     ...costs.map(({ name, values }, number) => ({ id: `growth-${id}-${number + 1}`, work: name, figure, values })),
-    { id: `growth-${id}`, work: 'the last of these', figure: '÷ the first', values: ratios, goal: { atMost: most } },
+    {
+      id: `growth-${id}`,
+      work: 'the last of these',
+      figure: '÷ the first',
+      values: ratios,
+      goal: { atMost: most },
+      ...(tolerance !== undefined && { tolerance }),
+    },
   ]
 }

@@ -67,7 +67,7 @@ async function renewalsOn(store: StoreAddress, { quick, repeats }: Form): Promis
     )
     await connect(issuer, store, users.flat())
     const apps = users.map((subjects) => {
-      const app: RenewingApp = { issuer, store, subjects, rounds: quick ? 8 : 20, encryptionKey: ENCRYPTION_KEY }
+      const app: RenewingApp = { issuer, store, subjects, rounds: quick ? 4 : 10, encryptionKey: ENCRYPTION_KEY }
       return resultOf<RenewalTimes>('renewing-app.ts', [JSON.stringify(app)])
     })
     const times = await Promise.all(apps)

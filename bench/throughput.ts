@@ -23,7 +23,7 @@ export async function measureThroughput(issuer: string, token: string, form: For
   const apps: Program[] = []
   const loads = new Map<string, Load>()
   const figures = new Map<string, number[]>(names.map((name) => [name, []]))
-  const turns = form.quick ? 25 : 100
+  const turns = form.quick ? 8 : 100
   try {
     for (const name of names) {
       const app = await startProgram('app.ts', [name, issuer])
@@ -31,7 +31,7 @@ export async function measureThroughput(issuer: string, token: string, form: For
       loads.set(name, openLoad(Number(app.said), '/mcp', token, CONNECTIONS))
     }
     // What an engine has to learn of a program, it has learnt after some thousands of requests.
-    for (const load of loads.values()) await load.run(form.quick ? 6_000 : 20_000)
+    for (const load of loads.values()) await load.run(form.quick ? 3_000 : 20_000)
     for (let repeat = 0; repeat < form.repeats; repeat += 1) {
       const times = new Map<string, number>(names.map((name) => [name, 0]))
       for (let turn = 0; turn < turns; turn += 1) {
