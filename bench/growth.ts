@@ -14,7 +14,8 @@ export async function measureGrowth(form: Form): Promise<Measurement[]> {
 }
 
 async function growthWithUsers({ quick, repeats }: Form): Promise<Measurement[]> {
-  const calls = quick ? 20_000 : 100_000
+  // So many that each slice of them has every user's turn.
+  const calls = quick ? 100_000 : 200_000
   const signer = await createSigner(ISSUER, 'ES256')
   const tokens = await mintForUsers(signer, USERS.at(-1) ?? 0)
   const series = await Promise.all(
@@ -38,7 +39,7 @@ async function mintForUsers(signer: Signer, count: number): Promise<string[]> {
 }
 
 async function growthWithLength({ quick, repeats }: Form): Promise<Measurement[]> {
-  const calls = quick ? 20_000 : 100_000
+  const calls = quick ? 100_000 : 200_000
   const signer = await createSigner(ISSUER, 'ES256')
   const auth = mcpAuth(inProcess(signer.keys).options)
   const series = await Promise.all(

@@ -2,7 +2,7 @@
  * Prints what the middleware costs, each figure beside its goal, and writes `results.json`. `--quick` is the short form, which fails
  * when a figure misses its goal by more than a quarter; `--only=<id>` measures the groups whose name holds that.
  */
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { measureDay } from './day.js'
@@ -48,6 +48,28 @@ async function throughput(form: Form): Promise<Measured> {
   }
 }
 
+/** Of this package, of what it is built on and of what it is measured against. */
+async function installedVersions(): Promise<Record<string, string>> {
+  const read = async (path: string): Promise<Manifest> =>
+    JSON.parse(await readFile(new URL(path, import.meta.url), 'utf8')) as Manifest
+  const [own, bench] = [await read('../package.json'), await read('package.json')]
+  const versions: Record<string, string> = { [own.name]: own.version }
+  for (const name of Object.keys(own.dependencies)) {
+    versions[name] = (await read(`../node_modules/${name}/package.json`)).version
+  }
+  for (const name of Object.keys(bench.devDependencies).filter((each) => !each.startsWith('@types/'))) {
+    versions[name] ??= (await read(`node_modules/${name}/package.json`)).version
+  }
+  return versions
+}
+
+interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly devDependencies: Readonly<Record<string, string>>
+}
+
 /** Of two measurements of a group, each figure from the one that meets its goal, or the later one. */
 function betterOf(first: readonly Measurement[], second: readonly Measurement[]): Measurement[] {
   return second.map((again, index) => {
@@ -59,7 +81,13 @@ function betterOf(first: readonly Measurement[], second: readonly Measurement[])
 const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } } })
 const form: Form = values.quick ? { quick: true, repeats: 3 } : { quick: false, repeats: 7 }
 const machine = `Node ${process.versions.node}, ${process.platform} ${process.arch}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`
-console.log(`${machine}; medians of interleaved repeats, ${form.quick ? 'short' : 'long'} form\n`)
+const versions = await installedVersions()
+console.log(`${machine}; medians of interleaved repeats, ${form.quick ? 'short' : 'long'} form`)
+console.log(
+  `${Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ')}\n`,
+)
 
 const measurements: Measurement[] = []
 for (const [name, measure] of Object.entries(GROUPS)) {
@@ -81,7 +109,7 @@ if (values.only === undefined && !form.quick) {
   }))
   await writeFile(
     new URL('results.json', import.meta.url),
-    `${JSON.stringify({ machine, at: new Date(), results }, null, 2)}\n`,
+    `${JSON.stringify({ machine, versions, at: new Date(), results }, null, 2)}\n`,
   )
 }
 const missed = measurements.filter((measurement) => (form.quick ? missesByFar(measurement) : !meetsGoal(measurement)))
