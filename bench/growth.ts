@@ -28,7 +28,7 @@ async function growthWithUsers({ quick, repeats }: Form): Promise<Measurement[]>
     }),
   )
   const costs = await inTurns(series, repeats)
-  // The processor's caches are known to miss it; the short form looks for more than that.
+  // Known to miss its goal (the processor's caches); the short form fails only above three times the goal.
   return growth('users', 'CPU µs per call', costs, 1.3, 2)
 }
 

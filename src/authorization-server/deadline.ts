@@ -3,7 +3,7 @@ import { UpstreamUnavailableError } from '../errors.js'
 import { nameOf } from './url-name.js'
 
 /**
- * A process that stood still (stopped, swapped out, kept busy) finds its timers due before the answers that have come meanwhile,
+ * Milliseconds. A process that stood still (stopped, swapped out, kept busy) finds its timers due before the answers that have come meanwhile,
  * and an answer may hold the only copy of a user's new refresh token. So, where it stood still for no longer than
  * `LONGEST_STANDSTILL`, the answer gets a moment more. After a longer one another instance may have taken over: then nothing more
  * may be sent.
@@ -24,6 +24,7 @@ export interface Deadline {
   readonly clear: () => void
 }
 
+/** @param timeout milliseconds */
 export function startDeadline(timeout: number, clock: Clock): Deadline {
   const controller = new AbortController()
   const end = clock.monotonic() + timeout

@@ -54,7 +54,7 @@ export interface WholeAnswer {
   readonly body: Uint8Array<ArrayBuffer>
 }
 
-/** The same as an {@link IdpFetch}, for those who read the answer themselves. */
+/** The same as an {@link IdpFetch}, for callers that parse the body themselves: no `Response` is built. */
 export type Ask = (...request: Parameters<IdpFetch>) => Promise<WholeAnswer>
 
 /** Milliseconds before the first repetition, on average; it doubles with each. */
@@ -64,8 +64,8 @@ const LONGEST_RETRY_AFTER = 3_600
 /** RFC 6585 §4, RFC 9110 §15.6.4: the server says that it did not get to the request. */
 const TURNED_AWAY = [429, 503]
 /**
- * Connections to one server at one time, all of which are kept for the next requests. More requests than that wait for one of them:
- * to open and close thousands takes both sides longer than to answer on these.
+ * Connections to one server at one time; more requests than that wait for one of them. To open and close thousands takes both sides longer
+ * than to answer on these, all of which are kept: Node's agents keep 256 (`maxFreeSockets`).
  */
 const MOST_CONNECTIONS = 256
 /** Failures before any byte of the request was sent: no address, no connection, no TLS. */
@@ -80,11 +80,11 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents, mostConnections))
   // What an app does with Nextcloud may hold a connection for as long as a download takes: there the app sets the bounds.
   const fetch = withAgents(Infinity)
-  const fetchAnswer = withAgents(MOST_CONNECTIONS)
+  const boundedFetch = withAgents(MOST_CONNECTIONS)
 
   async function request(deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<WholeAnswer> {
     deadline.asked(url)
-    const response = await fetchAnswer(url, {
+    const response = await boundedFetch(url, {
       method: init.method,
       headers: { ...init.headers },
       ...(init.body != null && { body: init.body as NonNullable<RequestInit['body']> }),

@@ -1,6 +1,7 @@
 import { InternalError } from '../errors.js'
 import type { Ask, IdpFetch, WholeAnswer } from './fetch.js'
 
+/** Made with the first request: `Response` loads the whole of Node's fetch. */
 let unread: Response | undefined
 
 /**

@@ -66,7 +66,7 @@ export interface LoginParts {
 }
 
 /** Milliseconds. Nextcloud forgets a flow after that. */
-export const LOGIN_LIFE = 20 * 60_000
+const LOGIN_LIFE = 20 * 60_000
 /** Milliseconds for which a login is known beyond that, so that its page can say what happened. */
 const KNOWN_LONGER = 5 * 60_000
 export const LOGIN_KNOWN_FOR = LOGIN_LIFE + KNOWN_LONGER
@@ -103,7 +103,7 @@ export function createLogins(parts: LoginParts): Logins {
 
   function watch(secret: string, endsAt: number): void {
     if (closed || watched.has(secret)) return
-    // Not of those whose only copy is here.
+    // The bound does not count for a login whose app password only this process has.
     if (watched.size >= MOST_WATCHED && !obtained.has(secret)) return
     const began = clock.monotonic()
     const askLater = (): void => {
@@ -121,8 +121,8 @@ export function createLogins(parts: LoginParts): Logins {
       void giveUp(secret)
     }
     const seeAgain = (login: Login | undefined): void => {
-      const isOpen = login !== undefined && login.outcome === undefined && clock.now() < endsAt
-      if (!closed && (isOpen || obtained.has(secret))) askLater()
+      const goesOn = (login !== undefined && isOpen(login)) || obtained.has(secret)
+      if (!closed && goesOn) askLater()
       else stop()
     }
     const stop = (): void => void watched.delete(secret)

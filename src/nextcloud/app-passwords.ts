@@ -45,7 +45,7 @@ export interface AppPasswords {
 const FORM = 'application/x-www-form-urlencoded'
 /** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
 const OCS_UNAUTHORISED = 997
-/** A header holds no more than this (RFC 9110 §5.5), and what Nextcloud shows is a name. */
+/** Characters, by our own bound: what Nextcloud shows of it is a name. */
 const LONGEST_NAME = 100
 
 export function createAppPasswords({ url }: Pick<NextcloudConfig, 'url'>, transport: Transport): AppPasswords {

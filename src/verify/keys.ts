@@ -19,14 +19,12 @@ import { UpstreamUnavailableError } from '../errors.js'
 /** What jose says of a token; anything else that it says is about the key set. */
 const JUDGEMENTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
-type Key = Awaited<ReturnType<ReturnType<typeof createLocalJWKSet>>>
-
 /** A JWKS, as jose reads it. */
 interface KeySet {
   /** The key for a token, where one has been found for its `alg` and `kid` before: jose looks through the whole set each time. */
-  readonly found: (header: JWSHeaderParameters | undefined) => Key | undefined
+  readonly found: (header: JWSHeaderParameters | undefined) => CryptoKey | undefined
   /** Rejects as `jose.createLocalJWKSet` does. */
-  readonly find: (header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) => Promise<Key>
+  readonly find: (header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) => Promise<CryptoKey>
   readonly kids: readonly string[]
 }
 
@@ -38,7 +36,7 @@ export interface IssuerKeys {
    * @throws {errors.JWKSNoMatchingKey} the issuer does not publish it
    * @throws {UpstreamUnavailableError} the key set is needed and cannot be fetched
    */
-  readonly key: (header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) => Key | Promise<Key>
+  readonly key: (header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) => CryptoKey | Promise<CryptoKey>
   /** Fetches the key set, unless it is there. */
   readonly load: () => Promise<void>
   /** `kid` of the keys that are known, as far as they have one. */
@@ -96,7 +94,7 @@ export function createIssuerKeys(
     return stale
   }
 
-  async function find(header: JWSHeaderParameters | undefined, token: FlattenedJWSInput): Promise<Key> {
+  async function find(header: JWSHeaderParameters | undefined, token: FlattenedJWSInput): Promise<CryptoKey> {
     const keySet = await current()
     try {
       return await select(keySet, header, token)
@@ -157,7 +155,7 @@ export function isNotSupported(error: unknown): boolean {
 function createKeySet(document: JSONWebKeySet): KeySet {
   const keySet = createLocalJWKSet(document)
   /** No more of them than the set has keys, times the algorithms of each. */
-  const found = new Map<string, Key>()
+  const found = new Map<string, CryptoKey>()
   return {
     found(header) {
       const name = nameOfKey(header)

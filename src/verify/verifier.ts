@@ -57,7 +57,8 @@ interface Entry<T> {
   readonly token: string
   readonly presented: T
   /**
-   * Wall-clock seconds between which it serves. Whole numbers that fit into a word are here; others would be elsewhere in memory.
+   * Wall-clock seconds: it serves from `from` on and before `until`. Seconds and not milliseconds, since V8 keeps small whole numbers in
+   * the object, and larger ones apart from it.
    */
   readonly from: number
   readonly until: number
@@ -116,12 +117,13 @@ export function createVerifier<T extends object>(
   }
 
   async function verifyAnew(token: string): Promise<T> {
+    const byIntrospection = config.introspection === 'always' || !isJwt(token)
     let issuer = ''
     try {
       if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
       const known = discovery.issuer()
+      // Nothing is awaited that is there, and below no object is spread: both cost microseconds.
       issuer = typeof known === 'string' ? known : await known
-      const byIntrospection = config.introspection === 'always' || !isJwt(token)
       const { payload, protectedHeader } = byIntrospection
         ? await introspect(token, issuer)
         : await verifyJwt(token, { issuer, clockTolerance, currentDate: new Date(clock.now()) })
@@ -136,15 +138,16 @@ export function createVerifier<T extends object>(
       const claims = deepFreeze(payload)
       return remember({ token, issuer, subject, clientId, scopes, expiresAt, audience, claims })
     } catch (error) {
-      throw asRejection(error, token, issuer)
+      // What jose says while the server is asked is about this server's own credentials.
+      const failure = byIntrospection ? error : asRejection(error, token, issuer)
+      // A rejection knows its token, so as never to show it.
+      throw failure instanceof InvalidTokenError ? failure.about(token) : failure
     }
   }
 
   function asRejection(error: unknown, token: string, issuer: string): unknown {
     const verification = { issuer, algorithms, clockTolerance, nowSeconds: nowSeconds(), publishedKeys: keys.published }
-    const failure = joseRejection(error, token, verification)
-    // A rejection knows its token, so as never to show it.
-    return failure instanceof InvalidTokenError ? failure.about(token) : failure
+    return joseRejection(error, token, verification)
   }
 
   /** The same claims serve every request with the token: they are frozen, so that none may change them. */

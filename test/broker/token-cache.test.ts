@@ -11,7 +11,7 @@ const IDENTITY: TokenIdentity = {
   audience: ['nextcloud'],
   resource: ['https://cloud.example.com'],
   scopes: ['read', 'write'],
-  mcpToken: 'hash',
+  mcpToken: 'mcp-token',
 }
 
 /** Short texts out of what the encoding itself writes, so that one part can imitate the border to the next. */

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { generateKeyPair } from 'jose'
+import { errors, generateKeyPair } from 'jose'
 import { PrivateKeyJwt, type IntrospectionResponse } from 'oauth4webapi'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { UpstreamUnavailableError, type InvalidTokenReason } from '../../src/errors.js'
@@ -79,7 +79,7 @@ describe('by default', () => {
   })
 })
 
-it('tokens that end in the same characters are each told by the whole of them, at once and afterwards', async () => {
+it('tokens with the same ending are told apart, both when they come together and when both are cached', async () => {
   as.script('/introspect', ({ form }, res) => {
     const sub = form.get('token')!.startsWith('bob') ? 'bob' : 'alice'
     res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer({ sub }).json))
@@ -93,6 +93,18 @@ it('tokens that end in the same characters are each told by the whole of them, a
 
   expect(await both()).toEqual(['alice', 'bob'])
   expect(await both()).toEqual(['alice', 'bob'])
+})
+
+it.each<[name: string, failure: Error]>([
+  ['JOSENotSupported', new errors.JOSENotSupported('no such algorithm')],
+  ['JWSInvalid', new errors.JWSInvalid('no such key')],
+  ['NotSupportedError', new DOMException('no such algorithm', 'NotSupportedError')],
+])('a clientAuth that fails with %s is no fault of the token: 500', async (_name, failure) => {
+  const clientAuth = (): never => {
+    throw failure
+  }
+
+  await expect(bed.open({ clientId: CLIENT_ID, clientAuth }).verify(OPAQUE)).rejects.toMatchObject({ status: 500 })
 })
 
 describe("with 'always'", () => {

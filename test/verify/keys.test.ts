@@ -111,10 +111,10 @@ describe('the key set', () => {
     const publicJwk = { ...key.publicJwk }
     delete publicJwk.alg
     as.keys.push(publicJwk)
-    const subtle = await exportJWK(key.privateKey)
+    const privateJwk = await exportJWK(key.privateKey)
     const auth = open()
     for (const alg of ['RS256', 'PS256', 'RS256', 'PS256']) {
-      const privateKey = (await importJWK(subtle, alg)) as typeof key.privateKey
+      const privateKey = (await importJWK(privateJwk, alg)) as typeof key.privateKey
       const token = await as.mint({ sub: alg }, { key: { ...key, alg, privateKey } })
       expect((await auth.verify(token)).subject).toBe(alg)
     }

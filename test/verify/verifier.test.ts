@@ -1,5 +1,5 @@
 import { CompactEncrypt, CompactSign } from 'jose'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { InsufficientScopeError, UpstreamUnavailableError, type InvalidTokenReason } from '../../src/errors.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthInfo } from '../../src/auth-info.js'
@@ -296,11 +296,11 @@ describe('a token that was verified', () => {
       { issuer: as.issuer, resource: RESOURCE, validateClaims },
       { ...clock, now: () => clock.now() - setBack },
     )
+    onTestFinished(() => auth.close())
     const token = await as.mint({ iat: now() - 120 })
     await auth.verify(token)
     setBack = 60_000
     await auth.verify(token)
-    await auth.close()
 
     expect(validateClaims).toHaveBeenCalledTimes(2)
   })

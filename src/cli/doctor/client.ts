@@ -9,6 +9,7 @@ import { issuerDocument, needsDocument, type Examination } from './examination.j
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
 import { waysToGive } from './options.js'
 import { listIn } from './probe.js'
+import { wordsOf } from './refusal.js'
 
 /** Whether the provider knows this server, and lets it do what the mode needs. */
 export const clientChecks: readonly Check<Examination>[] = [
@@ -18,7 +19,8 @@ export const clientChecks: readonly Check<Examination>[] = [
 
 /** A value that is no token of anybody's, and says in the provider's log who asked. */
 const madeUp = (): string => `mcp-nextcloud-auth-doctor-${randomUUID()}`
-const WRONG_CLIENT = /client[\s_-]*(?:credentials|secret|authentication)|AADSTS7000(?:215|16)|AADSTS700016/i
+/** In words, and Entra's codes for a secret that is wrong (7000215) or has expired (7000222), and for an unknown client (700016). */
+const WRONG_CLIENT = /client[\s_-]*(?:credentials|secret|authentication)|AADSTS(?:7000215|7000222|700016)\b/i
 
 /** A refresh token that does not exist: whoever is told so has shown who it is, and nothing has changed. */
 async function checkCredentials(context: Examination): Promise<Verdict> {
@@ -30,7 +32,7 @@ async function checkCredentials(context: Examination): Promise<Verdict> {
   } catch (error) {
     if (error instanceof TokenRequestError) {
       const { error: code = '', errorDescription = '', httpStatus } = error
-      const said = secrets.quote(`${code}${errorDescription === '' ? '' : `: ${errorDescription}`}`)
+      const said = secrets.quote(wordsOf(error))
       const wrong = code === 'invalid_client' || httpStatus === 401 || WRONG_CLIENT.test(errorDescription)
       if (wrong) return wrongCredentials(config.client.id, said, httpStatus)
       return passed(`the provider knows ${config.client.id} (to a made-up refresh token it says ${said})`)
@@ -111,7 +113,7 @@ async function tryMadeUp(
       return passed(`${says}, and finds nothing wrong but a made-up token`)
     if (error instanceof TokenRequestError) {
       const { error: code = '', errorDescription = '' } = error
-      const said = secrets.quote(`${code}${errorDescription === '' ? '' : `: ${errorDescription}`}`)
+      const said = secrets.quote(wordsOf(error))
       const refused = ['unauthorized_client', 'unsupported_grant_type'].includes(code)
       if (refused || NOT_FOR_THIS_CLIENT.test(errorDescription)) {
         return failed(`the provider refuses the grant to this client (${said})`, fix)

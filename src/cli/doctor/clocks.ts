@@ -37,9 +37,8 @@ function judge(context: Examination, answer: Answer | NoAnswer, who: string, tol
   // A cache in between keeps the Date of the original answer.
   if (answer.headers.has('age')) return leftOut(`${shown}, but the answer came from a cache`)
   if (Math.abs(skew) <= tolerance * 1_000 + COARSE) return passed(shown)
-  const option = context.config.clockTolerance
   return failed(
     shown,
-    `let both machines keep time (NTP: timedatectl, chronyc tracking); tokens seem expired, or not valid yet (here clockTolerance, --clock-tolerance, is ${option} s)`,
+    `let both machines keep time (NTP: timedatectl, chronyc tracking); tokens seem expired, or not valid yet (here clockTolerance, --clock-tolerance, is ${context.config.clockTolerance} s)`,
   )
 }

@@ -12,7 +12,7 @@ export interface Server {
   readonly name: string
   /** Where its address is configured. */
   readonly configured: string
-  /** Undefined where none is to be asked: then why not. */
+  /** The answer; or, as text, why none is asked for. */
   readonly ask: (context: Examination) => Promise<Answer | NoAnswer> | string
 }
 

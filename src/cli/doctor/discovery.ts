@@ -56,8 +56,9 @@ async function checkIssuer(context: Examination): Promise<Verdict> {
   )
 }
 
+const bare = (text: string): string => text.replace(/\/$/, '')
+
 function difference(configured: string, found: string): string {
-  const bare = (text: string): string => text.replace(/\/$/, '')
   if (bare(configured) === bare(found)) return 'they differ by a slash at the end'
   if (!URL.canParse(found)) return 'that is no URL'
   const [ours, theirs] = [new URL(configured), new URL(found)]
@@ -69,7 +70,6 @@ function difference(configured: string, found: string): string {
 
 function mendIssuer(configured: string, found: string, shown: string): string {
   const set = `set the issuer to ${shown}, to the letter, by ${waysToGive('issuer')}`
-  const bare = (text: string): string => text.replace(/\/$/, '')
   if (bare(configured) === bare(found) || !URL.canParse(found)) return set
   const host = `make the provider name its public address everywhere (Keycloak: KC_HOSTNAME with the whole https URL; behind a proxy also KC_PROXY_HEADERS)`
   if (new URL(configured).host === new URL(found).host && new URL(found).protocol === 'https:') return set

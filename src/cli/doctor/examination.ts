@@ -85,7 +85,7 @@ export async function issuerDocument(context: Examination): Promise<Answer | NoA
   return isAnswer(first) && first.status === 404 ? fetched(context, oauth) : first
 }
 
-/** Whether everything that would be discovered is configured by hand, so that a missing document does no harm. */
+/** Whether anything has to be discovered: where all is configured by hand, a missing document does no harm. */
 export function needsDocument({ config }: Examination): boolean {
   const { issuer, endpoints, client, grants, introspection } = config
   if (issuer === undefined) return true

@@ -10,6 +10,7 @@ import type { Examination } from './examination.js'
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
 import { waysToGive } from './options.js'
 import { decoded, describeClaims } from './token.js'
+import { wordsOf } from './refusal.js'
 
 /** A live exchange, and whether what comes back is what Nextcloud needs. */
 export const exchangeChecks: readonly Check<Examination>[] = [
@@ -52,9 +53,8 @@ function refusal(error: unknown, { secrets, config }: Examination): Verdict {
     )
   }
   if (error instanceof TokenRequestError) {
-    const said = [error.error, error.errorDescription].filter((part) => part !== undefined).join(': ')
     return failed(
-      `the exchange fails: ${secrets.quote(said === '' ? error.message : said)}`,
+      `the exchange fails: ${secrets.quote(wordsOf(error))}`,
       `${error.hint ?? 'look into the log of the provider'} (asked for: audience ${config.nextcloud?.audience.join(', ') ?? ''}, by ${waysToGive('nextcloud.audience')})`,
     )
   }

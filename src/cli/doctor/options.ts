@@ -23,7 +23,7 @@ const list = (option: string, placeholder: string, variable?: string): DoctorOpt
 })
 
 /** Options that stand for those of `mcpAuth()`. A list is separated by commas, or the option is given several times. */
-export const CONFIG_OPTIONS: Readonly<Record<string, DoctorOption>> = {
+const CONFIG_OPTIONS: Readonly<Record<string, DoctorOption>> = {
   issuer: text('issuer', 'url', 'OIDC_ISSUER'),
   'discovery-url': text('discoveryUrl', 'url', 'OIDC_DISCOVERY_URL'),
   resource: text('resource', 'url', 'NEXTCLOUD_MCP_SERVER_URL'),

@@ -21,7 +21,7 @@ const TTL = 60_000
 /** Records looked at. */
 const SAMPLE = 20
 
-/** Undefined where there is no store: then why. */
+/** The records; or, as text, why there is no store. */
 function recordsOf({ config, storage, clock, events }: Examination): Records | string {
   const { grants } = config
   if (grants === undefined) return `${config.nextcloud?.mode ?? 'this'} mode stores nothing`
