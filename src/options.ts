@@ -137,7 +137,7 @@ export type FetchFunction = (url: string, init: RequestInit) => Promise<Response
 export interface HttpOptions {
   /** A `fetch` to use instead of node-fetch. */
   readonly fetch?: FetchFunction | undefined
-  /** An agent for node-fetch (proxy, own CA, client certificate). Default: own keep-alive agents, with at most 256 connections to the provider. Not with `fetch`. */
+  /** An agent for node-fetch (proxy, own CA, client certificate). Default: own keep-alive agents. Not with `fetch`. */
   readonly agent?: (HttpAgent | HttpsAgent | ((url: URL) => HttpAgent | HttpsAgent)) | undefined
   /** Milliseconds for one call to the authorization server, its retries included. Default 5,000. */
   readonly timeout?: number | undefined

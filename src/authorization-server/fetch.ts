@@ -1,4 +1,5 @@
 import type { Agent } from 'node:http'
+import { Readable } from 'node:stream'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors.js'
@@ -63,11 +64,6 @@ const FIRST_PAUSE = 100
 const LONGEST_RETRY_AFTER = 3_600
 /** RFC 6585 §4, RFC 9110 §15.6.4: the server says that it did not get to the request. */
 const TURNED_AWAY = [429, 503]
-/**
- * Connections to one server at one time; more requests than that wait for one of them. To open and close thousands takes both sides longer
- * than to answer on these, all of which are kept: Node's agents keep 256 (`maxFreeSockets`).
- */
-const MOST_CONNECTIONS = 256
 /** Failures before any byte of the request was sent: no address, no connection, no TLS. */
 const NOT_SENT =
   /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|EPROTO|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
@@ -76,21 +72,26 @@ export const NULL_BODY_STATUSES = [204, 205, 304]
 
 export function createTransport(config: HttpConfig, clock: Clock, events: Events): Transport {
   const ownAgents: Agent[] = []
-  const withAgents = (mostConnections: number): FetchFunction =>
-    config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents, mostConnections))
-  // What an app does with Nextcloud may hold a connection for as long as a download takes: there the app sets the bounds.
-  const fetch = withAgents(Infinity)
-  const boundedFetch = withAgents(MOST_CONNECTIONS)
+  const fetch = config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents))
 
   async function request(deadline: Deadline, url: string, init: Parameters<IdpFetch>[1]): Promise<WholeAnswer> {
     deadline.asked(url)
-    const response = await boundedFetch(url, {
+    const response = await fetch(url, {
       method: init.method,
       headers: { ...init.headers },
       ...(init.body != null && { body: init.body as NonNullable<RequestInit['body']> }),
       redirect: 'manual',
       signal: deadline.signal,
     })
+    try {
+      return await readWhole(response, url)
+    } catch (error) {
+      leaveUnread(response)
+      throw error
+    }
+  }
+
+  async function readWhole(response: Response, url: string): Promise<WholeAnswer> {
     const { status } = response
     // Status 0 is how a browser-like fetch shows a redirect that it was told not to follow.
     if (status === 0 || (status >= 300 && status < 400)) {
@@ -165,6 +166,12 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
       for (const agent of ownAgents) agent.destroy()
     },
   }
+}
+
+/** Closes the connection of an answer that nobody reads to its end: it would be held for as long as the server likes. */
+function leaveUnread({ body }: Response): void {
+  if (body instanceof Readable) body.destroy()
+  else if (body?.locked === false) body.cancel().catch(() => undefined)
 }
 
 /** Nothing of the failure is kept but its code: a fetch of the user's may put the whole request into its errors. */

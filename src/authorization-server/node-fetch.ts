@@ -24,11 +24,10 @@ export function withNodeFetch(agent: AgentOption): FetchFunction {
  * Agents that keep connections for the next requests.
  *
  * @param agents gets them too, to be closed
- * @param maxSockets connections to one server at one time; further requests wait
  */
-export function keepAliveAgents(agents: HttpAgent[], maxSockets: number): AgentOption {
-  const http = new HttpAgent({ keepAlive: true, maxSockets })
-  const https = new HttpsAgent({ keepAlive: true, maxSockets })
+export function keepAliveAgents(agents: HttpAgent[]): AgentOption {
+  const http = new HttpAgent({ keepAlive: true })
+  const https = new HttpsAgent({ keepAlive: true })
   agents.push(http, https)
   return (url) => (url.protocol === 'http:' ? http : https)
 }

@@ -57,11 +57,12 @@ interface Entry<T> {
   readonly token: string
   readonly presented: T
   /**
-   * Wall-clock seconds: it serves from `from` on and before `until`. Seconds and not milliseconds, since V8 keeps small whole numbers in
-   * the object, and larger ones apart from it.
+   * Wall-clock seconds: `exp`, with the tolerance. Not milliseconds, since V8 keeps small whole numbers in the object, and larger ones
+   * apart from it.
    */
-  readonly from: number
-  readonly until: number
+  readonly expiresAt: number
+  /** Whole monotonic milliseconds: from here on it is verified again, wherever the wall clock has been set to. */
+  readonly staleAt: number
 }
 
 /** `token_type` of introspection answers about access tokens that need no proof. */
@@ -70,11 +71,14 @@ const BEARER_TYPES = ['bearer', 'access_token', 'n_a']
 const B64TOKEN = /^[\w.~+/-]+=*$/
 /** Characters. A longer token is refused before anything is done with it. */
 const LONGEST_TOKEN = 16_384
-/**
- * Characters of a token by which it is looked up: its last, which are those of its signature. They only find an entry, which is good for
- * the very same token and no other. To hash the whole token costs several times as much.
- */
+/** Characters at the end of a JWT, which are those of its signature. */
 const KEY_LENGTH = 32
+
+/**
+ * What a token is looked up by. It only finds an entry, which is good for the very same token and no other: to hash a whole JWT costs
+ * several times as much. Other tokens may all end alike.
+ */
+const entryKey = (token: string): string => (token.startsWith('eyJ') ? token.slice(-KEY_LENGTH) : token)
 
 export function createVerifier<T extends object>(
   parts: VerifierParts,
@@ -104,17 +108,16 @@ export function createVerifier<T extends object>(
   function verify(token: string): T | Promise<T> {
     if (typeof token !== 'string') return Promise.reject(malformed('the token is no string'))
     if (token.length > LONGEST_TOKEN) return Promise.reject(tooLarge(token.length, LONGEST_TOKEN))
-    const entry = entries?.get(token.slice(-KEY_LENGTH))
-    if (entry !== undefined && entry.token === token) {
-      const now = clock.now() / 1_000
-      // One that was verified in the future is from before the clock was set back.
-      if (now >= entry.from && now < entry.until) {
-        counters.verifiedCacheHits += 1
-        return entry.presented
-      }
+    const entry = entries?.get(entryKey(token))
+    if (entry !== undefined && entry.token === token && isGood(entry)) {
+      counters.verifiedCacheHits += 1
+      return entry.presented
     }
     return flights.join(token, () => verifyAnew(token))
   }
+
+  const isGood = ({ expiresAt, staleAt }: Entry<T>): boolean =>
+    clock.now() < expiresAt * 1_000 && clock.monotonic() < staleAt
 
   async function verifyAnew(token: string): Promise<T> {
     const byIntrospection = config.introspection === 'always' || !isJwt(token)
@@ -153,10 +156,10 @@ export function createVerifier<T extends object>(
   /** The same claims serve every request with the token: they are frozen, so that none may change them. */
   function remember(verified: VerifiedToken): T {
     const presented = present(verified)
-    const { token, expiresAt } = verified
-    const from = nowSeconds()
-    const until = Math.min(expiresAt + clockTolerance, from + config.cache.verifiedTtl)
-    entries?.set(token.slice(-KEY_LENGTH), { token, presented, from, until })
+    const { token } = verified
+    const expiresAt = verified.expiresAt + clockTolerance
+    const staleAt = Math.floor(clock.monotonic() + config.cache.verifiedTtl * 1_000)
+    entries?.set(entryKey(token), { token, presented, expiresAt, staleAt })
     return presented
   }
 

@@ -420,37 +420,30 @@ describe('connections', () => {
     expect(seen[0]!.destroyed).toBe(true)
   })
 
-  /** Answers nobody until so many have asked; the sockets of all. */
-  function holdUntil(count: number): Set<Socket> {
-    const seen = new Set<Socket>()
-    const held: ServerResponse[] = []
-    let released = false
-    as.script('/path', (_request, res) => {
-      seen.add(res.socket!)
-      held.push(res)
-      released ||= held.length >= count
-      if (released) for (const waiting of held.splice(0)) waiting.end('{}')
+  it.each([
+    ['a redirect', { status: 302, headers: { location: '/elsewhere' } }],
+    ['429', { status: 429 }],
+    ['503', { status: 503 }],
+    ['an answer that is too long', { status: 200 }],
+  ])(
+    'is closed after %s whose body does not end',
+    async (_name, { status, headers }: { status: number; headers?: object }) => {
+      const hungUp = scriptUntilHungUp((res) => {
+        res.writeHead(status, { ...headers })
+        res.write('x'.repeat(2_000))
+      })
+      await failureOf(get(open({ maxResponseBytes: 1_000 })))
+      await hungUp
+    },
+  )
+
+  it('is closed after an error of the fetch of the platform whose body does not end', async () => {
+    const hungUp = scriptUntilHungUp((res) => {
+      res.writeHead(503)
+      res.write('x'.repeat(2_000))
     })
-    return seen
-  }
-
-  it('are at most 256, and calls beyond that wait and are answered', async () => {
-    const seen = holdUntil(256)
-    const transport = open()
-
-    expect((await Promise.all(Array.from({ length: 600 }, () => get(transport)))).map(({ ok }) => ok)).not.toContain(
-      false,
-    )
-    expect(seen.size).toBe(256)
-  })
-
-  it('are not limited for the requests of the app to Nextcloud', async () => {
-    const seen = holdUntil(300)
-    const { fetch } = open()
-    const ask = async () => (await fetch(`${as.issuer}/path`, { ...GET, redirect: 'manual' })).json()
-
-    await Promise.all(Array.from({ length: 300 }, ask))
-    expect(seen.size).toBe(300)
+    await failureOf(get(open({ fetch: globalThis.fetch })))
+    await hungUp
   })
 
   it("are those of the user's agent, which close() leaves as it is", async () => {

@@ -93,6 +93,8 @@ it('tokens with the same ending are told apart, both when they come together and
 
   expect(await both()).toEqual(['alice', 'bob'])
   expect(await both()).toEqual(['alice', 'bob'])
+  // Nor does one take the other's place.
+  expect(asked()).toHaveLength(2)
 })
 
 it.each<[name: string, failure: Error]>([
