@@ -121,3 +121,4 @@ if (!form.quick) {
 const missed = measurements.filter((measurement) => (form.quick ? missesByFar(measurement) : !meetsGoal(measurement)))
 for (const { work, figure } of missed) console.error(`Missed: ${work}, ${figure}`)
 if (missed.length > 0) process.exitCode = 1
+else console.log(form.quick ? '\nNo goal is missed by far.' : '\nEvery goal is met.')

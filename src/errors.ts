@@ -77,7 +77,7 @@ export class ConfigurationError extends McpAuthError {
 
   constructor(message: string, option?: string, cause?: unknown) {
     super({
-      code: ConfigurationError.code,
+      code: new.target.code,
       status: 500,
       error: 'server_error',
       description: 'The server is not configured correctly',
@@ -94,7 +94,7 @@ export class InternalError extends McpAuthError {
 
   constructor(message: string, cause?: unknown) {
     super({
-      code: InternalError.code,
+      code: new.target.code,
       status: 500,
       error: 'server_error',
       description: 'The server failed to handle the request',
@@ -110,7 +110,7 @@ export class UnauthorizedError extends McpAuthError {
 
   constructor() {
     super({
-      code: UnauthorizedError.code,
+      code: new.target.code,
       status: 401,
       error: 'unauthorized',
       description: 'An access token is required',
@@ -124,7 +124,7 @@ export class InvalidRequestError extends McpAuthError {
 
   constructor() {
     super({
-      code: InvalidRequestError.code,
+      code: new.target.code,
       status: 400,
       error: 'invalid_request',
       description: 'The Authorization header must hold one Bearer token and nothing else',
@@ -142,7 +142,7 @@ export class InvalidTokenError extends McpAuthError {
   /** @param fault what is wrong in particular; it is asked only where somebody reads `details` */
   constructor(reason: InvalidTokenReason, cause?: unknown, fault?: () => Fault) {
     super({
-      code: InvalidTokenError.code,
+      code: new.target.code,
       status: 401,
       error: 'invalid_token',
       description: INVALID_TOKEN_DESCRIPTIONS[reason],
@@ -173,7 +173,7 @@ export class InsufficientScopeError extends McpAuthError {
 
   constructor(requiredScopes: readonly string[], granted?: readonly string[]) {
     super({
-      code: InsufficientScopeError.code,
+      code: new.target.code,
       status: 403,
       error: 'insufficient_scope',
       description: 'The access token lacks a scope that this operation needs',
@@ -201,7 +201,7 @@ export class UpstreamUnavailableError extends McpAuthError {
 
   constructor(message: string, failure: UpstreamFailure = {}) {
     super({
-      code: UpstreamUnavailableError.code,
+      code: new.target.code,
       status: 503,
       error: 'temporarily_unavailable',
       description: `${failure.service ?? 'The authorization server'} is not available`,
@@ -228,7 +228,7 @@ export class SubjectTokenRejectedError extends McpAuthError {
   constructor(rejection: SubjectTokenRejection = {}) {
     const more = rejection.challenge !== undefined
     super({
-      code: SubjectTokenRejectedError.code,
+      code: new.target.code,
       status: 401,
       error: more ? 'insufficient_claims' : 'invalid_token',
       description: more
@@ -252,7 +252,7 @@ export class TokenRequestError extends McpAuthError {
 
   constructor(message: string, failure: TokenRequestFailure = {}) {
     super({
-      code: TokenRequestError.code,
+      code: new.target.code,
       status: 502,
       error: 'nextcloud_token_refused',
       description: 'The authorization server refused a token for Nextcloud',
@@ -271,7 +271,7 @@ export class AudienceMismatchError extends McpAuthError {
 
   constructor() {
     super({
-      code: AudienceMismatchError.code,
+      code: new.target.code,
       status: 403,
       error: 'nextcloud_audience',
       description: 'The access token is not also meant for Nextcloud',
@@ -293,7 +293,7 @@ export class StorageError extends McpAuthError {
   constructor(message: string, cause?: unknown, retryAfter = 5) {
     const code = codeOf(cause)
     super({
-      code: StorageError.code,
+      code: new.target.code,
       status: 503,
       error: 'temporarily_unavailable',
       description: 'The storage of connections is not available',
@@ -320,7 +320,7 @@ export class SealedValueError extends McpAuthError {
 
   constructor() {
     super({
-      code: SealedValueError.code,
+      code: new.target.code,
       status: 500,
       error: 'server_error',
       description: 'The server failed to handle the request',
@@ -366,7 +366,7 @@ export class NotProvisionedError extends McpAuthError {
 
   constructor(reason: NotProvisionedReason, link?: ConnectLink) {
     super({
-      code: NotProvisionedError.code,
+      code: new.target.code,
       status: 403,
       error: 'nextcloud_not_connected',
       description: NOT_PROVISIONED_DESCRIPTIONS[reason],

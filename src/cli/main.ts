@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { doctor, processSurroundings } from './doctor/doctor.js'
 
@@ -28,10 +29,12 @@ ${Object.entries(COMMANDS)
   .join('')}
 Options:
   -h, --help  print this text
+  --version   print the version
 `
 
 async function main([name = '', ...args]: readonly string[]): Promise<number> {
   if (name === '--help' || name === '-h') return help()
+  if (name === '--version') return version()
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   return (await command?.run(args)) ?? misused()
 }
@@ -53,6 +56,12 @@ function withoutOptions(work: () => unknown): Command['run'] {
 
 function help(): number {
   process.stdout.write(USAGE)
+  return 0
+}
+
+function version(): number {
+  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  process.stdout.write(`${(JSON.parse(manifest) as { version: string }).version}\n`)
   return 0
 }
 

@@ -1,10 +1,10 @@
 import { chmodSync, statSync } from 'node:fs'
 
-/** What is used of a prepared statement. */
+/** What is used of a prepared statement. TypeScript before 6 does not take better-sqlite3's for anything narrower. */
 export interface SqliteStatement {
-  get(...parameters: (string | number | null)[]): unknown
-  all(...parameters: (string | number | null)[]): unknown[]
-  run(...parameters: (string | number | null)[]): { readonly changes: number | bigint }
+  get(...parameters: unknown[]): unknown
+  all(...parameters: unknown[]): unknown[]
+  run(...parameters: unknown[]): { readonly changes: number | bigint }
 }
 
 /** What is used of a database: `new Database(path)` of better-sqlite3 or `new DatabaseSync(path)` of node:sqlite. */

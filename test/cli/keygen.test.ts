@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readEncryptionKeys } from '../../src/config/read-encryption-key.js'
@@ -12,6 +13,7 @@ Commands:
 
 Options:
   -h, --help  print this text
+  --version   print the version
 `
 
 function run(...args: string[]): { status: number | null; stdout: string; stderr: string } {
@@ -38,6 +40,13 @@ describe('keygen', () => {
 })
 
 describe('the command line', () => {
+  it('prints the version of the package', () => {
+    const { version } = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../package.json'), 'utf8')) as {
+      version: string
+    }
+    expect(run('--version')).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
   it.each([[['--help']], [['-h']], [['keygen', '--help']], [['keygen', '-h']]])(
     'prints its usage, and no key, when asked for help: %j',
     (args) => {

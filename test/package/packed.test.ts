@@ -48,10 +48,34 @@ describe('the packed package', () => {
     const pages = globSync('docs/*.md', { cwd: root })
     expect(pages).toContain('docs/reliability.md')
     expect(others.sort()).toEqual(
-      ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', ...pages, 'package.json'].sort(),
+      [
+        'CHANGELOG.md',
+        'LICENSE',
+        'README.md',
+        'SECURITY.md',
+        ...pages,
+        'examples/keycloak/realm.json',
+        'package.json',
+      ].sort(),
     )
     expect(files).toContain('dist/index.js')
     expect(files).toContain('dist/index.d.ts')
+  })
+
+  it('has the classes by their names, in errors and their stacks', async () => {
+    await writeFile(
+      path.join(scratch, 'names.mjs'),
+      `import * as all from 'mcp-nextcloud-auth'
+      const classes = Object.entries(all).filter(([name]) => /^[A-Z]/.test(name))
+      let thrown
+      try { all.mcpAuth({}) } catch (error) { thrown = error }
+      console.log(JSON.stringify({ names: classes.map(([name, { name: own }]) => [name, own]), thrown: [thrown.name, thrown.stack.split(':')[0]] }))`,
+    )
+    const { names, thrown } = (await used('names.mjs')) as { names: [string, string][]; thrown: string[] }
+
+    expect(names.length).toBeGreaterThan(10)
+    expect(names.map(([, own]) => own)).toEqual(names.map(([name]) => name))
+    expect(thrown).toEqual(['ConfigurationError', 'ConfigurationError'])
   })
 
   it('brings no more than the four dependencies and what those need', async () => {
