@@ -56,9 +56,9 @@ export function createSessions({
   const { nextcloud } = config
   /** By the object that stands for the caller outside. */
   const sessions = new WeakMap<object, Session>()
-  /** Scopes that are the same for everybody. */
-  const fixedScopes = typeof nextcloud?.scopes === 'function' ? undefined : (nextcloud?.scopes ?? [])
-  const scopesForAll = (): readonly string[] => fixedScopes ?? []
+  /** Scopes that are the same for everybody; none, where they are chosen for each MCP token. */
+  const fixedScopes = typeof nextcloud?.scopes === 'function' ? [] : (nextcloud?.scopes ?? [])
+  const scopesForAll = (): readonly string[] => fixedScopes
 
   /**
    * A URL can be changed, and what it is part of serves every request with the token: so each look at it makes another. One

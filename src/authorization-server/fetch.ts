@@ -116,15 +116,15 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     repeatable: Repeatable,
     attempt: (fetch: IdpFetch, ask: Ask) => Promise<T>,
   ): Promise<T> {
-    const ask = asking(deadline)
-    const counted: Ask = (url, init) => {
+    const askUncounted = asking(deadline)
+    const ask: Ask = (url, init) => {
       events.counters.idpRequests += 1
-      return ask(url, init)
+      return askUncounted(url, init)
     }
-    const fetch: IdpFetch = async (url, init) => asResponse(await counted(url, init), url)
+    const fetchWhole: IdpFetch = async (url, init) => asResponse(await ask(url, init), url)
     for (let done = 0; ; done += 1) {
       try {
-        return await deadline.race(attempt(fetch, counted))
+        return await deadline.race(attempt(fetchWhole, ask))
       } catch (error) {
         if (!(error instanceof UpstreamUnavailableError) || done >= config.retries) throw error
         if (repeatable === 'never' || (repeatable === 'unprocessed' && !error.unprocessed)) throw error

@@ -437,6 +437,20 @@ describe('connections', () => {
     },
   )
 
+  it('is closed once, also when a later attempt of the same call is given up', async () => {
+    const hungUp = scriptUntilHungUp((res) => {
+      // The next one gets no answer at all.
+      as.script('/path', () => undefined)
+      res.writeHead(503)
+      res.write('x'.repeat(2_000))
+    })
+    const failure = await failureOf(get(open({ timeout: 400 }), 'always'))
+    await hungUp
+
+    expect(failure.message).toBe(`${as.issuer}/path did not answer within 400 ms`)
+    expect(asked()).toHaveLength(2)
+  })
+
   it('is closed after an error of the fetch of the platform whose body does not end', async () => {
     const hungUp = scriptUntilHungUp((res) => {
       res.writeHead(503)
