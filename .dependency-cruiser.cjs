@@ -1,7 +1,7 @@
 // The doors: which room of src/ may import which. Data enters at the top as an HTTP request and leaves as a Nextcloud
 // token; nothing travels back up.
 const open =
-  '^src/(auth-info|clock|errors|events|freeze|options|rejection-details|single-flight|upstream-failures|config/config|config/values|storage/adapter)\\.ts$'
+  '^src/(auth-info|clock|errors|events|freeze|modes|options|rejection-details|single-flight|upstream-failures|config/config|config/values|storage/adapter)\\.ts$'
 const room = (name, mayImport) => ({
   name: `${name}-door`,
   comment: `${name}/ may import only: ${['itself', 'errors', 'events', 'options', 'clock', 'config/', ...mayImport].join(', ')}`,

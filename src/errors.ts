@@ -198,6 +198,7 @@ export class UpstreamUnavailableError extends McpAuthError {
   readonly httpStatus: number | undefined
   /** Whether the request surely was not processed, so that even one that can be sent only once may be sent again. */
   readonly unprocessed: boolean
+  readonly #failure: UpstreamFailure
 
   constructor(message: string, failure: UpstreamFailure = {}) {
     super({
@@ -207,11 +208,17 @@ export class UpstreamUnavailableError extends McpAuthError {
       description: `${failure.service ?? 'The authorization server'} is not available`,
       message,
     })
-    this.retryAfter = Math.max(1, Math.ceil(failure.retryAfter ?? 5))
-    this.statedRetryAfter = failure.retryAfter
+    this.#failure = failure
+    this.retryAfter = Math.max(1, Math.ceil(failure.retryAfter ?? failure.statedRetryAfter ?? 5))
+    this.statedRetryAfter = failure.statedRetryAfter
     this.httpStatus = failure.httpStatus
     this.unprocessed = failure.unprocessed === true
     this.headers['Retry-After'] = String(this.retryAfter)
+  }
+
+  /** @internal The same failure, told anew: to another caller, at another time, of another service. */
+  with(changes: UpstreamFailure): UpstreamUnavailableError {
+    return new UpstreamUnavailableError(this.message, { ...this.#failure, ...changes })
   }
 }
 

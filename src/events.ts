@@ -8,6 +8,7 @@ import {
   type InvalidTokenReason,
   type McpAuthError,
 } from './errors.js'
+import type { NextcloudMode } from './modes.js'
 import type { RejectionDetails } from './rejection-details.js'
 
 /** Why a request was turned away: no credentials, not in the form of a Bearer token, a token problem, a scope missing. */
@@ -32,9 +33,6 @@ export type ConnectFailureReason =
   | 'refused'
   | 'no_refresh_token'
   | 'too_many'
-
-/** How this server gets a token for Nextcloud. */
-export type NextcloudMode = 'token-exchange' | 'refresh-token' | 'app-password' | 'jwt-bearer' | 'pass-through'
 
 /** What was being asked of the authorization server. */
 export type IdpOperation = 'discovery' | 'jwks' | 'introspection' | 'token' | 'revocation'

@@ -3,6 +3,7 @@ import { createClient } from './authorization-server/client.js'
 import { createCodeGrant } from './authorization-server/code-grant.js'
 import { createDiscovery } from './authorization-server/discovery.js'
 import { createTransport } from './authorization-server/fetch.js'
+import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type BrokerSession } from './broker/broker.js'
 import { credentialOf } from './broker/credential.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
@@ -21,6 +22,7 @@ import { addChallenge } from './http/challenge.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
 import { createRouter, type ConnectHandler } from './http/router.js'
 import type { McpAuthInfo, NextcloudCredential, NextcloudTokenOptions } from './auth-info.js'
+import { MODES } from './modes.js'
 import type { McpAuthOptions } from './options.js'
 import { abortable } from './single-flight.js'
 import { MemoryStorage } from './storage/memory.js'
@@ -183,7 +185,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const verifier = createVerifier({ config, discovery, keys, client, clock, events }, present)
 
   function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    if (nextcloud?.mode === 'app-password') return Promise.reject(noTokens())
+    if (nextcloud && MODES[nextcloud.mode].scheme !== 'Bearer') return Promise.reject(noTokens())
     return getSecret(session, options)
   }
 
@@ -302,8 +304,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     verify,
     async ready() {
       await verifier.ready()
-      const asksForTokens = nextcloud !== undefined && !['pass-through', 'app-password'].includes(nextcloud.mode)
-      if (asksForTokens || connectConfig?.signIn === true) await discovery.forTokenRequests()
+      if (needsOf(config).tokenRequests) await discovery.forTokenRequests()
       await grants?.ready()
     },
     stats: () => ({

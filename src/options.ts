@@ -3,10 +3,11 @@ import type { Agent as HttpsAgent } from 'node:https'
 import type { ClientAuth } from 'oauth4webapi'
 import type { McpAuthInfo } from './auth-info.js'
 import type { McpAuthError } from './errors.js'
-import type { McpAuthEvent, NextcloudMode } from './events.js'
+import type { McpAuthEvent } from './events.js'
+import type { NextcloudMode } from './modes.js'
 import type { StorageAdapter } from './storage/adapter.js'
 
-export type { NextcloudMode } from './events.js'
+export type { NextcloudMode } from './modes.js'
 
 /** An authorization server with ways of its own, which `nextcloud.preset` says. */
 export type NextcloudPreset = 'generic' | 'keycloak' | 'entra' | 'nextcloud-oidc-app' | 'nextcloud-oauth2-app'

@@ -1,7 +1,9 @@
 /** What an unavailable authorization server left behind. */
 export interface UpstreamFailure {
-  /** Seconds until another attempt makes sense. Default 5. */
+  /** Seconds until another attempt makes sense. Default: what the server stated, else 5. */
   readonly retryAfter?: number | undefined
+  /** The server's own Retry-After, in seconds. */
+  readonly statedRetryAfter?: number | undefined
   /** The HTTP status, where there was an answer. */
   readonly httpStatus?: number | undefined
   /** Whether the request surely was not processed: no connection came about, or the server turned it away unread. */

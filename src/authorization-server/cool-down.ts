@@ -28,8 +28,7 @@ export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown
   /** The last failure, saying how long from now on there will be no other attempt. */
   function present(): unknown {
     if (!(last instanceof UpstreamUnavailableError)) return last
-    const { message, httpStatus } = last
-    return new UpstreamUnavailableError(message, { httpStatus, retryAfter: (until - clock.monotonic()) / 1_000 })
+    return last.with({ retryAfter: (until - clock.monotonic()) / 1_000 })
   }
 
   const active = (): boolean => clock.monotonic() < until

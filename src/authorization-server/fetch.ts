@@ -101,7 +101,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
       throw new UpstreamUnavailableError(`${nameOf(url)} answers with status ${status}`, {
         httpStatus: status,
         unprocessed: TURNED_AWAY.includes(status),
-        retryAfter: readRetryAfter(response.headers.get('retry-after'), clock),
+        statedRetryAfter: readRetryAfter(response.headers.get('retry-after'), clock),
       })
     }
     return { status, headers: response.headers, body: await readBody(response, url, config.maxResponseBytes) }
@@ -157,7 +157,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
       try {
         return asResponse(await deadline.race(asking(deadline)(url, init)), url)
       } catch (error) {
-        throw error instanceof UpstreamUnavailableError ? ofNextcloud(error) : error
+        throw error instanceof UpstreamUnavailableError ? error.with({ service: 'Nextcloud' }) : error
       } finally {
         deadline.clear()
       }
@@ -180,15 +180,6 @@ function throwAsUnavailable(error: unknown, url: string): never {
   const code = failureCode(error)
   const unprocessed = NOT_SENT.test(code)
   throw new UpstreamUnavailableError(`${nameOf(url)} cannot be reached (${code})`, { unprocessed })
-}
-
-function ofNextcloud({ message, httpStatus, unprocessed, statedRetryAfter }: UpstreamUnavailableError) {
-  return new UpstreamUnavailableError(message, {
-    service: 'Nextcloud',
-    httpStatus,
-    unprocessed,
-    retryAfter: statedRetryAfter,
-  })
 }
 
 /** The system's or the library's code for a network failure, such as ECONNREFUSED, with no text of the request in it. */

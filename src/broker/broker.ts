@@ -1,40 +1,26 @@
-import { LRUCache } from 'lru-cache'
+import type { NextcloudTokenOptions } from '../auth-info.js'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
-import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
 import type { Clock } from '../clock.js'
 import type { Config, NextcloudConfig } from '../config/config.js'
-import {
-  asMcpAuthError,
-  InternalError,
-  McpAuthError,
-  NotProvisionedError,
-  SubjectTokenRejectedError,
-  TokenRequestError,
-  type TokenRequestFailure,
-} from '../errors.js'
+import { InternalError, McpAuthError, NotProvisionedError, SubjectTokenRejectedError } from '../errors.js'
 import type { Events } from '../events.js'
-import type { NextcloudTokenOptions } from '../auth-info.js'
-import { abortable, createSingleFlight } from '../single-flight.js'
 import type { Identity } from '../grants/grant.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
+import { abortable } from '../single-flight.js'
 import { appPasswordMode } from './app-password.js'
 import { jwtBearer } from './jwt-bearer.js'
-import type { Caller, FreshToken, Mode, Present, Standing, Target } from './mode.js'
+import type { BrokerSession, Caller, FreshToken, Mode, Present, Standing } from './mode.js'
 import { passThrough } from './pass-through.js'
 import { refreshTokenMode } from './refresh-token.js'
 import type { GrantParts } from './refresh-token-parts.js'
-import { cacheKey, createTokenCache, tokenEntry, type TokenEntry } from './token-cache.js'
+import { createTokenCache, type TokenEntry } from './token-cache.js'
+import { audienceOf, createTokenKeys } from './token-keys.js'
 import { checkTokenOptions } from './token-options.js'
+import { createTokenReports } from './token-reports.js'
+import { createTokenRequests, type TokenRequest } from './token-requests.js'
 import { tokenExchange } from './token-exchange.js'
 
-/** A caller, with what the broker remembers about it between calls. */
-export interface BrokerSession {
-  readonly caller: Caller
-  /** `nextcloud.scopes` for this caller. */
-  readonly scopes: () => readonly string[]
-  /** The cache key of calls without options, once it has been worked out. */
-  defaultKey?: string
-}
+export type { BrokerSession } from './mode.js'
 
 /** Gets Nextcloud tokens: from the cache, from a request under way, from the authorization server, in this order. */
 export interface Broker {
@@ -72,267 +58,177 @@ export interface BrokerParts {
   readonly withChallenge: (error: McpAuthError) => McpAuthError
 }
 
-/** Keys whose failures are remembered at one time. */
-const COOL_DOWNS = 10_000
-
 export function createBroker(parts: BrokerParts): Broker {
+  return parts.nextcloud.mode === 'pass-through' ? createPassThroughBroker(parts) : createTokenBroker(parts)
+}
+
+function createTokenBroker(parts: BrokerParts): Broker {
   const { config, nextcloud, clock, events, withChallenge } = parts
-  const { mode } = nextcloud
   const { counters } = events
-  const way = wayOf(parts)
+  const mode = modeOf(parts)
+  const keys = createTokenKeys(config, nextcloud, mode)
   const entries = createTokenCache(config.cache.nextcloudTokens, () => (counters.evictions += 1))
-  const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
-  const flights = createSingleFlight<FreshToken>()
-  /**
-   * What all callers of one key who ask for nothing in particular wait for, where each of them is entitled to it: one promise, and
-   * not a chain of them for each of a thousand callers.
-   */
-  const waitingTogether = new Map<string, Promise<string>>()
-  /** How often a user was forgotten. */
-  let forgotten = 0
-  /** Stands for the token endpoint in the cache key: known without discovery, and the same for every call. */
-  const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
+  const reports = createTokenReports(nextcloud.mode, events, withChallenge)
+  const requests = createTokenRequests(mode, entries, reports, clock, config.clockTolerance)
+  /** One promise for all who call without options while it is pending: a chain for each of a thousand callers costs too much. */
+  const shared = new Map<string, Promise<string>>()
 
-  function targetOf(session: Pick<BrokerSession, 'scopes'>, options?: NextcloudTokenOptions): Target {
-    return {
-      audience: audienceOf(options),
-      resource: nextcloud.resource,
-      scopes: options?.scopes ?? session.scopes(),
+  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    const pending = options === undefined ? shared.get(session.defaultKey ?? '') : undefined
+    if (pending === undefined) return getTokenAlone(session, options)
+    counters.nextcloudCacheMisses += 1
+    return pending
+  }
+
+  async function getTokenAlone(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    if (options !== undefined) checkTokenOptions(options, nextcloud.mode)
+    options?.signal?.throwIfAborted()
+    const key = keys.key(session, options)
+    const entry = living(key, session, options)
+    // With forceRefresh, a token that was handed out counts as refused; one that was renewed since does not.
+    const force = options?.forceRefresh === true && (entry === undefined || entry.handedOut)
+    if (entry !== undefined && !force) {
+      const good = entry.standing === undefined ? entry : await confirmed(key, session.caller, entry, options?.signal)
+      if (good !== undefined) return handOut(good, session)
     }
+    counters.nextcloudCacheMisses += 1
+    const present = force ? { force, notThis: entry?.token } : {}
+    const token = fetchFor(session, requestOf(key, session, options, present), options?.signal)
+    if (options === undefined && mode.permits === undefined) shareWhilePending(key, token)
+    return token
   }
 
-  function audienceOf(options: NextcloudTokenOptions | undefined): readonly string[] {
-    if (options?.audience === undefined) return nextcloud.audience
-    return typeof options.audience === 'string' ? [options.audience] : options.audience
-  }
-
-  function keyOf(caller: Pick<Caller, 'issuer' | 'subject' | 'token'>, target: Target): string {
-    return cacheKey({
-      issuer: caller.issuer,
-      subject: caller.subject,
-      mode,
-      tokenEndpoint,
-      clientId: config.client?.id ?? '',
-      ...target,
-      mcpToken: way.boundToMcpToken ? caller.token : '',
-    })
-  }
-
-  /** The token in the cache, while it lives; one that is in use near its end is renewed meanwhile. */
-  function cached(
+  function requestOf(
     key: string,
     session: BrokerSession,
     options: NextcloudTokenOptions | undefined,
-  ): TokenEntry | undefined {
+    present: Present,
+  ): TokenRequest {
+    return { key, caller: session.caller, target: keys.target(session, options), present }
+  }
+
+  /** The cached token, while it lives. Near its end it is renewed in the background. */
+  function living(key: string, session: BrokerSession, options?: NextcloudTokenOptions): TokenEntry | undefined {
     const entry = entries?.get(key)
     const now = clock.monotonic()
-    // The wall clock too: the machine may have slept, which the monotonic one does not count.
-    if (entry === undefined || now >= entry.deadAt || isExpired(session.caller)) return undefined
-    if (now >= entry.renewAt && !coolDowns.get(key)?.active()) {
-      const present = { notThis: entry.token, ahead: true }
-      fly(key, session, targetOf(session, options), present).catch(() => undefined)
+    // The monotonic clock stops while a machine sleeps; the end of the MCP token is judged by the wall clock.
+    if (entry === undefined || now >= entry.deadAt || requests.isExpired(session.caller)) return undefined
+    if (now >= entry.renewAt && !requests.isCoolingDown(key)) {
+      requests.fetch(requestOf(key, session, options, { notThis: entry.token, ahead: true })).catch(() => undefined)
     }
     return entry
   }
 
-  /** The one request for a key that is under way at a time, which outlives any one caller's patience. */
-  function fly(key: string, session: BrokerSession, target: Target, present: Present): Promise<FreshToken> {
-    return flights.join(key, () => fetchToken(key, session.caller, target, present))
-  }
-
-  async function fetchToken(key: string, caller: Caller, target: Target, present: Present): Promise<FreshToken> {
-    const startedAt = clock.monotonic()
-    const forgottenBefore = forgotten
-    try {
-      const fresh = await request(key, caller, target, present)
-      // Somebody's grant has changed meanwhile, perhaps this one: the next caller has it looked at.
-      if (forgotten !== forgottenBefore && fresh.standing !== undefined) fresh.standing.checkedAt = -Infinity
-      keep(key, caller, fresh)
-      reportToken(caller, fresh.source, clock.monotonic() - startedAt)
-      return fresh
-    } catch (error) {
-      // What was refused, and cannot be replaced, is not for the next caller either.
-      if (error instanceof NotProvisionedError && present.force === true) entries?.delete(key)
-      throw reported(error, caller)
-    }
-  }
-
-  function keep(key: string, caller: Caller, fresh: FreshToken): void {
-    const entry = tokenEntry(fresh, way, way.boundToMcpToken ? monotonicEnd(caller) : Infinity)
-    if (entry !== undefined && clock.monotonic() < entry.deadAt) entries?.set(key, entry)
-    // What it was to replace must not come back in its place.
-    else entries?.delete(key)
-  }
-
-  function reportToken({ issuer, subject }: Caller, source: FreshToken['source'] | 'cache', durationMs: number): void {
-    if (events.active()) events.emit({ type: 'nextcloud.token', mode, source, issuer, subject, durationMs })
-  }
-
-  function reported(error: unknown, { issuer, subject }: Caller): McpAuthError {
-    const failure = asMcpAuthError(error)
-    events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...wordsOfRefusal(failure) })
-    return withChallenge(failure)
-  }
-
-  /** Where a token is got for the MCP token: a grant serves on, as the user's longer-lived consent. */
-  const isExpired = ({ expiresAt }: Caller): boolean =>
-    way.boundToMcpToken && clock.now() >= (expiresAt + config.clockTolerance) * 1_000
-
-  async function request(key: string, caller: Caller, target: Target, present: Present): Promise<FreshToken> {
-    const coolDown = coolDowns.get(key)
-    if (way.boundToMcpToken) coolDown?.check()
-    if (isExpired(caller)) throw new SubjectTokenRejectedError()
-    try {
-      const answer = await way.getFreshToken(caller, target, present)
-      if (coolDown !== undefined) coolDowns.delete(key)
-      return answer
-    } catch (error) {
-      // A grant's failures belong to its refresh token, which a reconnection replaces: here they only put off renewing ahead.
-      if (!way.boundToMcpToken && present.ahead !== true) throw error
-      const failed = coolDown ?? createCoolDown(clock)
-      coolDowns.set(key, failed)
-      return failed.failed(error)
-    }
-  }
-
-  /** The `exp` of the MCP token on the monotonic clock. */
-  function monotonicEnd(caller: Caller): number {
-    return clock.monotonic() + caller.expiresAt * 1_000 - clock.now()
-  }
-
-  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    const waiting = options === undefined ? waitingTogether.get(session.defaultKey ?? '') : undefined
-    if (waiting === undefined) return getTokenAlone(session, options)
-    counters.nextcloudCacheMisses += 1
-    return waiting
-  }
-
-  async function getTokenAlone(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    if (options !== undefined) checkTokenOptions(options, mode)
-    options?.signal?.throwIfAborted()
-    if (mode === 'pass-through') return passOn(session, options)
-    const key = keyForCall(session, options)
-    let entry = cached(key, session, options)
-    // With forceRefresh, what has been handed out is taken as bad; what was renewed since has not been.
-    const force = options?.forceRefresh === true && (entry === undefined || entry.handedOut)
-    if (entry?.standing !== undefined && !force) {
-      const verdict = way.check?.(session.caller, entry.token, entry.standing) ?? true
-      if (verdict !== true) entry = await checked(key, session.caller, entry, abortable(verdict, options?.signal))
-    }
-    if (entry !== undefined && !force) {
-      entry.handedOut = true
-      counters.nextcloudCacheHits += 1
-      reportToken(session.caller, 'cache', 0)
-      return entry.token
-    }
-    counters.nextcloudCacheMisses += 1
-    const present = force ? { force, notThis: entry?.token } : {}
-    const token = fetched(key, session, targetOf(session, options), present, options?.signal).then((accessToken) => {
-      const fresh = entries?.get(key)
-      if (fresh?.token === accessToken) fresh.handedOut = true
-      return accessToken
-    })
-    if (options === undefined && way.permits === undefined) letWaitTogether(key, token)
-    return token
-  }
-
-  function letWaitTogether(key: string, token: Promise<string>): void {
-    waitingTogether.set(key, token)
-    const ended = (): boolean => waitingTogether.delete(key)
-    token.then(ended, ended)
-  }
-
-  /** A fresh token for one of the callers who wait for it, each of whom has to be entitled to it. */
-  async function fetched(
-    key: string,
-    session: BrokerSession,
-    target: Target,
-    present: Present,
-    signal: AbortSignal | undefined,
-  ): Promise<string> {
-    const { accessToken, standing } = await abortable(fly(key, session, target, present), signal)
-    checkPermission(session.caller, standing)
-    return accessToken
-  }
-
-  /** @throws {NotProvisionedError} the user has not agreed to this caller's MCP client, or no longer */
-  function checkPermission(caller: Caller, standing: Standing | undefined): void {
-    if (way.permits?.(caller, standing) === false) throw reported(new NotProvisionedError('consent'), caller)
-  }
-
-  /** A cached token, if what it stands on is still there; or what has replaced it there. */
-  async function checked(
+  /** The entry, if the grant that it comes from still stands; or the one that has replaced it. */
+  async function confirmed(
     key: string,
     caller: Caller,
     entry: TokenEntry,
-    verdict: Promise<boolean | FreshToken>,
+    signal: AbortSignal | undefined,
   ): Promise<TokenEntry | undefined> {
-    const outcome = await verdict.catch((error: unknown) => {
-      throw error instanceof McpAuthError ? reported(error, caller) : error
+    const verdict = (entry.standing && mode.check?.(caller, entry.token, entry.standing)) ?? true
+    if (verdict === true) return entry
+    const outcome = await abortable(verdict, signal).catch((error: unknown) => {
+      throw error instanceof McpAuthError ? reports.failed(error, caller) : error
     })
-    if (outcome === true) return entry
-    if (outcome === false) return undefined
-    keep(key, caller, outcome)
+    if (typeof outcome === 'boolean') return outcome ? entry : undefined
+    requests.keep(key, caller, outcome)
     return entries?.get(key)
   }
 
-  function keyForCall(session: BrokerSession, options: NextcloudTokenOptions | undefined): string {
-    if (options?.scopes !== undefined || options?.audience !== undefined)
-      return keyOf(session.caller, targetOf(session, options))
-    return (session.defaultKey ??= keyOf(session.caller, targetOf(session)))
+  function handOut(entry: TokenEntry, { caller }: BrokerSession): string {
+    entry.handedOut = true
+    counters.nextcloudCacheHits += 1
+    reports.got(caller, 'cache', 0)
+    return entry.token
   }
 
-  function passOn({ caller }: BrokerSession, options: NextcloudTokenOptions | undefined): string {
-    try {
-      if (isExpired(caller)) throw new SubjectTokenRejectedError()
-      const token = passThrough(caller, [...nextcloud.audience, ...audienceOf(options)])
-      reportToken(caller, 'cache', 0)
-      return token
-    } catch (error) {
-      throw reported(error, caller)
+  /** A fresh token for one of the callers who wait for it, each of whom must be entitled to it. */
+  async function fetchFor(session: BrokerSession, request: TokenRequest, signal?: AbortSignal): Promise<string> {
+    const { accessToken, standing }: FreshToken = await abortable(requests.fetch(request), signal)
+    checkPermission(session.caller, standing)
+    const entry = entries?.get(request.key)
+    if (entry?.token === accessToken) entry.handedOut = true
+    return accessToken
+  }
+
+  /** @throws {NotProvisionedError} the user has not agreed to this MCP client, or no longer does */
+  function checkPermission(caller: Caller, standing: Standing | undefined): void {
+    if (mode.permits?.(caller, standing) === false) throw reports.failed(new NotProvisionedError('consent'), caller)
+  }
+
+  function shareWhilePending(key: string, token: Promise<string>): void {
+    shared.set(key, token)
+    const ended = (): boolean => shared.delete(key)
+    token.then(ended, ended)
+  }
+
+  async function replaceToken(session: BrokerSession, refused: string, signal?: AbortSignal) {
+    const key = keys.key(session)
+    const entry = entries?.get(key)
+    if (entry !== undefined && clock.monotonic() < entry.deadAt) {
+      if (entry.token !== refused) {
+        checkPermission(session.caller, entry.standing)
+        return entry.token
+      }
+      if (entry.unproven && mode.provesRefusals !== true) return undefined
     }
+    const request = requestOf(key, session, undefined, { force: true, notThis: refused })
+    const token = await fetchFor(session, request, signal)
+    const fresh = entries?.get(key)
+    if (fresh?.token === token) fresh.unproven = true
+    return token === refused ? undefined : token
   }
 
   return {
     getToken,
-    async replaceToken(session, refused, signal) {
-      if (mode === 'pass-through') return undefined
-      const key = keyForCall(session, undefined)
-      const present = entries?.get(key)
-      if (present !== undefined && clock.monotonic() < present.deadAt) {
-        if (present.token !== refused) {
-          checkPermission(session.caller, present.standing)
-          return present.token
-        }
-        if (present.unproven && way.provesRefusals !== true) return undefined
-      }
-      const token = await fetched(key, session, targetOf(session), { force: true, notThis: refused }, signal)
-      const fresh = entries?.get(key)
-      if (fresh?.token === token) Object.assign(fresh, { handedOut: true, unproven: true })
-      return token === refused ? undefined : token
-    },
+    replaceToken,
     tokenWorked(session, token) {
       const entry = entries?.get(session.defaultKey ?? '')
       if (entry?.token === token) entry.unproven = false
     },
     async rotate(session) {
-      const key = keyForCall(session, undefined)
-      // A flight of its own: one that is under way may end with the token that the store has.
-      const rotating = flights.join(`rotate ${key}`, () =>
-        fetchToken(key, session.caller, targetOf(session), { force: true }),
-      )
-      await rotating
+      await requests.fetchAnother(requestOf(keys.key(session), session, undefined, { force: true }))
     },
     forget(identity) {
-      forgotten += 1
-      entries?.delete(keyOf({ ...identity, token: '' }, targetOf({ scopes: () => plainScopes(nextcloud) })))
+      requests.doubt()
+      entries?.delete(keys.keyOfGrant(identity))
     },
     size: () => entries?.size ?? 0,
-    settle: flights.settle,
+    settle: requests.settle,
   }
 }
 
-function wayOf({ config, nextcloud, client, clock, events, grants, appPasswords }: BrokerParts): Mode {
+/** Nothing is asked for, kept or replaced: the MCP token is the Nextcloud token, as long as it lives. */
+function createPassThroughBroker({ config, nextcloud, clock, events, withChallenge }: BrokerParts): Broker {
+  const reports = createTokenReports('pass-through', events, withChallenge)
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is a rejection
+  async function getToken({ caller }: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
+    if (options !== undefined) checkTokenOptions(options, 'pass-through')
+    options?.signal?.throwIfAborted()
+    try {
+      if (clock.now() >= (caller.expiresAt + config.clockTolerance) * 1_000) throw new SubjectTokenRejectedError()
+      const token = passThrough(caller, [...nextcloud.audience, ...audienceOf(nextcloud, options)])
+      reports.got(caller, 'cache', 0)
+      return token
+    } catch (error) {
+      throw reports.failed(error, caller)
+    }
+  }
+
+  return {
+    getToken,
+    replaceToken: () => Promise.resolve(undefined),
+    tokenWorked: () => undefined,
+    rotate: () => Promise.resolve(),
+    forget: () => undefined,
+    size: () => 0,
+    settle: () => Promise.resolve(),
+  }
+}
+
+function modeOf({ config, nextcloud, client, clock, events, grants, appPasswords }: BrokerParts): Mode {
   const { renewBefore } = config.cache
   if (nextcloud.mode === 'refresh-token') {
     if (grants === undefined) throw new InternalError('There are no grants in refresh-token mode')
@@ -347,24 +243,4 @@ function wayOf({ config, nextcloud, client, clock, events, grants, appPasswords 
       ? jwtBearer(client, nextcloud.parameters)
       : tokenExchange(client, nextcloud.parameters, config.resource)
   return { getFreshToken, boundToMcpToken: true, renewBefore, margin: 0 }
-}
-
-/** In refresh-token mode, where they are a list. */
-function plainScopes({ scopes }: NextcloudConfig): readonly string[] {
-  return typeof scopes === 'function' ? [] : scopes
-}
-
-/** What the authorization server said, where it refused. */
-function wordsOfRefusal(failure: McpAuthError): { error?: string; errorDescription?: string; hint?: string } {
-  const { error, errorDescription, hint }: TokenRequestFailure =
-    failure instanceof TokenRequestError
-      ? failure
-      : failure instanceof SubjectTokenRejectedError
-        ? failure.rejection
-        : {}
-  return {
-    ...(error !== undefined && { error }),
-    ...(errorDescription !== undefined && { errorDescription }),
-    ...(hint !== undefined && { hint }),
-  }
 }

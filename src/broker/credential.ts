@@ -1,10 +1,10 @@
 import type { NextcloudCredential } from '../auth-info.js'
-import type { NextcloudMode } from '../options.js'
+import { MODES, type NextcloudMode } from '../modes.js'
 import { readBasicCredentials } from '../nextcloud/basic.js'
 
 /** How a mode's token goes into `Authorization`. */
 export function authorizationOf(mode: NextcloudMode, token: string): string {
-  return `${mode === 'app-password' ? 'Basic' : 'Bearer'} ${token}`
+  return `${MODES[mode].scheme} ${token}`
 }
 
 /**
@@ -13,7 +13,7 @@ export function authorizationOf(mode: NextcloudMode, token: string): string {
  */
 export function credentialOf(mode: NextcloudMode, token: string): NextcloudCredential {
   const headers = Object.freeze({ Authorization: authorizationOf(mode, token), 'OCS-APIRequest': 'true' })
-  if (mode !== 'app-password') return withSecrets({ type: 'bearer' as const }, { token, headers })
+  if (MODES[mode].scheme === 'Bearer') return withSecrets({ type: 'bearer' as const }, { token, headers })
   const { loginName, password } = readBasicCredentials(token)
   return withSecrets({ type: 'basic' as const, loginName }, { password, headers })
 }

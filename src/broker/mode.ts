@@ -13,6 +13,15 @@ export interface Caller {
   readonly expiresAt: number
 }
 
+/** A caller, with what the broker remembers about it between calls. */
+export interface BrokerSession {
+  readonly caller: Caller
+  /** `nextcloud.scopes` for this caller. */
+  readonly scopes: () => readonly string[]
+  /** The cache key of calls without options, once it has been worked out. */
+  defaultKey?: string
+}
+
 /** For what the token is wanted. */
 export interface Target {
   readonly audience: readonly string[]

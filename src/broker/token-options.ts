@@ -1,5 +1,5 @@
 import type { NextcloudTokenOptions } from '../auth-info.js'
-import type { NextcloudMode } from '../options.js'
+import { MODES, type NextcloudMode } from '../modes.js'
 import { isScopeToken } from '../config/values.js'
 
 const KNOWN: readonly (keyof NextcloudTokenOptions)[] = ['scopes', 'audience', 'forceRefresh', 'signal']
@@ -15,17 +15,15 @@ export function checkTokenOptions(options: NextcloudTokenOptions, mode: Nextclou
       throw new TypeError(`${name} is not an option of getNextcloudToken`)
   }
   const { scopes, audience, forceRefresh, signal } = options
-  if ((mode === 'refresh-token' || mode === 'app-password') && (scopes ?? audience) !== undefined) {
-    throw new TypeError(
-      `scopes and audience cannot be chosen in ${mode} mode: a grant has those that it was given with`,
-    )
-  }
+  const { refusesScopes, refusesAudience } = MODES[mode]
+  if (scopes !== undefined && refusesScopes !== undefined)
+    throw new TypeError(`scopes cannot be chosen in ${mode} mode: ${refusesScopes}`)
+  if (audience !== undefined && refusesAudience !== undefined)
+    throw new TypeError(`audience cannot be chosen in ${mode} mode: ${refusesAudience}`)
   if (scopes !== undefined) {
-    if (mode === 'pass-through') throw new TypeError('scopes cannot be chosen in pass-through mode')
     if (!Array.isArray(scopes) || !scopes.every(isScopeToken)) throw new TypeError('scopes must be a list of scopes')
   }
   if (audience !== undefined) {
-    if (mode === 'jwt-bearer') throw new TypeError('audience cannot be chosen in jwt-bearer mode: use scopes')
     const list: readonly unknown[] = typeof audience === 'string' ? [audience] : audience
     if (
       !Array.isArray(list) ||

@@ -1,5 +1,6 @@
 import cluster from 'node:cluster'
 import { randomBytes } from 'node:crypto'
+import { MODES } from '../modes.js'
 import type { ConnectOptions, Environment } from '../options.js'
 import type { StorageAdapter } from '../storage/adapter.js'
 import { MemoryStorage } from '../storage/memory.js'
@@ -58,7 +59,8 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
   const { storage, encryptionKey, connect } = given
   const { nextcloud, warn } = context
   const adapter = readStorage(storage)
-  if (nextcloud === undefined || (nextcloud.mode !== 'refresh-token' && nextcloud.mode !== 'app-password')) {
+  const credential = nextcloud && MODES[nextcloud.mode].keeps
+  if (nextcloud === undefined || credential === undefined) {
     if (adapter !== undefined)
       warn('storage', `storage has no use in ${nextcloud?.mode ?? 'this'} mode (nextcloud.mode)`)
     if (connect.value !== undefined && connect.value !== false) {
@@ -96,14 +98,14 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
   const read = readObject(options, CONNECT_NAMES, given.environment, 'connect.')
   const consent = readConsent(read('consent'))
   const pages = connect.value === false ? undefined : readConnect(read, context)
-  if (nextcloud.mode === 'app-password' && pages !== undefined && pages.identity === undefined) {
+  if (credential === 'app-password' && pages !== undefined && pages.identity === undefined) {
     warn(
       'connect.identity',
       'connect.identity is not set: whoever signs in to Nextcloud in the end, their account serves the MCP user, who may have sent them there',
     )
   }
   return {
-    credential: nextcloud.mode,
+    credential,
     nextcloud: nextcloud.url.href,
     storage: adapter === undefined ? undefined : boundAdapter(adapter),
     encryptionKeys: keys.length > 0 ? keys : [keyInMemory(adapter)],

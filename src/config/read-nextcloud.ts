@@ -1,6 +1,7 @@
 import type { McpAuthInfo } from '../auth-info.js'
 import { ConfigurationError } from '../errors.js'
-import type { Environment, NextcloudMode, NextcloudOptions, NextcloudPreset } from '../options.js'
+import { MODES, type NextcloudMode } from '../modes.js'
+import type { Environment, NextcloudOptions, NextcloudPreset } from '../options.js'
 import type { ClientConfig, NextcloudConfig } from './config.js'
 import {
   type Given,
@@ -24,13 +25,6 @@ const NAMES = {
   timeout: true,
 } satisfies Record<keyof NextcloudOptions, true>
 
-const MODES = Object.keys({
-  'token-exchange': true,
-  'refresh-token': true,
-  'app-password': true,
-  'jwt-bearer': true,
-  'pass-through': true,
-} satisfies Record<NextcloudMode, true>) as readonly NextcloudMode[]
 const PRESETS = Object.keys({
   generic: true,
   keycloak: true,
@@ -38,17 +32,6 @@ const PRESETS = Object.keys({
   'nextcloud-oidc-app': true,
   'nextcloud-oauth2-app': true,
 } satisfies Record<NextcloudPreset, true>) as readonly NextcloudPreset[]
-
-/** What a mode has no use for: given all the same, it is a misunderstanding that must not pass in silence. */
-const USELESS: Readonly<Record<NextcloudMode, readonly (keyof NextcloudOptions)[]>> = {
-  'token-exchange': [],
-  'refresh-token': [],
-  // An app password is for all of one account.
-  'app-password': ['audience', 'resource', 'scopes', 'parameters'],
-  // What it is for is told by scopes; audience, which has a default, is just not sent.
-  'jwt-bearer': [],
-  'pass-through': ['resource', 'scopes', 'parameters'],
-}
 
 /** Parameters that this package sets itself, from options of their own. */
 const OWN_PARAMETERS = [
@@ -81,11 +64,11 @@ export function readNextcloud(
     refuse(urlGiven, 'is required (environment variable NEXTCLOUD_HOST)')
   }
   if (url.search !== '') refuse(urlGiven, 'must not have a query')
-  for (const name of USELESS[mode]) {
+  for (const name of MODES[mode].ignores) {
     if (given(name).value !== undefined) refuse(given(name), `has no use in ${mode} mode`)
   }
   // In app-password mode there may be the app's own sign-in instead, which is looked for with the rest of `connect`.
-  if (mode !== 'pass-through' && mode !== 'app-password' && client?.hasCredentials !== true) {
+  if (MODES[mode].asksAuthorizationServer && client?.hasCredentials !== true) {
     throw new ConfigurationError(
       `${client === undefined ? 'clientId' : 'clientSecret'} is required: in ${mode} mode (nextcloud.mode) the authorization server has to know this server, by clientId and clientSecret or clientAuth (environment variables OIDC_CLIENT_ID, OIDC_CLIENT_SECRET; nextcloud.url came from ${urlGiven.name})`,
       client === undefined ? 'clientId' : 'clientSecret',
@@ -130,7 +113,7 @@ function readMode(option: Given, variable: Given, storageGiven: boolean): Nextcl
       'must be true (token-exchange mode) or false (pass-through mode); refresh-token mode comes with the option storage',
     )
   }
-  if (!isOneOf(MODES, value)) refuse(option, `must be one of ${MODES.join(', ')}`)
+  if (!isMode(value)) refuse(option, `must be one of ${Object.keys(MODES).join(', ')}`)
   return value
 }
 
@@ -140,6 +123,8 @@ function readPreset(given: Given): NextcloudPreset {
   if (!isOneOf(PRESETS, value)) refuse(given, `must be one of ${PRESETS.join(', ')}`)
   return value
 }
+
+const isMode = (value: unknown): value is NextcloudMode => typeof value === 'string' && Object.hasOwn(MODES, value)
 
 function isOneOf<T extends string>(list: readonly T[], value: unknown): value is T {
   return (list as readonly unknown[]).includes(value)

@@ -3,7 +3,7 @@ import { createCoolDown, type CoolDown } from '../../src/authorization-server/co
 import { ConfigurationError, UpstreamUnavailableError } from '../../src/errors.js'
 import { manualClock } from '../support/clock.js'
 
-const outage = (retryAfter?: number) => new UpstreamUnavailableError('away', { retryAfter, httpStatus: 503 })
+const outage = (retryAfter?: number) => new UpstreamUnavailableError('away', { statedRetryAfter: retryAfter, httpStatus: 503 })
 
 /** What an act throws, or undefined. */
 function thrown(act: () => unknown): unknown {

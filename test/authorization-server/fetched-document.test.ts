@@ -14,7 +14,7 @@ beforeEach(() => {
 })
 
 const outage = (retryAfter?: number): Promise<string> =>
-  Promise.reject(new UpstreamUnavailableError('away', { retryAfter }))
+  Promise.reject(new UpstreamUnavailableError('away', { statedRetryAfter: retryAfter }))
 
 it('nothing is fetched, and nothing known, before it is asked for', () => {
   expect(fetchDocument).not.toHaveBeenCalled()

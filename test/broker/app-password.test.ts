@@ -228,7 +228,7 @@ describe('getNextcloudCredential()', () => {
 
     expect(await failureOf(auth.getNextcloudCredential(ALICE, { scopes: ['files'] }))).toEqual(
       new TypeError(
-        'scopes and audience cannot be chosen in app-password mode: a grant has those that it was given with',
+        'scopes cannot be chosen in app-password mode: a grant has those that it was given with',
       ),
     )
   })

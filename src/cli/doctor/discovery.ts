@@ -1,3 +1,4 @@
+import { needsOf } from '../../authorization-server/needs.js'
 import { McpAuthError } from '../../errors.js'
 import { connectionChecks } from './connection.js'
 import { fetched, issuerDocument, needsDocument, wellKnownUrls, type Examination } from './examination.js'
@@ -119,11 +120,12 @@ const ENDPOINTS = [
 async function checkEndpoints(context: Examination): Promise<Verdict> {
   const { config, discovery } = context
   try {
-    if (needsDocument(context)) await discovery.issuer()
-    if (config.introspection !== 'always') await discovery.jwksUri()
-    if (config.client !== undefined && config.nextcloud?.mode !== 'pass-through') await discovery.forTokenRequests()
-    if (config.grants?.connect !== undefined) await discovery.forAuthorization()
-    if (config.introspection === 'always' && (await discovery.forIntrospection()) === undefined) {
+    const needs = needsOf(config)
+    if (needs.metadata) await discovery.issuer()
+    if (needs.keys) await discovery.jwksUri()
+    if (needs.tokenRequests) await discovery.forTokenRequests()
+    if (needs.authorization) await discovery.forAuthorization()
+    if (needs.introspection && (await discovery.forIntrospection()) === undefined) {
       return failed(
         'there is no introspection_endpoint, which introspection always needs',
         `give it by ${waysToGive('authorizationServer.introspectionEndpoint')}, or leave introspection out`,

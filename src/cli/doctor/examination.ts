@@ -1,6 +1,7 @@
 import { createClient, type AuthorizationServerClient } from '../../authorization-server/client.js'
 import { createDiscovery, type Discovery } from '../../authorization-server/discovery.js'
 import { createTransport, type Transport } from '../../authorization-server/fetch.js'
+import { needsOf } from '../../authorization-server/needs.js'
 import type { Clock } from '../../clock.js'
 import type { Config } from '../../config/config.js'
 import { createEvents, type Events } from '../../events.js'
@@ -86,11 +87,4 @@ export async function issuerDocument(context: Examination): Promise<Answer | NoA
 }
 
 /** Whether anything has to be discovered: where all is configured by hand, a missing document does no harm. */
-export function needsDocument({ config }: Examination): boolean {
-  const { issuer, endpoints, client, grants, introspection } = config
-  if (issuer === undefined) return true
-  if (introspection === 'always' ? endpoints.introspectionEndpoint === undefined : endpoints.jwksUri === undefined)
-    return true
-  if (client !== undefined && endpoints.tokenEndpoint === undefined) return true
-  return grants?.connect !== undefined && endpoints.authorizationEndpoint === undefined
-}
+export const needsDocument = ({ config }: Pick<Examination, 'config'>): boolean => needsOf(config).metadata

@@ -1,0 +1,49 @@
+import {
+  asMcpAuthError,
+  SubjectTokenRejectedError,
+  TokenRequestError,
+  type McpAuthError,
+  type TokenRequestFailure,
+} from '../errors.js'
+import type { Events } from '../events.js'
+import type { NextcloudMode } from '../modes.js'
+import type { Caller, FreshToken } from './mode.js'
+
+/** Tells the operator how Nextcloud tokens were got, and why not. */
+export interface TokenReports {
+  readonly got: (caller: Caller, source: FreshToken['source'] | 'cache', durationMs: number) => void
+  /** Reports the failure; returns it, ready to be answered. */
+  readonly failed: (error: unknown, caller: Caller) => McpAuthError
+}
+
+export function createTokenReports(
+  mode: NextcloudMode,
+  events: Events,
+  withChallenge: (error: McpAuthError) => McpAuthError,
+): TokenReports {
+  return {
+    got({ issuer, subject }, source, durationMs) {
+      if (events.active()) events.emit({ type: 'nextcloud.token', mode, source, issuer, subject, durationMs })
+    },
+    failed(error, { issuer, subject }) {
+      const failure = asMcpAuthError(error)
+      events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...wordsOfRefusal(failure) })
+      return withChallenge(failure)
+    },
+  }
+}
+
+/** What the authorization server said, where it refused. */
+function wordsOfRefusal(failure: McpAuthError): { error?: string; errorDescription?: string; hint?: string } {
+  const { error, errorDescription, hint }: TokenRequestFailure =
+    failure instanceof TokenRequestError
+      ? failure
+      : failure instanceof SubjectTokenRejectedError
+        ? failure.rejection
+        : {}
+  return {
+    ...(error !== undefined && { error }),
+    ...(errorDescription !== undefined && { errorDescription }),
+    ...(hint !== undefined && { hint }),
+  }
+}
