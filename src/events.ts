@@ -7,9 +7,9 @@ import {
   UnauthorizedError,
   type InvalidTokenReason,
   type McpAuthError,
-} from './errors.js'
+} from './errors/errors.js'
 import type { NextcloudMode } from './modes.js'
-import type { RejectionDetails } from './rejection-details.js'
+import type { RejectionDetails } from './errors/rejection-details.js'
 
 /** Why a request was turned away: no credentials, not in the form of a Bearer token, a token problem, a scope missing. */
 export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_request' | 'scope'

@@ -3,7 +3,7 @@ import type { GetNextcloudToken, McpAuthInfo } from './auth-info.js'
 export { mcpAuth } from './mcp-auth.js'
 export type { McpAuth, Who } from './mcp-auth.js'
 export type { Revocation } from './broker/disconnect.js'
-export type { NextcloudRequest, NextcloudRequestBody } from './broker/nextcloud-fetch.js'
+export type { NextcloudRequest, NextcloudRequestBody } from './nextcloud/nextcloud-fetch.js'
 export type { ConnectHandler } from './http/router.js'
 export type { AuthenticatedRequest, ErrorHandler } from './http/authentication.js'
 export type { GetNextcloudToken, McpAuthExtra, McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
@@ -22,9 +22,9 @@ export type {
 } from './options.js'
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'
-export type { StorageAdapter, StoredEntry } from './storage/adapter.js'
-export type { ClaimsChallenge } from './upstream-failures.js'
-export type { RejectionDetails, ShownValue } from './rejection-details.js'
+export type { StorageAdapter, StoredEntry } from './storage-adapter.js'
+export type { ClaimsChallenge } from './errors/upstream-failures.js'
+export type { RejectionDetails, ShownValue } from './errors/rejection-details.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
   AudienceMismatchError,
@@ -41,7 +41,7 @@ export {
   TokenRequestError,
   UnauthorizedError,
   UpstreamUnavailableError,
-} from './errors.js'
+} from './errors/errors.js'
 export type {
   ConnectLink,
   ErrorBody,
@@ -50,7 +50,7 @@ export type {
   SubjectTokenRejection,
   TokenRequestFailure,
   UpstreamFailure,
-} from './errors.js'
+} from './errors/errors.js'
 
 declare global {
   namespace Express {

@@ -2,10 +2,10 @@ import type { Agent as HttpAgent, IncomingMessage, ServerResponse } from 'node:h
 import type { Agent as HttpsAgent } from 'node:https'
 import type { ClientAuth } from 'oauth4webapi'
 import type { McpAuthInfo } from './auth-info.js'
-import type { McpAuthError } from './errors.js'
+import type { McpAuthError } from './errors/errors.js'
 import type { McpAuthEvent } from './events.js'
 import type { NextcloudMode } from './modes.js'
-import type { StorageAdapter } from './storage/adapter.js'
+import type { StorageAdapter } from './storage-adapter.js'
 
 export type { NextcloudMode } from './modes.js'
 

@@ -1,11 +1,11 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
 import type { ClientConfig, Config } from '../config/config.js'
-import { ConfigurationError, McpAuthError } from '../errors.js'
+import { ConfigurationError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { clientAuthentication } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
-import type { Ask, IdpFetch, Transport, WholeAnswer } from './fetch.js'
+import type { Ask, IdpFetch, Transport, WholeAnswer } from '../transport/transport.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
 import { quirksOf, type Quirks } from './quirks.js'
 import {
@@ -19,7 +19,7 @@ import {
   type TokenErrorAnswer,
 } from './token-answer.js'
 import { classifyExchangeError, classifyRefreshError } from './token-error.js'
-import { wholeAnswer } from './whole-answer.js'
+import { wholeAnswer } from './unparsed-request.js'
 
 /** This server as a client of the authorization server. */
 export interface AuthorizationServerClient {

@@ -1,11 +1,11 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig } from '../config/config.js'
-import { ConfigurationError } from '../errors.js'
+import { ConfigurationError } from '../errors/errors.js'
 import { deepFreeze } from '../freeze.js'
 import { clientAuthentication } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
-import type { Transport } from './fetch.js'
+import type { Transport } from '../transport/transport.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
 import { quirksOf, type Quirks } from './quirks.js'
 import {
@@ -17,7 +17,7 @@ import {
   type TokenAnswer,
 } from './token-answer.js'
 import { classifyCodeError } from './token-error.js'
-import { wholeAnswer } from './whole-answer.js'
+import { wholeAnswer } from './unparsed-request.js'
 
 /** What ties an authorization request to its answer. */
 export interface AuthorizationSecrets {

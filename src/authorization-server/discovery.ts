@@ -1,13 +1,13 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import { ConfigurationError, UpstreamUnavailableError } from '../errors.js'
+import { ConfigurationError, UpstreamUnavailableError } from '../errors/errors.js'
 import { isLoopback, isSecure } from '../config/values.js'
-import type { IdpFetch, Transport } from './fetch.js'
-import { createFetchedDocument } from './fetched-document.js'
+import type { IdpFetch, Transport } from '../transport/transport.js'
+import { createFetchedDocument } from '../transport/fetched-document.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
 import { quirksOf } from './quirks.js'
-import { nameOf } from './url-name.js'
+import { nameOf } from '../transport/url-name.js'
 
 /** What is known of the authorization server: its metadata (RFC 8414, OIDC Discovery), with the operator's overrides. */
 export interface Discovery {

@@ -1,6 +1,6 @@
-import { TokenRequestError, UpstreamUnavailableError } from '../errors.js'
+import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { readClaimsRequest } from './claims-request.js'
-import type { WholeAnswer } from './fetch.js'
+import type { WholeAnswer } from '../transport/transport.js'
 
 /** An access token, fresh from the authorization server. */
 export interface TokenAnswer {

@@ -1,4 +1,9 @@
-import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError, type McpAuthError } from '../errors.js'
+import {
+  SubjectTokenRejectedError,
+  TokenRequestError,
+  UpstreamUnavailableError,
+  type McpAuthError,
+} from '../errors/errors.js'
 import { hintFor } from './hints.js'
 import type { TokenErrorAnswer } from './token-answer.js'
 

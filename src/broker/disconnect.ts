@@ -2,7 +2,7 @@ import type { AuthorizationServerClient } from '../authorization-server/client.j
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { Events } from '../events.js'
 import type { Grant, Identity } from '../grants/grant.js'
-import type { Grants } from '../grants/grants.js'
+import type { Grants } from '../grants/open-grants.js'
 import type { Broker } from './broker.js'
 
 /** What became of the refresh token at the authorization server, or of the app password at Nextcloud. */

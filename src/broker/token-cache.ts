@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { TokenAnswer } from '../authorization-server/token-answer.js'
-import type { FreshToken, Mode, Standing } from './mode.js'
+import type { FreshToken, Mode, Standing } from './modes/mode.js'
 
 /** What makes two Nextcloud tokens the same one. */
 export interface TokenIdentity {

@@ -1,7 +1,7 @@
 import type { NextcloudTokenOptions } from '../auth-info.js'
 import type { Config, NextcloudConfig } from '../config/config.js'
 import type { Identity } from '../grants/grant.js'
-import type { BrokerSession, Caller, Mode, Target } from './mode.js'
+import type { BrokerSession, Caller, Mode, Target } from './modes/mode.js'
 import { cacheKey } from './token-cache.js'
 
 /** Which token a call asks for, and the cache key that it goes by. */

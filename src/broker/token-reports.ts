@@ -4,10 +4,10 @@ import {
   TokenRequestError,
   type McpAuthError,
   type TokenRequestFailure,
-} from '../errors.js'
+} from '../errors/errors.js'
 import type { Events } from '../events.js'
 import type { NextcloudMode } from '../modes.js'
-import type { Caller, FreshToken } from './mode.js'
+import type { Caller, FreshToken } from './modes/mode.js'
 
 /** Tells the operator how Nextcloud tokens were got, and why not. */
 export interface TokenReports {

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache'
-import { createCoolDown, type CoolDown } from '../authorization-server/cool-down.js'
+import { createCoolDown, type CoolDown } from '../transport/cool-down.js'
 import type { Clock } from '../clock.js'
-import { NotProvisionedError, SubjectTokenRejectedError } from '../errors.js'
+import { NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
 import { createSingleFlight } from '../single-flight.js'
-import type { Caller, FreshToken, Mode, Present, Target } from './mode.js'
+import type { Caller, FreshToken, Mode, Present, Target } from './modes/mode.js'
 import { tokenEntry, type TokenEntry } from './token-cache.js'
 import type { TokenReports } from './token-reports.js'
 

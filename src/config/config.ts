@@ -8,7 +8,7 @@ import type {
   NextcloudMode,
   NextcloudPreset,
 } from '../options.js'
-import type { StorageAdapter } from '../storage/adapter.js'
+import type { StorageAdapter } from '../storage-adapter.js'
 
 /** The validated, frozen form of the options: what every room works from. */
 export interface Config {

@@ -1,5 +1,5 @@
 import type { McpAuthInfo } from '../auth-info.js'
-import { ConfigurationError } from '../errors.js'
+import { ConfigurationError } from '../errors/errors.js'
 import { MODES, type NextcloudMode } from '../modes.js'
 import type { Environment, NextcloudOptions, NextcloudPreset } from '../options.js'
 import type { ClientConfig, NextcloudConfig } from './config.js'

@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../errors.js'
+import { ConfigurationError } from '../errors/errors.js'
 import type { Environment } from '../options.js'
 
 /** RFC 6749 §3.3 scope-token: it also keeps scopes safe inside a quoted challenge parameter. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { asMcpAuthError, UnauthorizedError } from '../errors.js'
+import { asMcpAuthError, UnauthorizedError } from '../errors/errors.js'
 import { consentingClient, whyUnusable } from '../grants/grant.js'
 import { createAuthentication, rejectRequest } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'

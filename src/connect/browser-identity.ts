@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { AuthorizationServer } from 'oauth4webapi'
-import { ConfigurationError, InternalError } from '../errors.js'
+import { ConfigurationError, InternalError } from '../errors/errors.js'
 import type { Identity } from '../grants/grant.js'
 import type { ConnectParts } from './connect-parts.js'
 

@@ -4,7 +4,7 @@ import { browserIs } from './browser-identity.js'
 import { completeConnection } from './completion.js'
 import { type ConnectParts, needCodeGrant } from './connect-parts.js'
 import { digest, flowOf, isSame } from './cookies.js'
-import { sendPage } from './pages.js'
+import { sendPage } from './pages/pages.js'
 import { queryOf, singleParameter } from './query.js'
 
 /** Where the authorization server sends the browser: the one place where a connection comes about. */

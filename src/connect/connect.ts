@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Caller } from '../broker/mode.js'
+import type { Caller } from '../broker/modes/mode.js'
 import {
   asMcpAuthError,
   NotProvisionedError,
   StorageError,
   UpstreamUnavailableError,
   type ConnectLink,
-} from '../errors.js'
+} from '../errors/errors.js'
 import { reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { RouteHandler, Routes } from '../http/router.js'
@@ -18,10 +18,10 @@ import type { ConnectParts, ConnectRooms } from './connect-parts.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
 import { disconnectInBrowser } from './disconnection.js'
-import { showLogin } from './login.js'
-import { createLogins, LOGIN_KNOWN_FOR } from './logins.js'
+import { showLogin } from './login-page.js'
+import { createLogins, LOGIN_KNOWN_FOR } from './login-flow.js'
 import { createOneTimeRecords } from './one-time.js'
-import { createPages, sendPage } from './pages.js'
+import { createPages, sendPage } from './pages/pages.js'
 import { createTickets } from './tickets.js'
 
 /** How users connect Nextcloud. */

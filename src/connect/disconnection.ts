@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http'
-import { StorageError } from '../errors.js'
+import { StorageError } from '../errors/errors.js'
 import { consentingClient } from '../grants/grant.js'
 import type { RouteHandler } from '../http/router.js'
 import type { ConnectParts, DisconnectOffer } from './connect-parts.js'
 import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
-import type { LoginOwner } from './logins.js'
+import type { LoginOwner } from './login-flow.js'
 import { randomSecret } from './one-time.js'
-import { sendPage, type FormTarget } from './pages.js'
+import { sendPage, type FormTarget } from './pages/pages.js'
 
 /**
  * A form with which this browser, and no other, can undo the connection; undefined when the store fails, which leaves the

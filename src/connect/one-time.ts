@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
-import { InternalError, SealedValueError } from '../errors.js'
+import { InternalError, SealedValueError } from '../errors/errors.js'
 import type { Records } from '../grants/records.js'
 import { recordKey, type RecordKind, type RecordOwner } from '../grants/record-key.js'
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import { SealedValueError, StorageError, type ConnectLink } from '../errors.js'
+import { SealedValueError, StorageError, type ConnectLink } from '../errors/errors.js'
 import type { Identity } from '../grants/grant.js'
 import { recordKey, type RecordOwner } from '../grants/record-key.js'
 import type { Records } from '../grants/records.js'

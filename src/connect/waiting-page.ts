@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { ConnectParts } from './connect-parts.js'
 import { flowOf } from './cookies.js'
-import { LOGIN_KNOWN_FOR, type Login } from './logins.js'
-import type { Page } from './pages.js'
+import { LOGIN_KNOWN_FOR, type Login } from './login-flow.js'
+import type { Page } from './pages/pages.js'
 
 /** The page that leads to Nextcloud and waits there, for the browser whose user is known by now. */
 export function waitingPage(

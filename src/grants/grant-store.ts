@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import { SealedValueError, StorageError } from '../errors.js'
+import { SealedValueError, StorageError } from '../errors/errors.js'
 import {
   asSeenBy,
   DEAD_GRANT_TTL,

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import { SealedValueError, type NotProvisionedReason } from '../errors.js'
+import { SealedValueError, type NotProvisionedReason } from '../errors/errors.js'
 
 /** Whose grant it is. */
 export interface Identity {

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import { StorageError } from '../errors.js'
+import { StorageError } from '../errors/errors.js'
 
 /** Milliseconds before the first new attempt, on average; it doubles with each, up to the longest. */
 const FIRST_PAUSE = 50

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js'
-import { ConfigurationError, StorageError } from '../errors.js'
+import { ConfigurationError, StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
-import type { StorageAdapter, StoredEntry } from '../storage/adapter.js'
+import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import type { Sealer } from './seal.js'
 
 /** A record, opened. */

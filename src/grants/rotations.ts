@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import { SealedValueError, StorageError } from '../errors.js'
+import { SealedValueError, StorageError } from '../errors/errors.js'
 import type { Grant } from './grant.js'
 import type { GrantStore, StoredGrant } from './grant-store.js'
 import { persevere } from './persevere.js'

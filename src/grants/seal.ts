@@ -2,7 +2,7 @@ import { createHmac, hkdfSync } from 'node:crypto'
 import type { CompactJWEHeaderParameters, CryptoKey } from 'jose'
 import { compactDecrypt } from 'jose/jwe/compact/decrypt'
 import { CompactEncrypt } from 'jose/jwe/compact/encrypt'
-import { InternalError, SealedValueError } from '../errors.js'
+import { InternalError, SealedValueError } from '../errors/errors.js'
 
 /**
  * Seals what is stored, so that the store sees no token and cannot change a value or move it to another record unnoticed. An

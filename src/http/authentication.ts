@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Config } from '../config/config.js'
-import { asMcpAuthError, ConfigurationError, McpAuthError } from '../errors.js'
+import { asMcpAuthError, ConfigurationError, McpAuthError } from '../errors/errors.js'
 import { reportFailure, type Events } from '../events.js'
 import { isScopeToken } from '../config/values.js'
 import type { GetNextcloudToken, McpAuthInfo } from '../auth-info.js'

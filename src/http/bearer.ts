@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { InvalidRequestError, UnauthorizedError } from '../errors.js'
+import { InvalidRequestError, UnauthorizedError } from '../errors/errors.js'
 
 const SCHEME = 'bearer '
 

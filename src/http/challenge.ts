@@ -6,8 +6,8 @@ import {
   SubjectTokenRejectedError,
   UnauthorizedError,
   type McpAuthError,
-} from '../errors.js'
-import type { ClaimsChallenge } from '../upstream-failures.js'
+} from '../errors/errors.js'
+import type { ClaimsChallenge } from '../errors/upstream-failures.js'
 
 /** What every challenge says about this server. */
 export interface ChallengeContext {

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.js'
-import { McpAuthError } from '../errors.js'
+import { McpAuthError } from '../errors/errors.js'
 import { answer } from './challenge.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from './router.js'
 

@@ -1,4 +1,4 @@
-import type { NotProvisionedError } from '../errors.js'
+import type { NotProvisionedError } from '../errors/errors.js'
 import { reasonOf, refusalResult, type Ending, type RefusalResult } from './texts.js'
 import type { ToolCall } from './tool-call.js'
 

@@ -1,4 +1,4 @@
-import type { NotProvisionedError } from '../errors.js'
+import type { NotProvisionedError } from '../errors/errors.js'
 
 /** A tool's result that says what is in the way, for the model to tell the user. */
 export interface RefusalResult {

@@ -1,6 +1,6 @@
 import type { NextcloudCredential } from '../auth-info.js'
 import { optionalNumber, readObject } from '../config/values.js'
-import { ConfigurationError, NotProvisionedError } from '../errors.js'
+import { ConfigurationError, NotProvisionedError } from '../errors/errors.js'
 import type { McpAuth, Who } from '../mcp-auth.js'
 
 /** What a tool handler gets to reach Nextcloud as the user of the call. */

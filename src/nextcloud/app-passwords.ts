@@ -1,6 +1,6 @@
-import type { Transport } from '../authorization-server/fetch.js'
+import type { Transport } from '../transport/transport.js'
 import type { NextcloudConfig } from '../config/config.js'
-import { UpstreamUnavailableError } from '../errors.js'
+import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { AppPassword } from '../grants/grant.js'
 import { basicCredentials, isAppPassword } from './basic.js'
 

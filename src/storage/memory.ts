@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../clock.js'
 import { optionalNumber, readObject } from '../config/values.js'
-import type { StorageAdapter, StoredEntry } from './adapter.js'
+import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { newVersion, wholeTtl } from './entry.js'
 
 /** Options of {@link MemoryStorage}. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { optionalString, readObject } from '../config/values.js'
-import { ConfigurationError } from '../errors.js'
-import type { StorageAdapter, StoredEntry } from './adapter.js'
+import { ConfigurationError } from '../errors/errors.js'
+import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, isVersion, newVersion, VERSION_LENGTH, wholeTtl } from './entry.js'
 
 /** What is used of a client of the package redis: `createClient()`, `createCluster()` or `createClientPool()`. */

@@ -1,6 +1,6 @@
 import { optionalBoolean, readObject } from '../config/values.js'
-import { ConfigurationError } from '../errors.js'
-import type { StorageAdapter, StoredEntry } from './adapter.js'
+import { ConfigurationError } from '../errors/errors.js'
+import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, newVersion, wholeTtl } from './entry.js'
 import { configure, isDatabase, type SqliteDatabase, unlocked } from './sqlite-file.js'
 import { readTable, ROWS_PER_PURGE, type TableName, WRITES_PER_PURGE } from './table.js'

@@ -1,4 +1,4 @@
-import type { StorageAdapter } from '../storage/adapter.js'
+import type { StorageAdapter } from '../storage-adapter.js'
 import { type Contract, freshKey, winners } from './contract.js'
 
 const CALLERS = 16

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { StorageAdapter, StoredEntry } from '../storage/adapter.js'
+import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 
 /** The functions of a test runner that the suite is registered with. Those of node:test, vitest, jest and mocha all fit. */
 export interface TestFunctions {

@@ -1,4 +1,4 @@
-import type { StorageAdapter } from '../storage/adapter.js'
+import type { StorageAdapter } from '../storage-adapter.js'
 import { type Contract, freshKey, LONG, MARGIN } from './contract.js'
 
 /** Milliseconds: short for a test, long for a store. */

@@ -1,4 +1,4 @@
-import type { StorageAdapter } from '../storage/adapter.js'
+import type { StorageAdapter } from '../storage-adapter.js'
 import { freshKey, type TestFunctions } from './contract.js'
 
 const VERSION = '00000000-0000-4000-8000-000000000000'

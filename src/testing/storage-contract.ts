@@ -1,4 +1,4 @@
-import type { StorageAdapter } from '../storage/adapter.js'
+import type { StorageAdapter } from '../storage-adapter.js'
 import { describeConcurrency } from './concurrency.js'
 import { contract, type TestFunctions } from './contract.js'
 import { describeExpiry } from './expiry.js'
@@ -6,7 +6,7 @@ import { describeFailure } from './failure.js'
 import { describeKeysAndValues } from './keys-and-values.js'
 import { describeVersions } from './versions.js'
 
-export type { StorageAdapter, StoredEntry } from '../storage/adapter.js'
+export type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 export type { TestFunctions } from './contract.js'
 
 /** Options of {@link storageContract}. */

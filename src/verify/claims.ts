@@ -1,4 +1,4 @@
-import type { InvalidTokenError } from '../errors.js'
+import type { InvalidTokenError } from '../errors/errors.js'
 import { expired, missing, notYetValid, otherIssuer, rejection } from './rejections.js'
 
 /** Claims of a token whose signature, or whose introspection, has been found good. */

@@ -2,9 +2,9 @@ import { hash } from 'node:crypto'
 import type { IntrospectionResponse } from 'oauth4webapi'
 import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
-import { createCoolDown } from '../authorization-server/cool-down.js'
+import { createCoolDown } from '../transport/cool-down.js'
 import type { Clock } from '../clock.js'
-import { UpstreamUnavailableError } from '../errors.js'
+import { UpstreamUnavailableError } from '../errors/errors.js'
 
 /** RFC 7662: asks the authorization server what a token is worth; undefined where it cannot be asked. */
 export type Introspect = (token: string) => Promise<IntrospectionResponse | undefined>

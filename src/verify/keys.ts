@@ -10,11 +10,11 @@ import * as errors from 'jose/errors'
 import { createLocalJWKSet } from 'jose/jwks/local'
 import { jwtVerify } from 'jose/jwt/verify'
 import type { Discovery } from '../authorization-server/discovery.js'
-import { createFetchedDocument } from '../authorization-server/fetched-document.js'
-import type { Transport } from '../authorization-server/fetch.js'
-import { nameOf } from '../authorization-server/url-name.js'
+import { createFetchedDocument } from '../transport/fetched-document.js'
+import type { Transport } from '../transport/transport.js'
+import { nameOf } from '../transport/url-name.js'
 import type { Clock } from '../clock.js'
-import { UpstreamUnavailableError } from '../errors.js'
+import { UpstreamUnavailableError } from '../errors/errors.js'
 
 /** What jose says of a token; anything else that it says is about the key set. */
 const JUDGEMENTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]

@@ -2,8 +2,8 @@ import type { ProtectedHeaderParameters } from 'jose'
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import * as errors from 'jose/errors'
 import { decodeJwt } from 'jose/jwt/decode'
-import { InvalidTokenError, type InvalidTokenReason } from '../errors.js'
-import { isoTime, type Fault } from '../rejection-details.js'
+import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
+import { isoTime, type Fault } from '../errors/rejection-details.js'
 import { isNotSupported } from './keys.js'
 
 /** What a JWT is verified against, for the words of a rejection. */

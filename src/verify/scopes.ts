@@ -1,4 +1,4 @@
-import { InsufficientScopeError } from '../errors.js'
+import { InsufficientScopeError } from '../errors/errors.js'
 
 /** How scopes are judged. */
 export interface ScopeRules {

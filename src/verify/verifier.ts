@@ -4,7 +4,7 @@ import type { AuthorizationServerClient } from '../authorization-server/client.j
 import type { Discovery } from '../authorization-server/discovery.js'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import { ConfigurationError, InvalidTokenError, McpAuthError } from '../errors.js'
+import { ConfigurationError, InvalidTokenError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { deepFreeze } from '../freeze.js'
 import { createSingleFlight } from '../single-flight.js'

@@ -6,7 +6,7 @@ import {
   classifyExchangeError,
   classifyRefreshError,
 } from '../../src/authorization-server/token-error.js'
-import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError } from '../../src/errors.js'
+import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError } from '../../src/errors/errors.js'
 import type { McpAuthEvent } from '../../src/events.js'
 import { CLIENT_ID, CLIENT_SECRET, RESOURCE, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
 import { startTestBed, type TestBed } from '../support/test-bed.js'

@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { readEncryptionKeys } from '../../src/config/read-encryption-key.js'
 import { readObject } from '../../src/config/values.js'
-import { ConfigurationError } from '../../src/errors.js'
+import { ConfigurationError } from '../../src/errors/errors.js'
 import { createSealer } from '../../src/grants/seal.js'
 
 const ADVICE = 'make one with `npx mcp-nextcloud-auth keygen`'

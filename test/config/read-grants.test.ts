@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
-import type { StorageAdapter } from '../../src/storage/adapter.js'
+import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import { manualClock } from '../support/clock.js'

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import { expect, it, onTestFinished } from 'vitest'
-import type { NotProvisionedError } from '../../src/errors.js'
+import type { NotProvisionedError } from '../../src/errors/errors.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { failureOf } from '../support/broker-setup.js'
 import { faultyStorage, setUpConnect, type Visit } from '../support/connect-setup.js'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { NotProvisionedError, StorageError } from '../../src/errors.js'
+import { NotProvisionedError, StorageError } from '../../src/errors/errors.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { failureOf } from '../support/broker-setup.js'
 import { expectPage, faultyStorage, setUpConnect } from '../support/connect-setup.js'

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import ts from 'typescript'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { StorageAdapter } from '../../src/storage/adapter.js'
+import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { recordedSuite } from '../testing/recorded-suite.js'
 
 interface Skeleton {

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { StorageError } from '../../src/errors.js'
+import { StorageError } from '../../src/errors/errors.js'
 import { createEvents } from '../../src/events.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'
 import { createRecords } from '../../src/grants/records.js'

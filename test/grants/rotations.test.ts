@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { ConfigurationError, StorageError } from '../../src/errors.js'
+import { ConfigurationError, StorageError } from '../../src/errors/errors.js'
 import { createEvents } from '../../src/events.js'
 import type { Grant } from '../../src/grants/grant.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'

@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { CompactEncrypt } from 'jose'
 import { describe, expect, it, vi } from 'vitest'
-import { InternalError, SealedValueError } from '../../src/errors.js'
+import { InternalError, SealedValueError } from '../../src/errors/errors.js'
 import { createSealer, type Sealer } from '../../src/grants/seal.js'
 
 const RECORD = 'v1:sT9GpRDnUDF8jCqu9ZcXxw'

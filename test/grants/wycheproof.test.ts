@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { JWK } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { SealedValueError } from '../../src/errors.js'
+import { SealedValueError } from '../../src/errors/errors.js'
 import { createSealer } from '../../src/grants/seal.js'
 
 interface Vector {

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { InvalidRequestError, UnauthorizedError } from '../../src/errors.js'
+import { InvalidRequestError, UnauthorizedError } from '../../src/errors/errors.js'
 import { parseBearer, readBearerToken } from '../../src/http/bearer.js'
 
 /** A request with these header lines, as Node would have read it. */

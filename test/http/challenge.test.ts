@@ -16,7 +16,7 @@ import {
   UnauthorizedError,
   UpstreamUnavailableError,
   type McpAuthError,
-} from '../../src/errors.js'
+} from '../../src/errors/errors.js'
 import { addChallenge, writeChallenge, type ChallengeParameters } from '../../src/http/challenge.js'
 import { METADATA_URL } from '../support/answers.js'
 

@@ -7,7 +7,7 @@ import {
   TokenRequestError,
   UpstreamUnavailableError,
   type McpAuthError,
-} from '../../src/errors.js'
+} from '../../src/errors/errors.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { UpstreamUnavailableError } from '../../src/errors.js'
+import { UpstreamUnavailableError } from '../../src/errors/errors.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { askWith, insufficientScope, invalidToken, misconfigured, rejection, unavailable } from '../support/answers.js'
 import { manualClock, type ManualClock } from '../support/clock.js'

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { ConfigurationError } from '../../src/errors.js'
+import { ConfigurationError } from '../../src/errors/errors.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { startNextcloud } from '../../examples/demo/nextcloud.js'
-import type { McpAuthError } from '../../src/errors.js'
+import type { McpAuthError } from '../../src/errors/errors.js'
 import { openGrants, realmForGrants } from './support/grants.js'
 import { adjustableClock } from './support/middleware.js'
 import { wordsOf } from './support/person.js'

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { InvalidTokenReason } from '../../src/errors.js'
+import type { InvalidTokenReason } from '../../src/errors/errors.js'
 import type { McpAuthOptions } from '../../src/index.js'
 import { openMiddleware } from './support/middleware.js'
 import { createRealm, type Realm } from './support/realm.js'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createTransport } from '../../src/authorization-server/fetch.js'
+import { createTransport } from '../../src/transport/transport.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import { createAppPasswords } from '../../src/nextcloud/app-passwords.js'

@@ -1,5 +1,5 @@
 import { assert, describe, expect, it } from 'vitest'
-import { ConfigurationError } from '../../src/errors.js'
+import { ConfigurationError } from '../../src/errors/errors.js'
 import { MemoryStorage, type MemoryStorageOptions } from '../../src/storage/memory.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { manualClock } from '../support/clock.js'

@@ -2,7 +2,7 @@ import { Cluster, Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
 import { createClient, createClientPool, createCluster } from 'redis'
 import { afterAll, assert, beforeAll, describe, expect, it, vi } from 'vitest'
-import { ConfigurationError } from '../../src/errors.js'
+import { ConfigurationError } from '../../src/errors/errors.js'
 import {
   type IoRedisClient,
   type NodeRedisClient,

@@ -1,7 +1,7 @@
 import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import type { Grant } from '../../src/grants/grant.js'
-import { createGrants } from '../../src/grants/grants.js'
+import { createGrants } from '../../src/grants/open-grants.js'
 import type { ConnectOptions, McpAuthOptions, StorageAdapter } from '../../src/index.js'
 import { manualClock } from './clock.js'
 import { setUpConnect, type ConnectSetup, type TestBrowser, type Visit } from './connect-setup.js'

@@ -1,4 +1,4 @@
-import { createPages, type Page, type PageContext, type Pages } from '../../src/connect/pages.js'
+import { createPages, type Page, type PageContext, type Pages } from '../../src/connect/pages/pages.js'
 
 /** What a page is made with. */
 export interface PageWords extends PageContext {

@@ -1,5 +1,5 @@
 import { createDiscovery, type Discovery } from '../../src/authorization-server/discovery.js'
-import { createTransport } from '../../src/authorization-server/fetch.js'
+import { createTransport } from '../../src/transport/transport.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import type { McpAuthOptions } from '../../src/options.js'

@@ -1,5 +1,5 @@
 import { systemClock, type Clock } from '../../src/clock.js'
-import { McpAuthError, NotProvisionedError } from '../../src/errors.js'
+import { McpAuthError, NotProvisionedError } from '../../src/errors/errors.js'
 import type { StorageAdapter } from '../../src/index.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import { ENCRYPTION_KEY, MCP_CLIENT } from './grant-constants.js'

@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../../src/errors.js'
+import { ConfigurationError } from '../../src/errors/errors.js'
 import { readConfig } from '../../src/config/read-config.js'
 import type { Environment } from '../../src/options.js'
 

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { InvalidTokenReason } from '../../src/errors.js'
+import type { InvalidTokenReason } from '../../src/errors/errors.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { manualClock, type ManualClock } from './clock.js'

@@ -1,4 +1,4 @@
-import type { StorageAdapter } from '../../src/storage/adapter.js'
+import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 
 /** A call of an adapter. */

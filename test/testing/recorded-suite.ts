@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { StorageAdapter } from '../../src/storage/adapter.js'
+import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { storageContract, type StorageContractOptions } from '../../src/testing/storage-contract.js'
 
 /** What came of the suite: titles with those of their groups in front. */

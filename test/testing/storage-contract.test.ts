@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it, vi } from 'vitest'
-import type { StorageAdapter, StoredEntry } from '../../src/storage/adapter.js'
+import type { StorageAdapter, StoredEntry } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
 import { recordedSuite } from './recorded-suite.js'

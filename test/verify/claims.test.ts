@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { InvalidTokenError, type InvalidTokenReason } from '../../src/errors.js'
+import { InvalidTokenError, type InvalidTokenReason } from '../../src/errors/errors.js'
 import {
   checkIntrospectedTimes,
   checkIssuedAt,

@@ -2,7 +2,7 @@ import { createHmac, createSecretKey, createSign, generateKeyPairSync } from 'no
 import { CompactSign, FlattenedSign, exportSPKI, importJWK, type CryptoKey } from 'jose'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
-import { McpAuthError } from '../../src/errors.js'
+import { McpAuthError } from '../../src/errors/errors.js'
 import { RESOURCE, signingKey, type SigningKey } from '../support/scripted-authorization-server.js'
 import { expectRefusal, startTestBed, type TestBed } from '../support/test-bed.js'
 

@@ -1,6 +1,6 @@
 import { CompactEncrypt, CompactSign } from 'jose'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { InsufficientScopeError, UpstreamUnavailableError, type InvalidTokenReason } from '../../src/errors.js'
+import { InsufficientScopeError, UpstreamUnavailableError, type InvalidTokenReason } from '../../src/errors/errors.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthInfo } from '../../src/auth-info.js'
 import type { McpAuthOptions } from '../../src/options.js'

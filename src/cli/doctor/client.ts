@@ -4,7 +4,7 @@ import {
   SubjectTokenRejectedError,
   TokenRequestError,
   UpstreamUnavailableError,
-} from '../../errors.js'
+} from '../../errors/errors.js'
 import { issuerDocument, needsDocument, type Examination } from './examination.js'
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
 import { waysToGive } from './options.js'

@@ -1,6 +1,6 @@
 import type { Config } from '../../config/config.js'
 import { readConfig } from '../../config/read-config.js'
-import { ConfigurationError } from '../../errors.js'
+import { ConfigurationError } from '../../errors/errors.js'
 import type { Environment } from '../../options.js'
 import { type Finding } from './finding.js'
 import { waysToGive } from './options.js'

@@ -1,6 +1,6 @@
 import { needsOf } from '../../authorization-server/needs.js'
-import { McpAuthError } from '../../errors.js'
-import { connectionChecks } from './connection.js'
+import { McpAuthError } from '../../errors/errors.js'
+import { connectionChecks } from './network.js'
 import { fetched, issuerDocument, needsDocument, wellKnownUrls, type Examination } from './examination.js'
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
 import { describeAnswer, isAnswer, jsonObject, textIn, type Answer, type NoAnswer } from './probe.js'

@@ -1,6 +1,6 @@
 import { createClient, type AuthorizationServerClient } from '../../authorization-server/client.js'
 import { createDiscovery, type Discovery } from '../../authorization-server/discovery.js'
-import { createTransport, type Transport } from '../../authorization-server/fetch.js'
+import { createTransport, type Transport } from '../../transport/transport.js'
 import { needsOf } from '../../authorization-server/needs.js'
 import type { Clock } from '../../clock.js'
 import type { Config } from '../../config/config.js'

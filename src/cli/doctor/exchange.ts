@@ -1,11 +1,11 @@
-import { jwtBearer } from '../../broker/jwt-bearer.js'
-import { tokenExchange } from '../../broker/token-exchange.js'
+import { jwtBearer } from '../../broker/modes/jwt-bearer.js'
+import { tokenExchange } from '../../broker/modes/token-exchange.js'
 import {
   ConfigurationError,
   SubjectTokenRejectedError,
   TokenRequestError,
   UpstreamUnavailableError,
-} from '../../errors.js'
+} from '../../errors/errors.js'
 import type { Examination } from './examination.js'
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
 import { waysToGive } from './options.js'

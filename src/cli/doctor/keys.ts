@@ -1,5 +1,5 @@
 import { createLocalJWKSet, type JWK } from 'jose'
-import { McpAuthError } from '../../errors.js'
+import { McpAuthError } from '../../errors/errors.js'
 import { fetched, issuerDocument, type Examination } from './examination.js'
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
 import { describeAnswer, isAnswer, listIn } from './probe.js'

@@ -1,7 +1,7 @@
-import { failureCode, readBody, type Transport } from '../../authorization-server/fetch.js'
+import { failureCode, readBody, type Transport } from '../../transport/transport.js'
 import type { Clock } from '../../clock.js'
 import type { HttpConfig } from '../../config/config.js'
-import { UpstreamUnavailableError } from '../../errors.js'
+import { UpstreamUnavailableError } from '../../errors/errors.js'
 
 /** An answer, whatever it is: a redirect is not followed, and an error status is an answer. */
 export interface Answer {

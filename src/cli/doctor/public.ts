@@ -1,4 +1,4 @@
-import { connectionChecks } from './connection.js'
+import { connectionChecks } from './network.js'
 import { fetched, issuerDocument, needsDocument, type Examination } from './examination.js'
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
 import { waysToGive } from './options.js'

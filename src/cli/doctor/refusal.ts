@@ -1,4 +1,4 @@
-import type { TokenRequestError } from '../../errors.js'
+import type { TokenRequestError } from '../../errors/errors.js'
 
 /** What the provider says of a request that it refuses, where it says anything. */
 export function wordsOf({ error, errorDescription, message }: TokenRequestError): string {

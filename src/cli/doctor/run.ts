@@ -1,6 +1,6 @@
 import { nextcloudClock, providerClock } from './clocks.js'
 import { clientChecks } from './client.js'
-import { connectChecks, connectPage } from './connect.js'
+import { connectChecks, connectPage } from './connect-pages.js'
 import { discoveryChecks } from './discovery.js'
 import { exchangeChecks } from './exchange.js'
 import type { Examination } from './examination.js'

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { McpAuthError, SealedValueError } from '../../errors.js'
+import { McpAuthError, SealedValueError } from '../../errors/errors.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer } from '../../grants/seal.js'
 import type { Examination } from './examination.js'

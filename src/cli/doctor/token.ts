@@ -1,12 +1,12 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { passThrough } from '../../broker/pass-through.js'
+import { passThrough } from '../../broker/modes/pass-through.js'
 import {
   AudienceMismatchError,
   InsufficientScopeError,
   InvalidTokenError,
   McpAuthError,
   type InvalidTokenReason,
-} from '../../errors.js'
+} from '../../errors/errors.js'
 import { checkScopes } from '../../verify/scopes.js'
 import type { Examination } from './examination.js'
 import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'

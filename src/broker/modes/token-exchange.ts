@@ -1,0 +1,49 @@
+import { decodeJwt } from 'jose/jwt/decode'
+import type { AuthorizationServerClient } from '../../authorization-server/client.js'
+import { TokenRequestError } from '../../errors/errors.js'
+import type { GetFreshToken } from './mode.js'
+
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
+
+/** RFC 8693: the MCP token is the subject token; the new one is for Nextcloud's audience, and the user stays the same. */
+export function tokenExchange(
+  client: AuthorizationServerClient,
+  extra: Readonly<Record<string, string>>,
+  ownResource: string,
+): GetFreshToken {
+  return async ({ token }, { audience, resource, scopes }) => {
+    const parameters = new URLSearchParams({
+      subject_token_type: ACCESS_TOKEN,
+      // Optional in RFC 8693 §2.1, required by Auth0.
+      requested_token_type: ACCESS_TOKEN,
+      ...extra,
+      subject_token: token,
+    })
+    for (const value of audience) parameters.append('audience', value)
+    for (const value of resource) parameters.append('resource', value)
+    if (scopes.length > 0) parameters.set('scope', scopes.join(' '))
+    const answer = await client.exchange('urn:ietf:params:oauth:grant-type:token-exchange', token, parameters)
+    refuseOwnAudience(answer.accessToken, ownResource, audience)
+    return { ...answer, source: 'idp' }
+  }
+}
+
+/**
+ * A server that ignores `audience` issues just another token for this MCP server, which must not go to Nextcloud any more than
+ * the first one.
+ */
+function refuseOwnAudience(token: string, ownResource: string, wanted: readonly string[]): void {
+  // jose would build an error, stack and all, for each token that is no JWT.
+  if (token.split('.', 4).length !== 3) return
+  let audience: string[]
+  try {
+    audience = [decodeJwt(token).aud ?? []].flat()
+  } catch {
+    return // Not a JWT: what it is for is between the two servers.
+  }
+  if (audience.includes(ownResource) && !wanted.some((value) => audience.includes(value))) {
+    throw new TokenRequestError('The exchanged token is for this MCP server again, and not for Nextcloud', {
+      hint: 'The authorization server ignored audience: check nextcloud.audience, and what supplies that audience there.',
+    })
+  }
+}

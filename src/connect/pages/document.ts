@@ -1,0 +1,102 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { markup, type Markup } from './markup.js'
+import { PAGE_STYLE, PAGE_STYLE_SOURCE } from './style.js'
+
+/** A page for the person at the browser. */
+export interface Page {
+  readonly status: number
+  readonly html: string
+  /** Where the browser goes on to by itself. */
+  readonly refreshTo?: string
+  /** After so many seconds. Default 0. */
+  readonly refreshAfter?: number
+  /** Seconds after which another try may work. */
+  readonly retryAfter?: number
+}
+
+/** What the page says before it is read: done, take care, or neither. */
+export type Tone = 'plain' | 'good' | 'care'
+
+const GLYPHS: Readonly<Record<Tone, Markup>> = {
+  plain: markup`<path d="M7.2 18.5h9.9a4 4 0 0 0 .6-7.95 5.7 5.7 0 0 0-11.1.75A3.65 3.65 0 0 0 7.2 18.5z"/>`,
+  good: markup`<path d="m5.5 12.6 4.2 4.2 8.8-9.3"/>`,
+  care: markup`<path d="M12 6.5v7M12 17.4v.1"/>`,
+}
+
+/** A whole document. It has no script and fetches nothing, so that {@link sendPage} can forbid both. */
+export function writeDocument(title: string, tone: Tone, serverName: Markup, content: readonly Markup[]): string {
+  // Apart from the template, so that the text is the one that the policy's hash is of.
+  const style: Markup = { html: PAGE_STYLE }
+  return markup`<!doctype html>
+<html lang="en" dir="ltr">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="robots" content="noindex">
+<title>${title}</title>
+<style>${style}</style>
+</head>
+<body>
+<main>
+<div class="badge ${tone}"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">${GLYPHS[tone]}</svg></div>
+<h1>${title}</h1>
+${content}
+<p class="server">This page is from ${serverName}.</p>
+</main>
+</body>
+</html>
+`.html
+}
+
+/**
+ * `form-action` also binds the redirects that follow a form (in Chromium), and the way to the provider may lead over any
+ * number of origins. So no form is answered with a redirect there: the answer is a page with a `Refresh`.
+ */
+const POLICY = [
+  "default-src 'none'",
+  `style-src ${PAGE_STYLE_SOURCE}`,
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/**
+ * What an app may have set for all it serves, and what would open a page to others: to scripts of other origins the value in
+ * its form, and to whoever receives reports its address, with the ticket or code in it.
+ */
+const NOT_FOR_PAGES = [
+  'Access-Control-Allow-Origin',
+  'Access-Control-Allow-Credentials',
+  'Content-Security-Policy-Report-Only',
+  'Reporting-Endpoints',
+  'Report-To',
+]
+
+/**
+ * Answers a request with a page. The headers that keep it to itself replace those that the app, or helmet, has set.
+ *
+ * @param cookies whole `Set-Cookie` values, sent beside those of the app
+ * @throws TypeError when `page.refreshTo` is not a URL as browsers write it; nothing has been sent then
+ */
+export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, cookies: readonly string[] = []): void {
+  if (page.refreshTo !== undefined && !/^https?:[\x21-\x7E]+$/.test(page.refreshTo)) {
+    throw new TypeError('refreshTo must be a URL')
+  }
+  for (const name of NOT_FOR_PAGES) res.removeHeader(name)
+  res.statusCode = page.status
+  res.setHeader('Content-Type', 'text/html; charset=utf-8')
+  res.setHeader('Content-Security-Policy', POLICY)
+  res.setHeader('X-Frame-Options', 'DENY')
+  // The addresses of these pages hold tickets, codes and state.
+  res.setHeader('Referrer-Policy', 'no-referrer')
+  res.setHeader('Cache-Control', 'no-store')
+  res.setHeader('X-Content-Type-Options', 'nosniff')
+  // Whoever opened the link in a window of theirs can neither watch nor steer that window.
+  res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
+  res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
+  if (page.refreshTo !== undefined) res.setHeader('Refresh', `${page.refreshAfter ?? 0}; url=${page.refreshTo}`)
+  if (page.retryAfter !== undefined) res.setHeader('Retry-After', String(page.retryAfter))
+  for (const cookie of cookies) res.appendHeader('Set-Cookie', cookie)
+  res.end(req.method === 'HEAD' ? undefined : page.html)
+}

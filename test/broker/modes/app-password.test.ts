@@ -1,0 +1,370 @@
+import { inspect } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { ConfigurationError } from '../../../src/errors/errors.js'
+import { MemoryStorage } from '../../../src/storage/memory.js'
+import { setUpAppPasswords, waitingPage, type AppPasswordSetup } from '../../support/app-password-setup.js'
+import { failureOf } from '../../support/broker-setup.js'
+import { faultyStorage } from '../../support/connect-setup.js'
+import { startNextcloudAccounts } from '../../support/nextcloud-accounts.js'
+
+const ALICE = { subject: 'alice' }
+const USER = '/ocs/v2.php/cloud/user'
+const CLOSED = '/index.php/apps/closed/api'
+
+/** Alice has connected her account alice.w. */
+async function setUp(surroundings: Parameters<typeof setUpAppPasswords>[0] = {}) {
+  const setup = await setUpAppPasswords(surroundings)
+  await setup.connectAs('alice.w')
+  setup.nextcloud.requests.length = 0
+  return setup
+}
+
+const basic = ({ nextcloud }: AppPasswordSetup, index = 0): string => {
+  const { loginName, password } = nextcloud.appPasswords[index]!
+  return `Basic ${Buffer.from(`${loginName}:${password}`).toString('base64')}`
+}
+
+describe('nextcloudFetch() with an app password', () => {
+  it('acts as the account that was connected', async () => {
+    const setup = await setUp()
+    const info = await setup.auth.verify(await setup.as.mint())
+
+    const answer = await setup.auth.nextcloudFetch(info, USER)
+
+    expect([answer.status, await answer.json()]).toMatchObject([200, { ocs: { data: { id: 'alice.w' } } }])
+    const [request] = setup.nextcloud.requests
+    expect([request?.headers.authorization, request?.headers['ocs-apirequest']]).toEqual([basic(setup), 'true'])
+  })
+
+  it('works for a user by name, at night', async () => {
+    const { auth } = await setUp()
+
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+    expect(await auth.rotate(ALICE)).toBeUndefined()
+  })
+
+  it('does not leave that Nextcloud', async () => {
+    const { auth } = await setUp()
+
+    expect(await failureOf(auth.nextcloudFetch(ALICE, 'https://evil.example/'))).toBeInstanceOf(TypeError)
+  })
+
+  it('serves only the MCP clients that the user agreed to', async () => {
+    const { auth, as } = await setUp()
+    const other = await auth.verify(await as.mint({ client_id: 'another' }))
+
+    expect(await failureOf(auth.nextcloudFetch(other, USER))).toMatchObject({
+      code: 'ERR_NOT_PROVISIONED',
+      reason: 'consent',
+      connectUrl: expect.stringContaining('/nextcloud/connect?ticket=') as string,
+    })
+  })
+
+  it('has a user without one connect first', async () => {
+    const { auth } = await setUp()
+
+    expect(await failureOf(auth.nextcloudFetch({ subject: 'bob' }, USER))).toMatchObject({ reason: 'never' })
+    expect(await failureOf(auth.rotate({ subject: 'bob' }))).toMatchObject({ reason: 'never' })
+  })
+})
+
+describe('a 401', () => {
+  it('of one route is the answer, once Nextcloud has said that it knows the app password', async () => {
+    const { auth, nextcloud } = await setUp()
+
+    expect((await auth.nextcloudFetch(ALICE, CLOSED)).status).toBe(401)
+
+    expect(nextcloud.requests.map(({ path }) => path)).toEqual([CLOSED, USER])
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+  })
+
+  it('and more of them ask Nextcloud no more than once a minute', async () => {
+    const { auth, nextcloud, clock } = await setUp()
+    for (let count = 0; count < 3; count += 1) await auth.nextcloudFetch(ALICE, CLOSED)
+    expect(nextcloud.received(USER)).toHaveLength(1)
+    clock.advance(60_000)
+
+    await auth.nextcloudFetch(ALICE, CLOSED)
+
+    expect(nextcloud.received(USER)).toHaveLength(2)
+  })
+
+  it('is the end of a grant whose app password Nextcloud no longer knows', async () => {
+    const { auth, nextcloud, stored, events, as } = await setUp()
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+    const fingerprint = (await stored())?.fingerprint
+    nextcloud.deleteAll()
+
+    expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({
+      code: 'ERR_NOT_PROVISIONED',
+      reason: 'revoked',
+      connectUrl: expect.any(String) as string,
+    })
+
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expect(await stored()).toMatchObject({ state: 'needs-reconnect' })
+    expect(events.filter(({ type }) => type === 'grant.lost')).toMatchObject([
+      { issuer: as.issuer, subject: 'alice', fingerprint, reason: 'revoked' },
+    ])
+    const asked = nextcloud.requests.length
+    expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
+    expect(nextcloud.requests).toHaveLength(asked)
+  })
+
+  it('is noticed also when an earlier one was only of a route', async () => {
+    const { auth, nextcloud, clock } = await setUp()
+    await auth.nextcloudFetch(ALICE, CLOSED)
+    nextcloud.deleteAll()
+    clock.advance(60_000)
+
+    expect(await failureOf(auth.nextcloudFetch(ALICE, CLOSED))).toMatchObject({ reason: 'revoked' })
+  })
+
+  it.each([
+    ['is away', 503],
+    ['turns requests away', 429],
+    ['breaks the connection', 0],
+    ['has lost the route', 404],
+    ['is behind something that wants a password itself', 401],
+  ])('is the answer where Nextcloud %s when it is asked for more', async (_, status) => {
+    const { auth, nextcloud } = await setUp()
+    nextcloud.deleteAll()
+    let asked = 0
+    nextcloud.disturb(({ path }) => {
+      asked += path === USER ? 1 : 0
+      return path === USER && asked > 1 ? status : undefined
+    })
+
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(401)
+
+    expect(asked).toBe(2)
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+  })
+
+  it('is asked about again at once where Nextcloud could not say more before', async () => {
+    const { auth, nextcloud } = await setUp()
+    nextcloud.deleteAll()
+    let asked = 0
+    nextcloud.disturb(({ path }) => {
+      asked += path === USER ? 1 : 0
+      return path === USER && asked === 2 ? 503 : undefined
+    })
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(401)
+
+    expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
+  })
+
+  it('has another try with what was connected elsewhere meanwhile', async () => {
+    const setup = await setUp()
+    const { auth, nextcloud, events } = setup
+    await auth.nextcloudFetch(ALICE, USER)
+    nextcloud.deleteAll()
+    await reconnect(setup)
+    nextcloud.requests.length = 0
+
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+
+    expect(nextcloud.requests.map(({ headers }) => headers.authorization)).toEqual([
+      expect.stringMatching(/^Basic /),
+      basic(setup),
+    ])
+    expect(events.map(({ type }) => type)).not.toContain('grant.lost')
+  })
+})
+
+/** The user connects again, at another instance. */
+async function reconnect({ elsewhere, browser, link, agree, signIn, nextcloud, options }: AppPasswordSetup) {
+  const there = await elsewhere(browser(), options)
+  const { login, next } = waitingPage(await there.open(await signIn(await agree(there, await link()))))
+  await nextcloud.grant(login, 'alice.w')
+  await there.open(next)
+}
+
+describe('getNextcloudCredential()', () => {
+  it('is a login name and an app password here, with the headers to send', async () => {
+    const setup = await setUp()
+    const { loginName, password } = setup.nextcloud.appPasswords[0]!
+
+    const credential = await setup.auth.getNextcloudCredential(ALICE)
+
+    expect([credential.type, credential.type === 'basic' && [credential.loginName, credential.password]]).toEqual([
+      'basic',
+      [loginName, password],
+    ])
+    const answer = await fetch(setup.nextcloud.url + USER, { headers: credential.headers })
+    expect(answer.status).toBe(200)
+    expect(credential.headers).toEqual({ Authorization: basic(setup), 'OCS-APIRequest': 'true' })
+  })
+
+  it('shows nothing secret of itself, and cannot be changed', async () => {
+    const setup = await setUp()
+    const { password } = setup.nextcloud.appPasswords[0]!
+    const credential = await setup.auth.getNextcloudCredential(ALICE)
+
+    const shown = [inspect(credential, { depth: null }), JSON.stringify(credential), JSON.stringify({ ...credential })]
+
+    expect(shown.join()).toContain('alice.w')
+    expect(shown.join()).not.toContain(password)
+    expect(shown.join()).not.toContain(basic(setup).slice(6))
+    expect([Object.isFrozen(credential), Object.isFrozen(credential.headers)]).toEqual([true, true])
+  })
+
+  it('is a bearer token in other modes', async () => {
+    const { open, ...setup } = await setUp()
+    const auth = open({ nextcloud: { mode: 'token-exchange' }, clientId: 'mcp-server' })
+    const info = await auth.verify(await setup.as.mint())
+    setup.as.script('/token', { json: { access_token: 'the-token', token_type: 'Bearer', expires_in: 300 } })
+
+    const credential = await auth.getNextcloudCredential(info)
+
+    expect(credential.type === 'bearer' && credential.token).toBe('the-token')
+    expect(credential.headers).toEqual({ Authorization: 'Bearer the-token', 'OCS-APIRequest': 'true' })
+    expect(inspect(credential)).toBe("{ type: 'bearer' }")
+    expect(JSON.stringify(credential)).toBe('{"type":"bearer"}')
+  })
+
+  it('refuses what cannot be chosen', async () => {
+    const { auth } = await setUp()
+
+    expect(await failureOf(auth.getNextcloudCredential(ALICE, { scopes: ['files'] }))).toEqual(
+      new TypeError('scopes cannot be chosen in app-password mode: a grant has those that it was given with'),
+    )
+  })
+
+  it('takes the place of getNextcloudToken(), which says so', async () => {
+    const { auth, as } = await setUp()
+    const info = await auth.verify(await as.mint())
+    const refusal = new ConfigurationError(
+      'There are no Nextcloud tokens in app-password mode: use nextcloudFetch or getNextcloudCredential',
+      'nextcloud.mode',
+    )
+
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toEqual(refusal)
+    expect(await failureOf(info.extra.getNextcloudToken())).toEqual(refusal)
+  })
+})
+
+describe('an app password in the cache', () => {
+  it('is looked for in the store again after cache.grantCheck, so that a disconnection elsewhere shows', async () => {
+    const { auth, open, options, clock } = await setUp()
+    await auth.getNextcloudCredential(ALICE)
+    const other = open(options)
+    await other.revoke(ALICE)
+
+    clock.advance(9_999)
+    await auth.getNextcloudCredential(ALICE)
+    clock.advance(1)
+    expect(await failureOf(auth.getNextcloudCredential(ALICE))).toMatchObject({ reason: 'revoked' })
+  })
+
+  it('serves through an outage of the store, for an hour', async () => {
+    const storage = faultyStorage(new MemoryStorage())
+    const { auth, clock, nextcloud } = await setUp({ storage })
+    await auth.nextcloudFetch(ALICE, USER)
+    storage.failFrom(1)
+    clock.advance(3_539_000)
+
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+    clock.advance(61_000)
+    expect(await failureOf(auth.getNextcloudCredential(ALICE))).toMatchObject({ code: 'ERR_STORAGE' })
+    expect(nextcloud.appPasswords).toHaveLength(1)
+  })
+
+  it('is got without a request to anybody', async () => {
+    const { auth, nextcloud, as } = await setUp()
+    const before = as.received().length
+
+    await auth.getNextcloudCredential(ALICE)
+    await auth.getNextcloudCredential(ALICE)
+
+    expect(nextcloud.requests).toEqual([])
+    expect(as.received()).toHaveLength(before)
+    expect(auth.stats()).toMatchObject({ nextcloudCacheMisses: 1, nextcloudCacheHits: 1 })
+  })
+})
+
+describe('revoke()', () => {
+  it('deletes the app password in Nextcloud too', async () => {
+    const { auth, nextcloud, events } = await setUp()
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: true })
+
+    expect(nextcloud.appPasswords).toEqual([])
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expect(events).toContainEqual(expect.objectContaining({ type: 'grant.revoked', revoked: true }))
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
+  })
+
+  it.each([503, 401, 403, 0])('deletes the grant here also where Nextcloud does not: %i', async (status) => {
+    const { auth, nextcloud, stored } = await setUp()
+    nextcloud.disturb(() => status)
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
+
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expect(JSON.stringify(await stored())).not.toContain(nextcloud.appPasswords[0]?.password)
+  })
+
+  it('by the MCP client leaves what another client needs', async () => {
+    const { askWith, auth, nextcloud, grants, as } = await setUp()
+    const identity = { issuer: as.issuer, subject: 'alice' }
+    const { appPassword, fingerprint } = (await grants.store.read(grants.store.keyOf(identity)))!.grant
+    await grants.store.connect(identity, { appPassword: appPassword!, fingerprint, clientId: 'another', scopes: [] })
+
+    const answer = await askWith('/nextcloud/disconnect', 'POST')
+
+    expect(answer.body).toEqual({ revoked: false })
+    expect(nextcloud.appPasswords).toHaveLength(1)
+    expect(await auth.isProvisioned({ ...ALICE, clientId: 'another' })).toBe(true)
+    expect(await auth.isProvisioned({ ...ALICE, clientId: 'mcp-client' })).toBe(false)
+  })
+})
+
+describe('a store that another Nextcloud has used', () => {
+  it('has app passwords that this one never sees, and that serve again when it is back', async () => {
+    const setup = await setUp()
+    const other = await startNextcloudAccounts(setup.clock.now)
+    const moved = setup.open({ ...setup.options, nextcloud: { url: other.url, mode: 'app-password' } })
+
+    expect(await failureOf(moved.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
+    expect(await moved.isProvisioned(ALICE)).toBe(false)
+
+    expect(other.requests).toEqual([])
+    expect((await setup.auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+  })
+})
+
+describe('a store that another mode has used', () => {
+  it('has grants that are no use here, and are none', async () => {
+    const { connect, auth, as, askWith } = await setUpAppPasswords()
+    await connect()
+    const info = await auth.verify(await as.mint())
+
+    expect(await auth.isProvisioned(info)).toBe(false)
+    expect(await failureOf(auth.nextcloudFetch(info, USER))).toMatchObject({ reason: 'revoked' })
+    expect((await askWith('/nextcloud/status', 'GET')).body).toMatchObject({
+      connected: false,
+      reason: 'revoked',
+    })
+  })
+
+  it('keeps them for a way back, until they are replaced', async () => {
+    const { connect, open, connectAs, auth } = await setUpAppPasswords()
+    await connect()
+    const before = open({ nextcloud: { mode: 'refresh-token' } })
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expect(await before.isProvisioned(ALICE)).toBe(true)
+
+    await connectAs('alice.w')
+
+    expect([await auth.isProvisioned(ALICE), await before.isProvisioned(ALICE)]).toEqual([true, false])
+  })
+
+  it('has an app password of that mode deleted in Nextcloud with a disconnection', async () => {
+    const { open, nextcloud } = await setUp()
+    const refreshing = open({ nextcloud: { url: nextcloud.url, mode: 'refresh-token' } })
+
+    expect(await refreshing.revoke(ALICE)).toEqual({ revoked: true })
+    expect(nextcloud.appPasswords).toEqual([])
+  })
+})

@@ -1,0 +1,625 @@
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { NotProvisionedError, UpstreamUnavailableError, type StorageAdapter } from '../../../src/index.js'
+import { failureOf, holdTokenRequests, setUp, tokenAnswer, turn } from '../../support/broker-setup.js'
+import { MemoryStorage } from '../../../src/storage/memory.js'
+import { manualClock } from '../../support/clock.js'
+import { setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
+import { createRefreshTokens } from '../../support/refresh-tokens.js'
+import { watchedStorage } from '../../support/watched-storage.js'
+import type { ScriptedAnswer } from '../../support/scripted-authorization-server.js'
+
+/** With the first token in the cache, and that long after it was asked for. */
+async function setUpAfter(ms: number, ...answers: ScriptedAnswer[]) {
+  const setup = await setUp({ http: { retries: 0 } })
+  if (answers.length > 0) setup.as.script('/token', ...answers)
+  const info = await setup.signIn()
+  const first = await info.extra.getNextcloudToken()
+  setup.clock.advance(ms)
+  return { ...setup, info, first, getNextcloudToken: info.extra.getNextcloudToken }
+}
+
+describe('a token of 300 s', () => {
+  it('is served without a thought for its first 240 s', async () => {
+    const { exchanges, first, getNextcloudToken } = await setUpAfter(239_999)
+    expect(await getNextcloudToken()).toBe(first)
+    await turn()
+    expect(exchanges()).toBe(1)
+  })
+
+  it.each([240_000, 270_000, 299_999])('is served at once after %i ms, and renewed meanwhile, once', async (ms) => {
+    const { as, auth, exchanges, first, getNextcloudToken } = await setUpAfter(ms)
+    const requests = holdTokenRequests(as)
+    const before = auth.stats()
+
+    const tokens = await Promise.all(Array.from({ length: 100 }, () => getNextcloudToken()))
+
+    expect(new Set(tokens)).toEqual(new Set([first]))
+    await requests.arrival()
+    expect(await getNextcloudToken()).toBe(first)
+    await turn()
+    expect(exchanges()).toBe(2)
+    expect(auth.stats()).toMatchObject({
+      nextcloudCacheHits: before.nextcloudCacheHits + 101,
+      nextcloudCacheMisses: before.nextcloudCacheMisses,
+    })
+    requests.answer(tokenAnswer('renewed'))
+  })
+
+  it('is never served from 300 s on', async () => {
+    const { exchanges, getNextcloudToken } = await setUpAfter(300_000)
+    expect(await getNextcloudToken()).toBe('nextcloud-token-2')
+    expect(exchanges()).toBe(2)
+  })
+
+  it('is never served from 300 s on while its renewal is still under way: the call waits for that', async () => {
+    const { as, clock, exchanges, first, getNextcloudToken } = await setUpAfter(299_999)
+    const requests = holdTokenRequests(as)
+    expect(await getNextcloudToken()).toBe(first)
+    await requests.arrival()
+    clock.advance(1)
+    const call = getNextcloudToken()
+    requests.answer(tokenAnswer('renewed'))
+    expect(await call).toBe('renewed')
+    expect(exchanges()).toBe(2)
+  })
+
+  it('gives way to the renewed one, whose life counts from the renewal', async () => {
+    const { clock, exchanges, fetched, first, getNextcloudToken } = await setUpAfter(250_000)
+    expect(await getNextcloudToken()).toBe(first)
+    await fetched(2)
+    clock.advance(239_999)
+    expect(await getNextcloudToken()).toBe('nextcloud-token-2')
+    await turn()
+    expect(exchanges()).toBe(2)
+    clock.advance(1)
+    expect(await getNextcloudToken()).toBe('nextcloud-token-2')
+    await fetched(3)
+    expect(await getNextcloudToken()).toBe('nextcloud-token-3')
+  })
+
+  it('is not renewed when nobody asks for it', async () => {
+    const { clock, exchanges } = await setUpAfter(240_000)
+    clock.advance(10_000)
+    await turn()
+    expect(exchanges()).toBe(1)
+  })
+
+  it('is renewed with the scopes and audience it was asked for with', async () => {
+    const { as, clock, fetched, signIn } = await setUp()
+    const { getNextcloudToken } = (await signIn()).extra
+    const options = { scopes: ['write'], audience: ['files'] }
+    const first = await getNextcloudToken(options)
+    clock.advance(240_000)
+    expect(await getNextcloudToken(options)).toBe(first)
+    await fetched(2)
+    const [before, after] = as.received('/token').map(({ form }) => [form.getAll('scope'), form.getAll('audience')])
+    expect(after).toEqual(before)
+    expect(await getNextcloudToken(options)).toBe('nextcloud-token-2')
+  })
+})
+
+describe('the life of a token', () => {
+  it('begins before the request, not with the answer', async () => {
+    const { as, clock, exchanges, signIn } = await setUp()
+    as.script('/token', (_request, res) => {
+      clock.advance(100_000)
+      res.end(JSON.stringify(tokenAnswer('slow').json))
+    })
+    const { getNextcloudToken } = (await signIn()).extra
+    await getNextcloudToken()
+    clock.advance(139_999)
+    await getNextcloudToken()
+    await turn()
+    expect(exchanges()).toBe(1)
+    clock.advance(60_001)
+    await getNextcloudToken()
+    expect(exchanges()).toBe(2)
+  })
+
+  it('begins with the attempt that was answered, not with the first', async () => {
+    const { as, clock, exchanges, signIn } = await setUp()
+    as.script('/token', { status: 503, headers: { 'retry-after': '2' } }, tokenAnswer('second attempt'))
+    const { getNextcloudToken } = (await signIn()).extra
+    await getNextcloudToken()
+    clock.advance(239_999)
+    await getNextcloudToken()
+    await turn()
+    expect(exchanges()).toBe(2)
+  })
+
+  it('may be over on arrival: everybody who waits gets the token, and it is not kept', async () => {
+    const { as, auth, clock, signIn } = await setUp()
+    as.script(
+      '/token',
+      (_request, res) => {
+        clock.advance(300_000)
+        res.end(JSON.stringify(tokenAnswer('dead').json))
+      },
+      tokenAnswer('living'),
+    )
+    const { getNextcloudToken } = (await signIn()).extra
+    expect(await Promise.all([getNextcloudToken(), getNextcloudToken()])).toEqual(['dead', 'dead'])
+    expect(auth.stats().sizes.nextcloudTokens).toBe(0)
+    expect(await getNextcloudToken()).toBe('living')
+  })
+
+  it('is 300 s when the answer does not say', async () => {
+    const { as, clock, exchanges, signIn } = await setUp()
+    as.script(
+      '/token',
+      tokenAnswer('silent', { expires_in: undefined }),
+      tokenAnswer('again', { expires_in: undefined }),
+    )
+    const { getNextcloudToken } = (await signIn()).extra
+    for (const token of ['silent', 'again']) {
+      expect(await getNextcloudToken()).toBe(token)
+      clock.advance(239_999)
+      expect(await getNextcloudToken()).toBe(token)
+      clock.advance(60_001)
+    }
+    await turn()
+    expect(exchanges()).toBe(2)
+  })
+
+  it.each([null, 0, -1, '300', 'soon', true, {}])(
+    'is not known when expires_in is %j: handed out, not kept',
+    async (value) => {
+      const { as, auth, exchanges, signIn } = await setUp()
+      as.script('/token', tokenAnswer('short', { expires_in: value }))
+      const { getNextcloudToken } = (await signIn()).extra
+      expect(await Promise.all([getNextcloudToken(), getNextcloudToken()])).toEqual(['short', 'short'])
+      expect(await getNextcloudToken()).toBe('short')
+      expect(exchanges()).toBe(2)
+      expect(auth.stats().sizes.nextcloudTokens).toBe(0)
+    },
+  )
+
+  it('goes by cache.renewBefore where that is less than a fifth of it', async () => {
+    const { clock, exchanges, fetched, signIn } = await setUp({ cache: { renewBefore: 10 } })
+    const { getNextcloudToken } = (await signIn()).extra
+    await getNextcloudToken()
+    clock.advance(289_999)
+    await getNextcloudToken()
+    await turn()
+    expect(exchanges()).toBe(1)
+    clock.advance(1)
+    await getNextcloudToken()
+    await fetched(2)
+    expect(exchanges()).toBe(2)
+  })
+})
+
+describe('a token whose MCP token ends first', () => {
+  it('is not renewed, since the new one would end with it', async () => {
+    const { clock, exchanges, signIn } = await setUp()
+    const { getNextcloudToken } = (await signIn({ exp: clock.now() / 1_000 + 290 })).extra
+    await getNextcloudToken()
+    clock.advance(289_999)
+    expect(await getNextcloudToken()).toBe('nextcloud-token-1')
+    await turn()
+    expect(exchanges()).toBe(1)
+  })
+})
+
+describe('an outage', () => {
+  it('is not noticed while the cached token lives, and is 503 from its end on', async () => {
+    const { as, clock, events, first, failed, getNextcloudToken } = await setUpAfter(240_000)
+    await as.stop()
+    expect(await getNextcloudToken()).toBe(first)
+    await failed(1)
+    clock.advance(59_999)
+    expect(await getNextcloudToken()).toBe(first)
+    await failed(2)
+    expect(events.filter(({ type }) => type === 'nextcloud.failed')).toMatchObject(
+      Array(2).fill({ code: 'ERR_UPSTREAM_UNAVAILABLE' }),
+    )
+    clock.advance(1)
+    expect(await failureOf(getNextcloudToken())).toBeInstanceOf(UpstreamUnavailableError)
+  })
+
+  it('makes one attempt at renewal per cool-down, and one event, however many calls there are', async () => {
+    const setup = await setUpAfter(240_000, tokenAnswer('first'), { status: 503 })
+    const { clock, events, exchanges, first, failed, getNextcloudToken } = setup
+    for (const [count, pause] of [1_000, 2_000, 4_000].entries()) {
+      expect(await getNextcloudToken()).toBe(first)
+      await failed(count + 1)
+      clock.advance(pause - 1)
+      expect(await getNextcloudToken()).toBe(first)
+      await turn()
+      expect(exchanges()).toBe(count + 2)
+      expect(events.filter(({ type }) => type === 'nextcloud.failed')).toHaveLength(count + 1)
+      clock.advance(1)
+    }
+  })
+
+  it('that ends in time is over with the next renewal', async () => {
+    const { as, clock, failed, fetched, first, getNextcloudToken } = await setUpAfter(240_000)
+    await as.stop()
+    expect(await getNextcloudToken()).toBe(first)
+    await failed(1)
+    await as.restart()
+    clock.advance(1_000)
+    expect(await getNextcloudToken()).toBe(first)
+    await fetched(2)
+    expect(await getNextcloudToken()).toBe('nextcloud-token-2')
+  })
+
+  it('does not become the answer for the living token when the authorization server refuses its renewal', async () => {
+    const { first, failed, getNextcloudToken } = await setUpAfter(240_000, tokenAnswer('first'), {
+      status: 400,
+      json: { error: 'invalid_grant' },
+    })
+    expect(await getNextcloudToken()).toBe(first)
+    await failed(1)
+    expect(await getNextcloudToken()).toBe(first)
+  })
+})
+
+const ALICE = { subject: 'alice' }
+
+type Death = (call: 'get' | 'put' | 'delete', count: number) => 'before' | 'after' | undefined
+
+/** A way to the store that ends like that of a process: from some moment on, nothing comes back any more. */
+function mortal(storage: StorageAdapter, dies: Death) {
+  const counts = { get: 0, put: 0, delete: 0 }
+  let dead = false
+  let bury = (): void => undefined
+  const buried = new Promise<never>((_resolve, reject) => (bury = () => reject(new Error('It is dead'))))
+  buried.catch(() => undefined)
+  async function pass<T>(call: keyof typeof counts, work: () => Promise<T>): Promise<T> {
+    counts[call] += 1
+    const death = dead ? 'before' : dies(call, counts[call])
+    const result = death === 'before' ? undefined : await work()
+    if (death === undefined) return result as T
+    dead = true
+    return buried
+  }
+  const way: StorageAdapter = {
+    shared: true,
+    get: (key) => pass('get', () => storage.get(key)),
+    put: (key, value, expected, ttlMs) => pass('put', () => storage.put(key, value, expected, ttlMs)),
+    delete: (key, expected) => pass('delete', () => storage.delete(key, expected)),
+  }
+  return { way, bury }
+}
+
+/** With a store in which leases run out by the same clock. */
+function setUpStore() {
+  const clock = manualClock()
+  return setUpGrants({ clock, storage: new MemoryStorage({}, clock) })
+}
+
+/** A caller of an instance that dies, who gets no answer. */
+function callInVain({ open, storage }: GrantSetup, dies: Death): void {
+  const { way, bury } = mortal(storage, dies)
+  open({ storage: way })
+    .getNextcloudToken(ALICE)
+    .catch(() => undefined)
+  onTestFinished(bury)
+}
+
+/** Manual milliseconds until another instance has got a token, from the death of the one that was refreshing. */
+async function takenOverAfter({ clock, open }: GrantSetup): Promise<number> {
+  const start = clock.monotonic()
+  await open().getNextcloudToken(ALICE)
+  return clock.monotonic() - start
+}
+
+describe('a renewal that another instance has left behind', () => {
+  it('with its lease is taken over within 15 s, and not before the lease has run out', async () => {
+    const setup = await setUpStore()
+    const first = await setup.connect()
+    callInVain(setup, (call) => (call === 'put' ? 'after' : undefined))
+    await turn()
+
+    const ms = await takenOverAfter(setup)
+
+    expect(ms).toBeGreaterThanOrEqual(10_000)
+    expect(ms).toBeLessThanOrEqual(15_000)
+    expect(setup.refreshTokens.presented).toEqual([first])
+  })
+
+  it('with a mark is taken over within 15 s, and not before 3 s more, for an answer that could not be stored', async () => {
+    const setup = await setUpStore()
+    const first = await setup.connect()
+    callInVain(setup, (call, count) => (call === 'put' && count === 2 ? 'after' : undefined))
+    await turn()
+
+    const ms = await takenOverAfter(setup)
+
+    expect(ms).toBeGreaterThanOrEqual(13_000)
+    expect(ms).toBeLessThanOrEqual(15_000)
+    expect(setup.refreshTokens.presented).toEqual([first])
+  })
+
+  it('is not taken over when the answer gets into the store in the last moment', async () => {
+    const setup = await setUpStore()
+    const { clock, connect, grants, open, refreshTokens } = setup
+    const first = await connect()
+    callInVain(setup, (call, count) => (call === 'put' && count === 3 ? 'before' : undefined))
+    while (refreshTokens.accessTokens.length === 0) await turn()
+    const key = grants.store.keyOf({ issuer: setup.as.issuer, subject: 'alice' })
+    const [, second = ''] = refreshTokens.familyOf(first).tokens
+    const accessToken = { token: refreshTokens.accessTokens[0]!, expiresIn: 300, sentAt: clock.now() }
+    await turn()
+    const { sleep } = clock
+    const end = clock.monotonic() + 12_700
+    const spy = vi.spyOn(clock, 'sleep').mockImplementation(async (ms) => {
+      await sleep(ms)
+      if (clock.monotonic() < end) return
+      spy.mockImplementation(sleep)
+      const stored = await grants.store.read(key)
+      const rotated = { presentedBy: undefined, refreshToken: second, fingerprint: 'second', accessToken }
+      await grants.store.write(key, { ...stored!.grant, ...rotated, state: 'active' }, stored!.version)
+    })
+
+    expect(await open().getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
+
+    expect(refreshTokens.presented).toEqual([first])
+  })
+
+  it('is waited for by everybody else for 15 s at most, then they are told to come again', async () => {
+    const setup = await setUpStore()
+    await setup.connect()
+    const lease = await setup.grants.acquireLease(
+      setup.grants.store.keyOf({ issuer: setup.as.issuer, subject: 'alice' }),
+    )
+    const before = setup.clock.monotonic()
+
+    const failure = await failureOf(setup.open().getNextcloudToken(ALICE))
+
+    expect(failure).toBeInstanceOf(UpstreamUnavailableError)
+    expect(failure).toMatchObject({ status: 503, retryAfter: 1 })
+    expect(setup.clock.monotonic() - before).toBeGreaterThanOrEqual(15_000)
+    expect(setup.clock.monotonic() - before).toBeLessThan(15_600)
+    await lease?.release()
+  })
+})
+
+describe('an instance that stood still until its lease had run out', () => {
+  it('does not send the refresh token any more, and takes what another has got', async () => {
+    const setup = await setUpStore()
+    const { as, clock, open, refreshTokens } = setup
+    const first = await setup.connect()
+    const other = open()
+    await other.ready()
+    // The grant is marked, and nothing is sent yet.
+    as.script('/.well-known/openid-configuration', async (_request, res) => {
+      clock.advance(10_000)
+      await other.getNextcloudToken(ALICE)
+      res.end(JSON.stringify(as.metadata))
+    })
+
+    const token = await open().getNextcloudToken(ALICE)
+
+    expect(token).toBe(refreshTokens.accessTokens[0])
+    expect(refreshTokens.presented).toEqual([first])
+  })
+})
+
+describe('a refresh token that the server takes for dead', () => {
+  it('is believed to be so only where the grant is still the same', async () => {
+    const setup = await setUpGrants()
+    const { as, connect, open, refreshTokens } = setup
+    const first = await connect()
+    let second = ''
+    as.script(
+      '/token',
+      async (request, res) => {
+        refreshTokens.revoke(first)
+        second = await connect()
+        refreshTokens.answer(request, res)
+      },
+      refreshTokens.answer,
+    )
+
+    expect(await open().getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
+
+    expect(refreshTokens.presented).toEqual([first, second])
+    expect(setup.events.map(({ type }) => type)).not.toContain('grant.lost')
+  })
+
+  it('does not take a grant with it that was disconnected meanwhile: what is stored stays as it is', async () => {
+    const setup = await setUpGrants()
+    const auth = setup.open()
+    const first = await setup.connect()
+    setup.as.script('/token', async (request, res) => {
+      await setup.open().revoke(ALICE)
+      setup.refreshTokens.revoke(first)
+      setup.refreshTokens.answer(request, res)
+    })
+
+    const failure = await failureOf(auth.getNextcloudToken(ALICE))
+
+    expect(failure).toBeInstanceOf(NotProvisionedError)
+    expect(await setup.stored()).toMatchObject({ state: 'disconnected', generation: 2 })
+  })
+})
+
+describe('an answer that comes after the user has', () => {
+  it('disconnected brings nothing back', async () => {
+    const setup = await setUpGrants()
+    const auth = setup.open()
+    await setup.connect()
+    setup.as.script('/token', async (request, res) => {
+      await setup.open().revoke(ALICE)
+      setup.refreshTokens.answer(request, res)
+    })
+
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
+
+    expect(await setup.stored()).toMatchObject({ state: 'disconnected', generation: 2 })
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toBeInstanceOf(NotProvisionedError)
+  })
+
+  it('connected anew gives way to the new connection', async () => {
+    const setup = await setUpGrants()
+    const auth = setup.open()
+    const first = await setup.connect()
+    let second = ''
+    setup.as.script(
+      '/token',
+      async (request, res) => {
+        second = await setup.connect()
+        setup.refreshTokens.answer(request, res)
+      },
+      setup.refreshTokens.answer,
+    )
+
+    expect(await auth.getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[1])
+
+    expect(setup.refreshTokens.presented).toEqual([first, second])
+    expect(await setup.stored()).toMatchObject({ refreshToken: setup.refreshTokens.familyOf(second).tokens[1] })
+  })
+})
+
+describe('the write-ahead mark', () => {
+  it('is in the store while the refresh token is on its way, and nothing is sent where it cannot be written', async () => {
+    const setup = await setUpGrants()
+    const { as, connect, open, refreshTokens, stored, storage } = setup
+    await connect()
+    let meanwhile: unknown
+    as.script('/token', async (request, res) => {
+      meanwhile = await stored()
+      refreshTokens.answer(request, res)
+    })
+    let puts = 0
+    const failing: StorageAdapter = {
+      shared: true,
+      get: (key) => storage.get(key),
+      put: (...args) => ((puts += 1) === 2 ? Promise.reject(new Error('away')) : storage.put(...args)),
+      delete: (key, expected) => storage.delete(key, expected),
+    }
+
+    expect(await failureOf(open({ storage: failing }).getNextcloudToken(ALICE))).toMatchObject({ code: 'ERR_STORAGE' })
+    expect(refreshTokens.presented).toEqual([])
+    await open().getNextcloudToken(ALICE)
+
+    expect(meanwhile).toMatchObject({ state: 'presented', presentedBy: expect.any(String) as string })
+    const after = await stored()
+    expect(after).toMatchObject({ state: 'active' })
+    expect(after?.presentedBy).toBeUndefined()
+  })
+
+  it('goes when the server surely did not take the token, and stays without its owner when it may have', async () => {
+    const setup = await setUpGrants({ refreshTokens: createRefreshTokens({ grace: true }) })
+    const { as, connect, open, refreshTokens, stored } = setup
+    await connect()
+
+    as.script('/token', { status: 503 })
+    await failureOf(open({ http: { retries: 0 } }).getNextcloudToken(ALICE))
+    expect(await stored()).toMatchObject({ state: 'active', lastError: { code: 'ERR_UPSTREAM_UNAVAILABLE' } })
+
+    as.script('/token', (_request, res) => res.destroy(), refreshTokens.answer)
+    await failureOf(open({ http: { retries: 0 } }).getNextcloudToken(ALICE))
+    const left = await stored()
+    expect(left).toMatchObject({ state: 'presented', lastError: { code: 'ERR_UPSTREAM_UNAVAILABLE' } })
+    expect(left?.presentedBy).toBeUndefined()
+  })
+})
+
+describe('a grant that changes', () => {
+  it('between the lease and the mark is read again: the refresh token of before is not sent', async () => {
+    const setup = await setUpGrants()
+    const { connect, open, refreshTokens, storage } = setup
+    await connect()
+    let second = ''
+    let puts = 0
+    const way: StorageAdapter = {
+      shared: true,
+      get: (key) => storage.get(key),
+      delete: (key, expected) => storage.delete(key, expected),
+      async put(...args) {
+        puts += 1
+        if (puts === 2) second = await connect()
+        return storage.put(...args)
+      },
+    }
+
+    await open({ storage: way }).getNextcloudToken(ALICE)
+
+    expect(refreshTokens.presented).toEqual([second])
+  })
+})
+
+describe('an instance that could not take back its mark', () => {
+  it('does not wait for itself', async () => {
+    const { storage, failing } = watchedStorage()
+    const setup = await setUpGrants({ storage })
+    const auth = setup.open({ http: { retries: 0 } })
+    await setup.connect()
+    setup.as.script(
+      '/token',
+      (_request, res) => {
+        failing.add('put')
+        res.writeHead(503).end()
+      },
+      setup.refreshTokens.answer,
+    )
+    await failureOf(auth.getNextcloudToken(ALICE))
+    failing.clear()
+    expect(await setup.stored()).toMatchObject({ presentedBy: expect.any(String) as string })
+    setup.clock.advance(1_000)
+    const before = setup.clock.monotonic()
+
+    await auth.getNextcloudToken(ALICE)
+
+    expect(setup.clock.monotonic()).toBe(before)
+  })
+})
+
+describe('a refresh token that the server does not rotate', () => {
+  it('cools down from the start again after a refresh that went well', async () => {
+    const setup = await setUpGrants({ refreshTokens: createRefreshTokens({ rotates: false }) })
+    const { as, clock, connect, open, refreshTokens } = setup
+    const auth = open({ http: { retries: 0 } })
+    await connect()
+    as.script('/token', { status: 503 }, { status: 503 }, refreshTokens.answer)
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ retryAfter: 1 })
+    clock.advance(1_000)
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ retryAfter: 2 })
+    clock.advance(2_000)
+    await auth.getNextcloudToken(ALICE)
+    clock.advance(300_000)
+    as.script('/token', { status: 503 })
+
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ retryAfter: 1 })
+  })
+
+  it('keeps its end, until the server states another', async () => {
+    let more = {}
+    const refreshTokens = createRefreshTokens({ rotates: false, more: () => more })
+    const setup = await setUpGrants({ refreshTokens })
+    const { as, clock, grants, open } = setup
+    const refreshToken = refreshTokens.issue()
+    const refreshEndsAt = clock.now() + 900_000
+    const connection = { refreshToken, refreshEndsAt, fingerprint: 'first', clientId: 'mcp-client', scopes: [] }
+    await grants.store.connect({ issuer: as.issuer, subject: 'alice' }, connection)
+    const auth = open()
+
+    await auth.getNextcloudToken(ALICE)
+    expect(await setup.stored()).toMatchObject({ refreshEndsAt })
+
+    more = { refresh_expires_in: 1_800 }
+    clock.advance(300_000)
+    await auth.getNextcloudToken(ALICE)
+    expect(await setup.stored()).toMatchObject({ refreshEndsAt: refreshEndsAt - 900_000 + 300_000 + 1_800_000 })
+  })
+})
+
+describe('a renewal ahead', () => {
+  it('does not put up with another instance’s token that is to be renewed as well', async () => {
+    const setup = await setUpGrants()
+    const { clock, connect, open, refreshTokens } = setup
+    const auth = open({ cache: { grantCheck: 3_600 } })
+    await connect()
+    const first = await auth.getNextcloudToken(ALICE)
+    await open().rotate(ALICE)
+    clock.advance(250_000)
+
+    expect(await auth.getNextcloudToken(ALICE)).toBe(first)
+
+    await vi.waitFor(() => expect(refreshTokens.accessTokens).toHaveLength(3))
+    await vi.waitFor(async () => expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[2]))
+  })
+})

@@ -1,0 +1,394 @@
+import fc from 'fast-check'
+import { createHash } from 'node:crypto'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { createPages, sendPage, type Page } from '../../../src/connect/pages/pages.js'
+import type { ConnectHandler } from '../../../src/http/router.js'
+import { everyPage, plainWords, type PageWords } from '../../support/connect-pages.js'
+import { hosts, listen } from '../../support/hosts.js'
+
+const pages = createPages(plainWords)
+const form = { action: '/nextcloud/connect', formValue: 'dG9rZW4' }
+
+/** What a browser gets that asks for a page. */
+async function served(page: Page, method = 'GET', cookies?: readonly string[]): Promise<Response> {
+  const app = await listen((req, res) => sendPage(req, res, page, cookies))
+  onTestFinished(() => app.close())
+  return fetch(app.url, { method })
+}
+
+/** Text as a person reads it. */
+function readable(html: string): string {
+  return html
+    .replace(/<style>.*<\/style>/s, '')
+    .replace(/<\/?(?:bdi|strong|code)>/g, '')
+    .replace(/<[^>]*>/g, ' ')
+    .replace(/&amp;|&lt;|&gt;|&quot;|&#39;/g, (entity) => new Map(Object.entries(ENTITIES)).get(entity) ?? '')
+    .replace(/\s+/g, ' ')
+}
+
+const ENTITIES = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&quot;': '"', '&#39;': "'" }
+
+describe('the pages', () => {
+  it.each([
+    ['consent', 200],
+    ['goingOn', 200],
+    ['connected', 200],
+    ['declined', 200],
+    ['disconnected', 200],
+    ['linkUnusable', 410],
+    ['notFromHere', 403],
+    ['otherPerson', 403],
+    ['badAnswer', 400],
+    ['providerRefused', 502],
+    ['noRefreshToken', 502],
+    ['unavailable', 503],
+    ['tooMany', 429],
+    ['failed', 500],
+  ])('%s has status %i', (name, status) => {
+    expect(everyPage().get(name)?.status).toBe(status)
+  })
+
+  it.each([...everyPage()])(
+    '%s is a document with a language, a title, one main part and one heading',
+    (_name, page) => {
+      expect(page.html).toMatch(/^<!doctype html>\n<html lang="en" dir="ltr">/)
+      const [, title] = /<title>(.+)<\/title>/.exec(page.html) ?? []
+      expect(page.html.match(/<h1>.*?<\/h1>/g)).toEqual([`<h1>${title ?? ''}</h1>`])
+      expect(page.html.match(/<main>/g)).toHaveLength(1)
+      expect(page.html).toContain('name="viewport" content="width=device-width, initial-scale=1"')
+    },
+  )
+
+  it.each([...everyPage()])('%s has no script, no style of an element and nothing to fetch', (_name, page) => {
+    expect(page.html).not.toMatch(/<(?:script|link|img|iframe|object|embed|base|video|audio|image|use)\b/i)
+    expect(page.html).not.toMatch(/<[^>]*\s(?:style|src|srcset|background|on\w+)\s*=/i)
+    expect(page.html).not.toMatch(/url\(|@import|javascript:|data:/i)
+    const addresses = [...page.html.matchAll(/(?:https?:)?\/\/[^\s"'<]+/g)].map(([address]) => address)
+    // Where a link leads, nothing is fetched from.
+    const links = [...page.html.matchAll(/<a [^>]*href="([^"]+)"/g)].map(([, href]) => href)
+    expect(addresses.filter((address) => !links.includes(address))).toEqual([])
+  })
+})
+
+describe('the consent page', () => {
+  it('names the MCP client, this server, the Nextcloud host and every scope', () => {
+    const text = readable(pages.consent({ clientName: 'Claude', scopes: ['openid', 'notes:read'], ...form }).html)
+    expect(text).toContain('App Claude')
+    expect(text).toContain('Through Acme notes')
+    expect(text).toContain('Nextcloud cloud.example.com')
+    expect(text).toContain('It asks for Know that it is you openid notes:read')
+  })
+
+  it('claims no less than access when no scope is named', () => {
+    expect(readable(pages.consent({ clientName: 'Claude', scopes: [], ...form }).html)).toContain(
+      'It asks for Access to your Nextcloud as you',
+    )
+  })
+
+  it.each([
+    ['https://claude.ai/client.json', 'App claude.ai (/client.json) '],
+    ['https://claude.ai/', 'App claude.ai '],
+    ['https://claude.ai@evil.example', 'App evil.example '],
+    ['https://\u0441laude.ai/c', 'App xn--laude-0ye.ai (/c) '],
+    [`https://claude.ai.${'long.'.repeat(30)}evil.example/c.json`, 'long.evil.example (/c.json) '],
+    ['https:', 'App https: '],
+    ['not https://claude.ai', 'App not https://claude.ai '],
+  ])('of a client whose id is a URL names the host, to its end: %s', (clientName, shown) => {
+    expect(readable(pages.consent({ clientName, scopes: [], ...form }).html)).toContain(shown)
+  })
+
+  it('says how many scopes it leaves out when there are very many', () => {
+    const scopes = Array.from({ length: 45 }, (_, index) => `scope-${index}.`)
+    const text = readable(pages.consent({ clientName: 'Claude', scopes, ...form }).html)
+    expect(text).toContain('scope-39. and 5 more')
+    expect(text).not.toContain('scope-40.')
+  })
+
+  it('sends the hidden value with yes or no to where it is told', () => {
+    const { html } = pages.consent({ clientName: 'Claude', scopes: [], ...form })
+    expect(html).toContain('<form method="post" action="/nextcloud/connect" autocomplete="off">')
+    expect(html).toContain('<input type="hidden" name="token" value="dG9rZW4">')
+    expect(html.match(/<button [^>]*>/g)).toEqual([
+      '<button class="primary" type="submit" name="answer" value="yes">',
+      '<button type="submit" name="answer" value="no">',
+    ])
+  })
+
+  it('warns whoever did not ask for it', () => {
+    expect(readable(pages.consent({ clientName: 'Claude', scopes: [], ...form }).html)).toContain(
+      'If somebody sent you this link, say no.',
+    )
+  })
+})
+
+describe('the page on the way to the provider', () => {
+  it('goes there by itself, and by a link that can be seen', () => {
+    const url = 'https://idp.example.com/auth?state=a&scope=b%20c'
+    const page = pages.goingOn({ url, host: 'idp.example.com' })
+    expect(page.refreshTo).toBe(url)
+    expect(page.html).toContain('<a class="go" href="https://idp.example.com/auth?state=a&amp;scope=b%20c">')
+    expect(readable(page.html)).toContain('Continue to idp.example.com')
+  })
+
+  it('makes one line of ASCII of any address', () => {
+    const page = pages.goingOn({ url: 'https://idp.example.com/ü\r\n?q="é', host: 'idp.example.com' })
+    expect(page.refreshTo).toBe('https://idp.example.com/%C3%BC?q=%22%C3%A9')
+  })
+
+  it.each(['javascript:alert(1)', 'data:text/html,x', 'idp.example.com', '/here'])('refuses %s', (url) => {
+    expect(() => pages.goingOn({ url, host: 'idp.example.com' })).toThrow(TypeError)
+  })
+})
+
+describe('the page at the end', () => {
+  it('says "Connected, you can go back" and names the client', () => {
+    const text = readable(pages.connected({ clientName: 'Claude' }).html)
+    expect(text).toContain('Connected, you can go back')
+    expect(text).toContain('Claude can now work in your Nextcloud at cloud.example.com.')
+  })
+
+  it('offers to disconnect by a form with the hidden value', () => {
+    const { html } = pages.connected({ clientName: 'Claude', disconnect: { action: '/off', formValue: 'value' } })
+    expect(html).toContain('<form method="post" action="/off" autocomplete="off">')
+    expect(html).toContain('<input type="hidden" name="token" value="value">')
+    expect(html).toContain('<button type="submit">Disconnect</button>')
+  })
+
+  it('has no form unless disconnecting is offered', () => {
+    expect(pages.connected({ clientName: 'Claude' }).html).not.toMatch(/<form|<button|disconnect/i)
+  })
+})
+
+describe('the pages of what went wrong', () => {
+  it.each(['linkUnusable', 'badAnswer', 'providerRefused', 'otherPerson without another try', 'unavailable', 'failed'])(
+    '%s says how to get a new link',
+    (name) => {
+      const text = readable(everyPage().get(name)?.html ?? '')
+      expect(text).toContain('go back to the app you came from (your MCP client) and ask for the same thing once more')
+    },
+  )
+
+  it('tells somebody else to sign out, and offers another try', () => {
+    const { html } = pages.otherPerson({ retry: { action: '/again', formValue: 'value' } })
+    expect(readable(html)).toContain('sign out at your sign-in provider')
+    expect(html).toContain('<form method="post" action="/again" autocomplete="off">')
+    expect(html).toContain('<input type="hidden" name="token" value="value">')
+    expect(pages.otherPerson({}).html).not.toContain('<form')
+  })
+
+  it.each(['access_denied', 'consent required: see #4 <here>', '~'.repeat(100)])('shows the error code %s', (error) => {
+    expect(readable(pages.providerRefused({ error }).html)).toContain(`Its reason: ${error}`)
+  })
+
+  it.each(['', ' ', 'a"b', "a'b", 'a\\b', 'a\nb', 'é', '\u202Ea', '~'.repeat(101)])(
+    'shows no reason where the error is no error code: %j',
+    (error) => {
+      const { html } = pages.providerRefused({ error })
+      expect(html).not.toContain('Its reason')
+      expect(html).toBe(pages.providerRefused({ error: '' }).html)
+    },
+  )
+
+  it('tells the operator what to switch on when there is no refresh token', () => {
+    const text = readable(pages.noRefreshToken().html)
+    for (const word of ['refresh_token', 'offline_access', 'consent']) expect(text).toContain(word)
+  })
+
+  it.each([
+    [1, 1, 'a second'],
+    [0, 1, 'a second'],
+    [2.2, 3, '3 seconds'],
+    [300, 300, '5 minutes'],
+    [Number.NaN, 30, '30 seconds'],
+    [Infinity, 30, '30 seconds'],
+  ])('says when another try makes sense: %d', (given, retryAfter, words) => {
+    const page = pages.unavailable({ retryAfter: given })
+    expect(page.retryAfter).toBe(retryAfter)
+    expect(readable(page.html)).toContain(`Please wait ${words} before you try again.`)
+  })
+})
+
+const hostileText = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.string({ unit: 'grapheme' }),
+  fc.constantFrom(
+    '',
+    '</title></style></script><script>alert(1)</script>',
+    '"><img src=x onerror=alert(1)>',
+    "' autofocus onfocus='alert(1)",
+    '&lt;script&gt;&#60;',
+    '<!--',
+    ']]>',
+    '${x}$&$1',
+    '\u202E<b>\u2066\u0000\u001B[31m',
+    '\uD800',
+    'W'.repeat(10_000),
+  ),
+)
+
+const hostileWords: fc.Arbitrary<PageWords> = fc.record({
+  serverName: hostileText,
+  nextcloudHost: hostileText,
+  clientName: hostileText,
+  scopes: fc.array(hostileText, { minLength: 3, maxLength: 3 }),
+  formValue: hostileText,
+  action: hostileText,
+  query: hostileText,
+  host: hostileText,
+  error: hostileText.map((text) => `e${text.replace(/[^\x20-\x7E]|["'\\]/g, '').slice(0, 99)}`),
+})
+
+/** The marks that make elements and attributes. */
+const structure = (html: string) => html.replace(/[^<>"']/g, '')
+
+describe('hostile text', () => {
+  it('changes no element and no attribute of any page, in any parameter', () => {
+    const expected = everyPage()
+    fc.assert(
+      fc.property(hostileWords, (words) => {
+        for (const [name, page] of everyPage(words)) {
+          expect(structure(page.html), name).toBe(structure(expected.get(name)!.html))
+        }
+      }),
+    )
+  })
+
+  it('brings no character that is invisible, breaks a line or turns the direction', () => {
+    const spoofed = 'Cl\u202Eaude\u2066\u200E\u061C\u200B\u00AD\u2060\uFEFF\u3164\u{E0041}\u0000\u0007\u0085\u2028x'
+    const { html } = pages.consent({ ...form, clientName: spoofed, scopes: [spoofed] })
+    expect(html).toContain('<bdi>Claude x</bdi>')
+    expect(html.replace(/\n/g, '')).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]|(?!\u200D)\p{Default_Ignorable_Code_Point}/u)
+  })
+
+  it('leaves names in other scripts and emoji as they are', () => {
+    for (const clientName of ['می‌خواهم', 'क्‍ष', 'יעל', '👩‍💻', '❤️', 'ノート帳']) {
+      expect(pages.connected({ clientName }).html).toContain(`<bdi>${clientName}</bdi>`)
+    }
+  })
+
+  it('has a name of its own where nothing readable is left', () => {
+    for (const clientName of ['', '  \n', '\u202E\u200B', '\u3164\u2800', '\u0301\u0301']) {
+      expect(pages.connected({ clientName }).html).toContain('<strong><bdi>An app without a name</bdi></strong>')
+    }
+  })
+
+  it('is cut where it is too long, and marks are not piled up', () => {
+    const { html } = pages.connected({ clientName: '😀'.repeat(500) })
+    expect(html).toContain(`<bdi>${'😀'.repeat(79)}…</bdi>`)
+    expect(pages.connected({ clientName: `a${'\u0301'.repeat(50)}b` }).html).toContain(
+      `<bdi>a${'\u0301'.repeat(4)}b</bdi>`,
+    )
+  })
+
+  it('cannot hide the end of a host', () => {
+    const { html } = pages.goingOn({ url: 'https://x.example', host: `good.example.${'a'.repeat(300)}.evil.example` })
+    expect(html).toMatch(/<bdi>…a+\.evil\.example<\/bdi>/)
+  })
+})
+
+describe('sendPage', () => {
+  it('sends the page with headers that keep it to itself', async () => {
+    const page = pages.declined()
+    const response = await served(page)
+    expect(response.status).toBe(200)
+    expect(await response.text()).toBe(page.html)
+    const { date, connection, 'keep-alive': keepAlive, ...headers } = Object.fromEntries(response.headers)
+    expect([date, connection, keepAlive]).not.toContain(undefined)
+    expect(headers).toEqual({
+      'content-type': 'text/html; charset=utf-8',
+      'content-length': String(Buffer.byteLength(page.html)),
+      'content-security-policy': expect.stringMatching(
+        /^default-src 'none'; style-src 'sha256-[\w+/]{43}='; form-action 'self'; base-uri 'none'; frame-ancestors 'none'$/,
+      ) as string,
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-resource-policy': 'same-origin',
+    })
+  })
+
+  it('lets in exactly the stylesheet that the pages hold', async () => {
+    const response = await served(pages.failed())
+    const styles = [...(await response.text()).matchAll(/<style>(.*?)<\/style>/gs)].map(([, style]) => style ?? '')
+    expect(styles).toHaveLength(1)
+    const hash = createHash('sha256').update(styles[0]!).digest('base64')
+    expect(response.headers.get('content-security-policy')).toContain(`style-src 'sha256-${hash}';`)
+  })
+
+  it('sends on to the provider by a Refresh, and never by a redirect', async () => {
+    const response = await served(pages.goingOn({ url: 'https://idp.example.com/auth?a=b;c&d=%0A', host: 'x' }))
+    expect(response.status).toBe(200)
+    expect(response.headers.get('refresh')).toBe('0; url=https://idp.example.com/auth?a=b;c&d=%0A')
+    expect(response.headers.has('location')).toBe(false)
+  })
+
+  it.each(['https://x.example/\r\nSet-Cookie: a=b', 'https://x.example/ü', 'javascript:alert(1)', '/here', ''])(
+    'sends nothing on to %j',
+    async (refreshTo) => {
+      const app = await listen((req, res) => {
+        try {
+          sendPage(req, res, { status: 200, html: 'x', refreshTo })
+        } catch (error) {
+          res.writeHead(500).end(String(error))
+        }
+      })
+      onTestFinished(() => app.close())
+      const response = await fetch(app.url)
+      expect(await response.text()).toBe('TypeError: refreshTo must be a URL')
+      expect(response.headers.has('refresh')).toBe(false)
+    },
+  )
+
+  it('says when to try again', async () => {
+    const response = await served(pages.unavailable({ retryAfter: 17 }))
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '17'])
+  })
+
+  it('answers HEAD with the same headers and no body', async () => {
+    const page = pages.linkUnusable()
+    const response = await served(page, 'HEAD', ['a=b'])
+    expect(response.status).toBe(410)
+    expect(await response.text()).toBe('')
+    const ofConnection = ['connection', 'content-length', 'date', 'keep-alive']
+    const own = ({ headers }: Response) => [...headers].filter(([name]) => !ofConnection.includes(name))
+    expect(own(response)).toEqual(own(await served(page, 'GET', ['a=b'])))
+  })
+
+  it.each(hosts)('keeps the cookies of the app and overrules its headers on $name', async (host) => {
+    const before: ConnectHandler = (_req, res, next) => {
+      res.setHeader('Set-Cookie', 'session=1; Path=/')
+      res.setHeader('Content-Security-Policy', "script-src 'unsafe-inline'")
+      res.setHeader('X-Frame-Options', 'SAMEORIGIN')
+      res.setHeader('Cache-Control', 'public')
+      res.setHeader('Referrer-Policy', 'unsafe-url')
+      next()
+    }
+    const show: ConnectHandler = (req, res) => sendPage(req, res, pages.declined(), ['one=1; HttpOnly', 'two=2'])
+    const app = await host.start([before, show])
+    onTestFinished(() => app.close())
+    const { headers } = await fetch(app.url)
+    expect(headers.getSetCookie()).toEqual(['session=1; Path=/', 'one=1; HttpOnly', 'two=2'])
+    expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; style-src 'sha256-/)
+    expect(headers.get('x-frame-options')).toBe('DENY')
+    expect(headers.get('cache-control')).toBe('no-store')
+    expect(headers.get('referrer-policy')).toBe('no-referrer')
+  })
+
+  it('is not opened to other origins, nor its address to receivers of reports, by what the app allows', async () => {
+    const app = await listen((req, res) => {
+      res.setHeader('Access-Control-Allow-Origin', 'https://other.example')
+      res.setHeader('Access-Control-Allow-Credentials', 'true')
+      res.setHeader('Content-Security-Policy-Report-Only', "default-src 'self'; report-to reports")
+      res.setHeader('Reporting-Endpoints', 'reports="https://reports.example"')
+      res.setHeader('Report-To', '{"group":"reports"}')
+      res.setHeader('Strict-Transport-Security', 'max-age=1')
+      sendPage(req, res, pages.declined())
+    })
+    onTestFinished(() => app.close())
+    const { headers } = await fetch(app.url)
+    expect([...headers.keys()].filter((name) => /^access-control|report/.test(name))).toEqual([])
+    expect(headers.get('strict-transport-security')).toBe('max-age=1')
+  })
+})

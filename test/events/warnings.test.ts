@@ -1,0 +1,253 @@
+import { randomBytes } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { McpAuthOptions } from '../../src/options.js'
+import {
+  ask,
+  askWith,
+  insufficientScope,
+  invalidToken,
+  misconfigured,
+  rejection,
+  unauthorized,
+  unavailable,
+} from '../support/answers.js'
+import { manualClock, type ManualClock } from '../support/clock.js'
+import { bareHost } from '../support/hosts.js'
+import { startProtectedApp, type ProtectedApp } from '../support/protected-app.js'
+import {
+  CLIENT_ID,
+  CLIENT_SECRET,
+  RESOURCE,
+  startAuthorizationServer,
+  type ScriptedAuthorizationServer,
+} from '../support/scripted-authorization-server.js'
+
+let clock: ManualClock
+let as: ScriptedAuthorizationServer
+let app: ProtectedApp | undefined
+let warnings: unknown[]
+const record = (warning: unknown) => void warnings.push(warning)
+
+beforeEach(async () => {
+  clock = manualClock()
+  as = await startAuthorizationServer(clock.now)
+  warnings = []
+  process.on('warning', record)
+})
+afterEach(async () => {
+  process.off('warning', record)
+  await app?.close()
+  app = undefined
+  await as.close()
+})
+
+async function start(given: McpAuthOptions = {}): Promise<ProtectedApp> {
+  const options = { issuer: as.issuer, resource: RESOURCE, requiredScopes: ['notes:read'] }
+  app = await startProtectedApp(bareHost, { ...options, ...given }, clock)
+  return app
+}
+
+describe('a listener that fails', () => {
+  const throwing = () => {
+    throw new Error('a bug of the listener')
+  }
+
+  it.each<[string, () => unknown]>([
+    ['throws', throwing],
+    ['rejects', () => Promise.reject(new Error('a bug of the listener'))],
+    ['rejects later', () => new Promise(setImmediate).then(throwing)],
+  ])('because it %s never disturbs a request, and is warned about once', async (_how, failing) => {
+    const { url } = await start({ onEvent: failing })
+    const token = await as.mint()
+
+    expect(await askWith(url, token)).toMatchObject({ status: 200, body: { subject: 'alice' } })
+    expect(await askWith(url, token)).toMatchObject({ status: 200, body: { subject: 'alice' } })
+    expect(await ask(url)).toEqual(unauthorized())
+    expect(await askWith(url, await as.mint({ aud: 'x' }))).toEqual(
+      invalidToken('The access token is for another audience'),
+    )
+
+    expect(warnings).toMatchObject([
+      { name: 'McpAuthWarning', code: 'ERR_ON_EVENT', message: 'onEvent failed: a bug of the listener' },
+    ])
+  })
+
+  it('without an Error is warned about all the same', async () => {
+    const failing = (): never => {
+      // eslint-disable-next-line @typescript-eslint/only-throw-error -- what a listener may do
+      throw 'text'
+    }
+    const { url } = await start({ onEvent: failing })
+
+    expect(await ask(url)).toEqual(unauthorized())
+    expect(warnings).toMatchObject([{ message: 'onEvent failed: no Error was thrown' }])
+  })
+
+  it('in ever new ways is warned about twenty times', async () => {
+    let failures = 0
+    const failing = () => {
+      failures += 1
+      throw new Error(`failure ${failures}`)
+    }
+    const { url } = await start({ onEvent: failing })
+
+    for (let request = 0; request < 25; request += 1) await ask(url)
+
+    expect(failures).toBe(25)
+    expect(warnings).toHaveLength(20)
+  })
+})
+
+const randomKey = () => randomBytes(32).toString('base64url')
+
+describe('where nobody listens', () => {
+  const named = (code: string, message: string) => ({ name: 'McpAuthWarning', code, message })
+
+  it('a risky option is a warning of the process', async () => {
+    const { url } = await start({ discoveryUrl: 'http://keycloak:8080/meta' })
+
+    expect(await ask(url)).toEqual(unauthorized())
+    expect(warnings).toMatchObject([
+      named(
+        'ERR_CONFIGURATION',
+        'discoveryUrl is plain http off loopback: tokens can be read and keys replaced on the way',
+      ),
+    ])
+  })
+
+  it('what the operator has to mend is a warning of the process, once', async () => {
+    const { url } = await start()
+    delete as.metadata['jwks_uri']
+
+    expect(await askWith(url, await as.mint())).toEqual(misconfigured())
+    expect(await askWith(url, await as.mint({ sub: 'bob' }))).toEqual(misconfigured())
+
+    expect(warnings).toMatchObject([
+      named(
+        'ERR_CONFIGURATION',
+        'The metadata of the authorization server has no jwks_uri; set authorizationServer.jwksUri',
+      ),
+    ])
+  })
+
+  it('a bug is a warning of the process', async () => {
+    const scopeSatisfies = () => {
+      throw new TypeError('a bug of the operator')
+    }
+    const { url } = await start({ scopeSatisfies })
+
+    expect(await askWith(url, await as.mint())).toEqual(
+      rejection(500, 'server_error', 'The server failed to handle the request'),
+    )
+    expect(warnings).toMatchObject([named('ERR_INTERNAL', 'An error that was not expected')])
+  })
+
+  it('why there is no Nextcloud token, where the operator can mend it, is a warning of the process, once', async () => {
+    const nextcloud = { url: 'https://cloud.example.com' }
+    const { auth } = await start({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, nextcloud })
+    as.script('/token', { status: 400, json: { error: 'invalid_target' } })
+
+    for (const sub of ['alice', 'bob']) {
+      await expect(auth.getNextcloudToken({ token: await as.mint({ sub }) })).rejects.toMatchObject({ status: 502 })
+    }
+
+    expect(warnings).toMatchObject([
+      named(
+        'ERR_TOKEN_REQUEST',
+        expect.stringMatching(/^Check nextcloud\.audience: the authorization server has to know it/) as string,
+      ),
+    ])
+  })
+
+  const UNAVAILABLE = 'ERR_UPSTREAM_UNAVAILABLE'
+  const twice = async (request: () => Promise<unknown>): Promise<unknown[]> => {
+    const first = await request()
+    clock.advance(60_000)
+    return [first, await request()]
+  }
+
+  it('metadata that is not where the issuer says are a warning of the process, once', async () => {
+    const issuer = `${as.issuer}/realms/wrong`
+    const { url } = await start({ issuer })
+    const token = await as.mint({ iss: issuer })
+
+    expect(await twice(() => askWith(url, token))).toEqual([unavailable('1'), unavailable('2')])
+    const second = `${as.issuer}/.well-known/oauth-authorization-server/realms/wrong`
+    expect(warnings).toMatchObject([
+      named(UNAVAILABLE, `${issuer}/.well-known/openid-configuration and ${second} answered 404: check issuer`),
+    ])
+  })
+
+  it.each<[name: string, answer: Parameters<typeof as.script>[1], said: string]>([
+    ['fail', { status: 500 }, 'answers with status 500'],
+    ['are away', { status: 404 }, 'answered 404 instead of a JWKS: check jwks_uri in the metadata, or set'],
+    ['are no keys', { json: {} }, 'answered with something that is not a JWKS: check jwks_uri in the metadata, or set'],
+  ])('keys that %s are a warning of the process, once', async (_name, answer, said) => {
+    const { url } = await start()
+    as.script('/jwks', answer)
+    const token = await as.mint()
+
+    expect(await twice(() => askWith(url, token))).toEqual([unavailable('1'), unavailable('2')])
+    expect(warnings).toMatchObject([
+      named(UNAVAILABLE, `${as.issuer}/jwks ${said}${said.endsWith('set') ? ' authorizationServer.jwksUri' : ''}`),
+    ])
+  })
+
+  it('a token endpoint that is away is a warning of the process, once, without anything of the request', async () => {
+    const nextcloud = { url: 'https://cloud.example.com' }
+    const options = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, nextcloud, http: { retries: 0 } }
+    const { auth } = await start(options)
+    as.script('/token', { status: 502 })
+    const token = await as.mint()
+
+    await twice(() => expect(auth.getNextcloudToken({ token })).rejects.toMatchObject({ status: 503 }))
+    expect(warnings).toMatchObject([named(UNAVAILABLE, `${as.issuer}/token answers with status 502`)])
+  })
+
+  it('another reason is another warning', async () => {
+    const { url } = await start({ http: { retries: 0 } })
+    for (const status of [500, 502]) {
+      as.script('/jwks', { status })
+      await askWith(url, await as.mint())
+      clock.advance(60_000)
+    }
+
+    expect(warnings).toMatchObject(
+      [500, 502].map((status) => ({ message: `${as.issuer}/jwks answers with status ${status}` })),
+    )
+  })
+
+  it('a storage that fails is a warning of the process, once, by its code alone', async () => {
+    const fail = () => Promise.reject(Object.assign(new Error('postgres://user:hunter2@db'), { code: 'ECONNREFUSED' }))
+    const storage = { shared: true, get: fail, put: fail, delete: fail }
+    const options = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, storage, encryptionKey: randomKey() }
+    const { auth } = await start({ ...options, nextcloud: { url: 'https://cloud.example.com' } })
+
+    await twice(() => expect(auth.isProvisioned({ subject: 'alice' })).rejects.toMatchObject({ status: 503 }))
+    // A process tells of its warnings on the next tick.
+    await new Promise(setImmediate)
+    expect(warnings).toMatchObject([named('ERR_STORAGE', 'The storage failed (ECONNREFUSED)')])
+  })
+
+  it('a request that is turned away is none', async () => {
+    const { url } = await start()
+
+    expect(await ask(url)).toEqual(unauthorized())
+    expect(await askWith(url, await as.mint({ aud: 'x' }))).toEqual(
+      invalidToken('The access token is for another audience'),
+    )
+    expect(await askWith(url, await as.mint({ scope: 'other' }))).toEqual(insufficientScope('notes:read'))
+    expect(warnings).toEqual([])
+  })
+})
+
+it('where somebody listens, nothing is a warning of the process', async () => {
+  const events: unknown[] = []
+  const onEvent = (event: unknown) => events.push(event)
+  const { url } = await start({ onEvent, resource: 'http://mcp.internal:8080/mcp' })
+  delete as.metadata['jwks_uri']
+
+  expect(await askWith(url, await as.mint())).toEqual(misconfigured())
+  expect(events).toMatchObject([{ type: 'config.warning' }, { type: 'request.failed', code: 'ERR_CONFIGURATION' }])
+  expect(warnings).toEqual([])
+})

@@ -1,0 +1,485 @@
+import { once } from 'node:events'
+import { Agent, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { inspect } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createTransport, type IdpFetch, type Repeatable, type Transport } from '../../src/transport/transport.js'
+import { readConfig } from '../../src/config/read-config.js'
+import { UpstreamUnavailableError } from '../../src/errors/errors.js'
+import { createEvents, type Events, type McpAuthEvent } from '../../src/events.js'
+import type { FetchFunction, HttpOptions } from '../../src/options.js'
+import { RESOURCE } from '../support/scripted-authorization-server.js'
+import { startTestBed, type TestBed } from '../support/test-bed.js'
+
+let bed: TestBed
+let as: TestBed['as']
+let clock: TestBed['clock']
+let events: Events
+let reported: McpAuthEvent[]
+let transports: Transport[]
+
+beforeEach(async () => {
+  bed = await startTestBed()
+  ;({ as, clock } = bed)
+  reported = []
+  events = createEvents((event) => reported.push(event), clock)
+  transports = []
+})
+afterEach(async () => {
+  for (const transport of transports) transport.close()
+  await bed.close()
+})
+
+function open(http: HttpOptions = {}, random = clock.random): Transport {
+  const config = readConfig({ issuer: as.issuer, resource: RESOURCE, http }, {})
+  const transport = createTransport(config.http, { ...clock, random }, events)
+  transports.push(transport)
+  return transport
+}
+
+const GET = { method: 'GET', headers: { accept: 'application/json' } }
+const get = (transport: Transport, repeatable: Repeatable = 'never'): Promise<Response> =>
+  transport.call('jwks', repeatable, (fetch) => fetch(`${as.issuer}/path`, GET))
+const asked = () => as.received('/path')
+
+/** A fetch that answers with these, in turn. */
+function answering(...answers: (() => Response | Promise<Response>)[]) {
+  return vi.fn<FetchFunction>(() => Promise.resolve((answers.length > 1 ? answers.shift() : answers[0])!()))
+}
+
+/** Starts every answer like this, and ends none. Resolves when the connection is closed by the other side. */
+function scriptUntilHungUp(start: (res: ServerResponse) => unknown): Promise<void> {
+  return new Promise((resolve) => {
+    as.script('/path', (_request, res) => start(res.on('close', resolve)))
+  })
+}
+
+async function failureOf(call: Promise<unknown>): Promise<UpstreamUnavailableError> {
+  const error = await call.then(
+    () => expect.unreachable('it should have failed'),
+    (reason: unknown) => reason,
+  )
+  expect(error).toBeInstanceOf(UpstreamUnavailableError)
+  return error as UpstreamUnavailableError
+}
+
+describe('an answer', () => {
+  it('is handed on with status, headers and body', async () => {
+    as.script('/path', { status: 404, headers: { 'x-request-id': '7' }, json: { a: 1 } })
+
+    const response = await get(open())
+
+    expect(response).toBeInstanceOf(Response)
+    expect([response.status, response.headers.get('x-request-id')]).toEqual([404, '7'])
+    expect(await response.json()).toEqual({ a: 1 })
+    expect(asked()[0]!.headers.accept).toBe('application/json')
+    expect(events.counters.idpRequests).toBe(1)
+    expect(reported).toEqual([])
+  })
+
+  it.each([204, 205])('with status %i has no body', async (status) => {
+    as.script('/path', { status, text: '' })
+
+    const response = await get(open())
+
+    expect([response.status, response.body]).toEqual([status, null])
+  })
+
+  it.each([301, 302, 303, 307, 308, 304])('that redirects is not followed: %i', async (status) => {
+    as.script('/path', { status, headers: { location: '/elsewhere' } })
+
+    expect(await failureOf(get(open()))).toMatchObject({ httpStatus: status })
+    expect(as.received().map(({ path }) => path)).toEqual(['/path'])
+  })
+
+  it('that is the redirect of a browser-like fetch is refused', async () => {
+    const fetch = answering(() => Response.error())
+
+    expect(await failureOf(get(open({ fetch })))).toMatchObject({ httpStatus: 0 })
+    expect(fetch.mock.calls[0]![1].redirect).toBe('manual')
+  })
+
+  it.each([
+    ['maxResponseBytes', { maxResponseBytes: 1_000 }, 1_000],
+    ['1 MiB by default', {}, 1_048_576],
+  ])('may be as long as %s, and no longer', async (_name, options, bytes) => {
+    as.script('/path', { text: 'a'.repeat(bytes) }, { text: 'a'.repeat(bytes + 1) })
+    const transport = open(options)
+
+    expect(await (await get(transport)).text()).toHaveLength(bytes)
+    expect(await failureOf(get(transport))).toMatchObject({ httpStatus: 200 })
+  })
+
+  it('counts as long as it is when it is unpacked', async () => {
+    const bomb = gzipSync(Buffer.alloc(100_000))
+    as.script('/path', (_request, res) => res.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb))
+
+    await failureOf(get(open({ maxResponseBytes: 10_000 })))
+  })
+
+  it('without an end is given up when it is too long, and its connection closed', async () => {
+    const hungUp = scriptUntilHungUp((res) => res.write('a'.repeat(2_000)))
+
+    await failureOf(get(open({ maxResponseBytes: 1_000 })))
+    await hungUp
+  })
+})
+
+describe('a server that does not answer', () => {
+  const timeout = 80
+
+  it.each<[name: string, respond: (res: ServerResponse) => unknown]>([
+    ['at all', () => undefined],
+    ['in full: headers only', (res) => res.flushHeaders()],
+    ['in full: a body without an end', (res) => res.write('{')],
+  ])('%s, within http.timeout, is unavailable, and the connection is closed', async (_name, respond) => {
+    const hungUp = scriptUntilHungUp(respond)
+
+    const failure = await failureOf(get(open({ timeout }), 'always'))
+
+    expect(failure.message).toContain('80 ms')
+    expect(failure).toMatchObject({ retryAfter: 5, httpStatus: undefined })
+    expect(asked()).toHaveLength(1)
+    await hungUp
+  })
+
+  it.each<[name: string, answer: () => Promise<Response>]>([
+    ['never answers', () => new Promise(() => undefined)],
+    ['never ends its answer', () => Promise.resolve(new Response(new ReadableStream({})))],
+  ])('is unavailable also where a fetch heeds no signal and %s', async (_name, answer) => {
+    const fetch = answering(answer)
+
+    const failure = await failureOf(get(open({ timeout, fetch })))
+
+    expect(failure.message).toContain('80 ms')
+    expect(fetch.mock.calls[0]![1].signal!.aborted).toBe(true)
+  })
+
+  it.each([
+    ['is taken when it came while the process stood still past http.timeout', 2_000, 'there'],
+    ['is not when the process stood still so long that another instance may have taken over', 3_000, undefined],
+  ])('has an answer that %s', async (_name, standstill, expected) => {
+    // An answer that is read in the turn after the one in which the timer is found due.
+    const fetch = answering(async () => {
+      standStill(timeout + 20)
+      clock.advance(timeout + standstill)
+      await new Promise(setImmediate)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      return Response.json('there')
+    })
+
+    const answer = await get(open({ timeout, fetch })).then(
+      (response) => response.json(),
+      () => undefined,
+    )
+
+    expect(answer).toBe(expected)
+  })
+
+  it('does not hold up a call for longer when the process was kept busy and no answer came', async () => {
+    const fetch = answering(() => {
+      standStill(timeout + 20)
+      clock.advance(timeout + 1_000)
+      return new Promise(() => undefined)
+    })
+
+    const failure = await failureOf(get(open({ timeout, fetch })))
+
+    expect(failure.message).toContain('80 ms')
+    expect(fetch.mock.calls[0]![1].signal!.aborted).toBe(true)
+  })
+
+  it('is unavailable when it hangs up, and when it cannot be reached', async () => {
+    as.script('/path', (_request, res) => res.destroy())
+    expect((await failureOf(get(open()))).message).toContain('(ECONNRESET)')
+    await as.stop()
+    expect((await failureOf(get(open()))).message).toContain('(ECONNREFUSED)')
+  })
+
+  it('is reported, with nothing of the request', async () => {
+    as.script('/path', { status: 500 })
+    await failureOf(open().call('token', 'never', (fetch) => fetch(`${as.issuer}/path?secret`, GET)))
+
+    expect(reported).toEqual([
+      {
+        type: 'idp.unavailable',
+        operation: 'token',
+        message: `${as.issuer}/path answers with status 500`,
+        httpStatus: 500,
+        at: clock.now(),
+      },
+    ])
+  })
+
+  it('is named as far as a log has room', async () => {
+    const fetch = answering(() => new Response(null, { status: 500 }))
+    const call = open({ fetch }).call('jwks', 'never', (send) => send(`${as.issuer}/${'a'.repeat(5_000)}`, GET))
+
+    expect((await failureOf(call)).message.length).toBeLessThan(400)
+  })
+})
+
+describe('a server that is overloaded', () => {
+  const inSeconds = (seconds: number): string => new Date(clock.now() + seconds * 1_000).toUTCString()
+
+  it.each([429, 500, 502, 503, 504, 599])('or fails, is unavailable: %i', async (status) => {
+    as.script('/path', { status, headers: { 'retry-after': '17' } })
+
+    expect(await failureOf(get(open()))).toMatchObject({
+      httpStatus: status,
+      retryAfter: 17,
+      statedRetryAfter: 17,
+      headers: { 'Retry-After': '17' },
+    })
+  })
+
+  it.each<[stated: string, header: () => string, seconds: number | undefined]>([
+    ['a number of seconds', () => '120', 120],
+    ['zero', () => '0', 0],
+    ['a date', () => inSeconds(90), 90],
+    ['more than an hour', () => '86400', 3_600],
+    ['a date in more than an hour', () => inSeconds(86_400), 3_600],
+    ['a date that has passed', () => inSeconds(-90), undefined],
+    ['a negative number', () => '-5', undefined],
+    ['a word', () => 'soon', undefined],
+    ['nothing', () => '', undefined],
+  ])('states its Retry-After as %s', async (_stated, header, seconds) => {
+    as.script('/path', { status: 503, headers: { 'retry-after': header() } })
+
+    const retryAfter = seconds === undefined ? 5 : Math.max(seconds, 1)
+    expect(await failureOf(get(open()))).toMatchObject({ statedRetryAfter: seconds, retryAfter })
+  })
+})
+
+describe('a call that may be repeated', () => {
+  const failing = { status: 500 }
+
+  it('is repeated twice, with pauses that double', async () => {
+    as.script('/path', failing, failing, { json: { third: true } })
+
+    expect(await (await get(open(), 'always')).json()).toEqual({ third: true })
+    expect(clock.pauses).toEqual([100, 200])
+    expect(events.counters.idpRequests).toBe(3)
+    expect(reported).toEqual([])
+  })
+
+  it('fails with the last failure then', async () => {
+    as.script('/path', failing, failing, { status: 502 })
+
+    expect(await failureOf(get(open(), 'always'))).toMatchObject({ httpStatus: 502 })
+    expect(asked()).toHaveLength(3)
+    expect(reported).toHaveLength(1)
+  })
+
+  it.each([
+    [0, [50, 100]],
+    [0.999, [149.9, 299.8]],
+  ])('pauses by chance: at %d, %o ms', async (random, pauses) => {
+    as.script('/path', failing)
+    await failureOf(
+      get(
+        open({}, () => random),
+        'always',
+      ),
+    )
+
+    expect(clock.pauses.map((pause) => Math.round(pause * 10) / 10)).toEqual(pauses)
+  })
+
+  it.each([0, 1, 4])('is repeated as often as http.retries says: %i', async (retries) => {
+    as.script('/path', failing)
+    await failureOf(get(open({ retries }), 'always'))
+
+    expect(asked()).toHaveLength(1 + retries)
+  })
+
+  it('is repeated when the connection fails, and when what comes is of no use', async () => {
+    as.script('/path', (_request, res) => res.destroy(), { text: 'nonsense' }, { json: {} })
+    const response = await open().call('jwks', 'always', async (fetch) => {
+      const answer = await fetch(`${as.issuer}/path`, GET)
+      const text = await answer.text()
+      if (text === 'nonsense') throw new UpstreamUnavailableError('nonsense')
+      return text
+    })
+
+    expect(response).toBe('{}')
+    expect(asked()).toHaveLength(3)
+  })
+
+  it('pauses as long as the server asks for', async () => {
+    as.script('/path', { status: 503, headers: { 'retry-after': '2' } }, { json: {} })
+    await get(open(), 'always')
+
+    expect(clock.pauses).toEqual([2_000])
+  })
+
+  it('is not repeated when the pause would be beyond http.timeout', async () => {
+    const overloaded = { status: 503, headers: { 'retry-after': '3' } }
+    as.script('/path', overloaded)
+    await failureOf(get(open({ timeout: 3_000 }), 'always'))
+    expect(clock.pauses).toEqual([])
+
+    expect(await failureOf(get(open({ timeout: 5_000 }), 'always'))).toMatchObject({ retryAfter: 3 })
+    expect(clock.pauses).toEqual([3_000])
+    expect(asked()).toHaveLength(3)
+  })
+
+  it('is not repeated for what is no outage', async () => {
+    const attempt = vi.fn<(fetch: IdpFetch) => Promise<never>>(() => Promise.reject(new TypeError('a bug')))
+
+    await expect(open().call('token', 'always', attempt)).rejects.toThrow(new TypeError('a bug'))
+    expect(attempt).toHaveBeenCalledTimes(1)
+    expect(reported).toEqual([])
+  })
+})
+
+it('a call that may not be repeated is made once', async () => {
+  as.script('/path', { status: 503 })
+  await failureOf(get(open({ retries: 5 }), 'never'))
+
+  expect(asked()).toHaveLength(1)
+  expect(clock.pauses).toEqual([])
+})
+
+describe("a fetch of the user's", () => {
+  it('is called with everything it needs, and with nothing else', async () => {
+    const fetch = answering(() => Response.json({ ok: true }))
+    const init = { method: 'POST', headers: { authorization: 'Basic abc' }, body: new URLSearchParams({ token: 'x' }) }
+    const response = await open({ fetch }).call('token', 'never', (call) => call(`${as.issuer}/path`, init))
+
+    expect(await response.json()).toEqual({ ok: true })
+    expect(fetch).toHaveBeenCalledExactlyOnceWith(`${as.issuer}/path`, {
+      ...init,
+      redirect: 'manual',
+      signal: expect.any(AbortSignal) as AbortSignal,
+    })
+    expect(as.received()).toEqual([])
+  })
+
+  it('may be that of the platform', async () => {
+    as.script('/path', { json: { ok: true } }, { status: 302, headers: { location: '/elsewhere' } })
+    const transport = open({ fetch: globalThis.fetch })
+
+    expect(await (await get(transport)).json()).toEqual({ ok: true })
+    expect(await failureOf(get(transport))).toMatchObject({ httpStatus: 302 })
+  })
+
+  const coded = (code: unknown): Error => Object.assign(new Error('POST token=secret'), { code })
+
+  it.each<[name: string, error: unknown, said: string]>([
+    ['a code', coded('ECONNRESET'), 'ECONNRESET'],
+    ['a code in its cause', new TypeError('secret', { cause: coded('EPROTO') }), 'EPROTO'],
+    ['a code that is a number', coded(7), 'Error'],
+    ['a name only', new RangeError('secret'), 'RangeError'],
+    ['nothing at all', 'secret', 'unknown failure'],
+  ])('may fail with %s, of which nothing else is kept', async (_name, error, said) => {
+    const fetch = answering(() => {
+      throw error
+    })
+
+    const failure = await failureOf(get(open({ fetch })))
+
+    expect(failure.message).toBe(`${as.issuer}/path cannot be reached (${said})`)
+    expect(inspect([failure, reported], { depth: 9, showHidden: true })).not.toContain('secret')
+  })
+
+  it('may answer with what is no response, and so no answer', async () => {
+    await failureOf(get(open({ fetch: answering(() => undefined!) })))
+    await failureOf(get(open({ fetch: answering(() => JSON.parse('{"status":200}') as Response) })))
+  })
+})
+
+describe('connections', () => {
+  /** The sockets of the requests that come in. */
+  function sockets(): Socket[] {
+    const seen: Socket[] = []
+    as.script('/path', (_request, res) => {
+      seen.push(res.socket!)
+      res.end('{}')
+    })
+    return seen
+  }
+
+  it('are kept for the next call, and closed by close()', async () => {
+    const seen = sockets()
+    const transport = open()
+    await get(transport)
+    await get(transport)
+    // The server itself would close it after five seconds.
+    const closed = once(seen[0]!, 'close', { signal: AbortSignal.timeout(2_000) })
+    expect(seen.map((socket) => socket === seen[0] && !socket.destroyed)).toEqual([true, true])
+
+    transport.close()
+    await closed
+    expect(seen[0]!.destroyed).toBe(true)
+  })
+
+  it.each([
+    ['a redirect', { status: 302, headers: { location: '/elsewhere' } }],
+    ['429', { status: 429 }],
+    ['503', { status: 503 }],
+    ['an answer that is too long', { status: 200 }],
+  ])(
+    'is closed after %s whose body does not end',
+    async (_name, { status, headers }: { status: number; headers?: object }) => {
+      const hungUp = scriptUntilHungUp((res) => {
+        res.writeHead(status, { ...headers })
+        res.write('x'.repeat(2_000))
+      })
+      await failureOf(get(open({ maxResponseBytes: 1_000 })))
+      await hungUp
+    },
+  )
+
+  it('is closed once, also when a later attempt of the same call is given up', async () => {
+    const hungUp = scriptUntilHungUp((res) => {
+      // The next one gets no answer at all.
+      as.script('/path', () => undefined)
+      res.writeHead(503)
+      res.write('x'.repeat(2_000))
+    })
+    const failure = await failureOf(get(open({ timeout: 400 }), 'always'))
+    await hungUp
+
+    expect(failure.message).toBe(`${as.issuer}/path did not answer within 400 ms`)
+    expect(asked()).toHaveLength(2)
+  })
+
+  it('is closed after an error of the fetch of the platform whose body does not end', async () => {
+    const hungUp = scriptUntilHungUp((res) => {
+      res.writeHead(503)
+      res.write('x'.repeat(2_000))
+    })
+    await failureOf(get(open({ fetch: globalThis.fetch })))
+    await hungUp
+  })
+
+  it("are those of the user's agent, which close() leaves as it is", async () => {
+    const seen = sockets()
+    const agent = new Agent({ keepAlive: true })
+    const destroy = vi.spyOn(agent, 'destroy')
+    const transport = open({ agent })
+    await get(transport)
+    transport.close()
+    await get(transport)
+
+    expect(Object.values(agent.freeSockets).flat()).toHaveLength(1)
+    expect(new Set(seen).size).toBe(1)
+    expect(destroy).not.toHaveBeenCalled()
+    agent.destroy()
+  })
+
+  it("are those of the agent that the user's function picks for a URL", async () => {
+    const agent = new Agent()
+    const pick = vi.fn<(url: URL) => Agent>(() => agent)
+    await get(open({ agent: pick }))
+
+    expect(pick.mock.calls.map(([url]) => url.href)).toEqual([`${as.issuer}/path`])
+  })
+})
+
+/** Keeps the event loop busy. */
+function standStill(ms: number): void {
+  for (const end = performance.now() + ms; performance.now() < end;);
+}
