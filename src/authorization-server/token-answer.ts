@@ -1,4 +1,5 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
+import { HIDDEN, inOneLine, withoutSecrets } from '../errors/secrecy.js'
 import { readClaimsRequest } from './claims-request.js'
 import type { WholeAnswer } from '../transport/transport.js'
 
@@ -42,8 +43,6 @@ const NOT_ACCESS_TOKENS = [
   'urn:ietf:params:oauth:token-type:saml1',
   'urn:ietf:params:oauth:token-type:saml2',
 ]
-/** Characters. What is shorter is no secret, and is part of ordinary words. */
-const SHORTEST_SECRET = 6
 /** RFC 6749 appendix A.12: what an access token is made of. */
 const ACCESS_TOKEN = /^[\x20-\x7E]+$/
 
@@ -92,24 +91,23 @@ export function readTokenError(
 ): TokenErrorAnswer {
   if (typeof error !== 'string' || error === '') throw malformed('token', httpStatus)
   return {
-    error: withoutSecrets(error, secrets),
-    description: typeof description === 'string' ? withoutSecrets(description, secrets) : undefined,
+    error: quoted(error, secrets),
+    description: typeof description === 'string' ? quoted(description, secrets) : undefined,
     httpStatus,
     suberror: typeof suberror === 'string' ? suberror : undefined,
     claims: readClaimsRequest(claims, secrets),
   }
 }
 
-/** What a server says may quote the request: neither what was in it nor anything as long as a token gets through. */
-function withoutSecrets(text: string, secrets: readonly (string | undefined)[]): string {
-  const left = secrets.reduce<string>(
-    (rest, secret) => (secret !== undefined && secret.length >= SHORTEST_SECRET ? rest.replaceAll(secret, '…') : rest),
-    text,
-  )
-  return left
-    .replace(/[\w.~+/=-]{28,}/g, '…')
-    .replace(/[^\x20-\x7E…]/g, ' ')
-    .slice(0, 300)
+/** Characters in a row that only a token has. */
+const LIKE_A_TOKEN = /[\w.~+/=-]{28,}/g
+/** Characters of the server's words in an error. */
+const LONGEST_QUOTATION = 300
+
+/** Returns the server's words without the secrets of the request, which they may quote, and without whatever is as long as a token. */
+function quoted(text: string, secrets: readonly (string | undefined)[]): string {
+  const safe = withoutSecrets(text, secrets).replace(LIKE_A_TOKEN, HIDDEN)
+  return inOneLine(safe).slice(0, LONGEST_QUOTATION)
 }
 
 /**

@@ -1,6 +1,6 @@
-import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { TokenAnswer } from '../authorization-server/token-answer.js'
+import { hashOfParts } from '../hash-of-parts.js'
 import type { FreshToken, Mode, Standing } from './modes/mode.js'
 
 /** What makes two Nextcloud tokens the same one. */
@@ -17,20 +17,10 @@ export interface TokenIdentity {
   readonly mcpToken: string
 }
 
-/**
- * The cache key. Each part goes in behind its length, and each list behind its count, so that no two identities share a key:
- * that would be one user's token in another's hands.
- */
+/** The cache key: a hash over everything that makes two tokens the same one. */
 export function cacheKey(identity: TokenIdentity): string {
   const { issuer, subject, mode, tokenEndpoint, clientId, audience, resource, scopes, mcpToken } = identity
-  let text = ''
-  for (const part of [issuer, subject, mode, tokenEndpoint, clientId, mcpToken]) text += `${part.length}:${part}`
-  for (const list of [audience, resource, scopes]) {
-    text += `${list.length};`
-    for (const item of list) text += `${item.length}:${item}`
-  }
-  // UTF-16, since UTF-8 would make one character of every lone surrogate.
-  return hash('sha256', Buffer.from(text, 'utf16le'), 'base64url')
+  return hashOfParts([issuer, subject, mode, tokenEndpoint, clientId, mcpToken], [audience, resource, scopes])
 }
 
 /** A Nextcloud token and its life, in monotonic milliseconds. */

@@ -1,3 +1,5 @@
+import { withoutSecrets } from './secrecy.js'
+
 /** What the answer to the client says, and all of it. */
 export const INVALID_TOKEN_DESCRIPTIONS = {
   malformed: 'The access token is malformed',
@@ -57,8 +59,7 @@ export interface Fault {
 /** Characters of one value, and values of one list. */
 const LONGEST_VALUE = 200
 const MOST_VALUES = 10
-/** Characters. What is shorter than this is no secret, and is part of ordinary words. */
-const SHORTEST_SECRET = 6
+/** Characters. A shorter segment of a token is worth nothing by itself. */
 const SHORTEST_SEGMENT = 16
 /**
  * Characters that are searched for something like a token. It is more than is shown, and a bound: that search takes time by the square of
@@ -118,10 +119,7 @@ function shownValue(value: unknown, secrets: readonly string[]): ShownValue {
 }
 
 function shownText(text: string, secrets: readonly string[]): string {
-  const safe = secrets
-    .reduce((rest, secret) => rest.replaceAll(secret, '[token]'), text)
-    .slice(0, LONGEST_SEARCHED)
-    .replace(LIKE_A_TOKEN, '[token]')
+  const safe = withoutSecrets(text, secrets, '[token]').slice(0, LONGEST_SEARCHED).replace(LIKE_A_TOKEN, '[token]')
   // Cut first, since that can leave half of a character behind.
   const cut = safe.length > LONGEST_VALUE ? `${safe.slice(0, LONGEST_VALUE - 1)}…` : safe
   return cut.replace(UNPRINTABLE, '\uFFFD')
@@ -129,8 +127,7 @@ function shownText(text: string, secrets: readonly string[]): string {
 
 /** The token, and the parts of it that are long enough to be worth anything. */
 function secretsOf(token: string): string[] {
-  const segments = token.split('.').filter((segment) => segment.length >= SHORTEST_SEGMENT)
-  return [...(token.length >= SHORTEST_SECRET ? [token] : []), ...segments]
+  return [token, ...token.split('.').filter((segment) => segment.length >= SHORTEST_SEGMENT)]
 }
 
 function inWords(raw: unknown, shown: readonly ShownValue[] | undefined): string {

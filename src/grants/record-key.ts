@@ -1,21 +1,15 @@
-import { hash } from 'node:crypto'
+import { hashOfParts } from '../hash-of-parts.js'
 
-/** What kinds of records there are. */
+/** The kinds of records. */
 export type RecordKind = 'grant' | 'lease' | 'ticket' | 'ticket-of' | 'authorization' | 'disconnection' | 'login'
 
-/** This server, as far as its records are its own: another client or resource on the same store has others. */
+/** The server that records belong to: another client or resource on the same store has records of its own. */
 export interface RecordOwner {
   readonly clientId: string
   readonly resource: string
 }
 
-/**
- * The key of a record: a hash, so that the store learns nothing of the user, over every part behind its length, so that no two
- * records share a key. 46 characters.
- */
+/** The key of a record, of 46 characters: a hash, so that the store learns nothing of the user. */
 export function recordKey(kind: RecordKind, owner: RecordOwner, ...parts: readonly string[]): string {
-  let text = ''
-  for (const part of [kind, owner.clientId, owner.resource, ...parts]) text += `${part.length}:${part}`
-  // UTF-16, since UTF-8 would make one character of every lone surrogate.
-  return `v1:${hash('sha256', Buffer.from(text, 'utf16le'), 'base64url')}`
+  return `v1:${hashOfParts([kind, owner.clientId, owner.resource, ...parts])}`
 }

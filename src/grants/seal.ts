@@ -3,6 +3,7 @@ import type { CompactJWEHeaderParameters, CryptoKey } from 'jose'
 import { compactDecrypt } from 'jose/jwe/compact/decrypt'
 import { CompactEncrypt } from 'jose/jwe/compact/encrypt'
 import { InternalError, SealedValueError } from '../errors/errors.js'
+import { LOSSLESS } from '../hash-of-parts.js'
 
 /**
  * Seals what is stored, so that the store sees no token and cannot change a value or move it to another record unnoticed. An
@@ -80,9 +81,8 @@ export function createSealer(keys: readonly Uint8Array[]): Sealer {
       }
     },
     fingerprint: (secret) =>
-      // UTF-16, since UTF-8 would make one character of every lone surrogate.
       createHmac('sha256', fingerprintKey)
-        .update(secret, 'utf16le')
+        .update(secret, LOSSLESS)
         .digest()
         .subarray(0, FINGERPRINT_LENGTH)
         .toString('base64url'),

@@ -163,10 +163,4 @@ describe('the key of a record', () => {
     ]
     expect(new Set(keys)).toHaveLength(keys.length)
   })
-
-  it('never changes, since grants are found by it', () => {
-    expect(recordKey('grant', owner, 'https://idp.example.com', 'alice')).toBe(
-      'v1:yYdbw57YGeYOM3lKv_5Cw8Doc9ervIpNc4LEXbwn0Uc',
-    )
-  })
 })
