@@ -2,6 +2,17 @@ import js from '@eslint/js'
 import { defineConfig } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
+const MODES = /^(token-exchange|refresh-token|app-password|jwt-bearer|pass-through)$/
+const PRESETS = /^(keycloak|entra|nextcloud-oidc-app|nextcloud-oauth2-app)$/
+/** Selectors of code that tells a mode or a preset by its name: a comparison, a `case`, a list to look it up in. */
+const byName = (names, message) =>
+  [
+    `BinaryExpression[operator=/^[!=]==?$/] > Literal[value=${names}]`,
+    `SwitchCase > Literal[value=${names}]`,
+    `MemberExpression[property.name=/^(includes|indexOf|has)$/] > ArrayExpression > Literal[value=${names}]`,
+  ].map((selector) => ({ selector, message }))
+const NAMED_EXPORTS = { selector: 'ExportDefaultDeclaration', message: 'Named exports only.' }
+
 export default defineConfig(
   { ignores: ['.cache/', 'dist/', 'coverage/', 'test/package/fixtures/', 'test/testing/fixtures/'] },
   js.configs.recommended,
@@ -22,9 +33,27 @@ export default defineConfig(
     files: ['src/**/*.ts'],
     rules: {
       'no-console': 'error',
-      'no-restricted-syntax': ['error', { selector: 'ExportDefaultDeclaration', message: 'Named exports only.' }],
+      'no-restricted-syntax': [
+        'error',
+        NAMED_EXPORTS,
+        ...byName(MODES, 'Ask the table in modes.ts what a mode does; only the mode files know their own names.'),
+        ...byName(PRESETS, 'Ask the table of presets what a server does.'),
+      ],
       'max-lines': ['error', 400],
+      'max-lines-per-function': ['error', 80],
+      'max-params': ['error', 4],
+      complexity: ['error', 15],
     },
+  },
+  {
+    // The mode files, and what is stored of a mode.
+    files: ['src/broker/modes/*.ts', 'src/grants/grant.ts'],
+    rules: { 'no-restricted-syntax': ['error', NAMED_EXPORTS] },
+  },
+  {
+    // A list of tests, and a list of pages.
+    files: ['src/testing/*.ts', 'src/connect/pages/pages.ts'],
+    rules: { 'max-lines-per-function': 'off' },
   },
   {
     files: ['src/**/*.ts'],

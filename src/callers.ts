@@ -56,8 +56,7 @@ export function createSessions({
   const { nextcloud } = config
   /** By the object that stands for the caller outside. */
   const sessions = new WeakMap<object, Session>()
-  /** Scopes that are the same for everybody; none, where they are chosen for each MCP token. */
-  const fixedScopes = typeof nextcloud?.scopes === 'function' ? [] : (nextcloud?.scopes ?? [])
+  const fixedScopes = nextcloud?.fixedScopes ?? []
   const scopesForAll = (): readonly string[] => fixedScopes
 
   /**

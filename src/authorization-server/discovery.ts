@@ -97,11 +97,10 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
 function serverOfGrants({ nextcloud, grants }: Config): oauth.AuthorizationServer | undefined {
   const { endpoints } = quirksOf(nextcloud?.preset)
   if (nextcloud === undefined || grants === undefined || endpoints === undefined) return undefined
-  const base = nextcloud.url.href.replace(/\/?$/, '/')
   return {
     issuer: nextcloud.url.href,
-    authorization_endpoint: base + endpoints.authorization,
-    token_endpoint: base + endpoints.token,
+    authorization_endpoint: nextcloud.base + endpoints.authorization,
+    token_endpoint: nextcloud.base + endpoints.token,
   }
 }
 

@@ -25,8 +25,6 @@ export function createTokenKeys(
   /** Stands for the token endpoint: known without discovery, and the same for every call. */
   const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
   const clientId = config.client?.id ?? ''
-  /** Of all callers alike; none, where the operator chooses them for each MCP token. */
-  const fixedScopes = typeof nextcloud.scopes === 'function' ? [] : nextcloud.scopes
 
   const target: TokenKeys['target'] = (session, options) => ({
     audience: audienceOf(nextcloud, options),
@@ -46,6 +44,6 @@ export function createTokenKeys(
         return keyOf(session.caller, target(session, options))
       return (session.defaultKey ??= keyOf(session.caller, target(session)))
     },
-    keyOfGrant: (identity) => keyOf({ ...identity, token: '' }, target({ scopes: () => fixedScopes })),
+    keyOfGrant: (identity) => keyOf({ ...identity, token: '' }, target({ scopes: () => nextcloud.fixedScopes })),
   }
 }

@@ -70,10 +70,14 @@ export interface ClientConfig {
 
 export interface NextcloudConfig {
   readonly url: URL
+  /** The URL with a slash at its end, so that a path can follow. */
+  readonly base: string
   readonly mode: NextcloudMode
   readonly audience: readonly string[]
   readonly resource: readonly string[]
   readonly scopes: readonly string[] | ((info: McpAuthInfo) => readonly string[])
+  /** The scopes that every caller asks for. None if `scopes` is a function, which chooses them for each MCP token. */
+  readonly fixedScopes: readonly string[]
   readonly parameters: Readonly<Record<string, string>>
   readonly preset: NextcloudPreset
   /** Milliseconds. */

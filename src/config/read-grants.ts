@@ -182,11 +182,10 @@ function readConnect(read: (key: string) => Given, { nextcloud, client, resource
   if (hasAppPasswords && read('scopes').value !== undefined) {
     refuse(read('scopes'), 'has no use in app-password mode, which asks for openid alone')
   }
-  const scopes = nextcloud?.scopes
   return {
     path,
     redirectUri: `${resource.origin}${path}/callback`,
-    scopes: optionalScopes(read('scopes')) ?? (typeof scopes === 'function' ? [] : (scopes ?? [])),
+    scopes: optionalScopes(read('scopes')) ?? nextcloud?.fixedScopes ?? [],
     authorizationParameters: readParameters(read('authorizationParameters')),
     returnTo: optionalUrl(read('returnTo'))?.href,
     authenticateBrowser,

@@ -86,15 +86,16 @@ export function readNextcloud(
   if (typeof scopes.value === 'function' && mode === 'refresh-token') {
     refuse(scopes, 'must be a list in refresh-token mode: a grant has one set of scopes for all callers')
   }
+  const fixedScopes = typeof scopes.value === 'function' ? [] : (optionalScopes(scopes) ?? [])
   return Object.freeze<NextcloudConfig>({
     url,
+    base: url.href.replace(/\/?$/, '/'),
     mode,
     audience: optionalStrings(given('audience', 'NEXTCLOUD_RESOURCE_URI')) ?? ['nextcloud'],
     resource: optionalStrings(given('resource')) ?? [],
     scopes:
-      typeof scopes.value === 'function'
-        ? (scopes.value as (info: McpAuthInfo) => readonly string[])
-        : (optionalScopes(scopes) ?? []),
+      typeof scopes.value === 'function' ? (scopes.value as (info: McpAuthInfo) => readonly string[]) : fixedScopes,
+    fixedScopes,
     parameters: readParameters(given('parameters')),
     preset,
     timeout: optionalNumber(given('timeout'), 60_000, { unit: 'milliseconds', least: 1 }),

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
-import { SealedValueError, StorageError, type ConnectLink } from '../errors/errors.js'
+import { SealedValueError, type ConnectLink } from '../errors/errors.js'
+import { change } from '../grants/change.js'
 import type { Identity } from '../grants/grant.js'
 import { recordKey, type RecordOwner } from '../grants/record-key.js'
 import type { Records } from '../grants/records.js'
@@ -37,8 +38,6 @@ interface LiveTicket {
 
 /** Milliseconds that a link must have left to be handed out again: for a person to read, agree and sign in. */
 const LEAST_LEFT = 300_000
-/** Attempts to be the one who makes the link. */
-const MOST_ATTEMPTS = 10
 
 /** @param pageUrl where the consent page is */
 export function createTickets(records: Records, owner: RecordOwner, clock: Clock, pageUrl: string): Tickets {
@@ -66,8 +65,8 @@ export function createTickets(records: Records, owner: RecordOwner, clock: Clock
     return (await tickets.read(live.ticket)) !== undefined
   }
 
-  async function findOrMake(key: string, ticket: Ticket): Promise<ConnectLink> {
-    for (let attempts = 0; attempts < MOST_ATTEMPTS; attempts += 1) {
+  function findOrMake(key: string, ticket: Ticket): Promise<ConnectLink> {
+    return change('the link of a user', async () => {
       const { live, version } = await readLive(key)
       if (live !== undefined && (await isUsable(live))) return linkOf(live)
       const { secret, expiresAt } = await tickets.create(ticket)
@@ -75,9 +74,8 @@ export function createTickets(records: Records, owner: RecordOwner, clock: Clock
       const isFirst = (await records.write(key, next, version, ONE_TIME_LIFE)) !== null
       const surplus = isFirst ? live?.ticket : secret
       if (surplus !== undefined) await tickets.drop(surplus)
-      if (isFirst) return linkOf(next)
-    }
-    throw new StorageError('The link of a user is made anew by others all the time')
+      return isFirst ? linkOf(next) : 'late'
+    })
   }
 
   return {

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
-import { SealedValueError, StorageError } from '../errors/errors.js'
+import { SealedValueError } from '../errors/errors.js'
+import { change } from './change.js'
 import {
   asSeenBy,
   DEAD_GRANT_TTL,
@@ -57,9 +58,6 @@ export interface GrantStore {
   readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
 }
 
-/** Attempts at a change, each after somebody else was first. */
-const MOST_ATTEMPTS = 10
-
 /**
  * @param credential what this server's mode can use of a grant
  * @param nextcloud base URL of the Nextcloud that app passwords have to be of
@@ -94,15 +92,6 @@ export function createGrantStore(
     return async (expected) => records.writeSealed(key, await sealing, expected, ttlOf(grant))
   }
 
-  /** Repeats a change until nobody else is first. */
-  async function change<T>(attempt: () => Promise<{ readonly done: T } | undefined>): Promise<T> {
-    for (let attempts = 0; attempts < MOST_ATTEMPTS; attempts += 1) {
-      const outcome = await attempt()
-      if (outcome !== undefined) return outcome.done
-    }
-    throw new StorageError('The grant is changed by others all the time')
-  }
-
   /** What is there, to be replaced: its content, where it can be opened. */
   async function readReplaceable(key: string): Promise<{ version: string | null; grant: Grant | undefined }> {
     try {
@@ -122,7 +111,7 @@ export function createGrantStore(
     prepare,
     connect(identity, { clientId, ...connection }) {
       const key = keyOf(identity)
-      return change(async () => {
+      return change('the grant', async () => {
         const before = await readReplaceable(key)
         // A user who ended the grant at the authorization server may have meant a client of it: each is asked for anew.
         const present = before.grant && asSeenBy(credential, nextcloud, before.grant)
@@ -135,19 +124,19 @@ export function createGrantStore(
           clients: [...new Set([...agreed, clientId])],
           connectedAt: clock.now(),
         }
-        return (await write(key, grant, before.version)) === null ? undefined : { done: before.grant }
+        return (await write(key, grant, before.version)) === null ? 'late' : before.grant
       })
     },
     disconnect(identity, clientId) {
       const key = keyOf(identity)
-      return change<Disconnected | undefined>(async () => {
+      return change<Disconnected | undefined>('the grant', async () => {
         const { version, grant } = await readReplaceable(key)
-        if (version === null || grant?.state === 'disconnected') return { done: undefined }
-        if (grant === undefined) return (await records.remove(key, version)) ? { done: undefined } : undefined
+        if (version === null || grant?.state === 'disconnected') return undefined
+        if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
         const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId)
         const remains = clients.length > 0
         const left = remains ? { ...grant, clients } : deadGrant(grant, 'disconnected', 'disconnected', clock.now())
-        return (await write(key, left, version)) === null ? undefined : { done: { grant, remains } }
+        return (await write(key, left, version)) === null ? 'late' : { grant, remains }
       })
     },
   }

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
-import { SealedValueError, StorageError } from '../errors/errors.js'
+import { SealedValueError } from '../errors/errors.js'
+import { change } from './change.js'
 import type { Grant } from './grant.js'
 import type { GrantStore, StoredGrant } from './grant-store.js'
 import { persevere } from './persevere.js'
@@ -40,8 +41,6 @@ const BACKGROUND_PAUSE = 500
 const MOST_KEPT = 10_000
 /** Writes that fail one after the other before the rest waits for the next time. */
 const MOST_FAILURES = 3
-/** Attempts at one write, each after somebody else was first. */
-const MOST_CONFLICTS = 10
 
 /** @param patience milliseconds of attempts before `write` gives up */
 export function createRotations(grants: GrantStore, clock: Clock, patience: number): Rotations {
@@ -49,10 +48,10 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
   let waiting = false
 
   /** Once, but for conflicts. */
-  async function attempt({ key, grant, spent, expected }: Rotation): Promise<StoredGrant | undefined> {
+  function attempt({ key, grant, spent, expected }: Rotation): Promise<StoredGrant | undefined> {
     let next = grant
     let replaced = expected
-    for (let conflicts = 0; conflicts < MOST_CONFLICTS; conflicts += 1) {
+    return change('the grant', async () => {
       const version = await grants.write(key, next, replaced)
       if (version !== null) return { grant: next, version }
       const present = await grants.read(key)
@@ -63,8 +62,8 @@ export function createRotations(grants: GrantStore, clock: Clock, patience: numb
       if (present.grant.fingerprint !== spent) return undefined
       next = { ...grant, clients: present.grant.clients }
       replaced = present.version
-    }
-    throw new StorageError('The grant is changed by others all the time')
+      return 'late'
+    })
   }
 
   function keep(rotation: Rotation): void {

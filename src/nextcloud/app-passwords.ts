@@ -48,9 +48,11 @@ const OCS_UNAUTHORISED = 997
 /** Characters, by our own bound: what Nextcloud shows of it is a name. */
 const LONGEST_NAME = 100
 
-export function createAppPasswords({ url }: Pick<NextcloudConfig, 'url'>, transport: Transport): AppPasswords {
+export function createAppPasswords(
+  { url, base }: Pick<NextcloudConfig, 'url' | 'base'>,
+  transport: Transport,
+): AppPasswords {
   // The answer names an address to poll at. It is not taken from there: the poll token goes nowhere but to this Nextcloud.
-  const base = url.href.replace(/\/?$/, '/')
   const flowUrl = `${base}index.php/login/v2`
 
   /** The answer to a request with the app password, where there is one. No other Nextcloud than its own gets to see it. */

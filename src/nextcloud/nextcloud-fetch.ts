@@ -61,8 +61,7 @@ export function createNextcloudFetch(
   broker: Broker,
   events: Events,
 ): NextcloudFetch {
-  const base = new URL(nextcloud.url)
-  if (!base.pathname.endsWith('/')) base.pathname += '/'
+  const base = new URL(nextcloud.base)
 
   /** @throws {TypeError} the path leads out of this Nextcloud, where the token must not go */
   function resolve(path: string | URL): URL {

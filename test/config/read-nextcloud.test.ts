@@ -13,10 +13,12 @@ describe('nextcloud', () => {
   it('has defaults for everything but its URL', () => {
     expect(readConfig(withNextcloud({ url }), {}).nextcloud).toEqual({
       url: new URL(url),
+      base: `${url}/`,
       mode: 'token-exchange',
       audience: ['nextcloud'],
       resource: [],
       scopes: [],
+      fixedScopes: [],
       parameters: {},
       preset: 'generic',
       timeout: 60_000,
@@ -35,7 +37,9 @@ describe('nextcloud', () => {
       timeout: 1,
     }
 
-    expect(readConfig(withNextcloud(given), {}).nextcloud).toEqual(given)
+    const expected = { ...given, base: `${url}/`, fixedScopes: given.scopes }
+    expect(readConfig(withNextcloud(given), {}).nextcloud).toEqual(expected)
+    expect(readConfig(withNextcloud({ url: `${url}/` }), {}).nextcloud?.base).toBe(`${url}/`)
   })
 
   it('takes a single audience and a single resource without a list, and scopes as a function', () => {
@@ -43,7 +47,7 @@ describe('nextcloud', () => {
 
     const { nextcloud } = readConfig(withNextcloud({ url, audience: 'one', resource: 'two', scopes }), {})
 
-    expect(nextcloud).toMatchObject({ audience: ['one'], resource: ['two'], scopes })
+    expect(nextcloud).toMatchObject({ audience: ['one'], resource: ['two'], scopes, fixedScopes: [] })
   })
 
   it('warns of the preset entra in token-exchange mode, which Entra does not have, and in no other', () => {

@@ -11,11 +11,13 @@ import { LEAST } from '../support/refusal.js'
 
 const WRONG = { loginName: 'alice', password: 'wrong' }
 
+const nextcloudAt = (url: string) => readConfig({ ...LEAST, nextcloud: { url, mode: 'pass-through' } }, {}).nextcloud!
+
 async function setUp() {
   const clock = manualClock()
   const nextcloud = await startNextcloudAccounts(clock.now)
   const transport = createTransport(readConfig(LEAST, {}).http, clock, createEvents(undefined, clock))
-  return { nextcloud, clock, ways: createAppPasswords({ url: new URL(nextcloud.url) }, transport) }
+  return { nextcloud, clock, ways: createAppPasswords(nextcloudAt(nextcloud.url), transport) }
 }
 
 describe('a login flow', () => {
@@ -24,7 +26,7 @@ describe('a login flow', () => {
     const answer = { login: 'http://cloud.example.com/login/v2/flow/token', poll: { token: 'token' } }
     const http = { ...readConfig(LEAST, {}).http, fetch: () => Promise.resolve(Response.json(answer)) }
     const transport = createTransport(http, clock, createEvents(undefined, clock))
-    const start = (url: string) => createAppPasswords({ url: new URL(url) }, transport).start('notes')
+    const start = (url: string) => createAppPasswords(nextcloudAt(url), transport).start('notes')
 
     expect(await failureOf(start('https://cloud.example.com'))).toMatchObject({
       message: expect.stringContaining('overwriteprotocol') as string,
@@ -106,7 +108,7 @@ describe('a login flow', () => {
     const clock = manualClock()
     const { nextcloud } = await setUp()
     const transport = createTransport(readConfig(LEAST, {}).http, clock, createEvents(undefined, clock))
-    const ways = createAppPasswords({ url: new URL(`${nextcloud.url}/cloud`) }, transport)
+    const ways = createAppPasswords(nextcloudAt(`${nextcloud.url}/cloud`), transport)
     await ways.remove(WRONG)
     await ways.poll('token').catch(() => undefined)
 

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
+import { NotProvisionedError } from '../../errors/errors.js'
+import { change } from '../../grants/change.js'
 import { deadGrant, whyUnusable, type AppPassword, type Grant, type Identity } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import type { AppPasswords } from '../../nextcloud/app-passwords.js'
@@ -22,8 +23,6 @@ const KEPT = 3_600
 /** Milliseconds in which Nextcloud is not asked again about an app password that it has just taken, however many 401 there are. */
 const PROVEN_FOR = 60_000
 const MOST_PROVEN = 10_000
-/** Attempts to say that an app password is dead, each after the grant had changed. */
-const MOST_ATTEMPTS = 5
 
 /**
  * An app password of the user's, which Nextcloud gave once (Login Flow v2) and which several instances share. What the broker
@@ -58,9 +57,9 @@ export function appPasswordMode(parts: AppPasswordParts): Mode {
     return true
   }
 
-  async function getFreshToken(identity: Identity, { notThis, force }: Present): Promise<FreshToken> {
+  function getFreshToken(identity: Identity, { notThis, force }: Present): Promise<FreshToken> {
     const key = store.keyOf(identity)
-    for (let attempts = 0; attempts < MOST_ATTEMPTS; attempts += 1) {
+    return change('the grant', async () => {
       const stored = await store.read(key)
       const reason = whyUnusable(stored?.grant, undefined, clock.now())
       const present = stored && fresh(stored)
@@ -71,8 +70,8 @@ export function appPasswordMode(parts: AppPasswordParts): Mode {
       if (force !== true || present.accessToken !== notThis) return present
       if (!(await isRefused(stored.grant.fingerprint, stored.grant.appPassword))) return present
       if (await bury(key, identity, stored)) throw new NotProvisionedError('revoked')
-    }
-    throw new UpstreamUnavailableError('The grant is changed by others all the time', { retryAfter: 1 })
+      return 'late'
+    })
   }
 
   return {

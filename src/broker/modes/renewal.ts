@@ -61,7 +61,7 @@ export function createRenewal(parts: RefreshTokenParts, coolDowns: CoolDowns): R
   function requestParameters(): URLSearchParams {
     const parameters = new URLSearchParams(nextcloud.parameters)
     for (const value of nextcloud.resource) parameters.append('resource', value)
-    const scopes = typeof nextcloud.scopes === 'function' ? [] : nextcloud.scopes
+    const scopes = nextcloud.fixedScopes
     if (quirks.scopesOnRefresh && scopes.length > 0) parameters.set('scope', scopes.join(' '))
     return parameters
   }

@@ -29,8 +29,7 @@ async function checkLive(context: Examination): Promise<Verdict> {
   const { nextcloud } = config
   if (nextcloud === undefined || !isExchange(nextcloud.mode)) return leftOut('nothing is exchanged in this mode')
   if (verified === undefined) return leftOut('no MCP token to exchange: give one with --token-file')
-  const { audience, resource, parameters } = nextcloud
-  const scopes = typeof nextcloud.scopes === 'function' ? [] : nextcloud.scopes
+  const { audience, resource, parameters, fixedScopes: scopes } = nextcloud
   const getFreshToken =
     nextcloud.mode === 'jwt-bearer' ? jwtBearer(client, parameters) : tokenExchange(client, parameters, config.resource)
   try {

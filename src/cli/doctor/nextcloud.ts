@@ -12,7 +12,7 @@ export function askStatus(context: Examination): Promise<Answer | NoAnswer> | st
 
 /** A path of Nextcloud, which may be in a folder itself. */
 function addressOf({ config }: Examination, path: string): string | undefined {
-  return config.nextcloud && `${config.nextcloud.url.href.replace(/\/$/, '')}/${path}`
+  return config.nextcloud && config.nextcloud.base + path
 }
 
 /** Whether Nextcloud is there and well. */
