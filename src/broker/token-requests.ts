@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache'
-import { createCoolDown, type CoolDown } from '../transport/cool-down.js'
+import type { LRUCache } from 'lru-cache'
+import { createCoolDowns } from '../transport/cool-down.js'
 import type { Clock } from '../clock.js'
 import { NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
 import { createSingleFlight } from '../single-flight.js'
@@ -40,7 +40,7 @@ export function createTokenRequests(
   clock: Clock,
   clockTolerance: number,
 ): TokenRequests {
-  const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
+  const coolDowns = createCoolDowns(clock, COOL_DOWNS)
   const flights = createSingleFlight<FreshToken>()
   let doubts = 0
 
@@ -48,19 +48,16 @@ export function createTokenRequests(
     mode.boundToMcpToken && clock.now() >= (expiresAt + clockTolerance) * 1_000
 
   async function send({ key, caller, target, present }: TokenRequest): Promise<FreshToken> {
-    const coolDown = coolDowns.get(key)
-    if (mode.boundToMcpToken) coolDown?.check()
+    if (mode.boundToMcpToken) coolDowns.check(key)
     if (isExpired(caller)) throw new SubjectTokenRejectedError()
     try {
       const fresh = await mode.getFreshToken(caller, target, present)
-      if (coolDown !== undefined) coolDowns.delete(key)
+      coolDowns.succeeded(key)
       return fresh
     } catch (error) {
       // A grant's failures are those of its refresh token, which a reconnection replaces. Here they only put off renewing ahead.
       if (!mode.boundToMcpToken && present.ahead !== true) throw error
-      const failed = coolDown ?? createCoolDown(clock)
-      coolDowns.set(key, failed)
-      return failed.failed(error)
+      return coolDowns.failed(key, error)
     }
   }
 
@@ -93,7 +90,7 @@ export function createTokenRequests(
     fetch: (request) => flights.join(request.key, () => sendAndKeep(request)),
     fetchAnother: (request) => flights.join(`another ${request.key}`, () => sendAndKeep(request)),
     keep,
-    isCoolingDown: (key) => coolDowns.get(key)?.active() === true,
+    isCoolingDown: coolDowns.active,
     isExpired,
     doubt: () => void (doubts += 1),
     settle: flights.settle,

@@ -1,8 +1,9 @@
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 
 /**
- * After a failure, no new attempt for a while: 1 s, doubling to 30 s, and never less than the server's Retry-After, as far as
+ * After a failure, no new attempt for a while: 1 s, doubling to 30 s, and never less than the server's Retry-After, up to
  * `longestStated` seconds.
  */
 export interface CoolDown {
@@ -17,6 +18,15 @@ export interface CoolDown {
   readonly succeeded: () => void
 }
 
+/** One {@link CoolDown} for each key that has failed. */
+export interface CoolDowns {
+  readonly active: (key: string) => boolean
+  readonly check: (key: string) => void
+  readonly failed: (key: string, error: unknown) => never
+  readonly succeeded: (key: string) => void
+}
+
+/** Milliseconds. */
 const FIRST = 1_000
 const LONGEST = 30_000
 
@@ -24,32 +34,50 @@ export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown
   let failures = 0
   let until = -Infinity
   let last: unknown
-
-  /** The last failure, saying how long from now on there will be no other attempt. */
-  function present(): unknown {
-    if (!(last instanceof UpstreamUnavailableError)) return last
-    return last.with({ retryAfter: (until - clock.monotonic()) / 1_000 })
-  }
-
-  const active = (): boolean => clock.monotonic() < until
+  const left = (): number => until - clock.monotonic()
   return {
-    active,
+    active: () => left() > 0,
     failing: () => failures > 0,
-    check() {
-      if (active()) throw present()
+    check: () => {
+      if (left() > 0) throw toldAgain(last, left())
     },
-    failed(error) {
-      const asked = error instanceof UpstreamUnavailableError ? (error.statedRetryAfter ?? 0) : 0
-      const stated = Math.min(asked, longestStated)
+    failed: (error) => {
+      const stated = Math.min(statedBy(error), longestStated)
       until = clock.monotonic() + Math.max(Math.min(FIRST * 2 ** failures, LONGEST), stated * 1_000)
       failures += 1
       last = error
-      throw present()
+      throw toldAgain(error, left())
     },
-    succeeded() {
+    succeeded: () => {
       failures = 0
       until = -Infinity
       last = undefined
     },
   }
+}
+
+/** @param max keys whose failures are remembered at one time; the key used least recently is forgotten first */
+export function createCoolDowns(clock: Clock, max: number): CoolDowns {
+  const coolDowns = new LRUCache<string, CoolDown>({ max })
+  return {
+    active: (key) => coolDowns.get(key)?.active() === true,
+    check: (key) => coolDowns.get(key)?.check(),
+    failed: (key, error) => {
+      const coolDown = coolDowns.get(key) ?? createCoolDown(clock)
+      coolDowns.set(key, coolDown)
+      return coolDown.failed(error)
+    },
+    succeeded: (key) => void coolDowns.delete(key),
+  }
+}
+
+/** Returns the failure with the milliseconds left until the next attempt. */
+function toldAgain(error: unknown, left: number): unknown {
+  return error instanceof UpstreamUnavailableError ? error.with({ retryAfter: left / 1_000 }) : error
+}
+
+/** Returns the seconds that the server stated, less those that passed or were cut off in a cool-down that tells the failure again. */
+function statedBy(error: unknown): number {
+  if (!(error instanceof UpstreamUnavailableError)) return 0
+  return Math.min(error.statedRetryAfter ?? 0, error.retryAfter)
 }

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { createCoolDown, type CoolDown } from '../../transport/cool-down.js'
+import { createCoolDowns } from '../../transport/cool-down.js'
 import { quirksOf } from '../../authorization-server/quirks.js'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
 import { deadGrant, whyUnusable, type Identity } from '../../grants/grant.js'
@@ -29,14 +29,9 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
     renewBefore: quirks.refreshEndsAccessToken ? 0 : config.cache.renewBefore,
     margin: quirks.margin,
   }
-  const coolDowns = new LRUCache<string, CoolDown>({ max: COOL_DOWNS })
+  const coolDowns = createCoolDowns(clock, COOL_DOWNS)
   const reportedExpired = new LRUCache<string, true>({ max: COOL_DOWNS })
-  const coolDownOf = (fingerprint: string): CoolDown => {
-    const known = coolDowns.get(fingerprint) ?? createCoolDown(clock)
-    coolDowns.set(fingerprint, known)
-    return known
-  }
-  const renew = createRenewal(parts, coolDownOf)
+  const renew = createRenewal(parts, coolDowns)
 
   /** The access token that is in the store, when it will do. */
   function sharedToken({ grant, version }: StoredGrant, present: Present): FreshToken | undefined {
@@ -83,7 +78,7 @@ export function refreshTokenMode(parts: RefreshTokenParts): Mode {
       if (present.force === true) notThis ??= stored.grant.accessToken?.token ?? ''
       const shared = sharedToken(stored, { ...present, notThis })
       if (shared !== undefined) return shared
-      coolDowns.get(stored.grant.fingerprint)?.check()
+      coolDowns.check(stored.grant.fingerprint)
       const fresh = await renew(key, identity, stored)
       if (fresh !== undefined) return fresh
       if (clock.monotonic() >= patience) {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { CoolDown } from '../../transport/cool-down.js'
+import type { CoolDowns } from '../../transport/cool-down.js'
 import { quirksOf } from '../../authorization-server/quirks.js'
 import type { RefreshAnswer } from '../../authorization-server/token-answer.js'
 import {
@@ -51,7 +51,7 @@ const GRACE = 3_000
 const GRACE_LOOKS = 12
 const LEASE_LOST = new Error('The lease ran out before the refresh token was sent')
 
-export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint: string) => CoolDown): Renewal {
+export function createRenewal(parts: RefreshTokenParts, coolDowns: CoolDowns): Renewal {
   const { nextcloud, client, clock, events, grants } = parts
   const { store, rotations } = grants
   const quirks = quirksOf(nextcloud.preset)
@@ -96,7 +96,7 @@ export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint
     } catch (error) {
       if (error === LEASE_LOST) return undefined
       await leave(marked, error)
-      return coolDownOf(grant.fingerprint).failed(error)
+      return coolDowns.failed(grant.fingerprint, error)
     }
     return answer === undefined ? refused(marked) : stored(marked, answer)
   }
@@ -128,10 +128,10 @@ export function createRenewal(parts: RefreshTokenParts, coolDownOf: (fingerprint
   ): Promise<FreshToken | undefined> {
     const next = rotated(grant, answer)
     const written = await rotations.write({ key, grant: next, spent: grant.fingerprint, expected: version })
-    coolDownOf(grant.fingerprint).succeeded()
+    coolDowns.succeeded(grant.fingerprint)
     if (written === undefined) return undefined
     events.emit({ type: 'grant.rotated', ...identity, fingerprint: next.fingerprint, previous: grant.fingerprint })
-    if (answer.access instanceof TokenRequestError) return coolDownOf(next.fingerprint).failed(answer.access)
+    if (answer.access instanceof TokenRequestError) return coolDowns.failed(next.fingerprint, answer.access)
     const standing = { version: written.version, clients: written.grant.clients, checkedAt: clock.monotonic() }
     return { ...answer.access, source: 'idp', standing }
   }
