@@ -1,0 +1,88 @@
+import type { Clock } from '../clock.js'
+
+/**
+ * Values of which this process holds the only copy. Each is kept, and tried again in the background, however long the store is
+ * unavailable.
+ */
+export interface WriteBehind<T> {
+  /** Keeps a value in place of any older one of its key. Beyond 10,000 values, the oldest is lost. */
+  readonly keep: (key: string, value: T) => void
+  readonly get: (key: string) => T | undefined
+  /** Forgets the value of a key, and returns it. */
+  readonly drop: (key: string) => T | undefined
+  /** Writes the value of a key now, if there is one. Rejects as the write does: the value is kept then. */
+  readonly flush: (key: string) => Promise<void>
+  /** Makes one more attempt at every value. Never rejects. */
+  readonly settle: () => Promise<void>
+}
+
+interface Backlog<T> {
+  readonly kept: Map<string, T>
+  readonly write: (value: T, key: string) => Promise<unknown>
+  readonly clock: Clock
+  waiting: boolean
+}
+
+/** Milliseconds between attempts in the background: less than another instance waits before it takes over a token. */
+const BACKGROUND_PAUSE = 500
+const MOST_KEPT = 10_000
+/** Writes that fail one after the other before the rest waits for the next time. */
+const MOST_FAILURES = 3
+
+/** @param write resolves once the value need not be kept any more */
+export function createWriteBehind<T>(write: Backlog<T>['write'], clock: Clock): WriteBehind<T> {
+  const backlog: Backlog<T> = { kept: new Map(), write, clock, waiting: false }
+  const { kept } = backlog
+  return {
+    keep(key, value) {
+      const [oldest] = kept.keys()
+      if (kept.size >= MOST_KEPT && oldest !== undefined) kept.delete(oldest)
+      kept.set(key, value)
+      tryLater(backlog)
+    },
+    get: (key) => kept.get(key),
+    drop(key) {
+      const value = kept.get(key)
+      kept.delete(key)
+      return value
+    },
+    flush: (key) => flush(backlog, key),
+    settle: () => flushAll(backlog, Infinity),
+  }
+}
+
+async function flush<T>({ kept, write }: Backlog<T>, key: string): Promise<void> {
+  const value = kept.get(key)
+  if (value === undefined) return
+  await write(value, key)
+  if (kept.get(key) === value) kept.delete(key)
+}
+
+/**
+ * Consecutive failures mean that the store is still down: stop. A single failure may be one part of it: move it to the end, so
+ * that it does not block the rest.
+ */
+async function flushAll<T>(backlog: Backlog<T>, mostFailures: number): Promise<void> {
+  const { kept } = backlog
+  let failures = 0
+  for (const [key, value] of [...kept]) {
+    try {
+      await flush(backlog, key)
+      failures = 0
+    } catch {
+      // Reported where it happened.
+      failures += 1
+      if (kept.get(key) === value && kept.delete(key)) kept.set(key, value)
+      if (failures >= mostFailures) return
+    }
+  }
+}
+
+function tryLater<T>(backlog: Backlog<T>): void {
+  if (backlog.waiting || backlog.kept.size === 0) return
+  backlog.waiting = true
+  backlog.clock.after(BACKGROUND_PAUSE, () => {
+    backlog.waiting = false
+    void flushAll(backlog, MOST_FAILURES).then(() => tryLater(backlog))
+  })
+}
