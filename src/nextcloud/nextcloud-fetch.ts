@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
-import { NULL_BODY_STATUSES, unreachable, type Transport } from '../transport/transport.js'
+import { NULL_BODY_STATUSES, unreachable } from '../transport/answer.js'
+import type { Transport } from '../transport/transport.js'
 import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Events } from '../events.js'
