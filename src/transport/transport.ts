@@ -177,9 +177,14 @@ function leaveUnread({ body }: Response): void {
 /** Nothing of the failure is kept but its code: a fetch of the user's may put the whole request into its errors. */
 function throwAsUnavailable(error: unknown, url: string): never {
   if (error instanceof UpstreamUnavailableError) throw error
+  throw unreachable(nameOf(url), error)
+}
+
+/** Returns the failure of a server that gave no answer: its code says whether the request was sent. */
+export function unreachable(server: string, error: unknown): UpstreamUnavailableError {
   const code = failureCode(error)
   const unprocessed = NOT_SENT.test(code)
-  throw new UpstreamUnavailableError(`${nameOf(url)} cannot be reached (${code})`, { unprocessed })
+  return new UpstreamUnavailableError(`${server} cannot be reached (${code})`, { unprocessed })
 }
 
 /** The system's or the library's code for a network failure, such as ECONNREFUSED, with no text of the request in it. */
