@@ -8,7 +8,7 @@ import type { Discovery } from './discovery.js'
 import type { WholeAnswer } from '../transport/answer.js'
 import type { Ask, IdpFetch, Transport } from '../transport/transport.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
-import { quirksOf, type Quirks } from './quirks.js'
+import { quirksOf, type Quirks } from '../presets.js'
 import {
   checkTokenAnswer,
   malformed,
