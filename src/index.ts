@@ -23,7 +23,6 @@ export type {
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'
 export type { StorageAdapter, StoredEntry } from './storage-adapter.js'
-export type { ClaimsChallenge } from './errors/upstream-failures.js'
 export type { RejectionDetails, ShownValue } from './errors/rejection-details.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
@@ -43,6 +42,7 @@ export {
   UpstreamUnavailableError,
 } from './errors/errors.js'
 export type {
+  ClaimsChallenge,
   ConnectLink,
   ErrorBody,
   InvalidTokenReason,

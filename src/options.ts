@@ -5,12 +5,11 @@ import type { McpAuthInfo } from './auth-info.js'
 import type { McpAuthError } from './errors/errors.js'
 import type { McpAuthEvent } from './events.js'
 import type { NextcloudMode } from './modes.js'
+import type { NextcloudPreset } from './presets.js'
 import type { StorageAdapter } from './storage-adapter.js'
 
 export type { NextcloudMode } from './modes.js'
-
-/** An authorization server with ways of its own, which `nextcloud.preset` says. */
-export type NextcloudPreset = 'generic' | 'keycloak' | 'entra' | 'nextcloud-oidc-app' | 'nextcloud-oauth2-app'
+export type { NextcloudPreset } from './presets.js'
 
 /** The Nextcloud that tools act in, and how to get a token for it. */
 export interface NextcloudOptions {

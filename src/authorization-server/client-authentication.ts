@@ -1,6 +1,6 @@
 import * as oauth from 'oauth4webapi'
 import type { ClientConfig } from '../config/config.js'
-import type { Quirks } from './quirks.js'
+import type { Quirks } from '../presets.js'
 
 /**
  * How this server proves who it is at the authorization server: the operator's function, else the secret by

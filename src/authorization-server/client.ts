@@ -5,9 +5,10 @@ import { ConfigurationError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { clientAuthentication } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
-import type { Ask, IdpFetch, Transport, WholeAnswer } from '../transport/transport.js'
+import type { WholeAnswer } from '../transport/answer.js'
+import type { Ask, IdpFetch, Transport } from '../transport/transport.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
-import { quirksOf, type Quirks } from './quirks.js'
+import { quirksOf, type Quirks } from '../presets.js'
 import {
   checkTokenAnswer,
   malformed,

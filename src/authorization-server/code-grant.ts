@@ -7,7 +7,7 @@ import { clientAuthentication } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
 import type { Transport } from '../transport/transport.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
-import { quirksOf, type Quirks } from './quirks.js'
+import { quirksOf, type Quirks } from '../presets.js'
 import {
   checkTokenAnswer,
   readGrantedTokens,

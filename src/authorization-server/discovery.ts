@@ -6,7 +6,7 @@ import { isLoopback, isSecure } from '../config/values.js'
 import type { IdpFetch, Transport } from '../transport/transport.js'
 import { createFetchedDocument } from '../transport/fetched-document.js'
 import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
-import { quirksOf } from './quirks.js'
+import { quirksOf } from '../presets.js'
 import { nameOf } from '../transport/url-name.js'
 
 /** What is known of the authorization server: its metadata (RFC 8414, OIDC Discovery), with the operator's overrides. */

@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.js'
 import { MODES } from '../modes.js'
-import { quirksOf } from './quirks.js'
+import { quirksOf } from '../presets.js'
 
 /** What a configuration needs of the authorization server. Said once: for the server as it starts, and for the doctor. */
 export interface Needs {

@@ -1,7 +1,7 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { HIDDEN, inOneLine, withoutSecrets } from '../errors/secrecy.js'
 import { readClaimsRequest } from './claims-request.js'
-import type { WholeAnswer } from '../transport/transport.js'
+import type { WholeAnswer } from '../transport/answer.js'
 
 /** An access token, fresh from the authorization server. */
 export interface TokenAnswer {

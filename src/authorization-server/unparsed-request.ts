@@ -1,5 +1,6 @@
 import { InternalError } from '../errors/errors.js'
-import type { Ask, IdpFetch, WholeAnswer } from '../transport/transport.js'
+import type { WholeAnswer } from '../transport/answer.js'
+import type { Ask, IdpFetch } from '../transport/transport.js'
 
 /** Made with the first request: `Response` loads the whole of Node's fetch. */
 let unread: Response | undefined

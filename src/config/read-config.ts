@@ -9,6 +9,8 @@ import {
   processEnvironment,
 } from '../options.js'
 import { deepFreeze } from '../freeze.js'
+import { MODES } from '../modes.js'
+import { quirksOf } from '../presets.js'
 import type { ClientConfig, Config, HttpConfig } from './config.js'
 import { readClient } from './read-client.js'
 import { readGrants } from './read-grants.js'
@@ -131,10 +133,11 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   const storage = given('storage')
   const nextcloud = readNextcloud(given('nextcloud'), environment, client, storage.value !== undefined)
   warnAboutPlainHttp('nextcloud.url', nextcloud?.url)
-  if (nextcloud?.preset === 'entra' && nextcloud.mode === 'token-exchange') {
+  const exchanges = quirksOf(nextcloud?.preset).exchanges
+  if (nextcloud && MODES[nextcloud.mode].credentialFrom === 'exchange' && !exchanges.includes(nextcloud.mode)) {
     warnings.push([
       'nextcloud.preset',
-      "nextcloud.preset is 'entra', which has no token exchange (RFC 8693): set nextcloud.mode to 'jwt-bearer'",
+      `nextcloud.preset is '${nextcloud.preset}', a server without ${nextcloud.mode} mode: set nextcloud.mode to '${exchanges.join()}'`,
     ])
   }
   const grants = readGrants(
@@ -142,7 +145,8 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     { nextcloud, client, resource: resource.url, warn: (option, message) => warnings.push([option, message]) },
   )
   // With Nextcloud's own server, clientId and clientSecret are of Nextcloud: they are nothing to the issuer of the MCP tokens.
-  const clientOfIssuer = grants !== undefined && nextcloud?.preset === 'nextcloud-oauth2-app' ? undefined : client
+  const clientOfIssuer =
+    grants !== undefined && quirksOf(nextcloud?.preset).endpoints !== undefined ? undefined : client
   const introspection = readIntrospection(given('introspection'), clientOfIssuer, clientOfIssuer !== client)
 
   return deepFreeze<Config>({

@@ -1,5 +1,6 @@
 import cluster from 'node:cluster'
 import { MODES } from '../modes.js'
+import { quirksOf } from '../presets.js'
 import type { ConnectOptions, Environment } from '../options.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
 import type { Config, ConnectConfig, GrantsConfig } from './config.js'
@@ -96,7 +97,7 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
   const read = readObject(options, CONNECT_NAMES, given.environment, 'connect.')
   const consent = readConsent(read('consent'))
   const pages = connect.value === false ? undefined : readConnect(read, context)
-  if (credential === 'app-password' && pages !== undefined && pages.identity === undefined) {
+  if (MODES[nextcloud.mode].signInFor === 'identity' && pages !== undefined && pages.identity === undefined) {
     warn(
       'connect.identity',
       'connect.identity is not set: whoever signs in to Nextcloud in the end, their account serves the MCP user, who may have sent them there',
@@ -156,13 +157,13 @@ function readConnect(read: (key: string) => Given, { nextcloud, client, resource
   const path = readPath(read('path'))
   const authenticateBrowser = optionalFunction(read('authenticateBrowser')) as ConnectConfig['authenticateBrowser']
   const identity = optionalFunction(read('identity')) as ConnectConfig['identity']
-  if (nextcloud?.preset === 'nextcloud-oauth2-app' && authenticateBrowser === undefined && identity === undefined) {
+  if (!quirksOf(nextcloud?.preset).idToken && authenticateBrowser === undefined && identity === undefined) {
     refuse(
       read('identity'),
       'or connect.authenticateBrowser is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
     )
   }
-  const hasAppPasswords = nextcloud?.mode === 'app-password'
+  const hasAppPasswords = nextcloud !== undefined && MODES[nextcloud.mode].signInFor === 'identity'
   if (hasAppPasswords && authenticateBrowser === undefined && client?.hasCredentials !== true) {
     refuse(
       read('authenticateBrowser'),

@@ -1,7 +1,8 @@
 import type { McpAuthInfo } from '../auth-info.js'
 import { ConfigurationError } from '../errors/errors.js'
 import { MODES, type NextcloudMode } from '../modes.js'
-import type { Environment, NextcloudOptions, NextcloudPreset } from '../options.js'
+import type { Environment, NextcloudOptions } from '../options.js'
+import { PRESETS, quirksOf, type NextcloudPreset } from '../presets.js'
 import type { ClientConfig, NextcloudConfig } from './config.js'
 import {
   type Given,
@@ -24,14 +25,6 @@ const NAMES = {
   preset: true,
   timeout: true,
 } satisfies Record<keyof NextcloudOptions, true>
-
-const PRESETS = Object.keys({
-  generic: true,
-  keycloak: true,
-  entra: true,
-  'nextcloud-oidc-app': true,
-  'nextcloud-oauth2-app': true,
-} satisfies Record<NextcloudPreset, true>) as readonly NextcloudPreset[]
 
 /** Parameters that this package sets itself, from options of their own. */
 const OWN_PARAMETERS = [
@@ -75,16 +68,16 @@ export function readNextcloud(
     )
   }
   const preset = readPreset(given('preset'))
-  // Nextcloud's own authorization servers know neither RFC 8693 nor RFC 7523.
-  if (preset.startsWith('nextcloud-') && (mode === 'token-exchange' || mode === 'jwt-bearer')) {
+  const quirks = quirksOf(preset)
+  if (MODES[mode].credentialFrom === 'exchange' && quirks.exchanges.length === 0) {
     refuse(given('preset'), `contradicts ${mode} mode, which that server does not have: use refresh-token mode`)
   }
-  if (preset === 'nextcloud-oauth2-app' && mode === 'app-password') {
+  if (!quirks.idToken && MODES[mode].signInFor === 'identity') {
     refuse(given('preset'), 'contradicts app-password mode: that server cannot say who is at the browser')
   }
   const scopes = given('scopes')
-  if (typeof scopes.value === 'function' && mode === 'refresh-token') {
-    refuse(scopes, 'must be a list in refresh-token mode: a grant has one set of scopes for all callers')
+  if (typeof scopes.value === 'function' && MODES[mode].keeps !== undefined) {
+    refuse(scopes, `must be a list in ${mode} mode: a grant has one set of scopes for all callers`)
   }
   const fixedScopes = typeof scopes.value === 'function' ? [] : (optionalScopes(scopes) ?? [])
   return Object.freeze<NextcloudConfig>({
@@ -121,15 +114,14 @@ function readMode(option: Given, variable: Given, storageGiven: boolean): Nextcl
 function readPreset(given: Given): NextcloudPreset {
   const { value } = given
   if (value === undefined) return 'generic'
-  if (!isOneOf(PRESETS, value)) refuse(given, `must be one of ${PRESETS.join(', ')}`)
+  if (!isPreset(value)) refuse(given, `must be one of ${Object.keys(PRESETS).join(', ')}`)
   return value
 }
 
 const isMode = (value: unknown): value is NextcloudMode => typeof value === 'string' && Object.hasOwn(MODES, value)
 
-function isOneOf<T extends string>(list: readonly T[], value: unknown): value is T {
-  return (list as readonly unknown[]).includes(value)
-}
+const isPreset = (value: unknown): value is NextcloudPreset =>
+  typeof value === 'string' && Object.hasOwn(PRESETS, value)
 
 function readParameters(given: Given): Readonly<Record<string, string>> {
   if (given.value === undefined) return {}

@@ -146,7 +146,7 @@ export function createConnect(rooms: ConnectRooms): Connect {
       outcome.catch(async (error: unknown) => {
         if (!(error instanceof NotProvisionedError)) throw error
         // Another error than the one given: callers of several MCP clients may have waited for the same.
-        throw new NotProvisionedError(error.reason, await linkFor(caller, caller.clientId))
+        throw error.with(await linkFor(caller, caller.clientId))
       }),
   }
 }

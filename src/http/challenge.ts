@@ -5,9 +5,9 @@ import {
   InvalidTokenError,
   SubjectTokenRejectedError,
   UnauthorizedError,
+  type ClaimsChallenge,
   type McpAuthError,
 } from '../errors/errors.js'
-import type { ClaimsChallenge } from '../errors/upstream-failures.js'
 
 /** What every challenge says about this server. */
 export interface ChallengeContext {

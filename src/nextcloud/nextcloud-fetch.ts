@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
-import { failureCode, NULL_BODY_STATUSES, type Transport } from '../transport/transport.js'
+import { NULL_BODY_STATUSES, unreachable } from '../transport/answer.js'
+import type { Transport } from '../transport/transport.js'
 import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Events } from '../events.js'
@@ -125,8 +126,9 @@ export function createNextcloudFetch(
       return standardResponse(response)
     } catch (error) {
       signal?.throwIfAborted()
-      const reason = controller.signal.aborted ? `no answer within ${nextcloud.timeout} ms` : failureCode(error)
-      throw new UpstreamUnavailableError(`Nextcloud cannot be reached (${reason})`, { service: 'Nextcloud' })
+      if (!controller.signal.aborted) throw unreachable('Nextcloud', error).with({ service: 'Nextcloud' })
+      const message = `Nextcloud cannot be reached (no answer within ${nextcloud.timeout} ms)`
+      throw new UpstreamUnavailableError(message, { service: 'Nextcloud' })
     } finally {
       clearTimeout(timer)
     }

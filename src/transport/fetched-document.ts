@@ -4,13 +4,13 @@ import { createCoolDown, type CoolDown } from './cool-down.js'
 /** A document of the authorization server that is fetched when it is first needed, and kept. */
 export interface FetchedDocument<T> {
   readonly known: () => { readonly value: T; readonly fetchedAt: number } | undefined
-  /** Fetches it anew; concurrent calls share one fetch, and a failure starts the cool-down. */
+  /** Fetches it again; concurrent calls share one fetch, and a failure starts the cool-down. */
   readonly refresh: () => Promise<T>
   readonly refreshing: () => boolean
   readonly coolDown: Pick<CoolDown, 'active' | 'check' | 'failing'>
 }
 
-/** Seconds. What everybody's requests need is asked for again after that, whatever the server says. */
+/** Seconds. A document that every request needs is asked for again after that, whatever the server says. */
 const LONGEST_RETRY_AFTER = 60
 
 export function createFetchedDocument<T>(fetchDocument: () => Promise<T>, clock: Clock): FetchedDocument<T> {
@@ -19,7 +19,7 @@ export function createFetchedDocument<T>(fetchDocument: () => Promise<T>, clock:
   let pending: Promise<T> | undefined
   return {
     known: () => known,
-    refresh() {
+    refresh: () => {
       pending ??= fetchDocument()
         .then((value) => {
           known = { value, fetchedAt: clock.monotonic() }

@@ -6,22 +6,22 @@ import type { FetchFunction, HttpOptions } from '../options.js'
 
 type AgentOption = NonNullable<HttpOptions['agent']>
 
-/** node-fetch, as the Fetch standard has it where the two differ. */
+/** node-fetch, made to do as the Fetch standard says where the two differ. */
 export function withNodeFetch(agent: AgentOption): FetchFunction {
   let nodeFetch: (typeof import('node-fetch'))['default'] | undefined
   return async (url, init) => {
     // Loaded with the first request, since it would double the time that this package takes to load.
     nodeFetch ??= (await import('node-fetch')).default
-    // node-fetch destroys the body of a request that is aborted already, with nobody listening: the process would end.
+    // node-fetch destroys the body of a request that is aborted already, without a listener for its error, which would end the process.
     init.signal?.throwIfAborted()
     const body: unknown = init.body instanceof ReadableStream ? Readable.fromWeb(init.body) : init.body
-    // node-fetch's Response is used as far as it is that of the Fetch standard.
+    // Of node-fetch's Response only what the Fetch standard has is used.
     return (await nodeFetch(url, { ...init, body, agent } as NodeFetchInit)) as unknown as Response
   }
 }
 
 /**
- * Agents that keep connections for the next requests.
+ * Returns agents that keep connections for the next requests.
  *
  * @param agents gets them too, to be closed
  */

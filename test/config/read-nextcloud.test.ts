@@ -54,7 +54,7 @@ describe('nextcloud', () => {
     const warningsOf = (mode?: string) => readConfig(withNextcloud({ url, preset: 'entra', mode }), {}).warnings
     const warning = [
       'nextcloud.preset',
-      "nextcloud.preset is 'entra', which has no token exchange (RFC 8693): set nextcloud.mode to 'jwt-bearer'",
+      "nextcloud.preset is 'entra', a server without token-exchange mode: set nextcloud.mode to 'jwt-bearer'",
     ]
 
     expect([undefined, 'token-exchange'].map(warningsOf)).toEqual([[warning], [warning]])

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { StorageError } from '../../src/errors/errors.js'
+import { NotProvisionedError, StorageError, UpstreamUnavailableError } from '../../src/errors/errors.js'
 
 describe('a StorageError', () => {
   it('is answered with 503, a fixed description and Retry-After', () => {
@@ -30,9 +30,7 @@ describe('a StorageError', () => {
   })
 
   it.each(['ECONNREFUSED', 'SQLITE_BUSY', '57P03'])('names the code of its cause: %s', (code) => {
-    expect(new StorageError('The store failed', Object.assign(new Error(), { code })).message).toBe(
-      `The store failed (${code})`,
-    )
+    expect(new StorageError('Failed', Object.assign(new Error(), { code })).message).toBe(`Failed (${code})`)
   })
 
   it.each([
@@ -46,5 +44,36 @@ describe('a StorageError', () => {
 
     expect(error.message).toBe('The store failed')
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('pw-secret')
+  })
+})
+
+describe('an error told again', () => {
+  it('keeps all that it does not say anew, and leaves the first as it was', () => {
+    const first = new UpstreamUnavailableError('unavailable', {
+      httpStatus: 503,
+      statedRetryAfter: 90,
+      unprocessed: true,
+    })
+    const told = first.with({ retryAfter: 7.5 }).with({ service: 'Nextcloud' })
+
+    expect(told).toMatchObject({ message: 'unavailable', httpStatus: 503, statedRetryAfter: 90, unprocessed: true })
+    expect([told.retryAfter, told.headers['Retry-After'], told.body.error_description]).toEqual([
+      8,
+      '8',
+      'Nextcloud is not available',
+    ])
+    expect([first.retryAfter, first.body.error_description]).toEqual([90, 'The authorization server is not available'])
+  })
+
+  it('states no Retry-After that no server stated', () => {
+    expect(new UpstreamUnavailableError('refused').with({ retryAfter: 30 }).statedRetryAfter).toBeUndefined()
+  })
+
+  it('has the link of the caller to whom it is told', () => {
+    const first = new NotProvisionedError('consent')
+    const link = { connectUrl: 'https://mcp.example/connect', elicitationId: 'e', expiresAt: 7 }
+
+    expect(first.with(link)).toMatchObject({ reason: 'consent', ...link, body: { connect_url: link.connectUrl } })
+    expect(first.connectUrl).toBeUndefined()
   })
 })

@@ -144,7 +144,7 @@ describe.each(pairs)('between a client (%s) and a server (%s)', (clientKind, ser
     expect(await callTool('list_notes')).toEqual({ text: 'done', isError: false })
     expect(questions).toHaveLength(1)
     expect(questions[0]).toMatchObject({
-      message: 'The connection to Nextcloud was ended and has to be made anew. Open this page to connect it.',
+      message: 'The connection to Nextcloud was ended and must be made again. Open this page to connect it.',
     })
     expect(runs).toBe(2)
   })

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { createCoolDowns } from '../../transport/cool-down.js'
-import { quirksOf } from '../../authorization-server/quirks.js'
+import { quirksOf } from '../../presets.js'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
 import { deadGrant, whyUnusable, type Identity } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { CoolDowns } from '../../transport/cool-down.js'
-import { quirksOf } from '../../authorization-server/quirks.js'
+import { quirksOf } from '../../presets.js'
 import type { RefreshAnswer } from '../../authorization-server/token-answer.js'
 import {
   asMcpAuthError,

@@ -1,4 +1,5 @@
-import { failureCode, readBody, type Transport } from '../../transport/transport.js'
+import { failureCode, readBody } from '../../transport/answer.js'
+import type { Transport } from '../../transport/transport.js'
 import type { Clock } from '../../clock.js'
 import type { HttpConfig } from '../../config/config.js'
 import { UpstreamUnavailableError } from '../../errors/errors.js'

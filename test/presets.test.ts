@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import type { NextcloudPreset } from '../../src/options.js'
-import { failureOf, tokenError } from '../support/broker-setup.js'
-import { CLIENT_ID, CLIENT_SECRET } from '../support/scripted-authorization-server.js'
-import { setUpGrants } from '../support/grant-setup.js'
-import { createRefreshTokens } from '../support/refresh-tokens.js'
+import type { NextcloudPreset } from '../src/options.js'
+import { failureOf, tokenError } from './support/broker-setup.js'
+import { CLIENT_ID, CLIENT_SECRET } from './support/scripted-authorization-server.js'
+import { setUpGrants } from './support/grant-setup.js'
+import { createRefreshTokens } from './support/refresh-tokens.js'
 
 const ALICE = { subject: 'alice' }
 const PRESETS: readonly NextcloudPreset[] = [

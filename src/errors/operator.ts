@@ -1,0 +1,85 @@
+import { McpAuthError } from './base.js'
+
+/** An option, or a setting at the provider, is wrong. Thrown at construction, or 500 at run time. */
+export class ConfigurationError extends McpAuthError {
+  static readonly code = 'ERR_CONFIGURATION'
+  /** The option at fault, as a path (`nextcloud.url`), if there is one. */
+  readonly option: string | undefined
+
+  constructor(message: string, option?: string, cause?: unknown) {
+    super({
+      status: 500,
+      error: 'server_error',
+      description: 'The server is not configured correctly',
+      message,
+      cause,
+    })
+    this.option = option
+  }
+}
+
+const FAILED = { status: 500, error: 'server_error', description: 'The server failed to handle the request' }
+
+/** Something failed in this process that should not have. 500. */
+export class InternalError extends McpAuthError {
+  static readonly code = 'ERR_INTERNAL'
+
+  constructor(message: string, cause?: unknown) {
+    super({ ...FAILED, message, cause })
+  }
+}
+
+/** Returns the failure as one that can be answered: what is not an error of this package is a bug, here or in a function of the app. */
+export function asMcpAuthError(error: unknown): McpAuthError {
+  return error instanceof McpAuthError ? error : new InternalError('An error that was not expected', error)
+}
+
+/** The words of the authorization server when it refused a token request. */
+export interface TokenRequestFailure {
+  readonly error?: string | undefined
+  readonly errorDescription?: string | undefined
+  readonly httpStatus?: number | undefined
+  readonly hint?: string | undefined
+}
+
+/** The authorization server refused the token request for a reason that the operator must mend. 502. */
+export class TokenRequestError extends McpAuthError {
+  static readonly code = 'ERR_TOKEN_REQUEST'
+  /** `error` of the answer (RFC 6749 §5.2). */
+  readonly error: string | undefined
+  /** `error_description` of the answer, for logs. */
+  readonly errorDescription: string | undefined
+  readonly httpStatus: number | undefined
+  /** Advice for the operator. */
+  readonly hint: string | undefined
+
+  constructor(message: string, failure: TokenRequestFailure = {}) {
+    super({
+      status: 502,
+      error: 'nextcloud_token_refused',
+      description: 'The authorization server refused a token for Nextcloud',
+      message,
+    })
+    this.error = failure.error
+    this.errorDescription = failure.errorDescription
+    this.httpStatus = failure.httpStatus
+    this.hint = failure.hint
+  }
+}
+
+/**
+ * A stored value cannot be opened with the keys given: it was sealed with another key, for another record, or was changed since.
+ * 500, since only the operator can mend it; nothing was deleted.
+ */
+export class SealedValueError extends McpAuthError {
+  static readonly code = 'ERR_STORAGE_SEALED'
+
+  constructor() {
+    super({
+      ...FAILED,
+      message:
+        'A stored value cannot be opened: check that encryptionKey (environment variable TOKEN_ENCRYPTION_KEY) holds the ' +
+        'key that it was sealed with, and keep old keys in the list, behind the new one, after a rotation',
+    })
+  }
+}

@@ -1,0 +1,84 @@
+import { McpAuthError } from './base.js'
+
+/** The facts of an outage. */
+export interface UpstreamFailure {
+  /** Seconds until another attempt makes sense. Default: as the server stated, else 5. */
+  readonly retryAfter?: number | undefined
+  /** The server's own Retry-After, in seconds. */
+  readonly statedRetryAfter?: number | undefined
+  /** The HTTP status, if there was an answer. */
+  readonly httpStatus?: number | undefined
+  /** Whether the request surely was not processed: no connection came about, or the server turned it away unread. */
+  readonly unprocessed?: boolean | undefined
+  /** The service that is unavailable, for the answer. Default `The authorization server`. */
+  readonly service?: 'The authorization server' | 'Nextcloud'
+}
+
+/** The authorization server (or, in `nextcloudFetch`, Nextcloud) is down, slow, overloaded or answers nonsense. 503 with `Retry-After`. */
+export class UpstreamUnavailableError extends McpAuthError {
+  static readonly code = 'ERR_UPSTREAM_UNAVAILABLE'
+  /** Seconds until another attempt makes sense. */
+  readonly retryAfter: number
+  /** The server's own Retry-After, in seconds. */
+  readonly statedRetryAfter: number | undefined
+  readonly httpStatus: number | undefined
+  /** Whether the request surely was not processed, so that even one that can be sent only once may be sent again. */
+  readonly unprocessed: boolean
+  readonly #failure: UpstreamFailure
+
+  constructor(message: string, failure: UpstreamFailure = {}) {
+    super({
+      status: 503,
+      error: 'temporarily_unavailable',
+      description: `${failure.service ?? 'The authorization server'} is not available`,
+      message,
+    })
+    this.#failure = failure
+    this.retryAfter = wholeSeconds(failure.retryAfter ?? failure.statedRetryAfter)
+    this.statedRetryAfter = failure.statedRetryAfter
+    this.httpStatus = failure.httpStatus
+    this.unprocessed = failure.unprocessed === true
+    this.headers['Retry-After'] = String(this.retryAfter)
+  }
+
+  /** @internal The same failure, told again: to another caller, at another time, of another service. */
+  with(changes: UpstreamFailure): UpstreamUnavailableError {
+    return new UpstreamUnavailableError(this.message, { ...this.#failure, ...changes })
+  }
+}
+
+/**
+ * The storage of grants failed, or did not answer. 503 with `Retry-After`; nothing was deleted.
+ *
+ * Of its cause only a code goes into the message: the text of a database client's error may hold a connection string.
+ */
+export class StorageError extends McpAuthError {
+  static readonly code = 'ERR_STORAGE'
+  /** Seconds until another attempt makes sense. */
+  readonly retryAfter: number
+
+  /** @param retryAfter seconds, default 5 */
+  constructor(message: string, cause?: unknown, retryAfter?: number) {
+    const code = codeOf(cause)
+    super({
+      status: 503,
+      error: 'temporarily_unavailable',
+      description: 'The storage of connections is not available',
+      message: code === undefined ? message : `${message} (${code})`,
+    })
+    this.retryAfter = wholeSeconds(retryAfter)
+    this.headers['Retry-After'] = String(this.retryAfter)
+  }
+}
+
+/** Returns whole seconds, at least one. */
+function wholeSeconds(retryAfter = 5): number {
+  return Math.max(1, Math.ceil(retryAfter))
+}
+
+/** Returns `ECONNREFUSED`, `SQLITE_BUSY`, `57P03`, or else `TypeError`: it names a failure and holds nothing else. */
+function codeOf(cause: unknown): string | undefined {
+  if (typeof cause !== 'object' || cause === null) return undefined
+  if ('code' in cause && typeof cause.code === 'string' && /^[A-Z0-9_]{1,32}$/.test(cause.code)) return cause.code
+  return cause instanceof Error && cause.name !== 'Error' && /^\w{1,40}$/.test(cause.name) ? cause.name : undefined
+}
