@@ -103,8 +103,13 @@ async function connect(issuer: string, store: StoreAddress, subjects: readonly s
     {},
   )
   if (config.grants === undefined) throw new Error('That is no refresh-token mode')
-  const owner = { clientId: CLIENT.clientId, resource: RESOURCE }
-  const grants = createGrants(config.grants, adapter, owner, 5_000, systemClock, createEvents(undefined, systemClock))
+  const grants = createGrants({
+    config,
+    grants: config.grants,
+    storage: adapter,
+    clock: systemClock,
+    events: createEvents(undefined, systemClock),
+  })
   for (const subject of subjects) {
     const refreshToken = `refresh-${subject}-0`
     const fingerprint = grants.fingerprint(refreshToken)

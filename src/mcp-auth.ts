@@ -166,10 +166,15 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const client = createClient({ config, discovery, transport, clock, events })
   const withChallenge = (error: McpAuthError): McpAuthError => addChallenge(error, config)
   const { nextcloud } = config
-  const owner = { clientId: config.client?.id ?? '', resource: config.resource }
   const grants =
     config.grants &&
-    createGrants(config.grants, config.grants.storage ?? new MemoryStorage(), owner, config.http.timeout, clock, events)
+    createGrants({
+      config,
+      grants: config.grants,
+      storage: config.grants.storage ?? new MemoryStorage(),
+      clock,
+      events,
+    })
   const appPasswords = nextcloud && createAppPasswords(nextcloud, transport)
   const broker =
     nextcloud && createBroker({ config, nextcloud, client, grants, appPasswords, clock, events, withChallenge })

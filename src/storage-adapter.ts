@@ -1,3 +1,6 @@
+/** @internal Where an adapter that keeps everything in this process has a key of 32 bytes, so that none need be configured. */
+export const OWN_KEY: unique symbol = Symbol('key')
+
 /** A live entry of a store. */
 export interface StoredEntry {
   readonly value: string
@@ -26,6 +29,8 @@ export interface StorageAdapter {
   put(key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null>
   /** Deletes only if the stored version is still `expected`; false when another writer was first. */
   delete(key: string, expected: string): Promise<boolean>
+  /** @internal */
+  readonly [OWN_KEY]?: Uint8Array | undefined
   /** Closes what the adapter opened itself, never the client that it was given. */
   close?(): Promise<void>
 }

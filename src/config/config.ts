@@ -92,7 +92,7 @@ export interface GrantsConfig {
   readonly nextcloud: string
   /** Undefined: in memory. */
   readonly storage: StorageAdapter | undefined
-  /** The first seals, all open. None: a key of this process. */
+  /** The first seals, all open. None: the key that the storage in memory has. */
   readonly encryptionKeys: readonly Uint8Array[]
   readonly consent: 'per-client' | 'per-user'
   /** Undefined: switched off. */

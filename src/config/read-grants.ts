@@ -1,10 +1,8 @@
 import cluster from 'node:cluster'
-import { randomBytes } from 'node:crypto'
 import { MODES } from '../modes.js'
 import { quirksOf } from '../presets.js'
 import type { ConnectOptions, Environment } from '../options.js'
-import type { StorageAdapter } from '../storage-adapter.js'
-import { MemoryStorage } from '../storage/memory.js'
+import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
 import type { Config, ConnectConfig, GrantsConfig } from './config.js'
 import { readEncryptionKeys } from './read-encryption-key.js'
 import {
@@ -77,7 +75,7 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
     return undefined
   }
   const keys = readEncryptionKeys(encryptionKey)
-  if (keys.length === 0 && adapter !== undefined && !(adapter instanceof MemoryStorage)) {
+  if (keys.length === 0 && adapter !== undefined && adapter[OWN_KEY] === undefined) {
     refuse(
       encryptionKey,
       'is required with a storage other than memory (environment variable TOKEN_ENCRYPTION_KEY); npx mcp-nextcloud-auth keygen makes one',
@@ -109,7 +107,7 @@ export function readGrants(given: GrantsGiven, context: GrantsContext): GrantsCo
     credential,
     nextcloud: nextcloud.url.href,
     storage: adapter === undefined ? undefined : boundAdapter(adapter),
-    encryptionKeys: keys.length > 0 ? keys : [keyInMemory(adapter)],
+    encryptionKeys: keys,
     consent,
     connect: pages,
   }
@@ -136,16 +134,8 @@ function boundAdapter(adapter: StorageAdapter): StorageAdapter {
     get: adapter.get.bind(adapter),
     put: adapter.put.bind(adapter),
     delete: adapter.delete.bind(adapter),
+    [OWN_KEY]: adapter[OWN_KEY],
   }
-}
-
-/** What is in memory needs no key of the operator's; who shares a store has to share its key. */
-const memoryKeys = new WeakMap<StorageAdapter, Uint8Array>()
-
-function keyInMemory(adapter: StorageAdapter | undefined): Uint8Array {
-  const key = (adapter && memoryKeys.get(adapter)) ?? new Uint8Array(randomBytes(32))
-  if (adapter !== undefined) memoryKeys.set(adapter, key)
-  return key
 }
 
 /** The marks of a cluster worker, of PM2 and of Kubernetes. */

@@ -20,7 +20,7 @@ export interface StoredGrant {
   readonly version: string
 }
 
-/** What a new connection brings. */
+/** The parts of a grant that a new connection brings. */
 export type Connection = Pick<
   Grant,
   'fingerprint' | 'refreshEndsAt' | 'scopes' | 'accessToken' | 'refreshToken' | 'appPassword'
@@ -29,10 +29,11 @@ export type Connection = Pick<
   readonly clientId: string
 }
 
-/** What a disconnection took away. */
+/** The outcome of a disconnection. */
 export interface Disconnected {
+  /** The grant as it was. */
   readonly grant: Grant
-  /** Other MCP clients still have the user's consent, so the grant itself is left. */
+  /** Whether the grant is left, because other MCP clients still have the user's consent. */
   readonly remains: boolean
 }
 
@@ -43,102 +44,105 @@ export interface Disconnected {
 export interface GrantStore {
   readonly keyOf: (identity: Identity) => string
   readonly read: (key: string) => Promise<StoredGrant | undefined>
-  /** The version of what is stored, without opening it. */
+  /** The version of the stored grant, which is not opened. */
   readonly version: (key: string) => Promise<string | undefined>
-  /** The new version, or null when somebody else has changed the grant since `expected`. */
+  /** The new version, or null when another writer has changed the grant since `expected`. */
   readonly write: (key: string, grant: Grant, expected: string) => Promise<string | null>
   /** The same in two steps: seals the grant at once, while the caller does something else, and writes it when told to. */
   readonly prepare: (key: string, grant: Grant) => (expected: string) => Promise<string | null>
-  /** Puts a new connection in the place of whatever is there, also of what cannot be opened; what was there, as far as it can. */
+  /** Replaces the stored grant, even one that cannot be opened, by a new connection. Returns the old grant as far as it opens. */
   readonly connect: (identity: Identity, connection: Connection) => Promise<Grant | undefined>
   /**
-   * Takes away the consent of one MCP client, and the grant with the last; without a client, the grant at once. What cannot be
-   * opened is deleted. Undefined when there was nothing to take away.
+   * Takes away the consent of one MCP client, and the grant with the last; without a client, the grant at once. A grant that
+   * cannot be opened is deleted. Undefined when there was nothing to take away.
    */
   readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
 }
 
-/**
- * @param credential what this server's mode can use of a grant
- * @param nextcloud base URL of the Nextcloud that app passwords have to be of
- */
-export function createGrantStore(
-  records: Records,
-  owner: RecordOwner,
-  clock: Clock,
-  credential: GrantCredential = 'refresh-token',
-  nextcloud?: string,
-): GrantStore {
-  const keyOf = ({ issuer, subject }: Identity): string => recordKey('grant', owner, issuer, subject)
+/** The rooms that the store of grants needs. */
+export interface GrantStoreRooms {
+  readonly records: Records
+  readonly owner: RecordOwner
+  /** The part of a grant that this server's mode can use. */
+  readonly credential: GrantCredential
+  /** Base URL of the Nextcloud that app passwords must be of. */
+  readonly nextcloud: string
+  readonly clock: Clock
+}
 
-  async function readStored(key: string): Promise<StoredGrant | undefined> {
-    const record = await records.read(key)
-    return record && { grant: readGrant(record.value), version: record.version }
-  }
-
-  async function read(key: string): Promise<StoredGrant | undefined> {
-    const stored = await readStored(key)
-    return stored && { ...stored, grant: asSeenBy(credential, nextcloud, stored.grant) }
-  }
-
-  function write(key: string, grant: Grant, expected: string | null): Promise<string | null> {
-    return records.write(key, grant, expected, ttlOf(grant))
-  }
-
-  function prepare(key: string, grant: Grant): (expected: string) => Promise<string | null> {
-    const sealing = records.seal(key, grant)
-    // Where it fails, and nobody writes it after all.
-    sealing.catch(() => undefined)
-    return async (expected) => records.writeSealed(key, await sealing, expected, ttlOf(grant))
-  }
-
-  /** What is there, to be replaced: its content, where it can be opened. */
-  async function readReplaceable(key: string): Promise<{ version: string | null; grant: Grant | undefined }> {
-    try {
-      const stored = await readStored(key)
-      return { version: stored?.version ?? null, grant: stored?.grant }
-    } catch (error) {
-      if (!(error instanceof SealedValueError)) throw error
-      return { version: (await records.peek(key))?.version ?? null, grant: undefined }
-    }
-  }
-
+export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
+  const { records, owner, credential, nextcloud } = rooms
+  const keyOf: GrantStore['keyOf'] = ({ issuer, subject }) => recordKey('grant', owner, issuer, subject)
   return {
     keyOf,
-    read,
+    async read(key) {
+      const stored = await readStored(records, key)
+      return stored && { ...stored, grant: asSeenBy(credential, nextcloud, stored.grant) }
+    },
     version: async (key) => (await records.peek(key))?.version,
-    write,
-    prepare,
-    connect(identity, { clientId, ...connection }) {
-      const key = keyOf(identity)
-      return change('the grant', async () => {
-        const before = await readReplaceable(key)
-        // A user who ended the grant at the authorization server may have meant a client of it: each is asked for anew.
-        const present = before.grant && asSeenBy(credential, nextcloud, before.grant)
-        const agreed = present !== undefined && isLiving(present) ? present.clients : []
-        const grant: Grant = {
-          ...connection,
-          format: 1,
-          state: 'active',
-          generation: (before.grant?.generation ?? 0) + 1,
-          clients: [...new Set([...agreed, clientId])],
-          connectedAt: clock.now(),
-        }
-        return (await write(key, grant, before.version)) === null ? 'late' : before.grant
-      })
+    write: (key, grant, expected) => records.write(key, grant, expected, ttlOf(grant)),
+    prepare(key, grant) {
+      const sealing = records.seal(key, grant)
+      // It may fail, and never be written after all.
+      sealing.catch(() => undefined)
+      return async (expected) => records.writeSealed(key, await sealing, expected, ttlOf(grant))
     },
-    disconnect(identity, clientId) {
-      const key = keyOf(identity)
-      return change<Disconnected | undefined>('the grant', async () => {
-        const { version, grant } = await readReplaceable(key)
-        if (version === null || grant?.state === 'disconnected') return undefined
-        if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
-        const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId)
-        const remains = clients.length > 0
-        const left = remains ? { ...grant, clients } : deadGrant(grant, 'disconnected', 'disconnected', clock.now())
-        return (await write(key, left, version)) === null ? 'late' : { grant, remains }
-      })
-    },
+    connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, keyOf(identity), connection)),
+    disconnect: (identity, clientId) =>
+      change('the grant', () => attemptDisconnection(rooms, keyOf(identity), clientId)),
+  }
+}
+
+async function attemptConnection(
+  { records, credential, nextcloud, clock }: GrantStoreRooms,
+  key: string,
+  { clientId, ...connection }: Connection,
+): Promise<Grant | undefined | 'late'> {
+  const before = await readReplaceable(records, key)
+  // A user who ended the grant at the authorization server may have meant a client of it: each is asked for again.
+  const present = before.grant && asSeenBy(credential, nextcloud, before.grant)
+  const agreed = present !== undefined && isLiving(present) ? present.clients : []
+  const grant: Grant = {
+    ...connection,
+    format: 1,
+    state: 'active',
+    generation: (before.grant?.generation ?? 0) + 1,
+    clients: [...new Set([...agreed, clientId])],
+    connectedAt: clock.now(),
+  }
+  return (await records.write(key, grant, before.version)) === null ? 'late' : before.grant
+}
+
+async function attemptDisconnection(
+  { records, clock }: GrantStoreRooms,
+  key: string,
+  clientId: string | undefined,
+): Promise<Disconnected | undefined | 'late'> {
+  const { version, grant } = await readReplaceable(records, key)
+  if (version === null || grant?.state === 'disconnected') return undefined
+  if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
+  const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId)
+  const remains = clients.length > 0
+  const left = remains ? { ...grant, clients } : deadGrant(grant, 'disconnected', 'disconnected', clock.now())
+  return (await records.write(key, left, version, ttlOf(left))) === null ? 'late' : { grant, remains }
+}
+
+async function readStored(records: Records, key: string): Promise<StoredGrant | undefined> {
+  const record = await records.read(key)
+  return record && { grant: readGrant(record.value), version: record.version }
+}
+
+/** The version of what is there to be replaced, and its content as far as it opens. */
+async function readReplaceable(
+  records: Records,
+  key: string,
+): Promise<{ readonly version: string | null; readonly grant: Grant | undefined }> {
+  try {
+    const stored = await readStored(records, key)
+    return { version: stored?.version ?? null, grant: stored?.grant }
+  } catch (error) {
+    if (!(error instanceof SealedValueError)) throw error
+    return { version: (await records.peek(key))?.version ?? null, grant: undefined }
   }
 }
 

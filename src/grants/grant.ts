@@ -57,8 +57,6 @@ export interface Grant {
   readonly lastError?: { readonly code: string; readonly at: number }
   /** Milliseconds since the epoch. */
   readonly connectedAt: number
-  /** Milliseconds since the epoch of the last renewal. */
-  readonly renewedAt?: number
 }
 
 /** A grant that can be refreshed. */

@@ -6,60 +6,73 @@ import type { Records } from './records.js'
 export interface Lease {
   /** Whether it is surely still held: by this process's own clock, from before it was asked for. */
   readonly isHeld: () => boolean
-  /** Gives it back, if it is still this one's to give. Never rejects: it is tried again, and runs out by itself in the end. */
+  /** Gives it back unless another instance has it by now. Never rejects: it is tried again, and runs out by itself in the end. */
   readonly release: () => Promise<void>
 }
 
 /** Milliseconds between attempts to give a lease back to a store that fails: left there, it would hold up the next renewal. */
 const PAUSE = 1_000
 
-/** @returns takes the lease of a key, or undefined when another has it */
-export function createLeases(
-  records: Records,
-  clock: Clock,
-  lifeMs: number,
-): (key: string) => Promise<Lease | undefined> {
-  return async (key) => {
-    let askedAt = clock.monotonic()
-    const sealed = await records.seal(key, randomUUID())
-    let version = await records.writeSealed(key, sealed, null, lifeMs)
-    if (version === null) return undefined
-    let heldUntil = askedAt + lifeMs
-    let released = false
-    let renewal = Promise.resolve()
-    let cancel = clock.after(lifeMs / 3, renew)
+interface Leases {
+  readonly records: Pick<Records, 'seal' | 'writeSealed' | 'remove'>
+  readonly clock: Clock
+  readonly lifeMs: number
+}
 
-    function renew(): void {
-      renewal = extend().catch(() => undefined)
-    }
+/** A lease as this process knows it. */
+interface Held {
+  readonly key: string
+  readonly sealed: string
+  /** Null once another instance has it. */
+  version: string | null
+  /** Monotonic milliseconds. */
+  until: number
+  renewal: Promise<void>
+  cancelRenewal: () => void
+}
 
-    /** A store that fails is asked again, as long as there is time left. */
-    async function extend(): Promise<void> {
-      if (released || version === null || clock.monotonic() >= heldUntil) return
-      cancel = clock.after(lifeMs / 3, renew)
-      askedAt = clock.monotonic()
-      version = await records.writeSealed(key, sealed, version, lifeMs)
-      heldUntil = version === null ? -Infinity : askedAt + lifeMs
-    }
+/** Takes the lease of a key; undefined when another instance has it. */
+export async function acquireLease(leases: Leases, key: string): Promise<Lease | undefined> {
+  const { records, clock, lifeMs } = leases
+  const askedAt = clock.monotonic()
+  const sealed = await records.seal(key, randomUUID())
+  const version = await records.writeSealed(key, sealed, null, lifeMs)
+  if (version === null) return undefined
+  const until = askedAt + lifeMs
+  const held: Held = { key, sealed, version, until, renewal: Promise.resolve(), cancelRenewal: () => undefined }
+  renewLater(leases, held)
+  return {
+    isHeld: () => clock.monotonic() < held.until,
+    async release() {
+      held.cancelRenewal()
+      await held.renewal
+      await giveBack(leases, held)
+    },
+  }
+}
 
-    async function giveBack(): Promise<void> {
-      if (version === null) return
-      try {
-        await records.remove(key, version)
-      } catch {
-        if (clock.monotonic() + PAUSE < heldUntil) clock.after(PAUSE, () => void giveBack())
-      }
-    }
+function renewLater(leases: Leases, held: Held): void {
+  held.cancelRenewal = leases.clock.after(leases.lifeMs / 3, () => {
+    held.renewal = renew(leases, held).catch(() => undefined)
+  })
+}
 
-    return {
-      isHeld: () => clock.monotonic() < heldUntil,
-      async release() {
-        released = true
-        cancel()
-        await renewal
-        cancel()
-        await giveBack()
-      },
-    }
+/** A store that fails is asked again, as long as there is time left. */
+async function renew(leases: Leases, held: Held): Promise<void> {
+  const { records, clock, lifeMs } = leases
+  const askedAt = clock.monotonic()
+  if (held.version === null || askedAt >= held.until) return
+  renewLater(leases, held)
+  held.version = await records.writeSealed(held.key, held.sealed, held.version, lifeMs)
+  held.until = held.version === null ? -Infinity : askedAt + lifeMs
+}
+
+async function giveBack(leases: Leases, held: Held): Promise<void> {
+  const { records, clock } = leases
+  if (held.version === null) return
+  try {
+    await records.remove(held.key, held.version)
+  } catch {
+    if (clock.monotonic() + PAUSE < held.until) clock.after(PAUSE, () => void giveBack(leases, held))
   }
 }

@@ -1,9 +1,9 @@
 import type { Clock } from '../clock.js'
-import type { GrantsConfig } from '../config/config.js'
+import type { Config, GrantsConfig } from '../config/config.js'
 import type { Events } from '../events.js'
-import type { StorageAdapter } from '../storage-adapter.js'
+import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
-import { createLeases, type Lease } from './lease.js'
+import { acquireLease, type Lease } from './lease.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import { createRecords, type Records } from './records.js'
 import { createRotations, type Rotations } from './rotations.js'
@@ -11,7 +11,7 @@ import { createSealer } from './seal.js'
 
 /** Everything that is stored for users, and what works on it. */
 export interface Grants {
-  /** Whose the records are: part of every key. */
+  /** The server that the records belong to: part of every key. */
   readonly owner: RecordOwner
   readonly records: Records
   readonly store: GrantStore
@@ -20,34 +20,37 @@ export interface Grants {
   readonly acquireLease: (grantKey: string) => Promise<Lease | undefined>
   /** Milliseconds. */
   readonly leaseLife: number
-  /** Of a refresh token or an app password. */
+  /** Stands for a refresh token or an app password. */
   readonly fingerprint: (secret: string) => string
-  /** What this instance does after its answers: kept, so that `settle` waits for it. */
+  /** Keeps work that goes on after an answer, so that `settle` waits for it. */
   readonly background: (work: Promise<unknown>) => void
   /** Rejects with {@link StorageError} when the store cannot be reached. */
   readonly ready: () => Promise<void>
-  /** Resolves when background work has ended, and one more attempt was made at what could not be stored. */
+  /** Resolves when background work has ended, and one more attempt was made at each rotation that could not be stored. */
   readonly settle: () => Promise<void>
+}
+
+/** The rooms that grants need. */
+export interface GrantsRooms {
+  readonly config: Pick<Config, 'client' | 'resource'> & { readonly http: Pick<Config['http'], 'timeout'> }
+  readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'nextcloud'>
+  readonly storage: StorageAdapter
+  readonly clock: Clock
+  readonly events: Events
 }
 
 /** Milliseconds by which a lease outlives one call to the authorization server: for the answer to be stored. */
 const LEASE_BEYOND_CALL = 5_000
 
-/** @param callTimeout milliseconds of one call to the authorization server */
-export function createGrants(
-  { encryptionKeys, credential, nextcloud }: GrantsConfig,
-  storage: StorageAdapter,
-  owner: RecordOwner,
-  callTimeout: number,
-  clock: Clock,
-  events: Events,
-): Grants {
-  const sealer = createSealer(encryptionKeys)
+export function createGrants({ config, grants, storage, clock, events }: GrantsRooms): Grants {
+  const owner = { clientId: config.client?.id ?? '', resource: config.resource }
+  const sealer = createSealer(sealingKeys(grants.encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
-  const store = createGrantStore(records, owner, clock, credential, nextcloud)
-  const rotations = createRotations(store, clock, callTimeout)
-  const leaseLife = callTimeout + LEASE_BEYOND_CALL
-  const acquireLease = createLeases(records, clock, leaseLife)
+  const { credential, nextcloud } = grants
+  const store = createGrantStore({ records, owner, credential, nextcloud, clock })
+  const rotations = createRotations(store, clock, config.http.timeout)
+  const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
+  const leases = { records, clock, lifeMs: leaseLife }
   const working = new Set<Promise<unknown>>()
 
   return {
@@ -55,7 +58,7 @@ export function createGrants(
     records,
     store,
     rotations,
-    acquireLease: (grantKey) => acquireLease(recordKey('lease', owner, grantKey)),
+    acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
     leaseLife,
     fingerprint: sealer.fingerprint,
     background(work) {
@@ -71,4 +74,10 @@ export function createGrants(
       await Promise.allSettled(working)
     },
   }
+}
+
+/** The keys given; without any, the storage's own, since instances that share a store in memory must share its key. */
+function sealingKeys(given: readonly Uint8Array[], storage: StorageAdapter): readonly Uint8Array[] {
+  const own = storage[OWN_KEY]
+  return given.length > 0 || own === undefined ? given : [own]
 }

@@ -11,15 +11,15 @@ export interface OpenRecord {
 }
 
 /**
- * The user's store, with every value sealed, every answer checked and every call limited in time.
+ * The store, with every value sealed, every answer checked and every call limited in time.
  *
- * Each call rejects with {@link StorageError} when the store fails, or does not answer in 5 s, and with
+ * Each call rejects with {@link StorageError} when the store fails or does not answer in 5 s, and with
  * {@link ConfigurationError} when an adapter says that it is not set up.
  */
 export interface Records {
-  /** @throws {SealedValueError} it is there and cannot be opened */
+  /** @throws {SealedValueError} the record is there and cannot be opened */
   readonly read: (key: string) => Promise<OpenRecord | undefined>
-  /** The entry as it is stored, for what has to be told apart, replaced or deleted without opening it. */
+  /** The entry as it is stored, for a record that is compared, replaced or deleted without being opened. */
   readonly peek: (key: string) => Promise<StoredEntry | undefined>
   /** Seals and writes; the new version, or null when another writer was first. */
   readonly write: (key: string, value: unknown, expected: string | null, ttlMs?: number) => Promise<string | null>
@@ -33,39 +33,10 @@ export interface Records {
 const STORE_TIMEOUT = 5_000
 
 export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Clock, events: Events): Records {
-  type Operation = 'get' | 'put' | 'delete'
-
-  async function call<T>(
-    operation: Operation,
-    run: () => Promise<T>,
-    isAnswer: (answer: unknown) => boolean,
-  ): Promise<T> {
-    try {
-      // Started in a promise: what an adapter throws at once is a failure like any other.
-      const answer = await limited(Promise.resolve().then(run))
-      if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
-      return answer
-    } catch (error) {
-      const isOurs = error instanceof StorageError || error instanceof ConfigurationError
-      const failure = isOurs ? error : new StorageError('The storage failed', error)
-      events.emit({ type: 'storage.failed', operation, message: failure.message })
-      throw failure
-    }
-  }
-
-  function limited<T>(pending: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const cancel = clock.after(STORE_TIMEOUT, () =>
-        reject(new StorageError(`The storage did not answer within ${STORE_TIMEOUT} ms`)),
-      )
-      pending.then(resolve, reject).finally(cancel)
-    })
-  }
-
-  const peek: Records['peek'] = (key) => call('get', () => storage.get(key), isEntry)
+  const watch = { clock, events }
+  const peek: Records['peek'] = (key) => call(watch, 'get', () => storage.get(key), isEntry)
   const writeSealed: Records['writeSealed'] = (key, sealed, expected, ttlMs) =>
-    call('put', () => storage.put(key, sealed, expected, ttlMs), isVersion)
-
+    call(watch, 'put', () => storage.put(key, sealed, expected, ttlMs), isVersion)
   return {
     async read(key) {
       const entry = await peek(key)
@@ -77,22 +48,45 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
     async write(key, value, expected, ttlMs) {
       return writeSealed(key, await sealer.seal(key, value), expected, ttlMs)
     },
-    remove: (key, expected) =>
-      call(
-        'delete',
-        () => storage.delete(key, expected),
-        (answer) => typeof answer === 'boolean',
-      ),
+    remove: (key, expected) => call(watch, 'delete', () => storage.delete(key, expected), isBoolean),
   }
+}
+
+/** One call of the adapter: what it throws, how long it takes and what it answers are not taken on trust. */
+async function call<T>(
+  { clock, events }: { readonly clock: Clock; readonly events: Events },
+  operation: 'get' | 'put' | 'delete',
+  run: () => Promise<T>,
+  isAnswer: (answer: unknown) => boolean,
+): Promise<T> {
+  try {
+    // Started in a promise, because an adapter may throw instead of rejecting.
+    const answer = await limited(Promise.resolve().then(run), clock)
+    if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
+    return answer
+  } catch (error) {
+    const isOurs = error instanceof StorageError || error instanceof ConfigurationError
+    const failure = isOurs ? error : new StorageError('The storage failed', error)
+    events.emit({ type: 'storage.failed', operation, message: failure.message })
+    throw failure
+  }
+}
+
+function limited<T>(pending: Promise<T>, clock: Clock): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(STORE_TIMEOUT, () =>
+      reject(new StorageError(`The storage did not answer within ${STORE_TIMEOUT} ms`)),
+    )
+    pending.then(resolve, reject).finally(cancel)
+  })
 }
 
 function isEntry(answer: unknown): boolean {
   if (answer === undefined) return true
-  if (typeof answer !== 'object' || answer === null) return false
-  const { value, version } = answer as Partial<StoredEntry>
+  const { value, version } = (answer ?? {}) as Partial<StoredEntry>
   return typeof value === 'string' && typeof version === 'string'
 }
 
-function isVersion(answer: unknown): boolean {
-  return answer === null || typeof answer === 'string'
-}
+const isVersion = (answer: unknown): boolean => answer === null || typeof answer === 'string'
+
+const isBoolean = (answer: unknown): boolean => typeof answer === 'boolean'

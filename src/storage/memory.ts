@@ -1,6 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.js'
 import { optionalNumber, readObject } from '../config/values.js'
-import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
+import { OWN_KEY, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
 import { newVersion, wholeTtl } from './entry.js'
 
 /** Options of {@link MemoryStorage}. */
@@ -24,6 +25,8 @@ interface MemoryEntry extends StoredEntry {
  */
 export class MemoryStorage implements StorageAdapter {
   readonly shared = false
+  /** @internal */
+  readonly [OWN_KEY] = new Uint8Array(randomBytes(32))
   readonly #entries = new Map<string, MemoryEntry>()
   readonly #maxEntries: number
   readonly #clock: Pick<Clock, 'monotonic'>

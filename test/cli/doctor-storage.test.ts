@@ -55,9 +55,8 @@ async function storeGrant(setup: DoctorSetup, address: StoreAddress, encryptionK
     },
     {},
   )
-  const owner = { clientId: CLIENT_ID, resource: setup.resource }
   const events = createEvents(() => undefined, systemClock)
-  const grants = createGrants(config.grants!, adapter, owner, 5_000, systemClock, events)
+  const grants = createGrants({ config, grants: config.grants!, storage: adapter, clock: systemClock, events })
   const connection = { refreshToken: 'rt-canary-5Kq8Zp', fingerprint: 'f', clientId: 'mcp-client', scopes: [] }
   await grants.store.connect({ issuer, subject: randomBytes(8).toString('hex') }, connection)
   await close()

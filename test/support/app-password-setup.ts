@@ -58,8 +58,13 @@ export async function setUpAppPasswords(surroundings: Surroundings = {}): Promis
     { issuer: setup.as.issuer, resource: RESOURCE, ...options, storage: setup.storage, encryptionKey: ENCRYPTION_KEY },
     {},
   )
-  const owner = { clientId: client ? CLIENT_ID : '', resource: RESOURCE }
-  const grants = createGrants(config.grants!, setup.storage, owner, 5_000, clock, createEvents(undefined, clock))
+  const grants = createGrants({
+    config,
+    grants: config.grants!,
+    storage: setup.storage,
+    clock,
+    events: createEvents(undefined, clock),
+  })
   const polls = () => nextcloud.received('/index.php/login/v2/poll').length
 
   async function begin(browser = setup.browser(), link?: string): Promise<WaitingVisit> {

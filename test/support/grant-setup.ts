@@ -65,9 +65,8 @@ export async function setUpGrants(ways: Ways = {}): Promise<GrantSetup> {
     nextcloud: { url: 'https://cloud.example.com', ...given.nextcloud },
   })
   const config = readConfig(options(), {})
-  const owner = { clientId: CLIENT_ID, resource: RESOURCE }
   if (config.grants === undefined) throw new Error('That is no refresh-token mode')
-  const grants = createGrants(config.grants, storage, owner, 5_000, clock, createEvents(undefined, clock))
+  const grants = createGrants({ config, grants: config.grants, storage, clock, events: createEvents(undefined, clock) })
 
   return {
     as,

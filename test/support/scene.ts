@@ -71,7 +71,7 @@ export async function startScene({ store, ownStore = store, grace = false }: Sce
   if (config.grants === undefined) throw new Error('That is no refresh-token mode')
   const owner = { clientId: CLIENT_ID, resource: RESOURCE }
   const events = createEvents(undefined, systemClock)
-  const grants = createGrants(config.grants, adapter, owner, 5_000, systemClock, events)
+  const grants = createGrants({ config, grants: config.grants, storage: adapter, clock: systemClock, events })
   const keyOf = (subject: string): string => grants.store.keyOf({ issuer, subject })
 
   return {

@@ -154,7 +154,6 @@ export function createRenewal(parts: RefreshTokenParts, coolDowns: CoolDowns): R
       refreshToken: refreshToken ?? grant.refreshToken,
       fingerprint: refreshToken === undefined ? grant.fingerprint : grants.fingerprint(refreshToken),
       scopes: scopes ?? grant.scopes,
-      renewedAt: clock.now(),
       ...(refreshEndsAt !== undefined && { refreshEndsAt }),
       ...(accessToken !== undefined && { accessToken }),
     }

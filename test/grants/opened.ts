@@ -1,0 +1,45 @@
+import { createEvents, type McpAuthEvent } from '../../src/events.js'
+import { createGrantStore } from '../../src/grants/grant-store.js'
+import { createRecords } from '../../src/grants/records.js'
+import { createSealer } from '../../src/grants/seal.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { manualClock } from '../support/clock.js'
+import { watchedStorage } from '../support/watched-storage.js'
+
+export const ALICE = { issuer: 'https://idp.example.com', subject: 'alice' }
+export const OWNER = { clientId: 'client', resource: 'https://mcp.example.com/mcp' }
+
+/** Records and grants over memory whose calls are counted and can be made to fail. */
+export function opened() {
+  const clock = manualClock()
+  const memory = new MemoryStorage({}, clock)
+  const watched = watchedStorage(memory)
+  const events: McpAuthEvent[] = []
+  const records = createRecords(
+    watched.storage,
+    createSealer([new Uint8Array(32).fill(7)]),
+    clock,
+    createEvents((event) => events.push(event), clock),
+  )
+  const store = createGrantStore({
+    records,
+    owner: OWNER,
+    credential: 'refresh-token',
+    nextcloud: 'https://cloud.example.com/',
+    clock,
+  })
+  const key = store.keyOf(ALICE)
+  return {
+    clock,
+    memory,
+    ...watched,
+    events,
+    records,
+    store,
+    key,
+    /** What is stored for Alice. */
+    stored: async () => (await store.read(key))?.grant,
+    connect: (refreshToken = 'first', clientId = 'client-1') =>
+      store.connect(ALICE, { refreshToken, fingerprint: refreshToken, clientId, scopes: [] }),
+  }
+}
