@@ -17,7 +17,7 @@ import {
   type TokenAnswer,
   type TokenErrorAnswer,
 } from './token-answer.js'
-import { classifyExchangeError, classifyRefreshError } from './token-error.js'
+import { classifyExchangeError, classifyGrantError } from './token-error.js'
 import { sendUnparsed } from './unparsed-request.js'
 
 /** This server as a client of the authorization server. */
@@ -132,7 +132,7 @@ async function refresh(
     const { body, refusal } = readTokenEndpointAnswer(answer, [client.secret, refreshToken])
     if (refusal === undefined) return readRefreshAnswer(body, refreshToken, sentAt)
     if (meansDead(refusal, quirks)) return 'dead'
-    throw classifyRefreshError(refusal)
+    throw classifyGrantError(refusal, 'refresh')
   })
 }
 
