@@ -1,79 +1,93 @@
-import type { Clock } from '../../clock.js'
-import type { Config } from '../../config/config.js'
 import { ConfigurationError, StorageError } from '../../errors/errors.js'
-import { consentingClient, whyUnusable, type Grant } from '../../grants/grant.js'
-import type { GrantStore, StoredGrant } from '../../grants/grant-store.js'
+import { consentingClient, deadGrant, whyUnusable, type Grant } from '../../grants/grant.js'
+import type { StoredGrant } from '../../grants/grant-store.js'
+import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import { createSingleFlight } from '../../single-flight.js'
-import type { Caller, FreshToken, Mode, Standing } from './mode.js'
+import type { Basis, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
 
-/** What a mode with grants needs to know whether what it has cached still stands. */
-export interface GrantCheckParts {
-  readonly config: Config
-  readonly store: Pick<GrantStore, 'keyOf' | 'version' | 'read'>
-  readonly clock: Clock
-  /** What callers are handed from a grant, where it is in the grant itself. */
-  readonly tokenOf: (grant: Grant) => string | undefined
-  /** The same, for the cache; undefined where it will not do any more. */
+/** The rooms that the check needs. */
+export interface GrantCheckRooms extends Pick<GrantModeRooms, 'config' | 'grants' | 'clock'> {
+  /** Returns the secret that callers get from a grant; undefined if the grant has none. */
+  readonly secretOf: (grant: Grant) => Secret | undefined
+  /** Returns it for the cache; undefined if it will not do any more. */
   readonly fresh: (stored: StoredGrant) => FreshToken | undefined
 }
 
-/** Whether a caller may have what came from a grant, and whether the grant is still there. */
-export function createGrantCheck(parts: GrantCheckParts): Required<Pick<Mode, 'permits' | 'check'>> {
-  const { config, store, clock, tokenOf, fresh } = parts
-  const consent = config.grants?.consent
+export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
+  const { config, grants, clock } = rooms
   const grantCheck = config.cache.grantCheck * 1_000
-  const checks = createSingleFlight<boolean | FreshToken>()
-  /** The last look into the store failed: the next ones are not waited for. */
-  let storeFailing = false
-
-  function permits({ clientId }: Caller, standing: Standing | undefined): boolean {
-    const client = consentingClient(consent, clientId)
-    return client === undefined || standing?.clients.includes(client) === true
+  const looks = createSingleFlight<boolean | FreshToken>()
+  /** Whether the last look into the store failed: the next ones are not waited for. */
+  const health = { failing: false }
+  const permits: GrantCheck['permits'] = ({ clientId }, basis) => {
+    const client = consentingClient(config.grants?.consent, clientId)
+    return client === undefined || basis?.clients.includes(client) === true
   }
-
-  /** Looks whether the grant is still what the token stands on. */
-  async function look(key: string, token: string, standing: Standing): Promise<boolean | FreshToken> {
-    if ((await store.version(key)) !== standing.version) {
-      const stored = await store.read(key)
-      if (stored === undefined || whyUnusable(stored.grant, undefined, clock.now()) !== undefined) return false
-      if (tokenOf(stored.grant) !== token) return fresh(stored) ?? false
-      standing.version = stored.version
-      standing.clients = stored.grant.clients
-    }
-    standing.checkedAt = clock.monotonic()
-    return true
-  }
-
-  async function lookSafely(key: string, token: string, standing: Standing): Promise<boolean | FreshToken> {
-    try {
-      const outcome = await look(key, token, standing)
-      storeFailing = false
-      return outcome
-    } catch (error) {
-      if (!(error instanceof StorageError || error instanceof ConfigurationError)) throw error
-      // A living token is served through an outage.
-      storeFailing = true
-      standing.checkedAt = clock.monotonic()
-      return true
-    }
-  }
-
   return {
     permits,
-    check(caller, token, standing) {
-      const permitted = permits(caller, standing)
-      if (permitted && clock.monotonic() - standing.checkedAt < grantCheck) return true
-      const key = store.keyOf(caller)
-      const looking = checks.join(key, () => lookSafely(key, token, standing))
-      if (permitted && storeFailing) {
+    check: (caller, secret, basis) => {
+      const permitted = permits(caller, basis)
+      if (permitted && clock.monotonic() - basis.checkedAt < grantCheck) return true
+      const key = grants.store.keyOf(caller.identity)
+      const looking = looks.join(key, () => servingThrough(look(rooms, key, secret, basis), rooms, health, basis))
+      if (permitted && health.failing) {
         looking.catch(() => undefined)
         return true
       }
-      return looking.then((outcome) => {
-        const now = typeof outcome === 'object' ? outcome.standing : standing
-        // Got anew, it is refused with the reason.
-        return permits(caller, now) && outcome
-      })
+      // Fetching again rejects with the reason.
+      return looking.then((seen) => permits(caller, typeof seen === 'object' ? seen.basis : basis) && seen)
     },
   }
+}
+
+/** Lets a living token serve through an outage of the store. */
+async function servingThrough(
+  looking: Promise<boolean | FreshToken>,
+  { clock }: GrantCheckRooms,
+  health: { failing: boolean },
+  basis: Basis,
+): Promise<boolean | FreshToken> {
+  try {
+    const seen = await looking
+    health.failing = false
+    return seen
+  } catch (error) {
+    if (!(error instanceof StorageError || error instanceof ConfigurationError)) throw error
+    health.failing = true
+    basis.checkedAt = clock.monotonic()
+    return true
+  }
+}
+
+/** Looks whether the grant is still the one that the token came from. */
+async function look(
+  { grants, clock, secretOf, fresh }: GrantCheckRooms,
+  key: string,
+  secret: Secret,
+  basis: Basis,
+): Promise<boolean | FreshToken> {
+  if ((await grants.store.version(key)) !== basis.version) {
+    const stored = await grants.store.read(key)
+    if (stored === undefined || whyUnusable(stored.grant, undefined, clock.now()) !== undefined) return false
+    if (!isSameSecret(secretOf(stored.grant), secret)) return fresh(stored) ?? false
+    basis.version = stored.version
+    basis.clients = stored.grant.clients
+  }
+  basis.checkedAt = clock.monotonic()
+  return true
+}
+
+/**
+ * Marks a grant as dead whose credential was refused. Another instance may have replaced the credential meanwhile: only a grant that
+ * is unchanged to this moment, as the compare-and-set sees to, has lost its connection.
+ *
+ * @returns whether it was unchanged
+ */
+export async function bury(rooms: GrantModeRooms, { key, identity }: GrantOf, stored: StoredGrant): Promise<boolean> {
+  const { grants, clock, events } = rooms
+  const { grant, version } = stored
+  const dead = deadGrant(grant, 'needs-reconnect', 'refused', clock.now())
+  if ((await grants.store.write(key, dead, version)) === null) return false
+  events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'revoked' })
+  return true
 }
