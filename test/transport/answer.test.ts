@@ -37,6 +37,13 @@ describe('an answer', () => {
     })
   })
 
+  it('is named in a failure as far as a log has room', () => {
+    const response = new Response(null, { status: 500 })
+    const answer = readWhole(response, `https://idp.example.com/${'a'.repeat(5_000)}`, 1, clock)
+
+    return expect(answer).rejects.toThrow(/^https:\/\/idp\.example\.com\/a{276} answers with status 500$/)
+  })
+
   it.each([204, 205, 304])('with status %i becomes a response without a body', (status) => {
     expect(asResponse({ status, headers: new Headers(), body: new Uint8Array() }, URL).body).toBeNull()
   })
