@@ -163,7 +163,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
   const keys = createIssuerKeys(discovery, transport, clock, config.cache.staleKeys)
-  const client = createClient(config, discovery, transport, clock, events)
+  const client = createClient({ config, discovery, transport, clock, events })
   const withChallenge = (error: McpAuthError): McpAuthError => addChallenge(error, config)
   const { nextcloud } = config
   const grants =
@@ -253,7 +253,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
           connect: connectConfig,
           grants,
           codeGrant: connectConfig.signIn
-            ? createCodeGrant(config, connectConfig, discovery, transport, clock)
+            ? createCodeGrant(connectConfig, { config, discovery, transport, clock })
             : undefined,
           appPasswords,
           verifyIdToken: createIdTokenVerifier(config, keys, clock),

@@ -2,23 +2,29 @@ import * as oauth from 'oauth4webapi'
 import type { ClientConfig } from '../config/config.js'
 import type { Quirks } from '../presets.js'
 
-/**
- * How this server proves who it is at the authorization server: the operator's function, else the secret by
- * `client_secret_basic`, or by `client_secret_post` where the metadata lists that and not basic (RFC 8414 §2).
- */
-export function clientAuthentication(
+/** Returns the first arguments of each request of oauth4webapi: the server, this client, and the proof of being that client. */
+export function introduction(
   client: ClientConfig,
   as: oauth.AuthorizationServer,
-  quirks: Quirks,
+  quirks: Pick<Quirks, 'secretIn'>,
+): [oauth.AuthorizationServer, oauth.Client, oauth.ClientAuth] {
+  return [as, { client_id: client.id }, clientAuthentication(client, as, quirks)]
+}
+
+/**
+ * Returns the proof: the operator's function, else the secret by `client_secret_basic`, or by `client_secret_post` if the metadata
+ * lists that and not basic (RFC 8414 §2).
+ */
+function clientAuthentication(
+  { auth, secret }: ClientConfig,
+  as: oauth.AuthorizationServer,
+  { secretIn }: Pick<Quirks, 'secretIn'>,
 ): oauth.ClientAuth {
-  if (client.auth !== undefined) return client.auth
-  if (client.secret === undefined) return oauth.None()
-  if (quirks.secretIn === 'body') return oauth.ClientSecretPost(client.secret)
-  const methods = as.token_endpoint_auth_methods_supported
-  if (methods !== undefined && !methods.includes('client_secret_basic') && methods.includes('client_secret_post')) {
-    return oauth.ClientSecretPost(client.secret)
-  }
-  return clientSecretBasic(client.secret)
+  if (auth !== undefined) return auth
+  if (secret === undefined) return oauth.None()
+  const methods = as.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
+  const onlyInBody = !methods.includes('client_secret_basic') && methods.includes('client_secret_post')
+  return secretIn === 'body' || onlyInBody ? oauth.ClientSecretPost(secret) : clientSecretBasic(secret)
 }
 
 /**
@@ -26,9 +32,12 @@ export function clientAuthentication(
  * servers that never decode the header; the form encoding of the URL standard leaves them alone.
  */
 function clientSecretBasic(secret: string): oauth.ClientAuth {
-  const encode = (text: string): string => new URLSearchParams([['', text]]).toString().slice(1)
   return (_as, client, _body, headers) => {
-    const credentials = Buffer.from(`${encode(client.client_id)}:${encode(secret)}`).toString('base64')
+    const credentials = Buffer.from(`${formEncoded(client.client_id)}:${formEncoded(secret)}`).toString('base64')
     headers.set('authorization', `Basic ${credentials}`)
   }
+}
+
+function formEncoded(text: string): string {
+  return new URLSearchParams([['', text]]).toString().slice(1)
 }

@@ -3,29 +3,27 @@ import type { Clock } from '../clock.js'
 import type { ClientConfig, Config } from '../config/config.js'
 import { ConfigurationError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
-import { clientAuthentication } from './client-authentication.js'
-import type { Discovery } from './discovery.js'
-import type { WholeAnswer } from '../transport/answer.js'
-import type { Ask, IdpFetch, Transport } from '../transport/transport.js'
-import { PLAIN_HTTP_IS_CHECKED } from './plain-http.js'
 import { quirksOf, type Quirks } from '../presets.js'
+import type { Transport } from '../transport/transport.js'
+import { introduction } from './client-authentication.js'
+import type { Discovery } from './discovery.js'
+import { requestOptions } from './request-options.js'
 import {
   checkTokenAnswer,
   malformed,
   readRefreshAnswer,
   readTokenEndpointAnswer,
-  readTokenError,
   type RefreshAnswer,
   type TokenAnswer,
   type TokenErrorAnswer,
 } from './token-answer.js'
 import { classifyExchangeError, classifyRefreshError } from './token-error.js'
-import { wholeAnswer } from './unparsed-request.js'
+import { sendUnparsed } from './unparsed-request.js'
 
 /** This server as a client of the authorization server. */
 export interface AuthorizationServerClient {
   /**
-   * A token for Nextcloud in exchange for the MCP token (RFC 8693, RFC 7523), repeated when it fails for want of an answer.
+   * A token for Nextcloud in exchange for the MCP token (RFC 8693, RFC 7523). The request is repeated when it gets no usable answer.
    *
    * @throws {SubjectTokenRejectedError} the MCP token was refused
    * @throws {TokenRequestError} the request was refused for another reason, or the answer cannot be used
@@ -33,8 +31,8 @@ export interface AuthorizationServerClient {
    */
   readonly exchange: (grantType: string, mcpToken: string, parameters: URLSearchParams) => Promise<TokenAnswer>
   /**
-   * A fresh access token for a refresh token (RFC 6749 §6), or undefined when the server says that the refresh token is dead. It
-   * is repeated only after a failure that surely left the refresh token unspent.
+   * A fresh access token for a refresh token (RFC 6749 §6), or undefined when the server says that the refresh token is dead. The
+   * request is repeated only after a failure that surely left the refresh token unspent.
    *
    * @param beforeSending called before each attempt; what it throws ends the call
    * @throws {TokenRequestError} the request was refused for another reason
@@ -46,8 +44,8 @@ export interface AuthorizationServerClient {
     beforeSending: () => void,
   ) => Promise<RefreshAnswer | undefined>
   /**
-   * Asks the server to revoke a refresh token (RFC 7009): whether it did, or that it has no endpoint for it. Never rejects: a
-   * server that cannot be asked has not revoked.
+   * Asks the server to revoke a refresh token (RFC 7009), and returns whether it did, or that it has no endpoint for it. Never
+   * rejects: a server that cannot be asked has not revoked.
    */
   readonly revoke: (refreshToken: string) => Promise<boolean | 'unsupported'>
   /**
@@ -59,128 +57,135 @@ export interface AuthorizationServerClient {
   readonly introspect: (token: string) => Promise<oauth.IntrospectionResponse | undefined>
 }
 
-export function createClient(
-  config: Config,
-  discovery: Discovery,
-  transport: Transport,
-  clock: Clock,
-  events: Events,
-): AuthorizationServerClient {
-  const { client } = config
-  const quirks = quirksOf(config.nextcloud?.preset)
+/** The rooms that requests to the authorization server are made with. */
+export interface ClientRooms {
+  readonly config: Config
+  readonly discovery: Discovery
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly events: Events
+}
 
-  function requestOptions(fetch: IdpFetch) {
-    return { [oauth.customFetch]: fetch, ...PLAIN_HTTP_IS_CHECKED }
-  }
+interface Rooms extends ClientRooms {
+  readonly quirks: Quirks
+}
 
-  function requestToken(
-    self: ClientConfig,
-    as: oauth.AuthorizationServer,
-    ask: Ask,
-    grantType: string,
-    form: URLSearchParams,
-  ): Promise<WholeAnswer> {
-    const authentication = clientAuthentication(self, as, quirks)
-    return wholeAnswer(ask, (fetch) =>
-      oauth.genericTokenEndpointRequest(
-        as,
-        { client_id: self.id },
-        authentication,
-        grantType,
-        form,
-        requestOptions(fetch),
-      ),
-    )
-  }
-
+export function createClient(given: ClientRooms): AuthorizationServerClient {
+  const rooms = { ...given, quirks: quirksOf(given.config.nextcloud?.preset) }
   return {
-    async exchange(grantType, mcpToken, parameters) {
-      if (client === undefined) throw new ConfigurationError('A token exchange needs clientId', 'clientId')
-      const as = await discovery.forTokenRequests()
-      return transport.call('token', 'always', async (_fetch, ask) => {
-        const sentAt = clock.monotonic()
-        events.counters.exchanges += 1
-        const answer = await requestToken(client, as, ask, grantType, parameters)
-        const { body, refused } = readTokenEndpointAnswer(answer)
-        if (refused) {
-          const error = readTokenError(body, answer.status, [client.secret, mcpToken])
-          throw classifyExchangeError(error, parameters, as.authorization_endpoint)
-        }
-        return { ...checkTokenAnswer(body, mcpToken), sentAt }
-      })
-    },
-
-    async refresh(refreshToken, parameters, beforeSending) {
-      if (client === undefined) throw new ConfigurationError('A refresh needs clientId', 'clientId')
-      const as = await discovery.forTokenRequests()
-      return transport.call('token', 'unprocessed', async (_fetch, ask) => {
-        beforeSending()
-        const sentAt = clock.monotonic()
-        events.counters.refreshes += 1
-        const form = new URLSearchParams([...parameters, ['refresh_token', refreshToken]])
-        const answer = await requestToken(client, as, ask, 'refresh_token', form)
-        const { body, refused } = readTokenEndpointAnswer(answer)
-        if (refused) {
-          const error = readTokenError(body, answer.status, [client.secret, refreshToken])
-          if (quirks.deadRefreshToken.includes(error.error) || isUnknownHere(quirks, error)) return undefined
-          throw classifyRefreshError(error)
-        }
-        return readRefreshAnswer(body, refreshToken, sentAt)
-      })
-    },
-
-    async revoke(refreshToken) {
-      if (client === undefined) return 'unsupported'
-      if (!quirks.revocation && config.endpoints.revocationEndpoint === undefined) return 'unsupported'
+    exchange: (...request) => exchange(rooms, ...request),
+    refresh: (...request) => refresh(rooms, ...request),
+    revoke: async (refreshToken) => {
       try {
-        const as = await discovery.forRevocation()
-        if (as === undefined) return 'unsupported'
-        return await transport.call('revocation', 'always', async (fetch) => {
-          const response = await oauth.revocationRequest(
-            as,
-            { client_id: client.id },
-            clientAuthentication(client, as, quirks),
-            refreshToken,
-            { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'refresh_token' } },
-          )
-          return response.status === 200
-        })
+        return await revoke(rooms, refreshToken)
       } catch (error) {
         if (error instanceof McpAuthError) return false
         throw error
       }
     },
-
-    async introspect(token) {
-      if (client?.hasCredentials !== true) return undefined
-      const as = await discovery.forIntrospection()
-      if (as === undefined) return undefined
-      return transport.call('introspection', 'always', async (fetch) => {
-        const response = await oauth.introspectionRequest(
-          as,
-          { client_id: client.id },
-          clientAuthentication(client, as, quirks),
-          token,
-          { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'access_token' } },
-        )
-        if (response.status >= 400 && response.status < 500 && response.status !== 404) {
-          throw new ConfigurationError(
-            `The authorization server refuses introspection with status ${response.status}; check clientId and clientSecret`,
-            'introspection',
-          )
-        }
-        try {
-          return await oauth.processIntrospectionResponse(as, { client_id: client.id }, response)
-        } catch {
-          // The library's error holds the whole answer, so it is not kept.
-          throw malformed('introspection', response.status)
-        }
-      })
-    },
+    introspect: (token) => introspect(rooms, token),
   }
 }
 
-/** Whether the server says, in words of its own, that it does not have the refresh token. */
-function isUnknownHere({ unknownRefreshToken }: Quirks, { error, description = '' }: TokenErrorAnswer): boolean {
-  return error === 'invalid_request' && unknownRefreshToken?.test(description) === true
+async function exchange(
+  { config, discovery, transport, clock, events, quirks }: Rooms,
+  ...[grantType, mcpToken, parameters]: Parameters<AuthorizationServerClient['exchange']>
+): Promise<TokenAnswer> {
+  const client = needClient(config, 'A token exchange')
+  const as = await discovery.forTokenRequests()
+  return transport.call('token', 'always', async (_fetch, ask) => {
+    const sentAt = clock.monotonic()
+    events.counters.exchanges += 1
+    const answer = await sendUnparsed(ask, (fetch) =>
+      oauth.genericTokenEndpointRequest(
+        ...introduction(client, as, quirks),
+        grantType,
+        parameters,
+        requestOptions(fetch),
+      ),
+    )
+    const { body, refusal } = readTokenEndpointAnswer(answer, [client.secret, mcpToken])
+    if (refusal !== undefined) throw classifyExchangeError(refusal, parameters, as.authorization_endpoint)
+    return { ...checkTokenAnswer(body, mcpToken), sentAt }
+  })
+}
+
+async function refresh(
+  { config, discovery, transport, clock, events, quirks }: Rooms,
+  ...[refreshToken, parameters, beforeSending]: Parameters<AuthorizationServerClient['refresh']>
+): Promise<RefreshAnswer | undefined> {
+  const client = needClient(config, 'A refresh')
+  const as = await discovery.forTokenRequests()
+  const form = new URLSearchParams([...parameters, ['refresh_token', refreshToken]])
+  return transport.call('token', 'unprocessed', async (_fetch, ask) => {
+    beforeSending()
+    const sentAt = clock.monotonic()
+    events.counters.refreshes += 1
+    const answer = await sendUnparsed(ask, (fetch) =>
+      oauth.genericTokenEndpointRequest(
+        ...introduction(client, as, quirks),
+        'refresh_token',
+        form,
+        requestOptions(fetch),
+      ),
+    )
+    const { body, refusal } = readTokenEndpointAnswer(answer, [client.secret, refreshToken])
+    if (refusal === undefined) return readRefreshAnswer(body, refreshToken, sentAt)
+    if (meansDead(refusal, quirks)) return undefined
+    throw classifyRefreshError(refusal)
+  })
+}
+
+/** Whether the server says, maybe in words of its own, that it does not have the refresh token. */
+function meansDead({ error, description = '' }: TokenErrorAnswer, quirks: Quirks): boolean {
+  if (quirks.deadRefreshToken.includes(error)) return true
+  return error === 'invalid_request' && quirks.unknownRefreshToken?.test(description) === true
+}
+
+async function revoke(
+  { config, discovery, transport, quirks }: Rooms,
+  refreshToken: string,
+): Promise<boolean | 'unsupported'> {
+  const { client, endpoints } = config
+  if (client === undefined) return 'unsupported'
+  if (!quirks.revocation && endpoints.revocationEndpoint === undefined) return 'unsupported'
+  const as = await discovery.forRevocation()
+  if (as === undefined) return 'unsupported'
+  return transport.call('revocation', 'always', async (fetch) => {
+    const options = { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'refresh_token' } }
+    const response = await oauth.revocationRequest(...introduction(client, as, quirks), refreshToken, options)
+    return response.status === 200
+  })
+}
+
+async function introspect(
+  { config: { client }, discovery, transport, quirks }: Rooms,
+  token: string,
+): Promise<oauth.IntrospectionResponse | undefined> {
+  if (client?.hasCredentials !== true) return undefined
+  const as = await discovery.forIntrospection()
+  if (as === undefined) return undefined
+  return transport.call('introspection', 'always', async (fetch) => {
+    const options = { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'access_token' } }
+    const response = await oauth.introspectionRequest(...introduction(client, as, quirks), token, options)
+    const { status } = response
+    if (status >= 400 && status < 500 && status !== 404) {
+      throw new ConfigurationError(
+        `The authorization server refuses introspection with status ${status}; check clientId and clientSecret`,
+        'introspection',
+      )
+    }
+    try {
+      return await oauth.processIntrospectionResponse(as, { client_id: client.id }, response)
+    } catch {
+      // The library's error holds the whole answer, so it is not kept.
+      throw malformed('introspection', status)
+    }
+  })
+}
+
+/** @throws {ConfigurationError} this server is not a client of the authorization server */
+export function needClient({ client }: Config, purpose: string): ClientConfig {
+  if (client === undefined) throw new ConfigurationError(`${purpose} needs clientId`, 'clientId')
+  return client
 }

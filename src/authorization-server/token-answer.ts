@@ -6,7 +6,7 @@ import type { WholeAnswer } from '../transport/answer.js'
 /** An access token, fresh from the authorization server. */
 export interface TokenAnswer {
   readonly accessToken: string
-  /** `expires_in` in seconds: undefined when the answer has none, NaN when it is no positive number. */
+  /** `expires_in` in seconds: undefined when the answer has none, NaN when it is not a positive number. */
   readonly expiresIn: number | undefined
   /** Monotonic milliseconds just before the request that was answered. */
   readonly sentAt: number
@@ -19,21 +19,21 @@ export interface TokenErrorAnswer {
   readonly httpStatus: number
   /** Entra's second word on `error`. */
   readonly suberror?: string | undefined
-  /** The claims request that Entra adds where the user has to do more, see `readClaimsRequest`. */
+  /** The claims request that Entra adds if the user must do more, see `readClaimsRequest`. */
   readonly claims?: string | undefined
 }
 
-/** What a refresh comes to when the authorization server grants it. */
+/** The outcome of a refresh that the authorization server grants. */
 export interface RefreshAnswer {
   /** The refresh token that replaces the one that was sent; undefined when that one stays good. */
   readonly refreshToken: string | undefined
-  /** Seconds until the refresh token ends, where the server states an end. */
+  /** Seconds until the refresh token ends, if the server states an end. */
   readonly refreshExpiresIn: number | undefined
-  /** The scopes, where the server says which. */
+  /** The scopes, if the server names them. */
   readonly scopes: readonly string[] | undefined
   /** Monotonic milliseconds just before the request that was answered. */
   readonly sentAt: number
-  /** The access token; or why it cannot be used, which does not make the refresh token a lesser one. */
+  /** The access token, or the reason why it cannot be used: the refresh token counts all the same. */
   readonly access: TokenAnswer | TokenRequestError
 }
 
@@ -43,28 +43,34 @@ const NOT_ACCESS_TOKENS = [
   'urn:ietf:params:oauth:token-type:saml1',
   'urn:ietf:params:oauth:token-type:saml2',
 ]
-/** RFC 6749 appendix A.12: what an access token is made of. */
+/** RFC 6749 appendix A.12: the characters of an access token. */
 const ACCESS_TOKEN = /^[\x20-\x7E]+$/
 
-/** As Fetch decodes JSON: without a byte order mark, and with U+FFFD for what is no UTF-8. */
+/** Decodes JSON as Fetch does: without a byte order mark, and with U+FFFD for what is not UTF-8. */
 const utf8 = new TextDecoder()
 
-/** The body of a token endpoint's answer, whether it grants or refuses. */
-export interface TokenEndpointAnswer {
-  readonly body: Record<string, unknown>
-  readonly refused: boolean
-}
+/** An answer of the token endpoint: the body that grants, or the refusal. */
+export type TokenEndpointAnswer =
+  | { readonly body: Record<string, unknown>; readonly refusal?: undefined }
+  | { readonly body?: undefined; readonly refusal: TokenErrorAnswer }
 
-/** @throws {UpstreamUnavailableError} the answer is no JSON object */
-export function readTokenEndpointAnswer({ status, body }: Pick<WholeAnswer, 'status' | 'body'>): TokenEndpointAnswer {
-  const read = readJson(body)
+/**
+ * @param secrets what was in the request: none of it may come back in an error
+ * @throws {UpstreamUnavailableError} the answer is not a JSON object, or is a refusal without an `error`
+ */
+export function readTokenEndpointAnswer(
+  { status, body: bytes }: Pick<WholeAnswer, 'status' | 'body'>,
+  secrets: readonly (string | undefined)[],
+): TokenEndpointAnswer {
+  const read = readJson(bytes)
   if (typeof read !== 'object' || read === null || Array.isArray(read)) throw malformed('token', status)
-  const answer = read as Record<string, unknown>
+  const body = read as Record<string, unknown>
   // Some servers refuse under status 200.
-  return { body: answer, refused: status !== 200 || ('error' in answer && answer['access_token'] === undefined) }
+  const refused = status !== 200 || ('error' in body && body['access_token'] === undefined)
+  return refused ? { refusal: readTokenError(body, status, secrets) } : { body }
 }
 
-/** Undefined where it is no JSON. */
+/** Returns undefined if it is not JSON. */
 function readJson(body: Uint8Array): unknown {
   try {
     return JSON.parse(utf8.decode(body))
@@ -79,12 +85,7 @@ export function malformed(what: string, httpStatus: number): UpstreamUnavailable
   })
 }
 
-/**
- * What a refusal says.
- *
- * @param secrets what was in the request: none of it may come back in an error
- */
-export function readTokenError(
+function readTokenError(
   { error, error_description: description, suberror, claims }: Record<string, unknown>,
   httpStatus: number,
   secrets: readonly (string | undefined)[],
@@ -111,8 +112,8 @@ function quoted(text: string, secrets: readonly (string | undefined)[]): string 
 }
 
 /**
- * Read here and not by oauth4webapi, which refuses a whole answer over its `expires_in`. Nothing that is not an access token
- * for somebody else than this server may come out (RFC 8693 §2.2.1, RFC 6749 §7.1).
+ * Reads a token answer in place of oauth4webapi, which refuses a whole answer over its `expires_in`. Only an access token for
+ * another service than this server may come out (RFC 8693 §2.2.1, RFC 6749 §7.1).
  *
  * @param sent the token that was presented, which must not come back as the access token
  */
@@ -152,10 +153,10 @@ function readExpiresIn(value: unknown): number | undefined {
   return typeof value === 'number' && value > 0 ? value : NaN
 }
 
-/** Seconds at which the refresh token ends: Keycloak's name for it and the one that others use. 0 says nothing. */
+/** Members with the seconds after which the refresh token ends: Keycloak's, and the one that others use. 0 says nothing. */
 const REFRESH_END_FIELDS = ['refresh_expires_in', 'refresh_token_expires_in']
 
-/** What is left of a good answer to a refresh: its refresh token counts, whatever is wrong with its access token. */
+/** Reads a granted refresh. Its refresh token counts, whatever is wrong with its access token. */
 export function readRefreshAnswer(body: Record<string, unknown>, refreshToken: string, sentAt: number): RefreshAnswer {
   return { ...readGrantedTokens(body), sentAt, access: readAccess(body, refreshToken, sentAt) }
 }
@@ -169,7 +170,7 @@ function readAccess(body: Record<string, unknown>, sent: string, sentAt: number)
   }
 }
 
-/** The refresh token of an answer, with what the server says about it. */
+/** Reads the refresh token of an answer, with what the server says about it. */
 export function readGrantedTokens(body: Record<string, unknown>): Omit<RefreshAnswer, 'access' | 'sentAt'> {
   const { refresh_token: refreshToken, scope } = body
   const ends = REFRESH_END_FIELDS.map((field) => Number(body[field])).find((seconds) => seconds > 0)

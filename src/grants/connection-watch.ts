@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js'
 import type { Identity } from './grant.js'
 
-/** Whether the user's connection serves an MCP client; without a client, whether there is one at all. */
+/** Tells whether the user's connection serves an MCP client; without a client, whether there is one at all. */
 export type Serves = (clientId: string | undefined) => boolean
 
 /** Waits for users to connect Nextcloud, in this process or in another one on the same store. */
@@ -10,7 +10,7 @@ export interface Waiting {
    * Resolves to true as soon as the store says that the user is connected, and to false after `ms` milliseconds, when `signal`
    * aborts, or at once where too many wait already. Never rejects: a store that fails may work again before the time is over.
    *
-   * @param clientId the MCP client that the connection has to serve; undefined where consent is per user
+   * @param clientId the MCP client that the connection must serve; undefined where consent is per user
    */
   readonly wait: (
     identity: Identity,
@@ -18,17 +18,22 @@ export interface Waiting {
     ms: number,
     signal?: AbortSignal,
   ) => Promise<boolean>
-  /** This process has just stored a connection of the user: those who wait for it look at once. */
+  /** Makes those who wait for a user look at once, because this process has just stored a connection. */
   readonly connected: (identity: Identity) => void
   /** Ends every wait with false. */
   readonly close: () => void
 }
 
-/** What waiting needs. */
-export interface WaitingParts {
+/** The rooms that waiting needs. */
+export interface WaitingRooms {
   /** Reads the store. What an MCP client says of the user's answer counts for nothing: only this decides. */
   readonly look: (identity: Identity) => Promise<Serves>
   readonly clock: Clock
+}
+
+interface Waits extends WaitingRooms {
+  readonly groups: Map<string, Group>
+  count: number
 }
 
 interface Waiter {
@@ -36,12 +41,12 @@ interface Waiter {
   readonly end: (connected: boolean) => void
 }
 
-/** Those who wait for one user, who share one look at the store at a time. */
+/** Those who wait for one user. They share one look at the store at a time. */
 interface Group {
   readonly identity: Identity
   readonly waiters: Set<Waiter>
   looking: boolean
-  /** How often there was reason to look at once: one that comes up during a look calls for another, since that may have missed it. */
+  /** Reasons to look at once, counted: one that comes up during a look calls for another, because that may have missed it. */
   reasons: number
   cancelNextLook: () => void
 }
@@ -52,84 +57,81 @@ const BETWEEN_LOOKS = 1_000
 const MOST_WAITERS_OF_A_USER = 20
 const MOST_WAITERS = 2_000
 
-export function createWaiting({ look, clock }: WaitingParts): Waiting {
-  const groups = new Map<string, Group>()
-  let waiting = 0
-
-  const keyOf = ({ issuer, subject }: Identity): string => JSON.stringify([issuer, subject])
-
-  async function lookNow(group: Group): Promise<void> {
-    group.cancelNextLook()
-    group.looking = true
-    let answered: number
-    do {
-      answered = group.reasons
-      const serves = await look(group.identity).catch(() => () => false)
-      for (const { clientId, end } of [...group.waiters]) if (serves(clientId)) end(true)
-    } while (group.reasons !== answered && group.waiters.size > 0)
-    group.looking = false
-    if (group.waiters.size > 0) group.cancelNextLook = clock.after(BETWEEN_LOOKS, () => void lookNow(group))
-  }
-
-  function lookSoon(group: Group): void {
-    group.reasons += 1
-    if (!group.looking) void lookNow(group)
-  }
-
-  function groupOf(identity: Identity): Group {
-    const key = keyOf(identity)
-    const known = groups.get(key)
-    if (known !== undefined) return known
-    const group: Group = {
-      identity,
-      waiters: new Set(),
-      looking: false,
-      reasons: 0,
-      cancelNextLook: () => undefined,
-    }
-    groups.set(key, group)
-    return group
-  }
-
-  function leave(group: Group, waiter: Waiter): void {
-    if (!group.waiters.delete(waiter)) return
-    waiting -= 1
-    if (group.waiters.size > 0) return
-    group.cancelNextLook()
-    groups.delete(keyOf(group.identity))
-  }
-
+export function createWaiting({ look, clock }: WaitingRooms): Waiting {
+  const waits: Waits = { look, clock, groups: new Map(), count: 0 }
+  const { groups } = waits
   return {
     wait(identity, clientId, ms, signal) {
       const held = groups.get(keyOf(identity))?.waiters.size ?? 0
-      if (signal?.aborted === true || held >= MOST_WAITERS_OF_A_USER || waiting >= MOST_WAITERS)
+      if (signal?.aborted === true || held >= MOST_WAITERS_OF_A_USER || waits.count >= MOST_WAITERS)
         return Promise.resolve(false)
       return new Promise((resolve) => {
-        const group = groupOf(identity)
+        const group = groupOf(waits, identity)
         const giveUp = (): void => waiter.end(false)
         const waiter: Waiter = {
           clientId,
           end(connected) {
             cancelDeadline()
             signal?.removeEventListener('abort', giveUp)
-            leave(group, waiter)
+            leave(waits, group, waiter)
             resolve(connected)
           },
         }
         const cancelDeadline = clock.after(ms, giveUp)
         signal?.addEventListener('abort', giveUp, { once: true })
         group.waiters.add(waiter)
-        waiting += 1
+        waits.count += 1
         // The connection may have been stored between the refusal and this wait.
-        lookSoon(group)
+        lookSoon(waits, group)
       })
     },
     connected(identity) {
       const group = groups.get(keyOf(identity))
-      if (group !== undefined) lookSoon(group)
+      if (group !== undefined) lookSoon(waits, group)
     },
     close() {
       for (const { waiters } of [...groups.values()]) for (const { end } of [...waiters]) end(false)
     },
   }
+}
+
+const keyOf = ({ issuer, subject }: Identity): string => JSON.stringify([issuer, subject])
+
+function groupOf({ groups }: Waits, identity: Identity): Group {
+  const key = keyOf(identity)
+  const group = groups.get(key) ?? {
+    identity,
+    waiters: new Set(),
+    looking: false,
+    reasons: 0,
+    cancelNextLook: () => undefined,
+  }
+  groups.set(key, group)
+  return group
+}
+
+function leave(waits: Waits, group: Group, waiter: Waiter): void {
+  if (!group.waiters.delete(waiter)) return
+  waits.count -= 1
+  if (group.waiters.size > 0) return
+  group.cancelNextLook()
+  waits.groups.delete(keyOf(group.identity))
+}
+
+function lookSoon(waits: Waits, group: Group): void {
+  group.reasons += 1
+  if (!group.looking) void lookNow(waits, group)
+}
+
+async function lookNow(waits: Waits, group: Group): Promise<void> {
+  group.cancelNextLook()
+  group.looking = true
+  let answered: number
+  do {
+    answered = group.reasons
+    const serves = await waits.look(group.identity).catch(() => () => false)
+    for (const { clientId, end } of [...group.waiters]) if (serves(clientId)) end(true)
+  } while (group.reasons !== answered && group.waiters.size > 0)
+  group.looking = false
+  if (group.waiters.size > 0) group.cancelNextLook = waits.clock.after(BETWEEN_LOOKS, () => void lookNow(waits, group))
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { generateKeyPair, jwtVerify } from 'jose'
 import { PrivateKeyJwt, type AuthorizationServer, type ClientAuth } from 'oauth4webapi'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { clientAuthentication } from '../../src/authorization-server/client-authentication.js'
+import { introduction } from '../../src/authorization-server/client-authentication.js'
 import { quirksOf } from '../../src/presets.js'
 import type { ClientConfig } from '../../src/config/config.js'
 import type { McpAuth } from '../../src/mcp-auth.js'
@@ -20,7 +20,8 @@ async function authenticated(
   const config = { id: CLIENT_ID, secret: undefined, auth: undefined, hasCredentials: true, ...client }
   const as = methods === undefined ? AS : { ...AS, token_endpoint_auth_methods_supported: methods }
   const [body, headers] = [new URLSearchParams({ grant_type: 'x' }), new Headers()]
-  await clientAuthentication(config, as, quirksOf('generic'))(as, { client_id: config.id }, body, headers)
+  const [server, self, prove] = introduction(config, as, quirksOf('generic'))
+  await prove(server, self, body, headers)
   return { authorization: headers.get('authorization'), body: Object.fromEntries(body) }
 }
 

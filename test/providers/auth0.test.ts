@@ -63,7 +63,7 @@ it('without the slash at its end the issuer is another one, and that is said', a
   expect(server.events).toContainEqual(
     expect.objectContaining({
       type: 'request.failed',
-      message: `The discovery document names the issuer ${auth0.issuer}, configured is ${auth0.origin}; they have to be the same string`,
+      message: `The discovery document names the issuer ${auth0.issuer}, configured is ${auth0.origin}; they must be the same string`,
     }),
   )
 })

@@ -21,12 +21,12 @@ export const connectPage: Check<Examination> = {
 
 /** The authorization request that a browser would make: a provider refuses it at once where the redirect URI is not its client's. */
 async function checkRedirectUri(context: Examination): Promise<Verdict> {
-  const { config, discovery, transport, clock, probe, secrets } = context
+  const { config, probe, secrets } = context
   const connect = config.grants?.connect
   if (connect === undefined) return leftOut(NO_PAGES)
   const { redirectUri } = connect
   const fix = `register ${redirectUri}, to the letter, as a redirect URI of this client at the provider`
-  const grant = createCodeGrant(config, connect, discovery, transport, clock)
+  const grant = createCodeGrant(connect, context)
   let url: URL
   try {
     url = await grant.authorizationUrl(await grant.metadata(), grant.secrets(), false)

@@ -1,6 +1,6 @@
 import { decodeJwt, type JWTPayload } from 'jose'
 import * as oauth from 'oauth4webapi'
-import { PLAIN_HTTP_IS_CHECKED } from '../../../src/authorization-server/plain-http.js'
+import { PLAIN_HTTP_IS_CHECKED } from '../../../src/authorization-server/request-options.js'
 import { createPerson } from './person.js'
 import type { Realm } from './realm.js'
 

@@ -1,0 +1,102 @@
+import * as oauth from 'oauth4webapi'
+import type { Config } from '../config/config.js'
+import { isLoopback, isSecure } from '../config/values.js'
+import { ConfigurationError, UpstreamUnavailableError } from '../errors/errors.js'
+import type { IdpFetch, Transport } from '../transport/transport.js'
+import { nameOf } from '../transport/url-name.js'
+import { requestOptions } from './request-options.js'
+
+/** Metadata field → the option that replaces it. */
+export const OVERRIDES = {
+  jwks_uri: 'jwksUri',
+  token_endpoint: 'tokenEndpoint',
+  introspection_endpoint: 'introspectionEndpoint',
+  revocation_endpoint: 'revocationEndpoint',
+  authorization_endpoint: 'authorizationEndpoint',
+} as const
+
+export type EndpointField = keyof typeof OVERRIDES
+
+/**
+ * Fetches the metadata document and checks it.
+ *
+ * @throws {ConfigurationError} it names another issuer, or leads away from https
+ * @throws {UpstreamUnavailableError} there is no usable document
+ */
+export async function fetchMetadata(config: Config, transport: Transport): Promise<oauth.AuthorizationServer> {
+  const document = await transport.call('discovery', 'always', (fetch) => discover(config, fetch))
+  // oauth4webapi compares URLs, RFC 8414 §3.3 wants the very same string.
+  if (config.issuer !== undefined && document.issuer !== config.issuer) throw otherIssuer(config, document.issuer)
+  if (!isSecure(new URL(document.issuer))) {
+    throw new ConfigurationError('The issuer in the discovery document is plain http off loopback', 'issuer')
+  }
+  for (const field of Object.keys(OVERRIDES) as EndpointField[]) {
+    const url = document[field]
+    if (url !== undefined && config.endpoints[OVERRIDES[field]] === undefined)
+      checkEndpoint(field, url, document, config)
+  }
+  return document
+}
+
+async function discover(config: Config, fetch: IdpFetch): Promise<oauth.AuthorizationServer> {
+  const asked: string[] = []
+  const response = await fetchDocument(config, (url, init) => {
+    asked.push(nameOf(url))
+    return fetch(url, init)
+  })
+  try {
+    const issuer: unknown = config.issuer ?? ((await response.clone().json()) as { issuer: unknown }).issuer
+    if (typeof issuer !== 'string' || !URL.canParse(issuer)) throw new TypeError('no issuer')
+    return await oauth.processDiscoveryResponse(new URL(issuer), response)
+  } catch (error) {
+    if (error instanceof oauth.OperationProcessingError && error.code === oauth.JSON_ATTRIBUTE_COMPARISON) {
+      const { body } = error.cause as { body: { issuer: string } }
+      throw otherIssuer(config, body.issuer)
+    }
+    // A 404 too: it is what a reverse proxy answers while the server behind it is down.
+    const { status } = response
+    const found = status === 200 ? 'answered with something that is not metadata' : `answered ${status}`
+    const message = `${asked.join(' and ')} ${found}: check ${optionOf(config)}`
+    throw new UpstreamUnavailableError(message, { httpStatus: status })
+  }
+}
+
+async function fetchDocument(config: Config, fetch: IdpFetch): Promise<Response> {
+  if (config.discoveryUrl !== undefined) {
+    return fetch(config.discoveryUrl.href, { method: 'GET', headers: { accept: 'application/json' } })
+  }
+  const issuer = new URL(config.issuer ?? '')
+  const response = await oauth.discoveryRequest(issuer, { algorithm: 'oidc', ...requestOptions(fetch) })
+  if (response.status !== 404) return response
+  return oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...requestOptions(fetch) })
+}
+
+/** Returns the option that says where the document is. */
+function optionOf({ discoveryUrl }: Config): 'issuer' | 'discoveryUrl' {
+  return discoveryUrl === undefined ? 'issuer' : 'discoveryUrl'
+}
+
+function otherIssuer(config: Config, found: string): ConfigurationError {
+  const named = found.replace(/[^\x21-\x7E]/g, '').slice(0, 200)
+  return new ConfigurationError(
+    `The discovery document names the issuer ${named}, configured is ${config.issuer ?? ''}; they must be the same string`,
+    optionOf(config),
+  )
+}
+
+/**
+ * Plain http is for an issuer on loopback, and for the host of a `discoveryUrl` that the operator wrote so: a document must not
+ * lead away from https.
+ */
+function checkEndpoint(field: string, value: string, { issuer }: oauth.AuthorizationServer, config: Config): void {
+  if (!URL.canParse(value)) {
+    throw new UpstreamUnavailableError(`The metadata of the authorization server has a ${field} that is not a URL`)
+  }
+  const url = new URL(value)
+  if (url.protocol === 'https:') return
+  const asNamed = url.origin === config.discoveryUrl?.origin
+  const asIssuer = isLoopback(url) && new URL(issuer).protocol === 'http:'
+  if (url.protocol !== 'http:' || !(asNamed || asIssuer)) {
+    throw new ConfigurationError(`The metadata of the authorization server has a ${field} that is not https`)
+  }
+}
