@@ -1,7 +1,7 @@
 // The doors: which room of src/ may import which. Data enters at the top as an HTTP request and leaves as a Nextcloud
 // token; nothing travels back up.
 const open =
-  '^src/(auth-info|clock|events|freeze|hash-of-parts|modes|options|presets|single-flight|storage-adapter|config/config|config/values|errors/[^/]+)\\.ts$'
+  '^src/(auth-info|clock|events|freeze|hash-of-parts|modes|options|presets|single-flight|storage-adapter|config/(config|declarations|encryption-keys|kinds|read-options|values)|errors/[^/]+)\\.ts$'
 const room = (name, mayImport) => ({
   name: `${name}-door`,
   comment: `${name}/ may import only: ${['itself', 'errors', 'events', 'options', 'clock', 'config/', ...mayImport].join(', ')}`,

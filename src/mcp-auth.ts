@@ -10,6 +10,7 @@ import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createNextcloudFetch, type NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
 import { createDisconnect, type Disconnect, type Revocation } from './broker/disconnect.js'
 import { systemClock, type Clock } from './clock.js'
+import { variableOf } from './config/declarations.js'
 import { readConfig } from './config/read-config.js'
 import { createConnect } from './connect/connect.js'
 import { createWaiting, type Serves } from './grants/connection-watch.js'
@@ -345,5 +346,8 @@ function noTokens(): ConfigurationError {
 }
 
 function nextcloudMissing(): ConfigurationError {
-  return new ConfigurationError('nextcloud.url is not set (environment variable NEXTCLOUD_HOST)', 'nextcloud.url')
+  return new ConfigurationError(
+    `nextcloud.url is not set (environment variable ${variableOf('nextcloud.url')})`,
+    'nextcloud.url',
+  )
 }

@@ -69,7 +69,7 @@ const NEXTCLOUD = {
   },
   resource: {
     kind: strings,
-    default: [],
+    otherwise: 'not sent',
     flag: 'nextcloud-resource <uri,…>',
     says: 'RFC 8707 `resource`, a string or a list',
   },

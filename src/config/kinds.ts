@@ -23,6 +23,9 @@ export interface KindOf<T, G = T> extends Kind<T> {
 
 type AnyFunction = (...args: never[]) => unknown
 
+/** A value that is checked elsewhere. */
+export const anything: KindOf<unknown> = { check: ({ value }) => value }
+
 export const text: KindOf<string> = {
   check: (given) =>
     typeof given.value === 'string' && given.value !== ''
@@ -109,8 +112,8 @@ export function parameters(own: readonly string[]): KindOf<Readonly<Record<strin
       }
       return Object.freeze({ ...(given.value as Record<string, string>) })
     },
-    fromTexts: (texts) =>
-      Object.fromEntries(texts.map((pair) => [pair.split('=')[0], pair.slice(pair.indexOf('=') + 1)])),
+    fromTexts: (texts): Readonly<Record<string, string>> =>
+      Object.fromEntries(texts.map((pair) => [pair.split('=')[0] ?? '', pair.slice(pair.indexOf('=') + 1)])),
   }
 }
 
@@ -147,7 +150,10 @@ export const algorithms: KindOf<readonly string[]> = {
 }
 
 /** The variable of the Python nextcloud-mcp-server, which says whether tokens are exchanged or sent on. */
-const BY_VARIABLE: Readonly<Record<string, NextcloudMode>> = { true: 'token-exchange', false: 'pass-through' }
+const BY_VARIABLE = new Map<unknown, NextcloudMode>([
+  ['true', 'token-exchange'],
+  ['false', 'pass-through'],
+])
 const modeByName = oneOf(...(Object.keys(MODES) as NextcloudMode[]))
 
 export const mode: KindOf<NextcloudMode> = {
@@ -155,7 +161,7 @@ export const mode: KindOf<NextcloudMode> = {
   check: (given) =>
     given.variable === undefined
       ? modeByName.check(given)
-      : (BY_VARIABLE[String(given.value)] ??
+      : (BY_VARIABLE.get(given.value) ??
         refuse(
           given,
           'must be true (token-exchange mode) or false (pass-through mode); refresh-token mode comes with the option storage',

@@ -28,6 +28,7 @@ export function readNextcloud(
     mode,
     url,
     base: url.href.replace(/\/?$/, '/'),
+    resource: options.resource ?? [],
     fixedScopes: typeof scopes === 'function' ? [] : scopes,
   }
 }

@@ -10,6 +10,17 @@ export interface Readable {
   readonly environment?: string
 }
 
+/** An option that is an object of options. */
+interface ReadableGroup {
+  readonly members: Readables
+  /** Whether it may be false. */
+  readonly orFalse?: true
+  readonly environment?: never
+}
+
+/** The options of one object, by name. */
+export type Readables = Readonly<{ [name: string]: Readable | ReadableGroup }>
+
 /** One option of `mcpAuth()`: its type check, default, environment variable, flag and documentation. */
 export interface Declaration extends Readable {
   /** The default in words, for an option without one value as its default. */
@@ -22,18 +33,13 @@ export interface Declaration extends Readable {
   readonly says: string
 }
 
-/** An option that is an object of options. */
-export interface Group {
+export interface Group extends ReadableGroup {
   readonly members: Declarations
-  /** Whether it may be false. */
-  readonly orFalse?: true
   readonly otherwise?: string
   /** A phrase for the documentation. Missing: its members say it all. */
   readonly says?: string
-  readonly environment?: never
 }
 
-/** The options of one object, by name. */
 export type Declarations = Readonly<{ [name: string]: Declaration | Group }>
 
 /** Declarations of all options of an interface and of no others, of the types that they have there. */
@@ -68,28 +74,34 @@ export interface Options<D> {
  *
  * @throws {ConfigurationError} an option is unknown or of the wrong type
  */
-export function readOptions<D extends Declarations>(
-  declarations: D,
+export function readOptions<D extends Readables>(
+  readables: D,
   source: unknown,
   environment: Environment = {},
 ): Options<D> {
   const all = new Map<string, Given>()
-  const members = (declared: Declarations, object: unknown, prefix: string): object => {
-    const lookUp = readObject(object, declared, environment, prefix)
-    const entries = Object.entries(declared).map(([name, declaration]) => {
-      const given = lookUp(name)
-      all.set(given.option, given)
-      if ('kind' in declaration) return [name, valueOf(given, declaration)]
-      const isOff = declaration.orFalse === true && given.value === false
-      return [name, isOff ? false : members(declaration.members, given.value, `${given.option}.`)]
-    })
-    return Object.fromEntries(entries) as object
-  }
-  const values = members(declarations, source, '') as Values<D>
+  const values = readMembers(readables, { value: source, option: '' }, environment, all) as Values<D>
   return { values, given: (path) => all.get(path) ?? { value: undefined, name: path, option: path } }
 }
 
-function valueOf(given: Given, { kind, default: otherwise }: Declaration): unknown {
+function readMembers(
+  readables: Readables,
+  { value, option }: Pick<Given, 'value' | 'option'>,
+  environment: Environment,
+  all: Map<string, Given>,
+): object {
+  const lookUp = readObject(value, readables, environment, option === '' ? '' : `${option}.`)
+  const entries = Object.entries(readables).map(([name, readable]) => {
+    const given = lookUp(name)
+    all.set(given.option, given)
+    if ('kind' in readable) return [name, valueOf(given, readable)]
+    const isOff = readable.orFalse === true && given.value === false
+    return [name, isOff ? false : readMembers(readable.members, given, environment, all)]
+  })
+  return Object.fromEntries(entries) as object
+}
+
+function valueOf(given: Given, { kind, default: otherwise }: Readable): unknown {
   const value = given.value === undefined ? otherwise : given.value
   return value === undefined ? undefined : kind.check({ ...given, value })
 }
