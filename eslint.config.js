@@ -37,7 +37,7 @@ export default defineConfig(
         'error',
         NAMED_EXPORTS,
         ...byName(MODES, 'Ask the table in modes.ts what a mode does; only the mode files know their own names.'),
-        ...byName(PRESETS, 'Ask the table of presets what a server does.'),
+        ...byName(PRESETS, 'Ask the table in presets.ts what a server does.'),
       ],
       'max-lines': ['error', 400],
       'max-lines-per-function': ['error', 80],

@@ -1,37 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createClient } from './authorization-server/client.js'
-import { createCodeGrant } from './authorization-server/code-grant.js'
-import { createDiscovery } from './authorization-server/discovery.js'
-import { createTransport } from './transport/transport.js'
-import { needsOf } from './authorization-server/needs.js'
-import { createBroker, type BrokerSession } from './broker/broker.js'
-import { credentialOf } from './nextcloud/credential.js'
-import { createAppPasswords } from './nextcloud/app-passwords.js'
-import { createNextcloudFetch, type NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
-import { createDisconnect, type Disconnect, type Revocation } from './broker/disconnect.js'
+import type { McpAuthInfo, NextcloudCredential, NextcloudTokenOptions } from './auth-info.js'
+import type { Revocation } from './broker/disconnect.js'
+import type { Who } from './callers.js'
 import { systemClock, type Clock } from './clock.js'
-import { variableOf } from './config/declarations.js'
-import { readConfig } from './config/read-config.js'
-import { createConnect } from './connect/connect.js'
-import { createWaiting, type Serves } from './grants/connection-watch.js'
-import { asMcpAuthError, ConfigurationError, type McpAuthError } from './errors/errors.js'
-import { createEvents, reportFailure, type McpAuthStats } from './events.js'
+import type { McpAuthStats } from './events.js'
+import type { Identity } from './grants/grant.js'
 import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
-import { consentingClient, whyUnusable, type Identity } from './grants/grant.js'
-import { createGrants } from './grants/open-grants.js'
-import { addChallenge } from './http/challenge.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
 import { createRouter, type ConnectHandler } from './http/router.js'
-import type { McpAuthInfo, NextcloudCredential, NextcloudTokenOptions } from './auth-info.js'
-import { MODES } from './modes.js'
+import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
 import type { McpAuthOptions } from './options.js'
-import { abortable } from './single-flight.js'
-import { MemoryStorage } from './storage/memory.js'
-import { createIssuerKeys } from './verify/keys.js'
-import { checkScopes } from './verify/scopes.js'
-import { createIdTokenVerifier } from './verify/id-token.js'
-import { createVerifier } from './verify/verifier.js'
-import { createSessions, type Who } from './callers.js'
+import { createRooms } from './rooms.js'
 
 export type { Who } from './callers.js'
 
@@ -156,198 +135,26 @@ export function mcpAuth(options?: McpAuthOptions): McpAuth {
   return createMcpAuth(options, systemClock)
 }
 
-/** @internal The same, with the clock to go by. */
+/** @internal The same, with a clock of its own. */
 export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock): McpAuth {
-  const config = readConfig(options)
-  const events = createEvents(config.onEvent, clock)
-  for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
-  const transport = createTransport(config.http, clock, events)
-  const discovery = createDiscovery(config, transport, clock)
-  const keys = createIssuerKeys(discovery, transport, clock, config.cache.staleKeys)
-  const client = createClient({ config, discovery, transport, clock, events })
-  const withChallenge = (error: McpAuthError): McpAuthError => addChallenge(error, config)
-  const { nextcloud } = config
-  const grants =
-    config.grants &&
-    createGrants({
-      config,
-      grants: config.grants,
-      storage: config.grants.storage ?? new MemoryStorage(),
-      clock,
-      events,
-    })
-  const appPasswords = nextcloud && createAppPasswords(nextcloud, transport)
-  const broker =
-    nextcloud && createBroker({ config, nextcloud, client, grants, appPasswords, clock, events, withChallenge })
-  const disconnect = grants && broker && createDisconnect(grants, client, appPasswords, broker, events)
-  const fetchNextcloud = nextcloud && broker && createNextcloudFetch(nextcloud, transport, broker, events)
-  const { present, sessionOf } = createSessions({
-    config,
-    issuer: discovery.issuer,
-    hasGrants: grants !== undefined,
-    verify: (token) => verify(token),
-    getToken: (session, options) => getToken(session, options),
-  })
-  const verifier = createVerifier({ config, discovery, keys, client, clock, events }, present)
-
-  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    if (nextcloud && MODES[nextcloud.mode].scheme !== 'Bearer') return Promise.reject(noTokens())
-    return getSecret(session, options)
-  }
-
-  /** A token, or what stands in its place. */
-  function getSecret(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    if (broker === undefined) return Promise.reject(reportedMissing())
-    return withLink(session, broker.getToken(session, options), options?.signal)
-  }
-
-  /** Where the user has to connect Nextcloud first, the error says where. */
-  function withLink<T>({ caller }: BrokerSession, outcome: Promise<T>, signal?: AbortSignal | null): Promise<T> {
-    return connect === undefined ? outcome : abortable(connect.withLink(caller, outcome), signal ?? undefined)
-  }
-
-  /** What only the modes with grants have. */
-  function needGrants<T>(parts: T | undefined): T {
-    if (parts !== undefined) return parts
-    throw new ConfigurationError(
-      "There are no grants without nextcloud.mode 'refresh-token' or 'app-password'",
-      'nextcloud.mode',
-    )
-  }
-
-  function reportedMissing(): ConfigurationError {
-    const failure = nextcloudMissing()
-    reportFailure(events, failure)
-    return failure
-  }
-
-  /** The same as the middleware does, but for the answer. */
-  async function verify(token: string): Promise<McpAuthInfo> {
-    try {
-      const { info } = await verifier.verify(token)
-      checkScopes(config, info, config.requiredScopes)
-      return info
-    } catch (error) {
-      const failure = withChallenge(asMcpAuthError(error))
-      reportFailure(events, failure)
-      throw failure
-    }
-  }
-
-  /** Looks into the storage each time. */
-  async function connectionOf(identity: Identity): Promise<Serves> {
-    const { store } = needGrants(grants)
-    const stored = await store.read(store.keyOf(identity))
-    return (clientId) =>
-      whyUnusable(stored?.grant, consentingClient(config.grants?.consent, clientId), clock.now()) === undefined
-  }
-
-  const waiting = grants && createWaiting({ look: connectionOf, clock })
-
-  const parts = { config, events, verify: verifier.verify, withChallenge }
-  const connectConfig = config.grants?.connect
-  const connect =
-    connectConfig && nextcloud && grants && broker && disconnect && appPasswords
-      ? createConnect({
-          config,
-          nextcloud,
-          connect: connectConfig,
-          grants,
-          codeGrant: connectConfig.signIn
-            ? createCodeGrant(connectConfig, { config, discovery, transport, clock })
-            : undefined,
-          appPasswords,
-          verifyIdToken: createIdTokenVerifier(config, keys, clock),
-          loadKeys: keys.load,
-          broker,
-          disconnect,
-          http: parts,
-          events,
-          clock,
-          onConnected: (identity) => waiting?.connected(identity),
-        })
-      : undefined
-
-  return Object.assign(createAuthentication(parts), {
-    requireScopes: (...scopes: string[]) => createScopeGuard(parts, scopes),
-    routes: () =>
-      createRouter(new Map([...resourceMetadataRoutes(config, discovery.issuer), ...(connect?.routes ?? [])])),
-    connectRedirectUri: connectConfig?.signIn === true ? connectConfig.redirectUri : undefined,
-    async createConnectUrl(who: Who | undefined) {
-      needGrants(grants)
-      if (connect === undefined) throw new ConfigurationError('The connect pages are switched off', 'connect')
-      const { caller } = await sessionOf(who)
-      return (await connect.linkFor(caller, caller.clientId)).connectUrl
-    },
+  const rooms = createRooms(options, clock)
+  const { http, access, callers, pages } = rooms
+  return Object.assign(createAuthentication(http), {
+    ...rooms.connections,
+    requireScopes: (...scopes: string[]) => createScopeGuard(http, scopes),
+    routes: () => createRouter(new Map([...resourceMetadataRoutes(rooms.config, rooms.issuer), ...pages.routes(http)])),
+    connectRedirectUri: pages.redirectUri,
     errorHandler: createErrorHandler,
-    async isProvisioned(who: Who | undefined) {
-      needGrants(grants)
-      const { caller } = await sessionOf(who)
-      return (await connectionOf(caller))(caller.clientId)
-    },
-    async rotate(who: Who | undefined) {
-      needGrants(grants)
-      const session = await sessionOf(who)
-      return withLink(session, needGrants(broker).rotate(session))
-    },
-    async revoke(who: Who | undefined) {
-      const end: Disconnect = needGrants(disconnect)
-      const { issuer, subject } = (await sessionOf(who)).caller
-      return end({ issuer, subject })
-    },
-    async getNextcloudToken(who: Who | undefined, options?: NextcloudTokenOptions) {
-      return getToken(await sessionOf(who), options)
-    },
-    async getNextcloudCredential(who: Who | undefined, options?: NextcloudTokenOptions) {
-      const secret = await getSecret(await sessionOf(who), options)
-      return credentialOf(config.nextcloud?.mode ?? 'pass-through', secret)
-    },
-    async nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest) {
-      if (fetchNextcloud === undefined) throw reportedMissing()
-      const session = await sessionOf(who)
-      return withLink(session, fetchNextcloud(session, path, init), init?.signal)
-    },
-    verify,
-    async ready() {
-      await verifier.ready()
-      if (needsOf(config).tokenRequests) await discovery.forTokenRequests()
-      await grants?.ready()
-    },
-    stats: () => ({
-      ...structuredClone(events.counters),
-      sizes: { verifiedTokens: verifier.size(), nextcloudTokens: broker?.size() ?? 0 },
-    }),
-    async waitForConnection(who: Who | undefined, ms: number, signal?: AbortSignal) {
-      if (waiting === undefined) return false
-      const { issuer, subject, clientId } = (await sessionOf(who)).caller
-      return waiting.wait({ issuer, subject }, clientId, ms, signal)
-    },
-    onConnected: (identity: Identity) => waiting?.connected(identity),
-    async close() {
-      waiting?.close()
-      connect?.close()
-      const settled = Promise.all([broker?.settle(), connect?.settle()]).then(() => grants?.settle())
-      await Promise.race([settled, patience(config.http.timeout)])
-      transport.close()
-    },
+    getNextcloudToken: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
+      access.getToken(await callers.of(who), options),
+    getNextcloudCredential: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
+      access.getCredential(await callers.of(who), options),
+    nextcloudFetch: async (who: Who | undefined, path: string | URL, init?: NextcloudRequest) =>
+      access.fetch(await callers.of(who), path, init),
+    verify: callers.verify,
+    onConnected: rooms.connected,
+    ready: rooms.ready,
+    stats: rooms.stats,
+    close: rooms.close,
   })
-}
-
-/** Resolves after so many milliseconds, and keeps no process alive meanwhile. */
-function patience(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref())
-}
-
-function noTokens(): ConfigurationError {
-  return new ConfigurationError(
-    'There are no Nextcloud tokens in app-password mode: use nextcloudFetch or getNextcloudCredential',
-    'nextcloud.mode',
-  )
-}
-
-function nextcloudMissing(): ConfigurationError {
-  return new ConfigurationError(
-    `nextcloud.url is not set (environment variable ${variableOf('nextcloud.url')})`,
-    'nextcloud.url',
-  )
 }

@@ -2,16 +2,16 @@
 const LONGEST = 1_500
 const LONGEST_STRING = 500
 const DEEPEST = 5
-/** Names of claims and of what is asked of them; `__proto__` is none. */
+/** Names of claims and of the demands on them; `__proto__` is not one. */
 const NAME = /^[A-Za-z][\w.:/-]{0,99}$/
 /** OIDC Core §5.5, and the one that Entra adds. */
 const MEMBERS = ['access_token', 'id_token', 'userinfo']
-/** base64 has a letter of its own for these at some places, which base64url and some headers do not have. */
+/** For these base64 has letters at some places that base64url and some headers do not have. */
 const UNSAFE = /[^\x20-\x7E]|[>?~]/g
 
 /**
- * The claims request of an error answer, which goes on to the MCP client in a header: rebuilt from its JSON, so that nothing but a
- * claims request gets through, in a base64 that is also base64url.
+ * Returns the claims request of an error answer, which goes on to the MCP client in a header. It is rebuilt from its JSON, so that
+ * nothing else gets through, in a base64 that is also base64url.
  *
  * @param secrets what was in the request: none of it may come back
  */
@@ -23,7 +23,7 @@ export function readClaimsRequest(value: unknown, secrets: readonly (string | un
   const json = JSON.stringify(request)
   if (secrets.some((secret) => secret !== undefined && secret !== '' && json.includes(secret))) return undefined
   const ascii = json.replace(UNSAFE, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-  // Blanks behind it instead of padding, which not every reader of a header takes.
+  // Blanks at the end instead of padding, which not every reader of a header takes.
   const padded = ascii.padEnd(Math.ceil(ascii.length / 3) * 3)
   return padded.length > LONGEST ? undefined : Buffer.from(padded).toString('base64')
 }
@@ -36,7 +36,7 @@ function parse(json: string): unknown {
   }
 }
 
-/** Undefined where there is something in it that no claims request has. */
+/** Returns undefined if there is something in it that no claims request has. */
 function copy(value: unknown, depth: number): unknown {
   if (typeof value === 'boolean' || typeof value === 'number' || value === null) return value
   if (typeof value === 'string') return value.length <= LONGEST_STRING ? value : undefined

@@ -17,7 +17,7 @@ import {
   type TokenAnswer,
   type TokenErrorAnswer,
 } from './token-answer.js'
-import { classifyExchangeError, classifyRefreshError } from './token-error.js'
+import { classifyExchangeError, classifyGrantError } from './token-error.js'
 import { sendUnparsed } from './unparsed-request.js'
 
 /** This server as a client of the authorization server. */
@@ -31,7 +31,7 @@ export interface AuthorizationServerClient {
    */
   readonly exchange: (grantType: string, mcpToken: string, parameters: URLSearchParams) => Promise<TokenAnswer>
   /**
-   * A fresh access token for a refresh token (RFC 6749 §6), or undefined when the server says that the refresh token is dead. The
+   * A fresh access token for a refresh token (RFC 6749 §6), or `dead` when the server says that the refresh token is dead. The
    * request is repeated only after a failure that surely left the refresh token unspent.
    *
    * @param beforeSending called before each attempt; what it throws ends the call
@@ -42,7 +42,7 @@ export interface AuthorizationServerClient {
     refreshToken: string,
     parameters: URLSearchParams,
     beforeSending: () => void,
-  ) => Promise<RefreshAnswer | undefined>
+  ) => Promise<RefreshAnswer | 'dead'>
   /**
    * Asks the server to revoke a refresh token (RFC 7009), and returns whether it did, or that it has no endpoint for it. Never
    * rejects: a server that cannot be asked has not revoked.
@@ -113,7 +113,7 @@ async function exchange(
 async function refresh(
   { config, discovery, transport, clock, events, quirks }: Rooms,
   ...[refreshToken, parameters, beforeSending]: Parameters<AuthorizationServerClient['refresh']>
-): Promise<RefreshAnswer | undefined> {
+): Promise<RefreshAnswer | 'dead'> {
   const client = needClient(config, 'A refresh')
   const as = await discovery.forTokenRequests()
   const form = new URLSearchParams([...parameters, ['refresh_token', refreshToken]])
@@ -131,8 +131,8 @@ async function refresh(
     )
     const { body, refusal } = readTokenEndpointAnswer(answer, [client.secret, refreshToken])
     if (refusal === undefined) return readRefreshAnswer(body, refreshToken, sentAt)
-    if (meansDead(refusal, quirks)) return undefined
-    throw classifyRefreshError(refusal)
+    if (meansDead(refusal, quirks)) return 'dead'
+    throw classifyGrantError(refusal, 'refresh')
   })
 }
 

@@ -20,7 +20,7 @@ import {
   type RefreshAnswer,
   type TokenAnswer,
 } from './token-answer.js'
-import { classifyCodeError } from './token-error.js'
+import { classifyGrantError } from './token-error.js'
 import { sendUnparsed } from './unparsed-request.js'
 
 export type { AuthorizationSecrets } from './authorization-request.js'
@@ -145,7 +145,7 @@ function redeem(
       return oauth.authorizationCodeGrantRequest(...from, parameters, connect.redirectUri, verifier, options)
     })
     const { body, refusal } = readTokenEndpointAnswer(answer, [client.secret, code, verifier])
-    if (refusal !== undefined) throw classifyCodeError(refusal)
+    if (refusal !== undefined) throw classifyGrantError(refusal, 'code')
     const idToken = body['id_token']
     return {
       ...readGrantedTokens(body),

@@ -2,30 +2,30 @@ import type { Config } from '../config/config.js'
 import { MODES } from '../modes.js'
 import { quirksOf } from '../presets.js'
 
-/** What a configuration needs of the authorization server. Said once: for the server as it starts, and for the doctor. */
+/** The parts of the authorization server that a configuration needs. The start, the doctor and its checks all ask this rule. */
 export interface Needs {
   readonly keys: boolean
   readonly introspection: boolean
   readonly tokenRequests: boolean
   readonly authorization: boolean
-  /** Whether any of it has to be looked up in the metadata: what is configured by hand, or known by a preset, has not. */
+  /** Whether the metadata must tell any of it: what the operator configured, or a preset knows, need not be told. */
   readonly metadata: boolean
 }
 
 export function needsOf({ issuer, endpoints, introspection, nextcloud, grants }: Config): Needs {
-  const signIn = grants?.connect?.signIn === true
+  const authorization = grants?.connect?.signIn === true
   const keys = introspection !== 'always'
-  const tokenRequests = signIn || (nextcloud !== undefined && MODES[nextcloud.mode].asksAuthorizationServer)
+  const tokenRequests = authorization || (nextcloud !== undefined && MODES[nextcloud.mode].asksAuthorizationServer)
   const knownByPreset = grants !== undefined && quirksOf(nextcloud?.preset).endpoints !== undefined
   return {
     keys,
     introspection: !keys,
     tokenRequests,
-    authorization: signIn,
+    authorization,
     metadata:
       issuer === undefined ||
       (keys ? endpoints.jwksUri : endpoints.introspectionEndpoint) === undefined ||
       (tokenRequests && !knownByPreset && endpoints.tokenEndpoint === undefined) ||
-      (signIn && !knownByPreset && endpoints.authorizationEndpoint === undefined),
+      (authorization && !knownByPreset && endpoints.authorizationEndpoint === undefined),
   }
 }

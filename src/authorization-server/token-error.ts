@@ -8,17 +8,17 @@ import { hintFor } from './hints.js'
 import type { TokenErrorAnswer } from './token-answer.js'
 
 const REJECTS_SUBJECT_TOKEN = ['invalid_grant', 'invalid_token', 'interaction_required', 'login_required']
-/** Nextcloud's oidc app says `invalid_grant` of a grant type that it does not have. */
+/** Matches the `invalid_grant` by which Nextcloud's oidc app refuses a grant type that it does not have. */
 const NO_SUCH_GRANT = /\bgrant_type\b/
 /** `error` values by which a server says that it is not working now (RFC 6749 §4.1.2.1). */
 export const MEANS_OUTAGE: readonly string[] = ['temporarily_unavailable', 'server_error']
 
 /**
- * Whose fault a refused exchange is: the outside's (503), the MCP client's, who needs another token (401), or the operator's
+ * Returns a refused exchange as the fault of the outside (503), of the MCP client, which needs another token (401), or of the operator
  * (502).
  *
  * @param sent the parameters of the request
- * @param authorizationUri where an MCP client can send its user, for a claims challenge
+ * @param authorizationUri the address to which an MCP client can send its user, for a claims challenge
  */
 export function classifyExchangeError(
   answer: TokenErrorAnswer,
@@ -27,7 +27,7 @@ export function classifyExchangeError(
 ): McpAuthError {
   const { error, description: errorDescription } = answer
   if (MEANS_OUTAGE.includes(error)) return outage(answer)
-  // A new MCP token would not help: it is this server's client that nobody has consented to.
+  // A new MCP token would not help: the consent to this server's own client is missing.
   if (answer.suberror === 'consent_required') return refusal(answer, hintFor({ ...answer, error: 'consent_required' }))
   if (error === 'invalid_grant' && NO_SUCH_GRANT.test(errorDescription ?? '')) {
     return refusal(answer, hintFor({ ...answer, error: 'unsupported_grant_type' }))
@@ -39,30 +39,12 @@ export function classifyExchangeError(
   return refusal(answer, hintFor(answer, sent))
 }
 
-/** The same for a refused refresh, once it is known not to mean that the refresh token is dead: there is no MCP token to blame. */
-export function classifyRefreshError(answer: TokenErrorAnswer): McpAuthError {
-  if (MEANS_OUTAGE.includes(answer.error)) return outage(answer)
-  return refusal(
-    answer,
-    hintFor(answer, undefined, {
-      unauthorized_client:
-        'This client may not use the grant: switch refresh tokens on for it at the authorization server.',
-    }),
-  )
-}
-
-/** The same for a code that is not redeemed: the browser brought it a moment ago, so it is seldom the code's own fault. */
-export function classifyCodeError(answer: TokenErrorAnswer): McpAuthError {
-  if (MEANS_OUTAGE.includes(answer.error)) return outage(answer)
-  return refusal(
-    answer,
-    hintFor(answer, undefined, {
-      invalid_grant:
-        'Check that the redirect URI of this client is auth.connectRedirectUri, and that the clocks agree.',
-      unauthorized_client:
-        'This client may not use the grant: switch the authorization code flow on for it at the authorization server.',
-    }),
-  )
+/**
+ * The same for a refused refresh, once it is known that the refresh token is not dead, and for a code, which is seldom at fault
+ * because the browser brought it a moment ago: there is no MCP token to blame.
+ */
+export function classifyGrantError(answer: TokenErrorAnswer, grant: 'refresh' | 'code'): McpAuthError {
+  return MEANS_OUTAGE.includes(answer.error) ? outage(answer) : refusal(answer, hintFor(answer, grant))
 }
 
 function outage({ error, httpStatus }: TokenErrorAnswer): UpstreamUnavailableError {
@@ -80,11 +62,11 @@ function refusal({ error, description, httpStatus }: TokenErrorAnswer, hint: str
 
 /**
  * RFC 8693 §2.2.2 has `invalid_request` for a subject token that is not valid, and servers use it for malformed requests too
- * (Keycloak says "Invalid token" for the one, and names the audience or the switch for the other). Only the description tells.
+ * (Keycloak says "Invalid token" for the one, and names the audience or the switch for the other). Only the description tells
+ * them apart.
  */
 function blamesSubjectToken(description: string | undefined): boolean {
-  if (description === undefined) return true
-  return BAD_TOKEN.test(description)
+  return description === undefined || BAD_TOKEN.test(description)
 }
 
 /** "Invalid token", "subject_token is expired"; not "invalid audience for token exchange", nor "invalid subject_token_type". */

@@ -1,39 +1,31 @@
 import type { NextcloudTokenOptions } from '../auth-info.js'
-import type { AuthorizationServerClient } from '../authorization-server/client.js'
-import type { Clock } from '../clock.js'
-import type { Config, NextcloudConfig } from '../config/config.js'
-import { InternalError, McpAuthError, NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
+import { InternalError, McpAuthError, NotProvisionedError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
-import type { AppPasswords } from '../nextcloud/app-passwords.js'
+import { MODES } from '../modes.js'
+import { isSameSecret, type Secret, type TokenSource } from '../nextcloud/credential.js'
 import { abortable } from '../single-flight.js'
 import { appPasswordMode } from './modes/app-password.js'
-import { jwtBearer } from './modes/jwt-bearer.js'
-import type { BrokerSession, Caller, FreshToken, Mode, Present, Standing } from './modes/mode.js'
-import { passThrough } from './modes/pass-through.js'
+import { exchangeMode } from './modes/exchange.js'
+import type { Basis, BrokerSession, Caller, FreshToken, GrantRooms, Have, Mode, ModeRooms } from './modes/mode.js'
+import { passThroughSecrets } from './modes/pass-through.js'
 import { refreshTokenMode } from './modes/refresh-token.js'
-import type { GrantParts } from './modes/refresh-token-parts.js'
-import { createTokenCache, type TokenEntry } from './token-cache.js'
-import { audienceOf, createTokenKeys } from './token-keys.js'
+import { createTokenCache, type TokenCache, type TokenEntry } from './token-cache.js'
+import { createTokenKeys, type TokenKeys } from './token-keys.js'
 import { checkTokenOptions } from './token-options.js'
-import { createTokenReports } from './token-reports.js'
-import { createTokenRequests, type TokenRequest } from './token-requests.js'
-import { tokenExchange } from './modes/token-exchange.js'
+import { createTokenReports, type TokenReports } from './token-reports.js'
+import { createTokenRequests, type TokenRequest, type TokenRequests } from './token-requests.js'
 
 export type { BrokerSession } from './modes/mode.js'
 
-/** Gets Nextcloud tokens: from the cache, from a request under way, from the authorization server, in this order. */
-export interface Broker {
+/** Gets secrets for Nextcloud: from the cache, from a request under way, from the authorization server, in this order. */
+export interface Broker extends TokenSource<BrokerSession> {
   /**
-   * Rejects with {@link TypeError} for options that the mode has no use for, and as `GetNextcloudToken` says.
+   * Throws or rejects with {@link TypeError} for options of no use in the mode, and as `GetNextcloudToken` says.
    */
-  readonly getToken: (session: BrokerSession, options?: NextcloudTokenOptions) => Promise<string>
-  /** Another token than `refused`, which Nextcloud did not take; undefined when there can be none. */
-  readonly replaceToken: (session: BrokerSession, refused: string, signal?: AbortSignal) => Promise<string | undefined>
-  /** Nextcloud took the token. */
-  readonly tokenWorked: (session: BrokerSession, token: string) => void
+  readonly getSecret: (session: BrokerSession, options?: NextcloudTokenOptions) => Secret | Promise<Secret>
   /**
-   * Gets another token now, in refresh-token mode with another refresh token where the server rotates. In app-password mode there is
+   * Gets another token now, in refresh-token mode with another refresh token if the server rotates. In app-password mode there is
    * nothing to renew: it looks whether there is a usable grant.
    */
   readonly rotate: (session: BrokerSession) => Promise<void>
@@ -45,202 +37,188 @@ export interface Broker {
 }
 
 /** The rooms that the broker needs. */
-export interface BrokerParts {
-  readonly config: Config
-  readonly nextcloud: NextcloudConfig
-  readonly client: AuthorizationServerClient
-  /** What the modes with grants work with. */
-  readonly grants?: GrantParts | undefined
-  readonly appPasswords?: Pick<AppPasswords, 'isRefused'> | undefined
-  readonly clock: Clock
-  readonly events: Events
-  /** Completes an error with what its HTTP answer needs. */
-  readonly withChallenge: (error: McpAuthError) => McpAuthError
+export interface BrokerRooms extends ModeRooms {
+  /** The stored grants, in the modes that keep some. */
+  readonly grants?: GrantRooms | undefined
 }
 
-export function createBroker(parts: BrokerParts): Broker {
-  return parts.nextcloud.mode === 'pass-through' ? createPassThroughBroker(parts) : createTokenBroker(parts)
+/** A broker that asks for tokens, with its state. */
+interface TokenBroker extends Pick<BrokerRooms, 'nextcloud' | 'clock'> {
+  readonly mode: Mode
+  readonly keys: TokenKeys
+  readonly entries: TokenCache
+  readonly reports: TokenReports
+  readonly requests: TokenRequests
+  readonly counters: Events['counters']
 }
 
-function createTokenBroker(parts: BrokerParts): Broker {
-  const { config, nextcloud, clock, events, withChallenge } = parts
+/** A broker that asks for nothing, keeps nothing and replaces nothing. */
+const NOTHING_KEPT: Omit<Broker, 'getSecret'> = {
+  replaceSecret: () => Promise.resolve(undefined),
+  secretWorked: () => undefined,
+  rotate: () => Promise.resolve(),
+  forget: () => undefined,
+  size: () => 0,
+  settle: () => Promise.resolve(),
+}
+
+export function createBroker(rooms: BrokerRooms): Broker {
+  const { credentialFrom } = MODES[rooms.nextcloud.mode]
+  return credentialFrom === 'mcp-token'
+    ? { ...NOTHING_KEPT, getSecret: passThroughSecrets(rooms) }
+    : createTokenBroker(rooms, modeOf(rooms))
+}
+
+function modeOf(rooms: BrokerRooms): Mode {
+  const { keeps } = MODES[rooms.nextcloud.mode]
+  if (keeps === undefined) return exchangeMode(rooms)
+  const { grants } = rooms
+  if (grants === undefined) throw new InternalError('There are no grants in a mode that keeps some')
+  return { 'refresh-token': refreshTokenMode, 'app-password': appPasswordMode }[keeps]({ ...rooms, grants })
+}
+
+function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
+  const { config, nextcloud, clock, events } = rooms
   const { counters } = events
-  const mode = modeOf(parts)
+  const { clockTolerance, cache } = config
   const keys = createTokenKeys(config, nextcloud, mode)
-  const entries = createTokenCache(config.cache.nextcloudTokens, () => (counters.evictions += 1))
-  const reports = createTokenReports(nextcloud.mode, events, withChallenge)
-  const requests = createTokenRequests(mode, entries, reports, clock, config.clockTolerance)
-  /** One promise for all who call without options while it is pending: a chain for each of a thousand callers costs too much. */
-  const shared = new Map<string, Promise<string>>()
-
-  function getToken(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    const pending = options === undefined ? shared.get(session.defaultKey ?? '') : undefined
-    if (pending === undefined) return getTokenAlone(session, options)
-    counters.nextcloudCacheMisses += 1
-    return pending
-  }
-
-  async function getTokenAlone(session: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    if (options !== undefined) checkTokenOptions(options, nextcloud.mode)
-    options?.signal?.throwIfAborted()
-    const key = keys.key(session, options)
-    const entry = living(key, session, options)
-    // With forceRefresh, a token that was handed out counts as refused; one that was renewed since does not.
-    const force = options?.forceRefresh === true && (entry === undefined || entry.handedOut)
-    if (entry !== undefined && !force) {
-      const good = entry.standing === undefined ? entry : await confirmed(key, session.caller, entry, options?.signal)
-      if (good !== undefined) return handOut(good, session)
-    }
-    counters.nextcloudCacheMisses += 1
-    const present = force ? { force, notThis: entry?.token } : {}
-    const token = fetchFor(session, requestOf(key, session, options, present), options?.signal)
-    if (options === undefined && mode.permits === undefined) shareWhilePending(key, token)
-    return token
-  }
-
-  function requestOf(
-    key: string,
-    session: BrokerSession,
-    options: NextcloudTokenOptions | undefined,
-    present: Present,
-  ): TokenRequest {
-    return { key, caller: session.caller, target: keys.target(session, options), present }
-  }
-
-  /** The cached token, while it lives. Near its end it is renewed in the background. */
-  function living(key: string, session: BrokerSession, options?: NextcloudTokenOptions): TokenEntry | undefined {
-    const entry = entries?.get(key)
-    const now = clock.monotonic()
-    // The monotonic clock stops while a machine sleeps; the end of the MCP token is judged by the wall clock.
-    if (entry === undefined || now >= entry.deadAt || requests.isExpired(session.caller)) return undefined
-    if (now >= entry.renewAt && !requests.isCoolingDown(key)) {
-      requests.fetch(requestOf(key, session, options, { notThis: entry.token, ahead: true })).catch(() => undefined)
-    }
-    return entry
-  }
-
-  /** The entry, if the grant that it comes from still stands; or the one that has replaced it. */
-  async function confirmed(
-    key: string,
-    caller: Caller,
-    entry: TokenEntry,
-    signal: AbortSignal | undefined,
-  ): Promise<TokenEntry | undefined> {
-    const verdict = (entry.standing && mode.check?.(caller, entry.token, entry.standing)) ?? true
-    if (verdict === true) return entry
-    const outcome = await abortable(verdict, signal).catch((error: unknown) => {
-      throw error instanceof McpAuthError ? reports.failed(error, caller) : error
-    })
-    if (typeof outcome === 'boolean') return outcome ? entry : undefined
-    requests.keep(key, caller, outcome)
-    return entries?.get(key)
-  }
-
-  function handOut(entry: TokenEntry, { caller }: BrokerSession): string {
-    entry.handedOut = true
-    counters.nextcloudCacheHits += 1
-    reports.got(caller, 'cache', 0)
-    return entry.token
-  }
-
-  /** A fresh token for one of the callers who wait for it, each of whom must be entitled to it. */
-  async function fetchFor(session: BrokerSession, request: TokenRequest, signal?: AbortSignal): Promise<string> {
-    const { accessToken, standing }: FreshToken = await abortable(requests.fetch(request), signal)
-    checkPermission(session.caller, standing)
-    const entry = entries?.get(request.key)
-    if (entry?.token === accessToken) entry.handedOut = true
-    return accessToken
-  }
-
-  /** @throws {NotProvisionedError} the user has not agreed to this MCP client, or no longer does */
-  function checkPermission(caller: Caller, standing: Standing | undefined): void {
-    if (mode.permits?.(caller, standing) === false) throw reports.failed(new NotProvisionedError('consent'), caller)
-  }
-
-  function shareWhilePending(key: string, token: Promise<string>): void {
-    shared.set(key, token)
-    const ended = (): boolean => shared.delete(key)
-    token.then(ended, ended)
-  }
-
-  async function replaceToken(session: BrokerSession, refused: string, signal?: AbortSignal) {
-    const key = keys.key(session)
-    const entry = entries?.get(key)
-    if (entry !== undefined && clock.monotonic() < entry.deadAt) {
-      if (entry.token !== refused) {
-        checkPermission(session.caller, entry.standing)
-        return entry.token
-      }
-      if (entry.unproven && mode.provesRefusals !== true) return undefined
-    }
-    const request = requestOf(key, session, undefined, { force: true, notThis: refused })
-    const token = await fetchFor(session, request, signal)
-    const fresh = entries?.get(key)
-    if (fresh?.token === token) fresh.unproven = true
-    return token === refused ? undefined : token
-  }
-
+  const entries = createTokenCache(cache.nextcloudTokens, () => (counters.evictions += 1))
+  const reports = createTokenReports(nextcloud.mode, events)
+  const requests = createTokenRequests({ mode, entries, reports, clockTolerance, clock })
+  const broker: TokenBroker = { nextcloud, mode, keys, entries, reports, requests, counters, clock }
   return {
-    getToken,
-    replaceToken,
-    tokenWorked(session, token) {
-      const entry = entries?.get(session.defaultKey ?? '')
-      if (entry?.token === token) entry.unproven = false
+    getSecret: (session, options) => getSecret(broker, session, options),
+    replaceSecret: (session, refused, signal) => replaceSecret(broker, session, refused, signal),
+    secretWorked: (session, secret) => {
+      const entry = entries.get(session.defaultKey ?? '')
+      if (entry !== undefined && isSameSecret(entry.secret, secret)) entry.unproven = false
     },
-    async rotate(session) {
-      await requests.fetchAnother(requestOf(keys.key(session), session, undefined, { force: true }))
+    rotate: async (session) => {
+      await requests.fetchAnother(requestOf(broker, session, undefined, { force: true }))
     },
-    forget(identity) {
+    forget: (identity) => {
       requests.doubt()
-      entries?.delete(keys.keyOfGrant(identity))
+      entries.delete(keys.keyOfGrant(identity))
     },
-    size: () => entries?.size ?? 0,
+    size: () => entries.size,
     settle: requests.settle,
   }
 }
 
-/** Nothing is asked for, kept or replaced: the MCP token is the Nextcloud token, as long as it lives. */
-function createPassThroughBroker({ config, nextcloud, clock, events, withChallenge }: BrokerParts): Broker {
-  const reports = createTokenReports('pass-through', events, withChallenge)
-
-  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is a rejection
-  async function getToken({ caller }: BrokerSession, options?: NextcloudTokenOptions): Promise<string> {
-    if (options !== undefined) checkTokenOptions(options, 'pass-through')
-    options?.signal?.throwIfAborted()
-    try {
-      if (clock.now() >= (caller.expiresAt + config.clockTolerance) * 1_000) throw new SubjectTokenRejectedError()
-      const token = passThrough(caller, [...nextcloud.audience, ...audienceOf(nextcloud, options)])
-      reports.got(caller, 'cache', 0)
-      return token
-    } catch (error) {
-      throw reports.failed(error, caller)
-    }
-  }
-
-  return {
-    getToken,
-    replaceToken: () => Promise.resolve(undefined),
-    tokenWorked: () => undefined,
-    rotate: () => Promise.resolve(),
-    forget: () => undefined,
-    size: () => 0,
-    settle: () => Promise.resolve(),
-  }
+function requestOf(
+  { keys }: TokenBroker,
+  session: BrokerSession,
+  options: NextcloudTokenOptions | undefined,
+  have: Have,
+): TokenRequest {
+  return { key: keys.key(session, options), caller: session.caller, target: keys.target(session, options), have }
 }
 
-function modeOf({ config, nextcloud, client, clock, events, grants, appPasswords }: BrokerParts): Mode {
-  const { renewBefore } = config.cache
-  if (nextcloud.mode === 'refresh-token') {
-    if (grants === undefined) throw new InternalError('There are no grants in refresh-token mode')
-    return refreshTokenMode({ config, nextcloud, client, clock, events, grants })
+function getSecret(
+  broker: TokenBroker,
+  session: BrokerSession,
+  options?: NextcloudTokenOptions,
+): Secret | Promise<Secret> {
+  if (options !== undefined) checkTokenOptions(options, broker.nextcloud.mode)
+  options?.signal?.throwIfAborted()
+  const entry = living(broker, session, options)
+  // With forceRefresh, a token that was handed out counts as refused; one that was renewed since does not.
+  const force = options?.forceRefresh === true && (entry === undefined || entry.handedOut)
+  if (entry === undefined || force)
+    return miss(broker, session, options, force ? { force, notThis: entry?.secret } : {})
+  const verdict = (entry.basis && broker.mode.grants?.check(session.caller, entry.secret, entry.basis)) ?? true
+  return verdict === true ? handOut(broker, entry, session) : confirm(broker, session, { entry, verdict }, options)
+}
+
+/** Returns the cached entry, while it lives. Near its end it is renewed in the background. */
+function living(broker: TokenBroker, session: BrokerSession, options?: NextcloudTokenOptions): TokenEntry | undefined {
+  const { keys, entries, requests, clock } = broker
+  const key = keys.key(session, options)
+  const entry = entries.get(key)
+  const now = clock.monotonic()
+  // The monotonic clock stops while a machine sleeps; the end of the MCP token is judged by the wall clock.
+  if (entry === undefined || now >= entry.deadAt || requests.isExpired(session.caller)) return undefined
+  if (now >= entry.renewAt && !requests.isCoolingDown(key)) {
+    const request = requestOf(broker, session, options, { notThis: entry.secret, ahead: true })
+    requests.fetch(request).catch(() => undefined)
   }
-  if (nextcloud.mode === 'app-password') {
-    if (grants === undefined || appPasswords === undefined) throw new InternalError('There are no app passwords')
-    return appPasswordMode({ config, clock, events, grants, appPasswords })
+  return entry
+}
+
+function handOut({ counters, reports }: TokenBroker, entry: TokenEntry, { caller }: BrokerSession): Secret {
+  entry.handedOut = true
+  counters.nextcloudCacheHits += 1
+  reports.got(caller, 'cache', 0)
+  return entry.secret
+}
+
+/** Hands out the entry if its grant still stands, else the one that has replaced it, else a fresh one. */
+async function confirm(
+  broker: TokenBroker,
+  session: BrokerSession,
+  { entry, verdict }: { readonly entry: TokenEntry; readonly verdict: Promise<boolean | FreshToken> },
+  options?: NextcloudTokenOptions,
+): Promise<Secret> {
+  const { entries, keys, reports, requests } = broker
+  const { caller } = session
+  const seen = await abortable(verdict, options?.signal).catch((error: unknown) => {
+    throw error instanceof McpAuthError ? reports.failed(error, caller) : error
+  })
+  if (seen === true) return handOut(broker, entry, session)
+  const key = keys.key(session, options)
+  if (seen !== false) requests.keep(key, caller, seen)
+  const replacement = seen === false ? undefined : entries.get(key)
+  return replacement === undefined ? miss(broker, session, options, {}) : handOut(broker, replacement, session)
+}
+
+function miss(
+  broker: TokenBroker,
+  session: BrokerSession,
+  options: NextcloudTokenOptions | undefined,
+  have: Have,
+): Promise<Secret> {
+  broker.counters.nextcloudCacheMisses += 1
+  return fetchFor(broker, session, requestOf(broker, session, options, have), options?.signal)
+}
+
+/** Gets a fresh token for one of the callers who wait for it, each of whom must be entitled to it. */
+async function fetchFor(
+  broker: TokenBroker,
+  { caller }: BrokerSession,
+  request: TokenRequest,
+  signal: AbortSignal | undefined,
+): Promise<Secret> {
+  const { secret, basis } = await abortable(broker.requests.fetch(request), signal)
+  checkPermission(broker, caller, basis)
+  const entry = broker.entries.get(request.key)
+  if (entry !== undefined && isSameSecret(entry.secret, secret)) entry.handedOut = true
+  return secret
+}
+
+/** @throws {NotProvisionedError} the user has not agreed to this MCP client, or no longer does */
+function checkPermission({ mode, reports }: TokenBroker, caller: Caller, basis: Basis | undefined): void {
+  if (mode.grants?.permits(caller, basis) === false) throw reports.failed(new NotProvisionedError('consent'), caller)
+}
+
+async function replaceSecret(
+  broker: TokenBroker,
+  session: BrokerSession,
+  refused: Secret,
+  signal?: AbortSignal,
+): Promise<Secret | undefined> {
+  const { mode, keys, entries, clock } = broker
+  const key = keys.key(session)
+  const entry = entries.get(key)
+  if (entry !== undefined && clock.monotonic() < entry.deadAt) {
+    if (!isSameSecret(entry.secret, refused)) {
+      checkPermission(broker, session.caller, entry.basis)
+      return entry.secret
+    }
+    if (entry.unproven && mode.provesRefusals !== true) return undefined
   }
-  const getFreshToken =
-    nextcloud.mode === 'jwt-bearer'
-      ? jwtBearer(client, nextcloud.parameters)
-      : tokenExchange(client, nextcloud.parameters, config.resource)
-  return { getFreshToken, boundToMcpToken: true, renewBefore, margin: 0 }
+  const request = requestOf(broker, session, undefined, { force: true, notThis: refused })
+  const secret = await fetchFor(broker, session, request, signal)
+  const fresh = entries.get(key)
+  if (fresh !== undefined && isSameSecret(fresh.secret, secret)) fresh.unproven = true
+  return isSameSecret(secret, refused) ? undefined : secret
 }

@@ -1,11 +1,11 @@
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
-import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { Events } from '../events.js'
 import type { Grant, Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
+import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { Broker } from './broker.js'
 
-/** What became of the refresh token at the authorization server, or of the app password at Nextcloud. */
+/** The end of the refresh token at the authorization server, or of the app password at Nextcloud. */
 export interface Revocation {
   /**
    * `true`: the server revoked or deleted it; `false`: it did not, or there was nothing to revoke, or other MCP clients still need it;
@@ -20,31 +20,34 @@ export interface Revocation {
  */
 export type Disconnect = (identity: Identity, clientId?: string) => Promise<Revocation>
 
-export function createDisconnect(
-  { store, rotations }: Pick<Grants, 'store' | 'rotations'>,
-  client: Pick<AuthorizationServerClient, 'revoke'>,
-  appPasswords: Pick<AppPasswords, 'remove'> | undefined,
-  broker: Pick<Broker, 'forget'>,
-  events: Events,
-): Disconnect {
-  /** Also what another mode left there. */
-  async function end(grant: Grant | undefined): Promise<boolean | 'unsupported'> {
-    if (grant?.refreshToken !== undefined) return client.revoke(grant.refreshToken)
-    if (grant?.appPassword === undefined) return false
-    return appPasswords === undefined ? 'unsupported' : appPasswords.remove(grant.appPassword)
-  }
+/** The rooms that disconnecting needs. */
+export interface DisconnectRooms {
+  readonly grants: Pick<Grants, 'store' | 'rotations'>
+  readonly client: Pick<AuthorizationServerClient, 'revoke'>
+  readonly appPasswords: Pick<AppPasswords, 'remove'>
+  readonly broker: Pick<Broker, 'forget'>
+  readonly events: Events
+}
 
+export function createDisconnect(rooms: DisconnectRooms): Disconnect {
+  const { store, rotations } = rooms.grants
   return async (identity, clientId) => {
     const outcome = await store.disconnect(identity, clientId)
-    broker.forget(identity)
+    rooms.broker.forget(identity)
     if (outcome?.remains === true) return { revoked: false }
-    // What could not be stored yet is the token that lives.
+    // A rotated token that is not stored yet is the one that lives.
     const unwritten = rotations.drop(store.keyOf(identity))
-    const revoked = await end(unwritten ?? outcome?.grant)
-    if (outcome !== undefined) {
-      const { issuer, subject } = identity
-      events.emit({ type: 'grant.revoked', issuer, subject, revoked })
-    }
+    const revoked = await revoke(rooms, unwritten ?? outcome?.grant)
+    if (outcome !== undefined) rooms.events.emit({ type: 'grant.revoked', ...identity, revoked })
     return { revoked }
   }
+}
+
+/** Revokes the credential of a grant, of whichever mode it is. */
+async function revoke(
+  { client, appPasswords }: DisconnectRooms,
+  grant: Grant | undefined,
+): Promise<Revocation['revoked']> {
+  if (grant?.refreshToken !== undefined) return client.revoke(grant.refreshToken)
+  return grant?.appPassword !== undefined && appPasswords.remove(grant.appPassword)
 }

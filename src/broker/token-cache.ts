@@ -1,88 +1,92 @@
 import { LRUCache } from 'lru-cache'
-import type { TokenAnswer } from '../authorization-server/token-answer.js'
+import type { Identity } from '../grants/grant.js'
 import { hashOfParts } from '../hash-of-parts.js'
-import type { FreshToken, Mode, Standing } from './modes/mode.js'
+import type { Secret } from '../nextcloud/credential.js'
+import type { Basis, FreshToken, Mode, Target } from './modes/mode.js'
 
-/** What makes two Nextcloud tokens the same one. */
-export interface TokenIdentity {
-  readonly issuer: string
-  readonly subject: string
+/** Everything that makes two Nextcloud tokens the same one. */
+export interface TokenIdentity extends Identity, Target {
   readonly mode: string
   readonly tokenEndpoint: string
   readonly clientId: string
-  readonly audience: readonly string[]
-  readonly resource: readonly string[]
-  readonly scopes: readonly string[]
-  /** The MCP token that is exchanged; empty where there is none. */
+  /** The MCP token that is exchanged; empty if there is none. */
   readonly mcpToken: string
 }
 
-/** The cache key: a hash over everything that makes two tokens the same one. */
-export function cacheKey(identity: TokenIdentity): string {
-  const { issuer, subject, mode, tokenEndpoint, clientId, audience, resource, scopes, mcpToken } = identity
+/** Returns the cache key: a hash over everything that makes two tokens the same one. */
+export function cacheKey(token: TokenIdentity): string {
+  const { issuer, subject, mode, tokenEndpoint, clientId, audience, resource, scopes, mcpToken } = token
   return hashOfParts([issuer, subject, mode, tokenEndpoint, clientId, mcpToken], [audience, resource, scopes])
 }
 
-/** A Nextcloud token and its life, in monotonic milliseconds. */
+/** A secret for Nextcloud and its life, in monotonic milliseconds. */
 export interface TokenEntry {
-  readonly token: string
+  readonly secret: Secret
   /** From here on it is renewed ahead, while it still serves. */
   readonly renewAt: number
   /** From here on it is never handed out. */
   readonly deadAt: number
-  /** It replaced a token that Nextcloud refused, and has not been taken by Nextcloud yet: it is not replaced in its turn. */
+  /** It replaced a secret that Nextcloud refused, and Nextcloud has not taken it yet: it is not replaced in its turn. */
   unproven: boolean
   /** Some caller has had it. */
   handedOut: boolean
-  /** Where it comes from a grant: what it stands on. */
-  readonly standing: Standing | undefined
+  /** The grant that it comes from; undefined if it comes from an MCP token. */
+  readonly basis: Basis | undefined
 }
+
+/** The bounded cache of secrets. */
+export interface TokenCache {
+  readonly get: (key: string) => TokenEntry | undefined
+  readonly set: (key: string, entry: TokenEntry) => unknown
+  readonly delete: (key: string) => unknown
+  readonly size: number
+}
+
+/** The leads of a mode, in seconds. */
+export type Timing = Pick<Mode, 'renewBefore' | 'margin'>
 
 /** Seconds of life of a token whose answer has no `expires_in`. */
 const ASSUMED_LIFE = 300
 const RENEW_AHEAD_SHARE = 0.2
+const NO_CACHE: TokenCache = { get: () => undefined, set: () => undefined, delete: () => false, size: 0 }
 
-/**
- * The life of a fresh token, or undefined when it is not to be cached.
- *
- * @param subjectEndsAt monotonic milliseconds of the `exp` of the MCP token that it was exchanged for; none: Infinity
- */
-export function tokenEntry(
-  fresh: FreshToken,
-  timing: Pick<Mode, 'renewBefore' | 'margin'>,
-  subjectEndsAt: number,
-): TokenEntry | undefined {
-  const life = tokenLife(fresh, timing)
-  if (life === undefined) return undefined
-  const { ahead, ownEnd } = life
-  const deadAt = Math.min(ownEnd, subjectEndsAt)
-  // A renewal could not outlive the MCP token either: where that leaves it less than its own lead, it is not worth a request.
-  const renewAt = subjectEndsAt < ownEnd + ahead ? deadAt : ownEnd - ahead
-  return { token: fresh.accessToken, renewAt, deadAt, unproven: false, handedOut: false, standing: fresh.standing }
-}
-
-/**
- * When a token ends, and how long before that it is renewed ahead, in monotonic milliseconds; undefined when it is not to be
- * kept.
- */
-export function tokenLife(
-  answer: TokenAnswer,
-  { renewBefore, margin }: Pick<Mode, 'renewBefore' | 'margin'>,
-): { readonly ownEnd: number; readonly ahead: number } | undefined {
-  const seconds = answer.expiresIn ?? ASSUMED_LIFE
-  if (Number.isNaN(seconds)) return undefined
-  const life = seconds * 1_000
-  const ahead = Math.min(renewBefore * 1_000, life * RENEW_AHEAD_SHARE)
-  return { ownEnd: answer.sentAt + life - Math.min(margin * 1_000, life * RENEW_AHEAD_SHARE), ahead }
-}
-
-/** The bounded cache of Nextcloud tokens, or undefined with 0 entries. */
-export function createTokenCache(max: number, onEviction: () => void): LRUCache<string, TokenEntry> | undefined {
-  if (max === 0) return undefined
-  return new LRUCache({
+/** @param max entries; 0: nothing is kept */
+export function createTokenCache(max: number, onEviction: () => void): TokenCache {
+  if (max === 0) return NO_CACHE
+  return new LRUCache<string, TokenEntry>({
     max,
     dispose: (_entry, _key, reason) => {
       if (reason === 'evict') onEviction()
     },
   })
+}
+
+/**
+ * Returns the cache entry of a fresh token; undefined if the token must not be cached.
+ *
+ * @param subjectEndsAt monotonic milliseconds of the `exp` of the MCP token that it was exchanged for; none: Infinity
+ */
+export function tokenEntry(fresh: FreshToken, timing: Timing, subjectEndsAt: number): TokenEntry | undefined {
+  const life = tokenLife(fresh, timing)
+  if (life === undefined) return undefined
+  const { ahead, ownEnd } = life
+  const deadAt = Math.min(ownEnd, subjectEndsAt)
+  // A renewed token would not outlive the MCP token either: if that leaves it less than its own lead, it is not worth a request.
+  const renewAt = subjectEndsAt < ownEnd + ahead ? deadAt : ownEnd - ahead
+  return { secret: fresh.secret, renewAt, deadAt, unproven: false, handedOut: false, basis: fresh.basis }
+}
+
+/**
+ * Returns the end of a token, and how long before that it is renewed ahead, in monotonic milliseconds; undefined if the token must not be
+ * kept.
+ */
+export function tokenLife(
+  { expiresIn, sentAt }: Pick<FreshToken, 'expiresIn' | 'sentAt'>,
+  { renewBefore, margin }: Timing,
+): { readonly ownEnd: number; readonly ahead: number } | undefined {
+  const seconds = expiresIn ?? ASSUMED_LIFE
+  if (Number.isNaN(seconds)) return undefined
+  const life = seconds * 1_000
+  const ahead = Math.min(renewBefore * 1_000, life * RENEW_AHEAD_SHARE)
+  return { ownEnd: sentAt + life - Math.min(margin * 1_000, life * RENEW_AHEAD_SHARE), ahead }
 }

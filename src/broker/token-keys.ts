@@ -4,11 +4,11 @@ import type { Identity } from '../grants/grant.js'
 import type { BrokerSession, Caller, Mode, Target } from './modes/mode.js'
 import { cacheKey } from './token-cache.js'
 
-/** Which token a call asks for, and the cache key that it goes by. */
+/** Tells which token a call asks for, and the cache key of that. */
 export interface TokenKeys {
   readonly target: (session: Pick<BrokerSession, 'scopes'>, options?: NextcloudTokenOptions) => Target
   readonly key: (session: BrokerSession, options?: NextcloudTokenOptions) => string
-  /** Of the token that a grant serves everybody with. */
+  /** Returns the key of the token that a grant serves all callers with. */
   readonly keyOfGrant: (identity: Identity) => string
 }
 
@@ -22,28 +22,24 @@ export function createTokenKeys(
   nextcloud: NextcloudConfig,
   { boundToMcpToken }: Pick<Mode, 'boundToMcpToken'>,
 ): TokenKeys {
+  const { mode, resource, fixedScopes } = nextcloud
   /** Stands for the token endpoint: known without discovery, and the same for every call. */
   const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
   const clientId = config.client?.id ?? ''
-
   const target: TokenKeys['target'] = (session, options) => ({
     audience: audienceOf(nextcloud, options),
-    resource: nextcloud.resource,
+    resource,
     scopes: options?.scopes ?? session.scopes(),
   })
-
-  function keyOf({ issuer, subject, token }: Pick<Caller, 'issuer' | 'subject' | 'token'>, wanted: Target): string {
-    const mcpToken = boundToMcpToken ? token : ''
-    return cacheKey({ issuer, subject, mode: nextcloud.mode, tokenEndpoint, clientId, ...wanted, mcpToken })
-  }
-
+  const keyOf = ({ identity, token }: Pick<Caller, 'identity' | 'token'>, wanted: Target): string =>
+    cacheKey({ ...identity, mode, tokenEndpoint, clientId, ...wanted, mcpToken: boundToMcpToken ? token : '' })
   return {
     target,
-    key(session, options) {
+    key: (session, options) => {
       if (options?.scopes !== undefined || options?.audience !== undefined)
         return keyOf(session.caller, target(session, options))
       return (session.defaultKey ??= keyOf(session.caller, target(session)))
     },
-    keyOfGrant: (identity) => keyOf({ ...identity, token: '' }, target({ scopes: () => nextcloud.fixedScopes })),
+    keyOfGrant: (identity) => keyOf({ identity, token: '' }, target({ scopes: () => fixedScopes })),
   }
 }

@@ -12,28 +12,24 @@ import type { Caller, FreshToken } from './modes/mode.js'
 /** Tells the operator how Nextcloud tokens were got, and why not. */
 export interface TokenReports {
   readonly got: (caller: Caller, source: FreshToken['source'] | 'cache', durationMs: number) => void
-  /** Reports the failure; returns it, ready to be answered. */
+  /** Reports a failure and returns it as an error of this package. */
   readonly failed: (error: unknown, caller: Caller) => McpAuthError
 }
 
-export function createTokenReports(
-  mode: NextcloudMode,
-  events: Events,
-  withChallenge: (error: McpAuthError) => McpAuthError,
-): TokenReports {
+export function createTokenReports(mode: NextcloudMode, events: Events): TokenReports {
   return {
-    got({ issuer, subject }, source, durationMs) {
-      if (events.active()) events.emit({ type: 'nextcloud.token', mode, source, issuer, subject, durationMs })
+    got: ({ identity }, source, durationMs) => {
+      if (events.active()) events.emit({ type: 'nextcloud.token', mode, source, ...identity, durationMs })
     },
-    failed(error, { issuer, subject }) {
+    failed: (error, { identity }) => {
       const failure = asMcpAuthError(error)
-      events.emit({ type: 'nextcloud.failed', mode, code: failure.code, issuer, subject, ...wordsOfRefusal(failure) })
-      return withChallenge(failure)
+      events.emit({ type: 'nextcloud.failed', mode, code: failure.code, ...identity, ...wordsOfRefusal(failure) })
+      return failure
     },
   }
 }
 
-/** What the authorization server said, where it refused. */
+/** Returns what the authorization server said, if it refused. */
 function wordsOfRefusal(failure: McpAuthError): { error?: string; errorDescription?: string; hint?: string } {
   const { error, errorDescription, hint }: TokenRequestFailure =
     failure instanceof TokenRequestError

@@ -1,98 +1,106 @@
-import type { LRUCache } from 'lru-cache'
-import { createCoolDowns } from '../transport/cool-down.js'
 import type { Clock } from '../clock.js'
 import { NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
 import { createSingleFlight } from '../single-flight.js'
-import type { Caller, FreshToken, Mode, Present, Target } from './modes/mode.js'
-import { tokenEntry, type TokenEntry } from './token-cache.js'
+import { createCoolDowns, type CoolDowns } from '../transport/cool-down.js'
+import type { Caller, FreshToken, Have, Mode, Target } from './modes/mode.js'
+import { tokenEntry, type TokenCache } from './token-cache.js'
 import type { TokenReports } from './token-reports.js'
 
-/** What is asked for, for whom, and under which cache key. */
+/** One request: for whom, for what, and under which cache key. */
 export interface TokenRequest {
   readonly key: string
   readonly caller: Caller
   readonly target: Target
-  readonly present: Present
+  readonly have: Have
 }
 
 /** Requests for fresh tokens: at most one for a key at a time, put off after a failure, kept and reported when it ends. */
 export interface TokenRequests {
-  /** Joins the request under way for the key, or begins one. It outlives any one caller's patience. */
+  /** Joins the request under way for the key, or begins one. It goes on when a caller stops waiting. */
   readonly fetch: (request: TokenRequest) => Promise<FreshToken>
-  /** A request of its own: one under way may end with the token that the store has. */
+  /** Sends a request of its own: one under way may end with the token that the store has. */
   readonly fetchAnother: (request: TokenRequest) => Promise<FreshToken>
   readonly keep: (key: string, caller: Caller, fresh: FreshToken) => void
   readonly isCoolingDown: (key: string) => boolean
   /** Whether the MCP token has ended that a token is got for. A grant serves on, as the user's longer-lived consent. */
   readonly isExpired: (caller: Caller) => boolean
-  /** Somebody's grant has changed: what is under way is not trusted without another look. */
+  /** Notes that a grant has changed: the token under way is checked again before it is served. */
   readonly doubt: () => void
   readonly settle: () => Promise<void>
+}
+
+/** The rooms that requests need. */
+export interface RequestRooms {
+  readonly mode: Mode
+  readonly entries: TokenCache
+  readonly reports: TokenReports
+  /** Seconds. */
+  readonly clockTolerance: number
+  readonly clock: Clock
+}
+
+interface Requesting extends RequestRooms {
+  readonly coolDowns: CoolDowns
+  doubts: number
 }
 
 /** Keys whose failures are remembered at one time. */
 const COOL_DOWNS = 10_000
 
-export function createTokenRequests(
-  mode: Mode,
-  entries: LRUCache<string, TokenEntry> | undefined,
-  reports: TokenReports,
-  clock: Clock,
-  clockTolerance: number,
-): TokenRequests {
-  const coolDowns = createCoolDowns(clock, COOL_DOWNS)
+export function createTokenRequests(rooms: RequestRooms): TokenRequests {
+  const requesting: Requesting = { ...rooms, coolDowns: createCoolDowns(rooms.clock, COOL_DOWNS), doubts: 0 }
   const flights = createSingleFlight<FreshToken>()
-  let doubts = 0
-
-  const isExpired = ({ expiresAt }: Caller): boolean =>
-    mode.boundToMcpToken && clock.now() >= (expiresAt + clockTolerance) * 1_000
-
-  async function send({ key, caller, target, present }: TokenRequest): Promise<FreshToken> {
-    if (mode.boundToMcpToken) coolDowns.check(key)
-    if (isExpired(caller)) throw new SubjectTokenRejectedError()
-    try {
-      const fresh = await mode.getFreshToken(caller, target, present)
-      coolDowns.succeeded(key)
-      return fresh
-    } catch (error) {
-      // A grant's failures are those of its refresh token, which a reconnection replaces. Here they only put off renewing ahead.
-      if (!mode.boundToMcpToken && present.ahead !== true) throw error
-      return coolDowns.failed(key, error)
-    }
-  }
-
-  async function sendAndKeep(request: TokenRequest): Promise<FreshToken> {
-    const { key, caller, present } = request
-    const startedAt = clock.monotonic()
-    const doubtsBefore = doubts
-    try {
-      const fresh = await send(request)
-      if (doubts !== doubtsBefore && fresh.standing !== undefined) fresh.standing.checkedAt = -Infinity
-      keep(key, caller, fresh)
-      reports.got(caller, fresh.source, clock.monotonic() - startedAt)
-      return fresh
-    } catch (error) {
-      // The next caller must not get the refused token either.
-      if (error instanceof NotProvisionedError && present.force === true) entries?.delete(key)
-      throw reports.failed(error, caller)
-    }
-  }
-
-  function keep(key: string, caller: Caller, fresh: FreshToken): void {
-    const endOfMcpToken = clock.monotonic() + caller.expiresAt * 1_000 - clock.now()
-    const entry = tokenEntry(fresh, mode, mode.boundToMcpToken ? endOfMcpToken : Infinity)
-    // A token that is not to be kept still replaces the one before it.
-    if (entry !== undefined && clock.monotonic() < entry.deadAt) entries?.set(key, entry)
-    else entries?.delete(key)
-  }
-
   return {
-    fetch: (request) => flights.join(request.key, () => sendAndKeep(request)),
-    fetchAnother: (request) => flights.join(`another ${request.key}`, () => sendAndKeep(request)),
-    keep,
-    isCoolingDown: coolDowns.active,
-    isExpired,
-    doubt: () => void (doubts += 1),
+    fetch: (request) => flights.join(request.key, () => sendAndKeep(requesting, request)),
+    fetchAnother: (request) => flights.join(`another ${request.key}`, () => sendAndKeep(requesting, request)),
+    keep: (key, caller, fresh) => keep(rooms, key, caller, fresh),
+    isCoolingDown: requesting.coolDowns.active,
+    isExpired: (caller) => isExpired(rooms, caller),
+    doubt: () => void (requesting.doubts += 1),
     settle: flights.settle,
   }
+}
+
+function isExpired({ mode, clock, clockTolerance }: RequestRooms, { expiresAt }: Caller): boolean {
+  return mode.boundToMcpToken && clock.now() >= (expiresAt + clockTolerance) * 1_000
+}
+
+async function sendAndKeep(requesting: Requesting, request: TokenRequest): Promise<FreshToken> {
+  const { entries, reports, clock, doubts } = requesting
+  const { key, caller, have } = request
+  const startedAt = clock.monotonic()
+  try {
+    const fresh = await send(requesting, request)
+    if (requesting.doubts !== doubts && fresh.basis !== undefined) fresh.basis.checkedAt = -Infinity
+    keep(requesting, key, caller, fresh)
+    reports.got(caller, fresh.source, clock.monotonic() - startedAt)
+    return fresh
+  } catch (error) {
+    // The next caller must not get the refused token either.
+    if (error instanceof NotProvisionedError && have.force === true) entries.delete(key)
+    throw reports.failed(error, caller)
+  }
+}
+
+async function send(requesting: Requesting, { key, caller, target, have }: TokenRequest): Promise<FreshToken> {
+  const { mode, coolDowns } = requesting
+  if (mode.boundToMcpToken) coolDowns.check(key)
+  if (isExpired(requesting, caller)) throw new SubjectTokenRejectedError()
+  try {
+    const fresh = await mode.getFreshToken(caller, target, have)
+    coolDowns.succeeded(key)
+    return fresh
+  } catch (error) {
+    // Failures of a grant are tracked per refresh token, which reconnecting replaces. Here they only delay early renewal.
+    if (!mode.boundToMcpToken && have.ahead !== true) throw error
+    return coolDowns.failed(key, error)
+  }
+}
+
+function keep({ mode, entries, clock }: RequestRooms, key: string, caller: Caller, fresh: FreshToken): void {
+  const endOfMcpToken = clock.monotonic() + caller.expiresAt * 1_000 - clock.now()
+  const entry = tokenEntry(fresh, mode, mode.boundToMcpToken ? endOfMcpToken : Infinity)
+  // A token that must not be kept still replaces the one before it.
+  if (entry !== undefined && clock.monotonic() < entry.deadAt) entries.set(key, entry)
+  else entries.delete(key)
 }

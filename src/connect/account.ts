@@ -1,14 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asMcpAuthError, UnauthorizedError } from '../errors/errors.js'
 import { consentingClient, whyUnusable } from '../grants/grant.js'
-import { createAuthentication, rejectRequest } from '../http/authentication.js'
+import { createAuthentication, rejectRequest, type HttpParts } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'
 import type { McpAuthInfo } from '../auth-info.js'
 import type { ConnectParts } from './connect-parts.js'
 import { hasForm } from './form.js'
 
+/** The handlers' parts, with those of the middleware. */
+interface AccountParts extends ConnectParts {
+  readonly http: HttpParts
+}
+
 /** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and where to connect it when it is not. */
-export function showStatus(parts: ConnectParts): RouteHandler {
+export function showStatus(parts: AccountParts): RouteHandler {
   const { grants, config, clock, tickets } = parts
   return withToken(parts, async ({ issuer, subject, clientId }, res) => {
     const identity = { issuer, subject }
@@ -27,7 +32,7 @@ export function showStatus(parts: ConnectParts): RouteHandler {
  *
  * @param inBrowser serves a browser
  */
-export function endConnection(parts: ConnectParts, inBrowser: RouteHandler): RouteHandler {
+export function endConnection(parts: AccountParts, inBrowser: RouteHandler): RouteHandler {
   const { disconnect, config } = parts
   const forClient = withToken(parts, async ({ issuer, subject, clientId }, res) => {
     sendJson(res, await disconnect({ issuer, subject }, consentingClient(config.grants?.consent, clientId)))
@@ -40,7 +45,7 @@ export function endConnection(parts: ConnectParts, inBrowser: RouteHandler): Rou
 
 /** Runs a handler for the user of a verified MCP token, and answers without one, and when it fails, as the middleware does. */
 function withToken(
-  { http }: ConnectParts,
+  { http }: AccountParts,
   handler: (info: McpAuthInfo, res: ServerResponse) => Promise<void>,
 ): RouteHandler {
   const authenticate = createAuthentication(http)

@@ -7,7 +7,6 @@ import { InternalError } from '../errors/errors.js'
 import type { ConnectFailureReason, Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
-import type { HttpParts } from '../http/authentication.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
@@ -31,7 +30,6 @@ export interface ConnectRooms {
   readonly loadKeys: () => Promise<void>
   readonly broker: Pick<Broker, 'forget'>
   readonly disconnect: Disconnect
-  readonly http: HttpParts
   readonly events: Events
   readonly clock: Clock
   /** Called when a user has connected, so that whoever waits for that goes on. */

@@ -9,6 +9,7 @@ import {
 } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
+import type { HttpParts } from '../http/authentication.js'
 import type { RouteHandler, Routes } from '../http/router.js'
 import { endConnection, showStatus } from './account.js'
 import { appKnows } from './browser-identity.js'
@@ -26,7 +27,9 @@ import { createTickets } from './tickets.js'
 
 /** How users connect Nextcloud. */
 export interface Connect {
-  readonly routes: Routes
+  /** The redirect URI to register at the authorization server; undefined if no user signs in there. */
+  readonly redirectUri: string | undefined
+  readonly routes: (http: HttpParts) => Routes
   /**
    * A link that begins a connection. Without a client it is this server's own work that needs it, and its own name that stands
    * on the page. Rejects with {@link StorageError}.
@@ -37,7 +40,7 @@ export interface Connect {
   /** Resolves when those under way have come to an end, or to a rest. */
   readonly settle: () => Promise<void>
   /** The same outcome, but where the user has to connect first, the error says where. */
-  readonly withLink: <T>(caller: Pick<Caller, 'issuer' | 'subject' | 'clientId'>, outcome: Promise<T>) => Promise<T>
+  readonly withLink: <T>(caller: Pick<Caller, 'identity' | 'clientId'>, outcome: Promise<T>) => Promise<T>
 }
 
 export function createConnect(rooms: ConnectRooms): Connect {
@@ -82,12 +85,13 @@ export function createConnect(rooms: ConnectRooms): Connect {
     logins,
     failed,
   }
-  const routes: Routes = new Map([
-    [`${connect.path}/connect`, { GET: page(showConsent), POST: page(answerConsent) }],
-    ...callbackRoutes(),
-    [`${connect.path}/status`, { GET: showStatus(parts) }],
-    [`${connect.path}/disconnect`, { POST: endConnection(parts, page(disconnectInBrowser)) }],
-  ])
+  const routes = (http: HttpParts): Routes =>
+    new Map([
+      [`${connect.path}/connect`, { GET: page(showConsent), POST: page(answerConsent) }],
+      ...callbackRoutes(),
+      [`${connect.path}/status`, { GET: showStatus({ ...parts, http }) }],
+      [`${connect.path}/disconnect`, { POST: endConnection({ ...parts, http }, page(disconnectInBrowser)) }],
+    ])
 
   /** What there is of the two ways through other servers. */
   function callbackRoutes(): Routes {
@@ -138,6 +142,7 @@ export function createConnect(rooms: ConnectRooms): Connect {
   }
 
   return {
+    redirectUri: connect.signIn ? connect.redirectUri : undefined,
     routes,
     linkFor,
     close: () => logins?.close(),
@@ -146,7 +151,7 @@ export function createConnect(rooms: ConnectRooms): Connect {
       outcome.catch(async (error: unknown) => {
         if (!(error instanceof NotProvisionedError)) throw error
         // Another error than the one given: callers of several MCP clients may have waited for the same.
-        throw error.with(await linkFor(caller, caller.clientId))
+        throw error.with(await linkFor(caller.identity, caller.clientId))
       }),
   }
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Config } from '../config/config.js'
-import { asMcpAuthError, ConfigurationError, McpAuthError } from '../errors/errors.js'
-import { reportFailure, type Events } from '../events.js'
+import { ConfigurationError, McpAuthError } from '../errors/errors.js'
+import type { Events } from '../events.js'
 import { isScopeToken } from '../config/values.js'
 import type { GetNextcloudToken, McpAuthInfo } from '../auth-info.js'
 import { checkScopes } from '../verify/scopes.js'
@@ -21,8 +21,8 @@ export interface HttpParts {
   readonly events: Events
   /** At once where the token was verified before. */
   readonly verify: (token: string) => Verified | Promise<Verified>
-  /** Completes an error with what its HTTP answer needs. */
-  readonly withChallenge: (error: McpAuthError) => McpAuthError
+  /** Reports a failure, and returns it with the challenge that its answer needs. */
+  readonly reported: (error: unknown) => McpAuthError
 }
 
 /** An Express error handler. */
@@ -124,14 +124,13 @@ function isPreflight({ method, headers }: IncomingMessage): boolean {
 
 /** Answers a request that does not pass: by `onError`, else with the JSON of the error. */
 export function rejectRequest(
-  { config, events, withChallenge }: HttpParts,
+  { config, reported }: HttpParts,
   error: unknown,
   req: IncomingMessage,
   res: ServerResponse,
   next: (error?: unknown) => void,
 ): void {
-  const failure = withChallenge(asMcpAuthError(error))
-  reportFailure(events, failure)
+  const failure = reported(error)
   const { onError } = config
   if (onError !== undefined) {
     // It may be async, whatever its type says; what it throws is the app's own to handle.

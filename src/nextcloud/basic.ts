@@ -1,19 +1,17 @@
-import type { AppPassword } from '../grants/grant.js'
+/** A login name with an app password of it (RFC 7617 §2). */
+export interface AppPassword {
+  readonly loginName: string
+  readonly password: string
+}
 
-/** What follows `Basic ` in an `Authorization` header (RFC 7617 §2), in UTF-8, as Nextcloud reads it. */
+/** Returns the credentials behind `Basic ` in an `Authorization` header (RFC 7617 §2), in UTF-8, as Nextcloud reads them. */
 export function basicCredentials({ loginName, password }: AppPassword): string {
   return Buffer.from(`${loginName}:${password}`).toString('base64')
 }
 
-/** What `basicCredentials` was made of. A login name never holds a colon, as `isAppPassword` sees to. */
-export function readBasicCredentials(credentials: string): AppPassword {
-  const text = Buffer.from(credentials, 'base64').toString()
-  const colon = text.indexOf(':')
-  return { loginName: text.slice(0, colon), password: text.slice(colon + 1) }
-}
-
 /** Whether Basic authentication can carry it: no colon in the name, nothing that is not text (RFC 7617 §2). */
-export function isAppPassword({ loginName, password }: { loginName: unknown; password: unknown }): boolean {
+export function isAppPassword(value: { loginName: unknown; password: unknown }): value is AppPassword {
+  const { loginName, password } = value
   return (
     typeof loginName === 'string' &&
     /^[^:\p{Cc}\p{Surrogate}]{1,512}$/u.test(loginName) &&

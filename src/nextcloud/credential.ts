@@ -1,20 +1,36 @@
 import type { NextcloudCredential } from '../auth-info.js'
-import { MODES, type NextcloudMode } from '../modes.js'
-import { readBasicCredentials } from './basic.js'
+import { basicCredentials, type AppPassword } from './basic.js'
 
-/** How a mode's token goes into `Authorization`. */
-export function authorizationOf(mode: NextcloudMode, token: string): string {
-  return `${MODES[mode].scheme} ${token}`
+/** The secret that lets a user's requests into Nextcloud. */
+export type Secret =
+  { readonly scheme: 'Bearer'; readonly token: string } | ({ readonly scheme: 'Basic' } & AppPassword)
+
+/** A source of secrets. `S` is what it tells its callers apart by. */
+export interface TokenSource<S> {
+  /** Gets the secret of a caller: at once if it is cached, else as a promise. */
+  readonly getSecret: (session: S, options?: { readonly signal: AbortSignal }) => Secret | Promise<Secret>
+  /** Gets another secret than `refused`, which Nextcloud did not take; undefined if there can be none. */
+  readonly replaceSecret: (session: S, refused: Secret, signal?: AbortSignal) => Promise<Secret | undefined>
+  /** Notes that Nextcloud took the secret. */
+  readonly secretWorked: (session: S, secret: Secret) => void
 }
 
-/**
- * A mode's token as the app gets it. What is secret is not enumerable, so that no logger, no JSON and no copy of the object holds
- * it by accident.
- */
-export function credentialOf(mode: NextcloudMode, token: string): NextcloudCredential {
-  const headers = Object.freeze({ Authorization: authorizationOf(mode, token), 'OCS-APIRequest': 'true' })
-  if (MODES[mode].scheme === 'Bearer') return withSecrets({ type: 'bearer' as const }, { token, headers })
-  const { loginName, password } = readBasicCredentials(token)
+/** Returns the value of `Authorization`. */
+export function authorizationOf(secret: Secret): string {
+  return secret.scheme === 'Bearer' ? `Bearer ${secret.token}` : `Basic ${basicCredentials(secret)}`
+}
+
+/** Whether the two are the same to Nextcloud. */
+export function isSameSecret(one: Secret | undefined, other: Secret | undefined): boolean {
+  if (one === other) return true
+  return one !== undefined && other !== undefined && authorizationOf(one) === authorizationOf(other)
+}
+
+/** Returns the secret as the app gets it. The secret parts are not enumerable, so that no logger, JSON or copy holds them by accident. */
+export function credentialOf(secret: Secret): NextcloudCredential {
+  const headers = Object.freeze({ Authorization: authorizationOf(secret), 'OCS-APIRequest': 'true' })
+  if (secret.scheme === 'Bearer') return withSecrets({ type: 'bearer' as const }, { token: secret.token, headers })
+  const { loginName, password } = secret
   return withSecrets({ type: 'basic' as const, loginName }, { password, headers })
 }
 

@@ -11,8 +11,9 @@ import { CLIENT_ID, CLIENT_SECRET, type ReceivedRequest } from '../support/scrip
 import { startTestBed, type TestBed } from '../support/test-bed.js'
 
 const AS: AuthorizationServer = { issuer: 'https://idp.example.com' }
+const OWN = { id: CLIENT_ID, secret: CLIENT_SECRET }
 
-/** What the client says about itself in a request to a server that lists these methods. */
+/** Returns what the client says about itself in a request to a server that lists these methods. */
 async function authenticated(
   client: Partial<ClientConfig>,
   methods?: string[],
@@ -79,7 +80,7 @@ describe('client_secret_basic', () => {
   ])('is used where the server %s', async (_name, methods) => {
     const { authorization, body } = await authenticated({ secret: CLIENT_SECRET }, methods)
 
-    expect(decodeBasic(authorization)).toEqual({ id: CLIENT_ID, secret: CLIENT_SECRET })
+    expect(decodeBasic(authorization)).toEqual(OWN)
     expect(body).toEqual({ grant_type: 'x' })
   })
 })
@@ -120,54 +121,44 @@ describe('at the server', () => {
   })
   afterEach(() => bed.close())
 
-  const credentials = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
-
-  function open(options: McpAuthOptions = credentials): McpAuth {
-    return bed.open({ nextcloud: { url: 'https://cloud.example.com' }, ...options })
+  function open(options: McpAuthOptions): McpAuth {
+    return bed.open({ clientId: CLIENT_ID, nextcloud: { url: 'https://cloud.example.com' }, ...options })
   }
 
-  /** One token exchange and one introspection. */
+  /** Makes one token exchange and one introspection. */
   async function requestsOf(auth: McpAuth): Promise<ReceivedRequest[]> {
     await auth.getNextcloudToken({ token: await as.mint() })
     await expect(auth.verify('opaque')).rejects.toMatchObject({ reason: 'inactive' })
     return [...as.received('/token'), ...as.received('/introspect')]
   }
 
-  it('the secret comes in the header alone, for exchange and introspection alike', async () => {
-    const requests = await requestsOf(open())
+  it.each<[place: string, methods: string[] | undefined, inHeader: boolean]>([
+    ['header', undefined, true],
+    ['body', ['client_secret_post'], false],
+  ])('id and secret come in the %s alone, for exchange and introspection alike', async (_place, methods, inHeader) => {
+    as.metadata['token_endpoint_auth_methods_supported'] = methods
+    const requests = await requestsOf(open({ clientSecret: CLIENT_SECRET }))
 
     expect(requests).toHaveLength(2)
     for (const { headers, form } of requests) {
-      expect(decodeBasic(headers.authorization)).toEqual({ id: CLIENT_ID, secret: CLIENT_SECRET })
-      // Some servers read the header only where the body has no client_id.
-      expect([...form.keys()]).not.toContain('client_id')
-      expect([...form.keys()]).not.toContain('client_secret')
-    }
-  })
-
-  it('it comes in the body alone where only that is listed', async () => {
-    as.metadata['token_endpoint_auth_methods_supported'] = ['client_secret_post']
-
-    for (const { headers, form } of await requestsOf(open())) {
-      expect(headers.authorization).toBeUndefined()
-      expect(form.getAll('client_id')).toEqual([CLIENT_ID])
-      expect(form.getAll('client_secret')).toEqual([CLIENT_SECRET])
+      const { authorization } = headers
+      expect(authorization && decodeBasic(authorization)).toEqual(inHeader ? OWN : undefined)
+      // Some servers read the header only if the body has no client_id.
+      expect([...form.getAll('client_id'), ...form.getAll('client_secret')]).toEqual(inHeader ? [] : Object.values(OWN))
     }
   })
 
   it("the client's function is asked for each request, with the server's metadata", async () => {
     const clientAuth = vi.fn<ClientAuth>()
-    await requestsOf(open({ clientId: CLIENT_ID, clientAuth }))
+    await requestsOf(open({ clientAuth }))
 
-    expect(clientAuth.mock.calls.map(([{ issuer }, client]) => [issuer, client.client_id])).toEqual([
-      [as.issuer, CLIENT_ID],
-      [as.issuer, CLIENT_ID],
-    ])
+    const asked = clientAuth.mock.calls.map(([{ issuer }, client]) => [issuer, client.client_id])
+    expect(asked).toEqual([1, 2].map(() => [as.issuer, CLIENT_ID]))
   })
 
   it('private_key_jwt signs a fresh assertion for each attempt', async () => {
     const { privateKey, publicKey } = await generateKeyPair('ES256')
-    const auth = open({ clientId: CLIENT_ID, clientAuth: PrivateKeyJwt(privateKey) })
+    const auth = open({ clientAuth: PrivateKeyJwt(privateKey) })
     const token = { access_token: 'nextcloud-token', token_type: 'Bearer' }
     as.script('/token', { status: 503 }, { status: 500 }, { json: token })
 
@@ -181,12 +172,10 @@ describe('at the server', () => {
   })
 
   it('a function that fails is a bug of the app, 500, and nothing is sent', async () => {
-    const auth = open({
-      clientId: CLIENT_ID,
-      clientAuth: () => {
-        throw new Error('no key')
-      },
+    const clientAuth = vi.fn<ClientAuth>(() => {
+      throw new Error('no key')
     })
+    const auth = open({ clientAuth })
 
     await expect(auth.getNextcloudToken({ token: await as.mint() })).rejects.toMatchObject({
       status: 500,
@@ -197,7 +186,7 @@ describe('at the server', () => {
   })
 
   it('a function that does not come to an end is given up after http.timeout', async () => {
-    const auth = open({ clientId: CLIENT_ID, clientAuth: () => new Promise(() => undefined), http: { timeout: 80 } })
+    const auth = open({ clientAuth: () => new Promise(() => undefined), http: { timeout: 80 } })
 
     await expect(auth.verify('opaque')).rejects.toMatchObject({ status: 503 })
   }, 2_000)

@@ -1,134 +1,161 @@
+import type { AuthorizationServer } from 'oauth4webapi'
 import { describe, expect, it } from 'vitest'
-import { setUpConnect } from '../support/connect-setup.js'
+import { createCodeGrant, type CodeGrant } from '../../src/authorization-server/code-grant.js'
+import { createDiscovery } from '../../src/authorization-server/discovery.js'
+import { readConfig } from '../../src/config/read-config.js'
+import { createEvents } from '../../src/events.js'
 import type { McpAuthOptions } from '../../src/options.js'
+import { createTransport } from '../../src/transport/transport.js'
+import { manualClock } from '../support/clock.js'
+import { CLIENT_ID, CLIENT_SECRET, RESOURCE } from '../support/scripted-authorization-server.js'
 
-/** The authorization request, where the server's metadata say this. */
-async function requestWith(metadata: Record<string, unknown>, options: McpAuthOptions = {}): Promise<URL> {
-  const { browser, link, agree } = await setUpConnect({ metadata, options })
-  return agree(browser(), await link())
+const AS = {
+  issuer: 'https://idp.example.com',
+  authorization_endpoint: 'https://idp.example.com/authorize?tenant=acme',
+  scopes_supported: ['openid', 'offline_access'],
+}
+const RANDOM = expect.stringMatching(/^[\w-]{43}$/) as string
+type Options = Pick<McpAuthOptions, 'connect'> & { readonly nextcloud?: McpAuthOptions['nextcloud'] }
+
+function codeGrant({ connect = {}, nextcloud = {} }: Options = {}): CodeGrant {
+  const client = { issuer: AS.issuer, resource: RESOURCE, clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
+  const cloud = { url: 'https://cloud.example.com', mode: 'refresh-token', ...nextcloud } as const
+  const config = readConfig({ ...client, connect, nextcloud: cloud }, {})
+  const clock = manualClock()
+  const transport = createTransport(config.http, clock, createEvents(undefined, clock))
+  const discovery = createDiscovery(config, transport, clock)
+  return createCodeGrant(config.grants!.connect!, { config, discovery, transport, clock })
 }
 
-/** The request of a second attempt, after somebody else had signed in. */
-async function secondRequestWith(metadata: Record<string, unknown>, options: McpAuthOptions = {}): Promise<URL> {
-  const { browser, link, agree, signIn } = await setUpConnect({ metadata, options })
-  const person = browser()
-  const refusal = await person.open(await signIn(await agree(person, await link()), 'bob'))
-  const { refreshTo } = await person.press(refusal)
-  if (refreshTo === undefined) throw new Error('There is no second attempt')
-  return refreshTo
+/** Returns the parameters of an authorization request to a server with this metadata. */
+async function requestTo(metadata: object, options?: Options, selectAccount = false): Promise<URLSearchParams> {
+  const grant = codeGrant(options)
+  const as: AuthorizationServer = { ...AS, ...metadata }
+  return (await grant.authorizationUrl(as, grant.secrets(), selectAccount)).searchParams
 }
 
 describe('the authorization request', () => {
   it('is a code request with PKCE, state and nonce, each of 256 bits', async () => {
-    const url = await requestWith({})
+    const grant = codeGrant()
+    const url = await grant.authorizationUrl(AS, grant.secrets(), false)
 
-    expect(url.pathname).toBe('/authorize')
+    expect(url.href).toMatch(/^https:\/\/idp\.example\.com\/authorize\?/)
     expect(Object.fromEntries(url.searchParams)).toEqual({
       tenant: 'acme',
       response_type: 'code',
-      client_id: 'mcp-server',
+      client_id: CLIENT_ID,
       redirect_uri: 'https://mcp.example.com/nextcloud/callback',
       scope: 'openid offline_access',
       prompt: 'consent',
-      state: expect.stringMatching(/^[\w-]{43}$/) as string,
-      nonce: expect.stringMatching(/^[\w-]{43}$/) as string,
-      code_challenge: expect.stringMatching(/^[\w-]{43}$/) as string,
+      state: RANDOM,
+      nonce: RANDOM,
+      code_challenge: RANDOM,
       code_challenge_method: 'S256',
     })
   })
 
   it('never repeats a value', async () => {
-    const { browser, link, agree } = await setUpConnect()
-    const urls = [await agree(browser(), await link()), await agree(browser(), await link())]
+    const requests = [await requestTo({}), await requestTo({})]
 
     for (const name of ['state', 'nonce', 'code_challenge'])
-      expect(new Set(urls.map(({ searchParams }) => searchParams.get(name))).size).toBe(2)
+      expect(new Set(requests.map((parameters) => parameters.get(name))).size).toBe(2)
   })
 
-  it.each([{ scopes_supported: ['openid'] }, { scopes_supported: undefined }])(
-    'asks neither for offline_access nor for consent where the server does not list it: %o',
-    async (metadata) => {
-      const { searchParams } = await requestWith(metadata)
+  it.each<[rule: string, metadata: object, options: Options, scope: string | null, prompt: string | null]>([
+    ['offline_access with consent, if the server lists it', {}, {}, 'openid offline_access', 'consent'],
+    ['neither, if it lists others', { scopes_supported: ['openid'] }, {}, 'openid', null],
+    ['neither, if it lists none', { scopes_supported: undefined }, {}, 'openid', null],
+    [
+      'those of connect.scopes, each once',
+      {},
+      { connect: { scopes: ['files', 'openid', 'offline_access'] } },
+      'openid files offline_access',
+      'consent',
+    ],
+    [
+      'offline_access with consent, if the operator names it',
+      { scopes_supported: [] },
+      { connect: { scopes: ['offline_access'] } },
+      'openid offline_access',
+      'consent',
+    ],
+    [
+      'those of nextcloud.scopes, without connect.scopes',
+      {},
+      { nextcloud: { scopes: ['files'] } },
+      'openid files offline_access',
+      'consent',
+    ],
+    [
+      'nothing that lasts, if only the name of the user is wanted',
+      {},
+      { connect: { identity: () => true }, nextcloud: { mode: 'app-password' } },
+      'openid',
+      null,
+    ],
+  ])('asks for %s', async (_rule, metadata, options, scope, prompt) => {
+    const parameters = await requestTo(metadata, options)
 
-      expect([searchParams.get('scope'), searchParams.get('prompt')]).toEqual(['openid', null])
-    },
-  )
-
-  it('asks for the scopes of connect.scopes, each once', async () => {
-    const { searchParams } = await requestWith({}, { connect: { scopes: ['files', 'openid', 'offline_access'] } })
-
-    expect(searchParams.get('scope')).toBe('openid files offline_access')
-  })
-
-  it('asks for offline_access with consent where the operator names it, listed or not', async () => {
-    const { searchParams } = await requestWith({ scopes_supported: [] }, { connect: { scopes: ['offline_access'] } })
-
-    expect([searchParams.get('scope'), searchParams.get('prompt')]).toEqual(['openid offline_access', 'consent'])
-  })
-
-  it('asks for the scopes of nextcloud.scopes where connect.scopes is not set', async () => {
-    const { searchParams } = await requestWith({}, { nextcloud: { scopes: ['files'] } })
-
-    expect(searchParams.get('scope')).toBe('openid files offline_access')
+    expect([parameters.get('scope'), parameters.get('prompt')]).toEqual([scope, prompt])
   })
 
   it('names each nextcloud.resource', async () => {
     const resource = ['https://one.example/', 'https://two.example/']
 
-    expect((await requestWith({}, { nextcloud: { resource } })).searchParams.getAll('resource')).toEqual(resource)
+    expect((await requestTo({}, { nextcloud: { resource } })).getAll('resource')).toEqual(resource)
   })
 
   it('takes what the operator adds, and what overrides', async () => {
     const authorizationParameters = { access_type: 'offline', prompt: 'login', resource: 'urn:other', tenant: 'other' }
+    const nextcloud = { resource: ['urn:one', 'urn:two'] }
+    const parameters = await requestTo({}, { connect: { authorizationParameters }, nextcloud })
 
-    const { searchParams } = await requestWith(
-      {},
-      { connect: { authorizationParameters }, nextcloud: { resource: ['urn:one', 'urn:two'] } },
-    )
-
-    expect(searchParams.get('access_type')).toBe('offline')
-    expect(searchParams.getAll('prompt')).toEqual(['login'])
-    expect(searchParams.getAll('resource')).toEqual(['urn:other'])
-    expect(searchParams.getAll('tenant')).toEqual(['other'])
+    for (const [name, value] of Object.entries(authorizationParameters))
+      expect(parameters.getAll(name)).toEqual([value])
   })
 
   it('keeps what is ours, whatever the query of the endpoint says', async () => {
-    const endpoint = 'http://127.0.0.1:9/authorize?client_id=evil&state=fixed&redirect_uri=https://evil.example'
+    const query = 'client_id=evil&state=fixed&redirect_uri=https://evil.example'
+    const parameters = await requestTo({ authorization_endpoint: `https://idp.example.com/authorize?${query}` })
 
-    const { searchParams } = await requestWith({ authorization_endpoint: endpoint })
+    expect(parameters.getAll('client_id')).toEqual([CLIENT_ID])
+    expect(parameters.getAll('redirect_uri')).toEqual(['https://mcp.example.com/nextcloud/callback'])
+    expect(parameters.getAll('state')).toEqual([RANDOM])
+  })
 
-    expect(searchParams.getAll('client_id')).toEqual(['mcp-server'])
-    expect(searchParams.getAll('redirect_uri')).toEqual(['https://mcp.example.com/nextcloud/callback'])
-    expect(searchParams.getAll('state')).toEqual([expect.stringMatching(/^[\w-]{43}$/)])
+  it.each<[prompt: string, rule: string, metadata: object, operators?: string]>([
+    ['select_account consent', 'with what the grant needs', {}],
+    ['select_account', 'alone', { scopes_supported: [] }],
+    ['select_account login', "with the operator's", {}, 'login'],
+    ['select_account', "without the operator's none", {}, 'none'],
+    ['login consent', 'as the server takes it', { prompt_values_supported: ['none', 'login'] }],
+    ['select_account consent', 'if it takes both', { prompt_values_supported: ['login', 'select_account'] }],
+  ])('of a second attempt, for another user, has the prompt %s, %s', async (prompt, _rule, metadata, operators) => {
+    const connect = operators === undefined ? {} : { authorizationParameters: { prompt: operators } }
+
+    expect((await requestTo(metadata, { connect }, true)).get('prompt')).toBe(prompt)
   })
 })
 
-describe('the request of a second attempt', () => {
-  it.each([
-    ['select_account and consent', {}, {}, 'select_account consent'],
-    ['select_account alone', { scopes_supported: [] }, {}, 'select_account'],
-    [
-      "the operator's prompt too",
-      {},
-      { connect: { authorizationParameters: { prompt: 'login' } } },
-      'select_account login',
-    ],
-    ['no prompt of none', {}, { connect: { authorizationParameters: { prompt: 'none' } } }, 'select_account'],
-    ['login where that is what the server takes', { prompt_values_supported: ['none', 'login'] }, {}, 'login consent'],
-    [
-      'select_account where the server takes both',
-      { prompt_values_supported: ['login', 'select_account'] },
-      {},
-      'select_account consent',
-    ],
-  ])('has %s', async (_what, metadata, options, prompt) => {
-    expect((await secondRequestWith(metadata, options)).searchParams.get('prompt')).toBe(prompt)
-  })
+it.each([
+  ['a code', 'state=s&code=c', 'code'],
+  ['a code from this issuer', 'state=s&code=c&iss=https://idp.example.com', 'code'],
+  ['an error', 'state=s&error=access_denied', 'error'],
+  ['a code from another issuer', 'state=s&code=c&iss=https://idp.example.com/', 'unusable'],
+  ['a code from an issuer without a name', 'state=s&code=c&iss=', 'unusable'],
+  ['an error from another issuer', 'state=s&error=access_denied&iss=https://evil.example', 'unusable'],
+  ['another state', 'state=t&code=c', 'unusable'],
+  ['no state', 'code=c', 'unusable'],
+  ['two codes', 'state=s&code=c&code=d', 'unusable'],
+  ['two issuers', 'state=s&code=c&iss=https://idp.example.com&iss=https://idp.example.com', 'unusable'],
+  ['an empty code', 'state=s&code=', 'unusable'],
+  ['neither a code nor an error', 'state=s', 'unusable'],
+])('an answer with %s is understood', (_name, query, kind) => {
+  expect(codeGrant().readAnswer(AS, new URLSearchParams(query), 's').kind).toBe(kind)
+})
 
-  it('has values of its own, and the same purpose', async () => {
-    const { searchParams } = await secondRequestWith({})
+it('an answer without an issuer is unusable if the server says that it names it', () => {
+  const as = { ...AS, authorization_response_iss_parameter_supported: true }
 
-    expect(searchParams.get('scope')).toBe('openid offline_access')
-    expect(searchParams.get('state')).toMatch(/^[\w-]{43}$/)
-  })
+  expect(codeGrant().readAnswer(as, new URLSearchParams('state=s&code=c'), 's')).toEqual({ kind: 'unusable' })
 })

@@ -1,22 +1,20 @@
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hintFor } from '../../src/authorization-server/hints.js'
-import {
-  classifyCodeError,
-  classifyExchangeError,
-  classifyRefreshError,
-} from '../../src/authorization-server/token-error.js'
+import { readTokenEndpointAnswer, type TokenErrorAnswer } from '../../src/authorization-server/token-answer.js'
+import { classifyExchangeError, classifyGrantError } from '../../src/authorization-server/token-error.js'
 import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError } from '../../src/errors/errors.js'
 import type { McpAuthEvent } from '../../src/events.js'
-import { CLIENT_ID, CLIENT_SECRET, RESOURCE, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
+import { CLIENT_ID, CLIENT_SECRET } from '../support/scripted-authorization-server.js'
 import { startTestBed, type TestBed } from '../support/test-bed.js'
 
 const classify = (error: string, description?: string, httpStatus = 400) =>
   classifyExchangeError({ error, description, httpStatus })
-const classifyRefresh = (error: string, description: string, httpStatus: number) =>
-  classifyRefreshError({ error, description, httpStatus })
-const classifyCode = (error: string, description: string, httpStatus: number) =>
-  classifyCodeError({ error, description, httpStatus })
+const OPAQUE = 'short-opaque-token'
+const JWT = `eyJhbGciOiJFUzI1NiJ9.${'A'.repeat(20)}.AAAA`
+/** Returns the refusal in an answer to a request with these secrets. */
+const refusalOf = (text: string, status = 400): TokenErrorAnswer | undefined =>
+  readTokenEndpointAnswer({ status, body: new TextEncoder().encode(text) }, [CLIENT_SECRET, OPAQUE]).refusal
 
 describe('the operator has to mend, 502,', () => {
   it.each<[error: string, hint: RegExp | undefined]>([
@@ -81,10 +79,15 @@ describe("the hint is in the words of Keycloak's console after", () => {
     ['unauthorized_client', 'Invalid client or Invalid client credentials', 401, /Credentials, "Client Secret"/],
     ['not_allowed', 'Offline tokens not allowed for the user or client', 400, /realm role offline_access/],
   ])('%s that says %j', (error, description, httpStatus, hint) => {
-    for (const failure of [classify, classifyRefresh, classifyCode].map((way) => way(error, description, httpStatus))) {
-      const inKeycloak = new RegExp(`^In Keycloak: .*${hint.source}`)
+    const answer = { error, description, httpStatus }
+    const inKeycloak = new RegExp(`^In Keycloak: .*${hint.source}`)
+    const failures = [
+      classifyExchangeError(answer),
+      classifyGrantError(answer, 'refresh'),
+      classifyGrantError(answer, 'code'),
+    ]
+    for (const failure of failures)
       expect(failure).toMatchObject({ status: 502, error, hint: expect.stringMatching(inKeycloak) as string })
-    }
   })
 })
 
@@ -135,8 +138,52 @@ it.each(['temporarily_unavailable', 'server_error'])('it is an outage, 503, afte
   }
 })
 
+describe('a refusal of the token endpoint', () => {
+  it.each<[name: string, status: number, text: string]>([
+    ['a page', 400, '<html>'],
+    ['nothing', 400, ''],
+    ['a list', 400, '["invalid_grant"]'],
+    ['an error that is not a string', 400, '{"error":400}'],
+    ['an empty error', 400, '{"error":""}'],
+    ['an error without a name', 401, '{"error_description":"because"}'],
+    ['a page, under 200', 200, '<html>'],
+    ['a list, under 200', 200, '[]'],
+  ])('that is %s is nonsense, 503', (_name, status, text) => {
+    expect(() => refusalOf(text, status)).toThrow(UpstreamUnavailableError)
+  })
+
+  it.each<[name: string, answer: object, read: object]>([
+    ['a description that is not a string', { error_description: ['x'] }, { description: undefined }],
+    [
+      'a long description',
+      { error_description: 'so it is '.repeat(100) },
+      { description: 'so it is '.repeat(34).slice(0, 300) },
+    ],
+    ['the token of the request', { error_description: `Cannot use ${OPAQUE}` }, { description: 'Cannot use …' }],
+    [
+      'what is as long as a token',
+      { error: JWT, error_description: `"${JWT}", sekret_${'x'.repeat(26)}` },
+      { error: '…', description: '"…", …' },
+    ],
+    [
+      'a secret and no plain text',
+      { error_description: `${CLIENT_SECRET} is not\r\nthe sécret` },
+      { description: '… is not  the s cret' },
+    ],
+  ])('is read without %s', (_name, answer, read) => {
+    expect(refusalOf(JSON.stringify({ error: 'invalid_scope', ...answer }))).toMatchObject({
+      error: 'invalid_scope',
+      ...read,
+    })
+  })
+
+  it('under status 200 is one, unless there is an access token beside the error', () => {
+    expect(refusalOf('{"error":"invalid_grant"}', 200)).toMatchObject({ error: 'invalid_grant', httpStatus: 200 })
+    expect(refusalOf('{"error":"none","access_token":"token"}', 200)).toBeUndefined()
+  })
+})
+
 describe('through the middleware', () => {
-  const MCP_TOKEN_PART = /eyJ[\w-]{20,}/
   let bed: TestBed
   let events: McpAuthEvent[]
   beforeEach(async () => {
@@ -145,31 +192,27 @@ describe('through the middleware', () => {
   })
   afterEach(() => bed.close())
 
-  /** What an exchange fails with when the server answers like this. */
-  async function failureOf(answer: ScriptedAnswer, mcpToken?: string): Promise<unknown> {
+  /** Returns the failure of an exchange to which the server answers so. */
+  async function failureOf(json: object): Promise<unknown> {
     const { as, open } = bed
-    as.script('/token', answer)
+    as.script('/token', { status: 400, json })
     const auth = open({
       clientId: CLIENT_ID,
       clientSecret: CLIENT_SECRET,
       nextcloud: { url: 'https://cloud.example.com' },
       onEvent: (event) => events.push(event),
     })
-    return auth.getNextcloudToken({ token: mcpToken ?? (await as.mint()) }).then(
-      () => expect.unreachable('it should have failed'),
-      (error: unknown) => error,
-    )
+    return auth.getNextcloudToken({ token: await as.mint() }).catch((error: unknown) => error)
   }
 
   it('the error, its description and the hint are for the operator, the status is for the caller', async () => {
-    const json = { error: 'invalid_scope', error_description: 'files:read is not known' }
-    const failure = await failureOf({ status: 401, json })
+    const failure = await failureOf({ error: 'invalid_scope', error_description: 'files:read is not known' })
 
     expect(failure).toMatchObject({
       status: 502,
       error: 'invalid_scope',
       errorDescription: 'files:read is not known',
-      httpStatus: 401,
+      httpStatus: 400,
     })
     expect(events).toContainEqual(
       expect.objectContaining({ type: 'nextcloud.failed', code: 'ERR_TOKEN_REQUEST', error: 'invalid_scope' }),
@@ -178,86 +221,25 @@ describe('through the middleware', () => {
   })
 
   it('a rejected subject token is answered with a challenge, and not asked for again', async () => {
-    expect(await failureOf({ status: 400, json: { error: 'invalid_grant' } })).toMatchObject({
+    expect(await failureOf({ error: 'invalid_grant' })).toMatchObject({
       status: 401,
       headers: { 'WWW-Authenticate': expect.stringMatching(/^Bearer realm="mcp", error="invalid_token", /) as string },
     })
     expect(bed.as.received('/token')).toHaveLength(1)
   })
 
-  it.each(['temporarily_unavailable', 'server_error'])(
-    '%s under 400 is repeated, and then an outage',
-    async (error) => {
-      expect(await failureOf({ status: 400, json: { error } })).toMatchObject({ status: 503, httpStatus: 400 })
-      expect(bed.as.received('/token')).toHaveLength(3)
-    },
-  )
-
-  it.each<[name: string, answer: ScriptedAnswer]>([
-    ['a page', { status: 400, text: '<html>' }],
-    ['nothing', { status: 400, text: '' }],
-    ['a list', { status: 400, json: ['invalid_grant'] }],
-    ['an error that is no string', { status: 400, json: { error: 400 } }],
-    ['an empty error', { status: 400, json: { error: '' } }],
-    ['an error without a name', { status: 401, json: { error_description: 'because' } }],
-    ['a page, under 200', { status: 200, text: '<html>' }],
-    ['a list, under 200', { status: 200, json: [] }],
-  ])('a refusal that is %s is nonsense, 503', async (_name, answer) => {
-    expect(await failureOf(answer)).toMatchObject({ status: 503, code: 'ERR_UPSTREAM_UNAVAILABLE' })
+  it('an outage that the server tells under 400 is repeated', async () => {
+    expect(await failureOf({ error: 'server_error' })).toMatchObject({ status: 503, httpStatus: 400 })
+    expect(bed.as.received('/token')).toHaveLength(3)
   })
 
-  it('a description that is no string is none', async () => {
-    const failure = await failureOf({ status: 400, json: { error: 'invalid_scope', error_description: ['x'] } })
+  it('nothing of the token comes back, wherever the server says it', async () => {
+    const { as } = bed
+    const token = await as.mint()
+    const failure = await failureOf({ error: token, error_description: `Cannot use "${token}"` })
 
-    expect(failure).toMatchObject({ status: 502, errorDescription: undefined })
-  })
-
-  it('what is as long as a token is cut out of what the server says, wherever it says it', async () => {
-    const quoteRequest: ScriptedAnswer = ({ form }, res) => {
-      const token = form.get('subject_token') ?? ''
-      const answer = { error: token, error_description: `Cannot use "${token}", nor sekret_${'x'.repeat(26)}` }
-      res.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
-    }
-
-    const failure = await failureOf(quoteRequest)
-
-    expect(failure).toMatchObject({ status: 502, error: '…', errorDescription: 'Cannot use "…", nor …' })
-    expect(inspect([failure, events], { depth: 9 })).not.toMatch(MCP_TOKEN_PART)
-  })
-
-  it('an opaque MCP token is cut out of it, however short it is', async () => {
-    const { as, clock } = bed
-    const exp = clock.now() / 1_000 + 60
-    as.script('/introspect', { json: { active: true, sub: 'alice', aud: RESOURCE, client_id: 'c', exp } })
-    const json = { error: 'invalid_scope', error_description: 'Cannot use short-opaque-token' }
-
-    const failure = await failureOf({ status: 400, json }, 'short-opaque-token')
-
-    expect(failure).toMatchObject({ status: 502, errorDescription: expect.stringMatching(/^Cannot use /) as string })
-    expect(inspect([failure, events], { depth: 9 })).not.toContain('short-opaque-token')
-  })
-
-  it('the secret of this server is cut out of it, and what is no plain text', async () => {
-    const json = { error: 'invalid_client', error_description: `${CLIENT_SECRET} is not\r\nthe sécret` }
-
-    expect(await failureOf({ status: 401, json })).toMatchObject({ errorDescription: '… is not  the s cret' })
-  })
-
-  it.each([
-    [{ error: 'invalid_grant' }, 401],
-    [{ error: 'invalid_scope' }, 502],
-    [{ error: 'server_error' }, 503],
-    [{ error: 'invalid_request', error_description: 'Invalid token' }, 401],
-    [{ error: 'invalid_request', error_description: 'Requested audience not available: nextcloud' }, 502],
-  ])('%o under status 200 is what it is under 400: %i', async (json, status) => {
-    expect(await failureOf({ status: 200, json })).toMatchObject({ status })
-  })
-
-  it('a long description is cut', async () => {
-    const json = { error: 'invalid_scope', error_description: 'so it is '.repeat(100) }
-    const { errorDescription } = (await failureOf({ status: 400, json })) as TokenRequestError
-
-    expect(errorDescription).toHaveLength(300)
+    expect(failure).toMatchObject({ status: 502, error: '…', errorDescription: 'Cannot use "…"' })
+    expect(inspect([failure, events], { depth: 9 })).not.toMatch(/eyJ[\w-]{20,}/)
   })
 })
 

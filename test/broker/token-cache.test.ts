@@ -161,79 +161,42 @@ function tuples<T>(values: readonly T[], length: number): T[][] {
 }
 
 describe('tokenEntry', () => {
-  const answer = (expiresIn: number | undefined, sentAt = 0) => ({
-    accessToken: 'token',
-    expiresIn,
-    sentAt,
-    source: 'idp' as const,
-  })
+  const secret = { scheme: 'Bearer' as const, token: 'token' }
+  const answer = (expiresIn: number | undefined, sentAt = 0) => ({ secret, expiresIn, sentAt, source: 'idp' as const })
+  const life = (expiresIn: number | undefined, renewBefore: number, margin: number, subjectEndsAt: number) => {
+    const entry = tokenEntry(answer(expiresIn), { renewBefore, margin }, subjectEndsAt)
+    return entry && [entry.renewAt, entry.deadAt]
+  }
 
-  it.each([
-    { expiresIn: 3_600, renewBefore: 60, renewAt: 3_540_000, deadAt: 3_600_000 },
-    { expiresIn: 300, renewBefore: 60, renewAt: 240_000, deadAt: 300_000 },
-    { expiresIn: 299, renewBefore: 60, renewAt: 239_200, deadAt: 299_000 },
-    { expiresIn: 10, renewBefore: 60, renewAt: 8_000, deadAt: 10_000 },
-    { expiresIn: 0.5, renewBefore: 60, renewAt: 400, deadAt: 500 },
-    { expiresIn: 300, renewBefore: 0, renewAt: 300_000, deadAt: 300_000 },
-    { expiresIn: 300, renewBefore: 10_000, renewAt: 240_000, deadAt: 300_000 },
-  ])(
-    'of $expiresIn s, with $renewBefore s ahead, is renewed from $renewAt ms and dead from $deadAt ms after the request',
-    ({ expiresIn, renewBefore, renewAt, deadAt }) => {
-      expect(tokenEntry(answer(expiresIn, 7_000), { renewBefore, margin: 0 }, Infinity)).toEqual({
-        token: 'token',
-        renewAt: 7_000 + renewAt,
-        deadAt: 7_000 + deadAt,
-        unproven: false,
-        handedOut: false,
-        standing: undefined,
-      })
-    },
-  )
-
-  it('lives 300 s when the answer does not say how long', () => {
-    expect(tokenEntry(answer(undefined), { renewBefore: 60, margin: 0 }, Infinity)).toMatchObject({
-      renewAt: 240_000,
-      deadAt: 300_000,
+  it('holds the secret, its basis and its life, counted from the request', () => {
+    const basis = { version: '1', clients: [], checkedAt: 0 }
+    expect(tokenEntry({ ...answer(300, 7_000), basis }, { renewBefore: 60, margin: 0 }, Infinity)).toEqual({
+      secret,
+      renewAt: 247_000,
+      deadAt: 307_000,
+      unproven: false,
+      handedOut: false,
+      basis,
     })
   })
 
-  it('is none when the answer gives no sensible life', () => {
-    expect(tokenEntry(answer(NaN), { renewBefore: 60, margin: 0 }, Infinity)).toBeUndefined()
-  })
-
-  it('never outlives the MCP token, and is not renewed when that ends first', () => {
-    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 299_999)).toMatchObject({
-      renewAt: 299_999,
-      deadAt: 299_999,
-    })
-    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 1_000)).toMatchObject({
-      renewAt: 1_000,
-      deadAt: 1_000,
-    })
-    expect(tokenEntry(answer(Infinity), { renewBefore: 60, margin: 0 }, 1_000)).toMatchObject({
-      renewAt: 1_000,
-      deadAt: 1_000,
-    })
-  })
-
-  it('ends before its stated end by the margin, which is at most a fifth of its life', () => {
-    const timing = { renewBefore: 0, margin: 30 }
-    expect(tokenEntry(answer(900), timing, Infinity)).toMatchObject({ renewAt: 870_000, deadAt: 870_000 })
-    expect(tokenEntry(answer(100), timing, Infinity)).toMatchObject({ renewAt: 80_000, deadAt: 80_000 })
-  })
-
-  it('is renewed ahead when the MCP token outlives it by as much', () => {
-    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 360_000)).toMatchObject({
-      renewAt: 240_000,
-      deadAt: 300_000,
-    })
-  })
-
-  it('is not renewed ahead when the MCP token outlives it by less: the next one would have less than its own lead', () => {
-    expect(tokenEntry(answer(300), { renewBefore: 60, margin: 0 }, 359_999)).toMatchObject({
-      renewAt: 300_000,
-      deadAt: 300_000,
-    })
+  it.each<[string, Parameters<typeof life>, [number, number] | undefined]>([
+    ['a long life', [3_600, 60, 0, Infinity], [3_540_000, 3_600_000]],
+    ['a lead of a fifth of its life', [300, 60, 0, Infinity], [240_000, 300_000]],
+    ['a life for which the lead is more than a fifth', [299, 60, 0, Infinity], [239_200, 299_000]],
+    ['less than a second', [0.5, 60, 0, Infinity], [400, 500]],
+    ['no lead', [300, 0, 0, Infinity], [300_000, 300_000]],
+    ['a lead beyond its life', [300, 10_000, 0, Infinity], [240_000, 300_000]],
+    ['no stated life: 300 s', [undefined, 60, 0, Infinity], [240_000, 300_000]],
+    ['no sensible life: it is not kept', [NaN, 60, 0, Infinity], undefined],
+    ['a margin', [900, 0, 30, Infinity], [870_000, 870_000]],
+    ['a margin of more than a fifth of its life', [100, 0, 30, Infinity], [80_000, 80_000]],
+    ['an MCP token that ends first', [300, 60, 0, 299_999], [299_999, 299_999]],
+    ['no end but that of the MCP token', [Infinity, 60, 0, 1_000], [1_000, 1_000]],
+    ['an MCP token that outlives it by its lead', [300, 60, 0, 360_000], [240_000, 300_000]],
+    ['an MCP token that leaves the next one less than its lead', [300, 60, 0, 359_999], [300_000, 300_000]],
+  ])('is renewed and dies in time, with %s', (_name, given, expected) => {
+    expect(life(...given)).toEqual(expected)
   })
 
   it('keeps to the formula for every life, lead, start and end', () => {
@@ -253,31 +216,27 @@ describe('tokenEntry', () => {
 })
 
 describe('createTokenCache', () => {
-  const entry = { token: 'token', renewAt: 1, deadAt: 2, unproven: false, handedOut: false, standing: undefined }
+  const secret = { scheme: 'Bearer' as const, token: 'token' }
+  const entry = { secret, renewAt: 1, deadAt: 2, unproven: false, handedOut: false, basis: undefined }
 
-  it('drops the entry used least recently, and says so', () => {
+  it('drops the entry used least recently, and counts that alone', () => {
     const onEviction = vi.fn()
-    const cache = createTokenCache(2, onEviction)!
+    const cache = createTokenCache(2, onEviction)
     cache.set('first', entry)
     cache.set('second', entry)
+    cache.set('second', { ...entry })
     cache.get('first')
     expect(onEviction).not.toHaveBeenCalled()
 
     cache.set('third', entry)
 
-    expect([...cache.keys()]).toEqual(['third', 'first'])
+    expect(['first', 'second', 'third'].map((key) => cache.get(key))).toEqual([entry, undefined, entry])
     expect(onEviction).toHaveBeenCalledTimes(1)
   })
 
-  it('does not count what is replaced as dropped', () => {
-    const onEviction = vi.fn()
-    const cache = createTokenCache(2, onEviction)!
+  it('keeps nothing with 0 entries', () => {
+    const cache = createTokenCache(0, () => undefined)
     cache.set('first', entry)
-    cache.set('first', { ...entry })
-    expect(onEviction).not.toHaveBeenCalled()
-  })
-
-  it('is none with 0 entries', () => {
-    expect(createTokenCache(0, () => undefined)).toBeUndefined()
+    expect([cache.get('first'), cache.size]).toEqual([undefined, 0])
   })
 })

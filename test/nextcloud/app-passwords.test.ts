@@ -3,7 +3,7 @@ import { createTransport } from '../../src/transport/transport.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import { createAppPasswords } from '../../src/nextcloud/app-passwords.js'
-import { basicCredentials, readBasicCredentials } from '../../src/nextcloud/basic.js'
+import { basicCredentials } from '../../src/nextcloud/basic.js'
 import { failureOf } from '../support/broker-setup.js'
 import { manualClock } from '../support/clock.js'
 import { startNextcloudAccounts } from '../support/nextcloud-accounts.js'
@@ -147,11 +147,8 @@ describe('an app password', () => {
     expect(nextcloud.requests).toEqual([])
   })
 
-  it('goes through a header and back whatever its letters', () => {
-    for (const one of [
-      { loginName: 'müller@example.com', password: 'a:b' },
-      { loginName: '名前 with blanks', password: '~!' },
-    ])
-      expect(readBasicCredentials(basicCredentials(one))).toEqual(one)
+  it('goes into a header whatever its letters', () => {
+    const encoded = basicCredentials({ loginName: 'müller 名前', password: 'a:b' })
+    expect(Buffer.from(encoded, 'base64').toString()).toBe('müller 名前:a:b')
   })
 })

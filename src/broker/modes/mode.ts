@@ -1,28 +1,37 @@
+import type { AuthorizationServerClient } from '../../authorization-server/client.js'
 import type { TokenAnswer } from '../../authorization-server/token-answer.js'
+import type { Clock } from '../../clock.js'
+import type { Config, NextcloudConfig } from '../../config/config.js'
+import type { Events } from '../../events.js'
+import type { Identity } from '../../grants/grant.js'
+import type { Grants } from '../../grants/open-grants.js'
+import type { AppPasswords } from '../../nextcloud/app-passwords.js'
+import type { Secret } from '../../nextcloud/credential.js'
 
-/** On whose behalf a Nextcloud token is wanted: the verified MCP token, or somebody whom the app names. */
+/** The user that a Nextcloud token is wanted for: of a verified MCP token, or named by the app. */
 export interface Caller {
-  /** Empty for background work, which has none. */
+  /** The MCP token. Empty for background work, which has none. */
   readonly token: string
-  readonly issuer: string
-  readonly subject: string
-  /** The MCP client; undefined for the operator's own work. */
+  readonly identity: Identity
+  /** The MCP client. Undefined for the operator's own work. */
   readonly clientId: string | undefined
   readonly audience: readonly string[]
   /** `exp`, in seconds. */
   readonly expiresAt: number
 }
 
-/** A caller, with what the broker remembers about it between calls. */
+/** A caller, with the broker's notes about it between calls. */
 export interface BrokerSession {
   readonly caller: Caller
   /** `nextcloud.scopes` for this caller. */
   readonly scopes: () => readonly string[]
-  /** The cache key of calls without options, once it has been worked out. */
+  /** The cache key of calls without options, once it is known. */
   defaultKey?: string
+  /** One promise shared by all calls without options while it is pending. A chain per caller is expensive with a thousand of them. */
+  pending?: Promise<string> | undefined
 }
 
-/** For what the token is wanted. */
+/** What a token is to be good for. */
 export interface Target {
   readonly audience: readonly string[]
   readonly resource: readonly string[]
@@ -30,17 +39,17 @@ export interface Target {
 }
 
 /** What the caller has already. */
-export interface Present {
-  /** A token that will not do: it was refused, or it is to be renewed. */
-  readonly notThis?: string | undefined
-  /** The last token is taken as bad, whatever it was. */
+export interface Have {
+  /** A secret that will not do: it was refused, or is to be renewed. */
+  readonly notThis?: Secret | undefined
+  /** The last secret counts as bad, whatever it was. */
   readonly force?: boolean | undefined
-  /** `notThis` still serves meanwhile, so one that is to be renewed soon will not do either. */
+  /** `notThis` serves meanwhile, so a token that is to be renewed soon will not do either. */
   readonly ahead?: boolean | undefined
 }
 
-/** What a token from a grant was last seen to stand on. */
-export interface Standing {
+/** The stored grant that a token came from, as last seen. */
+export interface Basis {
   version: string
   /** MCP clients that the user agreed to. */
   clients: readonly string[]
@@ -48,18 +57,18 @@ export interface Standing {
   checkedAt: number
 }
 
-/** A token for the cache: an access token, or in app-password mode what follows `Basic` in its place. */
-export interface FreshToken extends TokenAnswer {
+/** A secret for the cache. */
+export interface FreshToken extends Pick<TokenAnswer, 'expiresIn' | 'sentAt'> {
+  readonly secret: Secret
   readonly source: 'idp' | 'store'
-  readonly standing?: Standing | undefined
+  /** The grant that it came from; undefined if it came from an MCP token. */
+  readonly basis?: Basis | undefined
 }
-
-/** How a fresh Nextcloud token is got: one for each mode, called at most once at a time for the same caller and target. */
-export type GetFreshToken = (caller: Caller, target: Target, present: Present) => Promise<FreshToken>
 
 /** One way to get Nextcloud tokens. */
 export interface Mode {
-  readonly getFreshToken: GetFreshToken
+  /** Gets a fresh one. Called at most once at a time for the same caller and target. */
+  readonly getFreshToken: (caller: Caller, target: Target, have: Have) => Promise<FreshToken>
   /** Whether the token is got for one MCP token, which it must not outlive, and not for a user. */
   readonly boundToMcpToken: boolean
   /** Seconds before its end at which a token is renewed ahead. */
@@ -67,16 +76,51 @@ export interface Mode {
   /** Seconds before its stated end from which a token is not used. */
   readonly margin: number
   /**
-   * Whether it finds out by itself if a token that was refused is dead, as often as there is reason to. Default false: what has
-   * replaced a refused token is not replaced in its turn before it has worked.
+   * Whether the mode asks Nextcloud itself if a refused credential is dead. Default false: the replacement of a refused token is not
+   * replaced in its turn before it has worked.
    */
   readonly provesRefusals?: boolean
-  /** Whether a caller may have a token that was got for several at once. Default: whoever asked for it may. */
-  readonly permits?: ((caller: Caller, standing: Standing | undefined) => boolean) | undefined
+  /** The check of tokens from grants, in the modes that have grants. */
+  readonly grants?: GrantCheck
+}
+
+/** Decides whether a caller may have a token from a grant. */
+export interface GrantCheck {
+  /** Whether the user agreed to the caller's MCP client. */
+  readonly permits: (caller: Caller, basis: Basis | undefined) => boolean
   /**
-   * Whether a cached token may still be handed out to a caller: at once where that is known, else after a look into the store.
-   * A promise of another token replaces it; of false, it is to be got anew.
+   * Whether the cached token still stands: true at once if that is known, else after a look into the store. A promise of another token
+   * replaces it. A promise of false means that it is fetched again.
    */
-  readonly check?:
-    ((caller: Caller, token: string, standing: Standing) => true | Promise<boolean | FreshToken>) | undefined
+  readonly check: (caller: Caller, secret: Secret, basis: Basis) => true | Promise<boolean | FreshToken>
+}
+
+/** Exchanges the MCP token for one of Nextcloud. */
+export type Exchange = (caller: Pick<Caller, 'token'>, target: Target) => Promise<TokenAnswer>
+
+/** The stored grants, as far as modes use them. */
+export type GrantRooms = Pick<
+  Grants,
+  'store' | 'rotations' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
+>
+
+/** A user's grant: its key in the store, and the user. */
+export interface GrantOf {
+  readonly key: string
+  readonly identity: Identity
+}
+
+/** The rooms that modes are built from. */
+export interface ModeRooms {
+  readonly config: Config
+  readonly nextcloud: NextcloudConfig
+  readonly client: AuthorizationServerClient
+  readonly appPasswords: Pick<AppPasswords, 'isRefused'>
+  readonly clock: Clock
+  readonly events: Events
+}
+
+/** The rooms of a mode that keeps grants. */
+export interface GrantModeRooms extends ModeRooms {
+  readonly grants: GrantRooms
 }

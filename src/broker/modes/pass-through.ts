@@ -1,13 +1,36 @@
-import { AudienceMismatchError } from '../../errors/errors.js'
-import type { Caller } from './mode.js'
+import type { NextcloudTokenOptions } from '../../auth-info.js'
+import { AudienceMismatchError, SubjectTokenRejectedError } from '../../errors/errors.js'
+import type { Secret } from '../../nextcloud/credential.js'
+import { audienceOf } from '../token-keys.js'
+import { checkTokenOptions } from '../token-options.js'
+import { createTokenReports } from '../token-reports.js'
+import type { BrokerSession, Caller, ModeRooms } from './mode.js'
+
+/** Hands out the MCP token as the Nextcloud token, as long as it lives. */
+export function passThroughSecrets({ config, nextcloud, clock, events }: ModeRooms) {
+  const { mode } = nextcloud
+  const reports = createTokenReports(mode, events)
+  return ({ caller }: BrokerSession, options?: NextcloudTokenOptions): Secret => {
+    if (options !== undefined) checkTokenOptions(options, mode)
+    options?.signal?.throwIfAborted()
+    try {
+      if (clock.now() >= (caller.expiresAt + config.clockTolerance) * 1_000) throw new SubjectTokenRejectedError()
+      const token = passThrough(caller, [...nextcloud.audience, ...audienceOf(nextcloud, options)])
+      reports.got(caller, 'cache', 0)
+      return { scheme: 'Bearer', token }
+    } catch (error) {
+      throw reports.failed(error, caller)
+    }
+  }
+}
 
 /**
- * The MCP token itself, when its `aud` says that it is for Nextcloud as well. A token that does not say so is never handed on
+ * Returns the MCP token itself, if its `aud` says that it is for Nextcloud as well. Any other token is never handed on
  * (MCP 2025-11-25, authorization, access token privilege restriction).
  *
- * @throws {AudienceMismatchError} an audience of Nextcloud is not in it
+ * @throws {AudienceMismatchError} its `aud` lacks an audience of Nextcloud
  */
-export function passThrough(caller: Caller, audience: readonly string[]): string {
+export function passThrough(caller: Pick<Caller, 'audience' | 'token'>, audience: readonly string[]): string {
   if (!audience.every((value) => caller.audience.includes(value))) throw new AudienceMismatchError()
   return caller.token
 }

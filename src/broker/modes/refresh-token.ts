@@ -1,14 +1,23 @@
 import { LRUCache } from 'lru-cache'
-import { createCoolDowns } from '../../transport/cool-down.js'
-import { quirksOf } from '../../presets.js'
+import type { Clock } from '../../clock.js'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
-import { deadGrant, whyUnusable, type Identity } from '../../grants/grant.js'
+import { deadGrant, whyUnusable } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
-import type { RefreshTokenParts } from './refresh-token-parts.js'
+import { quirksOf } from '../../presets.js'
+import { createCoolDowns, type CoolDowns } from '../../transport/cool-down.js'
+import { tokenLife, type Timing } from '../token-cache.js'
 import { createGrantCheck } from './grant-check.js'
-import type { Caller, FreshToken, Mode, Present } from './mode.js'
-import { createRenewal } from './renewal.js'
-import { tokenLife } from '../token-cache.js'
+import type { Caller, FreshToken, GrantModeRooms, GrantOf, Have, Mode } from './mode.js'
+import { createRenewal, type Renewal } from './renewal.js'
+
+interface RefreshRooms extends GrantModeRooms {
+  readonly timing: Timing
+  /** The failures, by fingerprint of the refresh token. */
+  readonly coolDowns: CoolDowns
+  readonly renew: Renewal
+  /** Fingerprints of the refresh tokens whose end has been reported. */
+  readonly reportedExpired: LRUCache<string, true>
+}
 
 /** Milliseconds between looks at a grant that another instance is renewing; they double, up to the longest. */
 const FIRST_PAUSE = 25
@@ -21,85 +30,89 @@ const EXPIRED_KEPT = 24 * 3_600_000
 const COOL_DOWNS = 10_000
 
 /** RFC 6749 §6, on a grant that the user gave once and that several instances share. */
-export function refreshTokenMode(parts: RefreshTokenParts): Mode {
-  const { config, nextcloud, clock, events, grants } = parts
-  const { store, rotations } = grants
-  const quirks = quirksOf(nextcloud.preset)
-  const timing = {
-    renewBefore: quirks.refreshEndsAccessToken ? 0 : config.cache.renewBefore,
-    margin: quirks.margin,
-  }
+export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
+  const { config, nextcloud, clock, grants } = modeRooms
+  const { refreshEndsAccessToken, margin } = quirksOf(nextcloud.preset)
+  const timing = { renewBefore: refreshEndsAccessToken ? 0 : config.cache.renewBefore, margin }
   const coolDowns = createCoolDowns(clock, COOL_DOWNS)
+  const renew = createRenewal(modeRooms, coolDowns)
   const reportedExpired = new LRUCache<string, true>({ max: COOL_DOWNS })
-  const renew = createRenewal(parts, coolDowns)
-
-  /** The access token that is in the store, when it will do. */
-  function sharedToken({ grant, version }: StoredGrant, present: Present): FreshToken | undefined {
-    const shared = grant.accessToken
-    if (shared === undefined || shared.token === present.notThis) return undefined
-    const now = clock.monotonic()
-    // Another machine's clock said when; ours may be behind.
-    const age = Math.max(0, clock.now() - shared.sentAt)
-    const answer = { accessToken: shared.token, expiresIn: shared.expiresIn, sentAt: now - age }
-    const life = tokenLife(answer, timing)
-    if (life === undefined || now >= life.ownEnd - (present.ahead === true ? life.ahead : 0)) return undefined
-    return { ...answer, source: 'store', standing: { version, clients: grant.clients, checkedAt: now } }
-  }
-
-  async function usable(key: string, identity: Identity, stored: StoredGrant | undefined): Promise<StoredGrant> {
-    const reason = whyUnusable(stored?.grant, undefined, clock.now())
-    if (stored !== undefined && reason === undefined) return stored
-    if (stored?.grant.refreshToken !== undefined) await expire(key, identity, stored)
-    throw new NotProvisionedError(reason ?? 'never')
-  }
-
-  /**
-   * The stated end of a refresh token has passed by this machine's clock: the server need not be asked. It may be this clock that is
-   * wrong, so the token is thrown away only long after that.
-   */
-  async function expire(key: string, identity: Identity, { grant, version }: StoredGrant): Promise<void> {
-    if (!reportedExpired.has(grant.fingerprint)) {
-      reportedExpired.set(grant.fingerprint, true)
-      events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
-    }
-    if (clock.now() < (grant.refreshEndsAt ?? Infinity) + EXPIRED_KEPT) return
-    await store.write(key, deadGrant(grant, 'needs-reconnect', 'expired', clock.now()), version)
-  }
-
-  async function getFreshToken(caller: Caller, present: Present): Promise<FreshToken> {
-    const identity = { issuer: caller.issuer, subject: caller.subject }
-    const key = store.keyOf(identity)
-    const patience = clock.monotonic() + grants.leaseLife + PATIENCE_BEYOND_LEASE
-    let { notThis } = present
-    for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-      await rotations.flush(key)
-      const stored = await usable(key, identity, await store.read(key))
-      // Whatever is there when somebody comes without a token and takes the last one as bad, is that one.
-      if (present.force === true) notThis ??= stored.grant.accessToken?.token ?? ''
-      const shared = sharedToken(stored, { ...present, notThis })
-      if (shared !== undefined) return shared
-      coolDowns.check(stored.grant.fingerprint)
-      const fresh = await renew(key, identity, stored)
-      if (fresh !== undefined) return fresh
-      if (clock.monotonic() >= patience) {
-        throw new UpstreamUnavailableError('Another instance has been refreshing this grant for too long', {
-          retryAfter: 1,
-        })
-      }
-      await clock.sleep(pause * (0.5 + clock.random()))
-    }
-  }
-
+  const rooms: RefreshRooms = { ...modeRooms, timing, coolDowns, renew, reportedExpired }
   return {
-    getFreshToken: (caller, _target, present) => getFreshToken(caller, present),
+    getFreshToken: (caller, _target, have) => getFreshToken(rooms, caller, have),
     boundToMcpToken: false,
     ...timing,
-    ...createGrantCheck({
+    grants: createGrantCheck({
       config,
-      store,
+      store: grants.store,
       clock,
-      tokenOf: ({ accessToken }) => accessToken?.token,
-      fresh: (stored) => sharedToken(stored, {}),
+      secretOf: ({ accessToken }) => accessToken && { scheme: 'Bearer', token: accessToken.token },
+      fresh: (stored) => sharedToken(stored, {}, timing, clock),
     }),
   }
+}
+
+async function getFreshToken(rooms: RefreshRooms, { identity }: Caller, have: Have): Promise<FreshToken> {
+  const { grants, coolDowns, clock } = rooms
+  const of = { key: grants.store.keyOf(identity), identity }
+  const patience = clock.monotonic() + grants.leaseLife + PATIENCE_BEYOND_LEASE
+  let { notThis } = have
+  for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    await grants.rotations.flush(of.key)
+    const stored = await usable(rooms, of, await grants.store.read(of.key))
+    // Without a token of its own, a forced caller rejects the stored one.
+    if (have.force === true) notThis ??= { scheme: 'Bearer', token: stored.grant.accessToken?.token ?? '' }
+    const shared = sharedToken(stored, { ...have, notThis }, rooms.timing, clock)
+    if (shared !== undefined) return shared
+    coolDowns.check(stored.grant.fingerprint)
+    const fresh = await rooms.renew(of, stored)
+    if (fresh !== 'changed') return fresh
+    if (clock.monotonic() >= patience) {
+      throw new UpstreamUnavailableError('Another instance has been refreshing this grant for too long', {
+        retryAfter: 1,
+      })
+    }
+    await clock.sleep(pause * (0.5 + clock.random()))
+  }
+}
+
+/** @throws {NotProvisionedError} there is no grant, or it cannot serve */
+async function usable(rooms: RefreshRooms, of: GrantOf, stored: StoredGrant | undefined): Promise<StoredGrant> {
+  const reason = whyUnusable(stored?.grant, undefined, rooms.clock.now())
+  if (stored !== undefined && reason === undefined) return stored
+  if (stored?.grant.refreshToken !== undefined) await expire(rooms, of, stored)
+  throw new NotProvisionedError(reason ?? 'never')
+}
+
+/**
+ * Ends a grant whose refresh token has ended by this machine's clock. The server need not be asked. The clock may be wrong, so the
+ * token is thrown away only long after that.
+ */
+async function expire(rooms: RefreshRooms, { key, identity }: GrantOf, { grant, version }: StoredGrant): Promise<void> {
+  const { grants, clock, events, reportedExpired } = rooms
+  if (!reportedExpired.has(grant.fingerprint)) {
+    reportedExpired.set(grant.fingerprint, true)
+    events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
+  }
+  if (clock.now() < (grant.refreshEndsAt ?? Infinity) + EXPIRED_KEPT) return
+  await grants.store.write(key, deadGrant(grant, 'needs-reconnect', 'expired', clock.now()), version)
+}
+
+/** Returns the access token in the store; undefined if there is none, or it will not do. */
+function sharedToken(
+  { grant, version }: StoredGrant,
+  { notThis, ahead }: Have,
+  timing: Timing,
+  clock: Clock,
+): FreshToken | undefined {
+  const shared = grant.accessToken
+  if (shared === undefined || (notThis?.scheme === 'Bearer' && shared.token === notThis.token)) return undefined
+  const now = clock.monotonic()
+  const { token, expiresIn } = shared
+  // The time is by another machine's clock; this one may be behind.
+  const sentAt = now - Math.max(0, clock.now() - shared.sentAt)
+  const life = tokenLife({ expiresIn, sentAt }, timing)
+  if (life === undefined || now >= life.ownEnd - (ahead === true ? life.ahead : 0)) return undefined
+  const basis = { version, clients: grant.clients, checkedAt: now }
+  return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'store', basis }
 }

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose/jwt/decode'
 import type { AuthorizationServerClient } from '../../authorization-server/client.js'
 import { TokenRequestError } from '../../errors/errors.js'
-import type { GetFreshToken } from './mode.js'
+import type { Exchange } from './mode.js'
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 
@@ -10,7 +10,7 @@ export function tokenExchange(
   client: AuthorizationServerClient,
   extra: Readonly<Record<string, string>>,
   ownResource: string,
-): GetFreshToken {
+): Exchange {
   return async ({ token }, { audience, resource, scopes }) => {
     const parameters = new URLSearchParams({
       subject_token_type: ACCESS_TOKEN,
@@ -24,22 +24,23 @@ export function tokenExchange(
     if (scopes.length > 0) parameters.set('scope', scopes.join(' '))
     const answer = await client.exchange('urn:ietf:params:oauth:grant-type:token-exchange', token, parameters)
     refuseOwnAudience(answer.accessToken, ownResource, audience)
-    return { ...answer, source: 'idp' }
+    return answer
   }
 }
 
 /**
- * A server that ignores `audience` issues just another token for this MCP server, which must not go to Nextcloud any more than
- * the first one.
+ * A server that ignores `audience` issues another token for this MCP server. Like the first one, it must not go to Nextcloud.
+ *
+ * @throws {TokenRequestError} the token is for this server alone
  */
 function refuseOwnAudience(token: string, ownResource: string, wanted: readonly string[]): void {
-  // jose would build an error, stack and all, for each token that is no JWT.
+  // jose would build an error, stack and all, for each token that is not a JWT.
   if (token.split('.', 4).length !== 3) return
   let audience: string[]
   try {
     audience = [decodeJwt(token).aud ?? []].flat()
   } catch {
-    return // Not a JWT: what it is for is between the two servers.
+    return // Not a JWT: only the two servers know its audience.
   }
   if (audience.includes(ownResource) && !wanted.some((value) => audience.includes(value))) {
     throw new TokenRequestError('The exchanged token is for this MCP server again, and not for Nextcloud', {

@@ -1,5 +1,4 @@
-import { jwtBearer } from '../../broker/modes/jwt-bearer.js'
-import { tokenExchange } from '../../broker/modes/token-exchange.js'
+import { createExchange } from '../../broker/modes/exchange.js'
 import {
   ConfigurationError,
   SubjectTokenRejectedError,
@@ -29,11 +28,10 @@ async function checkLive(context: Examination): Promise<Verdict> {
   const { nextcloud } = config
   if (nextcloud === undefined || !isExchange(nextcloud.mode)) return leftOut('nothing is exchanged in this mode')
   if (verified === undefined) return leftOut('no MCP token to exchange: give one with --token-file')
-  const { audience, resource, parameters, fixedScopes: scopes } = nextcloud
-  const getFreshToken =
-    nextcloud.mode === 'jwt-bearer' ? jwtBearer(client, parameters) : tokenExchange(client, parameters, config.resource)
+  const { audience, resource, fixedScopes: scopes } = nextcloud
+  const exchange = createExchange({ config, nextcloud, client })
   try {
-    const { accessToken, expiresIn } = await getFreshToken(verified, { audience, resource, scopes }, {})
+    const { accessToken, expiresIn } = await exchange(verified, { audience, resource, scopes })
     secrets.add(accessToken)
     context.nextcloudToken = accessToken
     context.expiresIn = expiresIn

@@ -1,0 +1,12 @@
+import { ConfigurationError } from '../errors/errors.js'
+import type { Connect } from './connect.js'
+
+/** The connect pages are switched off: there is no link to them. */
+export const noPages: Connect = {
+  redirectUri: undefined,
+  routes: () => new Map(),
+  linkFor: () => Promise.reject(new ConfigurationError('The connect pages are switched off', 'connect')),
+  withLink: (_caller, outcome) => outcome,
+  close: () => undefined,
+  settle: () => Promise.resolve(),
+}

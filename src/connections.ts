@@ -1,0 +1,77 @@
+import type { BrokerSession } from './broker/broker.js'
+import type { Disconnect, Revocation } from './broker/disconnect.js'
+import type { CallerOf, Who } from './callers.js'
+import type { Clock } from './clock.js'
+import type { GrantsConfig } from './config/config.js'
+import type { Connect } from './connect/connect.js'
+import { ConfigurationError } from './errors/errors.js'
+import type { Serves, Waiting } from './grants/connection-watch.js'
+import { consentingClient, whyUnusable, type Identity } from './grants/grant.js'
+import type { Grants } from './grants/open-grants.js'
+import type { NextcloudAccess } from './surface.js'
+
+/** The stored connections of users, for the app. Each method is told in the public interface. */
+export interface Connections {
+  readonly isProvisioned: (who: Who | undefined) => Promise<boolean>
+  readonly createConnectUrl: (who: Who | undefined) => Promise<string>
+  readonly rotate: (who: Who | undefined) => Promise<void>
+  readonly revoke: (who: Who | undefined) => Promise<Revocation>
+  readonly waitForConnection: (who: Who | undefined, ms: number, signal?: AbortSignal) => Promise<boolean>
+}
+
+/** The rooms that connections need. */
+export interface ConnectionRooms {
+  readonly serves: (identity: Identity) => Promise<Serves>
+  readonly access: Pick<NextcloudAccess, 'rotate'>
+  readonly disconnect: Disconnect
+  readonly pages: Pick<Connect, 'linkFor'>
+  readonly waiting: Pick<Waiting, 'wait'>
+}
+
+export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf): Connections {
+  const { serves, access, disconnect, pages, waiting } = rooms
+  const forCaller =
+    <A extends unknown[], R>(act: (session: BrokerSession, ...more: A) => Promise<R>) =>
+    async (who: Who | undefined, ...more: A): Promise<R> =>
+      act(await callerOf(who), ...more)
+  return {
+    isProvisioned: forCaller(async ({ caller }) => (await serves(caller.identity))(caller.clientId)),
+    createConnectUrl: forCaller(
+      async ({ caller }) => (await pages.linkFor(caller.identity, caller.clientId)).connectUrl,
+    ),
+    rotate: forCaller(access.rotate),
+    revoke: forCaller(({ caller }) => disconnect(caller.identity)),
+    waitForConnection: forCaller(({ caller }, ms: number, signal?: AbortSignal) =>
+      waiting.wait(caller.identity, caller.clientId, ms, signal),
+    ),
+  }
+}
+
+/** Looks into the storage each time. */
+export function createServes(
+  { store }: Pick<Grants, 'store'>,
+  { consent }: Pick<GrantsConfig, 'consent'>,
+  clock: Clock,
+): (identity: Identity) => Promise<Serves> {
+  return async (identity) => {
+    const stored = await store.read(store.keyOf(identity))
+    return (clientId) => whyUnusable(stored?.grant, consentingClient(consent, clientId), clock.now()) === undefined
+  }
+}
+
+const refuse = (): Promise<never> =>
+  Promise.reject(
+    new ConfigurationError(
+      "There are no grants without nextcloud.mode 'refresh-token' or 'app-password'",
+      'nextcloud.mode',
+    ),
+  )
+
+/** The mode keeps no grants: every method rejects with the same error, and no connection will come. */
+export const noGrants: Connections = {
+  isProvisioned: refuse,
+  createConnectUrl: refuse,
+  rotate: refuse,
+  revoke: refuse,
+  waitForConnection: () => Promise.resolve(false),
+}

@@ -1,0 +1,173 @@
+import { createClient } from './authorization-server/client.js'
+import { createCodeGrant } from './authorization-server/code-grant.js'
+import { createDiscovery } from './authorization-server/discovery.js'
+import { needsOf } from './authorization-server/needs.js'
+import { createBroker, type Broker } from './broker/broker.js'
+import { createDisconnect } from './broker/disconnect.js'
+import { createCallers, createSessions, type CallerOf, type Callers } from './callers.js'
+import type { Clock } from './clock.js'
+import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from './config/config.js'
+import { readConfig } from './config/read-config.js'
+import { createConnect, type Connect } from './connect/connect.js'
+import type { ConnectRooms } from './connect/connect-parts.js'
+import { noPages } from './connect/no-pages.js'
+import { createConnections, createServes, noGrants, type Connections } from './connections.js'
+import { createEvents, type McpAuthStats } from './events.js'
+import { createWaiting } from './grants/connection-watch.js'
+import type { Identity } from './grants/grant.js'
+import { createGrants } from './grants/open-grants.js'
+import type { HttpParts } from './http/authentication.js'
+import type { McpAuthOptions } from './options.js'
+import { createAppPasswords } from './nextcloud/app-passwords.js'
+import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
+import { MemoryStorage } from './storage/memory.js'
+import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
+import { createTransport } from './transport/transport.js'
+import { createIdTokenVerifier } from './verify/id-token.js'
+import { createIssuerKeys } from './verify/keys.js'
+import { createVerifier } from './verify/verifier.js'
+
+/** The rooms that the public interface asks. */
+export interface Rooms {
+  readonly config: Config
+  readonly issuer: () => string | Promise<string>
+  readonly http: HttpParts
+  readonly callers: Callers
+  readonly access: NextcloudAccess
+  readonly connections: Connections
+  readonly pages: Connect
+  readonly connected: (identity: Identity) => void
+  readonly ready: () => Promise<void>
+  readonly stats: () => McpAuthStats
+  readonly close: () => Promise<void>
+}
+
+/** The rooms that stand in every configuration. */
+type Ground = ReturnType<typeof createGround>
+
+/** The rooms that depend on `nextcloud` and its mode. */
+interface NextcloudRooms extends Pick<Rooms, 'access' | 'pages' | 'connected'> {
+  readonly connections: (callerOf: CallerOf) => Connections
+  readonly ready: () => Promise<void>
+  readonly close: () => void
+  /** Resolves when requests and writes under way have ended. */
+  readonly settle: () => Promise<unknown>
+}
+
+/** @throws {ConfigurationError} an option is missing, unknown, of the wrong type or contradicts another */
+export function createRooms(options: McpAuthOptions | undefined, clock: Clock): Rooms {
+  const ground = createGround(readConfig(options), clock)
+  const { config, events, discovery, transport, surface } = ground
+  const nextcloud = config.nextcloud === undefined ? withoutNextcloud(ground) : withNextcloud(ground, config.nextcloud)
+  const sessions = createSessions(config, nextcloud.access.getToken)
+  const verifier = createVerifier(ground, sessions.present)
+  const callers = createCallers({ config, issuer: discovery.issuer, sessions, verifier, surface })
+  return {
+    config,
+    issuer: discovery.issuer,
+    http: { config, events, verify: verifier.verify, reported: surface.reported },
+    callers,
+    access: nextcloud.access,
+    connections: nextcloud.connections(callers.of),
+    pages: nextcloud.pages,
+    connected: nextcloud.connected,
+    ready: async () => {
+      await verifier.ready()
+      if (needsOf(config).tokenRequests) await discovery.forTokenRequests()
+      await nextcloud.ready()
+    },
+    stats: () => ({
+      ...structuredClone(events.counters),
+      sizes: { verifiedTokens: verifier.size(), nextcloudTokens: nextcloud.access.size() },
+    }),
+    close: async () => {
+      nextcloud.close()
+      await Promise.race([nextcloud.settle(), patience(config.http.timeout)])
+      transport.close()
+    },
+  }
+}
+
+function createGround(config: Config, clock: Clock) {
+  const events = createEvents(config.onEvent, clock)
+  for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
+  const transport = createTransport(config.http, clock, events)
+  const discovery = createDiscovery(config, transport, clock)
+  const keys = createIssuerKeys(discovery, transport, clock, config.cache.staleKeys)
+  const client = createClient({ config, discovery, transport, clock, events })
+  return { config, events, transport, discovery, keys, client, surface: createSurface(config, events), clock }
+}
+
+const NOTHING_STORED = {
+  pages: noPages,
+  connections: () => noGrants,
+  connected: () => undefined,
+  ready: () => Promise.resolve(),
+  close: () => undefined,
+  settle: () => Promise.resolve(),
+}
+
+function withoutNextcloud({ surface }: Ground): NextcloudRooms {
+  return { ...NOTHING_STORED, access: noNextcloud(surface) }
+}
+
+function withNextcloud(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
+  const { grants } = ground.config
+  return grants === undefined ? withoutGrants(ground, nextcloud) : withGrants(ground, nextcloud, grants)
+}
+
+function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
+  const appPasswords = createAppPasswords(nextcloud, ground.transport)
+  const broker = createBroker({ ...ground, nextcloud, appPasswords })
+  return { ...NOTHING_STORED, access: createAccess(ground, nextcloud, broker, noPages), settle: broker.settle }
+}
+
+function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsConfig): NextcloudRooms {
+  const { config, client, transport, clock, events } = ground
+  const storage = stored.storage ?? new MemoryStorage()
+  const grants = createGrants({ config, grants: stored, storage, clock, events })
+  const appPasswords = createAppPasswords(nextcloud, transport)
+  const broker = createBroker({ ...ground, nextcloud, grants, appPasswords })
+  const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
+  const serves = createServes(grants, stored, clock)
+  const waiting = createWaiting({ look: serves, clock })
+  const rooms = { ...ground, nextcloud, grants, appPasswords, broker, disconnect, onConnected: waiting.connected }
+  const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)
+  const access = createAccess(ground, nextcloud, broker, pages)
+  return {
+    access,
+    pages,
+    connected: waiting.connected,
+    connections: (callerOf) => createConnections({ serves, access, disconnect, pages, waiting }, callerOf),
+    ready: grants.ready,
+    close: () => {
+      waiting.close()
+      pages.close()
+    },
+    settle: () => Promise.all([broker.settle(), pages.settle()]).then(grants.settle),
+  }
+}
+
+function withPages(
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrant' | 'verifyIdToken' | 'loadKeys'>,
+  connect: ConnectConfig,
+): Connect {
+  const { config, keys, clock } = rooms
+  return createConnect({
+    ...rooms,
+    connect,
+    codeGrant: connect.signIn ? createCodeGrant(connect, rooms) : undefined,
+    verifyIdToken: createIdTokenVerifier(config, keys, clock),
+    loadKeys: keys.load,
+  })
+}
+
+function createAccess(ground: Ground, nextcloud: NextcloudConfig, broker: Broker, pages: Connect): NextcloudAccess {
+  const fetch = createNextcloudFetch({ ...ground, nextcloud, tokens: broker })
+  return createNextcloudAccess({ ...ground, mode: nextcloud.mode, broker, fetch, pages })
+}
+
+/** Resolves after so many milliseconds, and keeps no process alive meanwhile. */
+function patience(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}
