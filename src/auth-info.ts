@@ -1,5 +1,5 @@
 /**
- * What a verified MCP token says. A superset of the MCP SDK's `AuthInfo`; the same frozen object is `req.mcpAuth`, `req.auth`
+ * The claims of a verified MCP token. A superset of the MCP SDK's `AuthInfo`; the same frozen object is `req.mcpAuth`, `req.auth`
  * and, in a tool handler, `extra.authInfo` (SDK v1) or `ctx.http.authInfo` (SDK v2).
  */
 export interface McpAuthInfo {
@@ -19,15 +19,15 @@ export interface McpAuthInfo {
   readonly audience: string[]
   /** The configured `resource`. */
   readonly resource: URL
-  /** Where this server's protected resource metadata is (RFC 9728). */
+  /** URL of this server's protected resource metadata (RFC 9728). */
   readonly resourceMetadataUrl: string
   /** The verified payload, or the introspection answer. */
   readonly claims: Record<string, unknown>
-  /** For tool handlers, which never see `req`. */
+  /** Members for tool handlers, which never see `req`. */
   readonly extra: McpAuthExtra
 }
 
-/** Travels with the MCP SDK's `AuthInfo` into tool handlers. */
+/** The members that travel with the MCP SDK's `AuthInfo` into tool handlers. */
 export interface McpAuthExtra extends Record<string, unknown> {
   readonly subject: string
   readonly issuer: string
@@ -40,16 +40,16 @@ export interface NextcloudTokenOptions {
   readonly scopes?: readonly string[] | undefined
   /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in jwt-bearer and refresh-token mode. */
   readonly audience?: string | readonly string[] | undefined
-  /** Take the token handed out last as bad and get another. Default false. */
+  /** Counts the token handed out last as bad and gets another. Default false. */
   readonly forceRefresh?: boolean | undefined
   /** Ends this caller's wait, not the request that others wait for too. */
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * What lets a request into Nextcloud, in any mode. `headers` are those to send. Frozen; `token`, `password` and `headers` are not
- * enumerable, so that neither `console.log` nor `JSON.stringify` nor a spread copy shows them. `headers` itself is a plain object,
- * to be handed to any HTTP client and not to be logged.
+ * The credential that lets a request into Nextcloud, in any mode, with the headers to send. Frozen. `token`, `password` and `headers`
+ * are not enumerable, so that neither `console.log` nor `JSON.stringify` nor a spread copy shows them. `headers` itself is a plain
+ * object for any HTTP client: do not log it.
  */
 export type NextcloudCredential =
   | {
@@ -74,7 +74,7 @@ export type NextcloudHeaders = Readonly<Record<'Authorization' | 'OCS-APIRequest
  * @throws {SubjectTokenRejectedError} 401: the authorization server no longer accepts the MCP token
  * @throws {TokenRequestError} 502: it refused for another reason, see `hint`
  * @throws {UpstreamUnavailableError} 503: it is down, slow or overloaded
- * @throws {NotProvisionedError} 403: refresh-token mode, and the user has not connected Nextcloud, or no longer
+ * @throws {NotProvisionedError} 403: refresh-token mode, and the user's Nextcloud is not connected, or no longer
  * @throws {StorageError} 503: refresh-token mode, and the storage fails
  * @throws {SealedValueError} 500: refresh-token mode, and the grant cannot be opened with the keys given
  * @throws {AudienceMismatchError} 403: pass-through mode, and the MCP token is not also for Nextcloud

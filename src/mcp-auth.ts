@@ -14,32 +14,32 @@ import { createRooms } from './rooms.js'
 
 export type { Who } from './callers.js'
 
-/** The middleware, with everything that belongs to it. */
+/** The middleware, with its methods. */
 export interface McpAuth extends ConnectHandler {
   /**
-   * Verifies the MCP token and attaches `req.mcpAuth`, `req.getNextcloudToken` and `req.auth`; else answers 400, 401, 403,
+   * Verifies the MCP token and attaches `req.mcpAuth`, `req.getNextcloudToken` and `req.auth`. Otherwise it answers 400, 401, 403,
    * 500 or 503 by itself (RFC 6750 §3, MCP 2025-11-25 and 2026-07-28, authorization). A CORS preflight passes on.
    */
   (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void
   /**
-   * A handler, to be put after this one, that answers 403 `insufficient_scope` unless every scope is satisfied.
+   * Returns a handler that answers 403 `insufficient_scope` unless every scope is satisfied. It goes after this one.
    *
    * @throws {ConfigurationError} no scope is given, or one is not a scope (RFC 6749 §3.3)
    */
   requireScopes(...scopes: string[]): ConnectHandler
   /**
-   * A handler that serves the protected resource metadata (RFC 9728) and, in refresh-token and app-password mode, the pages and endpoints under
-   * `connect.path`, and passes on everything else.
+   * Returns a handler that serves the protected resource metadata (RFC 9728) and, in refresh-token and app-password mode, the pages
+   * and endpoints under `connect.path`. Everything else passes on.
    */
   routes(): ConnectHandler
   /**
-   * A Nextcloud token for `who`, as `req.getNextcloudToken()` gets it. Rejects as that does, with {@link TypeError} when `who`
+   * Gets a Nextcloud token for `who`, as `req.getNextcloudToken()` does. Rejects as that does, with {@link TypeError} when `who`
    * holds no token or not the subject it claims, and with {@link InvalidTokenError} when its token is no longer good.
    */
   getNextcloudToken(who: Who | undefined, options?: NextcloudTokenOptions): Promise<string>
   /**
-   * What lets a request of `who` into Nextcloud, in any mode, for HTTP clients of your own (WebDAV, say): a bearer token, or in
-   * app-password mode a login name and an app password. `options` are those of `getNextcloudToken`, and it rejects as that does.
+   * Gets the credential that lets a request of `who` into Nextcloud, in any mode, for HTTP clients of your own (WebDAV, say): a bearer
+   * token, or in app-password mode a login name and an app password. Options and rejections are those of `getNextcloudToken`.
    *
    * @example
    * const { headers } = await auth.getNextcloudCredential(authInfo)
@@ -58,24 +58,24 @@ export interface McpAuth extends ConnectHandler {
    */
   nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest): Promise<Response>
   /**
-   * Refresh-token and app-password mode: whether there is a usable grant of the user, for the MCP client of `who`. Looks into the storage each time.
+   * Refresh-token and app-password mode: whether the user has a usable grant for the MCP client of `who`. Reads the storage each time.
    *
    * Rejects with {@link StorageError}, with {@link SealedValueError} when the grant cannot be opened, and with
    * {@link ConfigurationError} in any other mode.
    */
   isProvisioned(who: Who | undefined): Promise<boolean>
   /**
-   * Refresh-token and app-password mode: a link on which the user of `who` connects Nextcloud for the MCP client of `who`. It is good for one use and
-   * ten minutes, and the same one while five minutes of it are left; nobody else can connect anything with it.
+   * Refresh-token and app-password mode: returns a link on which the user of `who` connects Nextcloud for the MCP client of `who`. The
+   * link is good for one use and ten minutes, and the same one while five minutes of it are left. No other user can connect with it.
    *
-   * Rejects with {@link StorageError}, and with {@link ConfigurationError} where `connect` is switched off.
+   * Rejects with {@link StorageError}, and with {@link ConfigurationError} if `connect` is switched off or the mode is another.
    */
   createConnectUrl(who: Who | undefined): Promise<string>
-  /** The redirect URI to register at the authorization server; undefined where there are no connect pages, or nobody signs in there. */
+  /** The redirect URI to register at the authorization server; undefined if no user signs in there on the way to a connection. */
   readonly connectRedirectUri: string | undefined
   /**
    * Refresh-token mode: renews the grant now, for a job that keeps refresh tokens alive. App-password mode: looks whether there is a
-   * usable grant, since an app password need not be renewed. Rejects as `getNextcloudToken` does.
+   * usable grant, because an app password needs no renewal. Rejects as `getNextcloudToken` does.
    */
   rotate(who: Who | undefined): Promise<void>
   /**
@@ -83,10 +83,10 @@ export interface McpAuth extends ConnectHandler {
    * asked to revoke it (RFC 7009), or Nextcloud to delete the app password. Rejects with {@link StorageError} when it cannot be deleted.
    */
   revoke(who: Who | undefined): Promise<Revocation>
-  /** An Express error handler: answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
+  /** Returns an Express error handler. It answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
   errorHandler(): ErrorHandler
   /**
-   * The verifier alone. `{ verifyAccessToken: auth.verify }` is an MCP SDK `OAuthTokenVerifier`; mind that the SDK's
+   * Verifies a token without a request. `{ verifyAccessToken: auth.verify }` is an MCP SDK `OAuthTokenVerifier`. Mind that the SDK's
    * `requireBearerAuth` answers 500 to errors that are not its own, which is why this middleware exists.
    *
    * Rejects with {@link InvalidTokenError}, {@link InsufficientScopeError} (for `requiredScopes`),
@@ -94,20 +94,20 @@ export interface McpAuth extends ConnectHandler {
    */
   verify(token: string): Promise<McpAuthInfo>
   /**
-   * Resolves when the authorization server's metadata and keys are there, and the storage, where there is one; rejects with the reason why not. Optional:
-   * everything is also fetched when it is first needed.
+   * Resolves when the authorization server's metadata and keys are there, and the storage, if there is one. Rejects with the reason
+   * why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
   /** Counters since construction. */
   stats(): McpAuthStats
   /**
-   * Waits, at most `http.timeout`, for requests and writes under way, then closes this package's own connections; never the
-   * storage, which is the app's. Tool calls that wait for a user to connect wait no longer.
+   * Waits, at most `http.timeout`, for requests and writes under way, then closes this package's own connections. The storage stays
+   * open, because it is the app's. Tool calls that wait for a user to connect wait no longer.
    */
   close(): Promise<void>
   /**
    * @internal Waits until the user of `who` has connected Nextcloud for the MCP client of `who`: true as soon as the store says so,
-   * false after `ms` milliseconds, on abort, or where too many wait already.
+   * false after `ms` milliseconds, on abort, or if too many wait already.
    */
   waitForConnection(who: Who | undefined, ms: number, signal?: AbortSignal): Promise<boolean>
   /** @internal The user's connection has just been stored by this process. */
@@ -118,7 +118,7 @@ export interface McpAuth extends ConnectHandler {
  * Builds the middleware. Nothing is fetched until the first request that needs it.
  *
  * @param options see {@link McpAuthOptions}; without them everything comes from the environment
- * @throws {ConfigurationError} an option is missing, unknown, of the wrong type or contradicts another; it is named
+ * @throws {ConfigurationError} an option is missing, unknown, of the wrong type or contradicts another; the error names it
  *
  * @example
  * const auth = mcpAuth({

@@ -94,7 +94,7 @@ function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
       if (entry !== undefined && isSameSecret(entry.secret, secret)) entry.unproven = false
     },
     rotate: async (session) => {
-      await requests.fetchAnother(requestOf(broker, session, undefined, { force: true }))
+      await requests.fetchAnother(requestOf(broker, session, { force: true }))
     },
     forget: (identity) => {
       requests.doubt()
@@ -108,8 +108,8 @@ function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
 function requestOf(
   { keys }: TokenBroker,
   session: BrokerSession,
-  options: NextcloudTokenOptions | undefined,
   have: Have,
+  options?: NextcloudTokenOptions,
 ): TokenRequest {
   return { key: keys.key(session, options), caller: session.caller, target: keys.target(session, options), have }
 }
@@ -125,7 +125,7 @@ function getSecret(
   // With forceRefresh, a token that was handed out counts as refused; one that was renewed since does not.
   const force = options?.forceRefresh === true && (entry === undefined || entry.handedOut)
   if (entry === undefined || force)
-    return miss(broker, session, options, force ? { force, notThis: entry?.secret } : {})
+    return miss(broker, session, force ? { force, notThis: entry?.secret } : {}, options)
   const verdict = (entry.basis && broker.mode.grants?.check(session.caller, entry.secret, entry.basis)) ?? true
   return verdict === true ? handOut(broker, entry, session) : confirm(broker, session, { entry, verdict }, options)
 }
@@ -139,7 +139,7 @@ function living(broker: TokenBroker, session: BrokerSession, options?: Nextcloud
   // The monotonic clock stops while a machine sleeps; the end of the MCP token is judged by the wall clock.
   if (entry === undefined || now >= entry.deadAt || requests.isExpired(session.caller)) return undefined
   if (now >= entry.renewAt && !requests.isCoolingDown(key)) {
-    const request = requestOf(broker, session, options, { notThis: entry.secret, ahead: true })
+    const request = requestOf(broker, session, { notThis: entry.secret, ahead: true }, options)
     requests.fetch(request).catch(() => undefined)
   }
   return entry
@@ -168,25 +168,25 @@ async function confirm(
   const key = keys.key(session, options)
   if (seen !== false) requests.keep(key, caller, seen)
   const replacement = seen === false ? undefined : entries.get(key)
-  return replacement === undefined ? miss(broker, session, options, {}) : handOut(broker, replacement, session)
+  return replacement === undefined ? miss(broker, session, {}, options) : handOut(broker, replacement, session)
 }
 
 function miss(
   broker: TokenBroker,
   session: BrokerSession,
-  options: NextcloudTokenOptions | undefined,
   have: Have,
+  options?: NextcloudTokenOptions,
 ): Promise<Secret> {
   broker.counters.nextcloudCacheMisses += 1
-  return fetchFor(broker, session, requestOf(broker, session, options, have), options?.signal)
+  return fetchFor(broker, session.caller, requestOf(broker, session, have, options), options?.signal)
 }
 
-/** Gets a fresh token for one of the callers who wait for it, each of whom must be entitled to it. */
+/** Gets a fresh secret for one of the callers who wait for it, each of whom must be entitled to it. */
 async function fetchFor(
   broker: TokenBroker,
-  { caller }: BrokerSession,
+  caller: Caller,
   request: TokenRequest,
-  signal: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<Secret> {
   const { secret, basis } = await abortable(broker.requests.fetch(request), signal)
   checkPermission(broker, caller, basis)
@@ -216,8 +216,8 @@ async function replaceSecret(
     }
     if (entry.unproven && mode.provesRefusals !== true) return undefined
   }
-  const request = requestOf(broker, session, undefined, { force: true, notThis: refused })
-  const secret = await fetchFor(broker, session, request, signal)
+  const request = requestOf(broker, session, { force: true, notThis: refused })
+  const secret = await fetchFor(broker, session.caller, request, signal)
   const fresh = entries.get(key)
   if (fresh !== undefined && isSameSecret(fresh.secret, secret)) fresh.unproven = true
   return isSameSecret(secret, refused) ? undefined : secret

@@ -1,7 +1,7 @@
 import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Transport } from '../transport/transport.js'
-import { basicCredentials, isAppPassword, type AppPassword } from './basic.js'
+import { authorizationOf, type AppPassword } from './credential.js'
 
 /** A Login Flow v2 that has begun. */
 export interface LoginFlow {
@@ -130,12 +130,23 @@ async function askAs(
 ): Promise<Response | undefined> {
   if (appPassword.nextcloud !== undefined && appPassword.nextcloud !== nextcloud.url.href) return undefined
   try {
-    const headers = { authorization: `Basic ${basicCredentials(appPassword)}`, 'ocs-apirequest': 'true' }
+    const headers = { authorization: authorizationOf({ scheme: 'Basic', ...appPassword }), 'ocs-apirequest': 'true' }
     return await transport.askNextcloud(nextcloud.base + path, { method, headers })
   } catch (error) {
     if (error instanceof UpstreamUnavailableError) return undefined
     throw error
   }
+}
+
+/** Whether Basic authentication can carry it: no colon in the name, nothing that is not text (RFC 7617 §2). */
+function isAppPassword(given: { loginName: unknown; password: unknown }): given is AppPassword {
+  const { loginName, password } = given
+  return (
+    typeof loginName === 'string' &&
+    /^[^:\p{Cc}\p{Surrogate}]{1,512}$/u.test(loginName) &&
+    typeof password === 'string' &&
+    /^[\x21-\x7E]{1,512}$/.test(password)
+  )
 }
 
 function isWebAddress(value: unknown): value is string {

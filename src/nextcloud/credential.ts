@@ -1,5 +1,10 @@
 import type { NextcloudCredential } from '../auth-info.js'
-import { basicCredentials, type AppPassword } from './basic.js'
+
+/** A login name with an app password of it (RFC 7617 §2). */
+export interface AppPassword {
+  readonly loginName: string
+  readonly password: string
+}
 
 /** The secret that lets a user's requests into Nextcloud. */
 export type Secret =
@@ -15,9 +20,10 @@ export interface TokenSource<S> {
   readonly secretWorked: (session: S, secret: Secret) => void
 }
 
-/** Returns the value of `Authorization`. */
+/** Returns the value of `Authorization`. A login name and password go in as UTF-8, as Nextcloud reads them (RFC 7617 §2). */
 export function authorizationOf(secret: Secret): string {
-  return secret.scheme === 'Bearer' ? `Bearer ${secret.token}` : `Basic ${basicCredentials(secret)}`
+  if (secret.scheme === 'Bearer') return `Bearer ${secret.token}`
+  return `Basic ${Buffer.from(`${secret.loginName}:${secret.password}`).toString('base64')}`
 }
 
 /** Whether the two are the same to Nextcloud. */

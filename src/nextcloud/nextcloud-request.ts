@@ -27,13 +27,11 @@ export interface RequestRooms {
   readonly transport: Pick<Transport, 'fetch'>
 }
 
-/** One request on the way, of those that redirects make of it. */
-interface Outgoing {
+/** A request on the way, with the changes that redirects made. */
+interface Outgoing extends Pick<NextcloudRequest, 'body' | 'signal'> {
   readonly url: URL
   readonly method: string
   readonly headers: Headers
-  readonly body: NextcloudRequestBody | undefined
-  readonly signal: AbortSignal | null | undefined
 }
 
 const REDIRECTS = [301, 302, 303, 307, 308]
@@ -70,7 +68,7 @@ export async function sendRequest(
     url,
     method: (init.method ?? 'GET').toUpperCase(),
     headers: requestHeaders(init.headers, secret),
-    body: init.body ?? undefined,
+    body: init.body,
     signal: init.signal,
   }
   for (let redirects = 0; ; redirects += 1) {
@@ -100,7 +98,7 @@ async function sendOnce({ nextcloud, transport }: RequestRooms, out: Outgoing): 
       method,
       headers: Object.fromEntries(headers),
       // The Fetch standard wants `duplex` beside a stream. It does not know Node streams.
-      ...(body !== undefined && { body: body as NonNullable<RequestInit['body']>, duplex: 'half' }),
+      ...(body != null && { body: body as NonNullable<RequestInit['body']>, duplex: 'half' }),
       redirect: 'manual',
       signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
     })

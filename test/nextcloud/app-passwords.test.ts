@@ -3,7 +3,7 @@ import { createTransport } from '../../src/transport/transport.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import { createAppPasswords } from '../../src/nextcloud/app-passwords.js'
-import { basicCredentials } from '../../src/nextcloud/basic.js'
+import { authorizationOf } from '../../src/nextcloud/credential.js'
 import { failureOf } from '../support/broker-setup.js'
 import { manualClock } from '../support/clock.js'
 import { startNextcloudAccounts } from '../support/nextcloud-accounts.js'
@@ -148,7 +148,7 @@ describe('an app password', () => {
   })
 
   it('goes into a header whatever its letters', () => {
-    const encoded = basicCredentials({ loginName: 'müller 名前', password: 'a:b' })
+    const encoded = authorizationOf({ scheme: 'Basic', loginName: 'müller 名前', password: 'a:b' }).slice(6)
     expect(Buffer.from(encoded, 'base64').toString()).toBe('müller 名前:a:b')
   })
 })

@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache'
-import type { Clock } from '../../clock.js'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
 import { deadGrant, whyUnusable } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
@@ -31,7 +30,7 @@ const COOL_DOWNS = 10_000
 
 /** RFC 6749 §6, on a grant that the user gave once and that several instances share. */
 export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
-  const { config, nextcloud, clock, grants } = modeRooms
+  const { config, nextcloud, clock } = modeRooms
   const { refreshEndsAccessToken, margin } = quirksOf(nextcloud.preset)
   const timing = { renewBefore: refreshEndsAccessToken ? 0 : config.cache.renewBefore, margin }
   const coolDowns = createCoolDowns(clock, COOL_DOWNS)
@@ -43,11 +42,9 @@ export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
     boundToMcpToken: false,
     ...timing,
     grants: createGrantCheck({
-      config,
-      store: grants.store,
-      clock,
+      ...rooms,
       secretOf: ({ accessToken }) => accessToken && { scheme: 'Bearer', token: accessToken.token },
-      fresh: (stored) => sharedToken(stored, {}, timing, clock),
+      fresh: (stored) => sharedToken(rooms, stored, {}),
     }),
   }
 }
@@ -62,7 +59,7 @@ async function getFreshToken(rooms: RefreshRooms, { identity }: Caller, have: Ha
     const stored = await usable(rooms, of, await grants.store.read(of.key))
     // Without a token of its own, a forced caller rejects the stored one.
     if (have.force === true) notThis ??= { scheme: 'Bearer', token: stored.grant.accessToken?.token ?? '' }
-    const shared = sharedToken(stored, { ...have, notThis }, rooms.timing, clock)
+    const shared = sharedToken(rooms, stored, { ...have, notThis })
     if (shared !== undefined) return shared
     coolDowns.check(stored.grant.fingerprint)
     const fresh = await rooms.renew(of, stored)
@@ -99,12 +96,9 @@ async function expire(rooms: RefreshRooms, { key, identity }: GrantOf, { grant, 
 }
 
 /** Returns the access token in the store; undefined if there is none, or it will not do. */
-function sharedToken(
-  { grant, version }: StoredGrant,
-  { notThis, ahead }: Have,
-  timing: Timing,
-  clock: Clock,
-): FreshToken | undefined {
+function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead }: Have): FreshToken | undefined {
+  const { timing, clock } = rooms
+  const { grant, version } = stored
   const shared = grant.accessToken
   if (shared === undefined || (notThis?.scheme === 'Bearer' && shared.token === notThis.token)) return undefined
   const now = clock.monotonic()

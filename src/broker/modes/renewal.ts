@@ -12,7 +12,7 @@ import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Lease } from '../../grants/lease.js'
 import { quirksOf } from '../../presets.js'
 import type { CoolDowns } from '../../transport/cool-down.js'
-import { bury } from './bury.js'
+import { bury } from './grant-check.js'
 import type { FreshToken, GrantModeRooms, GrantOf } from './mode.js'
 
 /**
@@ -27,16 +27,11 @@ interface RenewalRooms extends GrantModeRooms {
   readonly instance: string
 }
 
-/** A renewal under way. */
-interface Renewing extends GrantOf {
-  /** The grant as it is marked in the store, so that no other instance takes its token for unspent. */
+/** A renewal under way: the grant is marked in the store, so that no other instance takes its token for unspent. */
+interface Marked extends GrantOf {
   readonly grant: LivingGrant
-  readonly lease: Lease
-}
-
-/** One whose mark is in the store, under this version. */
-interface Marked extends Renewing {
   readonly version: string
+  readonly lease: Lease
 }
 
 /**
@@ -50,19 +45,13 @@ const LEASE_LOST = new Error('The lease ran out before the refresh token was sen
 
 export function createRenewal(modeRooms: GrantModeRooms, coolDowns: CoolDowns): Renewal {
   const rooms: RenewalRooms = { ...modeRooms, coolDowns, instance: randomUUID() }
-  return (of, stored) => (isRefreshable(stored.grant) ? renew(rooms, of, stored, stored.grant) : changed())
+  return (of, stored) => renew(rooms, of, stored)
 }
 
-const changed = (): Promise<'changed'> => Promise.resolve('changed')
-
-async function renew(
-  rooms: RenewalRooms,
-  of: GrantOf,
-  stored: StoredGrant,
-  unmarked: LivingGrant,
-): Promise<FreshToken | 'changed'> {
+async function renew(rooms: RenewalRooms, of: GrantOf, stored: StoredGrant): Promise<FreshToken | 'changed'> {
   const { grants, instance } = rooms
-  const grant: LivingGrant = { ...unmarked, state: 'presented', presentedBy: instance }
+  if (!isRefreshable(stored.grant)) return 'changed'
+  const grant: LivingGrant = { ...stored.grant, state: 'presented', presentedBy: instance }
   // Sealed while the store is asked for the lease.
   const write = grants.store.prepare(of.key, grant)
   const lease = await grants.acquireLease(of.key)
@@ -79,11 +68,8 @@ async function renew(
 }
 
 /** Whether another instance that has sent the refresh token stores its answer within the grace. */
-async function isAnothers(
-  { grants, clock, instance }: RenewalRooms,
-  { key }: GrantOf,
-  stored: StoredGrant,
-): Promise<boolean> {
+async function isAnothers(rooms: RenewalRooms, { key }: GrantOf, stored: StoredGrant): Promise<boolean> {
+  const { grants, clock, instance } = rooms
   const { presentedBy } = stored.grant
   if (presentedBy === undefined || presentedBy === instance) return false
   for (let looks = 0; looks < GRACE_LOOKS; looks += 1) {
