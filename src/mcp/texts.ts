@@ -1,13 +1,13 @@
 import type { NotProvisionedError } from '../errors/errors.js'
 
-/** A tool's result that says what is in the way, for the model to tell the user. */
+/** The result of a tool that was refused, for the model to tell the user. */
 export interface RefusalResult {
   [key: string]: unknown
   content: { type: 'text'; text: string }[]
   isError: true
 }
 
-/** What came of asking the user, where it did not end in a connection; `failed` where the client could not ask. */
+/** The outcome of asking the user other than a connection; `failed` where the client could not ask. */
 export type Ending = 'declined' | 'cancelled' | 'late' | 'failed'
 
 const ENDINGS = {
@@ -17,12 +17,12 @@ const ENDINGS = {
   late: 'The user has not connected Nextcloud in time. When the user has done so, call this tool again.',
 } as const
 
-/** Why the user has to connect Nextcloud, as a sentence without its full stop. */
+/** The reason for which the user must connect Nextcloud, as a sentence without its full stop. */
 export function reasonOf(refusal: NotProvisionedError): string {
   return refusal.body.error_description
 }
 
-/** What to do, with the link, for clients that cannot ask by themselves. */
+/** Instructions with the link, for clients that cannot ask by themselves. */
 export function instructions(refusal: NotProvisionedError): string {
   const { connectUrl, expiresAt } = refusal
   if (connectUrl === undefined) {
@@ -35,7 +35,7 @@ export function instructions(refusal: NotProvisionedError): string {
   )
 }
 
-/** The result of a call that could not go on: the instructions, or how asking the user ended. */
+/** The result of a call that could not go on: the instructions, or the outcome of asking the user. */
 export function refusalResult(refusal: NotProvisionedError, ending: Ending = 'failed'): RefusalResult {
   const text = ending === 'failed' ? instructions(refusal) : ENDINGS[ending]
   return { content: [{ type: 'text', text }], isError: true }

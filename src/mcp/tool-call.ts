@@ -3,23 +3,23 @@ import { optionalNumber, readObject } from '../config/values.js'
 import { ConfigurationError, NotProvisionedError } from '../errors/errors.js'
 import type { McpAuth, Who } from '../mcp-auth.js'
 
-/** What a tool handler gets to reach Nextcloud as the user of the call. */
+/** Nextcloud as the user of the call, for a tool handler. */
 export interface Nextcloud {
   /**
-   * A Nextcloud token that is good when the handler starts. It may end while the handler runs: `fetch` replaces it then. In
+   * A Nextcloud token that is good when the handler starts. It may end while the handler runs, and `fetch` replaces it then. In
    * app-password mode there is none, and reading it throws a {@link ConfigurationError}: use `fetch` or `credential`.
    */
   readonly token: string
-  /** The same in any mode, for HTTP clients of your own, see `auth.getNextcloudCredential`. */
+  /** The credential in any mode, for HTTP clients of your own: see `auth.getNextcloudCredential`. */
   readonly credential: NextcloudCredential
-  /** `auth.nextcloudFetch` for this user; a call that the MCP client cancels ends its requests too. */
+  /** `auth.nextcloudFetch` for this user. A call that the MCP client cancels ends its requests too. */
   readonly fetch: (
     path: Parameters<McpAuth['nextcloudFetch']>[1],
     init?: Parameters<McpAuth['nextcloudFetch']>[2],
   ) => Promise<Response>
 }
 
-/** What a `Server` of an MCP SDK knows of its client. */
+/** The part of a `Server` of an MCP SDK that knows its client. */
 export interface ClientSide {
   getClientCapabilities(): object | undefined
   readonly transport?: unknown
@@ -28,14 +28,13 @@ export interface ClientSide {
 /** Options of `withNextcloud`. */
 export interface WithNextcloudOptions {
   /**
-   * The `McpServer` or `Server` that serves the tool: the only place where it says what a client of 2025-11-25 or older can do.
-   * Default none: such a client gets the link as text.
+   * The `McpServer` or `Server` that serves the tool: it alone knows what a client of 2025-11-25 or older can do. Default none:
+   * such a client gets the link as text.
    */
   readonly server?: ClientSide | { readonly server: ClientSide } | undefined
   /**
-   * Milliseconds for the user to answer the client's question and, counted anew from there, to connect Nextcloud. Default 55,000:
-   * MCP SDK clients give up a request after 60 s, and should hear before that what became of it. At most 600,000, which is how
-   * long a link lives.
+   * Milliseconds for the user to answer the client's question, and again from there to connect Nextcloud. Default 55,000, because
+   * MCP SDK clients give up a request after 60 s and should hear of its outcome before that. At most 600,000, the life of a link.
    */
   readonly wait?: number | undefined
 }
@@ -61,30 +60,29 @@ export function readToolOptions(options: WithNextcloudOptions): {
 
 /** One call of a tool, which may take more than one attempt. */
 export interface ToolCall<R> {
-  /** The handler's result; or the refusal, when the user has to connect Nextcloud first. Other errors pass. */
+  /** The handler's result, or the refusal when the user must connect Nextcloud first. Other errors pass. */
   readonly attempt: () => Promise<Attempt<R>>
-  /** Waits for the user's connection, see `auth.waitForConnection`. */
+  /** Waits for the user's connection: see `auth.waitForConnection`. */
   readonly waitForConnection: (signal: AbortSignal) => Promise<boolean>
   /** Aborts when the client cancels the call. */
   readonly signal: AbortSignal
 }
 
-/** What an attempt came to. */
+/** The outcome of an attempt. */
 export type Attempt<R> =
   | { readonly result: R; readonly refusal?: undefined }
   | { readonly result?: undefined; readonly refusal: NotProvisionedError }
 
 /**
- * @param who the `authInfo` of the call
+ * @param of the call's `authInfo` and signal, and milliseconds to wait
  * @param run calls the handler
  */
 export function createToolCall<R>(
   auth: McpAuth,
-  who: Who | undefined,
-  signal: AbortSignal,
-  wait: number,
+  of: { readonly who: Who | undefined; readonly signal: AbortSignal; readonly wait: number },
   run: (nextcloud: Nextcloud) => R | Promise<R>,
 ): ToolCall<R> {
+  const { who, signal, wait } = of
   const fetch: Nextcloud['fetch'] = (path, init) =>
     auth.nextcloudFetch(who, path, { ...init, signal: init?.signal ?? signal })
   return {
@@ -104,7 +102,7 @@ export function createToolCall<R>(
 
 function nextcloudOf(credential: NextcloudCredential, fetch: Nextcloud['fetch']): Nextcloud {
   return {
-    // Read when it is wanted, since not every mode has one.
+    // A getter, because not every mode has one.
     get token(): string {
       if (credential.type === 'bearer') return credential.token
       throw new ConfigurationError(

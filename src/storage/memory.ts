@@ -6,7 +6,7 @@ import { newVersion, wholeTtl } from './entry.js'
 
 /** Options of {@link MemoryStorage}. */
 export interface MemoryStorageOptions {
-  /** Entries at most. A further one is refused, never an old one dropped: each is somebody's grant. Default 10,000. */
+  /** Entries at most. A further one is refused and no old one is dropped, because each is a user's grant. Default 10,000. */
   readonly maxEntries?: number | undefined
 }
 
@@ -19,9 +19,9 @@ interface MemoryEntry extends StoredEntry {
  * Keeps grants in this process, for development and for a single instance: they are gone when it ends, and other instances do
  * not see them.
  *
- * `put` rejects when a new entry would be one more than `maxEntries`; expired ones do not count.
+ * `put` rejects when a new entry would be one more than `maxEntries`. Expired entries do not count.
  *
- * @throws {ConfigurationError} for an option that is unknown or wrong
+ * @throws {ConfigurationError} an option is unknown or wrong
  */
 export class MemoryStorage implements StorageAdapter {
   readonly shared = false
@@ -76,7 +76,7 @@ export class MemoryStorage implements StorageAdapter {
   }
 }
 
-/** What `work` gives or throws, as a promise: an adapter rejects and never throws. */
+/** The outcome of `work` as a promise: an adapter rejects and never throws. */
 const settled = <T>(work: () => T): Promise<T> =>
   new Promise((resolve) => {
     resolve(work())

@@ -182,96 +182,21 @@ describe.each(pairs)('between a client (%s) and a server (%s)', (clientKind, ser
 
 const sessionPairs = pairs.filter(([, serverKind]) => serverKind.endsWith('with sessions'))
 
-describe.each(sessionPairs)('within the call of a client (%s) to a server (%s)', (clientKind, serverKind) => {
-  it('the question has an id', async () => {
-    const { client, link } = await setUpMcp(serverKind)
-    const { callTool, questions } = await client(clientKind, { answer: () => Promise.resolve('decline') })
-
-    await callTool('list_notes')
-
-    expect(questions[0]).toMatchObject({ elicitationId: link.elicitationId })
-  })
-
-  it('a connection ends a call whose question nobody has answered', async () => {
-    const { client, connect } = await setUpMcp(serverKind)
-    const { callTool } = await client(clientKind, {
-      answer() {
-        void connect()
-        return new Promise(() => undefined)
-      },
-    })
-
-    expect(await callTool('read_note', { id: 7 })).toEqual({ text: 'note 7', isError: false })
-  })
-
-  it('a question that nobody answers ends in a text after the time', async () => {
-    const { client, advancing, waitsBegun } = await setUpMcp(serverKind)
-    const { callTool } = await client(clientKind, { answer: () => new Promise(() => undefined) })
-    const call = callTool('list_notes')
-    await waitsBegun(1)
-
-    expect(await advancing(call, 5_000)).toEqual({
-      text: 'The user has not connected Nextcloud in time. When the user has done so, call this tool again.',
-      isError: true,
-    })
-  })
-
-  it('a client that fails to ask gets the link as text', async () => {
-    const { client, link } = await setUpMcp(serverKind)
-    const { callTool } = await client(clientKind, { answer: () => Promise.reject(new Error('no window')) })
-
-    const { text, isError } = await callTool('list_notes')
-
-    expect(isError).toBe(true)
-    expect(text).toContain(link.connectUrl)
-  })
-
-  it('tools that are called side by side ask once, and all go on', async () => {
+it.each(sessionPairs)(
+  'tools that a client (%s) calls side by side at a server (%s) ask once, and all go on',
+  async (clientKind, serverKind) => {
     const { client, connect, waitsBegun } = await setUpMcp(serverKind)
-    const release = pending<'accept'>()
-    const { callTool, questions } = await client(clientKind, { answer: () => release.promise })
+    let accept: (action: 'accept') => void = () => undefined
+    const answer = new Promise<'accept'>((resolve) => (accept = resolve))
+    const { callTool, questions } = await client(clientKind, { answer: () => answer })
 
     const calls = [callTool('list_notes'), callTool('read_note', { id: 1 }), callTool('read_note', { id: 2 })]
     await waitsBegun(3)
-    release.resolve('accept')
+    accept('accept')
     await waitsBegun(6)
     await connect()
 
     expect((await Promise.all(calls)).map(({ text }) => text)).toEqual(['note list', 'note 1', 'note 2'])
     expect(questions).toHaveLength(1)
-  })
-
-  it('a call that is cancelled leaves the question to the others who ask it', async () => {
-    const { client, connect, waitsBegun, waits } = await setUpMcp(serverKind)
-    const { callTool } = await client(clientKind, { answer: () => new Promise(() => undefined) })
-    const cancelled = new AbortController()
-
-    const first = callTool('list_notes', {}, cancelled.signal).catch(() => 'cancelled')
-    await waitsBegun(1)
-    const second = callTool('read_note', { id: 2 })
-    await waitsBegun(2)
-    cancelled.abort()
-    expect(await first).toBe('cancelled')
-    expect(await waits[0]).toBe(false)
-    await connect()
-
-    expect(await second).toEqual({ text: 'note 2', isError: false })
-  })
-
-  it('a declined question can be asked again by another call', async () => {
-    const { client } = await setUpMcp(serverKind)
-    const { callTool, questions } = await client(clientKind, { answer: () => Promise.resolve('decline') })
-
-    await callTool('list_notes')
-    await callTool('list_notes')
-
-    expect(questions).toHaveLength(2)
-  })
-})
-
-/** A promise that a test settles. */
-function pending<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
-  let settle: (value: T) => void = () => undefined
-  const promise = new Promise<T>((resolve) => (settle = resolve))
-  return { promise, resolve: (value) => settle(value) }
-}
+  },
+)
