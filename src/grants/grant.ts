@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js'
+import { named } from '../config/declarations.js'
 import { SealedValueError, type NotProvisionedReason } from '../errors/errors.js'
 
 /** Whose grant it is. */
@@ -68,7 +69,7 @@ export const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
 /** @throws {SealedValueError} what was opened is no grant of a format that this version knows */
 export function readGrant(value: unknown): Grant {
   const grant = value as Partial<Grant> | null
-  if (typeof grant !== 'object' || grant?.format !== 1) throw new SealedValueError()
+  if (typeof grant !== 'object' || grant?.format !== 1) throw new SealedValueError(named('encryptionKey'))
   return grant as Grant
 }
 

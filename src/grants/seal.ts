@@ -2,6 +2,7 @@ import { createHmac, hkdfSync } from 'node:crypto'
 import type { CompactJWEHeaderParameters, CryptoKey } from 'jose'
 import { compactDecrypt } from 'jose/jwe/compact/decrypt'
 import { CompactEncrypt } from 'jose/jwe/compact/encrypt'
+import { named } from '../config/declarations.js'
 import { InternalError, SealedValueError } from '../errors/errors.js'
 import { LOSSLESS } from '../hash-of-parts.js'
 
@@ -70,14 +71,14 @@ export function createSealer(keys: readonly Uint8Array[]): Sealer {
     },
     async open(recordKey, sealed) {
       const key = ring.find((candidate) => hasHeader(sealed, candidate, recordKey))
-      if (key === undefined || !isCanonical(sealed)) throw new SealedValueError()
+      if (key === undefined || !isCanonical(sealed)) throw new SealedValueError(named('encryptionKey'))
       const imported = await key.imported()
       try {
         const { plaintext } = await compactDecrypt(sealed, imported, OPEN_OPTIONS)
         return JSON.parse(decoder.decode(plaintext)) as unknown
       } catch {
         // Without the cause: what JSON.parse complains about, it quotes.
-        throw new SealedValueError()
+        throw new SealedValueError(named('encryptionKey'))
       }
     },
     fingerprint: (secret) =>

@@ -1,3 +1,4 @@
+import { variableOf } from '../config/declarations.js'
 import type { InvalidTokenError } from '../errors/errors.js'
 import { expired, missing, notYetValid, otherIssuer, rejection } from './rejections.js'
 
@@ -115,7 +116,7 @@ function otherClient(client: ClientClaim | undefined, allowed: ReadonlySet<strin
     expected: [...allowed],
     found: client?.id,
     sentence: (found, expected) =>
-      `${client?.claim ?? 'client_id'} is ${found}, and only ${expected} may come in: allowedClients (ALLOWED_MCP_CLIENTS) would have to list it`,
+      `${client?.claim ?? 'client_id'} is ${found}, and only ${expected} may come in: allowedClients (${variableOf('allowedClients')}) would have to list it`,
   })
 }
 
