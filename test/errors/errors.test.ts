@@ -4,10 +4,10 @@ import { NotProvisionedError, StorageError, UpstreamUnavailableError } from '../
 
 describe('a StorageError', () => {
   it('is answered with 503, a fixed description and Retry-After', () => {
-    const error = new StorageError('The store failed')
+    const { name, code, status, statusCode, expose, retryAfter, headers, body } = new StorageError('The store failed')
 
-    expect(error.name).toBe('StorageError')
-    expect({ ...error, statusCode: error.statusCode, expose: error.expose }).toMatchObject({
+    expect({ name, code, status, statusCode, expose, retryAfter, headers, body }).toEqual({
+      name: 'StorageError',
       code: 'ERR_STORAGE',
       status: 503,
       statusCode: 503,
