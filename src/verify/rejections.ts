@@ -1,3 +1,4 @@
+import { variableOf } from '../config/declarations.js'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
 import { isoTime, type Fault } from '../errors/rejection-details.js'
 
@@ -32,7 +33,7 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, Remedy>> = {
   },
   token_type: { advice: 'the client must send its access_token, not the id_token or refresh_token' },
   sender_constrained: { advice: 'switch DPoP or mTLS binding off for MCP clients' },
-  client: { advice: 'allowedClients (ALLOWED_MCP_CLIENTS) would have to list it', option: 'allowedClients' },
+  client: { advice: `allowedClients (${variableOf('allowedClients')}) would have to list it`, option: 'allowedClients' },
   inactive: { advice: 'it has expired, was revoked, is from elsewhere, or is not for this client to introspect' },
   claims: { advice: 'look there for the condition' },
 }
