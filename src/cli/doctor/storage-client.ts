@@ -4,8 +4,9 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { StorageAdapter } from '../../storage-adapter.js'
 import { PostgresStorage, type PostgresPool } from '../../storage/postgres.js'
-import { RedisStorage, type IoRedisClient, type NodeRedisClient } from '../../storage/redis.js'
+import { DEFAULT_PREFIX, RedisStorage, type IoRedisClient, type NodeRedisClient } from '../../storage/redis.js'
 import { SqliteStorage, type SqliteDatabase } from '../../storage/sqlite.js'
+import { DEFAULT_TABLE } from '../../storage/table.js'
 
 /** A store, as `--storage` names it. */
 export interface StorageAddress {
@@ -38,9 +39,6 @@ export class StorageAdvice extends Error {
     this.fix = fix
   }
 }
-
-const DEFAULT_TABLE = 'mcp_nextcloud_auth'
-const DEFAULT_PREFIX = 'mcp-nextcloud-auth:'
 
 /** Undefined when it is no such URL. Nothing is opened yet. */
 export function readStorageAddress(url: string, options: StorageOptions): StorageAddress | undefined {
