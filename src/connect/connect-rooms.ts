@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Broker } from '../broker/broker.js'
 import type { Disconnect } from '../broker/disconnect.js'
@@ -9,12 +10,12 @@ import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
-import type { Outcome } from './browser.js'
+import type { Outcome, PageHandler } from './browser.js'
 import type { FlowCookies } from './cookies.js'
 import type { OneTimeRecords } from './one-time.js'
 import type { Page } from './pages/document.js'
 import type { Pages } from './pages/pages.js'
-import type { Purpose, Tickets } from './tickets.js'
+import type { Purpose, Ticket, Tickets } from './tickets.js'
 
 /** The rooms that connecting needs. */
 export interface ConnectRooms {
@@ -76,4 +77,24 @@ export interface FailureDetails {
   readonly error?: string | undefined
   readonly errorDescription?: string | undefined
   readonly hint?: string | undefined
+}
+
+/** The way from a user's "yes" to a stored connection. */
+export interface Way {
+  /**
+   * The scopes that the page with the question shows.
+   *
+   * @throws {UpstreamUnavailableError} the authorization server cannot be asked for what it knows
+   */
+  readonly scopes: () => Promise<readonly string[]>
+  /** Prepares the first step. Whatever can fail comes here, before the ticket is spent, so that the user can simply try again. */
+  readonly begin: (ticket: Ticket, req: IncomingMessage) => Promise<Beginning>
+  /** Handlers of the pages to which the other servers lead back, by the last part of their path. */
+  readonly handlers: { readonly callback?: PageHandler; readonly login?: PageHandler }
+}
+
+/** The first step, prepared. */
+export type Beginning = Outcome & {
+  /** Deletes what was stored for it, because another answer has spent the ticket. */
+  readonly undo: () => Promise<void>
 }

@@ -1,13 +1,12 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import type { PageRooms } from './connect-rooms.js'
+import type { PageRooms, Way } from './connect-rooms.js'
 import { flowOf, isSame, type FlowCookie } from './cookies.js'
 import { isFromOwnPage, readForm, type Form } from './form.js'
 import { randomSecret, takeOnce, type Claim } from './one-time.js'
 import type { FormTarget } from './pages/pages.js'
 import type { Purpose, Ticket } from './tickets.js'
-import type { Way } from './way.js'
 import { askApp } from './who-is-there.js'
 
 /** The rooms that a form of the question needs. */

@@ -7,9 +7,22 @@ import { createWriteBehind } from '../grants/write-behind.js'
 import type { AppPasswords, LoginFlowAnswer } from '../nextcloud/app-passwords.js'
 import { createSingleFlight } from '../single-flight.js'
 import type { Report } from './connect-rooms.js'
-import type { Login, LoginOutcome } from './login-flow.js'
 import type { OneTimeRecord, OneTimeRecords } from './one-time.js'
 import type { Purpose } from './tickets.js'
+
+/** The outcome of a login at Nextcloud: `person`, `answer` and `failed` as in `connect.failed`, if nothing was connected. */
+export type LoginOutcome = 'connected' | 'person' | 'answer' | 'failed'
+
+/** A user on the way through Nextcloud's Login Flow v2. */
+export interface Login extends Purpose {
+  /** Address at which the user agrees. */
+  readonly login: string
+  readonly pollToken: string
+  /** Milliseconds since the epoch at which Nextcloud forgets it. */
+  readonly endsAt: number
+  /** Undefined while it is open. */
+  readonly outcome?: LoginOutcome
+}
 
 /** Holds the answers of Nextcloud, each of which it gives once, until their outcome is in the store. */
 export interface LoginAnswers {

@@ -3,23 +3,9 @@ import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import { createSingleFlight, type SingleFlight } from '../single-flight.js'
-import { createLoginAnswers, type LoginAnswerRooms, type LoginAnswers } from './login-answers.js'
+import { createLoginAnswers, type LoginAnswerRooms, type Login, type LoginAnswers } from './login-answers.js'
 import type { OneTimeRecord, OneTimeRecords } from './one-time.js'
 import type { Purpose } from './tickets.js'
-
-/** The outcome of a login at Nextcloud: `person`, `answer` and `failed` as in `connect.failed`, if nothing was connected. */
-export type LoginOutcome = 'connected' | 'person' | 'answer' | 'failed'
-
-/** A user on the way through Nextcloud's Login Flow v2. */
-export interface Login extends Purpose {
-  /** Address at which the user agrees. */
-  readonly login: string
-  readonly pollToken: string
-  /** Milliseconds since the epoch at which Nextcloud forgets it. */
-  readonly endsAt: number
-  /** Undefined while it is open. */
-  readonly outcome?: LoginOutcome
-}
 
 /** The logins under way. Nextcloud is asked until it gives an app password. */
 export interface Logins {

@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors/errors.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import type { PageRooms } from './connect-rooms.js'
+import type { Beginning, PageRooms } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { flowOf } from './cookies.js'
 import { showConnected } from './disconnection.js'
-import { isOpen, LOGIN_KNOWN_FOR, type Login, type Logins } from './login-flow.js'
+import type { Login } from './login-answers.js'
+import { isOpen, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import type { Purpose } from './tickets.js'
-import type { Beginning } from './way.js'
 
 interface LoginPageRooms extends PageRooms {
   readonly logins: Logins

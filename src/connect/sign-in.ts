@@ -5,12 +5,11 @@ import { hintForAuthorization } from '../authorization-server/hints.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import type { PageRooms, PendingAuthorization } from './connect-rooms.js'
+import type { Beginning, PageRooms, PendingAuthorization } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { takeOnce } from './one-time.js'
 import type { Ticket } from './tickets.js'
-import type { Beginning } from './way.js'
 import { askApp, checkSubjects, whoIsThere } from './who-is-there.js'
 
 /** The use of a sign-in at the authorization server. */

@@ -1,34 +1,11 @@
-import type { IncomingMessage } from 'node:http'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { InternalError } from '../errors/errors.js'
-import type { Outcome, PageHandler } from './browser.js'
-import type { PageRooms } from './connect-rooms.js'
+import type { PageRooms, Way } from './connect-rooms.js'
 import type { Logins } from './login-flow.js'
 import { beginLogin, showLogin } from './login-page.js'
 import { beginSignIn, receiveAnswer, type SignInUse } from './sign-in.js'
 import { storeGrant } from './store-grant.js'
-import type { Ticket } from './tickets.js'
 import { appKnows } from './who-is-there.js'
-
-/** The way from a user's "yes" to a stored connection. */
-export interface Way {
-  /**
-   * The scopes that the page with the question shows.
-   *
-   * @throws {UpstreamUnavailableError} the authorization server cannot be asked for what it knows
-   */
-  readonly scopes: () => Promise<readonly string[]>
-  /** Prepares the first step. Whatever can fail comes here, before the ticket is spent, so that the user can simply try again. */
-  readonly begin: (ticket: Ticket, req: IncomingMessage) => Promise<Beginning>
-  /** Handlers of the pages to which the other servers lead back, by the last part of their path. */
-  readonly handlers: { readonly callback?: PageHandler; readonly login?: PageHandler }
-}
-
-/** The first step, prepared. */
-export type Beginning = Outcome & {
-  /** Deletes what was stored for it, because another answer has spent the ticket. */
-  readonly undo: () => Promise<void>
-}
 
 export function chooseWay(rooms: PageRooms, codeGrant: CodeGrant | undefined, logins: Logins | undefined): Way {
   if (codeGrant !== undefined) return logins ? signInThenLogin(rooms, codeGrant, logins) : signIn(rooms, codeGrant)
