@@ -23,8 +23,6 @@ import {
 import { classifyGrantError } from './token-error.js'
 import { sendUnparsed } from './unparsed-request.js'
 
-export type { AuthorizationSecrets } from './authorization-request.js'
-
 /** The answer that the browser brings back. */
 export type AuthorizationAnswer =
   | { readonly kind: 'code'; readonly parameters: URLSearchParams }

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AuthorizationSecrets } from '../authorization-server/code-grant.js'
+import type { AuthorizationSecrets } from '../authorization-server/authorization-request.js'
 import type { RouteHandler } from '../http/router.js'
 import { browserIs, checkSubjects } from './browser-identity.js'
 import { type ConnectParts, needCodeGrant } from './connect-parts.js'

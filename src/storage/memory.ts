@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.js'
-import { optionalNumber, readObject } from '../config/values.js'
+import { number } from '../config/kinds.js'
+import { readOptions } from '../config/read-options.js'
 import { OWN_KEY, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
 import { newVersion, wholeTtl } from './entry.js'
 
@@ -14,6 +15,8 @@ interface MemoryEntry extends StoredEntry {
   /** Monotonic milliseconds; Infinity without a ttl. */
   readonly deadAt: number
 }
+
+const OPTIONS = { maxEntries: { kind: number({ unit: 'entries', least: 1 }), default: 10_000 } }
 
 /**
  * Keeps grants in this process, for development and for a single instance: they are gone when it ends, and other instances do
@@ -35,8 +38,7 @@ export class MemoryStorage implements StorageAdapter {
   /** @internal */
   constructor(options: MemoryStorageOptions | undefined, clock: Pick<Clock, 'monotonic'>)
   constructor(options?: MemoryStorageOptions, clock: Pick<Clock, 'monotonic'> = systemClock) {
-    const option = readObject(options, { maxEntries: true }, {})
-    this.#maxEntries = optionalNumber(option('maxEntries'), 10_000, { unit: 'entries', least: 1 })
+    this.#maxEntries = readOptions(OPTIONS, options).values.maxEntries
     this.#clock = clock
   }
 

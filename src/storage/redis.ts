@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { optionalString, readObject } from '../config/values.js'
+import { text } from '../config/kinds.js'
+import { readOptions } from '../config/read-options.js'
 import { ConfigurationError } from '../errors/errors.js'
 import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, isVersion, newVersion, VERSION_LENGTH, wholeTtl } from './entry.js'
@@ -48,6 +49,8 @@ return 'changed'`)
 
 const POLICY = 'maxmemory-policy'
 
+const OPTIONS = { prefix: { kind: text, default: DEFAULT_PREFIX } }
+
 /**
  * Keeps grants in Redis (or a server that speaks its protocol and Lua), single or cluster. `maxmemory-policy` must be
  * `noeviction`, because an evicted grant is lost for good: any other makes a process warning, `ERR_REDIS_EVICTION`, once. Switch
@@ -63,10 +66,10 @@ export class RedisStorage implements StorageAdapter {
   #policyChecked = false
 
   constructor(client: NodeRedisClient | IoRedisClient, options?: RedisStorageOptions) {
-    const option = readObject(options, { prefix: true }, {})
+    const { prefix } = readOptions(OPTIONS, options).values
     this.#client = client
     this.#run = runner(client)
-    this.#prefix = optionalString(option('prefix')) ?? DEFAULT_PREFIX
+    this.#prefix = prefix
   }
 
   async get(key: string): Promise<StoredEntry | undefined> {

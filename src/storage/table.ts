@@ -1,4 +1,6 @@
-import { type Given, optionalBoolean, optionalString, readObject, refuse } from '../config/values.js'
+import { text, truth } from '../config/kinds.js'
+import { readOptions } from '../config/read-options.js'
+import { refuse } from '../config/values.js'
 import { ConfigurationError } from '../errors/errors.js'
 
 /** The table in which adapters over SQL keep their entries, unless told otherwise. */
@@ -19,27 +21,25 @@ export interface Table {
   readonly autoCreate: boolean
 }
 
+const OPTIONS = { table: { kind: text, default: DEFAULT_TABLE }, autoCreate: { kind: truth, default: true } }
+
 /** Reads the options of an adapter over SQL; a schema may stand in front of the table where there are `schemas`. */
 export function readTable(options: object | undefined, schemas: 'schemas' | 'no schemas'): Table {
-  const option = readObject(options, { table: true, autoCreate: true }, {})
-  const { name, parts } = readName(option('table'), schemas)
+  const { values, given } = readOptions(OPTIONS, options)
+  const { table: name, autoCreate } = values
+  const parts = name.split('.')
+  // Checked before use, because SQL has no parameters for identifiers.
+  if (parts.length > (schemas === 'schemas' ? 2 : 1) || !parts.every((part) => IDENTIFIER.test(part))) {
+    const form = schemas === 'schemas' ? 'a name or schema.name' : 'a name'
+    const letters = 'each of at most 50 letters, digits and underscores, not starting with a digit'
+    refuse(given('table'), `must be ${form}, ${letters}`)
+  }
   return {
     name,
     table: parts.map((part) => `"${part}"`).join('.'),
     index: `"${parts.at(-1) ?? ''}_expires_at"`,
-    autoCreate: optionalBoolean(option('autoCreate'), true),
+    autoCreate,
   }
-}
-
-/** Checks the name first: SQL has no parameters for identifiers. */
-function readName(given: Given, schemas: 'schemas' | 'no schemas'): { name: string; parts: readonly string[] } {
-  const name = optionalString(given) ?? DEFAULT_TABLE
-  const parts = name.split('.')
-  if (parts.length > (schemas === 'schemas' ? 2 : 1) || !parts.every((part) => IDENTIFIER.test(part))) {
-    const form = schemas === 'schemas' ? 'a name or schema.name' : 'a name'
-    refuse(given, `must be ${form}, each of at most 50 letters, digits and underscores, not starting with a digit`)
-  }
-  return { name, parts }
 }
 
 /** The error for a table that is missing and is not to be made. */

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { systemClock, type Clock } from '../../clock.js'
+import { variableOf } from '../../config/declarations.js'
 import { processEnvironment, type Environment } from '../../options.js'
 import { examineConfiguration } from './configuration.js'
 import { createExamination } from './examination.js'
@@ -89,8 +90,8 @@ async function examine(values: Values, secrets: Secrets, surroundings: Surroundi
   }
   const token = textOf(values['token'])?.trim() ?? (await readSecret(values['token-file'], surroundings))
   const clientSecret = await readSecret(values['client-secret-file'], surroundings)
-  const secretsGiven = [token, clientSecret, environment['OIDC_CLIENT_SECRET']?.trim()]
-  for (const secret of [...secretsGiven, ...(environment['TOKEN_ENCRYPTION_KEY'] ?? '').split(',')]) {
+  const secretsGiven = [token, clientSecret, environment[variableOf('clientSecret')]?.trim()]
+  for (const secret of [...secretsGiven, ...(environment[variableOf('encryptionKey')] ?? '').split(',')]) {
     secrets.add(secret?.trim())
   }
   const options = configOptions(values)

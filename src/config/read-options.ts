@@ -1,0 +1,88 @@
+import type { Environment } from '../options.js'
+import type { Kind, KindOf } from './kinds.js'
+import { type Given, readObject } from './values.js'
+
+/** One option: its type check, default, environment variable and flag. */
+export interface Declaration {
+  readonly kind: Kind<unknown>
+  /** The default, as it could be given. */
+  readonly default?: unknown
+  readonly environment?: string
+  /** Flag of the doctor with its placeholder: `clock-tolerance <seconds>`. */
+  readonly flag?: string
+}
+
+/** An option that is an object of options. */
+interface Group {
+  readonly members: Declarations
+  /** Whether it may be false. */
+  readonly orFalse?: true
+  readonly environment?: never
+}
+
+/** The options of one object, by name. */
+export type Declarations = Readonly<{ [name: string]: Declaration | Group }>
+
+/** Declarations of all options of an interface and of no others, of the types that they have there. */
+export type Declared<O> = { readonly [K in keyof O]-?: DeclarationOf<Exclude<O[K], undefined>> }
+type DeclarationOf<G> = (Declaration & { readonly kind: KindOf<unknown, G>; readonly default?: G }) | GroupOf<G>
+type GroupOf<G> = G extends object ? Group & { readonly members: Declared<G> } : never
+
+type ValueOf<D> = D extends { members: infer M; orFalse: true }
+  ? Values<M> | false
+  : D extends { members: infer M }
+    ? Values<M>
+    : D extends { kind: Kind<infer T> }
+      ? T | (D extends { default: unknown } ? never : undefined)
+      : never
+
+/** The values of declared options, with their defaults. */
+export type Values<D> = { readonly [K in keyof D]: ValueOf<D[K]> }
+
+/** The paths of declared options: `http` and `http.timeout`. */
+export type Paths<D> = {
+  [K in keyof D & string]: K | (D[K] extends { members: infer M } ? `${K}.${keyof M & string}` : never)
+}[keyof D & string]
+
+export interface Options<D> {
+  readonly values: Values<D>
+  /** An option by its path, such as `http.timeout`, as it was given: for what only several options together can tell. */
+  readonly given: (path: Paths<D>) => Given
+}
+
+/**
+ * Reads the options of one object by their declarations.
+ *
+ * @throws {ConfigurationError} an option is unknown or of the wrong type
+ */
+export function readOptions<D extends Declarations>(
+  declarations: D,
+  source: unknown,
+  environment: Environment = {},
+): Options<D> {
+  const all = new Map<string, Given>()
+  const values = readMembers(declarations, { value: source, option: '' }, environment, all) as Values<D>
+  return { values, given: (path) => all.get(path) ?? { value: undefined, name: path, option: path } }
+}
+
+function readMembers(
+  declarations: Declarations,
+  { value, option }: Pick<Given, 'value' | 'option'>,
+  environment: Environment,
+  all: Map<string, Given>,
+): object {
+  const lookUp = readObject(value, declarations, environment, option === '' ? '' : `${option}.`)
+  const entries = Object.entries(declarations).map(([name, declaration]) => {
+    const given = lookUp(name)
+    all.set(given.option, given)
+    if ('kind' in declaration) return [name, valueOf(given, declaration)]
+    const isOff = declaration.orFalse === true && given.value === false
+    return [name, isOff ? false : readMembers(declaration.members, given, environment, all)]
+  })
+  return Object.fromEntries(entries) as object
+}
+
+function valueOf(given: Given, { kind, default: otherwise }: Declaration): unknown {
+  const value = given.value === undefined ? otherwise : given.value
+  return value === undefined ? undefined : kind.check({ ...given, value })
+}
