@@ -705,4 +705,24 @@ describe('the doctor', () => {
     expect(finding('discovery.document')?.status).toBe('left-out')
     expect(finding('exchange.live')?.status).toBe('passed')
   })
+
+  // Regression: the doctor asked the token endpoint, which nothing else in such a set-up needs, and called a missing one a fault.
+  it.each([
+    ['in pass-through mode', 'pass-through'],
+    ['without a Nextcloud', undefined],
+  ])('needs no more than the server does %s, with jwksUri given', async (_name, mode) => {
+    const setup = await setUpDoctor()
+    setup.as.script(WELL_KNOWN, { status: 404 })
+    setup.as.script(OAUTH_WELL_KNOWN, { status: 404 })
+    setup.options['jwks-uri'] = `${setup.as.issuer}/jwks`
+    if (mode === undefined) delete setup.options['nextcloud-url']
+    else setup.options['mode'] = mode
+    setup.token = await setup.as.mint({ aud: [setup.resource, 'nextcloud'] })
+    const { failed, finding } = await setup.run()
+
+    // That one is for MCP clients, which find no metadata.
+    expect(failed).toEqual(['discovery.oidc'])
+    expect(finding('client.credentials')?.status).toBe('left-out')
+    expect(finding('token.accepted')?.status).toBe('passed')
+  })
 })
