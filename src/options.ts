@@ -217,7 +217,7 @@ export interface McpAuthOptions {
   /** `resource_name` of the metadata document (RFC 9728 §2). Default: not published. */
   readonly resourceName?: string | undefined
   /** `resource_documentation` of the metadata document, a URL. Default: not published. */
-  readonly resourceDocumentation?: string | undefined
+  readonly resourceDocumentation?: string | URL | undefined
   /** Called with every decision, never with a token. It may be async; what it throws never disturbs a request. */
   readonly onEvent?: ((event: McpAuthEvent) => unknown) | undefined
   /**

@@ -4,16 +4,16 @@ export const OWN_KEY: unique symbol = Symbol('key')
 /** A live entry of a store. */
 export interface StoredEntry {
   readonly value: string
-  /** Stands for this very write: it never repeats for a key, not even after delete, expiry and create. */
+  /** Stands for one write: it never repeats for a key, not even after delete, expiry and create. */
   readonly version: string
 }
 
 /**
- * Where grants are kept. Three calls, each of which rejects when the store fails: none resolves to "absent" then. Keys are at
- * most 64 characters, byte-exact and case-sensitive; values are any text of at least 64 KiB, sealed before an adapter sees them.
+ * The store of grants. Three calls, each of which rejects when the store fails: none resolves to "absent" then. Keys are at most
+ * 64 characters, byte-exact and case-sensitive. Values are any text of up to 64 KiB at least, sealed before an adapter sees them.
  * A version of any other form than the adapter's own is a miss and no error.
  *
- * `storageContract()` of `mcp-nextcloud-auth/testing` is the suite that an adapter has to pass.
+ * `storageContract()` of `mcp-nextcloud-auth/testing` is the suite that an adapter must pass.
  */
 export interface StorageAdapter {
   /** Whether other processes see the same data: true for a file that several may open, false for memory. */

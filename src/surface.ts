@@ -1,3 +1,4 @@
+import { variableOf } from './config/declarations.js'
 import type { NextcloudCredential, NextcloudTokenOptions } from './auth-info.js'
 import type { Broker, BrokerSession } from './broker/broker.js'
 import type { Connect } from './connect/connect.js'
@@ -70,7 +71,10 @@ export function noNextcloud({ reported }: Surface): NextcloudAccess {
   const missing = (): Promise<never> =>
     Promise.reject(
       reported(
-        new ConfigurationError('nextcloud.url is not set (environment variable NEXTCLOUD_HOST)', 'nextcloud.url'),
+        new ConfigurationError(
+          `nextcloud.url is not set (environment variable ${variableOf('nextcloud.url')})`,
+          'nextcloud.url',
+        ),
       ),
     )
   return { getToken: missing, getCredential: missing, fetch: missing, rotate: missing, size: () => 0 }

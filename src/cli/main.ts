@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { variableOf } from '../config/declarations.js'
 import { doctor, processSurroundings } from './doctor/doctor.js'
 
 interface Command {
@@ -16,7 +17,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: (args) => doctor(args, processSurroundings()),
   },
   keygen: {
-    summary: 'print a new encryption key, for TOKEN_ENCRYPTION_KEY',
+    summary: `print a new encryption key, for ${variableOf('encryptionKey')}`,
     run: withoutOptions(() => process.stdout.write(`${randomBytes(32).toString('base64url')}\n`)),
   },
 }

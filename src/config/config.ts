@@ -1,92 +1,69 @@
 import type { ClientAuth } from 'oauth4webapi'
-import type { McpAuthInfo } from '../auth-info.js'
 import type {
+  AuthorizationServerOptions,
+  CacheOptions,
   ConnectOptions,
-  FetchFunction,
   HttpOptions,
   McpAuthOptions,
-  NextcloudMode,
-  NextcloudPreset,
+  NextcloudOptions,
 } from '../options.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 
-/** The validated, frozen form of the options: what every room works from. */
-export interface Config {
+/** Options with a default, which are all there. */
+type Complete<O> = { readonly [K in keyof O]-?: Exclude<O[K], undefined> }
+
+/** The validated, frozen form of the options: the ground that every room works from. Units are those of the options. */
+export interface Config
+  extends
+    Pick<McpAuthOptions, 'validateClaims' | 'onEvent' | 'onError'>,
+    Complete<Pick<McpAuthOptions, 'requiredScopes' | 'scopesSupported' | 'scopeSatisfies' | 'algorithms'>>,
+    Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata'>> {
   /** Undefined: taken from the discovery document. */
   readonly issuer: string | undefined
   readonly discoveryUrl: URL | undefined
-  readonly endpoints: {
-    readonly jwksUri: URL | undefined
-    readonly tokenEndpoint: URL | undefined
-    readonly introspectionEndpoint: URL | undefined
-    readonly revocationEndpoint: URL | undefined
-    readonly authorizationEndpoint: URL | undefined
-  }
+  readonly endpoints: Readonly<Record<keyof AuthorizationServerOptions, URL | undefined>>
   readonly resource: string
   readonly resourceMetadataUrl: string
-  readonly rootMetadata: boolean
   readonly resourceName: string | undefined
   readonly resourceDocumentation: string | undefined
   readonly audience: readonly string[]
   readonly client: ClientConfig | undefined
-  readonly requiredScopes: readonly string[]
-  readonly scopesSupported: readonly string[]
-  readonly scopeSatisfies: (granted: readonly string[], required: string) => boolean
   readonly allowedClients: ReadonlySet<string> | undefined
-  readonly algorithms: readonly string[]
-  /** Seconds. */
-  readonly clockTolerance: number
-  readonly validateClaims: McpAuthOptions['validateClaims']
-  readonly introspection: 'opaque-only' | 'always' | false
   readonly nextcloud: NextcloudConfig | undefined
-  /** Undefined in every mode but refresh-token and app-password. */
+  /** Undefined in every mode that keeps nothing of a user. */
   readonly grants: GrantsConfig | undefined
-  readonly cache: {
-    readonly nextcloudTokens: number
-    readonly verifiedTokens: number
-    /** Seconds. */
-    readonly renewBefore: number
-    /** Seconds. */
-    readonly verifiedTtl: number
-    /** Seconds. */
-    readonly staleKeys: number
-    /** Seconds. */
-    readonly grantCheck: number
-  }
+  readonly cache: Complete<CacheOptions>
   readonly http: HttpConfig
-  readonly onEvent: McpAuthOptions['onEvent']
-  readonly onError: McpAuthOptions['onError']
-  /** Option → what to tell the operator about it. */
+  /** Option → a message about it for the operator. */
   readonly warnings: readonly (readonly [option: string, message: string])[]
 }
+
+/** Takes a message for the operator about an option. */
+export type Warn = (option: string, message: string) => void
 
 export interface ClientConfig {
   readonly id: string
   readonly secret: string | undefined
   readonly auth: ClientAuth | undefined
-  /** Whether this server can prove at the authorization server who it is. */
+  /** Whether this server can prove at the authorization server that it is this client. */
   readonly hasCredentials: boolean
 }
 
-export interface NextcloudConfig {
+export interface NextcloudConfig extends Complete<
+  Pick<NextcloudOptions, 'mode' | 'scopes' | 'parameters' | 'preset' | 'timeout'>
+> {
   readonly url: URL
   /** The URL with a slash at its end, so that a path can follow. */
   readonly base: string
-  readonly mode: NextcloudMode
   readonly audience: readonly string[]
   readonly resource: readonly string[]
-  readonly scopes: readonly string[] | ((info: McpAuthInfo) => readonly string[])
   /** The scopes that every caller asks for. None if `scopes` is a function, which chooses them for each MCP token. */
   readonly fixedScopes: readonly string[]
-  readonly parameters: Readonly<Record<string, string>>
-  readonly preset: NextcloudPreset
-  /** Milliseconds. */
-  readonly timeout: number
 }
 
-/** Where and how grants are kept, and how they come about. */
+/** The way in which grants are kept, and in which they come about. */
 export interface GrantsConfig {
-  /** What is kept of a user. */
+  /** The secret that is kept of a user. */
   readonly credential: 'refresh-token' | 'app-password'
   /** Base URL of the Nextcloud that grants are for. */
   readonly nextcloud: string
@@ -99,24 +76,15 @@ export interface GrantsConfig {
   readonly connect: ConnectConfig | undefined
 }
 
-export interface ConnectConfig {
-  /** Without a slash at its end. */
-  readonly path: string
+export interface ConnectConfig
+  extends
+    Complete<Pick<ConnectOptions, 'path' | 'scopes' | 'authorizationParameters'>>,
+    Pick<ConnectOptions, 'authenticateBrowser' | 'identity'> {
   readonly redirectUri: string
-  readonly scopes: readonly string[]
-  readonly authorizationParameters: Readonly<Record<string, string>>
   readonly returnTo: string | undefined
-  readonly authenticateBrowser: ConnectOptions['authenticateBrowser']
-  readonly identity: ConnectOptions['identity']
-  /** Whether the user signs in at the authorization server on the way: to say who it is, or for the tokens of that. */
+  /** Whether the user signs in at the authorization server on the way, for its tokens or to show who it is. */
   readonly signIn: boolean
 }
 
-export interface HttpConfig {
-  readonly fetch: FetchFunction | undefined
-  readonly agent: HttpOptions['agent']
-  /** Milliseconds. */
-  readonly timeout: number
-  readonly maxResponseBytes: number
-  readonly retries: number
-}
+export interface HttpConfig
+  extends Complete<Omit<HttpOptions, 'fetch' | 'agent'>>, Pick<HttpOptions, 'fetch' | 'agent'> {}

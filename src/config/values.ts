@@ -4,38 +4,46 @@ import type { Environment } from '../options.js'
 /** RFC 6749 §3.3 scope-token: it also keeps scopes safe inside a quoted challenge parameter. */
 const SCOPE_TOKEN = /^[\x21\x23-\x5B\x5D-\x7E]+$/
 
-/** Characters. A longer name is no misspelt option, and would cost time. */
+/** Characters. A longer name is not a misspelt option, and would cost time. */
 const LONGEST_NAME = 40
-/** Letters of a name that may be wrong, at most; in a short one fewer. */
+/** Letters of a name that may be wrong at most, and the letters of a short name for each wrong one. */
 const MOST_WRONG = 3
 const LETTERS_PER_MISTAKE = 3
 
 export const isScopeToken = (value: unknown): value is string => typeof value === 'string' && SCOPE_TOKEN.test(value)
 
-/** One option as it was given: its value, and a name to complain about that says where the value came from. */
+/** One option as it was given. */
 export interface Given {
   readonly value: unknown
+  /** The name for messages, which says if the value came from an environment variable. */
   readonly name: string
   readonly option: string
+  /** The environment variable that the value came from. Undefined: the option itself was given, or nothing. */
+  readonly variable?: string
 }
 
-/** Throws the error for an option, naming it and, where the value came from there, its environment variable. */
+/** Throws the error for an option, by the name of the option and of the environment variable that the value came from. */
 export function refuse(given: Given, problem: string): never {
   throw new ConfigurationError(`${given.name} ${problem}`, given.option)
 }
 
-/** The options of one object, with their environment variables; an unknown key is refused by name. */
+/**
+ * Looks up the options of one object, and the environment variables of those that are not given.
+ *
+ * @param source the object as it was given
+ * @param known its options, with their environment variables
+ * @param prefix the path of the object in front of an option's name, with its dot
+ * @throws {ConfigurationError} a key is unknown, or `source` is not an object
+ */
 export function readObject(
   source: unknown,
-  known: Readonly<Record<string, true>>,
-  environment: Environment,
+  known: Readonly<Record<string, { readonly environment?: string }>>,
+  environment: Environment = {},
   prefix = '',
-): (key: string, variable?: string) => Given {
+): (key: string) => Given {
   if (source !== undefined && !isPlainObject(source)) {
-    throw new ConfigurationError(
-      `${prefix.slice(0, -1) || 'options'} must be an object`,
-      prefix.slice(0, -1) || undefined,
-    )
+    const path = prefix.slice(0, -1)
+    throw new ConfigurationError(`${path || 'options'} must be an object`, path || undefined)
   }
   for (const key of Object.keys(source ?? {})) {
     if (Object.hasOwn(known, key)) continue
@@ -43,19 +51,21 @@ export function readObject(
     const advice = near === undefined ? '' : `: did you mean ${prefix}${near}?`
     throw new ConfigurationError(`${prefix}${key} is not an option${advice}`, `${prefix}${key}`)
   }
-  return (key, variable) => {
+  return (key) => {
     const option = `${prefix}${key}`
     const value = source?.[key]
-    if (value !== undefined) return { value, name: option, option }
-    const text = variable === undefined ? undefined : environment[variable]
-    // An empty variable is what a compose file makes of one that is not set.
-    if (variable === undefined || text === undefined || text.trim() === '')
-      return { value: undefined, name: option, option }
-    return { value: text.trim(), name: `${option} (environment variable ${variable})`, option }
+    const { environment: variable = '' } = known[key] ?? {}
+    // A compose file makes an empty variable of one that is not set.
+    const text = environment[variable]?.trim() ?? ''
+    if (value !== undefined || text === '') return { value, name: option, option }
+    return { value: text, name: nameWith(option, variable), option, variable }
   }
 }
 
-/** The name that was most likely meant, for an error message; undefined when none is near. */
+/** An option's name and its environment variable, for messages. */
+export const nameWith = (option: string, variable: string): string => `${option} (environment variable ${variable})`
+
+/** The name that was most likely meant, for an error message. Undefined: no name is near. */
 export function nearName(given: string, names: readonly string[]): string | undefined {
   if (given.length > LONGEST_NAME) return undefined
   const letters = plain(given)
@@ -92,71 +102,6 @@ function editDistance(one: string, other: string): number {
 
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof URL)
-}
-
-export function optionalString(given: Given): string | undefined {
-  if (given.value === undefined) return undefined
-  if (typeof given.value !== 'string' || given.value === '') refuse(given, 'must be a string that is not empty')
-  return given.value
-}
-
-export function optionalFunction(given: Given): ((...args: never[]) => unknown) | undefined {
-  if (given.value === undefined) return undefined
-  if (typeof given.value !== 'function') refuse(given, 'must be a function')
-  return given.value as (...args: never[]) => unknown
-}
-
-export function optionalBoolean(given: Given, otherwise: boolean): boolean {
-  if (given.value === undefined) return otherwise
-  if (typeof given.value !== 'boolean') refuse(given, 'must be true or false')
-  return given.value
-}
-
-/** A number of `unit` between 0 (or `least`) and `most`. */
-export function optionalNumber(
-  given: Given,
-  otherwise: number,
-  bounds: { unit: string; least?: number; most?: number; whole?: boolean },
-): number {
-  const { unit, least = 0, most = 2_147_483_647, whole = true } = bounds
-  if (given.value === undefined) return otherwise
-  const value = given.value
-  if (typeof value !== 'number' || !(value >= least && value <= most) || (whole && !Number.isInteger(value))) {
-    refuse(given, `must be a ${whole ? 'whole ' : ''}number of ${unit} from ${least} to ${most}`)
-  }
-  return value
-}
-
-/** A list of strings; a single string counts as a list of one, and a variable is split at its commas. */
-export function optionalStrings(given: Given, split?: 'commas'): readonly string[] | undefined {
-  if (given.value === undefined) return undefined
-  let list = given.value
-  if (typeof list === 'string') list = split === 'commas' ? list.split(',').map((item) => item.trim()) : [list]
-  if (!Array.isArray(list) || list.length === 0 || !list.every((item) => typeof item === 'string' && item !== '')) {
-    refuse(given, 'must be a list of strings, with no empty list and no empty string')
-  }
-  return Object.freeze([...(list as string[])])
-}
-
-export function optionalScopes(given: Given): readonly string[] | undefined {
-  if (given.value === undefined) return undefined
-  const list: unknown = given.value
-  if (!Array.isArray(list) || !list.every(isScopeToken)) {
-    refuse(given, 'must be a list of scopes, each without spaces, quotes or backslashes (RFC 6749 section 3.3)')
-  }
-  return Object.freeze([...new Set(list)])
-}
-
-/** An http or https URL without credentials and fragment. */
-export function optionalUrl(given: Given): URL | undefined {
-  if (given.value === undefined) return undefined
-  const value = given.value instanceof URL ? given.value.href : given.value
-  if (typeof value !== 'string' || !URL.canParse(value)) refuse(given, 'must be an absolute URL')
-  const url = new URL(value)
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') refuse(given, 'must be an http or https URL')
-  if (url.username !== '' || url.password !== '') refuse(given, 'must not hold a user name or password')
-  if (url.hash !== '' || value.includes('#')) refuse(given, 'must not have a fragment')
-  return url
 }
 
 /** Whether plain http is harmless because it never leaves this machine. */

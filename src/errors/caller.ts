@@ -49,6 +49,12 @@ export class InvalidTokenError extends McpAuthError {
     return readRejectionDetails(this.#fault(), this.#token)
   }
 
+  /** @internal The message of `details` in its two parts; an error that an app made has no advice. */
+  get diagnosis(): { readonly finding: string; readonly advice: string | undefined } {
+    const { advice, ...fault } = this.#fault()
+    return { finding: readRejectionDetails(fault, this.#token).message, advice }
+  }
+
   /** @internal The token at fault, which `details` never shows. */
   about(token: string): this {
     this.#token = token

@@ -74,11 +74,12 @@ export class TokenRequestError extends McpAuthError {
 export class SealedValueError extends McpAuthError {
   static readonly code = 'ERR_STORAGE_SEALED'
 
-  constructor() {
+  /** @param option the option with the keys, as messages name it */
+  constructor(option = 'encryptionKey') {
     super({
       ...FAILED,
       message:
-        'A stored value cannot be opened: check that encryptionKey (environment variable TOKEN_ENCRYPTION_KEY) holds the ' +
+        `A stored value cannot be opened: check that ${option} holds the ` +
         'key that it was sealed with, and keep old keys in the list, behind the new one, after a rotation',
     })
   }

@@ -54,6 +54,8 @@ export interface Fault {
   readonly found?: unknown
   /** Given the values as they are shown: a list in brackets, strings in quotes. `show` does the same with any other value. */
   readonly sentence: (found: string, expected: string, show: (value: unknown) => string) => string
+  /** The remedy, which ends the sentence. */
+  readonly advice?: string
 }
 
 /** Characters of one value, and values of one list. */
@@ -78,12 +80,13 @@ export function readRejectionDetails(fault: Fault, token?: string): RejectionDet
   const found = shownValues(fault.found, secrets)
   const expected = shownValues(fault.expected, secrets)
   const show = (value: unknown): string => inWords(value, shownValues(value, secrets))
+  const sentence = fault.sentence(inWords(fault.found, found), inWords(fault.expected, expected), show)
   return {
     ...(verified !== undefined && { verified }),
     ...(claim !== undefined && { claim }),
     ...(expected !== undefined && { expected }),
     ...(found !== undefined && { found }),
-    message: fault.sentence(inWords(fault.found, found), inWords(fault.expected, expected), show),
+    message: fault.advice === undefined ? sentence : `${sentence}: ${fault.advice}`,
   }
 }
 
@@ -94,8 +97,8 @@ export function scopeFault(required: readonly string[], granted: readonly string
     claim: 'scope',
     expected: required,
     found: granted,
-    sentence: (found, expected) =>
-      `scope is ${found} and this operation needs ${expected}: the client has to ask for them, and the authorization server to grant them`,
+    sentence: (found, expected) => `scope is ${found} and this operation needs ${expected}`,
+    advice: 'the client has to ask for them, and the authorization server to grant them',
   }
 }
 

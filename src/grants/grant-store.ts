@@ -1,16 +1,8 @@
 import type { Clock } from '../clock.js'
+import type { GrantsConfig } from '../config/config.js'
 import { SealedValueError } from '../errors/errors.js'
 import { change } from './change.js'
-import {
-  asSeenBy,
-  DEAD_GRANT_TTL,
-  deadGrant,
-  isLiving,
-  readGrant,
-  type Grant,
-  type GrantCredential,
-  type Identity,
-} from './grant.js'
+import { asSeenBy, DEAD_GRANT_TTL, disconnectedGrant, isLiving, readGrant, type Grant, type Identity } from './grant.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import type { Records } from './records.js'
 
@@ -60,13 +52,9 @@ export interface GrantStore {
 }
 
 /** The rooms that the store of grants needs. */
-export interface GrantStoreRooms {
+export interface GrantStoreRooms extends Pick<GrantsConfig, 'credential' | 'nextcloud'> {
   readonly records: Records
   readonly owner: RecordOwner
-  /** The part of a grant that this server's mode can use. */
-  readonly credential: GrantCredential
-  /** Base URL of the Nextcloud that app passwords must be of. */
-  readonly nextcloud: string
   readonly clock: Clock
 }
 
@@ -123,7 +111,7 @@ async function attemptDisconnection(
   if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
   const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId)
   const remains = clients.length > 0
-  const left = remains ? { ...grant, clients } : deadGrant(grant, 'disconnected', 'disconnected', clock.now())
+  const left = remains ? { ...grant, clients } : disconnectedGrant(grant, clock.now())
   return (await records.write(key, left, version, ttlOf(left))) === null ? 'late' : { grant, remains }
 }
 

@@ -1,7 +1,8 @@
 import type { Clock } from '../clock.js'
+import { named } from '../config/declarations.js'
 import { SealedValueError, type NotProvisionedReason } from '../errors/errors.js'
 
-/** Whose grant it is. */
+/** The owner of a grant. */
 export interface Identity {
   readonly issuer: string
   readonly subject: string
@@ -16,21 +17,21 @@ export interface SharedAccessToken {
   readonly sentAt: number
 }
 
-/** What lets this server into Nextcloud where that takes no tokens: a password of the user's for this server alone. */
+/** A password of the user's for this server alone, where Nextcloud takes no tokens. */
 export interface AppPassword {
   readonly loginName: string
   readonly password: string
-  /** Base URL of the Nextcloud that gave it, and that alone may see it. Always there in a stored grant. */
+  /** Base URL of the Nextcloud that gave it: no other may see it. Always there in a stored grant. */
   readonly nextcloud?: string
 }
 
-/** What a mode keeps of a user. */
+/** The credential that a mode keeps of a user. */
 export type GrantCredential = 'refresh-token' | 'app-password'
 
 /**
  * `active`: the refresh token is good, as far as is known. `presented`: it was sent to the authorization server and no answer is
- * stored yet, so it may be spent. `needs-reconnect`: the server refused it, or its end has passed. `disconnected`: by the user or
- * the app; kept as a tombstone.
+ * stored yet, so it may be spent. `needs-reconnect`: the server refused it, or its end has passed. `disconnected`: ended by the
+ * user or the app, and kept as a tombstone.
  */
 export type GrantState = 'active' | 'presented' | 'needs-reconnect' | 'disconnected'
 
@@ -38,11 +39,11 @@ export type GrantState = 'active' | 'presented' | 'needs-reconnect' | 'disconnec
 export interface Grant {
   readonly format: 1
   readonly state: GrantState
-  /** Goes up with every connection and disconnection, so that what began before one is known to be of the past. */
+  /** Goes up with every connection and disconnection, so that a renewal that began before one is known to be of the past. */
   readonly generation: number
   /** Absent once it is dead. */
   readonly refreshToken?: string
-  /** In app-password mode, in the place of the refresh token. Absent once it is dead. */
+  /** In place of the refresh token in app-password mode. Absent once it is dead. */
   readonly appPassword?: AppPassword
   /** Stands for the refresh token or app password in events and cool-downs, and outlives it. */
   readonly fingerprint: string
@@ -52,7 +53,7 @@ export interface Grant {
   readonly accessToken?: SharedAccessToken
   /** Ids of the MCP clients that the user agreed to. */
   readonly clients: readonly string[]
-  /** Which instance sent the refresh token, while it waits for the answer. */
+  /** The instance that sent the refresh token, while it waits for the answer. */
   readonly presentedBy?: string | undefined
   readonly lastError?: { readonly code: string; readonly at: number }
   /** Milliseconds since the epoch. */
@@ -65,14 +66,14 @@ export type LivingGrant = Grant & { readonly refreshToken: string }
 /** Milliseconds for which a dead grant is kept, to say what became of it. */
 export const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
 
-/** @throws {SealedValueError} what was opened is no grant of a format that this version knows */
+/** @throws {SealedValueError} the value is not a grant of a format that this version knows */
 export function readGrant(value: unknown): Grant {
   const grant = value as Partial<Grant> | null
-  if (typeof grant !== 'object' || grant?.format !== 1) throw new SealedValueError()
+  if (typeof grant !== 'object' || grant?.format !== 1) throw new SealedValueError(named('encryptionKey'))
   return grant as Grant
 }
 
-/** A fresh access token as it is shared; undefined when it is not to be kept. */
+/** A fresh access token as it is shared; undefined when it must not be kept. */
 export function sharedAccessToken(
   fresh: { readonly accessToken: string; readonly expiresIn: number | undefined; readonly sentAt: number },
   clock: Clock,
@@ -87,7 +88,7 @@ export function wallTime(monotonic: number, clock: Clock): number {
   return clock.now() - (clock.monotonic() - monotonic)
 }
 
-/** The MCP client whose consent counts: none where it is per user, nor for the operator's own work. */
+/** The MCP client whose consent counts; none where consent is per user, nor for the operator's own work. */
 export function consentingClient(
   consent: 'per-client' | 'per-user' | undefined,
   clientId: string | undefined,
@@ -96,9 +97,9 @@ export function consentingClient(
 }
 
 /**
- * Why a grant cannot serve, or undefined when it can.
+ * The reason for which a grant cannot serve, or undefined when it can.
  *
- * @param clientId the MCP client that it has to serve; undefined for the operator's own work, and where consent is per user
+ * @param clientId the MCP client that it must serve; undefined for the operator's own work, and where consent is per user
  * @param now milliseconds since the epoch
  */
 export function whyUnusable(
@@ -113,7 +114,7 @@ export function whyUnusable(
   return undefined
 }
 
-/** Whether there is something in it that may let this server into Nextcloud. */
+/** Whether the grant holds a credential for Nextcloud. */
 export function isLiving(grant: Grant): boolean {
   return grant.refreshToken !== undefined || grant.appPassword !== undefined
 }
@@ -123,10 +124,10 @@ export function isRefreshable(grant: Grant): grant is LivingGrant {
 }
 
 /**
- * A grant as a mode sees it: one of another mode, or an app password of another Nextcloud, is of no use to it, and has to be made
- * anew. It stays as it is in the store, so that the change can be taken back.
+ * A grant as a mode sees it. A grant of another mode, or an app password of another Nextcloud, is of no use to it, and the user
+ * must connect again. It stays as it is in the store, so that the configuration can be changed back.
  *
- * @param nextcloud base URL of the Nextcloud that app passwords have to be of
+ * @param nextcloud base URL of the Nextcloud that app passwords must be of
  */
 export function asSeenBy(credential: GrantCredential, nextcloud: string | undefined, grant: Grant): Grant {
   if (!isLiving(grant)) return grant
@@ -134,21 +135,18 @@ export function asSeenBy(credential: GrantCredential, nextcloud: string | undefi
     credential === 'app-password'
       ? grant.appPassword !== undefined && grant.appPassword.nextcloud === nextcloud
       : grant.refreshToken !== undefined
-  return isOwn ? grant : deadGrant(grant, 'needs-reconnect', 'another_mode', grant.connectedAt)
+  return isOwn ? grant : deadGrant(grant, 'another_mode', grant.connectedAt)
 }
 
-/** What is left of a grant that died. */
-export function deadGrant(grant: Grant, state: 'needs-reconnect' | 'disconnected', code: string, at: number): Grant {
+/** The remains of a grant that the authorization server or Nextcloud refused, or that has ended. */
+export function deadGrant(grant: Grant, code: string, at: number): Grant {
   const { format, fingerprint, scopes, clients, connectedAt, generation } = grant
-  return {
-    format,
-    fingerprint,
-    scopes,
-    connectedAt,
-    state,
-    // After a disconnection nothing that began before it counts; a refusal by the server may turn out to be hasty.
-    generation: state === 'disconnected' ? generation + 1 : generation,
-    clients: state === 'disconnected' ? [] : clients,
-    lastError: { code, at },
-  }
+  const lastError = { code, at }
+  return { format, fingerprint, scopes, clients, connectedAt, generation, state: 'needs-reconnect', lastError }
+}
+
+/** The remains of a grant that was ended on purpose. A new generation: nothing that began before it counts. */
+export function disconnectedGrant(grant: Grant, at: number): Grant {
+  const generation = grant.generation + 1
+  return { ...deadGrant(grant, 'disconnected', at), state: 'disconnected', generation, clients: [] }
 }

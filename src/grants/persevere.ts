@@ -6,8 +6,7 @@ const FIRST_PAUSE = 50
 const LONGEST_PAUSE = 1_000
 
 /**
- * What `attempt` comes to, which is made again while the storage fails: for what would cost a user the connection if it were
- * lost to a store that is away for a moment.
+ * Retries `attempt` while the storage fails. For writes whose loss would cost the user the connection.
  *
  * @param patience milliseconds of attempts before it gives up
  * @throws {StorageError} the store still fails

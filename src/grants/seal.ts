@@ -2,12 +2,13 @@ import { createHmac, hkdfSync } from 'node:crypto'
 import type { CompactJWEHeaderParameters, CryptoKey } from 'jose'
 import { compactDecrypt } from 'jose/jwe/compact/decrypt'
 import { CompactEncrypt } from 'jose/jwe/compact/encrypt'
+import { named } from '../config/declarations.js'
 import { InternalError, SealedValueError } from '../errors/errors.js'
 import { LOSSLESS } from '../hash-of-parts.js'
 
 /**
- * Seals what is stored, so that the store sees no token and cannot change a value or move it to another record unnoticed. An
- * older value of the same record opens still: that it is the latest is the store's word.
+ * Seals stored values, so that the store sees no token and cannot change a value or move it to another record unnoticed. An older
+ * value of the same record still opens: the store must be trusted to give the latest.
  */
 export interface Sealer {
   /**
@@ -17,15 +18,15 @@ export interface Sealer {
    */
   readonly seal: (recordKey: string, value: unknown) => Promise<string>
   /**
-   * What was sealed for `recordKey`.
+   * Opens a value that was sealed for `recordKey`.
    *
    * @throws {SealedValueError} when it was sealed with none of the keys, was sealed for another record, or was changed
    */
   readonly open: (recordKey: string, sealed: string) => Promise<unknown>
   /**
-   * 16 characters of base64url that stand for a secret, the same ones each time, and tell nothing of it without the key. They
-   * are made with the last key of the list: so they stay the same while a new key is put first, in instances that already
-   * have it and in those that do not yet, and change once, when the last key is taken out.
+   * 16 characters of base64url that stand for a secret, always the same ones, and tell nothing of it without the key. They are
+   * made with the last key of the list: so they stay the same while a new key is put first, whether an instance has it yet or
+   * not, and change once, when the last key is taken out.
    */
   readonly fingerprint: (secret: string) => string
 }
@@ -49,8 +50,8 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 /**
- * A sealer with a ring of keys, of 32 bytes each: the first one seals, each of them opens. GCM's random nonces hold for 2³²
- * values per key (NIST SP 800-38D §8.3), which is years of writes; a rotation starts anew.
+ * A sealer with a ring of keys, of 32 bytes each: the first one seals, each of them opens. GCM's random nonces are safe for 2³²
+ * values per key (NIST SP 800-38D §8.3), which is years of writes.
  */
 export function createSealer(keys: readonly Uint8Array[]): Sealer {
   if (keys.some((bytes) => bytes.length !== KEY_LENGTH)) throw new InternalError('A sealing key is not of 32 bytes')
@@ -70,14 +71,14 @@ export function createSealer(keys: readonly Uint8Array[]): Sealer {
     },
     async open(recordKey, sealed) {
       const key = ring.find((candidate) => hasHeader(sealed, candidate, recordKey))
-      if (key === undefined || !isCanonical(sealed)) throw new SealedValueError()
+      if (key === undefined || !isCanonical(sealed)) throw new SealedValueError(named('encryptionKey'))
       const imported = await key.imported()
       try {
         const { plaintext } = await compactDecrypt(sealed, imported, OPEN_OPTIONS)
         return JSON.parse(decoder.decode(plaintext)) as unknown
       } catch {
-        // Without the cause: what JSON.parse complains about, it quotes.
-        throw new SealedValueError()
+        // Without the cause, because JSON.parse quotes the text that it refuses.
+        throw new SealedValueError(named('encryptionKey'))
       }
     },
     fingerprint: (secret) =>
@@ -98,25 +99,25 @@ function ringKey(bytes: Uint8Array): RingKey {
   }
 }
 
-/** What a key is used for beside sealing is derived from it, under a name of its own (RFC 5869 §3.2), and leads nowhere back. */
+/** A key for another purpose than sealing, derived under a name of its own (RFC 5869 §3.2). It does not lead back to `bytes`. */
 function derive(bytes: Uint8Array, purpose: string, length: number): Buffer {
   return Buffer.from(hkdfSync('sha256', bytes, '', `mcp-nextcloud-auth ${purpose}`, length))
 }
 
-/** The record is in the protected header, which is authenticated (RFC 7516 §5.1, step 14): a value opens only where it was put. */
+/** The record is in the protected header, which is authenticated (RFC 7516 §5.1, step 14): a value opens only under its record. */
 function header(key: RingKey, recordKey: string): CompactJWEHeaderParameters {
   return { alg: 'dir', enc: 'A256GCM', kid: key.id, record: recordKey }
 }
 
 /**
- * Whether the header is, to the letter, the one that this key and record call for. So no header that others may have written is
- * ever read: no other `alg` or `enc`, no `zip`, no `crit`, no name twice.
+ * Whether the header is, byte for byte, the one of this key and record. So no foreign header is ever read: no other `alg` or
+ * `enc`, no `zip`, no `crit`, no name twice.
  */
 function hasHeader(sealed: string, key: RingKey, recordKey: string): boolean {
   return sealed.startsWith(`${Buffer.from(JSON.stringify(header(key, recordKey))).toString('base64url')}.`)
 }
 
-/** Base64url has several texts for the same bytes, where bits are left over at the end; only one of them is what was sealed. */
+/** Base64url has several texts for the same bytes where bits are left over at the end. Only one of them is the sealed one. */
 function isCanonical(sealed: string): boolean {
   return sealed.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part)
 }

@@ -1,5 +1,6 @@
 import type { NextcloudCredential } from '../auth-info.js'
-import { optionalNumber, readObject } from '../config/values.js'
+import { anything, number } from '../config/kinds.js'
+import { readOptions } from '../config/read-options.js'
 import { ConfigurationError, NotProvisionedError } from '../errors/errors.js'
 import type { McpAuth, Who } from '../mcp-auth.js'
 
@@ -39,16 +40,17 @@ export interface WithNextcloudOptions {
   readonly wait?: number | undefined
 }
 
-const DEFAULT_WAIT = 55_000
-const LONGEST_WAIT = 600_000
+const OPTIONS = {
+  server: { kind: anything },
+  wait: { kind: number({ unit: 'milliseconds', most: 600_000 }), default: 55_000 },
+}
 
 /** @throws {ConfigurationError} an option is unknown or of the wrong type */
 export function readToolOptions(options: WithNextcloudOptions): {
   readonly server: ClientSide | undefined
   readonly wait: number
 } {
-  const option = readObject(options, { server: true, wait: true }, {})
-  const wait = optionalNumber(option('wait'), DEFAULT_WAIT, { unit: 'milliseconds', most: LONGEST_WAIT })
+  const { wait } = readOptions(OPTIONS, options).values
   const { server } = options
   if (server === undefined) return { server, wait }
   const side: Partial<ClientSide> = 'server' in server ? server.server : server

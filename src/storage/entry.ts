@@ -11,12 +11,12 @@ export const newVersion = (): string => randomUUID()
 export const isVersion = (text: string): boolean => VERSION.test(text)
 
 /**
- * A version as it can go to a store and be compared there. One of another form is none of ours, and stands for itself as little
- * as it may break the statement (PostgreSQL has no text with NUL): it becomes a text that no write has as its version.
+ * A version as it can go to a store and be compared there. A version of another form matches nothing, and must not break the
+ * statement (PostgreSQL has no text with NUL): it becomes a text that no write has as its version.
  */
 export const comparable = (version: string): string => (isVersion(version) ? version : 'foreign')
 
-/** Whole milliseconds, at least one: what every store takes. A ttl that is no number is a defect of the caller's. */
+/** Whole milliseconds, at least one: all stores take that. A ttl that is not a number is a defect of the caller. */
 export function wholeTtl(ttlMs: number | undefined): number | undefined {
   if (ttlMs === undefined) return undefined
   if (typeof ttlMs !== 'number' || !Number.isFinite(ttlMs))

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.js'
-import { optionalNumber, readObject } from '../config/values.js'
+import { number } from '../config/kinds.js'
+import { readOptions } from '../config/read-options.js'
 import { OWN_KEY, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
 import { newVersion, wholeTtl } from './entry.js'
 
 /** Options of {@link MemoryStorage}. */
 export interface MemoryStorageOptions {
-  /** Entries at most. A further one is refused, never an old one dropped: each is somebody's grant. Default 10,000. */
+  /** Entries at most. A further one is refused and no old one is dropped, because each is a user's grant. Default 10,000. */
   readonly maxEntries?: number | undefined
 }
 
@@ -15,13 +16,15 @@ interface MemoryEntry extends StoredEntry {
   readonly deadAt: number
 }
 
+const OPTIONS = { maxEntries: { kind: number({ unit: 'entries', least: 1 }), default: 10_000 } }
+
 /**
  * Keeps grants in this process, for development and for a single instance: they are gone when it ends, and other instances do
  * not see them.
  *
- * `put` rejects when a new entry would be one more than `maxEntries`; expired ones do not count.
+ * `put` rejects when a new entry would be one more than `maxEntries`. Expired entries do not count.
  *
- * @throws {ConfigurationError} for an option that is unknown or wrong
+ * @throws {ConfigurationError} an option is unknown or wrong
  */
 export class MemoryStorage implements StorageAdapter {
   readonly shared = false
@@ -35,8 +38,7 @@ export class MemoryStorage implements StorageAdapter {
   /** @internal */
   constructor(options: MemoryStorageOptions | undefined, clock: Pick<Clock, 'monotonic'>)
   constructor(options?: MemoryStorageOptions, clock: Pick<Clock, 'monotonic'> = systemClock) {
-    const option = readObject(options, { maxEntries: true }, {})
-    this.#maxEntries = optionalNumber(option('maxEntries'), 10_000, { unit: 'entries', least: 1 })
+    this.#maxEntries = readOptions(OPTIONS, options).values.maxEntries
     this.#clock = clock
   }
 
@@ -76,7 +78,7 @@ export class MemoryStorage implements StorageAdapter {
   }
 }
 
-/** What `work` gives or throws, as a promise: an adapter rejects and never throws. */
+/** The outcome of `work` as a promise: an adapter rejects and never throws. */
 const settled = <T>(work: () => T): Promise<T> =>
   new Promise((resolve) => {
     resolve(work())

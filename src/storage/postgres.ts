@@ -1,10 +1,9 @@
-import { optionalBoolean, readObject } from '../config/values.js'
 import { ConfigurationError } from '../errors/errors.js'
 import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, newVersion, wholeTtl } from './entry.js'
-import { readTable, ROWS_PER_PURGE, type TableName, WRITES_PER_PURGE } from './table.js'
+import { missingTable, readTable, ROWS_PER_PURGE, type Table, WRITES_PER_PURGE } from './table.js'
 
-/** What is used of a `Pool` of pg (a connected `Client` will do). */
+/** The part of a `Pool` of pg that the adapter uses (a connected `Client` will do). */
 export interface PostgresPool {
   query(text: string, values?: unknown[]): Promise<{ readonly rows: unknown[]; readonly rowCount: number | null }>
 }
@@ -13,42 +12,39 @@ export interface PostgresPool {
 export interface PostgresStorageOptions {
   /** Table, or schema.table, used with upper and lower case as given. Default `mcp_nextcloud_auth`, found by the search_path. */
   readonly table?: string | undefined
-  /** Whether the table is made on first use when it is not there. Default true. */
+  /** Whether the table is made on first use when it is missing. Default true. */
   readonly autoCreate?: boolean | undefined
 }
 
 const UNDEFINED_TABLE = '42P01'
 /** Another process made the table, its type or its index first: `IF NOT EXISTS` looks before it locks. */
-const MADE_MEANWHILE = new Set<unknown>(['23505', '42P07', '42710'])
-/** Rolled back for another writer's sake, where the database's default is a stricter isolation than READ COMMITTED. */
-const ROLLED_BACK = new Set<unknown>(['40001', '40P01'])
+const MADE_MEANWHILE = new Set(['23505', '42P07', '42710'])
+/** The table is made by then, or another writer was preferred: the database's isolation may be stricter than READ COMMITTED. */
+const PASSING = new Set([UNDEFINED_TABLE, '40001', '40P01'])
 const ATTEMPTS = 10
 
 /**
  * Keeps grants in a table of PostgreSQL 12 or later. Each call is one statement without a name and without session state, so
  * that any pooler may stand in between, pgbouncer in transaction mode included. Give your pool an `error` listener, as pg asks
- * for, and `synchronous_commit` its default: a rotated refresh token that is lost is lost for good.
+ * for, and leave `synchronous_commit` at its default, because a rotated refresh token that is lost is lost for good.
  *
- * @throws {ConfigurationError} for an option that is unknown or wrong, or something that is no pool
+ * @throws {ConfigurationError} an option is unknown or wrong, or `pool` is not a pool
  */
 export class PostgresStorage implements StorageAdapter {
   readonly shared = true
   readonly #pool: PostgresPool
-  readonly #name: TableName
+  readonly #table: Table
   readonly #sql: ReturnType<typeof statements>
-  readonly #autoCreate: boolean
-  #settingUp: Promise<void> | undefined
+  #settingUp: Promise<unknown> | undefined
   #writes = 0
 
   constructor(pool: PostgresPool, options?: PostgresStorageOptions) {
     if (typeof (pool as Partial<PostgresPool> | null | undefined)?.query !== 'function') {
-      throw new ConfigurationError('PostgresStorage needs a Pool of pg (new pg.Pool(…)), or what has its query()')
+      throw new ConfigurationError('PostgresStorage needs a Pool of pg (new pg.Pool(…)), or an object with its query()')
     }
-    const option = readObject(options, { table: true, autoCreate: true }, {})
     this.#pool = pool
-    this.#name = readTable(option('table'), 'schemas')
-    this.#sql = statements(this.#name)
-    this.#autoCreate = optionalBoolean(option('autoCreate'), true)
+    this.#table = readTable(options, 'schemas')
+    this.#sql = statements(this.#table)
   }
 
   async get(key: string): Promise<StoredEntry | undefined> {
@@ -64,7 +60,7 @@ export class PostgresStorage implements StorageAdapter {
       expected === null
         ? await this.#change(this.#sql.create, values)
         : await this.#change(this.#sql.replace, [...values, comparable(expected)])
-    // Nobody waits for it, and the next one makes up for one that fails.
+    // Not awaited: the next purge makes up for one that fails.
     if (this.#writes++ % WRITES_PER_PURGE === 0) void this.#pool.query(this.#sql.purge).catch(() => undefined)
     return written ? version : null
   }
@@ -73,23 +69,12 @@ export class PostgresStorage implements StorageAdapter {
     return this.#change(this.#sql.delete, [key, comparable(expected)])
   }
 
-  /** Makes the table and its index, whatever `autoCreate` says, unless they are there. */
-  setup(): Promise<void> {
-    this.#settingUp ??= this.#createTable().finally(() => {
+  /** Makes the table and its index unless they are there, whatever `autoCreate` says. */
+  async setup(): Promise<void> {
+    this.#settingUp ??= repeated(MADE_MEANWHILE, () => this.#pool.query(this.#sql.setup)).finally(() => {
       this.#settingUp = undefined
     })
-    return this.#settingUp
-  }
-
-  async #createTable(): Promise<void> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.#pool.query(this.#sql.setup)
-        return
-      } catch (error) {
-        if (!MADE_MEANWHILE.has(codeOf(error)) || attempt >= ATTEMPTS) throw error
-      }
-    }
+    await this.#settingUp
   }
 
   async #change(text: string, values: unknown[]): Promise<boolean> {
@@ -98,29 +83,38 @@ export class PostgresStorage implements StorageAdapter {
     return rowCount === 1
   }
 
-  /** The table is made when it is missed, and not asked for before: a role that may not make any can use one that is there. */
-  async #query(text: string, values: unknown[]): ReturnType<PostgresPool['query']> {
-    for (let attempt = 1; ; attempt += 1) {
+  /** Makes the table when a statement misses it, not before: so a role that may make none can use one that is there. */
+  #query(text: string, values: unknown[]): ReturnType<PostgresPool['query']> {
+    return repeated(PASSING, async () => {
       try {
         return await this.#pool.query(text, values)
       } catch (error) {
-        const code = codeOf(error)
-        if ((code !== UNDEFINED_TABLE && !ROLLED_BACK.has(code)) || attempt >= ATTEMPTS) throw error
-        if (code === UNDEFINED_TABLE) await this.#createMissing(error)
+        if (codeOf(error) === UNDEFINED_TABLE) await this.#createMissing(error)
+        throw error
       }
-    }
+    })
   }
 
   #createMissing(cause: unknown): Promise<void> {
-    if (this.#autoCreate) return this.setup()
-    const missing = `The table ${this.#name.name} is not there and autoCreate is false`
-    throw new ConfigurationError(`${missing}: call setup() once, as a role that may create tables`, 'autoCreate', cause)
+    if (this.#table.autoCreate) return this.setup()
+    throw missingTable(this.#table, cause)
+  }
+}
+
+/** Repeats a statement that fails with one of the codes, in ten attempts at most. */
+async function repeated<T>(codes: ReadonlySet<unknown>, statement: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await statement()
+    } catch (error) {
+      if (attempt >= ATTEMPTS || !codes.has(codeOf(error))) throw error
+    }
   }
 }
 
 const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null | undefined)?.code
 
-function statements({ table, index }: TableName) {
+function statements({ table, index }: Table) {
   // The clock goes on while a statement waits for another writer; now() would not.
   const live = '(expires_at IS NULL OR expires_at > clock_timestamp())'
   const end = `clock_timestamp() + $4::double precision * interval '1 millisecond'`

@@ -1,16 +1,17 @@
 import { createHash } from 'node:crypto'
-import { optionalString, readObject } from '../config/values.js'
+import { text } from '../config/kinds.js'
+import { readOptions } from '../config/read-options.js'
 import { ConfigurationError } from '../errors/errors.js'
 import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, isVersion, newVersion, VERSION_LENGTH, wholeTtl } from './entry.js'
 
-/** What is used of a client of the package redis: `createClient()`, `createCluster()` or `createClientPool()`. */
+/** The part of a client of the package redis that the adapter uses: `createClient()`, `createCluster()` or `createClientPool()`. */
 export interface NodeRedisClient {
   evalSha(sha: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
   eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
 }
 
-/** What is used of a client of the package ioredis: `new Redis()` or `new Cluster()`. */
+/** The part of a client of the package ioredis that the adapter uses: `new Redis()` or `new Cluster()`. */
 export interface IoRedisClient {
   evalsha(sha: string, keys: number, ...keysAndArguments: string[]): Promise<unknown>
   eval(script: string, keys: number, ...keysAndArguments: string[]): Promise<unknown>
@@ -18,7 +19,7 @@ export interface IoRedisClient {
 
 /** Options of {@link RedisStorage}. */
 export interface RedisStorageOptions {
-  /** What every key in Redis begins with. Default `mcp-nextcloud-auth:`. */
+  /** The beginning of every key in Redis. Default `mcp-nextcloud-auth:`. */
   readonly prefix?: string | undefined
 }
 
@@ -29,11 +30,14 @@ interface Script {
 /** Runs a script on one key. */
 type Run = (script: Script, key: string, ...args: string[]) => Promise<unknown>
 
-// An entry is one string, the version in front of the value, so that one key is all that a script touches (a cluster needs
-// that) and that a key with an expiry has it for both. An absent key has the empty range. Every answer is a word: a reply of
-// any other form is a failure. Reading is a script too, since a client may send a GET to a replica, which lags behind.
+/** The beginning of every key in Redis, unless another one is given. */
+export const DEFAULT_PREFIX = 'mcp-nextcloud-auth:'
+
+// An entry is one string, the version in front of the value, so that a script touches one key only (a cluster needs that) and
+// an expiry counts for both. An absent key has the empty range. Every answer is a word: a reply of any other form is a failure.
+// Reading is a script too, because a client may send a GET to a replica, which lags behind.
 const GET = script(`return redis.call('GET', KEYS[1])`)
-// A client that lost the connection may send a command once more: a write that finds itself there has been done.
+// A client that lost the connection may send a command once more. A write that finds itself there has been done.
 const PUT = script(`local found = redis.call('GETRANGE', KEYS[1], 0, ${VERSION_LENGTH - 1})
 if found == string.sub(ARGV[2], 1, ${VERSION_LENGTH}) then return 'changed' end
 if found ~= ARGV[1] then return 'kept' end
@@ -45,12 +49,14 @@ return 'changed'`)
 
 const POLICY = 'maxmemory-policy'
 
+const OPTIONS = { prefix: { kind: text, default: DEFAULT_PREFIX } }
+
 /**
- * Keeps grants in Redis (or what speaks its protocol and Lua), single or cluster. `maxmemory-policy` has to be `noeviction`,
- * since an evicted grant is lost for good: any other makes a process warning, `ERR_REDIS_EVICTION`, once. Switch on
- * `appendonly`, or a restart loses what was written last.
+ * Keeps grants in Redis (or a server that speaks its protocol and Lua), single or cluster. `maxmemory-policy` must be
+ * `noeviction`, because an evicted grant is lost for good: any other makes a process warning, `ERR_REDIS_EVICTION`, once. Switch
+ * on `appendonly`, or a restart loses the last writes.
  *
- * @throws {ConfigurationError} for an option that is unknown or wrong, or something that is no client
+ * @throws {ConfigurationError} an option is unknown or wrong, or `client` is not a client
  */
 export class RedisStorage implements StorageAdapter {
   readonly shared = true
@@ -60,10 +66,10 @@ export class RedisStorage implements StorageAdapter {
   #policyChecked = false
 
   constructor(client: NodeRedisClient | IoRedisClient, options?: RedisStorageOptions) {
-    const option = readObject(options, { prefix: true }, {})
+    const { prefix } = readOptions(OPTIONS, options).values
     this.#client = client
     this.#run = runner(client)
-    this.#prefix = optionalString(option('prefix')) ?? 'mcp-nextcloud-auth:'
+    this.#prefix = prefix
   }
 
   async get(key: string): Promise<StoredEntry | undefined> {
@@ -97,7 +103,7 @@ export class RedisStorage implements StorageAdapter {
     const reply = await this.#run(script, this.#prefix + key, ...args)
     if (!this.#policyChecked) {
       this.#policyChecked = true
-      // Nobody waits for it; where CONFIG is forbidden, as many hosted ones have it, there is nothing to say.
+      // Not awaited. Where CONFIG is forbidden, as on many hosted servers, there is nothing to say.
       void warnOfEviction(this.#client).catch(() => undefined)
     }
     return reply
@@ -108,7 +114,7 @@ function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
-/** The two packages spell the same command differently. A script that the server does not know yet, or no longer, is sent whole. */
+/** The two packages spell the same commands differently. A script that the server does not know, or no longer, is sent whole. */
 function runner(client: unknown): Run {
   const { evalSha, evalsha, eval: evaluate } = (client ?? {}) as Record<string, unknown>
   if (typeof evaluate !== 'function' || (typeof evalSha !== 'function' && typeof evalsha !== 'function')) {
@@ -118,21 +124,22 @@ function runner(client: unknown): Run {
   }
   if (typeof evalSha === 'function') {
     const redis = client as NodeRedisClient
-    return ({ text, sha }, key, ...args) =>
-      redis.evalSha(sha, { keys: [key], arguments: args }).catch((error: unknown) => {
-        if (isUnknownScript(error)) return redis.eval(text, { keys: [key], arguments: args })
-        throw error
-      })
+    return ({ text, sha }, key, ...args) => {
+      const options = { keys: [key], arguments: args }
+      return redis.evalSha(sha, options).catch(ifUnknown(() => redis.eval(text, options)))
+    }
   }
   const redis = client as IoRedisClient
   return ({ text, sha }, key, ...args) =>
-    redis.evalsha(sha, 1, key, ...args).catch((error: unknown) => {
-      if (isUnknownScript(error)) return redis.eval(text, 1, key, ...args)
-      throw error
-    })
+    redis.evalsha(sha, 1, key, ...args).catch(ifUnknown(() => redis.eval(text, 1, key, ...args)))
 }
 
-const isUnknownScript = (error: unknown) => error instanceof Error && error.message.startsWith('NOSCRIPT')
+function ifUnknown(sendWhole: () => Promise<unknown>): (error: unknown) => Promise<unknown> {
+  return (error) => {
+    if (error instanceof Error && error.message.startsWith('NOSCRIPT')) return sendWhole()
+    throw error
+  }
+}
 
 const unexpected = () => new Error('RedisStorage: a reply, or an entry, that is not of this adapter')
 

@@ -1,13 +1,13 @@
 import { chmodSync, statSync } from 'node:fs'
 
-/** What is used of a prepared statement. TypeScript before 6 does not take better-sqlite3's for anything narrower. */
+/** The part of a prepared statement that the adapter uses. TypeScript before 6 does not take better-sqlite3's for anything narrower. */
 export interface SqliteStatement {
   get(...parameters: unknown[]): unknown
   all(...parameters: unknown[]): unknown[]
   run(...parameters: unknown[]): { readonly changes: number | bigint }
 }
 
-/** What is used of a database: `new Database(path)` of better-sqlite3 or `new DatabaseSync(path)` of node:sqlite. */
+/** The part of a database that the adapter uses: `new Database(path)` of better-sqlite3 or `new DatabaseSync(path)` of node:sqlite. */
 export interface SqliteDatabase {
   exec(sql: string): unknown
   prepare(sql: string): SqliteStatement
@@ -18,10 +18,10 @@ export function isDatabase(given: unknown): given is SqliteDatabase {
   return typeof exec === 'function' && typeof prepare === 'function'
 }
 
-/** Milliseconds that a call waits for other writers: what better-sqlite3 has by itself, and node:sqlite has not. */
+/** Milliseconds that a call waits for other writers: the default of better-sqlite3, which node:sqlite does not have. */
 const BUSY_TIMEOUT = 5_000
 
-/** Sets up the connection and the file: nobody else's to read, and no write lost that was reported as done. */
+/** Sets up the connection and the file, so that only its owner can read it, and no write is lost that was reported as done. */
 export function configure(database: SqliteDatabase): void {
   database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`)
   // Before the switch to WAL: SQLite gives the -wal and -shm files the mode that the database has.
@@ -30,7 +30,7 @@ export function configure(database: SqliteDatabase): void {
   database.exec('PRAGMA synchronous = FULL')
 }
 
-/** Takes the rights of everybody but the owner from the database's files. */
+/** Takes all rights on the database's files from all but the owner. */
 function protectFiles(database: SqliteDatabase): void {
   const databases = database.prepare('PRAGMA database_list').all() as { name: string; file: string | null }[]
   const file = databases.find(({ name }) => name === 'main')?.file
@@ -42,7 +42,7 @@ function protectFiles(database: SqliteDatabase): void {
   }
 }
 
-/** Does `work`, again while another process holds a lock that SQLite's own waiting does not cover: the switch to WAL is one. */
+/** Repeats `work` while another process holds a lock that SQLite's own waiting does not cover, as for the switch to WAL. */
 export async function unlocked<T>(work: () => T): Promise<T> {
   const giveUpAt = performance.now() + BUSY_TIMEOUT
   for (;;) {

@@ -1,9 +1,8 @@
-import { optionalBoolean, readObject } from '../config/values.js'
 import { ConfigurationError } from '../errors/errors.js'
 import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, newVersion, wholeTtl } from './entry.js'
 import { configure, isDatabase, type SqliteDatabase, unlocked } from './sqlite-file.js'
-import { readTable, ROWS_PER_PURGE, type TableName, WRITES_PER_PURGE } from './table.js'
+import { missingTable, readTable, ROWS_PER_PURGE, type Table, WRITES_PER_PURGE } from './table.js'
 
 export type { SqliteDatabase, SqliteStatement } from './sqlite-file.js'
 
@@ -11,26 +10,25 @@ export type { SqliteDatabase, SqliteStatement } from './sqlite-file.js'
 export interface SqliteStorageOptions {
   /** Table, used with upper and lower case as given. Default `mcp_nextcloud_auth`. */
   readonly table?: string | undefined
-  /** Whether the table is made on first use when it is not there. Default true. */
+  /** Whether the table is made on first use when it is missing. Default true. */
   readonly autoCreate?: boolean | undefined
 }
 
-/** Milliseconds since the epoch, read by the statement once it holds the lock; every SQLite there is knows julianday. */
+/** Milliseconds since the epoch, read by the statement once it holds the lock. Every version of SQLite has julianday. */
 const NOW = `CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)`
 
 /**
  * Keeps grants in a SQLite file that any number of processes of one machine may open. Give it a database of its own, not one in
- * which you hold transactions open across an await. On first use it switches the file to WAL with `synchronous = FULL`, since a
- * rotated refresh token that is lost with the power is lost for good, and makes the file readable by its owner only (0600, with
- * its `-wal` and `-shm`). Never put the file on a network drive.
+ * which you hold transactions open across an await. On first use it switches the file to WAL with `synchronous = FULL`, because
+ * a rotated refresh token that is lost with the power is lost for good. It also makes the file readable by its owner only (0600,
+ * with its `-wal` and `-shm`). Never put the file on a network drive.
  *
- * @throws {ConfigurationError} for an option that is unknown or wrong, or something that is no SQLite database
+ * @throws {ConfigurationError} an option is unknown or wrong, or `database` is not a SQLite database
  */
 export class SqliteStorage implements StorageAdapter {
   readonly shared = true
   readonly #database: SqliteDatabase
-  readonly #name: TableName
-  readonly #autoCreate: boolean
+  readonly #table: Table
   #statements: Promise<ReturnType<typeof prepare>> | undefined
   #writes = 0
 
@@ -40,10 +38,8 @@ export class SqliteStorage implements StorageAdapter {
         'SqliteStorage needs a database of better-sqlite3 (new Database(path)) or node:sqlite (new DatabaseSync(path))',
       )
     }
-    const option = readObject(options, { table: true, autoCreate: true }, {})
     this.#database = database
-    this.#name = readTable(option('table'), 'no schemas')
-    this.#autoCreate = optionalBoolean(option('autoCreate'), true)
+    this.#table = readTable(options, 'no schemas')
   }
 
   async get(key: string): Promise<StoredEntry | undefined> {
@@ -67,19 +63,19 @@ export class SqliteStorage implements StorageAdapter {
     return Number((await this.#ready()).delete.run(key, comparable(expected)).changes) === 1
   }
 
-  /** Makes the table and its index, whatever `autoCreate` says, unless they are there. */
+  /** Makes the table and its index unless they are there, whatever `autoCreate` says. */
   async setup(): Promise<void> {
     await unlocked(() => {
       configure(this.#database)
-      createTable(this.#database, this.#name)
+      createTable(this.#database, this.#table)
     })
   }
 
   #ready(): Promise<ReturnType<typeof prepare>> {
     this.#statements ??= unlocked(() => {
       configure(this.#database)
-      if (this.#autoCreate) createTable(this.#database, this.#name)
-      return prepare(this.#database, this.#name)
+      if (this.#table.autoCreate) createTable(this.#database, this.#table)
+      return prepare(this.#database, this.#table)
     }).catch((error: unknown) => {
       this.#statements = undefined
       throw error
@@ -88,22 +84,16 @@ export class SqliteStorage implements StorageAdapter {
   }
 }
 
-function createTable(database: SqliteDatabase, { table, index }: TableName): void {
+function createTable(database: SqliteDatabase, { table, index }: Table): void {
   database.exec(`CREATE TABLE IF NOT EXISTS ${table}
     (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, version TEXT NOT NULL, expires_at INTEGER)`)
   database.exec(`CREATE INDEX IF NOT EXISTS ${index} ON ${table} (expires_at) WHERE expires_at IS NOT NULL`)
 }
 
-function prepare(database: SqliteDatabase, { name, table }: TableName) {
-  const found = database
-    .prepare(`SELECT 1 FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)`)
-    .get(name)
-  if (found === undefined) {
-    throw new ConfigurationError(
-      `The table ${name} is not there and autoCreate is false: call setup() once, as who may create tables`,
-      'autoCreate',
-    )
-  }
+function prepare(database: SqliteDatabase, names: Table) {
+  const { name, table } = names
+  const tables = database.prepare(`SELECT 1 FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)`)
+  if (tables.get(name) === undefined) throw missingTable(names)
   const live = `(expires_at IS NULL OR expires_at > ${NOW})`
   return {
     get: database.prepare(`SELECT value, version FROM ${table} WHERE key = ? AND ${live}`),
@@ -119,7 +109,7 @@ function prepare(database: SqliteDatabase, { name, table }: TableName) {
   }
 }
 
-/** What comes after a write that has succeeded can no longer make it fail. */
+/** Does work that must not make the write before it fail. */
 function unheeded(work: () => unknown): void {
   try {
     work()

@@ -1,7 +1,10 @@
-import { type Given, optionalString, refuse } from '../config/values.js'
+import { text, truth } from '../config/kinds.js'
+import { readOptions } from '../config/read-options.js'
+import { refuse } from '../config/values.js'
+import { ConfigurationError } from '../errors/errors.js'
 
-/** Where adapters over SQL keep their entries, unless told otherwise. */
-const DEFAULT_TABLE = 'mcp_nextcloud_auth'
+/** The table in which adapters over SQL keep their entries, unless told otherwise. */
+export const DEFAULT_TABLE = 'mcp_nextcloud_auth'
 /** Short enough that the name of the index fits PostgreSQL's 63 bytes too; `sqlite_` is SQLite's own. */
 const IDENTIFIER = /^(?!sqlite_)[a-z_][a-z0-9_]{0,49}$/i
 
@@ -9,24 +12,38 @@ const IDENTIFIER = /^(?!sqlite_)[a-z_][a-z0-9_]{0,49}$/i
 export const WRITES_PER_PURGE = 64
 export const ROWS_PER_PURGE = 100
 
-/** The name of a table as it stands in SQL, quoted. A name may be in no statement unchecked, since it cannot be a parameter. */
-export interface TableName {
+/** The table of an adapter, with names as they stand in SQL, quoted. */
+export interface Table {
+  /** As it was given. */
   readonly name: string
   readonly table: string
   readonly index: string
+  readonly autoCreate: boolean
 }
 
-/** The option `table`, with a schema in front where `schemas` says that there are some. */
-export function readTable(given: Given, schemas: 'schemas' | 'no schemas'): TableName {
-  const name = optionalString(given) ?? DEFAULT_TABLE
+const OPTIONS = { table: { kind: text, default: DEFAULT_TABLE }, autoCreate: { kind: truth, default: true } }
+
+/** Reads the options of an adapter over SQL; a schema may stand in front of the table where there are `schemas`. */
+export function readTable(options: object | undefined, schemas: 'schemas' | 'no schemas'): Table {
+  const { values, given } = readOptions(OPTIONS, options)
+  const { table: name, autoCreate } = values
   const parts = name.split('.')
+  // Checked before use, because SQL has no parameters for identifiers.
   if (parts.length > (schemas === 'schemas' ? 2 : 1) || !parts.every((part) => IDENTIFIER.test(part))) {
     const form = schemas === 'schemas' ? 'a name or schema.name' : 'a name'
-    refuse(given, `must be ${form}, each of at most 50 letters, digits and underscores, not starting with a digit`)
+    const letters = 'each of at most 50 letters, digits and underscores, not starting with a digit'
+    refuse(given('table'), `must be ${form}, ${letters}`)
   }
   return {
     name,
     table: parts.map((part) => `"${part}"`).join('.'),
     index: `"${parts.at(-1) ?? ''}_expires_at"`,
+    autoCreate,
   }
+}
+
+/** The error for a table that is missing and is not to be made. */
+export function missingTable({ name }: Table, cause?: unknown): ConfigurationError {
+  const missing = `The table ${name} is missing and autoCreate is false`
+  return new ConfigurationError(`${missing}: call setup() once, as a user who may create tables`, 'autoCreate', cause)
 }

@@ -1,82 +1,65 @@
 import type { StorageAdapter } from '../storage-adapter.js'
-import { type Contract, freshKey, winners } from './contract.js'
+import { type Contract, freshKey } from './contract.js'
 
 const CALLERS = 16
 /** A race that is lost by the defect only sometimes is run so many times. */
 const ROUNDS = 5
 
+/** One of many callers at once, on one adapter or on another one over the same store. */
+interface Caller {
+  readonly adapter: StorageAdapter
+  readonly value: string
+  readonly index: number
+}
+
+async function callers({ another }: Contract, adapter: StorageAdapter): Promise<readonly Caller[]> {
+  const adapters = [adapter, await another(adapter)]
+  return Array.from({ length: CALLERS }, (_, index) => ({
+    adapter: adapters[index % 2] ?? adapter,
+    value: `caller ${index}`,
+    index,
+  }))
+}
+
+/** All callers attempt the same; exactly one is told that it was first, by a version or by true, and so it is in the store. */
+async function race(
+  contract: Contract,
+  adapter: StorageAdapter,
+  before: 'absent' | 'stored',
+  attempt: (caller: Caller, key: string, version: string) => Promise<string | boolean | null>,
+): Promise<void> {
+  const { assert, stored, holds, isAbsent } = contract
+  const all = await callers(contract, adapter)
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const { key, version } = before === 'stored' ? await stored(adapter) : { key: freshKey(), version: '' }
+    const outcomes = await Promise.all(
+      all.map(async (caller) => ({ value: caller.value, won: await attempt(caller, key, version) })),
+    )
+    const winners = outcomes.filter(({ won }) => won !== null && won !== false)
+    assert.strictEqual(winners.length, 1, `${winners.length} of ${CALLERS} callers were told that they were first`)
+    const { value = '', won = null } = winners[0] ?? {}
+    if (typeof won === 'string') await holds(adapter, key, value, won)
+    else await isAbsent(adapter, key)
+  }
+}
+
 /** Many callers at once, on one adapter and on two over the same store. */
 export function describeConcurrency(contract: Contract): void {
-  const { describe, assert, test, another, stored, put, holds, isAbsent } = contract
-
-  const callers = async (adapter: StorageAdapter) => {
-    const other = await another(adapter)
-    return Array.from({ length: CALLERS }, (_, index) => ({
-      value: `caller ${index}`,
-      adapter: index % 2 === 0 ? adapter : other,
-    }))
-  }
-  /** The winner's value is what is stored, under the version that the winner got. */
-  const holdsTheWinners = async (
-    adapter: StorageAdapter,
-    key: string,
-    won: readonly { value: string; version: string }[],
-  ) => {
-    assert.strictEqual(won.length, 1, `${won.length} of ${CALLERS} callers were told that they were first`)
-    await holds(adapter, key, won[0]?.value ?? '', won[0]?.version ?? '')
-  }
+  const { describe, assert, test, stored, holds } = contract
 
   describe('of many callers at once', () => {
-    test('exactly one creates an entry', async (adapter) => {
-      const all = await callers(adapter)
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const key = freshKey()
-        const won = await winners(
-          all.map(async (caller) => {
-            const version = await caller.adapter.put(key, caller.value, null)
-            return version === null ? null : { value: caller.value, version }
-          }),
-        )
-        await holdsTheWinners(adapter, key, won)
-      }
-    })
-    test('exactly one replaces an entry', async (adapter) => {
-      const all = await callers(adapter)
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const { key, version: first } = await stored(adapter)
-        const won = await winners(
-          all.map(async (caller) => {
-            const version = await caller.adapter.put(key, caller.value, first)
-            return version === null ? null : { value: caller.value, version }
-          }),
-        )
-        await holdsTheWinners(adapter, key, won)
-      }
-    })
-    test('exactly one deletes an entry', async (adapter) => {
-      const all = await callers(adapter)
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const { key, version } = await stored(adapter)
-        const won = await winners(all.map((caller) => caller.adapter.delete(key, version)))
-        assert.strictEqual(won.length, 1, `${won.length} of ${CALLERS} callers were told that they deleted it`)
-        await isAbsent(adapter, key)
-      }
-    })
-    test('either one replaces an entry or one deletes it', async (adapter) => {
-      const all = await callers(adapter)
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const { key, version } = await stored(adapter)
-        const attempts = all.map((caller, index) =>
-          index % 4 < 2 ? caller.adapter.put(key, 'replaced', version) : caller.adapter.delete(key, version),
-        )
-        const won = await winners<string | true>(attempts)
-        assert.strictEqual(won.length, 1, `${won.length} of ${CALLERS} callers were told that they were first`)
-        if (typeof won[0] === 'string') await holds(adapter, key, 'replaced', won[0])
-        else await isAbsent(adapter, key)
-      }
-    })
+    test('exactly one creates an entry', (adapter) =>
+      race(contract, adapter, 'absent', (caller, key) => caller.adapter.put(key, caller.value, null)))
+    test('exactly one replaces an entry', (adapter) =>
+      race(contract, adapter, 'stored', (caller, key, version) => caller.adapter.put(key, caller.value, version)))
+    test('exactly one deletes an entry', (adapter) =>
+      race(contract, adapter, 'stored', (caller, key, version) => caller.adapter.delete(key, version)))
+    test('either one replaces an entry or one deletes it', (adapter) =>
+      race(contract, adapter, 'stored', ({ adapter: its, index, value }, key, version) =>
+        index % 4 < 2 ? its.put(key, value, version) : its.delete(key, version),
+      ))
     test('each finds its own entry when each writes another key', async (adapter) => {
-      const all = await callers(adapter)
+      const all = await callers(contract, adapter)
       await Promise.all(
         all.map(async (caller) => {
           const { key, version } = await stored(caller.adapter, caller.value)
@@ -85,21 +68,27 @@ export function describeConcurrency(contract: Contract): void {
       )
     })
     test('none loses an update that read, changed and wrote until it was the first', async (adapter) => {
-      const all = (await callers(adapter)).slice(0, 6)
+      const all = (await callers(contract, adapter)).slice(0, 6)
       const { key } = await stored(adapter, '0')
-      const add = async (caller: StorageAdapter): Promise<void> => {
-        // Of those that read the same version one gets on, so that as many attempts as there are callers are enough.
-        for (let attempt = 0; attempt < all.length; attempt += 1) {
-          const entry = await caller.get(key)
-          if (entry && (await caller.put(key, String(Number(entry.value) + 1), entry.version)) !== null) return
-        }
-        assert.ok(false, 'a caller was never the first, though nobody else was left to be it')
-      }
-      await Promise.all(all.map((caller) => add(caller.adapter)))
+      // Of those that read the same version one gets on, so that as many attempts as there are callers are enough.
+      const added = await Promise.all(all.map((caller) => add(caller.adapter, key, all.length)))
+      assert.ok(!added.includes(false), 'a caller was never the first, though nobody else was left to be it')
       assert.strictEqual((await adapter.get(key))?.value, String(all.length))
     })
   })
+}
 
+/** Whether a number in the store was read, raised and written first in so many attempts. */
+async function add(adapter: StorageAdapter, key: string, attempts: number): Promise<boolean> {
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    const entry = await adapter.get(key)
+    if (entry && (await adapter.put(key, String(Number(entry.value) + 1), entry.version)) !== null) return true
+  }
+  return false
+}
+
+/** Two adapters on one store, where it is shared. */
+export function describeSharing({ describe, assert, test, another, stored, put, holds, isAbsent }: Contract): void {
   describe('two adapters on one store, where it is shared,', () => {
     test('see what the other one wrote, at once', async (adapter) => {
       const other = await another(adapter)

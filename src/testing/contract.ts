@@ -14,7 +14,7 @@ export interface TestFunctions {
   }
 }
 
-/** What the tests of one group are written with. */
+/** The tools that the tests of a group are written with. */
 export interface Contract extends TestFunctions {
   /** Registers a test with an adapter of its own, which is closed at its end. */
   readonly test: (title: string, body: (adapter: StorageAdapter) => Promise<void>) => void
@@ -40,7 +40,7 @@ export const freshKey = (): string => `v1:${randomBytes(45).toString('base64url'
 
 /** A ttl, in milliseconds, that ends in no test. */
 export const LONG = 60_000
-/** Milliseconds to wait beyond the end of a ttl, for stores that count in coarse steps. */
+/** Milliseconds to wait beyond the end of a ttl, because some stores count in coarse steps. */
 export const MARGIN = 50
 
 /** The tools of the suite, over the runner's functions and the user's factory. */
@@ -51,17 +51,13 @@ export function contract(
 ): Contract {
   const { assert, it } = functions
   const opened = new WeakMap<StorageAdapter, StorageAdapter[]>()
-  const put: Contract['put'] = async (adapter, key, ...rest) => {
-    const version: unknown = await adapter.put(key, ...rest)
-    assert.ok(typeof version === 'string' && version !== '', `put resolved to ${String(version)} and not to a version`)
-    return String(version)
-  }
+  const put: Contract['put'] = async (adapter, ...args) => asVersion(assert, await adapter.put(...args))
   return {
     ...functions,
     put,
     wait,
-    test(title, body) {
-      it(title, async () => {
+    test: (title, body) =>
+      void it(title, async () => {
         const adapter = await makeAdapter()
         opened.set(adapter, [])
         try {
@@ -69,36 +65,37 @@ export function contract(
         } finally {
           for (const one of new Set([...(opened.get(adapter) ?? []), adapter])) await one.close?.()
         }
-      })
-    },
-    async another(adapter) {
+      }),
+    another: async (adapter) => {
       if (!adapter.shared) return adapter
       const other = await makeAdapter()
       opened.get(adapter)?.push(other)
       return other
     },
-    async stored(adapter, value = 'value', ttlMs) {
+    stored: async (adapter, value = 'value', ttlMs) => {
       const key = freshKey()
       return { key, version: await put(adapter, key, value, null, ttlMs) }
     },
-    async holds(adapter, key, value, version) {
-      const entry: StoredEntry | undefined = await adapter.get(key)
-      assert.ok(entry !== undefined, 'get resolved to undefined, but the entry is there')
-      // Not compared by the runner's own words: a difference of 64 KiB is nobody's to read.
-      assert.ok(entry?.value === value, `get gave another value than was put (${value.length} characters)`)
-      assert.strictEqual(entry?.version, version)
-    },
-    async isAbsent(adapter, key) {
-      const entry: unknown = await adapter.get(key)
-      assert.ok(
-        entry === undefined,
-        `get has to resolve to undefined, it resolved to ${entry === null ? 'null' : 'an entry'}`,
-      )
-    },
+    holds: async (adapter, key, ...entry) => isEntry(assert, await adapter.get(key), ...entry),
+    isAbsent: async (adapter, key) => isNothing(assert, await adapter.get(key)),
   }
 }
 
-/** What those that were first came to: neither null nor false. A rejection is the test's failure. */
-export async function winners<T>(attempts: readonly Promise<T | null | false>[]): Promise<T[]> {
-  return (await Promise.all(attempts)).flatMap((result) => (result === null || result === false ? [] : [result]))
+type Assert = TestFunctions['assert']
+
+function asVersion(assert: Assert, answer: unknown): string {
+  assert.ok(typeof answer === 'string' && answer !== '', `put resolved to ${String(answer)} and not to a version`)
+  return String(answer)
+}
+
+function isEntry(assert: Assert, entry: StoredEntry | undefined, value: string, version: string): void {
+  assert.ok(entry !== undefined, 'get resolved to undefined, but the entry is there')
+  // Not compared in the runner's own words, which would show 64 KiB of difference.
+  assert.ok(entry?.value === value, `get gave another value than was put (${value.length} characters)`)
+  assert.strictEqual(entry?.version, version)
+}
+
+function isNothing(assert: Assert, entry: unknown): void {
+  const found = entry === null ? 'null' : 'an entry'
+  assert.ok(entry === undefined, `get must resolve to undefined, it resolved to ${found}`)
 }

@@ -13,7 +13,7 @@ const CALLS: readonly (readonly [name: string, call: (adapter: StorageAdapter) =
   ['delete with a foreign version', (adapter) => adapter.delete(freshKey(), 'foreign')],
 ]
 
-/** An adapter over a store that is gone. An error that it swallows would make "not connected" of "out of order". */
+/** An adapter over a store that is gone. An error that it swallows would turn an outage into "not connected". */
 export function describeFailure(
   { describe, it, assert }: TestFunctions,
   unavailable: (() => StorageAdapter | Promise<StorageAdapter>) | undefined,

@@ -15,7 +15,7 @@ const VALUES: readonly (readonly [name: string, value: string])[] = [
   ['control characters other than NUL', '\u0001\u0002\u001F\u007F'],
 ]
 
-/** Keys that some stores take for one: each with how it differs from `base`. */
+/** Keys that some stores take for one, each with its difference from `base`. */
 const similar = (base: string): readonly (readonly [how: string, key: string])[] => [
   ['in upper case', base.toUpperCase()],
   ['in lower case', base.toLowerCase()],
@@ -29,7 +29,7 @@ const similar = (base: string): readonly (readonly [how: string, key: string])[]
   ['ending in ?', `${base.slice(0, -1)}?`],
 ]
 
-/** Whether what goes in comes out, under that key and no other. */
+/** Values that come back as they were put, under their key and no other. */
 export function describeKeysAndValues({ describe, assert, test, put, holds, isAbsent }: Contract): void {
   describe('a value', () => {
     for (const [name, value] of VALUES) {
@@ -67,7 +67,7 @@ export function describeKeysAndValues({ describe, assert, test, put, holds, isAb
       await holds(adapter, key, 'one', version)
     })
     test('that is a property of every JavaScript object is absent until it is written', async (adapter) => {
-      // Not written, since the key is the same in every run.
+      // Not written, because the key is the same in every run.
       for (const key of ['__proto__', 'constructor', 'toString']) await isAbsent(adapter, key)
     })
   })

@@ -1,10 +1,10 @@
 import type { StorageAdapter } from '../storage-adapter.js'
-import { describeConcurrency } from './concurrency.js'
+import { describeConcurrency, describeSharing } from './concurrency.js'
 import { contract, type TestFunctions } from './contract.js'
-import { describeExpiry } from './expiry.js'
+import { describeExpired, describeExpiry } from './expiry.js'
 import { describeFailure } from './failure.js'
 import { describeKeysAndValues } from './keys-and-values.js'
-import { describeVersions } from './versions.js'
+import { describeDelete, describeGetAndPut, describeVersions } from './versions.js'
 
 export type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 export type { TestFunctions } from './contract.js'
@@ -13,24 +13,24 @@ export type { TestFunctions } from './contract.js'
 export interface StorageContractOptions {
   /**
    * Makes an adapter over a store that is gone: a server that was stopped, a closed connection. It enables the group that finds
-   * swallowed errors. The calls have to reject within the test runner's time limit, so switch off a client's endless
-   * reconnecting. Default: the group is one test that says that it was left out.
+   * swallowed errors. The calls must reject within the test runner's time limit, so switch off a client's endless reconnecting.
+   * Default: the group is one test that says that it was left out.
    */
   readonly unavailable?: (() => StorageAdapter | Promise<StorageAdapter>) | undefined
   /**
-   * Lets `ms` milliseconds of the store's own clock go by. Default: waits for them, which comes to a few seconds for the whole
-   * suite; a store whose clock the test holds can move it instead.
+   * Lets `ms` milliseconds of the store's own clock go by. Default: waits for them, a few seconds in the whole suite. A store
+   * whose clock the test holds can move it instead.
    */
   readonly wait?: ((ms: number) => Promise<void>) | undefined
 }
 
 /**
- * Registers the tests that every storage adapter has to pass, with the functions of any test runner: node:test, vitest, jest,
- * mocha. The store need not be empty, since every test uses fresh keys; it is left with a few entries.
+ * Registers the tests that every storage adapter must pass, with the functions of any test runner: node:test, vitest, jest,
+ * mocha. The store need not be empty, because every test uses fresh keys. It is left with a few entries.
  *
  * @param functions `describe` and `it` of the runner, and `assert` of node:assert, vitest or chai
- * @param makeAdapter makes an adapter; called for every test, and twice where the adapter says that it is `shared`: both are to
- *   be on the same store then. An adapter with `close()` is closed at the end of the test.
+ * @param makeAdapter makes an adapter; called for every test, and twice where the adapter says that it is `shared`: both must be
+ *   on the same store then. An adapter with `close()` is closed at the end of the test.
  *
  * @example
  * import assert from 'node:assert/strict'
@@ -53,10 +53,8 @@ export function storageContract(
       await Promise.resolve()
       assert.strictEqual(typeof adapter.shared, 'boolean')
     })
-    describeVersions(suite)
-    describeKeysAndValues(suite)
-    describeExpiry(suite)
-    describeConcurrency(suite)
+    const groups = [describeGetAndPut, describeDelete, describeVersions, describeKeysAndValues, describeExpiry]
+    for (const group of [...groups, describeExpired, describeConcurrency, describeSharing]) group(suite)
     describeFailure(functions, options.unavailable)
   })
 }

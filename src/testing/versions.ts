@@ -1,9 +1,9 @@
 import { type Contract, freshKey, LONG } from './contract.js'
 
-/** Versions of any form but the adapter's own: whoever asks with one is told that another was first. */
+/** Versions of any form except the adapter's own: a caller with one is told that another was first. */
 const FOREIGN: readonly (readonly [name: string, version: string])[] = [
   ['the empty string', ''],
-  ['a UUID of nobody', '00000000-0000-4000-8000-000000000000'],
+  ['a UUID that no write has', '00000000-0000-4000-8000-000000000000'],
   ['a number', '1'],
   ['the word null', 'null'],
   ['quotes and a statement', `'; DROP TABLE x; --"\``],
@@ -14,8 +14,8 @@ const FOREIGN: readonly (readonly [name: string, version: string])[] = [
   ['line breaks', '\r\n*1\r\n'],
 ]
 
-/** get, put and delete, one caller at a time. */
-export function describeVersions({ describe, assert, test, stored, put, holds, isAbsent }: Contract): void {
+/** get and put, one caller at a time. */
+export function describeGetAndPut({ describe, assert, test, stored, put, holds, isAbsent }: Contract): void {
   describe('get', () => {
     test('resolves to undefined for a key that was never written', async (adapter) => {
       await isAbsent(adapter, freshKey())
@@ -73,7 +73,10 @@ export function describeVersions({ describe, assert, test, stored, put, holds, i
       assert.strictEqual(await adapter.put(key, 'late', version), null)
     })
   })
+}
 
+/** delete, one caller at a time. */
+export function describeDelete({ describe, assert, test, stored, put, holds, isAbsent }: Contract): void {
   describe('delete', () => {
     test('with the stored version removes the entry and resolves to true', async (adapter) => {
       const { key, version } = await stored(adapter)
@@ -105,7 +108,10 @@ export function describeVersions({ describe, assert, test, stored, put, holds, i
       await holds(adapter, key, 'second', await put(adapter, key, 'second', null))
     })
   })
+}
 
+/** Versions, matching or not. */
+export function describeVersions({ describe, assert, test, stored, put, holds, isAbsent }: Contract): void {
   describe('a version', () => {
     test('never repeats, not after delete and create of the same value either', async (adapter) => {
       const key = freshKey()

@@ -1,5 +1,14 @@
 import type { InvalidTokenError } from '../errors/errors.js'
-import { expired, missing, notYetValid, otherIssuer, rejection } from './rejections.js'
+import {
+  bound,
+  expired,
+  missing,
+  notYetValid,
+  otherAudience,
+  otherClient,
+  otherIssuer,
+  otherKind,
+} from './rejections.js'
 
 /** Claims of a token whose signature, or whose introspection, has been found good. */
 export type Claims = Readonly<Record<string, unknown>>
@@ -45,13 +54,13 @@ export function readAccessTokenClaims(
   if (audience.length === 0) throw missing('aud', claims['aud'], 'a string or a list of strings')
   const accepted = audience.filter((value) => expected.audience.some((wanted) => sameUri(value, wanted)))
   if (accepted.length === 0) throw otherAudience(audience, expected.audience)
-  const otherKind = whyNoAccessToken(claims, tokenType, accepted, expected)
-  if (otherKind !== undefined) throw otherKind
+  const kind = whyNoAccessToken(claims, tokenType, accepted, expected)
+  if (kind !== undefined) throw kind
   // RFC 7800: a token bound to a key is worth nothing without the proof, and proofs are not verified here.
   if (claims['cnf'] !== undefined && claims['cnf'] !== null) throw bound(claims['cnf'])
   const client = readClientId(claims)
   if (expected.allowedClients !== undefined && (client === undefined || !expected.allowedClients.has(client.id))) {
-    throw otherClient(client, expected.allowedClients)
+    throw otherClient(client?.claim ?? 'client_id', client?.id, expected.allowedClients)
   }
   const scopes = readScopes(claims)
   Object.freeze(scopes)
@@ -68,7 +77,7 @@ export function checkIntrospectedTimes(claims: Claims, issuer: string, nowSecond
   if (iss !== undefined && iss !== issuer) throw otherIssuer(iss, issuer)
   if (typeof exp === 'number' && exp <= nowSeconds - tolerance) throw expired(exp, nowSeconds)
   if (nbf !== undefined && !(typeof nbf === 'number' && nbf <= nowSeconds + tolerance)) {
-    throw notYetValid('nbf', nbf, nowSeconds, tolerance)
+    throw notYetValid('nbf', nbf, { nowSeconds, clockTolerance: tolerance })
   }
 }
 
@@ -76,7 +85,7 @@ export function checkIntrospectedTimes(claims: Claims, issuer: string, nowSecond
 export function checkIssuedAt(claims: Claims, nowSeconds: number, tolerance: number): void {
   const { iat } = claims
   if (iat !== undefined && !(typeof iat === 'number' && iat <= nowSeconds + tolerance)) {
-    throw notYetValid('iat', iat, nowSeconds, tolerance)
+    throw notYetValid('iat', iat, { nowSeconds, clockTolerance: tolerance })
   }
 }
 
@@ -87,36 +96,6 @@ function sameUri(value: string, wanted: string): boolean {
 
 function withoutSlash(uri: string): string {
   return uri.endsWith('/') ? uri.slice(0, -1) : uri
-}
-
-function otherAudience(found: readonly string[], expected: readonly string[]): InvalidTokenError {
-  return rejection('audience', {
-    claim: 'aud',
-    expected,
-    found,
-    sentence: (aud, accepted) =>
-      `aud is ${aud}, none of ${accepted}: add an audience mapper for this server at the authorization server`,
-  })
-}
-
-function bound(cnf: unknown): InvalidTokenError {
-  const found = typeof cnf === 'object' && cnf !== null ? Object.keys(cnf) : cnf
-  return rejection('sender_constrained', {
-    claim: 'cnf',
-    found,
-    sentence: (by) =>
-      `cnf binds the token to a key (${by}), and proofs of it are not verified here: switch DPoP or mTLS binding off for MCP clients`,
-  })
-}
-
-function otherClient(client: ClientClaim | undefined, allowed: ReadonlySet<string>): InvalidTokenError {
-  return rejection('client', {
-    claim: client?.claim ?? 'client_id',
-    expected: [...allowed],
-    found: client?.id,
-    sentence: (found, expected) =>
-      `${client?.claim ?? 'client_id'} is ${found}, and only ${expected} may come in: allowedClients (ALLOWED_MCP_CLIENTS) would have to list it`,
-  })
 }
 
 /**
@@ -131,34 +110,24 @@ function whyNoAccessToken(
 ): InvalidTokenError | undefined {
   const header = headerType?.toLowerCase().replace(/^application\//, '')
   if (header === 'at+jwt') return undefined
-  if (header !== undefined && header !== 'jwt') return otherKind('typ', headerType, 'the header has typ')
+  if (header !== undefined && header !== 'jwt') return otherKind('the header has typ', 'typ', headerType)
   // Keycloak's `typ`, and the `token_use` of Cognito and Hydra, say it outright.
   const uses = ['typ', 'token_use'].flatMap((claim) => {
     const use = claims[claim]
     return typeof use === 'string' ? [{ claim, use }] : []
   })
   const other = uses.find(({ use }) => OTHER_USES.test(use))
-  if (other !== undefined) return otherKind(other.claim, other.use, `${other.claim} is`)
+  if (other !== undefined) return otherKind(`${other.claim} is`, other.claim, other.use)
   if (uses.some(({ use }) => ACCESS_USES.test(use))) return undefined
   const mark = NOT_IN_ACCESS_TOKENS.find((name) => name in claims)
-  if (mark !== undefined) return otherKind(mark, undefined, `there is a claim ${mark}`)
+  if (mark !== undefined) return otherKind(`there is a claim ${mark}`, mark)
   // An ID token is for a client, so one that is for this very resource is none.
   const forResource = acceptedAudience.some((value) => sameUri(value, expected.resource))
   if ('nonce' in claims && (!forResource || !hasOneOf(claims, ['scope', 'scp']))) {
-    return otherKind('nonce', undefined, 'there is a claim nonce')
+    return otherKind('there is a claim nonce', 'nonce')
   }
   if (forResource || hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)) return undefined
-  return otherKind(undefined, undefined, `there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`)
-}
-
-/** @param told by what it is told, to which the value is added where there is one to show */
-function otherKind(claim: string | undefined, found: string | undefined, told: string): InvalidTokenError {
-  return rejection('token_type', {
-    ...(claim !== undefined && { claim }),
-    found,
-    sentence: (value) =>
-      `${found === undefined ? told : `${told} ${value}`}, which is not what an access token has: the client has to send its access token, no ID or refresh token`,
-  })
+  return otherKind(`there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`)
 }
 
 function hasOneOf(claims: Claims, names: readonly string[]): boolean {

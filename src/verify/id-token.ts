@@ -1,7 +1,8 @@
 import * as errors from 'jose/errors'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import { createJwtVerifier, isNotSupported, type IssuerKeys } from './keys.js'
+import { isNotSupported } from './jose-failures.js'
+import { createJwtVerifier, type IssuerKeys } from './keys.js'
 
 /** Who signed in at the authorization server. */
 export interface SignedIn {

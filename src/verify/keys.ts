@@ -15,6 +15,7 @@ import type { Transport } from '../transport/transport.js'
 import { nameOf } from '../transport/url-name.js'
 import type { Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
+import { isNotSupported } from './jose-failures.js'
 
 /** What jose says of a token; anything else that it says is about the key set. */
 const JUDGEMENTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
@@ -145,11 +146,6 @@ async function tryEveryKey(error: unknown, token: string, options: JWTVerifyOpti
     }
   }
   throw new errors.JWSSignatureVerificationFailed()
-}
-
-/** Web Crypto's way to say that this platform does not have an algorithm. */
-export function isNotSupported(error: unknown): boolean {
-  return error instanceof DOMException && error.name === 'NotSupportedError'
 }
 
 function createKeySet(document: JSONWebKeySet): KeySet {

@@ -20,7 +20,10 @@ export const REJECTION_ADVICE: Readonly<Record<InvalidTokenReason, RejectionAdvi
     option: 'issuer',
   },
   expired: { advice: 'get a fresh token; if it is fresh, compare the clocks' },
-  not_yet_valid: { advice: 'compare the clocks (NTP on both machines), or allow a larger difference', option: 'clockTolerance' },
+  not_yet_valid: {
+    advice: 'compare the clocks (NTP on both machines), or allow a larger difference',
+    option: 'clockTolerance',
+  },
   missing_claim: {
     advice:
       'have the provider put it into access tokens (Keycloak: the client scope basic has sub; without an audience mapper there is no aud)',
@@ -35,7 +38,8 @@ export const REJECTION_ADVICE: Readonly<Record<InvalidTokenReason, RejectionAdvi
     option: 'algorithms',
   },
   key: {
-    advice: 'the token is from another issuer or realm, or older than a rotation of keys: get a fresh one, and compare iss',
+    advice:
+      'the token is from another issuer or realm, or older than a rotation of keys: get a fresh one, and compare iss',
   },
   signature: {
     advice: 'the token was changed on its way, or is from another realm with the same kid: get a fresh one',

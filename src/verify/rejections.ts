@@ -1,34 +1,56 @@
-import type { ProtectedHeaderParameters } from 'jose'
-import { decodeProtectedHeader } from 'jose/decode/protected_header'
-import * as errors from 'jose/errors'
-import { decodeJwt } from 'jose/jwt/decode'
+import { variableOf } from '../config/declarations.js'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
 import { isoTime, type Fault } from '../errors/rejection-details.js'
-import { isNotSupported } from './keys.js'
 
-/** What a JWT is verified against, for the words of a rejection. */
-export interface Verification {
-  readonly issuer: string
-  readonly algorithms: readonly string[]
-  /** Seconds. */
-  readonly clockTolerance: number
-  readonly nowSeconds: number
-  /** `kid` of the published keys. */
-  readonly publishedKeys: () => readonly string[]
+/** The remedy for a rejected token. */
+export interface Remedy {
+  /** One clause for the operator, which ends the sentence of a rejection. */
+  readonly advice: string
+  /** The option that can be the cause. */
+  readonly option?: 'issuer' | 'audience' | 'allowedClients' | 'algorithms' | 'clockTolerance' | 'introspection'
+}
+
+const FRESH = 'the client must get a fresh token'
+
+/** The remedy for each reason. A rejection that knows more about its cause gives better advice. */
+export const REMEDIES: Readonly<Record<InvalidTokenReason, Remedy>> = {
+  malformed: { advice: 'the client must send the whole access token and nothing else' },
+  too_large: { advice: 'put fewer claims (groups, roles) in it' },
+  opaque: { advice: 'have the authorization server issue JWTs', option: 'introspection' },
+  signature: { advice: `${FRESH}, because its key was withdrawn, or it was changed or forged` },
+  algorithm: { advice: 'have the authorization server sign access tokens with one of these', option: 'algorithms' },
+  key: { advice: `${FRESH}, because its key was withdrawn in a rotation of keys, or it was changed or forged` },
+  issuer: {
+    advice: 'issuer must be, to the letter, what the authorization server writes into its tokens',
+    option: 'issuer',
+  },
+  audience: { advice: 'add an audience mapper for this server at the authorization server', option: 'audience' },
+  expired: { advice: 'the client must renew it; if it just did, compare the clocks' },
+  not_yet_valid: { advice: 'compare the clocks (NTP)', option: 'clockTolerance' },
+  missing_claim: {
+    advice:
+      'have the authorization server put it into access tokens (Keycloak: the client scope basic has sub, an audience mapper adds aud)',
+  },
+  token_type: { advice: 'the client must send its access_token, not the id_token or refresh_token' },
+  sender_constrained: { advice: 'switch DPoP or mTLS binding off for MCP clients' },
+  client: { advice: `allowedClients (${variableOf('allowedClients')}) would have to list it`, option: 'allowedClients' },
+  inactive: { advice: 'it has expired, was revoked, is from elsewhere, or is not for this client to introspect' },
+  claims: { advice: 'look there for the condition' },
 }
 
 /**
- * A rejection with words for the operator, which are put together only where somebody reads them.
+ * Returns a rejection with a sentence for the operator, which is put together only where it is read.
  *
- * @param fault what is wrong; the values that it finds are from a verified token unless it says otherwise
+ * @param describe the fault; the values that it finds are from a verified token unless it says otherwise
  */
-export function rejection(reason: InvalidTokenReason, fault: Fault, cause?: unknown): InvalidTokenError {
-  return new InvalidTokenError(reason, cause, () => ({ verified: true, ...fault }))
+function rejection(reason: InvalidTokenReason, describe: () => Fault, cause?: unknown): InvalidTokenError {
+  const { advice } = REMEDIES[reason]
+  return new InvalidTokenError(reason, cause, () => ({ verified: true, advice, ...describe() }))
 }
 
-/** The same, about a token that has not been verified. */
-function unverified(reason: InvalidTokenReason, describe: () => Omit<Fault, 'verified'>): InvalidTokenError {
-  return new InvalidTokenError(reason, undefined, () => ({ ...describe(), verified: false }))
+/** Returns the rejection of a token that has not been verified. */
+export function unverified(reason: InvalidTokenReason, describe: () => Omit<Fault, 'verified'>): InvalidTokenError {
+  return rejection(reason, () => ({ ...describe(), verified: false }))
 }
 
 export function malformed(sentence: string): InvalidTokenError {
@@ -37,149 +59,121 @@ export function malformed(sentence: string): InvalidTokenError {
 
 export function tooLarge(length: number, most: number): InvalidTokenError {
   return unverified('too_large', () => ({
-    sentence: () =>
-      `the token has ${length} characters, and ${most} is the most: put fewer claims (groups, roles) in it`,
+    sentence: () => `the token has ${length} characters, and ${most} is the most`,
   }))
 }
 
-/** @param why what keeps this server from having the token introspected */
-export function opaque(why: string): InvalidTokenError {
-  return unverified('opaque', () => ({ sentence: () => `the token is not a JWT, and ${why}` }))
+/** The reason for which an opaque token is not introspected. */
+type NotIntrospected = 'switched off' | 'no credentials' | 'no endpoint'
+
+const NOT_INTROSPECTED: Readonly<Record<NotIntrospected, Pick<Fault, 'advice'> & { readonly why: string }>> = {
+  'switched off': { why: 'introspection is switched off here' },
+  'no credentials': {
+    why: 'there is no clientSecret (or clientAuth) here to have it introspected with',
+    advice: 'set one, or have the authorization server issue JWTs',
+  },
+  'no endpoint': { why: 'the metadata of the authorization server has no introspection_endpoint' },
+}
+
+export function opaque(because: NotIntrospected): InvalidTokenError {
+  const { why, ...advice } = NOT_INTROSPECTED[because]
+  return unverified('opaque', () => ({ sentence: () => `the token is not a JWT, and ${why}`, ...advice }))
 }
 
 export function inactive(): InvalidTokenError {
   return unverified('inactive', () => ({
-    sentence: () =>
-      'the authorization server says that the token is not active: it has expired, was revoked, is from elsewhere, or is not for this client to introspect',
+    sentence: () => 'the authorization server says that the token is not active',
   }))
 }
 
 export function missing(claim: string, found: unknown, wanted: string): InvalidTokenError {
-  const sentence: Fault['sentence'] = (words) =>
-    found === undefined ? `${claim} is missing` : `${claim} is ${words}, not ${wanted}`
-  return rejection('missing_claim', { claim, found, sentence })
+  return rejection('missing_claim', () => ({
+    claim,
+    found,
+    sentence: (words) => (found === undefined ? `${claim} is missing` : `${claim} is ${words}, not ${wanted}`),
+  }))
 }
 
 export function otherIssuer(found: unknown, expected: string): InvalidTokenError {
-  return rejection('issuer', {
+  return rejection('issuer', () => ({
     claim: 'iss',
     expected,
     found,
-    sentence: (iss, issuer) =>
-      `iss is ${iss}, not ${issuer}: issuer has to be, to the letter, what the authorization server writes into its tokens`,
-  })
+    sentence: (iss, issuer) => `iss is ${iss}, not ${issuer}`,
+  }))
+}
+
+export function otherAudience(found: readonly string[], expected: readonly string[]): InvalidTokenError {
+  return rejection('audience', () => ({
+    claim: 'aud',
+    expected,
+    found,
+    sentence: (aud, accepted) => `aud is ${aud}, none of ${accepted}`,
+  }))
 }
 
 export function expired(exp: unknown, nowSeconds: number): InvalidTokenError {
-  return rejection('expired', {
+  return rejection('expired', () => ({
     claim: 'exp',
     expected: isoTime(nowSeconds),
     found: isoTime(exp),
-    sentence: (end, now) =>
-      `exp is ${end} and it is ${now} here: the client has to renew it; if it just did, compare the clocks`,
-  })
+    sentence: (end, now) => `exp is ${end} and it is ${now} here`,
+  }))
 }
 
+/** @param time `nowSeconds`, and the seconds that are tolerated */
 export function notYetValid(
   claim: 'nbf' | 'iat',
   found: unknown,
-  nowSeconds: number,
-  tolerance: number,
+  { nowSeconds, clockTolerance }: { readonly nowSeconds: number; readonly clockTolerance: number },
 ): InvalidTokenError {
-  return rejection('not_yet_valid', {
+  return rejection('not_yet_valid', () => ({
     claim,
     expected: isoTime(nowSeconds),
     found: isoTime(found),
     sentence: (start, now) =>
-      `${claim} is ${start} and it is ${now} here: compare the clocks, of which ${tolerance} s of difference are tolerated (clockTolerance)`,
-  })
-}
-
-/** A failure of jose as the fault of the token, where it is that. */
-export function joseRejection(error: unknown, token: string, verification: Verification): unknown {
-  if (error instanceof errors.JWTClaimValidationFailed) return claimRejection(error, verification)
-  if (error instanceof errors.JWTExpired) return expired(error.payload.exp, verification.nowSeconds)
-  if (isNotSupported(error)) return algorithm(token, verification)
-  switch (error instanceof errors.JOSEError ? error.code : undefined) {
-    case errors.JOSEAlgNotAllowed.code:
-    case errors.JOSENotSupported.code:
-      return algorithm(token, verification)
-    case errors.JWKSNoMatchingKey.code:
-      return unknownKey(token, verification)
-    case errors.JWSSignatureVerificationFailed.code:
-      return badSignature(token, verification)
-    case errors.JWSInvalid.code:
-      return malformed('the token looks like a JWT, and cannot be read as one')
-    case errors.JWTInvalid.code:
-      return malformed('the payload of the token is no JSON object')
-    default:
-      return error
-  }
-}
-
-function claimRejection(error: errors.JWTClaimValidationFailed, verification: Verification): InvalidTokenError {
-  const { claim, reason } = error
-  const found = error.payload[claim]
-  if (reason === 'missing' || reason === 'invalid') return missing(claim, found, 'a number')
-  if (claim === 'iss') return otherIssuer(found, verification.issuer)
-  const { nowSeconds, clockTolerance } = verification
-  return notYetValid(claim === 'iat' ? 'iat' : 'nbf', found, nowSeconds, clockTolerance)
-}
-
-function algorithm(token: string, { algorithms }: Verification): InvalidTokenError {
-  return unverified('algorithm', () => {
-    const { alg } = headerOf(token)
-    return {
-      claim: 'alg',
-      expected: algorithms,
-      found: alg,
-      sentence: (found, expected) =>
-        algorithms.includes(String(alg))
-          ? `alg is ${found}, and the header asks for something that cannot be verified here`
-          : `alg is ${found}, none of ${expected}: have the authorization server sign access tokens with one of these`,
-    }
-  })
-}
-
-function unknownKey(token: string, { issuer, publishedKeys }: Verification): InvalidTokenError {
-  return unverified('key', () => ({
-    claim: 'kid',
-    expected: publishedKeys(),
-    found: headerOf(token).kid,
-    sentence: (kid, published, show) =>
-      `kid is ${kid}, and the keys of ${show(issuer)} are ${published}: ${whereFrom(token, issuer, show)}`,
+      `${claim} is ${start} and it is ${now} here, with a clockTolerance of ${clockTolerance} s`,
   }))
 }
 
-function badSignature(token: string, { issuer }: Verification): InvalidTokenError {
-  return unverified('signature', () => ({
-    claim: 'kid',
-    found: headerOf(token).kid,
-    sentence: (kid, _none, show) =>
-      `the signature does not fit the key of ${show(issuer)} (kid is ${kid}): ${whereFrom(token, issuer, show)}`,
+/** @param told the mark of the other kind of token, without its value */
+export function otherKind(told: string, claim?: string, found?: string): InvalidTokenError {
+  return rejection('token_type', () => ({
+    ...(claim !== undefined && { claim }),
+    found,
+    sentence: (value) => `${found === undefined ? told : `${told} ${value}`}, which is not what an access token has`,
   }))
 }
 
-/** The usual cause is a client that signs in somewhere else, which its tokens say, if only unverified. */
-function whereFrom(token: string, issuer: string, show: (value: unknown) => string): string {
-  const claimed = issuerOf(token)
-  return claimed === issuer
-    ? 'its key was withdrawn, or it was changed or forged'
-    : `its iss, unverified, is ${show(claimed)}, so the client seems to use another authorization server or realm`
+/** A refresh token can be active too, and a DPoP token comes without the proof. */
+export function otherTokenType(type: unknown): InvalidTokenError {
+  const dpop = typeof type === 'string' && type.toLowerCase() === 'dpop'
+  return rejection(dpop ? 'sender_constrained' : 'token_type', () => ({
+    claim: 'token_type',
+    expected: ['Bearer'],
+    found: type,
+    sentence: (found, expected) => `the introspection answer has token_type ${found}, and ${expected} is needed`,
+  }))
 }
 
-function headerOf(token: string): ProtectedHeaderParameters {
-  try {
-    return decodeProtectedHeader(token)
-  } catch {
-    return {}
-  }
+export function bound(cnf: unknown): InvalidTokenError {
+  return rejection('sender_constrained', () => ({
+    claim: 'cnf',
+    found: typeof cnf === 'object' && cnf !== null ? Object.keys(cnf) : cnf,
+    sentence: (by) => `cnf binds the token to a key (${by}), and proofs of it are not verified here`,
+  }))
 }
 
-function issuerOf(token: string): unknown {
-  try {
-    return decodeJwt(token).iss
-  } catch {
-    return undefined
-  }
+export function otherClient(claim: string, id: string | undefined, allowed: ReadonlySet<string>): InvalidTokenError {
+  return rejection('client', () => ({
+    claim,
+    expected: [...allowed],
+    found: id,
+    sentence: (found, expected) => `${claim} is ${found}, and only ${expected} may come in`,
+  }))
+}
+
+/** @param verdict the end that `validateClaims` came to */
+export function refusedClaims(verdict: 'returned false' | 'threw an error', cause?: unknown): InvalidTokenError {
+  return rejection('claims', () => ({ sentence: () => `validateClaims ${verdict} for the claims` }), cause)
 }

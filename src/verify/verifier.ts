@@ -17,7 +17,8 @@ import {
 } from './claims.js'
 import { createIntrospection } from './introspection.js'
 import { createJwtVerifier, type IssuerKeys } from './keys.js'
-import { inactive, joseRejection, malformed, opaque, rejection, tooLarge } from './rejections.js'
+import { joseRejection } from './jose-failures.js'
+import { inactive, malformed, opaque, otherTokenType, refusedClaims, tooLarge } from './rejections.js'
 
 /** An MCP token that has been verified. */
 export interface VerifiedToken extends AccessTokenClaims {
@@ -101,6 +102,12 @@ export function createVerifier<T extends object>(
           },
         })
       : undefined
+  const whyNotIntrospected =
+    config.introspection === false
+      ? 'switched off'
+      : config.client?.hasCredentials === true
+        ? 'no endpoint'
+        : 'no credentials'
   const introspectToken = createIntrospection(client, clock)
   const verifyJwt = createJwtVerifier(keys, algorithms)
   const flights = createSingleFlight<T>()
@@ -173,7 +180,7 @@ export function createVerifier<T extends object>(
     const answer = config.introspection === false ? undefined : await introspectToken(token)
     if (answer === undefined) {
       if (config.introspection === 'always') throw noIntrospection()
-      throw opaque(whyNotIntrospected(config))
+      throw opaque(whyNotIntrospected)
     }
     if (!answer.active) throw inactive()
     checkTokenType(answer.token_type)
@@ -214,26 +221,11 @@ function isJwt(token: string): boolean {
   }
 }
 
-/** A refresh token can be active too, and a DPoP token comes without the proof; some servers say so here. */
 function checkTokenType(type: unknown): void {
   if (type === undefined) return
   const name = typeof type === 'string' ? type.toLowerCase() : ''
   if (BEARER_TYPES.includes(name)) return
-  throw rejection(name === 'dpop' ? 'sender_constrained' : 'token_type', {
-    claim: 'token_type',
-    expected: ['Bearer'],
-    found: type,
-    sentence: (found, expected) =>
-      `the introspection answer has token_type ${found}, and ${expected} is needed: the client has to send a plain access token`,
-  })
-}
-
-/** What keeps an opaque token from being introspected, for the operator. */
-function whyNotIntrospected({ introspection, client }: Config): string {
-  if (introspection === false) return 'introspection is switched off here: have the authorization server issue JWTs'
-  return client?.hasCredentials === true
-    ? 'the metadata of the authorization server has no introspection_endpoint: have it issue JWTs'
-    : 'there is no clientSecret (or clientAuth) here to have it introspected with: set one, or have the authorization server issue JWTs'
+  throw otherTokenType(type)
 }
 
 async function checkByOperator(validateClaims: NonNullable<Config['validateClaims']>, claims: Claims): Promise<void> {
@@ -242,7 +234,7 @@ async function checkByOperator(validateClaims: NonNullable<Config['validateClaim
     verdict = await validateClaims(claims)
   } catch (error) {
     if (error instanceof McpAuthError) throw error
-    throw rejection('claims', { sentence: () => 'validateClaims threw an error at the claims' }, error)
+    throw refusedClaims('threw an error', error)
   }
-  if (verdict === false) throw rejection('claims', { sentence: () => 'validateClaims returned false for the claims' })
+  if (verdict === false) throw refusedClaims('returned false')
 }

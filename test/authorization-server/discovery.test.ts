@@ -18,6 +18,11 @@ import { startTestBed, type TestBed } from '../support/test-bed.js'
 
 const refusing = (): Response => Response.json(METADATA, { status: 403 })
 const page = (): Response => new Response('<html>', { headers: { 'content-type': 'text/html' } })
+const busy = (seconds: number): Response =>
+  new Response(null, { status: 503, headers: { 'retry-after': String(seconds) } })
+const refusedConnection = (): never => {
+  throw Object.assign(new Error(), { code: 'ECONNREFUSED' })
+}
 const status = (code: number) => (): Response => new Response(null, { status: code })
 
 /** Returns the key set's address of an issuer whose only document is this. */
@@ -318,6 +323,22 @@ it('a failure cools down, and nothing is asked meanwhile', async () => {
   }
   expect(urls).toHaveLength(3)
 })
+
+it.each<[name: string, answer: () => Response, stated: number | undefined, unprocessed: boolean]>([
+  ['a refused connection', refusedConnection, undefined, true],
+  ['a server that is busy for an hour', () => busy(3_600), 3_600, true],
+  ['a server that fails', failing, undefined, false],
+])(
+  'after %s the cool-down tells what happened, and states no Retry-After of its own',
+  async (_name, answer, ...told) => {
+    const { discovery } = discover({ issuer: ISSUER }, { [OIDC]: answer })
+    const [statedRetryAfter, unprocessed] = told
+    const retryAfter = Math.min(statedRetryAfter ?? 1, 60)
+
+    for (const asked of [discovery.jwksUri(), discovery.jwksUri().catch(() => discovery.forTokenRequests())])
+      await expect(asked).rejects.toMatchObject({ statedRetryAfter, unprocessed, retryAfter })
+  },
+)
 
 describe('through the middleware', () => {
   let bed: TestBed

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { CHECK_IDS } from '../../src/cli/doctor/finding.js'
+import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import {
   answerJson,
@@ -109,7 +109,7 @@ const FAULTS: readonly Fault[] = [
     plant: ({ as }) => as.script(WELL_KNOWN, { status: 502, text: 'Bad gateway' }),
     id: 'discovery.document',
     found: /502/,
-    fix: /behind the proxy there, is not working/,
+    fix: /behind its proxy, is not working/,
   },
   {
     name: 'two documents that name two issuers',
@@ -395,7 +395,7 @@ const FAULTS: readonly Fault[] = [
     name: 'an address that is not that of Nextcloud',
     plant: ({ options, nextcloud }) => (options['nextcloud-url'] = `${nextcloud.url}/cloud`),
     id: 'nextcloud.status',
-    found: /no status\.php of a Nextcloud: 404/,
+    found: /not the status\.php of a Nextcloud: 404/,
     fix: /with its folder/,
   },
   {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { readEncryptionKeys } from '../../src/config/read-encryption-key.js'
+import { encryptionKeys } from '../../src/config/encryption-keys.js'
 
 const main = path.resolve(import.meta.dirname, '../../dist/cli/main.js')
 const USAGE = `Usage: mcp-nextcloud-auth <command>
@@ -32,7 +32,7 @@ describe('keygen', () => {
 
   it('prints a key that encryptionKey takes as it is, and another one each time', () => {
     const keys = [run('keygen'), run('keygen')].map(({ stdout }) => stdout)
-    const read = readEncryptionKeys({ value: keys, name: 'encryptionKey', option: 'encryptionKey' })
+    const read = encryptionKeys.check({ value: keys, name: 'encryptionKey', option: 'encryptionKey' })()
 
     expect(read.map(({ length }) => length)).toEqual([32, 32])
     expect(keys[0]).not.toBe(keys[1])

@@ -236,7 +236,7 @@ describe('connect', () => {
     [
       'connect.authorizationParameters',
       { authorizationParameters: { state: 'fixed' } },
-      'must not hold state, which is set here',
+      'must not hold state, which has an option of its own or is set here',
     ],
     [
       'connect.authorizationParameters',

@@ -83,7 +83,10 @@ describe('nextcloud.mode', () => {
 
   it.each(['exchange', 'Token-Exchange', '', true, false, null, ['token-exchange']])('is refused: %j', (mode) => {
     expect(refusalOf(withNextcloud({ url, mode }))).toEqual(
-      refused('nextcloud.mode', 'must be one of token-exchange, refresh-token, app-password, jwt-bearer, pass-through'),
+      refused(
+        'nextcloud.mode',
+        "must be 'token-exchange', 'refresh-token', 'app-password', 'jwt-bearer' or 'pass-through'",
+      ),
     )
   })
 
@@ -175,7 +178,10 @@ describe('nextcloud.preset', () => {
 
   it.each(['Keycloak', '', 1, null, 'constructor'])('is refused: %j', (preset) => {
     expect(refusalOf(withNextcloud({ url, preset }))).toEqual(
-      refused('nextcloud.preset', 'must be one of generic, keycloak, entra, nextcloud-oidc-app, nextcloud-oauth2-app'),
+      refused(
+        'nextcloud.preset',
+        "must be 'generic', 'keycloak', 'entra', 'nextcloud-oidc-app' or 'nextcloud-oauth2-app'",
+      ),
     )
   })
 

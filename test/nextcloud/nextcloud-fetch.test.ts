@@ -180,6 +180,7 @@ describe('a failure', () => {
         code: 'ERR_UPSTREAM_UNAVAILABLE',
         status: 503,
         message: 'Nextcloud cannot be reached (ECONNREFUSED)',
+        unprocessed: true,
         headers: { 'Retry-After': '5', 'Cache-Control': 'no-store' },
         body: { error: 'temporarily_unavailable', error_description: 'Nextcloud is not available' },
       })

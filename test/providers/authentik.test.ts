@@ -1,9 +1,8 @@
-import { decodeJwt } from 'jose'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { startAuthentik, type Authentik } from '../support/providers/authentik.js'
-import { failureIn, optionsOf, startServer, type CallResult } from '../support/providers/page.js'
+import { optionsOf, outcomeOf, refused, rejected, startServer, type Outcome } from '../support/providers/page.js'
 
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 
@@ -19,97 +18,47 @@ beforeEach(async () => {
   options = optionsOf('authentik.md', { 'https://authentik.example.com': authentik.origin })
 })
 
-/** What an MCP client gets at the provider for MCP. */
-const signIn = () =>
-  authentik.mcp.standIn.mint({ aud: 'mcp', azp: 'mcp', client_id: undefined, scope: 'openid profile' })
-
-const nextcloud = (change: McpAuthOptions['nextcloud']): McpAuthOptions => ({
-  ...options,
-  nextcloud: { ...options.nextcloud, ...change },
-})
-
-async function refusedWith(changed: McpAuthOptions) {
-  const server = await startServer(changed, clock)
-  const answer = await server.call(await signIn())
-  return { answer, failure: failureIn(server.events) }
+const outcome = async (nextcloud: McpAuthOptions['nextcloud'] = {}): Promise<Outcome> => {
+  const claims = { aud: 'mcp', azp: 'mcp', client_id: undefined, scope: 'openid profile' }
+  return outcomeOf(await startServer(options, clock, { nextcloud }), await authentik.mcp.standIn.mint(claims))
 }
 
-describe('with the options of docs/authentik.md', () => {
-  it('an MCP token of one provider is exchanged for a token of Nextcloud’s provider', async () => {
-    const server = await startServer(options, clock)
+it('an MCP token of one provider is exchanged for a token of Nextcloud’s provider', async () => {
+  const iss = authentik.nextcloud.standIn.issuer
+  const claims = { iss, aud: 'nextcloud', sub: 'alice', scope: 'openid profile email' }
 
-    const { status, body } = await server.call(await signIn())
+  expect(await outcome()).toMatchObject({ status: 200, claims, body: { clientId: 'mcp' } })
+  expect(authentik.requests().map((form) => form.getAll('audience'))).toEqual([['nextcloud']])
+})
 
-    expect(status).toBe(200)
-    expect((body as CallResult).clientId).toBe('mcp')
-    expect(decodeJwt((body as CallResult).nextcloudToken)).toMatchObject({
-      iss: authentik.nextcloud.standIn.issuer,
-      aud: 'nextcloud',
-      sub: 'alice',
-      scope: 'openid profile email',
-    })
-    expect(authentik.requests().map((form) => form.getAll('audience'))).toEqual([['nextcloud']])
-  })
+it('an access token of Nextcloud’s provider is not for this server, 401', async () => {
+  const server = await startServer(options, clock)
+  const answer = await server.call(await authentik.nextcloud.standIn.mint({ aud: 'nextcloud' }))
 
-  it('an access token of Nextcloud’s provider is none for this server, 401', async () => {
-    const server = await startServer(options, clock)
-
-    expect(await server.call(await authentik.nextcloud.standIn.mint({ aud: 'nextcloud' }))).toMatchObject({
-      status: 401,
-      body: { error: 'invalid_token' },
-    })
-  })
+  expect(answer).toMatchObject({ status: 401, body: { error: 'invalid_token' } })
 })
 
 it('without nextcloud.scopes the exchanged token has none', async () => {
-  const server = await startServer(nextcloud({ scopes: [] }), clock)
-
-  const { body } = await server.call(await signIn())
-
-  expect(decodeJwt((body as CallResult).nextcloudToken)['scope']).toBe('')
+  expect((await outcome({ scopes: [] })).claims?.['scope']).toBe('')
 })
 
-it('resource is refused, invalid_target: the hint says to leave it out', async () => {
-  const { answer, failure } = await refusedWith(nextcloud({ resource: 'https://cloud.example.com' }))
-
-  expect(answer).toMatchObject({ status: 502 })
-  expect(failure).toMatchObject({
-    error: 'invalid_target',
-    hint: expect.stringMatching(/^Leave nextcloud\.resource out/) as string,
-  })
+it.each<[what: string, says: string, change: McpAuthOptions['nextcloud'], hint: RegExp]>([
+  ['resource', 'to leave it out', { resource: 'https://cloud.example.com' }, /^Leave nextcloud\.resource out/],
+  ['several audiences', 'to name one', { audience: ['nextcloud', 'mcp'] }, /^Name a single nextcloud\.audience/],
+  ['an audience unknown', 'where it opts in', { audience: 'x' }, /^Check nextcloud\.audience.*Authentik.*federated/],
+])('%s: refused, invalid_target, and the hint says %s', async (_what, _says, change, hint) => {
+  expect(await outcome(change)).toMatchObject(refused('invalid_target', hint))
 })
 
-it('several audiences are refused, invalid_target: the hint says to name one', async () => {
-  const { answer, failure } = await refusedWith(nextcloud({ audience: ['nextcloud', 'mcp'] }))
-
-  expect(answer).toMatchObject({ status: 502 })
-  expect(failure).toMatchObject({
-    error: 'invalid_target',
-    hint: expect.stringMatching(/^Name a single nextcloud\.audience/) as string,
-  })
-})
-
-it('an audience that has not opted in is refused, invalid_target: the hint says where it does', async () => {
+it('an audience that has not opted in is refused as one that is unknown', async () => {
   authentik.nextcloud.federated.clear()
 
-  const { answer, failure } = await refusedWith(options)
-
-  expect(answer).toMatchObject({ status: 502 })
-  expect(failure).toMatchObject({
-    error: 'invalid_target',
-    hint: expect.stringMatching(/^Check nextcloud\.audience.*Authentik.*federated/) as string,
-  })
+  expect(await outcome()).toMatchObject(refused('invalid_target', /^Check nextcloud\.audience/))
 })
 
 it('the grant type that is not selected is invalid_grant, as a bad token is: 401, and the operator can read it', async () => {
   authentik.mcp.grantTypes.delete(EXCHANGE)
 
-  const { answer, failure } = await refusedWith(options)
-
-  expect(answer).toMatchObject({ status: 401, body: { error: 'invalid_token' } })
-  expect(failure).toMatchObject({
-    code: 'ERR_SUBJECT_TOKEN_REJECTED',
-    error: 'invalid_grant',
-    errorDescription: expect.stringMatching(/^The provided authorization grant or refresh token is invalid/) as string,
-  })
+  const said = /^The provided authorization grant or refresh token is invalid/
+  expect(await outcome()).toMatchObject(rejected('invalid_grant', said))
 })

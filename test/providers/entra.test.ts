@@ -1,5 +1,4 @@
 import express from 'express'
-import { decodeJwt } from 'jose'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
@@ -7,7 +6,15 @@ import { askWith, METADATA_URL } from '../support/answers.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { listen } from '../support/hosts.js'
 import { startEntra, type Entra } from '../support/providers/entra.js'
-import { failureIn, optionsOf, runSnippet, startServer, type CallResult } from '../support/providers/page.js'
+import {
+  optionsOf,
+  outcomeOf,
+  refused,
+  rejected,
+  runSnippet,
+  startServer,
+  type Outcome,
+} from '../support/providers/page.js'
 
 const TENANT = '11111111-1111-1111-1111-111111111111'
 const MCP_APP = '22222222-2222-2222-2222-222222222222'
@@ -27,31 +34,19 @@ beforeEach(async () => {
 
 const signIn = (claims?: string) => entra.signIn('alice', 'mcp-client', claims)
 
-/** The parameters of a challenge. */
+/** Returns the parameters of a challenge. */
 function parametersOf(challenge = ''): Record<string, string> {
   const pairs = [...challenge.matchAll(/(\w+)="([^"]*)"/g)]
   return Object.fromEntries(pairs.map(([, name = '', value = '']) => [name, value]))
 }
 
-async function refusedWith(changed: McpAuthOptions) {
-  const server = await startServer(changed, clock)
-  const answer = await server.call(await signIn())
-  return { answer, failure: failureIn(server.events) }
-}
+const outcome = async (change?: Partial<McpAuthOptions>): Promise<Outcome> =>
+  outcomeOf(await startServer(options, clock, change), await signIn())
 
 describe('with the options of docs/entra.md', () => {
   it('an MCP token is exchanged on behalf of its user, for a scope and without an audience', async () => {
-    const server = await startServer(options, clock)
-
-    const { status, body } = await server.call(await signIn())
-
-    expect(status).toBe(200)
-    expect(decodeJwt((body as CallResult).nextcloudToken)).toMatchObject({
-      iss: entra.issuer,
-      aud: NEXTCLOUD_APP,
-      oid: 'alice',
-      azp: MCP_APP,
-    })
+    const claims = { iss: entra.issuer, aud: NEXTCLOUD_APP, oid: 'alice', azp: MCP_APP }
+    expect(await outcome()).toMatchObject({ status: 200, claims })
     const [{ form } = { form: new URLSearchParams() }] = entra.as.received(`/${TENANT}/oauth2/v2.0/token`)
     expect(Object.fromEntries([...form].filter(([name]) => name !== 'assertion'))).toEqual({
       grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
@@ -124,47 +119,32 @@ describe('a claims challenge', () => {
   ])('%s is not handed on: an ordinary invalid_token', async (_name, policy) => {
     entra.policy = policy
 
-    const { answer } = await refusedWith(options)
+    const answer = await outcome()
 
     expect(answer).toMatchObject({ status: 401, body: { error: 'invalid_token' } })
     expect(parametersOf(answer.challenge)).not.toHaveProperty('claims')
   })
 
   it('is told the operator as well', async () => {
-    const { failure } = await refusedWith(options)
+    const { failure } = rejected('interaction_required', /^AADSTS50076: you must use multi-factor/) as Outcome
 
-    expect(failure).toMatchObject({
-      code: 'ERR_SUBJECT_TOKEN_REJECTED',
-      error: 'interaction_required',
-      errorDescription: expect.stringMatching(/^AADSTS50076: you must use multi-factor authentication/) as string,
-    })
+    expect((await outcome()).failure).toMatchObject(failure!)
   })
 })
 
 it('without a scope the exchange is refused, invalid_request: the hint names nextcloud.scopes', async () => {
-  const { answer, failure } = await refusedWith({ ...options, nextcloud: { ...options.nextcloud, scopes: [] } })
+  const change = { nextcloud: { scopes: [] } }
 
-  expect(answer).toMatchObject({ status: 502 })
-  expect(failure).toMatchObject({
-    error: 'invalid_request',
-    hint: expect.stringMatching(/^Set nextcloud\.scopes/) as string,
-  })
+  expect(await outcome(change)).toMatchObject(refused('invalid_request', /^Set nextcloud\.scopes/))
 })
 
-it('consent that nobody has given is the operator’s to mend: no MCP client is sent to sign in again', async () => {
+it('a missing consent is the operator’s to mend: no MCP client is sent to sign in again', async () => {
   entra.consented = false
 
-  const { answer, failure } = await refusedWith(options)
-
-  expect(answer).toMatchObject({ status: 502, challenge: undefined })
-  expect(failure).toMatchObject({
-    code: 'ERR_TOKEN_REQUEST',
-    error: 'invalid_grant',
-    hint: expect.stringMatching(/administrator has to consent/) as string,
-  })
+  expect(await outcome()).toMatchObject(refused('invalid_grant', /administrator must consent/))
 })
 
-it('a token of this tenant for another app is none for this server, 401', async () => {
+it('a token of this tenant for another app is not for this server, 401', async () => {
   const server = await startServer(options, clock)
   const other = await entra.mint({ aud: NEXTCLOUD_APP, azp: 'mcp-client', scp: 'mcp', client_id: undefined })
 

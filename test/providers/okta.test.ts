@@ -1,10 +1,9 @@
-import { decodeJwt } from 'jose'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { insufficientScope } from '../support/answers.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { startOkta, type Okta } from '../support/providers/okta.js'
-import { failureIn, optionsOf, startServer, type CallResult } from '../support/providers/page.js'
+import { optionsOf, outcomeOf, refused, rejected, startServer, type Outcome } from '../support/providers/page.js'
 import { RESOURCE } from '../support/scripted-authorization-server.js'
 
 let clock: ManualClock
@@ -19,94 +18,56 @@ beforeEach(async () => {
 })
 
 const signIn = (scopes = ['notes:read']) => okta.signIn('alice@example.com', '0oamcpclient', scopes)
+const outcome = async (change?: Partial<McpAuthOptions>): Promise<Outcome> =>
+  outcomeOf(await startServer(options, clock, change), await signIn())
 
-const nextcloud = (change: McpAuthOptions['nextcloud']): McpAuthOptions => ({
-  ...options,
-  nextcloud: { ...options.nextcloud, ...change },
+it('an MCP token is exchanged at the custom authorization server for Nextcloud', async () => {
+  const client = { cid: 'mcp-server', scp: ['nextcloud:access'] }
+  const claims = { iss: okta.nextcloud.standIn.issuer, aud: 'nextcloud', sub: 'alice@example.com', ...client }
+
+  expect(await outcome()).toMatchObject({ status: 200, claims })
 })
 
-async function refusedWith(changed: McpAuthOptions) {
-  const server = await startServer(changed, clock)
-  const answer = await server.call(await signIn())
-  return { answer, failure: failureIn(server.events) }
-}
+it('the client is read from cid, and the scopes from the list in scp', async () => {
+  const { call } = await startServer(options, clock)
+  const { body } = await call(await signIn(['notes:read', 'notes:write']))
 
-describe('with the options of docs/okta.md', () => {
-  it('an MCP token is exchanged at the custom authorization server for Nextcloud', async () => {
-    const server = await startServer(options, clock)
-
-    const { status, body } = await server.call(await signIn())
-
-    expect(status).toBe(200)
-    expect(decodeJwt((body as CallResult).nextcloudToken)).toMatchObject({
-      iss: okta.nextcloud.standIn.issuer,
-      aud: 'nextcloud',
-      sub: 'alice@example.com',
-      cid: 'mcp-server',
-      scp: ['nextcloud:access'],
-    })
-  })
-
-  it('the client is read from cid, and the scopes from the list in scp', async () => {
-    const server = await startServer(options, clock)
-
-    const { body } = await server.call(await signIn(['notes:read', 'notes:write']))
-
-    expect(body).toMatchObject({ clientId: '0oamcpclient', scopes: ['notes:read', 'notes:write'] })
-  })
-
-  it('a scope that is not in scp is missed, 403', async () => {
-    const server = await startServer(options, clock)
-
-    expect(await server.call(await signIn(['profile']))).toEqual(insufficientScope('notes:read'))
-  })
-
-  it('a client can be kept out by its cid', async () => {
-    const server = await startServer({ ...options, allowedClients: ['0oaanother'] }, clock)
-
-    expect(await server.call(await signIn())).toMatchObject({ status: 401 })
-    expect(server.events).toContainEqual(
-      expect.objectContaining({ reason: 'client', claim: 'cid', found: ['0oamcpclient'] }),
-    )
-  })
+  expect(body).toMatchObject({ clientId: '0oamcpclient', scopes: ['notes:read', 'notes:write'] })
+  expect(await call(await signIn(['profile']))).toEqual(insufficientScope('notes:read'))
 })
 
-it('without a scope the exchange is refused, invalid_scope: the hint names nextcloud.scopes', async () => {
-  const { answer, failure } = await refusedWith(nextcloud({ scopes: [] }))
+it('a client can be kept out by its cid', async () => {
+  const server = await startServer(options, clock, { allowedClients: ['0oaanother'] })
 
-  expect(answer).toMatchObject({ status: 502 })
-  expect(failure).toMatchObject({
-    error: 'invalid_scope',
-    errorDescription: expect.stringMatching(/'scope' must be provided/) as string,
-    hint: expect.stringMatching(/^Set nextcloud\.scopes/) as string,
-  })
+  expect(await server.call(await signIn())).toMatchObject({ status: 401 })
+  const rejection = { reason: 'client', claim: 'cid', found: ['0oamcpclient'] }
+  expect(server.events).toContainEqual(expect.objectContaining(rejection))
 })
 
-it('a scope that the server does not have is refused, invalid_scope: the hint says to check it', async () => {
-  const { answer, failure } = await refusedWith(nextcloud({ scopes: ['openid'] }))
+it.each([
+  ['without a scope', 'to set them', [], /^Set nextcloud\.scopes/, /'scope' must be provided/],
+  [
+    'with a scope that the server does not have',
+    'to check them',
+    ['openid'],
+    /^Check nextcloud\.scopes/,
+    /not configured/,
+  ],
+])('%s the exchange is refused, and the hint says %s', async (_name, _says, scopes, hint, said) => {
+  const more = { errorDescription: expect.stringMatching(said) as string }
 
-  expect(answer).toMatchObject({ status: 502 })
-  expect(failure).toMatchObject({
-    error: 'invalid_scope',
-    hint: expect.stringMatching(/^Check nextcloud\.scopes/) as string,
-  })
+  expect(await outcome({ nextcloud: { scopes } })).toMatchObject(refused('invalid_scope', hint, more))
 })
 
 it('a server that does not trust the MCP token’s issuer refuses it, 401', async () => {
   okta.nextcloud.trusted.delete(okta.mcp.standIn.issuer)
 
-  const { answer, failure } = await refusedWith(options)
-
-  expect(answer).toMatchObject({ status: 401, body: { error: 'invalid_token' } })
-  expect(failure).toMatchObject({ code: 'ERR_SUBJECT_TOKEN_REJECTED', error: 'invalid_grant' })
+  expect(await outcome()).toMatchObject(rejected('invalid_grant', /subject_token is invalid/))
 })
 
 it('at the server for MCP, whose one audience is this server, the exchange gives no token for Nextcloud', async () => {
-  const { answer, failure } = await refusedWith({
-    ...nextcloud({ scopes: ['notes:read'] }),
-    authorizationServer: undefined,
-  })
+  const change = { nextcloud: { scopes: ['notes:read'] }, authorizationServer: {} }
+  const hint = expect.stringMatching(/ignored audience/) as string
 
-  expect(answer).toMatchObject({ status: 502 })
-  expect(failure).toMatchObject({ hint: expect.stringMatching(/ignored audience/) as string })
+  expect(await outcome(change)).toMatchObject({ status: 502, failure: { hint } })
 })

@@ -1,6 +1,5 @@
 import { assert, describe, expect, it } from 'vitest'
-import { ConfigurationError } from '../../src/errors/errors.js'
-import { MemoryStorage, type MemoryStorageOptions } from '../../src/storage/memory.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { manualClock } from '../support/clock.js'
 
@@ -33,22 +32,15 @@ describe('MemoryStorage', () => {
     expect(await storage.get('key')).toBeUndefined()
   })
 
-  it('rejects a new entry beyond maxEntries, and drops none for it', async () => {
+  it('rejects a new entry beyond maxEntries, drops none for it, and still replaces and deletes', async () => {
     const storage = new MemoryStorage({ maxEntries: 2 })
-    const version = await storage.put('a', '1', null)
+    const first = (await storage.put('a', '1', null))!
     await storage.put('b', '1', null)
     await expect(storage.put('c', '1', null)).rejects.toThrow('MemoryStorage is full: it holds maxEntries (2) entries')
-    expect(await storage.get('a')).toEqual({ value: '1', version })
     expect(await storage.get('b')).toBeDefined()
-    expect(await storage.get('c')).toBeUndefined()
-  })
-
-  it('replaces an entry when it is full, and takes a new one after a delete', async () => {
-    const storage = new MemoryStorage({ maxEntries: 1 })
-    const first = (await storage.put('a', '1', null))!
     const second = (await storage.put('a', '2', first))!
     expect(await storage.delete('a', second)).toBe(true)
-    expect(await storage.put('b', '1', null)).toEqual(expect.any(String))
+    expect(await storage.put('c', '1', null)).toEqual(expect.any(String))
   })
 
   it('makes room by removing what has expired before it rejects', async () => {
@@ -71,15 +63,5 @@ describe('MemoryStorage', () => {
 
   it('rejects a ttl that is no number', async () => {
     await expect(new MemoryStorage().put('key', 'value', null, NaN)).rejects.toThrow(TypeError)
-  })
-
-  it.each([
-    ['maxEntries', { maxEntries: 0 }],
-    ['maxEntries', { maxEntries: 1.5 }],
-    ['max', { max: 5 }],
-  ])('refuses a wrong or unknown option by its name: %s', (option, options) => {
-    expect(() => new MemoryStorage(options as MemoryStorageOptions)).toThrow(
-      expect.objectContaining({ constructor: ConfigurationError, option }),
-    )
   })
 })

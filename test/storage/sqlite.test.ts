@@ -1,16 +1,14 @@
 import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
-import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import { afterAll, assert, beforeAll, describe, expect, it } from 'vitest'
-import { ConfigurationError } from '../../src/errors/errors.js'
 import type { StorageAdapter } from '../../src/storage-adapter.js'
-import { type SqliteDatabase, SqliteStorage, type SqliteStorageOptions } from '../../src/storage/sqlite.js'
+import { type SqliteDatabase, SqliteStorage } from '../../src/storage/sqlite.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { has, leaveOut } from '../support/left-out.js'
+import { built, inTenProcesses } from './ten-processes.js'
 
 type OpenDatabase = SqliteDatabase & { close: () => unknown }
 type Open = (file: string) => OpenDatabase
@@ -104,23 +102,12 @@ describe.each(drivers)('SqliteStorage over %s', (_name, open, module) => {
     expect(pragma(database, 'busy_timeout')).toBe(5_000)
   })
 
-  it('has what it wrote in the file when it is opened again', async () => {
-    const file = freshFile()
-    const database = open(file)
-    const version = await new SqliteStorage(database).put('key', 'value', null)
-    database.close()
-    expect(await new SqliteStorage(freshDatabase(file)).get('key')).toEqual({ value: 'value', version })
-  })
-
   it('works when ten processes start at once on a file that is not there yet', async () => {
     const file = freshFile()
-    const script = path.join(folder, `${randomUUID()}.mjs`)
     const resolved = module.startsWith('node:') ? module : import.meta.resolve(module)
-    const dist = path.resolve(import.meta.dirname, '../../dist/storage/sqlite.js')
-    writeFileSync(
-      script,
+    const outcomes = await inTenProcesses(
       `import * as driver from ${JSON.stringify(resolved)}
-      import { SqliteStorage } from ${JSON.stringify(dist)}
+      import { SqliteStorage } from ${built('sqlite')}
       const storage = new SqliteStorage(new (driver.Database ?? driver.DatabaseSync)(${JSON.stringify(file)}))
       const created = await storage.put('one', String(process.pid), null)
       for (let count = 0; count < 20; ) {
@@ -130,10 +117,7 @@ describe.each(drivers)('SqliteStorage over %s', (_name, open, module) => {
       }
       console.log(created !== null)`,
     )
-    const outcomes = await Promise.all(
-      Array.from({ length: 10 }, () => promisify(execFile)(process.execPath, ['--no-warnings', script])),
-    )
-    expect(outcomes.filter(({ stdout }) => stdout === 'true\n')).toHaveLength(1)
+    expect(outcomes.filter((created) => created === 'true')).toHaveLength(1)
     expect((await new SqliteStorage(freshDatabase(file)).get('count'))?.value).toBe('200')
   })
 
@@ -208,18 +192,11 @@ describe.each(drivers)('SqliteStorage over %s', (_name, open, module) => {
     expect(await storage.get('key')).toEqual({ value: 'value', version })
   })
 
-  it('says what to do when there is no table and it may not make one', async () => {
-    const database = freshDatabase()
-    const storage = new SqliteStorage(database, { autoCreate: false })
-    await expect(storage.put('key', 'value', null)).rejects.toThrow(
-      'The table mcp_nextcloud_auth is not there and autoCreate is false: call setup() once, as who may create tables',
-    )
-    await new SqliteStorage(database).setup()
-    expect(await storage.put('key', 'value', null)).toEqual(expect.any(String))
-  })
-
-  it('sets up twice without harm', async () => {
+  it('says what to do when there is no table and it may not make one; setup() makes it, also twice', async () => {
     const storage = new SqliteStorage(freshDatabase(), { autoCreate: false })
+    await expect(storage.put('key', 'value', null)).rejects.toThrow(
+      'The table mcp_nextcloud_auth is missing and autoCreate is false: call setup() once, as a user who may create tables',
+    )
     await storage.setup()
     const version = await storage.put('key', 'value', null)
     await storage.setup()
@@ -237,41 +214,4 @@ describe.each(drivers)('SqliteStorage over %s', (_name, open, module) => {
 const bound = (database: SqliteDatabase): SqliteDatabase => ({
   exec: (sql) => database.exec(sql),
   prepare: (sql) => database.prepare(sql),
-})
-
-describe('SqliteStorage', () => {
-  const shape: SqliteDatabase = {
-    exec: () => undefined,
-    prepare: () => ({ get: () => undefined, all: () => [], run: () => ({ changes: 0 }) }),
-  }
-
-  it('is shared with other processes', () => {
-    expect(new SqliteStorage(shape).shared).toBe(true)
-  })
-
-  it.each([undefined, null, 'file.db', {}, { query: () => undefined }])(
-    'says what it needs when it is given %o',
-    (client) => {
-      expect(() => new SqliteStorage(client as never)).toThrow(
-        new ConfigurationError(
-          'SqliteStorage needs a database of better-sqlite3 (new Database(path)) or node:sqlite (new DatabaseSync(path))',
-        ),
-      )
-    },
-  )
-
-  it.each([
-    ['tables', { tables: 'x' }],
-    ['autoCreate', { autoCreate: 'no' }],
-    ['table', { table: '' }],
-    ['table', { table: 'a"b' }],
-    ['table', { table: 'main.grants' }],
-    ['table', { table: '1st' }],
-    ['table', { table: 'sqlite_x' }],
-    ['table', { table: 'x'.repeat(51) }],
-  ])('refuses a wrong or unknown option by its name: %s', (option, options) => {
-    expect(() => new SqliteStorage(shape, options as SqliteStorageOptions)).toThrow(
-      expect.objectContaining({ constructor: ConfigurationError, option }),
-    )
-  })
 })

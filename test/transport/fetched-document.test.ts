@@ -14,18 +14,13 @@ beforeEach(() => {
 })
 
 const outage = (retryAfter?: number): Promise<string> =>
-  Promise.reject(new UpstreamUnavailableError('away', { statedRetryAfter: retryAfter }))
+  Promise.reject(new UpstreamUnavailableError('unavailable', { statedRetryAfter: retryAfter }))
 
-it('nothing is fetched, and nothing known, before it is asked for', () => {
-  expect(fetchDocument).not.toHaveBeenCalled()
-  expect(kept.known()).toBeUndefined()
-  expect(kept.refreshing()).toBe(false)
-})
+it('is fetched when it is asked for, and then known with its time', async () => {
+  expect([fetchDocument.mock.calls, kept.known(), kept.refreshing()]).toEqual([[], undefined, false])
 
-it('what was fetched is known, with its time', async () => {
   clock.advance(500)
   expect(await kept.refresh()).toBe('document')
-
   expect(kept.known()).toEqual({ value: 'document', fetchedAt: 500 })
 })
 
@@ -50,7 +45,7 @@ describe('a failure', () => {
     }
     expect(kept.known()?.value).toBe('document')
     expect([kept.coolDown.active(), kept.coolDown.failing()]).toEqual([true, true])
-    expect(() => kept.coolDown.check()).toThrow('away')
+    expect(() => kept.coolDown.check()).toThrow('unavailable')
     expect(kept.refreshing()).toBe(false)
   })
 

@@ -371,7 +371,7 @@ describe('strangers who send any opaque token', () => {
 
   it('cannot close the server for more than a minute, and an answer opens it', async () => {
     let answering = (): Promise<IntrospectionResponse> =>
-      Promise.reject(new UpstreamUnavailableError('away', { retryAfter: 3_600 }))
+      Promise.reject(new UpstreamUnavailableError('unavailable', { statedRetryAfter: 3_600 }))
     const introspect = introspectionBy(() => answering())
 
     await expect(introspect('a')).rejects.toMatchObject({ retryAfter: 60 })

@@ -86,7 +86,7 @@ async function look(
 export async function bury(rooms: GrantModeRooms, { key, identity }: GrantOf, stored: StoredGrant): Promise<boolean> {
   const { grants, clock, events } = rooms
   const { grant, version } = stored
-  const dead = deadGrant(grant, 'needs-reconnect', 'refused', clock.now())
+  const dead = deadGrant(grant, 'refused', clock.now())
   if ((await grants.store.write(key, dead, version)) === null) return false
   events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'revoked' })
   return true

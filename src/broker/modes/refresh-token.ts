@@ -92,7 +92,7 @@ async function expire(rooms: RefreshRooms, { key, identity }: GrantOf, { grant, 
     events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
   }
   if (clock.now() < (grant.refreshEndsAt ?? Infinity) + EXPIRED_KEPT) return
-  await grants.store.write(key, deadGrant(grant, 'needs-reconnect', 'expired', clock.now()), version)
+  await grants.store.write(key, deadGrant(grant, 'expired', clock.now()), version)
 }
 
 /** Returns the access token in the store; undefined if there is none, or it will not do. */

@@ -26,7 +26,7 @@ export interface Check {
 }
 
 /** A thing to look at that is not there, with the sentence that says why. */
-interface Missing {
+export interface Missing {
   readonly missing: string
 }
 

@@ -3,7 +3,12 @@ import { hintForGrant } from '../../authorization-server/hints.js'
 import { blamesClient, refusesGrant } from '../../authorization-server/token-error.js'
 import { createExchange } from '../../broker/modes/exchange.js'
 import type { ClientConfig, NextcloudConfig } from '../../config/config.js'
-import { McpAuthError, SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError } from '../../errors/errors.js'
+import {
+  McpAuthError,
+  SubjectTokenRejectedError,
+  TokenRequestError,
+  UpstreamUnavailableError,
+} from '../../errors/errors.js'
 import { MODES } from '../../modes.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Clock } from '../../clock.js'
+import { variableOf } from '../../config/declarations.js'
 import type { Environment } from '../../options.js'
 import { configOptions, DOCTOR_OPTIONS, STORAGE_VARIABLE, type Values } from './options.js'
 import type { Secrets } from './secrets.js'
@@ -59,8 +60,9 @@ export async function readSetUp(values: Values, secrets: Secrets, surroundings: 
   const { environment } = surroundings
   const token = textOf(values['token'])?.trim() ?? (await readSecret(values['token-file'], surroundings))
   const clientSecret = await readSecret(values['client-secret-file'], surroundings)
-  const keys = environment['TOKEN_ENCRYPTION_KEY']?.split(',') ?? []
-  for (const secret of [token, clientSecret, environment['OIDC_CLIENT_SECRET'], ...keys]) secrets.add(secret?.trim())
+  const keys = environment[variableOf('encryptionKey')]?.split(',') ?? []
+  const given = [token, clientSecret, environment[variableOf('clientSecret')], ...keys]
+  for (const secret of given) secrets.add(secret?.trim())
   const options = { ...configOptions(values), ...(clientSecret !== undefined && { clientSecret }) }
   return { options, token, storage: storageOf(values, options, secrets, surroundings) }
 }
@@ -83,7 +85,7 @@ const STORAGE_TIMEOUT = 5_000
 
 function storageOf(
   values: Values,
-  options: { readonly http?: { readonly timeout?: unknown } },
+  options: SetUp['options'],
   secrets: Secrets,
   { environment, directory }: Surroundings,
 ): StorageAddress | undefined {
@@ -94,7 +96,7 @@ function storageOf(
     secrets.add(password)
     secrets.add(decodable(password))
   }
-  const timeout = options.http?.timeout
+  const { timeout } = (options['http'] ?? {}) as { timeout?: unknown }
   const address = readStorageAddress(url, {
     directory,
     timeout: typeof timeout === 'number' && timeout > 0 ? timeout : STORAGE_TIMEOUT,

@@ -48,7 +48,8 @@ function checkIssuer({ config: { issuer }, secrets }: Examination, answer: Answe
   const found = issuerIn(answer) ?? ''
   if (found === issuer) return passed(found)
   const shown = secrets.quote(found)
-  if (issuer === undefined) return passed(`${shown}, taken from the document`, `better say it by ${waysToGive('issuer')}`)
+  if (issuer === undefined)
+    return passed(`${shown}, taken from the document`, `better say it by ${waysToGive('issuer')}`)
   return failed(
     `the document names the issuer ${shown}, configured is ${issuer}: ${difference(issuer, found)}`,
     mendIssuer(issuer, found, shown),

@@ -11,7 +11,7 @@ import { createVerifier, type VerifiedToken, type Verifier } from '../../verify/
 import { missing, type Subject } from './check.js'
 import { createProbe, isAnswer, type Answer, type NoAnswer, type Probe } from './probe.js'
 import type { Secrets } from './secrets.js'
-import type { OpenStorage, StorageAddress } from './stores.js'
+import type { Store } from './stores.js'
 
 /** The set-up to examine. */
 export interface Given {
@@ -20,9 +20,7 @@ export interface Given {
   readonly secrets: Secrets
   /** The MCP token to try. */
   readonly token: string | undefined
-  readonly storage: StorageAddress | undefined
-  /** Opens the store once. */
-  readonly openStorage: () => Promise<OpenStorage>
+  readonly store: Store | undefined
 }
 
 /** The rooms of the server itself, and the finds that later checks build on. */

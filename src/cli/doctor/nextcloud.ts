@@ -1,12 +1,22 @@
 import type { NextcloudConfig } from '../../config/config.js'
 import { MODES } from '../../modes.js'
-import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
+import {
+  check,
+  failed,
+  leftOut,
+  missing,
+  passed,
+  type Check,
+  type Missing,
+  type Subject,
+  type Verdict,
+} from './check.js'
 import { answered, fetched, type Examination } from './examination.js'
 import type { Server } from './network.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
 
-export const nextcloudOf = ({ config }: Examination) =>
+export const nextcloudOf = ({ config }: Examination): NextcloudConfig | Missing =>
   config.nextcloud ?? missing('there is no Nextcloud (nextcloud.url)')
 
 export const NEXTCLOUD: Server = {

@@ -1,61 +1,27 @@
 import type { ParseArgsConfig } from 'node:util'
+import { DECLARATIONS, variableOf } from '../../config/declarations.js'
+import type { Kind } from '../../config/kinds.js'
 
-/** How the text of an option becomes a value. */
-type Form = 'text' | 'list' | 'number' | 'pairs' | 'introspection'
-
-interface DoctorOption {
+interface Flag {
+  readonly name: string
   /** Path of the option of `mcpAuth()` that it stands for. */
   readonly option: string
-  readonly form: Form
-  readonly variable?: string
-  readonly placeholder: string
+  /** The flag with its placeholder: `--clock-tolerance <seconds>`. */
+  readonly usage: string
+  readonly variable: string | undefined
+  readonly kind: Kind<unknown>
 }
 
-const text = (option: string, placeholder: string, variable?: string): DoctorOption => ({
-  option,
-  form: 'text',
-  placeholder,
-  ...(variable !== undefined && { variable }),
-})
-const list = (option: string, placeholder: string, variable?: string): DoctorOption => ({
-  ...text(option, placeholder, variable),
-  form: 'list',
+/** Flags that stand for options of `mcpAuth()`. A list is separated by commas, or the flag is given several times. */
+const FLAGS: readonly Flag[] = [...DECLARATIONS].flatMap(([option, { flag, kind, environment }]) => {
+  const [name] = flag?.split(' ') ?? []
+  return name === undefined ? [] : { name, option, usage: `--${flag ?? ''}`, variable: environment, kind }
 })
 
-/** Options that stand for those of `mcpAuth()`. A list is separated by commas, or the option is given several times. */
-const CONFIG_OPTIONS: Readonly<Record<string, DoctorOption>> = {
-  issuer: text('issuer', 'url', 'OIDC_ISSUER'),
-  'discovery-url': text('discoveryUrl', 'url', 'OIDC_DISCOVERY_URL'),
-  resource: text('resource', 'url', 'NEXTCLOUD_MCP_SERVER_URL'),
-  'client-id': text('clientId', 'id', 'OIDC_CLIENT_ID'),
-  audience: list('audience', 'aud,…'),
-  'required-scopes': list('requiredScopes', 'scope,…'),
-  'allowed-clients': list('allowedClients', 'id,…', 'ALLOWED_MCP_CLIENTS'),
-  algorithms: list('algorithms', 'alg,…'),
-  'clock-tolerance': { option: 'clockTolerance', form: 'number', placeholder: 'seconds' },
-  introspection: { option: 'introspection', form: 'introspection', placeholder: 'opaque-only|always|false' },
-  'jwks-uri': text('authorizationServer.jwksUri', 'url'),
-  'token-endpoint': text('authorizationServer.tokenEndpoint', 'url'),
-  'introspection-endpoint': text('authorizationServer.introspectionEndpoint', 'url'),
-  'authorization-endpoint': text('authorizationServer.authorizationEndpoint', 'url'),
-  'nextcloud-url': text('nextcloud.url', 'url', 'NEXTCLOUD_HOST'),
-  mode: text('nextcloud.mode', 'mode', 'ENABLE_TOKEN_EXCHANGE'),
-  'nextcloud-audience': list('nextcloud.audience', 'aud,…', 'NEXTCLOUD_RESOURCE_URI'),
-  'nextcloud-resource': list('nextcloud.resource', 'uri,…'),
-  'nextcloud-scopes': list('nextcloud.scopes', 'scope,…'),
-  'nextcloud-parameter': { option: 'nextcloud.parameters', form: 'pairs', placeholder: 'name=value' },
-  preset: text('nextcloud.preset', 'name'),
-  'connect-path': text('connect.path', 'path'),
-  'connect-scopes': list('connect.scopes', 'scope,…'),
-  timeout: { option: 'http.timeout', form: 'number', placeholder: 'ms' },
-}
+/** Flags of the doctor's own for options whose values must not stand on a command line. */
+const OWN_FLAGS: Readonly<Record<string, string>> = { clientSecret: '--client-secret-file', storage: '--storage' }
 
-/** Variables of options that the command line does not have, since they hold secrets. */
-const SECRET_VARIABLES: Readonly<Record<string, string>> = {
-  clientSecret: 'OIDC_CLIENT_SECRET',
-  encryptionKey: 'TOKEN_ENCRYPTION_KEY',
-}
-/** Where the store is, in place of `--storage`, whose URL may hold a password. */
+/** The variable with the URL of the store, in place of `--storage`: the URL may hold a password. */
 export const STORAGE_VARIABLE = 'DOCTOR_STORAGE'
 
 /** Options of the doctor's own. */
@@ -71,49 +37,40 @@ const OWN_OPTIONS = {
 
 export const DOCTOR_OPTIONS: NonNullable<ParseArgsConfig['options']> = {
   ...Object.fromEntries(
-    Object.entries(CONFIG_OPTIONS).map(([name, { form }]) => [
-      name,
-      { type: 'string' as const, multiple: form === 'list' || form === 'pairs' },
-    ]),
+    FLAGS.map(({ name, kind }) => [name, { type: 'string' as const, multiple: kind.fromTexts !== undefined }]),
   ),
   ...OWN_OPTIONS,
 }
 
-/** What the command line says, by the name of the option. */
+/** The command line, by the names of its options. */
 export type Values = Readonly<Record<string, unknown>>
 
 /** The options of `mcpAuth()` that the command line gives, which `readConfig` has yet to judge. */
 export function configOptions(values: Values): Record<string, unknown> {
   const options: Record<string, unknown> = {}
-  for (const [name, { option, form }] of Object.entries(CONFIG_OPTIONS)) {
+  for (const { name, option, kind } of FLAGS) {
     const given = values[name]
     if (given === undefined) continue
     const [first = '', second] = option.split('.')
-    const value = valueOf(form, given)
+    const value = valueOf(kind, [given].flat().map(String))
     if (second === undefined) options[first] = value
     else options[first] = { ...(options[first] as object | undefined), [second]: value }
   }
   return options
 }
 
-function valueOf(form: Form, given: unknown): unknown {
-  const texts = [given].flat().map(String)
-  if (form === 'list') return texts.flatMap((item) => item.split(',')).map((item) => item.trim())
-  if (form === 'pairs') {
-    return Object.fromEntries(texts.map((pair) => [pair.split('=')[0], pair.slice(pair.indexOf('=') + 1)]))
-  }
-  const [value = ''] = texts
-  if (form === 'number') return value.trim() === '' ? NaN : Number(value)
-  return form === 'introspection' && value === 'false' ? false : value
+function valueOf({ fromText, fromTexts }: Kind<unknown>, texts: readonly string[]): unknown {
+  if (fromTexts !== undefined) return fromTexts(texts)
+  const [text = ''] = texts
+  return fromText === undefined ? text : fromText(text)
 }
 
-/** Where an option of `mcpAuth()` can be given: `--issuer, OIDC_ISSUER or the option issuer`. */
+/** The ways to give an option of `mcpAuth()`: `--issuer, OIDC_ISSUER or the option issuer`. */
 export function waysToGive(option: string): string {
-  const flag = Object.entries(CONFIG_OPTIONS).find(([, known]) => known.option === option)
-  const secretFlag = option === 'clientSecret' ? '--client-secret-file' : option === 'storage' ? '--storage' : undefined
+  const flag = FLAGS.find((known) => known.option === option)
   const ways = [
-    flag === undefined ? secretFlag : `--${flag[0]}`,
-    flag?.[1].variable ?? SECRET_VARIABLES[option],
+    flag === undefined ? OWN_FLAGS[option] : `--${flag.name}`,
+    DECLARATIONS.get(option)?.environment,
     `the option ${option}`,
   ].filter((way) => way !== undefined)
   return ways.length === 1 ? ways.join() : `${ways.slice(0, -1).join(', ')} or ${ways.at(-1) ?? ''}`
@@ -127,8 +84,8 @@ Checks a set-up from end to end and says what to change. Options that are not gi
 as they do for mcpAuth(). Exit status: 0 all is well, 1 something is wrong, 2 misuse.
 
 Secrets:
-${line('OIDC_CLIENT_SECRET (environment)', "this server's client secret")}
-${line('TOKEN_ENCRYPTION_KEY (environment)', 'the keys that the storage is sealed with')}
+${line(`${variableOf('clientSecret')} (environment)`, "this server's client secret")}
+${line(`${variableOf('encryptionKey')} (environment)`, 'the keys that the storage is sealed with')}
 ${line('--client-secret-file <file>', 'the client secret from a file, or - for standard input')}
 ${line('--token-file <file>', 'an MCP token to try, from a file, or - for standard input')}
 ${line('--token <token>', 'the same; but every user of this machine can see a')}
@@ -141,11 +98,9 @@ ${line('--storage-table <name>', 'table of SQLite and PostgreSQL, where it is an
 ${line('--storage-prefix <text>', 'prefix of Redis, where it is another')}
 
 Set-up, as for mcpAuth():
-${Object.entries(CONFIG_OPTIONS)
-  .map(([name, { placeholder, option, variable }]) =>
-    line(`--${name} <${placeholder}>`, `${option}${variable === undefined ? '' : ` (${variable})`}`),
-  )
-  .join('\n')}
+${FLAGS.map(({ usage, option, variable }) =>
+  line(usage, `${option}${variable === undefined ? '' : ` (${variable})`}`),
+).join('\n')}
 
 Output:
 ${line('--json', 'a JSON document in place of lines')}

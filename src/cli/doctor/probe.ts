@@ -81,6 +81,7 @@ export function describe(result: Answer | NoAnswer, quote: (text: unknown) => st
   if (!isAnswer(result)) return result.code
   const location = result.headers.get('location')
   // The query of a login's URL holds state, and perhaps more.
-  if (isRedirect(result) && location !== null) return `${result.status}, a redirect to ${quote(location.split(/[?#]/)[0])}`
+  if (isRedirect(result) && location !== null)
+    return `${result.status}, a redirect to ${quote(location.split(/[?#]/)[0])}`
   return `${result.status}${isHtml(result) ? ', an HTML page' : ''}`
 }

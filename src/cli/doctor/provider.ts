@@ -17,10 +17,7 @@ export const wellKnown = (context: Examination, issuer: string, form: 'oidc' | '
   lookUp(context, (fetch) => fetchForm(issuer, form, fetch))
 
 /** Lets the discovery of the server itself choose the addresses, and returns the last answer as it is. */
-async function lookUp(
-  context: Examination,
-  look: (fetch: IdpFetch) => Promise<Response>,
-): Promise<Answer | NoAnswer> {
+async function lookUp(context: Examination, look: (fetch: IdpFetch) => Promise<Response>): Promise<Answer | NoAnswer> {
   let last: Answer | NoAnswer = { url: '', code: 'NOT_ASKED' }
   await look(async (url) => {
     last = await fetched(context, url)

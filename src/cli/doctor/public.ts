@@ -110,7 +110,8 @@ function askMcp(context: Examination): Promise<Answer | NoAnswer> {
 
 function checkStatus({ secrets }: Examination, answer: Answer | NoAnswer): Verdict {
   const { url } = answer
-  if (!isAnswer(answer)) return failed(`no answer from ${url} (${answer.code})`, 'let the proxy pass POST on to the app')
+  if (!isAnswer(answer))
+    return failed(`no answer from ${url} (${answer.code})`, 'let the proxy pass POST on to the app')
   if (answer.status === 401) return passed(`${url} answers 401 without a token`)
   const found = `${url} answers ${describe(answer, secrets.quote)} without a token, and not 401`
   if (answer.status === 200 && !isHtml(answer)) {

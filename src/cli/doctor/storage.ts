@@ -6,30 +6,29 @@ import { createSealer, type Sealer } from '../../grants/seal.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { waysToGive } from './options.js'
-import { StorageAdvice } from './stores.js'
+import { StorageAdvice, type Store } from './stores.js'
 
-interface Store {
+interface SealedStore {
   readonly records: Records
   readonly keys: GrantsConfig['encryptionKeys']
-  /** The kind and the place, for sentences. */
-  readonly name: string
+  readonly store: Store
 }
 
-const store: Subject<Store> = ({ config, storage, clock, events }) => {
+const sealedStore: Subject<SealedStore> = ({ config, store, clock, events }) => {
   const { grants, nextcloud } = config
   if (grants === undefined) return missing(`${nextcloud?.mode ?? 'this'} mode stores nothing`)
-  if (grants.storage === undefined || storage === undefined) {
+  if (grants.storage === undefined || store === undefined) {
     return missing('grants are kept in memory: name the store of the app by --storage')
   }
   const { encryptionKeys: keys } = grants
-  return { records: createRecords(grants.storage, createSealer(keys), clock, events), keys, name: storage.name }
+  return { records: createRecords(grants.storage, createSealer(keys), clock, events), keys, store }
 }
 
 /** Whether the store can be written and read, and opened with the keys given. */
 export const storageChecks: readonly Check[] = [
-  check({ id: 'storage.access', about: store, run: checkAccess }),
-  check({ id: 'storage.seal', needs: ['storage.access'], about: store, run: checkSeal }),
-  check({ id: 'storage.records', needs: ['storage.access'], about: store, run: checkRecords }),
+  check({ id: 'storage.access', about: sealedStore, run: checkAccess }),
+  check({ id: 'storage.seal', needs: ['storage.access'], about: sealedStore, run: checkSeal }),
+  check({ id: 'storage.records', needs: ['storage.access'], about: sealedStore, run: checkRecords }),
 ]
 
 /** Returns a key that no record of the package has. */
@@ -39,9 +38,10 @@ const TTL = 60_000
 /** Records looked at. */
 const SAMPLE = 20
 
-async function checkAccess({ openStorage }: Examination, { records, name }: Store): Promise<Verdict> {
+async function checkAccess(_context: Examination, { records, store }: SealedStore): Promise<Verdict> {
+  const { name } = store
   try {
-    await openStorage()
+    await store.opened()
     if (await keeps(records)) return passed(`${name}: written, read and deleted`)
     return failed(`${name} does not give back what was written`, 'let it be a primary, not a replica that lags behind')
   } catch (error) {
@@ -73,7 +73,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : 'unknown failure'
 }
 
-async function checkSeal(_context: Examination, { records }: Store): Promise<Verdict> {
+async function checkSeal(_context: Examination, { records }: SealedStore): Promise<Verdict> {
   const key = ownKey()
   const made = randomUUID()
   const version = await records.write(key, made, null, TTL)
@@ -88,10 +88,10 @@ async function checkSeal(_context: Examination, { records }: Store): Promise<Ver
 }
 
 /** Records of users: only the number that the keys open is told of them. */
-async function checkRecords({ openStorage }: Examination, { records, keys }: Store): Promise<Verdict> {
+async function checkRecords(_context: Examination, { records, keys, store }: SealedStore): Promise<Verdict> {
   const opened = { first: 0, older: 0, none: 0 }
   const [first, all] = [createSealer(keys.slice(0, 1)), createSealer(keys)]
-  for (const key of await (await openStorage()).someKeys(SAMPLE)) {
+  for (const key of await (await store.opened()).someKeys(SAMPLE)) {
     const entry = await records.peek(key)
     if (entry === undefined) continue
     const opens = async (sealer: Sealer): Promise<boolean> =>

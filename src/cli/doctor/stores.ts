@@ -1,28 +1,37 @@
-import { createRequire } from 'node:module'
 import { statSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { StorageAdapter } from '../../storage-adapter.js'
 import { PostgresStorage, type PostgresPool } from '../../storage/postgres.js'
-import { RedisStorage, type IoRedisClient, type NodeRedisClient } from '../../storage/redis.js'
+import { DEFAULT_PREFIX, RedisStorage, type IoRedisClient, type NodeRedisClient } from '../../storage/redis.js'
 import { SqliteStorage, type SqliteDatabase } from '../../storage/sqlite.js'
+import { readTable } from '../../storage/table.js'
 
 /** A store, as `--storage` names it. */
 export interface StorageAddress {
-  /** What it is, without a password: `Redis at cache.internal:6379`. */
+  /** The kind and the place, without a password: `Redis at cache.internal:6379`. */
   readonly name: string
   readonly open: () => Promise<OpenStorage>
 }
 
 export interface OpenStorage {
   readonly adapter: StorageAdapter
-  /** Keys of some records of this package, whoever's they are. */
+  /** Keys of some records of this package, of any user. */
   readonly someKeys: (most: number) => Promise<readonly string[]>
+  readonly close: () => unknown
+}
+
+/** A store that is opened at the first need. */
+export interface Store {
+  readonly name: string
+  readonly opened: () => Promise<OpenStorage>
+  /** Never rejects. */
   readonly close: () => Promise<void>
 }
 
 export interface StorageOptions {
-  /** Where the user's project is, whose drivers are used. */
+  /** The folder of the user's project, whose drivers are used. */
   readonly directory: string
   /** Milliseconds for a connection. */
   readonly timeout: number
@@ -30,7 +39,7 @@ export interface StorageOptions {
   readonly prefix: string | undefined
 }
 
-/** Something that the person at the keyboard can mend, in words that hold nothing secret. */
+/** A fault that the user can mend, in words that hold nothing secret. */
 export class StorageAdvice extends Error {
   readonly fix: string
   constructor(message: string, fix: string) {
@@ -39,10 +48,7 @@ export class StorageAdvice extends Error {
   }
 }
 
-const DEFAULT_TABLE = 'mcp_nextcloud_auth'
-const DEFAULT_PREFIX = 'mcp-nextcloud-auth:'
-
-/** Undefined when it is no such URL. Nothing is opened yet. */
+/** Returns undefined if it is not the URL of a store. Nothing is opened yet. */
 export function readStorageAddress(url: string, options: StorageOptions): StorageAddress | undefined {
   if (url.startsWith('sqlite:')) {
     const file = path.resolve(options.directory, url.slice('sqlite:'.length).replace(/^\/\/(?=[/.])/, ''))
@@ -50,34 +56,47 @@ export function readStorageAddress(url: string, options: StorageOptions): Storag
   }
   if (!URL.canParse(url)) return undefined
   const { protocol, host } = new URL(url)
-  if (protocol === 'redis:' || protocol === 'rediss:')
+  if (['redis:', 'rediss:'].includes(protocol)) {
     return { name: `Redis at ${host}`, open: () => openRedis(url, options) }
-  if (protocol === 'postgres:' || protocol === 'postgresql:') {
+  }
+  if (['postgres:', 'postgresql:'].includes(protocol)) {
     return { name: `PostgreSQL at ${host}`, open: () => openPostgres(url, options) }
   }
   return undefined
 }
 
-/** An adapter that opens the store with its first call, so that a store that is away is found by a check of its own. */
-export function lazyAdapter(open: () => Promise<OpenStorage>): StorageAdapter {
-  const adapter = (): Promise<StorageAdapter> => open().then((opened) => opened.adapter)
+export function openedOnce({ name, open }: StorageAddress): Store {
+  let opening: Promise<OpenStorage> | undefined
   return {
-    shared: true,
-    get: async (key) => (await adapter()).get(key),
-    put: async (key, value, expected, ttlMs) => (await adapter()).put(key, value, expected, ttlMs),
-    delete: async (key, expected) => (await adapter()).delete(key, expected),
+    name,
+    opened: () => (opening ??= open()),
+    close: async () => {
+      await opening?.then((store) => store.close()).catch(() => undefined)
+    },
   }
 }
 
-/** A package of the user's own project; undefined where that has none. */
-async function load(name: string, directory: string): Promise<Record<string, unknown> | undefined> {
+/** Returns an adapter that opens the store with its first call, so that a check of its own finds a store that is unavailable. */
+export function lazyAdapter({ opened }: Pick<Store, 'opened'>): StorageAdapter {
+  return {
+    shared: true,
+    get: async (key) => (await opened()).adapter.get(key),
+    put: async (key, ...entry) => (await opened()).adapter.put(key, ...entry),
+    delete: async (key, expected) => (await opened()).adapter.delete(key, expected),
+  }
+}
+
+type Driver = Readonly<Record<string, unknown>>
+
+/** Returns a package of the user's own project; undefined if the project does not have it. */
+async function load(name: string, directory: string): Promise<Driver | undefined> {
   let file: string
   try {
     file = createRequire(path.join(directory, 'package.json')).resolve(name)
   } catch {
     return undefined
   }
-  const loaded = (await import(pathToFileURL(file).href)) as Record<string, unknown>
+  const loaded = (await import(pathToFileURL(file).href)) as Driver
   // A CommonJS module has all that it exports under `default`.
   return { ...(loaded['default'] as object | undefined), ...loaded }
 }
@@ -89,8 +108,10 @@ function noDriver(names: string, directory: string): StorageAdvice {
   )
 }
 
+const keysOf = (rows: readonly unknown[]): readonly string[] => (rows as { key: string }[]).map(({ key }) => key)
+
 async function openSqlite(file: string, { directory, table }: StorageOptions): Promise<OpenStorage> {
-  // What is not there yet is made by the app; made here, it would belong to whoever runs the doctor.
+  // The app makes a file that is missing. Made here, it would belong to the user who runs the doctor.
   if (statSync(file, { throwIfNoEntry: false }) === undefined) {
     throw new StorageAdvice(
       `there is no file ${file}`,
@@ -98,14 +119,11 @@ async function openSqlite(file: string, { directory, table }: StorageOptions): P
     )
   }
   const database = await openSqliteFile(file, directory)
+  const sql = `SELECT key FROM ${readTable({ table }, 'no schemas').table} WHERE key LIKE 'v1:%' LIMIT ?`
   return {
     adapter: new SqliteStorage(database, { table }),
-    someKeys: (most) => {
-      // The adapter has refused any name that would have to be escaped.
-      const rows = database.prepare(`SELECT key FROM "${table ?? DEFAULT_TABLE}" WHERE key LIKE 'v1:%' LIMIT ?`)
-      return Promise.resolve((rows.all(most) as { key: string }[]).map(({ key }) => key))
-    },
-    close: () => Promise.resolve(database.close()),
+    someKeys: (most) => Promise.resolve(keysOf(database.prepare(sql).all(most))),
+    close: () => database.close(),
   }
 }
 
@@ -122,78 +140,6 @@ async function openSqliteFile(file: string, directory: string): Promise<Closable
   return new builtIn.DatabaseSync(file)
 }
 
-interface AnyRedis {
-  on(event: 'error', listener: () => void): unknown
-  connect(): Promise<unknown>
-}
-type NodeRedis = NodeRedisClient &
-  AnyRedis & {
-    scan(cursor: string, options: object): Promise<{ cursor: string | number; keys: string[] }>
-    destroy(): void
-  }
-type IoRedis = IoRedisClient &
-  AnyRedis & { scan(cursor: string, ...args: (string | number)[]): Promise<[string, string[]]>; disconnect(): void }
-
-/** Rounds of SCAN at most: a Redis that holds much else is not read to its end. */
-const SCANS = 50
-
-async function openRedis(url: string, { directory, timeout, prefix }: StorageOptions): Promise<OpenStorage> {
-  const used = prefix ?? DEFAULT_PREFIX
-  const pattern = `${used.replace(/[*?[\]\\^-]/g, '\\$&')}v1:*`
-  const nodeRedis = await load('redis', directory)
-  if (nodeRedis !== undefined) {
-    const create = nodeRedis['createClient'] as (options: object) => NodeRedis
-    const client = create({
-      url,
-      disableOfflineQueue: true,
-      socket: { connectTimeout: timeout, reconnectStrategy: false },
-    })
-    client.on('error', () => undefined)
-    await client.connect()
-    const scan = async (cursor: string): Promise<readonly [string, string[]]> => {
-      const answer = await client.scan(cursor, { MATCH: pattern, COUNT: 200 })
-      return [String(answer.cursor), answer.keys]
-    }
-    return {
-      adapter: new RedisStorage(client, { prefix }),
-      someKeys: (most) => scanKeys(scan, used, most),
-      close: () => Promise.resolve(client.destroy()),
-    }
-  }
-  const ioRedis = await load('ioredis', directory)
-  if (ioRedis === undefined) throw noDriver('redis or ioredis', directory)
-  const Redis = ioRedis['Redis'] as new (url: string, options: object) => IoRedis
-  const client = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: timeout,
-    maxRetriesPerRequest: 0,
-    retryStrategy: () => null,
-  })
-  client.on('error', () => undefined)
-  await client.connect()
-  return {
-    adapter: new RedisStorage(client, { prefix }),
-    someKeys: (most) => scanKeys((cursor) => client.scan(cursor, 'MATCH', pattern, 'COUNT', 200), used, most),
-    close: () => Promise.resolve(client.disconnect()),
-  }
-}
-
-async function scanKeys(
-  scan: (cursor: string) => Promise<readonly [string, string[]]>,
-  prefix: string,
-  most: number,
-): Promise<readonly string[]> {
-  const found: string[] = []
-  let cursor = '0'
-  for (let scans = 0; scans < SCANS && found.length < most; scans += 1) {
-    const [next, keys] = await scan(cursor)
-    found.push(...keys.map((key) => key.slice(prefix.length)))
-    cursor = next
-    if (cursor === '0') break
-  }
-  return found.slice(0, most)
-}
-
 type Pool = PostgresPool & { on(event: 'error', listener: () => void): unknown; end(): Promise<void> }
 
 async function openPostgres(url: string, { directory, timeout, table }: StorageOptions): Promise<OpenStorage> {
@@ -202,16 +148,89 @@ async function openPostgres(url: string, { directory, timeout, table }: StorageO
   const Constructor = driver['Pool'] as new (options: object) => Pool
   const pool = new Constructor({ connectionString: url, max: 2, connectionTimeoutMillis: timeout })
   pool.on('error', () => undefined)
-  const quoted = (table ?? DEFAULT_TABLE)
-    .split('.')
-    .map((part) => `"${part}"`)
-    .join('.')
+  const sql = `SELECT key FROM ${readTable({ table }, 'schemas').table} WHERE key LIKE 'v1:%' LIMIT $1`
   return {
     adapter: new PostgresStorage(pool, { table }),
-    async someKeys(most) {
-      const { rows } = await pool.query(`SELECT key FROM ${quoted} WHERE key LIKE 'v1:%' LIMIT $1`, [most])
-      return (rows as { key: string }[]).map(({ key }) => key)
-    },
+    someKeys: async (most) => keysOf((await pool.query(sql, [most])).rows),
     close: () => pool.end(),
   }
+}
+
+interface AnyRedis {
+  on(event: 'error', listener: () => void): unknown
+  connect(): Promise<unknown>
+}
+interface NodeRedis extends NodeRedisClient, AnyRedis {
+  scan(cursor: string, options: object): Promise<{ cursor: string | number; keys: string[] }>
+  destroy(): void
+}
+interface IoRedis extends IoRedisClient, AnyRedis {
+  scan(cursor: string, ...args: (string | number)[]): Promise<[string, string[]]>
+  disconnect(): void
+}
+
+/** Returns a cursor, `0` at the end, and keys. */
+type Scan = (cursor: string, pattern: string) => Promise<readonly [string, readonly string[]]>
+
+interface RedisConnection {
+  readonly client: NodeRedis | IoRedis
+  readonly scan: Scan
+  readonly close: () => void
+}
+
+async function openRedis(url: string, options: StorageOptions): Promise<OpenStorage> {
+  const { directory, timeout, prefix } = options
+  const [redis, ioredis] = [await load('redis', directory), await load('ioredis', directory)]
+  if (redis === undefined && ioredis === undefined) throw noDriver('redis or ioredis', directory)
+  const { client, scan, close } =
+    redis === undefined ? ofIoRedis(ioredis ?? {}, url, timeout) : ofRedis(redis, url, timeout)
+  client.on('error', () => undefined)
+  await client.connect()
+  return {
+    adapter: new RedisStorage(client, { prefix }),
+    someKeys: (most) => scanKeys(scan, prefix ?? DEFAULT_PREFIX, most),
+    close,
+  }
+}
+
+function ofRedis(driver: Driver, url: string, timeout: number): RedisConnection {
+  const create = driver['createClient'] as (options: object) => NodeRedis
+  const socket = { connectTimeout: timeout, reconnectStrategy: false }
+  const client = create({ url, disableOfflineQueue: true, socket })
+  return {
+    client,
+    scan: async (at, pattern) => {
+      const { cursor, keys } = await client.scan(at, { MATCH: pattern, COUNT: KEYS_PER_SCAN })
+      return [String(cursor), keys]
+    },
+    close: () => client.destroy(),
+  }
+}
+
+function ofIoRedis(driver: Driver, url: string, timeout: number): RedisConnection {
+  const Redis = driver['Redis'] as new (url: string, options: object) => IoRedis
+  const once = { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: () => null }
+  const client = new Redis(url, { ...once, connectTimeout: timeout })
+  return {
+    client,
+    scan: (cursor, pattern) => client.scan(cursor, 'MATCH', pattern, 'COUNT', KEYS_PER_SCAN),
+    close: () => client.disconnect(),
+  }
+}
+
+const KEYS_PER_SCAN = 200
+/** Rounds of SCAN at most: a Redis that holds much else is not read to its end. */
+const SCANS = 50
+
+async function scanKeys(scan: Scan, prefix: string, most: number): Promise<readonly string[]> {
+  const pattern = `${prefix.replace(/[*?[\]\\^-]/g, '\\$&')}v1:*`
+  const found: string[] = []
+  let cursor = '0'
+  for (let scans = 0; scans < SCANS && found.length < most; scans += 1) {
+    const [next, keys] = await scan(cursor, pattern)
+    found.push(...keys.map((key) => key.slice(prefix.length)))
+    cursor = next
+    if (cursor === '0') break
+  }
+  return found.slice(0, most)
 }

@@ -19,7 +19,8 @@ const verifiedToken = ({ verified }: Examination) => verified ?? NO_TOKEN
 
 const passedThrough: Subject<{ readonly verified: VerifiedToken; readonly nextcloud: NextcloudConfig }> = (context) => {
   const { nextcloud } = context.config
-  if (nextcloud === undefined || MODES[nextcloud.mode].credentialFrom !== 'mcp-token') return missing('not in this mode')
+  if (nextcloud === undefined || MODES[nextcloud.mode].credentialFrom !== 'mcp-token')
+    return missing('not in this mode')
   const verified = verifiedToken(context)
   return 'missing' in verified ? verified : { verified, nextcloud }
 }

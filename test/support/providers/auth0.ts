@@ -1,12 +1,12 @@
 import type { ManualClock } from '../clock.js'
-import { listOf, presented, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
+import { listOf, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const REQUIRED = ['subject_token', 'subject_token_type', 'requested_token_type', 'audience']
 
 /** An application of the kind "Custom API Client", linked to the API that it serves. */
 interface CustomApiClient {
-  /** The identifier of that API, which has to be in the subject token's audience. */
+  /** The identifier of that API, which must be in the subject token's audience. */
   resourceServer: string
   /** Whether "On-Behalf-Of Token Exchange" is switched on. */
   exchange: boolean
@@ -29,9 +29,7 @@ export async function startAuth0(clock: ManualClock, clientId: string, resourceS
   })
   const client: CustomApiClient = { resourceServer, exchange: true, grants: new Set() }
 
-  standIn.tokenEndpoint('/oauth/token', async (request) => {
-    const { form } = request
-    const { id, secret } = presented(request)
+  standIn.tokenEndpoint('/oauth/token', async (form, { id, secret }) => {
     if (id !== clientId || secret !== STAND_IN_SECRET) return refusal('access_denied', 'Unauthorized', { status: 401 })
     if (!client.exchange) {
       return refusal('unauthorized_client', 'Grant type not allowed for the client.', { status: 403 })

@@ -1,6 +1,6 @@
 import { decodeJwt } from 'jose'
 import type { ManualClock } from '../clock.js'
-import { presented, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
+import { refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
 
 const TYPE = 'urn:ietf:params:oauth:token-type:'
 /** What it says of every `invalid_grant`. */
@@ -25,7 +25,7 @@ export interface Authentik {
 
 /**
  * Authentik with a provider for MCP and one for Nextcloud, each an issuer of its own. An exchanged token is one of the provider
- * that a single `audience` names, which has to have opted in; `resource` is refused; without `scope` there are no scopes.
+ * that a single `audience` names, which must have opted in; `resource` is refused; without `scope` there are no scopes.
  */
 export async function startAuthentik(clock: ManualClock): Promise<Authentik> {
   const endpoints = {
@@ -46,9 +46,7 @@ export async function startAuthentik(clock: ManualClock): Promise<Authentik> {
   const providers = [mcp, nextcloud]
   const supported = [`${TYPE}access_token`, `${TYPE}jwt`]
 
-  first.tokenEndpoint(endpoints.token_endpoint, async (request) => {
-    const { form } = request
-    const client = presented(request)
+  first.tokenEndpoint(endpoints.token_endpoint, async (form, client) => {
     const requester = providers.find(({ clientId }) => clientId === client.id)
     if (requester === undefined || client.secret !== STAND_IN_SECRET) {
       return refusal('invalid_client', 'Client authentication failed')

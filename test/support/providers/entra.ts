@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { ManualClock } from '../clock.js'
-import { presented, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
+import { NONE, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
 
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 
@@ -42,13 +42,10 @@ export async function startEntra(
   /** Version 2 of its tokens: `sub` differs from app to app, `oid` is the person. */
   function mint(user: string, app: string, client: string, scp: string): Promise<string> {
     const sub = createHash('sha256').update(`${user} ${app}`).digest('base64url')
-    const none = { client_id: undefined, scope: undefined }
-    return standIn.mint({ ver: '2.0', tid: tenant, oid: user, sub, aud: app, azp: client, azpacr: '0', scp, ...none })
+    return standIn.mint({ ver: '2.0', tid: tenant, oid: user, sub, aud: app, azp: client, azpacr: '0', scp, ...NONE })
   }
 
-  standIn.tokenEndpoint(`/${tenant}/oauth2/v2.0/token`, async (request) => {
-    const { form } = request
-    const client = presented(request)
+  standIn.tokenEndpoint(`/${tenant}/oauth2/v2.0/token`, async (form, client) => {
     if (client.id !== mcpApp || client.secret !== STAND_IN_SECRET) {
       return aadsts('invalid_client', 7000215, 'Invalid client secret provided.', { status: 401 })
     }

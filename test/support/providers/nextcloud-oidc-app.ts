@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import type { ManualClock } from '../clock.js'
 import type { ReceivedRequest } from '../scripted-authorization-server.js'
-import { refusal, STAND_IN_SECRET, startStandIn, type Refusal, type StandIn } from './stand-in.js'
+import { NONE, refusal, STAND_IN_SECRET, startStandIn, type Refusal, type StandIn } from './stand-in.js'
 
 const APP = '/index.php/apps/oidc'
 /** Seconds, by default, of access tokens and of refresh tokens. */
@@ -47,7 +47,7 @@ export async function startNextcloudOidcApp(
   const standIn = await startStandIn(clock, '')
   const rows: Row[] = []
   const presented: { token: string; taken: boolean }[] = []
-  const seconds = (): number => Math.floor(clock.now() / 1_000)
+  const { seconds } = standIn
   const fresh = (bytes: number): string => randomBytes(bytes).toString('hex')
   const remove = (row: Row): void => void rows.splice(rows.indexOf(row), 1)
   const unknown = older ? 'invalid_request' : 'invalid_grant'
@@ -68,17 +68,7 @@ export async function startNextcloudOidcApp(
     res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(document))
   })
 
-  /** The header is looked at only where the body has no `client_id`. */
-  function clientOf({ headers, form }: ReceivedRequest): { id: string; secret: string | undefined } {
-    if (form.has('client_id'))
-      return { id: form.get('client_id') ?? '', secret: form.get('client_secret') ?? undefined }
-    const basic = Buffer.from((headers.authorization ?? '').replace(/^Basic /, ''), 'base64').toString()
-    const [id = '', secret] = basic.split(':')
-    return { id, secret }
-  }
-
-  standIn.tokenEndpoint(`${APP}/token`, async (request) => {
-    const { form } = request
+  standIn.tokenEndpoint(`${APP}/token`, async (form, client) => {
     const grantType = form.get('grant_type') ?? ''
     if (!['authorization_code', 'refresh_token'].includes(grantType)) {
       return refusal('invalid_grant', 'Invalid grant_type provided. Must be authorization_code or refresh_token.')
@@ -86,11 +76,10 @@ export async function startNextcloudOidcApp(
     const code = form.get(grantType === 'refresh_token' ? 'refresh_token' : 'code')
     const row = rows.find((each) => each.code === code)
     if (row === undefined) return refusal(unknown, 'Could not find access token for code or refresh_token.')
-    const client = clientOf(request)
     if (client.id !== row.clientId || client.secret !== STAND_IN_SECRET) {
       return refusal('invalid_client', 'Client authentication failed.')
     }
-    const problem = grantType === 'refresh_token' ? ageProblem(row) : pkceProblem(row, form)
+    const problem = grantType === 'refresh_token' ? ageProblem(row, seconds()) : pkceProblem(row, form)
     if (problem !== undefined) {
       remove(row)
       return problem
@@ -106,29 +95,13 @@ export async function startNextcloudOidcApp(
       expires_in: LIFE,
       refresh_expires_in: LIFE,
       refresh_token: row.code,
-      id_token: await idTokenFor(row),
+      id_token: await standIn.mint({ sub: row.user, aud: row.clientId, nonce: row.nonce, ...NONE }),
     }
   })
 
-  function ageProblem(row: Row): Refusal | undefined {
-    return seconds() > row.refreshed + LIFE ? refusal('invalid_grant', 'Refresh token is expired.') : undefined
-  }
-
-  function pkceProblem({ challenge }: Row, form: URLSearchParams): Refusal | undefined {
-    const verifier = createHash('sha256')
-      .update(form.get('code_verifier') ?? '')
-      .digest('base64url')
-    return challenge === verifier ? undefined : refusal('invalid_grant', 'Invalid code_verifier.')
-  }
-
-  function idTokenFor({ user, clientId, nonce }: Row): Promise<string> {
-    return standIn.mint({ sub: user, aud: clientId, nonce, client_id: undefined, scope: undefined })
-  }
-
-  standIn.tokenEndpoint(`${APP}/introspect`, (request) => {
-    const client = clientOf(request)
+  standIn.tokenEndpoint(`${APP}/introspect`, (form, client) => {
     if (client.secret !== STAND_IN_SECRET) return refusal('invalid_client', undefined, { status: 401 })
-    const row = rows.find(({ accessToken }) => accessToken === request.form.get('token'))
+    const row = rows.find(({ accessToken }) => accessToken === form.get('token'))
     if (row === undefined || seconds() > row.refreshed + LIFE) return { status: 200, active: false }
     const { user, clientId, scope, refreshed } = row
     const times = { iat: refreshed, exp: refreshed + LIFE }
@@ -180,4 +153,14 @@ export async function startNextcloudOidcApp(
     refreshes: () =>
       standIn.as.received(`${APP}/token`).filter(({ form }) => form.get('grant_type') === 'refresh_token'),
   }
+}
+
+function ageProblem(row: Row, now: number): Refusal | undefined {
+  return now > row.refreshed + LIFE ? refusal('invalid_grant', 'Refresh token is expired.') : undefined
+}
+
+function pkceProblem({ challenge }: Row, form: URLSearchParams): Refusal | undefined {
+  const verifier = form.get('code_verifier') ?? ''
+  const expected = createHash('sha256').update(verifier).digest('base64url')
+  return challenge === expected ? undefined : refusal('invalid_grant', 'Invalid code_verifier.')
 }

@@ -1,5 +1,5 @@
 import type { ManualClock } from '../clock.js'
-import { presented, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
+import { NONE, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 
@@ -46,10 +46,8 @@ export async function startOkta(clock: ManualClock, mcpAudience: string): Promis
     }
     const standIn = await startStandIn(on, base, metadata, beside?.as)
     const server: CustomServer = { standIn, audience, scopes, trusted: new Set([standIn.issuer]) }
-    standIn.tokenEndpoint(metadata.token_endpoint, async (request) => {
-      const { form } = request
-      const client = presented(request)
-      if (client.secret !== STAND_IN_SECRET || client.id === undefined) {
+    standIn.tokenEndpoint(metadata.token_endpoint, async (form, client) => {
+      if (client.secret !== STAND_IN_SECRET) {
         return refusal('invalid_client', 'Invalid value for client_id parameter.', { status: 401 })
       }
       const wanted = (form.get('scope') ?? '').split(' ').filter(Boolean)
@@ -78,7 +76,6 @@ export async function startOkta(clock: ManualClock, mcpAudience: string): Promis
   }
 
   function mint({ standIn, audience }: CustomServer, sub: string, cid: string, scp: readonly string[]) {
-    const none = { client_id: undefined, scope: undefined }
-    return standIn.mint({ ver: 1, sub, aud: audience, cid, uid: `00u${sub}`, scp, ...none })
+    return standIn.mint({ ver: 1, sub, aud: audience, cid, uid: `00u${sub}`, scp, ...NONE })
   }
 }

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { decodeJwt } from 'jose'
 import ts from 'typescript'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import type { ConnectHandler } from '../../../src/http/router.js'
 import type { McpAuthEvent, McpAuthOptions } from '../../../src/index.js'
 import { createMcpAuth, type McpAuth } from '../../../src/mcp-auth.js'
 import { ask, askWith, type Answer } from '../answers.js'
 import type { ManualClock } from '../clock.js'
-import { bareHost, type Handler } from '../hosts.js'
+import { bareHost } from '../hosts.js'
 import type { PassedRequest } from '../protected-app.js'
 import { STAND_IN_SECRET } from './stand-in.js'
 
@@ -75,19 +76,22 @@ export interface RunningServer {
   readonly ask: () => Promise<Answer>
 }
 
-export interface CallResult {
-  readonly nextcloudToken: string
-  readonly clientId: string
-  readonly scopes: readonly string[]
+/** The answer to one call of a server, and the event that tells the operator why there was no Nextcloud token. */
+export interface Outcome extends Answer {
+  readonly failure: McpAuthEvent | undefined
+  /** The claims of the Nextcloud token. */
+  readonly claims: Record<string, unknown> | undefined
 }
 
+/** Starts a server with the options of a page. `nextcloud` of a change replaces single members. */
 export async function startServer(
   options: McpAuthOptions,
   clock: ManualClock,
-  handlersOf: (auth: McpAuth) => readonly Handler[] = (auth) => [auth.routes(), auth],
+  change: Partial<McpAuthOptions> = {},
 ): Promise<RunningServer> {
   const events: McpAuthEvent[] = []
-  const auth = createMcpAuth({ onEvent: (event) => events.push(event), ...options }, clock)
+  const nextcloud = { ...options.nextcloud, ...change.nextcloud }
+  const auth = createMcpAuth({ onEvent: (event) => events.push(event), ...options, ...change, nextcloud }, clock)
   onTestFinished(() => auth.close())
   const tool: ConnectHandler = (req: PassedRequest, res, next) => {
     void req.getNextcloudToken?.().then((nextcloudToken) => {
@@ -96,12 +100,30 @@ export async function startServer(
       res.end(JSON.stringify({ nextcloudToken, clientId, scopes }))
     }, next)
   }
-  const app = await bareHost.start([...handlersOf(auth), tool, auth.errorHandler()])
+  const app = await bareHost.start([auth.routes(), auth, tool, auth.errorHandler()])
   onTestFinished(() => app.close())
   return { auth, url: app.url, events, call: (token) => askWith(app.url, token), ask: () => ask(app.url) }
 }
 
-/** The event that tells the operator why there was no Nextcloud token. */
-export function failureIn(events: readonly McpAuthEvent[]): McpAuthEvent | undefined {
-  return events.find(({ type }) => type === 'nextcloud.failed')
+/** Calls a server once. */
+export async function outcomeOf({ call, events }: RunningServer, mcpToken: string): Promise<Outcome> {
+  const answer = await call(mcpToken)
+  const { nextcloudToken } = answer.body as { readonly nextcloudToken?: string }
+  const claims = nextcloudToken === undefined ? undefined : decodeJwt(nextcloudToken)
+  return { ...answer, claims, failure: events.find(({ type }) => type === 'nextcloud.failed') }
+}
+
+/** Matches the outcome of a request that the provider refused, for the operator to mend. */
+export function refused(error: string, hint: RegExp, more: object = {}): object {
+  return { status: 502, challenge: undefined, failure: { error, hint: expect.stringMatching(hint) as string, ...more } }
+}
+
+/** Matches the outcome of a request whose MCP token the provider refused. */
+export function rejected(error: string, description: RegExp): object {
+  const errorDescription = expect.stringMatching(description) as string
+  return {
+    status: 401,
+    body: { error: 'invalid_token' },
+    failure: { code: 'ERR_SUBJECT_TOKEN_REJECTED', error, errorDescription },
+  }
 }

@@ -9,21 +9,25 @@ import {
   type ScriptedAuthorizationServer,
 } from '../scripted-authorization-server.js'
 
+/** Leaves out the claims that the scripted server adds and this provider does not have. */
+export const NONE = { client_id: undefined, scope: undefined }
 /** The secret of every client that has one. */
 export const STAND_IN_SECRET = 'a-secret-of-the-stand-in'
 
-/** One issuer of a provider that tests cannot have: what it shares with all others. */
+/** One issuer of a provider that tests cannot have: all that it shares with the others. */
 export interface StandIn {
   readonly as: ScriptedAuthorizationServer
   /** Scheme, host and port. */
   readonly origin: string
   readonly issuer: string
-  /** An access token of this issuer; claims of undefined are left out. */
+  /** Issues an access token; claims of undefined are left out. */
   readonly mint: (claims: Record<string, unknown>, options?: MintOptions) => Promise<string>
-  /** The claims of an access token of this issuer that is alive; undefined for any other text. */
+  /** Returns the claims of an access token of this issuer that is alive; undefined for any other text. */
   readonly open: (token: string) => Promise<Record<string, unknown> | undefined>
-  /** Answers token requests at a path. */
+  /** Answers requests of clients at a path. */
   readonly tokenEndpoint: (path: string, answer: TokenEndpoint) => void
+  /** Seconds since the epoch. */
+  readonly seconds: () => number
 }
 
 export interface Refusal {
@@ -33,14 +37,16 @@ export interface Refusal {
   readonly [field: string]: unknown
 }
 
-/** What a token request comes to. A refusal is one without `access_token`. */
-export type TokenEndpoint = (request: ReceivedRequest) => Promise<Record<string, unknown>> | Record<string, unknown>
+/** Returns the answer to a request of a client. One without `access_token` is a refusal, unless it says its status. */
+export type TokenEndpoint = (
+  form: URLSearchParams,
+  client: Presented,
+) => Promise<Record<string, unknown>> | Record<string, unknown>
 
-/** How a client says who it is. */
+/** The id and secret of a client in a request. */
 export interface Presented {
-  readonly id: string | undefined
-  readonly secret: string | undefined
-  readonly in: 'header' | 'body'
+  readonly id: string
+  readonly secret: string
 }
 
 /**
@@ -69,6 +75,7 @@ export async function startStandIn(
     as,
     origin,
     issuer,
+    seconds: () => Math.floor(clock.now() / 1_000),
     mint: (claims, options) => as.mint({ iss: issuer, ...claims }, { header: { typ: 'JWT' }, ...options }),
     async open(token) {
       const currentDate = new Date(clock.now())
@@ -80,7 +87,7 @@ export async function startStandIn(
     },
     tokenEndpoint(path, answer) {
       as.script(path, async (request: ReceivedRequest, res: ServerResponse) => {
-        const { status, ...json } = await answer(request)
+        const { status, ...json } = await answer(request.form, presented(request))
         const code = typeof status === 'number' ? status : 'access_token' in json ? 200 : 400
         res.writeHead(code, { 'content-type': 'application/json' }).end(JSON.stringify(json))
       })
@@ -92,14 +99,12 @@ export function refusal(error: string, error_description?: string, more: Record<
   return { error, ...(error_description !== undefined && { error_description }), ...more }
 }
 
-/** The client of a request: what its header says, else its body. */
-export function presented({ headers, form }: ReceivedRequest): Presented {
-  const [, basic] = /^Basic (.*)$/.exec(headers.authorization ?? '') ?? []
-  if (basic === undefined) {
-    return { id: form.get('client_id') ?? undefined, secret: form.get('client_secret') ?? undefined, in: 'body' }
-  }
-  const [id = '', secret = ''] = Buffer.from(basic, 'base64').toString().split(':')
-  return { id: decodeURIComponent(id), secret: decodeURIComponent(secret), in: 'header' }
+/** Reads the client of a request: from its body if that names one, else from its header. */
+function presented({ headers, form }: ReceivedRequest): Presented {
+  const basic = Buffer.from((headers.authorization ?? '').replace(/^Basic /, ''), 'base64').toString()
+  const inBody = form.has('client_id')
+  const [id, secret] = inBody ? [form.get('client_id'), form.get('client_secret')] : basic.split(':')
+  return { id: decodeURIComponent(id ?? ''), secret: decodeURIComponent(secret ?? '') }
 }
 
 export function listOf(value: unknown): unknown[] {

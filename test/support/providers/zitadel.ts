@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { ManualClock } from '../clock.js'
-import { listOf, presented, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
+import { listOf, refusal, STAND_IN_SECRET, startStandIn, type StandIn } from './stand-in.js'
 
 const TYPE = 'urn:ietf:params:oauth:token-type:'
 
@@ -11,7 +11,7 @@ export interface Zitadel extends StandIn {
 
 /**
  * Zitadel, of its token exchange what concerns a plain exchange (no actor): an access token is a JWT only where
- * `requested_token_type` says `…:jwt`, `resource` is refused, and an audience has to be in the subject token already.
+ * `requested_token_type` says `…:jwt`, `resource` is refused, and an audience must be in the subject token already.
  *
  * @param project client ids and project id, which are the audience of every token
  */
@@ -22,37 +22,27 @@ export async function startZitadel(clock: ManualClock, project: readonly string[
     token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
   })
   const opaque = new Map<string, Record<string, unknown>>()
-  const seconds = (): number => Math.floor(clock.now() / 1_000)
 
   function issueOpaque(claims: Record<string, unknown>): string {
     const token = randomBytes(30).toString('base64url')
-    const { issuer: iss } = standIn
-    opaque.set(token, {
-      iss,
-      aud: [...project],
-      iat: seconds(),
-      exp: seconds() + 3_600,
-      token_type: 'Bearer',
-      ...claims,
-    })
+    const iat = standIn.seconds()
+    const times = { iat, exp: iat + 3_600 }
+    opaque.set(token, { iss: standIn.issuer, aud: [...project], ...times, token_type: 'Bearer', ...claims })
     return token
   }
 
   const claimsOf = async (token: string) => opaque.get(token) ?? (await standIn.open(token))
   /** Its introspection and its exchange want the client, or its project, in the token's audience. */
-  const isFor = (claims: Record<string, unknown>, client: string | undefined) => listOf(claims['aud']).includes(client)
+  const isFor = (claims: Record<string, unknown>, client: string) => listOf(claims['aud']).includes(client)
 
-  standIn.tokenEndpoint('/oauth/v2/introspect', async (request) => {
-    const client = presented(request)
+  standIn.tokenEndpoint('/oauth/v2/introspect', async (form, client) => {
     if (client.secret !== STAND_IN_SECRET) return refusal('invalid_client', undefined, { status: 401 })
-    const claims = await claimsOf(request.form.get('token') ?? '')
+    const claims = await claimsOf(form.get('token') ?? '')
     const active = claims !== undefined && isFor(claims, client.id)
     return { status: 200, active, ...(active && claims) }
   })
 
-  standIn.tokenEndpoint('/oauth/v2/token', async (request) => {
-    const { form } = request
-    const client = presented(request)
+  standIn.tokenEndpoint('/oauth/v2/token', async (form, client) => {
     if (client.secret !== STAND_IN_SECRET) return refusal('invalid_client', 'client not found')
     if (form.has('resource')) return refusal('invalid_target', 'resource parameter not supported')
     const claims = await claimsOf(form.get('subject_token') ?? '')

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { readEncryptionKeys } from '../../src/config/read-encryption-key.js'
-import { readObject } from '../../src/config/values.js'
+import { encryptionKeys } from '../../src/config/encryption-keys.js'
+import { readOptions } from '../../src/config/read-options.js'
 import { ConfigurationError } from '../../src/errors/errors.js'
 import { createSealer } from '../../src/grants/seal.js'
 
@@ -13,8 +13,8 @@ const second = randomBytes(32)
 const url = (bytes: Buffer) => bytes.toString('base64url')
 
 function read(encryptionKey: unknown, environment: Record<string, string> = {}): readonly Uint8Array[] {
-  const option = readObject({ encryptionKey }, { encryptionKey: true }, environment)
-  return readEncryptionKeys(option('encryptionKey', 'TOKEN_ENCRYPTION_KEY'))
+  const declared = { encryptionKey: { kind: encryptionKeys, environment: 'TOKEN_ENCRYPTION_KEY' } }
+  return readOptions(declared, { encryptionKey }, environment).values.encryptionKey?.() ?? []
 }
 
 const hex = (keys: readonly Uint8Array[]) => keys.map((bytes) => Buffer.from(bytes).toString('hex'))

@@ -1,0 +1,105 @@
+import type { ProtectedHeaderParameters } from 'jose'
+import { decodeProtectedHeader } from 'jose/decode/protected_header'
+import * as errors from 'jose/errors'
+import { decodeJwt } from 'jose/jwt/decode'
+import type { InvalidTokenError } from '../errors/errors.js'
+import { expired, malformed, missing, notYetValid, otherIssuer, unverified } from './rejections.js'
+
+/** The yardstick of a verified JWT, for the words of a rejection. */
+export interface Verification {
+  readonly issuer: string
+  readonly algorithms: readonly string[]
+  /** Seconds. */
+  readonly clockTolerance: number
+  readonly nowSeconds: number
+  /** `kid` of the published keys. */
+  readonly publishedKeys: () => readonly string[]
+}
+
+/** Whether it is Web Crypto's way to say that this platform does not have an algorithm. */
+export function isNotSupported(error: unknown): boolean {
+  return error instanceof DOMException && error.name === 'NotSupportedError'
+}
+
+/** Returns a failure of jose as the fault of the token, if it is that, else the failure itself. */
+export function joseRejection(error: unknown, token: string, verification: Verification): unknown {
+  if (error instanceof errors.JWTClaimValidationFailed) return claimRejection(error, verification)
+  if (error instanceof errors.JWTExpired) return expired(error.payload.exp, verification.nowSeconds)
+  if (isNotSupported(error)) return otherAlgorithm(token, verification)
+  switch (error instanceof errors.JOSEError ? error.code : undefined) {
+    case errors.JOSEAlgNotAllowed.code:
+    case errors.JOSENotSupported.code:
+      return otherAlgorithm(token, verification)
+    case errors.JWKSNoMatchingKey.code:
+      return unfitKey('key', token, verification)
+    case errors.JWSSignatureVerificationFailed.code:
+      return unfitKey('signature', token, verification)
+    case errors.JWSInvalid.code:
+      return malformed('the token looks like a JWT, and cannot be read as one')
+    case errors.JWTInvalid.code:
+      return malformed('the payload of the token is not a JSON object')
+    default:
+      return error
+  }
+}
+
+function claimRejection(error: errors.JWTClaimValidationFailed, verification: Verification): InvalidTokenError {
+  const { claim, reason } = error
+  const found = error.payload[claim]
+  if (reason === 'missing' || reason === 'invalid') return missing(claim, found, 'a number')
+  if (claim === 'iss') return otherIssuer(found, verification.issuer)
+  return notYetValid(claim === 'iat' ? 'iat' : 'nbf', found, verification)
+}
+
+function otherAlgorithm(token: string, { algorithms }: Verification): InvalidTokenError {
+  return unverified('algorithm', () => {
+    const { alg } = headerOf(token)
+    const fault = { claim: 'alg', expected: algorithms, found: alg }
+    return algorithms.includes(String(alg))
+      ? {
+          ...fault,
+          sentence: (found) => `alg is ${found}, and the header asks for something that cannot be verified here`,
+          advice: 'have the authorization server leave it out',
+        }
+      : { ...fault, sentence: (found, expected) => `alg is ${found}, none of ${expected}` }
+  })
+}
+
+/** The usual cause is a client that signs in somewhere else: its tokens say so, though unverified. */
+function unfitKey(
+  reason: 'key' | 'signature',
+  token: string,
+  { issuer, publishedKeys }: Verification,
+): InvalidTokenError {
+  return unverified(reason, () => {
+    const claimed = issuerOf(token)
+    const elsewhere = claimed !== issuer
+    return {
+      claim: 'kid',
+      expected: reason === 'key' ? publishedKeys() : undefined,
+      found: headerOf(token).kid,
+      sentence: (kid, published, show) =>
+        (reason === 'key'
+          ? `kid is ${kid}, and the keys of ${show(issuer)} are ${published}`
+          : `the signature does not fit the key of ${show(issuer)} (kid is ${kid})`) +
+        (elsewhere ? `; iss, unverified, is ${show(claimed)}` : ''),
+      ...(elsewhere && { advice: 'the client seems to use another authorization server or realm' }),
+    }
+  })
+}
+
+function headerOf(token: string): ProtectedHeaderParameters {
+  try {
+    return decodeProtectedHeader(token)
+  } catch {
+    return {}
+  }
+}
+
+function issuerOf(token: string): unknown {
+  try {
+    return decodeJwt(token).iss
+  } catch {
+    return undefined
+  }
+}
