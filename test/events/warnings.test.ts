@@ -154,7 +154,7 @@ describe('where nobody listens', () => {
     expect(warnings).toMatchObject([
       named(
         'ERR_TOKEN_REQUEST',
-        expect.stringMatching(/^Check nextcloud\.audience: the authorization server has to know it/) as string,
+        expect.stringMatching(/^Check nextcloud\.audience: the authorization server must know it/) as string,
       ),
     ])
   })
