@@ -1,5 +1,6 @@
 import { McpAuthError } from '../../errors/errors.js'
 import type { Examination } from './examination.js'
+import { isAnswer, type Answer, type NoAnswer } from './probe.js'
 
 /** The outcome of a check. */
 export interface Verdict {
@@ -56,6 +57,14 @@ export const missing = (sentence: string): Missing => ({ missing: sentence })
 export const passed = (found: string, fix?: string): Verdict => ({ status: 'passed', found, fix })
 export const failed = (found: string, fix: string): Verdict => ({ status: 'failed', found, fix })
 export const leftOut = (found: string, fix?: string): Verdict => ({ status: 'left-out', found, fix })
+
+/** Leaves a check out if there is no answer to look at. */
+export const answered =
+  (ask: Subject<Answer | NoAnswer>): Subject<Answer> =>
+  async (context) => {
+    const result = await ask(context)
+    return 'missing' in result || isAnswer(result) ? result : missing('no answer')
+  }
 
 /** Returns the result of an attempt, or the error of this package that it ends in. */
 export async function outcomeOf<T>(attempt: () => T | Promise<T>): Promise<T | McpAuthError> {

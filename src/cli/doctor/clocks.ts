@@ -1,5 +1,5 @@
-import { check, failed, leftOut, passed, type Verdict } from './check.js'
-import { answered, type Examination } from './examination.js'
+import { answered, check, failed, leftOut, passed, type Verdict } from './check.js'
+import type { Examination } from './examination.js'
 import { NEXTCLOUD } from './nextcloud.js'
 import type { Answer } from './probe.js'
 import { providerMetadata } from './provider.js'

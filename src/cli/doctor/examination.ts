@@ -8,8 +8,7 @@ import { createEvents, type Events } from '../../events.js'
 import { createTransport, type Transport } from '../../transport/transport.js'
 import { createIssuerKeys } from '../../verify/keys.js'
 import { createVerifier, type VerifiedToken, type Verifier } from '../../verify/verifier.js'
-import { missing, type Subject } from './check.js'
-import { createProbe, isAnswer, type Answer, type NoAnswer, type Probe } from './probe.js'
+import { createProbe, type Answer, type NoAnswer, type Probe } from './probe.js'
 import type { Secrets } from './secrets.js'
 import type { Store } from './stores.js'
 
@@ -76,11 +75,3 @@ export function askedOnce(
 /** Returns the answer of a URL to a GET without credentials. */
 export const fetched = (context: Examination, url: string): Promise<Answer | NoAnswer> =>
   askedOnce(context, url, () => context.probe(url))
-
-/** Leaves a check out if there is no answer to look at. */
-export const answered =
-  (ask: Subject<Answer | NoAnswer>): Subject<Answer> =>
-  async (context) => {
-    const result = await ask(context)
-    return 'missing' in result || isAnswer(result) ? result : missing('no answer')
-  }

@@ -1,6 +1,7 @@
 import type { NextcloudConfig } from '../../config/config.js'
 import { MODES } from '../../modes.js'
 import {
+  answered,
   check,
   failed,
   leftOut,
@@ -11,7 +12,7 @@ import {
   type Subject,
   type Verdict,
 } from './check.js'
-import { answered, fetched, type Examination } from './examination.js'
+import { fetched, type Examination } from './examination.js'
 import type { Server } from './network.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'

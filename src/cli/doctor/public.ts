@@ -1,5 +1,5 @@
-import { check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
-import { answered, askedOnce, fetched, type Examination } from './examination.js'
+import { answered, check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
+import { askedOnce, fetched, type Examination } from './examination.js'
 import type { Server } from './network.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer, isHtml, isRedirect, objectIn, type Answer, type NoAnswer } from './probe.js'
