@@ -11,39 +11,43 @@ import type { StorageAdapter } from './storage-adapter.js'
 export type { NextcloudMode } from './modes.js'
 export type { NextcloudPreset } from './presets.js'
 
-/** The Nextcloud that tools act in, and how to get a token for it. */
+/** The Nextcloud that tools act in, and the way to a token for it. */
 export interface NextcloudOptions {
-  /** Base URL, may have a path. Required. Environment: `NEXTCLOUD_HOST`. */
+  /** Base URL, may have a path. Required for Nextcloud tokens. Environment: `NEXTCLOUD_HOST`. */
   readonly url?: string | URL | undefined
   /**
-   * `token-exchange` (RFC 8693), `refresh-token` (a grant that the user gives once and that is stored), `app-password` (the same
-   * for a Nextcloud that takes no tokens: Login Flow v2), `jwt-bearer` (Entra on-behalf-of, RFC 7523) or `pass-through` (only a
-   * token whose `aud` already holds the Nextcloud audience). One mode; a failure never falls through to another. Default `refresh-token` when `storage` is given, else `token-exchange`.
-   * Environment: `ENABLE_TOKEN_EXCHANGE` (`true` is token-exchange, `false` is pass-through).
+   * The way to a credential for Nextcloud; a failure never falls through to another. Default: `'refresh-token'` with `storage`, else
+   * `'token-exchange'`. Environment: `ENABLE_TOKEN_EXCHANGE` (`true` is `token-exchange`, `false` is `pass-through`).
+   *
+   * - `token-exchange`: the MCP token is exchanged (RFC 8693)
+   * - `refresh-token`: the user gives a grant once, which is stored
+   * - `app-password`: the user gives an app password once, which is stored (Login Flow v2)
+   * - `jwt-bearer`: the MCP token is exchanged on behalf of the user (Entra, RFC 7523)
+   * - `pass-through`: the MCP token itself is sent, if its `aud` holds the Nextcloud audience
    */
   readonly mode?: NextcloudMode | undefined
   /**
-   * RFC 8693 `audience` (each of the list is sent); in pass-through mode, the `aud` values that the MCP token must hold, all of
-   * them; in jwt-bearer mode there is none.
-   * Default `'nextcloud'`. Environment: `NEXTCLOUD_RESOURCE_URI`.
+   * RFC 8693 `audience`, each of a list. In pass-through mode, the `aud` values that the MCP token must hold, all of them. Not sent
+   * in jwt-bearer mode. Default `['nextcloud']`. Environment: `NEXTCLOUD_RESOURCE_URI`.
    */
   readonly audience?: string | readonly string[] | undefined
-  /** RFC 8707 `resource`. Default: not sent. */
+  /** RFC 8707 `resource`, each of a list. Default: not sent. */
   readonly resource?: string | readonly string[] | undefined
-  /** `scope` to ask for: a list, or a function of the verified token, called once for each token. Default: none sent. */
+  /** `scope` to ask for: a list, or a function of the verified token that is called once for each token. Default `[]`. */
   readonly scopes?: readonly string[] | ((info: McpAuthInfo) => readonly string[]) | undefined
-  /** Extra parameters of the token request, such as `requested_token_type`. Default: none. */
+  /** Extra parameters of the token request, such as `requested_token_type`. Default `{}`. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
   /**
-   * The ways of the authorization server that the user's grant is refreshed at. `'entra'`: asking for the person again ends a
-   * grant. `'nextcloud-oidc-app'` and `'nextcloud-oauth2-app'`: Nextcloud itself is the authorization server. Default `'generic'`.
+   * The ways of the authorization server that the user's grant is refreshed at: `'generic'`, `'keycloak'`, `'entra'` (asking for the
+   * person again ends a grant), `'nextcloud-oidc-app'` or `'nextcloud-oauth2-app'` (Nextcloud itself is the authorization server).
+   * Default `'generic'`.
    */
   readonly preset?: NextcloudPreset | undefined
   /** Milliseconds that `nextcloudFetch` waits for Nextcloud's response headers. Default 60,000. */
   readonly timeout?: number | undefined
 }
 
-/** Endpoints that replace what discovery says, or stand in for it. */
+/** Endpoints that replace those of the discovery document, or stand in for it. */
 export interface AuthorizationServerOptions {
   /** Replaces `jwks_uri`. */
   readonly jwksUri?: string | URL | undefined
@@ -57,7 +61,7 @@ export interface AuthorizationServerOptions {
   readonly authorizationEndpoint?: string | URL | undefined
 }
 
-/** Whose link it is that somebody connects with: the user of the MCP client, as the MCP token names them. */
+/** The user of the MCP client whose link somebody connects with, as the MCP token names them. */
 export interface TicketIdentity {
   readonly issuer: string
   readonly subject: string
@@ -65,9 +69,9 @@ export interface TicketIdentity {
   readonly clientId: string
 }
 
-/** Flow 2: how a user connects Nextcloud once, in a browser (refresh-token and app-password mode). */
+/** Flow 2: a user connects Nextcloud once, in a browser (refresh-token and app-password mode). */
 export interface ConnectOptions {
-  /** Where the connect pages are, on the origin of `resource`. Default `/nextcloud`. */
+  /** Path of the connect pages, on the origin of `resource`. Default `'/nextcloud'`. */
   readonly path?: string | undefined
   /**
    * `'per-client'`: a grant serves only the MCP clients that the user agreed to. `'per-user'`: it serves every MCP client of the
@@ -75,33 +79,34 @@ export interface ConnectOptions {
    */
   readonly consent?: 'per-client' | 'per-user' | undefined
   /**
-   * Scopes to ask for besides `openid` and, where the server lists it, `offline_access`. Default: `nextcloud.scopes` when that is a
-   * list. Refused in app-password mode, which asks for `openid` alone.
+   * Scopes to ask for besides `openid` and, if the server lists it, `offline_access`. Refused in app-password mode, which asks for
+   * `openid` alone. Default: `nextcloud.scopes` if that is a list.
    */
   readonly scopes?: readonly string[] | undefined
   /**
-   * Parameters that are added to the authorization request, or override those that this package sets by default (`prompt`, `resource`). Not
-   * `scope`, nor what ties the answer to the request (`state`, `nonce`, PKCE and the like). Default none.
+   * Parameters that are added to the authorization request, or override `prompt` and `resource`. Not `scope`, nor the parameters that
+   * tie the answer to the request (`state`, `nonce`, PKCE and the like). Default `{}`.
    */
   readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
-  /** Where the browser is sent after a connection: one URL of the operator's. Default: a page that says "Connected". */
+  /** The operator's URL that the browser is sent to after a connection. Default: a page that says "Connected". */
   readonly returnTo?: string | URL | undefined
   /**
-   * The app's own sign-in, for an authorization server with pairwise subjects, or one other than the MCP client's: who is at this
-   * browser? Undefined when nobody is signed in. Default: the ID token says it.
+   * Returns the user at this browser by the app's own sign-in, for an authorization server with pairwise subjects, or one other than
+   * the MCP client's. Undefined: nobody is signed in. Default: the ID token says it.
    */
   readonly authenticateBrowser?:
     ((req: IncomingMessage) => Promise<{ issuer: string; subject: string } | undefined>) | undefined
   /**
-   * Whether the person who has just connected is the one whose link it is, where you know which account of theirs belongs to which
-   * MCP user: true lets them in; false or undefined is a 403, and nothing is stored; what it throws is a 500. It is asked in
-   * addition to the ID token and `authenticateBrowser`; with the preset `nextcloud-oauth2-app`, which has no ID token, it may be
-   * the only one. In app-password mode nothing else can tell whose account in Nextcloud it is: when it says no, the app password is
-   * deleted there. Default: it is not asked.
+   * Whether the account that was just connected is that of the MCP user whose link it is. False or undefined is a 403 and nothing is
+   * stored; an exception is a 500. Default: not asked.
+   *
+   * It is asked in addition to the ID token and `authenticateBrowser`. With the preset `nextcloud-oauth2-app`, which has no ID token,
+   * it may be the only check. In app-password mode nothing else can tell whose account in Nextcloud it is: when it says no, the app
+   * password is deleted there.
    *
    * @param answer the token answer without its tokens: at Nextcloud's own server it has `user_id`; in app-password mode
    * `{ loginName, server }`, Nextcloud's own words
-   * @param ticketIdentity whose link it is
+   * @param ticketIdentity the user whose link it is
    */
   readonly identity?:
     | ((
@@ -111,7 +116,7 @@ export interface ConnectOptions {
     | undefined
 }
 
-/** Sizes and ages of what is kept in memory. */
+/** Sizes and ages of the caches in memory. */
 export interface CacheOptions {
   /** Entries of the cache of Nextcloud tokens; 0 turns it off. Default 10,000. */
   readonly nextcloudTokens?: number | undefined
@@ -119,12 +124,12 @@ export interface CacheOptions {
   readonly verifiedTokens?: number | undefined
   /** Seconds before its end at which a Nextcloud token in use is renewed, at most 20 % of its life. Default 60. */
   readonly renewBefore?: number | undefined
-  /** Seconds for which a verified MCP token is taken without looking again, never past its `exp`. Default 300. */
+  /** Seconds for which a verified MCP token is accepted without another look, never past its `exp`. Default 300. */
   readonly verifiedTtl?: number | undefined
-  /** Seconds for which old signing keys serve on when the key set cannot be fetched. Default 3,600. */
+  /** Seconds for which old signing keys serve on if the key set cannot be fetched. Default 3,600. */
   readonly staleKeys?: number | undefined
   /**
-   * Seconds for which a cached token of a grant is taken without looking into the storage, so that a disconnect elsewhere shows
+   * Seconds for which a cached token of a grant is used without a look into the storage, so that a disconnection elsewhere shows
    * within that time (refresh-token and app-password mode). Default 10.
    */
   readonly grantCheck?: number | undefined
@@ -133,11 +138,11 @@ export interface CacheOptions {
 /** A `fetch` of the Fetch standard, such as Node's own. */
 export type FetchFunction = (url: string, init: RequestInit) => Promise<Response>
 
-/** How the authorization server and Nextcloud are reached. */
+/** The way to the authorization server and to Nextcloud. */
 export interface HttpOptions {
-  /** A `fetch` to use instead of node-fetch. */
+  /** A `fetch` to use instead of node-fetch. Default: node-fetch. */
   readonly fetch?: FetchFunction | undefined
-  /** An agent for node-fetch (proxy, own CA, client certificate). Default: own keep-alive agents. Not with `fetch`. */
+  /** An agent for node-fetch (proxy, own CA, client certificate). Not with `fetch`. Default: own keep-alive agents. */
   readonly agent?: (HttpAgent | HttpsAgent | ((url: URL) => HttpAgent | HttpsAgent)) | undefined
   /** Milliseconds for one call to the authorization server, its retries included. Default 5,000. */
   readonly timeout?: number | undefined
@@ -148,81 +153,89 @@ export interface HttpOptions {
 }
 
 /**
- * Options of `mcpAuth()`. Every one is checked at construction: an unknown
- * name, a wrong type or a contradiction is a {@link ConfigurationError} that names it. An option given here comes before its
- * environment variable.
+ * Options of `mcpAuth()`. Every one is checked at construction: an unknown name, a wrong type or a contradiction is a
+ * {@link ConfigurationError} that names it. An option that is given comes before its environment variable.
  */
 export interface McpAuthOptions {
   /**
-   * Issuer identifier of the authorization server, exact. https, or http on loopback. Environment: `OIDC_ISSUER`, or taken
-   * from the document at `discoveryUrl`.
+   * Issuer identifier of the authorization server, exact. https, or http on loopback. Required, or `discoveryUrl`, whose document
+   * names it. Environment: `OIDC_ISSUER`.
    */
   readonly issuer?: string | undefined
   /**
-   * Where its metadata is, when that is not at the well-known location of `issuer`: an authorization server that is reached on
-   * another (internal) URL. Environment: `OIDC_DISCOVERY_URL`.
+   * URL of the metadata of an authorization server that is reached on another (internal) URL than `issuer`. Default: the well-known
+   * location of `issuer`. Environment: `OIDC_DISCOVERY_URL`.
    */
   readonly discoveryUrl?: string | URL | undefined
-  /** Endpoints that replace what discovery says. */
+  /** Endpoints that replace those of the discovery document. */
   readonly authorizationServer?: AuthorizationServerOptions | undefined
   /** Canonical URI of this MCP server (RFC 8707), published verbatim. Required. Environment: `NEXTCLOUD_MCP_SERVER_URL`. */
   readonly resource?: string | undefined
-  /** Accepted `aud` values; the token must hold one, give or take one trailing slash. Default `[resource, clientId]`. */
+  /** Accepted `aud` values; the token must hold one, give or take one trailing slash. Default: `[resource, clientId]`. */
   readonly audience?: string | readonly string[] | undefined
   /** This server's own client at the authorization server. Environment: `OIDC_CLIENT_ID`. */
   readonly clientId?: string | undefined
-  /** Its secret. Environment: `OIDC_CLIENT_SECRET`. */
+  /** The client's secret. Environment: `OIDC_CLIENT_SECRET`. */
   readonly clientSecret?: string | undefined
-  /** An oauth4webapi client authentication function. Default: `client_secret_basic`, or `client_secret_post` where discovery lists that and not basic. */
+  /**
+   * An oauth4webapi client authentication function (`PrivateKeyJwt`, `TlsClientAuth`, …) in place of a secret. Default:
+   * `client_secret_basic`, or `client_secret_post` if discovery lists that and not basic.
+   */
   readonly clientAuth?: ClientAuth | undefined
-  /** Scopes that every request needs. Default none. */
+  /** Scopes that every request needs. Default `[]`. */
   readonly requiredScopes?: readonly string[] | undefined
-  /** `scopes_supported` of the metadata document. Default `requiredScopes`. `offline_access` is never published. */
+  /** `scopes_supported` of the metadata document. `offline_access` is never published. Default: `requiredScopes`. */
   readonly scopesSupported?: readonly string[] | undefined
   /** Whether the granted scopes satisfy a required one (scope hierarchies). Default: the required scope is among them. */
   readonly scopeSatisfies?: ((granted: readonly string[], required: string) => boolean) | undefined
-  /** Ids of the MCP clients let in. Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated by commas. */
+  /**
+   * Ids of the MCP clients let in (`client_id`, else `azp`, else `cid`). Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated
+   * by commas.
+   */
   readonly allowedClients?: readonly string[] | undefined
-  /** Accepted JWS algorithms. Default: every asymmetric one. `none` and `HS*` are refused. */
+  /** Accepted JWS algorithms. `none` and `HS*` are refused. Default: every asymmetric one. */
   readonly algorithms?: readonly string[] | undefined
   /** Seconds of tolerance for `exp`, `nbf` and `iat`. Default 5. */
   readonly clockTolerance?: number | undefined
-  /** An extra check of the verified claims; throw or return false to reject the token with 401; it may be async. */
+  /** An extra check of the verified claims, which may be async. To reject the token with 401, it throws or returns false. */
   readonly validateClaims?: ((claims: Readonly<Record<string, unknown>>) => unknown) | undefined
   /**
-   * RFC 7662: `'opaque-only'` asks the authorization server about tokens that are not JWTs, `'always'` asks it about every
-   * token instead of verifying it here, `false` never asks. Default `'opaque-only'`.
+   * RFC 7662: `'opaque-only'` asks the authorization server about tokens that are not JWTs, `'always'` asks it about every token
+   * instead of verifying it here, `false` never asks. Default `'opaque-only'`.
    */
   readonly introspection?: 'opaque-only' | 'always' | false | undefined
-  /** Nextcloud; without it, tokens are verified and `getNextcloudToken()` rejects. */
+  /** Nextcloud. Without it, tokens are verified and `getNextcloudToken()` rejects. */
   readonly nextcloud?: NextcloudOptions | undefined
   /**
-   * Where grants are kept in refresh-token and app-password mode: one of the adapters of this package, or the user's own. Default: in memory, which
-   * forgets them with the process.
+   * The store of grants in refresh-token and app-password mode: one of the adapters of this package, or the user's own. Default: in
+   * memory, which forgets them with the process.
    */
   readonly storage?: StorageAdapter | undefined
   /**
-   * Keys of 32 bytes each, base64url or base64 (`npx mcp-nextcloud-auth keygen` makes one): the first seals what is stored, all
-   * open it. A string is split at its commas. Required with a `storage` other than memory. Environment: `TOKEN_ENCRYPTION_KEY`.
+   * Keys of 32 bytes each, base64url or base64 (`npx mcp-nextcloud-auth keygen` makes one): the first seals what is stored, all open
+   * it. A string is split at its commas, and a key made for the Python server fits. Required with a `storage` other than memory. Environment: `TOKEN_ENCRYPTION_KEY`.
    */
   readonly encryptionKey?: string | readonly string[] | undefined
   /** The pages on which a user connects Nextcloud; false switches them off. Default: on in refresh-token and app-password mode. */
   readonly connect?: ConnectOptions | false | undefined
-  /** What is kept in memory. */
+  /** The caches in memory. */
   readonly cache?: CacheOptions | undefined
-  /** How other servers are reached. */
+  /** The way to other servers. */
   readonly http?: HttpOptions | undefined
-  /** Whether the metadata document is also served at `/.well-known/oauth-protected-resource`. Default true. */
+  /** Whether the metadata document is also served at `/.well-known/oauth-protected-resource`. Default `true`. */
   readonly rootMetadata?: boolean | undefined
   /** `resource_name` of the metadata document (RFC 9728 §2). Default: not published. */
   readonly resourceName?: string | undefined
   /** `resource_documentation` of the metadata document, a URL. Default: not published. */
   readonly resourceDocumentation?: string | URL | undefined
-  /** Called with every decision, never with a token. It may be async; what it throws never disturbs a request. */
+  /**
+   * Called with every decision, never with a token; also on the `diagnostics_channel` `mcp-nextcloud-auth`. It may be async, and an
+   * exception never disturbs a request.
+   */
   readonly onEvent?: ((event: McpAuthEvent) => unknown) | undefined
   /**
-   * Takes over the answer to a rejected request; `error.status`, `error.headers` and `error.body` are ready to use.
-   * Default: answer with them as JSON.
+   * Takes over the answer to a rejected request; `error.status`, `error.headers` and `error.body` are ready to use. Default: answer
+   * with them as JSON.
    */
   readonly onError?:
     | ((error: McpAuthError, req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void)

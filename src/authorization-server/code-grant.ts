@@ -17,13 +17,11 @@ import {
   checkTokenAnswer,
   readGrantedTokens,
   readTokenEndpointAnswer,
-  type RefreshAnswer,
+  type GrantedTokens,
   type TokenAnswer,
 } from './token-answer.js'
 import { classifyGrantError } from './token-error.js'
 import { sendUnparsed } from './unparsed-request.js'
-
-export type { AuthorizationSecrets } from './authorization-request.js'
 
 /** The answer that the browser brings back. */
 export type AuthorizationAnswer =
@@ -34,7 +32,7 @@ export type AuthorizationAnswer =
   | { readonly kind: 'unusable' }
 
 /** The answer to a code. */
-export interface CodeAnswer extends Omit<RefreshAnswer, 'access' | 'sentAt'> {
+export interface CodeAnswer extends GrantedTokens {
   readonly access: TokenAnswer
   /** Not verified yet. */
   readonly idToken: string | undefined

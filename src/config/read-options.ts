@@ -2,44 +2,25 @@ import type { Environment } from '../options.js'
 import type { Kind, KindOf } from './kinds.js'
 import { type Given, readObject } from './values.js'
 
-/** One option, as far as reading it goes. */
-export interface Readable {
+/** One option: its type check, default, environment variable and flag. */
+export interface Declaration {
   readonly kind: Kind<unknown>
   /** The default, as it could be given. */
   readonly default?: unknown
   readonly environment?: string
+  /** Flag of the doctor with its placeholder: `clock-tolerance <seconds>`. */
+  readonly flag?: string
 }
 
 /** An option that is an object of options. */
-interface ReadableGroup {
-  readonly members: Readables
+interface Group {
+  readonly members: Declarations
   /** Whether it may be false. */
   readonly orFalse?: true
   readonly environment?: never
 }
 
 /** The options of one object, by name. */
-export type Readables = Readonly<{ [name: string]: Readable | ReadableGroup }>
-
-/** One option of `mcpAuth()`: its type check, default, environment variable, flag and documentation. */
-export interface Declaration extends Readable {
-  /** The default in words, for an option without one value as its default. */
-  readonly otherwise?: string
-  /** Flag of the doctor with its placeholder: `clock-tolerance <seconds>`. */
-  readonly flag?: string
-  /** Whether the value must not be shown. */
-  readonly secret?: true
-  /** A phrase for the documentation. */
-  readonly says: string
-}
-
-export interface Group extends ReadableGroup {
-  readonly members: Declarations
-  readonly otherwise?: string
-  /** A phrase for the documentation. Missing: its members say it all. */
-  readonly says?: string
-}
-
 export type Declarations = Readonly<{ [name: string]: Declaration | Group }>
 
 /** Declarations of all options of an interface and of no others, of the types that they have there. */
@@ -74,34 +55,34 @@ export interface Options<D> {
  *
  * @throws {ConfigurationError} an option is unknown or of the wrong type
  */
-export function readOptions<D extends Readables>(
-  readables: D,
+export function readOptions<D extends Declarations>(
+  declarations: D,
   source: unknown,
   environment: Environment = {},
 ): Options<D> {
   const all = new Map<string, Given>()
-  const values = readMembers(readables, { value: source, option: '' }, environment, all) as Values<D>
+  const values = readMembers(declarations, { value: source, option: '' }, environment, all) as Values<D>
   return { values, given: (path) => all.get(path) ?? { value: undefined, name: path, option: path } }
 }
 
 function readMembers(
-  readables: Readables,
+  declarations: Declarations,
   { value, option }: Pick<Given, 'value' | 'option'>,
   environment: Environment,
   all: Map<string, Given>,
 ): object {
-  const lookUp = readObject(value, readables, environment, option === '' ? '' : `${option}.`)
-  const entries = Object.entries(readables).map(([name, readable]) => {
+  const lookUp = readObject(value, declarations, environment, option === '' ? '' : `${option}.`)
+  const entries = Object.entries(declarations).map(([name, declaration]) => {
     const given = lookUp(name)
     all.set(given.option, given)
-    if ('kind' in readable) return [name, valueOf(given, readable)]
-    const isOff = readable.orFalse === true && given.value === false
-    return [name, isOff ? false : readMembers(readable.members, given, environment, all)]
+    if ('kind' in declaration) return [name, valueOf(given, declaration)]
+    const isOff = declaration.orFalse === true && given.value === false
+    return [name, isOff ? false : readMembers(declaration.members, given, environment, all)]
   })
   return Object.fromEntries(entries) as object
 }
 
-function valueOf(given: Given, { kind, default: otherwise }: Readable): unknown {
+function valueOf(given: Given, { kind, default: otherwise }: Declaration): unknown {
   const value = given.value === undefined ? otherwise : given.value
   return value === undefined ? undefined : kind.check({ ...given, value })
 }

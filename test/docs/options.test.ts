@@ -1,0 +1,132 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { format, resolveConfig } from 'prettier'
+import ts from 'typescript'
+import { describe, expect, it } from 'vitest'
+import { OPTIONS } from '../../src/config/declarations.js'
+import type { Declaration, Declarations } from '../../src/config/read-options.js'
+import { MODES } from '../../src/modes.js'
+
+const root = path.resolve(import.meta.dirname, '../..')
+const README = path.join(root, 'README.md')
+
+/** Interface → option → its docstring, in one line a paragraph. */
+const docstrings = readDocstrings(path.join(root, 'src/options.ts'))
+
+function readDocstrings(file: string): Map<string, Map<string, string>> {
+  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.ES2022, true)
+  return new Map(
+    source.statements.filter(ts.isInterfaceDeclaration).map(({ name, members }) => [
+      name.text,
+      new Map(
+        members.map((member) => {
+          const [doc] = ts.getJSDocCommentsAndTags(member)
+          const text = doc && ts.isJSDoc(doc) ? (ts.getTextOfJSDocComment(doc.comment) ?? '') : ''
+          return [member.name?.getText() ?? '', text.replaceAll(/([^\n])\n(?=[^\n-])/g, '$1 ')]
+        }),
+      ),
+    ]),
+  )
+}
+
+const INTERFACES: Readonly<Record<string, string>> = {
+  '': 'McpAuthOptions',
+  'authorizationServer.': 'AuthorizationServerOptions',
+  'nextcloud.': 'NextcloudOptions',
+  'connect.': 'ConnectOptions',
+  'cache.': 'CacheOptions',
+  'http.': 'HttpOptions',
+}
+
+interface Documented {
+  readonly option: string
+  readonly declaration: Partial<Declaration>
+  readonly doc: string
+}
+
+/** Every option, and each object that may be false, beside its members. */
+function documented(declarations: Declarations, prefix = ''): Documented[] {
+  return Object.entries(declarations).flatMap(([name, declaration]) => {
+    const doc = docstrings.get(INTERFACES[prefix]!)?.get(name) ?? ''
+    const option = { option: prefix + name, declaration: 'kind' in declaration ? declaration : {}, doc }
+    if ('kind' in declaration) return [option]
+    const members = documented(declaration.members, `${prefix}${name}.`)
+    return declaration.orFalse === true ? [option, ...members] : members
+  })
+}
+
+const all = documented(OPTIONS)
+/** A sentence that begins so, in which a full stop within backticks is none. */
+const sentence = (start: string) => new RegExp(`(?:^|(?<=[.] ))${start}((?:\`[^\`]*\`|[^.\`])*)[.](?: |$)`)
+const DEFAULT = sentence('(?:Default:? |(?=Required))')
+const ENVIRONMENT = sentence('Environment: ')
+const firstParagraph = (doc: string) => doc.split('\n')[0]!
+
+/** A default as a docstring has it. Undefined: it has it in words. */
+function shown(value: unknown): string | undefined {
+  if (typeof value === 'number') return value.toLocaleString('en-US')
+  if (typeof value === 'function' || (Array.isArray(value) && value.length > 1)) return undefined
+  return value === undefined ? undefined : `\`${JSON.stringify(value).replaceAll('"', "'")}\``
+}
+
+function row({ option, declaration: { default: value, kind }, doc }: Documented): string[] {
+  const text = firstParagraph(doc)
+  const stated = DEFAULT.exec(text)?.[1] ?? ''
+  const unit = { seconds: 's', milliseconds: 'ms' }[kind?.unit ?? ''] ?? kind?.unit
+  const meaning = text.replace(DEFAULT, '').replace(ENVIRONMENT, '').trim().replace(/\.$/, '')
+  return [
+    `\`${option}\``,
+    ENVIRONMENT.exec(text)?.[1] ?? '',
+    typeof value === 'number' ? `${stated} ${unit ?? ''}` : stated.replace('Required', 'required'),
+    meaning,
+  ]
+}
+
+const table = (head: string[], rows: string[][]): string =>
+  [head, head.map(() => '---'), ...rows]
+    .map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+    .join('\n')
+
+const TABLES: Readonly<Record<string, string>> = {
+  options: table(['option', 'environment', 'default', 'meaning'], all.map(row)),
+  modes: table(
+    ['mode', 'credential', 'when', 'what the provider has to offer'],
+    Object.entries(MODES).map(([mode, { says, when, provider }]) => [`\`${mode}\``, says, when, provider]),
+  ),
+}
+
+/** The README with the tables as they are to be. */
+async function readme(): Promise<string> {
+  let page = readFileSync(README, 'utf8')
+  for (const [name, text] of Object.entries(TABLES)) {
+    const place = new RegExp(`(?<=<!-- begin ${name}[^>]*-->\n).*?(?=<!-- end ${name} -->)`, 's')
+    expect(page).toMatch(place)
+    page = page.replace(place, () => `\n${text}\n\n`)
+  }
+  return format(page, { ...(await resolveConfig(README)), parser: 'markdown' })
+}
+
+it('the tables of the README are those of the declarations (npm run docs:options writes them)', async () => {
+  await expect(await readme()).toMatchFileSnapshot(README)
+})
+
+describe('the docstring of', () => {
+  it.each(all)('$option says the default that is declared, and begins with its unit', ({ declaration, doc }) => {
+    const { default: value, kind } = declaration
+    const stated = DEFAULT.exec(firstParagraph(doc))
+
+    if (value === undefined) expect(stated?.[0] ?? 'Default: ').toMatch(/^(?:Default: |Required)/)
+    else expect(stated?.[1]).toBe(shown(value) ?? stated?.[1]?.replace(/^`.*`$/, ''))
+    if (kind?.unit !== undefined) expect(doc.toLowerCase()).toMatch(new RegExp(`^${kind.unit} `))
+  })
+
+  it.each(all)('$option names the environment variable that is declared, and no other', ({ declaration, doc }) => {
+    expect(/^`(\w+)`/.exec(ENVIRONMENT.exec(firstParagraph(doc))?.[1] ?? '')?.[1]).toBe(declaration.environment)
+  })
+
+  it('nextcloud.mode has every mode as the table of modes says it', () => {
+    const list = Object.entries(MODES).map(([mode, { says }]) => `- \`${mode}\`: ${says}`)
+
+    expect(docstrings.get('NextcloudOptions')?.get('mode')?.split('\n').slice(-list.length)).toEqual(list)
+  })
+})
