@@ -91,9 +91,16 @@ export async function setUpAppPasswords(surroundings: Surroundings = {}): Promis
   }
 }
 
+/** Milliseconds. */
+const LONGEST_UNTIL = 20_000
+
 /** Lets messages on this machine arrive until something is the case; the clock stands still meanwhile. */
 export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setImmediate(resolve))
+  const end = performance.now() + LONGEST_UNTIL
+  while (!isSo()) {
+    if (performance.now() > end) throw new Error(`It never came to this: ${isSo.toString()}`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
 }
 
 export function waitingPage(visit: Visit): WaitingVisit {
