@@ -1,10 +1,11 @@
-import type { IncomingMessage } from 'node:http'
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { createFlowCookies, digest, flowOf, holds } from '../../src/connect/cookies.js'
 
 const NAME = '__Host-mcp-nextcloud-'
 const cookies = createFlowCookies(true)
-const browserWith = (cookie?: string) => ({ headers: { cookie } }) as IncomingMessage
+const browserWith = (cookie?: string) => Object.assign(new IncomingMessage(new Socket()), { headers: { cookie } })
 
 describe('a cookie', () => {
   it.each([
