@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ConfigurationError, StorageError } from '../../src/errors/errors.js'
 import { failureOf, holdTokenRequests, setUp, tokenAnswer } from '../support/broker-setup.js'
 import { MCP_CLIENT, setUpGrants, type GrantSetup } from '../support/grant-setup.js'
-import { watchedStorage } from '../support/watched-storage.js'
+import { watchedStorage } from '../support/storages.js'
 
 const ALICE = { subject: 'alice' }
 

@@ -4,7 +4,7 @@ import { failureOf, tokenError, turn } from '../../support/broker-setup.js'
 import { ENCRYPTION_KEY, MCP_CLIENT, setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
 import { startNextcloud } from '../../support/nextcloud-server.js'
 import { createRefreshTokens } from '../../support/refresh-tokens.js'
-import { watchedStorage } from '../../support/watched-storage.js'
+import { watchedStorage } from '../../support/storages.js'
 
 const ALICE = { subject: 'alice' }
 

@@ -5,7 +5,7 @@ import { MemoryStorage } from '../../../src/storage/memory.js'
 import { manualClock } from '../../support/clock.js'
 import { setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
 import { createRefreshTokens } from '../../support/refresh-tokens.js'
-import { watchedStorage } from '../../support/watched-storage.js'
+import { watchedStorage } from '../../support/storages.js'
 import type { ScriptedAnswer } from '../../support/scripted-authorization-server.js'
 
 /** With the first token in the cache, and that long after it was asked for. */
