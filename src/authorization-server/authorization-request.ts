@@ -21,7 +21,6 @@ export interface SignIn {
   readonly lasting: boolean
 }
 
-/** Returns random values for one request. */
 export function authorizationSecrets(): AuthorizationSecrets {
   return {
     state: oauth.generateRandomState(),
@@ -37,11 +36,7 @@ export function requestedScopes(as: oauth.AuthorizationServer, { connect, idToke
   return [...new Set([...(idToken ? ['openid'] : []), ...connect.scopes, ...offline])]
 }
 
-/**
- * Returns the address to send the browser to.
- *
- * @param selectAccount whether the user must be able to sign in there as another user than before
- */
+/** See `CodeGrant.authorizationUrl`. */
 export async function authorizationUrl(
   as: oauth.AuthorizationServer,
   signIn: SignIn,

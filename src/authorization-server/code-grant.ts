@@ -17,7 +17,7 @@ import {
   checkTokenAnswer,
   readGrantedTokens,
   readTokenEndpointAnswer,
-  type RefreshAnswer,
+  type GrantedTokens,
   type TokenAnswer,
 } from './token-answer.js'
 import { classifyGrantError } from './token-error.js'
@@ -32,7 +32,7 @@ export type AuthorizationAnswer =
   | { readonly kind: 'unusable' }
 
 /** The answer to a code. */
-export interface CodeAnswer extends Omit<RefreshAnswer, 'access' | 'sentAt'> {
+export interface CodeAnswer extends GrantedTokens {
   readonly access: TokenAnswer
   /** Not verified yet. */
   readonly idToken: string | undefined

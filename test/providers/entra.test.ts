@@ -80,7 +80,7 @@ describe('a claims challenge', () => {
       error: 'insufficient_claims',
       resource_metadata: METADATA_URL,
       scope: SCOPE,
-      error_description: 'The user has to sign in again and do more than before',
+      error_description: 'The user must sign in again and do more than before',
       authorization_uri: `${entra.origin}/${TENANT}/oauth2/v2.0/authorize`,
     })
     const asked = Buffer.from(claims, 'base64').toString().trim()
