@@ -1,4 +1,4 @@
-import type { StorageAdapter } from '../../src/index.js'
+import type { McpAuthOptions, StorageAdapter } from '../../src/index.js'
 import type { ManualClock } from './clock.js'
 import type { RefreshTokens } from './refresh-tokens.js'
 import { watchedStorage } from './storages.js'
