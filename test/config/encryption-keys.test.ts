@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest'
 import { encryptionKeys } from '../../src/config/encryption-keys.js'
 import { readOptions } from '../../src/config/read-options.js'
 import { ConfigurationError } from '../../src/errors/errors.js'
-import { createSealer } from '../../src/grants/seal.js'
 
 const ADVICE = 'make one with `npx mcp-nextcloud-auth keygen`'
 /** With both characters in which the two alphabets differ. */
@@ -82,12 +81,6 @@ describe('several keys are read in their order', () => {
 
   it('and may be the same one twice', () => {
     expect(hex(read([url(first), url(first)]))).toEqual([FIRST, FIRST])
-  })
-
-  it('and make a sealer', async () => {
-    const sealed = await createSealer(read(url(second))).seal('record', 'value')
-
-    expect(await createSealer(read([url(first), url(second)])).open('record', sealed)).toBe('value')
   })
 })
 
