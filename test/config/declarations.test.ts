@@ -1,90 +1,63 @@
 import { Agent } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { DECLARATIONS, named, OPTIONS } from '../../src/config/declarations.js'
+import { DECLARATIONS, named } from '../../src/config/declarations.js'
+import { strings } from '../../src/config/kinds.js'
 import { readOptions } from '../../src/config/read-options.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { LEAST, refusalOf, refused, withOption } from '../support/refusal.js'
 
-const STRINGS = 'must be a list of strings, with no empty list and no empty string'
-const SCOPES = 'must be a list of scopes, each without spaces, quotes or backslashes (RFC 6749 section 3.3)'
-const URL_ = 'must be an absolute URL'
-const TEXT = 'must be a string that is not empty'
-const CALLBACK = 'must be a function'
-const ADAPTER = 'must be a StorageAdapter: with get, put and delete, and with shared, which is true or false'
-const MODES = "must be 'token-exchange', 'refresh-token', 'app-password', 'jwt-bearer' or 'pass-through'"
-const PRESETS = "must be 'generic', 'keycloak', 'entra', 'nextcloud-oidc-app' or 'nextcloud-oauth2-app'"
-const upTo = (most: number, what: string, least = 0) => `must be a ${what} from ${least} to ${most}`
 const LARGEST = 2_147_483_647
-const SECONDS = upTo(LARGEST, 'number of seconds')
-const MILLISECONDS = upTo(LARGEST, 'whole number of milliseconds', 1)
-const ENTRIES = upTo(10_000_000, 'whole number of entries')
+const number = (what: string, least: number, most: number) => `must be a ${what} from ${least} to ${most}`
+const of = (object: string, ...names: string[]) => names.map((name) => `${object}.${name}`)
+const CALLBACKS = ['clientAuth', 'scopeSatisfies', 'validateClaims', 'onEvent', 'onError', 'http.fetch']
+const ENDPOINTS = ['jwksUri', 'tokenEndpoint', 'introspectionEndpoint', 'revocationEndpoint', 'authorizationEndpoint']
+const ADAPTER = 'must be a StorageAdapter: with get, put and delete, and with shared, which is true or false'
+const AGENT = 'must be an http.Agent or a function that returns one'
 
-/** Option → its refusal of -1, which no option accepts. */
-const KINDS: Readonly<Record<string, string>> = {
-  issuer: TEXT,
-  discoveryUrl: URL_,
-  'authorizationServer.jwksUri': URL_,
-  'authorizationServer.tokenEndpoint': URL_,
-  'authorizationServer.introspectionEndpoint': URL_,
-  'authorizationServer.revocationEndpoint': URL_,
-  'authorizationServer.authorizationEndpoint': URL_,
-  resource: TEXT,
-  audience: STRINGS,
-  clientId: TEXT,
-  clientSecret: TEXT,
-  clientAuth: CALLBACK,
-  requiredScopes: SCOPES,
-  scopesSupported: SCOPES,
-  scopeSatisfies: CALLBACK,
-  allowedClients: STRINGS,
-  algorithms: STRINGS,
-  clockTolerance: upTo(600, 'number of seconds'),
-  validateClaims: CALLBACK,
-  introspection: "must be 'opaque-only', 'always' or false",
-  'nextcloud.url': URL_,
-  'nextcloud.mode': MODES,
-  'nextcloud.audience': STRINGS,
-  'nextcloud.resource': STRINGS,
-  'nextcloud.scopes': SCOPES,
-  'nextcloud.parameters': 'must be an object of strings',
-  'nextcloud.preset': PRESETS,
-  'nextcloud.timeout': MILLISECONDS,
-  storage: ADAPTER,
-  encryptionKey:
-    'must be a key, or a list of keys, of 32 bytes in base64url or base64; make one with `npx mcp-nextcloud-auth keygen`',
-  'connect.path': TEXT,
-  'connect.consent': "must be 'per-client' or 'per-user'",
-  'connect.scopes': SCOPES,
-  'connect.authorizationParameters': 'must be an object of strings',
-  'connect.returnTo': URL_,
-  'connect.authenticateBrowser': CALLBACK,
-  'connect.identity': CALLBACK,
-  'cache.nextcloudTokens': ENTRIES,
-  'cache.verifiedTokens': ENTRIES,
-  'cache.renewBefore': SECONDS,
-  'cache.verifiedTtl': SECONDS,
-  'cache.staleKeys': SECONDS,
-  'cache.grantCheck': SECONDS,
-  'http.fetch': CALLBACK,
-  'http.agent': 'must be an http.Agent or a function that returns one',
-  'http.timeout': MILLISECONDS,
-  'http.maxResponseBytes': upTo(LARGEST, 'whole number of bytes', 1),
-  'http.retries': upTo(10, 'whole number of attempts'),
-  rootMetadata: 'must be true or false',
-  resourceName: TEXT,
-  resourceDocumentation: URL_,
-  onEvent: CALLBACK,
-  onError: CALLBACK,
+/** A refusal of -1 and of null, which no option accepts → the options that refuse them so. */
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  'must be a string that is not empty': [
+    ...['issuer', 'resource', 'clientId', 'clientSecret', 'resourceName', 'connect.path'],
+  ],
+  'must be an absolute URL': [
+    ...['discoveryUrl', 'nextcloud.url', 'connect.returnTo', 'resourceDocumentation'],
+    ...of('authorizationServer', ...ENDPOINTS),
+  ],
+  'must be a list of strings, with no empty list and no empty string': [
+    ...['audience', 'allowedClients', 'algorithms', 'nextcloud.audience', 'nextcloud.resource'],
+  ],
+  'must be a list of scopes, each without spaces, quotes or backslashes (RFC 6749 section 3.3)': [
+    ...['requiredScopes', 'scopesSupported', 'nextcloud.scopes', 'connect.scopes'],
+  ],
+  'must be an object of strings': ['nextcloud.parameters', 'connect.authorizationParameters'],
+  'must be a function': [...CALLBACKS, ...of('connect', 'authenticateBrowser', 'identity')],
+  'must be true or false': ['rootMetadata'],
+  "must be 'opaque-only', 'always' or false": ['introspection'],
+  "must be 'per-client' or 'per-user'": ['connect.consent'],
+  "must be 'token-exchange', 'refresh-token', 'app-password', 'jwt-bearer' or 'pass-through'": ['nextcloud.mode'],
+  "must be 'generic', 'keycloak', 'entra', 'nextcloud-oidc-app' or 'nextcloud-oauth2-app'": ['nextcloud.preset'],
+  'must be a key, or a list of keys, of 32 bytes in base64url or base64; make one with `npx mcp-nextcloud-auth keygen`':
+    ['encryptionKey'],
+  [ADAPTER]: ['storage'],
+  [AGENT]: ['http.agent'],
+  [number('number of seconds', 0, 600)]: ['clockTolerance'],
+  [number('number of seconds', 0, LARGEST)]: of('cache', 'renewBefore', 'verifiedTtl', 'staleKeys', 'grantCheck'),
+  [number('whole number of milliseconds', 1, LARGEST)]: ['nextcloud.timeout', 'http.timeout'],
+  [number('whole number of entries', 0, 10_000_000)]: of('cache', 'nextcloudTokens', 'verifiedTokens'),
+  [number('whole number of bytes', 1, LARGEST)]: ['http.maxResponseBytes'],
+  [number('whole number of attempts', 0, 10)]: ['http.retries'],
 }
+const cases = Object.entries(KINDS).flatMap(([message, options]) => options.map((option) => ({ option, message })))
 
 describe('an option', () => {
-  it.each(Object.entries(KINDS))('is refused for its type: %s', (option, message) => {
-    expect(refusalOf(withOption(option, -1))).toEqual(refused(option, message))
-    expect(refusalOf(withOption(option, null))).toEqual(refused(option, message))
+  it.each(cases)('is refused for its type: $option', ({ option, message }) => {
+    expect([-1, null].map((value) => refusalOf(withOption(option, value)))).toEqual(
+      [-1, null].map(() => refused(option, message)),
+    )
   })
 
-  it('is declared with a type of its own, each of them', () => {
-    expect([...DECLARATIONS.keys()]).toEqual(Object.keys(KINDS))
+  it('is declared with a type, each of them', () => {
+    expect(new Set(cases.map(({ option }) => option))).toEqual(new Set(DECLARATIONS.keys()))
   })
 
   it.each([
@@ -103,7 +76,7 @@ describe('an option', () => {
   })
 
   it.each([null, 'http://proxy', true])('http.agent is not %j', (value) => {
-    expect(refusalOf(withOption('http.agent', value))).toEqual(refused('http.agent', KINDS['http.agent']!))
+    expect(refusalOf(withOption('http.agent', value))).toEqual(refused('http.agent', AGENT))
   })
 
   it('http.agent may be an agent, or a function that returns one', () => {
@@ -155,5 +128,5 @@ it('messages name an option with its variable', () => {
 })
 
 it('a default is read as if it were given', () => {
-  expect(readOptions(OPTIONS, {}).values.nextcloud.audience).toEqual(['nextcloud'])
+  expect(readOptions({ a: { kind: strings, default: 'x' } }, {}).values.a).toEqual(['x'])
 })
