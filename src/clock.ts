@@ -1,8 +1,8 @@
 /**
  * Time and chance, injected, so that tests need no timers.
  *
- * `now` is the wall clock, for what tokens say of themselves (`exp`, `nbf`). `monotonic` never jumps, for what this process
- * measures itself (the life of a cached token, cool-downs).
+ * `now` is the wall clock, for the times in tokens (`exp`, `nbf`). `monotonic` never jumps, for the times that this process
+ * measures (the life of a cached token, cool-downs).
  */
 export interface Clock {
   /** Milliseconds since the epoch. */
@@ -13,7 +13,7 @@ export interface Clock {
   readonly random: () => number
   /** Resolves after `ms` milliseconds. */
   readonly sleep: (ms: number) => Promise<void>
-  /** Calls back once after `ms` milliseconds, and keeps no process alive for it; what it returns cancels it. */
+  /** Calls back once after `ms` milliseconds, unless the returned function is called before. Keeps no process alive. */
   readonly after: (ms: number, callback: () => void) => () => void
 }
 

@@ -9,7 +9,7 @@ import type { Clock } from './clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from './config/config.js'
 import { readConfig } from './config/read-config.js'
 import { createConnect, type Connect } from './connect/connect.js'
-import type { ConnectRooms } from './connect/connect-parts.js'
+import type { ConnectRooms } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
@@ -93,7 +93,7 @@ function createGround(config: Config, clock: Clock) {
   for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
-  const keys = createIssuerKeys(discovery, transport, clock, config.cache.staleKeys)
+  const keys = createIssuerKeys({ discovery, transport, clock, staleKeys: config.cache.staleKeys })
   const client = createClient({ config, discovery, transport, clock, events })
   return { config, events, transport, discovery, keys, client, surface: createSurface(config, events), clock }
 }

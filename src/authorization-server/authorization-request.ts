@@ -15,13 +15,12 @@ export interface SignIn {
   readonly connect: ConnectConfig
   /** `nextcloud.resource`. */
   readonly resources: readonly string[]
-  /** Whether an ID token of the server's says who has signed in. */
+  /** Whether the server's ID token says who has signed in. */
   readonly idToken: boolean
   /** Whether a grant that lasts is wanted, and not only the name of the user. */
   readonly lasting: boolean
 }
 
-/** Returns random values for one request. */
 export function authorizationSecrets(): AuthorizationSecrets {
   return {
     state: oauth.generateRandomState(),
@@ -37,11 +36,7 @@ export function requestedScopes(as: oauth.AuthorizationServer, { connect, idToke
   return [...new Set([...(idToken ? ['openid'] : []), ...connect.scopes, ...offline])]
 }
 
-/**
- * Returns the address to send the browser to.
- *
- * @param selectAccount whether the user must be able to sign in there as another user than before
- */
+/** See `CodeGrant.authorizationUrl`. */
 export async function authorizationUrl(
   as: oauth.AuthorizationServer,
   signIn: SignIn,
@@ -72,7 +67,7 @@ export async function authorizationUrl(
   return url
 }
 
-/** Signing in again serves as well, if the server lists `login` and not `select_account` (OIDC Core §3.1.2.1). */
+/** Adds `select_account`, or `login` if the server lists only that (OIDC Core §3.1.2.1): signing in again serves as well. */
 function withAccountSelection(prompt: string | null, as: oauth.AuthorizationServer): string {
   const listed: unknown = as['prompt_values_supported']
   const supported: readonly unknown[] = Array.isArray(listed) ? listed : []

@@ -1,7 +1,7 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { HIDDEN, inOneLine, withoutSecrets } from '../errors/secrecy.js'
-import { readClaimsRequest } from './claims-request.js'
 import type { WholeAnswer } from '../transport/answer.js'
+import { readClaimsRequest } from './claims-request.js'
 
 /** An access token, fresh from the authorization server. */
 export interface TokenAnswer {
@@ -23,14 +23,18 @@ export interface TokenErrorAnswer {
   readonly claims?: string | undefined
 }
 
-/** The outcome of a refresh that the authorization server grants. */
-export interface RefreshAnswer {
+/** A refresh token, with what the server says about it. */
+export interface GrantedTokens {
   /** The refresh token that replaces the one that was sent; undefined when that one stays good. */
   readonly refreshToken: string | undefined
   /** Seconds until the refresh token ends, if the server states an end. */
   readonly refreshExpiresIn: number | undefined
   /** The scopes, if the server names them. */
   readonly scopes: readonly string[] | undefined
+}
+
+/** The outcome of a refresh that the authorization server grants. */
+export interface RefreshAnswer extends GrantedTokens {
   /** Monotonic milliseconds just before the request that was answered. */
   readonly sentAt: number
   /** The access token, or the reason why it cannot be used: the refresh token counts all the same. */
@@ -170,8 +174,7 @@ function readAccess(body: Record<string, unknown>, sent: string, sentAt: number)
   }
 }
 
-/** Reads the refresh token of an answer, with what the server says about it. */
-export function readGrantedTokens(body: Record<string, unknown>): Omit<RefreshAnswer, 'access' | 'sentAt'> {
+export function readGrantedTokens(body: Record<string, unknown>): GrantedTokens {
   const { refresh_token: refreshToken, scope } = body
   const ends = REFRESH_END_FIELDS.map((field) => Number(body[field])).find((seconds) => seconds > 0)
   return {

@@ -4,18 +4,18 @@ import { consentingClient, whyUnusable } from '../grants/grant.js'
 import { createAuthentication, rejectRequest, type HttpParts } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'
 import type { McpAuthInfo } from '../auth-info.js'
-import type { ConnectParts } from './connect-parts.js'
+import type { PageRooms } from './connect-rooms.js'
 import { hasForm } from './form.js'
 
-/** The handlers' parts, with those of the middleware. */
-interface AccountParts extends ConnectParts {
+/** The rooms of the endpoints for MCP clients. */
+interface AccountRooms extends Pick<PageRooms, 'config'> {
   readonly http: HttpParts
 }
 
-/** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and where to connect it when it is not. */
-export function showStatus(parts: AccountParts): RouteHandler {
-  const { grants, config, clock, tickets } = parts
-  return withToken(parts, async ({ issuer, subject, clientId }, res) => {
+/** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and the link to connect it if it is not. */
+export function showStatus(rooms: AccountRooms & Pick<PageRooms, 'grants' | 'clock' | 'tickets'>): RouteHandler {
+  const { grants, config, clock, tickets } = rooms
+  return withToken(rooms, async ({ issuer, subject, clientId }, res) => {
     const identity = { issuer, subject }
     const stored = await grants.store.read(grants.store.keyOf(identity))
     const client = consentingClient(config.grants?.consent, clientId)
@@ -32,9 +32,12 @@ export function showStatus(parts: AccountParts): RouteHandler {
  *
  * @param inBrowser serves a browser
  */
-export function endConnection(parts: AccountParts, inBrowser: RouteHandler): RouteHandler {
-  const { disconnect, config } = parts
-  const forClient = withToken(parts, async ({ issuer, subject, clientId }, res) => {
+export function endConnection(
+  rooms: AccountRooms & Pick<PageRooms, 'disconnect'>,
+  inBrowser: RouteHandler,
+): RouteHandler {
+  const { disconnect, config } = rooms
+  const forClient = withToken(rooms, async ({ issuer, subject, clientId }, res) => {
     sendJson(res, await disconnect({ issuer, subject }, consentingClient(config.grants?.consent, clientId)))
   })
   return (req, res) => {
@@ -43,9 +46,9 @@ export function endConnection(parts: AccountParts, inBrowser: RouteHandler): Rou
   }
 }
 
-/** Runs a handler for the user of a verified MCP token, and answers without one, and when it fails, as the middleware does. */
+/** Runs a handler for the user of a verified MCP token. Without one, and if it fails, the answer is that of the middleware. */
 function withToken(
-  { http }: AccountParts,
+  { http }: Pick<AccountRooms, 'http'>,
   handler: (info: McpAuthInfo, res: ServerResponse) => Promise<void>,
 ): RouteHandler {
   const authenticate = createAuthentication(http)
@@ -55,7 +58,7 @@ function withToken(
         error === undefined ? resolve() : reject(error instanceof Error ? error : asMcpAuthError(error))
       res.once('close', resolve)
       authenticate(req, res, (error) => {
-        // An onError of the app's may have let it pass, with nobody to act for.
+        // An onError of the app's may have let it pass, without a user to act for.
         if (error !== undefined || req.mcpAuth === undefined) return next(error ?? new UnauthorizedError())
         handler(req.mcpAuth, res)
           .catch((failure: unknown) => rejectRequest(http, failure, req, res, next))

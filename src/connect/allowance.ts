@@ -4,11 +4,11 @@ import type { Identity } from '../grants/grant.js'
 import { ONE_TIME_LIFE } from './one-time.js'
 
 /**
- * How many connections a user may begin while the first of them still lives: each leaves a record in the store, which one user
- * must not fill for all. Counted in this process, whose memory is the store that can be filled.
+ * Limits the connections that a user may begin while the first of them still lives. Each leaves a record in the store, which one
+ * user must not fill for all. They are counted in this process, because its memory is the store that can be filled.
  */
 export interface Allowance {
-  /** Milliseconds until the user may begin another; 0: now, which counts. */
+  /** Returns the milliseconds until the user may begin another. 0: now, and it is counted. */
   readonly take: (identity: Identity) => number
 }
 

@@ -11,147 +11,155 @@ import { reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { HttpParts } from '../http/authentication.js'
 import type { RouteHandler, Routes } from '../http/router.js'
+import { MODES } from '../modes.js'
 import { endConnection, showStatus } from './account.js'
-import { appKnows } from './browser-identity.js'
-import { receiveAnswer } from './callback.js'
 import { createAllowance } from './allowance.js'
-import type { ConnectParts, ConnectRooms } from './connect-parts.js'
+import { sendOutcome, withoutHead, type PageHandler } from './browser.js'
+import type { ConnectRooms, PageRooms, Way } from './connect-rooms.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
 import { disconnectInBrowser } from './disconnection.js'
-import { showLogin } from './login-page.js'
-import { createLogins, LOGIN_KNOWN_FOR } from './login-flow.js'
+import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import { createOneTimeRecords } from './one-time.js'
-import { createPages, sendPage } from './pages/pages.js'
+import { createPages } from './pages/pages.js'
 import { createTickets } from './tickets.js'
+import { chooseWay } from './way.js'
+import { appKnows } from './who-is-there.js'
 
-/** How users connect Nextcloud. */
+/** The pages on which users connect Nextcloud, and the links to them. */
 export interface Connect {
   /** The redirect URI to register at the authorization server; undefined if no user signs in there. */
   readonly redirectUri: string | undefined
   readonly routes: (http: HttpParts) => Routes
   /**
-   * A link that begins a connection. Without a client it is this server's own work that needs it, and its own name that stands
-   * on the page. Rejects with {@link StorageError}.
+   * Returns a link that begins a connection. Without a client, the link is for this server's own work, and its own name stands on
+   * the page. Rejects with {@link StorageError}.
    */
   readonly linkFor: (identity: Identity, clientId: string | undefined) => Promise<ConnectLink>
-  /** Looks after the logins at Nextcloud no more by itself. */
+  /** Stops the questions to Nextcloud that no page asks. */
   readonly close: () => void
-  /** Resolves when those under way have come to an end, or to a rest. */
+  /** Resolves when questions under way have ended, and one more attempt was made at app passwords that could not be stored. */
   readonly settle: () => Promise<void>
-  /** The same outcome, but where the user has to connect first, the error says where. */
+  /** Returns the same outcome, but an error that the user must connect first gets a link. */
   readonly withLink: <T>(caller: Pick<Caller, 'identity' | 'clientId'>, outcome: Promise<T>) => Promise<T>
 }
 
-export function createConnect(rooms: ConnectRooms): Connect {
-  const { config, connect, nextcloud, grants, appPasswords, clock, events } = rooms
-  const { owner } = grants
-  const resource = new URL(config.resource)
-  const { origin } = resource
-  const serverName = config.resourceName ?? resource.host
-  const failed: ConnectParts['failed'] = (reason, details = {}) =>
-    events.emit({ type: 'connect.failed', reason, ...details })
-  const logins =
-    config.grants?.credential === 'app-password'
-      ? createLogins({
-          records: createOneTimeRecords('login', grants.records, owner, clock, LOGIN_KNOWN_FOR),
-          grants,
-          appPasswords,
-          clock,
-          events,
-          patience: config.http.timeout,
-          clientName: serverName,
-          // Who is at the browser is known; whose account it is in Nextcloud, only the app can say.
-          allows: (answer, login) => appKnows(rooms, answer, login, true),
-          failed,
-          onConnected({ identity }) {
-            rooms.broker.forget(identity)
-            rooms.onConnected(identity)
-          },
-        })
-      : undefined
-  const parts: ConnectParts = {
-    ...rooms,
-    origin,
-    tickets: createTickets(grants.records, owner, clock, `${origin}${connect.path}/connect`),
-    allowance: createAllowance(clock),
-    pending: createOneTimeRecords('authorization', grants.records, owner, clock),
-    offers: createOneTimeRecords('disconnection', grants.records, owner, clock),
-    cookies: createFlowCookies(resource.protocol === 'https:'),
-    pages: createPages({
-      serverName,
-      nextcloudHost: nextcloud.url.host,
-    }),
-    logins,
-    failed,
-  }
-  const routes = (http: HttpParts): Routes =>
-    new Map([
-      [`${connect.path}/connect`, { GET: page(showConsent), POST: page(answerConsent) }],
-      ...callbackRoutes(),
-      [`${connect.path}/status`, { GET: showStatus({ ...parts, http }) }],
-      [`${connect.path}/disconnect`, { POST: endConnection({ ...parts, http }, page(disconnectInBrowser)) }],
-    ])
-
-  /** What there is of the two ways through other servers. */
-  function callbackRoutes(): Routes {
-    const login: RouteHandler | undefined = logins && page((given) => showLogin(given, logins))
-    return new Map([
-      ...(connect.signIn ? [[`${connect.path}/callback`, { GET: page(receiveAnswer) }] as const] : []),
-      ...(login ? [[`${connect.path}/login`, { GET: login }] as const] : []),
-    ])
-  }
-
-  /** A failure is a page too, since a person looks at it. */
-  function page(create: (parts: ConnectParts) => RouteHandler): RouteHandler {
-    const handler = create(parts)
-    return async (req, res) => {
-      try {
-        await handler(req, res)
-      } catch (error) {
-        sendFailure(req, res, error)
-      }
-    }
-  }
-
-  function sendFailure(req: IncomingMessage, res: ServerResponse, error: unknown): void {
-    const failure = asMcpAuthError(error)
-    reportFailure(events, failure)
-    if (res.headersSent) return void res.end()
-    if (failure instanceof UpstreamUnavailableError || failure instanceof StorageError) {
-      const { retryAfter } = failure
-      res.setHeader('Retry-After', String(retryAfter))
-      return sendPage(req, res, parts.pages.unavailable({ retryAfter }))
-    }
-    sendPage(req, res, parts.pages.failed())
-  }
-
-  let warned = false
-  /** Clients that the authorization server does not name cannot be told apart: consent to one is consent to all. */
-  function warnOfNameless(clientId: string | undefined): void {
-    if (warned || clientId !== 'unknown' || config.grants?.consent === 'per-user') return
-    warned = true
-    const message =
-      'The MCP tokens have no client_id, azp or cid: consent per client cannot tell one MCP client from another; let the authorization server add it'
-    events.emit({ type: 'config.warning', option: 'connect.consent', message })
-  }
-
+export function createConnect(given: ConnectRooms): Connect {
+  const { connect, codeGrant } = given
+  const rooms = createPageRooms(given)
+  // Where the sign-in is not the grant itself, the user logs in to Nextcloud too.
+  const logins = MODES[given.nextcloud.mode].signInFor === 'grant' ? undefined : createLoginsOf(given, rooms)
+  const way = chooseWay(rooms, codeGrant, logins)
+  const warnOfNameless = createNamelessWarning(given)
   const linkFor: Connect['linkFor'] = (identity, clientId) => {
     warnOfNameless(clientId)
-    return parts.tickets.linkFor(identity, clientId ?? owner.clientId)
+    return rooms.tickets.linkFor(identity, clientId ?? given.grants.owner.clientId)
   }
-
   return {
     redirectUri: connect.signIn ? connect.redirectUri : undefined,
-    routes,
+    routes: (http) => routesOf(rooms, way, http),
     linkFor,
     close: () => logins?.close(),
     settle: () => logins?.settle() ?? Promise.resolve(),
     withLink: (caller, outcome) =>
       outcome.catch(async (error: unknown) => {
         if (!(error instanceof NotProvisionedError)) throw error
-        // Another error than the one given: callers of several MCP clients may have waited for the same.
+        // Another error than the one given, because callers of several MCP clients may have waited for the same.
         throw error.with(await linkFor(caller.identity, caller.clientId))
       }),
+  }
+}
+
+function createPageRooms(rooms: ConnectRooms): PageRooms {
+  const { connect, nextcloud, grants, clock, events } = rooms
+  const records = { ...grants, clock }
+  const { origin, protocol } = new URL(rooms.config.resource)
+  const report: PageRooms['report'] = (reason, details = {}) =>
+    events.emit({ type: 'connect.failed', reason, ...details })
+  return {
+    ...rooms,
+    origin,
+    tickets: createTickets(records, `${origin}${connect.path}/connect`),
+    allowance: createAllowance(clock),
+    pending: createOneTimeRecords('authorization', records),
+    offers: createOneTimeRecords('disconnection', records),
+    cookies: createFlowCookies(protocol === 'https:'),
+    pages: createPages({ serverName: serverNameOf(rooms), nextcloudHost: nextcloud.url.host }),
+    report,
+    failed(reason, page, details) {
+      report(reason, details)
+      return { page }
+    },
+  }
+}
+
+const serverNameOf = ({ config }: Pick<ConnectRooms, 'config'>): string =>
+  config.resourceName ?? new URL(config.resource).host
+
+function createLoginsOf({ broker, onConnected }: ConnectRooms, rooms: PageRooms): Logins {
+  const { config, grants, clock } = rooms
+  return createLogins({
+    ...rooms,
+    records: createOneTimeRecords('login', { ...grants, clock }, LOGIN_KNOWN_FOR),
+    patience: config.http.timeout,
+    clientName: serverNameOf(rooms),
+    // The user at the browser is known. Only the app can say whose account it is in Nextcloud.
+    allows: (answer, login) => appKnows(rooms, answer, login, true),
+    onConnected({ identity }) {
+      broker.forget(identity)
+      onConnected(identity)
+    },
+  })
+}
+
+function routesOf(rooms: PageRooms, way: Way, http: HttpParts): Routes {
+  const { path } = rooms.connect
+  const page = (handler: PageHandler): RouteHandler => servePage(rooms, handler)
+  const ends = Object.entries(way.handlers).map(
+    ([name, handler]) => [`${path}/${name}`, { GET: withoutHead(page(handler)) }] as const,
+  )
+  return new Map<string, Readonly<Record<string, RouteHandler>>>([
+    [`${path}/connect`, { GET: page(showConsent(rooms, way)), POST: page(answerConsent(rooms, way)) }],
+    ...ends,
+    [`${path}/status`, { GET: showStatus({ ...rooms, http }) }],
+    [`${path}/disconnect`, { POST: endConnection({ ...rooms, http }, page(disconnectInBrowser(rooms))) }],
+  ])
+}
+
+type FailureRooms = Pick<PageRooms, 'events' | 'pages'>
+
+/** Answers a failure with a page too, because a person looks at it. */
+function servePage(rooms: FailureRooms, handler: PageHandler): RouteHandler {
+  return async (req, res) => {
+    try {
+      sendOutcome(req, res, await handler(req, res))
+    } catch (error) {
+      sendFailure(rooms, req, res, error)
+    }
+  }
+}
+
+function sendFailure({ events, pages }: FailureRooms, req: IncomingMessage, res: ServerResponse, error: unknown): void {
+  const failure = asMcpAuthError(error)
+  reportFailure(events, failure)
+  if (res.headersSent) return void res.end()
+  if (failure instanceof UpstreamUnavailableError || failure instanceof StorageError) {
+    const { retryAfter } = failure
+    res.setHeader('Retry-After', String(retryAfter))
+    return sendOutcome(req, res, { page: pages.unavailable({ retryAfter }) })
+  }
+  sendOutcome(req, res, { page: pages.failed() })
+}
+
+const NAMELESS =
+  'The MCP tokens have no client_id, azp or cid: consent per client cannot tell one MCP client from another; let the authorization server add it'
+
+/** Warns once of MCP clients that the authorization server does not name, because consent to one is consent to all of them. */
+function createNamelessWarning({ config, events }: Pick<ConnectRooms, 'config' | 'events'>) {
+  let warned = config.grants?.consent === 'per-user'
+  return (clientId: string | undefined): void => {
+    if (warned || clientId !== 'unknown') return
+    warned = true
+    events.emit({ type: 'config.warning', option: 'connect.consent', message: NAMELESS })
   }
 }

@@ -4,17 +4,17 @@ import { ONE_TIME_LIFE, randomSecret } from './one-time.js'
 
 /** A cookie that was made for one flow in one browser. */
 export interface FlowCookie {
-  /** What the flow is called in the cookie's name. */
+  /** Name of the flow, which is part of the cookie's name. */
   readonly flow: string
   readonly value: string
   /** `Set-Cookie` values: the cookie, and the end of the oldest ones where the browser holds too many. */
   readonly headers: readonly string[]
 }
 
-/** The cookies that tie each flow to the browser it began in: one for each, so that two tabs do not disturb each other. */
+/** The cookies that tie each flow to the browser it began in. Each flow has its own, so that two tabs do not disturb each other. */
 export interface FlowCookies {
   /**
-   * A fresh cookie, never one that the browser brought: that may be one that somebody planted there.
+   * Makes a fresh cookie, because one that the browser brought may have been planted there.
    *
    * @param given its value and its life in milliseconds. Default: a random one, for ten minutes
    */
@@ -23,19 +23,19 @@ export interface FlowCookies {
     flow: string,
     given?: { readonly value: string; readonly life: number },
   ) => FlowCookie
-  /** What the browser holds under the name; more than one value where a name was set twice. */
+  /** The values that the browser holds for a flow: more than one if a name was set twice. */
   readonly values: (req: IncomingMessage, flow: string) => readonly string[]
   /** The `Set-Cookie` value that ends the cookie. */
   readonly end: (flow: string) => string
 }
 
 const NAME = 'mcp-nextcloud-'
-/** Flows in one browser at a time. Of more, the first are ended: browsers send what is older first (RFC 6265 §5.4). */
+/** Flows in one browser at a time. Beyond that the oldest end, which browsers send first (RFC 6265 §5.4). */
 const MOST_FLOWS = 8
 const FLOW_LENGTH = 8
 
 /**
- * With `__Host-`, no other host and no plain connection can set or overwrite the cookie (RFC 6265bis §4.1.3.2); browsers take
+ * With `__Host-`, no other host and no plain connection can set or overwrite the cookie (RFC 6265bis §4.1.3.2). Browsers take
  * that prefix over https only.
  *
  * @param isSecure whether the pages are on https; if not, they are on loopback
@@ -47,8 +47,8 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
 
   return {
     issue(req, flow, { value, life } = { value: randomSecret(), life: ONE_TIME_LIFE }) {
-      const present = new Set(readCookies(req).map(([name]) => name))
-      const flows = [...present].filter((name) => name.startsWith(prefix) && name !== prefix + flow)
+      const names = new Set(readCookies(req).map(([name]) => name))
+      const flows = [...names].filter((name) => name.startsWith(prefix) && name !== prefix + flow)
       const surplus = flows.slice(0, Math.max(0, flows.length + 1 - MOST_FLOWS))
       return {
         flow,
@@ -67,13 +67,18 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
   }
 }
 
-/** What a flow is called that a secret stands for: told from the secret, and tells nothing of it. */
+/** The flow's name, derived from its secret without revealing it. */
 export function flowOf(secret: string): string {
   return digest(`flow ${secret}`).slice(0, FLOW_LENGTH)
 }
 
-/** What is kept of a cookie, to know it again. */
+/** The hash that is stored of a cookie, to know it again. */
 export const digest = (text: string): string => hash('sha256', text, 'base64url')
+
+/** Whether one of a browser's cookies has this hash. */
+export function holds(cookies: readonly string[], cookieHash: string): boolean {
+  return cookies.some((value) => isSame(digest(value), cookieHash))
+}
 
 /** Compares secrets in a time that does not tell how much of them is alike. */
 export function isSame(one: string, other: string): boolean {

@@ -1,60 +1,61 @@
 import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors/errors.js'
 import { consentingClient } from '../grants/grant.js'
-import type { RouteHandler } from '../http/router.js'
-import type { ConnectParts, DisconnectOffer } from './connect-parts.js'
-import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
+import type { Outcome, PageHandler } from './browser.js'
+import type { PageRooms } from './connect-rooms.js'
+import { digest, flowOf, holds } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
-import type { LoginOwner } from './login-flow.js'
-import { randomSecret } from './one-time.js'
-import { sendPage, type FormTarget } from './pages/pages.js'
+import { randomSecret, takeOnce } from './one-time.js'
+import type { Purpose } from './tickets.js'
 
-/**
- * A form with which this browser, and no other, can undo the connection; undefined when the store fails, which leaves the
- * connection as good as it is.
- */
-export async function offerToDisconnect(
-  { offers, cookies, connect, config }: ConnectParts,
-  req: IncomingMessage,
-  { identity, clientId }: LoginOwner,
-): Promise<{ readonly target: FormTarget; readonly cookie: FlowCookie } | undefined> {
+type OfferRooms = Pick<PageRooms, 'offers' | 'cookies' | 'connect' | 'config' | 'pages'>
+
+/** The end of the way: the operator's page if there is one, otherwise a page with an offer to disconnect. */
+export async function showConnected(rooms: OfferRooms, req: IncomingMessage, purpose: Purpose): Promise<Outcome> {
+  const { connect, cookies, pages } = rooms
+  const { clientId: clientName } = purpose
+  if (connect.returnTo !== undefined) return { returnTo: connect.returnTo }
   const secret = randomSecret()
   const cookie = cookies.issue(req, flowOf(secret))
-  const offer: DisconnectOffer = {
-    identity,
-    clientId: consentingClient(config.grants?.consent, clientId),
-    cookieHash: digest(cookie.value),
-  }
-  try {
-    await offers.create(offer, secret)
-  } catch (error) {
-    if (error instanceof StorageError) return undefined
-    throw error
-  }
-  return { target: { action: `${connect.path}/disconnect`, formValue: secret }, cookie }
+  if (!(await isOffered(rooms, purpose, secret, digest(cookie.value)))) return { page: pages.connected({ clientName }) }
+  const disconnect = { action: `${connect.path}/disconnect`, formValue: secret }
+  return { page: pages.connected({ clientName, disconnect }), cookies: cookie.headers }
 }
 
-/** What the button on that page does. */
-export function disconnectInBrowser(parts: ConnectParts): RouteHandler {
-  const { offers, cookies, pages, disconnect, origin, failed } = parts
-  return async (req, res) => {
+/** Stores an offer for one browser; false if the store fails, which leaves the connection as good as it is. */
+async function isOffered(
+  { offers, config }: Pick<OfferRooms, 'offers' | 'config'>,
+  { identity, clientId }: Purpose,
+  secret: string,
+  cookieHash: string,
+): Promise<boolean> {
+  try {
+    await offers.create({ identity, clientId: consentingClient(config.grants?.consent, clientId), cookieHash }, secret)
+    return true
+  } catch (error) {
+    if (error instanceof StorageError) return false
+    throw error
+  }
+}
+
+/** Disconnects in the browser in which the connection was made. */
+export function disconnectInBrowser(
+  rooms: Pick<PageRooms, 'offers' | 'cookies' | 'pages' | 'disconnect' | 'origin' | 'failed'>,
+): PageHandler {
+  const { offers, cookies, pages, disconnect, origin, failed } = rooms
+  return async (req) => {
     const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
     const secret = form?.get('token') ?? ''
-    const offer = await offers.read(secret)
     const flow = flowOf(secret)
-    const isBrowsers =
-      offer !== undefined && cookies.values(req, flow).some((value) => isSame(digest(value), offer.value.cookieHash))
-    if (!isBrowsers || !(await offers.spend(offer))) {
-      failed('form')
-      return sendPage(req, res, pages.notFromHere())
-    }
+    const claim = await takeOnce(offers, secret, ({ cookieHash }) => holds(cookies.values(req, flow), cookieHash))
+    if (typeof claim === 'string' || !(await claim.take())) return failed('form', pages.notFromHere())
     try {
-      await disconnect(offer.value.identity, offer.value.clientId)
+      await disconnect(claim.value.identity, claim.value.clientId)
     } catch (error) {
-      // Nothing was disconnected, so the button is to work again.
-      await offers.create(offer.value, secret).catch(() => undefined)
+      // Nothing was disconnected, so the button must work again.
+      await offers.create(claim.value, secret).catch(() => undefined)
       throw error
     }
-    sendPage(req, res, pages.disconnected(), [cookies.end(flow)])
+    return { page: pages.disconnected(), cookies: [cookies.end(flow)] }
   }
 }

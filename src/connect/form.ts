@@ -1,30 +1,30 @@
 import type { IncomingMessage } from 'node:http'
 
-/** The fields of a form, each of which is there once. */
+/** The fields of a form that are there once. */
 export type Form = ReadonlyMap<string, string>
 
 /** Bytes. A form of this package has two short fields. */
 const LONGEST_FORM = 16_384
 const FORM_TYPE = 'application/x-www-form-urlencoded'
 
-/** Whether a request has a form as its body, as browsers send one by themselves. */
+/** Whether the body of a request is a form, in the encoding that browsers send by themselves. */
 export function hasForm({ headers }: IncomingMessage): boolean {
   return headers['content-type']?.split(';')[0]?.trim().toLowerCase() === FORM_TYPE
 }
 
 /**
- * The form in a request's body, also when a parser of the app's has read the body before; undefined when there is none, or it is
- * too long. A field that is there twice is left out: which of the two counts is not for this server to choose.
+ * Returns the form in a request's body, also if a parser of the app's has read the body before; undefined if there is none, or it
+ * is too long. A field that is there twice is left out, because this server must not choose one of the two.
  */
 export async function readForm(req: IncomingMessage): Promise<Form | undefined> {
   if (!hasForm(req)) return undefined
-  // Parsers that found nothing for them leave an empty object, and the body unread.
+  // A parser that does not know the type leaves an empty object, and the body unread.
   if (req.readableDidRead) return fieldsOf('body' in req ? req.body : undefined)
   const text = await readText(req)
   return text === undefined ? undefined : singleFields([...new URLSearchParams(text)])
 }
 
-/** What an app's parser made of the body. */
+/** The fields in what an app's parser made of the body. */
 function fieldsOf(body: unknown): Form | undefined {
   if (typeof body === 'string' || Buffer.isBuffer(body)) {
     return singleFields([...new URLSearchParams(body.toString())])
@@ -55,8 +55,8 @@ async function readText(req: IncomingMessage): Promise<string | undefined> {
 }
 
 /**
- * Whether a form was sent by a page of this origin, as far as the browser says so (Fetch Metadata, RFC 6454). What an old browser
- * leaves out is no reason to refuse; neither is `Origin: null`, which a page without a referrer sends.
+ * Whether a form was sent by a page of this origin, as far as the browser says so (Fetch Metadata, RFC 6454). An old browser may
+ * leave these headers out, and a page without a referrer sends `Origin: null`.
  */
 export function isFromOwnPage({ headers }: IncomingMessage, origin: string): boolean {
   const site = headers['sec-fetch-site']

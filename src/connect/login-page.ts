@@ -1,76 +1,88 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors/errors.js'
-import type { RouteHandler } from '../http/router.js'
-import { goBack, refuseHead } from './answers.js'
-import { tryAgain } from './completion.js'
-import type { ConnectParts } from './connect-parts.js'
+import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
+import type { Beginning, PageRooms } from './connect-rooms.js'
+import { tryAgain } from './consent.js'
 import { flowOf } from './cookies.js'
-import { offerToDisconnect } from './disconnection.js'
-import type { Login, Logins } from './login-flow.js'
-import { sendPage } from './pages/pages.js'
-import { queryOf, singleParameter } from './query.js'
-import { loginAddress } from './waiting-page.js'
+import { showConnected } from './disconnection.js'
+import type { Login } from './login-answers.js'
+import { isOpen, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
+import type { Purpose } from './tickets.js'
 
-/** `GET …/login`: what that page becomes, every few seconds, until the user has agreed in Nextcloud. */
-export function showLogin(parts: ConnectParts, logins: Logins): RouteHandler {
-  const { pages, cookies, failed } = parts
-  return async (req, res) => {
-    // It may be the request that stores a connection.
-    if (req.method === 'HEAD') return refuseHead(res)
-    const flow = singleParameter(queryOf(req), 'flow') ?? ''
-    const secret = cookies.values(req, flow).find((value) => flowOf(value) === flow)
-    if (secret === undefined) {
-      failed('browser')
-      return sendPage(req, res, pages.notFromHere())
-    }
-    const login = await logins.look(secret).catch((error: unknown) => {
-      if (error instanceof StorageError) return error
-      throw error
-    })
-    if (login instanceof StorageError) {
-      // It may be stored in a moment, and the page is to say so then.
-      const { retryAfter } = login
-      const page = {
-        ...pages.unavailable({ retryAfter }),
-        refreshTo: loginAddress(parts, flow),
-        refreshAfter: retryAfter,
-      }
-      return sendPage(req, res, page)
-    }
-    if (login === undefined) {
-      failed('state')
-      return sendPage(req, res, pages.badAnswer(), [cookies.end(flow)])
-    }
-    if (login.outcome === undefined && parts.clock.now() < login.endsAt) {
-      const { clientId: clientName } = login
-      return sendPage(req, res, pages.waiting({ login: login.login, clientName, next: loginAddress(parts, flow) }))
-    }
-    res.appendHeader('Set-Cookie', cookies.end(flow))
-    // Its end is shown once: each showing may store something that the page leads to. One that is merely over may still be stored.
-    if (login.outcome !== undefined && !(await logins.spend(secret))) return sendPage(req, res, pages.badAnswer())
-    await showEnd(parts, req, res, login)
+interface LoginPageRooms extends PageRooms {
+  readonly logins: Logins
+}
+
+/**
+ * Begins a login for the browser whose user is known by now, and shows the page that leads to Nextcloud and waits there. Nothing
+ * is kept of a sign-in before, because in Nextcloud the user agrees to something else.
+ */
+export async function beginLogin(
+  rooms: Pick<LoginPageRooms, 'logins' | 'cookies' | 'pages' | 'origin' | 'connect'>,
+  { identity, clientId }: Purpose,
+  req: IncomingMessage,
+): Promise<Beginning> {
+  const { logins, cookies } = rooms
+  const { secret, login } = await logins.begin({ identity, clientId })
+  const flow = flowOf(secret)
+  return {
+    ...waitingPage(rooms, login, flow),
+    // The cookie itself is the secret: no other browser has it, and no URL does.
+    cookies: cookies.issue(req, flow, { value: secret, life: LOGIN_KNOWN_FOR }).headers,
+    undo: () => logins.drop(secret),
   }
 }
 
-async function showEnd(parts: ConnectParts, req: IncomingMessage, res: ServerResponse, login: Login): Promise<void> {
-  const { pages, connect, failed } = parts
+function waitingPage(rooms: Pick<PageRooms, 'pages' | 'origin' | 'connect'>, login: Login, flow: string) {
+  const next = loginAddress(rooms, flow)
+  return { page: rooms.pages.waiting({ login: login.login, clientName: login.clientId, next }) }
+}
+
+/** The address of a login's page. It names the cookie, and is of no use to a browser without it. */
+function loginAddress({ origin, connect }: Pick<PageRooms, 'origin' | 'connect'>, flow: string): string {
+  return `${origin}${connect.path}/login?flow=${flow}`
+}
+
+/** `GET …/login`: the waiting page looks here every few seconds, until the user has agreed in Nextcloud. */
+export function showLogin(rooms: LoginPageRooms): PageHandler {
+  const { logins, pages, cookies, failed, clock } = rooms
+  return async (req, res) => {
+    const flow = singleParameter(queryOf(req), 'flow')
+    const secret = cookies.values(req, flow).find((value) => flowOf(value) === flow)
+    if (secret === undefined) return failed('browser', pages.notFromHere())
+    const login = await logins.look(secret).catch(asOutage)
+    if (login instanceof StorageError) {
+      // It may be stored in a moment, and the page must say so then.
+      const { retryAfter } = login
+      const refresh = { refreshTo: loginAddress(rooms, flow), refreshAfter: retryAfter }
+      return { page: { ...pages.unavailable({ retryAfter }), ...refresh } }
+    }
+    if (login === undefined) return { ...failed('state', pages.badAnswer()), cookies: [cookies.end(flow)] }
+    if (isOpen(login, clock)) return waitingPage(rooms, login, flow)
+    res.appendHeader('Set-Cookie', cookies.end(flow))
+    // Show the outcome once: each view may create a record. A login that only timed out may still complete.
+    if (login.outcome !== undefined && !(await logins.spend(secret))) return { page: pages.badAnswer() }
+    return showEnd(rooms, req, login)
+  }
+}
+
+function asOutage(error: unknown): StorageError {
+  if (error instanceof StorageError) return error
+  throw error
+}
+
+async function showEnd(rooms: PageRooms, req: IncomingMessage, login: Login): Promise<Outcome> {
+  const { pages, failed } = rooms
   switch (login.outcome) {
-    case 'connected': {
-      if (connect.returnTo !== undefined) return goBack(res, connect.returnTo)
-      const offer = await offerToDisconnect(parts, req, login)
-      const page = pages.connected({ clientName: login.clientId, ...(offer && { disconnect: offer.target }) })
-      return sendPage(req, res, page, offer?.cookie.headers)
-    }
-    case 'person': {
-      const { page, cookies } = await tryAgain(parts, req, login)
-      return sendPage(req, res, page, cookies)
-    }
+    case 'connected':
+      return showConnected(rooms, req, login)
+    case 'person':
+      return tryAgain(rooms, req, login)
     case 'answer':
-      return sendPage(req, res, { ...pages.badAnswer(), status: 502 })
+      return { page: { ...pages.badAnswer(), status: 502 } }
     case 'failed':
-      return sendPage(req, res, pages.failed())
-    case undefined:
-      failed('link')
-      return sendPage(req, res, pages.linkUnusable())
+      return { page: pages.failed() }
+    default:
+      return failed('link', pages.linkUnusable())
   }
 }

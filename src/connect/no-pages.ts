@@ -1,7 +1,7 @@
 import { ConfigurationError } from '../errors/errors.js'
 import type { Connect } from './connect.js'
 
-/** The connect pages are switched off: there is no link to them. */
+/** The room in place of connect pages that are switched off: it has no link to them. */
 export const noPages: Connect = {
   redirectUri: undefined,
   routes: () => new Map(),

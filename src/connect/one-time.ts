@@ -4,7 +4,7 @@ import { InternalError, SealedValueError } from '../errors/errors.js'
 import type { Records } from '../grants/records.js'
 import { recordKey, type RecordKind, type RecordOwner } from '../grants/record-key.js'
 
-/** What was stored under a secret, and can be taken once. */
+/** A value that was stored under a secret, and can be taken once. */
 export interface OneTimeRecord<T> {
   readonly key: string
   readonly version: string
@@ -13,15 +13,15 @@ export interface OneTimeRecord<T> {
   readonly expiresAt: number
 }
 
-/** Records that a random secret leads to, for a time (ten minutes) and one use. The store sees a hash of the secret, its key. */
+/** Records under random secrets, for a time (ten minutes) and one use. The store sees a hash of the secret, its key. */
 export interface OneTimeRecords<T extends object> {
-  /** Stores a value; under a secret of its own, unless one is given that is as random. */
+  /** Stores a value under a new secret, unless one is given that is as random. */
   readonly create: (value: T, secret?: string) => Promise<{ readonly secret: string; readonly expiresAt: number }>
-  /** Undefined when it is unknown, used or expired, or sealed with a key that is gone: within minutes it is of no use anyway. */
+  /** Undefined if it is unknown, used or expired, or sealed with a key that is gone, because it would expire within minutes. */
   readonly read: (secret: string) => Promise<OneTimeRecord<T> | undefined>
-  /** Changes what is stored; its end stays. False when somebody else was first. */
+  /** Changes the value, but not the time when it expires. False if another request was first. */
   readonly replace: (record: OneTimeRecord<T>, value: T) => Promise<boolean>
-  /** Takes it; false when somebody else was first. */
+  /** Takes it; false if another request was first. */
   readonly spend: (record: OneTimeRecord<T>) => Promise<boolean>
   /** Deletes it, if it is there. */
   readonly drop: (secret: string) => Promise<void>
@@ -35,12 +35,17 @@ const SECRET = /^[\w-]{43}$/
 
 export const randomSecret = (): string => randomBytes(32).toString('base64url')
 
+/** The rooms that one-time records need. */
+export interface OneTimeRooms {
+  readonly records: Records
+  readonly owner: RecordOwner
+  readonly clock: Clock
+}
+
 /** @param life milliseconds */
 export function createOneTimeRecords<T extends object>(
   kind: RecordKind,
-  records: Records,
-  owner: RecordOwner,
-  clock: Clock,
+  { records, owner, clock }: OneTimeRooms,
   life = ONE_TIME_LIFE,
 ): OneTimeRecords<T> {
   const keyOf = (secret: string): string => recordKey(kind, owner, secret)
@@ -75,4 +80,27 @@ export function createOneTimeRecords<T extends object>(
       if (entry !== undefined) await records.remove(key, entry.version)
     },
   }
+}
+
+/** A record that was found for the browser that it belongs to. Nothing is spent before `take`. */
+export interface Claim<T> {
+  readonly value: T
+  /** Takes the record; false if another request was first. */
+  readonly take: () => Promise<boolean>
+}
+
+/**
+ * Finds a record that only one browser may take. A stranger who has seen the secret ends nothing, because the cookie is compared
+ * before anything is spent.
+ *
+ * @param isOurs compares the browser's cookie with the record
+ */
+export async function takeOnce<T extends object>(
+  records: Pick<OneTimeRecords<T>, 'read' | 'spend'>,
+  secret: string,
+  isOurs: (value: T) => boolean,
+): Promise<Claim<T> | 'unknown' | 'other browser'> {
+  const record = await records.read(secret)
+  if (record === undefined) return 'unknown'
+  return isOurs(record.value) ? { value: record.value, take: () => records.spend(record) } : 'other browser'
 }

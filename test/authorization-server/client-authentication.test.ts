@@ -35,33 +35,17 @@ function decodeBasic(header: string | null | undefined): { id: string; secret: s
 }
 
 describe('client_secret_basic', () => {
-  it.each([
-    'plain',
-    'with space',
-    'a:b',
-    'a%3Ab',
-    'a+b',
-    'a&b=c?d#e/f',
-    'ö and 鍵 and 🔑',
-    '"quoted" \\ <angle>',
-    "~!*()'",
-    '%',
-    '\t\n\r\0',
-  ])('carries the id and secret %j', async (text) => {
-    const { authorization, body } = await authenticated({ id: text, secret: `${text}:${text}` })
-
-    expect(decodeBasic(authorization)).toEqual({ id: text, secret: `${text}:${text}` })
-    expect(body).toEqual({ grant_type: 'x' })
-  })
-
-  it('carries any id and secret', async () => {
+  it('carries any id and secret, in the header alone', async () => {
     const text = fc.string({ unit: 'grapheme', minLength: 1 })
+    const odd = ['a:b', 'a%3Ab', 'a+b', 'with space', 'a&b=c?d#e/f', 'ö 鍵 🔑', "~!*()'", '%', '\t\n\r\0']
     await fc.assert(
       fc.asyncProperty(text, text, async (id, secret) => {
-        const { authorization } = await authenticated({ id, secret })
+        const { authorization, body } = await authenticated({ id, secret })
         expect(decodeBasic(authorization)).toEqual({ id, secret })
         expect(authorization).toMatch(/^Basic [A-Za-z0-9+/]+=*$/)
+        expect(body).toEqual({ grant_type: 'x' })
       }),
+      { examples: odd.map((each) => [each, `${each}:${each}`]) },
     )
   })
 
@@ -88,26 +72,22 @@ describe('client_secret_basic', () => {
 it.each([[['client_secret_post']], [['private_key_jwt', 'client_secret_post', 'none']]])(
   'client_secret_post is used where the server lists that and not basic: %j',
   async (methods) => {
-    expect(await authenticated({ secret: CLIENT_SECRET }, methods)).toEqual({
-      authorization: null,
-      body: { grant_type: 'x', client_id: CLIENT_ID, client_secret: CLIENT_SECRET },
-    })
+    const body = { grant_type: 'x', client_id: CLIENT_ID, client_secret: CLIENT_SECRET }
+    expect(await authenticated({ secret: CLIENT_SECRET }, methods)).toEqual({ authorization: null, body })
   },
 )
 
 it('a client without a secret says its id only', async () => {
-  expect(await authenticated({}, ['client_secret_post'])).toEqual({
-    authorization: null,
-    body: { grant_type: 'x', client_id: CLIENT_ID },
-  })
+  const body = { grant_type: 'x', client_id: CLIENT_ID }
+  expect(await authenticated({}, ['client_secret_post'])).toEqual({ authorization: null, body })
 })
 
 it("the operator's own function comes before everything else", async () => {
-  const auth: ClientAuth = (_as, client, body) => body.set('signed_by', client.client_id)
-
+  const auth: ClientAuth = (_as, client, form) => form.set('signed_by', client.client_id)
+  const body = { grant_type: 'x', signed_by: CLIENT_ID }
   expect(await authenticated({ auth, secret: CLIENT_SECRET }, ['client_secret_post'])).toEqual({
     authorization: null,
-    body: { grant_type: 'x', signed_by: CLIENT_ID },
+    body,
   })
 })
 

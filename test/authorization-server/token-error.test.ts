@@ -8,37 +8,49 @@ import type { McpAuthEvent } from '../../src/events.js'
 import { CLIENT_ID, CLIENT_SECRET } from '../support/scripted-authorization-server.js'
 import { startTestBed, type TestBed } from '../support/test-bed.js'
 
-const classify = (error: string, description?: string, httpStatus = 400) =>
-  classifyExchangeError({ error, description, httpStatus })
+const INVALID_REQUEST = (description: string): [string, string] => ['invalid_request', description]
 const OPAQUE = 'short-opaque-token'
 const JWT = `eyJhbGciOiJFUzI1NiJ9.${'A'.repeat(20)}.AAAA`
 /** Returns the refusal in an answer to a request with these secrets. */
 const refusalOf = (text: string, status = 400): TokenErrorAnswer | undefined =>
   readTokenEndpointAnswer({ status, body: new TextEncoder().encode(text) }, [CLIENT_SECRET, OPAQUE]).refusal
 
-describe('the operator has to mend, 502,', () => {
-  it.each<[error: string, hint: RegExp | undefined]>([
-    ['invalid_client', /clientSecret/],
-    ['unauthorized_client', /switch token exchange on/],
-    ['unsupported_grant_type', /nextcloud\.mode/],
-    ['invalid_target', /nextcloud\.audience and nextcloud\.resource/],
-    ['invalid_scope', /nextcloud\.scopes/],
-    ['access_denied', /aud of the MCP token/],
-    ['consent_required', /consent/],
-    ['unsupported_token_type', undefined],
-    ['something_else', undefined],
-    ['constructor', undefined],
-  ])('%s, with a hint where one is known', (error, hint) => {
-    const failure = classify(error, 'because', 403)
+const MENDS = /nextcloud\.parameters/
+const KEYCLOAK_AUDIENCE = /^In Keycloak: .*"Included Client Audience" is nextcloud\.audience/
+
+describe('a refused exchange', () => {
+  it.each<[error: string, description: string, hint: RegExp | undefined, more?: Partial<TokenErrorAnswer>]>([
+    ['invalid_client', 'because', /clientSecret/],
+    ['unauthorized_client', 'because', /switch token exchange on/],
+    // RFC 6749 §5.2: the credentials are wrong, whatever the error is called.
+    ['unauthorized_client', 'because', /clientSecret/, { httpStatus: 401 }],
+    ['unsupported_grant_type', 'because', /nextcloud\.mode/],
+    ['invalid_target', 'because', /nextcloud\.audience and nextcloud\.resource/],
+    ['invalid_scope', 'because', /nextcloud\.scopes/],
+    ['access_denied', 'because', /aud of the MCP token/],
+    ['consent_required', 'because', /consent/],
+    ['invalid_grant', 'because', /consent/, { suberror: 'consent_required' }],
+    ['invalid_grant', 'Invalid grant_type provided.', /nextcloud\.mode/],
+    ['unsupported_token_type', 'because', undefined],
+    ['something_else', 'because', undefined],
+    ['constructor', 'because', undefined],
+    ['invalid_request', 'Missing parameter: subject_token', MENDS],
+    ['invalid_request', 'subject_token_type is required', MENDS],
+    ['invalid_request', 'Invalid token type', MENDS],
+    ['invalid_request', 'unsupported subject_token_type', MENDS],
+    ['invalid_request', 'Parameter requested_token_type not supported', MENDS],
+    ['invalid_request', '', MENDS],
+  ])('%s that says %j is for the operator to mend, 502: %s', (error, description, hint, more) => {
+    const failure = classifyExchangeError({ error, description, httpStatus: 403, ...more })
 
     expect(failure).toBeInstanceOf(TokenRequestError)
     expect(failure).toMatchObject({
       status: 502,
       code: 'ERR_TOKEN_REQUEST',
       error,
-      errorDescription: 'because',
-      httpStatus: 403,
-      hint: hint === undefined ? undefined : (expect.stringMatching(hint) as string),
+      errorDescription: description,
+      httpStatus: more?.httpStatus ?? 403,
+      hint: hint && (expect.stringMatching(hint) as string),
       body: {
         error: 'nextcloud_token_refused',
         error_description: 'The authorization server refused a token for Nextcloud',
@@ -46,96 +58,93 @@ describe('the operator has to mend, 502,', () => {
     })
   })
 
-  it.each([
-    'Missing parameter: subject_token',
-    'subject_token_type is required',
-    'Invalid token type',
-    'unsupported subject_token_type',
-    'Parameter requested_token_type not supported',
-    '',
-  ])('invalid_request that says %j', (description) => {
-    expect(classify('invalid_request', description)).toMatchObject({
-      status: 502,
-      error: 'invalid_request',
-      hint: expect.stringMatching(/nextcloud\.parameters/) as string,
-    })
-  })
-})
-
-describe("the hint is in the words of Keycloak's console after", () => {
-  it.each<[error: string, description: string, httpStatus: number, hint: RegExp]>([
-    ['invalid_request', 'Standard token exchange is not enabled for the requested client', 400, /"Standard Token Exch/],
-    [
-      'invalid_request',
-      'Requested audience not available: nextcloud',
-      400,
-      /"Included Client Audience" is nextcloud\.aud/,
-    ],
-    ['access_denied', 'Client is not within the token audience', 403, /"Included Client Audience" is clientId/],
-    ['invalid_client', 'Audience not found', 400, /no client whose Client ID is nextcloud\.audience/],
-    ['invalid_client', 'Client disabled', 400, /nextcloud\.audience: switch it to "Enabled"/],
-    ['invalid_client', 'Public client is not allowed to exchange token', 400, /"Client authentication" on/],
-    ['invalid_client', 'Invalid client or Invalid client credentials', 401, /Credentials, "Client Secret"/],
-    ['unauthorized_client', 'Invalid client or Invalid client credentials', 401, /Credentials, "Client Secret"/],
-    ['not_allowed', 'Offline tokens not allowed for the user or client', 400, /realm role offline_access/],
-  ])('%s that says %j', (error, description, httpStatus, hint) => {
-    const answer = { error, description, httpStatus }
-    const inKeycloak = new RegExp(`^In Keycloak: .*${hint.source}`)
-    const failures = [
-      classifyExchangeError(answer),
-      classifyGrantError(answer, 'refresh'),
-      classifyGrantError(answer, 'code'),
-    ]
-    for (const failure of failures)
-      expect(failure).toMatchObject({ status: 502, error, hint: expect.stringMatching(inKeycloak) as string })
-  })
-})
-
-it('a client that is refused with status 401 has the wrong credentials, whatever the error is called', () => {
-  expect(classify('unauthorized_client', 'because', 401)).toMatchObject({
-    hint: expect.stringContaining('clientSecret') as string,
-  })
-})
-
-describe('the MCP client needs another token, 401, after', () => {
-  it.each(['invalid_grant', 'invalid_token', 'interaction_required', 'login_required'])('%s', (error) => {
-    const failure = classify(error, 'Session not active')
+  it.each<[error: string, description: string | undefined]>([
+    ['invalid_grant', 'Session not active'],
+    ['invalid_token', 'Session not active'],
+    ['interaction_required', 'Session not active'],
+    ['invalid_grant', 'Invalid grant.'],
+    ['login_required', 'by grant_type'],
+    ...['Invalid token', 'invalid token', 'invalid subject token', 'The subject token is invalid'].map(INVALID_REQUEST),
+    ...['Token is not active', 'token is not valid', 'token expired', 'unknown access token'].map(INVALID_REQUEST),
+    ...['The provided token has expired', 'The token was revoked', 'subject token inactive'].map(INVALID_REQUEST),
+    ['invalid_request', undefined],
+  ])('%s that says %j is the MCP client’s to mend by another token, 401', (error, errorDescription) => {
+    const failure = classifyExchangeError({ error, description: errorDescription, httpStatus: 400 })
 
     expect(failure).toBeInstanceOf(SubjectTokenRejectedError)
     expect(failure).toMatchObject({
       status: 401,
       code: 'ERR_SUBJECT_TOKEN_REJECTED',
-      body: {
-        error: 'invalid_token',
-        error_description: 'The access token is no longer accepted',
-      },
+      rejection: { error, errorDescription },
+      message: 'The access token is no longer accepted',
+      body: { error: 'invalid_token', error_description: 'The access token is no longer accepted' },
     })
   })
+})
 
-  it.each([
-    undefined,
-    'Invalid token',
-    'invalid token',
-    'invalid subject token',
-    'The subject token is invalid',
-    'Token is not active',
-    'token is not valid',
-    'token expired',
-    'The provided token has expired',
-    'The token was revoked',
-    'unknown access token',
-    'subject token inactive',
-  ])('invalid_request that says %j', (description) => {
-    expect(classify('invalid_request', description)).toBeInstanceOf(SubjectTokenRejectedError)
-  })
+it.each<[error: string, description: string, httpStatus: number, hint: RegExp]>([
+  ['invalid_request', 'Standard token exchange is not enabled for the requested client', 400, /"Standard Token Exch/],
+  ['invalid_request', 'Requested audience not available: nextcloud', 400, KEYCLOAK_AUDIENCE],
+  ['access_denied', 'Client is not within the token audience', 403, /"Included Client Audience" is clientId/],
+  ['invalid_client', 'Audience not found', 400, /no client whose Client ID is nextcloud\.audience/],
+  ['invalid_client', 'Client disabled', 400, /nextcloud\.audience: switch it to "Enabled"/],
+  ['invalid_client', 'Public client is not allowed to exchange token', 400, /"Client authentication" on/],
+  ['invalid_client', 'Invalid client or Invalid client credentials', 401, /Credentials, "Client Secret"/],
+  ['unauthorized_client', 'Invalid client or Invalid client credentials', 401, /Credentials, "Client Secret"/],
+  ['not_allowed', 'Offline tokens not allowed for the user or client', 400, /realm role offline_access/],
+])("after %s that says %j, the hint is in the words of Keycloak's console", (error, description, httpStatus, hint) => {
+  const answer = { error, description, httpStatus }
+  const failures = [
+    classifyExchangeError(answer),
+    ...(['refresh', 'code'] as const).map((grant) => classifyGrantError(answer, grant)),
+  ]
+  for (const failure of failures) {
+    expect(failure).toMatchObject({ status: 502, error, hint: expect.stringMatching(hint) as string })
+    expect(failure).toMatchObject({ hint: expect.stringMatching(/^In Keycloak: /) as string })
+  }
+})
+
+it.each<[grant: 'refresh' | 'code', error: string, hint: RegExp]>([
+  ['refresh', 'unauthorized_client', /switch refresh tokens on/],
+  ['refresh', 'invalid_scope', /nextcloud\.scopes/],
+  ['code', 'unauthorized_client', /switch the authorization code flow on/],
+  ['code', 'invalid_grant', /auth\.connectRedirectUri/],
+])('a refused %s is for the operator to mend, 502: %s', (grant, error, hint) => {
+  const failure = classifyGrantError({ error, description: 'because', httpStatus: 400 }, grant)
+
+  expect(failure).toMatchObject({ status: 502, error, hint: expect.stringMatching(hint) as string })
 })
 
 it.each(['temporarily_unavailable', 'server_error'])('it is an outage, 503, after %s under any status', (error) => {
   for (const httpStatus of [400, 401, 403, 200]) {
-    const failure = classify(error, 'because', httpStatus)
-    expect(failure).toBeInstanceOf(UpstreamUnavailableError)
-    expect(failure).toMatchObject({ status: 503, httpStatus })
+    const answer = { error, description: 'because', httpStatus }
+    for (const failure of [classifyExchangeError(answer), classifyGrantError(answer, 'code')]) {
+      expect(failure).toBeInstanceOf(UpstreamUnavailableError)
+      expect(failure).toMatchObject({ status: 503, httpStatus })
+    }
   }
+})
+
+describe('the hint, together with what was sent,', () => {
+  it.each<[sent: string, error: string, description: string | undefined, hint: RegExp]>([
+    ['audience=a&resource=b', 'invalid_target', undefined, /^Leave nextcloud\.resource out/],
+    ['audience=a&audience=b', 'invalid_target', undefined, /^Name a single nextcloud\.audience/],
+    ['audience=a', 'invalid_target', undefined, /^Check nextcloud\.audience: /],
+    ['', 'invalid_target', undefined, /^Check nextcloud\.audience and nextcloud\.resource/],
+    ['', 'invalid_scope', undefined, /^Set nextcloud\.scopes/],
+    ['scope=a', 'invalid_scope', undefined, /^Check nextcloud\.scopes/],
+    ['', 'invalid_request', "must contain the following parameter: 'scope'", /^Set nextcloud\.scopes/],
+    ['scope=a', 'invalid_request', 'the scope is odd', /nextcloud\.parameters/],
+    [
+      '',
+      'invalid_request',
+      'requested_token_type not supported',
+      /^Check requested_token_type in nextcloud\.parameters/,
+    ],
+    ['', 'invalid_request', undefined, /^The authorization server does not take the request/],
+  ])('sent %j, %s, %j', (sent, error, description, hint) => {
+    expect(hintFor({ error, description }, new URLSearchParams(sent))).toMatch(hint)
+  })
 })
 
 describe('a refusal of the token endpoint', () => {
@@ -241,49 +250,4 @@ describe('through the middleware', () => {
     expect(failure).toMatchObject({ status: 502, error: '…', errorDescription: 'Cannot use "…"' })
     expect(inspect([failure, events], { depth: 9 })).not.toMatch(/eyJ[\w-]{20,}/)
   })
-})
-
-describe('the hint, together with what was sent,', () => {
-  it.each<[sent: string, error: string, description: string | undefined, hint: RegExp]>([
-    ['audience=a&resource=b', 'invalid_target', undefined, /^Leave nextcloud\.resource out/],
-    ['audience=a&audience=b', 'invalid_target', undefined, /^Name a single nextcloud\.audience/],
-    ['audience=a', 'invalid_target', undefined, /^Check nextcloud\.audience: /],
-    ['', 'invalid_target', undefined, /^Check nextcloud\.audience and nextcloud\.resource/],
-    ['', 'invalid_scope', undefined, /^Set nextcloud\.scopes/],
-    ['scope=a', 'invalid_scope', undefined, /^Check nextcloud\.scopes/],
-    ['', 'invalid_request', "must contain the following parameter: 'scope'", /^Set nextcloud\.scopes/],
-    ['scope=a', 'invalid_request', 'the scope is odd', /nextcloud\.parameters/],
-    [
-      '',
-      'invalid_request',
-      'requested_token_type not supported',
-      /^Check requested_token_type in nextcloud\.parameters/,
-    ],
-    ['', 'invalid_request', undefined, /^The authorization server does not take the request/],
-  ])('sent %j, %s, %j', (sent, error, description, hint) => {
-    expect(hintFor({ error, description }, new URLSearchParams(sent))).toMatch(hint)
-  })
-})
-
-it('a consent that is missing is not the MCP token’s fault, whatever the error is called', () => {
-  expect(
-    classifyExchangeError({ error: 'invalid_grant', description: 'x', httpStatus: 400, suberror: 'consent_required' }),
-  ).toMatchObject({
-    code: 'ERR_TOKEN_REQUEST',
-    error: 'invalid_grant',
-    hint: expect.stringMatching(/consent/) as string,
-  })
-})
-
-it('an invalid_grant that speaks of the grant type is not the MCP token’s fault', () => {
-  expect(classify('invalid_grant', 'Invalid grant_type provided.')).toMatchObject({ code: 'ERR_TOKEN_REQUEST' })
-  expect(classify('invalid_grant', 'Invalid grant.')).toBeInstanceOf(SubjectTokenRejectedError)
-  expect(classify('login_required', 'by grant_type')).toBeInstanceOf(SubjectTokenRejectedError)
-})
-
-it('a refusal of the MCP token has the words of the server, for logs alone', () => {
-  const failure = classify('invalid_grant', 'Session not active')
-
-  expect(failure).toMatchObject({ rejection: { error: 'invalid_grant', errorDescription: 'Session not active' } })
-  expect(JSON.stringify([failure.body, failure.message])).not.toContain('Session')
 })

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { CHECK_IDS } from '../../src/cli/doctor/finding.js'
+import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import {
   answerJson,
@@ -109,7 +109,7 @@ const FAULTS: readonly Fault[] = [
     plant: ({ as }) => as.script(WELL_KNOWN, { status: 502, text: 'Bad gateway' }),
     id: 'discovery.document',
     found: /502/,
-    fix: /behind the proxy there, is not working/,
+    fix: /behind its proxy, is not working/,
   },
   {
     name: 'two documents that name two issuers',
@@ -395,7 +395,7 @@ const FAULTS: readonly Fault[] = [
     name: 'an address that is not that of Nextcloud',
     plant: ({ options, nextcloud }) => (options['nextcloud-url'] = `${nextcloud.url}/cloud`),
     id: 'nextcloud.status',
-    found: /no status\.php of a Nextcloud: 404/,
+    found: /not the status\.php of a Nextcloud: 404/,
     fix: /with its folder/,
   },
   {
@@ -704,5 +704,25 @@ describe('the doctor', () => {
 
     expect(finding('discovery.document')?.status).toBe('left-out')
     expect(finding('exchange.live')?.status).toBe('passed')
+  })
+
+  // Regression: the doctor asked the token endpoint, which nothing else in such a set-up needs, and called a missing one a fault.
+  it.each([
+    ['in pass-through mode', 'pass-through'],
+    ['without a Nextcloud', undefined],
+  ])('needs no more than the server does %s, with jwksUri given', async (_name, mode) => {
+    const setup = await setUpDoctor()
+    setup.as.script(WELL_KNOWN, { status: 404 })
+    setup.as.script(OAUTH_WELL_KNOWN, { status: 404 })
+    setup.options['jwks-uri'] = `${setup.as.issuer}/jwks`
+    if (mode === undefined) delete setup.options['nextcloud-url']
+    else setup.options['mode'] = mode
+    setup.token = await setup.as.mint({ aud: [setup.resource, 'nextcloud'] })
+    const { failed, finding } = await setup.run()
+
+    // That one is for MCP clients, which find no metadata.
+    expect(failed).toEqual(['discovery.oidc'])
+    expect(finding('client.credentials')?.status).toBe('left-out')
+    expect(finding('token.accepted')?.status).toBe('passed')
   })
 })

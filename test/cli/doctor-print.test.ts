@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { asLines } from '../../src/cli/doctor/print.js'
+import { asLines } from '../../src/cli/doctor/report.js'
 
 it('a line of the doctor holds nothing that a terminal obeys or that makes it two', () => {
   const found = 'at \u001b[2Jhttps://idp.example.com\u202e\u2028/jwks\nand more'

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { CHECK_IDS } from '../../src/cli/doctor/finding.js'
+import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
 import { createSecrets } from '../../src/cli/doctor/secrets.js'
 import { expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
 
@@ -29,7 +29,7 @@ describe('the command line of the doctor', () => {
     ['two tokens', ['--token', CANARY, '--token-file', '-'], /two ways to say the same/],
     ['standard input twice', ['--token-file', '-', '--client-secret-file', '-'], /only one of/],
     ['a file that is not there', ['--token-file', `/nowhere/${CANARY}`], /cannot be read/],
-    ['a store of another kind', ['--storage', `mysql://u:${CANARY}@h/db`], /--storage has to be/],
+    ['a store of another kind', ['--storage', `mysql://u:${CANARY}@h/db`], /--storage must be/],
   ])('exits with 2 for %s, and repeats nothing of it', async (_name, args, complaint) => {
     const outcome = await runIn(args)
 

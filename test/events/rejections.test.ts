@@ -154,7 +154,7 @@ it.each<Verified>([
     expected: ['notes:read', 'notes:write'],
     found: ['notes:read', 'profile'],
     message:
-      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the client has to ask for them, and the authorization server to grant them',
+      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the client must ask for them, and the authorization server must grant them',
   },
   refusedByApp('returned false', () => false),
   refusedByApp('threw an error', () => { throw new Error('secret') }), // prettier-ignore

@@ -1,34 +1,23 @@
 import { describe, expect, it, vi } from 'vitest'
 import { ConfigurationError, StorageError, SealedValueError } from '../../src/errors/errors.js'
-import { createEvents, type McpAuthEvent } from '../../src/events.js'
 import { recordKey } from '../../src/grants/record-key.js'
-import { createRecords } from '../../src/grants/records.js'
-import { createSealer } from '../../src/grants/seal.js'
 import type { StorageAdapter } from '../../src/storage-adapter.js'
-import { MemoryStorage } from '../../src/storage/memory.js'
-import { failureOf } from '../support/broker-setup.js'
-import { manualClock } from '../support/clock.js'
+import { OWNER, opened } from './opened.js'
 
-const KEY = recordKey('grant', { clientId: 'client', resource: 'https://mcp.example.com' }, 'issuer', 'alice')
+const KEY = recordKey('grant', OWNER, 'issuer', 'alice')
 
-function open(adapter: Partial<StorageAdapter> = {}) {
-  const memory = new MemoryStorage()
-  const storage: StorageAdapter = {
-    shared: true,
-    get: memory.get.bind(memory),
-    put: memory.put.bind(memory),
-    delete: memory.delete.bind(memory),
-    ...adapter,
-  }
-  const clock = manualClock()
-  const events: McpAuthEvent[] = []
-  const records = createRecords(
-    storage,
-    createSealer([new Uint8Array(32).fill(7)]),
-    clock,
-    createEvents((event) => events.push(event), clock),
+/** The reason of a promise that must not resolve. */
+const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => expect.unreachable(),
+    (reason: unknown) => reason,
   )
-  return { records, memory, clock, events }
+
+/** Records whose store has some calls replaced. */
+function open(adapter: Partial<StorageAdapter> = {}) {
+  const setup = opened()
+  Object.assign(setup.storage, adapter)
+  return setup
 }
 
 it('what is written can be read, changed and removed, and is sealed in the store', async () => {
@@ -140,26 +129,20 @@ describe('a store that fails', () => {
 })
 
 describe('the key of a record', () => {
-  const owner = { clientId: 'client', resource: 'https://mcp.example.com' }
-
   it('is short, of plain characters, and says nothing of the user', () => {
-    const key = recordKey('grant', owner, 'https://idp.example.com', 'alice@example.com')
+    const key = recordKey('grant', OWNER, 'https://idp.example.com', 'alice@example.com')
     expect(key).toMatch(/^v1:[\w-]{43}$/)
     expect(key).not.toContain('alice')
   })
 
-  it('is another for every kind, owner and part, however they are cut', () => {
+  it('is another for every kind, owner and part', () => {
     const keys = [
-      recordKey('grant', owner, 'a', 'bc'),
-      recordKey('grant', owner, 'ab', 'c'),
-      recordKey('grant', owner, 'abc'),
-      recordKey('grant', owner, 'a', 'b', 'c'),
-      recordKey('lease', owner, 'a', 'bc'),
-      recordKey('grant', { ...owner, clientId: 'other' }, 'a', 'bc'),
-      recordKey('grant', { ...owner, resource: 'other' }, 'a', 'bc'),
-      recordKey('grant', owner, 'a', 'bC'),
-      recordKey('grant', owner, '\ud800', 'bc'),
-      recordKey('grant', owner, '\ud801', 'bc'),
+      recordKey('grant', OWNER, 'a', 'b'),
+      recordKey('lease', OWNER, 'a', 'b'),
+      recordKey('grant', { ...OWNER, clientId: 'other' }, 'a', 'b'),
+      recordKey('grant', { ...OWNER, resource: 'other' }, 'a', 'b'),
+      recordKey('grant', OWNER, 'a', 'B'),
+      recordKey('grant', OWNER, 'A', 'b'),
     ]
     expect(new Set(keys)).toHaveLength(keys.length)
   })

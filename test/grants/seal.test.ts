@@ -79,12 +79,6 @@ describe('a sealed value', () => {
     expect(JSON.parse(plaintext)).toEqual(VALUE)
   })
 
-  it('opens when another implementation of AES-GCM encrypted it', async () => {
-    const sealed = jwe(oldKey, JSON.stringify(await headerWith({})), JSON.stringify(VALUE))
-
-    expect(await sealer.open(RECORD, sealed)).toEqual(VALUE)
-  })
-
   it('is another text each time', async () => {
     const texts = await Promise.all(Array.from({ length: 50 }, () => sealer.seal(RECORD, VALUE)))
 

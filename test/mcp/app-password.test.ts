@@ -22,16 +22,3 @@ it('a tool in app-password mode fetches, has the credential, and is told that th
     'There is no nextcloud.token in app-password mode: use nextcloud.fetch or nextcloud.credential',
   )
 })
-
-it('a tool without a connection says where to make one', async () => {
-  const { auth, as } = await setUpAppPasswords()
-  const authInfo = await auth.verify(await as.mint())
-  const ctx = { http: { authInfo }, mcpReq: { signal: new AbortController().signal } } as unknown as ServerContext
-
-  const result = await withNextcloud(auth, () => ({ content: [] }))(ctx)
-
-  expect(result).toMatchObject({
-    isError: true,
-    content: [{ text: expect.stringContaining('/nextcloud/connect?ticket=') as string }],
-  })
-})

@@ -40,27 +40,6 @@ describe.each(pairs)('between a client (%s) and a server (%s)', (clientKind, ser
     expect(received()).not.toContain('notifications/elicitation/complete')
   })
 
-  it('a tool that is called when the user is connected asks nothing', async () => {
-    const { client, connect, waits: begun } = await setUpMcp(serverKind)
-    await connect()
-    const { callTool, questions } = await client(clientKind, { answer: accept })
-
-    expect(await callTool('read_note', { id: 7 })).toEqual({ text: 'note 7', isError: false })
-    expect(questions).toEqual([])
-    expect(begun).toEqual([])
-  })
-
-  it('a connection that another instance stores ends the wait', async () => {
-    const { client, connectElsewhere, waitsBegun, advancing } = await setUpMcp(serverKind, { wait: 600_000 })
-    const { callTool } = await client(clientKind, { answer: accept })
-
-    const call = callTool('read_note', { id: 7 })
-    await waitsBegun(waits)
-    await connectElsewhere()
-
-    expect(await advancing(call, 1_000)).toEqual({ text: 'note 7', isError: false })
-  })
-
   it.each([
     [
       'declines',

@@ -13,11 +13,11 @@ const WRONG = { loginName: 'alice', password: 'wrong' }
 
 const nextcloudAt = (url: string) => readConfig({ ...LEAST, nextcloud: { url, mode: 'pass-through' } }, {}).nextcloud!
 
-async function setUp() {
+async function setUp(path = '') {
   const clock = manualClock()
   const nextcloud = await startNextcloudAccounts(clock.now)
   const transport = createTransport(readConfig(LEAST, {}).http, clock, createEvents(undefined, clock))
-  return { nextcloud, clock, ways: createAppPasswords(nextcloudAt(nextcloud.url), transport) }
+  return { nextcloud, clock, ways: createAppPasswords(nextcloudAt(nextcloud.url + path), transport) }
 }
 
 describe('a login flow', () => {
@@ -105,10 +105,7 @@ describe('a login flow', () => {
   })
 
   it('is below the path that Nextcloud has', async () => {
-    const clock = manualClock()
-    const { nextcloud } = await setUp()
-    const transport = createTransport(readConfig(LEAST, {}).http, clock, createEvents(undefined, clock))
-    const ways = createAppPasswords(nextcloudAt(`${nextcloud.url}/cloud`), transport)
+    const { nextcloud, ways } = await setUp('/cloud')
     await ways.remove(WRONG)
     await ways.poll('token').catch(() => undefined)
 

@@ -8,6 +8,7 @@ import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock, type ManualClock } from './clock.js'
 import { ENCRYPTION_KEY, MCP_CLIENT } from './grant-constants.js'
+import { watchedStorage } from './watched-storage.js'
 import { createRefreshTokens, type RefreshTokens } from './refresh-tokens.js'
 import {
   CLIENT_ID,
@@ -90,4 +91,13 @@ export async function setUpGrants(ways: Ways = {}): Promise<GrantSetup> {
     },
     grants,
   }
+}
+
+/** The same with an instance and Alice's connection, on a store that can be watched and made to fail. */
+export async function setUpConnected(ways: Ways & { readonly clientId?: string } = {}, options?: McpAuthOptions) {
+  const watched = watchedStorage()
+  const setup = await setUpGrants({ storage: watched.storage, ...ways })
+  const auth = setup.open(options)
+  const first = await setup.connect('alice', { ...(ways.clientId !== undefined && { clientId: ways.clientId }) })
+  return { ...setup, ...watched, storage: setup.storage, auth, first }
 }

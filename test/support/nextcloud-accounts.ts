@@ -173,7 +173,7 @@ export async function startNextcloudAccounts(now: () => number): Promise<Nextclo
       requests.push(request)
       const disturbed = disturbance?.(request)
       // No answer at all.
-      if (disturbed === 0) return req.destroy()
+      if (disturbed === 0) return req.socket.destroy()
       const given = disturbed === undefined ? answer(request) : { status: disturbed, headers: {}, body: '' }
       return res.writeHead(given.status, { 'content-type': 'application/json', ...given.headers }).end(given.body)
     })

@@ -1,20 +1,27 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotProvisionedError, SealedValueError, StorageError, TokenRequestError } from '../../../src/errors/errors.js'
 import { failureOf, tokenError, turn } from '../../support/broker-setup.js'
-import { ENCRYPTION_KEY, MCP_CLIENT, setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
+import { ENCRYPTION_KEY, MCP_CLIENT, setUpConnected, setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
 import { startNextcloud } from '../../support/nextcloud-server.js'
 import { createRefreshTokens } from '../../support/refresh-tokens.js'
-import { watchedStorage } from '../../support/watched-storage.js'
 
 const ALICE = { subject: 'alice' }
+const SECOND = 1_000
+/** A cached token is not looked up in the store again. */
+const UNCHECKED = { cache: { grantCheck: 3_600 } }
+const ONE_ATTEMPT = { http: { retries: 0 } }
 
-const typesOf = ({ events }: GrantSetup) => events.map(({ type }) => type)
+const typesOf = ({ events }: Pick<GrantSetup, 'events'>) => events.map(({ type }) => type)
+
+/** A user of an MCP client. */
+const signIn = async (
+  { as, auth }: Pick<Awaited<ReturnType<typeof setUpConnected>>, 'as' | 'auth'>,
+  clientId: string,
+) => (await auth.verify(await as.mint({ client_id: clientId }))).extra
 
 describe('a user who has connected Nextcloud', () => {
   it('gets an access token for the stored refresh token, whose successor is stored', async () => {
-    const { as, open, connect, stored, refreshTokens, grants } = await setUpGrants()
-    const auth = open()
-    const first = await connect()
+    const { auth, as, first, stored, refreshTokens, grants } = await setUpConnected()
 
     const token = await (await auth.verify(await as.mint())).extra.getNextcloudToken()
 
@@ -32,10 +39,8 @@ describe('a user who has connected Nextcloud', () => {
     })
   })
 
-  it('is served from memory until the token is to be renewed, which is done ahead', async () => {
-    const { clock, open, connect, refreshTokens } = await setUpGrants()
-    const auth = open({ cache: { grantCheck: 3_600 } })
-    await connect()
+  it('is served from memory until the token is to be renewed, which is done ahead, and never gets a dead one', async () => {
+    const { auth, clock, refreshTokens } = await setUpConnected({}, UNCHECKED)
     const first = await auth.getNextcloudToken(ALICE)
 
     clock.advance(239_999)
@@ -47,36 +52,24 @@ describe('a user who has connected Nextcloud', () => {
     await vi.waitFor(() => expect(refreshTokens.accessTokens).toHaveLength(2))
     await vi.waitFor(async () => expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[1]))
     expect(refreshTokens.presented).toHaveLength(2)
+
+    clock.advance(300 * SECOND)
+    expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[2])
   })
 
-  it('never gets a token that is dead', async () => {
-    const { clock, open, connect, refreshTokens } = await setUpGrants()
-    const auth = open({ cache: { grantCheck: 3_600 } })
-    await connect()
+  it('keeps the refresh token if the server does not rotate it', async () => {
+    const setup = await setUpConnected({ refreshTokens: createRefreshTokens({ rotates: false }) })
+    const { auth, clock, first, refreshTokens, stored } = setup
+    await auth.getNextcloudToken(ALICE)
+    clock.advance(300 * SECOND)
     await auth.getNextcloudToken(ALICE)
 
-    clock.advance(300_000)
-
-    expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[1])
+    expect(refreshTokens.presented).toEqual([first, first])
+    expect(await stored()).toMatchObject({ state: 'active', refreshToken: first })
   })
 
-  it('keeps the refresh token where the server does not rotate it', async () => {
-    const setup = await setUpGrants({ refreshTokens: createRefreshTokens({ rotates: false }) })
-    const auth = setup.open()
-    const first = await setup.connect()
-    await auth.getNextcloudToken(ALICE)
-
-    setup.clock.advance(300_000)
-    await auth.getNextcloudToken(ALICE)
-
-    expect(setup.refreshTokens.presented).toEqual([first, first])
-    expect(await setup.stored()).toMatchObject({ state: 'active', refreshToken: first })
-  })
-
-  it('any number of callers make one request', async () => {
-    const { open, connect, refreshTokens } = await setUpGrants()
-    const auth = open()
-    await connect()
+  it('makes one request, however many calls there are', async () => {
+    const { auth, refreshTokens } = await setUpConnected()
 
     const tokens = await Promise.all(Array.from({ length: 100 }, () => auth.getNextcloudToken(ALICE)))
 
@@ -85,21 +78,17 @@ describe('a user who has connected Nextcloud', () => {
   })
 
   it('is served after the MCP token has expired: the grant is the user’s, and lives longer', async () => {
-    const { as, clock, open, connect, refreshTokens } = await setUpGrants()
-    const auth = open()
-    await connect()
-    const info = await auth.verify(await as.mint({ exp: Math.floor(clock.now() / 1_000) + 60 }))
+    const { auth, as, clock, refreshTokens } = await setUpConnected()
+    const info = await auth.verify(await as.mint({ exp: Math.floor(clock.now() / SECOND) + 60 }))
     await info.extra.getNextcloudToken()
 
-    clock.advance(400_000)
+    clock.advance(400 * SECOND)
 
     expect(await info.extra.getNextcloudToken()).toBe(refreshTokens.accessTokens[1])
   })
 
-  it('two users have their own tokens', async () => {
-    const { open, connect } = await setUpGrants()
-    const auth = open()
-    await connect('alice')
+  it('has a token apart from those of other users', async () => {
+    const { auth, connect } = await setUpConnected()
     await connect('bob')
 
     const tokens = await Promise.all(['alice', 'bob', 'alice'].map((subject) => auth.getNextcloudToken({ subject })))
@@ -110,46 +99,27 @@ describe('a user who has connected Nextcloud', () => {
 })
 
 describe('the request for a refresh', () => {
-  it('holds the refresh token and the client’s credentials, and no scope', async () => {
-    const { as, open, connect } = await setUpGrants()
-    const first = await connect()
+  it.each([
+    ['and no scope', {}, {}],
+    [
+      'with scopes, resource and parameters that are configured',
+      { scopes: ['a', 'b'], resource: 'https://cloud.example.com', parameters: { vendor: 'x' } },
+      { scope: 'a b', resource: 'https://cloud.example.com', vendor: 'x' },
+    ],
+  ])('holds the refresh token and the client’s credentials, %s', async (_name, nextcloud, more) => {
+    const { auth, as, first } = await setUpConnected({}, { nextcloud })
 
-    await open().getNextcloudToken(ALICE)
+    await auth.getNextcloudToken(ALICE)
 
-    const [{ form, headers } = { form: new URLSearchParams(), headers: {} }] = as.received('/token')
-    expect(Object.fromEntries(form)).toEqual({ grant_type: 'refresh_token', refresh_token: first })
+    const { form, headers } = as.received('/token')[0]!
+    expect(Object.fromEntries(form)).toEqual({ grant_type: 'refresh_token', refresh_token: first, ...more })
     expect(headers.authorization).toMatch(/^Basic /)
-  })
-
-  it('holds scopes, resource and parameters that are configured', async () => {
-    const { as, open, connect } = await setUpGrants()
-    const first = await connect()
-    const nextcloud = { scopes: ['a', 'b'], resource: 'https://cloud.example.com', parameters: { vendor: 'x' } }
-
-    await open({ nextcloud }).getNextcloudToken(ALICE)
-
-    expect(Object.fromEntries(as.received('/token')[0]!.form)).toEqual({
-      grant_type: 'refresh_token',
-      refresh_token: first,
-      scope: 'a b',
-      resource: 'https://cloud.example.com',
-      vendor: 'x',
-    })
-  })
-
-  it.each([{ scopes: ['a'] }, { audience: 'other' }])('cannot be changed by the call: %j', async (options) => {
-    const { open, connect, refreshTokens } = await setUpGrants()
-    const auth = open()
-    await connect()
-
-    expect(await failureOf(auth.getNextcloudToken(ALICE, options))).toBeInstanceOf(TypeError)
-    expect(refreshTokens.presented).toEqual([])
   })
 })
 
 describe('a user who has no usable grant', () => {
-  const refusal = async (setup: GrantSetup, who: object = ALICE) => {
-    const error = await failureOf(setup.open().getNextcloudToken(who as typeof ALICE))
+  const refusal = async (setup: GrantSetup) => {
+    const error = await failureOf(setup.open().getNextcloudToken(ALICE))
     expect(error).toBeInstanceOf(NotProvisionedError)
     return error as NotProvisionedError
   }
@@ -166,112 +136,82 @@ describe('a user who has no usable grant', () => {
     expect(setup.as.received('/token')).toEqual([])
   })
 
-  it('has lost it, as the server says once: it is not asked again', async () => {
-    const setup = await setUpGrants()
-    setup.refreshTokens.revoke(await setup.connect())
+  it('has lost it, as the server says once, until the user connects again', async () => {
+    const setup = await setUpConnected()
+    const { connect, events, first, refreshTokens, stored } = setup
+    refreshTokens.revoke(first)
 
     expect(await refusal(setup)).toMatchObject({ reason: 'revoked' })
     expect(await refusal(setup)).toMatchObject({ reason: 'revoked' })
 
-    expect(setup.refreshTokens.presented).toHaveLength(1)
-    expect(setup.events).toContainEqual(expect.objectContaining({ type: 'grant.lost', reason: 'revoked', ...ALICE }))
-    const left = await setup.stored()
+    expect(refreshTokens.presented).toHaveLength(1)
+    expect(events).toContainEqual(expect.objectContaining({ type: 'grant.lost', reason: 'revoked', ...ALICE }))
+    const left = await stored()
     expect(left).toMatchObject({ state: 'needs-reconnect', clients: [MCP_CLIENT] })
     expect(left).not.toHaveProperty('refreshToken')
     expect(left).not.toHaveProperty('accessToken')
+
+    await connect()
+    expect(await setup.auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
   })
 
-  it('has let its stated end pass: the server is not asked', async () => {
+  it('has let its stated end pass: the server is not asked, and the token is thrown away a day later', async () => {
     const refreshTokens = createRefreshTokens({ more: () => ({ refresh_expires_in: 1_000 }) })
-    const setup = await setUpGrants({ refreshTokens })
-    const auth = setup.open()
-    await setup.connect()
+    const setup = await setUpConnected({ refreshTokens })
+    const { auth, clock, events, stored } = setup
     await auth.getNextcloudToken(ALICE)
-
-    setup.clock.advance(999_999)
+    clock.advance(999_999)
     await auth.getNextcloudToken(ALICE)
-    setup.clock.advance(1_000_000)
-
-    for (let call = 0; call < 2; call += 1) {
-      expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({
-        code: 'ERR_NOT_PROVISIONED',
-        reason: 'expired',
-      })
-    }
-    expect(refreshTokens.presented).toHaveLength(2)
-    expect(setup.events.filter(({ type }) => type === 'grant.lost')).toEqual([
-      expect.objectContaining({ reason: 'expired' }),
-    ])
-  })
-
-  it('keeps the refresh token for a day beyond its stated end: it may be this clock that is wrong', async () => {
-    const refreshTokens = createRefreshTokens({ more: () => ({ refresh_expires_in: 1_000 }) })
-    const setup = await setUpGrants({ refreshTokens })
-    await setup.connect()
-    await setup.open().getNextcloudToken(ALICE)
     const end = 1_000_000
 
-    setup.clock.advance(end + 86_399_999)
-    expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
-    expect(await setup.stored()).toHaveProperty('refreshToken')
+    clock.advance(end)
+    for (let call = 0; call < 2; call += 1)
+      expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'expired' })
+    expect(refreshTokens.presented).toHaveLength(2)
+    const lost = events.filter(({ type }) => type === 'grant.lost')
+    expect(lost).toEqual([expect.objectContaining({ reason: 'expired' })])
 
-    setup.clock.advance(1)
+    // It may be this clock that is wrong.
+    clock.advance(86_399_999)
     expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
-    expect(await setup.stored()).not.toHaveProperty('refreshToken')
+    expect(await stored()).toHaveProperty('refreshToken')
+
+    clock.advance(1)
+    expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
+    expect(await stored()).not.toHaveProperty('refreshToken')
     expect(await refusal(setup)).toMatchObject({ reason: 'expired' })
   })
 
   it.each([0, -1, 'never', null])('is not one whose end is stated as %j, which says nothing', async (value) => {
     const refreshTokens = createRefreshTokens({ more: () => ({ refresh_expires_in: value }) })
-    const setup = await setUpGrants({ refreshTokens })
-    await setup.connect()
-    await setup.open().getNextcloudToken(ALICE)
-    setup.clock.advance(100_000_000)
+    const { auth, clock, open } = await setUpConnected({ refreshTokens })
+    await auth.getNextcloudToken(ALICE)
+    clock.advance(100_000_000)
 
-    await expect(setup.open().getNextcloudToken(ALICE)).resolves.toBeTypeOf('string')
-  })
-
-  it('has disconnected', async () => {
-    const setup = await setUpGrants()
-    await setup.connect()
-    await setup.open().revoke(ALICE)
-
-    expect(await refusal(setup)).toMatchObject({ reason: 'revoked' })
-  })
-
-  it('has connected again since, and is served', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    setup.refreshTokens.revoke(await setup.connect())
-    await failureOf(auth.getNextcloudToken(ALICE))
-
-    await setup.connect()
-
-    expect(await auth.getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[0])
+    await expect(open().getNextcloudToken(ALICE)).resolves.toBeTypeOf('string')
   })
 })
 
 describe('consent for each MCP client', () => {
-  const tokenFor = async ({ as }: GrantSetup, auth: ReturnType<GrantSetup['open']>, clientId: string) =>
-    (await auth.verify(await as.mint({ client_id: clientId }))).extra.getNextcloudToken()
+  it('serves the clients that the user agreed to, and no other, cached or not, until they are agreed to', async () => {
+    const setup = await setUpConnected({ clientId: 'agreed' })
+    const [agreed, other] = [await signIn(setup, 'agreed'), await signIn(setup, 'other')]
 
-  it('serves the clients that the user agreed to, and no other, cached or not', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    await setup.connect('alice', { clientId: 'agreed' })
+    expect(await failureOf(other.getNextcloudToken())).toMatchObject({ reason: 'consent', status: 403 })
+    await expect(agreed.getNextcloudToken()).resolves.toBeTypeOf('string')
+    expect(await failureOf(other.getNextcloudToken())).toMatchObject({ reason: 'consent' })
+    await expect(agreed.getNextcloudToken()).resolves.toBeTypeOf('string')
 
-    expect(await failureOf(tokenFor(setup, auth, 'other'))).toMatchObject({ reason: 'consent', status: 403 })
-    await expect(tokenFor(setup, auth, 'agreed')).resolves.toBeTypeOf('string')
-    expect(await failureOf(tokenFor(setup, auth, 'other'))).toMatchObject({ reason: 'consent' })
-    await expect(tokenFor(setup, auth, 'agreed')).resolves.toBeTypeOf('string')
+    await setup.connect('alice', { clientId: 'other' })
+    await expect(other.getNextcloudToken()).resolves.toBeTypeOf('string')
+    expect(await setup.stored()).toMatchObject({ clients: ['agreed', 'other'], generation: 2 })
   })
 
   it('is asked of each of those who share one request', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    await setup.connect('alice', { clientId: 'agreed' })
+    const setup = await setUpConnected({ clientId: 'agreed' })
+    const users = [await signIn(setup, 'other'), await signIn(setup, 'agreed')]
 
-    const outcomes = await Promise.allSettled(['other', 'agreed'].map((clientId) => tokenFor(setup, auth, clientId)))
+    const outcomes = await Promise.allSettled(users.map(({ getNextcloudToken }) => getNextcloudToken()))
 
     expect(outcomes).toEqual([
       { status: 'rejected', reason: expect.objectContaining({ reason: 'consent' }) as unknown },
@@ -280,17 +220,11 @@ describe('consent for each MCP client', () => {
   })
 
   it('is asked of one who comes again while a request of another is under way', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    await setup.connect('alice', { clientId: 'agreed' })
-    const [agreed, other] = await Promise.all(
-      ['agreed', 'other'].map(
-        async (clientId) => (await auth.verify(await setup.as.mint({ client_id: clientId }))).extra,
-      ),
-    )
-    await agreed?.getNextcloudToken()
-    await failureOf(other?.getNextcloudToken() ?? Promise.resolve())
-    setup.clock.advance(300_000)
+    const setup = await setUpConnected({ clientId: 'agreed' })
+    const [agreed, other] = [await signIn(setup, 'agreed'), await signIn(setup, 'other')]
+    await agreed.getNextcloudToken()
+    await failureOf(other.getNextcloudToken())
+    setup.clock.advance(300 * SECOND)
     let answer = (): void => undefined
     const asked = new Promise<void>((resolve) => {
       setup.as.script('/token', (request, res) => {
@@ -299,45 +233,44 @@ describe('consent for each MCP client', () => {
       })
     })
 
-    const renewed = agreed?.getNextcloudToken()
+    const renewed = agreed.getNextcloudToken()
     await asked
-    const refusal = failureOf(other?.getNextcloudToken() ?? Promise.resolve())
+    const refusal = failureOf(other.getNextcloudToken())
     answer()
 
     expect(await refusal).toMatchObject({ reason: 'consent' })
     expect(await renewed).toBe(setup.refreshTokens.accessTokens[1])
   })
 
-  it('is not needed for the operator’s own work, and by no client where it is per user', async () => {
-    const setup = await setUpGrants()
-    await setup.connect('alice', { clientId: 'agreed' })
+  it('is not needed for the operator’s own work, and by no client if it is per user', async () => {
+    const setup = await setUpConnected({ clientId: 'agreed' })
 
-    await expect(setup.open().getNextcloudToken(ALICE)).resolves.toBeTypeOf('string')
-    const perUser = setup.open({ connect: { consent: 'per-user' } })
-    await expect(tokenFor(setup, perUser, 'other')).resolves.toBeTypeOf('string')
+    await expect(setup.auth.getNextcloudToken(ALICE)).resolves.toBeTypeOf('string')
+    const auth = setup.open({ connect: { consent: 'per-user' } })
+    const other = await signIn({ ...setup, auth }, 'other')
+    await expect(other.getNextcloudToken()).resolves.toBeTypeOf('string')
   })
 
-  it('is asked of every client anew after the grant was lost: the user may have ended it over one of them', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    setup.refreshTokens.revoke(await setup.connect('alice', { clientId: 'distrusted' }))
-    await failureOf(auth.getNextcloudToken(ALICE))
+  it('is asked of every client again after the grant was lost: the user may have ended it over one of them', async () => {
+    const setup = await setUpConnected({ clientId: 'distrusted' })
+    setup.refreshTokens.revoke(setup.first)
+    await failureOf(setup.auth.getNextcloudToken(ALICE))
 
     await setup.connect('alice', { clientId: 'agreed' })
 
-    await expect(tokenFor(setup, auth, 'agreed')).resolves.toBeTypeOf('string')
-    expect(await failureOf(tokenFor(setup, auth, 'distrusted'))).toMatchObject({ reason: 'consent' })
+    await expect((await signIn(setup, 'agreed')).getNextcloudToken()).resolves.toBeTypeOf('string')
+    const { getNextcloudToken } = await signIn(setup, 'distrusted')
+    expect(await failureOf(getNextcloudToken())).toMatchObject({ reason: 'consent' })
   })
 
   it('that is withdrawn while Nextcloud refuses a token is not got round by the token that came meanwhile', async () => {
     const nextcloud = await startNextcloud()
-    const setup = await setUpGrants()
-    const auth = setup.open({ nextcloud: { url: nextcloud.url } })
-    await setup.connect('alice', { clientId: 'stays' })
+    const setup = await setUpConnected({ clientId: 'stays' }, { nextcloud: { url: nextcloud.url } })
+    const { auth, as, grants } = setup
     await setup.connect('alice', { clientId: 'withdrawn' })
-    const info = await auth.verify(await setup.as.mint({ client_id: 'withdrawn' }))
+    const info = await auth.verify(await as.mint({ client_id: 'withdrawn' }))
     nextcloud.handle(async (_request, res) => {
-      await setup.grants.store.disconnect({ issuer: setup.as.issuer, subject: 'alice' }, 'withdrawn')
+      await grants.store.disconnect({ issuer: as.issuer, subject: 'alice' }, 'withdrawn')
       await auth.rotate(ALICE)
       res.writeHead(401).end()
     })
@@ -346,27 +279,11 @@ describe('consent for each MCP client', () => {
 
     expect(nextcloud.received).toHaveLength(1)
   })
-
-  it('is seen as soon as it is given elsewhere', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    await setup.connect('alice', { clientId: 'agreed' })
-    await tokenFor(setup, auth, 'agreed')
-    await failureOf(tokenFor(setup, auth, 'other'))
-
-    await setup.connect('alice', { clientId: 'other' })
-
-    await expect(tokenFor(setup, auth, 'other')).resolves.toBeTypeOf('string')
-    expect(await setup.stored()).toMatchObject({ clients: ['agreed', 'other'], generation: 2 })
-  })
 })
 
 describe('a cached token', () => {
   it('is confirmed by one look into the store for each grantCheck, however many ask', async () => {
-    const { storage, calls } = watchedStorage()
-    const { clock, open, connect } = await setUpGrants({ storage })
-    const auth = open()
-    await connect()
+    const { auth, calls, clock } = await setUpConnected()
     await auth.getNextcloudToken(ALICE)
     await vi.waitFor(() => expect(calls.at(-1)).toBe('delete'))
 
@@ -381,118 +298,130 @@ describe('a cached token', () => {
     expect(calls).toEqual(['get'])
   })
 
-  it('is not handed out any more once the user has disconnected elsewhere', async () => {
-    const { clock, open, connect } = await setUpGrants()
-    const [auth, other] = [open(), open()]
-    await connect()
-    await auth.getNextcloudToken(ALICE)
+  it('is not handed out any more once the user has disconnected: here at once, elsewhere after grantCheck', async () => {
+    const { auth, clock, open } = await setUpConnected()
+    const other = open()
+    for (const each of [auth, other]) await each.getNextcloudToken(ALICE)
+
     await other.revoke(ALICE)
 
-    clock.advance(10_000)
-
-    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
-  })
-
-  it('is not handed out any more at once where the user disconnects here', async () => {
-    const { open, connect } = await setUpGrants()
-    const auth = open()
-    await connect()
-    await auth.getNextcloudToken(ALICE)
-    await auth.revoke(ALICE)
-
+    expect(await failureOf(other.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
+    clock.advance(10 * SECOND)
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
   })
 
   it('gives way to the one that another instance has got', async () => {
-    const { clock, open, connect, refreshTokens } = await setUpGrants()
-    const [auth, other] = [open(), open()]
-    await connect()
+    const { auth, clock, open, refreshTokens } = await setUpConnected()
     await auth.getNextcloudToken(ALICE)
-    await other.rotate(ALICE)
+    await open().rotate(ALICE)
 
-    clock.advance(10_000)
+    clock.advance(10 * SECOND)
 
     expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[1])
     expect(refreshTokens.presented).toHaveLength(2)
   })
 
-  it('serves on while it lives and the store is away, and the next looks are not waited for', async () => {
-    const { storage, failing } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    const auth = setup.open()
-    await setup.connect()
+  it('serves on while it lives and the store is unavailable, and the next looks are not waited for', async () => {
+    const { auth, clock, events, failing, open } = await setUpConnected()
     const token = await auth.getNextcloudToken(ALICE)
 
     failing.add('get')
     for (let look = 0; look < 3; look += 1) {
-      setup.clock.advance(10_000)
+      clock.advance(10 * SECOND)
       expect(await auth.getNextcloudToken(ALICE)).toBe(token)
       await turn()
     }
-    expect(typesOf(setup).filter((type) => type === 'storage.failed')).toHaveLength(3)
+    expect(typesOf({ events }).filter((type) => type === 'storage.failed')).toHaveLength(3)
 
     failing.clear()
-    await setup.open().revoke(ALICE)
-    setup.clock.advance(10_000)
+    await open().revoke(ALICE)
+    clock.advance(10 * SECOND)
     await vi.waitFor(async () => {
       expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
     })
+  })
+
+  it('is served while a look does not end, which is waited for once', async () => {
+    const { clock, open, storage } = await setUpConnected()
+    let unavailable = false
+    const get = storage.get.bind(storage)
+    storage.get = (key) => (unavailable ? new Promise(() => undefined) : get(key))
+    onTestFinished(() => void (unavailable = false))
+    const auth = open()
+    const token = await auth.getNextcloudToken(ALICE)
+    unavailable = true
+    clock.advance(10 * SECOND)
+    const first = auth.getNextcloudToken(ALICE)
+    await turn()
+    clock.advance(5 * SECOND)
+    expect(await first).toBe(token)
+
+    clock.advance(10 * SECOND)
+
+    // Nothing moves the clock on any more, so this would not end if it waited.
+    expect(await auth.getNextcloudToken(ALICE)).toBe(token)
+  })
+
+  it('is served after a look that sees consent taken away from another client, and not to that one', async () => {
+    const { auth, as, calls, clock, connect, grants } = await setUpConnected({ clientId: 'first' })
+    const [first, second] = ['first', 'second'].map((clientId) => ({ ...ALICE, clientId }))
+    await connect('alice', { clientId: 'second' })
+    const token = await auth.getNextcloudToken(first)
+    await auth.getNextcloudToken(second)
+    await vi.waitFor(() => expect(calls.at(-1)).toBe('delete'))
+    await grants.store.disconnect({ issuer: as.issuer, subject: 'alice' }, 'second')
+
+    clock.advance(10 * SECOND)
+    expect(await auth.getNextcloudToken(first)).toBe(token)
+    clock.advance(10 * SECOND)
+    calls.length = 0
+    expect(await auth.getNextcloudToken(first)).toBe(token)
+    expect(calls).toEqual(['get'])
+    expect(await failureOf(auth.getNextcloudToken(second))).toMatchObject({ reason: 'consent' })
   })
 })
 
 describe('several instances on one store', () => {
   it('spend each refresh token once: the others take the access token that the first has got', async () => {
-    const { clock, open, connect, refreshTokens } = await setUpGrants()
+    const { clock, first, open, refreshTokens } = await setUpConnected()
     const instances = Array.from({ length: 4 }, () => open())
-    const first = await connect()
 
     for (let round = 1; round <= 5; round += 1) {
       const tokens = await Promise.all(instances.map((auth) => auth.getNextcloudToken(ALICE)))
       expect(new Set(tokens)).toEqual(new Set([refreshTokens.accessTokens.at(-1)]))
       expect(refreshTokens.presented).toHaveLength(round)
-      clock.advance(300_000)
+      clock.advance(300 * SECOND)
     }
     expect(refreshTokens.familyOf(first)).toMatchObject({ revoked: false })
   })
 
-  it('know a token from the store as such', async () => {
-    const setup = await setUpGrants()
-    await setup.connect()
-    await setup.open().getNextcloudToken(ALICE)
-    await setup.open().getNextcloudToken(ALICE)
+  it('know a token from the store as such, and share none that is as good as dead', async () => {
+    const { clock, events, open, refreshTokens } = await setUpConnected()
+    for (let count = 0; count < 2; count += 1) await open().getNextcloudToken(ALICE)
 
-    const sources = setup.events.flatMap((event) => (event.type === 'nextcloud.token' ? [event.source] : []))
+    const sources = events.flatMap((event) => (event.type === 'nextcloud.token' ? [event.source] : []))
     expect(sources).toEqual(['idp', 'store'])
-  })
 
-  it('do not share a token that is as good as dead', async () => {
-    const { clock, open, connect, refreshTokens } = await setUpGrants()
-    await connect()
-    await open().getNextcloudToken(ALICE)
-    clock.advance(300_000)
-
+    clock.advance(300 * SECOND)
     expect(await open().getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[1])
   })
 })
 
 describe('forceRefresh', () => {
   it('takes the token handed out last as bad, and takes one that is newer', async () => {
-    const { open, connect, refreshTokens } = await setUpGrants()
-    const [auth, other] = [open(), open()]
-    await connect()
-    await auth.getNextcloudToken(ALICE)
-    await other.getNextcloudToken(ALICE)
+    const { auth, open, refreshTokens } = await setUpConnected()
+    const other = open()
+    for (const each of [auth, other]) await each.getNextcloudToken(ALICE)
 
-    await auth.getNextcloudToken(ALICE, { forceRefresh: true })
-    expect(refreshTokens.presented).toHaveLength(2)
-    expect(await other.getNextcloudToken(ALICE, { forceRefresh: true })).toBe(refreshTokens.accessTokens[1])
-    expect(refreshTokens.presented).toHaveLength(2)
+    for (const each of [auth, other]) {
+      expect(await each.getNextcloudToken(ALICE, { forceRefresh: true })).toBe(refreshTokens.accessTokens[1])
+      expect(refreshTokens.presented).toHaveLength(2)
+    }
   })
 
-  it('asks the server where this instance has handed out nothing yet', async () => {
-    const { open, connect, refreshTokens } = await setUpGrants()
-    await connect()
-    await open().getNextcloudToken(ALICE)
+  it('takes the stored token as bad if this instance has handed out nothing yet', async () => {
+    const { auth, open, refreshTokens } = await setUpConnected()
+    await auth.getNextcloudToken(ALICE)
 
     expect(await open().getNextcloudToken(ALICE, { forceRefresh: true })).toBe(refreshTokens.accessTokens[1])
   })
@@ -500,108 +429,74 @@ describe('forceRefresh', () => {
 
 describe('a refresh that fails', () => {
   it.each([
-    ['is refused for the client', tokenError('invalid_client', undefined, 401), 'ERR_TOKEN_REQUEST', 502],
-    ['is refused for the grant', tokenError('unauthorized_client'), 'ERR_TOKEN_REQUEST', 502],
-    ['meets a server that is overloaded', { status: 429 }, 'ERR_UPSTREAM_UNAVAILABLE', 503],
-    ['meets a server that is broken', { status: 500 }, 'ERR_UPSTREAM_UNAVAILABLE', 503],
-    ['meets a server that says so', tokenError('temporarily_unavailable'), 'ERR_UPSTREAM_UNAVAILABLE', 503],
-    ['meets a server that answers nonsense', { text: '<html>' }, 'ERR_UPSTREAM_UNAVAILABLE', 503],
-  ])('since it %s leaves the grant as it was', async (_, answer, code, status) => {
-    const setup = await setUpGrants()
-    const auth = setup.open({ http: { retries: 0 } })
-    const first = await setup.connect()
-    setup.as.script('/token', answer)
+    ['is refused for the client', tokenError('invalid_client', undefined, 401), 'ERR_TOKEN_REQUEST', 502, 1],
+    ['is refused for the grant', tokenError('unauthorized_client'), 'ERR_TOKEN_REQUEST', 502, 1],
+    ['meets a server that is overloaded', { status: 429 }, 'ERR_UPSTREAM_UNAVAILABLE', 503, 3],
+    ['meets a server that is unavailable', { status: 503 }, 'ERR_UPSTREAM_UNAVAILABLE', 503, 3],
+    ['meets a server that may have processed it', { status: 500 }, 'ERR_UPSTREAM_UNAVAILABLE', 503, 1],
+    ['meets a server that says so', tokenError('temporarily_unavailable'), 'ERR_UPSTREAM_UNAVAILABLE', 503, 1],
+    ['meets a server that answers nonsense', { text: '<html>' }, 'ERR_UPSTREAM_UNAVAILABLE', 503, 1],
+  ])('since it %s leaves the grant as it was', async (_, answer, code, status, requests) => {
+    const { auth, as, clock, first, refreshTokens, stored } = await setUpConnected()
+    as.script('/token', answer)
 
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ code, status })
 
-    expect(await setup.stored()).toMatchObject({ refreshToken: first, lastError: { code } })
-    setup.as.script('/token', setup.refreshTokens.answer)
-    setup.clock.advance(1_000)
-    expect(await auth.getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[0])
-    expect(await setup.stored()).not.toHaveProperty('lastError')
+    // It is repeated within the call only if it surely was not processed.
+    expect(as.received('/token')).toHaveLength(requests)
+    expect(await stored()).toMatchObject({ refreshToken: first, lastError: { code } })
+    as.script('/token', refreshTokens.answer)
+    clock.advance(SECOND)
+    expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
+    expect(await stored()).not.toHaveProperty('lastError')
   })
 
-  it('cools down, for as long as the server asks', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open({ http: { retries: 0 } })
-    await setup.connect()
-    setup.as.script('/token', { status: 503, headers: { 'retry-after': '20' } })
+  it('cools down, for as long as the server asks, and never blocks a connection that was made since', async () => {
+    const { auth, as, clock, connect, refreshTokens } = await setUpConnected({}, ONE_ATTEMPT)
+    as.script('/token', { status: 503, headers: { 'retry-after': '20' } })
     await failureOf(auth.getNextcloudToken(ALICE))
 
-    setup.clock.advance(19_999)
+    clock.advance(19_999)
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ status: 503, retryAfter: 1 })
-    expect(setup.as.received('/token')).toHaveLength(1)
+    expect(as.received('/token')).toHaveLength(1)
 
-    setup.clock.advance(1)
+    clock.advance(1)
     await failureOf(auth.getNextcloudToken(ALICE))
-    expect(setup.as.received('/token')).toHaveLength(2)
-  })
+    expect(as.received('/token')).toHaveLength(2)
 
-  it('never blocks a connection that was made since', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open({ http: { retries: 0 } })
-    await setup.connect()
-    setup.as.script('/token', { status: 503, headers: { 'retry-after': '3600' } })
-    await failureOf(auth.getNextcloudToken(ALICE))
-
-    setup.as.script('/token', setup.refreshTokens.answer)
-    await setup.connect()
-
-    expect(await auth.getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[0])
-  })
-
-  it.each([
-    ['429', { status: 429 }, 3],
-    ['503', { status: 503 }, 3],
-    ['500, since it may have been processed', { status: 500 }, 1],
-    ['nonsense', { text: '{' }, 1],
-  ])('is repeated within the call only when it surely was not processed: %s', async (_, answer, requests) => {
-    const setup = await setUpGrants()
-    await setup.connect()
-    setup.as.script('/token', answer)
-
-    await failureOf(setup.open().getNextcloudToken(ALICE))
-
-    expect(setup.as.received('/token')).toHaveLength(requests)
+    as.script('/token', refreshTokens.answer)
+    await connect()
+    expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
   })
 
   it('is repeated when the connection is refused', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    await setup.connect()
+    const { auth, as, clock, stored } = await setUpConnected()
     await auth.ready()
-    await setup.as.stop()
+    await as.stop()
 
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ status: 503 })
-    expect(setup.clock.pauses.filter((pause) => pause > 50)).toHaveLength(2)
-    expect(await setup.stored()).toMatchObject({ state: 'active' })
-    await setup.as.restart()
+    expect(clock.pauses.filter((pause) => pause > 50)).toHaveLength(2)
+    expect(await stored()).toMatchObject({ state: 'active' })
+    await as.restart()
   })
 
   it('after a broken connection marks the token as perhaps spent, and the next call spends it once more', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    const first = await setup.connect()
-    setup.as.script('/token', (_request, res) => res.destroy(), setup.refreshTokens.answer)
+    const { auth, as, clock, first, refreshTokens, stored } = await setUpConnected()
+    as.script('/token', (_request, res) => res.destroy(), refreshTokens.answer)
 
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ status: 503 })
-    expect(await setup.stored()).toMatchObject({ state: 'presented', refreshToken: first })
-    setup.clock.advance(1_000)
+    expect(await stored()).toMatchObject({ state: 'presented', refreshToken: first })
+    clock.advance(SECOND)
 
     await expect(auth.getNextcloudToken(ALICE)).resolves.toBeTypeOf('string')
-    expect(setup.as.received('/token')).toHaveLength(2)
+    expect(as.received('/token')).toHaveLength(2)
   })
-})
 
-describe('a renewal ahead that fails', () => {
-  it('is not tried again at every call, nor does it disturb one', async () => {
-    const { storage, calls } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    const auth = setup.open({ cache: { grantCheck: 3_600 }, http: { retries: 0 } })
-    await setup.connect()
+  it('ahead is not tried again at every call, nor does it disturb one', async () => {
+    const { auth, as, calls, clock } = await setUpConnected({}, { ...UNCHECKED, ...ONE_ATTEMPT })
     const token = await auth.getNextcloudToken(ALICE)
-    setup.as.script('/token', { status: 500 })
-    setup.clock.advance(240_000)
+    as.script('/token', { status: 500 })
+    clock.advance(240 * SECOND)
     calls.length = 0
 
     for (let call = 0; call < 5; call += 1) {
@@ -609,35 +504,31 @@ describe('a renewal ahead that fails', () => {
       await vi.waitFor(() => expect(calls.at(-1)).toBe('delete'))
     }
 
-    expect(setup.as.received('/token')).toHaveLength(2)
+    expect(as.received('/token')).toHaveLength(2)
     expect(calls.filter((name) => name === 'get')).toHaveLength(1)
-    setup.clock.advance(1_000)
+    clock.advance(SECOND)
     await auth.getNextcloudToken(ALICE)
-    await vi.waitFor(() => expect(setup.as.received('/token')).toHaveLength(3))
+    await vi.waitFor(() => expect(as.received('/token')).toHaveLength(3))
   })
 })
 
 describe('an answer with an access token that cannot be used', () => {
   it('is refused, and its refresh token is kept all the same', async () => {
     const refreshTokens = createRefreshTokens({ more: () => ({ token_type: 'DPoP' }) })
-    const setup = await setUpGrants({ refreshTokens })
-    const auth = setup.open()
-    const first = await setup.connect()
+    const { auth, first, stored } = await setUpConnected({ refreshTokens })
 
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toBeInstanceOf(TokenRequestError)
 
-    const left = await setup.stored()
+    const left = await stored()
     expect(left).toMatchObject({ state: 'active', refreshToken: refreshTokens.familyOf(first).tokens[1] })
     expect(left).not.toHaveProperty('accessToken')
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toBeInstanceOf(TokenRequestError)
     expect(refreshTokens.presented).toHaveLength(1)
   })
 
-  it('is not kept where it says no sensible life, and goes to those who wait for it', async () => {
+  it('is not kept if it states no sensible life, and goes to those who wait for it', async () => {
     const refreshTokens = createRefreshTokens({ more: () => ({ expires_in: 0 }) })
-    const { open, connect, stored } = await setUpGrants({ refreshTokens })
-    const auth = open()
-    await connect()
+    const { auth, stored } = await setUpConnected({ refreshTokens })
 
     expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
     expect(await stored()).not.toHaveProperty('accessToken')
@@ -647,202 +538,117 @@ describe('an answer with an access token that cannot be used', () => {
 
 describe('a store that fails', () => {
   it('is a 503 of its own class, of which no text gets out, and nothing is lost', async () => {
-    const { storage, failing } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    const first = await setup.connect()
+    const { auth, events, failing, first, refreshTokens, stored } = await setUpConnected()
     failing.add('get')
-
-    const error = await failureOf(setup.open().getNextcloudToken(ALICE))
-
-    expect(error).toBeInstanceOf(StorageError)
-    expect(error).toMatchObject({ status: 503, code: 'ERR_STORAGE' })
-    expect(JSON.stringify([error, setup.events, (error as Error).message])).not.toMatch(/redis|password/)
-    expect(setup.refreshTokens.presented).toEqual([])
-    failing.clear()
-    expect(await setup.stored()).toMatchObject({ refreshToken: first, state: 'active' })
-  })
-
-  it('after the server has rotated is tried again, and then the pair is kept and written first', async () => {
-    const { storage, failing } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    const auth = setup.open()
-    const first = await setup.connect()
-    setup.as.script('/token', (request, res) => {
-      failing.add('put')
-      setup.refreshTokens.answer(request, res)
-    })
 
     const error = await failureOf(auth.getNextcloudToken(ALICE))
 
     expect(error).toBeInstanceOf(StorageError)
-    expect(typesOf(setup).filter((type) => type === 'storage.failed').length).toBeGreaterThan(3)
-    expect(await setup.stored()).toMatchObject({ state: 'presented', refreshToken: first })
+    expect(error).toMatchObject({ status: 503, code: 'ERR_STORAGE' })
+    expect(JSON.stringify([error, events, (error as Error).message])).not.toMatch(/redis|password/)
+    expect(refreshTokens.presented).toEqual([])
+    failing.clear()
+    expect(await stored()).toMatchObject({ refreshToken: first, state: 'active' })
+  })
+
+  /** The store fails from the moment at which the server has rotated. */
+  async function setUpFailing() {
+    const setup = await setUpConnected()
+    setup.as.script('/token', (request, res) => {
+      setup.failing.add('put')
+      setup.refreshTokens.answer(request, res)
+    })
+    return setup
+  }
+
+  it('after the server has rotated is tried again, and then the pair is kept and written first', async () => {
+    const { auth, events, failing, first, refreshTokens, stored } = await setUpFailing()
+
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toBeInstanceOf(StorageError)
+
+    expect(typesOf({ events }).filter((type) => type === 'storage.failed').length).toBeGreaterThan(3)
+    expect(await stored()).toMatchObject({ state: 'presented', refreshToken: first })
 
     failing.clear()
-    expect(await auth.getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[0])
-    expect(setup.refreshTokens.presented).toEqual([first])
-    expect(await setup.stored()).toMatchObject({
-      state: 'active',
-      refreshToken: setup.refreshTokens.familyOf(first).tokens[1],
-    })
+    expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
+    expect(refreshTokens.presented).toEqual([first])
+    const [, second] = refreshTokens.familyOf(first).tokens
+    expect(await stored()).toMatchObject({ state: 'active', refreshToken: second })
   })
 
   it('for a moment after the server has rotated costs the caller nothing but that moment', async () => {
-    const { storage, failing } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    await setup.connect()
-    setup.as.script('/token', (request, res) => {
-      failing.add('put')
-      const { sleep } = setup.clock
-      vi.spyOn(setup.clock, 'sleep').mockImplementationOnce((ms) => {
-        failing.clear()
-        return sleep(ms)
-      })
-      setup.refreshTokens.answer(request, res)
+    const { auth, clock, failing, refreshTokens } = await setUpFailing()
+    const { sleep } = clock
+    vi.spyOn(clock, 'sleep').mockImplementationOnce((ms) => {
+      failing.clear()
+      return sleep(ms)
     })
 
-    expect(await setup.open().getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[0])
+    expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
   })
 
-  it('gets what it missed by itself, when it is back', async () => {
-    const { storage, failing } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    const first = await setup.connect()
-    setup.as.script('/token', (request, res) => {
-      failing.add('put')
-      setup.refreshTokens.answer(request, res)
-    })
-    await failureOf(setup.open().getNextcloudToken(ALICE))
+  it.each([
+    [
+      'by itself, when it is back',
+      ({ clock }: Awaited<ReturnType<typeof setUpFailing>>) => Promise.resolve(clock.advance(SECOND)),
+    ],
+    ['on close()', ({ auth }: Awaited<ReturnType<typeof setUpFailing>>) => auth.close()],
+  ])('gets what it missed %s', async (_name, cause) => {
+    const setup = await setUpFailing()
+    await failureOf(setup.auth.getNextcloudToken(ALICE))
 
-    failing.clear()
-    setup.clock.advance(1_000)
+    setup.failing.clear()
+    await cause(setup)
 
     await vi.waitFor(async () => expect(await setup.stored()).toMatchObject({ state: 'active' }))
     expect(await setup.open().getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[0])
-    expect(setup.refreshTokens.presented).toEqual([first])
-  })
-
-  it('gets what it missed on close()', async () => {
-    const { storage, failing } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    const auth = setup.open()
-    await setup.connect()
-    setup.as.script('/token', (request, res) => {
-      failing.add('put')
-      setup.refreshTokens.answer(request, res)
-    })
-    await failureOf(auth.getNextcloudToken(ALICE))
-    failing.clear()
-
-    await auth.close()
-
-    expect(await setup.stored()).toMatchObject({ state: 'active' })
+    expect(setup.refreshTokens.presented).toEqual([setup.first])
   })
 })
 
-describe('what cannot be opened', () => {
-  it('is an error of its own, for every call that has to open it, and stays where it is', async () => {
-    const setup = await setUpGrants()
-    const first = await setup.connect()
-    const otherKey = Buffer.alloc(32, 'other').toString('base64url')
-    const auth = setup.open({ encryptionKey: otherKey })
+describe('a grant that cannot be opened', () => {
+  it('is an error of its own, for every call that must open it, until it is disconnected', async () => {
+    const { first, open, refreshTokens, stored } = await setUpConnected()
+    const auth = open({ encryptionKey: Buffer.alloc(32, 'other').toString('base64url') })
 
     for (const call of [auth.getNextcloudToken(ALICE), auth.isProvisioned(ALICE), auth.rotate(ALICE)]) {
       expect(await failureOf(call)).toBeInstanceOf(SealedValueError)
     }
-    expect(await setup.stored()).toMatchObject({ refreshToken: first })
-    expect(setup.refreshTokens.presented).toEqual([])
+    expect(await stored()).toMatchObject({ refreshToken: first })
+    expect(refreshTokens.presented).toEqual([])
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    expect(await stored()).toBeUndefined()
   })
 
   it('opens with an older key, and is sealed with the new one when it is written', async () => {
-    const setup = await setUpGrants()
-    await setup.connect()
+    const { open, stored } = await setUpConnected()
     const newKey = Buffer.alloc(32, 'new').toString('base64url')
 
-    await setup.open({ encryptionKey: [newKey, ENCRYPTION_KEY] }).getNextcloudToken(ALICE)
+    await open({ encryptionKey: [newKey, ENCRYPTION_KEY] }).getNextcloudToken(ALICE)
 
-    expect(await failureOf(setup.stored())).toBeInstanceOf(SealedValueError)
-    expect(await setup.open({ encryptionKey: newKey }).isProvisioned(ALICE)).toBe(true)
-  })
-
-  it('is deleted by a disconnection, and replaced by a connection', async () => {
-    const setup = await setUpGrants()
-    await setup.connect()
-    const auth = setup.open({ encryptionKey: Buffer.alloc(32, 'other').toString('base64url') })
-    expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
-    expect(await auth.isProvisioned(ALICE)).toBe(false)
-    expect(await setup.stored()).toBeUndefined()
+    expect(await failureOf(stored())).toBeInstanceOf(SealedValueError)
+    expect(await open({ encryptionKey: newKey }).isProvisioned(ALICE)).toBe(true)
   })
 })
 
-describe('a look into the store', () => {
-  it('sees that consent was taken away elsewhere, and goes on from what it saw', async () => {
-    const { storage, calls } = watchedStorage()
-    const { as, clock, open, connect, grants } = await setUpGrants({ storage })
-    const auth = open()
-    await connect('alice', { clientId: 'first' })
-    await connect('alice', { clientId: 'second' })
-    const token = await auth.getNextcloudToken({ ...ALICE, clientId: 'first' })
-    await auth.getNextcloudToken({ ...ALICE, clientId: 'second' })
-    await vi.waitFor(() => expect(calls.at(-1)).toBe('delete'))
-    await grants.store.disconnect({ issuer: as.issuer, subject: 'alice' }, 'second')
-
-    clock.advance(10_000)
-    expect(await auth.getNextcloudToken({ ...ALICE, clientId: 'first' })).toBe(token)
-    clock.advance(10_000)
-    calls.length = 0
-    expect(await auth.getNextcloudToken({ ...ALICE, clientId: 'first' })).toBe(token)
-    expect(calls).toEqual(['get'])
-
-    expect(await failureOf(auth.getNextcloudToken({ ...ALICE, clientId: 'second' }))).toMatchObject({
-      reason: 'consent',
-    })
-  })
-
-  it('that does not end is waited for once, and then no more while the store is away', async () => {
-    const { storage } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    let away = false
-    const get = storage.get.bind(storage)
-    storage.get = (key) => (away ? new Promise(() => undefined) : get(key))
-    onTestFinished(() => void (away = false))
-    const auth = setup.open()
-    await setup.connect()
-    const token = await auth.getNextcloudToken(ALICE)
-    away = true
-    setup.clock.advance(10_000)
-    const first = auth.getNextcloudToken(ALICE)
+it('close() waits until the lease is given back', async () => {
+  const { calls, open, storage } = await setUpConnected()
+  const remove = storage.delete.bind(storage)
+  let removed = false
+  vi.spyOn(storage, 'delete').mockImplementation(async (...args) => {
     await turn()
-    setup.clock.advance(5_000)
-    expect(await first).toBe(token)
-
-    setup.clock.advance(10_000)
-
-    // Nothing moves the clock on any more, so this would not end if it waited.
-    expect(await auth.getNextcloudToken(ALICE)).toBe(token)
+    await turn()
+    removed = await remove(...args)
+    return removed
   })
-})
+  const auth = open()
+  await auth.getNextcloudToken(ALICE)
+  expect(removed).toBe(false)
 
-describe('close()', () => {
-  it('waits until the lease is given back', async () => {
-    const { storage, calls } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    await setup.connect()
-    const remove = storage.delete.bind(storage)
-    let removed = false
-    vi.spyOn(storage, 'delete').mockImplementation(async (...args) => {
-      await turn()
-      await turn()
-      removed = await remove(...args)
-      return removed
-    })
-    const auth = setup.open()
-    await auth.getNextcloudToken(ALICE)
-    expect(removed).toBe(false)
+  await auth.close()
 
-    await auth.close()
-
-    expect(removed).toBe(true)
-    expect(calls.at(-1)).toBe('delete')
-  })
+  expect(removed).toBe(true)
+  expect(calls.at(-1)).toBe('delete')
 })

@@ -1,11 +1,18 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotProvisionedError, UpstreamUnavailableError, type StorageAdapter } from '../../../src/index.js'
-import { failureOf, holdTokenRequests, setUp, tokenAnswer, turn } from '../../support/broker-setup.js'
+import {
+  failureOf,
+  holdTokenRequests,
+  setUp,
+  tokenAnswer,
+  tokenError,
+  turn,
+  type Setup,
+} from '../../support/broker-setup.js'
 import { MemoryStorage } from '../../../src/storage/memory.js'
 import { manualClock } from '../../support/clock.js'
-import { setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
+import { setUpConnected, setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
 import { createRefreshTokens } from '../../support/refresh-tokens.js'
-import { watchedStorage } from '../../support/watched-storage.js'
 import type { ScriptedAnswer } from '../../support/scripted-authorization-server.js'
 
 /** With the first token in the cache, and that long after it was asked for. */
@@ -18,15 +25,24 @@ async function setUpAfter(ms: number, ...answers: ScriptedAnswer[]) {
   return { ...setup, info, first, getNextcloudToken: info.extra.getNextcloudToken }
 }
 
+/** Answers so many milliseconds after the request. */
+const late =
+  ({ clock }: Pick<Setup, 'clock'>, ms: number, token: string): ScriptedAnswer =>
+  (_request, res) => {
+    clock.advance(ms)
+    res.end(JSON.stringify(tokenAnswer(token).json))
+  }
+
 describe('a token of 300 s', () => {
-  it('is served without a thought for its first 240 s', async () => {
-    const { exchanges, first, getNextcloudToken } = await setUpAfter(239_999)
+  it('is served for its first 240 s, and is not renewed unless it is asked for', async () => {
+    const { clock, exchanges, first, getNextcloudToken } = await setUpAfter(239_999)
     expect(await getNextcloudToken()).toBe(first)
+    clock.advance(60_000)
     await turn()
     expect(exchanges()).toBe(1)
   })
 
-  it.each([240_000, 270_000, 299_999])('is served at once after %i ms, and renewed meanwhile, once', async (ms) => {
+  it.each([240_000, 299_999])('is served at once after %i ms, and renewed meanwhile, once', async (ms) => {
     const { as, auth, exchanges, first, getNextcloudToken } = await setUpAfter(ms)
     const requests = holdTokenRequests(as)
     const before = auth.stats()
@@ -45,13 +61,7 @@ describe('a token of 300 s', () => {
     requests.answer(tokenAnswer('renewed'))
   })
 
-  it('is never served from 300 s on', async () => {
-    const { exchanges, getNextcloudToken } = await setUpAfter(300_000)
-    expect(await getNextcloudToken()).toBe('nextcloud-token-2')
-    expect(exchanges()).toBe(2)
-  })
-
-  it('is never served from 300 s on while its renewal is still under way: the call waits for that', async () => {
+  it('is never served from 300 s on, also while its renewal is under way: the call waits for that', async () => {
     const { as, clock, exchanges, first, getNextcloudToken } = await setUpAfter(299_999)
     const requests = holdTokenRequests(as)
     expect(await getNextcloudToken()).toBe(first)
@@ -61,6 +71,9 @@ describe('a token of 300 s', () => {
     requests.answer(tokenAnswer('renewed'))
     expect(await call).toBe('renewed')
     expect(exchanges()).toBe(2)
+    clock.advance(300_000)
+    as.script('/token', tokenAnswer('third'))
+    expect(await getNextcloudToken()).toBe('third')
   })
 
   it('gives way to the renewed one, whose life counts from the renewal', async () => {
@@ -77,13 +90,6 @@ describe('a token of 300 s', () => {
     expect(await getNextcloudToken()).toBe('nextcloud-token-3')
   })
 
-  it('is not renewed when nobody asks for it', async () => {
-    const { clock, exchanges } = await setUpAfter(240_000)
-    clock.advance(10_000)
-    await turn()
-    expect(exchanges()).toBe(1)
-  })
-
   it('is renewed with the scopes and audience it was asked for with', async () => {
     const { as, clock, fetched, signIn } = await setUp()
     const { getNextcloudToken } = (await signIn()).extra
@@ -96,15 +102,23 @@ describe('a token of 300 s', () => {
     expect(after).toEqual(before)
     expect(await getNextcloudToken(options)).toBe('nextcloud-token-2')
   })
+
+  it('is not renewed if its MCP token ends first, since the new one would end with it', async () => {
+    const { clock, exchanges, signIn } = await setUp()
+    const { getNextcloudToken } = (await signIn({ exp: clock.now() / 1_000 + 290 })).extra
+    await getNextcloudToken()
+    clock.advance(289_999)
+    expect(await getNextcloudToken()).toBe('nextcloud-token-1')
+    await turn()
+    expect(exchanges()).toBe(1)
+  })
 })
 
 describe('the life of a token', () => {
   it('begins before the request, not with the answer', async () => {
-    const { as, clock, exchanges, signIn } = await setUp()
-    as.script('/token', (_request, res) => {
-      clock.advance(100_000)
-      res.end(JSON.stringify(tokenAnswer('slow').json))
-    })
+    const setup = await setUp()
+    const { as, clock, exchanges, signIn } = setup
+    as.script('/token', late(setup, 100_000, 'slow'))
     const { getNextcloudToken } = (await signIn()).extra
     await getNextcloudToken()
     clock.advance(139_999)
@@ -127,54 +141,17 @@ describe('the life of a token', () => {
     expect(exchanges()).toBe(2)
   })
 
-  it('may be over on arrival: everybody who waits gets the token, and it is not kept', async () => {
-    const { as, auth, clock, signIn } = await setUp()
-    as.script(
-      '/token',
-      (_request, res) => {
-        clock.advance(300_000)
-        res.end(JSON.stringify(tokenAnswer('dead').json))
-      },
-      tokenAnswer('living'),
-    )
-    const { getNextcloudToken } = (await signIn()).extra
-    expect(await Promise.all([getNextcloudToken(), getNextcloudToken()])).toEqual(['dead', 'dead'])
-    expect(auth.stats().sizes.nextcloudTokens).toBe(0)
-    expect(await getNextcloudToken()).toBe('living')
-  })
-
-  it('is 300 s when the answer does not say', async () => {
-    const { as, clock, exchanges, signIn } = await setUp()
-    as.script(
-      '/token',
-      tokenAnswer('silent', { expires_in: undefined }),
-      tokenAnswer('again', { expires_in: undefined }),
-    )
-    const { getNextcloudToken } = (await signIn()).extra
-    for (const token of ['silent', 'again']) {
-      expect(await getNextcloudToken()).toBe(token)
-      clock.advance(239_999)
-      expect(await getNextcloudToken()).toBe(token)
-      clock.advance(60_001)
+  it('may be over on arrival: all who wait get the token, and it is not kept', async () => {
+    const setup = await setUp()
+    setup.as.script('/token', late(setup, 300_000, 'dead'), tokenAnswer('short', { expires_in: 0 }))
+    const { getNextcloudToken } = (await setup.signIn()).extra
+    for (const token of ['dead', 'short', 'short']) {
+      expect(await Promise.all([getNextcloudToken(), getNextcloudToken()])).toEqual([token, token])
+      expect(setup.auth.stats().sizes.nextcloudTokens).toBe(0)
     }
-    await turn()
-    expect(exchanges()).toBe(2)
   })
 
-  it.each([null, 0, -1, '300', 'soon', true, {}])(
-    'is not known when expires_in is %j: handed out, not kept',
-    async (value) => {
-      const { as, auth, exchanges, signIn } = await setUp()
-      as.script('/token', tokenAnswer('short', { expires_in: value }))
-      const { getNextcloudToken } = (await signIn()).extra
-      expect(await Promise.all([getNextcloudToken(), getNextcloudToken()])).toEqual(['short', 'short'])
-      expect(await getNextcloudToken()).toBe('short')
-      expect(exchanges()).toBe(2)
-      expect(auth.stats().sizes.nextcloudTokens).toBe(0)
-    },
-  )
-
-  it('goes by cache.renewBefore where that is less than a fifth of it', async () => {
+  it('goes by cache.renewBefore if that is less than a fifth of it', async () => {
     const { clock, exchanges, fetched, signIn } = await setUp({ cache: { renewBefore: 10 } })
     const { getNextcloudToken } = (await signIn()).extra
     await getNextcloudToken()
@@ -189,31 +166,15 @@ describe('the life of a token', () => {
   })
 })
 
-describe('a token whose MCP token ends first', () => {
-  it('is not renewed, since the new one would end with it', async () => {
-    const { clock, exchanges, signIn } = await setUp()
-    const { getNextcloudToken } = (await signIn({ exp: clock.now() / 1_000 + 290 })).extra
-    await getNextcloudToken()
-    clock.advance(289_999)
-    expect(await getNextcloudToken()).toBe('nextcloud-token-1')
-    await turn()
-    expect(exchanges()).toBe(1)
-  })
-})
-
 describe('an outage', () => {
   it('is not noticed while the cached token lives, and is 503 from its end on', async () => {
-    const { as, clock, events, first, failed, getNextcloudToken } = await setUpAfter(240_000)
+    const { as, clock, first, failed, getNextcloudToken } = await setUpAfter(240_000)
     await as.stop()
-    expect(await getNextcloudToken()).toBe(first)
-    await failed(1)
-    clock.advance(59_999)
-    expect(await getNextcloudToken()).toBe(first)
-    await failed(2)
-    expect(events.filter(({ type }) => type === 'nextcloud.failed')).toMatchObject(
-      Array(2).fill({ code: 'ERR_UPSTREAM_UNAVAILABLE' }),
-    )
-    clock.advance(1)
+    for (const [count, ms] of [59_999, 1].entries()) {
+      expect(await getNextcloudToken()).toBe(first)
+      await failed(count + 1)
+      clock.advance(ms)
+    }
     expect(await failureOf(getNextcloudToken())).toBeInstanceOf(UpstreamUnavailableError)
   })
 
@@ -245,10 +206,8 @@ describe('an outage', () => {
   })
 
   it('does not become the answer for the living token when the authorization server refuses its renewal', async () => {
-    const { first, failed, getNextcloudToken } = await setUpAfter(240_000, tokenAnswer('first'), {
-      status: 400,
-      json: { error: 'invalid_grant' },
-    })
+    const refusal = tokenError('invalid_grant')
+    const { first, failed, getNextcloudToken } = await setUpAfter(240_000, tokenAnswer('first'), refusal)
     expect(await getNextcloudToken()).toBe(first)
     await failed(1)
     expect(await getNextcloudToken()).toBe(first)
@@ -397,79 +356,37 @@ describe('an instance that stood still until its lease had run out', () => {
   })
 })
 
-describe('a refresh token that the server takes for dead', () => {
-  it('is believed to be so only where the grant is still the same', async () => {
-    const setup = await setUpGrants()
-    const { as, connect, open, refreshTokens } = setup
-    const first = await connect()
-    let second = ''
-    as.script(
-      '/token',
-      async (request, res) => {
-        refreshTokens.revoke(first)
-        second = await connect()
-        refreshTokens.answer(request, res)
-      },
-      refreshTokens.answer,
-    )
-
-    expect(await open().getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
-
-    expect(refreshTokens.presented).toEqual([first, second])
-    expect(setup.events.map(({ type }) => type)).not.toContain('grant.lost')
-  })
-
-  it('does not take a grant with it that was disconnected meanwhile: what is stored stays as it is', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    const first = await setup.connect()
-    setup.as.script('/token', async (request, res) => {
-      await setup.open().revoke(ALICE)
-      setup.refreshTokens.revoke(first)
-      setup.refreshTokens.answer(request, res)
-    })
-
-    const failure = await failureOf(auth.getNextcloudToken(ALICE))
-
-    expect(failure).toBeInstanceOf(NotProvisionedError)
-    expect(await setup.stored()).toMatchObject({ state: 'disconnected', generation: 2 })
-  })
-})
-
 describe('an answer that comes after the user has', () => {
-  it('disconnected brings nothing back', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    await setup.connect()
-    setup.as.script('/token', async (request, res) => {
-      await setup.open().revoke(ALICE)
-      setup.refreshTokens.answer(request, res)
+  it.each(['a fresh pair', 'a refusal'])('disconnected brings nothing back: %s', async (answer) => {
+    const setup = await setUpConnected()
+    const { auth, as, first, open, refreshTokens, stored } = setup
+    as.script('/token', async (request, res) => {
+      await open().revoke(ALICE)
+      if (answer === 'a refusal') refreshTokens.revoke(first)
+      refreshTokens.answer(request, res)
     })
 
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ reason: 'revoked' })
 
-    expect(await setup.stored()).toMatchObject({ state: 'disconnected', generation: 2 })
+    expect(await stored()).toMatchObject({ state: 'disconnected', generation: 2 })
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toBeInstanceOf(NotProvisionedError)
   })
 
-  it('connected anew gives way to the new connection', async () => {
-    const setup = await setUpGrants()
-    const auth = setup.open()
-    const first = await setup.connect()
+  it.each(['a fresh pair', 'a refusal'])('connected again gives way to the new connection: %s', async (answer) => {
+    const { auth, as, connect, events, first, refreshTokens, stored } = await setUpConnected()
     let second = ''
-    setup.as.script(
-      '/token',
-      async (request, res) => {
-        second = await setup.connect()
-        setup.refreshTokens.answer(request, res)
-      },
-      setup.refreshTokens.answer,
-    )
+    const meanwhile: ScriptedAnswer = async (request, res) => {
+      second = await connect()
+      if (answer === 'a refusal') refreshTokens.revoke(first)
+      refreshTokens.answer(request, res)
+    }
+    as.script('/token', meanwhile, refreshTokens.answer)
 
-    expect(await auth.getNextcloudToken(ALICE)).toBe(setup.refreshTokens.accessTokens[1])
+    expect(await auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens.at(-1))
 
-    expect(setup.refreshTokens.presented).toEqual([first, second])
-    expect(await setup.stored()).toMatchObject({ refreshToken: setup.refreshTokens.familyOf(second).tokens[1] })
+    expect(refreshTokens.presented).toEqual([first, second])
+    expect(await stored()).toMatchObject({ refreshToken: refreshTokens.familyOf(second).tokens[1] })
+    expect(events.map(({ type }) => type)).not.toContain('grant.lost')
   })
 })
 
@@ -544,10 +461,7 @@ describe('a grant that changes', () => {
 
 describe('an instance that could not take back its mark', () => {
   it('does not wait for itself', async () => {
-    const { storage, failing } = watchedStorage()
-    const setup = await setUpGrants({ storage })
-    const auth = setup.open({ http: { retries: 0 } })
-    await setup.connect()
+    const { auth, failing, ...setup } = await setUpConnected({}, { http: { retries: 0 } })
     setup.as.script(
       '/token',
       (_request, res) => {

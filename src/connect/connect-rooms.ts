@@ -1,20 +1,21 @@
+import type { IncomingMessage } from 'node:http'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Broker } from '../broker/broker.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
-import { InternalError } from '../errors/errors.js'
 import type { ConnectFailureReason, Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
+import type { Outcome, PageHandler } from './browser.js'
 import type { FlowCookies } from './cookies.js'
-import type { Logins } from './login-flow.js'
 import type { OneTimeRecords } from './one-time.js'
+import type { Page } from './pages/document.js'
 import type { Pages } from './pages/pages.js'
-import type { Tickets } from './tickets.js'
+import type { Purpose, Ticket, Tickets } from './tickets.js'
 
 /** The rooms that connecting needs. */
 export interface ConnectRooms {
@@ -22,7 +23,7 @@ export interface ConnectRooms {
   readonly nextcloud: NextcloudConfig
   readonly connect: ConnectConfig
   readonly grants: Grants
-  /** Undefined where nobody signs in at the authorization server. */
+  /** Undefined if no user signs in at the authorization server. */
   readonly codeGrant: CodeGrant | undefined
   readonly appPasswords: AppPasswords
   readonly verifyIdToken: VerifyIdToken
@@ -37,13 +38,11 @@ export interface ConnectRooms {
 }
 
 /** A user on the way to the authorization server. */
-export interface PendingAuthorization {
-  readonly identity: Identity
-  readonly clientId: string
+export interface PendingAuthorization extends Purpose {
   readonly nonce: string
   /** PKCE `code_verifier`. */
   readonly verifier: string
-  /** Of the cookie of the browser that agreed. */
+  /** Hash of the cookie of the browser that agreed. */
   readonly cookieHash: string
 }
 
@@ -55,30 +54,47 @@ export interface DisconnectOffer {
   readonly cookieHash: string
 }
 
-/** What the handlers of the pages work with. */
-export interface ConnectParts extends ConnectRooms {
-  /** Of `resource`, where the pages are. */
+/** The rooms that the handlers of the pages need. Each names those that it uses. */
+export interface PageRooms extends Omit<ConnectRooms, 'codeGrant'> {
+  /** Origin of `resource`, which serves the pages. */
   readonly origin: string
   readonly tickets: Tickets
   readonly allowance: Allowance
   readonly pending: OneTimeRecords<PendingAuthorization>
   readonly offers: OneTimeRecords<DisconnectOffer>
   readonly cookies: FlowCookies
-  /** In app-password mode. */
-  readonly logins: Logins | undefined
   readonly pages: Pages
-  readonly failed: (reason: ConnectFailureReason, details?: ProviderRefusal) => void
+  /** Reports to the operator that nothing was connected. */
+  readonly report: Report
+  /** Reports it, and returns the page that says so. */
+  readonly failed: (reason: ConnectFailureReason, page: Page, details?: FailureDetails) => Outcome
 }
 
-/** The code grant, on the paths that there are only with it. */
-export function needCodeGrant({ codeGrant }: Pick<ConnectRooms, 'codeGrant'>): CodeGrant {
-  if (codeGrant === undefined) throw new InternalError('Nobody signs in at the authorization server')
-  return codeGrant
-}
+export type Report = (reason: ConnectFailureReason, details?: FailureDetails) => void
 
-/** What the authorization server said. */
-export interface ProviderRefusal {
+/** Details for the operator, from the authorization server where it refused. */
+export interface FailureDetails {
   readonly error?: string | undefined
   readonly errorDescription?: string | undefined
   readonly hint?: string | undefined
+}
+
+/** The way from a user's "yes" to a stored connection. */
+export interface Way {
+  /**
+   * The scopes that the page with the question shows.
+   *
+   * @throws {UpstreamUnavailableError} the authorization server cannot be asked for what it knows
+   */
+  readonly scopes: () => Promise<readonly string[]>
+  /** Prepares the first step. Whatever can fail comes here, before the ticket is spent, so that the user can simply try again. */
+  readonly begin: (ticket: Ticket, req: IncomingMessage) => Promise<Beginning>
+  /** Handlers of the pages to which the other servers lead back, by the last part of their path. */
+  readonly handlers: { readonly callback?: PageHandler; readonly login?: PageHandler }
+}
+
+/** The first step, prepared. */
+export type Beginning = Outcome & {
+  /** Deletes what was stored for it, because another answer has spent the ticket. */
+  readonly undo: () => Promise<void>
 }

@@ -1,0 +1,148 @@
+import type { Clock } from '../clock.js'
+import { asMcpAuthError } from '../errors/errors.js'
+import { reportFailure, type Events } from '../events.js'
+import type { Grants } from '../grants/open-grants.js'
+import { persevere } from '../grants/persevere.js'
+import { createWriteBehind } from '../grants/write-behind.js'
+import type { AppPasswords, LoginFlowAnswer } from '../nextcloud/app-passwords.js'
+import { createSingleFlight } from '../single-flight.js'
+import type { Report } from './connect-rooms.js'
+import type { OneTimeRecord, OneTimeRecords } from './one-time.js'
+import type { Purpose } from './tickets.js'
+
+/** The outcome of a login at Nextcloud: `person`, `answer` and `failed` as in `connect.failed`, if nothing was connected. */
+export type LoginOutcome = 'connected' | 'person' | 'answer' | 'failed'
+
+/** A user on the way through Nextcloud's Login Flow v2. */
+export interface Login extends Purpose {
+  /** Address at which the user agrees. */
+  readonly login: string
+  readonly pollToken: string
+  /** Milliseconds since the epoch at which Nextcloud forgets it. */
+  readonly endsAt: number
+  /** Undefined while it is open. */
+  readonly outcome?: LoginOutcome
+}
+
+/** Holds the answers of Nextcloud, each of which it gives once, until their outcome is in the store. */
+export interface LoginAnswers {
+  /**
+   * Brings an answer to its outcome.
+   *
+   * @throws {StorageError} the store fails: the answer is held, and the rest is done in the background
+   */
+  readonly take: (secret: string, login: OneTimeRecord<Login>, answer: LoginFlowAnswer | 'unusable') => Promise<Login>
+  /** Tries again what is held for a login; undefined if nothing is. Rejects as `take` does. */
+  readonly retry: (secret: string) => Promise<Login> | undefined
+  /** Makes one more attempt at every answer that is held. */
+  readonly settle: () => Promise<void>
+}
+
+/** The rooms that the outcome of a login needs. */
+export interface LoginAnswerRooms {
+  readonly records: Pick<OneTimeRecords<Login>, 'replace'>
+  readonly grants: Pick<Grants, 'store' | 'fingerprint' | 'background'>
+  readonly appPasswords: Pick<AppPasswords, 'nextcloud' | 'remove'>
+  /** Milliseconds for which a write is repeated at once. */
+  readonly patience: number
+  /** Whether the app takes the account for that of the user. */
+  readonly allows: (answer: Readonly<Record<string, unknown>>, purpose: Purpose) => Promise<boolean>
+  readonly report: Report
+  readonly onConnected: (purpose: Purpose) => void
+  readonly clock: Clock
+  readonly events: Events
+}
+
+interface Held {
+  readonly record: OneTimeRecord<Login>
+  readonly answer: LoginFlowAnswer | 'unusable'
+  allowed: boolean
+  outcome: LoginOutcome | undefined
+}
+
+const UNUSABLE = 'Nextcloud gave a login name or an app password that cannot be used.'
+const NOT_DELETED =
+  'An app password that nobody may use could not be deleted: its user finds it in Nextcloud, under Security, Devices & sessions.'
+
+export function createLoginAnswers(rooms: LoginAnswerRooms): LoginAnswers {
+  const flights = createSingleFlight<unknown>()
+  const held = createWriteBehind<Held>((one, secret) => flights.join(secret, () => finish(rooms, one)), rooms.clock)
+  async function flush(secret: string, one: Held): Promise<Login> {
+    await held.flush(secret)
+    const { value } = one.record
+    return one.outcome === undefined ? value : { ...value, outcome: one.outcome }
+  }
+  return {
+    take(secret, record, answer) {
+      const one: Held = { record, answer, allowed: false, outcome: undefined }
+      held.keep(secret, one)
+      return flush(secret, one)
+    },
+    retry(secret) {
+      const one = held.get(secret)
+      return one && flush(secret, one)
+    },
+    settle: held.settle,
+  }
+}
+
+/** Resolves once nothing has to be held any more. */
+async function finish(rooms: LoginAnswerRooms, held: Held): Promise<void> {
+  const { records, clock, patience } = rooms
+  const { record } = held
+  if (clock.now() >= record.expiresAt) {
+    // The login is forgotten. An app password that was not stored must not stay at Nextcloud.
+    if (held.outcome === undefined) await discard(rooms, held)
+    return
+  }
+  const outcome = (held.outcome ??= await outcomeOf(rooms, held))
+  await persevere(clock, patience, () => records.replace(record, { ...record.value, outcome }))
+}
+
+async function outcomeOf(rooms: LoginAnswerRooms, held: Held): Promise<LoginOutcome> {
+  const { answer, record } = held
+  if (answer === 'unusable') {
+    rooms.report('answer', { hint: UNUSABLE })
+    return 'answer'
+  }
+  const { loginName, server } = answer
+  try {
+    held.allowed ||= await rooms.allows(Object.freeze({ loginName, server }), record.value)
+  } catch (error) {
+    reportFailure(rooms.events, asMcpAuthError(error))
+    await discard(rooms, held)
+    return 'failed'
+  }
+  if (!held.allowed) {
+    rooms.report('person', (await discard(rooms, held)) ? {} : { hint: NOT_DELETED })
+    return 'person'
+  }
+  await store(rooms, answer, record.value)
+  return 'connected'
+}
+
+/** Deletes the app password at Nextcloud; false if that fails. */
+async function discard({ appPasswords }: Pick<LoginAnswerRooms, 'appPasswords'>, { answer }: Held): Promise<boolean> {
+  return answer === 'unusable' || appPasswords.remove(answer)
+}
+
+async function store(
+  rooms: LoginAnswerRooms,
+  { loginName, password }: LoginFlowAnswer,
+  { identity, clientId }: Purpose,
+): Promise<void> {
+  const { grants, appPasswords, clock, events, patience } = rooms
+  const fingerprint = grants.fingerprint(password)
+  const connection = {
+    appPassword: { loginName, password, nextcloud: appPasswords.nextcloud },
+    fingerprint,
+    clientId,
+    scopes: [],
+  }
+  const replaced = await persevere(clock, patience, () => grants.store.connect(identity, connection))
+  events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
+  rooms.onConnected({ identity, clientId })
+  // Left there, it would be a way in for as long as the account exists. A write that was repeated may have replaced itself.
+  const old = replaced?.appPassword
+  if (old !== undefined && old.password !== password) grants.background(appPasswords.remove(old))
+}

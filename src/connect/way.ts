@@ -1,0 +1,52 @@
+import type { CodeGrant } from '../authorization-server/code-grant.js'
+import { InternalError } from '../errors/errors.js'
+import type { PageRooms, Way } from './connect-rooms.js'
+import type { Logins } from './login-flow.js'
+import { beginLogin, showLogin } from './login-page.js'
+import { beginSignIn, receiveAnswer, type SignInUse } from './sign-in.js'
+import { storeGrant } from './store-grant.js'
+import { appKnows } from './who-is-there.js'
+
+export function chooseWay(rooms: PageRooms, codeGrant: CodeGrant | undefined, logins: Logins | undefined): Way {
+  if (codeGrant !== undefined) return logins ? signInThenLogin(rooms, codeGrant, logins) : signIn(rooms, codeGrant)
+  if (logins !== undefined) return login(rooms, logins)
+  throw new InternalError('There is no way to connect')
+}
+
+/** The user signs in at the authorization server, whose refresh token is the connection. */
+function signIn(rooms: PageRooms, codeGrant: CodeGrant): Way {
+  const use: SignInUse = {
+    accepts: (tokens, pending, isKnown) => appKnows(rooms, tokens.members, pending, isKnown),
+    goOn: (req, pending, tokens) => storeGrant(rooms, req, pending, tokens),
+  }
+  return {
+    scopes: async () => codeGrant.scopes(await codeGrant.metadata()),
+    begin: (ticket, req) => beginSignIn({ ...rooms, codeGrant }, ticket, req),
+    handlers: { callback: receiveAnswer({ ...rooms, codeGrant }, use) },
+  }
+}
+
+/** The app's own sign-in says who it is, and the user agrees in Nextcloud. */
+function login(rooms: PageRooms, logins: Logins): Way {
+  return {
+    // An app password is for the whole account.
+    scopes: () => Promise.resolve([]),
+    begin: (ticket, req) => beginLogin({ ...rooms, logins }, ticket, req),
+    handlers: { login: showLogin({ ...rooms, logins }) },
+  }
+}
+
+/** The user signs in at the authorization server, which says who it is and no more, and then agrees in Nextcloud. */
+function signInThenLogin(rooms: PageRooms, codeGrant: CodeGrant, logins: Logins): Way {
+  const { handlers } = login(rooms, logins)
+  const use: SignInUse = {
+    // The app is asked about the account in Nextcloud instead, once it is known.
+    accepts: (_tokens, _pending, isKnown) => Promise.resolve(isKnown),
+    goOn: (req, pending) => beginLogin({ ...rooms, logins }, pending, req),
+  }
+  return {
+    ...signIn(rooms, codeGrant),
+    scopes: () => codeGrant.metadata().then(() => []),
+    handlers: { ...handlers, callback: receiveAnswer({ ...rooms, codeGrant }, use) },
+  }
+}
