@@ -47,7 +47,7 @@ export function createExamination(given: Given): Examination {
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
   const client = createClient({ config, discovery, transport, clock, events })
-  const keys = createIssuerKeys(discovery, transport, clock, 0)
+  const keys = createIssuerKeys({ discovery, transport, clock, staleKeys: 0 })
   return {
     ...given,
     probe: createProbe(transport, config.http, clock),
