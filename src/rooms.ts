@@ -93,7 +93,7 @@ function createGround(config: Config, clock: Clock) {
   for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
-  const keys = createIssuerKeys(discovery, transport, clock, config.cache.staleKeys)
+  const keys = createIssuerKeys({ discovery, transport, clock, staleKeys: config.cache.staleKeys })
   const client = createClient({ config, discovery, transport, clock, events })
   return { config, events, transport, discovery, keys, client, surface: createSurface(config, events), clock }
 }

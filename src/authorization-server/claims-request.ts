@@ -1,4 +1,4 @@
-/** Characters of the JSON. A header has to hold it. */
+/** Characters of the JSON, which a header must hold. */
 const LONGEST = 1_500
 const LONGEST_STRING = 500
 const DEEPEST = 5

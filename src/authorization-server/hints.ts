@@ -120,6 +120,20 @@ export function hintForAuthorization(error: string): string | undefined {
   return BY_GRANT.authorization.get(error)
 }
 
+/** The way to have a grant switched on, by grant type. */
+const SWITCH_ON = mapOf({
+  'urn:ietf:params:oauth:grant-type:token-exchange':
+    'switch token exchange on for this client at the provider (Keycloak 26.2 or later: Clients, the client, Capability config, Standard token exchange); a provider without it needs another mode: refresh-token',
+  'urn:ietf:params:oauth:grant-type:jwt-bearer':
+    'jwt-bearer mode is for Entra (on-behalf-of); elsewhere use token-exchange or refresh-token mode',
+  authorization_code: 'switch the authorization code flow and refresh tokens on for this client at the provider',
+})
+
+/** Returns advice for a grant that the server does not offer, or not to this client. */
+export function hintForGrant(grantType: string): string {
+  return SWITCH_ON.get(grantType) ?? 'switch that grant on for this client at the provider'
+}
+
 function mapOf(hints: Readonly<Record<string, string>>): ReadonlyMap<string, string> {
   return new Map(Object.entries(hints))
 }

@@ -61,14 +61,19 @@ async function discover(config: Config, fetch: IdpFetch): Promise<oauth.Authoriz
   }
 }
 
-async function fetchDocument(config: Config, fetch: IdpFetch): Promise<Response> {
+/** Fetches the document that this server goes by: at `discoveryUrl`, else in the first form, else (404) in the second. */
+export async function fetchDocument(config: Config, fetch: IdpFetch): Promise<Response> {
   if (config.discoveryUrl !== undefined) {
     return fetch(config.discoveryUrl.href, { method: 'GET', headers: { accept: 'application/json' } })
   }
-  const issuer = new URL(config.issuer ?? '')
-  const response = await oauth.discoveryRequest(issuer, { algorithm: 'oidc', ...requestOptions(fetch) })
-  if (response.status !== 404) return response
-  return oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...requestOptions(fetch) })
+  const issuer = config.issuer ?? ''
+  const response = await fetchForm(issuer, 'oidc', fetch)
+  return response.status === 404 ? fetchForm(issuer, 'oauth2', fetch) : response
+}
+
+/** Fetches the document at one of its two addresses: OIDC Discovery §4 puts the well-known part behind the path, RFC 8414 §3 before. */
+export function fetchForm(issuer: string, form: 'oidc' | 'oauth2', fetch: IdpFetch): Promise<Response> {
+  return oauth.discoveryRequest(new URL(issuer), { algorithm: form, ...requestOptions(fetch) })
 }
 
 /** Returns the option that says where the document is. */

@@ -47,6 +47,22 @@ export function classifyGrantError(answer: TokenErrorAnswer, grant: 'refresh' | 
   return MEANS_OUTAGE.includes(answer.error) ? outage(answer) : refusal(answer, hintFor(answer, grant))
 }
 
+/** Matches words, and Entra's codes for a secret that is wrong (7000215) or has expired (7000222), and for an unknown client (700016). */
+const WRONG_CLIENT = /client[\s_-]*(?:credentials|secret|authentication)|AADSTS(?:7000215|7000222|700016)\b/i
+
+/** Whether a refused request says that the client is not who it says. RFC 6749 §5.2 has 401 for that. */
+export function blamesClient({ error, errorDescription = '', httpStatus }: TokenRequestError): boolean {
+  return error === 'invalid_client' || httpStatus === 401 || WRONG_CLIENT.test(errorDescription)
+}
+
+/** Matches, among others, Keycloak's description for a client without the switch. */
+const NOT_FOR_THIS_CLIENT = /\bnot (?:enabled|allowed|permitted|supported|authorized)\b/i
+
+/** Whether a refused request says that the grant is not offered at all, or not to this client (RFC 6749 §5.2). */
+export function refusesGrant({ error = '', errorDescription = '' }: TokenRequestError): boolean {
+  return ['unauthorized_client', 'unsupported_grant_type'].includes(error) || NOT_FOR_THIS_CLIENT.test(errorDescription)
+}
+
 function outage({ error, httpStatus }: TokenErrorAnswer): UpstreamUnavailableError {
   return new UpstreamUnavailableError(`The authorization server answers ${error}`, { httpStatus })
 }

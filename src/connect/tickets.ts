@@ -47,58 +47,24 @@ interface LiveTicket {
 /** Milliseconds that a link must have left to be handed out again: for a person to read, agree and sign in. */
 const LEAST_LEFT = 300_000
 
+interface TicketRooms extends OneTimeRooms {
+  readonly tickets: OneTimeRecords<Ticket>
+  /** Address of the consent page. */
+  readonly pageUrl: string
+}
+
 /** @param pageUrl address of the consent page */
-export function createTickets(rooms: OneTimeRooms, pageUrl: string): Tickets {
-  const { records, owner, clock } = rooms
-  const tickets = createOneTimeRecords<Ticket>('ticket', rooms)
+export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
+  const tickets = createOneTimeRecords<Ticket>('ticket', given)
+  const rooms = { ...given, tickets, pageUrl }
   const flights = createSingleFlight<ConnectLink>()
-
-  function linkOf({ ticket, elicitationId, expiresAt }: LiveTicket): ConnectLink {
-    return { connectUrl: `${pageUrl}?ticket=${ticket}`, elicitationId, expiresAt: Math.floor(expiresAt / 1_000) }
-  }
-
-  async function readLive(key: string): Promise<{ live: LiveTicket | undefined; version: string | null }> {
-    try {
-      const record = await records.read(key)
-      const live = record?.value as LiveTicket | undefined
-      return { live: live?.format === 1 ? live : undefined, version: record?.version ?? null }
-    } catch (error) {
-      if (!(error instanceof SealedValueError)) throw error
-      // Sealed with a key that is gone: only the link is lost.
-      return { live: undefined, version: (await records.peek(key))?.version ?? null }
-    }
-  }
-
-  async function isUsable(live: LiveTicket): Promise<boolean> {
-    if (live.expiresAt - clock.now() < LEAST_LEFT) return false
-    return (await tickets.read(live.ticket)) !== undefined
-  }
-
-  function findOrMake(key: string, ticket: Ticket): Promise<ConnectLink> {
-    return change('the link of a user', async () => {
-      const { live, version } = await readLive(key)
-      if (live !== undefined && (await isUsable(live))) return linkOf(live)
-      const { secret, expiresAt } = await tickets.create(ticket)
-      const next: LiveTicket = { format: 1, ticket: secret, elicitationId: randomUUID(), expiresAt }
-      const isFirst = (await records.write(key, next, version, ONE_TIME_LIFE)) !== null
-      const surplus = isFirst ? live?.ticket : secret
-      if (surplus !== undefined) await tickets.drop(surplus)
-      return isFirst ? linkOf(next) : 'late'
-    })
-  }
-
   return {
     ...tickets,
-    linkFor(identity, clientId) {
-      const { issuer, subject } = identity
-      const key = recordKey('ticket-of', owner, issuer, subject, clientId)
+    linkFor({ issuer, subject }, clientId) {
+      const key = recordKey('ticket-of', given.owner, issuer, subject, clientId)
+      const purpose = { identity: { issuer, subject }, clientId }
       return flights.join(key, () =>
-        findOrMake(key, {
-          identity: { issuer, subject },
-          clientId,
-          formKey: randomSecret(),
-          selectAccount: false,
-        }),
+        findOrMake(rooms, key, { ...purpose, formKey: randomSecret(), selectAccount: false }),
       )
     },
     async again({ identity, clientId }) {
@@ -107,4 +73,42 @@ export function createTickets(rooms: OneTimeRooms, pageUrl: string): Tickets {
       return { secret, formKey }
     },
   }
+}
+
+function findOrMake(rooms: TicketRooms, key: string, ticket: Ticket): Promise<ConnectLink> {
+  const { records, tickets } = rooms
+  return change('the link of a user', async () => {
+    const { live, version } = await readLive(rooms, key)
+    if (live !== undefined && (await isUsable(rooms, live))) return linkOf(rooms, live)
+    const { secret, expiresAt } = await tickets.create(ticket)
+    const next: LiveTicket = { format: 1, ticket: secret, elicitationId: randomUUID(), expiresAt }
+    const isFirst = (await records.write(key, next, version, ONE_TIME_LIFE)) !== null
+    const surplus = isFirst ? live?.ticket : secret
+    if (surplus !== undefined) await tickets.drop(surplus)
+    return isFirst ? linkOf(rooms, next) : 'late'
+  })
+}
+
+async function readLive(
+  { records }: Pick<TicketRooms, 'records'>,
+  key: string,
+): Promise<{ live: LiveTicket | undefined; version: string | null }> {
+  try {
+    const record = await records.read(key)
+    const live = record?.value as LiveTicket | undefined
+    return { live: live?.format === 1 ? live : undefined, version: record?.version ?? null }
+  } catch (error) {
+    if (!(error instanceof SealedValueError)) throw error
+    // Sealed with a key that is gone: only the link is lost.
+    return { live: undefined, version: (await records.peek(key))?.version ?? null }
+  }
+}
+
+async function isUsable({ clock, tickets }: TicketRooms, live: LiveTicket): Promise<boolean> {
+  if (live.expiresAt - clock.now() < LEAST_LEFT) return false
+  return (await tickets.read(live.ticket)) !== undefined
+}
+
+function linkOf({ pageUrl }: TicketRooms, { ticket, elicitationId, expiresAt }: LiveTicket): ConnectLink {
+  return { connectUrl: `${pageUrl}?ticket=${ticket}`, elicitationId, expiresAt: Math.floor(expiresAt / 1_000) }
 }

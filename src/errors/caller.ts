@@ -116,7 +116,7 @@ export class SubjectTokenRejectedError extends McpAuthError {
       status: 401,
       error: more ? 'insufficient_claims' : 'invalid_token',
       description: more
-        ? 'The user has to sign in again and do more than before'
+        ? 'The user must sign in again and do more than before'
         : 'The access token is no longer accepted',
     })
     this.rejection = rejection

@@ -1,6 +1,6 @@
 import { withoutSecrets } from './secrecy.js'
 
-/** What the answer to the client says, and all of it. */
+/** The whole text that the client is answered, by reason. */
 export const INVALID_TOKEN_DESCRIPTIONS = {
   malformed: 'The access token is malformed',
   too_large: 'The access token is too large',
@@ -20,39 +20,39 @@ export const INVALID_TOKEN_DESCRIPTIONS = {
   claims: 'The claims of the access token are not accepted here',
 } as const
 
-/** Why an access token was rejected. */
+/** The reason why an access token was rejected. */
 export type InvalidTokenReason = keyof typeof INVALID_TOKEN_DESCRIPTIONS
 
 /** A value of a claim, fit for a log: text is cut at 200 characters, and holds no control or invisible character and no token. */
 export type ShownValue = string | number | boolean | null
 
 /**
- * What is wrong with a token, for the operator: never for the answer to the client. Its values are those of single claims, ten at
- * most; times are in ISO 8601.
+ * The particulars of a rejection, for the operator and never for the answer to the client. Values are those of single claims, ten
+ * at most; times are in ISO 8601.
  */
 export interface RejectionDetails {
   /** All of it in one plain sentence, in one line, ready for a log. */
   readonly message: string
   /**
-   * Whether the values found are from a token that the authorization server has signed or vouched for. Where it is false, anybody
-   * can have written them. Absent where there is no token to speak of.
+   * Whether the values found are from a token that the authorization server has signed or vouched for. If false, anyone can have
+   * written them. Absent if there is no token.
    */
   readonly verified?: boolean
   /** The claim (or `alg`, `kid`, `typ` of the JOSE header, or `token_type` of an introspection answer) that is at fault. */
   readonly claim?: string
-  /** What was expected of it. Where there are several values, one of them would have done; of scopes all are needed. */
+  /** The values expected of it. One of several would have done; of scopes all are needed. */
   readonly expected?: readonly ShownValue[]
-  /** What it is in the token. */
+  /** Its values in the token. */
   readonly found?: readonly ShownValue[]
 }
 
-/** What is wrong with a token, in raw values: it becomes {@link RejectionDetails} when somebody looks. */
+/** The particulars of a rejection in raw values, which become {@link RejectionDetails} when they are read. */
 export interface Fault {
   readonly verified?: boolean
   readonly claim?: string
   readonly expected?: unknown
   readonly found?: unknown
-  /** Given the values as they are shown: a list in brackets, strings in quotes. `show` does the same with any other value. */
+  /** Writes the message from the values as shown: a list in brackets, strings in quotes. `show` does the same with any value. */
   readonly sentence: (found: string, expected: string, show: (value: unknown) => string) => string
   /** The remedy, which ends the sentence. */
   readonly advice?: string
@@ -64,16 +64,16 @@ const MOST_VALUES = 10
 /** Characters. A shorter segment of a token is worth nothing by itself. */
 const SHORTEST_SEGMENT = 16
 /**
- * Characters that are searched for something like a token. It is more than is shown, and a bound: that search takes time by the square of
- * what it is given, which may be anything that fits into a header.
+ * Characters that are searched for something like a token: more than are shown. The search takes time by the square of the text,
+ * which may be anything that fits into a header.
  */
 const LONGEST_SEARCHED = 1_000
 /** The beginning of a JWT, a JWS or a JWE: base64url of `{"`, and a dot somewhere. */
 const LIKE_A_TOKEN = /ey[JAIK][\w-]{6,}\.[\w.~+/=-]*/g
-/** Control characters and those that forge or turn lines, have no width or no meaning (lone surrogates, private use). */
+/** Characters that control, forge or turn lines, or have no width or no meaning (lone surrogates, private use). */
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/gu
 
-/** @param token the token at fault, which none of its values may show, be it echoed by an introspection answer */
+/** @param token the token at fault, which no value may show, even if an introspection answer repeats it */
 export function readRejectionDetails(fault: Fault, token?: string): RejectionDetails {
   const secrets = token === undefined ? [] : secretsOf(token)
   const { verified, claim } = fault
@@ -98,11 +98,11 @@ export function scopeFault(required: readonly string[], granted: readonly string
     expected: required,
     found: granted,
     sentence: (found, expected) => `scope is ${found} and this operation needs ${expected}`,
-    advice: 'the client has to ask for them, and the authorization server to grant them',
+    advice: 'the client must ask for them, and the authorization server must grant them',
   }
 }
 
-/** A time of a claim, in seconds, as ISO 8601; or the number as it is where no calendar goes that far. */
+/** Returns the seconds of a claim as ISO 8601, or the value as it is if it is not a number or no calendar goes that far. */
 export function isoTime(seconds: unknown): unknown {
   const date = new Date(typeof seconds === 'number' ? seconds * 1_000 : NaN)
   return Number.isNaN(date.getTime()) ? seconds : date.toISOString().replace('.000Z', 'Z')
@@ -128,7 +128,7 @@ function shownText(text: string, secrets: readonly string[]): string {
   return cut.replace(UNPRINTABLE, '\uFFFD')
 }
 
-/** The token, and the parts of it that are long enough to be worth anything. */
+/** Returns the token and those parts of it that are worth something by themselves. */
 function secretsOf(token: string): string[] {
   return [token, ...token.split('.').filter((segment) => segment.length >= SHORTEST_SEGMENT)]
 }

@@ -34,19 +34,20 @@ export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown
   let failures = 0
   let until = -Infinity
   let last: unknown
-  const left = (): number => until - clock.monotonic()
   return {
-    active: () => left() > 0,
+    active: () => clock.monotonic() < until,
     failing: () => failures > 0,
     check: () => {
-      if (left() > 0) throw toldAgain(last, left())
+      const left = until - clock.monotonic()
+      if (left > 0) throw toldAgain(last, left)
     },
     failed: (error) => {
       const stated = Math.min(statedBy(error), longestStated)
-      until = clock.monotonic() + Math.max(Math.min(FIRST * 2 ** failures, LONGEST), stated * 1_000)
+      const pause = Math.max(Math.min(FIRST * 2 ** failures, LONGEST), stated * 1_000)
+      until = clock.monotonic() + pause
       failures += 1
       last = error
-      throw toldAgain(error, left())
+      throw toldAgain(error, pause)
     },
     succeeded: () => {
       failures = 0

@@ -1,4 +1,3 @@
-import type { InvalidTokenError } from '../errors/errors.js'
 import {
   bound,
   expired,
@@ -8,19 +7,20 @@ import {
   otherClient,
   otherIssuer,
   otherKind,
+  type Moment,
 } from './rejections.js'
 
 /** Claims of a token whose signature, or whose introspection, has been found good. */
 export type Claims = Readonly<Record<string, unknown>>
 
-/** What the claims of an access token have to be. */
+/** The demands on the claims of an access token. */
 export interface Expectations {
   readonly audience: readonly string[]
   readonly resource: string
   readonly allowedClients: ReadonlySet<string> | undefined
 }
 
-/** What an access token says, read from claims that meet the expectations. */
+/** The content of an access token, read from claims that meet the expectations. */
 export interface AccessTokenClaims {
   readonly subject: string
   readonly clientId: string
@@ -47,46 +47,43 @@ export function readAccessTokenClaims(
   expected: Expectations,
   tokenType: string | undefined,
 ): AccessTokenClaims {
-  const { sub, exp } = claims
+  const { sub, exp, aud, cnf } = claims
   if (typeof sub !== 'string' || sub === '') throw missing('sub', sub, 'a string that is not empty')
   if (typeof exp !== 'number' || !Number.isFinite(exp)) throw missing('exp', exp, 'a number')
-  const audience = readStrings(claims['aud'])
-  if (audience.length === 0) throw missing('aud', claims['aud'], 'a string or a list of strings')
+  const audience = readStrings(aud)
+  if (audience.length === 0) throw missing('aud', aud, 'a string or a list of strings')
   const accepted = audience.filter((value) => expected.audience.some((wanted) => sameUri(value, wanted)))
   if (accepted.length === 0) throw otherAudience(audience, expected.audience)
-  const kind = whyNoAccessToken(claims, tokenType, accepted, expected)
-  if (kind !== undefined) throw kind
+  const forResource = accepted.some((value) => sameUri(value, expected.resource))
+  checkKind(claims, tokenType, forResource)
   // RFC 7800: a token bound to a key is worth nothing without the proof, and proofs are not verified here.
-  if (claims['cnf'] !== undefined && claims['cnf'] !== null) throw bound(claims['cnf'])
-  const client = readClientId(claims)
-  if (expected.allowedClients !== undefined && (client === undefined || !expected.allowedClients.has(client.id))) {
-    throw otherClient(client?.claim ?? 'client_id', client?.id, expected.allowedClients)
-  }
+  if (cnf !== undefined && cnf !== null) throw bound(cnf)
+  const clientId = readClientId(claims, expected.allowedClients)
   const scopes = readScopes(claims)
   Object.freeze(scopes)
   Object.freeze(audience)
-  return { subject: sub, clientId: client?.id ?? 'unknown', scopes, expiresAt: exp, audience }
+  return { subject: sub, clientId, scopes, expiresAt: exp, audience }
 }
 
 /**
- * `iss`, `exp`, `nbf` of an introspection answer, which nobody else has looked at. An answer without `iss` is from the server
- * that was asked (RFC 7662 §2.2 has it optional).
+ * Checks `iss`, `exp` and `nbf` of an introspection answer, which jose has not looked at. An answer without `iss` is from the
+ * server that was asked (RFC 7662 §2.2 has it optional).
  */
-export function checkIntrospectedTimes(claims: Claims, issuer: string, nowSeconds: number, tolerance: number): void {
+export function checkIntrospectedTimes(claims: Claims, moment: Moment & { readonly issuer: string }): void {
   const { iss, exp, nbf } = claims
+  const { issuer, nowSeconds, clockTolerance } = moment
   if (iss !== undefined && iss !== issuer) throw otherIssuer(iss, issuer)
-  if (typeof exp === 'number' && exp <= nowSeconds - tolerance) throw expired(exp, nowSeconds)
-  if (nbf !== undefined && !(typeof nbf === 'number' && nbf <= nowSeconds + tolerance)) {
-    throw notYetValid('nbf', nbf, { nowSeconds, clockTolerance: tolerance })
-  }
+  if (typeof exp === 'number' && exp <= nowSeconds - clockTolerance) throw expired(exp, nowSeconds)
+  if (isAhead(nbf, moment)) throw notYetValid('nbf', nbf, moment)
 }
 
-/** A token from the future has been made by a clock that cannot be trusted with its `exp` either. */
-export function checkIssuedAt(claims: Claims, nowSeconds: number, tolerance: number): void {
-  const { iat } = claims
-  if (iat !== undefined && !(typeof iat === 'number' && iat <= nowSeconds + tolerance)) {
-    throw notYetValid('iat', iat, { nowSeconds, clockTolerance: tolerance })
-  }
+/** A token from the future was made by a clock that cannot be trusted with its `exp` either. */
+export function checkIssuedAt({ iat }: Claims, moment: Moment): void {
+  if (isAhead(iat, moment)) throw notYetValid('iat', iat, moment)
+}
+
+function isAhead(time: unknown, { nowSeconds, clockTolerance }: Moment): boolean {
+  return time !== undefined && !(typeof time === 'number' && time <= nowSeconds + clockTolerance)
 }
 
 /** Clients differ by one trailing slash in the audience that they ask for. */
@@ -99,53 +96,45 @@ function withoutSlash(uri: string): string {
 }
 
 /**
- * RFC 9068 §2.1 marks access tokens `at+jwt`; where a server does not, its other tokens have to be told by what they hold: an
- * ID token for this server's own client has the same issuer, keys, subject and audience.
+ * RFC 9068 §2.1 marks access tokens `at+jwt`. Tokens of a server that does not are told apart by what they hold: an ID token for
+ * this server's own client has the same issuer, keys, subject and audience.
+ *
+ * @throws {InvalidTokenError} it is a token of another kind
  */
-function whyNoAccessToken(
-  claims: Claims,
-  headerType: string | undefined,
-  acceptedAudience: readonly string[],
-  expected: Expectations,
-): InvalidTokenError | undefined {
+function checkKind(claims: Claims, headerType: string | undefined, forResource: boolean): void {
   const header = headerType?.toLowerCase().replace(/^application\//, '')
-  if (header === 'at+jwt') return undefined
-  if (header !== undefined && header !== 'jwt') return otherKind('the header has typ', 'typ', headerType)
+  if (header === 'at+jwt') return
+  if (header !== undefined && header !== 'jwt') throw otherKind('the header has typ', 'typ', headerType)
   // Keycloak's `typ`, and the `token_use` of Cognito and Hydra, say it outright.
   const uses = ['typ', 'token_use'].flatMap((claim) => {
     const use = claims[claim]
     return typeof use === 'string' ? [{ claim, use }] : []
   })
   const other = uses.find(({ use }) => OTHER_USES.test(use))
-  if (other !== undefined) return otherKind(`${other.claim} is`, other.claim, other.use)
-  if (uses.some(({ use }) => ACCESS_USES.test(use))) return undefined
+  if (other !== undefined) throw otherKind(`${other.claim} is`, other.claim, other.use)
+  if (uses.some(({ use }) => ACCESS_USES.test(use))) return
   const mark = NOT_IN_ACCESS_TOKENS.find((name) => name in claims)
-  if (mark !== undefined) return otherKind(`there is a claim ${mark}`, mark)
-  // An ID token is for a client, so one that is for this very resource is none.
-  const forResource = acceptedAudience.some((value) => sameUri(value, expected.resource))
+  if (mark !== undefined) throw otherKind(`there is a claim ${mark}`, mark)
+  // An ID token is for a client, so one that is for this very resource is not an ID token.
   if ('nonce' in claims && (!forResource || !hasOneOf(claims, ['scope', 'scp']))) {
-    return otherKind('there is a claim nonce', 'nonce')
+    throw otherKind('there is a claim nonce', 'nonce')
   }
-  if (forResource || hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)) return undefined
-  return otherKind(`there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`)
+  if (!forResource && !hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)) {
+    throw otherKind(`there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`)
+  }
 }
 
 function hasOneOf(claims: Claims, names: readonly string[]): boolean {
   return names.some((name) => name in claims)
 }
 
-/** The client, and the claim that names it. */
-interface ClientClaim {
-  readonly claim: string
-  readonly id: string
-}
-
-function readClientId(claims: Claims): ClientClaim | undefined {
-  for (const claim of ['client_id', 'azp', 'cid']) {
-    const id = claims[claim]
-    if (typeof id === 'string' && id !== '') return { claim, id }
-  }
-  return undefined
+/** @throws {InvalidTokenError} only some clients may come in, and the token's is not one of them */
+function readClientId(claims: Claims, allowed: Expectations['allowedClients']): string {
+  const name = ['client_id', 'azp', 'cid'].find((claim) => typeof claims[claim] === 'string' && claims[claim] !== '')
+  const id = name === undefined ? undefined : (claims[name] as string)
+  if (allowed !== undefined && (id === undefined || !allowed.has(id)))
+    throw otherClient(name ?? 'client_id', id, allowed)
+  return id ?? 'unknown'
 }
 
 function readScopes(claims: Claims): string[] {

@@ -4,22 +4,16 @@ import type { Config } from '../config/config.js'
 import { isNotSupported } from './jose-failures.js'
 import { createJwtVerifier, type IssuerKeys } from './keys.js'
 
-/** Who signed in at the authorization server. */
-export interface SignedIn {
-  readonly issuer: string
-  readonly subject: string
-}
-
 /**
- * Who an ID token speaks of, or undefined when it is not a good one: for this client, from this issuer, signed by it, alive, and
- * the answer to the very request that had this nonce (OIDC Core §3.1.3.7).
+ * Returns the user whom an ID token names, or undefined if it is not good: for this client, from this issuer, signed by it, alive,
+ * and the answer to the very request that had this nonce (OIDC Core §3.1.3.7).
  *
  * Rejects with {@link UpstreamUnavailableError} when the issuer's keys are needed and cannot be fetched.
  */
 export type VerifyIdToken = (
   idToken: string,
   expected: { readonly issuer: string; readonly nonce: string },
-) => Promise<SignedIn | undefined>
+) => Promise<{ readonly issuer: string; readonly subject: string } | undefined>
 
 export function createIdTokenVerifier(config: Config, keys: IssuerKeys, clock: Clock): VerifyIdToken {
   const clientId = config.client?.id ?? ''

@@ -4,9 +4,12 @@ import { LRUCache } from 'lru-cache'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import { createCoolDown } from '../transport/cool-down.js'
 import type { Clock } from '../clock.js'
-import { UpstreamUnavailableError } from '../errors/errors.js'
+import type { Config } from '../config/config.js'
+import { ConfigurationError, UpstreamUnavailableError, type InvalidTokenError } from '../errors/errors.js'
+import { checkIntrospectedTimes, type Claims } from './claims.js'
+import { inactive, opaque, otherTokenType, type Moment } from './rejections.js'
 
-/** RFC 7662: asks the authorization server what a token is worth; undefined where it cannot be asked. */
+/** Asks the authorization server about a token (RFC 7662). Undefined if there is no way to ask. */
 export type Introspect = (token: string) => Promise<IntrospectionResponse | undefined>
 
 /** Requests under way at one time. */
@@ -17,20 +20,22 @@ const INACTIVE_TTL = 5_000
 /** Seconds. Any caller's token is behind a failure, so no caller may close the server for longer. */
 const LONGEST_RETRY_AFTER = 60
 const INACTIVE = { active: false }
+/** `token_type` of introspection answers about access tokens that need no proof. */
+const BEARER_TYPES = ['bearer', 'access_token', 'n_a']
 
 /**
- * Introspection that strangers cannot use against the authorization server, since whoever sends any opaque token causes a
- * request: a number of requests at once, a cool-down after a failure, and a short memory for what is inactive.
+ * Introspection that strangers cannot turn against the authorization server, because any opaque token causes a request: so many
+ * requests at once, a cool-down after a failure, and a short memory of inactive tokens.
  */
 export function createIntrospection(client: Pick<AuthorizationServerClient, 'introspect'>, clock: Clock): Introspect {
   const coolDown = createCoolDown(clock, LONGEST_RETRY_AFTER)
-  const inactive = new LRUCache<string, number>({ max: INACTIVE_ENTRIES })
+  const inactiveUntil = new LRUCache<string, number>({ max: INACTIVE_ENTRIES })
   let underWay = 0
 
   return async (token) => {
-    // What strangers send may be long, and is not kept.
+    // A hash, because a stranger's token may be long and is not kept.
     const tokenHash = hash('sha256', token, 'base64url')
-    if (clock.monotonic() < (inactive.get(tokenHash) ?? -Infinity)) return INACTIVE
+    if (clock.monotonic() < (inactiveUntil.get(tokenHash) ?? -Infinity)) return INACTIVE
     coolDown.check()
     if (underWay >= MOST_AT_ONCE) {
       throw new UpstreamUnavailableError('Too many tokens are being introspected at once', { retryAfter: 1 })
@@ -39,7 +44,7 @@ export function createIntrospection(client: Pick<AuthorizationServerClient, 'int
     try {
       const answer = await client.introspect(token)
       coolDown.succeeded()
-      if (answer?.active === false) inactive.set(tokenHash, clock.monotonic() + INACTIVE_TTL)
+      if (answer?.active === false) inactiveUntil.set(tokenHash, clock.monotonic() + INACTIVE_TTL)
       return answer
     } catch (error) {
       return coolDown.failed(error)
@@ -47,4 +52,43 @@ export function createIntrospection(client: Pick<AuthorizationServerClient, 'int
       underWay -= 1
     }
   }
+}
+
+/**
+ * Returns the claims of an introspection answer.
+ *
+ * @param answer undefined if there was no way to ask
+ * @throws {InvalidTokenError} the token is not active, not an access token, or cannot be introspected
+ * @throws {ConfigurationError} every token must be introspected, and there is no endpoint
+ */
+export function readIntrospection(
+  answer: IntrospectionResponse | undefined,
+  config: Pick<Config, 'introspection' | 'client'>,
+  moment: Moment & { readonly issuer: string },
+): Claims {
+  if (answer === undefined) throw config.introspection === 'always' ? noIntrospection() : notIntrospected(config)
+  if (!answer.active) throw inactive()
+  const { token_type: type } = answer as Claims
+  const isBearer = typeof type === 'string' && BEARER_TYPES.includes(type.toLowerCase())
+  if (type !== undefined && !isBearer) throw otherTokenType(type)
+  checkIntrospectedTimes(answer, moment)
+  return answer
+}
+
+export function noIntrospection(): ConfigurationError {
+  return new ConfigurationError(
+    "The metadata of the authorization server has no introspection_endpoint, which introspection: 'always' needs",
+    'introspection',
+  )
+}
+
+function notIntrospected({ introspection, client }: Pick<Config, 'introspection' | 'client'>): InvalidTokenError {
+  if (introspection === false) return opaque('introspection is switched off here')
+  if (client?.hasCredentials === true) {
+    return opaque('the metadata of the authorization server has no introspection_endpoint')
+  }
+  return opaque(
+    'there is no clientSecret (or clientAuth) here to have it introspected with',
+    'set one, or have the authorization server issue JWTs',
+  )
 }

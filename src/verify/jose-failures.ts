@@ -3,15 +3,12 @@ import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import * as errors from 'jose/errors'
 import { decodeJwt } from 'jose/jwt/decode'
 import type { InvalidTokenError } from '../errors/errors.js'
-import { expired, malformed, missing, notYetValid, otherIssuer, unverified } from './rejections.js'
+import { expired, malformed, missing, notYetValid, otherIssuer, unverified, type Moment } from './rejections.js'
 
-/** The yardstick of a verified JWT, for the words of a rejection. */
-export interface Verification {
+/** The demands on a JWT, for the words of a rejection. */
+export interface Verification extends Moment {
   readonly issuer: string
   readonly algorithms: readonly string[]
-  /** Seconds. */
-  readonly clockTolerance: number
-  readonly nowSeconds: number
   /** `kid` of the published keys. */
   readonly publishedKeys: () => readonly string[]
 }

@@ -33,7 +33,10 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, Remedy>> = {
   },
   token_type: { advice: 'the client must send its access_token, not the id_token or refresh_token' },
   sender_constrained: { advice: 'switch DPoP or mTLS binding off for MCP clients' },
-  client: { advice: `allowedClients (${variableOf('allowedClients')}) would have to list it`, option: 'allowedClients' },
+  client: {
+    advice: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
+    option: 'allowedClients',
+  },
   inactive: { advice: 'it has expired, was revoked, is from elsewhere, or is not for this client to introspect' },
   claims: { advice: 'look there for the condition' },
 }
@@ -63,21 +66,13 @@ export function tooLarge(length: number, most: number): InvalidTokenError {
   }))
 }
 
-/** The reason for which an opaque token is not introspected. */
-type NotIntrospected = 'switched off' | 'no credentials' | 'no endpoint'
-
-const NOT_INTROSPECTED: Readonly<Record<NotIntrospected, Pick<Fault, 'advice'> & { readonly why: string }>> = {
-  'switched off': { why: 'introspection is switched off here' },
-  'no credentials': {
-    why: 'there is no clientSecret (or clientAuth) here to have it introspected with',
-    advice: 'set one, or have the authorization server issue JWTs',
-  },
-  'no endpoint': { why: 'the metadata of the authorization server has no introspection_endpoint' },
-}
-
-export function opaque(because: NotIntrospected): InvalidTokenError {
-  const { why, ...advice } = NOT_INTROSPECTED[because]
-  return unverified('opaque', () => ({ sentence: () => `the token is not a JWT, and ${why}`, ...advice }))
+/**
+ * @param why the reason for which this server cannot have it introspected
+ * @param advice better advice than the usual
+ */
+export function opaque(why: string, advice?: string): InvalidTokenError {
+  const better = advice === undefined ? {} : { advice }
+  return unverified('opaque', () => ({ sentence: () => `the token is not a JWT, and ${why}`, ...better }))
 }
 
 export function inactive(): InvalidTokenError {
@@ -121,11 +116,16 @@ export function expired(exp: unknown, nowSeconds: number): InvalidTokenError {
   }))
 }
 
-/** @param time `nowSeconds`, and the seconds that are tolerated */
+/** The time at which a token is judged, in seconds. */
+export interface Moment {
+  readonly nowSeconds: number
+  readonly clockTolerance: number
+}
+
 export function notYetValid(
   claim: 'nbf' | 'iat',
   found: unknown,
-  { nowSeconds, clockTolerance }: { readonly nowSeconds: number; readonly clockTolerance: number },
+  { nowSeconds, clockTolerance }: Moment,
 ): InvalidTokenError {
   return rejection('not_yet_valid', () => ({
     claim,

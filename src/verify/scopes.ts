@@ -1,13 +1,13 @@
 import { InsufficientScopeError } from '../errors/errors.js'
 
-/** How scopes are judged. */
+/** The rules by which scopes are judged. */
 export interface ScopeRules {
   readonly requiredScopes: readonly string[]
   readonly scopeSatisfies: (granted: readonly string[], required: string) => boolean
 }
 
 /**
- * Checks that a verified token has every scope that an operation needs. The error names them all, those of every request
+ * Checks that a verified token has every scope of an operation. The error names them all, those of every request
  * included: a client that asks for just the missing ones would lose the others (MCP 2026-07-28, authorization).
  *
  * @throws {InsufficientScopeError} one is not satisfied
@@ -18,7 +18,7 @@ export function checkScopes(
   scopes: readonly string[],
 ): void {
   for (const scope of scopes) {
-    // Only true: a promise, which an async function returns, is no verdict.
+    // Only true counts: a promise, which an async function returns, is not a verdict.
     if ((rules.scopeSatisfies(info.scopes, scope) as unknown) !== true) {
       throw new InsufficientScopeError([...new Set([...rules.requiredScopes, ...scopes])], info.scopes)
     }

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import type { Finding } from '../../src/cli/doctor/finding.js'
+import type { Finding } from '../../src/cli/doctor/check.js'
 import { selfSigned, type CertificateOptions, type SelfSigned } from '../support/certificate.js'
 import { ROOT, setUpDoctor, STATUS } from '../support/doctor-setup.js'
 

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { CHECK_IDS } from '../../src/cli/doctor/finding.js'
+import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
+import { asLines } from '../../src/cli/doctor/report.js'
 import { createSecrets } from '../../src/cli/doctor/secrets.js'
 import { expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
 
@@ -29,7 +30,7 @@ describe('the command line of the doctor', () => {
     ['two tokens', ['--token', CANARY, '--token-file', '-'], /two ways to say the same/],
     ['standard input twice', ['--token-file', '-', '--client-secret-file', '-'], /only one of/],
     ['a file that is not there', ['--token-file', `/nowhere/${CANARY}`], /cannot be read/],
-    ['a store of another kind', ['--storage', `mysql://u:${CANARY}@h/db`], /--storage has to be/],
+    ['a store of another kind', ['--storage', `mysql://u:${CANARY}@h/db`], /--storage must be/],
   ])('exits with 2 for %s, and repeats nothing of it', async (_name, args, complaint) => {
     const outcome = await runIn(args)
 
@@ -146,5 +147,13 @@ describe('what the doctor prints', () => {
   it('quotes no control characters, and no more than 200 characters', () => {
     expect(secrets.quote('a\u001b[31mb\nc')).toBe('a [31mb c')
     expect(secrets.quote('x'.repeat(1_000))).toHaveLength(200)
+  })
+
+  it('holds nothing in a line that a terminal obeys or that makes it two', () => {
+    const found = 'at \u001b[2Jhttps://idp.example.com\u202e\u2028/jwks\nand more'
+
+    expect(asLines([{ id: 'discovery.document', status: 'failed', found }])).toBe(
+      '✗ discovery.document: at \uFFFD[2Jhttps://idp.example.com\uFFFD\uFFFD/jwks and more\n\n0 ✓, 1 ✗, 0 – left out\n',
+    )
   })
 })

@@ -14,13 +14,12 @@ import {
   signingKey,
   type MintOptions,
 } from '../support/scripted-authorization-server.js'
-import { startTestBed, type TestBed } from '../support/test-bed.js'
+import { world, type World } from '../support/world.js'
 
-let bed: TestBed
+let bed: World
 beforeEach(async () => {
-  bed = await startTestBed()
+  bed = await world({ mode: 'none' })
 })
-afterEach(() => bed.close())
 
 const CLIENT = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
 const NOW = Date.UTC(2026, 0, 1) / 1_000
@@ -154,7 +153,7 @@ it.each<Verified>([
     expected: ['notes:read', 'notes:write'],
     found: ['notes:read', 'profile'],
     message:
-      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the client has to ask for them, and the authorization server to grant them',
+      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the client must ask for them, and the authorization server must grant them',
   },
   refusedByApp('returned false', () => false),
   refusedByApp('threw an error', () => { throw new Error('secret') }), // prettier-ignore

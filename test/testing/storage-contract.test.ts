@@ -15,63 +15,69 @@ const options = {
 const memory = () => new MemoryStorage({ maxEntries: 100_000 }, clock)
 
 type Calls = Pick<StorageAdapter, 'get' | 'put' | 'delete'>
-/** MemoryStorage with a defect: what `change` gives takes the place of the sound calls. */
-const broken = (change: (sound: MemoryStorage) => Partial<Calls & { shared: boolean }>) => (): StorageAdapter => {
-  const sound = memory()
+type Put = StorageAdapter['put']
+type MakeAdapter = () => StorageAdapter
+
+/** An adapter over another one, with a defect: what `change` gives takes the place of the sound calls. */
+function over(sound: Calls, change: Partial<Calls & { shared: boolean }> = {}): StorageAdapter {
   return {
     shared: false,
     get: (key) => sound.get(key),
     put: (...args) => sound.put(...args),
     delete: (...args) => sound.delete(...args),
-    ...change(sound),
+    ...change,
   }
 }
+const broken =
+  (change: (sound: MemoryStorage) => Partial<Calls & { shared: boolean }>): MakeAdapter =>
+  () => {
+    const sound = memory()
+    return over(sound, change(sound))
+  }
+/** One whose put has the defect. */
+const putting = (put: (sound: MemoryStorage, ...args: Parameters<Put>) => ReturnType<Put>): MakeAdapter =>
+  broken((sound) => ({ put: (...args) => put(sound, ...args) }))
+const versionOf = async (sound: MemoryStorage, key: string) => (await sound.get(key))?.version ?? null
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
+const NOT_FIRST = 'put with null resolves to null when there is an entry, and changes nothing'
+const ENDED = 'an entry with a ttl is absent after its end'
+
 /** Adapters with what can go wrong in one, and the test that has to find it. */
-const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string | RegExp][] = [
+const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][] = [
   [
     'ignores expected null',
-    broken((sound) => ({
-      async put(key, value, expected, ttlMs) {
-        const entry = await sound.get(key)
-        return sound.put(key, value, expected === null ? (entry?.version ?? null) : expected, ttlMs)
-      },
-    })),
-    'put with null resolves to null when there is an entry, and changes nothing',
+    putting(async (sound, key, value, expected, ttlMs) =>
+      sound.put(key, value, expected ?? (await versionOf(sound, key)), ttlMs),
+    ),
+    NOT_FIRST,
   ],
   [
     'ignores the expected version',
-    broken((sound) => ({
-      async put(key, value, expected, ttlMs) {
-        const entry = await sound.get(key)
-        return sound.put(key, value, expected !== null && entry ? entry.version : expected, ttlMs)
-      },
-    })),
+    putting(async (sound, key, value, expected, ttlMs) =>
+      sound.put(key, value, expected && ((await versionOf(sound, key)) ?? expected), ttlMs),
+    ),
     'put with a version that was replaced resolves to null and changes nothing',
   ],
   [
     'creates an entry although a version was expected',
-    broken((sound) => ({
-      put: async (key, value, expected, ttlMs) =>
-        sound.put(key, value, (await sound.get(key)) === undefined ? null : expected, ttlMs),
-    })),
+    putting(async (sound, key, value, expected, ttlMs) =>
+      sound.put(key, value, (await sound.get(key)) && expected ? expected : null, ttlMs),
+    ),
     'put with a version resolves to null when there is no entry, and creates none',
   ],
   [
     'writes although it says that another was first',
-    broken((sound) => ({
-      async put(key, value, expected, ttlMs) {
-        const version = await sound.put(key, value, expected, ttlMs)
-        if (version === null) await sound.put(key, value, (await sound.get(key))?.version ?? null, ttlMs)
-        return version
-      },
-    })),
-    'put with null resolves to null when there is an entry, and changes nothing',
+    putting(async (sound, key, value, expected, ttlMs) => {
+      const version = await sound.put(key, value, expected, ttlMs)
+      if (version === null) await sound.put(key, value, await versionOf(sound, key), ttlMs)
+      return version
+    }),
+    NOT_FIRST,
   ],
   [
     'takes the empty version for null',
-    broken((sound) => ({ put: (key, value, expected, ttlMs) => sound.put(key, value, expected || null, ttlMs) })),
+    putting((sound, key, value, expected, ttlMs) => sound.put(key, value, expected || null, ttlMs)),
     'a version of another form is a miss and no error: the empty string',
   ],
   ['repeats versions: a counter that starts again with each entry', counting('per entry'), /^a version never repeats/],
@@ -90,34 +96,19 @@ const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string |
     () => ttlKeeping('first wins'),
     'an entry with a ttl is absent after its end also when it was replaced with a ttl',
   ],
-  [
-    'ignores the ttl',
-    broken((sound) => ({ put: (key, value, expected) => sound.put(key, value, expected) })),
-    'an entry with a ttl is absent after its end',
-  ],
-  [
-    'takes the ttl for seconds',
-    broken((sound) => ({
-      put: (key, value, expected, ttlMs) => sound.put(key, value, expected, ttlMs && ttlMs * 1_000),
-    })),
-    'an entry with a ttl is absent after its end',
-  ],
+  ['ignores the ttl', putting((sound, key, value, expected) => sound.put(key, value, expected)), ENDED],
   [
     'takes the ttl for microseconds',
-    broken((sound) => ({
-      put: (key, value, expected, ttlMs) => sound.put(key, value, expected, ttlMs && ttlMs / 1_000),
-    })),
+    putting((sound, key, value, expected, ttlMs) => sound.put(key, value, expected, ttlMs && ttlMs / 1_000)),
     'an entry with a ttl is there before its end, counted in milliseconds',
   ],
   [
     'puts off the end of what is read',
     broken((sound) => {
       const ttls = new Map<string, number>()
-      const aliases = new Map<string, string>()
       return {
         async put(key, value, expected, ttlMs) {
-          const inner = expected === null ? null : (aliases.get(expected) ?? expected)
-          const version = await sound.put(key, value, inner, ttlMs)
+          const version = await sound.put(key, value, expected, ttlMs)
           if (version !== null) ttls.set(key, ttlMs ?? 0)
           return version
         },
@@ -131,7 +122,7 @@ const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string |
     }),
     'an entry with a ttl lives no longer because it was read',
   ],
-  ['gives expired entries', () => neverForgetting({ get: true }), 'an entry with a ttl is absent after its end'],
+  ['gives expired entries', () => neverForgetting({ get: true }), ENDED],
   [
     'replaces an expired entry by its version',
     () => neverForgetting({ put: true }),
@@ -161,16 +152,9 @@ const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string |
   ],
   [
     'keeps entries in a plain object',
-    () => {
-      const entries: Record<string, StoredEntry> = {}
-      const sound = memory()
-      return {
-        shared: false,
-        get: async (key) => (await sound.get(key)) ?? entries[key],
-        put: (...args) => sound.put(...args),
-        delete: (...args) => sound.delete(...args),
-      }
-    },
+    broken((sound) => ({
+      get: async (key) => (await sound.get(key)) ?? ({} as Record<string, StoredEntry | undefined>)[key],
+    })),
     'a key that is a property of every JavaScript object is absent until it is written',
   ],
   [
@@ -188,7 +172,11 @@ const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string |
     valued((value) => value.trim()),
     'a value comes back as it was put: blanks and line breaks at both ends',
   ],
-  ['takes the empty value for none', emptyAsAbsent(), 'a value comes back as it was put: the empty string'],
+  [
+    'takes the empty value for none',
+    broken((sound) => ({ get: async (key) => [await sound.get(key)].find((entry) => entry?.value) })),
+    'a value comes back as it was put: the empty string',
+  ],
   [
     'writes values in Latin 1',
     valued((value) => Buffer.from(value, 'latin1').toString('latin1')),
@@ -202,7 +190,10 @@ const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string |
   ],
   [
     'throws on a version of another form',
-    strict(),
+    putting((sound, key, value, expected, ttlMs) => {
+      if (expected !== null && expected.length !== 36) throw new Error('invalid input syntax for type uuid')
+      return sound.put(key, value, expected, ttlMs)
+    }),
     'a version of another form is a miss and no error: the empty string',
   ],
   [
@@ -227,14 +218,12 @@ const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string |
   ['checks and deletes in two steps', inTwoSteps('delete'), 'of many callers at once exactly one deletes an entry'],
   [
     'rejects the losers of a race',
-    broken((sound) => ({
-      async put(...args) {
-        const version = await sound.put(...args)
-        if (version === null) throw new Error('conflict')
-        return version
-      },
-    })),
-    'put with null resolves to null when there is an entry, and changes nothing',
+    putting(async (sound, ...args) => {
+      const version = await sound.put(...args)
+      if (version === null) throw new Error('conflict')
+      return version
+    }),
+    NOT_FIRST,
   ],
   [
     'says that it is shared and is not',
@@ -254,21 +243,20 @@ const DEFECTS: [name: string, makeAdapter: () => StorageAdapter, found: string |
 ]
 
 /** Versions that come back. */
-function counting(how: 'per entry' | 'of value'): () => StorageAdapter {
+function counting(how: 'per entry' | 'of value'): MakeAdapter {
   return () => {
     const entries = new Map<string, StoredEntry>()
-    const live = (key: string) => entries.get(key)
     return {
       shared: false,
-      get: (key) => Promise.resolve(live(key)),
+      get: (key) => Promise.resolve(entries.get(key)),
       put(key, value, expected) {
-        const entry = live(key)
-        if ((entry?.version ?? null) !== expected) return Promise.resolve(null)
-        const version = how === 'of value' ? `hash of ${value}` : String(Number(entry?.version ?? 0) + 1)
+        const before = entries.get(key)?.version ?? null
+        if (before !== expected) return Promise.resolve(null)
+        const version = how === 'of value' ? `hash of ${value}` : String(Number(before) + 1)
         entries.set(key, { value, version })
         return Promise.resolve(version)
       },
-      delete: (key, expected) => Promise.resolve(live(key)?.version === expected && entries.delete(key)),
+      delete: (key, expected) => Promise.resolve(entries.get(key)?.version === expected && entries.delete(key)),
     }
   }
 }
@@ -277,9 +265,7 @@ function counting(how: 'per entry' | 'of value'): () => StorageAdapter {
 function ttlKeeping(how: 'kept' | 'first wins'): StorageAdapter {
   const sound = memory()
   const ends = new Map<string, number>()
-  return {
-    shared: false,
-    get: (key) => sound.get(key),
+  return over(sound, {
     async put(key, value, expected, ttlMs) {
       const end = expected === null ? undefined : ends.get(key)
       const left = end === undefined ? undefined : Math.max(1, end - clock.monotonic())
@@ -288,8 +274,7 @@ function ttlKeeping(how: 'kept' | 'first wins'): StorageAdapter {
       if (version !== null && ttl !== undefined) ends.set(key, clock.monotonic() + ttl)
       return version
     },
-    delete: (...args) => sound.delete(...args),
-  }
+  })
 }
 
 /** One that looks at the end of an entry in all calls but those. */
@@ -317,7 +302,7 @@ function neverForgetting(blind: { get?: true; put?: true; delete?: true; create?
 }
 
 /** One that changes keys on their way in. */
-function keyed(change: (key: string) => string): () => StorageAdapter {
+function keyed(change: (key: string) => string): MakeAdapter {
   return broken((sound) => ({
     get: (key) => sound.get(change(key)),
     put: (key, ...rest) => sound.put(change(key), ...rest),
@@ -326,49 +311,22 @@ function keyed(change: (key: string) => string): () => StorageAdapter {
 }
 
 /** One that changes values on their way in. */
-function valued(change: (value: string) => string): () => StorageAdapter {
-  return broken((sound) => ({ put: (key, value, ...rest) => sound.put(key, change(value), ...rest) }))
-}
-
-function emptyAsAbsent(): () => StorageAdapter {
-  return broken((sound) => ({
-    async get(key) {
-      const entry = await sound.get(key)
-      return entry?.value ? entry : undefined
-    },
-  }))
-}
-
-/** One that parses versions. */
-function strict(): () => StorageAdapter {
-  const check = (version: string | null) => {
-    if (version !== null && version.length !== 36) throw new Error('invalid input syntax for type uuid')
-  }
-  return broken((sound) => ({
-    async put(key, value, expected, ttlMs) {
-      check(expected)
-      return sound.put(key, value, expected, ttlMs)
-    },
-    async delete(key, expected) {
-      check(expected)
-      return sound.delete(key, expected)
-    },
-  }))
+function valued(change: (value: string) => string): MakeAdapter {
+  return putting((sound, key, value, ...rest) => sound.put(key, change(value), ...rest))
 }
 
 /** One that reads, lets others go on, and then writes whatever has become of it. */
-function inTwoSteps(step: 'create' | 'replace' | 'delete'): () => StorageAdapter {
+function inTwoSteps(step: 'create' | 'replace' | 'delete'): MakeAdapter {
   return broken((sound) => ({
     async put(key, value, expected, ttlMs) {
-      if (step === 'delete' || (step === 'create') !== (expected === null))
-        return sound.put(key, value, expected, ttlMs)
-      if (((await sound.get(key))?.version ?? null) !== expected) return null
+      if (step !== (expected === null ? 'create' : 'replace')) return sound.put(key, value, expected, ttlMs)
+      if ((await versionOf(sound, key)) !== expected) return null
       await turn()
-      return sound.put(key, value, (await sound.get(key))?.version ?? null, ttlMs)
+      return sound.put(key, value, await versionOf(sound, key), ttlMs)
     },
     async delete(key, expected) {
       if (step !== 'delete') return sound.delete(key, expected)
-      if ((await sound.get(key))?.version !== expected) return false
+      if ((await versionOf(sound, key)) !== expected) return false
       await turn()
       await sound.delete(key, expected)
       return true
@@ -394,16 +352,9 @@ describe('the storage contract', () => {
     const made: StorageAdapter[] = []
     const sound = memory()
     const { failed } = await recordedSuite(() => {
-      const adapter: StorageAdapter = {
-        shared: true,
-        get: (key) => sound.get(key),
-        put: (...args) => sound.put(...args),
-        delete: (...args) => sound.delete(...args),
-        close() {
-          closed.push(adapter)
-          return Promise.resolve()
-        },
-      }
+      const adapter: StorageAdapter = Object.assign(over(sound, { shared: true }), {
+        close: () => Promise.resolve(void closed.push(adapter)),
+      })
       made.push(adapter)
       return adapter
     }, options)
@@ -420,13 +371,11 @@ describe('the storage contract', () => {
   it('gives a slow store a longer ttl before it judges', async () => {
     const now = vi.spyOn(performance, 'now').mockImplementation(clock.monotonic)
     // Each write takes longer than the first ttl that is tried.
-    const slow = broken((sound) => ({
-      async put(...args) {
-        const version = await sound.put(...args)
-        if (args[3] === 300) clock.advance(310)
-        return version
-      },
-    }))
+    const slow = putting(async (sound, ...args) => {
+      const version = await sound.put(...args)
+      if (args[3] === 300) clock.advance(310)
+      return version
+    })
     const { passed } = await recordedSuite(slow, options).finally(() => now.mockRestore())
     expect(passed).toContain('an entry with a ttl lives on when it is replaced with a longer ttl')
     expect(passed).toContain('an entry with a ttl never expires when it is replaced without a ttl')
@@ -435,6 +384,9 @@ describe('the storage contract', () => {
 
 describe('the group of the storage contract for a store that is gone', () => {
   const gone = () => Promise.reject(new Error('connection refused'))
+  const thrown = () => {
+    throw new Error('connection refused')
+  }
   const failing =
     (change: Partial<Calls> = {}) =>
     (): StorageAdapter => ({ shared: true, get: gone, put: gone, delete: gone, ...change })
@@ -465,15 +417,7 @@ describe('the group of the storage contract for a store that is gone', () => {
       { put: (_key, _value, expected) => (expected === 'foreign' ? Promise.resolve(null) : gone()) },
       'put with a foreign version rejects',
     ],
-    [
-      'get throws instead of rejecting',
-      {
-        get() {
-          throw new Error('connection refused')
-        },
-      },
-      'get rejects',
-    ],
+    ['get throws instead of rejecting', { get: thrown }, 'get rejects'],
   ]
   it.each(swallowing)('finds that %s', async (_name, change, found) => {
     expect(await failedOf(failing(change))).toContain(`when the store is gone ${found}`)

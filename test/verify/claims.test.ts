@@ -301,7 +301,7 @@ describe('an introspection answer', () => {
     [{ nbf: null }, 'not_yet_valid'],
     [{ nbf: Infinity }, 'not_yet_valid'],
   ])('with %o leads to %s', (answer, reason) => {
-    expect(refusal(() => checkIntrospectedTimes(answer, ISSUER, NOW, TOLERANCE))).toBe(reason)
+    expect(refusal(() => checkIntrospectedTimes(answer, { issuer: ISSUER, nowSeconds: NOW, clockTolerance: TOLERANCE }))).toBe(reason)
   })
 })
 
@@ -314,5 +314,5 @@ it.each<[iat: unknown, reason: InvalidTokenReason | undefined]>([
   [null, 'not_yet_valid'],
   [Infinity, 'not_yet_valid'],
 ])('with a tolerance of 5 s at second 1000, an iat of %o leads to %s', (iat, reason) => {
-  expect(refusal(() => checkIssuedAt(iat === undefined ? {} : { iat }, 1_000, 5))).toBe(reason)
+  expect(refusal(() => checkIssuedAt({ iat }, { nowSeconds: 1_000, clockTolerance: 5 }))).toBe(reason)
 })

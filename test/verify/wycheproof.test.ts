@@ -59,7 +59,12 @@ function judge(key: JWK): Judge {
   const publish = (): void => void as.keys.splice(0, as.keys.length, key)
   const config = readConfig({ issuer: as.issuer, resource: RESOURCE }, {})
   const transport = createTransport(config.http, clock, createEvents(undefined, clock))
-  const keys = createIssuerKeys(createDiscovery(config, transport, clock), transport, clock, 0)
+  const keys = createIssuerKeys({
+    discovery: createDiscovery(config, transport, clock),
+    transport,
+    clock,
+    staleKeys: 0,
+  })
   const auth = bed.open()
   return {
     async signature(jws) {

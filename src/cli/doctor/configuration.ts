@@ -2,16 +2,16 @@ import type { Config } from '../../config/config.js'
 import { readConfig } from '../../config/read-config.js'
 import { ConfigurationError } from '../../errors/errors.js'
 import type { Environment } from '../../options.js'
-import { type Finding } from './finding.js'
+import type { Finding } from './check.js'
 import { waysToGive } from './options.js'
 
-/** What the options and variables come to: a configuration, or what is wrong with them. */
+/** The configuration, undefined if the options and variables make none, and the finding about it. */
 export interface Configuration {
   readonly config: Config | undefined
   readonly finding: Finding
 }
 
-/** Reads them as `mcpAuth()` does, by the same code. */
+/** Reads the options and variables by the code of `mcpAuth()`. */
 export function examineConfiguration(
   options: Readonly<Record<string, unknown>>,
   environment: Environment,

@@ -1,91 +1,100 @@
+import type { TokenAnswer } from '../../authorization-server/token-answer.js'
 import { createExchange } from '../../broker/modes/exchange.js'
-import {
-  ConfigurationError,
-  SubjectTokenRejectedError,
-  TokenRequestError,
-  UpstreamUnavailableError,
-} from '../../errors/errors.js'
+import type { NextcloudConfig } from '../../config/config.js'
+import { McpAuthError, SubjectTokenRejectedError, TokenRequestError } from '../../errors/errors.js'
+import { MODES } from '../../modes.js'
+import type { VerifiedToken } from '../../verify/verifier.js'
+import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
+import { wordsOf } from './client.js'
 import type { Examination } from './examination.js'
-import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
+import { decoded, describeClaims, type Claims } from './jwt.js'
 import { waysToGive } from './options.js'
-import { decoded, describeClaims } from './token.js'
-import { wordsOf } from './refusal.js'
 
-/** A live exchange, and whether what comes back is what Nextcloud needs. */
-export const exchangeChecks: readonly Check<Examination>[] = [
-  { id: 'exchange.live', needs: ['client.credentials', 'grant.offered', 'token.accepted'], run: checkLive },
-  { id: 'exchange.audience', needs: ['exchange.live'], run: (context) => withClaims(context, checkAudience) },
-  { id: 'exchange.issuer', needs: ['exchange.live'], run: (context) => withClaims(context, checkIssuer) },
-  { id: 'exchange.scopes', needs: ['exchange.live'], run: (context) => withClaims(context, checkScopes) },
-  { id: 'exchange.life', needs: ['exchange.live'], run: checkLife },
+interface Exchangeable {
+  readonly nextcloud: NextcloudConfig
+  readonly verified: VerifiedToken
+}
+
+const exchangeable: Subject<Exchangeable> = ({ config: { nextcloud }, verified }) => {
+  if (nextcloud === undefined || MODES[nextcloud.mode].credentialFrom !== 'exchange') {
+    return missing('nothing is exchanged in this mode')
+  }
+  return verified === undefined
+    ? missing('no MCP token to exchange: give one with --token-file')
+    : { nextcloud, verified }
+}
+
+const exchanged: Subject<TokenAnswer> = (context) => context.exchanged ?? missing('no token has come back')
+
+const exchangedClaims: Subject<Claims> = async (context) => {
+  const answer = await exchanged(context)
+  if ('missing' in answer) return answer
+  const opaque = missing('the token is not a JWT, so that it cannot be looked into; user_oidc takes JWTs only')
+  return decoded(answer.accessToken)?.claims ?? opaque
+}
+
+/** A live exchange, and whether the token that comes back is the one that Nextcloud needs. */
+export const exchangeChecks: readonly Check[] = [
+  check({
+    id: 'exchange.live',
+    needs: ['client.credentials', 'grant.offered', 'token.accepted'],
+    about: exchangeable,
+    run: checkLive,
+  }),
+  check({ id: 'exchange.audience', needs: ['exchange.live'], about: exchangedClaims, run: checkAudience }),
+  check({ id: 'exchange.issuer', needs: ['exchange.live'], about: exchangedClaims, run: checkIssuer }),
+  check({ id: 'exchange.scopes', needs: ['exchange.live'], about: exchangedClaims, run: checkScopes }),
+  check({ id: 'exchange.life', needs: ['exchange.live'], about: exchanged, run: checkLife }),
 ]
 
-const isExchange = (mode: string | undefined): boolean => mode === 'token-exchange' || mode === 'jwt-bearer'
-
-/** By the very code that the server itself exchanges with. */
-async function checkLive(context: Examination): Promise<Verdict> {
-  const { config, client, verified, secrets } = context
-  const { nextcloud } = config
-  if (nextcloud === undefined || !isExchange(nextcloud.mode)) return leftOut('nothing is exchanged in this mode')
-  if (verified === undefined) return leftOut('no MCP token to exchange: give one with --token-file')
+/** By the code that the server itself exchanges with. */
+async function checkLive(context: Examination, { nextcloud, verified }: Exchangeable): Promise<Verdict> {
+  const { config, client, secrets } = context
   const { audience, resource, fixedScopes: scopes } = nextcloud
   const exchange = createExchange({ config, nextcloud, client })
-  try {
-    const { accessToken, expiresIn } = await exchange(verified, { audience, resource, scopes })
-    secrets.add(accessToken)
-    context.nextcloudToken = accessToken
-    context.expiresIn = expiresIn
-    const jwt = decoded(accessToken)
-    return passed(`a token came back: ${jwt === undefined ? 'no JWT' : describeClaims(jwt.claims, context)}`)
-  } catch (error) {
-    return refusal(error, context)
-  }
+  const answer = await outcomeOf(() => exchange(verified, { audience, resource, scopes }))
+  if (answer instanceof McpAuthError) return refusal(answer, context, audience)
+  const { accessToken } = answer
+  secrets.add(accessToken)
+  context.exchanged = answer
+  context.nextcloudToken = accessToken
+  const jwt = decoded(accessToken)
+  return passed(`a token came back: ${jwt === undefined ? 'not a JWT' : describeClaims(jwt.claims, context)}`)
 }
 
-function refusal(error: unknown, { secrets, config }: Examination): Verdict {
-  if (error instanceof SubjectTokenRejectedError) {
+function refusal(failure: McpAuthError, { secrets }: Examination, audience: readonly string[]): Verdict {
+  if (failure instanceof SubjectTokenRejectedError) {
     return failed(
       'the provider refuses the MCP token in the exchange, which this server itself takes',
-      'get a fresh token of a session that lives; let it be from the same realm, and for a client that this one may exchange for (Keycloak: clientId has to be in its aud)',
+      'get a fresh token of a session that lives; let it be from the same realm, and for a client that this one may exchange for (Keycloak: clientId must be in its aud)',
     )
   }
-  if (error instanceof TokenRequestError) {
+  if (failure instanceof TokenRequestError) {
     return failed(
-      `the exchange fails: ${secrets.quote(wordsOf(error))}`,
-      `${error.hint ?? 'look into the log of the provider'} (asked for: audience ${config.nextcloud?.audience.join(', ') ?? ''}, by ${waysToGive('nextcloud.audience')})`,
+      `the exchange fails: ${secrets.quote(wordsOf(failure))}`,
+      `${failure.hint ?? 'look into the log of the provider'} (asked for: audience ${audience.join(', ')}, by ${waysToGive('nextcloud.audience')})`,
     )
   }
-  if (error instanceof UpstreamUnavailableError || error instanceof ConfigurationError) {
-    return failed(`the exchange gets no answer: ${secrets.quote(error.message)}`, 'see discovery.endpoints above')
-  }
-  throw error
+  return failed(`the exchange gets no answer: ${secrets.quote(failure.message)}`, 'see discovery.endpoints above')
 }
 
-type Claims = Readonly<Record<string, unknown>>
-
-function withClaims(context: Examination, check: (claims: Claims, context: Examination) => Verdict): Verdict {
-  const { config, nextcloudToken } = context
-  if (!isExchange(config.nextcloud?.mode) || nextcloudToken === undefined) return leftOut('no token has come back')
-  const jwt = decoded(nextcloudToken)
-  if (jwt !== undefined) return check(jwt.claims, context)
-  return leftOut('the token is no JWT, so that it cannot be looked into; user_oidc takes JWTs only')
-}
-
-function checkAudience({ aud }: Claims, { config, secrets }: Examination): Verdict {
-  const { mode, audience: wanted = [] } = config.nextcloud ?? {}
+function checkAudience({ config, secrets }: Examination, { aud }: Claims): Verdict {
+  const { nextcloud } = config
   const audience = [aud ?? []].flat().map(String)
-  const shown = audience.length === 0 ? 'none' : audience.map((value) => secrets.quote(value)).join(', ')
-  // Entra's target is told by scope, and its aud has a form of its own.
-  if (mode === 'jwt-bearer') return passed(`aud is ${shown}`, 'user_oidc wants its own client id there')
-  const missing = wanted.filter((value) => !audience.includes(value))
-  if (missing.length === 0) return passed(`aud is ${shown}`)
+  const found = `aud is ${audience.map((value) => secrets.quote(value)).join(', ') || 'none'}`
+  // The target of Entra is told by scope, and its aud has a form of its own.
+  if (nextcloud === undefined || !MODES[nextcloud.mode].sendsAudience) {
+    return passed(found, 'user_oidc wants its own client id there')
+  }
+  const lacking = nextcloud.audience.filter((value) => !audience.includes(value)).join(', ')
+  if (lacking === '') return passed(found)
   return failed(
-    `aud is ${shown}, which lacks ${missing.join(', ')}`,
-    `have the provider add it (Keycloak: a client scope with an audience mapper for ${missing.join(', ')}, given to this client; the parameter audience only filters), or correct ${waysToGive('nextcloud.audience')}, which is the client id of user_oidc's provider`,
+    `${found}, which lacks ${lacking}`,
+    `have the provider add it (Keycloak: a client scope with an audience mapper for ${lacking}, given to this client; the parameter audience only filters), or correct ${waysToGive('nextcloud.audience')}, which is the client id of user_oidc's provider`,
   )
 }
 
-function checkIssuer({ iss }: Claims, { config, secrets, verified }: Examination): Verdict {
+function checkIssuer({ config, secrets, verified }: Examination, { iss }: Claims): Verdict {
   const expected = config.issuer ?? verified?.issuer ?? ''
   if (iss === expected) return passed(`iss is ${expected}`)
   return failed(
@@ -94,30 +103,29 @@ function checkIssuer({ iss }: Claims, { config, secrets, verified }: Examination
   )
 }
 
-function checkScopes({ scope, scp }: Claims, { config }: Examination): Verdict {
-  const wanted = config.nextcloud?.scopes ?? []
-  if (typeof wanted === 'function' || wanted.length === 0) return leftOut('nextcloud.scopes asks for none')
+function checkScopes({ config }: Examination, { scope, scp }: Claims): Verdict {
+  const wanted = config.nextcloud?.fixedScopes ?? []
+  if (wanted.length === 0) return leftOut('nextcloud.scopes asks for none')
   const granted = [scope ?? scp ?? []].flat().flatMap((value) => (typeof value === 'string' ? value.split(' ') : []))
   // Entra asks for api://…/name and grants name.
-  const missing = wanted.filter((value) => !granted.includes(value) && !granted.includes(value.replace(/^.*\//, '')))
-  if (missing.length === 0) return passed(`it has ${wanted.join(' ')}`)
+  const lacking = wanted.filter((value) => !granted.includes(value) && !granted.includes(value.replace(/^.*\//, '')))
+  if (lacking.length === 0) return passed(`it has ${wanted.join(' ')}`)
   return failed(
-    `it lacks ${missing.join(' ')}`,
+    `it lacks ${lacking.join(' ')}`,
     `give the scopes to this client at the provider, or correct ${waysToGive('nextcloud.scopes')}`,
   )
 }
 
-/** Seconds. A token that lives shorter is got anew with nearly every call. */
+/** Seconds. A token that lives shorter is fetched again with nearly every call. */
 const SHORT_LIFE = 30
 
-function checkLife({ config, nextcloudToken, expiresIn, clock }: Examination): Verdict {
-  if (!isExchange(config.nextcloud?.mode) || nextcloudToken === undefined) return leftOut('no token has come back')
-  const exp = decoded(nextcloudToken)?.claims['exp']
-  const left = typeof exp === 'number' ? Math.round(exp - clock.now() / 1_000) : undefined
-  const life = Math.min(left ?? Infinity, expiresIn ?? Infinity)
+function checkLife({ clock }: Examination, { accessToken, expiresIn }: TokenAnswer): Verdict {
+  const exp = decoded(accessToken)?.claims['exp']
+  const left = typeof exp === 'number' ? Math.round(exp - clock.now() / 1_000) : Infinity
+  const life = Math.min(left, expiresIn ?? Infinity)
   if (Number.isNaN(life)) {
     return failed(
-      'expires_in of the answer is no positive number, so that no token is kept',
+      'expires_in of the answer is not a positive number, so that no token is kept',
       'set the life of access tokens at the provider (Keycloak: Access token lifespan)',
     )
   }

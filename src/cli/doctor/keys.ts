@@ -1,53 +1,34 @@
 import { createLocalJWKSet, type JWK } from 'jose'
-import { McpAuthError } from '../../errors/errors.js'
-import { fetched, issuerDocument, type Examination } from './examination.js'
-import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
-import { describeAnswer, isAnswer, listIn } from './probe.js'
+import { check, failed, missing, passed, type Check, type Subject, type Verdict } from './check.js'
+import { fetched, type Examination } from './examination.js'
 import { waysToGive } from './options.js'
+import { describe, isAnswer, listIn, type Answer, type NoAnswer } from './probe.js'
+import { providerMetadata } from './provider.js'
+
+const keySet: Subject<Answer | NoAnswer> = async (context) =>
+  context.needs.keys ? fetched(context, await context.discovery.jwksUri()) : missing('every token is introspected')
 
 /** Whether there are keys by which the provider's tokens can be verified. */
-export const keyChecks: readonly Check<Examination>[] = [
-  { id: 'jwks.document', needs: ['discovery.endpoints'], run: checkDocument },
-  { id: 'jwks.keys', needs: ['jwks.document'], run: checkKeys },
+export const keyChecks: readonly Check[] = [
+  check({ id: 'jwks.document', needs: ['discovery.endpoints'], about: keySet, run: checkDocument }),
+  check({ id: 'jwks.keys', needs: ['jwks.document'], about: keySet, run: checkKeys }),
 ]
 
-async function checkDocument(context: Examination): Promise<Verdict> {
-  if (context.config.introspection === 'always') return leftOut('every token is introspected')
-  const uri = await uriOf(context)
-  if (uri === undefined) return leftOut('no jwks_uri')
-  const answer = await fetched(context, uri)
-  const from = `jwks_uri, which ${waysToGive('authorizationServer.jwksUri')} replaces`
+const FROM = `it comes from jwks_uri, which ${waysToGive('authorizationServer.jwksUri')} replaces`
+
+function checkDocument({ secrets }: Examination, answer: Answer | NoAnswer): Verdict {
+  const { url } = answer
   if (!isAnswer(answer)) {
-    return failed(
-      `the keys at ${uri} cannot be fetched (${answer.code})`,
-      `make that address reachable from here; it comes from ${from}`,
-    )
+    return failed(`the keys at ${url} cannot be fetched (${answer.code})`, `make it reachable from here; ${FROM}`)
   }
-  const keys = listIn(answer, 'keys') ?? []
-  if (answer.status === 200 && keys.length > 0) {
-    return passed(`${keys.length} ${keys.length === 1 ? 'key' : 'keys'} at ${uri}`)
-  }
-  const what = answer.status === 200 ? 'no key set with keys in it' : describeAnswer(answer, context.secrets.quote)
-  return failed(
-    `${uri} answers with ${what}`,
-    `have the provider publish its signing keys there; it comes from ${from}`,
-  )
+  const { length } = listIn(answer, 'keys') ?? []
+  if (answer.status === 200 && length > 0) return passed(`${length} ${length === 1 ? 'key' : 'keys'} at ${url}`)
+  const what = answer.status === 200 ? 'no key set with keys in it' : describe(answer, secrets.quote)
+  return failed(`${url} answers with ${what}`, `have the provider publish its signing keys there; ${FROM}`)
 }
 
-async function uriOf({ discovery }: Examination): Promise<string | undefined> {
-  try {
-    return await discovery.jwksUri()
-  } catch (error) {
-    if (error instanceof McpAuthError) return undefined
-    throw error
-  }
-}
-
-async function checkKeys(context: Examination): Promise<Verdict> {
+async function checkKeys(context: Examination, answer: Answer | NoAnswer): Promise<Verdict> {
   const { config, secrets } = context
-  const uri = await uriOf(context)
-  if (config.introspection === 'always' || uri === undefined) return leftOut('every token is introspected')
-  const answer = await fetched(context, uri)
   const keys = (listIn(answer, 'keys') ?? []).filter((key): key is JWK => typeof key === 'object' && key !== null)
   if (keys.some((key) => 'd' in key)) {
     return failed(
@@ -55,43 +36,38 @@ async function checkKeys(context: Examination): Promise<Verdict> {
       'replace that key at the provider at once: anybody can sign tokens with it',
     )
   }
-  const usable = new Set<string>()
-  for (const key of keys) for (const algorithm of await algorithmsOf(key, config.algorithms)) usable.add(algorithm)
-  const signs = await announced(context)
-  const both = signs === undefined ? usable : new Set([...usable].filter((algorithm) => signs.includes(algorithm)))
-  if (both.size > 0) {
-    return passed(`usable for ${[...usable].join(', ')}`)
-  }
-  const kinds = keys.map((key) => secrets.quote([key.kty, key.alg, key.use].filter(Boolean).join(' '))).join('; ')
-  if (usable.size > 0) {
+  const usable = [...new Set((await Promise.all(keys.map((key) => algorithmsOf(key, config.algorithms)))).flat())]
+  if (usable.length === 0) {
+    const kinds = keys.map((key) => secrets.quote([key.kty, key.alg, key.use].filter(Boolean).join(' '))).join('; ')
     return failed(
-      `the provider says that it signs with ${signs?.map(secrets.quote).join(', ') ?? ''} only`,
-      `let it sign with an asymmetric algorithm such as RS256 or ES256 (a setting of the realm or of the client): HS256 keys are no use to anybody but the client itself`,
+      `no key is usable with the accepted algorithms (${config.algorithms.join(', ')}); there are: ${kinds}`,
+      `let the provider sign with an asymmetric algorithm such as RS256 or ES256 and publish that key; or widen ${waysToGive('algorithms')}`,
     )
   }
+  const signs = await announced(context)
+  if (signs.length === 0 || usable.some((algorithm) => signs.includes(algorithm))) {
+    return passed(`usable for ${usable.join(', ')}`)
+  }
   return failed(
-    `no key is usable with the accepted algorithms (${config.algorithms.join(', ')}); there are: ${kinds}`,
-    `let the provider sign with an asymmetric algorithm such as RS256 or ES256 and publish that key; or widen ${waysToGive('algorithms')}`,
+    `the provider says that it signs with ${signs.map(secrets.quote).join(', ')} only`,
+    'let it sign with an asymmetric algorithm such as RS256 or ES256 (a setting of the realm or of the client): HS256 keys are of use to the client alone',
   )
 }
 
-/** What the key can verify of what is accepted here, as jose judges it. */
+/** Returns the accepted algorithms that the key can verify, as jose judges it. */
 async function algorithmsOf(key: JWK, accepted: readonly string[]): Promise<readonly string[]> {
-  const fitting: string[] = []
-  for (const alg of accepted) {
-    try {
-      await createLocalJWKSet({ keys: [key] })({ alg }, { payload: '', signature: '' })
-      fitting.push(alg)
-    } catch {
-      // Another algorithm's, or no key at all.
-    }
-  }
-  return fitting
+  const set = createLocalJWKSet({ keys: [key] })
+  const fits = (alg: string): Promise<string[]> =>
+    set({ alg }, { payload: '', signature: '' }).then(
+      () => [alg],
+      () => [],
+    )
+  return (await Promise.all(accepted.map(fits))).flat()
 }
 
-/** Algorithms that the metadata says ID tokens are signed with; access tokens go the same way nearly everywhere. */
-async function announced(context: Examination): Promise<readonly string[] | undefined> {
-  const answer = await issuerDocument(context)
-  const list = listIn(answer, 'id_token_signing_alg_values_supported') ?? []
-  return list.length > 0 ? list.map(String) : undefined
+/** Algorithms that the metadata announces for ID tokens: nearly every provider signs access tokens in the same way. */
+async function announced(context: Examination): Promise<readonly string[]> {
+  const answer = await providerMetadata(context)
+  const list = 'missing' in answer ? [] : listIn(answer, 'id_token_signing_alg_values_supported')
+  return (list ?? []).map(String)
 }

@@ -1,30 +1,27 @@
 import { isLoopback } from '../../config/values.js'
-import type { Examination } from './examination.js'
-import { failed, leftOut, passed, type Check, type CheckId, type Verdict } from './finding.js'
+import { check, failed, leftOut, passed, type Check, type Subject, type Verdict } from './check.js'
 import { isAnswer, type Answer, type NoAnswer } from './probe.js'
 
-/** A server that has to be reached. */
+/** A server that must be reached. */
 export interface Server {
-  readonly reachable: CheckId
-  readonly tls: CheckId
-  readonly needs?: readonly CheckId[]
-  /** `The provider`, for sentences. */
+  /** The first half of the ids of its checks. */
+  readonly id: string
+  /** `the provider`, for sentences. */
   readonly name: string
-  /** Where its address is configured. */
+  /** The ways to give its address. */
   readonly configured: string
-  /** The answer; or, as text, why none is asked for. */
-  readonly ask: (context: Examination) => Promise<Answer | NoAnswer> | string
+  readonly ask: Subject<Answer | NoAnswer>
 }
 
 const TRUST =
   'start Node with NODE_EXTRA_CA_CERTS=/path/to/ca.pem, which holds the CA (or that very certificate), here and in the app; do not switch verification off'
 
-/** Code of OpenSSL or Node → what is wrong, and what mends it. */
+/** Code of OpenSSL or Node → the fault, and its remedy. */
 const TLS_FAULTS: readonly (readonly [code: RegExp, found: string, fix: string])[] = [
   [
     /^CERT_HAS_EXPIRED$/,
     'its certificate has expired',
-    'renew the certificate of that server, and have the server or proxy read it anew',
+    'renew the certificate of that server, and have the server or proxy read it again',
   ],
   [
     /^CERT_NOT_YET_VALID$/,
@@ -34,7 +31,7 @@ const TLS_FAULTS: readonly (readonly [code: RegExp, found: string, fix: string])
   [/^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN)$/, 'its certificate is self-signed', TRUST],
   [
     /^UNABLE_TO_/,
-    'its certificate is from a CA that is not known here, or the intermediate certificates are missing',
+    'its certificate is from a CA that is unknown here, or the intermediate certificates are missing',
     `have that server send its whole chain (fullchain.pem); with a CA of your own, ${TRUST}`,
   ],
   [
@@ -62,21 +59,13 @@ const CONNECTION_FAULTS: Readonly<Record<string, string>> = {
 }
 
 /** Whether it can be reached at all, and whether its certificate is good. */
-export function connectionChecks(server: Server): readonly Check<Examination>[] {
-  const needs = server.needs ?? []
+export function connectionChecks(server: Server): readonly Check[] {
+  const { id, ask: about } = server
+  const reachable = `${id}.reachable`
   return [
-    { id: server.reachable, needs, run: (context) => judge(server, context, reachability) },
-    { id: server.tls, needs: [...needs, server.reachable], run: (context) => judge(server, context, tls) },
+    check({ id: reachable, about, run: (_context, result) => reachability(server, result) }),
+    check({ id: `${id}.tls`, needs: [reachable], about, run: (_context, result) => tls(server, result) }),
   ]
-}
-
-async function judge(
-  server: Server,
-  context: Examination,
-  verdict: (server: Server, result: Answer | NoAnswer) => Verdict,
-): Promise<Verdict> {
-  const asked = server.ask(context)
-  return typeof asked === 'string' ? leftOut(asked) : verdict(server, await asked)
 }
 
 function reachability({ name, configured }: Server, result: Answer | NoAnswer): Verdict {

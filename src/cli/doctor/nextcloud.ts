@@ -1,70 +1,85 @@
-import { connectionChecks } from './network.js'
+import type { NextcloudConfig } from '../../config/config.js'
+import { MODES } from '../../modes.js'
+import {
+  answered,
+  check,
+  failed,
+  leftOut,
+  missing,
+  passed,
+  type Check,
+  type Missing,
+  type Subject,
+  type Verdict,
+} from './check.js'
 import { fetched, type Examination } from './examination.js'
-import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
+import type { Server } from './network.js'
 import { waysToGive } from './options.js'
-import { describeAnswer, isAnswer, jsonObject, type Answer, type NoAnswer } from './probe.js'
+import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
 
-/** Where Nextcloud says how it is; why it is not asked, as text. */
-export function askStatus(context: Examination): Promise<Answer | NoAnswer> | string {
-  const url = addressOf(context, 'status.php')
-  return url === undefined ? 'there is no Nextcloud (nextcloud.url)' : fetched(context, url)
+export const nextcloudOf = ({ config }: Examination): NextcloudConfig | Missing =>
+  config.nextcloud ?? missing('there is no Nextcloud (nextcloud.url)')
+
+export const NEXTCLOUD: Server = {
+  id: 'nextcloud',
+  name: 'Nextcloud',
+  configured: waysToGive('nextcloud.url'),
+  ask: (context) => {
+    const nextcloud = nextcloudOf(context)
+    return 'missing' in nextcloud ? nextcloud : fetched(context, `${nextcloud.base}status.php`)
+  },
 }
 
-/** A path of Nextcloud, which may be in a folder itself. */
-function addressOf({ config }: Examination, path: string): string | undefined {
-  return config.nextcloud && config.nextcloud.base + path
-}
-
-/** Whether Nextcloud is there and well. */
-export const nextcloudChecks: readonly Check<Examination>[] = [
-  ...connectionChecks({
-    reachable: 'nextcloud.reachable',
-    tls: 'nextcloud.tls',
-    name: 'Nextcloud',
-    configured: waysToGive('nextcloud.url'),
-    ask: askStatus,
-  }),
-]
-
-export const nextcloudStatus: Check<Examination> = {
+export const nextcloudStatus = check({
   id: 'nextcloud.status',
   needs: ['nextcloud.reachable', 'nextcloud.tls'],
+  about: answered(NEXTCLOUD.ask),
   run: checkStatus,
+})
+
+interface TokenAtNextcloud {
+  readonly nextcloud: NextcloudConfig
+  readonly token: string
+}
+
+const tokenAtNextcloud: Subject<TokenAtNextcloud> = (context) => {
+  const nextcloud = nextcloudOf(context)
+  if ('missing' in nextcloud) return nextcloud
+  const { nextcloudToken: token } = context
+  if (token !== undefined) return { nextcloud, token }
+  const fromGrant = MODES[nextcloud.mode].credentialFrom === 'grant'
+  const why = fromGrant ? ': it comes from what a user connects, which the doctor does not spend' : ''
+  return missing(`no token for Nextcloud to try${why}`)
 }
 
 /** Whether Nextcloud takes the token. */
-export const bearerChecks: readonly Check<Examination>[] = [
-  {
+export const bearerChecks: readonly Check[] = [
+  check({
     id: 'nextcloud.bearer',
     needs: ['nextcloud.status', 'exchange.live', 'pass-through.audience'],
+    about: tokenAtNextcloud,
     run: checkBearer,
-  },
-  { id: 'nextcloud.cors', needs: ['nextcloud.bearer'], run: checkCors },
+  }),
+  check({ id: 'nextcloud.cors', needs: ['nextcloud.bearer'], about: tokenAtNextcloud, run: checkCors }),
 ]
 
-async function checkStatus(context: Examination): Promise<Verdict> {
-  const asked = askStatus(context)
-  if (typeof asked === 'string') return leftOut(asked)
-  const answer = await asked
-  if (!isAnswer(answer)) return leftOut('no answer')
-  const status = jsonObject(answer)
-  const { quote } = context.secrets
+function checkStatus({ secrets: { quote } }: Examination, answer: Answer): Verdict {
+  const status = objectIn(answer)
   if (answer.status !== 200 || typeof status?.['installed'] !== 'boolean') {
     return failed(
-      `${answer.url} is no status.php of a Nextcloud: ${describeAnswer(answer, quote)}`,
+      `${answer.url} is not the status.php of a Nextcloud: ${describe(answer, quote)}`,
       `let ${waysToGive('nextcloud.url')} be the address of Nextcloud itself, with its folder (https://host/nextcloud) and as it redirects to`,
     )
   }
-  const version = quote(status['versionstring'] ?? status['version'] ?? 'unknown')
-  if (!status['installed'])
-    return failed(`Nextcloud ${version} is not installed`, 'finish the installation of Nextcloud')
+  const found = `Nextcloud ${quote(status['versionstring'] ?? status['version'] ?? 'unknown')}`
+  if (!status['installed']) return failed(`${found} is not installed`, 'finish the installation of Nextcloud')
   if (status['maintenance'] === true) {
-    return failed(`Nextcloud ${version} is in maintenance mode`, 'occ maintenance:mode --off, on the Nextcloud server')
+    return failed(`${found} is in maintenance mode`, 'occ maintenance:mode --off, on the Nextcloud server')
   }
   if (status['needsDbUpgrade'] === true) {
-    return failed(`Nextcloud ${version} waits for an upgrade of its database`, 'occ upgrade, on the Nextcloud server')
+    return failed(`${found} waits for an upgrade of its database`, 'occ upgrade, on the Nextcloud server')
   }
-  return passed(`Nextcloud ${version}`)
+  return passed(found)
 }
 
 const USER_OIDC =
@@ -73,48 +88,39 @@ const OCS = 'ocs/v2.php/cloud/user?format=json'
 /** A route of the Notes app with `#[CORS]`. */
 const NOTES = 'index.php/apps/notes/api/v1/settings'
 
-async function checkBearer(context: Examination): Promise<Verdict> {
-  const { config, nextcloudToken, secrets } = context
-  if (config.nextcloud === undefined) return leftOut('there is no Nextcloud (nextcloud.url)')
-  if (nextcloudToken === undefined) return leftOut(noToken(config.nextcloud.mode))
-  const answer = await askAs(context, OCS)
-  if (!isAnswer(answer)) {
-    return failed(`no answer to ${OCS} (${answer.code})`, 'see nextcloud.reachable')
-  }
-  if (answer.status === 200) {
-    const ocs = jsonObject(answer)?.['ocs'] as { data?: { id?: unknown } } | undefined
-    const id = ocs?.data?.id
-    if (typeof id === 'string') return passed(`Nextcloud takes the token; the user there is ${secrets.quote(id)}`)
-  }
+async function checkBearer(context: Examination, at: TokenAtNextcloud): Promise<Verdict> {
+  const { quote } = context.secrets
+  const answer = await askAs(context, at, OCS)
+  if (!isAnswer(answer)) return failed(`no answer to ${OCS} (${answer.code})`, 'see nextcloud.reachable')
+  const user = userIn(answer)
+  if (user !== undefined) return passed(`Nextcloud takes the token; the user there is ${quote(user)}`)
   if (answer.status !== 401) {
     return failed(
-      `Nextcloud answers ${describeAnswer(answer, secrets.quote)} to ${OCS}`,
-      'look into nextcloud.log; a proxy before Nextcloud may have answered: it has to let /ocs and the Authorization header through',
+      `Nextcloud answers ${describe(answer, quote)} to ${OCS}`,
+      'look into nextcloud.log; a proxy before Nextcloud may have answered: it must let /ocs and the Authorization header through',
     )
   }
-  const cors = await askAs(context, NOTES)
-  if (isAnswer(cors) && cors.status === 200) {
-    return failed(
-      'Nextcloud refuses the token on OCS (401), but takes it on a CORS route: a proxy or another app stands before /ocs',
-      'let the Authorization and OCS-APIRequest headers through to /ocs (Apache: CGIPassAuth On, or SetEnvIf Authorization)',
-    )
-  }
-  return failed('Nextcloud refuses the token (401)', USER_OIDC)
+  const cors = await askAs(context, at, NOTES)
+  if (!isAnswer(cors) || cors.status !== 200) return failed('Nextcloud refuses the token (401)', USER_OIDC)
+  return failed(
+    'Nextcloud refuses the token on OCS (401), but takes it on a CORS route: a proxy or another app stands before /ocs',
+    'let the Authorization and OCS-APIRequest headers through to /ocs (Apache: CGIPassAuth On, or SetEnvIf Authorization)',
+  )
 }
 
-function noToken(mode: string): string {
-  const why = mode === 'refresh-token' ? ': tokens come from what a user connects, which the doctor does not spend' : ''
-  return `no token for Nextcloud to try${why}`
+function userIn(answer: Answer): string | undefined {
+  const ocs = objectIn(answer)?.['ocs'] as { data?: { id?: unknown } } | null | undefined
+  const id = answer.status === 200 ? ocs?.data?.id : undefined
+  return typeof id === 'string' ? id : undefined
 }
 
-async function checkCors(context: Examination): Promise<Verdict> {
-  const { config, nextcloudToken, secrets } = context
-  if (config.nextcloud === undefined || nextcloudToken === undefined) return leftOut('no token for Nextcloud to try')
-  const answer = await askAs(context, NOTES)
+async function checkCors(context: Examination, at: TokenAtNextcloud): Promise<Verdict> {
+  const answer = await askAs(context, at, NOTES)
   if (!isAnswer(answer)) return leftOut(`no answer to ${NOTES} (${answer.code})`)
   if (answer.status === 200) return passed('a CORS route (Notes) takes the token too')
   if (answer.status !== 401) {
-    return leftOut(`${NOTES} answers ${describeAnswer(answer, secrets.quote)}: the Notes app seems not to be there`)
+    const what = describe(answer, context.secrets.quote)
+    return leftOut(`${NOTES} answers ${what}: the Notes app seems not to be there`)
   }
   return failed(
     'a CORS route (Notes) refuses the token (401), which OCS takes: the token is good, and the route wants a password or a CSRF token beside it',
@@ -122,8 +128,7 @@ async function checkCors(context: Examination): Promise<Verdict> {
   )
 }
 
-function askAs(context: Examination, path: string): Promise<Answer | NoAnswer> {
-  return context.probe(addressOf(context, path) ?? '', {
-    headers: { authorization: `Bearer ${context.nextcloudToken ?? ''}`, 'ocs-apirequest': 'true' },
-  })
+function askAs(context: Examination, { nextcloud, token }: TokenAtNextcloud, path: string): Promise<Answer | NoAnswer> {
+  const headers = { authorization: `Bearer ${token}`, 'ocs-apirequest': 'true' }
+  return context.probe(nextcloud.base + path, { headers })
 }

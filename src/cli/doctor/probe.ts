@@ -1,10 +1,10 @@
-import { failureCode, readBody } from '../../transport/answer.js'
-import type { Transport } from '../../transport/transport.js'
 import type { Clock } from '../../clock.js'
 import type { HttpConfig } from '../../config/config.js'
 import { UpstreamUnavailableError } from '../../errors/errors.js'
+import { failureCode, readBody } from '../../transport/answer.js'
+import type { Transport } from '../../transport/transport.js'
 
-/** An answer, whatever it is: a redirect is not followed, and an error status is an answer. */
+/** An answer of any kind: a redirect is not followed, and an error status is an answer. */
 export interface Answer {
   readonly url: string
   readonly status: number
@@ -14,7 +14,7 @@ export interface Answer {
   readonly at: number
 }
 
-/** Why there was none: the code of the failure (`ECONNREFUSED`, `CERT_HAS_EXPIRED`, `TIMEOUT`, `TOO_LARGE`). */
+/** The reason why there is none: the code of the failure (`ECONNREFUSED`, `CERT_HAS_EXPIRED`, `TIMEOUT`, `TOO_LARGE`). */
 export interface NoAnswer {
   readonly url: string
   readonly code: string
@@ -53,40 +53,35 @@ export function createProbe(transport: Transport, config: HttpConfig, clock: Clo
 
 export const isAnswer = (result: Answer | NoAnswer): result is Answer => 'status' in result
 
-/** The JSON object in an answer; undefined when it is none. */
-export function jsonObject({ text }: Answer): Readonly<Record<string, unknown>> | undefined {
+/** Returns the JSON object in an answer; undefined if there is none. */
+export function objectIn(result: Answer | NoAnswer): Readonly<Record<string, unknown>> | undefined {
+  if (!isAnswer(result)) return undefined
   try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined
+    const value: unknown = JSON.parse(result.text)
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+    return isObject ? (value as Record<string, unknown>) : undefined
   } catch {
     return undefined
   }
 }
 
-/** A text in that object; undefined when it is none. */
-export function textIn(answer: Answer | NoAnswer | undefined, name: string): string | undefined {
-  const value = answer && isAnswer(answer) ? jsonObject(answer)?.[name] : undefined
-  return typeof value === 'string' ? value : undefined
-}
-
-/** A list in that object; undefined when it is none. */
-export function listIn(answer: Answer | NoAnswer | undefined, name: string): readonly unknown[] | undefined {
-  const value = answer && isAnswer(answer) ? jsonObject(answer)?.[name] : undefined
+/** Returns a list in that object; undefined if there is none. */
+export function listIn(result: Answer | NoAnswer, name: string): readonly unknown[] | undefined {
+  const value = objectIn(result)?.[name]
   return Array.isArray(value) ? value : undefined
 }
+
+export const isRedirect = ({ status }: Answer): boolean => status >= 300 && status < 400
 
 export const isHtml = ({ headers, text }: Answer): boolean =>
   /\bhtml\b/i.test(headers.get('content-type') ?? '') || /^\s*<(?:!doctype|html)/i.test(text)
 
-/** What an answer is, in a few words, for one that is not what was hoped for. */
-export function describeAnswer(answer: Answer, quote: (text: unknown) => string): string {
-  const { status, headers } = answer
-  const location = headers.get('location')
-  if (status >= 300 && status < 400 && location !== null) {
-    // The query of a login's URL holds state, and perhaps more.
-    return `${status}, a redirect to ${quote(location.split(/[?#]/)[0])}`
-  }
-  return `${status}${isHtml(answer) ? ', an HTML page' : ''}`
+/** Returns a few words for an answer that is not the one hoped for, or the code if there is none. */
+export function describe(result: Answer | NoAnswer, quote: (text: unknown) => string): string {
+  if (!isAnswer(result)) return result.code
+  const location = result.headers.get('location')
+  // The query of a login's URL holds state, and perhaps more.
+  if (isRedirect(result) && location !== null)
+    return `${result.status}, a redirect to ${quote(location.split(/[?#]/)[0])}`
+  return `${result.status}${isHtml(result) ? ', an HTML page' : ''}`
 }

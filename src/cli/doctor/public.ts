@@ -1,59 +1,60 @@
-import { connectionChecks } from './network.js'
-import { fetched, issuerDocument, needsDocument, type Examination } from './examination.js'
-import { failed, leftOut, passed, type Check, type Verdict } from './finding.js'
+import { answered, check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
+import { askedOnce, fetched, type Examination } from './examination.js'
+import type { Server } from './network.js'
 import { waysToGive } from './options.js'
-import { describeAnswer, isAnswer, isHtml, jsonObject, textIn, type Answer, type NoAnswer } from './probe.js'
+import { describe, isAnswer, isHtml, isRedirect, objectIn, type Answer, type NoAnswer } from './probe.js'
+import { knownIssuer } from './provider.js'
 
-const askDocument = (context: Examination): Promise<Answer | NoAnswer> =>
-  fetched(context, context.config.resourceMetadataUrl)
+/** This server as an MCP client sees it from its public address: any proxy on the way may change it. */
+export const THIS_SERVER: Server = {
+  id: 'public',
+  name: 'this MCP server',
+  configured: waysToGive('resource'),
+  ask: (context) => fetched(context, context.config.resourceMetadataUrl),
+}
 
-/** What an MCP client sees of this server, from its public address: the way there may be changed by any proxy. */
-export const publicChecks: readonly Check<Examination>[] = [
-  ...connectionChecks({
-    reachable: 'public.reachable',
-    tls: 'public.tls',
-    name: 'this MCP server',
-    configured: waysToGive('resource'),
-    ask: askDocument,
+const metadata = answered(THIS_SERVER.ask)
+
+export const metadataChecks: readonly Check[] = [
+  check({
+    id: 'metadata.document',
+    needs: ['public.reachable', 'public.tls'],
+    about: metadata,
+    run: checkDocument,
   }),
+  check({ id: 'metadata.resource', needs: ['metadata.document'], about: metadata, run: checkResource }),
+  check({
+    id: 'metadata.issuer',
+    needs: ['metadata.document', 'discovery.issuer'],
+    about: metadata,
+    run: checkIssuer,
+  }),
+  check({ id: 'metadata.cors', needs: ['metadata.document'], about: metadata, run: checkCors }),
+  check({ id: 'metadata.root', needs: ['metadata.document'], run: checkRoot }),
 ]
 
-export const metadataChecks: readonly Check<Examination>[] = [
-  { id: 'metadata.document', needs: ['public.reachable', 'public.tls'], run: checkDocument },
-  { id: 'metadata.resource', needs: ['metadata.document'], run: checkResource },
-  { id: 'metadata.issuer', needs: ['metadata.document', 'discovery.issuer'], run: checkIssuer },
-  { id: 'metadata.cors', needs: ['metadata.document'], run: checkCors },
-  { id: 'metadata.root', needs: ['metadata.document'], run: checkRoot },
-  { id: 'challenge.status', needs: ['public.reachable', 'public.tls'], run: checkStatus },
-  { id: 'challenge.header', needs: ['challenge.status'], run: checkHeader },
+export const challengeChecks: readonly Check[] = [
+  check({ id: 'challenge.status', needs: ['public.reachable', 'public.tls'], about: askMcp, run: checkStatus }),
+  check({ id: 'challenge.header', needs: ['challenge.status'], about: answered(askMcp), run: checkHeader }),
 ]
 
 const ROUTES =
   'let app.use(auth.routes()) stand before other routes of the app, and the proxy pass on /.well-known/oauth-protected-resource and what is below it, as it is'
 
-async function checkDocument(context: Examination): Promise<Verdict> {
-  const answer = await askDocument(context)
-  if (!isAnswer(answer)) return leftOut('no answer')
-  if (answer.status === 200 && jsonObject(answer) !== undefined) return passed(answer.url)
-  const found = `${answer.url} answers ${describeAnswer(answer, context.secrets.quote)}, and not the metadata (RFC 9728)`
-  if (isHtml(answer) || (answer.status >= 300 && answer.status < 400) || [401, 403].includes(answer.status)) {
+function checkDocument({ secrets }: Examination, answer: Answer): Verdict {
+  if (answer.status === 200 && objectIn(answer) !== undefined) return passed(answer.url)
+  const found = `${answer.url} answers ${describe(answer, secrets.quote)}, and not the metadata (RFC 9728)`
+  if (isHtml(answer) || isRedirect(answer) || [401, 403].includes(answer.status)) {
     return failed(
       found,
       `take the path out of the sign-in, redirect or start page of the proxy: anybody may read it; ${ROUTES}`,
     )
   }
-  if (answer.status >= 500) return failed(found, `look into the log of the app and of the proxy; ${ROUTES}`)
-  return failed(found, ROUTES)
+  return failed(found, answer.status >= 500 ? `look into the log of the app and of the proxy; ${ROUTES}` : ROUTES)
 }
 
-const documentOf = async (context: Examination): Promise<Readonly<Record<string, unknown>>> => {
-  const answer = await askDocument(context)
-  return (isAnswer(answer) ? jsonObject(answer) : undefined) ?? {}
-}
-
-async function checkResource(context: Examination): Promise<Verdict> {
-  const { resource } = await documentOf(context)
-  const { config, secrets } = context
+function checkResource({ config, secrets }: Examination, answer: Answer): Verdict {
+  const resource = objectIn(answer)?.['resource']
   if (resource === config.resource) return passed(config.resource)
   return failed(
     `resource is ${secrets.quote(resource ?? 'not there')}, and not ${config.resource}, character for character`,
@@ -61,26 +62,25 @@ async function checkResource(context: Examination): Promise<Verdict> {
   )
 }
 
-async function checkIssuer(context: Examination): Promise<Verdict> {
-  const { config, secrets } = context
-  const { authorization_servers: servers } = await documentOf(context)
-  const list = Array.isArray(servers) ? servers.map(String) : []
-  const own = needsDocument(context) ? await issuerDocument(context) : undefined
-  const issuer = config.issuer ?? textIn(own, 'issuer')
-  if (issuer === undefined) return leftOut('the issuer is not known')
-  if (list.includes(issuer)) return passed(`authorization_servers holds ${secrets.quote(issuer)}`)
+async function checkIssuer(context: Examination, answer: Answer): Promise<Verdict> {
+  const { quote } = context.secrets
+  const known = await knownIssuer(context)
+  if ('missing' in known) return leftOut(known.missing)
+  const { issuer } = known
+  const listed = objectIn(answer)?.['authorization_servers']
+  const servers = Array.isArray(listed) ? listed.map(String) : []
+  if (servers.includes(issuer)) return passed(`authorization_servers holds ${quote(issuer)}`)
   return failed(
-    `authorization_servers is ${secrets.quote(list.join(', ') || 'not there')}, which lacks ${secrets.quote(issuer)}`,
+    `authorization_servers is ${quote(servers.join(', ') || 'not there')}, which lacks ${quote(issuer)}`,
     `give the app and the doctor the same issuer, by ${waysToGive('issuer')}`,
   )
 }
 
-async function checkCors(context: Examination): Promise<Verdict> {
-  const answer = await askDocument(context)
-  const origin = isAnswer(answer) ? answer.headers.get('access-control-allow-origin') : null
+function checkCors({ secrets }: Examination, { headers }: Answer): Verdict {
+  const origin = headers.get('access-control-allow-origin')
   if (origin === '*') return passed('Access-Control-Allow-Origin: *')
   return failed(
-    `Access-Control-Allow-Origin is ${origin === null ? 'not there' : context.secrets.quote(origin)}`,
+    `Access-Control-Allow-Origin is ${origin === null ? 'not there' : secrets.quote(origin)}`,
     'clients in browsers cannot read the document: let the proxy leave that header alone, and no CORS handler of the app come before auth.routes()',
   )
 }
@@ -91,48 +91,35 @@ async function checkRoot(context: Examination): Promise<Verdict> {
   const url = `${new URL(config.resource).origin}/.well-known/oauth-protected-resource`
   if (url === config.resourceMetadataUrl) return leftOut('resource has no path, so both forms are one')
   const answer = await fetched(context, url)
-  if (isAnswer(answer) && answer.status === 200 && jsonObject(answer)?.['resource'] === config.resource)
-    return passed(url)
-  const what = isAnswer(answer) ? describeAnswer(answer, secrets.quote) : answer.code
+  const isOurs = isAnswer(answer) && answer.status === 200 && objectIn(answer)?.['resource'] === config.resource
+  if (isOurs) return passed(url)
   return leftOut(
-    `${url} is not this server's (${what})`,
+    `${url} is not this server's (${describe(answer, secrets.quote)})`,
     'clients that look only there do not find it; several MCP servers on one host cannot all have it (rootMetadata: false)',
   )
 }
 
-/** A request of the smallest kind, which even a server that lets it through does nothing for. */
+/** A request of the smallest kind, for which a server that lets it through does nothing. */
 const PING = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' })
 
 function askMcp(context: Examination): Promise<Answer | NoAnswer> {
-  const { config, answers, probe } = context
-  const name = `POST ${config.resource}`
-  const answer =
-    answers.get(name) ??
-    probe(config.resource, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
-      body: PING,
-    })
-  answers.set(name, answer)
-  return answer
+  const { resource } = context.config
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+  return askedOnce(context, `POST ${resource}`, () => context.probe(resource, { method: 'POST', headers, body: PING }))
 }
 
-async function checkStatus(context: Examination): Promise<Verdict> {
-  const answer = await askMcp(context)
-  const { resource } = context.config
-  if (!isAnswer(answer)) {
-    return failed(`no answer from ${resource} (${answer.code})`, 'let the proxy pass POST on to the app')
-  }
-  if (answer.status === 401) return passed(`${resource} answers 401 without a token`)
-  const found = `${resource} answers ${describeAnswer(answer, context.secrets.quote)} without a token, and not 401`
+function checkStatus({ secrets }: Examination, answer: Answer | NoAnswer): Verdict {
+  const { url } = answer
+  if (!isAnswer(answer))
+    return failed(`no answer from ${url} (${answer.code})`, 'let the proxy pass POST on to the app')
+  if (answer.status === 401) return passed(`${url} answers 401 without a token`)
+  const found = `${url} answers ${describe(answer, secrets.quote)} without a token, and not 401`
   if (answer.status === 200 && !isHtml(answer)) {
     return failed(found, 'anybody gets in: put auth before the handler, app.post(path, auth, handler)')
   }
-  if (answer.status === 404 || answer.status === 405) {
-    return failed(
-      found,
-      `let the path of ${waysToGive('resource')} be the one of the handler, and the proxy pass POST on to it`,
-    )
+  if ([404, 405].includes(answer.status)) {
+    const way = `let the path of ${waysToGive('resource')} be the one of the handler`
+    return failed(found, `${way}, and the proxy pass POST on to it`)
   }
   return failed(
     found,
@@ -140,13 +127,10 @@ async function checkStatus(context: Examination): Promise<Verdict> {
   )
 }
 
-async function checkHeader(context: Examination): Promise<Verdict> {
-  const { config, secrets } = context
-  const answer = await askMcp(context)
-  if (!isAnswer(answer)) return leftOut('no answer')
-  const challenge = answer.headers.get('www-authenticate')
+function checkHeader({ config, secrets }: Examination, { headers }: Answer): Verdict {
+  const challenge = headers.get('www-authenticate')
   const url = /\bresource_metadata="([^"]*)"/.exec(challenge ?? '')?.[1]
-  if (challenge === null || url === undefined) {
+  if (url === undefined) {
     return failed(
       challenge === null
         ? 'the 401 has no WWW-Authenticate'
@@ -160,11 +144,11 @@ async function checkHeader(context: Examination): Promise<Verdict> {
       `give the app and the doctor the same public URL by ${waysToGive('resource')}`,
     )
   }
-  const exposed = answer.headers.get('access-control-expose-headers') ?? ''
-  return /\bwww-authenticate\b/i.test(exposed)
-    ? passed(`resource_metadata is ${url}`)
-    : passed(
-        `resource_metadata is ${url}`,
-        'clients in browsers cannot read it without Access-Control-Expose-Headers: WWW-Authenticate, which something on the way has taken off',
-      )
+  const exposed = /\bwww-authenticate\b/i.test(headers.get('access-control-expose-headers') ?? '')
+  return passed(
+    `resource_metadata is ${url}`,
+    exposed
+      ? undefined
+      : 'clients in browsers cannot read it without Access-Control-Expose-Headers: WWW-Authenticate, which is taken off on the way',
+  )
 }

@@ -1,59 +1,46 @@
-/** Keeps what must not be seen out of what is printed. */
+import { HIDDEN, inOneLine, isSecret, withoutSecrets } from '../../errors/secrecy.js'
+
+/** Keeps secrets out of the report. */
 export interface Secrets {
-  /** Nothing of this is printed from now on. */
+  /** Keeps this out of the report from now on. */
   readonly add: (secret: string | undefined) => void
-  /** Text of the doctor's own, without any whole secret. */
+  /** Returns a text of the doctor's own without any whole secret. */
   readonly mask: (text: string) => string
-  /** Text of somebody else's, without any part of a secret or whatever looks like one, and of bearable length. */
+  /** Returns a text of another server without any part of a secret, without JWTs, and cut to a bearable length. */
   readonly quote: (text: unknown) => string
 }
 
-/** Characters. What is shorter is part of ordinary words. */
-const SHORTEST_SECRET = 6
-/** Characters in a row that two texts share only where one quotes the other. */
+/** Characters in a row that two texts share only if one quotes the other. */
 const QUOTED_PART = 8
 const LONGEST_QUOTATION = 200
 
 export function createSecrets(): Secrets {
   const known = new Set<string>()
   const parts = new Set<string>()
-
   return {
     add(secret) {
-      if (secret === undefined || secret.length < SHORTEST_SECRET) return
-      for (const form of new Set([secret, encodeURIComponent(secret)])) {
+      if (!isSecret(secret)) return
+      for (const form of [secret, encodeURIComponent(secret)]) {
         known.add(form)
-        for (let at = 0; at + QUOTED_PART <= form.length; at += 1) parts.add(form.slice(at, at + QUOTED_PART))
+        for (const part of partsOf(form)) parts.add(part)
       }
     },
-    mask: withoutKnown,
+    mask: (text) => withoutSecrets(text, known),
     quote(text) {
-      const printable = withoutKnown(typeof text === 'string' ? text : JSON.stringify(text ?? null)).replace(
-        /[^\x20-\x7E…]/g,
-        ' ',
-      )
-      const shown = printable.replace(/\beyJ[\w-]{5,}(?:\.[\w-]*)*/g, '…').slice(0, LONGEST_QUOTATION)
-      return withoutParts(shown)
+      const printable = inOneLine(withoutSecrets(typeof text === 'string' ? text : JSON.stringify(text ?? null), known))
+      const shown = printable.replace(/\beyJ[\w-]{5,}(?:\.[\w-]*)*/g, HIDDEN).slice(0, LONGEST_QUOTATION)
+      return withoutParts(shown, parts)
     },
   }
+}
 
-  function withoutKnown(text: string): string {
-    let left = text
-    // The longest first, since one may be part of another.
-    for (const secret of [...known].sort((a, b) => b.length - a.length)) left = left.replaceAll(secret, '…')
-    return left
-  }
+const partsOf = (text: string): string[] =>
+  Array.from({ length: Math.max(text.length - QUOTED_PART + 1, 0) }, (_, at) => text.slice(at, at + QUOTED_PART))
 
-  function withoutParts(text: string): string {
-    const hidden = new Set<number>()
-    for (let at = 0; at + QUOTED_PART <= text.length; at += 1) {
-      if (!parts.has(text.slice(at, at + QUOTED_PART))) continue
-      for (let offset = 0; offset < QUOTED_PART; offset += 1) hidden.add(at + offset)
-    }
-    return text
-      .split('')
-      .map((character, index) => (hidden.has(index) ? '…' : character))
-      .join('')
-      .replace(/…+/g, '…')
+function withoutParts(text: string, parts: ReadonlySet<string>): string {
+  const characters = text.split('')
+  for (const [at, part] of partsOf(text).entries()) {
+    if (parts.has(part)) characters.fill(HIDDEN, at, at + QUOTED_PART)
   }
+  return characters.join('').replace(/…+/g, HIDDEN)
 }

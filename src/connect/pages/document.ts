@@ -6,15 +6,15 @@ import { PAGE_STYLE, PAGE_STYLE_SOURCE } from './style.js'
 export interface Page {
   readonly status: number
   readonly html: string
-  /** Where the browser goes on to by itself. */
+  /** Address to which the browser goes on by itself. */
   readonly refreshTo?: string
-  /** After so many seconds. Default 0. */
+  /** Seconds before it does. Default 0. */
   readonly refreshAfter?: number
   /** Seconds after which another try may work. */
   readonly retryAfter?: number
 }
 
-/** What the page says before it is read: done, take care, or neither. */
+/** The first impression of a page: done, take care, or neither. */
 export type Tone = 'plain' | 'good' | 'care'
 
 const GLYPHS: Readonly<Record<Tone, Markup>> = {
@@ -23,9 +23,9 @@ const GLYPHS: Readonly<Record<Tone, Markup>> = {
   care: markup`<path d="M12 6.5v7M12 17.4v.1"/>`,
 }
 
-/** A whole document. It has no script and fetches nothing, so that {@link sendPage} can forbid both. */
+/** Writes a whole document. It has no script and fetches nothing, so that {@link sendPage} can forbid both. */
 export function writeDocument(title: string, tone: Tone, serverName: Markup, content: readonly Markup[]): string {
-  // Apart from the template, so that the text is the one that the policy's hash is of.
+  // Not part of the template, because the policy has the hash of this very text.
   const style: Markup = { html: PAGE_STYLE }
   return markup`<!doctype html>
 <html lang="en" dir="ltr">
@@ -50,8 +50,8 @@ ${content}
 }
 
 /**
- * `form-action` also binds the redirects that follow a form (in Chromium), and the way to the provider may lead over any
- * number of origins. So no form is answered with a redirect there: the answer is a page with a `Refresh`.
+ * In Chromium, `form-action` also binds the redirects that follow a form, and the way to the provider may lead over any number of
+ * origins. So the answer to a form is never a redirect there, but a page with a `Refresh`.
  */
 const POLICY = [
   "default-src 'none'",
@@ -62,8 +62,8 @@ const POLICY = [
 ].join('; ')
 
 /**
- * What an app may have set for all it serves, and what would open a page to others: to scripts of other origins the value in
- * its form, and to whoever receives reports its address, with the ticket or code in it.
+ * Headers that an app may have set for all it serves, and that would open a page to others: the value in its form to scripts of
+ * other origins, and its address, with the ticket or code in it, to receivers of reports.
  */
 const NOT_FOR_PAGES = [
   'Access-Control-Allow-Origin',
@@ -92,7 +92,7 @@ export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, 
   res.setHeader('Referrer-Policy', 'no-referrer')
   res.setHeader('Cache-Control', 'no-store')
   res.setHeader('X-Content-Type-Options', 'nosniff')
-  // Whoever opened the link in a window of theirs can neither watch nor steer that window.
+  // A site that opened the link in a window can neither watch nor steer that window.
   res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
   res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
   if (page.refreshTo !== undefined) res.setHeader('Refresh', `${page.refreshAfter ?? 0}; url=${page.refreshTo}`)

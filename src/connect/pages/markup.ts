@@ -1,4 +1,4 @@
-/** HTML that is safe as it stands: made by {@link markup} from fixed text, with everything else escaped. */
+/** Safe HTML: {@link markup} made it from fixed text, and escaped everything else. */
 export interface Markup {
   readonly html: string
 }
@@ -12,8 +12,8 @@ const ENTITIES: Readonly<Record<string, string>> = {
 }
 
 /**
- * A template of HTML. Strings and numbers in it are escaped for the two places where they may stand, text and quoted
- * attributes; only other {@link Markup}, and lists of it, go in as they are.
+ * Writes HTML. Strings and numbers are escaped for the two places where they may stand: text and quoted attributes. Only other
+ * {@link Markup}, and lists of it, go in as they are.
  */
 export function markup(
   fixed: TemplateStringsArray,
@@ -29,8 +29,8 @@ function written(value: string | number | Markup | readonly Markup[] | undefined
 }
 
 /**
- * A name that somebody else has chosen, as text that stays in its place: on one line, without characters that are invisible
- * or turn the direction of what stands around them (the attack of Unicode TR36 §2.5), and at most `longest` characters long.
+ * Writes a name from outside as text that stays in its place: on one line, at most `longest` characters long, and without
+ * characters that are invisible or turn the direction of the text around them (the attack of Unicode TR36 §2.5).
  */
 export function shownName(name: string, longest: number, otherwise: string): Markup {
   const readable = readableText(name)
@@ -39,7 +39,7 @@ export function shownName(name: string, longest: number, otherwise: string): Mar
   return markup`<bdi>${cut === '' ? otherwise : cut}</bdi>`
 }
 
-/** A host, of which the end counts: what is too long loses its beginning. */
+/** Writes a host. The end of a host counts, so one that is too long loses its beginning. */
 export function shownHost(host: string): Markup {
   const readable = readableText(host)
   // RFC 1035 §2.3.4, and a port.

@@ -147,5 +147,5 @@ button:focus-visible, .go:focus-visible { border-radius: 0.75rem; }
 }
 `
 
-/** What the Content-Security-Policy lets in: this stylesheet, to the letter, and no other. */
+/** The source that the Content-Security-Policy allows: this very stylesheet, and no other. */
 export const PAGE_STYLE_SOURCE = `'sha256-${createHash('sha256').update(PAGE_STYLE).digest('base64')}'`

@@ -1,8 +1,8 @@
-import type { Finding } from './finding.js'
+import type { Finding } from './check.js'
 
 const SIGNS: Readonly<Record<Finding['status'], string>> = { passed: '✓', failed: '✗', 'left-out': '–' }
 
-/** One line per check, and one that counts them. */
+/** Returns one line per check, and one that counts them. */
 export function asLines(findings: readonly Finding[]): string {
   const lines = findings.map(({ id, status, found, fix }) => {
     const advice = fix === undefined ? '' : ` → ${fix}`
@@ -13,11 +13,11 @@ export function asLines(findings: readonly Finding[]): string {
   return `${[...lines, '', sum].join('\n')}\n`
 }
 
-/** The same as a JSON document, whose ids stay the same. */
+/** Returns the findings as a JSON document, whose ids stay the same from version to version. */
 export function asJson(findings: readonly Finding[]): string {
   const ok = findings.every(({ status }) => status !== 'failed')
   return `${JSON.stringify({ ok, checks: findings }, undefined, 2)}\n`
 }
 
-/** What others have written may hold sequences that a terminal obeys. */
+/** Texts of other servers may hold sequences that a terminal obeys. */
 const oneLine = (text: string): string => text.replace(/[\r\n\t]+/g, ' ').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\uFFFD')

@@ -1,0 +1,64 @@
+import type { Check, Finding, Verdict } from './check.js'
+import { leftOut } from './check.js'
+import { clientChecks } from './client.js'
+import { nextcloudClock, providerClock } from './clocks.js'
+import { connectChecks, connectPage } from './connect-pages.js'
+import { discoveryChecks } from './discovery.js'
+import type { Examination } from './examination.js'
+import { exchangeChecks } from './exchange.js'
+import { keyChecks } from './keys.js'
+import { connectionChecks } from './network.js'
+import { bearerChecks, NEXTCLOUD, nextcloudStatus } from './nextcloud.js'
+import { PROVIDER } from './provider.js'
+import { challengeChecks, metadataChecks, THIS_SERVER } from './public.js'
+import { storageChecks } from './storage.js'
+import { tokenChecks } from './token.js'
+
+/** Every check of a configuration that can be read, in the order of the report. */
+const CHECKS: readonly Check[] = [
+  ...connectionChecks(PROVIDER),
+  providerClock,
+  ...discoveryChecks,
+  ...keyChecks,
+  ...clientChecks,
+  ...tokenChecks,
+  ...exchangeChecks,
+  ...connectionChecks(NEXTCLOUD),
+  nextcloudClock,
+  nextcloudStatus,
+  ...storageChecks,
+  ...bearerChecks,
+  ...connectChecks,
+  ...connectionChecks(THIS_SERVER),
+  connectPage,
+  ...metadataChecks,
+  ...challengeChecks,
+]
+
+/** The ids of all checks, in the order of the report. */
+export const CHECK_IDS: readonly string[] = ['config', ...CHECKS.map(({ id }) => id)]
+
+/** Runs every check once. A check that builds on a failed one is left out and says so. */
+export async function runChecks(context: Examination, checks = CHECKS): Promise<readonly Finding[]> {
+  const findings: Finding[] = []
+  /** Check that failed, or was left out for a failure → the failure to mend. */
+  const down = new Map<string, string>()
+  for (const check of checks) {
+    const cause = check.needs.map((need) => down.get(need)).find((id) => id !== undefined)
+    const verdict = cause === undefined ? await run(check, context) : leftOut(`mend ${cause} first`)
+    const broken = verdict.status === 'failed' ? check.id : cause
+    if (broken !== undefined) down.set(check.id, broken)
+    findings.push({ id: check.id, ...verdict })
+  }
+  return findings
+}
+
+async function run(check: Check, context: Examination): Promise<Verdict> {
+  try {
+    return await check.judge(context)
+  } catch (error) {
+    // Not its message, which may hold anything.
+    const name = error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : 'unknown failure'
+    return { status: 'failed', found: `the check itself failed (${name})`, fix: 'report it as a defect of the doctor' }
+  }
+}

@@ -1,0 +1,116 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import type { Clock } from '../../clock.js'
+import { variableOf } from '../../config/declarations.js'
+import type { Environment } from '../../options.js'
+import { configOptions, DOCTOR_OPTIONS, STORAGE_VARIABLE, type Values } from './options.js'
+import type { Secrets } from './secrets.js'
+import { readStorageAddress, type StorageAddress } from './stores.js'
+
+/** The place that the doctor is called in. */
+export interface Surroundings {
+  readonly environment: Environment
+  readonly clock: Clock
+  readonly directory: string
+  readonly readStandardInput: () => Promise<string>
+  readonly print: (text: string) => void
+  readonly complain: (text: string) => void
+}
+
+/** The set-up that the command line describes. */
+export interface SetUp {
+  /** The options of `mcpAuth()`. */
+  readonly options: Readonly<Record<string, unknown>>
+  /** The MCP token to try. */
+  readonly token: string | undefined
+  readonly storage: StorageAddress | undefined
+}
+
+/** A command line that cannot be followed. No message holds a value, which may be a secret. */
+export class Misuse extends Error {}
+
+const OPTIONS = { ...DOCTOR_OPTIONS, help: { type: 'boolean' as const, short: 'h' } }
+
+export function readArguments(args: readonly string[]): Values {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS }).values
+  } catch {
+    // parseArgs quotes what it does not know, which may be a token that went astray.
+    const { tokens } = parseArgs({ args: [...args], options: OPTIONS, strict: false, tokens: true })
+    const unknown = tokens.find((token) => token.kind === 'positional' || !isKnown(token))
+    throw new Misuse(
+      unknown === undefined ? 'an option lacks its value' : `argument ${unknown.index + 1} is not an option of it`,
+    )
+  }
+}
+
+function isKnown(token: { readonly kind: string; readonly name?: string }): boolean {
+  return token.kind !== 'option' || Object.hasOwn(OPTIONS, token.name ?? '')
+}
+
+/** Reads the files and variables that the command line names, and tells `secrets` of every secret in them. */
+export async function readSetUp(values: Values, secrets: Secrets, surroundings: Surroundings): Promise<SetUp> {
+  if (values['token'] !== undefined && values['token-file'] !== undefined) {
+    throw new Misuse('--token and --token-file are two ways to say the same')
+  }
+  if (values['token-file'] === '-' && values['client-secret-file'] === '-') {
+    throw new Misuse('only one of --token-file and --client-secret-file can be standard input')
+  }
+  const { environment } = surroundings
+  const token = textOf(values['token'])?.trim() ?? (await readSecret(values['token-file'], surroundings))
+  const clientSecret = await readSecret(values['client-secret-file'], surroundings)
+  const keys = environment[variableOf('encryptionKey')]?.split(',') ?? []
+  const given = [token, clientSecret, environment[variableOf('clientSecret')], ...keys]
+  for (const secret of given) secrets.add(secret?.trim())
+  const options = { ...configOptions(values), ...(clientSecret !== undefined && { clientSecret }) }
+  return { options, token, storage: storageOf(values, options, secrets, surroundings) }
+}
+
+const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
+
+/** Returns the text of a file, or of standard input, without the newline that an editor puts at its end. */
+async function readSecret(file: unknown, surroundings: Surroundings): Promise<string | undefined> {
+  if (typeof file !== 'string') return undefined
+  if (file === '-') return (await surroundings.readStandardInput()).trim()
+  try {
+    return (await readFile(path.resolve(surroundings.directory, file), 'utf8')).trim()
+  } catch {
+    throw new Misuse('the file of --token-file or --client-secret-file cannot be read')
+  }
+}
+
+/** Milliseconds for a connection to the store. */
+const STORAGE_TIMEOUT = 5_000
+
+function storageOf(
+  values: Values,
+  options: SetUp['options'],
+  secrets: Secrets,
+  { environment, directory }: Surroundings,
+): StorageAddress | undefined {
+  const url = textOf(values['storage']) ?? environment[STORAGE_VARIABLE]?.trim()
+  if (url === undefined || url === '') return undefined
+  if (URL.canParse(url)) {
+    const { password } = new URL(url)
+    secrets.add(password)
+    secrets.add(decodable(password))
+  }
+  const { timeout } = (options['http'] ?? {}) as { timeout?: unknown }
+  const address = readStorageAddress(url, {
+    directory,
+    timeout: typeof timeout === 'number' && timeout > 0 ? timeout : STORAGE_TIMEOUT,
+    table: textOf(values['storage-table']),
+    prefix: textOf(values['storage-prefix']),
+  })
+  if (address === undefined) throw new Misuse('--storage must be sqlite:./file.db, redis://… or postgres://…')
+  return address
+}
+
+function decodable(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,47 @@
+import { fetchDocument, fetchForm } from '../../authorization-server/metadata.js'
+import type { IdpFetch } from '../../transport/transport.js'
+import { missing, type Subject } from './check.js'
+import { fetched, type Examination } from './examination.js'
+import type { Server } from './network.js'
+import { waysToGive } from './options.js'
+import { isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
+
+/** The document that this server goes by, if it needs one. */
+export const providerMetadata: Subject<Answer | NoAnswer> = (context) =>
+  context.needs.metadata
+    ? lookUp(context, (fetch) => fetchDocument(context.config, fetch))
+    : missing('every endpoint is configured by hand, so nothing is discovered')
+
+/** Returns the document at one of the two addresses at which MCP clients look for it. */
+export const wellKnown = (context: Examination, issuer: string, form: 'oidc' | 'oauth2'): Promise<Answer | NoAnswer> =>
+  lookUp(context, (fetch) => fetchForm(issuer, form, fetch))
+
+/** Lets the discovery of the server itself choose the addresses, and returns the last answer as it is. */
+async function lookUp(context: Examination, look: (fetch: IdpFetch) => Promise<Response>): Promise<Answer | NoAnswer> {
+  let last: Answer | NoAnswer = { url: '', code: 'NOT_ASKED' }
+  await look(async (url) => {
+    last = await fetched(context, url)
+    return new Response(null, { status: isAnswer(last) ? last.status : 504 })
+  })
+  return last
+}
+
+/** Returns the issuer that a document names; undefined if it is not a metadata document. */
+export function issuerIn(result: Answer | NoAnswer): string | undefined {
+  const issuer = isAnswer(result) && result.status === 200 ? objectIn(result)?.['issuer'] : undefined
+  return typeof issuer === 'string' ? issuer : undefined
+}
+
+/** The issuer that is configured, else the one that the document names. */
+export const knownIssuer: Subject<{ readonly issuer: string }> = async (context) => {
+  const document = context.config.issuer === undefined ? await providerMetadata(context) : missing('')
+  const issuer = context.config.issuer ?? ('missing' in document ? undefined : issuerIn(document))
+  return issuer !== undefined && URL.canParse(issuer) ? { issuer } : missing('the issuer is not known')
+}
+
+export const PROVIDER: Server = {
+  id: 'issuer',
+  name: 'the provider',
+  configured: `${waysToGive('issuer')} (or ${waysToGive('discoveryUrl')})`,
+  ask: providerMetadata,
+}

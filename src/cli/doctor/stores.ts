@@ -1,0 +1,236 @@
+import { statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { StorageAdapter } from '../../storage-adapter.js'
+import { PostgresStorage, type PostgresPool } from '../../storage/postgres.js'
+import { DEFAULT_PREFIX, RedisStorage, type IoRedisClient, type NodeRedisClient } from '../../storage/redis.js'
+import { SqliteStorage, type SqliteDatabase } from '../../storage/sqlite.js'
+import { readTable } from '../../storage/table.js'
+
+/** A store, as `--storage` names it. */
+export interface StorageAddress {
+  /** The kind and the place, without a password: `Redis at cache.internal:6379`. */
+  readonly name: string
+  readonly open: () => Promise<OpenStorage>
+}
+
+export interface OpenStorage {
+  readonly adapter: StorageAdapter
+  /** Keys of some records of this package, of any user. */
+  readonly someKeys: (most: number) => Promise<readonly string[]>
+  readonly close: () => unknown
+}
+
+/** A store that is opened at the first need. */
+export interface Store {
+  readonly name: string
+  readonly opened: () => Promise<OpenStorage>
+  /** Never rejects. */
+  readonly close: () => Promise<void>
+}
+
+export interface StorageOptions {
+  /** The folder of the user's project, whose drivers are used. */
+  readonly directory: string
+  /** Milliseconds for a connection. */
+  readonly timeout: number
+  readonly table: string | undefined
+  readonly prefix: string | undefined
+}
+
+/** A fault that the user can mend, in words that hold nothing secret. */
+export class StorageAdvice extends Error {
+  readonly fix: string
+  constructor(message: string, fix: string) {
+    super(message)
+    this.fix = fix
+  }
+}
+
+/** Returns undefined if it is not the URL of a store. Nothing is opened yet. */
+export function readStorageAddress(url: string, options: StorageOptions): StorageAddress | undefined {
+  if (url.startsWith('sqlite:')) {
+    const file = path.resolve(options.directory, url.slice('sqlite:'.length).replace(/^\/\/(?=[/.])/, ''))
+    return { name: `SQLite in ${file}`, open: () => openSqlite(file, options) }
+  }
+  if (!URL.canParse(url)) return undefined
+  const { protocol, host } = new URL(url)
+  if (['redis:', 'rediss:'].includes(protocol)) {
+    return { name: `Redis at ${host}`, open: () => openRedis(url, options) }
+  }
+  if (['postgres:', 'postgresql:'].includes(protocol)) {
+    return { name: `PostgreSQL at ${host}`, open: () => openPostgres(url, options) }
+  }
+  return undefined
+}
+
+export function openedOnce({ name, open }: StorageAddress): Store {
+  let opening: Promise<OpenStorage> | undefined
+  return {
+    name,
+    opened: () => (opening ??= open()),
+    close: async () => {
+      await opening?.then((store) => store.close()).catch(() => undefined)
+    },
+  }
+}
+
+/** Returns an adapter that opens the store with its first call, so that a check of its own finds a store that is unavailable. */
+export function lazyAdapter({ opened }: Pick<Store, 'opened'>): StorageAdapter {
+  return {
+    shared: true,
+    get: async (key) => (await opened()).adapter.get(key),
+    put: async (key, ...entry) => (await opened()).adapter.put(key, ...entry),
+    delete: async (key, expected) => (await opened()).adapter.delete(key, expected),
+  }
+}
+
+type Driver = Readonly<Record<string, unknown>>
+
+/** Returns a package of the user's own project; undefined if the project does not have it. */
+async function load(name: string, directory: string): Promise<Driver | undefined> {
+  let file: string
+  try {
+    file = createRequire(path.join(directory, 'package.json')).resolve(name)
+  } catch {
+    return undefined
+  }
+  const loaded = (await import(pathToFileURL(file).href)) as Driver
+  // A CommonJS module has all that it exports under `default`.
+  return { ...(loaded['default'] as object | undefined), ...loaded }
+}
+
+function noDriver(names: string, directory: string): StorageAdvice {
+  return new StorageAdvice(
+    `there is no ${names} in this project`,
+    `run the doctor in the folder of your app, which has the driver that its adapter uses, or npm install it; looked from ${directory}`,
+  )
+}
+
+const keysOf = (rows: readonly unknown[]): readonly string[] => (rows as { key: string }[]).map(({ key }) => key)
+
+async function openSqlite(file: string, { directory, table }: StorageOptions): Promise<OpenStorage> {
+  // The app makes a file that is missing. Made here, it would belong to the user who runs the doctor.
+  if (statSync(file, { throwIfNoEntry: false }) === undefined) {
+    throw new StorageAdvice(
+      `there is no file ${file}`,
+      'check the path (it counts from the folder in which the doctor runs); if the app has not run yet, its first start makes the file',
+    )
+  }
+  const database = await openSqliteFile(file, directory)
+  const sql = `SELECT key FROM ${readTable({ table }, 'no schemas').table} WHERE key LIKE 'v1:%' LIMIT ?`
+  return {
+    adapter: new SqliteStorage(database, { table }),
+    someKeys: (most) => Promise.resolve(keysOf(database.prepare(sql).all(most))),
+    close: () => database.close(),
+  }
+}
+
+type ClosableDatabase = SqliteDatabase & { close(): void }
+type SqliteConstructor = new (file: string) => ClosableDatabase
+
+async function openSqliteFile(file: string, directory: string): Promise<ClosableDatabase> {
+  const driver = await load('better-sqlite3', directory)
+  if (driver !== undefined) return new (driver['default'] as SqliteConstructor)(file)
+  // A text that the compiler does not look up: older versions of Node have no such module.
+  const name: string = 'node:sqlite'
+  const builtIn = (await import(name).catch(() => undefined)) as { DatabaseSync: SqliteConstructor } | undefined
+  if (builtIn === undefined) throw noDriver('better-sqlite3 (and no node:sqlite in this version of Node)', directory)
+  return new builtIn.DatabaseSync(file)
+}
+
+type Pool = PostgresPool & { on(event: 'error', listener: () => void): unknown; end(): Promise<void> }
+
+async function openPostgres(url: string, { directory, timeout, table }: StorageOptions): Promise<OpenStorage> {
+  const driver = await load('pg', directory)
+  if (driver === undefined) throw noDriver('pg', directory)
+  const Constructor = driver['Pool'] as new (options: object) => Pool
+  const pool = new Constructor({ connectionString: url, max: 2, connectionTimeoutMillis: timeout })
+  pool.on('error', () => undefined)
+  const sql = `SELECT key FROM ${readTable({ table }, 'schemas').table} WHERE key LIKE 'v1:%' LIMIT $1`
+  return {
+    adapter: new PostgresStorage(pool, { table }),
+    someKeys: async (most) => keysOf((await pool.query(sql, [most])).rows),
+    close: () => pool.end(),
+  }
+}
+
+interface AnyRedis {
+  on(event: 'error', listener: () => void): unknown
+  connect(): Promise<unknown>
+}
+interface NodeRedis extends NodeRedisClient, AnyRedis {
+  scan(cursor: string, options: object): Promise<{ cursor: string | number; keys: string[] }>
+  destroy(): void
+}
+interface IoRedis extends IoRedisClient, AnyRedis {
+  scan(cursor: string, ...args: (string | number)[]): Promise<[string, string[]]>
+  disconnect(): void
+}
+
+/** Returns a cursor, `0` at the end, and keys. */
+type Scan = (cursor: string, pattern: string) => Promise<readonly [string, readonly string[]]>
+
+interface RedisConnection {
+  readonly client: NodeRedis | IoRedis
+  readonly scan: Scan
+  readonly close: () => void
+}
+
+async function openRedis(url: string, options: StorageOptions): Promise<OpenStorage> {
+  const { directory, timeout, prefix } = options
+  const [redis, ioredis] = [await load('redis', directory), await load('ioredis', directory)]
+  if (redis === undefined && ioredis === undefined) throw noDriver('redis or ioredis', directory)
+  const { client, scan, close } =
+    redis === undefined ? ofIoRedis(ioredis ?? {}, url, timeout) : ofRedis(redis, url, timeout)
+  client.on('error', () => undefined)
+  await client.connect()
+  return {
+    adapter: new RedisStorage(client, { prefix }),
+    someKeys: (most) => scanKeys(scan, prefix ?? DEFAULT_PREFIX, most),
+    close,
+  }
+}
+
+function ofRedis(driver: Driver, url: string, timeout: number): RedisConnection {
+  const create = driver['createClient'] as (options: object) => NodeRedis
+  const socket = { connectTimeout: timeout, reconnectStrategy: false }
+  const client = create({ url, disableOfflineQueue: true, socket })
+  return {
+    client,
+    scan: async (at, pattern) => {
+      const { cursor, keys } = await client.scan(at, { MATCH: pattern, COUNT: KEYS_PER_SCAN })
+      return [String(cursor), keys]
+    },
+    close: () => client.destroy(),
+  }
+}
+
+function ofIoRedis(driver: Driver, url: string, timeout: number): RedisConnection {
+  const Redis = driver['Redis'] as new (url: string, options: object) => IoRedis
+  const once = { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: () => null }
+  const client = new Redis(url, { ...once, connectTimeout: timeout })
+  return {
+    client,
+    scan: (cursor, pattern) => client.scan(cursor, 'MATCH', pattern, 'COUNT', KEYS_PER_SCAN),
+    close: () => client.disconnect(),
+  }
+}
+
+const KEYS_PER_SCAN = 200
+/** Rounds of SCAN at most: a Redis that holds much else is not read to its end. */
+const SCANS = 50
+
+async function scanKeys(scan: Scan, prefix: string, most: number): Promise<readonly string[]> {
+  const pattern = `${prefix.replace(/[*?[\]\\^-]/g, '\\$&')}v1:*`
+  const found: string[] = []
+  let cursor = '0'
+  for (let scans = 0; scans < SCANS && found.length < most; scans += 1) {
+    const [next, keys] = await scan(cursor, pattern)
+    found.push(...keys.map((key) => key.slice(prefix.length)))
+    cursor = next
+    if (cursor === '0') break
+  }
+  return found.slice(0, most)
+}

@@ -1,0 +1,69 @@
+import { markup, shownHost, shownName, type Markup } from './markup.js'
+
+/** A form with buttons only. */
+export interface FormTarget {
+  readonly action: string
+  /** The hidden value `token`, bound to a cookie of the browser. */
+  readonly formValue: string
+}
+
+/** Longest name of a client or server, and longest scope, in characters. */
+export const LONGEST = 80
+/** Scopes that are written out. */
+const MOST_SCOPES = 40
+
+const SCOPE_MEANINGS: ReadonlyMap<string, string> = new Map([
+  ['openid', 'Know that it is you'],
+  ['profile', 'See your name and profile'],
+  ['email', 'See your e-mail address'],
+  ['groups', 'See which groups you are in'],
+  ['offline_access', 'Keep access while you are away'],
+])
+
+/**
+ * Writes the name of an MCP client. A client id may be the URL of a metadata document (MCP 2025-11-25, client ID metadata
+ * documents), chosen by its author. Of such a name the host counts, above all its end.
+ */
+export function shownClient(name: string): Markup {
+  const url = /^https?:/i.test(name) && URL.canParse(name) ? new URL(name) : undefined
+  if (url !== undefined && url.host !== '') {
+    const path = url.pathname === '/' ? '' : url.pathname
+    return path === '' ? shownHost(url.host) : markup`${shownHost(url.host)} ${shownName(`(${path})`, LONGEST, '')}`
+  }
+  return shownName(name, LONGEST, 'An app without a name')
+}
+
+export function shownScopes(scopes: readonly string[]): Markup {
+  if (scopes.length === 0) return markup`Access to your Nextcloud as you`
+  const items = scopes.slice(0, MOST_SCOPES).map((scope) => {
+    const meaning = SCOPE_MEANINGS.get(scope)
+    const code = markup`<code>${shownName(scope, LONGEST, '(not readable)')}</code>`
+    return meaning === undefined ? markup`<li>${code}</li>` : markup`<li>${meaning} ${code}</li>`
+  })
+  const left = scopes.length - items.length
+  return markup`<ul>${items}${left > 0 ? markup`<li>and ${left} more</li>` : undefined}</ul>`
+}
+
+export function shownForm({ action, formValue }: FormTarget, button: Markup): Markup {
+  return markup`<form method="post" action="${action}" autocomplete="off">
+<input type="hidden" name="token" value="${formValue}">
+<p class="answers">${button}</p>
+</form>`
+}
+
+export function shownTime(seconds: number): string {
+  if (seconds < 90) return seconds === 1 ? 'a second' : `${seconds} seconds`
+  return `${Math.ceil(seconds / 60)} minutes`
+}
+
+/** Reads an address as a browser writes it, which is one line of ASCII. */
+export function webAddress(url: string): URL {
+  const address = new URL(url)
+  if (address.protocol !== 'https:' && address.protocol !== 'http:') throw new TypeError('That is not a web address')
+  return address
+}
+
+/** RFC 6749 §4.1.2.1, and short enough to be read. */
+export function isErrorCode(error: string): boolean {
+  return error.length <= 100 && /^[\x21\x23-\x26\x28-\x5B\x5D-\x7E][\x20\x21\x23-\x26\x28-\x5B\x5D-\x7E]*$/.test(error)
+}

@@ -1,0 +1,65 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../clock.js'
+import type { Config } from '../config/config.js'
+import type { Events } from '../events.js'
+
+/** The tokens that were found good, each with the object that stands for its caller. */
+export interface VerifiedTokens<T> {
+  /** Returns it for the very same token while that is good by both clocks. */
+  readonly find: (token: string) => T | undefined
+  /** @param expiresAt seconds since the epoch */
+  readonly keep: (token: string, expiresAt: number, presented: T) => void
+  readonly size: () => number
+}
+
+/** A verified token. */
+interface Entry<T> {
+  readonly token: string
+  readonly presented: T
+  /** Wall-clock seconds: `exp`, with the tolerance. Not milliseconds, because V8 keeps only small whole numbers in the object itself. */
+  readonly expiresAt: number
+  /** Whole monotonic milliseconds. From here on the token is verified again, wherever the wall clock has been set to. */
+  readonly staleAt: number
+}
+
+/** Characters at the end of a JWT, which are those of its signature. */
+const KEY_LENGTH = 32
+
+export function createVerifiedTokens<T extends object>(
+  { cache, clockTolerance }: Pick<Config, 'cache' | 'clockTolerance'>,
+  clock: Clock,
+  { counters }: Pick<Events, 'counters'>,
+): VerifiedTokens<T> {
+  if (cache.verifiedTokens === 0 || cache.verifiedTtl === 0) {
+    return { find: () => undefined, keep: () => undefined, size: () => 0 }
+  }
+  const entries = new LRUCache<string, Entry<T>>({
+    max: cache.verifiedTokens,
+    dispose: (_entry, _key, reason) => {
+      if (reason === 'evict') counters.evictions += 1
+    },
+  })
+  return {
+    find: (token) => {
+      const entry = entries.get(entryKey(token))
+      return entry !== undefined && entry.token === token && isGood(entry, clock) ? entry.presented : undefined
+    },
+    keep: (token, expiresAt, presented) => {
+      const staleAt = Math.floor(clock.monotonic() + cache.verifiedTtl * 1_000)
+      entries.set(entryKey(token), { token, presented, expiresAt: expiresAt + clockTolerance, staleAt })
+    },
+    size: () => entries.size,
+  }
+}
+
+/**
+ * Returns the key that a token is looked up by. It only finds an entry, which is good for the very same token and no other: several
+ * tokens may end alike, and hashing a whole JWT costs several times as much.
+ */
+function entryKey(token: string): string {
+  return token.startsWith('eyJ') ? token.slice(-KEY_LENGTH) : token
+}
+
+function isGood({ expiresAt, staleAt }: Entry<unknown>, clock: Clock): boolean {
+  return clock.now() < expiresAt * 1_000 && clock.monotonic() < staleAt
+}
