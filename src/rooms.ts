@@ -129,7 +129,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const appPasswords = createAppPasswords(nextcloud, transport)
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords })
   const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
-  const serves = createServes(grants, stored, clock)
+  const serves = createServes(grants, stored.consent, clock)
   const waiting = createWaiting({ look: serves, clock })
   const rooms = { ...ground, nextcloud, grants, appPasswords, broker, disconnect, onConnected: waiting.connected }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)

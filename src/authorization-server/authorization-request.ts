@@ -15,7 +15,7 @@ export interface SignIn {
   readonly connect: ConnectConfig
   /** `nextcloud.resource`. */
   readonly resources: readonly string[]
-  /** Whether an ID token of the server's says who has signed in. */
+  /** Whether the server's ID token says who has signed in. */
   readonly idToken: boolean
   /** Whether a grant that lasts is wanted, and not only the name of the user. */
   readonly lasting: boolean
@@ -67,7 +67,7 @@ export async function authorizationUrl(
   return url
 }
 
-/** Signing in again serves as well, if the server lists `login` and not `select_account` (OIDC Core §3.1.2.1). */
+/** Adds `select_account`, or `login` if the server lists only that (OIDC Core §3.1.2.1): signing in again serves as well. */
 function withAccountSelection(prompt: string | null, as: oauth.AuthorizationServer): string {
   const listed: unknown = as['prompt_values_supported']
   const supported: readonly unknown[] = Array.isArray(listed) ? listed : []

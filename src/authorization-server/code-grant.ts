@@ -49,7 +49,7 @@ export interface CodeGrant {
    * @throws {UpstreamUnavailableError} it cannot be fetched
    */
   readonly metadata: () => Promise<oauth.AuthorizationServer>
-  /** Whether an ID token of the server's says who has signed in. */
+  /** Whether the server's ID token says who has signed in. */
   readonly hasIdToken: boolean
   /** The scopes to ask for there. */
   readonly scopes: (as: oauth.AuthorizationServer) => readonly string[]
@@ -120,7 +120,7 @@ function readAnswer(
     const checked = oauth.validateAuthResponse(as, { client_id: clientId }, parameters, state)
     return (checked.get('code') ?? '') === '' ? { kind: 'unusable' } : { kind: 'code', parameters: checked }
   } catch (error) {
-    // What else the library's error holds is the answer itself, with the code in it.
+    // The rest of the library's error is the answer itself, with the code in it.
     if (error instanceof oauth.AuthorizationResponseError) return { kind: 'error', error: error.error }
     return { kind: 'unusable' }
   }

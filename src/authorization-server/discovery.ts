@@ -68,8 +68,8 @@ function overridesOf({ endpoints }: Config): Partial<AuthorizationServer> {
 }
 
 /**
- * Returns the server at which grants are got, if it is not the issuer of the MCP tokens and has no metadata. Its name is that of the
- * Nextcloud it is part of.
+ * Returns the server that gives grants, if it is not the issuer of the MCP tokens and has no metadata. It bears the name of the
+ * Nextcloud that it is part of.
  */
 function serverOfGrants(
   { nextcloud, grants }: Config,

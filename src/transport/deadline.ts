@@ -29,7 +29,7 @@ export function startDeadline(timeout: number, clock: Clock): Deadline {
   const { signal } = controller
   const end = clock.monotonic() + timeout
   let silent: string | undefined
-  // Listens before any fetch does, so that the call fails for want of an answer and not because it was aborted.
+  // Listens before any fetch does, so that the call fails because there is no answer, and not because it was aborted.
   const expired = new Promise<never>((_resolve, reject) => {
     signal.addEventListener('abort', () => {
       const name = silent === undefined ? 'The authorization server' : nameOf(silent)

@@ -2,8 +2,7 @@
 const LONGEST_NAME = 300
 
 /**
- * A URL as messages to the operator name it: bounded, and without its query, which may hold what is not
- * for a log.
+ * Returns a URL as messages to the operator name it: cut, and without its query, which may hold what is not for a log.
  */
 export function nameOf(url: string): string {
   const { origin, pathname } = new URL(url)

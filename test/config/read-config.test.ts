@@ -1,39 +1,33 @@
 import { None } from 'oauth4webapi'
 import { Agent } from 'node:http'
 import { describe, expect, it } from 'vitest'
+import { OPTIONS } from '../../src/config/declarations.js'
+import { ASYMMETRIC_ALGORITHMS } from '../../src/config/kinds.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { mcpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { CLIENT, LEAST, refusalOf, refused, withOption } from '../support/refusal.js'
 
 const read = (options: unknown) => readConfig(options, {})
+const ENDPOINTS = ['jwksUri', 'tokenEndpoint', 'introspectionEndpoint', 'revocationEndpoint', 'authorizationEndpoint']
+const clientAuth = None()
+const fetch = () => Promise.reject(new Error('unused'))
 
 describe('the defaults', () => {
   it('are those of the documentation', () => {
     expect(read(LEAST)).toEqual({
       issuer: 'https://idp.example.com',
-      discoveryUrl: undefined,
-      endpoints: { jwksUri: undefined, tokenEndpoint: undefined, introspectionEndpoint: undefined },
+      endpoints: {},
       resource: 'https://mcp.example.com/mcp',
       resourceMetadataUrl: 'https://mcp.example.com/.well-known/oauth-protected-resource/mcp',
       rootMetadata: true,
-      resourceName: undefined,
-      resourceDocumentation: undefined,
       audience: ['https://mcp.example.com/mcp'],
-      client: undefined,
       requiredScopes: [],
       scopesSupported: [],
       scopeSatisfies: expect.any(Function) as unknown,
-      allowedClients: undefined,
-      algorithms: [
-        ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'Ed25519', 'EdDSA'],
-        ...['ML-DSA-44', 'ML-DSA-65', 'ML-DSA-87'],
-      ],
+      algorithms: ASYMMETRIC_ALGORITHMS,
       clockTolerance: 5,
-      validateClaims: undefined,
       introspection: 'opaque-only',
-      nextcloud: undefined,
-      grants: undefined,
       cache: {
         nextcloudTokens: 10_000,
         verifiedTokens: 10_000,
@@ -42,9 +36,7 @@ describe('the defaults', () => {
         staleKeys: 3_600,
         grantCheck: 10,
       },
-      http: { fetch: undefined, agent: undefined, timeout: 5_000, maxResponseBytes: 1_048_576, retries: 2 },
-      onEvent: undefined,
-      onError: undefined,
+      http: { timeout: 5_000, maxResponseBytes: 1_048_576, retries: 2 },
       warnings: [],
     })
   })
@@ -63,27 +55,25 @@ describe('the defaults', () => {
       false,
     ])
   })
+
+  it('hold for an option that is undefined', () => {
+    const nothing = Object.fromEntries(Object.keys(OPTIONS).map((name) => [name, undefined]))
+
+    expect(read({ ...nothing, ...LEAST })).toEqual(read(LEAST))
+  })
 })
 
 it('every option that is given is taken as it is', () => {
-  const given = {
+  const { authorizationServer, clientId, ...plain } = {
     issuer: 'https://idp.example.com/',
     discoveryUrl: new URL('https://internal.example.com/meta?x=1'),
-    authorizationServer: {
-      jwksUri: 'https://internal.example.com/jwks',
-      tokenEndpoint: new URL('https://internal.example.com/token'),
-      introspectionEndpoint: 'https://internal.example.com/introspect',
-      revocationEndpoint: 'https://internal.example.com/revoke',
-      authorizationEndpoint: new URL('https://idp.example.com/authorize'),
-    },
+    authorizationServer: Object.fromEntries(ENDPOINTS.map((name) => [name, new URL(`https://h/${name}`)])),
     resource: 'https://MCP.example.com:443',
     audience: ['one', 'two'],
     clientId: 'mcp-server',
-    clientAuth: None(),
     requiredScopes: ['a'],
-    scopesSupported: ['a', 'offline_access', 'b'],
+    scopesSupported: ['a', 'b'],
     scopeSatisfies: () => true,
-    allowedClients: ['client, with comma', 'other'],
     algorithms: ['ES256', 'EdDSA'],
     clockTolerance: 0.5,
     validateClaims: () => true,
@@ -97,207 +87,145 @@ it('every option that is given is taken as it is', () => {
     onError: () => undefined,
   } satisfies McpAuthOptions
 
-  expect(read(given)).toEqual({
-    issuer: given.issuer,
-    discoveryUrl: given.discoveryUrl,
-    endpoints: {
-      jwksUri: new URL('https://internal.example.com/jwks'),
-      tokenEndpoint: new URL('https://internal.example.com/token'),
-      introspectionEndpoint: new URL('https://internal.example.com/introspect'),
-      revocationEndpoint: new URL('https://internal.example.com/revoke'),
-      authorizationEndpoint: new URL('https://idp.example.com/authorize'),
-    },
-    resource: 'https://MCP.example.com:443',
+  expect(
+    read({ ...plain, authorizationServer, clientId, clientAuth, allowedClients: ['with, comma', 'other'] }),
+  ).toEqual({
+    ...plain,
+    endpoints: authorizationServer,
     resourceMetadataUrl: 'https://mcp.example.com/.well-known/oauth-protected-resource',
-    audience: ['one', 'two'],
-    client: { id: 'mcp-server', secret: undefined, auth: given.clientAuth, hasCredentials: true },
-    requiredScopes: ['a'],
-    scopesSupported: ['a', 'b'],
-    scopeSatisfies: given.scopeSatisfies,
-    allowedClients: new Set(['client, with comma', 'other']),
-    algorithms: ['ES256', 'EdDSA'],
-    clockTolerance: 0.5,
-    validateClaims: given.validateClaims,
-    introspection: 'always',
-    nextcloud: undefined,
-    grants: undefined,
-    cache: given.cache,
-    http: { fetch: undefined, ...given.http },
-    rootMetadata: false,
-    resourceName: 'Notes',
-    resourceDocumentation: 'https://docs.example.com/mcp',
-    onEvent: given.onEvent,
-    onError: given.onError,
+    client: { id: 'mcp-server', secret: undefined, auth: clientAuth, hasCredentials: true },
+    allowedClients: new Set(['with, comma', 'other']),
     warnings: [],
   })
 })
 
-it('a single audience may be given without a list', () => {
-  expect(read({ ...LEAST, audience: 'one' }).audience).toEqual(['one'])
+it('offline_access is never published', () => {
+  expect(read({ ...LEAST, scopesSupported: ['a', 'offline_access', 'b'] }).scopesSupported).toEqual(['a', 'b'])
 })
 
-it('a fetch, or an agent that is a function, is taken as it is', () => {
-  const fetch = () => Promise.reject(new Error('unused'))
-  const agent = () => new Agent()
+it('the configuration is frozen all the way down', () => {
+  const config = read({ ...LEAST, ...CLIENT, nextcloud: { url: 'https://h', parameters: { p: '1' } } })
+  const parts = [config, config.cache, config.http, config.audience, config.nextcloud, config.nextcloud?.parameters]
 
-  expect(read({ ...LEAST, http: { fetch } }).http.fetch).toBe(fetch)
-  expect(read({ ...LEAST, http: { agent } }).http.agent).toBe(agent)
+  expect(parts.map((part) => Object.isFrozen(part))).toEqual(parts.map(() => true))
 })
 
-it('an option that is undefined is one that is not given', () => {
-  const names = Object.keys({ ...withOption('http', undefined), cache: 0, nextcloud: 0, audience: 0, algorithms: 0 })
-  const nothing = Object.fromEntries(names.map((name) => [name, undefined]))
-
-  expect({ ...read({ ...nothing, ...LEAST }), scopeSatisfies: 0 }).toEqual({ ...read(LEAST), scopeSatisfies: 0 })
+it('mcpAuth() refuses at once, before it gives anything back', () => {
+  expect(() => mcpAuth({ ...LEAST, requiredScopes: ['a b'] })).toThrow(/^requiredScopes /)
 })
 
-it('what is changed in the options later changes nothing', () => {
-  const options = {
-    ...LEAST,
-    ...CLIENT,
-    discoveryUrl: new URL('https://idp.example.com/meta'),
-    audience: ['one'],
-    requiredScopes: ['a'],
-    allowedClients: ['c'],
-    algorithms: ['ES256'],
-    nextcloud: { url: new URL('https://cloud.example.com'), audience: ['n'], parameters: { p: '1' } },
-  }
-  const config = read(options)
-  const before = structuredClone({ ...config, scopeSatisfies: 0, discoveryUrl: 0, nextcloud: 0 })
-
-  options.discoveryUrl.host = 'evil.example'
-  options.nextcloud.url.host = 'evil.example'
-  options.nextcloud.parameters.p = '2'
-  for (const list of [options.audience, options.requiredScopes, options.allowedClients, options.algorithms])
-    list.push('x')
-
-  expect({ ...config, scopeSatisfies: 0, discoveryUrl: 0, nextcloud: 0 }).toEqual(before)
-  expect(config.discoveryUrl?.href).toBe('https://idp.example.com/meta')
-  expect(config.nextcloud).toMatchObject({
-    url: { host: 'cloud.example.com' },
-    audience: ['n'],
-    parameters: { p: '1' },
-  })
-  expect([config, config.cache, config.http, config.nextcloud].map((part) => Object.isFrozen(part))).toEqual([
-    true,
-    true,
-    true,
-    true,
-  ])
-})
-
-describe('options that are no object', () => {
-  it.each([null, 5, 'https://idp.example.com', [], new URL('https://idp.example.com'), () => undefined])(
-    'are refused: %j',
-    (options) => {
-      expect(refusalOf(options)).toEqual({
-        ...refused('options', 'must be an object'),
-        option: undefined,
-      })
-    },
-  )
-})
-
-describe('a name that is not an option', () => {
-  it.each([
-    ['__proto__', Object.assign(JSON.parse('{"__proto__":1}') as object, LEAST)],
-    ['toString', { ...LEAST, toString: 1 }],
-    ['authorizationServer.issuer', { ...LEAST, authorizationServer: { issuer: 'https://h' } }],
-    ['nextcloud.host', { ...LEAST, nextcloud: { host: 'https://h' } }],
-    ['cache.size', { ...LEAST, cache: { size: 1 } }],
-    ['http.proxy', { ...LEAST, http: { proxy: 'http://h' } }],
-  ])('is refused: %s', (option, options) => {
-    expect(refusalOf(options)).toEqual(refused(option, 'is not an option'))
-  })
-
-  it.each([
-    ['isuer', 'issuer', { ...LEAST, isuer: 'https://idp.example.com' }],
-    ['Issuer', 'issuer', { ...LEAST, Issuer: undefined }],
-    [
-      'authorizationServer.jwks_uri',
-      'authorizationServer.jwksUri',
-      { ...LEAST, authorizationServer: { jwks_uri: 'https://h' } },
-    ],
-    ['nextcloud.audiences', 'nextcloud.audience', { ...LEAST, nextcloud: { audiences: 'nextcloud' } }],
-  ])('is refused, with the one that it looks like: %s', (option, meant, options) => {
-    expect(refusalOf(options)).toEqual(refused(option, `is not an option: did you mean ${meant}?`))
-  })
-})
-
-describe('mcpAuth()', () => {
-  it('refuses at once, before it gives anything back', () => {
-    expect(() => mcpAuth({ ...LEAST, requiredScopes: ['a b'] })).toThrow(/^requiredScopes /)
-  })
-})
-
-describe('what has to be there', () => {
-  it('is the issuer, or where to find it, in one way or another', () => {
+describe('the issuer', () => {
+  it('is required, or where to find it, in one way or another', () => {
     expect(refusalOf({ resource: LEAST.resource })).toEqual(
       refused('issuer', 'is required (or discoveryUrl, or an environment variable: OIDC_ISSUER, OIDC_DISCOVERY_URL)'),
     )
     expect(refusalOf({ resource: LEAST.resource, discoveryUrl: 'https://idp.example.com/meta' })).toBeUndefined()
   })
 
-  it('is the resource', () => {
-    expect(refusalOf({ issuer: LEAST.issuer })).toEqual(
-      refused('resource', 'is required: the URL of this MCP server (environment variable NEXTCLOUD_MCP_SERVER_URL)'),
+  it.each<[problem: string, issuers: readonly string[]]>([
+    ['must not have a query (RFC 8414 section 2)', ['https://idp.example.com?tenant=a', 'https://h/realm?a']],
+    ['must be the issuer itself: that is a discoveryUrl', ['https://h/.well-known/openid-configuration']],
+    [
+      'must be https, or http on loopback (RFC 8414 section 2); discoveryUrl may be an internal address',
+      ['http://idp.example.com', 'http://10.0.0.1', 'http://keycloak:8080/realms/acme'],
+    ],
+    ['must be an absolute URL', ['idp.example.com']],
+  ])('%s', (problem, issuers) => {
+    expect(issuers.map((issuer) => refusalOf({ ...LEAST, issuer }))).toEqual(
+      issuers.map(() => refused('issuer', problem)),
     )
   })
 
-  it('is nothing else', () => {
-    expect(refusalOf(LEAST)).toBeUndefined()
+  it.each([
+    ...['http://localhost:8080/realms/acme', 'http://127.0.0.1:8080', 'http://[::1]:8080'],
+    ...['https://idp.example.com', 'https://idp.example.com/', 'https://IDP.example.com:443/Realm'],
+  ])('may be %s, and is kept to the letter', (issuer) => {
+    expect(read({ ...LEAST, issuer })).toMatchObject({ issuer, warnings: [] })
   })
 })
 
-describe('a contradiction', () => {
-  const clientAuth = None()
-  const fetch = () => Promise.reject(new Error('unused'))
+describe('the resource', () => {
+  it('is required', () => {
+    expect(refusalOf({ issuer: LEAST.issuer })).toEqual(
+      refused('resource', 'is required: the URL of this MCP server (environment variable NEXTCLOUD_MCP_SERVER_URL)'),
+    )
+    expect(refusalOf(LEAST)).toBeUndefined()
+  })
 
-  it.each<[string, object, ReturnType<typeof refused>]>([
+  it.each([
+    ...[' https://h', 'https://h ', 'https://h/a b', 'https://h/m\ncp', 'https://h/mcp\n', '\thttps://h'],
+    ...['https:h', 'https:/h', 'https:\\\\h', 'https://h\\mcp', 'https://h/?a=\\b'],
+  ])('is written as a URL is, because it is published to the letter: not %j', (resource) => {
+    expect(refusalOf({ ...LEAST, resource })).toEqual(
+      refused('resource', 'must be an absolute URL, written without spaces'),
+    )
+  })
+})
+
+describe('plain http off loopback', () => {
+  const endpoints = ENDPOINTS.map((name) => `authorizationServer.${name}`)
+
+  it.each(['discoveryUrl', 'resource', 'nextcloud.url', ...endpoints])('is taken with a warning: %s', (option) => {
+    const warningsOf = (url: string) => read(withOption(option, url)).warnings
+
+    expect(warningsOf('http://service:8080/x')).toEqual([
+      [option, `${option} is plain http off loopback: tokens can be read and keys replaced on the way`],
+    ])
+    expect([...warningsOf('http://localhost:8080/x'), ...warningsOf('https://service/x')]).toEqual([])
+  })
+})
+
+describe('a contradiction is refused:', () => {
+  it.each<[what: string, options: object, option: string, problem: string]>([
     [
-      'clientAuth beside clientSecret',
-      { ...CLIENT, clientAuth },
-      refused('clientAuth', 'contradicts clientSecret: give one of them'),
-    ],
-    [
-      'clientSecret without clientId',
+      'a secret without a client',
       { clientSecret: 's' },
-      refused('clientSecret', 'needs clientId (environment variable OIDC_CLIENT_ID)'),
+      'clientSecret',
+      'needs clientId (environment variable OIDC_CLIENT_ID)',
     ],
     [
-      'clientAuth without clientId',
+      'clientAuth without a client',
       { clientAuth },
-      refused('clientAuth', 'needs clientId (environment variable OIDC_CLIENT_ID)'),
+      'clientAuth',
+      'needs clientId (environment variable OIDC_CLIENT_ID)',
     ],
+    ['clientAuth and a secret', { ...CLIENT, clientAuth }, 'clientAuth', 'contradicts clientSecret: give one of them'],
     [
-      'an agent beside a fetch',
+      'an agent and a fetch',
       { http: { fetch, agent: new Agent() } },
-      refused('http.agent', 'contradicts http.fetch, which has its own ways to set one'),
+      'http.agent',
+      'contradicts http.fetch, which has its own ways to set one',
     ],
-    [
-      'introspection always without a client',
-      { introspection: 'always' },
-      refused('introspection', "is 'always', which needs clientId and clientSecret (or clientAuth)"),
-    ],
-    [
-      'introspection always with a client that has no secret',
-      { introspection: 'always', clientId: 'mcp-server' },
-      refused('introspection', "is 'always', which needs clientId and clientSecret (or clientAuth)"),
-    ],
-  ])('is refused: %s', (_what, options, refusal) => {
-    expect(refusalOf({ ...LEAST, ...options })).toEqual(refusal)
+    ...[{}, { clientId: 'mcp-server' }].map((client): [string, object, string, string] => [
+      `introspection with ${JSON.stringify(client)}`,
+      { introspection: 'always', ...client },
+      'introspection',
+      "is 'always', which needs clientId and clientSecret (or clientAuth)",
+    ]),
+  ])('%s', (_what, options, option, problem) => {
+    expect(refusalOf({ ...LEAST, ...options })).toEqual(refused(option, problem))
   })
 
-  it('is none: introspection always with clientAuth', () => {
+  it('but no client for verification alone, nor introspection with clientAuth', () => {
+    const client = { id: 'mcp-server', secret: undefined, auth: undefined, hasCredentials: false }
+    expect(read({ ...LEAST, clientId: 'mcp-server' }).client).toEqual(client)
     expect(refusalOf({ ...LEAST, clientId: 'mcp-server', clientAuth, introspection: 'always' })).toBeUndefined()
+    expect(read({ ...LEAST, http: { fetch } }).http.fetch).toBe(fetch)
   })
+})
 
-  it('is none: a client without a secret, for verification only', () => {
-    expect(read({ ...LEAST, clientId: 'mcp-server' }).client).toEqual({
-      id: 'mcp-server',
-      secret: undefined,
-      auth: undefined,
-      hasCredentials: false,
-    })
-  })
+it('no refusal repeats a secret', () => {
+  const wrong = [
+    { issuer: 'https://user:hunter2@idp.example.com' },
+    { clientSecret: ['hunter2'] },
+    { clientSecret: 'hunter2', clientId: undefined },
+    { nextcloud: { url: 'https://cloud.example.com', parameters: { client_secret: 'hunter2' } } },
+    { http: { agent: 'http://user:hunter2@proxy' } },
+  ]
+
+  for (const options of wrong) {
+    const refusal = refusalOf({ ...LEAST, ...CLIENT, ...options })
+    expect(refusal?.code).toBe('ERR_CONFIGURATION')
+    expect(refusal?.message).not.toContain('hunter2')
+  }
 })

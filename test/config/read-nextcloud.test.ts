@@ -1,17 +1,25 @@
 import { None } from 'oauth4webapi'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
+import { MODES } from '../../src/modes.js'
 import type { Environment } from '../../src/options.js'
+import { PRESETS } from '../../src/presets.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { CLIENT, LEAST, refusalOf, refused } from '../support/refusal.js'
 
 const url = 'https://cloud.example.com/nextcloud'
-
 const withNextcloud = (nextcloud: object, client: object = CLIENT) => ({ ...LEAST, ...client, nextcloud })
+const nextcloudOf = (nextcloud: object, client?: object) => readConfig(withNextcloud(nextcloud, client), {}).nextcloud
+const refusal = (nextcloud: object, client?: object) => refusalOf(withNextcloud(nextcloud, client))
+
+const OF_TOKEN_REQUEST = [
+  ...['grant_type', 'subject_token', 'refresh_token', 'assertion', 'scope', 'audience', 'resource'],
+  ...['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'],
+]
 
 describe('nextcloud', () => {
   it('has defaults for everything but its URL', () => {
-    expect(readConfig(withNextcloud({ url }), {}).nextcloud).toEqual({
+    expect(nextcloudOf({ url })).toEqual({
       url: new URL(url),
       base: `${url}/`,
       mode: 'token-exchange',
@@ -37,57 +45,32 @@ describe('nextcloud', () => {
       timeout: 1,
     }
 
-    const expected = { ...given, base: `${url}/`, fixedScopes: given.scopes }
-    expect(readConfig(withNextcloud(given), {}).nextcloud).toEqual(expected)
-    expect(readConfig(withNextcloud({ url: `${url}/` }), {}).nextcloud?.base).toBe(`${url}/`)
+    expect(nextcloudOf(given)).toEqual({ ...given, base: `${url}/`, fixedScopes: given.scopes })
+    expect(nextcloudOf({ url: `${url}/` })?.base).toBe(`${url}/`)
   })
 
-  it('takes a single audience and a single resource without a list, and scopes as a function', () => {
+  it('takes scopes as a function, and is the same for no caller then', () => {
     const scopes = () => ['openid']
 
-    const { nextcloud } = readConfig(withNextcloud({ url, audience: 'one', resource: 'two', scopes }), {})
-
-    expect(nextcloud).toMatchObject({ audience: ['one'], resource: ['two'], scopes, fixedScopes: [] })
+    expect(nextcloudOf({ url, scopes })).toMatchObject({ scopes, fixedScopes: [] })
   })
 
-  it('warns of the preset entra in token-exchange mode, which Entra does not have, and in no other', () => {
-    const warningsOf = (mode?: string) => readConfig(withNextcloud({ url, preset: 'entra', mode }), {}).warnings
-    const warning = [
-      'nextcloud.preset',
-      "nextcloud.preset is 'entra', a server without token-exchange mode: set nextcloud.mode to 'jwt-bearer'",
-    ]
-
-    expect([undefined, 'token-exchange'].map(warningsOf)).toEqual([[warning], [warning]])
-    expect(warningsOf('jwt-bearer')).toEqual([])
-    expect(readConfig(withNextcloud({ url, preset: 'keycloak' }), {}).warnings).toEqual([])
+  it('needs a URL, without a query, which no path could follow', () => {
+    const required = refused('nextcloud.url', 'is required (environment variable NEXTCLOUD_HOST)')
+    expect([refusal({ audience: 'nextcloud' }), refusal({})]).toEqual([required, required])
+    expect(refusal({ url: `${url}/?a=b` })).toEqual(refused('nextcloud.url', 'must not have a query'))
   })
 
-  it('needs a URL', () => {
-    expect(refusalOf(withNextcloud({ audience: 'nextcloud' }))).toEqual(
-      refused('nextcloud.url', 'is required (environment variable NEXTCLOUD_HOST)'),
-    )
-    expect(refusalOf(withNextcloud({}))).toMatchObject({ option: 'nextcloud.url' })
-  })
-
-  it('has no query in its URL, which no path could follow', () => {
-    expect(refusalOf(withNextcloud({ url: 'https://cloud.example.com/?a=b' }))).toEqual(
-      refused('nextcloud.url', 'must not have a query'),
+  it.each(OF_TOKEN_REQUEST)('has no parameter that is set elsewhere: %s', (name) => {
+    expect(refusal({ url, parameters: { [name]: 'value' } })).toEqual(
+      refused('nextcloud.parameters', `must not hold ${name}, which has an option of its own or is set here`),
     )
   })
 })
 
 describe('nextcloud.mode', () => {
-  it.each(['token-exchange', 'refresh-token', 'app-password', 'jwt-bearer', 'pass-through'])('may be %s', (mode) => {
-    expect(readConfig(withNextcloud({ url, mode }), {}).nextcloud?.mode).toBe(mode)
-  })
-
-  it.each(['exchange', 'Token-Exchange', '', true, false, null, ['token-exchange']])('is refused: %j', (mode) => {
-    expect(refusalOf(withNextcloud({ url, mode }))).toEqual(
-      refused(
-        'nextcloud.mode',
-        "must be 'token-exchange', 'refresh-token', 'app-password', 'jwt-bearer' or 'pass-through'",
-      ),
-    )
+  it.each(Object.keys(MODES))('may be %s', (mode) => {
+    expect(nextcloudOf({ url, mode })?.mode).toBe(mode)
   })
 
   it('is refresh-token by default where a storage is given, and what the environment says before that', () => {
@@ -100,89 +83,50 @@ describe('nextcloud.mode', () => {
   })
 
   it('with refresh tokens has one set of scopes for all callers', () => {
-    expect(refusalOf(withNextcloud({ url, mode: 'refresh-token', scopes: () => ['openid'] }))).toEqual(
-      refused(
-        'nextcloud.scopes',
-        'must be a list in refresh-token mode: a grant has one set of scopes for all callers',
-      ),
+    const problem = 'must be a list in refresh-token mode: a grant has one set of scopes for all callers'
+    expect(refusal({ url, mode: 'refresh-token', scopes: () => ['openid'] })).toEqual(
+      refused('nextcloud.scopes', problem),
     )
   })
 
-  const missing = (option: string, mode: string) => ({
-    option,
-    message: expect.stringMatching(new RegExp(`^${option} is required: in ${mode} mode `)) as unknown,
-  })
-
-  it.each(['token-exchange', 'jwt-bearer'])('needs a client that can prove who it is when it is %s', (mode) => {
-    expect(refusalOf(withNextcloud({ url, mode }, {}))).toMatchObject(missing('clientId', mode))
-    expect(refusalOf(withNextcloud({ url, mode }, { clientId: 'mcp-server' }))).toMatchObject(
-      missing('clientSecret', mode),
-    )
-    expect(refusalOf(withNextcloud({ url, mode }, { clientId: 'mcp-server', clientAuth: None() }))).toBeUndefined()
-  })
-
-  it('needs such a client also as the default', () => {
-    expect(refusalOf(withNextcloud({ url }, {}))).toMatchObject(missing('clientId', 'token-exchange'))
-  })
-
-  it.each(['resource', 'scopes', 'parameters'])('has no use for %s when it is pass-through', (name) => {
-    const given = { resource: 'https://cloud.example.com', scopes: ['read'], parameters: { a: 'b' } }[name]
-    expect(refusalOf(withNextcloud({ url, mode: 'pass-through', [name]: given }, {}))).toMatchObject({
-      option: `nextcloud.${name}`,
-      message: `nextcloud.${name} has no use in pass-through mode`,
-    })
-  })
+  it.each([undefined, 'token-exchange', 'jwt-bearer', 'refresh-token'])(
+    'needs a client that can prove who it is when it is %s',
+    (mode) => {
+      const missing = (option: string) => ({
+        option,
+        message: `${option} is required: in ${mode ?? 'token-exchange'} mode (nextcloud.mode) the authorization server must know this server, by clientId and clientSecret or clientAuth (environment variables OIDC_CLIENT_ID, OIDC_CLIENT_SECRET; nextcloud.url came from nextcloud.url)`,
+      })
+      expect(refusal({ url, mode }, {})).toMatchObject(missing('clientId'))
+      expect(refusal({ url, mode }, { clientId: 'mcp-server' })).toMatchObject(missing('clientSecret'))
+      expect(refusal({ url, mode }, { clientId: 'mcp-server', clientAuth: None() })).toBeUndefined()
+    },
+  )
 
   it('needs no client when it is pass-through', () => {
-    expect(refusalOf(withNextcloud({ url, mode: 'pass-through' }, {}))).toBeUndefined()
+    expect(refusal({ url, mode: 'pass-through' }, {})).toBeUndefined()
   })
-})
 
-describe('nextcloud.parameters', () => {
-  it.each(['text', 5, null, [], true])('is refused when it is no object: %j', (parameters) => {
-    expect(refusalOf(withNextcloud({ url, parameters }))).toEqual(
-      refused('nextcloud.parameters', 'must be an object of strings'),
+  const given = { audience: 'a', resource: 'https://cloud.example.com', scopes: ['read'], parameters: { a: 'b' } }
+  const useless = { 'pass-through': ['resource', 'scopes', 'parameters'], 'app-password': Object.keys(given) }
+  const cases = Object.entries(useless).flatMap(([mode, names]) => names.map((name) => ({ mode, name })))
+
+  it.each(cases)('$mode has no use for nextcloud.$name', ({ mode, name }) => {
+    expect(refusal({ url, mode, [name]: given[name as keyof typeof given] })).toEqual(
+      refused(`nextcloud.${name}`, `has no use in ${mode} mode`),
     )
   })
 
-  it.each([5, null, ['a'], true, undefined])('is refused when it holds what is no string: %j', (value) => {
-    expect(refusalOf(withNextcloud({ url, parameters: { good: 'yes', hint: value } }))).toEqual(
-      refused('nextcloud.parameters', 'must be an object of strings, which hint is not'),
-    )
-  })
-
-  it.each([
-    'grant_type',
-    'subject_token',
-    'assertion',
-    'client_id',
-    'client_secret',
-    'client_assertion',
-    'client_assertion_type',
-    'scope',
-    'audience',
-    'resource',
-  ])('is refused when it holds %s', (name) => {
-    expect(refusalOf(withNextcloud({ url, parameters: { [name]: 'value' } }))).toEqual(
-      refused('nextcloud.parameters', `must not hold ${name}, which has an option of its own or is set here`),
-    )
+  it('has a variable for nothing, which may be there for another server, without a word', () => {
+    const options = withNextcloud({ url, mode: 'app-password' })
+    expect(refusalOf(options, { NEXTCLOUD_RESOURCE_URI: 'https://cloud.example.com' })).toBeUndefined()
   })
 })
 
 describe('nextcloud.preset', () => {
-  it.each(['generic', 'keycloak', 'entra', 'nextcloud-oidc-app', 'nextcloud-oauth2-app'])('may be %s', (preset) => {
+  it.each(Object.keys(PRESETS))('may be %s', (preset) => {
     const connect = { authenticateBrowser: () => Promise.resolve(undefined) }
     const options = { ...withNextcloud({ url, preset, mode: 'refresh-token' }), connect }
     expect(readConfig(options, {}).nextcloud?.preset).toBe(preset)
-  })
-
-  it.each(['Keycloak', '', 1, null, 'constructor'])('is refused: %j', (preset) => {
-    expect(refusalOf(withNextcloud({ url, preset }))).toEqual(
-      refused(
-        'nextcloud.preset',
-        "must be 'generic', 'keycloak', 'entra', 'nextcloud-oidc-app' or 'nextcloud-oauth2-app'",
-      ),
-    )
   })
 
   it.each(
@@ -190,8 +134,18 @@ describe('nextcloud.preset', () => {
       ['token-exchange', 'jwt-bearer'].map((mode) => ({ preset, mode })),
     ),
   )('$preset contradicts $mode mode', ({ preset, mode }) => {
-    expect(refusalOf(withNextcloud({ url, preset, mode }))).toEqual(
+    expect(refusal({ url, preset, mode })).toEqual(
       refused('nextcloud.preset', `contradicts ${mode} mode, which that server does not have: use refresh-token mode`),
     )
+  })
+
+  it('entra has a warning in token-exchange mode, which Entra does not have, and in no other', () => {
+    const warningsOf = (nextcloud: object) => readConfig(withNextcloud({ url, ...nextcloud }), {}).warnings
+    const message =
+      "nextcloud.preset is 'entra', a server without token-exchange mode: set nextcloud.mode to 'jwt-bearer'"
+
+    expect(warningsOf({ preset: 'entra' })).toEqual([['nextcloud.preset', message]])
+    expect(warningsOf({ preset: 'entra', mode: 'jwt-bearer' })).toEqual([])
+    expect(warningsOf({ preset: 'keycloak' })).toEqual([])
   })
 })
