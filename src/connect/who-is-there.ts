@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http'
-import type { AuthorizationServer } from 'oauth4webapi'
 import { ConfigurationError, InternalError } from '../errors/errors.js'
 import type { Identity } from '../grants/grant.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -14,7 +13,7 @@ export interface Evidence {
   readonly idToken: Identity | 'bad' | 'none'
   /** Whether the server's answers have an ID token. */
   readonly hasIdToken: boolean
-  readonly as: Pick<AuthorizationServer, 'subject_types_supported'>
+  readonly as: { readonly subject_types_supported?: readonly string[] | undefined }
 }
 
 export type WhoIsThere = 'the same' | 'somebody else' | 'cannot tell' | 'bad ID token'

@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, it } from 'vitest'
 import { RESOURCE, signingKey } from '../support/scripted-authorization-server.js'
-import { startTestBed } from '../support/test-bed.js'
+import { world } from '../support/world.js'
 
 const README = readFileSync(path.resolve(import.meta.dirname, '../../README.md'), 'utf8')
 const SECTION = /^## Why was that a 401\?\n(.*?)^## /ms.exec(README)?.[1] ?? ''
 
 it('the README shows the very lines that its listener prints', async () => {
-  const { as, clock, open, close } = await startTestBed()
+  const { as, clock, open } = await world({ mode: 'none' })
   const lines: string[] = []
   const auth = open({
     clientId: 'mcp-server',
@@ -33,5 +33,4 @@ it('the README shows the very lines that its listener prints', async () => {
   expect(SECTION).toContain('```text\n' + shown + '\n```\n')
   expect(SECTION).toContain(`console.warn('MCP token rejected:', event.reason, '-', event.message)`)
   expect(shown).toContain(RESOURCE)
-  await close()
 })

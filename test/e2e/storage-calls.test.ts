@@ -5,7 +5,7 @@ import { MemoryStorage } from '../../src/storage/memory.js'
 import { setUp } from '../support/broker-setup.js'
 import { manualClock } from '../support/clock.js'
 import { ENCRYPTION_KEY, MCP_CLIENT, setUpGrants } from '../support/grant-setup.js'
-import { watchedStorage } from '../support/watched-storage.js'
+import { watchedStorage } from '../support/storages.js'
 
 const GRANTS = 10_000
 const users = Array.from({ length: GRANTS }, (_, index) => `user-${index}`)

@@ -14,13 +14,12 @@ import {
   signingKey,
   type MintOptions,
 } from '../support/scripted-authorization-server.js'
-import { startTestBed, type TestBed } from '../support/test-bed.js'
+import { world, type World } from '../support/world.js'
 
-let bed: TestBed
+let bed: World
 beforeEach(async () => {
-  bed = await startTestBed()
+  bed = await world({ mode: 'none' })
 })
-afterEach(() => bed.close())
 
 const CLIENT = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
 const NOW = Date.UTC(2026, 0, 1) / 1_000

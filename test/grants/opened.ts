@@ -4,7 +4,7 @@ import { createRecords } from '../../src/grants/records.js'
 import { createSealer } from '../../src/grants/seal.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
-import { watchedStorage } from '../support/watched-storage.js'
+import { watchedStorage } from '../support/storages.js'
 
 export const ALICE = { issuer: 'https://idp.example.com', subject: 'alice' }
 export const OWNER = { clientId: 'client', resource: 'https://mcp.example.com/mcp' }
