@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
+import { asLines } from '../../src/cli/doctor/report.js'
 import { createSecrets } from '../../src/cli/doctor/secrets.js'
 import { expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
 
@@ -146,5 +147,13 @@ describe('what the doctor prints', () => {
   it('quotes no control characters, and no more than 200 characters', () => {
     expect(secrets.quote('a\u001b[31mb\nc')).toBe('a [31mb c')
     expect(secrets.quote('x'.repeat(1_000))).toHaveLength(200)
+  })
+
+  it('holds nothing in a line that a terminal obeys or that makes it two', () => {
+    const found = 'at \u001b[2Jhttps://idp.example.com\u202e\u2028/jwks\nand more'
+
+    expect(asLines([{ id: 'discovery.document', status: 'failed', found }])).toBe(
+      '✗ discovery.document: at \uFFFD[2Jhttps://idp.example.com\uFFFD\uFFFD/jwks and more\n\n0 ✓, 1 ✗, 0 – left out\n',
+    )
   })
 })

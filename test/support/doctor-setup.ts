@@ -39,7 +39,7 @@ export interface DoctorSetup {
   token: string
   /** What must be in no output. */
   readonly secrets: string[]
-  readonly run: (more?: readonly string[]) => Promise<Outcome>
+  readonly run: (more?: readonly string[], surroundings?: Partial<Surroundings>) => Promise<Outcome>
 }
 
 export interface ProviderWays {
@@ -142,7 +142,7 @@ export async function setUpDoctor(appOptions: McpAuthOptions = {}): Promise<Doct
     proxy,
     token: await as.mint({ aud: resource }),
     secrets,
-    run: (more = []) => runDoctor(setup, more),
+    run: (more = [], surroundings = {}) => runDoctor(setup, more, surroundings),
   }
   as.script('/token', tokenEndpoint(setup, clientSecret))
   return setup
@@ -176,12 +176,17 @@ function tokenEndpoint(setup: DoctorSetup, clientSecret: string): ScriptedAnswer
   }
 }
 
-async function runDoctor(setup: DoctorSetup, more: readonly string[]): Promise<Outcome> {
+async function runDoctor(
+  setup: DoctorSetup,
+  more: readonly string[],
+  surroundings: Partial<Surroundings>,
+): Promise<Outcome> {
   const { options, environment, secrets, token } = setup
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value])
   const outcome = await runIn([...args, ...(token === '' ? [] : ['--token-file', '-']), '--json', ...more], {
     environment,
     readStandardInput: () => Promise.resolve(`${token}\n`),
+    ...surroundings,
   })
   if (token !== '') secrets.push(token)
   expectNoSecret(outcome.output, secrets)

@@ -116,6 +116,8 @@ export interface ModeRooms {
   readonly nextcloud: NextcloudConfig
   readonly client: AuthorizationServerClient
   readonly appPasswords: Pick<AppPasswords, 'isRefused'>
+  /** The stored grants, in the modes that keep some. */
+  readonly grants?: GrantRooms
   readonly clock: Clock
   readonly events: Events
 }
