@@ -2,24 +2,17 @@ import type { EndpointField } from '../../authorization-server/metadata.js'
 import { ConfigurationError, McpAuthError } from '../../errors/errors.js'
 import { answered, check, failed, leftOut, outcomeOf, passed, type Check, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
+import { reached } from './network.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer, isRedirect, objectIn, type Answer } from './probe.js'
-import { issuerIn, knownIssuer, providerMetadata, wellKnown } from './provider.js'
+import { issuerIn, knownIssuer, PROVIDER, providerMetadata, wellKnown } from './provider.js'
+
+const metadata = answered(providerMetadata)
 
 /** Whether the provider's metadata is there, and says what is configured. */
 export const discoveryChecks: readonly Check[] = [
-  check({
-    id: 'discovery.document',
-    needs: ['issuer.reachable', 'issuer.tls'],
-    about: answered(providerMetadata),
-    run: checkDocument,
-  }),
-  check({
-    id: 'discovery.issuer',
-    needs: ['discovery.document'],
-    about: answered(providerMetadata),
-    run: checkIssuer,
-  }),
+  check({ id: 'discovery.document', needs: reached(PROVIDER), about: metadata, run: checkDocument }),
+  check({ id: 'discovery.issuer', needs: ['discovery.document'], about: metadata, run: checkIssuer }),
   ...(['oidc', 'oauth2'] as const).map((form) =>
     check({
       id: form === 'oidc' ? 'discovery.oidc' : 'discovery.oauth',
@@ -109,7 +102,7 @@ const ENDPOINTS = [
   'registration_endpoint',
 ] as const satisfies readonly (EndpointField | 'registration_endpoint')[]
 
-/** By the code that the server itself discovers with. */
+/** Discovers by the code of the server itself. */
 async function checkEndpoints(context: Examination): Promise<Verdict> {
   const failure = await outcomeOf(() => discover(context))
   if (failure instanceof McpAuthError) {
