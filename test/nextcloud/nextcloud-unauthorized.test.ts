@@ -1,12 +1,14 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import type { NextcloudOptions, NextcloudRequest } from '../../src/index.js'
-import { failureOf, holdTokenRequests, setUp, tokenAnswer, tokenError } from '../support/broker-setup.js'
 import { startNextcloud } from '../support/nextcloud-server.js'
+import { failureOf } from '../support/promises.js'
+import { holdTokenRequests, tokenAnswer, tokenError } from '../support/token-endpoint.js'
+import { world } from '../support/world.js'
 
 async function setUpFetch(more: Omit<NextcloudOptions, 'url'> = {}, cache = {}) {
   const nextcloud = await startNextcloud()
-  const setup = await setUp({ nextcloud: { url: nextcloud.url, ...more }, cache, http: { retries: 0 } })
+  const setup = await world({ options: { nextcloud: { url: nextcloud.url, ...more }, cache, http: { retries: 0 } } })
   const alice = await setup.signIn()
   const fetch = (init?: NextcloudRequest) => setup.auth.nextcloudFetch(alice, '/notes', init)
   return { ...setup, alice, fetch, nextcloud }
