@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { ConnectConfig } from '../config/config.js'
 import { ConfigurationError, InternalError } from '../errors/errors.js'
 import type { Identity } from '../grants/grant.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -46,7 +47,7 @@ function isSamePerson(person: Evidence['idToken'] | undefined, { issuer, subject
 
 /** Asks the app's own sign-in whether this user is at the browser; undefined if there is none to ask. */
 export async function askApp(
-  { connect }: Pick<PageRooms, 'connect'>,
+  { connect }: { readonly connect: Pick<ConnectConfig, 'authenticateBrowser'> },
   req: IncomingMessage,
   identity: Identity,
 ): Promise<boolean | undefined> {
@@ -61,7 +62,7 @@ export async function askApp(
  * @throws {InternalError} the app's function failed
  */
 export async function appKnows(
-  { connect }: Pick<PageRooms, 'connect'>,
+  { connect }: { readonly connect: Pick<ConnectConfig, 'identity'> },
   answer: Readonly<Record<string, unknown>>,
   { identity: { issuer, subject }, clientId }: Purpose,
   isKnown: boolean,
