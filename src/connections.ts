@@ -1,5 +1,5 @@
 import type { BrokerSession } from './broker/broker.js'
-import type { Disconnect, Revocation } from './broker/disconnect.js'
+import type { Disconnect } from './broker/disconnect.js'
 import type { CallerOf, Who } from './callers.js'
 import type { Clock } from './clock.js'
 import type { GrantsConfig } from './config/config.js'
@@ -10,17 +10,10 @@ import { consentingClient, whyUnusable, type Identity } from './grants/grant.js'
 import type { Grants } from './grants/open-grants.js'
 import type { NextcloudAccess } from './surface.js'
 
-/** The stored connections of users, for the app. Each method is told in the public interface. */
-export interface Connections {
-  readonly isProvisioned: (who: Who | undefined) => Promise<boolean>
-  readonly createConnectUrl: (who: Who | undefined) => Promise<string>
-  readonly rotate: (who: Who | undefined) => Promise<void>
-  readonly revoke: (who: Who | undefined) => Promise<Revocation>
-  readonly waitForConnection: (who: Who | undefined, ms: number, signal?: AbortSignal) => Promise<boolean>
-}
+/** The stored connections of users, for the app. */
+export type Connections = ReturnType<typeof createConnections>
 
-/** The rooms that connections need. */
-export interface ConnectionRooms {
+interface ConnectionRooms {
   readonly serves: (identity: Identity) => Promise<Serves>
   readonly access: Pick<NextcloudAccess, 'rotate'>
   readonly disconnect: Disconnect
@@ -28,7 +21,7 @@ export interface ConnectionRooms {
   readonly waiting: Pick<Waiting, 'wait'>
 }
 
-export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf): Connections {
+export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
   const { serves, access, disconnect, pages, waiting } = rooms
   const forCaller =
     <A extends unknown[], R>(act: (session: BrokerSession, ...more: A) => Promise<R>) =>
@@ -47,25 +40,18 @@ export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf): C
   }
 }
 
-/** Looks into the storage each time. */
-export function createServes(
-  { store }: Pick<Grants, 'store'>,
-  { consent }: Pick<GrantsConfig, 'consent'>,
-  clock: Clock,
-): (identity: Identity) => Promise<Serves> {
-  return async (identity) => {
+/** Returns a look into the storage at a user's connection. */
+export function createServes({ store }: Pick<Grants, 'store'>, consent: GrantsConfig['consent'], clock: Clock) {
+  return async (identity: Identity): Promise<Serves> => {
     const stored = await store.read(store.keyOf(identity))
     return (clientId) => whyUnusable(stored?.grant, consentingClient(consent, clientId), clock.now()) === undefined
   }
 }
 
-const refuse = (): Promise<never> =>
-  Promise.reject(
-    new ConfigurationError(
-      "There are no grants without nextcloud.mode 'refresh-token' or 'app-password'",
-      'nextcloud.mode',
-    ),
-  )
+function refuse(): Promise<never> {
+  const message = "There are no grants without nextcloud.mode 'refresh-token' or 'app-password'"
+  return Promise.reject(new ConfigurationError(message, 'nextcloud.mode'))
+}
 
 /** The mode keeps no grants: every method rejects with the same error, and no connection will come. */
 export const noGrants: Connections = {

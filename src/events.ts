@@ -11,15 +11,15 @@ import {
 import type { NextcloudMode } from './modes.js'
 import type { RejectionDetails } from './errors/rejection-details.js'
 
-/** Why a request was turned away: no credentials, not in the form of a Bearer token, a token problem, a scope missing. */
+/** The reason for turning a request away: no credentials, not in the form of a Bearer token, a token problem, a scope missing. */
 export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_request' | 'scope'
 
 /**
- * Why a connection did not come about: the user said no (`declined`); the link is unknown, used or expired; the form or the
+ * The reason for which a connection failed: the user said no (`declined`); the link is unknown, used or expired; the form or the
  * callback came without the cookie it belongs to, or from another site (`form`, `browser`); the callback belongs to no request
  * (`state`) or cannot be an answer to it (`answer`); the ID token is not good; another person is signed in; the authorization
- * server refused, or gave no refresh token; the user has begun too many connections within minutes (`too_many`). In app-password mode
- * `answer` is also what Nextcloud answers and cannot be used, and `person` an account that `connect.identity` does not know.
+ * server refused, or gave no refresh token; the user began too many connections within minutes (`too_many`). In app-password mode
+ * `answer` is also an unusable answer of Nextcloud, and `person` an account that `connect.identity` does not know.
  */
 export type ConnectFailureReason =
   | 'declined'
@@ -34,106 +34,100 @@ export type ConnectFailureReason =
   | 'no_refresh_token'
   | 'too_many'
 
-/** What was being asked of the authorization server. */
+/** A kind of request to the authorization server. */
 export type IdpOperation = 'discovery' | 'jwks' | 'introspection' | 'token' | 'revocation'
 
-/** The events, without the time that `emit` adds. Never a token, code, secret or key. */
+/** An event about one user. */
+interface OfUser {
+  readonly issuer: string
+  readonly subject: string
+}
+
+/** An event about a refusal of the authorization server. */
+interface OfRefusal {
+  /** `error` of its answer (RFC 6749 §4.1.2.1, §5.2). */
+  readonly error?: string | undefined
+  /** Its `error_description`, without anything of the request. */
+  readonly errorDescription?: string | undefined
+  readonly hint?: string | undefined
+}
+
+/** An event about a user's grant. */
+interface OfGrant extends OfUser {
+  /** Ties the events of one refresh token or app password together, and reveals nothing of it. */
+  readonly fingerprint: string
+}
+
+/** The events, without the time that `emit` adds. None holds a token, code, secret or key. */
 export type McpAuthEventDetails =
-  | {
+  | (OfUser & {
       readonly type: 'token.accepted'
-      readonly issuer: string
-      readonly subject: string
       readonly clientId: string
       /** Whether this very token had been verified before. */
       readonly cached: boolean
-    }
-  | ({
-      /** A request, or a `verify()` call, was turned away: `message` says why in one line, and the rest says it to machines. */
+    })
+  | (RejectionDetails & {
+      /** A request, or a `verify()` call, was turned away. `message` gives the reason in one line, the rest gives it to machines. */
       readonly type: 'token.rejected'
       readonly reason: RejectionReason
-    } & RejectionDetails)
+    })
   | {
-      /** Whether a request may pass could not be found out: the authorization server's fault, the operator's or a bug. */
+      /** A request could not be judged: the authorization server's fault, the operator's or a bug. */
       readonly type: 'request.failed'
       /** `ERR_…`. */
       readonly code: string
       readonly status: number
       readonly message: string
     }
-  | {
+  | (OfUser & {
       readonly type: 'nextcloud.token'
       readonly mode: NextcloudMode
-      /** `store`: another instance, or this one before, had got it. */
+      /** `store`: another instance, or this one earlier, got it. */
       readonly source: 'cache' | 'idp' | 'store'
-      readonly issuer: string
-      readonly subject: string
       /** Milliseconds. */
       readonly durationMs: number
-    }
-  | {
-      readonly type: 'nextcloud.failed'
-      readonly mode: NextcloudMode
-      /** `ERR_…`, as on the error that the caller gets. */
-      readonly code: string
-      readonly issuer: string
-      readonly subject: string
-      /** `error` of the authorization server's answer (RFC 6749 §5.2). */
-      readonly error?: string | undefined
-      /** Its `error_description`, without anything of the request. */
-      readonly errorDescription?: string | undefined
-      readonly hint?: string | undefined
-    }
+    })
+  | (OfUser &
+      OfRefusal & {
+        readonly type: 'nextcloud.failed'
+        readonly mode: NextcloudMode
+        /** `ERR_…`, as on the error that the caller gets. */
+        readonly code: string
+      })
   | {
       readonly type: 'idp.unavailable'
       readonly operation: IdpOperation
       readonly message: string
       readonly httpStatus: number | undefined
     }
-  | {
+  | (OfGrant & {
       /** A user connected Nextcloud. */
       readonly type: 'grant.stored'
-      readonly issuer: string
-      readonly subject: string
       /** The MCP client that the user agreed to. */
       readonly clientId: string
-      /** Ties events of one refresh token or app password together; tells nothing of it. */
-      readonly fingerprint: string
-    }
-  | {
-      /** A refresh token was spent, and its successor is stored (or, where the server does not rotate, stays). */
+    })
+  | (OfGrant & {
+      /** A refresh token was spent, and its successor is stored. It is the same one if the server does not rotate. */
       readonly type: 'grant.rotated'
-      readonly issuer: string
-      readonly subject: string
-      readonly fingerprint: string
       /** The fingerprint of the refresh token before. */
       readonly previous: string
-    }
-  | {
-      /** The refresh token or app password is no longer taken, or its stated end has passed: the user has to reconnect. */
+    })
+  | (OfGrant & {
+      /** The refresh token or app password is refused, or its stated end has passed: the user must reconnect. */
       readonly type: 'grant.lost'
-      readonly issuer: string
-      readonly subject: string
-      readonly fingerprint: string
       readonly reason: 'revoked' | 'expired'
-    }
-  | {
+    })
+  | (OfUser & {
       /** A user, or the app, disconnected Nextcloud. */
       readonly type: 'grant.revoked'
-      readonly issuer: string
-      readonly subject: string
       /** Whether the authorization server revoked the refresh token too, or Nextcloud deleted the app password. */
       readonly revoked: boolean | 'unsupported'
-    }
-  | {
-      /** Somebody at a browser did not get to connect Nextcloud. */
+    })
+  | (OfRefusal & {
+      /** A user at a browser did not get to connect Nextcloud. */
       readonly type: 'connect.failed'
       readonly reason: ConnectFailureReason
-      /** `error` of the authorization server's answer (RFC 6749 §4.1.2.1, §5.2). */
-      readonly error?: string | undefined
-      /** Its `error_description`, without anything of the request. */
-      readonly errorDescription?: string | undefined
-      readonly hint?: string | undefined
-    }
+    })
   | {
       readonly type: 'storage.failed'
       readonly operation: 'get' | 'put' | 'delete'
@@ -168,53 +162,35 @@ export interface McpAuthStats {
   sizes: { verifiedTokens: number; nextcloudTokens: number }
 }
 
-/** Where every decision is reported. */
+/** Takes every decision. */
 export interface Events {
-  /** False when nobody listens, so that the hot path builds no event. */
+  /** Whether there is a listener: without one the hot path builds no event. */
   readonly active: () => boolean
   readonly emit: (details: McpAuthEventDetails) => void
   readonly counters: Omit<McpAuthStats, 'sizes'>
 }
 
-/** Different process warnings that one middleware makes. */
+/** Distinct process warnings of one middleware. */
 const MOST_WARNINGS = 20
 const diagnostics = channel('mcp-nextcloud-auth')
 
+type Listener = ((event: McpAuthEvent) => unknown) | undefined
+type Warn = (message: string, code: string) => void
+
 /**
  * Reports to `onEvent` and to the `diagnostics_channel` named `mcp-nextcloud-auth`. An `onEvent` that throws or rejects never
- * disturbs a request: its first failure becomes a process warning. Without it, what the operator has to mend becomes one,
- * an outage included: it may be a provider that is configured wrongly.
+ * disturbs a request: its first failure becomes a process warning. Without it, all that the operator must mend becomes one, an
+ * outage included, because a provider may be configured wrongly.
  */
-export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undefined, clock: Clock): Events {
-  const warned = new Set<string>()
-  const warnOnce = (message: string, code: string): void => {
-    if (warned.has(message) || warned.size >= MOST_WARNINGS) return
-    warned.add(message)
-    process.emitWarning(message, { type: 'McpAuthWarning', code })
-  }
-  const listenerFailed = (error: unknown): void => {
-    warnOnce(`onEvent failed: ${error instanceof Error ? error.message : 'no Error was thrown'}`, 'ERR_ON_EVENT')
-  }
+export function createEvents(onEvent: Listener, clock: Clock): Events {
+  const warnOnce = createWarnings()
   return {
     active: () => onEvent !== undefined || diagnostics.hasSubscribers,
-    emit(details) {
+    emit: (details) => {
       const event: McpAuthEvent = { ...details, at: clock.now() }
       if (diagnostics.hasSubscribers) diagnostics.publish(event)
-      if (onEvent === undefined) {
-        if (event.type === 'config.warning') warnOnce(event.message, 'ERR_CONFIGURATION')
-        if (event.type === 'idp.unavailable') warnOnce(event.message, 'ERR_UPSTREAM_UNAVAILABLE')
-        if (event.type === 'storage.failed') warnOnce(event.message, 'ERR_STORAGE')
-        if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
-        if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
-        if (event.type === 'connect.failed' && event.hint !== undefined) warnOnce(event.hint, 'ERR_CONNECT')
-        return
-      }
-      try {
-        const result = onEvent(event)
-        if (result instanceof Promise) result.catch(listenerFailed)
-      } catch (error) {
-        listenerFailed(error)
-      }
+      if (onEvent === undefined) warnOf(event, warnOnce)
+      else tell(onEvent, event, warnOnce)
     },
     counters: {
       verified: 0,
@@ -231,6 +207,37 @@ export function createEvents(onEvent: ((event: McpAuthEvent) => unknown) | undef
   }
 }
 
+/** Returns a function that makes each process warning once, up to a bound. */
+function createWarnings(): Warn {
+  const warned = new Set<string>()
+  return (message, code) => {
+    if (warned.has(message) || warned.size >= MOST_WARNINGS) return
+    warned.add(message)
+    process.emitWarning(message, { type: 'McpAuthWarning', code })
+  }
+}
+
+function tell(onEvent: NonNullable<Listener>, event: McpAuthEvent, warnOnce: Warn): void {
+  const failed = (error: unknown): void =>
+    warnOnce(`onEvent failed: ${error instanceof Error ? error.message : 'no Error was thrown'}`, 'ERR_ON_EVENT')
+  try {
+    const result = onEvent(event)
+    if (result instanceof Promise) result.catch(failed)
+  } catch (error) {
+    failed(error)
+  }
+}
+
+/** Warns of an event that tells the operator of something to mend. */
+function warnOf(event: McpAuthEvent, warnOnce: Warn): void {
+  if (event.type === 'config.warning') warnOnce(event.message, 'ERR_CONFIGURATION')
+  if (event.type === 'idp.unavailable') warnOnce(event.message, 'ERR_UPSTREAM_UNAVAILABLE')
+  if (event.type === 'storage.failed') warnOnce(event.message, 'ERR_STORAGE')
+  if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
+  if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
+  if (event.type === 'connect.failed' && event.hint !== undefined) warnOnce(event.hint, 'ERR_CONNECT')
+}
+
 /** Counts and reports a request that does not pass, or a token that `verify()` refuses. */
 export function reportFailure({ counters, active, emit }: Events, error: McpAuthError): void {
   const reason = rejectionReason(error)
@@ -244,7 +251,7 @@ export function reportFailure({ counters, active, emit }: Events, error: McpAuth
   }
 }
 
-/** Undefined for a failure that says nothing about the request. */
+/** Returns undefined for a failure that says nothing about the request. */
 function rejectionReason(error: McpAuthError): RejectionReason | undefined {
   if (error instanceof InvalidTokenError) return error.reason
   if (error instanceof UnauthorizedError) return 'no_credentials'
@@ -253,7 +260,7 @@ function rejectionReason(error: McpAuthError): RejectionReason | undefined {
   return undefined
 }
 
-/** What is known of it in particular: where there is no token, not much. */
+/** Returns the particulars. Without a token there are few. */
 function rejectionDetails(error: McpAuthError): RejectionDetails {
   if (error instanceof InvalidTokenError || error instanceof InsufficientScopeError) return error.details
   return {

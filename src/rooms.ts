@@ -16,7 +16,7 @@ import { createEvents, type McpAuthStats } from './events.js'
 import { createWaiting } from './grants/connection-watch.js'
 import type { Identity } from './grants/grant.js'
 import { createGrants } from './grants/open-grants.js'
-import type { HttpParts } from './http/authentication.js'
+import type { HttpRooms } from './http/authentication.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
@@ -31,7 +31,7 @@ import { createVerifier } from './verify/verifier.js'
 export interface Rooms {
   readonly config: Config
   readonly issuer: () => string | Promise<string>
-  readonly http: HttpParts
+  readonly http: HttpRooms
   readonly callers: Callers
   readonly access: NextcloudAccess
   readonly connections: Connections
@@ -129,7 +129,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const appPasswords = createAppPasswords(nextcloud, transport)
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords })
   const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
-  const serves = createServes(grants, stored, clock)
+  const serves = createServes(grants, stored.consent, clock)
   const waiting = createWaiting({ look: serves, clock })
   const rooms = { ...ground, nextcloud, grants, appPasswords, broker, disconnect, onConnected: waiting.connected }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { InvalidTokenError, SubjectTokenRejectedError, type McpAuthError, type McpAuthInfo } from '../src/index.js'
 import type { Who } from '../src/mcp-auth.js'
-import { failureOf, setUp } from './support/broker-setup.js'
+import { failureOf } from './support/promises.js'
+import { world } from './support/world.js'
 
 const setUpWithAlice = async () => {
-  const setup = await setUp()
+  const setup = await world()
   const alice = await setup.signIn()
   return { ...setup, alice, token: await alice.extra.getNextcloudToken() }
 }

@@ -1,4 +1,4 @@
-import type { NextcloudTokenOptions } from '../auth-info.js'
+import type { NextcloudTokenOptions as Options } from '../auth-info.js'
 import { InternalError, McpAuthError, NotProvisionedError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
@@ -7,7 +7,7 @@ import { isSameSecret, type Secret, type TokenSource } from '../nextcloud/creden
 import { abortable } from '../single-flight.js'
 import { appPasswordMode } from './modes/app-password.js'
 import { exchangeMode } from './modes/exchange.js'
-import type { Basis, BrokerSession, Caller, FreshToken, GrantRooms, Have, Mode, ModeRooms } from './modes/mode.js'
+import type { Basis, BrokerSession, Caller, FreshToken, Have, Mode, ModeRooms } from './modes/mode.js'
 import { passThroughSecrets } from './modes/pass-through.js'
 import { refreshTokenMode } from './modes/refresh-token.js'
 import { createTokenCache, type TokenCache, type TokenEntry } from './token-cache.js'
@@ -23,7 +23,7 @@ export interface Broker extends TokenSource<BrokerSession> {
   /**
    * Throws or rejects with {@link TypeError} for options of no use in the mode, and as `GetNextcloudToken` says.
    */
-  readonly getSecret: (session: BrokerSession, options?: NextcloudTokenOptions) => Secret | Promise<Secret>
+  readonly getSecret: (session: BrokerSession, options?: Options) => Secret | Promise<Secret>
   /**
    * Gets another token now, in refresh-token mode with another refresh token if the server rotates. In app-password mode there is
    * nothing to renew: it looks whether there is a usable grant.
@@ -36,14 +36,8 @@ export interface Broker extends TokenSource<BrokerSession> {
   readonly settle: () => Promise<void>
 }
 
-/** The rooms that the broker needs. */
-export interface BrokerRooms extends ModeRooms {
-  /** The stored grants, in the modes that keep some. */
-  readonly grants?: GrantRooms | undefined
-}
-
 /** A broker that asks for tokens, with its state. */
-interface TokenBroker extends Pick<BrokerRooms, 'nextcloud' | 'clock'> {
+interface TokenBroker extends Pick<ModeRooms, 'nextcloud' | 'clock'> {
   readonly mode: Mode
   readonly keys: TokenKeys
   readonly entries: TokenCache
@@ -62,14 +56,14 @@ const NOTHING_KEPT: Omit<Broker, 'getSecret'> = {
   settle: () => Promise.resolve(),
 }
 
-export function createBroker(rooms: BrokerRooms): Broker {
+export function createBroker(rooms: ModeRooms): Broker {
   const { credentialFrom } = MODES[rooms.nextcloud.mode]
   return credentialFrom === 'mcp-token'
     ? { ...NOTHING_KEPT, getSecret: passThroughSecrets(rooms) }
     : createTokenBroker(rooms, modeOf(rooms))
 }
 
-function modeOf(rooms: BrokerRooms): Mode {
+function modeOf(rooms: ModeRooms): Mode {
   const { keeps } = MODES[rooms.nextcloud.mode]
   if (keeps === undefined) return exchangeMode(rooms)
   const { grants } = rooms
@@ -77,7 +71,7 @@ function modeOf(rooms: BrokerRooms): Mode {
   return { 'refresh-token': refreshTokenMode, 'app-password': appPasswordMode }[keeps]({ ...rooms, grants })
 }
 
-function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
+function createTokenBroker(rooms: ModeRooms, mode: Mode): Broker {
   const { config, nextcloud, clock, events } = rooms
   const { counters } = events
   const { clockTolerance, cache } = config
@@ -105,20 +99,11 @@ function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
   }
 }
 
-function requestOf(
-  { keys }: TokenBroker,
-  session: BrokerSession,
-  have: Have,
-  options?: NextcloudTokenOptions,
-): TokenRequest {
+function requestOf({ keys }: TokenBroker, session: BrokerSession, have: Have, options?: Options): TokenRequest {
   return { key: keys.key(session, options), caller: session.caller, target: keys.target(session, options), have }
 }
 
-function getSecret(
-  broker: TokenBroker,
-  session: BrokerSession,
-  options?: NextcloudTokenOptions,
-): Secret | Promise<Secret> {
+function getSecret(broker: TokenBroker, session: BrokerSession, options?: Options): Secret | Promise<Secret> {
   if (options !== undefined) checkTokenOptions(options, broker.nextcloud.mode)
   options?.signal?.throwIfAborted()
   const entry = living(broker, session, options)
@@ -131,7 +116,7 @@ function getSecret(
 }
 
 /** Returns the cached entry, while it lives. Near its end it is renewed in the background. */
-function living(broker: TokenBroker, session: BrokerSession, options?: NextcloudTokenOptions): TokenEntry | undefined {
+function living(broker: TokenBroker, session: BrokerSession, options?: Options): TokenEntry | undefined {
   const { keys, entries, requests, clock } = broker
   const key = keys.key(session, options)
   const entry = entries.get(key)
@@ -157,7 +142,7 @@ async function confirm(
   broker: TokenBroker,
   session: BrokerSession,
   { entry, verdict }: { readonly entry: TokenEntry; readonly verdict: Promise<boolean | FreshToken> },
-  options?: NextcloudTokenOptions,
+  options?: Options,
 ): Promise<Secret> {
   const { entries, keys, reports, requests } = broker
   const { caller } = session
@@ -171,12 +156,7 @@ async function confirm(
   return replacement === undefined ? miss(broker, session, {}, options) : handOut(broker, replacement, session)
 }
 
-function miss(
-  broker: TokenBroker,
-  session: BrokerSession,
-  have: Have,
-  options?: NextcloudTokenOptions,
-): Promise<Secret> {
+function miss(broker: TokenBroker, session: BrokerSession, have: Have, options?: Options): Promise<Secret> {
   broker.counters.nextcloudCacheMisses += 1
   return fetchFor(broker, session.caller, requestOf(broker, session, have, options), options?.signal)
 }

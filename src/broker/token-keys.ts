@@ -1,18 +1,13 @@
-import type { NextcloudTokenOptions } from '../auth-info.js'
+import type { NextcloudTokenOptions as Options } from '../auth-info.js'
 import type { Config, NextcloudConfig } from '../config/config.js'
 import type { Identity } from '../grants/grant.js'
 import type { BrokerSession, Caller, Mode, Target } from './modes/mode.js'
 import { cacheKey } from './token-cache.js'
 
 /** Tells which token a call asks for, and the cache key of that. */
-export interface TokenKeys {
-  readonly target: (session: Pick<BrokerSession, 'scopes'>, options?: NextcloudTokenOptions) => Target
-  readonly key: (session: BrokerSession, options?: NextcloudTokenOptions) => string
-  /** Returns the key of the token that a grant serves all callers with. */
-  readonly keyOfGrant: (identity: Identity) => string
-}
+export type TokenKeys = ReturnType<typeof createTokenKeys>
 
-export function audienceOf({ audience }: NextcloudConfig, options?: NextcloudTokenOptions): readonly string[] {
+export function audienceOf({ audience }: NextcloudConfig, options?: Options): readonly string[] {
   if (options?.audience === undefined) return audience
   return typeof options.audience === 'string' ? [options.audience] : options.audience
 }
@@ -21,12 +16,12 @@ export function createTokenKeys(
   config: Config,
   nextcloud: NextcloudConfig,
   { boundToMcpToken }: Pick<Mode, 'boundToMcpToken'>,
-): TokenKeys {
+) {
   const { mode, resource, fixedScopes } = nextcloud
   /** Stands for the token endpoint: known without discovery, and the same for every call. */
   const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
   const clientId = config.client?.id ?? ''
-  const target: TokenKeys['target'] = (session, options) => ({
+  const target = (session: Pick<BrokerSession, 'scopes'>, options?: Options): Target => ({
     audience: audienceOf(nextcloud, options),
     resource,
     scopes: options?.scopes ?? session.scopes(),
@@ -35,11 +30,12 @@ export function createTokenKeys(
     cacheKey({ ...identity, mode, tokenEndpoint, clientId, ...wanted, mcpToken: boundToMcpToken ? token : '' })
   return {
     target,
-    key: (session, options) => {
+    key: (session: BrokerSession, options?: Options): string => {
       if (options?.scopes !== undefined || options?.audience !== undefined)
         return keyOf(session.caller, target(session, options))
       return (session.defaultKey ??= keyOf(session.caller, target(session)))
     },
-    keyOfGrant: (identity) => keyOf({ identity, token: '' }, target({ scopes: () => fixedScopes })),
+    /** Returns the key of the token that a grant serves all callers with. */
+    keyOfGrant: (identity: Identity): string => keyOf({ identity, token: '' }, target({ scopes: () => fixedScopes })),
   }
 }

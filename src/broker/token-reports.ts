@@ -10,18 +10,15 @@ import type { NextcloudMode } from '../modes.js'
 import type { Caller, FreshToken } from './modes/mode.js'
 
 /** Tells the operator how Nextcloud tokens were got, and why not. */
-export interface TokenReports {
-  readonly got: (caller: Caller, source: FreshToken['source'] | 'cache', durationMs: number) => void
-  /** Reports a failure and returns it as an error of this package. */
-  readonly failed: (error: unknown, caller: Caller) => McpAuthError
-}
+export type TokenReports = ReturnType<typeof createTokenReports>
 
-export function createTokenReports(mode: NextcloudMode, events: Events): TokenReports {
+export function createTokenReports(mode: NextcloudMode, events: Events) {
   return {
-    got: ({ identity }, source, durationMs) => {
+    got: ({ identity }: Caller, source: FreshToken['source'] | 'cache', durationMs: number): void => {
       if (events.active()) events.emit({ type: 'nextcloud.token', mode, source, ...identity, durationMs })
     },
-    failed: (error, { identity }) => {
+    /** Reports a failure and returns it as an error of this package. */
+    failed: (error: unknown, { identity }: Caller): McpAuthError => {
       const failure = asMcpAuthError(error)
       events.emit({ type: 'nextcloud.failed', mode, code: failure.code, ...identity, ...wordsOfRefusal(failure) })
       return failure

@@ -29,39 +29,35 @@ export interface TokenRequests {
   readonly settle: () => Promise<void>
 }
 
-/** The rooms that requests need. */
-export interface RequestRooms {
+interface Requesting {
   readonly mode: Mode
   readonly entries: TokenCache
   readonly reports: TokenReports
+  readonly coolDowns: CoolDowns
   /** Seconds. */
   readonly clockTolerance: number
   readonly clock: Clock
-}
-
-interface Requesting extends RequestRooms {
-  readonly coolDowns: CoolDowns
   doubts: number
 }
 
 /** Keys whose failures are remembered at one time. */
 const COOL_DOWNS = 10_000
 
-export function createTokenRequests(rooms: RequestRooms): TokenRequests {
+export function createTokenRequests(rooms: Omit<Requesting, 'coolDowns' | 'doubts'>): TokenRequests {
   const requesting: Requesting = { ...rooms, coolDowns: createCoolDowns(rooms.clock, COOL_DOWNS), doubts: 0 }
   const flights = createSingleFlight<FreshToken>()
   return {
     fetch: (request) => flights.join(request.key, () => sendAndKeep(requesting, request)),
     fetchAnother: (request) => flights.join(`another ${request.key}`, () => sendAndKeep(requesting, request)),
-    keep: (key, caller, fresh) => keep(rooms, key, caller, fresh),
+    keep: (key, caller, fresh) => keep(requesting, key, caller, fresh),
     isCoolingDown: requesting.coolDowns.active,
-    isExpired: (caller) => isExpired(rooms, caller),
+    isExpired: (caller) => isExpired(requesting, caller),
     doubt: () => void (requesting.doubts += 1),
     settle: flights.settle,
   }
 }
 
-function isExpired({ mode, clock, clockTolerance }: RequestRooms, { expiresAt }: Caller): boolean {
+function isExpired({ mode, clock, clockTolerance }: Requesting, { expiresAt }: Caller): boolean {
   return mode.boundToMcpToken && clock.now() >= (expiresAt + clockTolerance) * 1_000
 }
 
@@ -97,7 +93,7 @@ async function send(requesting: Requesting, { key, caller, target, have }: Token
   }
 }
 
-function keep({ mode, entries, clock }: RequestRooms, key: string, caller: Caller, fresh: FreshToken): void {
+function keep({ mode, entries, clock }: Requesting, key: string, caller: Caller, fresh: FreshToken): void {
   const endOfMcpToken = clock.monotonic() + caller.expiresAt * 1_000 - clock.now()
   const entry = tokenEntry(fresh, mode, mode.boundToMcpToken ? endOfMcpToken : Infinity)
   // A token that must not be kept still replaces the one before it.

@@ -21,26 +21,24 @@ export interface KindOf<T, G = T> extends Kind<T> {
   readonly takes?: (given: G) => G
 }
 
-type AnyFunction = (...args: never[]) => unknown
+/** Values that pass one test, as they are. */
+const only = <T>(passes: (value: unknown) => boolean, problem: string): KindOf<T> => ({
+  check: (given) => (passes(given.value) ? (given.value as T) : refuse(given, problem)),
+})
 
 /** A value that is checked elsewhere. */
 export const anything: KindOf<unknown> = { check: ({ value }) => value }
 
-export const text: KindOf<string> = {
-  check: (given) =>
-    typeof given.value === 'string' && given.value !== ''
-      ? given.value
-      : refuse(given, 'must be a string that is not empty'),
-}
+export const text = only<string>(
+  (value) => typeof value === 'string' && value !== '',
+  'must be a string that is not empty',
+)
 
-export const truth: KindOf<boolean> = {
-  check: (given) => (typeof given.value === 'boolean' ? given.value : refuse(given, 'must be true or false')),
-}
+export const truth = only<boolean>((value) => typeof value === 'boolean', 'must be true or false')
 
 /** A function, whose parameters and result only the compiler can check. */
-export const callback = <F extends AnyFunction>(): KindOf<F> => ({
-  check: (given) => (typeof given.value === 'function' ? (given.value as F) : refuse(given, 'must be a function')),
-})
+export const callback = <F extends (...args: never[]) => unknown>(): KindOf<F> =>
+  only((value) => typeof value === 'function', 'must be a function')
 
 /** One of a few values. */
 export function oneOf<const V extends readonly (string | false)[]>(...values: V): KindOf<V[number]> {
@@ -174,30 +172,17 @@ export const scopesOrFunction: KindOf<NextcloudScopes> = {
   check: (given) => (typeof given.value === 'function' ? (given.value as NextcloudScopes) : scopes.check(given)),
 }
 
-export const adapter: KindOf<StorageAdapter> = {
-  check(given) {
-    const { get, put, delete: remove, shared } = Object(given.value) as Partial<Record<keyof StorageAdapter, unknown>>
-    if (![get, put, remove].every((method) => typeof method === 'function') || typeof shared !== 'boolean') {
-      refuse(given, 'must be a StorageAdapter: with get, put and delete, and with shared, which is true or false')
-    }
-    return given.value as StorageAdapter
-  },
-}
+export const adapter = only<StorageAdapter>((value) => {
+  const { get, put, delete: remove, shared } = Object(value) as Partial<Record<keyof StorageAdapter, unknown>>
+  return [get, put, remove].every((method) => typeof method === 'function') && typeof shared === 'boolean'
+}, 'must be a StorageAdapter: with get, put and delete, and with shared, which is true or false')
 
-export const path: KindOf<string> = {
-  check(given) {
-    const value = text.check(given)
-    if (/^(?:\/[\w~!$&'()*+,;=:@-][\w.~!$&'()*+,;=:@-]*)+$/.test(value)) return value
-    refuse(given, 'must be a path such as /nextcloud: with a slash at its start, none at its end, and nothing encoded')
-  },
-}
+export const path = only<string>(
+  (value) => typeof value === 'string' && /^(?:\/[\w~!$&'()*+,;=:@-][\w.~!$&'()*+,;=:@-]*)+$/.test(value),
+  'must be a path such as /nextcloud: with a slash at its start, none at its end, and nothing encoded',
+)
 
-export const agent: KindOf<Exclude<HttpOptions['agent'], undefined>> = {
-  check(given) {
-    const { value } = given
-    if (typeof value !== 'function' && (typeof value !== 'object' || value === null)) {
-      refuse(given, 'must be an http.Agent or a function that returns one')
-    }
-    return value as Exclude<HttpOptions['agent'], undefined>
-  },
-}
+export const agent = only<Exclude<HttpOptions['agent'], undefined>>(
+  (value) => typeof value === 'function' || (typeof value === 'object' && value !== null),
+  'must be an http.Agent or a function that returns one',
+)

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asMcpAuthError, UnauthorizedError } from '../errors/errors.js'
 import { consentingClient, whyUnusable } from '../grants/grant.js'
-import { createAuthentication, rejectRequest, type HttpParts } from '../http/authentication.js'
+import { createAuthentication, rejectRequest, type HttpRooms } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'
 import type { McpAuthInfo } from '../auth-info.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -9,7 +9,7 @@ import { hasForm } from './form.js'
 
 /** The rooms of the endpoints for MCP clients. */
 interface AccountRooms extends Pick<PageRooms, 'config'> {
-  readonly http: HttpParts
+  readonly http: HttpRooms
 }
 
 /** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and the link to connect it if it is not. */
@@ -61,7 +61,7 @@ function withToken(
         // An onError of the app's may have let it pass, without a user to act for.
         if (error !== undefined || req.mcpAuth === undefined) return next(error ?? new UnauthorizedError())
         handler(req.mcpAuth, res)
-          .catch((failure: unknown) => rejectRequest(http, failure, req, res, next))
+          .catch((failure: unknown) => rejectRequest(http, failure, { req, res, next }))
           .then(resolve, reject)
       })
     })

@@ -9,7 +9,7 @@ import {
 } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
-import type { HttpParts } from '../http/authentication.js'
+import type { HttpRooms } from '../http/authentication.js'
 import type { RouteHandler, Routes } from '../http/router.js'
 import { MODES } from '../modes.js'
 import { endConnection, showStatus } from './account.js'
@@ -30,7 +30,7 @@ import { appKnows } from './who-is-there.js'
 export interface Connect {
   /** The redirect URI to register at the authorization server; undefined if no user signs in there. */
   readonly redirectUri: string | undefined
-  readonly routes: (http: HttpParts) => Routes
+  readonly routes: (http: HttpRooms) => Routes
   /**
    * Returns a link that begins a connection. Without a client, the link is for this server's own work, and its own name stands on
    * the page. Rejects with {@link StorageError}.
@@ -112,7 +112,7 @@ function createLoginsOf({ broker, onConnected }: ConnectRooms, rooms: PageRooms)
   })
 }
 
-function routesOf(rooms: PageRooms, way: Way, http: HttpParts): Routes {
+function routesOf(rooms: PageRooms, way: Way, http: HttpRooms): Routes {
   const { path } = rooms.connect
   const page = (handler: PageHandler): RouteHandler => servePage(rooms, handler)
   const ends = Object.entries(way.handlers).map(

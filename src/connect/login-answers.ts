@@ -3,7 +3,7 @@ import { asMcpAuthError } from '../errors/errors.js'
 import { reportFailure, type Events } from '../events.js'
 import type { Grants } from '../grants/open-grants.js'
 import { persevere } from '../grants/persevere.js'
-import { createWriteBehind } from '../grants/write-behind.js'
+import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
 import type { AppPasswords, LoginFlowAnswer } from '../nextcloud/app-passwords.js'
 import { createSingleFlight } from '../single-flight.js'
 import type { Report } from './connect-rooms.js'
@@ -67,23 +67,27 @@ const NOT_DELETED =
 export function createLoginAnswers(rooms: LoginAnswerRooms): LoginAnswers {
   const flights = createSingleFlight<unknown>()
   const held = createWriteBehind<Held>((one, secret) => flights.join(secret, () => finish(rooms, one)), rooms.clock)
-  async function flush(secret: string, one: Held): Promise<Login> {
-    await held.flush(secret)
-    const { value } = one.record
-    return one.outcome === undefined ? value : { ...value, outcome: one.outcome }
-  }
   return {
-    take(secret, record, answer) {
-      const one: Held = { record, answer, allowed: false, outcome: undefined }
-      held.keep(secret, one)
-      return flush(secret, one)
-    },
-    retry(secret) {
-      const one = held.get(secret)
-      return one && flush(secret, one)
-    },
+    take: (secret, record, answer) => take(held, secret, { record, answer, allowed: false, outcome: undefined }),
+    retry: (secret) => retry(held, secret),
     settle: held.settle,
   }
+}
+
+function take(held: WriteBehind<Held>, secret: string, one: Held): Promise<Login> {
+  held.keep(secret, one)
+  return flush(held, secret, one)
+}
+
+function retry(held: WriteBehind<Held>, secret: string): Promise<Login> | undefined {
+  const one = held.get(secret)
+  return one && flush(held, secret, one)
+}
+
+async function flush(held: WriteBehind<Held>, secret: string, one: Held): Promise<Login> {
+  await held.flush(secret)
+  const { value } = one.record
+  return one.outcome === undefined ? value : { ...value, outcome: one.outcome }
 }
 
 /** Resolves once nothing has to be held any more. */

@@ -48,7 +48,7 @@ const AT_FIRST = 120_000
 /** Logins that this process asks for by itself. It asks for further ones when their page looks. */
 const MOST_WATCHED = 1_000
 
-interface LoginFlow extends Pick<LoginRooms, 'records' | 'grants' | 'appPasswords' | 'clock'> {
+interface LoginFlow extends Pick<LoginRooms, 'records' | 'grants' | 'appPasswords' | 'clientName' | 'clock'> {
   readonly answers: LoginAnswers
   readonly flights: SingleFlight<Login | undefined>
   /** By secret: stops the next question. */
@@ -57,36 +57,41 @@ interface LoginFlow extends Pick<LoginRooms, 'records' | 'grants' | 'appPassword
 }
 
 export function createLogins(rooms: LoginRooms): Logins {
-  const { records, appPasswords, clock } = rooms
+  const { records } = rooms
   const flights = createSingleFlight<Login | undefined>()
   const flow: LoginFlow = { ...rooms, answers: createLoginAnswers(rooms), flights, watched: new Map(), closed: false }
   return {
-    async begin(purpose) {
-      const { login, pollToken } = await appPasswords.start(rooms.clientName)
-      const begun: Login = { ...purpose, login, pollToken, endsAt: clock.now() + LOGIN_LIFE }
-      const { secret } = await records.create(begun)
-      if (!flow.closed && flow.watched.size < MOST_WATCHED) askLater(flow, secret, begun.endsAt, clock.monotonic())
-      return { secret, login: begun }
-    },
+    begin: (purpose) => begin(flow, purpose),
     look: (secret) => look(flow, secret),
-    async spend(secret) {
+    spend: async (secret) => {
       const record = await records.read(secret)
       return record !== undefined && records.spend(record)
     },
-    async drop(secret) {
-      flow.watched.get(secret)?.()
-      flow.watched.delete(secret)
-      await records.drop(secret)
+    drop: (secret) => {
+      stopAsking(flow, [secret])
+      return records.drop(secret)
     },
-    close() {
+    close: () => {
       flow.closed = true
-      for (const stop of flow.watched.values()) stop()
-      flow.watched.clear()
+      stopAsking(flow, [...flow.watched.keys()])
     },
-    async settle() {
-      await flights.settle()
-      await flow.answers.settle()
-    },
+    settle: () => flights.settle().then(flow.answers.settle),
+  }
+}
+
+async function begin(flow: LoginFlow, purpose: Purpose): ReturnType<Logins['begin']> {
+  const { appPasswords, clientName, records, watched, clock } = flow
+  const { login, pollToken } = await appPasswords.start(clientName)
+  const begun: Login = { ...purpose, login, pollToken, endsAt: clock.now() + LOGIN_LIFE }
+  const { secret } = await records.create(begun)
+  if (!flow.closed && watched.size < MOST_WATCHED) askLater(flow, secret, begun.endsAt, clock.monotonic())
+  return { secret, login: begun }
+}
+
+function stopAsking({ watched }: LoginFlow, secrets: readonly string[]): void {
+  for (const secret of secrets) {
+    watched.get(secret)?.()
+    watched.delete(secret)
   }
 }
 
@@ -97,18 +102,17 @@ export function isOpen({ outcome, endsAt }: Login, clock: Clock): boolean {
 function askLater(flow: LoginFlow, secret: string, endsAt: number, began: number): void {
   const { clock, watched } = flow
   const pause = clock.monotonic() - began < AT_FIRST ? PAUSE : LATER_PAUSE
-  const askNow = async (): Promise<void> => {
-    const goesOn = await look(flow, secret).then(
-      (login) => login !== undefined && isOpen(login, clock),
-      // A store outage does not end the login.
-      () => clock.now() < endsAt,
-    )
-    if (goesOn && !flow.closed) askLater(flow, secret, endsAt, began)
-    else watched.delete(secret)
-  }
   watched.set(
     secret,
-    clock.after(pause, () => void askNow()),
+    clock.after(pause, () => {
+      void look(flow, secret)
+        // A store outage does not end the login.
+        .then(
+          (login) => login !== undefined && isOpen(login, clock),
+          () => clock.now() < endsAt,
+        )
+        .then((goesOn) => (goesOn && !flow.closed ? askLater(flow, secret, endsAt, began) : watched.delete(secret)))
+    }),
   )
 }
 

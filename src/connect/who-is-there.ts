@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { AuthorizationServer } from 'oauth4webapi'
+import type { ConnectConfig } from '../config/config.js'
 import { ConfigurationError, InternalError } from '../errors/errors.js'
 import type { Identity } from '../grants/grant.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -14,7 +14,7 @@ export interface Evidence {
   readonly idToken: Identity | 'bad' | 'none'
   /** Whether the server's answers have an ID token. */
   readonly hasIdToken: boolean
-  readonly as: Pick<AuthorizationServer, 'subject_types_supported'>
+  readonly as: { readonly subject_types_supported?: readonly string[] | undefined }
 }
 
 export type WhoIsThere = 'the same' | 'somebody else' | 'cannot tell' | 'bad ID token'
@@ -47,7 +47,7 @@ function isSamePerson(person: Evidence['idToken'] | undefined, { issuer, subject
 
 /** Asks the app's own sign-in whether this user is at the browser; undefined if there is none to ask. */
 export async function askApp(
-  { connect }: Pick<PageRooms, 'connect'>,
+  { connect }: { readonly connect: Pick<ConnectConfig, 'authenticateBrowser'> },
   req: IncomingMessage,
   identity: Identity,
 ): Promise<boolean | undefined> {
@@ -62,7 +62,7 @@ export async function askApp(
  * @throws {InternalError} the app's function failed
  */
 export async function appKnows(
-  { connect }: Pick<PageRooms, 'connect'>,
+  { connect }: { readonly connect: Pick<ConnectConfig, 'identity'> },
   answer: Readonly<Record<string, unknown>>,
   { identity: { issuer, subject }, clientId }: Purpose,
   isKnown: boolean,

@@ -184,6 +184,11 @@ export class NotProvisionedError extends McpAuthError {
 
   /** @internal The same failure, told to a caller who gets a link of its own. */
   with(link: ConnectLink): NotProvisionedError {
-    return new NotProvisionedError(this.reason, link)
+    return notProvisioned(this.reason, link)
   }
+}
+
+/** Stands outside the class, because the build gives a class that names itself another `name`. */
+function notProvisioned(reason: NotProvisionedReason, link: ConnectLink): NotProvisionedError {
+  return new NotProvisionedError(reason, link)
 }

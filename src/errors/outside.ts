@@ -43,8 +43,13 @@ export class UpstreamUnavailableError extends McpAuthError {
 
   /** @internal The same failure, told again: to another caller, at another time, of another service. */
   with(changes: UpstreamFailure): UpstreamUnavailableError {
-    return new UpstreamUnavailableError(this.message, { ...this.#failure, ...changes })
+    return unavailable(this.message, { ...this.#failure, ...changes })
   }
+}
+
+/** Stands outside the class, because the build gives a class that names itself another `name`. */
+function unavailable(message: string, failure: UpstreamFailure): UpstreamUnavailableError {
+  return new UpstreamUnavailableError(message, failure)
 }
 
 /**

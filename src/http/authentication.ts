@@ -9,17 +9,17 @@ import { readBearerToken } from './bearer.js'
 import { answer } from './challenge.js'
 import type { ConnectHandler } from './router.js'
 
-/** What a request with a verified token gets. */
+/** The additions to a request with a verified token. */
 export interface Verified {
   readonly info: McpAuthInfo
   readonly getNextcloudToken: GetNextcloudToken
 }
 
-/** What the handlers work with. */
-export interface HttpParts {
-  readonly config: Config
-  readonly events: Events
-  /** At once where the token was verified before. */
+/** The rooms that the handlers need. */
+export interface HttpRooms {
+  readonly config: Pick<Config, 'requiredScopes' | 'scopeSatisfies' | 'onError'>
+  readonly events: Pick<Events, 'active' | 'emit'>
+  /** Returns at once if the token was verified before. */
   readonly verify: (token: string) => Verified | Promise<Verified>
   /** Reports a failure, and returns it with the challenge that its answer needs. */
   readonly reported: (error: unknown) => McpAuthError
@@ -33,7 +33,7 @@ export type ErrorHandler = (
   next: (error?: unknown) => void,
 ) => void
 
-/** A request behind the middleware, where there are no types of Express to say so: in Connect and on `node:http`. */
+/** A request behind the middleware, for Connect and `node:http`, which have no types of Express. */
 export interface AuthenticatedRequest extends IncomingMessage {
   readonly mcpAuth: McpAuthInfo
   readonly getNextcloudToken: GetNextcloudToken
@@ -43,47 +43,61 @@ export interface AuthenticatedRequest extends IncomingMessage {
 interface PassingRequest extends IncomingMessage {
   mcpAuth?: McpAuthInfo
   getNextcloudToken?: GetNextcloudToken
-  /** Where the MCP SDK's transports look. Its type is the SDK's to declare. */
+  /** Read by the MCP SDK's transports. Its type is the SDK's to declare. */
   auth?: unknown
 }
 
-/** The middleware: verifies the MCP token of a request, and lets it pass or answers it. */
-export function createAuthentication(parts: HttpParts): ConnectHandler {
-  const { config, events, verify } = parts
+/** One passage through a handler. */
+export interface Passage {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly next: (error?: unknown) => void
+}
 
-  function pass(req: PassingRequest, { info, getNextcloudToken }: Verified, cached: boolean): void {
-    checkScopes(config, info, config.requiredScopes)
-    req.mcpAuth = info
-    req.auth = info
-    req.getNextcloudToken = getNextcloudToken
-    if (events.active()) {
-      const { issuer, subject, clientId } = info
-      events.emit({ type: 'token.accepted', issuer, subject, clientId, cached })
-    }
-  }
-
+/** Returns the middleware: it verifies the MCP token of a request, and lets it pass or answers it. */
+export function createAuthentication(rooms: HttpRooms): ConnectHandler {
+  const { events, verify } = rooms
   return (req, res, next) => {
     if (isPreflight(req)) return next()
     let verified: Verified | Promise<Verified>
     try {
       verified = verify(readBearerToken(req))
-      if (!(verified instanceof Promise)) pass(req, verified, true)
+      if (!(verified instanceof Promise)) {
+        attach(rooms, req, verified)
+        if (events.active()) tellAccepted(events, verified.info, true)
+      }
     } catch (error) {
-      return rejectRequest(parts, error, req, res, next)
+      return rejectRequest(rooms, error, { req, res, next })
     }
-    // Outside the try block: what the app's own handlers throw is not for this package to answer.
+    // Outside the try block, because an error of the app's own handlers is not for this package to answer.
     if (!(verified instanceof Promise)) return next()
     verified
-      .then((awaited) => pass(req, awaited, false))
+      .then((awaited) => {
+        attach(rooms, req, awaited)
+        if (events.active()) tellAccepted(events, awaited.info, false)
+      })
       .then(
         () => next(),
-        (error: unknown) => rejectRequest(parts, error, req, res, next),
+        (error: unknown) => rejectRequest(rooms, error, { req, res, next }),
       )
   }
 }
 
-/** A handler that lets a request pass when its token satisfies every scope. */
-export function createScopeGuard(parts: HttpParts, scopes: readonly string[]): ConnectHandler {
+/** @throws {InsufficientScopeError} the token lacks a scope that every request needs */
+function attach({ config }: HttpRooms, req: PassingRequest, { info, getNextcloudToken }: Verified): void {
+  checkScopes(config, info, config.requiredScopes)
+  req.mcpAuth = info
+  req.auth = info
+  req.getNextcloudToken = getNextcloudToken
+}
+
+function tellAccepted({ emit }: Pick<Events, 'emit'>, info: McpAuthInfo, cached: boolean): void {
+  const { issuer, subject, clientId } = info
+  emit({ type: 'token.accepted', issuer, subject, clientId, cached })
+}
+
+/** Returns a handler that lets a request pass if its token satisfies every scope. */
+export function createScopeGuard(rooms: HttpRooms, scopes: readonly string[]): ConnectHandler {
   if (scopes.length === 0 || !scopes.every(isScopeToken)) {
     throw new ConfigurationError('requireScopes needs scopes, each a string without spaces and quotes', 'requireScopes')
   }
@@ -93,15 +107,15 @@ export function createScopeGuard(parts: HttpParts, scopes: readonly string[]): C
       if (req.mcpAuth === undefined) {
         throw new ConfigurationError('requireScopes() is reached without the mcpAuth() middleware before it')
       }
-      checkScopes(parts.config, req.mcpAuth, scopes)
+      checkScopes(rooms.config, req.mcpAuth, scopes)
     } catch (error) {
-      return rejectRequest(parts, error, req, res, next)
+      return rejectRequest(rooms, error, { req, res, next })
     }
     next()
   }
 }
 
-/** Answers what `getNextcloudToken` and the like reject with, where an app's handlers have let it through. */
+/** Returns a handler that answers the rejections of `getNextcloudToken` and the like which an app's handlers let through. */
 export function createErrorHandler(): ErrorHandler {
   return (error, _req, res, next) => {
     if (!(error instanceof McpAuthError) || res.headersSent) return next(error)
@@ -110,8 +124,8 @@ export function createErrorHandler(): ErrorHandler {
 }
 
 /**
- * Fetch standard, CORS preflight: it never has credentials or a body, and answering it is for the app's CORS handler. One with a
- * body is none: a handler that does not look at the method might act on it.
+ * Whether it is a CORS preflight (Fetch standard), which the app's CORS handler answers. It never has credentials or a body: a
+ * handler that does not look at the method might act on a body.
  */
 function isPreflight({ method, headers }: IncomingMessage): boolean {
   return (
@@ -122,18 +136,12 @@ function isPreflight({ method, headers }: IncomingMessage): boolean {
   )
 }
 
-/** Answers a request that does not pass: by `onError`, else with the JSON of the error. */
-export function rejectRequest(
-  { config, reported }: HttpParts,
-  error: unknown,
-  req: IncomingMessage,
-  res: ServerResponse,
-  next: (error?: unknown) => void,
-): void {
+/** Reports and answers a request that does not pass: by `onError`, else with the JSON of the error. */
+export function rejectRequest({ config, reported }: HttpRooms, error: unknown, { req, res, next }: Passage): void {
   const failure = reported(error)
   const { onError } = config
   if (onError !== undefined) {
-    // It may be async, whatever its type says; what it throws is the app's own to handle.
+    // It may be async, whatever its type says. Its own errors are for the app to handle.
     new Promise((resolve) => resolve(onError(failure, req, res, next))).catch(next)
     return
   }

@@ -4,7 +4,7 @@ import { InvalidRequestError, UnauthorizedError } from '../errors/errors.js'
 const SCHEME = 'bearer '
 
 /**
- * The access token of a request, from its `Authorization` header only: a token in the query string or the body is ignored
+ * Returns the access token of a request, from its `Authorization` header only: a token in the query string or the body is ignored
  * (MCP 2025-11-25, authorization, token requirements).
  *
  * @throws {UnauthorizedError} there are no Bearer credentials
@@ -16,14 +16,14 @@ export function readBearerToken(req: IncomingMessage): string {
   return header === undefined ? noCredentials() : parseBearer(header)
 }
 
-/** What stands behind the scheme in an `Authorization` header; whether it is a token is for the verifier to say. */
+/** Returns the text behind the scheme in an `Authorization` header. The verifier says whether it is a token. */
 export function parseBearer(header: string): string {
   const value = header.trim()
   // RFC 9110 §11.1: the scheme is case-insensitive.
   if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return noCredentials()
   const token = value.slice(SCHEME.length).trimStart()
   // A comma joins two headers that some proxy merged into one; whitespace in a field is a space or a tab (RFC 9110 §5.6.3).
-  // Looked for one by one, in a fraction of a pattern's time.
+  // One by one, because a pattern takes several times as long.
   if (token.includes(',') || token.includes(' ') || token.includes('\t')) throw new InvalidRequestError()
   return token
 }
@@ -32,7 +32,7 @@ function noCredentials(): never {
   throw new UnauthorizedError()
 }
 
-/** Node keeps the first of two and drops the other, so that another hop may have judged by a different one. */
+/** Node keeps the first of two and drops the other, but another hop may have judged by the second. */
 function hasTwoAuthorizationHeaders({ rawHeaders }: IncomingMessage): boolean {
   let found = false
   for (let index = 0; index < rawHeaders.length; index += 2) {

@@ -9,7 +9,7 @@ import {
   type McpAuthError,
 } from '../errors/errors.js'
 
-/** What every challenge says about this server. */
+/** The part of every challenge that is about this server. */
 export interface ChallengeContext {
   readonly resourceMetadataUrl: string
   /** Named in the challenge of a 401, so that a client asks for them at once. */
@@ -23,7 +23,7 @@ export interface ChallengeParameters {
   readonly resourceMetadataUrl: string
   readonly scopes: readonly string[]
   readonly description?: string
-  /** What the client has to ask for at the authorization server (Entra's claims challenge). */
+  /** The demands that the client must take to the authorization server (Entra's claims challenge). */
   readonly claims?: ClaimsChallenge | undefined
 }
 
@@ -35,33 +35,32 @@ export interface ChallengeParameters {
  */
 export function writeChallenge(parameters: ChallengeParameters): string {
   const { realm, error, resourceMetadataUrl, scopes, description, claims } = parameters
-  const written: string[] = []
-  const add = (name: string, value: string | undefined): void => {
-    if (value !== undefined && value !== '') written.push(`${name}="${quotable(value)}"`)
+  const written = {
+    realm,
+    error,
+    resource_metadata: resourceMetadataUrl,
+    // MCP 2026-07-28, authorization: offline_access is not for a resource server to advertise.
+    scope: scopes.filter((scope) => scope !== 'offline_access').join(' '),
+    error_description: description,
+    // A query might hold text that looks like another parameter of the challenge.
+    authorization_uri: claims?.authorizationUri?.includes('?') === false ? claims.authorizationUri : undefined,
+    claims: claims?.claims,
   }
-  add('realm', realm)
-  add('error', error)
-  add('resource_metadata', resourceMetadataUrl)
-  // MCP 2026-07-28, authorization: offline_access is not for a resource server to advertise.
-  add('scope', scopes.filter((scope) => scope !== 'offline_access').join(' '))
-  add('error_description', description)
-  // A query might hold what looks like another parameter of the challenge.
-  if (claims?.authorizationUri?.includes('?') === false) add('authorization_uri', claims.authorizationUri)
-  add('claims', claims?.claims)
-  return `Bearer ${written.join(', ')}`
+  const present = Object.entries(written).filter(([, value]) => value !== undefined && value !== '')
+  return `Bearer ${present.map(([name, value]) => `${name}="${quotable(value ?? '')}"`).join(', ')}`
 }
 
-/** RFC 9110 §5.6.4: what may stand in a quoted string, less what would have to be escaped. */
+/** Returns the characters that may stand in a quoted string (RFC 9110 §5.6.4) without being escaped. */
 function quotable(value: string): string {
   return value.replace(/[^\x20\x21\x23-\x5B\x5D-\x7E]/g, '')
 }
 
-/** Gives an error the challenge that its answer needs; a 5xx has none (a client must not sign in again over it). */
+/** Gives an error the challenge that its answer needs. A 5xx has none, because a client must not sign in again over it. */
 export function addChallenge(error: McpAuthError, context: ChallengeContext): McpAuthError {
   const challenge = challengeFor(error, context)
   if (challenge !== undefined) {
     error.headers['WWW-Authenticate'] = challenge
-    // A client in a browser can read the challenge only where this is on the very answer.
+    // Without it on the very answer, a client in a browser cannot read the challenge.
     error.headers['Access-Control-Expose-Headers'] = 'WWW-Authenticate'
   }
   return error
@@ -95,15 +94,10 @@ export function answer(res: ServerResponse, error: McpAuthError): void {
   res.end(JSON.stringify(error.body))
 }
 
-/** Adds to what the app's own CORS handler has exposed. */
+/** Adds a name to those that the app's own CORS handler exposed. */
 function exposeHeader(res: ServerResponse, name: string): void {
-  const present = res.getHeader('Access-Control-Expose-Headers')
-  const names = present === undefined ? [] : [present].flat().map(String)
-  const listed = names
-    .join(',')
-    .toLowerCase()
-    .split(',')
-    .map((item) => item.trim())
-  if (!listed.includes(name.toLowerCase())) names.push(name)
-  res.setHeader('Access-Control-Expose-Headers', names.join(', '))
+  const exposed = [res.getHeader('Access-Control-Expose-Headers') ?? []].flat().join(', ')
+  const listed = exposed.split(',').map((item) => item.trim().toLowerCase())
+  if (listed.includes(name.toLowerCase())) return
+  res.setHeader('Access-Control-Expose-Headers', exposed === '' ? name : `${exposed}, ${name}`)
 }

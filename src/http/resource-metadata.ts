@@ -6,8 +6,8 @@ import { withoutEndSlash, type RouteHandler, type Routes } from './router.js'
 const ROOT_FORM = '/.well-known/oauth-protected-resource'
 
 /**
- * The protected resource metadata of this server (RFC 9728 §3), at the path that goes with `resource` and, unless switched
- * off, at the root, which clients try next.
+ * Returns the routes of this server's protected resource metadata (RFC 9728 §3): the path that goes with `resource` and, unless
+ * switched off, the root, which clients try next.
  */
 export function resourceMetadataRoutes(config: Config, issuer: () => string | Promise<string>): Routes {
   const path = withoutEndSlash(new URL(config.resourceMetadataUrl).pathname)
@@ -47,7 +47,7 @@ const allowEveryOrigin: RouteHandler = (_req, res) => {
   res.statusCode = 204
   res.setHeader('Access-Control-Allow-Origin', '*')
   res.setHeader('Access-Control-Allow-Methods', 'GET, HEAD, OPTIONS')
-  // MCP-Protocol-Version is among what clients send here.
+  // Clients send MCP-Protocol-Version here, among others.
   res.setHeader('Access-Control-Allow-Headers', '*')
   res.end()
 }

@@ -3,10 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 /** A Connect handler: it works in Express 4 and 5, in Connect, and with a bare `node:http` server. */
 export type ConnectHandler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
-/** What is done for one method of one path. */
+/** The work for one method of one path. */
 export type RouteHandler = (req: IncomingMessage, res: ServerResponse) => void | Promise<void>
 
-/** Path → method → what is done for it. */
+/** Path → method → the work for it. */
 export type Routes = ReadonlyMap<string, Readonly<Record<string, RouteHandler>>>
 
 /**
@@ -18,24 +18,20 @@ export function createRouter(routes: Routes): ConnectHandler {
     const methods = routes.get(pathOf(req))
     if (methods === undefined) return next()
     const handler = methods[req.method === 'HEAD' ? 'GET' : (req.method ?? '')]
-    if (handler === undefined) {
-      res.statusCode = 405
-      res.setHeader(
-        'Allow',
-        Object.keys(methods)
-          .flatMap((name) => (name === 'GET' ? [name, 'HEAD'] : [name]))
-          .join(', '),
-      )
-      res.setHeader('Content-Type', 'application/json')
-      res.setHeader('Cache-Control', 'no-store')
-      res.end(JSON.stringify({ error: 'method_not_allowed', error_description: 'This path has no such method' }))
-      return
-    }
+    if (handler === undefined) return refuseMethod(res, Object.keys(methods))
     Promise.resolve(handler(req, res)).catch(next)
   }
 }
 
-/** The URL that the client sent, wherever the handler is mounted. */
+function refuseMethod(res: ServerResponse, methods: readonly string[]): void {
+  res.statusCode = 405
+  res.setHeader('Allow', methods.flatMap((name) => (name === 'GET' ? [name, 'HEAD'] : [name])).join(', '))
+  res.setHeader('Content-Type', 'application/json')
+  res.setHeader('Cache-Control', 'no-store')
+  res.end(JSON.stringify({ error: 'method_not_allowed', error_description: 'This path has no such method' }))
+}
+
+/** Returns the URL that the client sent, wherever the handler is mounted. */
 export function urlOf(req: IncomingMessage): string {
   return ('originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : req.url) ?? ''
 }
@@ -46,7 +42,7 @@ function pathOf(req: IncomingMessage): string {
   return withoutEndSlash(query < 0 ? url : url.slice(0, query))
 }
 
-/** A path as the routes have it. */
+/** Returns a path in the form that the routes have. */
 export function withoutEndSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path
 }

@@ -3,23 +3,10 @@ import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type AppPassword } from './credential.js'
 
-/** A Login Flow v2 that has begun. */
-export interface LoginFlow {
-  /** Address where the user signs in to Nextcloud and agrees. */
-  readonly login: string
-  /** Secret that the end of the flow is asked for with. */
-  readonly pollToken: string
-}
-
 /** The end of a flow, in Nextcloud's words. */
 export interface LoginFlowAnswer extends AppPassword {
   /** The address that Nextcloud gives itself. */
   readonly server: string
-}
-
-/** An app password with the Nextcloud that gave it; without one, it is of this Nextcloud. */
-export interface GivenAppPassword extends AppPassword {
-  readonly nextcloud?: string
 }
 
 /**
@@ -31,20 +18,20 @@ export interface AppPasswords {
   /** Base URL of the Nextcloud. */
   readonly nextcloud: string
   /**
-   * Begins a flow.
+   * Begins a flow. The user signs in to Nextcloud and agrees at `login`; its end is asked for with `pollToken`.
    *
    * @param clientName names this server to the user, there and among the devices and sessions of their account
    */
-  readonly start: (clientName: string) => Promise<LoginFlow>
+  readonly start: (clientName: string) => Promise<{ readonly login: string; readonly pollToken: string }>
   /** The app password, which Nextcloud gives once; undefined until the user has agreed; `unusable` if it is no app password. */
   readonly poll: (pollToken: string) => Promise<LoginFlowAnswer | 'unusable' | undefined>
   /**
    * Whether Nextcloud itself refuses the app password; undefined if it does not say. A 401 of something in front of it says nothing
    * about the app password.
    */
-  readonly isRefused: (appPassword: GivenAppPassword) => Promise<boolean | undefined>
+  readonly isRefused: (appPassword: AppPassword) => Promise<boolean | undefined>
   /** Has Nextcloud delete the app password. Resolves to whether it did. */
-  readonly remove: (appPassword: GivenAppPassword) => Promise<boolean>
+  readonly remove: (appPassword: AppPassword) => Promise<boolean>
 }
 
 interface Rooms {
@@ -71,11 +58,9 @@ export function createAppPasswords(nextcloud: Rooms['nextcloud'], transport: Roo
 }
 
 /** The flow is polled here and not at the address in the answer, so that the poll token goes to no other server. */
-function flowUrl({ nextcloud }: Rooms): string {
-  return `${nextcloud.base}index.php/login/v2`
-}
+const flowUrl = ({ nextcloud }: Rooms): string => `${nextcloud.base}index.php/login/v2`
 
-async function start(rooms: Rooms, clientName: string): Promise<LoginFlow> {
+async function start(rooms: Rooms, clientName: string): Promise<{ login: string; pollToken: string }> {
   const response = await rooms.transport.askNextcloud(flowUrl(rooms), {
     method: 'POST',
     headers: { accept: 'application/json', 'user-agent': headerText(clientName) },
@@ -113,7 +98,7 @@ async function poll(rooms: Rooms, pollToken: string): Promise<LoginFlowAnswer | 
 }
 
 /** Only Nextcloud's own words count: 997, "Current user is not logged in". */
-async function isRefused(rooms: Rooms, appPassword: GivenAppPassword): Promise<boolean | undefined> {
+async function isRefused(rooms: Rooms, appPassword: AppPassword): Promise<boolean | undefined> {
   const response = await askAs(rooms, appPassword, 'GET', 'ocs/v2.php/cloud/user?format=json')
   if (response?.status === 200) return false
   if (response?.status !== 401) return undefined
@@ -124,7 +109,7 @@ async function isRefused(rooms: Rooms, appPassword: GivenAppPassword): Promise<b
 /** Sends a request with the app password, which only the Nextcloud that gave it gets to see. Undefined: there is no answer. */
 async function askAs(
   { nextcloud, transport }: Rooms,
-  appPassword: GivenAppPassword,
+  appPassword: AppPassword,
   method: string,
   path: string,
 ): Promise<Response | undefined> {

@@ -4,6 +4,8 @@ import type { NextcloudCredential } from '../auth-info.js'
 export interface AppPassword {
   readonly loginName: string
   readonly password: string
+  /** Base URL of the Nextcloud that gave it. Default: this one. */
+  readonly nextcloud?: string
 }
 
 /** The secret that lets a user's requests into Nextcloud. */

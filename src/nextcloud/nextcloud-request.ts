@@ -64,13 +64,8 @@ export async function sendRequest(
   secret: Secret,
 ): Promise<Response> {
   const base = new URL(rooms.nextcloud.base)
-  let out: Outgoing = {
-    url,
-    method: (init.method ?? 'GET').toUpperCase(),
-    headers: requestHeaders(init.headers, secret),
-    body: init.body,
-    signal: init.signal,
-  }
+  const method = (init.method ?? 'GET').toUpperCase()
+  let out: Outgoing = { ...init, url, method, headers: requestHeaders(init.headers, secret) }
   for (let redirects = 0; ; redirects += 1) {
     const response = await sendOnce(rooms, out)
     const target = REDIRECTS.includes(response.status) ? redirectTarget(response, out.url) : undefined

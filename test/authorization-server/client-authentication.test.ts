@@ -1,14 +1,12 @@
 import fc from 'fast-check'
 import { generateKeyPair, jwtVerify } from 'jose'
 import { PrivateKeyJwt, type AuthorizationServer, type ClientAuth } from 'oauth4webapi'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { introduction } from '../../src/authorization-server/client-authentication.js'
 import { quirksOf } from '../../src/presets.js'
 import type { ClientConfig } from '../../src/config/config.js'
-import type { McpAuth } from '../../src/mcp-auth.js'
-import type { McpAuthOptions } from '../../src/options.js'
 import { CLIENT_ID, CLIENT_SECRET, type ReceivedRequest } from '../support/scripted-authorization-server.js'
-import { startTestBed, type TestBed } from '../support/test-bed.js'
+import { world, type World } from '../support/world.js'
 
 const AS: AuthorizationServer = { issuer: 'https://idp.example.com' }
 const OWN = { id: CLIENT_ID, secret: CLIENT_SECRET }
@@ -92,21 +90,9 @@ it("the operator's own function comes before everything else", async () => {
 })
 
 describe('at the server', () => {
-  let bed: TestBed
-  let as: TestBed['as']
-  beforeEach(async () => {
-    bed = await startTestBed()
-    ;({ as } = bed)
-    as.script('/introspect', { json: { active: false } })
-  })
-  afterEach(() => bed.close())
-
-  function open(options: McpAuthOptions): McpAuth {
-    return bed.open({ clientId: CLIENT_ID, nextcloud: { url: 'https://cloud.example.com' }, ...options })
-  }
-
   /** Makes one token exchange and one introspection. */
-  async function requestsOf(auth: McpAuth): Promise<ReceivedRequest[]> {
+  async function requestsOf({ as, auth }: World): Promise<ReceivedRequest[]> {
+    as.script('/introspect', { json: { active: false } })
     await auth.getNextcloudToken({ token: await as.mint() })
     await expect(auth.verify('opaque')).rejects.toMatchObject({ reason: 'inactive' })
     return [...as.received('/token'), ...as.received('/introspect')]
@@ -116,8 +102,7 @@ describe('at the server', () => {
     ['header', undefined, true],
     ['body', ['client_secret_post'], false],
   ])('id and secret come in the %s alone, for exchange and introspection alike', async (_place, methods, inHeader) => {
-    as.metadata['token_endpoint_auth_methods_supported'] = methods
-    const requests = await requestsOf(open({ clientSecret: CLIENT_SECRET }))
+    const requests = await requestsOf(await world({ metadata: { token_endpoint_auth_methods_supported: methods } }))
 
     expect(requests).toHaveLength(2)
     for (const { headers, form } of requests) {
@@ -130,15 +115,16 @@ describe('at the server', () => {
 
   it("the client's function is asked for each request, with the server's metadata", async () => {
     const clientAuth = vi.fn<ClientAuth>()
-    await requestsOf(open({ clientAuth }))
+    const bed = await world({ options: { clientAuth } })
+    await requestsOf(bed)
 
     const asked = clientAuth.mock.calls.map(([{ issuer }, client]) => [issuer, client.client_id])
-    expect(asked).toEqual([1, 2].map(() => [as.issuer, CLIENT_ID]))
+    expect(asked).toEqual([1, 2].map(() => [bed.as.issuer, CLIENT_ID]))
   })
 
   it('private_key_jwt signs a fresh assertion for each attempt', async () => {
     const { privateKey, publicKey } = await generateKeyPair('ES256')
-    const auth = open({ clientAuth: PrivateKeyJwt(privateKey) })
+    const { as, auth } = await world({ options: { clientAuth: PrivateKeyJwt(privateKey) } })
     const token = { access_token: 'nextcloud-token', token_type: 'Bearer' }
     as.script('/token', { status: 503 }, { status: 500 }, { json: token })
 
@@ -152,10 +138,10 @@ describe('at the server', () => {
   })
 
   it('a function that fails is a bug of the app, 500, and nothing is sent', async () => {
-    const clientAuth = vi.fn<ClientAuth>(() => {
+    const clientAuth = (): never => {
       throw new Error('no key')
-    })
-    const auth = open({ clientAuth })
+    }
+    const { as, auth } = await world({ options: { clientAuth } })
 
     await expect(auth.getNextcloudToken({ token: await as.mint() })).rejects.toMatchObject({
       status: 500,
@@ -166,7 +152,8 @@ describe('at the server', () => {
   })
 
   it('a function that does not come to an end is given up after http.timeout', async () => {
-    const auth = open({ clientAuth: () => new Promise(() => undefined), http: { timeout: 80 } })
+    const options = { clientAuth: () => new Promise<void>(() => undefined), http: { timeout: 80 } }
+    const { auth } = await world({ options })
 
     await expect(auth.verify('opaque')).rejects.toMatchObject({ status: 503 })
   }, 2_000)

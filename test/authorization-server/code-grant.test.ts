@@ -148,6 +148,9 @@ it.each([
   ['no state', 'code=c', 'unusable'],
   ['two codes', 'state=s&code=c&code=d', 'unusable'],
   ['two issuers', 'state=s&code=c&iss=https://idp.example.com&iss=https://idp.example.com', 'unusable'],
+  ['two errors', 'state=s&error=a&error=b', 'unusable'],
+  ['a JARM response', 'state=s&code=c&response=eyJ', 'unusable'],
+  ['an ID token of another flow', 'state=s&code=c&id_token=eyJ', 'unusable'],
   ['an empty code', 'state=s&code=', 'unusable'],
   ['neither a code nor an error', 'state=s', 'unusable'],
 ])('an answer with %s is understood', (_name, query, kind) => {

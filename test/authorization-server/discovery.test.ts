@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/options.js'
 import {
   discover,
@@ -14,7 +14,7 @@ import {
   type Answer,
   type Asked,
 } from '../support/discovery-setup.js'
-import { startTestBed, type TestBed } from '../support/test-bed.js'
+import { world } from '../support/world.js'
 
 const refusing = (): Response => Response.json(METADATA, { status: 403 })
 const page = (): Response => new Response('<html>', { headers: { 'content-type': 'text/html' } })
@@ -341,14 +341,8 @@ it.each<[name: string, answer: () => Response, stated: number | undefined, unpro
 )
 
 describe('through the middleware', () => {
-  let bed: TestBed
-  beforeEach(async () => {
-    bed = await startTestBed()
-  })
-  afterEach(() => bed.close())
-
   it('tokens are verified with a key set that is not discovered', async () => {
-    const { as, open } = bed
+    const { as, open } = await world({ mode: 'none' })
     const auth = open({ authorizationServer: { jwksUri: `${as.issuer}/jwks` } })
 
     expect((await auth.verify(await as.mint())).issuer).toBe(as.issuer)
@@ -356,7 +350,7 @@ describe('through the middleware', () => {
   })
 
   it('ready() rejects with the place that was looked at, and the client is told none of it', async () => {
-    const { as, open } = bed
+    const { as, open } = await world({ mode: 'none' })
     const issuer = `${as.issuer}/realms/wrong`
     const said = `^${issuer}/.well-known/openid-configuration and .* answered 404: check issuer$`
 
@@ -368,7 +362,7 @@ describe('through the middleware', () => {
   })
 
   it('a token of another issuer than the one in the document is refused with 500, for the operator to mend', async () => {
-    const { as, open } = bed
+    const { as, open } = await world({ mode: 'none' })
     as.metadata['issuer'] = `${as.issuer}/`
 
     await expect(open().verify(await as.mint())).rejects.toMatchObject({
@@ -379,7 +373,7 @@ describe('through the middleware', () => {
   })
 
   it('the issuer of the document at discoveryUrl is the one that tokens must be from', async () => {
-    const { as, open } = bed
+    const { as, open } = await world({ mode: 'none' })
     as.script('/internal', { json: as.metadata })
     const auth = open({ issuer: undefined!, discoveryUrl: `${as.issuer}/internal` })
 

@@ -1,12 +1,11 @@
 import { inspect } from 'node:util'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { hintFor } from '../../src/authorization-server/hints.js'
 import { readTokenEndpointAnswer, type TokenErrorAnswer } from '../../src/authorization-server/token-answer.js'
 import { classifyExchangeError, classifyGrantError } from '../../src/authorization-server/token-error.js'
 import { SubjectTokenRejectedError, TokenRequestError, UpstreamUnavailableError } from '../../src/errors/errors.js'
-import type { McpAuthEvent } from '../../src/events.js'
-import { CLIENT_ID, CLIENT_SECRET } from '../support/scripted-authorization-server.js'
-import { startTestBed, type TestBed } from '../support/test-bed.js'
+import { CLIENT_SECRET } from '../support/scripted-authorization-server.js'
+import { world } from '../support/world.js'
 
 const INVALID_REQUEST = (description: string): [string, string] => ['invalid_request', description]
 const OPAQUE = 'short-opaque-token'
@@ -193,29 +192,18 @@ describe('a refusal of the token endpoint', () => {
 })
 
 describe('through the middleware', () => {
-  let bed: TestBed
-  let events: McpAuthEvent[]
-  beforeEach(async () => {
-    bed = await startTestBed()
-    events = []
-  })
-  afterEach(() => bed.close())
-
-  /** Returns the failure of an exchange to which the server answers so. */
-  async function failureOf(json: object): Promise<unknown> {
-    const { as, open } = bed
-    as.script('/token', { status: 400, json })
-    const auth = open({
-      clientId: CLIENT_ID,
-      clientSecret: CLIENT_SECRET,
-      nextcloud: { url: 'https://cloud.example.com' },
-      onEvent: (event) => events.push(event),
-    })
-    return auth.getNextcloudToken({ token: await as.mint() }).catch((error: unknown) => error)
+  /** Makes an exchange to which the server answers so. */
+  async function refusedBy(answer: (token: string) => object) {
+    const { as, auth, events } = await world()
+    const token = await as.mint()
+    as.script('/token', { status: 400, json: answer(token) })
+    const failure: unknown = await auth.getNextcloudToken({ token }).catch((error: unknown) => error)
+    return { failure, events, requests: as.received('/token').length }
   }
 
   it('the error, its description and the hint are for the operator, the status is for the caller', async () => {
-    const failure = await failureOf({ error: 'invalid_scope', error_description: 'files:read is not known' })
+    const answer = { error: 'invalid_scope', error_description: 'files:read is not known' }
+    const { failure, events, requests } = await refusedBy(() => answer)
 
     expect(failure).toMatchObject({
       status: 502,
@@ -226,26 +214,25 @@ describe('through the middleware', () => {
     expect(events).toContainEqual(
       expect.objectContaining({ type: 'nextcloud.failed', code: 'ERR_TOKEN_REQUEST', error: 'invalid_scope' }),
     )
-    expect(bed.as.received('/token')).toHaveLength(1)
+    expect(requests).toBe(1)
   })
 
   it('a rejected subject token is answered with a challenge, and not asked for again', async () => {
-    expect(await failureOf({ error: 'invalid_grant' })).toMatchObject({
-      status: 401,
-      headers: { 'WWW-Authenticate': expect.stringMatching(/^Bearer realm="mcp", error="invalid_token", /) as string },
-    })
-    expect(bed.as.received('/token')).toHaveLength(1)
+    const challenge = expect.stringMatching(/^Bearer realm="mcp", error="invalid_token", /) as string
+    const failure = { status: 401, headers: { 'WWW-Authenticate': challenge } }
+
+    expect(await refusedBy(() => ({ error: 'invalid_grant' }))).toMatchObject({ failure, requests: 1 })
   })
 
   it('an outage that the server tells under 400 is repeated', async () => {
-    expect(await failureOf({ error: 'server_error' })).toMatchObject({ status: 503, httpStatus: 400 })
-    expect(bed.as.received('/token')).toHaveLength(3)
+    const failure = { status: 503, httpStatus: 400 }
+
+    expect(await refusedBy(() => ({ error: 'server_error' }))).toMatchObject({ failure, requests: 3 })
   })
 
   it('nothing of the token comes back, wherever the server says it', async () => {
-    const { as } = bed
-    const token = await as.mint()
-    const failure = await failureOf({ error: token, error_description: `Cannot use "${token}"` })
+    const quote = (token: string): object => ({ error: token, error_description: `Cannot use "${token}"` })
+    const { failure, events } = await refusedBy(quote)
 
     expect(failure).toMatchObject({ status: 502, error: '…', errorDescription: 'Cannot use "…"' })
     expect(inspect([failure, events], { depth: 9 })).not.toMatch(/eyJ[\w-]{20,}/)

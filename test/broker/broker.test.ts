@@ -2,13 +2,15 @@ import { getEventListeners } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { SubjectTokenRejectedError } from '../../src/index.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
-import { failureOf, holdTokenRequests, setUp, tokenAnswer, turn } from '../support/broker-setup.js'
 import { manualClock } from '../support/clock.js'
 import { RESOURCE } from '../support/scripted-authorization-server.js'
+import { failureOf, turn } from '../support/promises.js'
+import { holdTokenRequests, tokenAnswer } from '../support/token-endpoint.js'
+import { world } from '../support/world.js'
 
 describe('the cache', () => {
   it('asks for nothing before the first call, and serves every later one for the same user and token', async () => {
-    const { as, auth, signIn } = await setUp()
+    const { as, auth, signIn } = await world()
     const info = await signIn()
     expect(as.received('/token')).toEqual([])
     const first = await info.extra.getNextcloudToken()
@@ -19,7 +21,7 @@ describe('the cache', () => {
   })
 
   it('keeps apart users, MCP tokens, scopes and audiences', async () => {
-    const { as, clock, signIn } = await setUp()
+    const { as, clock, signIn } = await world()
     const alice = await signIn()
     const bob = await signIn({ sub: 'bob' })
     clock.advance(1_000)
@@ -44,7 +46,7 @@ describe('the cache', () => {
   })
 
   it('takes a call that spells out what is configured as the same', async () => {
-    const { exchanges, signIn } = await setUp({ nextcloud: { audience: 'nextcloud', scopes: ['read'] } })
+    const { exchanges, signIn } = await world({ options: { nextcloud: { audience: 'nextcloud', scopes: ['read'] } } })
     const { getNextcloudToken } = (await signIn()).extra
     const token = await getNextcloudToken()
     expect(await getNextcloudToken({ audience: 'nextcloud', scopes: ['read'] })).toBe(token)
@@ -54,7 +56,7 @@ describe('the cache', () => {
   })
 
   it('holds as many tokens as it is told to, drops the one used least recently and counts everything', async () => {
-    const { auth, exchanges, signIn } = await setUp({ cache: { nextcloudTokens: 2 } })
+    const { auth, exchanges, signIn } = await world({ options: { cache: { nextcloudTokens: 2 } } })
     const [alice, bob, carol] = [await signIn(), await signIn({ sub: 'bob' }), await signIn({ sub: 'carol' })]
     await Promise.all([alice.extra.getNextcloudToken(), alice.extra.getNextcloudToken()])
     for (const user of [bob, alice, carol]) await user.extra.getNextcloudToken()
@@ -74,7 +76,7 @@ describe('the cache', () => {
   })
 
   it('is off with nextcloudTokens: 0, where only calls at the same time share a request', async () => {
-    const { auth, exchanges, signIn } = await setUp({ cache: { nextcloudTokens: 0 } })
+    const { auth, exchanges, signIn } = await world({ options: { cache: { nextcloudTokens: 0 } } })
     const { getNextcloudToken } = (await signIn()).extra
     expect(await getNextcloudToken()).toBe('nextcloud-token-1')
     expect(await getNextcloudToken()).toBe('nextcloud-token-2')
@@ -86,7 +88,7 @@ describe('the cache', () => {
 
 describe('calls at the same time', () => {
   it('make one request, a thousand of them', async () => {
-    const { as, auth, signIn } = await setUp()
+    const { as, auth, signIn } = await world()
     const requests = holdTokenRequests(as)
     const info = await signIn()
     const calls = Array.from({ length: 1_000 }, (_, index) =>
@@ -101,7 +103,7 @@ describe('calls at the same time', () => {
   })
 
   it('share a failure too, and the request that failed', async () => {
-    const { as, signIn } = await setUp({ http: { retries: 0 } })
+    const { as, signIn } = await world({ options: { http: { retries: 0 } } })
     as.script('/token', { status: 503 })
     const { getNextcloudToken } = (await signIn()).extra
     const failures = await Promise.all(Array.from({ length: 100 }, () => failureOf(getNextcloudToken())))
@@ -112,7 +114,7 @@ describe('calls at the same time', () => {
 
 describe('an abort', () => {
   it('ends the wait of its own caller alone', async () => {
-    const { as, exchanges, signIn } = await setUp()
+    const { as, exchanges, signIn } = await world()
     const requests = holdTokenRequests(as)
     const { getNextcloudToken } = (await signIn()).extra
     const controller = new AbortController()
@@ -131,7 +133,7 @@ describe('an abort', () => {
   })
 
   it('of every caller lets the request go on, and the token counts as handed to none', async () => {
-    const { as, exchanges, fetched, signIn } = await setUp()
+    const { as, exchanges, fetched, signIn } = await world()
     const requests = holdTokenRequests(as)
     const { getNextcloudToken } = (await signIn()).extra
     const controller = new AbortController()
@@ -148,7 +150,7 @@ describe('an abort', () => {
   })
 
   it('that came before the call rejects it, and nothing is asked', async () => {
-    const { exchanges, signIn } = await setUp()
+    const { exchanges, signIn } = await world()
     const { getNextcloudToken } = (await signIn()).extra
     const reason = new Error('too late')
     expect(await failureOf(getNextcloudToken({ signal: AbortSignal.abort(reason) }))).toBe(reason)
@@ -159,7 +161,7 @@ describe('an abort', () => {
   })
 
   it('is no longer listened for once the call has ended', async () => {
-    const { signIn } = await setUp()
+    const { signIn } = await world()
     const { signal } = new AbortController()
     await (await signIn()).extra.getNextcloudToken({ signal })
     await turn()
@@ -169,7 +171,7 @@ describe('an abort', () => {
 
 describe('forceRefresh', () => {
   it('asks although a token is cached, and the new one serves from then on', async () => {
-    const { exchanges, signIn } = await setUp()
+    const { exchanges, signIn } = await world()
     const { getNextcloudToken } = (await signIn()).extra
     expect(await getNextcloudToken()).toBe('nextcloud-token-1')
     expect(await getNextcloudToken({ forceRefresh: true })).toBe('nextcloud-token-2')
@@ -179,7 +181,7 @@ describe('forceRefresh', () => {
   })
 
   it('takes a token that was renewed and that no caller has had yet, instead of asking for another', async () => {
-    const { clock, exchanges, fetched, signIn } = await setUp()
+    const { clock, exchanges, fetched, signIn } = await world()
     const { getNextcloudToken } = (await signIn()).extra
     await getNextcloudToken()
     clock.advance(240_000)
@@ -191,7 +193,7 @@ describe('forceRefresh', () => {
   })
 
   it('shares its request with calls at the same time', async () => {
-    const { exchanges, signIn } = await setUp()
+    const { exchanges, signIn } = await world()
     const { getNextcloudToken } = (await signIn()).extra
     await getNextcloudToken()
     const tokens = await Promise.all(Array.from({ length: 20 }, () => getNextcloudToken({ forceRefresh: true })))
@@ -200,7 +202,7 @@ describe('forceRefresh', () => {
   })
 
   it('never leaves the token that is taken as bad to later calls, even if the new one cannot be kept', async () => {
-    const { as, signIn } = await setUp()
+    const { as, signIn } = await world()
     as.script('/token', tokenAnswer('bad'), tokenAnswer('good', { expires_in: 0 }), tokenAnswer('better'))
     const { getNextcloudToken } = (await signIn()).extra
     expect(await getNextcloudToken()).toBe('bad')
@@ -209,7 +211,7 @@ describe('forceRefresh', () => {
   })
 
   it('replaces the token for its own scopes and audience only', async () => {
-    const { exchanges, signIn } = await setUp()
+    const { exchanges, signIn } = await world()
     const { getNextcloudToken } = (await signIn()).extra
     const token = await getNextcloudToken()
     const files = await getNextcloudToken({ audience: 'files' })
@@ -221,7 +223,7 @@ describe('forceRefresh', () => {
 
 describe("the MCP token's end", () => {
   it('is the end of the Nextcloud token too, by the wall clock at the time of the answer, not of the sign-in', async () => {
-    const { as, clock, exchanges, signIn } = await setUp()
+    const { as, clock, exchanges, signIn } = await world()
     const info = await signIn({ exp: clock.now() / 1_000 + 300 })
     as.script('/token', tokenAnswer('long-lived', { expires_in: 3_600 }))
     clock.advance(200_000)
@@ -237,7 +239,7 @@ describe("the MCP token's end", () => {
   })
 
   it('ends exchanges too, after the clock tolerance: 401, and nothing is asked', async () => {
-    const { clock, exchanges, signIn } = await setUp({ clockTolerance: 5 })
+    const { clock, exchanges, signIn } = await world({ options: { clockTolerance: 5 } })
     const { getNextcloudToken } = (await signIn({ exp: clock.now() / 1_000 + 100 })).extra
     clock.advance(104_999)
     expect(await getNextcloudToken()).toBe('nextcloud-token-1')
@@ -250,7 +252,7 @@ describe("the MCP token's end", () => {
   it('is noticed on the wall clock when the machine has slept, which the monotonic clock does not count', async () => {
     const running = manualClock()
     let slept = 0
-    const { exchanges, signIn } = await setUp({}, { ...running, now: () => running.now() + slept })
+    const { exchanges, signIn } = await world({ clock: { ...running, now: () => running.now() + slept } })
     const { getNextcloudToken } = (await signIn()).extra
     await getNextcloudToken()
     slept = 3_604_999
@@ -263,7 +265,7 @@ describe("the MCP token's end", () => {
 
 describe('close()', () => {
   it('waits for the requests under way', async () => {
-    const { as, auth, signIn } = await setUp()
+    const { as, auth, signIn } = await world()
     const requests = holdTokenRequests(as)
     const order: string[] = []
     const call = (await signIn()).extra.getNextcloudToken().then(() => order.push('token'))
@@ -277,7 +279,7 @@ describe('close()', () => {
   })
 
   it('waits no longer than http.timeout for a server that never answers', async () => {
-    const { as, auth, signIn } = await setUp({ http: { timeout: 50 } })
+    const { as, auth, signIn } = await world({ options: { http: { timeout: 50 } } })
     const requests = holdTokenRequests(as)
     const failure = failureOf((await signIn()).extra.getNextcloudToken())
     await requests.arrival()
@@ -287,7 +289,7 @@ describe('close()', () => {
 })
 
 it('without nextcloud in the options, tokens verify and a Nextcloud token is a configuration error', async () => {
-  const { as } = await setUp()
+  const { as } = await world()
   const auth = createMcpAuth({ issuer: as.issuer, resource: RESOURCE }, manualClock())
   const info = await auth.verify(await as.mint())
   const expected = { name: 'ConfigurationError', code: 'ERR_CONFIGURATION', status: 500, option: 'nextcloud.url' }

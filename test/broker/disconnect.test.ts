@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError, StorageError } from '../../src/errors/errors.js'
-import { failureOf, holdTokenRequests, setUp, tokenAnswer } from '../support/broker-setup.js'
-import { MCP_CLIENT, setUpConnected, setUpGrants } from '../support/grant-setup.js'
+import { failureOf } from '../support/promises.js'
+import { holdTokenRequests, tokenAnswer } from '../support/token-endpoint.js'
+import { MCP_CLIENT } from '../support/grant-constants.js'
+import { setUpConnected } from '../support/connected-user.js'
+import { world } from '../support/world.js'
 
 const ALICE = { subject: 'alice' }
 
@@ -84,7 +87,7 @@ describe('revoke()', () => {
 })
 
 it('isProvisioned() is true from the connection to the disconnection, for the clients that the user agreed to', async () => {
-  const { as, connect, open } = await setUpGrants()
+  const { as, connect, open } = await world({ mode: 'refresh-token' })
   const auth = open()
   const [mine, other] = await Promise.all(
     [MCP_CLIENT, 'other'].map(async (client_id) => auth.verify(await as.mint({ client_id }))),
@@ -112,7 +115,7 @@ describe('rotate()', () => {
   })
 
   it('rejects as getNextcloudToken() does', async () => {
-    const { open } = await setUpGrants()
+    const { open } = await world({ mode: 'refresh-token' })
     expect(await failureOf(open().rotate(ALICE))).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
   })
 })
@@ -128,7 +131,7 @@ describe('the user of a grant', () => {
   it.each([undefined, {}, { subject: '' }, { subject: 5 }, { issuer: 'x' }, { subject: 'alice', issuer: 1 }])(
     'must be named: %j',
     async (who) => {
-      const auth = (await setUpGrants()).open()
+      const auth = (await world({ mode: 'refresh-token' })).open()
       for (const call of ['isProvisioned', 'rotate', 'revoke', 'createConnectUrl', 'getNextcloudToken'] as const) {
         expect(await failureOf(auth[call](who as typeof ALICE))).toBeInstanceOf(TypeError)
       }
@@ -137,7 +140,7 @@ describe('the user of a grant', () => {
 })
 
 it('in any other mode there are no grants, as each call says', async () => {
-  const { auth, signIn } = await setUp()
+  const { auth, signIn } = await world()
   const info = await signIn()
   for (const who of [info, undefined]) {
     for (const call of ['isProvisioned', 'rotate', 'revoke', 'createConnectUrl'] as const) {

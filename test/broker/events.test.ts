@@ -1,12 +1,14 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { McpAuthEvent } from '../../src/index.js'
-import { failureOf, holdTokenRequests, setUp, tokenAnswer, tokenError } from '../support/broker-setup.js'
 import { CLIENT_SECRET, RESOURCE } from '../support/scripted-authorization-server.js'
+import { failureOf } from '../support/promises.js'
+import { holdTokenRequests, tokenAnswer, tokenError } from '../support/token-endpoint.js'
+import { world } from '../support/world.js'
 
 describe('nextcloud.token', () => {
   it('is one for the request that got the token, with its duration, and one for each use of the cache', async () => {
-    const { as, clock, events, signIn } = await setUp()
+    const { as, clock, events, signIn } = await world()
     const requests = holdTokenRequests(as)
     const info = await signIn()
     const { issuer, subject } = info
@@ -29,7 +31,7 @@ describe('nextcloud.token', () => {
 
 describe('nextcloud.failed', () => {
   it('holds the words of a refusal, and a hint for the operator', async () => {
-    const { as, events, signIn } = await setUp({ nextcloud: { mode: 'jwt-bearer' } })
+    const { as, events, signIn } = await world({ options: { nextcloud: { mode: 'jwt-bearer' } } })
     as.script('/token', tokenError('invalid_client', 'no such client', 401))
     const info = await signIn()
     await failureOf(info.extra.getNextcloudToken())
@@ -49,7 +51,7 @@ describe('nextcloud.failed', () => {
   })
 
   it('is one for a request, not for each caller who waits for it', async () => {
-    const { as, events, signIn } = await setUp()
+    const { as, events, signIn } = await world()
     as.script('/token', tokenError('invalid_grant'))
     const { getNextcloudToken } = (await signIn()).extra
     await Promise.all(Array.from({ length: 5 }, () => failureOf(getNextcloudToken())))
@@ -57,7 +59,7 @@ describe('nextcloud.failed', () => {
   })
 
   it('comes after idp.unavailable when that is the reason', async () => {
-    const { as, events, signIn } = await setUp()
+    const { as, events, signIn } = await world()
     as.script('/token', { status: 503 })
     await failureOf((await signIn()).extra.getNextcloudToken())
     expect(events).toMatchObject([
@@ -67,7 +69,7 @@ describe('nextcloud.failed', () => {
   })
 
   it('has no error and no hint if the authorization server has not refused', async () => {
-    const { events, signIn } = await setUp({ nextcloud: { mode: 'pass-through' } })
+    const { events, signIn } = await world({ options: { nextcloud: { mode: 'pass-through' } } })
     const { issuer, extra } = await signIn()
     await failureOf(extra.getNextcloudToken())
     await (await signIn({ aud: [RESOURCE, 'nextcloud'] })).extra.getNextcloudToken()
@@ -81,7 +83,7 @@ describe('nextcloud.failed', () => {
 })
 
 it('no event, error or counter holds a token or a secret, whatever the answer is', async () => {
-  const { as, auth, clock, events, signIn } = await setUp({ http: { retries: 0 } })
+  const { as, auth, clock, events, signIn } = await world({ options: { http: { retries: 0 } } })
   const published: unknown[] = []
   const listener = (message: unknown): void => void published.push(message)
   subscribe('mcp-nextcloud-auth', listener)

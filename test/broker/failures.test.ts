@@ -1,13 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { UpstreamUnavailableError } from '../../src/index.js'
-import { failureOf, setUp, tokenAnswer, tokenError } from '../support/broker-setup.js'
+import { failureOf } from '../support/promises.js'
+import { tokenAnswer, tokenError } from '../support/token-endpoint.js'
+import { world } from '../support/world.js'
 
 const ONE_ATTEMPT = { http: { retries: 0 } }
 const UNAVAILABLE = { status: 503 }
 
 /** The calls of a user whose token requests get these answers, one attempt each. */
-async function setUpAnswers(...answers: Parameters<Awaited<ReturnType<typeof setUp>>['as']['script']>[1][]) {
-  const setup = await setUp(ONE_ATTEMPT)
+async function setUpAnswers(...answers: Parameters<Awaited<ReturnType<typeof world>>['as']['script']>[1][]) {
+  const setup = await world({ options: ONE_ATTEMPT })
   setup.as.script('/token', ...answers)
   return { ...setup, ...(await setup.signIn()).extra }
 }
@@ -37,7 +39,7 @@ describe('an authorization server that gives no usable answer', () => {
   })
 
   it('is asked three times within one call, and one answer is enough', async () => {
-    const { as, events, exchanges, signIn } = await setUp()
+    const { as, events, exchanges, signIn } = await world()
     as.script('/token', UNAVAILABLE, (_request, res) => res.destroy(), tokenAnswer('third time lucky'))
     expect(await (await signIn()).extra.getNextcloudToken()).toBe('third time lucky')
     expect(exchanges()).toBe(3)
@@ -47,7 +49,7 @@ describe('an authorization server that gives no usable answer', () => {
   it.each(['invalid_grant', 'invalid_client', 'invalid_target', 'invalid_request'])(
     'is not what says %s: there is one attempt, and no other grant or endpoint is tried',
     async (error) => {
-      const { as, signIn } = await setUp()
+      const { as, signIn } = await world()
       as.script('/token', tokenError(error))
       await failureOf((await signIn()).extra.getNextcloudToken())
       expect(as.received().filter(({ method }) => method === 'POST')).toHaveLength(1)
@@ -77,7 +79,7 @@ describe('after a failure', () => {
   })
 
   it('no other caller is kept off: other users, another token, scopes and audience of the same user', async () => {
-    const { as, clock, signIn } = await setUp(ONE_ATTEMPT)
+    const { as, clock, signIn } = await world({ options: ONE_ATTEMPT })
     const alice = await signIn()
     const bob = await signIn({ sub: 'bob' })
     clock.advance(1_000)
@@ -105,10 +107,12 @@ describe('after a failure', () => {
 })
 
 it('discovery that fails is 503 for the token, and no token request is sent', async () => {
-  const { as, clock, exchanges, signIn } = await setUp(({ issuer }) => ({
-    ...ONE_ATTEMPT,
-    authorizationServer: { jwksUri: `${issuer}/jwks` },
-  }))
+  const { as, clock, exchanges, signIn } = await world({
+    options: ({ issuer }) => ({
+      ...ONE_ATTEMPT,
+      authorizationServer: { jwksUri: `${issuer}/jwks` },
+    }),
+  })
   const { getNextcloudToken } = (await signIn()).extra
   as.script('/.well-known/openid-configuration', UNAVAILABLE)
   expect(await failureOf(getNextcloudToken())).toMatchObject({ status: 503, retryAfter: 1 })

@@ -1,10 +1,12 @@
 import express from 'express'
 import { decodeJwt } from 'jose'
 import { expect, it, onTestFinished } from 'vitest'
-import { setUp, tokenAnswer, tokenError, type Changes, type Setup } from '../support/broker-setup.js'
+import type { McpAuthOptions } from '../../src/index.js'
 import { askWith } from '../support/answers.js'
 import { listen } from '../support/hosts.js'
 import type { ReceivedRequest, ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
+import { tokenAnswer, tokenError } from '../support/token-endpoint.js'
+import { world, type World } from '../support/world.js'
 
 /** mulberry32: the same seed, the same course of events. */
 function chance(seed: number): () => number {
@@ -27,7 +29,7 @@ const shuffled = <T>(items: readonly T[], random: () => number): T[] =>
 const subjectOf = ({ form }: ReceivedRequest): string => String(decodeJwt(form.get('subject_token') ?? '').sub)
 
 /** An app with one route, which tells for whom it got which token, or why it got none. */
-async function startApp({ auth }: Setup): Promise<string> {
+async function startApp({ auth }: World): Promise<string> {
   const app = express()
   app.get('/', auth, async (req, res) => {
     try {
@@ -41,8 +43,8 @@ async function startApp({ auth }: Setup): Promise<string> {
   return running.url
 }
 
-async function setUpUsers(count: number, changes: Changes = {}) {
-  const setup = await setUp(changes)
+async function setUpUsers(count: number, changes: McpAuthOptions = {}) {
+  const setup = await world({ options: changes })
   const url = await startApp(setup)
   const users = await Promise.all(
     Array.from({ length: count }, async (_, index) => {

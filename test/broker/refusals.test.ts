@@ -1,12 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import type { McpAuthError } from '../../src/index.js'
-import { failureOf, setUp, tokenAnswer, tokenError, type Changes } from '../support/broker-setup.js'
+import type { McpAuthError, McpAuthOptions } from '../../src/index.js'
 import { RESOURCE, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
+import { failureOf } from '../support/promises.js'
+import { tokenAnswer, tokenError } from '../support/token-endpoint.js'
+import { world } from '../support/world.js'
 
 const METADATA_URL = 'https://mcp.example.com/.well-known/oauth-protected-resource/mcp'
 
-async function refusal(answer: ScriptedAnswer, changes: Changes = {}) {
-  const { as, signIn } = await setUp(changes)
+async function refusal(answer: ScriptedAnswer, changes: McpAuthOptions = {}) {
+  const { as, signIn } = await world({ options: changes })
   as.script('/token', answer)
   const info = await signIn()
   return { failure: (await failureOf(info.extra.getNextcloudToken())) as McpAuthError, info }
@@ -94,7 +96,7 @@ describe('an exchanged token that is a JWT', () => {
     })
   })
 
-  it.each<[string | string[] | undefined, Changes['nextcloud']]>([
+  it.each<[string | string[] | undefined, McpAuthOptions['nextcloud']]>([
     ['nextcloud', {}],
     [['nextcloud', RESOURCE], {}],
     ['another name of Nextcloud', {}],
@@ -103,7 +105,7 @@ describe('an exchanged token that is a JWT', () => {
     // No audience is asked for there.
     [RESOURCE, { mode: 'jwt-bearer' }],
   ])('for %j is taken, with %j', async (aud, nextcloud) => {
-    const { as, signIn } = await setUp({ nextcloud: { ...nextcloud } })
+    const { as, signIn } = await world({ options: { nextcloud: { ...nextcloud } } })
     as.script('/token', exchangedFor(aud))
     expect(await (await signIn()).extra.getNextcloudToken()).toMatch(/^eyJ/)
   })

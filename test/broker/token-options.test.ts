@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { checkTokenOptions } from '../../src/broker/token-options.js'
 import type { NextcloudMode, NextcloudTokenOptions } from '../../src/index.js'
-import { failureOf, setUp } from '../support/broker-setup.js'
+import { failureOf } from '../support/promises.js'
+import { world } from '../support/world.js'
 
 const check = (options: unknown, mode: NextcloudMode = 'token-exchange') =>
   checkTokenOptions(options as NextcloudTokenOptions, mode)
@@ -44,7 +45,7 @@ it.each<[mode: NextcloudMode, options: object]>([
 
 describe.each(['token-exchange', 'pass-through'] as const)('getNextcloudToken in %s mode', (mode) => {
   it.each([{ scope: ['read'] }, null, 'read'])('rejects with a TypeError for %j, and asks nobody', async (options) => {
-    const { as, auth, signIn } = await setUp({ nextcloud: { mode } })
+    const { as, auth, signIn } = await world({ options: { nextcloud: { mode } } })
     const info = await signIn({ aud: ['https://mcp.example.com/mcp', 'nextcloud'] })
     const given = options as unknown as NextcloudTokenOptions
     for (const call of [info.extra.getNextcloudToken(given), auth.getNextcloudToken(info, given)]) {

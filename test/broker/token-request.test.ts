@@ -4,8 +4,9 @@ import { createExchange } from '../../src/broker/modes/exchange.js'
 import { createTokenKeys } from '../../src/broker/token-keys.js'
 import { readConfig } from '../../src/config/read-config.js'
 import type { McpAuthInfo, NextcloudOptions, NextcloudTokenOptions } from '../../src/index.js'
-import { failureOf, setUp } from '../support/broker-setup.js'
 import { LEAST } from '../support/refusal.js'
+import { failureOf } from '../support/promises.js'
+import { world } from '../support/world.js'
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
@@ -46,7 +47,7 @@ describe('a token-exchange request', () => {
   })
 
   it('is a form, posted', async () => {
-    const { as, signIn } = await setUp()
+    const { as, signIn } = await world()
     await (await signIn()).extra.getNextcloudToken()
     const [{ method, headers }] = as.received('/token') as [ReturnType<typeof as.received>[number]]
     expect([method, headers.accept]).toEqual(['POST', 'application/json'])
@@ -125,7 +126,7 @@ describe('a jwt-bearer request', () => {
 describe('nextcloud.scopes as a function', () => {
   it('chooses the scopes by the verified token, once for each token, unless the call lists its own', async () => {
     const scopes = vi.fn((info: McpAuthInfo) => info.scopes.map((scope) => `nextcloud:${scope}`))
-    const { as, auth, clock, signIn } = await setUp({ nextcloud: { scopes } })
+    const { as, auth, clock, signIn } = await world({ options: { nextcloud: { scopes } } })
     const reader = await signIn({ scope: 'read' })
     const writer = await signIn({ sub: 'bob', scope: 'write share' })
 
@@ -148,7 +149,7 @@ describe('nextcloud.scopes as a function', () => {
       .mockImplementationOnce(() => {
         throw bug
       })
-    const { exchanges, signIn } = await setUp({ nextcloud: { scopes } })
+    const { exchanges, signIn } = await world({ options: { nextcloud: { scopes } } })
     const { getNextcloudToken } = (await signIn()).extra
 
     const failure = await failureOf(getNextcloudToken())
@@ -158,7 +159,7 @@ describe('nextcloud.scopes as a function', () => {
   })
 
   it.each([[['read write']], [undefined]])('is a failure of this server when it chooses %j', async (chosen) => {
-    const { exchanges, signIn } = await setUp({ nextcloud: { scopes: () => chosen as string[] } })
+    const { exchanges, signIn } = await world({ options: { nextcloud: { scopes: () => chosen as string[] } } })
     expect(await failureOf((await signIn()).extra.getNextcloudToken())).toMatchObject({ status: 500 })
     expect(exchanges()).toBe(0)
   })

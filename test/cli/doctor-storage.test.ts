@@ -1,15 +1,17 @@
 import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import type { Finding } from '../../src/cli/doctor/check.js'
 import { systemClock } from '../../src/clock.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import { createGrants } from '../../src/grants/open-grants.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { runIn, setUpDoctor, type DoctorSetup } from '../support/doctor-setup.js'
+import { setUpDoctor, type DoctorSetup } from '../support/doctor-setup.js'
 import { has } from '../support/left-out.js'
 import { CLIENT_ID } from '../support/scripted-authorization-server.js'
 import { createRealStores, storeKinds } from '../support/scene.js'
@@ -36,42 +38,34 @@ async function setUpGrantsDoctor(): Promise<DoctorSetup> {
   return setup
 }
 
-const urlOf = (address: StoreAddress): string => (address.kind === 'SQLite' ? `sqlite:${address.file}` : address.url)
-
-/** A grant of somebody's, as an app with these keys stores it. */
+/** A grant of a user, as an app with these keys stores it. */
 async function storeGrant(setup: DoctorSetup, address: StoreAddress, encryptionKey: string): Promise<void> {
-  const { adapter, close } = await openStore(address)
+  setup.options['storage'] = address.kind === 'SQLite' ? `sqlite:${address.file}` : address.url
+  const { adapter: storage, close } = await openStore(address)
   const { issuer } = setup.as
-  const config = readConfig(
-    {
-      issuer,
-      resource: setup.resource,
-      clientId: CLIENT_ID,
-      clientSecret: 'x',
-      storage: adapter,
-      encryptionKey,
-      nextcloud: { url: setup.nextcloud.url, ...REFRESH_TOKEN_MODE },
-      onEvent: () => undefined,
-    },
-    {},
-  )
+  const nextcloud = { url: setup.nextcloud.url, ...REFRESH_TOKEN_MODE }
+  const client = { clientId: CLIENT_ID, clientSecret: 'x' }
+  const config = readConfig({ issuer, resource: setup.resource, ...client, storage, encryptionKey, nextcloud }, {})
   const events = createEvents(() => undefined, systemClock)
-  const grants = createGrants({ config, grants: config.grants!, storage: adapter, clock: systemClock, events })
+  const grants = createGrants({ config, grants: config.grants!, storage, clock: systemClock, events })
   const connection = { refreshToken: 'rt-canary-5Kq8Zp', fingerprint: 'f', clientId: 'mcp-client', scopes: [] }
   await grants.store.connect({ issuer, subject: randomBytes(8).toString('hex') }, connection)
   await close()
-  setup.secrets.push(connection.refreshToken)
+  setup.secrets.push(connection.refreshToken, encryptionKey)
 }
 
 describe.each(storeKinds())('the doctor at a store in %s', (kind) => {
   it('finds a healthy set-up in refresh-token mode well, opens what is stored, and leaves nothing behind', async () => {
     const setup = await setUpGrantsDoctor()
     const address = await stores.address(kind)
-    const key = setup.environment['TOKEN_ENCRYPTION_KEY']!
-    if (kind === 'Redis') setup.options['storage-prefix'] = `${randomBytes(4).toString('hex')}*:`
-    if (kind === 'Redis') await storeGrantIn(setup, address, setup.options['storage-prefix']!, key)
-    else await storeGrant(setup, address, key)
-    setup.options['storage'] = urlOf(address)
+    // A Redis may be one that others use too.
+    const prefix = `${randomBytes(4).toString('hex')}*:`
+    if (kind === 'Redis') setup.options['storage-prefix'] = prefix
+    await storeGrant(
+      setup,
+      { ...address, ...(kind === 'Redis' && { prefix }) },
+      setup.environment['TOKEN_ENCRYPTION_KEY']!,
+    )
     const { status, failed, leftOut, finding } = await setup.run()
 
     expect({ status, failed, leftOut }).toEqual({
@@ -96,46 +90,51 @@ describe.each(storeKinds())('the doctor at a store in %s', (kind) => {
   })
 })
 
-/** The same in a Redis that others use too. */
-async function storeGrantIn(setup: DoctorSetup, address: StoreAddress, prefix: string, key: string): Promise<void> {
-  if (address.kind !== 'Redis') throw new Error('That is no Redis')
-  await storeGrant(setup, { ...address, prefix }, key)
-}
+describe.runIf(has('Redis'))('the doctor at a Redis', () => {
+  it('opens what is stored by ioredis as well', async () => {
+    const setup = await setUpGrantsDoctor()
+    const address = await stores.address('Redis')
+    const prefix = `${randomBytes(4).toString('hex')}:`
+    setup.options['storage-prefix'] = prefix
+    await storeGrant(setup, { ...address, prefix } as StoreAddress, setup.environment['TOKEN_ENCRYPTION_KEY']!)
+    const driver = createRequire(import.meta.url).resolve('ioredis')
+    const directory = projectWith('ioredis', `module.exports = require(${JSON.stringify(driver)})`)
+    const { finding } = await setup.run([], { directory })
+
+    expect(finding('storage.records')?.found).toBe('1 of the records were looked at, and all open')
+  })
+})
 
 describe.runIf(has('better-sqlite3'))('the doctor at a file of SQLite', () => {
-  it('finds records that were sealed with another key', async () => {
+  it.each([
+    [
+      'another key',
+      1,
+      '1 of 1 records that were looked at open with none of the keys given',
+      /TOKEN_ENCRYPTION_KEY.*behind the new one/,
+    ],
+    [
+      'an older key',
+      0,
+      '1 of the records were looked at, and all open, 1 of them with an older key, which must stay in the list',
+      /^$/,
+    ],
+  ])('tells records that were sealed with %s', async (name, wrong, found, fix) => {
     const setup = await setUpGrantsDoctor()
-    const address: StoreAddress = { kind: 'SQLite', file: path.join(folder, 'other-key.db') }
-    await storeGrant(setup, address, newKey())
-    setup.options['storage'] = urlOf(address)
+    const sealedWith = newKey()
+    await storeGrant(setup, { kind: 'SQLite', file: path.join(folder, `${name}.db`) }, sealedWith)
+    if (wrong === 0) setup.environment['TOKEN_ENCRYPTION_KEY'] = `${newKey()}, ${sealedWith}`
     const { status, failed, finding } = await setup.run()
 
-    expect({ status, failed }).toEqual({ status: 1, failed: ['storage.records'] })
-    expect(finding('storage.records')?.found).toBe(
-      '1 of 1 records that were looked at open with none of the keys given',
-    )
-    expect(finding('storage.records')?.fix).toMatch(/TOKEN_ENCRYPTION_KEY.*behind the new one/)
-  })
-
-  it('tells records that an older key opens', async () => {
-    const setup = await setUpGrantsDoctor()
-    const address: StoreAddress = { kind: 'SQLite', file: path.join(folder, 'older-key.db') }
-    const older = newKey()
-    await storeGrant(setup, address, older)
-    setup.secrets.push(older)
-    setup.environment['TOKEN_ENCRYPTION_KEY'] = `${setup.environment['TOKEN_ENCRYPTION_KEY']!}, ${older}`
-    setup.options['storage'] = urlOf(address)
-    const { failed, finding } = await setup.run()
-
-    expect(failed).toEqual([])
-    expect(finding('storage.records')?.found).toMatch(/1 of them with an older key/)
+    expect({ status, failed }).toEqual({ status: wrong, failed: wrong === 0 ? [] : ['storage.records'] })
+    expect(finding('storage.records')?.found).toBe(found)
+    expect(finding('storage.records')?.fix ?? '').toMatch(fix)
   })
 
   it('leaves nothing of its own in the store', async () => {
     const setup = await setUpGrantsDoctor()
     const address = { kind: 'SQLite', file: path.join(folder, 'left.db') } as const
     await storeGrant(setup, address, setup.environment['TOKEN_ENCRYPTION_KEY']!)
-    setup.options['storage'] = urlOf(address)
     await setup.run()
     const database = new Database!(address.file)
     const rows = database.prepare('SELECT key FROM mcp_nextcloud_auth').all() as { key: string }[]
@@ -161,7 +160,7 @@ describe('the doctor at a store', () => {
       /PostgreSQL at 127\.0\.0\.1:1 cannot be used \(ECONNREFUSED\)/,
     ],
     ['sqlite:./not/there.db', /there is no file .*not\/there\.db/],
-  ])('finds a store that is away, without its password: %s', async (url, found) => {
+  ])('finds a store that is unavailable, without its password: %s', async (url, found) => {
     const setup = await setUpGrantsDoctor()
     setup.secrets.push('canary-PW-x93hdkQ2')
     setup.environment['DOCTOR_STORAGE'] = url
@@ -173,27 +172,21 @@ describe('the doctor at a store', () => {
     expect(finding('storage.seal')?.found).toBe('mend storage.access first')
   })
 
-  it.each(['redis://127.0.0.1:1', 'postgres://127.0.0.1:1/db'])('says where a driver is missing: %s', async (url) => {
-    const setup = await setUpGrantsDoctor()
-    const { OIDC_CLIENT_SECRET, TOKEN_ENCRYPTION_KEY } = setup.environment
-    const args = Object.entries(setup.options).flatMap(([name, value]) => [`--${name}`, value])
-    const { output } = await runIn([...args, '--storage', url], {
-      environment: { OIDC_CLIENT_SECRET, TOKEN_ENCRYPTION_KEY },
-      directory: folder,
-    })
+  it.each(['redis://127.0.0.1:1', 'postgres://127.0.0.1:1/db'])('says if a driver is missing: %s', async (url) => {
+    const finding = await lookFrom(folder, url)
 
-    expect(output).toMatch(/✗ storage\.access: .*there is no (?:redis or ioredis|pg) in this project → .*npm install/)
+    expect(finding?.found).toMatch(/there is no (?:redis or ioredis|pg) in this project$/)
+    expect(finding?.fix).toMatch(/npm install/)
   })
 
-  it('finds a store without a key for it, by config', async () => {
-    const setup = await setUpGrantsDoctor()
-    delete setup.environment['TOKEN_ENCRYPTION_KEY']
-    setup.options['storage'] = 'redis://127.0.0.1:1'
-    const { status, failed, finding } = await setup.run()
+  it('closes a store that it has opened', async () => {
+    const ended = vi.fn()
+    Object.assign(globalThis, { ended })
+    const pool = 'class { on() {} query() { throw { code: "28P01" } } end() { globalThis.ended() } }'
+    const finding = await lookFrom(projectWith('pg', `exports.Pool = ${pool}`), 'postgres://127.0.0.1:1/db')
 
-    expect({ status, failed }).toEqual({ status: 1, failed: ['config'] })
-    expect(finding('config')?.found).toMatch(/encryptionKey is required.*keygen/)
-    expect(finding('config')?.fix).toMatch(/TOKEN_ENCRYPTION_KEY/)
+    expect(finding?.found).toMatch(/\(28P01\)$/)
+    expect(ended).toHaveBeenCalledOnce()
   })
 
   it('finds a key of another form, and shows nothing of it', async () => {
@@ -207,29 +200,57 @@ describe('the doctor at a store', () => {
   })
 })
 
+/** What the doctor finds of a store with the drivers of another project. */
+async function lookFrom(directory: string, url: string): Promise<Finding | undefined> {
+  const setup = await setUpGrantsDoctor()
+  setup.options['storage'] = url
+  return (await setup.run([], { directory })).finding('storage.access')
+}
+
+/** A project that has one driver. */
+function projectWith(driver: string, source: string): string {
+  const project = path.join(folder, driver)
+  mkdirSync(path.join(project, 'node_modules', driver), { recursive: true })
+  writeFileSync(path.join(project, 'node_modules', driver, 'index.js'), source)
+  return project
+}
+
 describe('the doctor and the connect pages', () => {
-  it('shows the redirect URI, and finds a provider that does not know it', async () => {
+  it.each<[name: string, id: string, plant: (setup: DoctorSetup) => unknown, says: RegExp]>([
+    [
+      'a provider that does not know the redirect URI',
+      'connect.redirect-uri',
+      ({ as }) => as.script('/authorize', { status: 400, headers: { 'content-type': 'text/html' }, text: '<html>' }),
+      /400, an HTML page → register http:\/\/127\.0\.0\.1:\d+\/nextcloud\/callback, to the letter/,
+    ],
+    [
+      'a provider that refuses the scopes',
+      'connect.redirect-uri',
+      ({ as, resource }) => {
+        const location = `${new URL(resource).origin}/nextcloud/callback?error=invalid_scope`
+        as.script('/authorize', { status: 302, headers: { location } })
+      },
+      /invalid_scope.* → .*--connect-scopes/,
+    ],
+    [
+      'a proxy that does not pass the pages on',
+      'connect.page',
+      ({ options }) => (options['connect-path'] = '/elsewhere'),
+      / → .*the proxy pass on \/elsewhere.*--connect-path/,
+    ],
+    [
+      'a provider without the grants that connecting needs',
+      'grant.offered',
+      ({ as }) => (as.metadata['grant_types_supported'] = ['authorization_code']),
+      /lacks refresh_token → /,
+    ],
+  ])('finds %s, by %s', async (_name, id, plant, says) => {
     const setup = await setUpGrantsDoctor()
-    setup.as.script('/authorize', { status: 400, headers: { 'content-type': 'text/html' }, text: '<html>' })
+    await plant(setup)
     const { failed, finding } = await setup.run()
 
-    expect(failed).toEqual(['connect.redirect-uri'])
-    expect(finding('connect.redirect-uri')?.fix).toContain(
-      `register ${new URL(setup.resource).origin}/nextcloud/callback, to the letter`,
-    )
-  })
-
-  it('finds a provider that refuses the scopes', async () => {
-    const setup = await setUpGrantsDoctor()
-    setup.as.script('/authorize', (request, res) => {
-      expect(request.method).toBe('GET')
-      const location = `${new URL(setup.resource).origin}/nextcloud/callback?error=invalid_scope`
-      res.writeHead(302, { location }).end()
-    })
-    const { failed, finding } = await setup.run()
-
-    expect(failed).toEqual(['connect.redirect-uri'])
-    expect(finding('connect.redirect-uri')?.found).toContain('invalid_scope')
+    expect(failed).toEqual([id])
+    expect(`${finding(id)?.found ?? ''} → ${finding(id)?.fix ?? ''}`).toMatch(says)
   })
 
   it('says what a provider without offline_access means', async () => {
@@ -239,23 +260,5 @@ describe('the doctor and the connect pages', () => {
 
     expect(status).toBe(0)
     expect(finding('connect.offline-access')?.fix).toMatch(/refresh tokens without it/)
-  })
-
-  it('finds a proxy that does not pass the pages on', async () => {
-    const setup = await setUpGrantsDoctor()
-    setup.options['connect-path'] = '/elsewhere'
-    const { failed, finding } = await setup.run()
-
-    expect(failed).toEqual(['connect.page'])
-    expect(finding('connect.page')?.fix).toMatch(/the proxy pass on \/elsewhere.*--connect-path/)
-  })
-
-  it('finds a provider without the grants that connecting needs', async () => {
-    const setup = await setUpGrantsDoctor()
-    setup.as.metadata['grant_types_supported'] = ['authorization_code']
-    const { failed, finding } = await setup.run()
-
-    expect(failed).toEqual(['grant.offered'])
-    expect(finding('grant.offered')?.found).toMatch(/lacks refresh_token$/)
   })
 })

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
+import { asLines } from '../../src/cli/doctor/report.js'
 import { createSecrets } from '../../src/cli/doctor/secrets.js'
-import { expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
+import { argumentsOf, expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'doctor-args-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -43,7 +44,7 @@ describe('the command line of the doctor', () => {
     const { OIDC_CLIENT_SECRET: secret = '' } = setup.environment
     writeFileSync(path.join(folder, 'token'), `${setup.token}\n`)
     writeFileSync(path.join(folder, 'secret'), `${secret}\n`)
-    const args = Object.entries(setup.options).flatMap(([name, value]) => [`--${name}`, value])
+    const args = argumentsOf(setup.options)
     const { status, output } = await runIn(
       [...args, '--token-file', 'token', '--client-secret-file', 'secret', '--json'],
       { directory: folder },
@@ -73,7 +74,7 @@ describe('the command line of the doctor', () => {
 
   it('prints one line per check with its sign, and how many there are of each', async () => {
     const setup = await setUpDoctor()
-    const args = Object.entries(setup.options).flatMap(([name, value]) => [`--${name}`, value])
+    const args = argumentsOf(setup.options)
     const { output } = await runIn(args, { environment: setup.environment })
     const lines = output.trimEnd().split('\n')
 
@@ -146,5 +147,13 @@ describe('what the doctor prints', () => {
   it('quotes no control characters, and no more than 200 characters', () => {
     expect(secrets.quote('a\u001b[31mb\nc')).toBe('a [31mb c')
     expect(secrets.quote('x'.repeat(1_000))).toHaveLength(200)
+  })
+
+  it('holds nothing in a line that a terminal obeys or that makes it two', () => {
+    const found = 'at \u001b[2Jhttps://idp.example.com\u202e\u2028/jwks\nand more'
+
+    expect(asLines([{ id: 'discovery.document', status: 'failed', found }])).toBe(
+      '✗ discovery.document: at \uFFFD[2Jhttps://idp.example.com\uFFFD\uFFFD/jwks and more\n\n0 ✓, 1 ✗, 0 – left out\n',
+    )
   })
 })

@@ -16,9 +16,7 @@ const AGENT = 'must be an http.Agent or a function that returns one'
 
 /** A refusal of -1 and of null, which no option accepts → the options that refuse them so. */
 const KINDS: Readonly<Record<string, readonly string[]>> = {
-  'must be a string that is not empty': [
-    ...['issuer', 'resource', 'clientId', 'clientSecret', 'resourceName', 'connect.path'],
-  ],
+  'must be a string that is not empty': [...['issuer', 'resource', 'clientId', 'clientSecret', 'resourceName']],
   'must be an absolute URL': [
     ...['discoveryUrl', 'nextcloud.url', 'connect.returnTo', 'resourceDocumentation'],
     ...of('authorizationServer', ...ENDPOINTS),
@@ -30,6 +28,9 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
     ...['requiredScopes', 'scopesSupported', 'nextcloud.scopes', 'connect.scopes'],
   ],
   'must be an object of strings': ['nextcloud.parameters', 'connect.authorizationParameters'],
+  'must be a path such as /nextcloud: with a slash at its start, none at its end, and nothing encoded': [
+    'connect.path',
+  ],
   'must be a function': [...CALLBACKS, ...of('connect', 'authenticateBrowser', 'identity')],
   'must be true or false': ['rootMetadata'],
   "must be 'opaque-only', 'always' or false": ['introspection'],

@@ -1,106 +1,78 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { expectPage, setUpConnect } from '../support/connect-setup.js'
+import { createFlowCookies, digest, flowOf, holds } from '../../src/connect/cookies.js'
 
-/** `Set-Cookie` values of the whole way, in order. */
-async function cookiesOfTheWay(resource?: string): Promise<string[]> {
-  const { link, browser, signIn } = await setUpConnect(resource === undefined ? {} : { options: { resource } })
-  const alice = browser()
-  const question = await alice.open(await link())
-  const going = await alice.press(question, { answer: 'yes' })
-  const connected = await alice.open(await signIn(going.refreshTo))
-  return [question, going, connected].flatMap(({ setCookies }) => setCookies)
-}
+const NAME = '__Host-mcp-nextcloud-'
+const cookies = createFlowCookies(true)
+const browserWith = (cookie?: string) => Object.assign(new IncomingMessage(new Socket()), { headers: { cookie } })
 
-const NAME = '(mcp-nextcloud-[\\w-]{8})'
+describe('a cookie', () => {
+  it.each([
+    ['https', true, /^__Host-mcp-nextcloud-flow-one=[\w-]{43}; Max-Age=600; Path=\/; HttpOnly; SameSite=Lax; Secure$/],
+    [
+      'http, which is on loopback,',
+      false,
+      /^mcp-nextcloud-flow-one=[\w-]{43}; Max-Age=600; Path=\/; HttpOnly; SameSite=Lax$/,
+    ],
+  ])('on %s is bound to this host, out of reach of scripts, Lax, and of ten minutes', (_, isSecure, set) => {
+    const { issue, end } = createFlowCookies(isSecure)
 
-describe('every cookie', () => {
-  it('on https is bound to this host, out of reach of scripts, Lax, and of ten minutes', async () => {
-    const cookies = await cookiesOfTheWay()
-
-    const set = new RegExp(`^__Host-${NAME}=[\\w-]{43}; Max-Age=600; Path=/; HttpOnly; SameSite=Lax; Secure$`)
-    const end = new RegExp(`^__Host-${NAME}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure$`)
-    expect(cookies.map((cookie) => (set.test(cookie) ? 'set' : end.test(cookie) ? 'end' : cookie))).toEqual([
-      'set',
-      'end',
-      'set',
-      'end',
-      'set',
-    ])
+    expect(issue(browserWith(), 'flow-one').headers).toEqual([expect.stringMatching(set)])
+    expect(end('flow-one')).toBe(
+      isSecure
+        ? '__Host-mcp-nextcloud-flow-one=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure'
+        : 'mcp-nextcloud-flow-one=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax',
+    )
   })
 
-  it('on http, which is on loopback, is the same without what needs https', async () => {
-    const cookies = await cookiesOfTheWay('http://127.0.0.1:3000/mcp')
+  it('has a fresh value, also where the browser has one of its name', () => {
+    const planted = 'p'.repeat(43)
+    const values = [1, 2].map(() => cookies.issue(browserWith(`${NAME}flow=${planted}`), 'flow').value)
 
-    const set = new RegExp(`^${NAME}=[\\w-]{43}; Max-Age=600; Path=/; HttpOnly; SameSite=Lax$`)
-    const end = new RegExp(`^${NAME}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax$`)
-    expect(cookies.map((cookie) => (set.test(cookie) ? 'set' : end.test(cookie) ? 'end' : cookie))).toEqual([
-      'set',
-      'end',
-      'set',
-      'end',
-      'set',
-    ])
+    expect(new Set([planted, ...values]).size).toBe(3)
   })
 
-  it('has a value of its own', async () => {
-    const cookies = await cookiesOfTheWay()
-    const values = cookies.map((cookie) => /=([\w-]{43});/.exec(cookie)?.[1]).filter((value) => value !== undefined)
+  it('takes a value and a life of its own', () => {
+    const { value, headers } = cookies.issue(browserWith(), 'flow', { value: 'given', life: 5_000 })
 
-    expect(new Set(values).size).toBe(3)
+    expect([value, headers[0]]).toEqual(['given', expect.stringContaining(`${NAME}flow=given; Max-Age=5;`)])
+  })
+
+  it('ends the oldest flows, so that a browser keeps eight', () => {
+    const held = Array.from({ length: 9 }, (_, index) => `${NAME}flow-${index}=x`).join('; ')
+
+    const { headers } = cookies.issue(browserWith(held), 'another')
+
+    expect(headers.slice(1)).toEqual([cookies.end('flow-0'), cookies.end('flow-1')])
+    expect(cookies.issue(browserWith(held), 'flow-8').headers.slice(1)).toEqual([cookies.end('flow-0')])
+  })
+
+  it("leaves the app's own cookies alone, however many there are", () => {
+    const held = Array.from({ length: 20 }, (_, index) => `app-${index}=theirs`).join('; ')
+
+    expect(cookies.issue(browserWith(held), 'flow').headers).toHaveLength(1)
   })
 })
 
-describe('a browser', () => {
-  it('that opens the page again and again keeps eight cookies at most, the latest ones', async () => {
-    const { link, browser } = await setUpConnect()
-    const url = await link()
-    const alice = browser()
-    const first = await alice.open(url)
-    const second = await alice.open(url)
-    for (let opened = 2; opened < 9; opened += 1) await alice.open(url)
+describe('the values of a flow', () => {
+  it('are those under its name and no other, each of them where it was set twice', () => {
+    const held = `${NAME}flow=one; a; ${NAME}flow-2=other; ${NAME}flow=two;mcp-nextcloud-flow=plain; flow=x; =y`
 
-    expect(alice.cookies.size).toBe(8)
-    expectPage(await alice.press(first, { answer: 'yes' }), 403)
-    expectPage(await alice.press(second, { answer: 'yes' }), 200)
+    expect(cookies.values(browserWith(held), 'flow')).toEqual(['one', 'two'])
+    expect(cookies.values(browserWith(held), 'none')).toEqual([])
+    expect(cookies.values(browserWith(), 'flow')).toEqual([])
   })
 
-  it("keeps the app's own cookies", async () => {
-    const { link, browser } = await setUpConnect({
-      before: [
-        (_req: IncomingMessage, res: ServerResponse, next: () => void) => {
-          res.setHeader('Set-Cookie', 'session=the-apps-own; Path=/')
-          next()
-        },
-      ],
-    })
-    const alice = browser()
-    const url = await link()
-    for (let opened = 0; opened < 12; opened += 1) await alice.open(url)
-
-    expect(alice.cookies.get('session')).toBe('the-apps-own')
-    expect(alice.cookies.size).toBe(9)
+  it('hold a hash that any one of them has', () => {
+    expect(holds(['planted', 'ours'], digest('ours'))).toBe(true)
+    expect(holds(['planted'], digest('ours'))).toBe(false)
+    expect(holds([], digest('ours'))).toBe(false)
   })
+})
 
-  it("is told nothing of the app's cookies, however many it has", async () => {
-    const { link, browser } = await setUpConnect()
-    const alice = browser()
-    for (let count = 0; count < 20; count += 1) alice.cookies.set(`app-${count}`, 'theirs')
-
-    const page = await alice.open(await link())
-
-    expect(page.setCookies).toEqual([expect.stringMatching(/^__Host-mcp-nextcloud-[\w-]{8}=[\w-]{43};/)])
-  })
-
-  it('that was given a second value under the same name is known by the one that is ours', async () => {
-    const { link, browser, agree, signIn } = await setUpConnect()
-    const alice = browser()
-    const callback = await signIn(await agree(alice, await link()))
-    const [[name = '', value = ''] = []] = alice.cookies
-    alice.cookies.clear()
-
-    const page = await alice.open(callback, { headers: [['Cookie', `${name}=planted; a; ${name}=${value}`]] })
-
-    expectPage(page, 200)
-  })
+it('the name of a flow tells nothing of its secret', () => {
+  expect(flowOf('a secret')).toMatch(/^[\w-]{8}$/)
+  expect(flowOf('a secret')).not.toBe(flowOf('another'))
+  expect(digest('a secret')).not.toContain(flowOf('a secret'))
 })

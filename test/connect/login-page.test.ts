@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
 import type { ConnectOptions } from '../../src/index.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { setUpAppPasswords, until, waitingPage } from '../support/app-password-setup.js'
+import { setUpAppPasswords, waitingPage } from '../support/app-password-setup.js'
 import { failureOf, turn } from '../support/broker-setup.js'
 import { expectPage, faultyStorage } from '../support/connect-setup.js'
 
@@ -60,13 +60,6 @@ describe('a user who connects a Nextcloud that takes no tokens', () => {
     expect(plain.nextcloud.appPasswords[0]?.name).toBe('mcp.example.com')
   })
 
-  it('has to sign in to Nextcloud before it can be agreed to', async () => {
-    const { begin, nextcloud } = await setUpAppPasswords()
-    const { login } = await begin()
-
-    expect(await nextcloud.open(login)).toMatchObject({ status: 303 })
-  })
-
   it('who is somebody else at the authorization server starts nothing in Nextcloud', async () => {
     const { browser, link, agree, signIn, nextcloud, events } = await setUpAppPasswords()
     const bob = browser()
@@ -116,19 +109,6 @@ describe('a user who connects a Nextcloud that takes no tokens', () => {
     expect(await auth.isProvisioned({ ...ALICE, clientId: 'mcp-client' })).toBe(true)
     expect(await auth.isProvisioned({ ...ALICE, clientId: 'another' })).toBe(false)
   })
-
-  it('who connects again has the app password before deleted in Nextcloud', async () => {
-    const { connectAs, nextcloud, stored, auth } = await setUpAppPasswords()
-    await connectAs('alice.w')
-    const before = (await stored())?.appPassword
-
-    await connectAs('alice.w')
-    await auth.close()
-
-    const now = (await stored())?.appPassword
-    expect(now?.password).not.toBe(before?.password)
-    expect(nextcloud.appPasswords.map(({ password }) => password)).toEqual([now?.password])
-  })
 })
 
 describe("the app's own sign-in", () => {
@@ -176,15 +156,12 @@ describe("the app's own sign-in", () => {
 })
 
 describe('while the user is in Nextcloud', () => {
-  it('this server asks every two seconds, and connects the user by itself', async () => {
-    const { begin, nextcloud, clock, polled, polls, happened, auth } = await setUpAppPasswords()
+  it('this server connects the user by itself', async () => {
+    const { begin, nextcloud, clock, happened, auth } = await setUpAppPasswords()
     const { login } = await begin()
-    expect(polls()).toBe(0)
-    clock.advance(2_000)
-    await polled(1)
-    await turn()
     await nextcloud.grant(login, 'alice.w')
-    await until(() => (clock.advance(2_000), polls() > 1))
+
+    clock.advance(2_000)
     await happened('grant.stored')
 
     expect(await auth.isProvisioned(ALICE)).toBe(true)
@@ -260,35 +237,17 @@ describe('while the user is in Nextcloud', () => {
     expect(await auth.isProvisioned(ALICE)).toBe(true)
   })
 
-  it('of two instances that ask at once, one gets the app password, and it is stored once', async () => {
-    const { begin, browser, elsewhere, options, nextcloud, events, stored, polls } = await setUpAppPasswords()
-    const alice = browser()
-    const { next, login } = await begin(alice)
-    const other = await elsewhere(alice, options)
-    await nextcloud.grant(login, 'alice.w')
-
-    await Promise.all([alice.open(next), other.open(next), alice.open(next)])
-
-    expect(events.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
-    expect(polls()).toBe(1)
-    expect((await stored())?.appPassword?.loginName).toBe('alice.w')
-  })
-
-  it('it is over after twenty minutes, and nobody asks any more', async () => {
-    const { begin, browser, clock, polls, events } = await setUpAppPasswords()
+  it('it is over after twenty minutes', async () => {
+    const { begin, browser, clock, events } = await setUpAppPasswords()
     const alice = browser()
     const { next } = await begin(alice)
     clock.advance(20 * MINUTE)
-    await turn()
 
     const page = await alice.open(next)
 
     expectPage(page, 410)
     expect(page.headers['refresh']).toBeUndefined()
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'link' }))
-    clock.advance(MINUTE)
-    await turn()
-    expect(polls()).toBe(0)
   })
 
   it('close() ends the questions', async () => {
@@ -306,24 +265,9 @@ describe('while the user is in Nextcloud', () => {
 })
 
 describe('an app password, which Nextcloud gives once,', () => {
-  it('is in the store at once, although the store fails for a moment', async () => {
+  it('is held while the store is unavailable, with a page that says so, and stored by close() at the latest', async () => {
     const storage = faultyStorage(new MemoryStorage())
-    const { begin, browser, nextcloud, stored } = await setUpAppPasswords({ storage })
-    const alice = browser()
-    const { next, login } = await begin(alice)
-    await nextcloud.grant(login, 'alice.w')
-    nextcloud.disturb(({ path }) => {
-      if (path === '/index.php/login/v2/poll') storage.failFrom(1, 3)
-      return undefined
-    })
-
-    expect((await alice.open(next)).text).toContain('Connected')
-    expect((await stored())?.appPassword?.loginName).toBe('alice.w')
-  })
-
-  it('is kept here while the store is away for longer, and stored when it is back', async () => {
-    const storage = faultyStorage(new MemoryStorage())
-    const { begin, browser, nextcloud, stored, clock, happened, polls } = await setUpAppPasswords({ storage })
+    const { begin, browser, nextcloud, stored, auth, polls } = await setUpAppPasswords({ storage })
     const alice = browser()
     const { next, login } = await begin(alice)
     await nextcloud.grant(login, 'alice.w')
@@ -331,34 +275,15 @@ describe('an app password, which Nextcloud gives once,', () => {
       if (path === '/index.php/login/v2/poll') storage.failFrom(1)
       return undefined
     })
+
     const page = await alice.open(next)
+
     expectPage(page, 503)
     expect(page.headers['refresh']).toBe(`5; url=${next.href}`)
     storage.heal()
-
-    clock.advance(5_000)
-    await happened('grant.stored')
-
+    await auth.close()
     expect((await stored())?.appPassword?.loginName).toBe('alice.w')
     expect(polls()).toBe(1)
-  })
-
-  it('is stored by close() at the latest', async () => {
-    const storage = faultyStorage(new MemoryStorage())
-    const { begin, browser, nextcloud, stored, auth } = await setUpAppPasswords({ storage })
-    const alice = browser()
-    const { next, login } = await begin(alice)
-    await nextcloud.grant(login, 'alice.w')
-    nextcloud.disturb(({ path }) => {
-      if (path === '/index.php/login/v2/poll') storage.failFrom(1)
-      return undefined
-    })
-    expectPage(await alice.open(next), 503)
-    storage.heal()
-
-    await auth.close()
-
-    expect((await stored())?.appPassword?.loginName).toBe('alice.w')
   })
 
   it.each([
@@ -405,20 +330,6 @@ describe('connect.identity', () => {
     const failures = events.filter(({ type }) => type === 'connect.failed')
     expect(failures).toEqual([expect.objectContaining({ reason: 'person' })])
     expect(failures[0]).not.toHaveProperty('hint')
-  })
-
-  it('that says no where Nextcloud cannot delete it leaves a hint for the operator', async () => {
-    const { begin, browser, nextcloud, events } = await setUpAppPasswords({ connect: { identity: () => false } })
-    const alice = browser()
-    const { login, next } = await begin(alice)
-    await nextcloud.grant(login, 'bob')
-    nextcloud.disturb(({ method }) => (method === 'DELETE' ? 503 : undefined))
-
-    expectPage(await alice.open(next), 403)
-
-    expect(events).toContainEqual(
-      expect.objectContaining({ reason: 'person', hint: expect.stringContaining('could not be deleted') as string }),
-    )
   })
 
   it('that throws is a fault of the operator: the app password is deleted, and nothing is stored', async () => {

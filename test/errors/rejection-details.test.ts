@@ -1,9 +1,9 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { InvalidTokenError, UpstreamUnavailableError } from '../../src/errors/errors.js'
 import { isoTime, readRejectionDetails, type RejectionDetails } from '../../src/errors/rejection-details.js'
 import { CLIENT_ID, CLIENT_SECRET, RESOURCE, signingKey } from '../support/scripted-authorization-server.js'
-import { startTestBed, type TestBed } from '../support/test-bed.js'
+import { world, type World } from '../support/world.js'
 
 /** Shows a value of a claim. */
 function shown(found: unknown, token?: string): RejectionDetails {
@@ -96,13 +96,13 @@ it.each([
 })
 
 describe('whatever a token claims', () => {
-  let bed: TestBed
+  let bed: World
   let stranger: Awaited<ReturnType<typeof signingKey>>
   beforeAll(async () => {
-    bed = await startTestBed()
+    bed = await world({ mode: 'none' })
     stranger = await signingKey('first')
+    return bed.close
   })
-  afterAll(() => bed.close())
 
   const LINES = ['\r\nINFO all is well', '\u001b[2J', '\u2028', '\u202etxt', 'eyJhbGciOiJFUzI1NiJ9.e30.AAAA', '"', '\\']
   const HOSTILE = fc.oneof(

@@ -4,10 +4,10 @@ import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import { createAppPasswords } from '../../src/nextcloud/app-passwords.js'
 import { authorizationOf } from '../../src/nextcloud/credential.js'
-import { failureOf } from '../support/broker-setup.js'
 import { manualClock } from '../support/clock.js'
 import { startNextcloudAccounts } from '../support/nextcloud-accounts.js'
 import { LEAST } from '../support/refusal.js'
+import { failureOf } from '../support/promises.js'
 
 const WRONG = { loginName: 'alice', password: 'wrong' }
 

@@ -1,9 +1,11 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import type { NextcloudRequest } from '../../src/index.js'
-import { failureOf, holdTokenRequests, setUp, tokenAnswer, tokenError, turn } from '../support/broker-setup.js'
 import { setUpFetch } from '../support/broker-fetch-setup.js'
 import { startNextcloud } from '../support/nextcloud-server.js'
+import { failureOf, turn } from '../support/promises.js'
+import { holdTokenRequests, tokenAnswer, tokenError } from '../support/token-endpoint.js'
+import { world } from '../support/world.js'
 
 describe('what is sent', () => {
   it('has the Nextcloud token and OCS-APIRequest', async () => {
@@ -129,13 +131,15 @@ describe('what comes back', () => {
   it('of http.fetch is handed on as it is', async () => {
     const nextcloud = await startNextcloud()
     const responses: Response[] = []
-    const { auth, signIn } = await setUp({
-      nextcloud: { url: nextcloud.url },
-      http: {
-        async fetch(url, init) {
-          const response = await globalThis.fetch(url, init)
-          responses.push(response)
-          return response
+    const { auth, signIn } = await world({
+      options: {
+        nextcloud: { url: nextcloud.url },
+        http: {
+          async fetch(url, init) {
+            const response = await globalThis.fetch(url, init)
+            responses.push(response)
+            return response
+          },
         },
       },
     })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { resolvePath } from '../../src/nextcloud/nextcloud-path.js'
 import { setUpFetch } from '../support/broker-fetch-setup.js'
-import { failureOf } from '../support/broker-setup.js'
+import { failureOf } from '../support/promises.js'
 
 const HOST = 'http://127.0.0.1:8080'
 const resolve = (path: string | URL, base = '/cloud/') => resolvePath(new URL(HOST + base), path).href

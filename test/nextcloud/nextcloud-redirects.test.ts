@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import type { NextcloudRequest } from '../../src/index.js'
-import { setUp } from '../support/broker-setup.js'
 import { startNextcloud } from '../support/nextcloud-server.js'
+import { world } from '../support/world.js'
 
 /** A Nextcloud under /cloud that redirects every request for /cloud/from, HOST being its own, and a user who is signed in. */
 async function setUpRedirect(status: number, location?: string) {
   const nextcloud = await startNextcloud()
-  const { auth, exchanges, signIn } = await setUp({ nextcloud: { url: `${nextcloud.url}/cloud` } })
+  const { auth, exchanges, signIn } = await world({ options: { nextcloud: { url: `${nextcloud.url}/cloud` } } })
   const alice = await signIn()
   const headers = location === undefined ? {} : { location: location.replace('HOST', new URL(nextcloud.url).host) }
   nextcloud.handle(({ path }, res) => {
@@ -147,7 +147,7 @@ describe('a redirect that leads elsewhere is the answer', () => {
 
   it('after one that did not: the token stays behind', async () => {
     const [nextcloud, evil] = [await startNextcloud(), await startNextcloud()]
-    const { auth, signIn } = await setUp({ nextcloud: { url: nextcloud.url } })
+    const { auth, signIn } = await world({ options: { nextcloud: { url: nextcloud.url } } })
     nextcloud.handle(({ path }, res) => {
       res.writeHead(302, { location: path === '/from' ? '/between' : `${evil.url}/to` }).end()
     })

@@ -27,7 +27,7 @@ export function loginVisits({
   return {
     begin,
     /** The whole way in one browser, with an account of Nextcloud's; the last page. */
-    async connectAs(uid: string, browser: TestBrowser = newBrowser()): Promise<Visit> {
+    connectAs: async (uid: string, browser: TestBrowser = newBrowser()): Promise<Visit> => {
       const { login, next } = await begin(browser)
       await nextcloud.grant(login, uid)
       return browser.open(next)

@@ -1,9 +1,16 @@
 /** One turn of the event loop: every promise that can go on by itself has done so. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
+/** Milliseconds. */
+const LONGEST_UNTIL = 20_000
+
 /** Lets messages on this machine arrive until something is the case; the clock stands still meanwhile. */
 export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await turn()
+  const end = performance.now() + LONGEST_UNTIL
+  while (!isSo()) {
+    if (performance.now() > end) throw new Error(`It never came to this: ${isSo.toString()}`)
+    await turn()
+  }
 }
 
 /** The reason of a promise's rejection. One that resolves fails the test. */

@@ -2,38 +2,32 @@ import { once } from 'node:events'
 import { Agent, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createTransport, type IdpFetch, type Repeatable, type Transport } from '../../src/transport/transport.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { UpstreamUnavailableError } from '../../src/errors/errors.js'
 import { createEvents, type Events, type McpAuthEvent } from '../../src/events.js'
 import type { FetchFunction, HttpOptions } from '../../src/options.js'
 import { RESOURCE, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
-import { startTestBed, type TestBed } from '../support/test-bed.js'
+import { world, type World } from '../support/world.js'
 
-let bed: TestBed
-let as: TestBed['as']
-let clock: TestBed['clock']
+let as: World['as']
+let clock: World['clock']
 let events: Events
 let reported: McpAuthEvent[]
-let transports: Transport[]
 
 beforeEach(async () => {
-  bed = await startTestBed()
+  const bed = await world({ mode: 'none' })
   ;({ as, clock } = bed)
   reported = []
   events = createEvents((event) => reported.push(event), clock)
-  transports = []
-})
-afterEach(async () => {
-  for (const transport of transports) transport.close()
-  await bed.close()
+  return bed.close
 })
 
 function open(http: HttpOptions = {}, random = clock.random): Transport {
   const config = readConfig({ issuer: as.issuer, resource: RESOURCE, http }, {})
   const transport = createTransport(config.http, { ...clock, random }, events)
-  transports.push(transport)
+  onTestFinished(transport.close)
   return transport
 }
 

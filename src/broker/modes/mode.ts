@@ -31,14 +31,14 @@ export interface BrokerSession {
   pending?: Promise<string> | undefined
 }
 
-/** What a token is to be good for. */
+/** The purpose of a token. */
 export interface Target {
   readonly audience: readonly string[]
   readonly resource: readonly string[]
   readonly scopes: readonly string[]
 }
 
-/** What the caller has already. */
+/** Secrets that the caller has already. */
 export interface Have {
   /** A secret that will not do: it was refused, or is to be renewed. */
   readonly notThis?: Secret | undefined
@@ -116,6 +116,8 @@ export interface ModeRooms {
   readonly nextcloud: NextcloudConfig
   readonly client: AuthorizationServerClient
   readonly appPasswords: Pick<AppPasswords, 'isRefused'>
+  /** The stored grants, in the modes that keep some. */
+  readonly grants?: GrantRooms
   readonly clock: Clock
   readonly events: Events
 }

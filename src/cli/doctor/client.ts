@@ -22,25 +22,14 @@ const clientWithSecret: Subject<ClientConfig> = ({ config: { client } }) => {
 
 const withGrant: Subject<NextcloudConfig> = (context) => {
   const nextcloud = nextcloudOf(context)
-  return 'missing' in nextcloud || MODES[nextcloud.mode].grantTypes.length > 0
-    ? nextcloud
-    : missing(`not in ${nextcloud.mode} mode`)
+  if ('missing' in nextcloud || MODES[nextcloud.mode].grantTypes.length > 0) return nextcloud
+  return missing(`not in ${nextcloud.mode} mode`)
 }
 
 /** Whether the provider knows this server, and lets it use the grant that the mode needs. */
 export const clientChecks: readonly Check[] = [
-  check({
-    id: 'client.credentials',
-    needs: ['discovery.endpoints'],
-    about: clientWithSecret,
-    run: checkCredentials,
-  }),
-  check({
-    id: 'grant.offered',
-    needs: ['discovery.endpoints', 'client.credentials'],
-    about: withGrant,
-    run: checkGrant,
-  }),
+  check({ id: 'client.credentials', needs: ['discovery.endpoints'], about: clientWithSecret, run: checkCredentials }),
+  check({ id: 'grant.offered', needs: ['client.credentials'], about: withGrant, run: checkGrant }),
 ]
 
 /** Returns a token that does not exist, and tells the reader of the provider's log who asked. */

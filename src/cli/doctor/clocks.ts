@@ -1,8 +1,9 @@
 import { answered, check, failed, leftOut, passed, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
+import { reached } from './network.js'
 import { NEXTCLOUD } from './nextcloud.js'
 import type { Answer } from './probe.js'
-import { providerMetadata } from './provider.js'
+import { PROVIDER, providerMetadata } from './provider.js'
 
 /** Seconds that Nextcloud's clock may be off: a fresh token must be good there, and one near its end must not seem so. */
 const NEXTCLOUD_TOLERANCE = 30
@@ -12,14 +13,14 @@ const COARSE = 2_000
 /** Whether the clocks agree, because three of them judge a token's exp and nbf. */
 export const providerClock = check({
   id: 'clock.issuer',
-  needs: ['issuer.reachable', 'issuer.tls'],
+  needs: reached(PROVIDER),
   about: answered(providerMetadata),
   run: (context, answer) => judge(context, answer, 'the provider', context.config.clockTolerance),
 })
 
 export const nextcloudClock = check({
   id: 'clock.nextcloud',
-  needs: ['nextcloud.reachable', 'nextcloud.tls'],
+  needs: reached(NEXTCLOUD),
   about: answered(NEXTCLOUD.ask),
   run: (context, answer) => judge(context, answer, 'Nextcloud', NEXTCLOUD_TOLERANCE),
 })

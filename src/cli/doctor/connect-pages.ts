@@ -3,34 +3,21 @@ import type { ConnectConfig } from '../../config/config.js'
 import { McpAuthError } from '../../errors/errors.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
+import { reached } from './network.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer } from './probe.js'
+import { THIS_SERVER } from './public.js'
 
 const pages: Subject<ConnectConfig> = ({ config }) =>
   config.grants?.connect ?? missing('there are no connect pages in this mode')
 
 /** Whether users can connect Nextcloud. */
 export const connectChecks: readonly Check[] = [
-  check({
-    id: 'connect.redirect-uri',
-    needs: ['discovery.endpoints', 'client.credentials'],
-    about: pages,
-    run: checkRedirectUri,
-  }),
-  check({
-    id: 'connect.offline-access',
-    needs: ['discovery.issuer', 'discovery.endpoints'],
-    about: pages,
-    run: checkOfflineAccess,
-  }),
+  check({ id: 'connect.redirect-uri', needs: ['client.credentials'], about: pages, run: checkRedirectUri }),
+  check({ id: 'connect.offline-access', needs: ['discovery.endpoints'], about: pages, run: checkOfflineAccess }),
 ]
 
-export const connectPage = check({
-  id: 'connect.page',
-  needs: ['public.reachable', 'public.tls'],
-  about: pages,
-  run: checkPage,
-})
+export const connectPage = check({ id: 'connect.page', needs: reached(THIS_SERVER), about: pages, run: checkPage })
 
 /** Makes the authorization request of a browser, which a provider refuses at once if the redirect URI is not its client's. */
 async function checkRedirectUri(context: Examination, connect: ConnectConfig): Promise<Verdict> {
@@ -64,7 +51,7 @@ function errorIn(location: string | null, redirectUri: string): string | undefin
   return error === null || ['login_required', 'interaction_required'].includes(error) ? undefined : error
 }
 
-/** By the code that the server itself chooses the scopes with. */
+/** Chooses the scopes by the code of the server itself. */
 async function checkOfflineAccess(context: Examination, connect: ConnectConfig): Promise<Verdict> {
   const grant = createCodeGrant(connect, context)
   const server = await grant.metadata()

@@ -7,7 +7,7 @@ import type { VerifiedToken } from '../../verify/verifier.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import { wordsOf } from './client.js'
 import type { Examination } from './examination.js'
-import { decoded, describeClaims, type Claims } from './jwt.js'
+import { decoded, describeClaims, type DecodedJwt } from './jwt.js'
 import { waysToGive } from './options.js'
 
 interface Exchangeable {
@@ -19,35 +19,28 @@ const exchangeable: Subject<Exchangeable> = ({ config: { nextcloud }, verified }
   if (nextcloud === undefined || MODES[nextcloud.mode].credentialFrom !== 'exchange') {
     return missing('nothing is exchanged in this mode')
   }
-  return verified === undefined
-    ? missing('no MCP token to exchange: give one with --token-file')
-    : { nextcloud, verified }
+  return verified ? { nextcloud, verified } : missing('no MCP token to exchange: give one with --token-file')
 }
 
 const exchanged: Subject<TokenAnswer> = (context) => context.exchanged ?? missing('no token has come back')
 
-const exchangedClaims: Subject<Claims> = async (context) => {
+const exchangedJwt: Subject<DecodedJwt> = async (context) => {
   const answer = await exchanged(context)
   if ('missing' in answer) return answer
   const opaque = missing('the token is not a JWT, so that it cannot be looked into; user_oidc takes JWTs only')
-  return decoded(answer.accessToken)?.claims ?? opaque
+  return decoded(answer.accessToken) ?? opaque
 }
 
 /** A live exchange, and whether the token that comes back is the one that Nextcloud needs. */
 export const exchangeChecks: readonly Check[] = [
-  check({
-    id: 'exchange.live',
-    needs: ['client.credentials', 'grant.offered', 'token.accepted'],
-    about: exchangeable,
-    run: checkLive,
-  }),
-  check({ id: 'exchange.audience', needs: ['exchange.live'], about: exchangedClaims, run: checkAudience }),
-  check({ id: 'exchange.issuer', needs: ['exchange.live'], about: exchangedClaims, run: checkIssuer }),
-  check({ id: 'exchange.scopes', needs: ['exchange.live'], about: exchangedClaims, run: checkScopes }),
+  check({ id: 'exchange.live', needs: ['grant.offered', 'token.accepted'], about: exchangeable, run: checkLive }),
+  check({ id: 'exchange.audience', needs: ['exchange.live'], about: exchangedJwt, run: checkAudience }),
+  check({ id: 'exchange.issuer', needs: ['exchange.live'], about: exchangedJwt, run: checkIssuer }),
+  check({ id: 'exchange.scopes', needs: ['exchange.live'], about: exchangedJwt, run: checkScopes }),
   check({ id: 'exchange.life', needs: ['exchange.live'], about: exchanged, run: checkLife }),
 ]
 
-/** By the code that the server itself exchanges with. */
+/** Exchanges by the code of the server itself. */
 async function checkLive(context: Examination, { nextcloud, verified }: Exchangeable): Promise<Verdict> {
   const { config, client, secrets } = context
   const { audience, resource, fixedScopes: scopes } = nextcloud
@@ -78,7 +71,7 @@ function refusal(failure: McpAuthError, { secrets }: Examination, audience: read
   return failed(`the exchange gets no answer: ${secrets.quote(failure.message)}`, 'see discovery.endpoints above')
 }
 
-function checkAudience({ config, secrets }: Examination, { aud }: Claims): Verdict {
+function checkAudience({ config, secrets }: Examination, { claims: { aud } }: DecodedJwt): Verdict {
   const { nextcloud } = config
   const audience = [aud ?? []].flat().map(String)
   const found = `aud is ${audience.map((value) => secrets.quote(value)).join(', ') || 'none'}`
@@ -94,7 +87,7 @@ function checkAudience({ config, secrets }: Examination, { aud }: Claims): Verdi
   )
 }
 
-function checkIssuer({ config, secrets, verified }: Examination, { iss }: Claims): Verdict {
+function checkIssuer({ config, secrets, verified }: Examination, { claims: { iss } }: DecodedJwt): Verdict {
   const expected = config.issuer ?? verified?.issuer ?? ''
   if (iss === expected) return passed(`iss is ${expected}`)
   return failed(
@@ -103,7 +96,7 @@ function checkIssuer({ config, secrets, verified }: Examination, { iss }: Claims
   )
 }
 
-function checkScopes({ config }: Examination, { scope, scp }: Claims): Verdict {
+function checkScopes({ config }: Examination, { claims: { scope, scp } }: DecodedJwt): Verdict {
   const wanted = config.nextcloud?.fixedScopes ?? []
   if (wanted.length === 0) return leftOut('nextcloud.scopes asks for none')
   const granted = [scope ?? scp ?? []].flat().flatMap((value) => (typeof value === 'string' ? value.split(' ') : []))

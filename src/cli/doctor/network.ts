@@ -58,13 +58,16 @@ const CONNECTION_FAULTS: Readonly<Record<string, string>> = {
   TOO_LARGE: 'the answer is larger than http.maxResponseBytes: check that this is the right address',
 }
 
+/** The checks that must pass before a server can be asked for more. */
+export const reached = ({ id }: Pick<Server, 'id'>): readonly string[] => [`${id}.reachable`, `${id}.tls`]
+
 /** Whether it can be reached at all, and whether its certificate is good. */
 export function connectionChecks(server: Server): readonly Check[] {
-  const { id, ask: about } = server
-  const reachable = `${id}.reachable`
+  const { ask: about } = server
+  const [reachable = '', certificate = ''] = reached(server)
   return [
     check({ id: reachable, about, run: (_context, result) => reachability(server, result) }),
-    check({ id: `${id}.tls`, needs: [reachable], about, run: (_context, result) => tls(server, result) }),
+    check({ id: certificate, needs: [reachable], about, run: (_context, result) => tls(server, result) }),
   ]
 }
 

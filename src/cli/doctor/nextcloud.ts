@@ -13,7 +13,7 @@ import {
   type Verdict,
 } from './check.js'
 import { fetched, type Examination } from './examination.js'
-import type { Server } from './network.js'
+import { reached, type Server } from './network.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
 
@@ -32,7 +32,7 @@ export const NEXTCLOUD: Server = {
 
 export const nextcloudStatus = check({
   id: 'nextcloud.status',
-  needs: ['nextcloud.reachable', 'nextcloud.tls'],
+  needs: reached(NEXTCLOUD),
   about: answered(NEXTCLOUD.ask),
   run: checkStatus,
 })

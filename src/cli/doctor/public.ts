@@ -1,6 +1,6 @@
 import { answered, check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
 import { askedOnce, fetched, type Examination } from './examination.js'
-import type { Server } from './network.js'
+import { reached, type Server } from './network.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer, isHtml, isRedirect, objectIn, type Answer, type NoAnswer } from './probe.js'
 import { knownIssuer } from './provider.js'
@@ -16,25 +16,15 @@ export const THIS_SERVER: Server = {
 const metadata = answered(THIS_SERVER.ask)
 
 export const metadataChecks: readonly Check[] = [
-  check({
-    id: 'metadata.document',
-    needs: ['public.reachable', 'public.tls'],
-    about: metadata,
-    run: checkDocument,
-  }),
+  check({ id: 'metadata.document', needs: reached(THIS_SERVER), about: metadata, run: checkDocument }),
   check({ id: 'metadata.resource', needs: ['metadata.document'], about: metadata, run: checkResource }),
-  check({
-    id: 'metadata.issuer',
-    needs: ['metadata.document', 'discovery.issuer'],
-    about: metadata,
-    run: checkIssuer,
-  }),
+  check({ id: 'metadata.issuer', needs: ['metadata.document', 'discovery.issuer'], about: metadata, run: checkIssuer }),
   check({ id: 'metadata.cors', needs: ['metadata.document'], about: metadata, run: checkCors }),
   check({ id: 'metadata.root', needs: ['metadata.document'], run: checkRoot }),
 ]
 
 export const challengeChecks: readonly Check[] = [
-  check({ id: 'challenge.status', needs: ['public.reachable', 'public.tls'], about: askMcp, run: checkStatus }),
+  check({ id: 'challenge.status', needs: reached(THIS_SERVER), about: askMcp, run: checkStatus }),
   check({ id: 'challenge.header', needs: ['challenge.status'], about: answered(askMcp), run: checkHeader }),
 ]
 

@@ -178,19 +178,17 @@ interface RedisConnection {
   readonly close: () => void
 }
 
-async function openRedis(url: string, options: StorageOptions): Promise<OpenStorage> {
-  const { directory, timeout, prefix } = options
-  const [redis, ioredis] = [await load('redis', directory), await load('ioredis', directory)]
-  if (redis === undefined && ioredis === undefined) throw noDriver('redis or ioredis', directory)
-  const { client, scan, close } =
-    redis === undefined ? ofIoRedis(ioredis ?? {}, url, timeout) : ofRedis(redis, url, timeout)
-  client.on('error', () => undefined)
-  await client.connect()
-  return {
-    adapter: new RedisStorage(client, { prefix }),
-    someKeys: (most) => scanKeys(scan, prefix ?? DEFAULT_PREFIX, most),
-    close,
+async function openRedis(url: string, { directory, timeout, prefix }: StorageOptions): Promise<OpenStorage> {
+  for (const [name, connectionOf] of [['redis', ofRedis] as const, ['ioredis', ofIoRedis] as const]) {
+    const driver = await load(name, directory)
+    if (driver === undefined) continue
+    const { client, scan, close } = connectionOf(driver, url, timeout)
+    client.on('error', () => undefined)
+    await client.connect()
+    const adapter = new RedisStorage(client, { prefix })
+    return { adapter, someKeys: (most) => scanKeys(scan, prefix ?? DEFAULT_PREFIX, most), close }
   }
+  throw noDriver('redis or ioredis', directory)
 }
 
 function ofRedis(driver: Driver, url: string, timeout: number): RedisConnection {

@@ -1,5 +1,4 @@
 import { passThrough } from '../../broker/modes/pass-through.js'
-import type { NextcloudConfig } from '../../config/config.js'
 import { InvalidTokenError, McpAuthError } from '../../errors/errors.js'
 import { MODES } from '../../modes.js'
 import { REJECTION_ADVICE } from '../../verify/rejection-advice.js'
@@ -17,12 +16,17 @@ const mcpToken: Subject<{ readonly token: string }> = ({ token }) => (token === 
 /** The MCP token after `token.accepted`, without which the checks below are left out. */
 const verifiedToken = ({ verified }: Examination) => verified ?? NO_TOKEN
 
-const passedThrough: Subject<{ readonly verified: VerifiedToken; readonly nextcloud: NextcloudConfig }> = (context) => {
+interface PassedThrough {
+  readonly verified: VerifiedToken
+  readonly audience: readonly string[]
+}
+
+const passedThrough: Subject<PassedThrough> = (context) => {
   const { nextcloud } = context.config
-  if (nextcloud === undefined || MODES[nextcloud.mode].credentialFrom !== 'mcp-token')
-    return missing('not in this mode')
+  const handsOn = nextcloud !== undefined && MODES[nextcloud.mode].credentialFrom === 'mcp-token'
+  if (!handsOn) return missing('not in this mode')
   const verified = verifiedToken(context)
-  return 'missing' in verified ? verified : { verified, nextcloud }
+  return 'missing' in verified ? verified : { verified, audience: nextcloud.audience }
 }
 
 /** The contents of an MCP token, and whether this server would take it. */
@@ -44,7 +48,7 @@ function checkForm(context: Examination, { token }: { readonly token: string }):
   return passed(`a JWT: ${head.join(', ')}; ${describeClaims(jwt.claims, context)}`)
 }
 
-/** By the code that the server itself verifies with. */
+/** Verifies by the code of the server itself. */
 async function checkAccepted(context: Examination, { token }: { readonly token: string }): Promise<Verdict> {
   const { verifier, secrets } = context
   const verified = await outcomeOf(() => verifier.verify(token))
@@ -82,10 +86,7 @@ async function checkTokenScopes({ config }: Examination, verified: VerifiedToken
   )
 }
 
-async function checkPassThrough(
-  context: Examination,
-  { verified, nextcloud: { audience } }: { readonly verified: VerifiedToken; readonly nextcloud: NextcloudConfig },
-): Promise<Verdict> {
+async function checkPassThrough(context: Examination, { verified, audience }: PassedThrough): Promise<Verdict> {
   const token = await outcomeOf(() => passThrough(verified, audience))
   if (!(token instanceof McpAuthError)) {
     context.nextcloudToken = token

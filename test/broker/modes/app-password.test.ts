@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../../src/errors/errors.js'
 import { MemoryStorage } from '../../../src/storage/memory.js'
 import { setUpAppPasswords, waitingPage, type AppPasswordSetup } from '../../support/app-password-setup.js'
-import { failureOf } from '../../support/broker-setup.js'
 import { faultyStorage } from '../../support/connect-setup.js'
 import { startNextcloudAccounts } from '../../support/nextcloud-accounts.js'
+import { failureOf } from '../../support/promises.js'
 
 const ALICE = { subject: 'alice' }
 const USER = '/ocs/v2.php/cloud/user'
@@ -276,8 +276,9 @@ describe('a store that another Nextcloud has used', () => {
 
 describe('a store that another mode has used', () => {
   it('has grants of no use here, which are kept for a way back until they are replaced', async () => {
-    const { connect, open, connectAs, auth, askWith } = await setUpAppPasswords()
-    await connect()
+    const setup = await setUpAppPasswords()
+    const { open, auth, askWith } = setup
+    await setup.connect()
     const before = open({ nextcloud: { mode: 'refresh-token' } })
     const provisioned = async () => [await auth.isProvisioned(ALICE), await before.isProvisioned(ALICE)]
 
@@ -286,7 +287,7 @@ describe('a store that another mode has used', () => {
     const { body } = await askWith('/nextcloud/status', 'GET')
     expect(body).toMatchObject({ connected: false, reason: 'revoked' })
 
-    await connectAs('alice.w')
+    await setup.connectAs('alice.w')
     expect(await provisioned()).toEqual([true, false])
   })
 

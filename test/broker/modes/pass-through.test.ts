@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { passThrough } from '../../../src/broker/modes/pass-through.js'
 import { AudienceMismatchError, SubjectTokenRejectedError, type McpAuthError } from '../../../src/index.js'
-import { failureOf, setUp } from '../../support/broker-setup.js'
 import { RESOURCE } from '../../support/scripted-authorization-server.js'
+import { failureOf } from '../../support/promises.js'
+import { world } from '../../support/world.js'
 
 const nextcloud = { mode: 'pass-through' } as const
 
@@ -20,7 +21,7 @@ it.each<[aud: string[], wanted: string[], taken: boolean]>([
 
 describe('pass-through', () => {
   it('hands on the MCP token without credentials, token endpoint or request', async () => {
-    const { as, auth, signIn } = await setUp({ nextcloud, clientAuth: () => undefined })
+    const { as, auth, signIn } = await world({ options: { nextcloud, clientAuth: () => undefined } })
     delete as.metadata['token_endpoint']
     const info = await signIn({ aud: [RESOURCE, 'nextcloud'] })
     expect(await info.extra.getNextcloudToken()).toBe(info.token)
@@ -30,7 +31,7 @@ describe('pass-through', () => {
   })
 
   it('refuses a token that is for this server alone: 403 without a challenge', async () => {
-    const { signIn } = await setUp({ nextcloud })
+    const { signIn } = await world({ options: { nextcloud } })
     const failure = (await failureOf((await signIn()).extra.getNextcloudToken())) as McpAuthError
     expect(failure).toMatchObject({ code: 'ERR_AUDIENCE', status: 403, statusCode: 403, expose: true })
     expect(failure.headers).toEqual({ 'Cache-Control': 'no-store' })
@@ -41,7 +42,7 @@ describe('pass-through', () => {
   })
 
   it('wants the audience of the call besides the configured one', async () => {
-    const { signIn } = await setUp({ nextcloud })
+    const { signIn } = await world({ options: { nextcloud } })
     const info = await signIn({ aud: [RESOURCE, 'nextcloud', 'files'] })
     expect(await info.extra.getNextcloudToken({ audience: ['nextcloud', 'files'] })).toBe(info.token)
     expect(await failureOf(info.extra.getNextcloudToken({ audience: 'talk' }))).toBeInstanceOf(AudienceMismatchError)
@@ -52,7 +53,7 @@ describe('pass-through', () => {
   })
 
   it('never hands on an expired token: 401', async () => {
-    const { clock, signIn } = await setUp({ nextcloud, clockTolerance: 5 })
+    const { clock, signIn } = await world({ options: { nextcloud, clockTolerance: 5 } })
     const info = await signIn({ aud: [RESOURCE, 'nextcloud'] })
     clock.advance(3_604_999)
     expect(await info.extra.getNextcloudToken()).toBe(info.token)
@@ -63,7 +64,7 @@ describe('pass-through', () => {
   })
 
   it('rejects for a signal that is aborted already', async () => {
-    const { signIn } = await setUp({ nextcloud })
+    const { signIn } = await world({ options: { nextcloud } })
     const info = await signIn({ aud: [RESOURCE, 'nextcloud'] })
     const reason = new Error('gone')
     expect(await failureOf(info.extra.getNextcloudToken({ signal: AbortSignal.abort(reason) }))).toBe(reason)

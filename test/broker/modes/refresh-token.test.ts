@@ -1,9 +1,12 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotProvisionedError, SealedValueError, StorageError, TokenRequestError } from '../../../src/errors/errors.js'
-import { failureOf, tokenError, turn } from '../../support/broker-setup.js'
-import { ENCRYPTION_KEY, MCP_CLIENT, setUpConnected, setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
 import { startNextcloud } from '../../support/nextcloud-server.js'
 import { createRefreshTokens } from '../../support/refresh-tokens.js'
+import { failureOf, turn } from '../../support/promises.js'
+import { tokenError } from '../../support/token-endpoint.js'
+import { ENCRYPTION_KEY, MCP_CLIENT } from '../../support/grant-constants.js'
+import { setUpConnected, type GrantWorld } from '../../support/connected-user.js'
+import { world } from '../../support/world.js'
 
 const ALICE = { subject: 'alice' }
 const SECOND = 1_000
@@ -11,7 +14,7 @@ const SECOND = 1_000
 const UNCHECKED = { cache: { grantCheck: 3_600 } }
 const ONE_ATTEMPT = { http: { retries: 0 } }
 
-const typesOf = ({ events }: Pick<GrantSetup, 'events'>) => events.map(({ type }) => type)
+const typesOf = ({ events }: Pick<GrantWorld, 'events'>) => events.map(({ type }) => type)
 
 /** A user of an MCP client. */
 const signIn = async (
@@ -118,14 +121,14 @@ describe('the request for a refresh', () => {
 })
 
 describe('a user who has no usable grant', () => {
-  const refusal = async (setup: GrantSetup) => {
+  const refusal = async (setup: GrantWorld) => {
     const error = await failureOf(setup.open().getNextcloudToken(ALICE))
     expect(error).toBeInstanceOf(NotProvisionedError)
     return error as NotProvisionedError
   }
 
   it('never had one', async () => {
-    const setup = await setUpGrants()
+    const setup = await world({ mode: 'refresh-token' })
 
     expect(await refusal(setup)).toMatchObject({
       reason: 'never',

@@ -1,23 +1,17 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotProvisionedError, UpstreamUnavailableError, type StorageAdapter } from '../../../src/index.js'
-import {
-  failureOf,
-  holdTokenRequests,
-  setUp,
-  tokenAnswer,
-  tokenError,
-  turn,
-  type Setup,
-} from '../../support/broker-setup.js'
 import { MemoryStorage } from '../../../src/storage/memory.js'
 import { manualClock } from '../../support/clock.js'
-import { setUpConnected, setUpGrants, type GrantSetup } from '../../support/grant-setup.js'
 import { createRefreshTokens } from '../../support/refresh-tokens.js'
 import type { ScriptedAnswer } from '../../support/scripted-authorization-server.js'
+import { failureOf, turn } from '../../support/promises.js'
+import { holdTokenRequests, tokenAnswer, tokenError } from '../../support/token-endpoint.js'
+import { setUpConnected, type GrantWorld } from '../../support/connected-user.js'
+import { world, type World } from '../../support/world.js'
 
 /** With the first token in the cache, and that long after it was asked for. */
 async function setUpAfter(ms: number, ...answers: ScriptedAnswer[]) {
-  const setup = await setUp({ http: { retries: 0 } })
+  const setup = await world({ options: { http: { retries: 0 } } })
   if (answers.length > 0) setup.as.script('/token', ...answers)
   const info = await setup.signIn()
   const first = await info.extra.getNextcloudToken()
@@ -27,7 +21,7 @@ async function setUpAfter(ms: number, ...answers: ScriptedAnswer[]) {
 
 /** Answers so many milliseconds after the request. */
 const late =
-  ({ clock }: Pick<Setup, 'clock'>, ms: number, token: string): ScriptedAnswer =>
+  ({ clock }: Pick<World, 'clock'>, ms: number, token: string): ScriptedAnswer =>
   (_request, res) => {
     clock.advance(ms)
     res.end(JSON.stringify(tokenAnswer(token).json))
@@ -91,7 +85,7 @@ describe('a token of 300 s', () => {
   })
 
   it('is renewed with the scopes and audience it was asked for with', async () => {
-    const { as, clock, fetched, signIn } = await setUp()
+    const { as, clock, fetched, signIn } = await world()
     const { getNextcloudToken } = (await signIn()).extra
     const options = { scopes: ['write'], audience: ['files'] }
     const first = await getNextcloudToken(options)
@@ -104,7 +98,7 @@ describe('a token of 300 s', () => {
   })
 
   it('is not renewed if its MCP token ends first, since the new one would end with it', async () => {
-    const { clock, exchanges, signIn } = await setUp()
+    const { clock, exchanges, signIn } = await world()
     const { getNextcloudToken } = (await signIn({ exp: clock.now() / 1_000 + 290 })).extra
     await getNextcloudToken()
     clock.advance(289_999)
@@ -116,7 +110,7 @@ describe('a token of 300 s', () => {
 
 describe('the life of a token', () => {
   it('begins before the request, not with the answer', async () => {
-    const setup = await setUp()
+    const setup = await world()
     const { as, clock, exchanges, signIn } = setup
     as.script('/token', late(setup, 100_000, 'slow'))
     const { getNextcloudToken } = (await signIn()).extra
@@ -131,7 +125,7 @@ describe('the life of a token', () => {
   })
 
   it('begins with the attempt that was answered, not with the first', async () => {
-    const { as, clock, exchanges, signIn } = await setUp()
+    const { as, clock, exchanges, signIn } = await world()
     as.script('/token', { status: 503, headers: { 'retry-after': '2' } }, tokenAnswer('second attempt'))
     const { getNextcloudToken } = (await signIn()).extra
     await getNextcloudToken()
@@ -142,7 +136,7 @@ describe('the life of a token', () => {
   })
 
   it('may be over on arrival: all who wait get the token, and it is not kept', async () => {
-    const setup = await setUp()
+    const setup = await world()
     setup.as.script('/token', late(setup, 300_000, 'dead'), tokenAnswer('short', { expires_in: 0 }))
     const { getNextcloudToken } = (await setup.signIn()).extra
     for (const token of ['dead', 'short', 'short']) {
@@ -152,7 +146,7 @@ describe('the life of a token', () => {
   })
 
   it('goes by cache.renewBefore if that is less than a fifth of it', async () => {
-    const { clock, exchanges, fetched, signIn } = await setUp({ cache: { renewBefore: 10 } })
+    const { clock, exchanges, fetched, signIn } = await world({ options: { cache: { renewBefore: 10 } } })
     const { getNextcloudToken } = (await signIn()).extra
     await getNextcloudToken()
     clock.advance(289_999)
@@ -245,11 +239,11 @@ function mortal(storage: StorageAdapter, dies: Death) {
 /** With a store in which leases run out by the same clock. */
 function setUpStore() {
   const clock = manualClock()
-  return setUpGrants({ clock, storage: new MemoryStorage({}, clock) })
+  return world({ mode: 'refresh-token', clock, storage: new MemoryStorage({}, clock) })
 }
 
 /** A caller of an instance that dies, who gets no answer. */
-function callInVain({ open, storage }: GrantSetup, dies: Death): void {
+function callInVain({ open, storage }: GrantWorld, dies: Death): void {
   const { way, bury } = mortal(storage, dies)
   open({ storage: way })
     .getNextcloudToken(ALICE)
@@ -258,7 +252,7 @@ function callInVain({ open, storage }: GrantSetup, dies: Death): void {
 }
 
 /** Manual milliseconds until another instance has got a token, from the death of the one that was refreshing. */
-async function takenOverAfter({ clock, open }: GrantSetup): Promise<number> {
+async function takenOverAfter({ clock, open }: GrantWorld): Promise<number> {
   const start = clock.monotonic()
   await open().getNextcloudToken(ALICE)
   return clock.monotonic() - start
@@ -392,7 +386,7 @@ describe('an answer that comes after the user has', () => {
 
 describe('the write-ahead mark', () => {
   it('is in the store while the refresh token is on its way, and nothing is sent where it cannot be written', async () => {
-    const setup = await setUpGrants()
+    const setup = await world({ mode: 'refresh-token' })
     const { as, connect, open, refreshTokens, stored, storage } = setup
     await connect()
     let meanwhile: unknown
@@ -419,7 +413,7 @@ describe('the write-ahead mark', () => {
   })
 
   it('goes when the server surely did not take the token, and stays without its owner when it may have', async () => {
-    const setup = await setUpGrants({ refreshTokens: createRefreshTokens({ grace: true }) })
+    const setup = await world({ mode: 'refresh-token', refreshTokens: createRefreshTokens({ grace: true }) })
     const { as, connect, open, refreshTokens, stored } = setup
     await connect()
 
@@ -437,7 +431,7 @@ describe('the write-ahead mark', () => {
 
 describe('a grant that changes', () => {
   it('between the lease and the mark is read again: the refresh token of before is not sent', async () => {
-    const setup = await setUpGrants()
+    const setup = await world({ mode: 'refresh-token' })
     const { connect, open, refreshTokens, storage } = setup
     await connect()
     let second = ''
@@ -484,7 +478,7 @@ describe('an instance that could not take back its mark', () => {
 
 describe('a refresh token that the server does not rotate', () => {
   it('cools down from the start again after a refresh that went well', async () => {
-    const setup = await setUpGrants({ refreshTokens: createRefreshTokens({ rotates: false }) })
+    const setup = await world({ mode: 'refresh-token', refreshTokens: createRefreshTokens({ rotates: false }) })
     const { as, clock, connect, open, refreshTokens } = setup
     const auth = open({ http: { retries: 0 } })
     await connect()
@@ -503,7 +497,7 @@ describe('a refresh token that the server does not rotate', () => {
   it('keeps its end, until the server states another', async () => {
     let more = {}
     const refreshTokens = createRefreshTokens({ rotates: false, more: () => more })
-    const setup = await setUpGrants({ refreshTokens })
+    const setup = await world({ mode: 'refresh-token', refreshTokens })
     const { as, clock, grants, open } = setup
     const refreshToken = refreshTokens.issue()
     const refreshEndsAt = clock.now() + 900_000
@@ -523,7 +517,7 @@ describe('a refresh token that the server does not rotate', () => {
 
 describe('a renewal ahead', () => {
   it('does not put up with another instance’s token that is to be renewed as well', async () => {
-    const setup = await setUpGrants()
+    const setup = await world({ mode: 'refresh-token' })
     const { clock, connect, open, refreshTokens } = setup
     const auth = open({ cache: { grantCheck: 3_600 } })
     await connect()

@@ -1,0 +1,18 @@
+import type { McpAuthOptions } from '../../src/index.js'
+import type { RefreshTokens } from './refresh-tokens.js'
+import { watchedStorage } from './storages.js'
+import { world, type Keeping, type World } from './world.js'
+
+export type GrantWorld = World & Keeping
+
+/** A world in refresh-token mode in which Alice is connected, on a store that can be watched and made to fail. */
+export async function setUpConnected(
+  { clientId, ...parts }: { readonly clientId?: string; readonly refreshTokens?: RefreshTokens } = {},
+  options: McpAuthOptions = {},
+) {
+  const watched = watchedStorage()
+  const { storage } = watched
+  const setup = await world({ mode: 'refresh-token', storage, options, ...parts })
+  const first = await setup.connect('alice', { ...(clientId !== undefined && { clientId }) })
+  return { ...setup, ...watched, first }
+}
