@@ -15,7 +15,7 @@ export interface NotesClient {
 
 export interface NotesClientOptions {
   readonly url: string
-  /** A browser in which somebody is, or is about to be, signed in. */
+  /** A browser in which a user is signed in, or is about to sign in. */
   readonly browser: Browser
   readonly fetch?: FetchLike
 }
@@ -27,7 +27,7 @@ const toolResult = z.object({
 
 const info = { name: 'demo-client', version: '1.0.0' }
 
-/** A browser in which this person says who they are and agrees to what is asked. */
+/** A browser in which this user signs in and agrees to each question. */
 export function browserOf(person: string, onPress?: (press: Press, origin: string) => void): Browser {
   const presses: Press[] = [
     ['user', person],
