@@ -98,7 +98,7 @@ export function createNotesApp(options: NotesAppOptions): NotesApp {
 }
 
 /**
- * Asks for more scopes where a tool needs them (step-up). That has to be an HTTP answer, 403 with a challenge, so it is
+ * Asks for more scopes where a tool needs them (step-up). That must be an HTTP answer, 403 with a challenge, so it is
  * decided before the MCP server sees the message.
  */
 function requireToolScopes(auth: McpAuth): RequestHandler {

@@ -38,7 +38,7 @@ export function browserOf(person: string, onPress?: (press: Press, origin: strin
 }
 
 /**
- * An MCP client on SDK v2 that signs in when it has to.
+ * An MCP client on SDK v2 that signs in when it must.
  *
  * The SDK does the OAuth: on a 401 it reads the challenge, finds the authorization server (RFC 9728, RFC 8414), registers
  * (RFC 7591) and sends the browser there; on a 403 for scope it does so again with more scopes. What is left to the
