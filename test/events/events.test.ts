@@ -1,9 +1,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthEvent, McpAuthStats } from '../../src/events.js'
-import { createMcpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
-import { ask, askWith, insufficientScope, type Answer } from '../support/answers.js'
+import { ask, askWith, insufficientScope } from '../support/answers.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { bareHost } from '../support/hosts.js'
 import { startProtectedApp, type ProtectedApp } from '../support/protected-app.js'
@@ -11,7 +10,6 @@ import {
   CLIENT_ID,
   CLIENT_SECRET,
   RESOURCE,
-  signingKey,
   startAuthorizationServer,
   type ScriptedAuthorizationServer,
 } from '../support/scripted-authorization-server.js'
@@ -76,52 +74,6 @@ describe('token.accepted', () => {
 })
 
 describe('token.rejected', () => {
-  const seconds = () => clock.now() / 1_000
-  type Rejection = [reason: string, request: (url: string) => Promise<Answer>, given?: McpAuthOptions]
-  const withClaims =
-    (claims: Record<string, unknown>, header = {}) =>
-    async (url: string) =>
-      askWith(url, await as.mint(claims, { header }))
-  const withToken = (token: string) => (url: string) => askWith(url, token)
-  const signedBy = (kid: string) => async (url: string) =>
-    askWith(url, await as.mint({}, { key: await signingKey(kid) }))
-
-  const rejections: Rejection[] = [
-    ['no_credentials', (url) => ask(url)],
-    ['invalid_request', withToken('a b')],
-    ['malformed', withToken('"a"')],
-    ['too_large', withToken('a'.repeat(16_385))],
-    ['opaque', withToken('opaque'), { introspection: false }],
-    ['inactive', withToken('opaque')],
-    ['signature', signedBy('first')],
-    ['key', signedBy('unheard-of')],
-    ['algorithm', withClaims({}), { algorithms: ['RS256'] }],
-    ['issuer', withClaims({ iss: 'https://other.example' })],
-    ['audience', withClaims({ aud: 'https://other.example' })],
-    ['expired', (url) => withClaims({ exp: seconds() - 5 })(url)],
-    ['not_yet_valid', (url) => withClaims({ nbf: seconds() + 6 })(url)],
-    ['missing_claim', withClaims({ sub: undefined })],
-    ['token_type', withClaims({}, { typ: 'logout+jwt' })],
-    ['sender_constrained', withClaims({ cnf: { jkt: 'x' } })],
-    ['client', withClaims({}), { allowedClients: ['other'] }],
-    ['claims', withClaims({}), { validateClaims: () => false }],
-    ['scope', withClaims({ scope: 'other' })],
-  ]
-
-  it.each(rejections)('gives the reason, and it is counted: %s', async (reason, request, given) => {
-    const auth = createMcpAuth({ ...options(), onEvent, ...given }, clock)
-    const server = await bareHost.start([auth], { maxHeaderSize: 65_536 })
-
-    const answers = [await request(server.url), await request(server.url)]
-
-    const rejected = rejection(reason)
-    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => expectedStatus(reason)))
-    expect(events).toEqual([rejected, rejected])
-    expect(auth.stats().rejected).toEqual({ [reason]: 2 })
-    await server.close()
-    await auth.close()
-  })
-
   it('comes from requireScopes too, after the token has been accepted', async () => {
     app = await startProtectedApp(bareHost, { ...options(), onEvent }, clock, {
       after: (auth) => [auth.requireScopes('notes:write')],
@@ -142,7 +94,9 @@ describe('token.rejected', () => {
     await expect(auth.verify(scopeless)).rejects.toMatchObject({ status: 403 })
     await expect(auth.getNextcloudToken({ token: bad })).rejects.toMatchObject({ reason: 'audience' })
 
-    expect(events).toEqual(['audience', 'scope', 'audience'].map(rejection))
+    expect(events).toMatchObject(
+      ['audience', 'scope', 'audience'].map((reason) => ({ type: 'token.rejected', reason })),
+    )
     expect(auth.stats().rejected).toEqual({ audience: 2, scope: 1 })
   })
 
@@ -154,21 +108,6 @@ describe('token.rejected', () => {
     expect(events.map(({ type }) => type)).toEqual(['idp.unavailable', 'request.failed'])
     expect(auth.stats()).toMatchObject({ rejected: {}, failed: { ERR_UPSTREAM_UNAVAILABLE: 1 } })
   })
-
-  /** In which words, test/events-rejections.test.ts says. */
-  function rejection(reason: string): unknown {
-    return expect.objectContaining({
-      type: 'token.rejected',
-      reason,
-      message: expect.stringMatching(/./) as string,
-      at: clock.now(),
-    })
-  }
-
-  function expectedStatus(reason: string): number {
-    if (reason === 'invalid_request') return 400
-    return reason === 'scope' ? 403 : 401
-  }
 })
 
 describe('idp.unavailable', () => {

@@ -31,6 +31,7 @@ async function rejectionOf(token: string, options: McpAuthOptions = {}): Promise
   const auth = bed.open({ ...CLIENT, onEvent: (event) => events.push(event), ...options })
   await expect(auth.verify(token)).rejects.toThrow()
   expect(events.map(({ type }) => type)).toEqual(['token.rejected'])
+  expect(Object.values(auth.stats().rejected)).toEqual([1])
   return Object.fromEntries(Object.entries(events[0] ?? {}).filter(([name]) => name !== 'type' && name !== 'at'))
 }
 

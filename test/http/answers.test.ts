@@ -1,4 +1,3 @@
-import { CompactSign, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   ask,
@@ -33,17 +32,7 @@ beforeAll(async () => {
 })
 afterAll(() => as.close())
 
-type Claims = Record<string, unknown>
-
-/** An ID token of this server's own client. */
-const idToken = (claims: Claims = {}) =>
-  as.mint(
-    { aud: CLIENT_ID, azp: CLIENT_ID, client_id: undefined, scope: undefined, ...claims },
-    { header: { typ: 'JWT' } },
-  )
-
-/** A JWT whose header does not say what kind of token it is. */
-const plainJwt = (claims: Claims) => as.mint(claims, { header: { typ: 'JWT' } })
+const wrongAudience = 'The access token is for another audience'
 
 const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 
@@ -60,10 +49,7 @@ describe.each(hosts)('on $name', (host) => {
       clientSecret: CLIENT_SECRET,
       requiredScopes: ['notes:read'],
       allowedClients: ['mcp-client', CLIENT_ID],
-      validateClaims: ({ tenant }: Readonly<Claims>) => {
-        if (tenant === 'unheard of') throw new Error('no such tenant')
-        return tenant !== 'closed'
-      },
+      validateClaims: ({ tenant }: Readonly<Record<string, unknown>>) => tenant !== 'closed',
     }
     app = await startProtectedApp(host, options, clock, { maxHeaderSize: 65_536 })
   })
@@ -150,110 +136,27 @@ describe.each(hosts)('on $name', (host) => {
     expect(await ask(app.url, { headers: headers() ?? [] })).toEqual(invalidRequest())
   })
 
-  const lacksClaim = 'The access token lacks a required claim'
-  const isMalformed = 'The access token is malformed'
-  const wrongAlgorithm = 'The access token is signed with an algorithm that is not accepted'
-  const wrongSignature = 'The signature of the access token is not valid'
-  const wrongIssuer = 'The access token is from another issuer'
-  const wrongAudience = 'The access token is for another audience'
-  const notYetValid = 'The access token is not valid yet'
-  const notAnAccessToken = 'The token is not an access token'
-  const senderConstrained = 'The access token is bound to a key and came without proof'
-  const clientNotAllowed = 'The client of the access token is not allowed here'
-  const isNotActive = 'The access token is not active'
-  const notAccepted = 'The claims of the access token are not accepted here'
-
+  // The answers of each reason. Which tokens are refused, and for which reason, is proved in test/verify.
   const unusable: [what: string, token: () => string | Promise<string>, description: string][] = [
-    ['in quotes', () => `"${good}"`, isMalformed],
-    ['with a character that no token has', () => `${good};`, isMalformed],
-    ['of nothing but padding', () => '====', isMalformed],
-    ['with a header that is not JSON', () => 'eyJ.eyJ.AA', isMalformed],
-    ['with a payload that is not an object', () => signedText('[]'), isMalformed],
-    ['with a payload that is not JSON', () => signedText('{'), isMalformed],
-    ['without an alg', () => `${base64url({ kid: 'first' })}.${base64url({})}.AA`, isMalformed],
+    ['with a character that no token has', () => `${good};`, 'The access token is malformed'],
     ['of more than 16 KiB', () => 'a'.repeat(16_385), 'The access token is too large'],
-    [
-      'of more than 16 KiB that is genuine',
-      () => as.mint({ pad: 'x'.repeat(16_000) }),
-      'The access token is too large',
-    ],
-    ['that is opaque and not active', () => 'a'.repeat(16_384), isNotActive],
-    ['that is encrypted', () => `${base64url({ alg: 'dir', enc: 'A256GCM' })}..AA.AA.AA`, isNotActive],
-    ['without its signature', () => good.slice(0, good.lastIndexOf('.') + 1), wrongSignature],
-    [
-      'with another signature',
-      async () => `${good.slice(0, good.lastIndexOf('.'))}.${await otherSignature()}`,
-      wrongSignature,
-    ],
-    ['with another payload', () => withPayload(good, { sub: 'admin' }), wrongSignature],
-    [
-      'signed with a key that only has the right name',
-      async () => as.mint({}, { key: await signingKey('first') }),
-      wrongSignature,
-    ],
-    [
-      'signed with a key that the issuer does not publish',
-      async () => as.mint({}, { key: await signingKey('unheard-of') }),
-      'The access token is signed with a key that the issuer does not publish',
-    ],
-    ['with alg none', () => unsigned('none'), wrongAlgorithm],
-    ['with alg None', () => unsigned('None'), wrongAlgorithm],
-    ['signed by HS256 with the public key', () => signedWithPublicKey(), wrongAlgorithm],
-    ['of another issuer', () => as.mint({ iss: 'https://other.example' }), wrongIssuer],
-    ['of an issuer with one slash more', () => as.mint({ iss: `${as.issuer}/` }), wrongIssuer],
-    ['with a list of issuers', () => as.mint({ iss: [as.issuer] }), wrongIssuer],
-    ['without iss', () => as.mint({ iss: undefined }), lacksClaim],
+    ['that is opaque and not active', () => 'a'.repeat(16_384), 'The access token is not active'],
+    ['without its signature', () => good.slice(0, good.lastIndexOf('.') + 1), 'The signature of the access token is not valid'], // prettier-ignore
+    ['of an unknown key', async () => as.mint({}, { key: await signingKey('x') }), 'The access token is signed with a key that the issuer does not publish'], // prettier-ignore
+    ['with alg none', () => `${base64url({ alg: 'none' })}.e30.`, 'The access token is signed with an algorithm that is not accepted'], // prettier-ignore
+    ['of another issuer', () => as.mint({ iss: 'https://other.example' }), 'The access token is from another issuer'],
     ['for another audience', () => as.mint({ aud: 'https://other.example/mcp' }), wrongAudience],
-    ['for other audiences', () => as.mint({ aud: ['https://other.example/mcp', 'nextcloud'] }), wrongAudience],
-    ['for an audience with two slashes more', () => as.mint({ aud: `${RESOURCE}//` }), wrongAudience],
-    ['for an audience that only begins alike', () => as.mint({ aud: `${RESOURCE}2` }), wrongAudience],
-    ['for an audience in capitals', () => as.mint({ aud: RESOURCE.toUpperCase() }), wrongAudience],
-    ['for the origin only', () => as.mint({ aud: new URL(RESOURCE).origin }), wrongAudience],
-    ['without aud', () => as.mint({ aud: undefined }), lacksClaim],
-    ['with an empty aud', () => as.mint({ aud: [] }), lacksClaim],
-    ['with an aud of numbers', () => as.mint({ aud: [1, 2] }), lacksClaim],
     ['that has expired', () => as.mint({ exp: now - 5 }), 'The access token has expired'],
-    ['without exp', () => as.mint({ exp: undefined }), lacksClaim],
-    ['with an exp that is text', () => as.mint({ exp: String(now + 600) }), lacksClaim],
-    ['that is not valid yet', () => as.mint({ nbf: now + 6 }), notYetValid],
-    ['with an nbf that is text', () => as.mint({ nbf: String(now) }), lacksClaim],
-    ['from the future', () => as.mint({ iat: now + 6 }), notYetValid],
-    ['with an iat that is text', () => as.mint({ iat: String(now) }), lacksClaim],
-    ['without sub', () => as.mint({ sub: undefined }), lacksClaim],
-    ['with an empty sub', () => as.mint({ sub: '' }), lacksClaim],
-    ['with a sub that is a number', () => as.mint({ sub: 7 }), lacksClaim],
-    ['bound to a key', () => as.mint({ cnf: { jkt: 'thumbprint' } }), senderConstrained],
-    ['bound to a certificate', () => as.mint({ cnf: { 'x5t#S256': 'thumbprint' } }), senderConstrained],
-    ['of a client that is not let in', () => as.mint({ client_id: 'stranger' }), clientNotAllowed],
-    ['of no client', () => as.mint({ client_id: undefined }), clientNotAllowed],
+    ['that is not valid yet', () => as.mint({ nbf: now + 6 }), 'The access token is not valid yet'],
+    ['without sub', () => as.mint({ sub: undefined }), 'The access token lacks a required claim'],
     [
-      'of a stranger with azp of a friend',
-      () => as.mint({ client_id: 'stranger', azp: 'mcp-client' }),
-      clientNotAllowed,
+      'bound to a key',
+      () => as.mint({ cnf: { jkt: 'x' } }),
+      'The access token is bound to a key and came without proof',
     ],
-    ['that the operator refuses', () => as.mint({ tenant: 'closed' }), notAccepted],
-    ['that makes the operator throw', () => as.mint({ tenant: 'unheard of' }), notAccepted],
-    ['that is an ID token', () => idToken({ nonce: 'n' }), notAnAccessToken],
-    ['that is an ID token with a scope', () => idToken({ nonce: 'n', scope: 'notes:read' }), notAnAccessToken],
-    ['that is an ID token without nonce', () => idToken(), notAnAccessToken],
-    [
-      'that is an ID token for this resource too',
-      () => idToken({ aud: [CLIENT_ID, RESOURCE], nonce: 'n' }),
-      notAnAccessToken,
-    ],
-    ['with at_hash', () => plainJwt({ at_hash: 'x' }), notAnAccessToken],
-    ['with c_hash', () => plainJwt({ c_hash: 'x' }), notAnAccessToken],
-    ['with s_hash', () => plainJwt({ s_hash: 'x' }), notAnAccessToken],
-    ['that is a logout token', () => plainJwt({ events: {} }), notAnAccessToken],
-    ['that Keycloak calls an ID token', () => plainJwt({ typ: 'ID' }), notAnAccessToken],
-    ['that Keycloak calls a refresh token', () => plainJwt({ typ: 'Refresh' }), notAnAccessToken],
-    ['that Keycloak calls an offline token', () => plainJwt({ typ: 'Offline' }), notAnAccessToken],
-    ['that Keycloak calls a logout token', () => plainJwt({ typ: 'Logout' }), notAnAccessToken],
-    ['that Cognito calls an ID token', () => plainJwt({ token_use: 'id' }), notAnAccessToken],
-    ['that Hydra calls an ID token', () => plainJwt({ token_use: 'id_token' }), notAnAccessToken],
-    ['that Hydra calls a refresh token', () => plainJwt({ token_use: 'refresh_token' }), notAnAccessToken],
-    ['of another type', () => as.mint({}, { header: { typ: 'logout+jwt' } }), notAnAccessToken],
-    ['that has expired and lacks a scope', () => as.mint({ exp: now - 5, scope: '' }), 'The access token has expired'],
+    ['of a client that is not let in', () => as.mint({ client_id: 'stranger' }), 'The client of the access token is not allowed here'], // prettier-ignore
+    ['that the operator refuses', () => as.mint({ tenant: 'closed' }), 'The claims of the access token are not accepted here'], // prettier-ignore
+    ['of another type', () => as.mint({}, { header: { typ: 'logout+jwt' } }), 'The token is not an access token'],
     ['that is for another audience and lacks a scope', () => as.mint({ aud: 'x', scope: '' }), wrongAudience],
   ]
   it.each(unusable)('a token %s is refused', async (_what, token, description) => {
@@ -294,41 +197,3 @@ describe.each(hosts)('on $name', (host) => {
     expect(await askWith(app.url, token)).toEqual(insufficientScope('notes:read'))
   })
 })
-
-async function otherSignature(): Promise<string> {
-  const token = await as.mint({ sub: 'bob' })
-  return token.slice(token.lastIndexOf('.') + 1)
-}
-
-function withPayload(token: string, claims: Claims): string {
-  const [header, payload = '', signature] = token.split('.')
-  const present = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Claims
-  return [header, base64url({ ...present, ...claims }), signature].join('.')
-}
-
-function unsigned(alg: string): string {
-  const claims = {
-    iss: as.issuer,
-    sub: 'alice',
-    aud: RESOURCE,
-    client_id: 'mcp-client',
-    scope: 'notes:read',
-    exp: now + 600,
-  }
-  return `${base64url({ alg, typ: 'at+jwt' })}.${base64url(claims)}.`
-}
-
-/** The algorithm confusion attack: what is public is taken as a secret. */
-function signedWithPublicKey(): Promise<string> {
-  return new SignJWT({ iss: as.issuer, sub: 'alice', aud: RESOURCE, client_id: 'mcp-client', scope: 'notes:read' })
-    .setExpirationTime(now + 600)
-    .setProtectedHeader({ alg: 'HS256', kid: as.key.kid, typ: 'at+jwt' })
-    .sign(Buffer.from(JSON.stringify(as.key.publicJwk)))
-}
-
-/** What the issuer's key has signed, whatever it says. */
-function signedText(text: string): Promise<string> {
-  return new CompactSign(Buffer.from(text))
-    .setProtectedHeader({ alg: as.key.alg, kid: as.key.kid })
-    .sign(as.key.privateKey)
-}

@@ -40,32 +40,16 @@ async function start(host: Host, given: McpAuthOptions = {}): Promise<string> {
 const neverAnswers: ScriptedAnswer = () => undefined
 
 describe.each(hosts)('on $name', (host) => {
+  // Which answers are an outage is proved in test/verify, test/transport and test/authorization-server.
   const outages: [what: string, path: string, answer: ScriptedAnswer, retryAfter: string, given?: McpAuthOptions][] = [
     ['answers discovery with 500', DISCOVERY, { status: 500 }, '1'],
-    ['answers discovery with 429', DISCOVERY, { status: 429 }, '1'],
-    ['does not know the discovery document', DISCOVERY, { status: 404 }, '1'],
-    ['answers discovery with HTML', DISCOVERY, { text: '<html>', headers: { 'content-type': 'text/html' } }, '1'],
-    ['answers discovery with half a document', DISCOVERY, { text: '{"issuer":' }, '1'],
-    ['answers discovery with a list', DISCOVERY, { json: [] }, '1'],
     ['redirects discovery', DISCOVERY, { status: 302, headers: { location: '/elsewhere' } }, '1'],
     ['never answers discovery', DISCOVERY, neverAnswers, '1', { http: { timeout: 50 } }],
-    ['answers the JWKS with 500', '/jwks', { status: 500 }, '1'],
     ['answers the JWKS with 503 and says when', '/jwks', { status: 503, headers: { 'retry-after': '17' } }, '17'],
-    ['answers the JWKS with 429 and says when', '/jwks', { status: 429, headers: { 'retry-after': '30' } }, '30'],
-    ['answers the JWKS with 404', '/jwks', { status: 404 }, '1'],
-    ['answers the JWKS with HTML', '/jwks', { text: '<html>' }, '1'],
-    ['answers the JWKS with an object without keys', '/jwks', { json: {} }, '1'],
-    ['answers the JWKS with keys that are no list', '/jwks', { json: { keys: {} } }, '1'],
-    ['answers the JWKS with keys that are no objects', '/jwks', { json: { keys: ['key'] } }, '1'],
     ['answers the JWKS with no key at all', '/jwks', { json: { keys: [] } }, '1'],
     ['publishes the key with half its coordinates', '/jwks', keySet({ y: undefined }), '5'],
-    ['publishes the key with a coordinate that is none', '/jwks', keySet({ x: 'AA' }), '5'],
     ['publishes the key with a coordinate that is a number', '/jwks', keySet({ x: 5 }), '5'],
-    ['publishes its private key', '/jwks', keySet({ d: 'AA' }), '5'],
-    ['redirects the JWKS', '/jwks', { status: 307, headers: { location: '/elsewhere' } }, '1'],
-    ['never answers the JWKS', '/jwks', neverAnswers, '1', { http: { timeout: 50 } }],
     ['answers the JWKS at too great a length', '/jwks', { text: ' '.repeat(2_000) }, '1', limited(1_000)],
-    ['hangs up on the JWKS', '/jwks', (_request, res) => res.destroy(), '1'],
   ]
   it.each(outages)('a provider that %s is an outage', async (_what, path, answer, retryAfter, given) => {
     const url = await start(host, given)
@@ -82,38 +66,23 @@ describe.each(hosts)('on $name', (host) => {
     expect(await askWith(url, token)).toEqual(unavailable('1'))
   })
 
-  const introspectionOutages: [what: string, answer: ScriptedAnswer, retryAfter: string][] = [
-    ['500', { status: 500 }, '1'],
-    ['429', { status: 429, headers: { 'retry-after': '12' } }, '12'],
-    ['404', { status: 404 }, '1'],
-    ['HTML', { text: '<html>', headers: { 'content-type': 'text/html' } }, '1'],
-    ['an object without active', { json: { sub: 'alice' } }, '1'],
-    ['an active that is text', { json: { active: 'true' } }, '1'],
-    ['a list', { json: [{ active: true }] }, '1'],
-  ]
-  it.each(introspectionOutages)('introspection answered with %s is an outage', async (_what, answer, retryAfter) => {
+  it('introspection answered with 429 is an outage, as long as the answer says', async () => {
     const url = await start(host)
-    as.script('/introspect', answer)
+    as.script('/introspect', { status: 429, headers: { 'retry-after': '12' } })
 
-    expect(await askWith(url, 'an-opaque-token')).toEqual(unavailable(retryAfter))
+    expect(await askWith(url, 'an-opaque-token')).toEqual(unavailable('12'))
   })
 
-  const mistakes: [what: string, arrange: () => void, given?: McpAuthOptions][] = [
-    ['a discovery document of another issuer', () => (as.metadata['issuer'] = 'https://other.example')],
-    ['a discovery document of an issuer with a slash more', () => (as.metadata['issuer'] = `${as.issuer}/`)],
-    ['a discovery document without jwks_uri', () => delete as.metadata['jwks_uri']],
-    ['a jwks_uri on plain http', () => (as.metadata['jwks_uri'] = 'http://keys.example/jwks')],
-  ]
-  it.each(mistakes)('%s is for the operator to mend', async (_what, arrange) => {
+  it('a discovery document of another issuer is for the operator to mend', async () => {
     const url = await start(host)
-    arrange()
+    as.metadata['issuer'] = `${as.issuer}/`
 
     expect(await askWith(url, await as.mint())).toEqual(misconfigured())
   })
 
-  it.each([400, 401, 403])('introspection refused with %s is for the operator to mend', async (status) => {
+  it('introspection that refuses this client is for the operator to mend', async () => {
     const url = await start(host)
-    as.script('/introspect', { status, json: { error: 'invalid_client' } })
+    as.script('/introspect', { status: 401, json: { error: 'invalid_client' } })
 
     expect(await askWith(url, 'an-opaque-token')).toEqual(misconfigured())
   })
@@ -137,28 +106,6 @@ describe.each(hosts)('on $name', (host) => {
     expect(await askWith(url, await as.mint())).toEqual(failure)
   })
 
-  const introspected: [what: string, answer: () => Record<string, unknown>, description: string][] = [
-    ['is not active', () => ({ active: false, sub: 'alice' }), 'The access token is not active'],
-    ['is a refresh token', () => ({ token_type: 'refresh_token' }), 'The token is not an access token'],
-    ['is of another issuer', () => ({ iss: 'https://other.example' }), 'The access token is from another issuer'],
-    ['has expired', () => ({ exp: seconds() - 5 }), 'The access token has expired'],
-    ['has no end', () => ({ exp: undefined }), 'The access token lacks a required claim'],
-    ['is not valid yet', () => ({ nbf: seconds() + 6 }), 'The access token is not valid yet'],
-    ['has an nbf that is text', () => ({ nbf: String(seconds()) }), 'The access token is not valid yet'],
-    ['is from the future', () => ({ iat: seconds() + 6 }), 'The access token is not valid yet'],
-    ['has an iat that is text', () => ({ iat: 'now' }), 'The access token is not valid yet'],
-    ['has no subject', () => ({ sub: undefined }), 'The access token lacks a required claim'],
-    ['has no audience', () => ({ aud: undefined }), 'The access token lacks a required claim'],
-    ['is for another audience', () => ({ aud: 'nextcloud' }), 'The access token is for another audience'],
-    ['is bound to a key', () => ({ cnf: { jkt: 'x' } }), 'The access token is bound to a key and came without proof'],
-  ]
-  it.each(introspected)('an opaque token that %s is refused', async (_what, answer, description) => {
-    const url = await start(host)
-    as.script('/introspect', { json: introspection(answer()) })
-
-    expect(await askWith(url, 'an-opaque-token')).toEqual(invalidToken(description))
-  })
-
   it('an opaque token that is active gets through, or is told which scope it needs', async () => {
     const url = await start(host)
     as.script('/introspect', { json: introspection() }, { json: introspection({ scope: 'other' }) })
@@ -167,12 +114,8 @@ describe.each(hosts)('on $name', (host) => {
     expect(await askWith(url, 'another-token')).toEqual(insufficientScope('notes:read'))
   })
 
-  it.each([
-    ['by a server that has no endpoint for it', () => delete as.metadata['introspection_endpoint'], {}],
-    ['with introspection switched off', () => true, { introspection: false as const }],
-  ])('an opaque token cannot be used %s', async (_why, arrange, given) => {
-    const url = await start(host, given)
-    arrange()
+  it('an opaque token cannot be used with introspection switched off', async () => {
+    const url = await start(host, { introspection: false })
 
     expect(await askWith(url, 'an-opaque-token')).toEqual(
       invalidToken('The access token is not a JWT and cannot be introspected here'),

@@ -65,14 +65,6 @@ describe('a token that is not a JWT', () => {
     expect(as.received()).toEqual([])
   })
 
-  it.each(['', '"a"', '=', '=a', 'a=b', 'a;b', 'ä', 'a%20b', 'a\0', 'a b', `${'a'.repeat(8_000)}!`])(
-    'with a character that no token has is malformed, and nothing is fetched: %j',
-    async (token) => {
-      await expectRefusal(open(), token, 'malformed')
-      expect(as.received()).toEqual([])
-    },
-  )
-
   it('an encrypted one (JWE) is refused likewise', async () => {
     const token = await new CompactEncrypt(Buffer.from('{}'))
       .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
@@ -88,7 +80,7 @@ describe('a token that is not a JWT', () => {
     },
   )
 
-  it.each(['', 'a b', 'a,b', 'tökn', 'a"b', 'a\nb', '=a', 'a=b', '='])(
+  it.each(['', 'a b', 'a,b', 'a;b', 'tökn', '"a"', 'a%20b', 'a\nb', 'a\0', '=a', 'a=b', '=', `${'a'.repeat(8_000)}!`])(
     'and has a character that no token has is malformed, and nobody is asked about it: %j',
     async (token) => {
       await expectRefusal(open({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }), token, 'malformed')
@@ -154,28 +146,25 @@ describe('the claims', () => {
     await expectRefusal(auth, await as.mint({ [claim]: now() + bad }), reason)
   })
 
-  it('that are for an allowed client are let in, others not', async () => {
-    const auth = open({ allowedClients: ['desktop', 'web'] })
+  it('are held against the options: audience, clientId and allowedClients', async () => {
+    const usual = open({ clientId: CLIENT_ID })
+    const chosen = open({ audience: 'https://api.example/', allowedClients: ['web'] })
+    const forApi = { aud: 'https://api.example' }
 
-    expect((await auth.verify(await as.mint({ client_id: 'web' }))).clientId).toBe('web')
-    await expectRefusal(auth, await as.mint({ client_id: 'mobile' }), 'client')
-    await expectRefusal(auth, await as.mint({ client_id: undefined }), 'client')
+    expect((await usual.verify(await as.mint({ aud: CLIENT_ID }))).audience).toEqual([CLIENT_ID])
+    await expectRefusal(usual, await as.mint(forApi), 'audience')
+    expect((await chosen.verify(await as.mint({ ...forApi, client_id: 'web' }))).clientId).toBe('web')
+    await expectRefusal(chosen, await as.mint({ ...forApi, client_id: 'mobile' }), 'client')
+    await expectRefusal(chosen, await as.mint(), 'audience')
   })
 
-  it('of an ID token for this server are refused, and of an access token for it accepted', async () => {
+  it('are read with the type in the header', async () => {
+    const idToken = { aud: CLIENT_ID, scope: undefined, client_id: undefined }
     const auth = open({ clientId: CLIENT_ID })
-    const header = { typ: 'JWT' }
-    const keycloak = { aud: CLIENT_ID, azp: CLIENT_ID, client_id: undefined, sid: 's' }
 
-    await expectRefusal(auth, await as.mint({ ...keycloak, typ: 'ID' }, { header }), 'token_type')
-    await expectRefusal(auth, await as.mint({ ...keycloak, typ: 'Refresh' }, { header }), 'token_type')
-    await expectRefusal(auth, await as.mint({ ...keycloak, scope: undefined }, { header }), 'token_type')
+    await expectRefusal(auth, await as.mint(idToken, { header: { typ: 'JWT' } }), 'token_type')
     await expectRefusal(auth, await as.mint({}, { header: { typ: 'logout+jwt' } }), 'token_type')
-    expect((await auth.verify(await as.mint({ ...keycloak, typ: 'Bearer' }, { header }))).clientId).toBe(CLIENT_ID)
-  })
-
-  it('that bind the token to a key are refused', async () => {
-    await expectRefusal(open(), await as.mint({ cnf: { jkt: 'thumbprint' } }), 'sender_constrained')
+    expect((await auth.verify(await as.mint(idToken))).clientId).toBe('unknown')
   })
 })
 
