@@ -7,6 +7,8 @@ export default defineConfig({
     exclude: ['test/keycloak/**'],
     globalSetup: ['test/support/shared-servers.ts'],
     reporters: ['default', './test/support/closing-line-reporter.ts'],
+    // Most files wait for servers, stores and browsers rather than for the processor.
+    maxWorkers: 4,
     // Generous, since it only ends what hangs: a busy machine is no failure.
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -7,8 +7,8 @@ import { doctor, processSurroundings } from './doctor/doctor.js'
 
 interface Command {
   readonly summary: string
-  /** Resolves to the exit status, 2 for misuse; undefined where the usage of all commands is to be shown for that. */
-  readonly run: (args: string[]) => Promise<number | undefined>
+  /** Resolves to the exit status, 2 for misuse, or to undefined if the usage of all commands is the answer to misuse. */
+  readonly run: (args: string[]) => number | undefined | Promise<number>
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
@@ -18,7 +18,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   keygen: {
     summary: `print a new encryption key, for ${variableOf('encryptionKey')}`,
-    run: withoutOptions(() => process.stdout.write(`${randomBytes(32).toString('base64url')}\n`)),
+    run: withoutOptions(() => `${randomBytes(32).toString('base64url')}\n`),
   },
 }
 
@@ -34,41 +34,34 @@ Options:
 `
 
 async function main([name = '', ...args]: readonly string[]): Promise<number> {
-  if (name === '--help' || name === '-h') return help()
-  if (name === '--version') return version()
+  if (name === '--help' || name === '-h') return print(USAGE)
+  if (name === '--version') return print(`${version()}\n`)
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  return (await command?.run(args)) ?? misused()
+  const status = await command?.run(args)
+  if (status === undefined) process.stderr.write(USAGE)
+  return status ?? 2
 }
 
-/** A command that takes nothing but `--help`. */
-function withoutOptions(work: () => unknown): Command['run'] {
+/** Returns a command that takes no option but `--help`. */
+function withoutOptions(text: () => string): Command['run'] {
   return (args) => {
-    let asksForHelp: boolean | undefined
     try {
-      asksForHelp = parseArgs({ args, options: { help: { type: 'boolean', short: 'h' } } }).values.help
+      const { help } = parseArgs({ args, options: { help: { type: 'boolean', short: 'h' } } }).values
+      return print(help === true ? USAGE : text())
     } catch {
-      return Promise.resolve(undefined)
+      return undefined
     }
-    if (asksForHelp === true) return Promise.resolve(help())
-    work()
-    return Promise.resolve(0)
   }
 }
 
-function help(): number {
-  process.stdout.write(USAGE)
+function print(text: string): number {
+  process.stdout.write(text)
   return 0
 }
 
-function version(): number {
+function version(): string {
   const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  process.stdout.write(`${(JSON.parse(manifest) as { version: string }).version}\n`)
-  return 0
-}
-
-function misused(): number {
-  process.stderr.write(USAGE)
-  return 2
+  return (JSON.parse(manifest) as { version: string }).version
 }
 
 process.exitCode = await main(process.argv.slice(2))

@@ -61,23 +61,27 @@ export function readOptions<D extends Declarations>(
   environment: Environment = {},
 ): Options<D> {
   const all = new Map<string, Given>()
-  const values = readMembers(declarations, { value: source, option: '' }, environment, all) as Values<D>
-  return { values, given: (path) => all.get(path) ?? { value: undefined, name: path, option: path } }
+  const members = readMembers(declarations, { value: source, option: '' }, { environment, all })
+  return {
+    values: members as Values<D>,
+    given: (path) => all.get(path) ?? { value: undefined, name: path, option: path },
+  }
 }
 
-function readMembers(
-  declarations: Declarations,
-  { value, option }: Pick<Given, 'value' | 'option'>,
-  environment: Environment,
-  all: Map<string, Given>,
-): object {
-  const lookUp = readObject(value, declarations, environment, option === '' ? '' : `${option}.`)
+interface Reading {
+  readonly environment: Environment
+  /** Every option that has been looked up, by its path. */
+  readonly all: Map<string, Given>
+}
+
+function readMembers(declarations: Declarations, object: Pick<Given, 'value' | 'option'>, reading: Reading): object {
+  const lookUp = readObject(object, declarations, reading.environment)
   const entries = Object.entries(declarations).map(([name, declaration]) => {
     const given = lookUp(name)
-    all.set(given.option, given)
+    reading.all.set(given.option, given)
     if ('kind' in declaration) return [name, valueOf(given, declaration)]
     const isOff = declaration.orFalse === true && given.value === false
-    return [name, isOff ? false : readMembers(declaration.members, given, environment, all)]
+    return [name, isOff ? false : readMembers(declaration.members, given, reading)]
   })
   return Object.fromEntries(entries) as object
 }

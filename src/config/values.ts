@@ -30,21 +30,19 @@ export function refuse(given: Given, problem: string): never {
 /**
  * Looks up the options of one object, and the environment variables of those that are not given.
  *
- * @param source the object as it was given
+ * @param object the object as it was given; without a name (`option`), it is all of them together
  * @param known its options, with their environment variables
- * @param prefix the path of the object in front of an option's name, with its dot
- * @throws {ConfigurationError} a key is unknown, or `source` is not an object
+ * @throws {ConfigurationError} a key is unknown, or the object is not one
  */
 export function readObject(
-  source: unknown,
+  { value: source, option: name }: Pick<Given, 'value' | 'option'>,
   known: Readonly<Record<string, { readonly environment?: string }>>,
-  environment: Environment = {},
-  prefix = '',
+  environment: Environment,
 ): (key: string) => Given {
   if (source !== undefined && !isPlainObject(source)) {
-    const path = prefix.slice(0, -1)
-    throw new ConfigurationError(`${path || 'options'} must be an object`, path || undefined)
+    throw new ConfigurationError(`${name || 'options'} must be an object`, name || undefined)
   }
+  const prefix = name === '' ? '' : `${name}.`
   for (const key of Object.keys(source ?? {})) {
     if (Object.hasOwn(known, key)) continue
     const near = nearName(key, Object.keys(known))

@@ -67,19 +67,18 @@ describe('the doctor and TLS', () => {
     expect(finding('public.tls')?.fix).toMatch(/NODE_EXTRA_CA_CERTS.*--resource/)
   })
 
-  it('finds a certificate that has expired', async () => {
-    const finding = await findTrusting({ notAfter: new Date(Date.now() - 3_600_000) })
+  it.each([
+    [
+      'that has expired',
+      { notAfter: new Date(Date.now() - 3_600_000) },
+      /has expired \(CERT_HAS_EXPIRED\) → renew the/,
+    ],
+    ['for another host', { names: ['cloud.example.com'] }, /\(ERR_TLS_CERT_ALTNAME_INVALID\) → use the host name that/],
+  ])('finds a certificate %s', async (_name, certificate, says) => {
+    const { status, found, fix } = (await findTrusting(certificate))!
 
-    expect(finding).toMatchObject({ status: 'failed' })
-    expect(finding?.found).toMatch(/has expired \(CERT_HAS_EXPIRED\)/)
-    expect(finding?.fix).toMatch(/renew the certificate/)
-  })
-
-  it('finds a certificate for another host', async () => {
-    const finding = await findTrusting({ names: ['cloud.example.com'] })
-
-    expect(finding?.found).toMatch(/another host name \(ERR_TLS_CERT_ALTNAME_INVALID\)/)
-    expect(finding?.fix).toMatch(/use the host name that the certificate is for/)
+    expect(`${status}: ${found} → ${fix ?? ''}`).toMatch(says)
+    expect(status).toBe('failed')
   })
 
   it('finds a port that does not speak TLS', async () => {

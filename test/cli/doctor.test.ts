@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
 import { asLines } from '../../src/cli/doctor/report.js'
 import { createSecrets } from '../../src/cli/doctor/secrets.js'
-import { expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
+import { argumentsOf, expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'doctor-args-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -44,7 +44,7 @@ describe('the command line of the doctor', () => {
     const { OIDC_CLIENT_SECRET: secret = '' } = setup.environment
     writeFileSync(path.join(folder, 'token'), `${setup.token}\n`)
     writeFileSync(path.join(folder, 'secret'), `${secret}\n`)
-    const args = Object.entries(setup.options).flatMap(([name, value]) => [`--${name}`, value])
+    const args = argumentsOf(setup.options)
     const { status, output } = await runIn(
       [...args, '--token-file', 'token', '--client-secret-file', 'secret', '--json'],
       { directory: folder },
@@ -74,7 +74,7 @@ describe('the command line of the doctor', () => {
 
   it('prints one line per check with its sign, and how many there are of each', async () => {
     const setup = await setUpDoctor()
-    const args = Object.entries(setup.options).flatMap(([name, value]) => [`--${name}`, value])
+    const args = argumentsOf(setup.options)
     const { output } = await runIn(args, { environment: setup.environment })
     const lines = output.trimEnd().split('\n')
 

@@ -1,9 +1,7 @@
 import { None } from 'oauth4webapi'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
-import { MODES } from '../../src/modes.js'
 import type { Environment } from '../../src/options.js'
-import { PRESETS } from '../../src/presets.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { CLIENT, LEAST, refusalOf, refused } from '../support/refusal.js'
 
@@ -69,10 +67,6 @@ describe('nextcloud', () => {
 })
 
 describe('nextcloud.mode', () => {
-  it.each(Object.keys(MODES))('may be %s', (mode) => {
-    expect(nextcloudOf({ url, mode })?.mode).toBe(mode)
-  })
-
   it('is refresh-token by default where a storage is given, and what the environment says before that', () => {
     const modeOf = (environment: Environment) =>
       readConfig({ ...withNextcloud({ url }), storage: new MemoryStorage() }, environment).nextcloud?.mode
@@ -123,12 +117,6 @@ describe('nextcloud.mode', () => {
 })
 
 describe('nextcloud.preset', () => {
-  it.each(Object.keys(PRESETS))('may be %s', (preset) => {
-    const connect = { authenticateBrowser: () => Promise.resolve(undefined) }
-    const options = { ...withNextcloud({ url, preset, mode: 'refresh-token' }), connect }
-    expect(readConfig(options, {}).nextcloud?.preset).toBe(preset)
-  })
-
   it.each(
     ['nextcloud-oidc-app', 'nextcloud-oauth2-app'].flatMap((preset) =>
       ['token-exchange', 'jwt-bearer'].map((mode) => ({ preset, mode })),

@@ -60,14 +60,13 @@ describe('the status', () => {
   })
 
   it.each([1, 2])('is a 503 when the store fails at call %i', async (call) => {
-    let store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage(new MemoryStorage())
     const { askWith } = await setUpConnect({ storage: () => store })
     store.failFrom(call)
 
     expect(await askWith(STATUS, 'GET')).toEqual(
       rejection(503, 'temporarily_unavailable', 'The storage of connections is not available', { retryAfter: '5' }),
     )
-    store = faultyStorage(new MemoryStorage())
   })
 
   it('is a 500 when the grant cannot be opened', async () => {
@@ -127,9 +126,9 @@ describe('a disconnection by an MCP client', () => {
 })
 
 describe.each([
-  ['GET', STATUS, 'GET, HEAD'],
-  ['POST', DISCONNECT, 'POST'],
-])('%s %s', (method, path, allow) => {
+  ['GET', STATUS],
+  ['POST', DISCONNECT],
+])('%s %s', (method, path) => {
   it('is a 401 with the challenge of the MCP server, without a token', async () => {
     const { ask, url, connect, stored } = await setUpConnect()
     await connect()
@@ -155,7 +154,6 @@ describe.each([
       contentType: 'application/json',
       body: { error: 'method_not_allowed' },
     })
-    expect(allow).not.toBe('')
   })
 
   it('answers as the app wants it to, where it takes over', async () => {

@@ -137,8 +137,15 @@ it.each([
   ['yes', 'yes', 'yes'],
   ['no', 'no'],
   ['no', 'yes'],
-])('answers at the very same moment count once: %s, %s', async (...answers) => {
-  const store = meetingStorage(new MemoryStorage())
+])('answers at the very same moment count once, and leave nothing behind: %s, %s', async (...answers) => {
+  const inner = new MemoryStorage()
+  const kept = new Set<string>()
+  const store = meetingStorage({
+    shared: true,
+    get: (key) => inner.get(key),
+    put: (key, ...rest) => (kept.add(key), inner.put(key, ...rest)),
+    delete: (key, version) => (kept.delete(key), inner.delete(key, version)),
+  })
   const { browser, link } = await setUpConnect({ storage: () => store })
   const url = await link()
   const browsers = answers.map(() => browser())
@@ -148,6 +155,8 @@ it.each([
   const pages = await Promise.all(answers.map((answer, index) => browsers[index]!.press(questions[index]!, { answer })))
 
   expect(pages.map(({ status }) => status).sort()).toEqual([200, ...answers.slice(1).map(() => 410)])
+  // The user's link, and the sign-in of the one yes that counts.
+  expect(kept.size).toBeLessThanOrEqual(2)
   expect(pages.filter(({ refreshTo }) => refreshTo !== undefined).length).toBeLessThanOrEqual(1)
 })
 

@@ -134,6 +134,22 @@ describe('a login under way', () => {
     expect(polls()).toBe(how === 'close' ? 0 : 1)
   })
 
+  it('is asked for no more after close() in the middle of a question', async () => {
+    const { logins, pass, polls, poll } = setUp()
+    await logins.begin(ALICE)
+    let answer = (): void => undefined
+    poll.mockImplementationOnce(() => new Promise((resolve) => (answer = () => resolve(undefined))))
+    await pass(2_000, () => polls() === 1)
+    logins.close()
+    answer()
+    await logins.settle()
+
+    await pass(MINUTE)
+    await logins.settle()
+
+    expect(polls()).toBe(1)
+  })
+
   it.each([
     ['the store', (setup: ReturnType<typeof setUp>) => setup.storage.failFrom(1)],
     [

@@ -1,119 +1,138 @@
-import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
+import { createTickets } from '../../src/connect/tickets.js'
 import { NotProvisionedError, StorageError } from '../../src/errors/errors.js'
+import { createEvents } from '../../src/events.js'
+import { createGrants } from '../../src/grants/open-grants.js'
+import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
+import { manualClock, type ManualClock } from '../support/clock.js'
 import { failureOf } from '../support/broker-setup.js'
-import { expectPage, faultyStorage, setUpConnect } from '../support/connect-setup.js'
+import { faultyStorage, setUpConnect } from '../support/connect-setup.js'
 
-const ALICE = { subject: 'alice', clientId: 'mcp-client' }
+/** Links in a store, as an instance makes them. */
+function setUp({
+  clock = manualClock(),
+  storage = new MemoryStorage(undefined, clock) as StorageAdapter,
+  key = 1,
+} = {}) {
+  const grants = createGrants({
+    config: { client: undefined, resource: 'https://mcp.example.com/mcp', http: { timeout: 1_000 } },
+    grants: { encryptionKeys: [new Uint8Array(32).fill(key)], credential: 'refresh-token', nextcloud: '' },
+    storage,
+    clock,
+    events: createEvents(() => undefined, clock),
+  })
+  const tickets = createTickets({ ...grants, clock }, 'https://mcp.example.com/nextcloud/connect')
+  const link = async (subject = 'alice', clientId = 'mcp-client') =>
+    (await tickets.linkFor({ issuer: 'https://idp.example', subject }, clientId)).connectUrl
+  const read = (url: string) => tickets.read(new URL(url).searchParams.get('ticket') ?? '')
+  return { clock, storage, tickets, link, read }
+}
 
 describe('a link', () => {
-  it('is on the origin of the resource and holds 256 random bits and nothing else', async () => {
-    const { link } = await setUpConnect()
+  it('holds 256 random bits and nothing else, and leads to its purpose', async () => {
+    const { link, read } = setUp()
+    const url = await link()
 
-    expect(await link()).toMatch(/^https:\/\/mcp\.example\.com\/nextcloud\/connect\?ticket=[\w-]{43}$/)
+    expect(url).toMatch(/^https:\/\/mcp\.example\.com\/nextcloud\/connect\?ticket=[\w-]{43}$/)
+    expect((await read(url))?.value).toEqual({
+      identity: { issuer: 'https://idp.example', subject: 'alice' },
+      clientId: 'mcp-client',
+      formKey: expect.stringMatching(/^[\w-]{43}$/) as string,
+      selectAccount: false,
+    })
   })
 
-  it('is under the path that the operator chose', async () => {
+  it('is on the origin of the resource, under the path that the operator chose', async () => {
     const { link, auth } = await setUpConnect({ options: { connect: { path: '/account/cloud' } } })
 
     expect(await link()).toMatch(/^https:\/\/mcp\.example\.com\/account\/cloud\/connect\?ticket=[\w-]{43}$/)
     expect(auth.connectRedirectUri).toBe('https://mcp.example.com/account/cloud/callback')
   })
 
-  it('stays the same while five minutes of it are left', async () => {
-    const { link, clock } = await setUpConnect()
+  it('stays the same while five minutes of it are left, and is replaced then', async () => {
+    const { link, clock, read } = setUp()
     const first = await link()
-
     clock.advance(300_000)
-    const second = await link()
+    expect(await link()).toBe(first)
 
-    expect(second).toBe(first)
-  })
-
-  it('is replaced when less is left, and the one before is no longer good', async () => {
-    const { link, clock, browser } = await setUpConnect()
-    const first = await link()
-
-    clock.advance(300_001)
+    clock.advance(1)
     const second = await link()
 
     expect(second).not.toBe(first)
-    expectPage(await browser().open(first), 410)
-    expectPage(await browser().open(second), 200)
+    expect([await read(first), (await read(second))?.value.clientId]).toEqual([undefined, 'mcp-client'])
   })
 
-  it('is good for ten minutes', async () => {
-    const { link, clock, browser } = await setUpConnect()
+  it.each([
+    ['keeps to that', (clock: ManualClock) => new MemoryStorage(undefined, clock)],
+    ['keeps it longer', () => new MemoryStorage(undefined, { monotonic: () => 0 })],
+  ])('is good for ten minutes in a store that %s', async (_how, storageOf) => {
+    const clock = manualClock()
+    const { link, read } = setUp({ clock, storage: storageOf(clock) })
     const url = await link()
 
     clock.advance(599_999)
-    expectPage(await browser().open(url), 200)
+    expect(await read(url)).toBeDefined()
     clock.advance(1)
-    expectPage(await browser().open(url), 410)
-  })
-
-  it('ends after ten minutes also where the store keeps it longer', async () => {
-    const keeping = (): MemoryStorage => new MemoryStorage(undefined, { monotonic: () => 0 })
-    const { link, clock, browser } = await setUpConnect({ storage: keeping })
-    const url = await link()
-
-    clock.advance(600_000)
-
-    expectPage(await browser().open(url), 410)
+    expect(await read(url)).toBeUndefined()
     expect(await link()).not.toBe(url)
   })
 
   it('is the same one from every instance on the store, also when they are asked at once', async () => {
-    const { open, link, auth } = await setUpConnect()
-    const others = [open(), open(), open()]
+    const first = setUp()
+    const others = [setUp(first), setUp(first), setUp(first)]
 
-    const urls = await Promise.all([auth, ...others].map((instance) => instance.createConnectUrl(ALICE)))
+    const urls = await Promise.all([first, ...others].map(({ link }) => link()))
 
     expect(new Set(urls).size).toBe(1)
-    expect(await link()).toBe(urls[0])
+    expect(await first.link()).toBe(urls[0])
   })
 
-  it('is another one for another user and for another client', async () => {
-    const { link } = await setUpConnect()
+  it('is another one for another user, for another client, and once it is used', async () => {
+    const { link, read, tickets } = setUp()
+    const urls = [await link(), await link('bob'), await link('alice', 'another-client')]
+    const used = await read(urls[0]!)
+    expect(await tickets.spend(used!)).toBe(true)
+    expect(await tickets.spend(used!)).toBe(false)
 
-    const urls = await Promise.all([link(), link('bob'), link('alice', 'another-client')])
+    urls.push(await link())
 
-    expect(new Set(urls).size).toBe(3)
-  })
-
-  it('is another one once it is used', async () => {
-    const { link, browser, agree } = await setUpConnect()
-    const first = await link()
-    await agree(browser(), first)
-
-    expect(await link()).not.toBe(first)
+    expect(new Set(urls).size).toBe(4)
   })
 
   it('is another one where the first was sealed with a key that is gone', async () => {
-    const { open, link } = await setUpConnect()
-    const first = await link()
-    const renewed = open({ encryptionKey: randomBytes(32).toString('base64url') })
+    const before = setUp()
+    const first = await before.link()
+    const renewed = setUp({ ...before, key: 2 })
 
-    const second = await renewed.createConnectUrl(ALICE)
+    expect(await renewed.read(first)).toBeUndefined()
+    const second = await renewed.link()
 
     expect(second).not.toBe(first)
-    expect(await renewed.createConnectUrl(ALICE)).toBe(second)
+    expect(await renewed.link()).toBe(second)
   })
 
-  it.each([0, 1, 2, 3])('is a StorageError when the store fails at call %i of making it', async (call) => {
-    let store = faultyStorage(new MemoryStorage())
-    const { link, browser } = await setUpConnect({
-      storage: (clock) => (store = faultyStorage(new MemoryStorage(undefined, clock))),
-    })
-    store.failFrom(call + 1)
+  it.each(['', 'A'.repeat(42), 'A'.repeat(44), 'A'.repeat(5_000), '\0'.repeat(43), "<script>alert('x')</script>"])(
+    'is nothing that the store is asked about unless it can be one: %j',
+    async (ticket) => {
+      const storage = faultyStorage(new MemoryStorage())
 
-    // Three calls make a link; where the fourth fails, it is made.
-    if (call < 3) expect(await failureOf(link())).toBeInstanceOf(StorageError)
+      expect(await setUp({ storage }).tickets.read(ticket)).toBeUndefined()
+      expect(storage.calls()).toBe(0)
+    },
+  )
+
+  it.each([0, 1, 2, 3])('is a StorageError when the store fails at call %i of making it', async (call) => {
+    const storage = faultyStorage(new MemoryStorage())
+    const { link, read } = setUp({ storage })
+    storage.failFrom(call + 1)
+
+    // Three calls make a link. If the fourth fails, it is made.
+    if (call < 3) await expect(link()).rejects.toThrow(StorageError)
     else await link()
 
-    store.heal()
-    expectPage(await browser().open(await link()), 200)
+    storage.heal()
+    expect(await read(await link())).toBeDefined()
   })
 })
 

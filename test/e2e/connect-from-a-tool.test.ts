@@ -1,12 +1,13 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { setUpConnect, type ConnectSetup } from '../support/connect-setup.js'
-import { ENCRYPTION_KEY } from '../support/grant-setup.js'
+import { ENCRYPTION_KEY } from '../support/grant-constants.js'
+import { bareHost } from '../support/hosts.js'
 import { mcpClients, type McpClientKind } from '../support/mcp-clients.js'
 import { startMcpServer, type McpServerKind } from '../support/mcp-servers.js'
 import { toolCalls } from '../support/mcp-setup.js'
 import { CLIENT_SECRET } from '../support/scripted-authorization-server.js'
+import { world, type WorldOf } from '../support/world.js'
 
 /** Which clients are asked for a URL at which servers, and how many tools/call messages the SDK sends for the one call of the model. */
 const askable: readonly (readonly [McpClientKind, McpServerKind, messages: number])[] = [
@@ -15,6 +16,8 @@ const askable: readonly (readonly [McpClientKind, McpServerKind, messages: numbe
   ['SDK v2, 2025-11-25', 'SDK v1 with sessions', 1],
   ['SDK v2, 2026-07-28', 'SDK v2 without sessions', 2],
 ]
+
+const CONNECTING = { mode: 'refresh-token', host: bareHost } as const
 
 /** Everything that this process shows of its own accord. */
 function listen(): string[] {
@@ -37,7 +40,7 @@ function listen(): string[] {
 }
 
 /** A tool that has to reach Nextcloud, and a user who connects it when asked to. */
-async function setUpTool(clientKind: McpClientKind, serverKind: McpServerKind, setup: ConnectSetup) {
+async function setUpTool(clientKind: McpClientKind, serverKind: McpServerKind, setup: WorldOf<typeof CONNECTING>) {
   const tokens: string[] = []
   const url = await startMcpServer(serverKind, {
     auth: setup.auth,
@@ -66,7 +69,7 @@ async function setUpTool(clientKind: McpClientKind, serverKind: McpServerKind, s
 
 describe.each(askable)('%s at %s', (clientKind, serverKind, messages) => {
   it('gets the result of its one tool call after the user has opened one link and agreed', async () => {
-    const setup = await setUpConnect()
+    const setup = await world(CONNECTING)
     const { client, tokens, links, pages } = await setUpTool(clientKind, serverKind, setup)
 
     expect(await client.callTool('read_note', { id: 7 })).toEqual({ text: 'note 7', isError: false })
@@ -81,7 +84,7 @@ describe.each(askable)('%s at %s', (clientKind, serverKind, messages) => {
 
   it('sees no token, code, secret or ticket, and nothing that this process says holds one, but for the link', async () => {
     const heard = listen()
-    const setup = await setUpConnect()
+    const setup = await world(CONNECTING)
     const { client, tokens, links } = await setUpTool(clientKind, serverKind, setup)
     await client.callTool('read_note', { id: 7 })
     setup.clock.advance(300_000)
@@ -111,7 +114,7 @@ describe.each(askable)('%s at %s', (clientKind, serverKind, messages) => {
 })
 
 it('a client that cannot show links gets the link as text, and the next call works', async () => {
-  const setup = await setUpConnect()
+  const setup = await world(CONNECTING)
   const url = await startMcpServer('SDK v2 without sessions', { auth: setup.auth, body: () => 'notes' })
   const client = await mcpClients['SDK v2, 2026-07-28']({
     url,

@@ -2,10 +2,10 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { McpAuthOptions, NextcloudMode, StorageAdapter } from '../../src/index.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { setUp } from '../support/broker-setup.js'
 import { manualClock } from '../support/clock.js'
-import { ENCRYPTION_KEY, MCP_CLIENT, setUpGrants } from '../support/grant-setup.js'
+import { ENCRYPTION_KEY, MCP_CLIENT } from '../support/grant-constants.js'
 import { watchedStorage } from '../support/storages.js'
+import { world } from '../support/world.js'
 
 const GRANTS = 10_000
 const users = Array.from({ length: GRANTS }, (_, index) => `user-${index}`)
@@ -13,7 +13,7 @@ const users = Array.from({ length: GRANTS }, (_, index) => `user-${index}`)
 describe('ten thousand grants', () => {
   it('cost one read for each renewal, then none while they serve, and one a user for each grantCheck', async () => {
     const { storage, calls } = watchedStorage(new MemoryStorage({ maxEntries: GRANTS + 100 }))
-    const { as, clock, connect, open } = await setUpGrants({ storage })
+    const { as, clock, connect, open } = await world({ mode: 'refresh-token', storage })
     const server = serverInMemory(as.issuer)
     const auth = open({ http: { fetch: server.fetch } })
     for (const subject of users) await connect(subject, { refreshToken: `refresh-of-${subject}` })
@@ -48,7 +48,9 @@ describe('a user of an earlier version changes nothing', () => {
       const touched: string[] = []
       const audience = mode === 'pass-through' ? 'https://mcp.example.com/mcp' : 'nextcloud'
       const nextcloud = { mode, audience, url: 'https://cloud.example.com' }
-      const { auth, signIn } = await setUp({ storage: untouchable(touched), encryptionKey: ENCRYPTION_KEY, nextcloud })
+      const { auth, signIn } = await world({
+        options: { storage: untouchable(touched), encryptionKey: ENCRYPTION_KEY, nextcloud },
+      })
       await auth.ready()
       const info = await signIn()
 

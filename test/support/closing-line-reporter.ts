@@ -1,25 +1,35 @@
+import path from 'node:path'
 import type { Reporter, TestModule } from 'vitest/node'
 
-/** Prints what was left out for want of a program, and one plain line at the end, which any runner and any person can read. */
+const SLOWEST = 10
+
+/** Prints the slowest files, what was left out for want of a program, and one plain last line, for runners and people. */
 export default class ClosingLineReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
-    let passed = 0
-    // What nobody caught is a failure, whichever test it came from.
-    let failed = unhandled.length
-    let skipped = 0
+    // An error that nothing caught is a failure, whichever test it came from.
+    const counts = { passed: 0, failed: unhandled.length, skipped: 0, pending: 0 }
     const leftOut = new Set<string>()
     for (const module of modules) {
       for (const suite of module.meta().leftOut ?? []) leftOut.add(suite)
-      if (module.state() === 'failed' && [...module.children.allTests()].length === 0) failed += 1
-      for (const test of module.children.allTests()) {
-        const { state } = test.result()
-        if (state === 'passed') passed += 1
-        else if (state === 'failed') failed += 1
-        else skipped += 1
-      }
+      if (module.state() === 'failed' && [...module.children.allTests()].length === 0) counts.failed += 1
+      for (const test of module.children.allTests()) counts[test.result().state] += 1
     }
-    process.stdout.write(
-      `\n${[...leftOut].map((suite) => `left out: ${suite}\n`).join('')}${passed} passed, ${failed} failed, ${skipped} skipped\n`,
-    )
+    const { passed, failed, skipped, pending } = counts
+    const lines = [
+      ...(modules.length > SLOWEST ? slowest(modules) : []),
+      ...[...leftOut].map((suite) => `left out: ${suite}`),
+      `${passed} passed, ${failed} failed, ${skipped + pending} skipped`,
+    ]
+    process.stdout.write(`\n${lines.join('\n')}\n`)
   }
+}
+
+/** The files that took longest, with the loading of what they import. */
+function slowest(modules: readonly TestModule[]): string[] {
+  const timed = modules.map((module) => {
+    const { collectDuration, duration } = module.diagnostic()
+    return { file: path.relative(process.cwd(), module.moduleId), seconds: (collectDuration + duration) / 1_000 }
+  })
+  const rows = timed.sort((a, b) => b.seconds - a.seconds).slice(0, SLOWEST)
+  return ['slowest files:', ...rows.map(({ file, seconds }) => `${seconds.toFixed(1).padStart(7)} s  ${file}`)]
 }

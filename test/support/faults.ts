@@ -46,6 +46,8 @@ export interface FaultOptions {
 
 const CALLERS = 5
 const LIFE = 300_000
+/** Milliseconds. */
+const LEASE_WAIT = 9_000
 const LAST_ANSWER = /^(?:a token|403 .*)$/
 
 /** A user with a grant, an instance that meets the fault, and another one that does not. */
@@ -55,10 +57,10 @@ interface Stage {
   readonly other: Instance
 }
 
-/** More at a time would only wait for each other. */
-const STAGES_AT_ONCE = 6
 /** `http.timeout` where it takes no part: a busy machine is no outage. */
 const PATIENT = { timeout: 30_000 }
+/** The same where the process stands still until that time is over: a busy machine must have begun by then. */
+const UNTIL_STOPPED = { timeout: 2_000 }
 
 export function createFaults(
   stores: RealStores,
@@ -68,10 +70,7 @@ export function createFaults(
   /** An instance in a process of its own, where something befalls the process. */
   const ownProcess = (): Promise<InstanceProcess> => processes.start()
 
-  const inTurn = createQueue(STAGES_AT_ONCE)
-  const setStage = (...given: Parameters<typeof build>): Promise<Stage> => inTurn(() => build(...given))
-
-  async function build(
+  async function setStage(
     kind: StoreKind,
     { grace = false, timeout = 5_000 }: FaultOptions,
     holderProcess: () => Promise<InstanceProcess>,
@@ -91,16 +90,17 @@ export function createFaults(
     seen: readonly string[],
     ms: number,
     survivors: readonly Instance[] = [other],
+    leaseWait = LEASE_WAIT,
   ): Promise<FaultResult> {
     const times = new Map<string, number>()
     for (const token of scene.refreshTokens.presented) times.set(token, (times.get(token) ?? 0) + 1)
     const presented = Math.max(...times.values())
-    const before = await describeStored(scene)
+    const before = await describeStored(scene, leaseWait)
     await Promise.all(survivors.map((instance) => instance.advance(LIFE)))
     const [last] = await other.call()
     const reconnect = last?.token === undefined
     // Until the next refresh, nobody knows of a token that it is dead.
-    const stored = reconnect ? await describeStored(scene) : before
+    const stored = reconnect ? await describeStored(scene, leaseWait) : before
     await Promise.all(survivors.map((instance) => instance.close()))
     await scene.close()
     return { callers: seen.join(', then '), stored, presented, reconnect, ms }
@@ -114,7 +114,8 @@ export function createFaults(
     await pause.reached
     await stage.holder.process.kill()
     const { seen, ms } = await insist(stage.scene, [stage.other])
-    return close(stage, seen, ms)
+    // Of an instance that is dead with its work done, the lease stays.
+    return close(stage, seen, ms, [stage.other], step === 'stored' ? 0 : LEASE_WAIT)
   }
 
   /** The holder is killed while the authorization server has its request. */
@@ -172,11 +173,11 @@ export function createFaults(
 
   /** The holder's process stands still at a step, for longer than its lease. */
   async function stalled(kind: StoreKind, step: Step, seconds: number, options: FaultOptions = {}) {
-    const stage = await setStage(kind, { timeout: 500, ...options }, ownProcess)
+    const stage = await setStage(kind, { ...UNTIL_STOPPED, ...options }, ownProcess)
     const pause = await stage.holder.pauseAt(STEPS[step])
     const held = stage.holder.call(CALLERS)
     await pause.reached
-    const { over } = await stage.holder.process.stall(seconds)
+    const { over } = stage.holder.process.stall(seconds)
     // It is read once the process goes on.
     void pause.go()
     return afterStall(stage, over, held)
@@ -184,13 +185,13 @@ export function createFaults(
 
   /** The same while the authorization server has its request, whose answer then waits for it. */
   async function stalledWhileAsking(kind: StoreKind, seconds: number, options: FaultOptions = {}) {
-    const stage = await setStage(kind, { timeout: 500, ...options }, ownProcess)
+    const stage = await setStage(kind, { ...UNTIL_STOPPED, ...options }, ownProcess)
     const { as, refreshTokens } = stage.scene
     const stalling = new Promise<{ over: Promise<void> }>((resolve) => {
       as.script(
         '/token',
-        async (request: ReceivedRequest, res: ServerResponse) => {
-          const stall = await stage.holder.process.stall(seconds)
+        (request: ReceivedRequest, res: ServerResponse) => {
+          const stall = stage.holder.process.stall(seconds)
           refreshTokens.answer(request, res)
           resolve(stall)
         },
@@ -198,7 +199,7 @@ export function createFaults(
       )
     })
     const held = stage.holder.call(CALLERS)
-    const { over } = await stalling
+    const { over } = await Promise.race([stalling, neverAsked(held)])
     return afterStall(stage, over, held)
   }
 
@@ -377,6 +378,12 @@ export function createQueue(atOnce: number): <T>(work: () => Promise<T>) => Prom
   }
 }
 
+/** Callers who were answered although nobody asked for a token: without this, the row would wait for ever. */
+async function neverAsked(held: Promise<readonly Outcome[]>): Promise<never> {
+  const outcomes = (await held).map(({ failure }) => failure)
+  throw new Error(`The authorization server was not asked: ${outcomes.join()}`)
+}
+
 /** A store's address behind a gate. */
 async function throughGate(address: StoreAddress): Promise<{ store: StoreAddress; gate: TcpGate }> {
   if (address.kind === 'SQLite') throw new Error('There is no network in front of a file')
@@ -394,14 +401,14 @@ async function insist(scene: Scene, instances: readonly Instance[]): Promise<{ s
     const outcomes = await outcomesOf(scene, instances)
     seen.push(...outcomes)
     const ms = performance.now() - start
-    if (outcomes.every((outcome) => LAST_ANSWER.test(outcome)) || ms > 40_000) return { seen: distinct(seen), ms }
+    if (outcomes.every((outcome) => LAST_ANSWER.test(outcome)) || ms > 90_000) return { seen: distinct(seen), ms }
     await sleep(200)
   }
 }
 
 /** Resolves when nobody refreshes. */
 async function quiet(scene: Scene): Promise<void> {
-  for (let looks = 0; looks < 60; looks += 1) {
+  for (let looks = 0; looks < 400; looks += 1) {
     await sleep(50)
     if (!(await scene.isLeased()) && (await scene.stored())?.state !== 'presented') return
   }
@@ -417,10 +424,10 @@ function describeOutcome({ refreshTokens }: Scene, { token, failure }: Outcome):
   return refreshTokens.accessTokens.includes(token) ? 'a token' : 'a token of nobody'
 }
 
-async function describeStored(scene: Scene): Promise<string> {
-  // The lease is given back after the answer.
+/** @param leaseWait milliseconds for the lease to be given back, which comes after the answer */
+async function describeStored(scene: Scene, leaseWait: number): Promise<string> {
   let leased = await scene.isLeased()
-  for (let looks = 0; leased && looks < 20; looks += 1) {
+  for (const start = performance.now(); leased && performance.now() - start < leaseWait;) {
     await sleep(50)
     leased = await scene.isLeased()
   }

@@ -10,7 +10,7 @@ import { openStore, type OpenStore } from './stores.js'
 /** The program of a child process: instances of the middleware that do as they are told. See instances.ts. */
 
 /** Milliseconds after which it ends, whatever becomes of its parent. */
-const LONGEST_LIFE = 150_000
+const LONGEST_LIFE = 900_000
 
 interface Pause {
   readonly reached: Promise<void>

@@ -1,6 +1,7 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'vite'
@@ -30,8 +31,8 @@ export interface InstanceProcess {
   readonly open: (options: InstanceOptions) => Promise<Instance>
   /** Ends it as a crash does. */
   readonly kill: () => Promise<void>
-  /** Stops it where it stands, for so many seconds. Resolves once it stands still. */
-  readonly stall: (seconds: number) => Promise<{ readonly over: Promise<void> }>
+  /** Stops it where it stands, for so many seconds. */
+  readonly stall: (seconds: number) => { readonly over: Promise<void> }
 }
 
 const PROGRAM = fileURLToPath(new URL('./instance-process.ts', import.meta.url))
@@ -59,7 +60,8 @@ export function createInstanceProcesses(): InstanceProcesses {
   process.once('exit', killAll)
 
   const ready: InstanceProcess[] = []
-  const folder = mkdtempSync(path.join(PACKAGES, '.instances-'))
+  const folder = mkdtempSync(path.join(tmpdir(), 'instances-'))
+  symlinkSync(PACKAGES, path.join(folder, 'node_modules'))
   let program: Promise<string> | undefined
 
   async function start(): Promise<InstanceProcess> {
@@ -157,15 +159,19 @@ function createInstanceProcess(child: ChildProcess): InstanceProcess {
       child.kill('SIGKILL')
       if (child.signalCode === null) await once(child, 'exit')
     },
-    async stall(seconds) {
-      // A process of its own, so that it goes on again even if this one ends meanwhile.
-      const script = 'kill -STOP "$0" && echo stopped && sleep "$1"; kill -CONT "$0"'
-      const shell = spawn('/bin/sh', ['-c', script, String(child.pid), String(seconds)], {
-        stdio: ['ignore', 'pipe', 'ignore'],
+    stall(seconds) {
+      const signal = (name: NodeJS.Signals): unknown => child.pid !== undefined && process.kill(child.pid, name)
+      // It goes on again even if this process ends meanwhile.
+      const rescue = spawn('/bin/sh', ['-c', 'sleep "$1"; kill -CONT "$0"', String(child.pid), String(seconds + 60)], {
+        stdio: 'ignore',
       })
-      const goesOn = once(shell, 'exit')
-      await once(shell.stdout, 'data')
-      return { over: goesOn.then(() => undefined) }
+      rescue.unref()
+      signal('SIGSTOP')
+      const over = new Promise<void>((resolve) => setTimeout(resolve, seconds * 1_000)).then(() => {
+        signal('SIGCONT')
+        rescue.kill()
+      })
+      return { over }
     },
   }
   return self

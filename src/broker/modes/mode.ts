@@ -31,14 +31,14 @@ export interface BrokerSession {
   pending?: Promise<string> | undefined
 }
 
-/** What a token is to be good for. */
+/** The purpose of a token. */
 export interface Target {
   readonly audience: readonly string[]
   readonly resource: readonly string[]
   readonly scopes: readonly string[]
 }
 
-/** What the caller has already. */
+/** Secrets that the caller has already. */
 export interface Have {
   /** A secret that will not do: it was refused, or is to be renewed. */
   readonly notThis?: Secret | undefined

@@ -1,5 +1,4 @@
-import type { Check, Finding, Verdict } from './check.js'
-import { leftOut } from './check.js'
+import { failed, leftOut, nameOf, type Check, type Finding, type Verdict } from './check.js'
 import { clientChecks } from './client.js'
 import { nextcloudClock, providerClock } from './clocks.js'
 import { connectChecks, connectPage } from './connect-pages.js'
@@ -57,8 +56,6 @@ async function run(check: Check, context: Examination): Promise<Verdict> {
   try {
     return await check.judge(context)
   } catch (error) {
-    // Not its message, which may hold anything.
-    const name = error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : 'unknown failure'
-    return { status: 'failed', found: `the check itself failed (${name})`, fix: 'report it as a defect of the doctor' }
+    return failed(`the check itself failed (${nameOf(error)})`, 'report it as a defect of the doctor')
   }
 }

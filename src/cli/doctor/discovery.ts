@@ -9,7 +9,7 @@ import { issuerIn, knownIssuer, PROVIDER, providerMetadata, wellKnown } from './
 
 const metadata = answered(providerMetadata)
 
-/** Whether the provider's metadata is there, and says what is configured. */
+/** Checks of the provider's metadata: it is there, and says what is configured. */
 export const discoveryChecks: readonly Check[] = [
   check({ id: 'discovery.document', needs: reached(PROVIDER), about: metadata, run: checkDocument }),
   check({ id: 'discovery.issuer', needs: ['discovery.document'], about: metadata, run: checkIssuer }),
@@ -43,29 +43,30 @@ function checkIssuer({ config: { issuer }, secrets }: Examination, answer: Answe
   const shown = secrets.quote(found)
   if (issuer === undefined)
     return passed(`${shown}, taken from the document`, `better say it by ${waysToGive('issuer')}`)
-  return failed(
-    `the document names the issuer ${shown}, configured is ${issuer}: ${difference(issuer, found)}`,
-    mendIssuer(issuer, found, shown),
-  )
+  const [difference, fix] = otherIssuer(issuer, found, shown)
+  return failed(`the document names the issuer ${shown}, configured is ${issuer}: ${difference}`, fix)
 }
 
 const bare = (text: string): string => text.replace(/\/$/, '')
 
-function difference(configured: string, found: string): string {
-  if (bare(configured) === bare(found)) return 'they differ by a slash at the end'
-  if (!URL.canParse(found)) return 'that is not a URL'
-  const [ours, theirs] = [new URL(configured), new URL(found)]
-  const samePath = bare(ours.pathname) === bare(theirs.pathname)
-  if (ours.host === theirs.host && samePath) return 'they differ by http and https'
-  if (samePath) return 'another host, as if the provider had an internal and an external name'
-  return ours.host === theirs.host ? 'another realm, tenant or path' : 'another issuer'
-}
-
-function mendIssuer(configured: string, found: string, shown: string): string {
+/** Returns the difference between two issuers, and the remedy. */
+function otherIssuer(configured: string, found: string, shown: string): readonly [difference: string, fix: string] {
   const set = `set the issuer to ${shown}, to the letter, by ${waysToGive('issuer')}`
-  if (bare(configured) === bare(found) || !URL.canParse(found)) return set
-  if (new URL(configured).host === new URL(found).host && new URL(found).protocol === 'https:') return set
-  return `make the provider name its public address everywhere (Keycloak: KC_HOSTNAME with the whole https URL; behind a proxy also KC_PROXY_HEADERS), and reach it inside by ${waysToGive('discoveryUrl')}; if ${shown} is the public one, ${set}`
+  if (bare(configured) === bare(found)) return ['they differ by a slash at the end', set]
+  if (!URL.canParse(found)) return ['that is not a URL', set]
+  const [ours, theirs] = [new URL(configured), new URL(found)]
+  const sameHost = ours.host === theirs.host
+  const name = `make the provider name its public address everywhere (Keycloak: KC_HOSTNAME with the whole https URL; behind a proxy also KC_PROXY_HEADERS), and reach it inside by ${waysToGive('discoveryUrl')}; if ${shown} is the public one, ${set}`
+  const fix = sameHost && theirs.protocol === 'https:' ? set : name
+  if (bare(ours.pathname) !== bare(theirs.pathname)) {
+    return [sameHost ? 'another realm, tenant or path' : 'another issuer', fix]
+  }
+  return [
+    sameHost
+      ? 'they differ by http and https'
+      : 'another host, as if the provider had an internal and an external name',
+    fix,
+  ]
 }
 
 /** MCP clients look at both forms, from outside, while this server needs only the document that it goes by. */

@@ -3,7 +3,18 @@ import type { GrantsConfig } from '../../config/config.js'
 import { McpAuthError, SealedValueError } from '../../errors/errors.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
-import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
+import {
+  check,
+  failed,
+  leftOut,
+  missing,
+  nameOf,
+  outcomeOf,
+  passed,
+  type Check,
+  type Subject,
+  type Verdict,
+} from './check.js'
 import type { Examination } from './examination.js'
 import { waysToGive } from './options.js'
 import { StorageAdvice, type Store } from './stores.js'
@@ -24,7 +35,7 @@ const sealedStore: Subject<SealedStore> = ({ config, store, clock, events }) => 
   return { records: createRecords(grants.storage, createSealer(keys), clock, events), keys, store }
 }
 
-/** Whether the store can be written and read, and opened with the keys given. */
+/** Checks of the store: it can be written and read, and the keys open it. */
 export const storageChecks: readonly Check[] = [
   check({ id: 'storage.access', about: sealedStore, run: checkAccess }),
   check({ id: 'storage.seal', needs: ['storage.access'], about: sealedStore, run: checkSeal }),
@@ -70,7 +81,7 @@ function codeOf(error: unknown): string {
   const { code, errors } = error as { code?: unknown; errors?: readonly unknown[] }
   if (typeof code === 'string' && /^[A-Z0-9_]{1,32}$/.test(code)) return code
   if (Array.isArray(errors) && errors.length > 0) return codeOf(errors[0])
-  return error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : 'unknown failure'
+  return nameOf(error)
 }
 
 async function checkSeal(_context: Examination, { records }: SealedStore): Promise<Verdict> {

@@ -277,7 +277,7 @@ describe('a store that another Nextcloud has used', () => {
 describe('a store that another mode has used', () => {
   it('has grants of no use here, which are kept for a way back until they are replaced', async () => {
     const setup = await setUpAppPasswords()
-    const { open, connectAs, auth, askWith } = setup
+    const { open, auth, askWith } = setup
     await setup.connect()
     const before = open({ nextcloud: { mode: 'refresh-token' } })
     const provisioned = async () => [await auth.isProvisioned(ALICE), await before.isProvisioned(ALICE)]
@@ -287,7 +287,7 @@ describe('a store that another mode has used', () => {
     const { body } = await askWith('/nextcloud/status', 'GET')
     expect(body).toMatchObject({ connected: false, reason: 'revoked' })
 
-    await connectAs('alice.w')
+    await setup.connectAs('alice.w')
     expect(await provisioned()).toEqual([true, false])
   })
 
