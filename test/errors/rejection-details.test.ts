@@ -150,7 +150,8 @@ describe('whatever a token claims', () => {
         const token = await bed.as.mint({ client_id: 'another', ...claims }, signed ? {} : { key: stranger })
         const details = await detailsOf(token)
         if (details === undefined) return
-        expect(details.verified).toBe(signed)
+        // A longer token is refused before its signature is looked at.
+        expect(details.verified).toBe(signed && token.length <= 16_384)
         expectHarmless(details, token)
       }),
       { numRuns: 150 },
