@@ -8,7 +8,7 @@ const GIVEN = Object.freeze({})
 /** Each as its README has it, for tokens of one issuer and one audience; loaded only where it is measured. */
 const MIDDLEWARES: Readonly<Record<string, (issuer: string) => Promise<RequestHandler>>> = {
   bare: () => Promise.resolve((_req, _res, next) => next()),
-  // What any middleware costs that gives a request three properties, as this one has to: Express has no two requests of one shape.
+  // The cost of any middleware that gives a request three properties, as this one must: in Express no two requests have one shape.
   'three properties': () =>
     Promise.resolve((req, _res, next) => {
       const passing = req as unknown as Record<string, unknown>

@@ -60,7 +60,7 @@ interface Hour {
 }
 
 /**
- * Lives through the hour with the clock in hand: whatever time passes, passes because this says so.
+ * Moves the clock through the hour. Time passes only here.
  *
  * @param renewBefore seconds, `cache.renewBefore`
  */

@@ -23,7 +23,7 @@ export async function timeOf<T>(items: readonly T[], work: (item: T) => Promise<
   return user + system
 }
 
-/** What it costs to verify a token that was never seen, over `jose.jwtVerify` with the same checks and the keys at hand. */
+/** The cost of verifying a token that was never seen, over `jose.jwtVerify` with the same checks and the keys at hand. */
 export async function measureDistinctTokens(form: Form): Promise<Measurement[]> {
   const measurements: Measurement[] = []
   for (const alg of ALGORITHMS) {

@@ -1,4 +1,4 @@
-/** One line of the table: a figure of every repeat, and what it should be. */
+/** One line of the table: the figures of all repeats, and the goal. */
 export interface Measurement {
   /** Stable, for `results.json`. */
   readonly id: string
@@ -8,7 +8,7 @@ export interface Measurement {
   readonly values: readonly number[]
   /** None: the figure is only printed. */
   readonly goal?: Goal
-  /** Whether it depends on the machine and not only on the code (a time, and not a ratio): it fails no short form then. */
+  /** Whether it depends on the machine and not only on the code (a time, and not a ratio). If so, it fails no short form. */
   readonly absolute?: boolean
   /** Share by which the short form may miss the goal. Default 0.25. */
   readonly tolerance?: number

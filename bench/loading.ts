@@ -10,7 +10,7 @@ import { lifeOf } from './processes.js'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const MEGABYTE = 1_000_000
 
-/** What importing the package adds to the life of a process that does nothing else. */
+/** The time that importing the package adds to a process that does nothing else. */
 export async function measureLoading({ quick }: Form): Promise<Measurement> {
   const folder = await mkdtemp(path.join(tmpdir(), 'bench-'))
   const entry = new URL('../dist/index.js', import.meta.url).href

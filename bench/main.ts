@@ -1,5 +1,5 @@
 /**
- * Prints what the middleware costs, each figure beside its goal, and writes `results.json`. `--quick` is the short form, which fails
+ * Prints the cost of the middleware, each figure beside its goal, and writes `results.json`. `--quick` is the short form, which fails
  * when a ratio misses its goal twice, by more than a quarter where it has no wider margin; `--only=<id>` measures the groups whose name holds that.
  */
 import { readFile, writeFile } from 'node:fs/promises'
@@ -48,7 +48,7 @@ async function throughput(form: Form): Promise<Measured> {
   }
 }
 
-/** Of this package, of what it is built on and of what it is measured against. */
+/** Versions of this package, of its dependencies, and of the packages that it is compared with. */
 async function installedVersions(): Promise<Record<string, string>> {
   const read = async (path: string): Promise<Manifest> =>
     JSON.parse(await readFile(new URL(path, import.meta.url), 'utf8')) as Manifest
@@ -94,7 +94,7 @@ for (const [name, measure] of Object.entries(GROUPS)) {
   if (values.only !== undefined && !name.includes(values.only)) continue
   const start = performance.now()
   let group = [await measure(form)].flat()
-  // Whatever else the machine did may have hit one of the two; what is slow is slow twice.
+  // Other work of the machine may have hit one of the two. A slow program is slow twice.
   if (form.quick && group.some(missesByFar)) group = betterOf(group, [await measure(form)].flat())
   measurements.push(...group)
   console.error(`${name}: ${((performance.now() - start) / 1_000).toFixed(0)} s`)
@@ -110,7 +110,7 @@ if (!form.quick) {
     met: meetsGoal(measurement),
     at,
   }))
-  // A run of some groups replaces their figures, each of which stands beside what it is compared with.
+  // A run of some groups replaces their figures, each of which stands beside its reference.
   const { results } =
     values.only === undefined
       ? { results: measured }

@@ -1,4 +1,4 @@
-/** A program, to be run with `--expose-gc`: says what the caches take in memory, and ends with its parent. */
+/** A program, to be run with `--expose-gc`: tells the memory that the caches take, and ends with its parent. */
 import { mcpAuth } from '../dist/index.js'
 import { createSigner, inProcess, ISSUER } from './tokens.js'
 
@@ -40,7 +40,7 @@ async function serveUsers(count: number): Promise<void> {
   }
 }
 
-// What is made once, and the code that the engine compiles, is no user's.
+// Objects that are made once, and the code that the engine compiles, belong to no user.
 await serveUsers(2_000)
 const before = await heap()
 await serveUsers(USERS - 2_000)

@@ -2,7 +2,7 @@ import type { Form, Measurement } from './figures.js'
 import type { MemoryFigures } from './memory-app.js'
 import { resultOf } from './processes.js'
 
-/** What a user takes in memory, and whether memory grows when the caches are full. */
+/** The memory that a user takes, and its growth when the caches are full. */
 export async function measureMemory({ quick }: Form): Promise<Measurement[]> {
   const tokens = quick ? 40_000 : 2_000_000
   const { bytesPerUser, full, end } = await resultOf<MemoryFigures>('memory-app.ts', [String(tokens)], ['--expose-gc'])

@@ -32,7 +32,7 @@ export function callMiddleware(auth: McpAuth, tokens: readonly string[], count: 
   if (passed !== count) throw new Error(`${count - passed} calls did not pass at once`)
 }
 
-/** What building the header alone costs, which is the HTTP parser's work and not the middleware's. */
+/** The cost of building the header alone, which is the HTTP parser's work and not the middleware's. */
 export function buildHeaders(tokens: readonly string[], count: number): void {
   const headers = tokens.map((token) => Buffer.from(`Bearer ${token}`, 'latin1'))
   const req = new IncomingMessage(new Socket())
@@ -42,7 +42,7 @@ export function buildHeaders(tokens: readonly string[], count: number): void {
 }
 
 /**
- * Microseconds of processor time of one call of the middleware, without what building its header takes: the median of some
+ * Microseconds of processor time of one call of the middleware, without the time for building its header: the median of some
  * differences, since a garbage collection in one of the two is more than the difference.
  */
 export async function costOfCall(auth: McpAuth, tokens: readonly string[], count: number): Promise<number> {

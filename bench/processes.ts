@@ -7,7 +7,7 @@ const LONGEST = 900_000
 /** A program of this folder in a process of its own, which ends with this one. */
 export interface Program {
   readonly process: ChildProcess
-  /** What it said first. */
+  /** Its first message. */
   readonly said: unknown
   readonly stop: () => void
 }
@@ -28,7 +28,7 @@ export async function startProgram(
   return { process: child, said, stop: () => child.connected && child.disconnect() }
 }
 
-/** What a program says, which ends by itself after that. */
+/** Returns the output of a program, which ends by itself. */
 export async function resultOf<T>(
   file: string,
   args: readonly string[],

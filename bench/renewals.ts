@@ -42,7 +42,7 @@ const STORES: readonly (() => Promise<RunningStore>)[] = [
   },
 ]
 
-/** What a renewal in refresh-token mode takes longer than its token request, on each store. */
+/** The time of a renewal in refresh-token mode beyond that of its token request, on each store. */
 export async function measureRenewals(form: Form): Promise<Measurement[]> {
   const measurements: Measurement[] = []
   for (const start of STORES) {

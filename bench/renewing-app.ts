@@ -22,7 +22,7 @@ export interface RenewalTimes {
 
 /**
  * Milliseconds between two requests: an app whose processors are busy with nothing else tells only of the queue for them. Four processes
- * renew 40 tokens a second like this, which is what 9,600 people cause who use tokens of 300 s without a pause.
+ * renew 40 tokens a second like this, as 9,600 users do whose tokens of 300 s are in use without a pause.
  */
 const PAUSE = 50
 

@@ -15,7 +15,7 @@ const CONNECTIONS = 20
 const TURN = 200
 
 /**
- * Loads one Express app after the other, in short turns, so that whatever else the machine does hits all alike. The same token is in
+ * Loads one Express app after the other, in short turns, so that other work of the machine hits all alike. The same token is in
  * every request.
  */
 export async function measureThroughput(issuer: string, token: string, form: Form): Promise<Measurement[]> {
@@ -30,7 +30,7 @@ export async function measureThroughput(issuer: string, token: string, form: For
       apps.push(app)
       loads.set(name, openLoad(Number(app.said), '/mcp', token, CONNECTIONS))
     }
-    // What an engine has to learn of a program, it has learnt after some thousands of requests.
+    // The engine has optimised the program after some thousands of requests.
     for (const load of loads.values()) await load.run(form.quick ? 3_000 : 20_000)
     for (let repeat = 0; repeat < form.repeats; repeat += 1) {
       const times = new Map<string, number>(names.map((name) => [name, 0]))

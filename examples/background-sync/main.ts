@@ -59,7 +59,7 @@ try {
   await nextcloud.close()
   const second = await sync(table, titles)
   timeline.check(
-    'the job stops, says when to try again, and holds it against nobody',
+    'the job stops, tells when to try again, and blames no user',
     second.tryAgainIn !== undefined && second.synced.length === 0 && second.failed.length === 0,
   )
 } catch (error) {

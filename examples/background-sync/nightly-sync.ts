@@ -4,7 +4,7 @@ import { NotProvisionedError, StorageError, UpstreamUnavailableError, type McpAu
 export interface User {
   readonly issuer: string
   readonly subject: string
-  /** Whether this user wants the nightly sync. Who does not, may still use tools by day. */
+  /** Whether this user wants the nightly sync. A user who does not may still use tools by day. */
   readonly wantsSync: boolean
   /** Milliseconds since the epoch at which the app last used this user's grant; the job keeps it up to date. */
   lastUsed: number
@@ -13,18 +13,18 @@ export interface User {
 export interface NightlySyncOptions {
   readonly auth: Pick<McpAuth, 'nextcloudFetch' | 'rotate'>
   readonly users: readonly User[]
-  /** What to fetch as each user. */
+  /** The request that is sent as each user. */
   readonly path: string
   /** Gets the answer for one user. */
   readonly store: (user: User, answer: Response) => Promise<void>
   /** Users at a time. Default 4: each is a request to Nextcloud and, where no access token is at hand, one to the provider. */
   readonly concurrency?: number
-  /** Milliseconds for which a grant may lie unused before it is renewed. Default 14 days: well within what providers allow. */
+  /** Milliseconds that a grant may lie unused before it is renewed. Default 14 days, which is well within the limits of providers. */
   readonly longUnused?: number
   readonly now?: () => number
 }
 
-/** What became of each user, by subject. */
+/** The outcome of each user, by subject. */
 export interface NightlySyncReport {
   readonly synced: readonly string[]
   readonly rotated: readonly string[]
@@ -32,7 +32,7 @@ export interface NightlySyncReport {
   readonly notConnected: readonly string[]
   /** A failure of this one user's. */
   readonly failed: readonly string[]
-  /** Set when something that all users need is away: what is left is for the next run, so many seconds from now. */
+  /** Seconds until the next run, which takes the remaining users. Set when something that all users need is unavailable. */
   readonly tryAgainIn: number | undefined
 }
 

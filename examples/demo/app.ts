@@ -24,7 +24,7 @@ export interface NotesAppOptions {
   readonly issuer: string
   readonly client: { readonly clientId: string; readonly clientSecret: string }
   readonly nextcloudUrl: string
-  /** What to name as the resource (RFC 8707) in a user's grant, to get tokens for Nextcloud. */
+  /** The resource (RFC 8707) of a user's grant, to get tokens for Nextcloud. */
   readonly nextcloudResource: string
   readonly onEvent?: (event: McpAuthEvent) => void
 }
@@ -58,7 +58,7 @@ export function createNotesApp(options: NotesAppOptions): NotesApp {
   app.disable('x-powered-by')
   app.use(auth.routes(), authV1.routes(), authConnect.routes())
 
-  // Whatever its Content-Type says: the scope check below must see every body that the MCP server sees.
+  // Any Content-Type, because the scope check below must see every body that the MCP server sees.
   const parseBody = express.json({ type: () => true })
 
   const mcp = createMcpHandler(() => createNotesServer(auth))
@@ -98,7 +98,7 @@ export function createNotesApp(options: NotesAppOptions): NotesApp {
 }
 
 /**
- * Asks for more scopes where a tool needs them (step-up). That has to be an HTTP answer, 403 with a challenge, so it is
+ * Asks for more scopes where a tool needs them (step-up). That must be an HTTP answer, 403 with a challenge, so it is
  * decided before the MCP server sees the message.
  */
 function requireToolScopes(auth: McpAuth): RequestHandler {

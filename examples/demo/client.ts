@@ -15,7 +15,7 @@ export interface NotesClient {
 
 export interface NotesClientOptions {
   readonly url: string
-  /** A browser in which somebody is, or is about to be, signed in. */
+  /** A browser in which a user is signed in, or is about to sign in. */
   readonly browser: Browser
   readonly fetch?: FetchLike
 }
@@ -27,7 +27,7 @@ const toolResult = z.object({
 
 const info = { name: 'demo-client', version: '1.0.0' }
 
-/** A browser in which this person says who they are and agrees to what is asked. */
+/** A browser in which this user signs in and agrees to each question. */
 export function browserOf(person: string, onPress?: (press: Press, origin: string) => void): Browser {
   const presses: Press[] = [
     ['user', person],
@@ -38,7 +38,7 @@ export function browserOf(person: string, onPress?: (press: Press, origin: strin
 }
 
 /**
- * An MCP client on SDK v2 that signs in when it has to.
+ * An MCP client on SDK v2 that signs in when it must.
  *
  * The SDK does the OAuth: on a 401 it reads the challenge, finds the authorization server (RFC 9728, RFC 8414), registers
  * (RFC 7591) and sends the browser there; on a 403 for scope it does so again with more scopes. What is left to the

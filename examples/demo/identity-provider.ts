@@ -23,7 +23,7 @@ export interface IdentityProvider {
   registerResource(resource: string, scopes: readonly string[]): void
   /** Lets the MCP server's own client send people here and have them back at this URL, to connect Nextcloud. */
   registerConnectCallback(redirectUri: string): void
-  /** What that client names as the resource (RFC 8707) to get tokens for Nextcloud. */
+  /** The resource (RFC 8707) that this client names to get tokens for Nextcloud. */
   readonly nextcloudResource: string
   /** An access token without a sign-in, for tests that need many users. */
   issueAccessToken(token: {
@@ -41,7 +41,7 @@ export interface IdentityProvider {
 }
 
 /**
- * An OpenID provider and OAuth authorization server in one, with what an MCP set-up needs: dynamic registration of
+ * An OpenID provider and OAuth authorization server in one, with the parts that an MCP set-up needs: dynamic registration of
  * public clients (RFC 7591), PKCE, resource indicators with one JWT audience per MCP server (RFC 8707), and token
  * exchange for Nextcloud (RFC 8693).
  *
@@ -78,7 +78,7 @@ export async function startIdentityProvider({
     },
     registerConnectCallback(redirectUri) {
       redirectUris.push(redirectUri)
-      // Its own clients are among what oidc-provider reads once.
+      // oidc-provider reads its own clients once.
       server.serve(createListener())
     },
     nextcloudResource,

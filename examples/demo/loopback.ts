@@ -10,7 +10,7 @@ export interface LoopbackServer {
 }
 
 /**
- * Takes a port on the loopback interface. What is served there comes after, because an issuer and a resource are
+ * Takes a port on the loopback interface. The app that is served there comes after, because an issuer and a resource are
  * identifiers that contain the port.
  *
  * @param port a port to insist on; default 0, any free one

@@ -8,7 +8,7 @@ export interface Note {
   readonly content: string
 }
 
-/** What Nextcloud saw of one request. The claims only: a token belongs in no record. */
+/** One request as Nextcloud saw it. The claims only, because a token belongs in no record. */
 export interface ReceivedRequest {
   readonly method: string
   readonly path: string

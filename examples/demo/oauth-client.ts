@@ -8,7 +8,7 @@ import type {
 import type { Browser } from './browser.js'
 
 export interface OAuthClient {
-  /** What the SDK's transports ask for: where to send the browser, what is remembered. Fits SDK v1 and v2. */
+  /** The provider that the SDK's transports ask for: it sends the browser on, and remembers the tokens. Fits SDK v1 and v2. */
   readonly provider: OAuthClientProvider
   /** The parameters that came back with the browser, for `transport.finishAuth`. */
   callback(): URLSearchParams
@@ -60,7 +60,7 @@ export function createOAuthClient(browser: Browser): OAuthClient {
     },
     callback() {
       const { searchParams } = expected(callback, 'callback')
-      // The SDK leaves this check to the client: a callback with another state belongs to somebody else's sign-in.
+      // The SDK leaves this check to the client: a callback with another state belongs to another user's sign-in.
       if (searchParams.get('state') !== state) throw new Error('The callback is not the answer to this sign-in')
       return searchParams
     },

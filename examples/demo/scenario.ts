@@ -13,8 +13,8 @@ export interface Scene extends ObservedFetch {
 }
 
 /**
- * What happens between an MCP client, an MCP server and Nextcloud, from the first request without a token to a note
- * written in the user's name. Every promise is checked against what really came back.
+ * The journey between an MCP client, an MCP server and Nextcloud, from the first request without a token to a note
+ * written in the user's name. Every promise is checked against the real answer.
  */
 export async function runScenario(servers: Servers, timeline: Timeline): Promise<void> {
   const names = new Map([

@@ -8,7 +8,7 @@ type KoaMiddleware = Parameters<Provider['use']>[0]
 export const signInPath = '/sign-in/'
 
 const policy = base()
-// `prompt=select_account` (OIDC Core §3.1.2.1) asks who it is, also of somebody who is signed in.
+// `prompt=select_account` (OIDC Core §3.1.2.1) asks for the account, even if a user is signed in.
 policy.add(new Prompt({ name: 'select_account', requestable: true }), 0)
 
 /** Where the provider sends the browser when it has a question for the person in front of it. */

@@ -2,11 +2,11 @@ import type { JWTPayload } from 'jose'
 
 export interface Timeline {
   heading(text: string): void
-  /** Something that happened: who did it, and what it was. */
+  /** An event: the party that acted, and its action. */
   step(who: string, what: string): void
   /** Belongs to the step before. */
   detail(text: string): void
-  /** What a token says. The token itself is never printed: whoever reads it here could use it. */
+  /** The claims of a token. The token itself is never printed, because a reader could use it. */
   claims(name: string, claims: JWTPayload): void
   /** Something that this demo promises to show, and whether it did. */
   check(promise: string, kept: boolean): void
@@ -20,7 +20,7 @@ interface Output {
 }
 
 /**
- * Prints what happens as it happens, with milliseconds since the start.
+ * Prints events as they happen, with milliseconds since the start.
  *
  * @param output coloured when it is a terminal
  */

@@ -23,7 +23,7 @@ export interface TokenExchangePolicy {
   readonly audiences: readonly string[]
   /** Reads a subject token; rejects when it is not a living access token of this provider. */
   readSubjectToken(token: string): Promise<SubjectToken>
-  /** Whether a token with this audience was meant for this client, so that it may trade it in. */
+  /** Whether a token with this audience was meant for this client, which may then exchange it. */
   isMeantFor(audience: readonly string[], clientId: string): boolean
   issue(token: {
     readonly subject: string

@@ -21,7 +21,7 @@ export function createApp(auth: McpAuth, endpoint: McpEndpoint, proxies: number)
   app.use('/nextcloud', rateLimit({ windowMs: 60_000, limit: 60, standardHeaders: 'draft-8', legacyHeaders: false }))
   app.use(auth.routes())
 
-  // Whatever its Content-Type says: the scope check must see every body that the MCP server sees.
+  // Any Content-Type, because the scope check must see every body that the MCP server sees.
   const parseBody = express.json({ type: () => true, limit: '1mb' })
   app.post('/mcp', auth, parseBody, requireToolScopes(auth), endpoint.handle)
   // There are no sessions, so there is no stream to open (GET) and none to end (DELETE).

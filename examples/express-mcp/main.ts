@@ -42,9 +42,9 @@ async function serve(): Promise<void> {
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
   const closed = once(server, 'close')
   server.close()
-  // What hangs is cut off in the end, before an orchestrator does it.
+  // Requests that hang are cut off before an orchestrator kills the process.
   const patience = setTimeout(() => server.closeAllConnections(), 8_000)
-  // Ends the tool calls that wait for a user, and waits until what the provider has rotated is stored.
+  // Ends the tool calls that wait for a user, and waits until rotated refresh tokens are stored.
   await auth.close()
   await endpoint.close()
   server.closeIdleConnections()

@@ -6,7 +6,7 @@ const NOTES = '/index.php/apps/notes/api/v1/notes'
 
 const storedNote = z.object({ id: z.number(), title: z.string(), content: z.string() })
 
-/** What each tool is called with, and the scope that its MCP client needs. Both SDKs serve the same three. */
+/** The arguments of each tool, and the scope that its MCP client needs. Both SDKs serve the same three tools. */
 export const tools = {
   list_notes: { description: 'List the notes in your Nextcloud', scopes: ['notes:read'] },
   read_note: {
@@ -56,7 +56,7 @@ export async function createNote(
   return text(`Wrote note ${id}, ${title}.`)
 }
 
-/** The status only: what else Nextcloud says may be a page of HTML. */
+/** The status only, because the body may be a page of HTML. */
 function refused({ status }: Response): TextResult {
   return text(`Nextcloud answered ${status}.`, true)
 }

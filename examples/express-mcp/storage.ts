@@ -17,7 +17,7 @@ export interface GrantStorage {
 export async function grantStorage(file: string): Promise<GrantStorage> {
   try {
     const { default: Database } = await import('better-sqlite3')
-    // Whether its native part is there shows only here.
+    // A missing native part shows only here.
     new Database(':memory:').close()
     let opened: ReturnType<typeof Database> | undefined
     const database = () => (opened ??= new Database(file))

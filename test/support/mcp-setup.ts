@@ -1,12 +1,12 @@
 import { setImmediate } from 'node:timers/promises'
 import { NotProvisionedError, type ConnectLink, type McpAuth, type McpAuthOptions } from '../../src/index.js'
-import { setUpGrants, type GrantSetup } from './grant-setup.js'
 import { mcpClients, type McpClient, type McpClientKind, type McpClientOptions } from './mcp-clients.js'
 import { startMcpServer, type McpServerKind, type ToolSetup } from './mcp-servers.js'
+import { world, type Keeping, type World } from './world.js'
 
 /** A server of some kind, in refresh-token mode, whose clients are told to connect on one link. */
 export interface McpSetup {
-  readonly grants: GrantSetup
+  readonly grants: World & Keeping
   readonly auth: McpAuth
   readonly link: ConnectLink
   /** Every Nextcloud token that a tool had. */
@@ -36,7 +36,7 @@ export interface McpSetupOptions extends Partial<Omit<ToolSetup, 'auth'>> {
 
 export async function setUpMcp(kind: McpServerKind, options: McpSetupOptions = {}): Promise<McpSetup> {
   const { links = true, auth: authOptions, body, ...toolOptions } = options
-  const grants = await setUpGrants()
+  const grants = await world({ mode: 'refresh-token' })
   const link = {
     connectUrl: 'https://mcp.example.com/nextcloud/connect?ticket=the-ticket',
     elicitationId: 'elicitation-1',
