@@ -98,7 +98,7 @@ describe('a listener that fails', () => {
 
 const randomKey = () => randomBytes(32).toString('base64url')
 
-describe('where nobody listens', () => {
+describe('without a listener', () => {
   const named = (code: string, message: string) => ({ name: 'McpAuthWarning', code, message })
 
   it('a risky option is a warning of the process', async () => {
@@ -178,7 +178,7 @@ describe('where nobody listens', () => {
 
   it.each<[name: string, answer: Parameters<typeof as.script>[1], said: string]>([
     ['fail', { status: 500 }, 'answers with status 500'],
-    ['are away', { status: 404 }, 'answered 404 instead of a JWKS: check jwks_uri in the metadata, or set'],
+    ['are missing', { status: 404 }, 'answered 404 instead of a JWKS: check jwks_uri in the metadata, or set'],
     ['are no keys', { json: {} }, 'answered with something that is not a JWKS: check jwks_uri in the metadata, or set'],
   ])('keys that %s are a warning of the process, once', async (_name, answer, said) => {
     const { url } = await start()
@@ -191,7 +191,7 @@ describe('where nobody listens', () => {
     ])
   })
 
-  it('a token endpoint that is away is a warning of the process, once, without anything of the request', async () => {
+  it('a token endpoint that is unavailable is a warning of the process, once, without anything of the request', async () => {
     const nextcloud = { url: 'https://cloud.example.com' }
     const options = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, nextcloud, http: { retries: 0 } }
     const { auth } = await start(options)
@@ -239,7 +239,7 @@ describe('where nobody listens', () => {
   })
 })
 
-it('where somebody listens, nothing is a warning of the process', async () => {
+it('with a listener nothing is a warning of the process', async () => {
   const events: unknown[] = []
   const onEvent = (event: unknown) => events.push(event)
   const { url } = await start({ onEvent, resource: 'http://mcp.internal:8080/mcp' })

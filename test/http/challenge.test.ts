@@ -17,6 +17,7 @@ import {
   UpstreamUnavailableError,
   type McpAuthError,
 } from '../../src/errors/errors.js'
+import { INVALID_TOKEN_DESCRIPTIONS, type InvalidTokenReason } from '../../src/errors/rejection-details.js'
 import { addChallenge, writeChallenge, type ChallengeParameters } from '../../src/http/challenge.js'
 import { METADATA_URL } from '../support/answers.js'
 
@@ -140,43 +141,40 @@ describe('writeChallenge', () => {
   })
 })
 
+const challenged: [name: string, error: McpAuthError, code: string, scope: string, description: string][] = [
+  [
+    'InvalidTokenError',
+    new InvalidTokenError('expired'),
+    'invalid_token',
+    'notes:read',
+    'The access token has expired',
+  ],
+  ['InvalidRequestError', new InvalidRequestError(), 'invalid_request', 'notes:read', 'The Authorization header must hold one Bearer token and nothing else'], // prettier-ignore
+  ['SubjectTokenRejectedError', new SubjectTokenRejectedError(), 'invalid_token', 'notes:read', 'The access token is no longer accepted'], // prettier-ignore
+  ['InsufficientScopeError', new InsufficientScopeError(['notes:read', 'notes:write']), 'insufficient_scope', 'notes:read notes:write', 'The access token lacks a scope that this operation needs'], // prettier-ignore
+]
+
 describe('addChallenge', () => {
   const context = { resourceMetadataUrl: METADATA_URL, requiredScopes: ['notes:read'] }
+  const exposed = (challenge: string) => ({
+    'Cache-Control': 'no-store',
+    'WWW-Authenticate': `Bearer realm="mcp", ${challenge}`,
+    'Access-Control-Expose-Headers': 'WWW-Authenticate',
+  })
 
-  const challenged: [name: string, error: McpAuthError, parameters: string][] = [
-    [
-      'UnauthorizedError',
-      new UnauthorizedError(),
-      `realm="mcp", resource_metadata="${METADATA_URL}", scope="notes:read"`,
-    ],
-    [
-      'InvalidTokenError',
-      new InvalidTokenError('expired'),
-      `realm="mcp", error="invalid_token", resource_metadata="${METADATA_URL}", scope="notes:read", error_description="The access token has expired"`,
-    ],
-    [
-      'InvalidRequestError',
-      new InvalidRequestError(),
-      `realm="mcp", error="invalid_request", resource_metadata="${METADATA_URL}", scope="notes:read", error_description="The Authorization header must hold one Bearer token and nothing else"`,
-    ],
-    [
-      'SubjectTokenRejectedError',
-      new SubjectTokenRejectedError(),
-      `realm="mcp", error="invalid_token", resource_metadata="${METADATA_URL}", scope="notes:read", error_description="The access token is no longer accepted"`,
-    ],
-    [
-      'InsufficientScopeError',
-      new InsufficientScopeError(['notes:read', 'notes:write']),
-      `realm="mcp", error="insufficient_scope", resource_metadata="${METADATA_URL}", scope="notes:read notes:write", error_description="The access token lacks a scope that this operation needs"`,
-    ],
-  ]
-  it.each(challenged)('gives %s its challenge, exposed to browsers', (_name, error, parameters) => {
+  it('gives UnauthorizedError a challenge without an error (RFC 6750 section 3.1)', () => {
+    const { headers } = addChallenge(new UnauthorizedError(), context)
+
+    expect(headers).toEqual(exposed(`resource_metadata="${METADATA_URL}", scope="notes:read"`))
+  })
+
+  it.each(challenged)('gives %s its challenge, exposed to browsers', (_name, error, code, scope, description) => {
     expect(addChallenge(error, context)).toBe(error)
-    expect(error.headers).toEqual({
-      'Cache-Control': 'no-store',
-      'WWW-Authenticate': `Bearer ${parameters}`,
-      'Access-Control-Expose-Headers': 'WWW-Authenticate',
-    })
+    expect(error.headers).toEqual(
+      exposed(
+        `error="${code}", resource_metadata="${METADATA_URL}", scope="${scope}", error_description="${description}"`,
+      ),
+    )
   })
 
   const unchallenged: [name: string, error: McpAuthError, headers: Record<string, string>][] = [
@@ -193,18 +191,10 @@ describe('addChallenge', () => {
   })
 })
 
-describe('a description', () => {
-  const reasons = [
-    ...(['malformed', 'too_large', 'opaque', 'signature', 'algorithm', 'key', 'issuer', 'audience'] as const),
-    ...(['expired', 'not_yet_valid', 'missing_claim', 'token_type', 'sender_constrained', 'client'] as const),
-    ...(['inactive', 'claims'] as const),
-  ]
-  const described: McpAuthError[] = [
-    ...reasons.map((reason) => new InvalidTokenError(reason)),
-    new UnauthorizedError(),
-    new InvalidRequestError(),
-    new InsufficientScopeError(['notes:read']),
-    new SubjectTokenRejectedError(),
+it('each description is a fixed text without quotes and signs', () => {
+  const errors: McpAuthError[] = [
+    ...Object.keys(INVALID_TOKEN_DESCRIPTIONS).map((reason) => new InvalidTokenError(reason as InvalidTokenReason)),
+    ...challenged.map(([, error]) => error),
     new AudienceMismatchError(),
     new SealedValueError(),
     new StorageError('message="quoted"'),
@@ -214,12 +204,7 @@ describe('a description', () => {
     new InternalError('message="quoted"'),
   ]
 
-  it.each(described.map(({ name, body }) => [name, body.error_description]))(
-    'is a fixed text without quotes and signs, that of %s: %s',
-    (_name, description) => {
-      expect(description).toMatch(/^[A-Z][A-Za-z ]+$/)
-    },
-  )
+  for (const { body } of errors) expect(body.error_description).toMatch(/^[A-Z][A-Za-z ]+$/)
 })
 
 /**

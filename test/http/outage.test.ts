@@ -124,7 +124,7 @@ describe.each(hosts)('on $name', (host) => {
 })
 
 describe('during an outage', () => {
-  it('every request is told anew how long to wait, and the provider is left in peace', async () => {
+  it('every request is told again how long to wait, and the provider is left in peace', async () => {
     const url = await start(bareHost)
     as.script('/jwks', { status: 503, headers: { 'retry-after': '30' } })
     const [first, second] = await Promise.all([as.mint(), as.mint({ sub: 'bob' })])

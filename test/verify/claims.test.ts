@@ -301,7 +301,9 @@ describe('an introspection answer', () => {
     [{ nbf: null }, 'not_yet_valid'],
     [{ nbf: Infinity }, 'not_yet_valid'],
   ])('with %o leads to %s', (answer, reason) => {
-    expect(refusal(() => checkIntrospectedTimes(answer, { issuer: ISSUER, nowSeconds: NOW, clockTolerance: TOLERANCE }))).toBe(reason)
+    expect(
+      refusal(() => checkIntrospectedTimes(answer, { issuer: ISSUER, nowSeconds: NOW, clockTolerance: TOLERANCE })),
+    ).toBe(reason)
   })
 })
 

@@ -26,7 +26,7 @@ const withGrant: Subject<NextcloudConfig> = (context) => {
   return missing(`not in ${nextcloud.mode} mode`)
 }
 
-/** Whether the provider knows this server, and lets it use the grant that the mode needs. */
+/** Checks of the client at the provider: it is known, and may use the grant that the mode needs. */
 export const clientChecks: readonly Check[] = [
   check({ id: 'client.credentials', needs: ['discovery.endpoints'], about: clientWithSecret, run: checkCredentials }),
   check({ id: 'grant.offered', needs: ['client.credentials'], about: withGrant, run: checkGrant }),

@@ -10,7 +10,7 @@ const NEXTCLOUD_TOLERANCE = 30
 /** Milliseconds that a `Date` header lags by itself: it has whole seconds, and some servers keep it for one. */
 const COARSE = 2_000
 
-/** Whether the clocks agree, because three of them judge a token's exp and nbf. */
+/** Checks of the clocks, three of which judge a token's exp and nbf. */
 export const providerClock = check({
   id: 'clock.issuer',
   needs: reached(PROVIDER),

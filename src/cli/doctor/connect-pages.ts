@@ -11,7 +11,7 @@ import { THIS_SERVER } from './public.js'
 const pages: Subject<ConnectConfig> = ({ config }) =>
   config.grants?.connect ?? missing('there are no connect pages in this mode')
 
-/** Whether users can connect Nextcloud. */
+/** Checks of the way by which users connect Nextcloud. */
 export const connectChecks: readonly Check[] = [
   check({ id: 'connect.redirect-uri', needs: ['client.credentials'], about: pages, run: checkRedirectUri }),
   check({ id: 'connect.offline-access', needs: ['discovery.endpoints'], about: pages, run: checkOfflineAccess }),
@@ -61,7 +61,7 @@ async function checkOfflineAccess(context: Examination, connect: ConnectConfig):
   }
   return leftOut(
     'scopes_supported has no offline_access, so it is not asked for',
-    'see that the provider gives refresh tokens without it; else switch the scope on for this client, or nobody can connect',
+    'see that the provider gives refresh tokens without it; else switch the scope on for this client, or no user can connect',
   )
 }
 

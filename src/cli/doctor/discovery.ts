@@ -9,7 +9,7 @@ import { issuerIn, knownIssuer, PROVIDER, providerMetadata, wellKnown } from './
 
 const metadata = answered(providerMetadata)
 
-/** Whether the provider's metadata is there, and says what is configured. */
+/** Checks of the provider's metadata: it is there, and says what is configured. */
 export const discoveryChecks: readonly Check[] = [
   check({ id: 'discovery.document', needs: reached(PROVIDER), about: metadata, run: checkDocument }),
   check({ id: 'discovery.issuer', needs: ['discovery.document'], about: metadata, run: checkIssuer }),

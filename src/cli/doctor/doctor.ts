@@ -70,7 +70,7 @@ async function examine(
   }
 }
 
-/** The last line of defence: no secret that is known is printed, whatever a check says. */
+/** The last line of defence: a known secret is not printed, even if a check lets it through. */
 function masked(finding: Finding, { mask }: Secrets): Finding {
   const { found, fix } = finding
   return { ...finding, found: mask(found), ...(fix !== undefined && { fix: mask(fix) }) }

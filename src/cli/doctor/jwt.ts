@@ -3,7 +3,7 @@ import type { Examination } from './examination.js'
 
 export type Claims = Readonly<Record<string, unknown>>
 
-/** A JWT whose signature nobody has looked at. */
+/** A JWT whose signature is not verified. */
 export interface DecodedJwt {
   readonly header: Claims
   readonly claims: Claims

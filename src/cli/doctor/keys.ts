@@ -8,7 +8,7 @@ import { providerMetadata } from './provider.js'
 const keySet: Subject<Answer | NoAnswer> = async (context) =>
   context.needs.keys ? fetched(context, await context.discovery.jwksUri()) : missing('every token is introspected')
 
-/** Whether there are keys by which the provider's tokens can be verified. */
+/** Checks of the keys by which the provider's tokens are verified. */
 export const keyChecks: readonly Check[] = [
   check({ id: 'jwks.document', needs: ['discovery.endpoints'], about: keySet, run: checkDocument }),
   check({ id: 'jwks.keys', needs: ['jwks.document'], about: keySet, run: checkKeys }),
@@ -33,7 +33,7 @@ async function checkKeys(context: Examination, answer: Answer | NoAnswer): Promi
   if (keys.some((key) => 'd' in key)) {
     return failed(
       'the key set publishes a private key',
-      'replace that key at the provider at once: anybody can sign tokens with it',
+      'replace that key at the provider at once: everyone can sign tokens with it',
     )
   }
   const usable = [...new Set((await Promise.all(keys.map((key) => algorithmsOf(key, config.algorithms)))).flat())]

@@ -61,7 +61,7 @@ const CONNECTION_FAULTS: Readonly<Record<string, string>> = {
 /** The checks that must pass before a server can be asked for more. */
 export const reached = ({ id }: Pick<Server, 'id'>): readonly string[] => [`${id}.reachable`, `${id}.tls`]
 
-/** Whether it can be reached at all, and whether its certificate is good. */
+/** Checks of the way to a server: it can be reached, and its certificate is good. */
 export function connectionChecks(server: Server): readonly Check[] {
   const { ask: about } = server
   const [reachable = '', certificate = ''] = reached(server)

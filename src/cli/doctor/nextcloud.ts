@@ -52,7 +52,7 @@ const tokenAtNextcloud: Subject<TokenAtNextcloud> = (context) => {
   return missing(`no token for Nextcloud to try${why}`)
 }
 
-/** Whether Nextcloud takes the token. */
+/** Checks of Nextcloud with the token. */
 export const bearerChecks: readonly Check[] = [
   check({
     id: 'nextcloud.bearer',

@@ -65,7 +65,7 @@ export function objectIn(result: Answer | NoAnswer): Readonly<Record<string, unk
   }
 }
 
-/** Returns a list in that object; undefined if there is none. */
+/** Returns a list in that object; undefined if the object has no such list. */
 export function listIn(result: Answer | NoAnswer, name: string): readonly unknown[] | undefined {
   const value = objectIn(result)?.[name]
   return Array.isArray(value) ? value : undefined

@@ -37,7 +37,7 @@ function checkDocument({ secrets }: Examination, answer: Answer): Verdict {
   if (isHtml(answer) || isRedirect(answer) || [401, 403].includes(answer.status)) {
     return failed(
       found,
-      `take the path out of the sign-in, redirect or start page of the proxy: anybody may read it; ${ROUTES}`,
+      `take the path out of the sign-in, redirect or start page of the proxy: everyone may read it; ${ROUTES}`,
     )
   }
   return failed(found, answer.status >= 500 ? `look into the log of the app and of the proxy; ${ROUTES}` : ROUTES)
@@ -105,7 +105,7 @@ function checkStatus({ secrets }: Examination, answer: Answer | NoAnswer): Verdi
   if (answer.status === 401) return passed(`${url} answers 401 without a token`)
   const found = `${url} answers ${describe(answer, secrets.quote)} without a token, and not 401`
   if (answer.status === 200 && !isHtml(answer)) {
-    return failed(found, 'anybody gets in: put auth before the handler, app.post(path, auth, handler)')
+    return failed(found, 'everyone gets in: put auth before the handler, app.post(path, auth, handler)')
   }
   if ([404, 405].includes(answer.status)) {
     const way = `let the path of ${waysToGive('resource')} be the one of the handler`

@@ -35,7 +35,7 @@ const sealedStore: Subject<SealedStore> = ({ config, store, clock, events }) => 
   return { records: createRecords(grants.storage, createSealer(keys), clock, events), keys, store }
 }
 
-/** Whether the store can be written and read, and opened with the keys given. */
+/** Checks of the store: it can be written and read, and the keys open it. */
 export const storageChecks: readonly Check[] = [
   check({ id: 'storage.access', about: sealedStore, run: checkAccess }),
   check({ id: 'storage.seal', needs: ['storage.access'], about: sealedStore, run: checkSeal }),

@@ -23,8 +23,8 @@ interface PassedThrough {
 
 const passedThrough: Subject<PassedThrough> = (context) => {
   const { nextcloud } = context.config
-  const handsOn = nextcloud !== undefined && MODES[nextcloud.mode].credentialFrom === 'mcp-token'
-  if (!handsOn) return missing('not in this mode')
+  const passesOn = nextcloud !== undefined && MODES[nextcloud.mode].credentialFrom === 'mcp-token'
+  if (!passesOn) return missing('not in this mode')
   const verified = verifiedToken(context)
   return 'missing' in verified ? verified : { verified, audience: nextcloud.audience }
 }

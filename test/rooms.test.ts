@@ -1,0 +1,42 @@
+import { randomBytes } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { CLIENT_ID, CLIENT_SECRET } from './support/scripted-authorization-server.js'
+import { startTestBed, type TestBed } from './support/test-bed.js'
+
+let bed: TestBed
+beforeEach(async () => {
+  bed = await startTestBed()
+})
+afterEach(() => bed.close())
+
+const CLIENT = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
+const NEXTCLOUD = { url: 'https://cloud.example.com' }
+
+describe('ready()', () => {
+  it('rejects without a token endpoint if the mode asks for tokens there', async () => {
+    delete bed.as.metadata['token_endpoint']
+
+    await expect(bed.open({ ...CLIENT, nextcloud: NEXTCLOUD }).ready()).rejects.toMatchObject({
+      code: 'ERR_CONFIGURATION',
+      option: 'authorizationServer.tokenEndpoint',
+    })
+    await expect(bed.open({ nextcloud: { ...NEXTCLOUD, mode: 'pass-through' } }).ready()).resolves.toBeUndefined()
+  })
+})
+
+describe('close()', () => {
+  it('waits no longer than http.timeout for work under way', async () => {
+    const never = vi.fn(() => new Promise<never>(() => undefined))
+    const storage = { shared: true, get: never, put: never, delete: never }
+    const encryptionKey = randomBytes(32).toString('base64url')
+    const auth = bed.open({ ...CLIENT, nextcloud: NEXTCLOUD, storage, encryptionKey, http: { timeout: 50 } })
+    const failure = auth.getNextcloudToken({ subject: 'alice' }).catch((error: unknown) => error)
+    await vi.waitFor(() => expect(never).toHaveBeenCalled())
+
+    // The clock stands still, so the store has no deadline of its own.
+    await auth.close()
+
+    bed.clock.advance(60_000)
+    expect(await failure).toMatchObject({ code: 'ERR_STORAGE' })
+  })
+})
