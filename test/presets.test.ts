@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { NextcloudPreset } from '../src/options.js'
-import { failureOf, tokenError } from './support/broker-setup.js'
+import { failureOf } from './support/promises.js'
 import { CLIENT_ID, CLIENT_SECRET } from './support/scripted-authorization-server.js'
-import { setUpGrants } from './support/grant-setup.js'
 import { createRefreshTokens } from './support/refresh-tokens.js'
+import { tokenError } from './support/token-endpoint.js'
+import { world } from './support/world.js'
 
 const ALICE = { subject: 'alice' }
 const PRESETS: readonly NextcloudPreset[] = [
@@ -15,7 +16,7 @@ const PRESETS: readonly NextcloudPreset[] = [
 ]
 
 const start = async (preset: NextcloudPreset, life = 900) => {
-  const setup = await setUpGrants({ refreshTokens: createRefreshTokens({ life }) })
+  const setup = await world({ mode: 'refresh-token', refreshTokens: createRefreshTokens({ life }) })
   const auth = setup.open({
     cache: { grantCheck: 100_000 },
     connect: false,

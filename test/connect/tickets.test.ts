@@ -10,11 +10,9 @@ import { failureOf } from '../support/broker-setup.js'
 import { faultyStorage, setUpConnect } from '../support/connect-setup.js'
 
 /** Links in a store, as an instance makes them. */
-function setUp({
-  clock = manualClock(),
-  storage = new MemoryStorage(undefined, clock) as StorageAdapter,
-  key = 1,
-} = {}) {
+function setUp(given: { clock?: ManualClock; storage?: StorageAdapter; key?: number } = {}) {
+  const { clock = manualClock(), key = 1 } = given
+  const { storage = new MemoryStorage(undefined, clock) } = given
   const grants = createGrants({
     config: { client: undefined, resource: 'https://mcp.example.com/mcp', http: { timeout: 1_000 } },
     grants: { encryptionKeys: [new Uint8Array(32).fill(key)], credential: 'refresh-token', nextcloud: '' },

@@ -21,28 +21,26 @@ import {
   startAuthorizationServer,
   type ScriptedAuthorizationServer,
 } from '../support/scripted-authorization-server.js'
+import { captureWarnings } from '../support/warnings.js'
 
 let clock: ManualClock
 let as: ScriptedAuthorizationServer
 let app: ProtectedApp | undefined
-let warnings: unknown[]
-const record = (warning: unknown) => void warnings.push(warning)
+let warnings: readonly Error[]
 
 beforeEach(async () => {
   clock = manualClock()
   as = await startAuthorizationServer(clock.now)
-  warnings = []
-  process.on('warning', record)
+  warnings = captureWarnings()
 })
 afterEach(async () => {
-  process.off('warning', record)
   await app?.close()
   app = undefined
   await as.close()
 })
 
 async function start(given: McpAuthOptions = {}): Promise<ProtectedApp> {
-  const options = { issuer: as.issuer, resource: RESOURCE, requiredScopes: ['notes:read'] }
+  const options = { issuer: as.issuer, resource: RESOURCE, requiredScopes: ['notes:read'], onEvent: undefined }
   app = await startProtectedApp(bareHost, { ...options, ...given }, clock)
   return app
 }

@@ -34,7 +34,8 @@ export async function startProtectedApp(
   clock: Clock,
   { before = [], after = () => [], last = () => [], ...serverOptions }: Surroundings = {},
 ): Promise<ProtectedApp> {
-  const auth = createMcpAuth(options, clock)
+  // A test of warnings says `onEvent: undefined`: without a listener they go to stderr.
+  const auth = createMcpAuth({ onEvent: () => undefined, ...options }, clock)
   const passed: PassedRequest[] = []
   const showCaller: ConnectHandler = (req, res) => {
     passed.push(req)
