@@ -65,11 +65,11 @@ async function checkAccepted(context: Examination, { token }: { readonly token: 
   )
 }
 
-function refused({ reason, details }: InvalidTokenError): Verdict {
+function refused({ reason, diagnosis }: InvalidTokenError): Verdict {
   const { advice, option } = REJECTION_ADVICE[reason]
   return {
     status: 'failed',
-    found: `this server would refuse it with 401 invalid_token, reason ${reason}: ${details.message}`,
+    found: `this server would refuse it with 401 invalid_token, reason ${reason}: ${diagnosis.finding}`,
     fix: option === undefined ? advice : `${advice}; that is set by ${waysToGive(option)}`,
     reason,
   }
