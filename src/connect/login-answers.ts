@@ -66,7 +66,18 @@ const NOT_DELETED =
 
 export function createLoginAnswers(rooms: LoginAnswerRooms): LoginAnswers {
   const flights = createSingleFlight<unknown>()
-  const held = createWriteBehind<Held>((one, secret) => flights.join(secret, () => finish(rooms, one)), rooms.clock)
+  const held = createWriteBehind<Held>(
+    (one, secret) => flights.join(secret, () => finish(rooms, one)),
+    (one, secret) =>
+      rooms.grants.background(
+        abandon(
+          rooms,
+          one,
+          flights.join(secret, () => Promise.resolve()),
+        ),
+      ),
+    rooms.clock,
+  )
   return {
     take: (secret, record, answer) => take(held, secret, { record, answer, allowed: false, outcome: undefined }),
     retry: (secret) => retry(held, secret),
@@ -101,6 +112,12 @@ async function finish(rooms: LoginAnswerRooms, held: Held): Promise<void> {
   }
   const outcome = (held.outcome ??= await outcomeOf(rooms, held))
   await persevere(clock, patience, () => records.replace(record, { ...record.value, outcome }))
+}
+
+/** An app password that is not stored when its last attempt has ended must not stay at Nextcloud. */
+async function abandon(rooms: LoginAnswerRooms, held: Held, attempt: Promise<unknown>): Promise<void> {
+  await attempt.catch(() => undefined)
+  if (held.outcome === undefined) await discard(rooms, held)
 }
 
 async function outcomeOf(rooms: LoginAnswerRooms, held: Held): Promise<LoginOutcome> {

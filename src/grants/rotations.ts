@@ -37,7 +37,11 @@ type Store = Pick<GrantStore, 'read' | 'write'>
 
 /** @param patience milliseconds of attempts before `write` gives up */
 export function createRotations(store: Store, clock: Clock, patience: number): Rotations {
-  const backlog = createWriteBehind<Rotation>((rotation) => catchUp(store, rotation), clock)
+  const backlog = createWriteBehind<Rotation>(
+    (rotation) => catchUp(store, rotation),
+    () => undefined,
+    clock,
+  )
   return {
     async write(rotation) {
       try {

@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js'
  * unavailable.
  */
 export interface WriteBehind<T> {
-  /** Keeps a value in place of any older one of its key. Beyond 10,000 values, the oldest is lost. */
+  /** Keeps a value in place of any older one of its key. Beyond 10,000 values, the oldest is given up. */
   readonly keep: (key: string, value: T) => void
   readonly get: (key: string) => T | undefined
   /** Forgets the value of a key, and returns it. */
@@ -29,14 +29,24 @@ const MOST_KEPT = 10_000
 /** Writes that fail one after the other before the rest waits for the next time. */
 const MOST_FAILURES = 3
 
-/** @param write resolves once the value need not be kept any more */
-export function createWriteBehind<T>(write: Backlog<T>['write'], clock: Clock): WriteBehind<T> {
+/**
+ * @param write resolves once the value need not be kept any more
+ * @param giveUp takes a value that is given up
+ */
+export function createWriteBehind<T>(
+  write: Backlog<T>['write'],
+  giveUp: (value: T, key: string) => void,
+  clock: Clock,
+): WriteBehind<T> {
   const backlog: Backlog<T> = { kept: new Map(), write, clock, waiting: false }
   const { kept } = backlog
   return {
     keep(key, value) {
-      const [oldest] = kept.keys()
-      if (kept.size >= MOST_KEPT && oldest !== undefined) kept.delete(oldest)
+      const [oldest] = kept
+      if (kept.size >= MOST_KEPT && oldest !== undefined && !kept.has(key)) {
+        kept.delete(oldest[0])
+        giveUp(oldest[1], oldest[0])
+      }
       kept.set(key, value)
       tryLater(backlog)
     },

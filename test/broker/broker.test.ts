@@ -277,20 +277,11 @@ describe('close()', () => {
     await Promise.all([call, closing])
     expect(order).toEqual(['token', 'closed'])
   })
-
-  it('waits no longer than http.timeout for a server that never answers', async () => {
-    const { as, auth, signIn } = await world({ options: { http: { timeout: 50 } } })
-    const requests = holdTokenRequests(as)
-    const failure = failureOf((await signIn()).extra.getNextcloudToken())
-    await requests.arrival()
-    await auth.close()
-    expect(await failure).toMatchObject({ status: 503 })
-  })
 })
 
 it('without nextcloud in the options, tokens verify and a Nextcloud token is a configuration error', async () => {
   const { as } = await world()
-  const auth = createMcpAuth({ issuer: as.issuer, resource: RESOURCE }, manualClock())
+  const auth = createMcpAuth({ issuer: as.issuer, resource: RESOURCE, onEvent: () => undefined }, manualClock())
   const info = await auth.verify(await as.mint())
   const expected = { name: 'ConfigurationError', code: 'ERR_CONFIGURATION', status: 500, option: 'nextcloud.url' }
   expect(await failureOf(info.extra.getNextcloudToken())).toMatchObject(expected)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError, StorageError } from '../../src/errors/errors.js'
-import { failureOf } from '../support/promises.js'
+import { failureOf, until } from '../support/promises.js'
 import { holdTokenRequests, tokenAnswer } from '../support/token-endpoint.js'
 import { MCP_CLIENT } from '../support/grant-constants.js'
 import { setUpConnected } from '../support/connected-user.js'
@@ -83,6 +83,34 @@ describe('revoke()', () => {
     expect(await failureOf(waiting)).toMatchObject({ code: 'ERR_NOT_PROVISIONED', reason: 'revoked' })
     expect(await stored()).toMatchObject({ state: 'disconnected' })
     expect(JSON.stringify(await stored())).not.toContain('late')
+  })
+
+  it('is seen by the next caller although a look into the store had begun before it', async () => {
+    const { auth, open, storage } = await setUpConnected()
+    const token = await auth.getNextcloudToken(ALICE)
+    let letGo = (): void => undefined
+    const gate = new Promise<void>((resolve) => (letGo = resolve))
+    let looks = 0
+    const late = open({
+      storage: {
+        shared: true,
+        put: (...args) => storage.put(...args),
+        delete: (...args) => storage.delete(...args),
+        async get(key) {
+          const entry = await storage.get(key)
+          looks += 1
+          if (looks === 1) await gate
+          return entry
+        },
+      },
+    })
+    const first = late.getNextcloudToken(ALICE)
+    await until(() => looks > 0)
+    await late.revoke(ALICE)
+    letGo()
+
+    expect(await first).toBe(token)
+    expect(await failureOf(late.getNextcloudToken(ALICE))).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
   })
 })
 

@@ -18,7 +18,9 @@ function open() {
     clock.advance(ms)
     await setImmediate()
   }
-  return { ...createWriteBehind(write, clock), clock, down, tried, written, write, pass }
+  const givenUp: string[] = []
+  const giveUp = (value: string, key: string): void => void givenUp.push(`${key}: ${value}`)
+  return { ...createWriteBehind(write, giveUp, clock), givenUp, clock, down, tried, written, write, pass }
 }
 
 it('writes a value half a second after the store works again at the latest, and once', async () => {
@@ -100,10 +102,15 @@ it('keeps a value that came while an older one was being written', async () => {
   expect(get('key')).toBe('new')
 })
 
-it('keeps 10,000 values, and loses the oldest for one more', () => {
-  const { keep, get } = open()
-  for (let count = 0; count <= 10_000; count += 1) keep(`${count}`, 'value')
+it('keeps 10,000 values, and gives up the oldest for one more, but none for a newer value of a key', () => {
+  const { keep, get, givenUp } = open()
+  for (let count = 0; count < 10_000; count += 1) keep(`${count}`, 'value')
+  keep('5', 'newer')
+  expect(givenUp).toEqual([])
 
+  keep('10000', 'value')
+
+  expect(givenUp).toEqual(['0: value'])
   expect(get('0')).toBeUndefined()
   expect(get('1')).toBe('value')
   expect(get('10000')).toBe('value')

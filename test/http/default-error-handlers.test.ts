@@ -43,6 +43,7 @@ const options = (): McpAuthOptions => ({
   clientId: CLIENT_ID,
   clientSecret: CLIENT_SECRET,
   nextcloud,
+  onEvent: () => undefined,
 })
 
 describe.each([express5Host, express4Host, connectHost])('the error handler that $name has of its own', (host) => {

@@ -27,7 +27,12 @@ afterEach(async () => {
 })
 afterAll(() => as.close())
 
-const options = (): McpAuthOptions => ({ issuer: as.issuer, resource: RESOURCE, requiredScopes: ['notes:read'] })
+const options = (): McpAuthOptions => ({
+  issuer: as.issuer,
+  resource: RESOURCE,
+  requiredScopes: ['notes:read'],
+  onEvent: () => undefined,
+})
 
 /** An app behind requireScopes() with the given scopes. */
 async function start(host: Host, scopes: readonly string[], given: McpAuthOptions = {}): Promise<string> {

@@ -1,0 +1,44 @@
+import { expect, it, vi } from 'vitest'
+import { createLoginAnswers, type LoginAnswerRooms } from '../../src/connect/login-answers.js'
+import { StorageError } from '../../src/errors/errors.js'
+import { createEvents } from '../../src/events.js'
+import { manualClock } from '../support/clock.js'
+import { turn } from '../support/promises.js'
+
+const server = 'https://cloud.example.com/'
+
+it('deletes in Nextcloud the app password that it gives up for want of room, and no other', async () => {
+  const clock = manualClock()
+  const remove = vi.fn<LoginAnswerRooms['appPasswords']['remove']>().mockResolvedValue(true)
+  const { take } = createLoginAnswers({
+    records: { replace: () => Promise.reject(new StorageError('unavailable')) },
+    grants: {
+      store: { connect: () => Promise.reject(new StorageError('unavailable')) },
+      fingerprint: () => 'fingerprint',
+      background: (work: Promise<unknown>) => void work,
+    } as unknown as LoginAnswerRooms['grants'],
+    appPasswords: { nextcloud: server, remove },
+    patience: 0,
+    allows: () => Promise.resolve(true),
+    report: () => undefined,
+    onConnected: () => undefined,
+    clock,
+    events: createEvents(() => undefined, clock),
+  })
+  const value = {
+    identity: { issuer: 'https://idp.example', subject: 'alice' },
+    clientId: 'mcp-client',
+    login: `${server}login/v2/flow`,
+    pollToken: 'poll-token',
+    endsAt: clock.now() + 60_000,
+  }
+  const record = { key: 'key', value, version: '1', expiresAt: clock.now() + 60_000 }
+
+  for (let count = 0; count <= 10_000; count += 1) {
+    const answer = { loginName: 'alice', password: `app-password-${count}`, server }
+    await expect(take(`${count}`, record, answer)).rejects.toThrow(StorageError)
+  }
+  await turn()
+
+  expect(remove.mock.calls.map(([{ password }]) => password)).toEqual(['app-password-0'])
+})
