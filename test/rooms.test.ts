@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { CLIENT_ID, CLIENT_SECRET } from './support/scripted-authorization-server.js'
-import { startTestBed, type TestBed } from './support/test-bed.js'
+import { world, type World } from './support/world.js'
 
-let bed: TestBed
+let bed: World
 beforeEach(async () => {
-  bed = await startTestBed()
+  bed = await world({ mode: 'none' })
 })
 afterEach(() => bed.close())
 

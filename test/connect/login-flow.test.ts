@@ -7,10 +7,9 @@ import { createEvents } from '../../src/events.js'
 import { createGrants } from '../../src/grants/open-grants.js'
 import type { LoginFlowAnswer } from '../../src/nextcloud/app-passwords.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { until } from '../support/app-password-setup.js'
-import { turn } from '../support/broker-setup.js'
 import { manualClock } from '../support/clock.js'
-import { faultyStorage } from '../support/connect-setup.js'
+import { turn, until } from '../support/promises.js'
+import { faultyStorage } from '../support/storages.js'
 
 const ALICE = { identity: { issuer: 'https://idp.example', subject: 'alice' }, clientId: 'mcp-client' }
 const NEXTCLOUD = 'https://cloud.example.com/'

@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 import type { ConnectOptions } from '../../src/index.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { setUpAppPasswords, waitingPage } from '../support/app-password-setup.js'
-import { failureOf, turn } from '../support/broker-setup.js'
+import { failureOf, turn } from '../support/promises.js'
 import { expectPage, faultyStorage } from '../support/connect-setup.js'
 
 const ALICE = { subject: 'alice' }

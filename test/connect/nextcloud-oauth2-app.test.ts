@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { ConnectOptions, McpAuthOptions } from '../../src/index.js'
-import { failureOf } from '../support/broker-setup.js'
+import { failureOf } from '../support/promises.js'
 import { expectPage, setUpConnect, type ConnectSetup } from '../support/connect-setup.js'
 import { manualClock } from '../support/clock.js'
 import { startNextcloudOAuth2, type NextcloudOAuth2 } from '../support/nextcloud-oauth2.js'

@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { expect, it, onTestFinished } from 'vitest'
 import type { NotProvisionedError } from '../../src/errors/errors.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { failureOf } from '../support/broker-setup.js'
+import { failureOf } from '../support/promises.js'
 import { faultyStorage, setUpConnect, type Visit } from '../support/connect-setup.js'
 import { CLIENT_SECRET } from '../support/scripted-authorization-server.js'
 

@@ -6,7 +6,7 @@ import { createGrants } from '../../src/grants/open-grants.js'
 import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
-import { failureOf } from '../support/broker-setup.js'
+import { failureOf } from '../support/promises.js'
 import { faultyStorage, setUpConnect } from '../support/connect-setup.js'
 
 /** Links in a store, as an instance makes them. */

@@ -1,7 +1,6 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import type { NextcloudRequest } from '../../src/index.js'
-import { setUpFetch } from '../support/broker-fetch-setup.js'
 import { startNextcloud } from '../support/nextcloud-server.js'
 import { failureOf, turn } from '../support/promises.js'
 import { holdTokenRequests, tokenAnswer, tokenError } from '../support/token-endpoint.js'
@@ -9,7 +8,7 @@ import { world } from '../support/world.js'
 
 describe('what is sent', () => {
   it('has the Nextcloud token and OCS-APIRequest', async () => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     await fetch('/ocs/v2.php/cloud/user?format=json')
     expect(nextcloud.received).toHaveLength(1)
     expect(nextcloud.received[0]).toMatchObject({
@@ -25,7 +24,7 @@ describe('what is sent', () => {
     ['a list', ['authorization', 'cookie', 'Cookie', 'x-own'].map((name): [string, string] => [name, 'kept'])],
     ['Headers', new Headers({ Authorization: 'Bearer other', cookie: 'a=1', 'x-own': 'kept' })],
   ])("has nothing of the caller's Authorization and Cookie, and the rest of %s", async (_name, headers) => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     await fetch('/index.php', { headers })
     const sent = nextcloud.received[0]!.headers
     const own = { authorization: 'Bearer nextcloud-token-1', 'ocs-apirequest': 'true', 'x-own': 'kept' }
@@ -43,19 +42,19 @@ describe('what is sent', () => {
     ['a web stream', new Blob(['two notes']).stream(), 'two notes'],
     ['nothing', null, ''],
   ])('has the method and the body of the caller: %s', async (_name, body, sent) => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     await fetch('/remote.php/dav/files/alice/a.txt', { method: 'PUT', body: body ?? null })
     expect(nextcloud.received).toMatchObject([{ method: 'PUT', body: sent }])
   })
 
   it.each(['CONNECT', 'trace', 'TRACK'])('is never the method %s', async (method) => {
-    const { exchanges, fetch } = await setUpFetch()
+    const { exchanges, fetch } = await world({ nextcloud: true })
     expect(await failureOf(fetch('/', { method }))).toBeInstanceOf(TypeError)
     expect(exchanges()).toBe(0)
   })
 
   it('has no header of the caller that is about the connection or the host', async () => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     const host = new URL(nextcloud.url).host
     await fetch('/', {
       method: 'PUT',
@@ -70,7 +69,7 @@ describe('what is sent', () => {
 
 describe('what comes back', () => {
   it("is the Fetch standard's Response, with status, headers, url and JSON", async () => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     nextcloud.handle((_request, res) => {
       res.writeHead(207, 'Multi-Status', { 'content-type': 'application/json', 'x-own': 'yes' }).end('{"notes":2}')
     })
@@ -89,7 +88,7 @@ describe('what comes back', () => {
   })
 
   it('is there before its body is, which streams', async () => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     let end = (): void => undefined
     nextcloud.handle((_request, res) => {
       res.write('first')
@@ -103,7 +102,7 @@ describe('what comes back', () => {
   })
 
   it('may be left unread', async () => {
-    const { fetch } = await setUpFetch()
+    const { fetch } = await world({ nextcloud: true })
     for (let count = 0; count < 5; count += 1) {
       const response = await fetch('/')
       await response.body!.cancel()
@@ -113,7 +112,7 @@ describe('what comes back', () => {
   })
 
   it.each([204, 205, 304])('has no body with status %i', async (status) => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     nextcloud.handle((_request, res) => res.writeHead(status).end())
     const response = await fetch('/', { method: 'DELETE' })
     expect(response).toMatchObject({ status, body: null })
@@ -121,7 +120,7 @@ describe('what comes back', () => {
   })
 
   it.each([400, 403, 404, 423, 500, 503])('is a status %i as it is, sent once', async (status) => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     nextcloud.handle((_request, res) => res.writeHead(status).end('why'))
     const response = await fetch('/')
     expect([response.status, await response.text()]).toEqual([status, 'why'])
@@ -151,7 +150,7 @@ describe('what comes back', () => {
 
 describe('a failure', () => {
   it('to reach Nextcloud is 503, says that it is Nextcloud, and holds nobody off', async () => {
-    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    const { exchanges, fetch, nextcloud } = await world({ nextcloud: true })
     const { url } = nextcloud
     await nextcloud.stop()
     for (let count = 0; count < 2; count += 1) {
@@ -171,7 +170,7 @@ describe('a failure', () => {
   })
 
   it('to answer within nextcloud.timeout is 503', async () => {
-    const { fetch, nextcloud } = await setUpFetch('', { timeout: 50 })
+    const { fetch, nextcloud } = await world({ nextcloud: true, options: { nextcloud: { timeout: 50 } } })
     nextcloud.handle(() => undefined)
     expect(await failureOf(fetch('/'))).toMatchObject({
       status: 503,
@@ -180,7 +179,7 @@ describe('a failure', () => {
   })
 
   it('to get a token is the answer, and Nextcloud is not asked', async () => {
-    const { as, fetch, nextcloud } = await setUpFetch()
+    const { as, fetch, nextcloud } = await world({ nextcloud: true })
     as.script('/token', tokenError('invalid_grant'))
     expect(await failureOf(fetch('/'))).toMatchObject({ code: 'ERR_SUBJECT_TOKEN_REJECTED' })
     expect(nextcloud.received).toEqual([])
@@ -191,19 +190,19 @@ describe('an abort', () => {
   const reason = new Error('the caller has hung up')
 
   it('may be left out as null', async () => {
-    const { fetch } = await setUpFetch()
+    const { fetch } = await world({ nextcloud: true })
     expect((await fetch('/', { signal: null })).status).toBe(200)
   })
 
   it('that came before sends nothing', async () => {
-    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    const { exchanges, fetch, nextcloud } = await world({ nextcloud: true })
     expect(await failureOf(fetch('/', { signal: AbortSignal.abort(reason) }))).toBe(reason)
     expect(exchanges()).toBe(0)
     expect(nextcloud.received).toEqual([])
   })
 
   it('ends the wait for the token', async () => {
-    const { as, fetch, nextcloud } = await setUpFetch()
+    const { as, fetch, nextcloud } = await world({ nextcloud: true })
     const requests = holdTokenRequests(as)
     const controller = new AbortController()
     const failure = failureOf(fetch('/', { signal: controller.signal }))
@@ -216,7 +215,7 @@ describe('an abort', () => {
   })
 
   it('ends the wait for Nextcloud', async () => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     const controller = new AbortController()
     nextcloud.handle(() => controller.abort(reason))
     expect(await failureOf(fetch('/', { signal: controller.signal }))).toBe(reason)
@@ -226,7 +225,7 @@ describe('an abort', () => {
   it.each(['two notes', new TextEncoder().encode('two notes'), null])(
     'at any moment ends the call and nothing else, whatever is being sent: %j',
     async (body) => {
-      const { fetch } = await setUpFetch()
+      const { fetch } = await world({ nextcloud: true })
       await fetch('/')
       const outcomes: unknown[] = []
       for (let moment = 0; moment < 20; moment += 1) {
@@ -242,7 +241,7 @@ describe('an abort', () => {
   )
 
   it.each([200, 204])('that comes after the answer, with status %i, changes nothing', async (status) => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     nextcloud.handle((_request, res) => res.writeHead(status).end())
     for (let moment = 0; moment < 10; moment += 1) {
       const controller = new AbortController()
@@ -255,7 +254,7 @@ describe('an abort', () => {
   })
 
   it('ends a body that streams', async () => {
-    const { fetch, nextcloud } = await setUpFetch()
+    const { fetch, nextcloud } = await world({ nextcloud: true })
     const controller = new AbortController()
     nextcloud.handle((_request, res) => res.write('first'))
     const reader = (await fetch('/', { signal: controller.signal })).body!.getReader()

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { resolvePath } from '../../src/nextcloud/nextcloud-path.js'
-import { setUpFetch } from '../support/broker-fetch-setup.js'
+import { world } from '../support/world.js'
 import { failureOf } from '../support/promises.js'
 
 const HOST = 'http://127.0.0.1:8080'
@@ -95,7 +95,10 @@ describe('a path that leads out of the base', () => {
 })
 
 it('a path that leads out is a TypeError before anything is asked, and another is below the base', async () => {
-  const { exchanges, fetch, nextcloud } = await setUpFetch('/cloud')
+  const { exchanges, fetch, nextcloud } = await world({
+    nextcloud: true,
+    options: (_as, url) => ({ nextcloud: { url: `${url}/cloud` } }),
+  })
   expect(await failureOf(fetch('/../status.php'))).toBeInstanceOf(TypeError)
   expect(nextcloud.received).toEqual([])
   expect(exchanges()).toBe(0)

@@ -3,14 +3,15 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { signingKey, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
-import { expectRefusal, startTestBed, type TestBed } from '../support/test-bed.js'
+import { expectRefusal } from '../support/expect-refusal.js'
+import { world, type World } from '../support/world.js'
 
-let bed: TestBed
-let clock: TestBed['clock']
-let as: TestBed['as']
+let bed: World
+let clock: World['clock']
+let as: World['as']
 
 beforeEach(async () => {
-  bed = await startTestBed()
+  bed = await world({ mode: 'none' })
   ;({ clock, as } = bed)
 })
 afterEach(() => bed.close())

@@ -6,15 +6,16 @@ import type { McpAuthInfo } from '../../src/auth-info.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { checkScopes } from '../../src/verify/scopes.js'
 import { CLIENT_ID, CLIENT_SECRET, RESOURCE, type SigningKey } from '../support/scripted-authorization-server.js'
-import { expectRefusal, startTestBed, type TestBed } from '../support/test-bed.js'
+import { expectRefusal } from '../support/expect-refusal.js'
+import { world, type World } from '../support/world.js'
 
-let clock: TestBed['clock']
-let as: TestBed['as']
-let open: TestBed['open']
-let close: TestBed['close']
+let clock: World['clock']
+let as: World['as']
+let open: World['open']
+let close: World['close']
 
 beforeEach(async () => {
-  ;({ clock, as, open, close } = await startTestBed())
+  ;({ clock, as, open, close } = await world({ mode: 'none' }))
 })
 afterEach(() => close())
 

@@ -8,7 +8,7 @@ import { InvalidTokenError } from '../../src/errors/errors.js'
 import { createEvents } from '../../src/events.js'
 import { createIssuerKeys } from '../../src/verify/keys.js'
 import { RESOURCE } from '../support/scripted-authorization-server.js'
-import { startTestBed, type TestBed } from '../support/test-bed.js'
+import { world, type World } from '../support/world.js'
 
 interface Vector {
   readonly tcId: number
@@ -40,9 +40,9 @@ const SYMMETRIC = [1, 348, 352, 357, 358, 359, 372, 373, 376, 377]
 /** Those of them that are refused before their algorithm is read: there is a character in them that no token has. */
 const MALFORMED = [372, 373]
 
-let bed: TestBed
+let bed: World
 beforeAll(async () => {
-  bed = await startTestBed()
+  bed = await world({ mode: 'none' })
 })
 afterAll(() => bed.close())
 

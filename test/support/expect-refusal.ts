@@ -1,12 +1,6 @@
 import { expect } from 'vitest'
 import type { InvalidTokenReason } from '../../src/errors/errors.js'
 import type { McpAuth } from '../../src/mcp-auth.js'
-import { world, type World } from './world.js'
-
-export type TestBed = World
-
-/** The old name of `world({ mode: 'none' })`. */
-export const startTestBed = (): Promise<World> => world({ mode: 'none' })
 
 /** Expects the one answer to a token that cannot be used: 401 with the challenge and body of RFC 6750 §3.1. */
 export async function expectRefusal(auth: McpAuth, token: string, reason: InvalidTokenReason): Promise<void> {
