@@ -221,7 +221,7 @@ describe('many waits', () => {
   })
 
   it('leave nothing behind when they have ended', async () => {
-    const { wait, clock, looks, seconds } = setUp()
+    const { wait, connected, clock, looks, seconds } = setUp()
     const waits = [wait(alice, 'client', 5_000), wait(alice, 'client', 5_000), wait(bob, 'client', 5_000)]
     await setImmediate()
     clock.advance(5_000)
@@ -230,6 +230,7 @@ describe('many waits', () => {
     const before = looks.length
 
     await seconds(5)
+    connected(alice)
 
     expect(looks.length).toBe(before)
   })
