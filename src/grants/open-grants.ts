@@ -26,7 +26,7 @@ export interface Grants {
   readonly background: (work: Promise<unknown>) => void
   /** Rejects with {@link StorageError} when the store cannot be reached. */
   readonly ready: () => Promise<void>
-  /** Resolves when background work has ended, and one more attempt was made at each rotation that could not be stored. */
+  /** Resolves when one more attempt was made at each rotation that could not be stored, and background work has ended. */
   readonly settle: () => Promise<void>
 }
 

@@ -19,10 +19,10 @@ export interface Rotation {
 /** Brings rotated refresh tokens into the store. Until one is there, this process holds the only copy of a user's connection. */
 export interface Rotations {
   /**
-   * Stores it, and tries again for a while when the store fails.
+   * Stores it. While the store fails it tries again, for `patience`.
    *
    * @returns the stored grant; undefined when it has moved on without the rotation (a disconnection, a newer connection or token)
-   * @throws {StorageError} the store still fails: the rotation is kept, and written first of all later
+   * @throws {StorageError} the store still fails: the rotation is kept, written in the background, and first of all by the next call for the key
    */
   readonly write: (rotation: Rotation) => Promise<StoredGrant | undefined>
   /** Writes the rotation that is kept for a key. Rejects with {@link StorageError} when the store still fails. */
@@ -35,7 +35,7 @@ export interface Rotations {
 
 type Store = Pick<GrantStore, 'read' | 'write'>
 
-/** @param patience milliseconds of attempts before `write` gives up */
+/** @param patience milliseconds of attempts before `write` gives up: `http.timeout` */
 export function createRotations(store: Store, clock: Clock, patience: number): Rotations {
   const backlog = createWriteBehind<Rotation>(
     (rotation) => catchUp(store, rotation),

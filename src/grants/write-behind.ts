@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.js'
 
 /**
- * Values of which this process holds the only copy. Each is kept, and tried again in the background, however long the store is
- * unavailable.
+ * Values of which this process holds the only copy. Up to 10,000 are kept, and tried again in the background every half second,
+ * however long the store is unavailable.
  */
 export interface WriteBehind<T> {
   /** Keeps a value in place of any older one of its key. Beyond 10,000 values, the oldest is given up. */
