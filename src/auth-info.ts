@@ -36,9 +36,9 @@ export interface McpAuthExtra extends Record<string, unknown> {
 
 /** Per-call choices for a Nextcloud token. */
 export interface NextcloudTokenOptions {
-  /** `scope` to ask for instead of `nextcloud.scopes`. Refused in pass-through and refresh-token mode. */
+  /** `scope` to ask for instead of `nextcloud.scopes`. Refused in the modes with a grant and in pass-through mode. */
   readonly scopes?: readonly string[] | undefined
-  /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in jwt-bearer and refresh-token mode. */
+  /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in the modes with a grant and in jwt-bearer mode. */
   readonly audience?: string | readonly string[] | undefined
   /** Counts the token handed out last as bad and gets another. Default false. */
   readonly forceRefresh?: boolean | undefined
@@ -74,9 +74,9 @@ export type NextcloudHeaders = Readonly<Record<'Authorization' | 'OCS-APIRequest
  * @throws {SubjectTokenRejectedError} 401: the authorization server no longer accepts the MCP token
  * @throws {TokenRequestError} 502: it refused for another reason, see `hint`
  * @throws {UpstreamUnavailableError} 503: it is down, slow or overloaded
- * @throws {NotProvisionedError} 403: refresh-token mode, and the user's Nextcloud is not connected, or no longer
- * @throws {StorageError} 503: refresh-token mode, and the storage fails
- * @throws {SealedValueError} 500: refresh-token mode, and the grant cannot be opened with the keys given
+ * @throws {NotProvisionedError} 403: the mode needs a grant, and the user's Nextcloud is not connected, or no longer
+ * @throws {StorageError} 503: the mode needs a grant, and the storage fails
+ * @throws {SealedValueError} 500: the grant cannot be opened with the keys given
  * @throws {AudienceMismatchError} 403: pass-through mode, and the MCP token is not also for Nextcloud
  * @throws {ConfigurationError} 500: `nextcloud` is not configured, or in app-password mode, where there are no tokens
  * @throws {TypeError} an option is unknown, of the wrong type or of no use in this mode

@@ -8,6 +8,7 @@ import { ConfigurationError } from './errors/errors.js'
 import type { Serves, Waiting } from './grants/connection-watch.js'
 import { consentingClient, whyUnusable, type Identity } from './grants/grant.js'
 import type { Grants } from './grants/open-grants.js'
+import { MODES_WITH_GRANTS } from './modes.js'
 import type { NextcloudAccess } from './surface.js'
 
 /** The stored connections of users, for the app. */
@@ -49,7 +50,7 @@ export function createServes({ store }: Pick<Grants, 'store'>, consent: GrantsCo
 }
 
 function refuse(): Promise<never> {
-  const message = "There are no grants without nextcloud.mode 'refresh-token' or 'app-password'"
+  const message = `There are no grants without nextcloud.mode ${MODES_WITH_GRANTS}`
   return Promise.reject(new ConfigurationError(message, 'nextcloud.mode'))
 }
 

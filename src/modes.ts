@@ -1,6 +1,9 @@
 /** The way in which this server gets a credential for Nextcloud. */
 export type NextcloudMode = 'token-exchange' | 'refresh-token' | 'app-password' | 'jwt-bearer' | 'pass-through'
 
+/** The secret that a store keeps of a user. */
+export type KeptSecret = 'refresh-token' | 'app-password'
+
 /** The traits of a mode. Every room asks this table and compares no names, so that another mode is one more row. */
 export interface ModeTraits {
   /** A phrase for the documentation: the origin of the credential. */
@@ -12,7 +15,7 @@ export interface ModeTraits {
   /** Origin of the credential: an exchange of the MCP token, a grant that the user gave before, or the MCP token itself. */
   readonly credentialFrom: 'exchange' | 'grant' | 'mcp-token'
   /** The secret that the store keeps of each user. Undefined: none. */
-  readonly keeps: 'refresh-token' | 'app-password' | undefined
+  readonly keeps: KeptSecret | undefined
   /** Whether the authorization server gives the token, so that it must know this server. */
   readonly asksAuthorizationServer: boolean
   /** Grant types of the token requests (RFC 6749 §1.3), as `grant_types_supported` lists them. */
@@ -115,3 +118,8 @@ export const MODES: Readonly<Record<NextcloudMode, ModeTraits>> = {
     refusesAudience: undefined,
   },
 }
+
+/** The modes that keep grants, as messages list them: `'refresh-token' or 'app-password'`. */
+export const MODES_WITH_GRANTS = Object.entries(MODES)
+  .flatMap(([name, { keeps }]) => (keeps === undefined ? [] : `'${name}'`))
+  .join(' or ')

@@ -27,8 +27,8 @@ export interface NextcloudOptions {
    */
   readonly mode?: NextcloudMode | undefined
   /**
-   * RFC 8693 `audience`, each of a list. In pass-through mode, the `aud` values that the MCP token must hold, all of them. Not sent
-   * in jwt-bearer mode. Default `['nextcloud']`. Environment: `NEXTCLOUD_RESOURCE_URI`.
+   * RFC 8693 `audience`, each of a list, of token-exchange mode. In pass-through mode, the `aud` values that the MCP token must hold,
+   * all of them. Default `['nextcloud']`. Environment: `NEXTCLOUD_RESOURCE_URI`.
    */
   readonly audience?: string | readonly string[] | undefined
   /** RFC 8707 `resource`, each of a list. Default: not sent. */

@@ -23,7 +23,7 @@ export interface Discovery {
 }
 
 /** Milliseconds after which the document is fetched again; the old one serves on meanwhile, and after a failure. */
-const MAX_AGE = 3_600_000
+const DOCUMENT_MAX_AGE = 3_600_000
 
 export function createDiscovery(config: Config, transport: Transport, clock: Clock): Discovery {
   const overrides = overridesOf(config)
@@ -36,7 +36,8 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
       kept.coolDown.check()
       return kept.refresh()
     }
-    if (clock.monotonic() - known.fetchedAt > MAX_AGE && !kept.coolDown.active()) kept.refresh().catch(() => undefined)
+    if (clock.monotonic() - known.fetchedAt > DOCUMENT_MAX_AGE && !kept.coolDown.active())
+      kept.refresh().catch(() => undefined)
     return known.value
   }
 

@@ -2,12 +2,12 @@ import type { NextcloudTokenOptions as Options } from '../auth-info.js'
 import { InternalError, McpAuthError, NotProvisionedError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
-import { MODES } from '../modes.js'
+import type { NextcloudMode } from '../modes.js'
 import { isSameSecret, type Secret, type TokenSource } from '../nextcloud/credential.js'
 import { abortable } from '../single-flight.js'
 import { appPasswordMode } from './modes/app-password.js'
 import { exchangeMode } from './modes/exchange.js'
-import type { Basis, BrokerSession, Caller, FreshToken, Have, Mode, ModeRooms } from './modes/mode.js'
+import type { Basis, BrokerSession, Caller, FreshToken, GrantModeRooms, Have, Mode, ModeRooms } from './modes/mode.js'
 import { passThroughSecrets } from './modes/pass-through.js'
 import { refreshTokenMode } from './modes/refresh-token.js'
 import { createTokenCache, type TokenCache, type TokenEntry } from './token-cache.js'
@@ -56,19 +56,21 @@ const NOTHING_KEPT: Omit<Broker, 'getSecret'> = {
   settle: () => Promise.resolve(),
 }
 
-export function createBroker(rooms: ModeRooms): Broker {
-  const { credentialFrom } = MODES[rooms.nextcloud.mode]
-  return credentialFrom === 'mcp-token'
-    ? { ...NOTHING_KEPT, getSecret: passThroughSecrets(rooms) }
-    : createTokenBroker(rooms, modeOf(rooms))
+/** The broker of each mode. The compiler wants a row for every one. */
+const BROKERS: Readonly<Record<NextcloudMode, (rooms: ModeRooms) => Broker>> = {
+  'token-exchange': (rooms) => createTokenBroker(rooms, exchangeMode(rooms)),
+  'jwt-bearer': (rooms) => createTokenBroker(rooms, exchangeMode(rooms)),
+  'refresh-token': (rooms) => createTokenBroker(rooms, refreshTokenMode(withGrants(rooms))),
+  'app-password': (rooms) => createTokenBroker(rooms, appPasswordMode(withGrants(rooms))),
+  'pass-through': (rooms) => ({ ...NOTHING_KEPT, getSecret: passThroughSecrets(rooms) }),
 }
 
-function modeOf(rooms: ModeRooms): Mode {
-  const { keeps } = MODES[rooms.nextcloud.mode]
-  if (keeps === undefined) return exchangeMode(rooms)
+export const createBroker = (rooms: ModeRooms): Broker => BROKERS[rooms.nextcloud.mode](rooms)
+
+function withGrants(rooms: ModeRooms): GrantModeRooms {
   const { grants } = rooms
   if (grants === undefined) throw new InternalError('There are no grants in a mode that keeps some')
-  return { 'refresh-token': refreshTokenMode, 'app-password': appPasswordMode }[keeps]({ ...rooms, grants })
+  return { ...rooms, grants }
 }
 
 function createTokenBroker(rooms: ModeRooms, mode: Mode): Broker {

@@ -1,4 +1,5 @@
 import type { ClientAuth } from 'oauth4webapi'
+import type { KeptSecret } from '../modes.js'
 import type {
   AuthorizationServerOptions,
   CacheOptions,
@@ -64,7 +65,7 @@ export interface NextcloudConfig extends Complete<
 /** The way in which grants are kept, and in which they come about. */
 export interface GrantsConfig {
   /** The secret that is kept of a user. */
-  readonly credential: 'refresh-token' | 'app-password'
+  readonly credential: KeptSecret
   /** Base URL of the Nextcloud that grants are for. */
   readonly nextcloud: string
   /** Undefined: in memory. */

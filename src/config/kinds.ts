@@ -7,7 +7,7 @@ import { type Given, isPlainObject, isScopeToken, refuse } from './values.js'
 export interface Kind<T> {
   /** Checks a value that is given, and reads it. */
   readonly check: (given: Given) => T
-  /** Reads the text of a command line. Missing: the text is the value. */
+  /** Reads the text of a command line or of a variable of the environment. Missing: the text is the value. */
   readonly fromText?: (text: string) => unknown
   /** Reads the texts of an option that a command line may have several times. */
   readonly fromTexts?: (texts: readonly string[]) => unknown
@@ -34,7 +34,10 @@ export const text = only<string>(
   'must be a string that is not empty',
 )
 
-export const truth = only<boolean>((value) => typeof value === 'boolean', 'must be true or false')
+export const truth: KindOf<boolean> = {
+  ...only<boolean>((value) => typeof value === 'boolean', 'must be true or false'),
+  fromText: (word) => [true, false].find((value) => String(value) === word) ?? word,
+}
 
 /** A function, whose parameters and result only the compiler can check. */
 export const callback = <F extends (...args: never[]) => unknown>(): KindOf<F> =>

@@ -1,5 +1,5 @@
 import cluster from 'node:cluster'
-import { MODES } from '../modes.js'
+import { MODES, MODES_WITH_GRANTS } from '../modes.js'
 import type { Environment } from '../options.js'
 import { quirksOf } from '../presets.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
@@ -52,8 +52,7 @@ function checkUseless(
   const mode = nextcloud?.mode ?? 'this'
   if (storage !== undefined) warn('storage', `storage has no use in ${mode} mode (nextcloud.mode)`)
   if (given('connect').value !== undefined && connect !== false) {
-    const modes = Object.entries(MODES).flatMap(([name, { keeps }]) => (keeps === undefined ? [] : `'${name}'`))
-    refuse(given('connect'), `has no use without nextcloud.mode ${modes.join(' or ')}`)
+    refuse(given('connect'), `has no use without nextcloud.mode ${MODES_WITH_GRANTS}`)
   }
   const key = given('encryptionKey')
   // A variable may be there for another server on the same machine.

@@ -87,6 +87,11 @@ function readMembers(declarations: Declarations, object: Pick<Given, 'value' | '
 }
 
 function valueOf(given: Given, { kind, default: otherwise }: Declaration): unknown {
-  const value = given.value === undefined ? otherwise : given.value
+  const value = given.value === undefined ? otherwise : meantBy(given, kind)
   return value === undefined ? undefined : kind.check({ ...given, value })
+}
+
+/** Returns the value as it was given. A variable of the environment is text, which the kind reads. */
+function meantBy({ value, variable }: Given, { fromText }: Kind<unknown>): unknown {
+  return variable === undefined || fromText === undefined ? value : fromText(String(value))
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js'
 import { named } from '../config/declarations.js'
 import { SealedValueError, type NotProvisionedReason } from '../errors/errors.js'
+import type { KeptSecret } from '../modes.js'
 
 /** The owner of a grant. */
 export interface Identity {
@@ -24,9 +25,6 @@ export interface AppPassword {
   /** Base URL of the Nextcloud that gave it: no other may see it. Always there in a stored grant. */
   readonly nextcloud?: string
 }
-
-/** The credential that a mode keeps of a user. */
-export type GrantCredential = 'refresh-token' | 'app-password'
 
 /**
  * `active`: the refresh token is good, as far as is known. `presented`: it was sent to the authorization server and no answer is
@@ -129,7 +127,7 @@ export function isRefreshable(grant: Grant): grant is LivingGrant {
  *
  * @param nextcloud base URL of the Nextcloud that app passwords must be of
  */
-export function asSeenBy(credential: GrantCredential, nextcloud: string | undefined, grant: Grant): Grant {
+export function asSeenBy(credential: KeptSecret, nextcloud: string | undefined, grant: Grant): Grant {
   if (!isLiving(grant)) return grant
   const isOwn =
     credential === 'app-password'

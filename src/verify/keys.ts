@@ -39,7 +39,7 @@ interface Keys extends Pick<KeyRooms, 'clock' | 'staleKeys'> {
 }
 
 /** Milliseconds for which a key set is used without looking again. */
-const MAX_AGE = 600_000
+const KEYS_MAX_AGE = 600_000
 /** Milliseconds between two fetches for keys that are not in the set, so that a flood of invented `kid`s costs no more. */
 const UNKNOWN_KEY_INTERVAL = 10_000
 
@@ -62,13 +62,13 @@ export function createIssuerKeys({ discovery, transport, clock, staleKeys }: Key
 /** Returns the set that is used without looking again. */
 function fresh({ kept, clock }: Keys): KeySet | undefined {
   const known = kept.known()
-  return known !== undefined && clock.monotonic() - known.fetchedAt <= MAX_AGE ? known.value : undefined
+  return known !== undefined && clock.monotonic() - known.fetchedAt <= KEYS_MAX_AGE ? known.value : undefined
 }
 
 /** Returns the old set that serves on during an outage. */
 function stale({ kept, clock, staleKeys }: Keys): KeySet | undefined {
   const known = kept.known()
-  const serves = known !== undefined && clock.monotonic() - known.fetchedAt <= MAX_AGE + staleKeys * 1_000
+  const serves = known !== undefined && clock.monotonic() - known.fetchedAt <= KEYS_MAX_AGE + staleKeys * 1_000
   return serves ? known.value : undefined
 }
 

@@ -3,7 +3,7 @@ import type { McpAuthError, McpAuthOptions } from '../../src/index.js'
 import { RESOURCE, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
 import { failureOf } from '../support/promises.js'
 import { tokenAnswer, tokenError } from '../support/token-endpoint.js'
-import { world } from '../support/world.js'
+import { modesWhere, world } from '../support/world.js'
 
 const METADATA_URL = 'https://mcp.example.com/.well-known/oauth-protected-resource/mcp'
 
@@ -14,7 +14,7 @@ async function refusal(answer: ScriptedAnswer, changes: McpAuthOptions = {}) {
   return { failure: (await failureOf(info.extra.getNextcloudToken())) as McpAuthError, info }
 }
 
-it.each(['token-exchange', 'jwt-bearer'] as const)(
+it.each(modesWhere(({ credentialFrom }) => credentialFrom === 'exchange'))(
   'in %s mode a refusal of the MCP token is 401, with a challenge that names the scopes of every request',
   async (mode) => {
     const { failure } = await refusal(tokenError('invalid_grant'), {
@@ -34,7 +34,7 @@ it.each(['token-exchange', 'jwt-bearer'] as const)(
   },
 )
 
-it.each(['token-exchange', 'jwt-bearer'] as const)(
+it.each(modesWhere(({ credentialFrom }) => credentialFrom === 'exchange'))(
   'in %s mode any other refusal is for the operator: 502 without a challenge',
   async (mode) => {
     const { failure } = await refusal(tokenError('invalid_target', 'no such audience', 403), { nextcloud: { mode } })

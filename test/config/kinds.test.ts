@@ -11,8 +11,10 @@ import {
   scopesOrFunction,
   strings,
   text,
+  truth,
   url,
 } from '../../src/config/kinds.js'
+import { readOptions } from '../../src/config/read-options.js'
 
 const given = (value: unknown) => ({ value, name: 'it', option: 'it' })
 const refusalsOf = (kind: Kind<unknown>, values: readonly unknown[]) =>
@@ -115,10 +117,21 @@ it('a single string is a list of one, or is split at its commas', () => {
   expect(commaStrings.check(given(['with, comma']))).toEqual(['with, comma'])
 })
 
-it('a command line gives texts, which are read by their kind', () => {
+it('a command line or a variable gives text, which is read by its kind', () => {
+  expect(['true', 'false', 'yes'].map((word) => truth.fromText?.(word))).toEqual([true, false, 'yes'])
   expect(number({ unit: 'ms' }).fromText?.('5')).toBe(5)
   expect(number({ unit: 'ms' }).fromText?.(' ')).toBeNaN()
   expect(['one', 'false', 'three'].map((word) => oneOf('one', false).fromText?.(word))).toEqual(['one', false, 'three'])
   expect(strings.fromTexts?.(['a, b', 'c'])).toEqual(['a', 'b', 'c'])
   expect(parameters([]).fromTexts?.(['a=b=c', 'd='])).toEqual({ a: 'b=c', d: '' })
+})
+
+it.each([
+  ['7', 7],
+  ['seven', /^wait \(environment variable WAIT\) must be a whole number of ms from 0 to /],
+])('a number may come from a variable of the environment: %s', (text, wanted) => {
+  const declared = { wait: { kind: number({ unit: 'ms' }), default: 1, environment: 'WAIT' } }
+  const read = () => readOptions(declared, {}, { WAIT: text }).values.wait
+  if (typeof wanted === 'number') expect(read()).toBe(wanted)
+  else expect(read).toThrow(wanted)
 })

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { OPTIONS } from '../../src/config/declarations.js'
 import type { Declaration, Declarations } from '../../src/config/read-options.js'
 import { MODES } from '../../src/modes.js'
+import { PRESETS } from '../../src/presets.js'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const README = path.join(root, 'README.md')
@@ -129,4 +130,16 @@ describe('the docstring of', () => {
 
     expect(docstrings.get('NextcloudOptions')?.get('mode')?.split('\n').slice(-list.length)).toEqual(list)
   })
+})
+
+it('lint knows every mode and preset by its name', () => {
+  const lint = readFileSync(path.join(root, 'eslint.config.js'), 'utf8')
+  const names = (list: string) =>
+    new RegExp(`^const ${list} = /\\^\\(([\\w|-]+)\\)\\$/$`, 'm').exec(lint)?.[1]?.split('|').sort()
+  expect(names('MODES')).toEqual(Object.keys(MODES).sort())
+  expect(names('PRESETS')).toEqual(
+    Object.keys(PRESETS)
+      .filter((name) => name !== 'generic')
+      .sort(),
+  )
 })

@@ -1,11 +1,11 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { McpAuthOptions, NextcloudMode, StorageAdapter } from '../../src/index.js'
+import type { McpAuthOptions, StorageAdapter } from '../../src/index.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
 import { ENCRYPTION_KEY, MCP_CLIENT } from '../support/grant-constants.js'
 import { watchedStorage } from '../support/storages.js'
-import { world } from '../support/world.js'
+import { modesWhere, world } from '../support/world.js'
 
 const GRANTS = 10_000
 const users = Array.from({ length: GRANTS }, (_, index) => `user-${index}`)
@@ -42,7 +42,7 @@ describe('ten thousand grants', () => {
 })
 
 describe('a user of an earlier version changes nothing', () => {
-  it.each<NextcloudMode>(['token-exchange', 'jwt-bearer', 'pass-through'])(
+  it.each(modesWhere(({ keeps }) => keeps === undefined))(
     'where in %s mode no storage is touched, whatever is called',
     async (mode) => {
       const touched: string[] = []

@@ -8,7 +8,7 @@ import type { Grant } from '../../src/grants/grant.js'
 import { createGrants, type Grants } from '../../src/grants/open-grants.js'
 import type { McpAuthEvent, McpAuthInfo, McpAuthOptions, NextcloudRequest, StorageAdapter } from '../../src/index.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
-import type { NextcloudMode } from '../../src/modes.js'
+import { MODES, type ModeTraits, type NextcloudMode } from '../../src/modes.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { askWith, type Answer, type SendOptions } from './answers.js'
 import { manualClock, type ManualClock } from './clock.js'
@@ -380,3 +380,8 @@ async function authorized(
 }
 
 const fresh = (kind: string): string => `${kind}-${randomBytes(16).toString('base64url')}`
+
+/** The modes that have a trait, in the order of their table. */
+export function modesWhere(has: (traits: ModeTraits) => boolean): NextcloudMode[] {
+  return (Object.keys(MODES) as NextcloudMode[]).filter((mode) => has(MODES[mode]))
+}

@@ -1,19 +1,26 @@
+import { InternalError } from '../../errors/errors.js'
+import type { NextcloudMode } from '../../modes.js'
 import { jwtBearer } from './jwt-bearer.js'
 import type { Exchange, Mode, ModeRooms } from './mode.js'
 import { tokenExchange } from './token-exchange.js'
 
-/** Returns the exchange of the configured mode. */
-export function createExchange({
-  config,
-  nextcloud,
-  client,
-}: Pick<ModeRooms, 'config' | 'nextcloud' | 'client'>): Exchange {
-  return nextcloud.mode === 'jwt-bearer'
-    ? jwtBearer(client, nextcloud.parameters)
-    : tokenExchange(client, nextcloud.parameters, config.resource)
+type ExchangeRooms = Pick<ModeRooms, 'config' | 'nextcloud' | 'client'>
+
+/** The token request of each mode that exchanges the MCP token. */
+const EXCHANGES: Readonly<Partial<Record<NextcloudMode, (rooms: ExchangeRooms) => Exchange>>> = {
+  'token-exchange': ({ config, nextcloud, client }) => tokenExchange(client, nextcloud.parameters, config.resource),
+  'jwt-bearer': ({ nextcloud, client }) => jwtBearer(client, nextcloud.parameters),
 }
 
-export function exchangeMode(rooms: Pick<ModeRooms, 'config' | 'nextcloud' | 'client'>): Mode {
+/** Returns the exchange of the configured mode. */
+export function createExchange(rooms: ExchangeRooms): Exchange {
+  const { mode } = rooms.nextcloud
+  const create = EXCHANGES[mode]
+  if (create === undefined) throw new InternalError(`The mode ${mode} exchanges nothing`)
+  return create(rooms)
+}
+
+export function exchangeMode(rooms: ExchangeRooms): Mode {
   const exchange = createExchange(rooms)
   return {
     getFreshToken: async (caller, target) => {

@@ -34,8 +34,6 @@ export function tokenExchange(
  * @throws {TokenRequestError} the token is for this server alone
  */
 function refuseOwnAudience(token: string, ownResource: string, wanted: readonly string[]): void {
-  // jose would build an error, stack and all, for each token that is not a JWT.
-  if (token.split('.', 4).length !== 3) return
   let audience: string[]
   try {
     audience = [decodeJwt(token).aud ?? []].flat()
