@@ -26,7 +26,7 @@ async function setUp(connect: ConnectOptions, options: McpAuthOptions = {}): Pro
       clientSecret: nextcloud.clientSecret,
       ...options,
       connect,
-      nextcloud: { url: nextcloud.url, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
+      nextcloud: { url: nextcloud.url, mode: 'refresh-token', preset: 'nextcloud-oauth2-app', ...options.nextcloud },
     },
   })
   return {
@@ -102,15 +102,21 @@ describe("Nextcloud's own oauth2 app", () => {
     expect(await auth.isProvisioned(ALICE)).toBe(false)
   })
 
-  it('may be found elsewhere', async () => {
-    const { agree, browser, link } = await setUp(
-      { identity: accountOfAlice },
+  it.each<[McpAuthOptions, string]>([
+    [
       { authorizationServer: { authorizationEndpoint: 'https://cloud.example.com/apps/oauth2/authorize' } },
-    )
+      'https://cloud.example.com/apps/oauth2/authorize',
+    ],
+    [
+      { nextcloud: { publicUrl: 'https://example.com/cloud' } },
+      'https://example.com/cloud/index.php/apps/oauth2/authorize',
+    ],
+  ])('may be found elsewhere by browsers: %o', async (options, expected) => {
+    const { agree, browser, link } = await setUp({ identity: accountOfAlice }, options)
 
     const to = await agree(browser(), await link())
 
-    expect(to.origin + to.pathname).toBe('https://cloud.example.com/apps/oauth2/authorize')
+    expect(to.origin + to.pathname).toBe(expected)
   })
 
   it("connects a user whom the app's own sign-in knows, as before", async () => {
