@@ -1,19 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import {
-  expectPage,
-  faultyStorage,
-  formOf,
-  meetingStorage,
-  setUpConnect,
-  type FaultyStorage,
-} from '../support/connect-setup.js'
+import { bareHost } from '../support/hosts.js'
+import { faultyStorage, meetingStorage, type FaultyStorage } from '../support/storages.js'
+import { expectPage, formOf } from '../support/test-browser.js'
+import { world } from '../support/world.js'
+
+const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 describe('the page with the question', () => {
   it.each(['GET', 'HEAD'])('changes nothing, however often it is opened: %s', async (method) => {
     let store = faultyStorage(new MemoryStorage())
     let writes = 0
-    const { link, browser } = await setUpConnect({
+    const { link, browser } = await world({
+      ...CONNECT,
       storage: (clock) => {
         const inner = new MemoryStorage(undefined, clock)
         return (store = faultyStorage({
@@ -35,7 +34,7 @@ describe('the page with the question', () => {
   })
 
   it('names the MCP client and the scopes, escaped', async () => {
-    const { link, browser } = await setUpConnect({ options: { connect: { scopes: ['files', '<b>'] } } })
+    const { link, browser } = await world({ ...CONNECT, options: { connect: { scopes: ['files', '<b>'] } } })
     const url = await link('alice', '"><script>alert(1)</script>')
 
     const { text } = await browser().open(url)
@@ -46,7 +45,7 @@ describe('the page with the question', () => {
   })
 
   it('says all that is going to be asked for, as the authorization request then does', async () => {
-    const { link, browser, agree } = await setUpConnect()
+    const { link, browser, agree } = await world(CONNECT)
     const [alice, url] = [browser(), await link()]
 
     const { text } = await alice.open(url)
@@ -57,7 +56,7 @@ describe('the page with the question', () => {
   })
 
   it('does not say whose link it is', async () => {
-    const { link, browser } = await setUpConnect()
+    const { link, browser } = await world(CONNECT)
 
     const { text, headers } = await browser().open(await link('alice-of-wonderland'))
 
@@ -71,7 +70,7 @@ describe('the page with the question', () => {
     ['with one that was never made', `?ticket=${'A'.repeat(43)}`],
     ['with something else', "?ticket=<script>alert('x')</script>"],
   ])('is a 410 %s', async (_how, query) => {
-    const { browser, events } = await setUpConnect()
+    const { browser, events } = await world(CONNECT)
 
     const page = await browser().open(`/nextcloud/connect${query}`)
 
@@ -84,7 +83,7 @@ describe('the page with the question', () => {
 
 describe('a yes', () => {
   it('sends the browser on with a Refresh and not with a redirect, and spends the ticket', async () => {
-    const { browser, link, as } = await setUpConnect()
+    const { browser, link, as } = await world(CONNECT)
     const url = await link()
     const alice = browser()
     const question = await alice.open(url)
@@ -100,7 +99,7 @@ describe('a yes', () => {
   })
 
   it('comes with another cookie than the question, whose cookie ends', async () => {
-    const { browser, link } = await setUpConnect()
+    const { browser, link } = await world(CONNECT)
     const alice = browser()
     const question = await alice.open(await link())
     const before = new Map(alice.cookies)
@@ -117,7 +116,7 @@ describe('a yes', () => {
 
 describe('a no', () => {
   it('spends the ticket, stores nothing and asks nobody', async () => {
-    const { browser, link, stored, as, events } = await setUpConnect()
+    const { browser, link, stored, as, events } = await world(CONNECT)
     const url = await link()
     const alice = browser()
 
@@ -146,7 +145,7 @@ it.each([
     put: (key, ...rest) => (kept.add(key), inner.put(key, ...rest)),
     delete: (key, version) => (kept.delete(key), inner.delete(key, version)),
   })
-  const { browser, link } = await setUpConnect({ storage: () => store })
+  const { browser, link } = await world({ ...CONNECT, storage: store })
   const url = await link()
   const browsers = answers.map(() => browser())
   const questions = await Promise.all(browsers.map((each) => each.open(url)))
@@ -162,7 +161,7 @@ it.each([
 
 describe('an answer is a 403, and the ticket stays unspent,', () => {
   async function setUpQuestion() {
-    const setup = await setUpConnect()
+    const setup = await world(CONNECT)
     const url = await setup.link()
     const alice = setup.browser()
     const question = await alice.open(url)
@@ -246,7 +245,8 @@ describe('an answer is a 403, and the ticket stays unspent,', () => {
 describe('while the store is away,', () => {
   async function setUpFaulty() {
     let store: FaultyStorage | undefined
-    const setup = await setUpConnect({
+    const setup = await world({
+      ...CONNECT,
       storage: (clock) => (store = faultyStorage(new MemoryStorage(undefined, clock))),
     })
     return { ...setup, store: store! }
@@ -281,7 +281,7 @@ describe('while the store is away,', () => {
 })
 
 it('a user begins no more than twenty connections in ten minutes, since each leaves something in the store', async () => {
-  const { link, browser, clock, agree, events } = await setUpConnect()
+  const { link, browser, clock, agree, events } = await world(CONNECT)
   for (let round = 0; round < 20; round += 1) await agree(browser(), await link())
 
   const alice = browser()
@@ -298,7 +298,7 @@ it('a user begins no more than twenty connections in ten minutes, since each lea
 
 describe('what was sealed with a key that is gone', () => {
   it('is a link that no longer works, and no fault of the server', async () => {
-    const { link, browser, elsewhere } = await setUpConnect()
+    const { link, browser, elsewhere } = await world(CONNECT)
     const url = await link()
     const other = await elsewhere(browser(), { encryptionKey: Buffer.alloc(32, 'other').toString('base64url') })
 
@@ -309,7 +309,7 @@ describe('what was sealed with a key that is gone', () => {
 
 describe('while the authorization server is away,', () => {
   it('the answer is a 503 with Retry-After, and serves later', async () => {
-    const { as, link, browser, clock } = await setUpConnect({ options: { http: { retries: 0 } } })
+    const { as, link, browser, clock } = await world({ ...CONNECT, options: { http: { retries: 0 } } })
     const alice = browser()
     const url = await link()
     await as.stop()

@@ -1,8 +1,11 @@
 import express from 'express'
 import express4 from 'express4'
 import { describe, expect, it } from 'vitest'
-import { expectPage, formOf, setUpConnect } from '../support/connect-setup.js'
+import { expectPage, formOf } from '../support/test-browser.js'
+import { world } from '../support/world.js'
 import { bareHost, connectHost, express4Host, express5Host, hosts, type Handler, type Host } from '../support/hosts.js'
+
+const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 const surroundings: [name: string, host: Host, before: Handler[]][] = [
   ...hosts.map((host): [string, Host, Handler[]] => [host.name, host, []]),
@@ -19,7 +22,7 @@ const surroundings: [name: string, host: Host, before: Handler[]][] = [
 
 describe.each(surroundings)('in %s', (_name, host, before) => {
   it('a user connects and disconnects', async () => {
-    const { link, walk, stored, browser } = await setUpConnect({ host, before })
+    const { link, walk, stored, browser } = await world({ ...CONNECT, host, before })
     const alice = browser()
 
     const connected = await walk(await link(), 'alice', {}, alice)
@@ -30,7 +33,7 @@ describe.each(surroundings)('in %s', (_name, host, before) => {
   })
 
   it('a form with a field that is there twice is refused', async () => {
-    const { link, browser } = await setUpConnect({ host, before })
+    const { link, browser } = await world({ ...CONNECT, host, before })
     const alice = browser()
     const { action, token } = formOf(await alice.open(await link()))
     const headers = [['Content-Type', 'application/x-www-form-urlencoded']] as const
@@ -40,7 +43,7 @@ describe.each(surroundings)('in %s', (_name, host, before) => {
   })
 
   it('what is no page of this package is left to the app', async () => {
-    const { browser } = await setUpConnect({ host, before })
+    const { browser } = await world({ ...CONNECT, host, before })
 
     expect((await browser().open('/nextcloud')).status).toBe(404)
     expect((await browser().open('/nextcloud/other')).status).toBe(404)

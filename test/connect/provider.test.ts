@@ -5,7 +5,7 @@ import { listenOnLoopback, type LoopbackServer } from '../../examples/demo/loopb
 import { startNextcloud, type Nextcloud } from '../../examples/demo/nextcloud.js'
 import { mcpAuth, type McpAuth, type McpAuthEvent } from '../../src/index.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { createTestBrowser, expectPage, type TestBrowser, type Visit } from '../support/connect-setup.js'
+import { createTestBrowser, expectPage, type TestBrowser, type Visit } from '../support/test-browser.js'
 
 /** The whole way, at a real OpenID provider with rotating refresh tokens. */
 let provider: IdentityProvider

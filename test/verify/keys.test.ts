@@ -362,6 +362,8 @@ describe('in an outage', () => {
   })
 })
 
+const PRIVATE_KEY = await exportJWK((await signingKey('first')).privateKey)
+
 describe('a key set that is', () => {
   const wrongPoint = { kty: 'EC', crv: 'P-256', x: 'AAAA', y: 'AAAA' }
 
@@ -386,8 +388,12 @@ describe('a key set that is', () => {
     await expectOutage(open().verify(await as.mint()))
   })
 
-  it('made of private keys, is an outage', async () => {
-    as.script('/jwks', { json: { keys: [{ ...(await exportJWK(as.key.privateKey)), kid: 'first', alg: 'ES256' }] } })
+  it.each<[what: string, members: object]>([
+    ['made of private keys', PRIVATE_KEY],
+    ['without half of the coordinates', { y: undefined }],
+    ['with a coordinate that is a number', { x: 5 }],
+  ])('%s, is an outage', async (_what, members) => {
+    as.script('/jwks', { json: { keys: [{ ...as.key.publicJwk, ...members }] } })
 
     await expectOutage(open().verify(await as.mint()))
   })
