@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bareHost } from '../support/hosts.js'
-import { loginVisits } from '../support/login-visits.js'
+import { appPasswordWorld } from '../support/login-visits.js'
 import type { NextcloudServer } from '../support/nextcloud-server.js'
 import { failureOf } from '../support/promises.js'
 import { world } from '../support/world.js'
@@ -60,9 +59,8 @@ describe('the user in Nextcloud', () => {
   })
 
   it('is known for five minutes by an app password', async () => {
-    const setup = await world({ mode: 'app-password', host: bareHost })
-    await loginVisits(setup).connectAs('alice.w')
-    const { auth, nextcloud, clock } = setup
+    const { auth, connectAs, nextcloud, clock } = await appPasswordWorld()
+    await connectAs('alice.w')
     const alice = { subject: 'alice' }
     const asked = () => nextcloud.received('/ocs/v2.php/cloud/user').length
     expect(await auth.nextcloudUser(alice)).toMatchObject({ id: 'alice.w' })
