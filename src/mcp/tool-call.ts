@@ -3,7 +3,6 @@ import { anything, number } from '../config/kinds.js'
 import { readOptions } from '../config/read-options.js'
 import { ConfigurationError, NotProvisionedError } from '../errors/errors.js'
 import type { McpAuth, Who } from '../mcp-auth.js'
-import type { NextcloudUser } from '../nextcloud/users.js'
 
 /** Nextcloud as the user of the call, for a tool handler. */
 export interface Nextcloud {
@@ -20,7 +19,7 @@ export interface Nextcloud {
     init?: Parameters<McpAuth['nextcloudFetch']>[2],
   ) => Promise<Response>
   /** `auth.nextcloudUser` for this user: their id in Nextcloud, which DAV paths are built from. */
-  readonly user: () => Promise<NextcloudUser>
+  readonly user: () => ReturnType<McpAuth['nextcloudUser']>
 }
 
 /** The part of a `Server` of an MCP SDK that knows its client. */
