@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import { InternalError, SealedValueError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import type { Records } from '../grants/records.js'
 import { recordKey, type RecordKind, type RecordOwner } from '../grants/record-key.js'
 
@@ -84,15 +85,11 @@ async function create(shelf: Shelf, secret: string, value: unknown): Promise<{ s
 async function read(shelf: Shelf, secret: string): Promise<OneTimeRecord<unknown> | undefined> {
   if (!SECRET.test(secret)) return undefined
   const key = keyOf(shelf, secret)
-  const record = await shelf.records.read(key).catch(asUnknown)
+  // A record that only a key of the past opens counts as unknown.
+  const record = await shelf.records.read(key).catch(ifError(SealedValueError, () => undefined))
   const stored = record?.value as Stored | undefined
   if (record === undefined || stored?.format !== 1 || shelf.clock.now() >= stored.expiresAt) return undefined
   return { key, version: record.version, value: stored.value, expiresAt: stored.expiresAt }
-}
-
-/** A record that only a key of the past opens counts as unknown. */
-function asUnknown(error: unknown): undefined {
-  if (!(error instanceof SealedValueError)) throw error
 }
 
 async function replace(

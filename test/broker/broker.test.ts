@@ -192,15 +192,6 @@ describe('forceRefresh', () => {
     expect(await getNextcloudToken({ forceRefresh: true })).toBe('nextcloud-token-3')
   })
 
-  it('shares its request with calls at the same time', async () => {
-    const { exchanges, signIn } = await world()
-    const { getNextcloudToken } = (await signIn()).extra
-    await getNextcloudToken()
-    const tokens = await Promise.all(Array.from({ length: 20 }, () => getNextcloudToken({ forceRefresh: true })))
-    expect(new Set(tokens)).toEqual(new Set(['nextcloud-token-2']))
-    expect(exchanges()).toBe(2)
-  })
-
   it('never leaves the token that is taken as bad to later calls, even if the new one cannot be kept', async () => {
     const { as, signIn } = await world()
     as.script('/token', tokenAnswer('bad'), tokenAnswer('good', { expires_in: 0 }), tokenAnswer('better'))

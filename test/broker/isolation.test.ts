@@ -141,21 +141,3 @@ it.each([1, 2, 3])(
     expect(sizes.nextcloudTokens).toBeLessThanOrEqual(12)
   },
 )
-
-it('two people with the same subject at one server, but other MCP tokens, get a token for each MCP token', async () => {
-  const { as, ask, exchanges, users } = await setUpUsers(1)
-  const [first] = users as [(typeof users)[number]]
-  const second = { ...first, mcpToken: await as.mint({ sub: first.subject, client_id: 'another-client' }) }
-  as.script('/token', (request, res) => {
-    const { client_id: client } = decodeJwt(request.form.get('subject_token') ?? '')
-    res.end(JSON.stringify(tokenAnswer(`token by way of ${String(client)}`).json))
-  })
-  const answers = await Promise.all([first, second, first, second].map(ask))
-  expect(answers.map(({ token }) => token)).toEqual([
-    'token by way of mcp-client',
-    'token by way of another-client',
-    'token by way of mcp-client',
-    'token by way of another-client',
-  ])
-  expect(exchanges()).toBe(2)
-})

@@ -27,7 +27,7 @@ async function setUp(connect: ConnectOptions, options: McpAuthOptions = {}) {
     ...setup,
     nextcloud,
     /** The whole way in one browser, as an account of Nextcloud's. */
-    async connectAs(uid: string) {
+    connectAs: async (uid: string) => {
       const browser = setup.browser()
       return browser.open(nextcloud.signIn(await setup.agree(browser, await setup.link()), uid))
     },
