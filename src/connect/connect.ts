@@ -83,7 +83,7 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
     pending: createOneTimeRecords('authorization', records),
     offers: createOneTimeRecords('disconnection', records),
     cookies: createFlowCookies(protocol === 'https:'),
-    pages: createPages({ serverName: serverNameOf(rooms), nextcloudHost: nextcloud.url.host }),
+    pages: createPages({ serverName: serverNameOf(rooms), nextcloudHost: nextcloud.publicUrl.host }),
     report,
     failed(reason, page, details) {
       report(reason, details)

@@ -27,34 +27,19 @@ describe('the status', () => {
     expect(await askWith(STATUS, 'GET')).toEqual(json({ connected: false, reason: 'never', connect_url: await link() }))
   })
 
-  it('of a user with a grant says so, and nothing else', async () => {
-    const { askWith, connect } = await world(CONNECT)
+  it.each([
+    ['the client that is connected', 'per-client', {}, { connected: true }],
+    ['another client of the user', 'per-client', { client_id: 'second' }, { connected: false, reason: 'consent' }],
+    ['any client, where consent is per user', 'per-user', { client_id: 'second' }, { connected: true }],
+    ['another user', 'per-client', { sub: 'bob' }, { connected: false, reason: 'never' }],
+  ] as const)('of %s', async (_whose, consent, claims, body) => {
+    const { askWith, connect, link } = await world({ ...CONNECT, options: { connect: { consent } } })
     await connect()
+    const { sub, client_id: clientId } = { sub: 'alice', client_id: 'mcp-client', ...claims }
 
-    expect(await askWith(STATUS, 'GET')).toEqual(json({ connected: true }))
-  })
-
-  it('is that of the client that asks, where consent is per client', async () => {
-    const { askWith, connect, link } = await world(CONNECT)
-    await connect()
-
-    expect(await askWith(STATUS, 'GET', { client_id: 'second' })).toEqual(
-      json({ connected: false, reason: 'consent', connect_url: await link('alice', 'second') }),
+    expect(await askWith(STATUS, 'GET', claims)).toEqual(
+      json({ ...body, ...(!body.connected && { connect_url: await link(sub, clientId) }) }),
     )
-  })
-
-  it('is that of the user, where consent is per user', async () => {
-    const { askWith, connect } = await world({ ...CONNECT, options: { connect: { consent: 'per-user' } } })
-    await connect()
-
-    expect(await askWith(STATUS, 'GET', { client_id: 'second' })).toEqual(json({ connected: true }))
-  })
-
-  it('is nobody else’s', async () => {
-    const { askWith, connect } = await world(CONNECT)
-    await connect()
-
-    expect((await askWith(STATUS, 'GET', { sub: 'bob' })).body).toMatchObject({ connected: false, reason: 'never' })
   })
 
   it('comes without a body on HEAD', async () => {

@@ -9,8 +9,8 @@ const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 describe('a user who agrees and signs in', () => {
   it('has connected Nextcloud, and the first tool call needs no refresh', async () => {
-    const { link, walk, stored, auth, as, events, refreshTokens, clock } = await world(CONNECT)
-    const info = await auth.verify(await as.mint())
+    const { link, walk, stored, as, events, refreshTokens, clock, signIn } = await world(CONNECT)
+    const info = await signIn()
 
     expectPage(await walk(await link()), 200)
 
@@ -39,9 +39,9 @@ describe('a user who agrees and signs in', () => {
   })
 
   it('is served with the new token where an old one was cached', async () => {
-    const { link, walk, stored, auth, as, connect } = await world(CONNECT)
+    const { link, walk, stored, connect, signIn } = await world(CONNECT)
     await connect()
-    const info = await auth.verify(await as.mint())
+    const info = await signIn()
     const before = await info.extra.getNextcloudToken()
 
     await walk(await link())
@@ -299,9 +299,9 @@ describe("the app's own sign-in", () => {
 
 describe('a second client of the same user', () => {
   it('is not served by the agreement to the first, and makes the full round', async () => {
-    const { link, walk, auth, as, stored } = await world(CONNECT)
+    const { link, walk, signIn, stored } = await world(CONNECT)
     await walk(await link())
-    const second = await auth.verify(await as.mint({ client_id: 'second' }))
+    const second = await signIn({ client_id: 'second' })
     await expect(second.extra.getNextcloudToken()).rejects.toMatchObject({
       reason: 'consent',
       connectUrl: await link('alice', 'second'),
@@ -311,14 +311,14 @@ describe('a second client of the same user', () => {
 
     expect(await stored()).toMatchObject({ clients: ['mcp-client', 'second'], generation: 2 })
     expect(await second.extra.getNextcloudToken()).toBe((await stored())?.accessToken?.token)
-    const first = await auth.verify(await as.mint())
+    const first = await signIn()
     expect(await first.extra.getNextcloudToken()).toBe((await stored())?.accessToken?.token)
   })
 
   it('is served with it where consent is per user', async () => {
-    const { link, walk, auth, as, stored } = await world({ ...CONNECT, options: { connect: { consent: 'per-user' } } })
+    const { link, walk, signIn, stored } = await world({ ...CONNECT, options: { connect: { consent: 'per-user' } } })
     await walk(await link())
-    const second = await auth.verify(await as.mint({ client_id: 'second' }))
+    const second = await signIn({ client_id: 'second' })
 
     expect(await second.extra.getNextcloudToken()).toBe((await stored())?.accessToken?.token)
   })

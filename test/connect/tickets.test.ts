@@ -140,8 +140,8 @@ describe('a link', () => {
 
 describe('the error of a tool call without a grant', () => {
   it('carries the link, an id that is not the ticket, and the end of the link in seconds', async () => {
-    const { auth, as, clock, link } = await world(CONNECT)
-    const info = await auth.verify(await as.mint())
+    const { clock, link, signIn } = await world(CONNECT)
+    const info = await signIn()
 
     const error = (await failureOf(info.extra.getNextcloudToken())) as NotProvisionedError
 
@@ -160,8 +160,8 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('carries the same link whichever way the token was asked for', async () => {
-    const { auth, as, link } = await world(CONNECT)
-    const info = await auth.verify(await as.mint())
+    const { auth, link, signIn } = await world(CONNECT)
+    const info = await signIn()
     const asked = [
       auth.getNextcloudToken(info),
       auth.nextcloudFetch(info, '/ocs/v2.php/cloud/user'),
@@ -177,10 +177,8 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('carries the link of its own client, where several clients of a user ask at once', async () => {
-    const { auth, as, link } = await world(CONNECT)
-    const infos = await Promise.all(
-      ['one', 'two'].map(async (clientId) => auth.verify(await as.mint({ client_id: clientId }))),
-    )
+    const { link, signIn } = await world(CONNECT)
+    const infos = await Promise.all(['one', 'two'].map((clientId) => signIn({ client_id: clientId })))
 
     const errors = await Promise.all(infos.map((info) => failureOf(info.extra.getNextcloudToken())))
 
@@ -205,8 +203,8 @@ describe('the error of a tool call without a grant', () => {
 
   it('is a StorageError where the link cannot be made', async () => {
     const store = faultyStorage(new MemoryStorage())
-    const { auth, as } = await world({ ...CONNECT, storage: store })
-    const info = await auth.verify(await as.mint())
+    const { signIn } = await world({ ...CONNECT, storage: store })
+    const info = await signIn()
     store.failFrom(2)
 
     expect(await failureOf(info.extra.getNextcloudToken())).toBeInstanceOf(StorageError)
@@ -222,8 +220,8 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('ends with the abort of its caller', async () => {
-    const { auth, as } = await world(CONNECT)
-    const info = await auth.verify(await as.mint())
+    const { signIn } = await world(CONNECT)
+    const info = await signIn()
     const controller = new AbortController()
 
     const failure = failureOf(info.extra.getNextcloudToken({ signal: controller.signal }))

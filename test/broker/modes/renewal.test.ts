@@ -99,21 +99,6 @@ describe('a token of 300 s', () => {
 })
 
 describe('the life of a token', () => {
-  it('begins before the request, not with the answer', async () => {
-    const setup = await world()
-    const { as, clock, exchanges, signIn } = setup
-    as.script('/token', late(setup, 100_000, 'slow'))
-    const { getNextcloudToken } = (await signIn()).extra
-    await getNextcloudToken()
-    clock.advance(139_999)
-    await getNextcloudToken()
-    await turn()
-    expect(exchanges()).toBe(1)
-    clock.advance(60_001)
-    await getNextcloudToken()
-    expect(exchanges()).toBe(2)
-  })
-
   it('begins with the attempt that was answered, not with the first', async () => {
     const { as, clock, exchanges, signIn } = await world()
     as.script('/token', { status: 503, headers: { 'retry-after': '2' } }, tokenAnswer('second attempt'))
