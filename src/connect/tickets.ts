@@ -77,13 +77,14 @@ export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
 }
 
 function findOrMake(rooms: TicketRooms, key: string, ticket: Ticket): Promise<ConnectLink> {
-  const { records, tickets } = rooms
+  const { records, tickets, clock } = rooms
   return change('the link of a user', async () => {
     // Sealed with a key that is gone: only the link is lost.
     const stored = await records.read(key).catch(ifError(SealedValueError, () => records.peek(key)))
     const found = stored?.value as LiveTicket | undefined
     const live = found?.format === 1 ? found : undefined
-    if (live !== undefined && (await isUsable(rooms, live))) return linkOf(rooms, live)
+    const lasts = live !== undefined && live.expiresAt - clock.now() >= LEAST_LEFT
+    if (lasts && (await tickets.read(live.ticket)) !== undefined) return linkOf(rooms, live)
     const { secret, expiresAt } = await tickets.create(ticket)
     const next: LiveTicket = { format: 1, ticket: secret, elicitationId: randomUUID(), expiresAt }
     const isFirst = (await records.write(key, next, stored?.version ?? null, ONE_TIME_LIFE)) !== null
@@ -91,11 +92,6 @@ function findOrMake(rooms: TicketRooms, key: string, ticket: Ticket): Promise<Co
     if (surplus !== undefined) await tickets.drop(surplus)
     return isFirst ? linkOf(rooms, next) : 'late'
   })
-}
-
-async function isUsable({ clock, tickets }: TicketRooms, live: LiveTicket): Promise<boolean> {
-  if (live.expiresAt - clock.now() < LEAST_LEFT) return false
-  return (await tickets.read(live.ticket)) !== undefined
 }
 
 function linkOf({ pageUrl }: TicketRooms, { ticket, elicitationId, expiresAt }: LiveTicket): ConnectLink {

@@ -81,20 +81,6 @@ function answerOutOfOrder(
   })
 }
 
-it('1,000 requests of 50 users at the same time: everybody gets their own token, from one exchange each', async () => {
-  const { as, ask, exchanges, users } = await setUpUsers(50)
-  const random = chance(1)
-  answerOutOfOrder(as, random, (request) => tokenAnswer(`token of ${subjectOf(request)}`))
-  const calls = shuffled(Array.from({ length: 20 }, () => users).flat(), random)
-
-  const answers = await Promise.all(calls.map(ask))
-
-  expect(answers).toEqual(
-    calls.map(({ subject }) => ({ status: 200, asked: subject, subject, token: `token of ${subject}` })),
-  )
-  expect(exchanges()).toBe(50)
-})
-
 it.each([1, 2, 3])(
   'nobody ever gets the token of another, or a dead one, while tokens are renewed, refused, dropped and delayed (seed %i)',
   async (seed) => {

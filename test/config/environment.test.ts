@@ -21,6 +21,7 @@ const complete = {
   OIDC_CLIENT_SECRET: 's',
   ALLOWED_MCP_CLIENTS: 'one, two ,three',
   NEXTCLOUD_HOST: 'https://cloud.example.com',
+  NEXTCLOUD_PUBLIC_URL: 'https://public.example.com',
   ENABLE_TOKEN_EXCHANGE: 'false',
   NEXTCLOUD_RESOURCE_URI: 'a,b',
 }
@@ -51,6 +52,11 @@ describe('the environment', () => {
     ['OIDC_CLIENT_ID', { clientId: 'given' }, { client: { id: 'given' } }],
     ['OIDC_CLIENT_SECRET', { clientSecret: 'given' }, { client: { secret: 'given' } }],
     ['ALLOWED_MCP_CLIENTS', { allowedClients: ['given'] }, { allowedClients: new Set(['given']) }],
+    [
+      'NEXTCLOUD_PUBLIC_URL',
+      { nextcloud: { url, publicUrl: url } },
+      { nextcloud: { publicUrl: new URL(url), publicBase: `${url}/` } },
+    ],
     ['NEXTCLOUD_HOST', { nextcloud: { url } }, { nextcloud: { url: new URL(url) } }],
     ['NEXTCLOUD_RESOURCE_URI', { nextcloud: { audience: 'given' } }, { nextcloud: { audience: ['given'] } }],
     ['ENABLE_TOKEN_EXCHANGE', { nextcloud: { mode: 'jwt-bearer' } }, { nextcloud: { mode: 'jwt-bearer' } }],

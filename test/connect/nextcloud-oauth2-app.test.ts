@@ -21,7 +21,13 @@ async function setUp(connect: ConnectOptions, options: McpAuthOptions = {}) {
   const setup = await world({
     ...CONNECT,
     clock,
-    options: { clientId, clientSecret, ...options, connect, nextcloud: { url, preset: 'nextcloud-oauth2-app' } },
+    options: {
+      clientId,
+      clientSecret,
+      ...options,
+      connect,
+      nextcloud: { url, preset: 'nextcloud-oauth2-app', ...options.nextcloud },
+    },
   })
   return {
     ...setup,
@@ -89,15 +95,21 @@ describe("Nextcloud's own oauth2 app", () => {
     expect(await auth.isProvisioned(ALICE)).toBe(false)
   })
 
-  it('may be found elsewhere', async () => {
-    const { agree, browser, link } = await setUp(
-      { identity: accountOfAlice },
+  it.each<[McpAuthOptions, string]>([
+    [
       { authorizationServer: { authorizationEndpoint: 'https://cloud.example.com/apps/oauth2/authorize' } },
-    )
+      'https://cloud.example.com/apps/oauth2/authorize',
+    ],
+    [
+      { nextcloud: { publicUrl: 'https://example.com/cloud' } },
+      'https://example.com/cloud/index.php/apps/oauth2/authorize',
+    ],
+  ])('may be found elsewhere by browsers: %o', async (options, expected) => {
+    const { agree, browser, link } = await setUp({ identity: accountOfAlice }, options)
 
     const to = await agree(browser(), await link())
 
-    expect(to.origin + to.pathname).toBe('https://cloud.example.com/apps/oauth2/authorize')
+    expect(to.origin + to.pathname).toBe(expected)
   })
 })
 
@@ -116,8 +128,11 @@ describe('connect.identity', () => {
     ])
   })
 
-  it('that does not say yes connects nobody, and another account may be tried', async () => {
-    const { connectAs, auth, events } = await setUp({ identity: () => undefined })
+  it('comes on top of the sign-in of the app: who is not its user connects nobody, and may try another account', async () => {
+    const { connectAs, auth, as, events } = await setUp({
+      authenticateBrowser: () => Promise.resolve({ issuer: as.issuer, subject: 'alice' }),
+      identity: accountOfAlice,
+    })
 
     const page = await connectAs('bob')
 
@@ -127,16 +142,6 @@ describe('connect.identity', () => {
     expect(await auth.isProvisioned(ALICE)).toBe(false)
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'person' }))
     expect(events.map(({ type }) => type)).not.toContain('grant.stored')
-  })
-
-  it('comes on top of the sign-in of the app', async () => {
-    const { connectAs, auth, as } = await setUp({
-      authenticateBrowser: () => Promise.resolve({ issuer: as.issuer, subject: 'alice' }),
-      identity: accountOfAlice,
-    })
-
-    expectPage(await connectAs('bob'), 403)
-    expect(await auth.isProvisioned(ALICE)).toBe(false)
     expectPage(await connectAs('alice.w'), 200)
   })
 

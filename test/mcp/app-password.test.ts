@@ -18,6 +18,7 @@ it('a tool in app-password mode fetches, has the credential, and is told that th
   expect((await tool(ctx)).content).toMatchObject([{ text: expect.stringContaining('alice.w') as string }])
 
   expect(given?.credential.type).toBe('basic')
+  expect(await given?.user()).toMatchObject({ id: 'alice.w' })
   expect(() => given?.token).toThrow(
     'There is no nextcloud.token in app-password mode: use nextcloud.fetch or nextcloud.credential',
   )
