@@ -8,6 +8,7 @@ import { addChallenge, type ChallengeContext } from './http/challenge.js'
 import { MODES, type NextcloudMode } from './modes.js'
 import { credentialOf, type Secret } from './nextcloud/credential.js'
 import type { NextcloudFetch } from './nextcloud/nextcloud-fetch.js'
+import type { NextcloudUser } from './nextcloud/users.js'
 import { abortable } from './single-flight.js'
 
 /** The edge: every failure that goes out passes here. */
@@ -23,6 +24,7 @@ export interface NextcloudAccess {
   readonly getToken: (session: BrokerSession, options?: NextcloudTokenOptions) => Promise<string>
   readonly getCredential: (session: BrokerSession, options?: NextcloudTokenOptions) => Promise<NextcloudCredential>
   readonly fetch: NextcloudFetch<BrokerSession>
+  readonly user: (session: BrokerSession) => Promise<NextcloudUser>
   readonly rotate: (session: BrokerSession) => Promise<void>
   /** Tokens in the cache. */
   readonly size: () => number
@@ -33,6 +35,7 @@ export interface AccessRooms {
   readonly mode: NextcloudMode
   readonly broker: Broker
   readonly fetch: NextcloudFetch<BrokerSession>
+  readonly user: NextcloudAccess['user']
   readonly pages: Pick<Connect, 'withLink'>
   readonly surface: Surface
   readonly events: Events
@@ -50,7 +53,7 @@ export function createSurface(context: ChallengeContext, events: Events): Surfac
 }
 
 export function createNextcloudAccess(rooms: AccessRooms): NextcloudAccess {
-  const { mode, broker, fetch } = rooms
+  const { mode, broker, fetch, user } = rooms
   return {
     getToken:
       MODES[mode].scheme === 'Bearer'
@@ -61,6 +64,7 @@ export function createNextcloudAccess(rooms: AccessRooms): NextcloudAccess {
       return credentialOf(await outgoing(rooms, session, getSecret(), options?.signal))
     },
     fetch: (session, path, init) => outgoing(rooms, session, fetch(session, path, init), init?.signal),
+    user: (session) => outgoing(rooms, session, user(session)),
     rotate: (session) => outgoing(rooms, session, broker.rotate(session)),
     size: broker.size,
   }
@@ -77,7 +81,7 @@ export function noNextcloud({ reported }: Surface): NextcloudAccess {
         ),
       ),
     )
-  return { getToken: missing, getCredential: missing, fetch: missing, rotate: missing, size: () => 0 }
+  return { getToken: missing, getCredential: missing, fetch: missing, user: missing, rotate: missing, size: () => 0 }
 }
 
 /** A cached token takes one promise and no more. */

@@ -5,7 +5,7 @@ import type { PageRooms, Way } from './connect-rooms.js'
 import { flowOf, isSame, type FlowCookie } from './cookies.js'
 import { isFromOwnPage, readForm, type Form } from './form.js'
 import { randomSecret, takeOnce, type Claim } from './one-time.js'
-import type { FormTarget } from './pages/pages.js'
+import type { FormTarget } from './pages/shown.js'
 import type { Purpose, Ticket } from './tickets.js'
 import { askApp } from './who-is-there.js'
 

@@ -1,4 +1,5 @@
-import { createPages, type Page, type PageContext, type Pages } from '../../src/connect/pages/pages.js'
+import type { Page } from '../../src/connect/pages/document.js'
+import { createPages, type PageContext, type Pages } from '../../src/connect/pages/pages.js'
 
 /** What a page is made with. */
 export interface PageWords extends PageContext {

@@ -1,6 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { sendPage } from '../../src/connect/pages/pages.js'
+import { sendPage } from '../../src/connect/pages/document.js'
 import { launchChromium } from './chromium.js'
 import { everyPage } from './connect-pages.js'
 import { listen } from './hosts.js'

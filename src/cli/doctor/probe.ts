@@ -20,14 +20,11 @@ export interface NoAnswer {
   readonly code: string
 }
 
-export interface ProbeOptions {
-  readonly method?: string
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string
-}
-
 /** One request, within `http.timeout` and `http.maxResponseBytes`. */
-export type Probe = (url: string, options?: ProbeOptions) => Promise<Answer | NoAnswer>
+export type Probe = (
+  url: string,
+  init?: { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly body?: string },
+) => Promise<Answer | NoAnswer>
 
 export function createProbe(transport: Transport, config: HttpConfig, clock: Clock): Probe {
   return async (url, { method = 'GET', headers = {}, body } = {}) => {

@@ -24,7 +24,7 @@ const GLYPHS: Readonly<Record<Tone, Markup>> = {
 }
 
 /** Writes a whole document. It has no script and fetches nothing, so that {@link sendPage} can forbid both. */
-export function writeDocument(title: string, tone: Tone, serverName: Markup, content: readonly Markup[]): string {
+export function writeDocument(title: string, tone: Tone, serverName: Markup, content: Markup): string {
   // Not part of the template, because the policy has the hash of this very text.
   const style: Markup = { html: PAGE_STYLE }
   return markup`<!doctype html>
@@ -40,8 +40,7 @@ export function writeDocument(title: string, tone: Tone, serverName: Markup, con
 <body>
 <main>
 <div class="badge ${tone}"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">${GLYPHS[tone]}</svg></div>
-<h1>${title}</h1>
-${content}
+<h1>${title}</h1>${content}
 <p class="server">This page is from ${serverName}.</p>
 </main>
 </body>

@@ -11,9 +11,6 @@ import {
 } from './shown.js'
 import { writeDocument, type Page, type Tone } from './document.js'
 
-export { sendPage, type Page } from './document.js'
-export type { FormTarget } from './shown.js'
-
 /** The names on every page. */
 export interface PageContext {
   /** Name of this MCP server. */
@@ -26,7 +23,8 @@ export interface PageContext {
 interface Frame {
   readonly server: Markup
   readonly nextcloud: Markup
-  readonly page: (status: number, title: string, tone: Tone, ...content: readonly Markup[]) => Page
+  /** Returns the tag of the template that holds the content of a page. */
+  readonly page: (status: number, title: string, tone: Tone) => (...content: Parameters<typeof markup>) => Page
 }
 
 /** The pages of the connect endpoints. Everything in them that comes from outside is made harmless. */
@@ -37,7 +35,9 @@ export function createPages({ serverName, nextcloudHost }: PageContext) {
   const frame: Frame = {
     server,
     nextcloud: shownHost(nextcloudHost),
-    page: (status, title, tone, ...content) => ({ status, html: writeDocument(title, tone, server, content) }),
+    page:
+      (status, title, tone) =>
+      (...content) => ({ status, html: writeDocument(title, tone, server, markup(...content)) }),
   }
   const of =
     <P extends readonly unknown[]>(draw: (frame: Frame, ...p: P) => Page) =>
@@ -67,43 +67,33 @@ const LOOKS_AGAIN_AFTER = 5
 
 const AGAIN = markup`<p>To try again, go back to the app you came from (your MCP client) and ask for the same thing once more. It will give you a new link.</p>`
 
+const YES_OR_NO = markup`<button class="primary" type="submit" name="answer" value="yes">Yes, connect</button>
+<button type="submit" name="answer" value="no">No, thanks</button>`
+
 /** The question to the user, with two buttons: `answer=yes` and `answer=no`. */
 function consent(
   { page, server, nextcloud }: Frame,
   asked: FormTarget & { readonly clientName: string; readonly scopes: readonly string[] },
 ): Page {
-  const { clientName, scopes, formValue, action } = asked
-  const client = shownClient(clientName)
-  return page(
-    200,
-    'Connect your Nextcloud?',
-    'plain',
-    markup`<p><strong>${client}</strong> would like to work in your Nextcloud for you. If you say yes, you sign in as usual, and the connection stays until it is disconnected.</p>
+  const client = shownClient(asked.clientName)
+  return page(200, 'Connect your Nextcloud?', 'plain')`
+<p><strong>${client}</strong> would like to work in your Nextcloud for you. If you say yes, you sign in as usual, and the connection stays until it is disconnected.</p>
 <dl class="facts">
 <div><dt>App</dt><dd>${client}</dd></div>
 <div><dt>Through</dt><dd>${server}</dd></div>
 <div><dt>Nextcloud</dt><dd>${nextcloud}</dd></div>
-<div><dt>It asks for</dt><dd>${shownScopes(scopes)}</dd></div>
+<div><dt>It asks for</dt><dd>${shownScopes(asked.scopes)}</dd></div>
 </dl>
 <div class="note"><p>Say yes only if you have just asked this app for it yourself. If somebody sent you this link, say no.</p></div>
-<form method="post" action="${action}" autocomplete="off">
-<input type="hidden" name="token" value="${formValue}">
-<p class="answers"><button class="primary" type="submit" name="answer" value="yes">Yes, connect</button>
-<button type="submit" name="answer" value="no">No, thanks</button></p>
-</form>`,
-  )
+${shownForm(asked, YES_OR_NO)}`
 }
 
 /** The way to the provider, which the browser takes by itself. */
 function goingOn({ page }: Frame, { url, host }: { readonly url: string; readonly host: string }): Page {
   const { href } = webAddress(url)
-  const going = page(
-    200,
-    'On to your sign-in',
-    'plain',
-    markup`<p>You are being taken to ${shownHost(host)} to sign in. If nothing happens, please use this link:</p>
-<p class="answers"><a class="go" href="${href}"><span>Continue to ${shownHost(host)}</span></a></p>`,
-  )
+  const going = page(200, 'On to your sign-in', 'plain')`
+<p>You are being taken to ${shownHost(host)} to sign in. If nothing happens, please use this link:</p>
+<p class="answers"><a class="go" href="${href}"><span>Continue to ${shownHost(host)}</span></a></p>`
   return { ...going, refreshTo: href }
 }
 
@@ -113,16 +103,12 @@ function waiting(
   { login, clientName, next }: { readonly login: string; readonly clientName: string; readonly next: string },
 ): Page {
   const { href, host } = webAddress(login)
-  const waiting = page(
-    200,
-    'Now agree in Nextcloud',
-    'plain',
-    markup`<p>One step is left: in Nextcloud, allow ${server} to work with your account. There you may have to sign in, and then press “Grant access”.</p>
+  const waiting = page(200, 'Now agree in Nextcloud', 'plain')`
+<p>One step is left: in Nextcloud, allow ${server} to work with your account. There you may have to sign in, and then press “Grant access”.</p>
 <div class="note"><p>Use your own account there. What ${shownClient(clientName)} does, it will do with that one.</p></div>
 <p class="answers"><a class="go" href="${href}" target="_blank" rel="noopener noreferrer"><span>Open ${shownHost(host)} in a new tab</span></a></p>
 <p>Keep this page open. When you are done, it goes on by itself within seconds.</p>
-<p class="quiet"><a href="${webAddress(next).href}">Look now</a></p>`,
-  )
+<p class="quiet"><a href="${webAddress(next).href}">Look now</a></p>`
   return { ...waiting, refreshTo: webAddress(next).href, refreshAfter: LOOKS_AGAIN_AFTER }
 }
 
@@ -131,117 +117,80 @@ function connected(
   { clientName, disconnect }: { readonly clientName: string; readonly disconnect?: FormTarget },
 ): Page {
   const client = shownClient(clientName)
-  return page(
-    200,
-    'Connected, you can go back',
-    'good',
-    markup`<p><strong>${client}</strong> can now work in your Nextcloud at ${nextcloud}.</p>
-<p>You can close this page. If ${client} was waiting, it goes on by itself; if not, ask it once more.</p>`,
-    ...(disconnect === undefined
-      ? []
-      : [
-          markup`<section aria-labelledby="undo">
-<h2 id="undo">Changed your mind?</h2>
-<p class="quiet">Disconnect, and ${client} can no longer use your Nextcloud.</p>
-${shownForm(disconnect, markup`<button type="submit">Disconnect</button>`)}
-</section>`,
-        ]),
-  )
+  return page(200, 'Connected, you can go back', 'good')`
+<p><strong>${client}</strong> can now work in your Nextcloud at ${nextcloud}.</p>
+<p>You can close this page. If ${client} was waiting, it goes on by itself; if not, ask it once more.</p>
+${disconnect && offerToDisconnect(client, disconnect)}`
 }
 
+const offerToDisconnect = (client: Markup, target: FormTarget): Markup => markup`<section aria-labelledby="undo">
+<h2 id="undo">Changed your mind?</h2>
+<p class="quiet">Disconnect, and ${client} can no longer use your Nextcloud.</p>
+${shownForm(target, markup`<button type="submit">Disconnect</button>`)}
+</section>`
+
 function declined({ page, nextcloud }: Frame): Page {
-  return page(
-    200,
-    'Not connected',
-    'plain',
-    markup`<p>You said no, so nothing was connected: no app has got access to your Nextcloud at ${nextcloud} by this link. You can close this page.</p>
-<p>If you change your mind, ask for the same thing once more in the app you came from. It will give you a new link.</p>`,
-  )
+  return page(200, 'Not connected', 'plain')`
+<p>You said no, so nothing was connected: no app has got access to your Nextcloud at ${nextcloud} by this link. You can close this page.</p>
+<p>If you change your mind, ask for the same thing once more in the app you came from. It will give you a new link.</p>`
 }
 
 function disconnected({ page, nextcloud }: Frame): Page {
-  return page(
-    200,
-    'Disconnected',
-    'good',
-    markup`<p>The app can no longer use your Nextcloud at ${nextcloud}. Your files, notes and everything else there are as they were. You can close this page.</p>
-<p>To connect again, ask the app for something that needs Nextcloud. It will give you a new link.</p>`,
-  )
+  return page(200, 'Disconnected', 'good')`
+<p>The app can no longer use your Nextcloud at ${nextcloud}. Your files, notes and everything else there are as they were. You can close this page.</p>
+<p>To connect again, ask the app for something that needs Nextcloud. It will give you a new link.</p>`
 }
 
 /** The ticket is unknown, used or expired. */
 function linkUnusable({ page }: Frame): Page {
-  return page(
-    410,
-    'This link no longer works',
-    'care',
-    markup`<p>A link like this can be used once, for a few minutes. This one has been used, has run out, or was not copied whole. Nothing was changed.</p>`,
-    AGAIN,
-  )
+  return page(410, 'This link no longer works', 'care')`
+<p>A link like this can be used once, for a few minutes. This one has been used, has run out, or was not copied whole. Nothing was changed.</p>
+${AGAIN}`
 }
 
 /** This browser did not open the link, or another site sent the form. */
 function notFromHere({ page }: Frame): Page {
-  return page(
-    403,
-    'Please open the link again',
-    'care',
-    markup`<p>This browser cannot be recognised as the one that opened the link, so nothing was connected.</p>
+  return page(403, 'Please open the link again', 'care')`
+<p>This browser cannot be recognised as the one that opened the link, so nothing was connected.</p>
 <ul>
 <li>Open the link in the browser in which you want to sign in, and answer there.</li>
 <li>If that does not help, allow cookies for this site. They are needed for a few minutes only.</li>
 <li>If another site or a message brought you here, close this page. There is nothing else to do.</li>
-</ul>`,
-  )
+</ul>`
 }
+
+const OTHER_ACCOUNT = markup`<button class="primary" type="submit">Try again with another account</button>`
 
 /** The person who signed in is not the user whose link it is. The page does not say who that is. */
 function otherPerson({ page }: Frame, { retry }: { readonly retry?: FormTarget }): Page {
-  return page(
-    403,
-    'That is another account',
-    'care',
-    markup`<p>You have signed in with another account than the one this link was made for. Nothing was connected, and nothing of yours was kept.</p>
-<p>If this is your own link: sign out at your sign-in provider, then try again with the account that you use in your app (your MCP client).</p>`,
-    ...(retry === undefined
-      ? [AGAIN]
-      : [shownForm(retry, markup`<button class="primary" type="submit">Try again with another account</button>`)]),
-    markup`<section aria-labelledby="sent"><h2 id="sent">Did somebody send you the link?</h2>
-<p class="quiet">Then close this page and do not use the link again: it would have let them into your Nextcloud.</p></section>`,
-  )
+  return page(403, 'That is another account', 'care')`
+<p>You have signed in with another account than the one this link was made for. Nothing was connected, and nothing of yours was kept.</p>
+<p>If this is your own link: sign out at your sign-in provider, then try again with the account that you use in your app (your MCP client).</p>
+${retry === undefined ? AGAIN : shownForm(retry, OTHER_ACCOUNT)}
+<section aria-labelledby="sent"><h2 id="sent">Did somebody send you the link?</h2>
+<p class="quiet">Then close this page and do not use the link again: it would have let them into your Nextcloud.</p></section>`
 }
 
 /** The answer that came is not the one that was expected. */
 function badAnswer({ page }: Frame): Page {
-  return page(
-    400,
-    'That did not fit',
-    'care',
-    markup`<p>The answer that came here was incomplete, or had been used before. That happens when a page is reloaded or opened a second time.</p>
-<p>If you have already seen “Connected”, all is well, and you can close this page.</p>`,
-    AGAIN,
-  )
+  return page(400, 'That did not fit', 'care')`
+<p>The answer that came here was incomplete, or had been used before. That happens when a page is reloaded or opened a second time.</p>
+<p>If you have already seen “Connected”, all is well, and you can close this page.</p>
+${AGAIN}`
 }
 
 /** The provider's answer is an error (RFC 6749 §4.1.2.1). Its code is shown if it looks like one. */
 function providerRefused({ page, server }: Frame, { error }: { readonly error: string }): Page {
-  return page(
-    502,
-    'The sign-in was refused',
-    'care',
-    markup`<p>Your sign-in provider did not let the connection be made. Nothing was connected.</p>`,
-    ...(isErrorCode(error) ? [markup`<p>Its reason: <code>${error}</code></p>`] : []),
-    AGAIN,
-    markup`<p class="quiet">If you did not refuse it yourself and it happens again, please tell the people who run ${server}.</p>`,
-  )
+  return page(502, 'The sign-in was refused', 'care')`
+<p>Your sign-in provider did not let the connection be made. Nothing was connected.</p>
+${isErrorCode(error) ? markup`<p>Its reason: <code>${error}</code></p>` : undefined}
+${AGAIN}
+<p class="quiet">If you did not refuse it yourself and it happens again, please tell the people who run ${server}.</p>`
 }
 
 function noRefreshToken({ page, server }: Frame): Page {
-  return page(
-    502,
-    'The connection would not last',
-    'care',
-    markup`<p>You have signed in, but the provider gave no lasting access (no refresh token). So nothing was connected. You can do nothing about it here: please show this page to the people who run ${server}.</p>
+  return page(502, 'The connection would not last', 'care')`
+<p>You have signed in, but the provider gave no lasting access (no refresh token). So nothing was connected. You can do nothing about it here: please show this page to the people who run ${server}.</p>
 <section aria-labelledby="operator">
 <h2 id="operator">For the people who run this server</h2>
 <p class="quiet">At the provider, for the client of this server:</p>
@@ -250,44 +199,29 @@ function noRefreshToken({ page, server }: Frame): Page {
 <li>Allow the scope <code>offline_access</code>, where the provider knows it.</li>
 <li>Let users consent to it, or consent for them. Some providers give a refresh token only for a parameter of their own, which the option <code>connect.authorizationParameters</code> adds.</li>
 </ul>
-</section>`,
-  )
+</section>`
 }
 
 /** The provider or the store is unavailable; `retryAfter` in seconds. */
 function unavailable({ page }: Frame, { retryAfter }: { readonly retryAfter: number }): Page {
   const seconds = Number.isFinite(retryAfter) ? Math.max(1, Math.ceil(retryAfter)) : 30
-  const unavailable = page(
-    503,
-    'Not possible just now',
-    'care',
-    markup`<p>The sign-in provider, or the place where connections are kept, does not answer at the moment. This is not your fault.</p>
-<p>Please wait ${shownTime(seconds)} before you try again.</p>`,
-    AGAIN,
-  )
+  const unavailable = page(503, 'Not possible just now', 'care')`
+<p>The sign-in provider, or the place where connections are kept, does not answer at the moment. This is not your fault.</p>
+<p>Please wait ${shownTime(seconds)} before you try again.</p>
+${AGAIN}`
   return { ...unavailable, retryAfter: seconds }
 }
 
 /** This user has begun too many connections; `retryAfter` in seconds. */
 function tooMany({ page, server }: Frame, { retryAfter }: { readonly retryAfter: number }): Page {
-  return {
-    ...page(
-      429,
-      'Too many attempts',
-      'care',
-      markup`<p>Connecting your Nextcloud was begun many times within a few minutes. Nothing was changed.</p>
-<p>Please wait ${shownTime(retryAfter)} before you try again. If it was not you who began it, tell the people who run ${server}.</p>`,
-    ),
-    retryAfter,
-  }
+  const tooMany = page(429, 'Too many attempts', 'care')`
+<p>Connecting your Nextcloud was begun many times within a few minutes. Nothing was changed.</p>
+<p>Please wait ${shownTime(retryAfter)} before you try again. If it was not you who began it, tell the people who run ${server}.</p>`
+  return { ...tooMany, retryAfter }
 }
 
 function failed({ page, server }: Frame): Page {
-  return page(
-    500,
-    'Something went wrong',
-    'care',
-    markup`<p>This is a fault of the server and not yours. If it happens again, please tell the people who run ${server}.</p>`,
-    AGAIN,
-  )
+  return page(500, 'Something went wrong', 'care')`
+<p>This is a fault of the server and not yours. If it happens again, please tell the people who run ${server}.</p>
+${AGAIN}`
 }
