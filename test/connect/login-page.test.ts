@@ -4,7 +4,7 @@ import type { ConnectOptions } from '../../src/index.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
 import { failureOf, turn } from '../support/promises.js'
-import { faultyStorage } from '../support/storages.js'
+import { faultyStorage, watchedStorage } from '../support/storages.js'
 import { expectPage } from '../support/test-browser.js'
 
 const ALICE = { subject: 'alice' }
@@ -286,18 +286,10 @@ describe('connect.identity', () => {
 })
 
 it('no app password, poll token, cookie or address of a flow is in an event, a URL or a value of the store', async () => {
-  const inner = new MemoryStorage()
-  const seen: string[] = []
+  const { storage, seen } = watchedStorage()
   const identity = vi.fn<Identity>(() => true)
-  const { begin, browser, nextcloud, events, auth, as, redeemed } = await appPasswordWorld({
-    options: { connect: { identity } },
-    storage: {
-      shared: true,
-      get: (key) => (seen.push(key), inner.get(key)),
-      put: (key, value, ...rest) => (seen.push(key, value), inner.put(key, value, ...rest)),
-      delete: (key, version) => (seen.push(key), inner.delete(key, version)),
-    },
-  })
+  const options = { connect: { identity } }
+  const { begin, browser, nextcloud, events, auth, as, redeemed } = await appPasswordWorld({ options, storage })
   const secrets: string[] = []
   const addresses: string[] = []
   for (const says of [true, false]) {

@@ -5,7 +5,7 @@ import type { NotProvisionedError } from '../../src/errors/errors.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { failureOf } from '../support/promises.js'
 import { bareHost } from '../support/hosts.js'
-import { faultyStorage } from '../support/storages.js'
+import { faultyStorage, watchedStorage } from '../support/storages.js'
 import { type Visit } from '../support/test-browser.js'
 import { world } from '../support/world.js'
 import { CLIENT_SECRET } from '../support/scripted-authorization-server.js'
@@ -95,17 +95,8 @@ it('no token, code, secret, ticket, state or cookie is in an event, an error or 
 })
 
 it('the store sees no ticket, no state, no code and no user in a key or a value', async () => {
-  const inner = new MemoryStorage()
-  const seen: string[] = []
-  const { link, walk } = await world({
-    ...CONNECT,
-    storage: {
-      shared: true,
-      get: (key) => (seen.push(key), inner.get(key)),
-      put: (key, value, ...rest) => (seen.push(key, value), inner.put(key, value, ...rest)),
-      delete: (key, version) => (seen.push(key), inner.delete(key, version)),
-    },
-  })
+  const { storage, seen } = watchedStorage()
+  const { link, walk } = await world({ ...CONNECT, storage })
   const url = await link('alice-of-wonderland')
 
   expect((await walk(url, 'alice-of-wonderland')).status).toBe(200)

@@ -4,14 +4,17 @@ import { MemoryStorage } from '../../src/storage/memory.js'
 /** A call of an adapter. */
 export type StorageCall = 'get' | 'put' | 'delete'
 
-/** Memory whose calls can be counted and made to fail. */
+/** Memory whose calls can be counted, read and made to fail. */
 export function watchedStorage(memory = new MemoryStorage()) {
   const calls: StorageCall[] = []
+  /** Every key and every value so far. */
+  const seen: string[] = []
   const failing = new Set<StorageCall>()
   const watch =
     <A extends unknown[], T>(name: StorageCall, call: (...args: A) => Promise<T>) =>
     (...args: A): Promise<T> => {
       calls.push(name)
+      seen.push(...args.filter((argument) => typeof argument === 'string'))
       return failing.has(name) ? Promise.reject(new Error('redis://user:password@store is away')) : call(...args)
     }
   const storage: StorageAdapter = {
@@ -20,7 +23,7 @@ export function watchedStorage(memory = new MemoryStorage()) {
     put: watch('put', memory.put.bind(memory)),
     delete: watch('delete', memory.delete.bind(memory)),
   }
-  return { storage, calls, failing }
+  return { storage, calls, seen, failing }
 }
 
 /** A store that can be made to fail. */

@@ -337,28 +337,18 @@ describe('an answer that comes after the user has', () => {
   })
 })
 
-/** The same store, written to in another way. */
-const withPut = (storage: StorageAdapter, put: StorageAdapter['put']): StorageAdapter => ({
-  shared: true,
-  get: (key) => storage.get(key),
-  put,
-  delete: (key, expected) => storage.delete(key, expected),
-})
-
 describe('the write-ahead mark', () => {
   it('is in the store while the refresh token is on its way, and nothing is sent where it cannot be written', async () => {
-    const setup = await world({ mode: 'refresh-token' })
-    const { as, connect, open, refreshTokens, stored, storage } = setup
-    await connect()
+    const { as, open, refreshTokens, stored, storage } = await setUpConnected()
     let meanwhile: unknown
     as.script('/token', async (request, res) => {
       meanwhile = await stored()
       refreshTokens.answer(request, res)
     })
     let puts = 0
-    const failing = withPut(storage, (...args) =>
-      (puts += 1) === 2 ? Promise.reject(new Error('unavailable')) : storage.put(...args),
-    )
+    const put: StorageAdapter['put'] = (...args) =>
+      (puts += 1) === 2 ? Promise.reject(new Error('unavailable')) : storage.put(...args)
+    const failing = { ...storage, put }
 
     expect(await failureOf(open({ storage: failing }).getNextcloudToken(ALICE))).toMatchObject({ code: 'ERR_STORAGE' })
     expect(refreshTokens.presented).toEqual([])
@@ -373,18 +363,16 @@ describe('the write-ahead mark', () => {
 
 describe('a grant that changes', () => {
   it('between the lease and the mark is read again: the refresh token of before is not sent', async () => {
-    const setup = await world({ mode: 'refresh-token' })
-    const { connect, open, refreshTokens, storage } = setup
-    await connect()
+    const { connect, open, refreshTokens, storage } = await setUpConnected()
     let second = ''
     let puts = 0
-    const way = withPut(storage, async (...args) => {
+    const put: StorageAdapter['put'] = async (...args) => {
       puts += 1
       if (puts === 2) second = await connect()
       return storage.put(...args)
-    })
+    }
 
-    await open({ storage: way }).getNextcloudToken(ALICE)
+    await open({ storage: { ...storage, put } }).getNextcloudToken(ALICE)
 
     expect(refreshTokens.presented).toEqual([second])
   })
@@ -415,10 +403,8 @@ describe('an instance that could not take back its mark', () => {
 
 describe('a refresh token that the server does not rotate', () => {
   it('cools down from the start again after a refresh that went well', async () => {
-    const setup = await world({ mode: 'refresh-token', refreshTokens: createRefreshTokens({ rotates: false }) })
-    const { as, clock, connect, open, refreshTokens } = setup
-    const auth = open({ http: { retries: 0 } })
-    await connect()
+    const rotatesNot = { refreshTokens: createRefreshTokens({ rotates: false }) }
+    const { as, auth, clock, refreshTokens } = await setUpConnected(rotatesNot, { http: { retries: 0 } })
     as.script('/token', { status: 503 }, { status: 503 }, refreshTokens.answer)
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ retryAfter: 1 })
     clock.advance(1_000)
@@ -454,10 +440,7 @@ describe('a refresh token that the server does not rotate', () => {
 
 describe('a renewal ahead', () => {
   it('does not put up with another instance’s token that is to be renewed as well', async () => {
-    const setup = await world({ mode: 'refresh-token' })
-    const { clock, connect, open, refreshTokens } = setup
-    const auth = open({ cache: { grantCheck: 3_600 } })
-    await connect()
+    const { auth, clock, open, refreshTokens } = await setUpConnected({}, { cache: { grantCheck: 3_600 } })
     const first = await auth.getNextcloudToken(ALICE)
     await open().rotate(ALICE)
     clock.advance(250_000)
