@@ -5,6 +5,7 @@ import type { McpAuth } from '../../src/mcp-auth.js'
 import type { FetchFunction, McpAuthOptions } from '../../src/options.js'
 import { askWith } from '../support/answers.js'
 import { bareHost, type Host } from '../support/hosts.js'
+import { failureOf } from '../support/promises.js'
 import { protectedApp } from '../support/protected-app.js'
 import { CLIENT_ID, signingKey } from '../support/scripted-authorization-server.js'
 import { world } from '../support/world.js'
@@ -55,14 +56,17 @@ it('no event, warning or counter of a whole life holds a token or a secret, not 
   as.script('/token', { json: { access_token: NEXTCLOUD_TOKEN, token_type: 'Bearer' } })
 
   for (const token of [good, good, ...bad]) await askWith(url, token)
+  // Errors and answers hold none either.
+  const errors = await Promise.all(bad.map((token) => failureOf(auth.verify(token))))
+  const answers = await Promise.all(bad.map((token) => askWith(url, token)))
   await auth.getNextcloudToken({ token: good })
   await auth.getNextcloudToken({ token: good })
 
   expect(new Set(recorded.map((event) => (event as { type: string }).type))).toEqual(
     new Set(['token.accepted', 'token.rejected', 'nextcloud.token']),
   )
-  expect(auth.stats()).toMatchObject({ verified: 1, exchanges: 1, rejected: { audience: 1, expired: 1 } })
-  expectNothingPlanted([good, ...bad.slice(0, 6)], auth)
+  expect(auth.stats()).toMatchObject({ verified: 1, exchanges: 1, rejected: { audience: 3, expired: 3 } })
+  expectNothingPlanted([good, ...bad.slice(0, 6)], auth, errors, answers)
 })
 
 it('no event repeats what a provider says that quotes the request', async () => {
@@ -111,8 +115,12 @@ it('no event repeats what a function of the operator throws', async () => {
   expectNothingPlanted([good], auth)
 })
 
-function expectNothingPlanted(tokens: readonly string[], auth: McpAuth): void {
-  const text = inspect([recorded, auth.stats()], { depth: Infinity, maxStringLength: Infinity, showHidden: true })
+function expectNothingPlanted(tokens: readonly string[], auth: McpAuth, ...more: unknown[]): void {
+  const text = inspect([recorded, auth.stats(), ...more], {
+    depth: Infinity,
+    maxStringLength: Infinity,
+    showHidden: true,
+  })
   const credentials = Buffer.from(`${CLIENT_ID}:${CLIENT_SECRET}`).toString('base64')
   const planted = [...tokens.flatMap(partsOf), CLIENT_SECRET, credentials, NEXTCLOUD_TOKEN, OPAQUE_TOKEN]
   expect(planted.filter((secret) => text.includes(secret))).toEqual([])

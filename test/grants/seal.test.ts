@@ -167,16 +167,6 @@ describe('whatever the value, the record and the key are,', () => {
 })
 
 describe('a value does not open', () => {
-  it('at every single place where one character of it is another', async () => {
-    const sealed = await sealer.seal(RECORD, VALUE)
-    for (let at = 0; at < sealed.length; at += 1) {
-      for (const other of 'AQgw_') {
-        if (other !== sealed[at])
-          await expectRefusal(sealer.open(RECORD, sealed.slice(0, at) + other + sealed.slice(at + 1)))
-      }
-    }
-  })
-
   it('when its record was written anew in the header', async () => {
     const { seal, open } = sealer
     const moved = (await seal('v1:mine', VALUE)).split('.')
