@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { bareHost } from '../support/hosts.js'
-import { faultyStorage } from '../support/storages.js'
+import { faultyStorage, meetingStorage } from '../support/storages.js'
 import { expectPage, formOf } from '../support/test-browser.js'
 import { world, type Parts } from '../support/world.js'
 
@@ -41,6 +41,16 @@ describe('the button that disconnects', () => {
     expectPage(await alice.press(connected), 403)
 
     expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
+  it('works once when it is pressed twice at the very same moment', async () => {
+    const store = meetingStorage(new MemoryStorage())
+    const { alice, connected } = await setUpConnected({ storage: store })
+    store.meet(2)
+
+    const pages = await Promise.all([alice.press(connected), alice.press(connected)])
+
+    expect(pages.map(({ status }) => status).sort()).toEqual([200, 403])
   })
 
   it.each([

@@ -183,14 +183,16 @@ describe('while the user is in Nextcloud', () => {
   })
 
   it('close() ends the questions', async () => {
-    const { begin, clock, auth, polls } = await appPasswordWorld()
+    const { storage, calls } = watchedStorage()
+    const { begin, clock, auth } = await appPasswordWorld({ storage })
     await begin()
     await auth.close()
+    calls.length = 0
 
     clock.advance(10_000)
     await turn()
 
-    expect(polls()).toBe(0)
+    expect(calls).toEqual([])
   })
 })
 

@@ -219,9 +219,9 @@ function callInVain({ open, storage }: GrantWorld, dies: Death): void {
 
 describe('a renewal that another instance has left behind', () => {
   it.each([
-    ['its lease', 1, 'before the lease has run out', 10_000],
-    ['a mark', 2, 'before 3 s more, for an answer that could not be stored', 13_000],
-  ])('with %s is taken over within 15 s, and not %3$s', async (_what, put, _until, least) => {
+    ['its lease', 'before the lease has run out', 1, 10_000],
+    ['a mark', 'before 3 s more, for an answer that could not be stored', 2, 13_000],
+  ])('with %s is taken over within 15 s, and not %s', async (_what, _until, put, least) => {
     const setup = await setUpStore()
     const { clock, open, refreshTokens } = setup
     const first = await setup.connect()
