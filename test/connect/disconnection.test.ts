@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { bareHost } from '../support/hosts.js'
 import { faultyStorage, meetingStorage } from '../support/storages.js'
 import { expectPage, formOf } from '../support/test-browser.js'
@@ -44,7 +43,7 @@ describe('the button that disconnects', () => {
   })
 
   it('works once when it is pressed twice at the very same moment', async () => {
-    const store = meetingStorage(new MemoryStorage())
+    const store = meetingStorage()
     const { alice, connected } = await setUpConnected({ storage: store })
     store.meet(2)
 
@@ -79,7 +78,7 @@ describe('the button that disconnects', () => {
   })
 
   it.each([1, 2, 3, 4])('is a 503 when the store fails once at call %i, and works then', async (call) => {
-    const store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage()
     const { alice, connected, stored } = await setUpConnected({ storage: store })
     store.failFrom(call, 1)
 

@@ -35,7 +35,7 @@ export interface FaultyStorage extends StorageAdapter {
   readonly heal: () => void
 }
 
-export function faultyStorage(inner: StorageAdapter): FaultyStorage {
+export function faultyStorage(inner: StorageAdapter = new MemoryStorage()): FaultyStorage {
   let calls = 0
   let failing: readonly [first: number, end: number] = [Infinity, Infinity]
   function guard<T>(run: () => Promise<T>): Promise<T> {
@@ -58,7 +58,9 @@ export function faultyStorage(inner: StorageAdapter): FaultyStorage {
 }
 
 /** A store in which deletions wait for each other: so many at a time come about at the very same moment. */
-export function meetingStorage(inner: StorageAdapter): StorageAdapter & { readonly meet: (count: number) => void } {
+export function meetingStorage(
+  inner: StorageAdapter = new MemoryStorage(),
+): StorageAdapter & { readonly meet: (count: number) => void } {
   let missing = 0
   let open = (): void => undefined
   let meeting = Promise.resolve()

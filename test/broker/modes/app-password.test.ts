@@ -1,7 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../../src/errors/errors.js'
-import { MemoryStorage } from '../../../src/storage/memory.js'
 import { appPasswordWorld, waitingPage, type AppPasswordWorld } from '../../support/login-visits.js'
 import { startNextcloudAccounts } from '../../support/nextcloud-accounts.js'
 import { failureOf } from '../../support/promises.js'
@@ -210,7 +209,7 @@ describe('an app password in the cache', () => {
   })
 
   it('serves through an outage of the store, for an hour', async () => {
-    const storage = faultyStorage(new MemoryStorage())
+    const storage = faultyStorage()
     const { auth, clock, nextcloud } = await setUp({ storage })
     await auth.nextcloudFetch(ALICE, USER)
     storage.failFrom(1)
