@@ -9,6 +9,7 @@ import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorH
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
 import { createRouter, type ConnectHandler } from './http/router.js'
 import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
+import type { NextcloudUser } from './nextcloud/users.js'
 import type { McpAuthOptions } from './options.js'
 import { createRooms } from './rooms.js'
 
@@ -68,6 +69,17 @@ export interface McpAuth extends ConnectHandler {
    * const response = await auth.nextcloudFetch(authInfo, '/ocs/v2.php/cloud/user?format=json')
    */
   nextcloudFetch(who: Who | undefined, path: string | URL | Request, init?: NextcloudRequest): Promise<Response>
+  /**
+   * Returns the account of `who` in Nextcloud, as Nextcloud itself names it. Build DAV paths from its `id`, never from the `sub` of a
+   * token or from a login name: they may differ. It is kept as long as the user's token, and five minutes in app-password mode.
+   *
+   * Rejects as `nextcloudFetch` does, and with {@link UpstreamUnavailableError} when Nextcloud names no user.
+   *
+   * @example
+   * const { id } = await auth.nextcloudUser(authInfo)
+   * const response = await auth.nextcloudFetch(authInfo, nextcloudPath`/remote.php/dav/files/${id}/${['Docs', 'plan.md']}`)
+   */
+  nextcloudUser(who: Who | undefined): Promise<NextcloudUser>
   /**
    * Refresh-token and app-password mode: whether the user has a usable grant for the MCP client of `who`. Reads the storage each time.
    *
@@ -163,6 +175,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
     // The request is checked, and its stream listened to, before anything is waited for.
     nextcloudFetch: async (who: Who | undefined, path: string | URL | Request, init?: NextcloudRequest) =>
       access.fetch(path, init)(await callers.of(who)),
+    nextcloudUser: async (who: Who | undefined) => access.user(await callers.of(who)),
     verify: callers.verify,
     onConnected: rooms.connected,
     ready: rooms.ready,

@@ -44,6 +44,12 @@ export interface NextcloudOptions {
    */
   readonly preset?: NextcloudPreset | undefined
   /**
+   * URL at which browsers reach Nextcloud, if `url` is an internal one. Links of Login Flow v2 and to the sign-in of preset
+   * `nextcloud-oauth2-app` lead there, and pages name its host. Requests go to `url`. Default: `url`. Environment:
+   * `NEXTCLOUD_PUBLIC_URL`.
+   */
+  readonly publicUrl?: string | URL | undefined
+  /**
    * Milliseconds for which `nextcloudFetch` waits while the connection takes nothing of the body, and then for the response headers.
    * Default 60,000.
    */

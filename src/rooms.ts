@@ -20,6 +20,7 @@ import type { HttpRooms } from './http/authentication.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
+import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
 import { createTransport } from './transport/transport.js'
@@ -163,8 +164,10 @@ function withPages(
 }
 
 function createAccess(ground: Ground, nextcloud: NextcloudConfig, broker: Broker, pages: Connect): NextcloudAccess {
-  const fetch = createNextcloudFetch({ ...ground, nextcloud, tokens: broker })
-  return createNextcloudAccess({ ...ground, mode: nextcloud.mode, broker, fetch, pages })
+  const rooms = { ...ground, nextcloud, tokens: broker }
+  const fetch = createNextcloudFetch(rooms)
+  const user = createUsers({ ...rooms, fetch })
+  return createNextcloudAccess({ ...ground, mode: nextcloud.mode, broker, fetch, user, pages })
 }
 
 /** Resolves after so many milliseconds, and keeps no process alive meanwhile. */

@@ -8,6 +8,7 @@ import { addChallenge, type ChallengeContext } from './http/challenge.js'
 import { MODES, type NextcloudMode } from './modes.js'
 import { credentialOf, type Secret } from './nextcloud/credential.js'
 import type { NextcloudFetch } from './nextcloud/nextcloud-fetch.js'
+import type { NextcloudUser } from './nextcloud/users.js'
 import { abortable } from './single-flight.js'
 
 /** The edge: every failure that goes out passes here. */
@@ -26,6 +27,7 @@ export interface NextcloudAccess {
   readonly fetch: (
     ...request: Parameters<NextcloudFetch<BrokerSession>>
   ) => (session: BrokerSession) => Promise<Response>
+  readonly user: (session: BrokerSession) => Promise<NextcloudUser>
   readonly rotate: (session: BrokerSession) => Promise<void>
   /** Tokens in the cache. */
   readonly size: () => number
@@ -36,6 +38,7 @@ export interface AccessRooms {
   readonly mode: NextcloudMode
   readonly broker: Broker
   readonly fetch: NextcloudFetch<BrokerSession>
+  readonly user: NextcloudAccess['user']
   readonly pages: Pick<Connect, 'withLink'>
   readonly surface: Surface
   readonly events: Events
@@ -53,7 +56,7 @@ export function createSurface(context: ChallengeContext, events: Events): Surfac
 }
 
 export function createNextcloudAccess(rooms: AccessRooms): NextcloudAccess {
-  const { mode, broker, fetch } = rooms
+  const { mode, broker, fetch, user } = rooms
   return {
     getToken:
       MODES[mode].scheme === 'Bearer'
@@ -67,6 +70,7 @@ export function createNextcloudAccess(rooms: AccessRooms): NextcloudAccess {
       const { send, signal } = fetch(path, init)
       return (session) => outgoing(rooms, session, send(session), signal)
     },
+    user: (session) => outgoing(rooms, session, user(session)),
     rotate: (session) => outgoing(rooms, session, broker.rotate(session)),
     size: broker.size,
   }
@@ -83,7 +87,14 @@ export function noNextcloud({ reported }: Surface): NextcloudAccess {
         ),
       ),
     )
-  return { getToken: missing, getCredential: missing, fetch: () => missing, rotate: missing, size: () => 0 }
+  return {
+    getToken: missing,
+    getCredential: missing,
+    fetch: () => missing,
+    user: missing,
+    rotate: missing,
+    size: () => 0,
+  }
 }
 
 /** A cached token takes one promise and no more. */

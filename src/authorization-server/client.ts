@@ -2,6 +2,7 @@ import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
 import type { ClientConfig, Config } from '../config/config.js'
 import { ConfigurationError, McpAuthError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
 import { quirksOf, type Quirks } from '../presets.js'
 import type { Transport } from '../transport/transport.js'
@@ -75,14 +76,7 @@ export function createClient(given: ClientRooms): AuthorizationServerClient {
   return {
     exchange: (...request) => exchange(rooms, ...request),
     refresh: (...request) => refresh(rooms, ...request),
-    revoke: async (refreshToken) => {
-      try {
-        return await revoke(rooms, refreshToken)
-      } catch (error) {
-        if (error instanceof McpAuthError) return false
-        throw error
-      }
-    },
+    revoke: (refreshToken) => revoke(rooms, refreshToken).catch(ifError(McpAuthError, () => false)),
     introspect: (token) => introspect(rooms, token),
   }
 }

@@ -80,7 +80,7 @@ function serverOfGrants(
   if (nextcloud === undefined || grants === undefined || endpoints === undefined) return undefined
   return {
     issuer: nextcloud.url.href,
-    authorization_endpoint: nextcloud.base + endpoints.authorization,
+    authorization_endpoint: nextcloud.publicBase + endpoints.authorization,
     token_endpoint: nextcloud.base + endpoints.token,
     ...overrides,
   }

@@ -201,6 +201,6 @@ async function replaceSecret(
   const request = requestOf(broker, session, { force: true, notThis: refused })
   const secret = await fetchFor(broker, session.caller, request, signal)
   const fresh = entries.get(key)
-  if (fresh !== undefined && isSameSecret(fresh.secret, secret)) fresh.unproven = true
+  if (fresh !== undefined) fresh.unproven = true
   return isSameSecret(secret, refused) ? undefined : secret
 }

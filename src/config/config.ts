@@ -56,6 +56,10 @@ export interface NextcloudConfig extends Complete<
   readonly url: URL
   /** The URL with a slash at its end, so that a path can follow. */
   readonly base: string
+  /** The URL at which browsers reach Nextcloud. */
+  readonly publicUrl: URL
+  /** The same with a slash at its end. */
+  readonly publicBase: string
   readonly audience: readonly string[]
   readonly resource: readonly string[]
   /** The scopes that every caller asks for. None if `scopes` is a function, which chooses them for each MCP token. */

@@ -53,6 +53,7 @@ const OF_TOKEN_REQUEST = [
 
 const NEXTCLOUD = {
   url: { kind: url, environment: 'NEXTCLOUD_HOST', flag: 'nextcloud-url <url>' },
+  publicUrl: { kind: url, environment: 'NEXTCLOUD_PUBLIC_URL', flag: 'nextcloud-public-url <url>' },
   mode: { kind: mode, environment: 'ENABLE_TOKEN_EXCHANGE', flag: 'mode <mode>' },
   audience: {
     kind: strings,

@@ -28,7 +28,10 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   const nextcloud = readNextcloud(values, given, { client, warn })
   warnOfPlainHttp({ discoveryUrl: plain.discoveryUrl }, warn)
   warnOfPlainHttp(authorizationServer, warn, 'authorizationServer.')
-  warnOfPlainHttp({ resource: resource.url, 'nextcloud.url': nextcloud?.url }, warn)
+  warnOfPlainHttp(
+    { resource: resource.url, 'nextcloud.url': nextcloud?.url, 'nextcloud.publicUrl': values.nextcloud.publicUrl },
+    warn,
+  )
   const context = { nextcloud, client, resource: resource.url, environment, warn }
   const grants = readGrants({ storage, encryptionKey, connect }, given, context)
   if (plain.http.agent !== undefined && plain.http.fetch !== undefined) {

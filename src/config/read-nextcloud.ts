@@ -16,7 +16,9 @@ export function readNextcloud(
     if (given('nextcloud').value === undefined) return undefined
     refuse(given('nextcloud.url'), `is required (environment variable ${variableOf('nextcloud.url')})`)
   }
+  const { publicUrl = url } = options
   if (url.search !== '') refuse(given('nextcloud.url'), 'must not have a query')
+  if (publicUrl.search !== '') refuse(given('nextcloud.publicUrl'), 'must not have a query')
   const { scopes, mode = values.storage === undefined ? 'token-exchange' : 'refresh-token' } = options
   refuseUseless(given, mode)
   if (MODES[mode].asksAuthorizationServer && client?.hasCredentials !== true) {
@@ -27,11 +29,15 @@ export function readNextcloud(
     ...options,
     mode,
     url,
-    base: url.href.replace(/\/?$/, '/'),
+    base: baseOf(url),
+    publicUrl,
+    publicBase: baseOf(publicUrl),
     resource: options.resource ?? [],
     fixedScopes: typeof scopes === 'function' ? [] : scopes,
   }
 }
+
+const baseOf = ({ href }: URL): string => href.replace(/\/?$/, '/')
 
 function refuseUseless(given: LookUp, mode: NextcloudMode): void {
   for (const name of MODES[mode].ignores) {

@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../broker/modes/mode.js'
 import {
   asMcpAuthError,
@@ -84,7 +83,7 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
     pending: createOneTimeRecords('authorization', records),
     offers: createOneTimeRecords('disconnection', records),
     cookies: createFlowCookies(protocol === 'https:'),
-    pages: createPages({ serverName: serverNameOf(rooms), nextcloudHost: nextcloud.url.host }),
+    pages: createPages({ serverName: serverNameOf(rooms), nextcloudHost: nextcloud.publicUrl.host }),
     report,
     failed(reason, page, details) {
       report(reason, details)
@@ -126,29 +125,19 @@ function routesOf(rooms: PageRooms, way: Way, http: HttpRooms): Routes {
   ])
 }
 
-type FailureRooms = Pick<PageRooms, 'events' | 'pages'>
-
 /** Answers a failure with a page too, because a person looks at it. */
-function servePage(rooms: FailureRooms, handler: PageHandler): RouteHandler {
+function servePage({ events, pages }: Pick<PageRooms, 'events' | 'pages'>, handler: PageHandler): RouteHandler {
   return async (req, res) => {
     try {
       sendOutcome(req, res, await handler(req, res))
     } catch (error) {
-      sendFailure(rooms, req, res, error)
+      const failure = asMcpAuthError(error)
+      reportFailure(events, failure)
+      if (res.headersSent) return void res.end()
+      const isOutage = failure instanceof UpstreamUnavailableError || failure instanceof StorageError
+      sendOutcome(req, res, { page: isOutage ? pages.unavailable(failure) : pages.failed() })
     }
   }
-}
-
-function sendFailure({ events, pages }: FailureRooms, req: IncomingMessage, res: ServerResponse, error: unknown): void {
-  const failure = asMcpAuthError(error)
-  reportFailure(events, failure)
-  if (res.headersSent) return void res.end()
-  if (failure instanceof UpstreamUnavailableError || failure instanceof StorageError) {
-    const { retryAfter } = failure
-    res.setHeader('Retry-After', String(retryAfter))
-    return sendOutcome(req, res, { page: pages.unavailable({ retryAfter }) })
-  }
-  sendOutcome(req, res, { page: pages.failed() })
 }
 
 const NAMELESS =

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { consentingClient } from '../grants/grant.js'
 import type { Outcome, PageHandler } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -12,30 +13,19 @@ type OfferRooms = Pick<PageRooms, 'offers' | 'cookies' | 'connect' | 'config' | 
 
 /** The end of the way: the operator's page if there is one, otherwise a page with an offer to disconnect. */
 export async function showConnected(rooms: OfferRooms, req: IncomingMessage, purpose: Purpose): Promise<Outcome> {
-  const { connect, cookies, pages } = rooms
-  const { clientId: clientName } = purpose
+  const { connect, cookies, pages, offers, config } = rooms
+  const { identity, clientId: clientName } = purpose
   if (connect.returnTo !== undefined) return { returnTo: connect.returnTo }
   const secret = randomSecret()
   const cookie = cookies.issue(req, flowOf(secret))
-  if (!(await isOffered(rooms, purpose, secret, digest(cookie.value)))) return { page: pages.connected({ clientName }) }
+  const clientId = consentingClient(config.grants?.consent, clientName)
+  const offer = await offers
+    .create({ identity, clientId, cookieHash: digest(cookie.value) }, secret)
+    .catch(ifError(StorageError, () => undefined))
+  // Without the offer, the connection is as good as it is.
+  if (offer === undefined) return { page: pages.connected({ clientName }) }
   const disconnect = { action: `${connect.path}/disconnect`, formValue: secret }
   return { page: pages.connected({ clientName, disconnect }), cookies: cookie.headers }
-}
-
-/** Stores an offer for one browser; false if the store fails, which leaves the connection as good as it is. */
-async function isOffered(
-  { offers, config }: Pick<OfferRooms, 'offers' | 'config'>,
-  { identity, clientId }: Purpose,
-  secret: string,
-  cookieHash: string,
-): Promise<boolean> {
-  try {
-    await offers.create({ identity, clientId: consentingClient(config.grants?.consent, clientId), cookieHash }, secret)
-    return true
-  } catch (error) {
-    if (error instanceof StorageError) return false
-    throw error
-  }
 }
 
 /** Disconnects in the browser in which the connection was made. */

@@ -68,31 +68,24 @@ export function createLoginAnswers(rooms: LoginAnswerRooms): LoginAnswers {
   const flights = createSingleFlight<unknown>()
   const held = createWriteBehind<Held>(
     (one, secret) => flights.join(secret, () => finish(rooms, one)),
-    (one, secret) =>
-      rooms.grants.background(
-        abandon(
-          rooms,
-          one,
-          flights.join(secret, () => Promise.resolve()),
-        ),
-      ),
+    (one, secret) => {
+      const last = flights.join(secret, () => Promise.resolve())
+      rooms.grants.background(abandon(rooms, one, last))
+    },
     rooms.clock,
   )
   return {
-    take: (secret, record, answer) => take(held, secret, { record, answer, allowed: false, outcome: undefined }),
-    retry: (secret) => retry(held, secret),
+    take(secret, record, answer) {
+      const one: Held = { record, answer, allowed: false, outcome: undefined }
+      held.keep(secret, one)
+      return flush(held, secret, one)
+    },
+    retry(secret) {
+      const one = held.get(secret)
+      return one && flush(held, secret, one)
+    },
     settle: held.settle,
   }
-}
-
-function take(held: WriteBehind<Held>, secret: string, one: Held): Promise<Login> {
-  held.keep(secret, one)
-  return flush(held, secret, one)
-}
-
-function retry(held: WriteBehind<Held>, secret: string): Promise<Login> | undefined {
-  const one = held.get(secret)
-  return one && flush(held, secret, one)
 }
 
 async function flush(held: WriteBehind<Held>, secret: string, one: Held): Promise<Login> {

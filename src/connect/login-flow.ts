@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import { createSingleFlight, type SingleFlight } from '../single-flight.js'
@@ -138,11 +139,8 @@ async function advance(flow: LoginFlow, secret: string): Promise<Login | undefin
 }
 
 async function ask({ appPasswords, answers }: LoginFlow, secret: string, login: OneTimeRecord<Login>): Promise<Login> {
-  const answer = await appPasswords.poll(login.value.pollToken).catch(asUnanswered)
+  // An outage of Nextcloud does not end the login, because the user may still agree.
+  const ifDown = ifError(UpstreamUnavailableError, () => undefined)
+  const answer = await appPasswords.poll(login.value.pollToken).catch(ifDown)
   return answer === undefined ? login.value : answers.take(secret, login, answer)
-}
-
-/** An outage of Nextcloud does not end the login, because the user may still agree. */
-function asUnanswered(error: unknown): undefined {
-  if (!(error instanceof UpstreamUnavailableError)) throw error
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
 import type { Beginning, PageRooms } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
@@ -50,7 +51,7 @@ export function showLogin(rooms: LoginPageRooms): PageHandler {
     const flow = singleParameter(queryOf(req), 'flow')
     const secret = cookies.values(req, flow).find((value) => flowOf(value) === flow)
     if (secret === undefined) return failed('browser', pages.notFromHere())
-    const login = await logins.look(secret).catch(asOutage)
+    const login = await logins.look(secret).catch(ifError(StorageError, (error) => error))
     if (login instanceof StorageError) {
       // It may be stored in a moment, and the page must say so then.
       const { retryAfter } = login
@@ -64,11 +65,6 @@ export function showLogin(rooms: LoginPageRooms): PageHandler {
     if (login.outcome !== undefined && !(await logins.spend(secret))) return { page: pages.badAnswer() }
     return showEnd(rooms, req, login)
   }
-}
-
-function asOutage(error: unknown): StorageError {
-  if (error instanceof StorageError) return error
-  throw error
 }
 
 async function showEnd(rooms: PageRooms, req: IncomingMessage, login: Login): Promise<Outcome> {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import { InternalError, SealedValueError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import type { Records } from '../grants/records.js'
 import { recordKey, type RecordKind, type RecordOwner } from '../grants/record-key.js'
 
@@ -42,12 +43,6 @@ export interface OneTimeRooms {
   readonly clock: Clock
 }
 
-interface Shelf extends OneTimeRooms {
-  readonly kind: RecordKind
-  /** Milliseconds. */
-  readonly life: number
-}
-
 interface Stored {
   readonly format: 1
   readonly value: unknown
@@ -60,54 +55,35 @@ export function createOneTimeRecords<T extends object>(
   { records, owner, clock }: OneTimeRooms,
   life = ONE_TIME_LIFE,
 ): OneTimeRecords<T> {
-  const shelf: Shelf = { records, owner, clock, kind, life }
+  const keyOf = (secret: string): string => recordKey(kind, owner, secret)
   return {
-    create: (value, secret = randomSecret()) => create(shelf, secret, value),
-    // The values under these keys were all written as `T`.
-    read: (secret) => read(shelf, secret) as Promise<OneTimeRecord<T> | undefined>,
-    replace: (record, value) => replace(shelf, record, value),
+    async create(value, secret = randomSecret()) {
+      const stored: Stored = { format: 1, value, expiresAt: clock.now() + life }
+      const version = await records.write(keyOf(secret), stored, null, life)
+      if (version === null) throw new InternalError('A random secret is there already')
+      return { secret, expiresAt: stored.expiresAt }
+    },
+    async read(secret) {
+      if (!SECRET.test(secret)) return undefined
+      const key = keyOf(secret)
+      // A record that only a key of the past opens counts as unknown.
+      const record = await records.read(key).catch(ifError(SealedValueError, () => undefined))
+      const stored = record?.value as Stored | undefined
+      if (record === undefined || stored?.format !== 1 || clock.now() >= stored.expiresAt) return undefined
+      // The values under these keys were all written as `T`.
+      return { key, version: record.version, value: stored.value as T, expiresAt: stored.expiresAt }
+    },
+    async replace({ key, version, expiresAt }, value) {
+      const stored: Stored = { format: 1, value, expiresAt }
+      return (await records.write(key, stored, version, Math.max(1, expiresAt - clock.now()))) !== null
+    },
     spend: ({ key, version }) => records.remove(key, version),
-    drop: (secret) => drop(shelf, secret),
+    async drop(secret) {
+      const key = keyOf(secret)
+      const entry = await records.peek(key)
+      if (entry !== undefined) await records.remove(key, entry.version)
+    },
   }
-}
-
-const keyOf = ({ kind, owner }: Shelf, secret: string): string => recordKey(kind, owner, secret)
-
-async function create(shelf: Shelf, secret: string, value: unknown): Promise<{ secret: string; expiresAt: number }> {
-  const { records, clock, life } = shelf
-  const stored: Stored = { format: 1, value, expiresAt: clock.now() + life }
-  const version = await records.write(keyOf(shelf, secret), stored, null, life)
-  if (version === null) throw new InternalError('A random secret is there already')
-  return { secret, expiresAt: stored.expiresAt }
-}
-
-async function read(shelf: Shelf, secret: string): Promise<OneTimeRecord<unknown> | undefined> {
-  if (!SECRET.test(secret)) return undefined
-  const key = keyOf(shelf, secret)
-  const record = await shelf.records.read(key).catch(asUnknown)
-  const stored = record?.value as Stored | undefined
-  if (record === undefined || stored?.format !== 1 || shelf.clock.now() >= stored.expiresAt) return undefined
-  return { key, version: record.version, value: stored.value, expiresAt: stored.expiresAt }
-}
-
-/** A record that only a key of the past opens counts as unknown. */
-function asUnknown(error: unknown): undefined {
-  if (!(error instanceof SealedValueError)) throw error
-}
-
-async function replace(
-  { records, clock }: Shelf,
-  { key, version, expiresAt }: OneTimeRecord<unknown>,
-  value: unknown,
-): Promise<boolean> {
-  const stored: Stored = { format: 1, value, expiresAt }
-  return (await records.write(key, stored, version, Math.max(1, expiresAt - clock.now()))) !== null
-}
-
-async function drop(shelf: Shelf, secret: string): Promise<void> {
-  const key = keyOf(shelf, secret)
-  const entry = await shelf.records.peek(key)
-  if (entry !== undefined) await shelf.records.remove(key, entry.version)
 }
 
 /** A record that was found for the browser that it belongs to. Nothing is spent before `take`. */

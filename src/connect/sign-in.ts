@@ -4,6 +4,7 @@ import type { CodeAnswer, CodeGrant } from '../authorization-server/code-grant.j
 import { hintForAuthorization } from '../authorization-server/hints.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
 import type { Beginning, PageRooms, PendingAuthorization } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
@@ -101,14 +102,18 @@ async function completeSignIn(
   const answer = codeGrant.readAnswer(as, query, state)
   if (answer.kind === 'unusable') return failed('answer', pages.badAnswer())
   if (answer.kind === 'error') return refusedSignIn(rooms, answer.error)
-  const tokens = await codeGrant.redeem(as, answer.parameters, pending.verifier).catch(asRefusal)
+  const tokens = await codeGrant
+    .redeem(as, answer.parameters, pending.verifier)
+    .catch(ifError(TokenRequestError, (refusal) => refusal))
   if (tokens instanceof TokenRequestError) {
     const { error, errorDescription, hint } = tokens
     const page = pages.providerRefused({ error: error ?? 'invalid_response' })
     return failed('refused', page, { error, errorDescription, hint })
   }
   const { hasIdToken } = codeGrant
-  const idToken = await readIdToken(rooms, tokens.idToken, { issuer: as.issuer, nonce: pending.nonce })
+  const expected = { issuer: as.issuer, nonce: pending.nonce }
+  const idToken =
+    tokens.idToken === undefined ? 'none' : ((await rooms.verifyIdToken(tokens.idToken, expected)) ?? 'bad')
   const who = whoIsThere({ expected: pending.identity, appSays, idToken, hasIdToken, as })
   if (who === 'bad ID token') return failed('id_token', { ...pages.badAnswer(), status: 403 })
   if (who !== 'somebody else' && (await use.accepts(tokens, pending, who === 'the same'))) {
@@ -116,20 +121,6 @@ async function completeSignIn(
   }
   rooms.report('person')
   return tryAgain(rooms, req, pending)
-}
-
-function asRefusal(error: unknown): TokenRequestError {
-  if (error instanceof TokenRequestError) return error
-  throw error
-}
-
-async function readIdToken(
-  { verifyIdToken }: Pick<PageRooms, 'verifyIdToken'>,
-  idToken: string | undefined,
-  expected: Parameters<PageRooms['verifyIdToken']>[1],
-) {
-  if (idToken === undefined) return 'none'
-  return (await verifyIdToken(idToken, expected)) ?? 'bad'
 }
 
 /** RFC 6749 §4.1.2.1, as far as error codes go that are in use. The rest is text from outside. */

@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
-import type { Connection } from '../grants/grant-store.js'
 import { sharedAccessToken, wallTime } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import type { Outcome } from './browser.js'
@@ -19,32 +18,28 @@ export async function storeGrant(
   { identity, clientId }: Purpose,
   tokens: CodeAnswer,
 ): Promise<Outcome> {
-  const { grants, broker, events, clock, onConnected, config, failed, pages } = rooms
-  const { refreshToken } = tokens
+  const { grants, broker, events, clock, onConnected, config, connect, failed, pages } = rooms
+  const { refreshToken, refreshExpiresIn, access } = tokens
   if (refreshToken === undefined) {
     return failed('no_refresh_token', pages.noRefreshToken(), {
       hint: 'The authorization server gave no refresh token: allow offline_access (or refresh tokens) for this client.',
     })
   }
   const fingerprint = grants.fingerprint(refreshToken)
-  const connection = { ...connectionOf(rooms, tokens), refreshToken, fingerprint, clientId }
+  // Shared, so that the first tool call needs no refresh.
+  const accessToken = sharedAccessToken(access, clock)
+  const connection = {
+    refreshToken,
+    fingerprint,
+    clientId,
+    scopes: tokens.scopes ?? connect.scopes,
+    ...(refreshExpiresIn !== undefined && { refreshEndsAt: wallTime(access.sentAt, clock) + refreshExpiresIn * 1_000 }),
+    ...(accessToken && { accessToken }),
+  }
   // The code is spent, so a short outage of the store would cost the user the whole way.
   await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
   broker.forget(identity)
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   onConnected(identity)
   return showConnected(rooms, req, { identity, clientId })
-}
-
-function connectionOf(
-  { connect, clock }: Pick<PageRooms, 'connect' | 'clock'>,
-  { refreshExpiresIn, scopes, access }: CodeAnswer,
-): Pick<Connection, 'scopes' | 'refreshEndsAt' | 'accessToken'> {
-  // Shared, so that the first tool call needs no refresh.
-  const accessToken = sharedAccessToken(access, clock)
-  return {
-    scopes: scopes ?? connect.scopes,
-    ...(refreshExpiresIn !== undefined && { refreshEndsAt: wallTime(access.sentAt, clock) + refreshExpiresIn * 1_000 }),
-    ...(accessToken && { accessToken }),
-  }
 }

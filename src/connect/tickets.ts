@@ -1,4 +1,5 @@
 import { SealedValueError, type ConnectLink } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { change } from '../grants/change.js'
 import type { Identity } from '../grants/grant.js'
 import { recordKey } from '../grants/record-key.js'
@@ -76,37 +77,21 @@ export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
 }
 
 function findOrMake(rooms: TicketRooms, key: string, ticket: Ticket): Promise<ConnectLink> {
-  const { records, tickets } = rooms
+  const { records, tickets, clock } = rooms
   return change('the link of a user', async () => {
-    const { live, version } = await readLive(rooms, key)
-    if (live !== undefined && (await isUsable(rooms, live))) return linkOf(rooms, live)
+    // Sealed with a key that is gone: only the link is lost.
+    const stored = await records.read(key).catch(ifError(SealedValueError, () => records.peek(key)))
+    const found = stored?.value as LiveTicket | undefined
+    const live = found?.format === 1 ? found : undefined
+    const lasts = live !== undefined && live.expiresAt - clock.now() >= LEAST_LEFT
+    if (lasts && (await tickets.read(live.ticket)) !== undefined) return linkOf(rooms, live)
     const { secret, expiresAt } = await tickets.create(ticket)
     const next: LiveTicket = { format: 1, ticket: secret, elicitationId: randomUUID(), expiresAt }
-    const isFirst = (await records.write(key, next, version, ONE_TIME_LIFE)) !== null
+    const isFirst = (await records.write(key, next, stored?.version ?? null, ONE_TIME_LIFE)) !== null
     const surplus = isFirst ? live?.ticket : secret
     if (surplus !== undefined) await tickets.drop(surplus)
     return isFirst ? linkOf(rooms, next) : 'late'
   })
-}
-
-async function readLive(
-  { records }: Pick<TicketRooms, 'records'>,
-  key: string,
-): Promise<{ live: LiveTicket | undefined; version: string | null }> {
-  try {
-    const record = await records.read(key)
-    const live = record?.value as LiveTicket | undefined
-    return { live: live?.format === 1 ? live : undefined, version: record?.version ?? null }
-  } catch (error) {
-    if (!(error instanceof SealedValueError)) throw error
-    // Sealed with a key that is gone: only the link is lost.
-    return { live: undefined, version: (await records.peek(key))?.version ?? null }
-  }
-}
-
-async function isUsable({ clock, tickets }: TicketRooms, live: LiveTicket): Promise<boolean> {
-  if (live.expiresAt - clock.now() < LEAST_LEFT) return false
-  return (await tickets.read(live.ticket)) !== undefined
 }
 
 function linkOf({ pageUrl }: TicketRooms, { ticket, elicitationId, expiresAt }: LiveTicket): ConnectLink {

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js'
 import type { GrantsConfig } from '../config/config.js'
 import { SealedValueError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
 import { asSeenBy, DEAD_GRANT_TTL, disconnectedGrant, isLiving, readGrant, type Grant, type Identity } from './grant.js'
 import { recordKey, type RecordOwner } from './record-key.js'
@@ -125,13 +126,8 @@ async function readReplaceable(
   records: Records,
   key: string,
 ): Promise<{ readonly version: string | null; readonly grant: Grant | undefined }> {
-  try {
-    const stored = await readStored(records, key)
-    return { version: stored?.version ?? null, grant: stored?.grant }
-  } catch (error) {
-    if (!(error instanceof SealedValueError)) throw error
-    return { version: (await records.peek(key))?.version ?? null, grant: undefined }
-  }
+  const stored = await readStored(records, key).catch(ifError(SealedValueError, () => records.peek(key)))
+  return { version: stored?.version ?? null, grant: stored && 'grant' in stored ? stored.grant : undefined }
 }
 
 function ttlOf(grant: Grant): number | undefined {

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
 import { SealedValueError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
 import type { Grant } from './grant.js'
 import type { GrantStore, StoredGrant } from './grant-store.js'
@@ -38,7 +39,8 @@ type Store = Pick<GrantStore, 'read' | 'write'>
 /** @param patience milliseconds of attempts before `write` gives up: `http.timeout` */
 export function createRotations(store: Store, clock: Clock, patience: number): Rotations {
   const backlog = createWriteBehind<Rotation>(
-    (rotation) => catchUp(store, rotation),
+    // A grant that only another key opens was written by another instance: the rotation is of the past then.
+    (rotation) => attempt(store, rotation).catch(ifError(SealedValueError, () => undefined)),
     () => undefined,
     clock,
   )
@@ -54,15 +56,6 @@ export function createRotations(store: Store, clock: Clock, patience: number): R
     flush: backlog.flush,
     drop: (key) => backlog.drop(key)?.grant,
     settle: backlog.settle,
-  }
-}
-
-/** A grant that only another key opens was written by another instance: the rotation is of the past then. */
-async function catchUp(store: Store, rotation: Rotation): Promise<void> {
-  try {
-    await attempt(store, rotation)
-  } catch (error) {
-    if (!(error instanceof SealedValueError)) throw error
   }
 }
 

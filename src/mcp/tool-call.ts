@@ -18,6 +18,8 @@ export interface Nextcloud {
     path: Parameters<McpAuth['nextcloudFetch']>[1],
     init?: Parameters<McpAuth['nextcloudFetch']>[2],
   ) => Promise<Response>
+  /** `auth.nextcloudUser` for this user: their id in Nextcloud, which DAV paths are built from. */
+  readonly user: () => ReturnType<McpAuth['nextcloudUser']>
 }
 
 /** The part of a `Server` of an MCP SDK that knows its client. */
@@ -94,7 +96,7 @@ export function createToolCall<R>(
     async attempt() {
       try {
         const credential = await auth.getNextcloudCredential(who, { signal })
-        return { result: await run(nextcloudOf(credential, fetch)) }
+        return { result: await run(nextcloudOf(credential, { fetch, user: () => auth.nextcloudUser(who) })) }
       } catch (error) {
         if (error instanceof NotProvisionedError) return { refusal: error }
         throw error
@@ -104,7 +106,7 @@ export function createToolCall<R>(
   }
 }
 
-function nextcloudOf(credential: NextcloudCredential, fetch: Nextcloud['fetch']): Nextcloud {
+function nextcloudOf(credential: NextcloudCredential, ways: Pick<Nextcloud, 'fetch' | 'user'>): Nextcloud {
   return {
     // A getter, because not every mode has one.
     get token(): string {
@@ -115,6 +117,6 @@ function nextcloudOf(credential: NextcloudCredential, fetch: Nextcloud['fetch'])
       )
     },
     credential,
-    fetch,
+    ...ways,
   }
 }

@@ -35,7 +35,7 @@ export interface AppPasswords {
 }
 
 interface Rooms {
-  readonly nextcloud: Pick<NextcloudConfig, 'url' | 'base'>
+  readonly nextcloud: Pick<NextcloudConfig, 'url' | 'base' | 'publicUrl' | 'publicBase'>
   readonly transport: Pick<Transport, 'askNextcloud'>
 }
 
@@ -70,14 +70,23 @@ async function start(rooms: Rooms, clientName: string): Promise<{ login: string;
   if (response.status !== 200 || !isWebAddress(login) || typeof pollToken !== 'string' || pollToken === '') {
     throw nonsense(response)
   }
+  const page = publicPage(rooms, new URL(login))
+  if (page === undefined) throw nonsense(response)
   // A password is typed there. Behind a proxy Nextcloud may not know that it is reached by https.
-  if (rooms.nextcloud.url.protocol === 'https:' && new URL(login).protocol !== 'https:') {
+  if (rooms.nextcloud.publicUrl.protocol === 'https:' && page.protocol !== 'https:') {
     throw new UpstreamUnavailableError(
       'Nextcloud names a login page on plain http: set overwriteprotocol (and overwrite.cli.url) in its config.php',
       { service: 'Nextcloud' },
     )
   }
-  return { login: new URL(login).href, pollToken }
+  return { login: page.href, pollToken }
+}
+
+/** Returns the page of a flow where browsers reach it. Nextcloud itself may know its internal address only. */
+function publicPage({ nextcloud: { url, publicUrl, publicBase } }: Rooms, login: URL): URL | undefined {
+  if (publicUrl.href === url.href) return login
+  const path = /\/((?:index\.php\/)?login\/v2\/flow\/[^/]+)$/.exec(login.pathname)?.[1]
+  return path === undefined ? undefined : new URL(path + login.search, publicBase)
 }
 
 async function poll(rooms: Rooms, pollToken: string): Promise<LoginFlowAnswer | 'unusable' | undefined> {

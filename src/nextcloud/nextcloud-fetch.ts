@@ -26,7 +26,7 @@ export interface PreparedRequest<S> extends Pick<Outgoing, 'signal'> {
 }
 
 /** The rooms that fetching needs. */
-export interface FetchRooms<S> extends Omit<RequestRooms, 'base'> {
+export interface FetchRooms<S> extends Omit<RequestRooms, 'base' | 'publicBase'> {
   readonly nextcloud: NextcloudConfig
   readonly tokens: TokenSource<S>
   readonly events: Events
@@ -45,7 +45,8 @@ const NOT_A_JWT =
   '(userinfo_bearer_validation)'
 
 export function createNextcloudFetch<S>(rooms: FetchRooms<S>): NextcloudFetch<S> {
-  const fetching = { ...rooms, base: new URL(rooms.nextcloud.base), refusals: { warned: false } }
+  const { base, publicBase } = rooms.nextcloud
+  const fetching = { ...rooms, base: new URL(base), publicBase: new URL(publicBase), refusals: { warned: false } }
   return (path, init) => {
     const request = readRequest(fetching.base, path, init)
     return { signal: request.signal, send: (session) => sendFor(fetching, session, request) }
@@ -62,8 +63,11 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
     return answer
   }
   const other = tokens.replaceSecret(session, first, signal)
-  // Another secret is for the next request then, and a grant that is dead is known to be.
-  if (body?.repeatable === false) return (await other, answer)
+  if (body?.repeatable === false) {
+    // The other secret is for the next request, and a grant that is dead is known to be.
+    await anotherFor(answer, other.then(() => undefined))
+    return answer
+  }
   const second = await anotherFor(answer, other)
   const last = second === undefined ? answer : await sendRequest(rooms, request, second)
   if (last.status !== 401) tokens.secretWorked(session, second ?? first)

@@ -50,8 +50,9 @@ export function isWithin(base: URL, url: URL): boolean {
   )
 }
 
-/** Returns what Nextcloud refuses a request for by sending it to an address within it; undefined if that is no page to sign in. */
+/** Returns what Nextcloud refuses a request for by sending it to an address; undefined if that is none of its pages to sign in. */
 export function refusalAt(base: URL, url: URL): NextcloudRefusal | undefined {
+  if (!isWithin(base, url)) return undefined
   const page = SIGN_IN.exec(url.pathname.slice(base.pathname.length))
   if (page === null) return undefined
   return page[1] === undefined ? 'login' : 'two-factor'

@@ -34,6 +34,8 @@ export interface NextcloudRequest {
 export interface RequestRooms {
   /** `nextcloud.url`, with a slash at its end. */
   readonly base: URL
+  /** The same of `nextcloud.publicUrl`. */
+  readonly publicBase: URL
   readonly nextcloud: Pick<NextcloudConfig, 'timeout'>
   readonly transport: Pick<Transport, 'fetch'>
 }
@@ -142,17 +144,20 @@ function readHeaders(given: Headers, body: RequestBody | undefined): Record<stri
  * Rejects with {@link NextcloudRefusedError} when Nextcloud sends it to the pages where a person signs in.
  */
 export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Secret): Promise<Response> {
-  const { base } = rooms
+  const { base, publicBase } = rooms
   const headers = { ...out.headers, authorization: authorizationOf(secret) }
   for (let { url } = out, redirects = 0; ; redirects += 1) {
     const response = await send(rooms, { ...out, url, headers })
     const target = REDIRECTS.includes(response.status) ? redirectTarget(response, url) : undefined
+    const refusal = target && (refusalAt(base, target) ?? refusalAt(publicBase, target))
+    if (refusal !== undefined) {
+      await response.body?.cancel()
+      throw new NextcloudRefusedError(refusal)
+    }
     // The token must not leave this Nextcloud. The caller can look at the redirect.
     if (target === undefined || !isWithin(base, target)) return response
-    const refusal = refusalAt(base, target)
-    if (refusal === undefined && (redirects >= MOST_REDIRECTS || !isFollowed(out, response.status))) return response
+    if (redirects >= MOST_REDIRECTS || !isFollowed(out, response.status)) return response
     await response.body?.cancel()
-    if (refusal !== undefined) throw new NextcloudRefusedError(refusal)
     url = target
   }
 }

@@ -1,4 +1,3 @@
-import type { ProtectedHeaderParameters } from 'jose'
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import * as errors from 'jose/errors'
 import { decodeJwt } from 'jose/jwt/decode'
@@ -50,7 +49,7 @@ function claimRejection(error: errors.JWTClaimValidationFailed, verification: Ve
 
 function otherAlgorithm(token: string, { algorithms }: Verification): InvalidTokenError {
   return unverified('algorithm', () => {
-    const { alg } = headerOf(token)
+    const alg = unverifiedPart(() => decodeProtectedHeader(token).alg)
     const fault = { claim: 'alg', expected: algorithms, found: alg }
     return algorithms.includes(String(alg))
       ? {
@@ -69,12 +68,12 @@ function unfitKey(
   { issuer, publishedKeys }: Verification,
 ): InvalidTokenError {
   return unverified(reason, () => {
-    const claimed = issuerOf(token)
+    const claimed = unverifiedPart(() => decodeJwt(token).iss)
     const elsewhere = claimed !== issuer
     return {
       claim: 'kid',
       expected: reason === 'key' ? publishedKeys() : undefined,
-      found: headerOf(token).kid,
+      found: unverifiedPart(() => decodeProtectedHeader(token).kid),
       sentence: (kid, published, show) =>
         (reason === 'key'
           ? `kid is ${kid}, and the keys of ${show(issuer)} are ${published}`
@@ -85,17 +84,10 @@ function unfitKey(
   })
 }
 
-function headerOf(token: string): ProtectedHeaderParameters {
+/** Returns a part of a token, unverified; undefined if there is no such part. */
+function unverifiedPart<T>(read: () => T): T | undefined {
   try {
-    return decodeProtectedHeader(token)
-  } catch {
-    return {}
-  }
-}
-
-function issuerOf(token: string): unknown {
-  try {
-    return decodeJwt(token).iss
+    return read()
   } catch {
     return undefined
   }

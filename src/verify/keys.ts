@@ -59,24 +59,18 @@ export function createIssuerKeys({ discovery, transport, clock, staleKeys }: Key
   }
 }
 
-/** Returns the set that is used without looking again. */
-function fresh({ kept, clock }: Keys): KeySet | undefined {
+/** Returns the set that is used without looking again; during an outage, an old one too, for so many seconds more. */
+function fresh({ kept, clock }: Keys, staleKeys = 0): KeySet | undefined {
   const known = kept.known()
-  return known !== undefined && clock.monotonic() - known.fetchedAt <= KEYS_MAX_AGE ? known.value : undefined
-}
-
-/** Returns the old set that serves on during an outage. */
-function stale({ kept, clock, staleKeys }: Keys): KeySet | undefined {
-  const known = kept.known()
-  const serves = known !== undefined && clock.monotonic() - known.fetchedAt <= KEYS_MAX_AGE + staleKeys * 1_000
-  return serves ? known.value : undefined
+  const most = KEYS_MAX_AGE + staleKeys * 1_000
+  return known !== undefined && clock.monotonic() - known.fetchedAt <= most ? known.value : undefined
 }
 
 async function current(keys: Keys): Promise<KeySet> {
   const { kept } = keys
   const usable = fresh(keys)
   if (usable !== undefined) return usable
-  const old = stale(keys)
+  const old = fresh(keys, keys.staleKeys)
   if (old === undefined) {
     kept.coolDown.check()
     return kept.refresh()

@@ -2,43 +2,27 @@ import { variableOf } from '../config/declarations.js'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
 import { isoTime, type Fault } from '../errors/rejection-details.js'
 
-/** The remedy for a rejected token. */
-export interface Remedy {
-  /** One clause for the operator, which ends the sentence of a rejection. */
-  readonly advice: string
-  /** The option that can be the cause. */
-  readonly option?: 'issuer' | 'audience' | 'allowedClients' | 'algorithms' | 'clockTolerance' | 'introspection'
-}
-
 const FRESH = 'the client must get a fresh token'
 
-/** The remedy for each reason. A rejection that knows more about its cause gives better advice. */
-export const REMEDIES: Readonly<Record<InvalidTokenReason, Remedy>> = {
-  malformed: { advice: 'the client must send the whole access token and nothing else' },
-  too_large: { advice: 'put fewer claims (groups, roles) in it' },
-  opaque: { advice: 'have the authorization server issue JWTs', option: 'introspection' },
-  signature: { advice: `${FRESH}, because its key was withdrawn, or it was changed or forged` },
-  algorithm: { advice: 'have the authorization server sign access tokens with one of these', option: 'algorithms' },
-  key: { advice: `${FRESH}, because its key was withdrawn in a rotation of keys, or it was changed or forged` },
-  issuer: {
-    advice: 'issuer must be, to the letter, what the authorization server writes into its tokens',
-    option: 'issuer',
-  },
-  audience: { advice: 'add an audience mapper for this server at the authorization server', option: 'audience' },
-  expired: { advice: 'the client must renew it; if it just did, compare the clocks' },
-  not_yet_valid: { advice: 'compare the clocks (NTP)', option: 'clockTolerance' },
-  missing_claim: {
-    advice:
-      'have the authorization server put it into access tokens (Keycloak: the client scope basic has sub, an audience mapper adds aud)',
-  },
-  token_type: { advice: 'the client must send its access_token, not the id_token or refresh_token' },
-  sender_constrained: { advice: 'switch DPoP or mTLS binding off for MCP clients' },
-  client: {
-    advice: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
-    option: 'allowedClients',
-  },
-  inactive: { advice: 'it has expired, was revoked, is from elsewhere, or is not for this client to introspect' },
-  claims: { advice: 'look there for the condition' },
+/** One clause for the operator, which ends the sentence of a rejection. A rejection that knows more about its cause has a better one. */
+export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
+  malformed: 'the client must send the whole access token and nothing else',
+  too_large: 'put fewer claims (groups, roles) in it',
+  opaque: 'have the authorization server issue JWTs',
+  signature: `${FRESH}, because its key was withdrawn, or it was changed or forged`,
+  algorithm: 'have the authorization server sign access tokens with one of these',
+  key: `${FRESH}, because its key was withdrawn in a rotation of keys, or it was changed or forged`,
+  issuer: 'issuer must be, to the letter, what the authorization server writes into its tokens',
+  audience: 'add an audience mapper for this server at the authorization server',
+  expired: 'the client must renew it; if it just did, compare the clocks',
+  not_yet_valid: 'compare the clocks (NTP)',
+  missing_claim:
+    'have the authorization server put it into access tokens (Keycloak: the client scope basic has sub, an audience mapper adds aud)',
+  token_type: 'the client must send its access_token, not the id_token or refresh_token',
+  sender_constrained: 'switch DPoP or mTLS binding off for MCP clients',
+  client: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
+  inactive: 'it has expired, was revoked, is from elsewhere, or is not for this client to introspect',
+  claims: 'look there for the condition',
 }
 
 /**
@@ -47,8 +31,7 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, Remedy>> = {
  * @param describe the fault; the values that it finds are from a verified token unless it says otherwise
  */
 function rejection(reason: InvalidTokenReason, describe: () => Fault, cause?: unknown): InvalidTokenError {
-  const { advice } = REMEDIES[reason]
-  return new InvalidTokenError(reason, cause, () => ({ verified: true, advice, ...describe() }))
+  return new InvalidTokenError(reason, cause, () => ({ verified: true, advice: REMEDIES[reason], ...describe() }))
 }
 
 /** Returns the rejection of a token that has not been verified. */

@@ -1,20 +1,71 @@
 import { describe, expect, it } from 'vitest'
+import { createDiscovery, type Discovery } from '../../src/authorization-server/discovery.js'
+import { readConfig } from '../../src/config/read-config.js'
+import { createEvents } from '../../src/events.js'
 import type { McpAuthOptions } from '../../src/options.js'
-import {
-  discover,
-  failing,
-  INTERNAL,
-  ISSUER,
-  METADATA,
-  misconfigured,
-  notFound,
-  OIDC,
-  outage,
-  RFC_8414,
-  type Answer,
-  type Asked,
-} from '../support/discovery-setup.js'
+import { createTransport } from '../../src/transport/transport.js'
+import { manualClock, type ManualClock } from '../support/clock.js'
+import { RESOURCE } from '../support/scripted-authorization-server.js'
 import { world } from '../support/world.js'
+
+const ISSUER = 'https://idp.example.com/realms/acme'
+const OIDC = `${ISSUER}/.well-known/openid-configuration`
+const RFC_8414 = 'https://idp.example.com/.well-known/oauth-authorization-server/realms/acme'
+const INTERNAL = 'http://keycloak.internal:8080/realms/acme/.well-known/openid-configuration'
+const METADATA = {
+  issuer: ISSUER,
+  jwks_uri: `${ISSUER}/keys`,
+  token_endpoint: `${ISSUER}/token`,
+  introspection_endpoint: `${ISSUER}/introspect`,
+}
+
+type Answer = Record<string, unknown> | (() => Response)
+const notFound = (): Response => Response.json({ error: 'not_found' }, { status: 404 })
+const failing = (): Response => Response.json({}, { status: 500 })
+
+interface Asked {
+  readonly discovery: Discovery
+  readonly clock: ManualClock
+  /** The URLs fetched so far. */
+  readonly urls: string[]
+  /** What is answered at which URL; anywhere else it is 404. */
+  readonly answers: Record<string, Answer>
+}
+
+/** Discovery on an Internet where only these answers are. */
+function discover(options: McpAuthOptions, answers: Record<string, Answer>): Asked {
+  const clock = manualClock()
+  const urls: string[] = []
+  const config = readConfig(
+    {
+      resource: RESOURCE,
+      ...options,
+      onEvent: () => undefined,
+      http: {
+        retries: 0,
+        fetch: (url: string) => {
+          urls.push(url)
+          const answer = answers[url] ?? notFound
+          return Promise.resolve(typeof answer === 'function' ? answer() : Response.json(answer))
+        },
+      },
+    },
+    {},
+  )
+  const transport = createTransport(config.http, clock, createEvents(config.onEvent, clock))
+  return { discovery: createDiscovery(config, transport, clock), clock, urls, answers }
+}
+
+const outage = (retryAfter?: number): object => ({
+  status: 503,
+  code: 'ERR_UPSTREAM_UNAVAILABLE',
+  ...(retryAfter !== undefined && { retryAfter }),
+})
+const misconfigured = (option: string | undefined): object => ({
+  status: 500,
+  code: 'ERR_CONFIGURATION',
+  option,
+})
 
 const refusing = (): Response => Response.json(METADATA, { status: 403 })
 const page = (): Response => new Response('<html>', { headers: { 'content-type': 'text/html' } })
@@ -340,44 +391,11 @@ it.each<[name: string, answer: () => Response, stated: number | undefined, unpro
   },
 )
 
-describe('through the middleware', () => {
-  it('tokens are verified with a key set that is not discovered', async () => {
-    const { as, open } = await world({ mode: 'none' })
-    const auth = open({ authorizationServer: { jwksUri: `${as.issuer}/jwks` } })
+it('the issuer of the document at discoveryUrl is the one that tokens must be from', async () => {
+  const { as, open } = await world({ mode: 'none' })
+  as.script('/internal', { json: as.metadata })
+  const auth = open({ issuer: undefined!, discoveryUrl: `${as.issuer}/internal` })
 
-    expect((await auth.verify(await as.mint())).issuer).toBe(as.issuer)
-    expect(as.received().map(({ path }) => path)).toEqual(['/jwks'])
-  })
-
-  it('ready() rejects with the place that was looked at, and the client is told none of it', async () => {
-    const { as, open } = await world({ mode: 'none' })
-    const issuer = `${as.issuer}/realms/wrong`
-    const said = `^${issuer}/.well-known/openid-configuration and .* answered 404: check issuer$`
-
-    await expect(open({ issuer }).ready()).rejects.toMatchObject({
-      ...outage(),
-      message: expect.stringMatching(said) as string,
-      body: { error: 'temporarily_unavailable', error_description: 'The authorization server is not available' },
-    })
-  })
-
-  it('a token of another issuer than the one in the document is refused with 500, for the operator to mend', async () => {
-    const { as, open } = await world({ mode: 'none' })
-    as.metadata['issuer'] = `${as.issuer}/`
-
-    await expect(open().verify(await as.mint())).rejects.toMatchObject({
-      ...misconfigured('issuer'),
-      body: { error: 'server_error', error_description: 'The server is not configured correctly' },
-      headers: { 'Cache-Control': 'no-store' },
-    })
-  })
-
-  it('the issuer of the document at discoveryUrl is the one that tokens must be from', async () => {
-    const { as, open } = await world({ mode: 'none' })
-    as.script('/internal', { json: as.metadata })
-    const auth = open({ issuer: undefined!, discoveryUrl: `${as.issuer}/internal` })
-
-    expect((await auth.verify(await as.mint())).issuer).toBe(as.issuer)
-    await expect(auth.verify(await as.mint({ iss: `${as.issuer}/` }))).rejects.toMatchObject({ reason: 'issuer' })
-  })
+  expect((await auth.verify(await as.mint())).issuer).toBe(as.issuer)
+  await expect(auth.verify(await as.mint({ iss: `${as.issuer}/` }))).rejects.toMatchObject({ reason: 'issuer' })
 })

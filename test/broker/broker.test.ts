@@ -1,9 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { SubjectTokenRejectedError } from '../../src/index.js'
-import { createMcpAuth } from '../../src/mcp-auth.js'
 import { manualClock } from '../support/clock.js'
-import { RESOURCE } from '../support/scripted-authorization-server.js'
 import { failureOf, turn } from '../support/promises.js'
 import { holdTokenRequests, tokenAnswer } from '../support/token-endpoint.js'
 import { world } from '../support/world.js'
@@ -192,15 +190,6 @@ describe('forceRefresh', () => {
     expect(await getNextcloudToken({ forceRefresh: true })).toBe('nextcloud-token-3')
   })
 
-  it('shares its request with calls at the same time', async () => {
-    const { exchanges, signIn } = await world()
-    const { getNextcloudToken } = (await signIn()).extra
-    await getNextcloudToken()
-    const tokens = await Promise.all(Array.from({ length: 20 }, () => getNextcloudToken({ forceRefresh: true })))
-    expect(new Set(tokens)).toEqual(new Set(['nextcloud-token-2']))
-    expect(exchanges()).toBe(2)
-  })
-
   it('never leaves the token that is taken as bad to later calls, even if the new one cannot be kept', async () => {
     const { as, signIn } = await world()
     as.script('/token', tokenAnswer('bad'), tokenAnswer('good', { expires_in: 0 }), tokenAnswer('better'))
@@ -280,12 +269,10 @@ describe('close()', () => {
 })
 
 it('without nextcloud in the options, tokens verify and a Nextcloud token is a configuration error', async () => {
-  const { as } = await world()
-  const auth = createMcpAuth({ issuer: as.issuer, resource: RESOURCE, onEvent: () => undefined }, manualClock())
-  const info = await auth.verify(await as.mint())
+  const { auth, signIn } = await world({ mode: 'none' })
+  const info = await signIn()
   const expected = { name: 'ConfigurationError', code: 'ERR_CONFIGURATION', status: 500, option: 'nextcloud.url' }
   expect(await failureOf(info.extra.getNextcloudToken())).toMatchObject(expected)
   expect(await failureOf(auth.getNextcloudToken(info))).toMatchObject(expected)
   expect(await failureOf(auth.nextcloudFetch(info, '/'))).toMatchObject(expected)
-  await auth.close()
 })

@@ -2,16 +2,15 @@ import { describe, expect, it } from 'vitest'
 import { ConfigurationError, StorageError } from '../../src/errors/errors.js'
 import { failureOf, until } from '../support/promises.js'
 import { holdTokenRequests, tokenAnswer } from '../support/token-endpoint.js'
-import { MCP_CLIENT } from '../support/grant-constants.js'
 import { setUpConnected } from '../support/connected-user.js'
 import { world } from '../support/world.js'
 
 const ALICE = { subject: 'alice' }
 
-/** Alice is connected, and the authorization server revokes tokens. */
-async function setUpRevocation() {
+/** Alice is connected, and the authorization server revokes tokens at an endpoint that its metadata give under this name. */
+async function setUpRevocation(name = 'revocation_endpoint') {
   const setup = await setUpConnected({}, { http: { retries: 0 } })
-  setup.as.metadata['revocation_endpoint'] = `${setup.as.issuer}/revoke`
+  setup.as.metadata[name] = `${setup.as.issuer}/revoke`
   setup.as.script('/revoke', { status: 200 })
   return setup
 }
@@ -37,20 +36,14 @@ describe('revoke()', () => {
   })
 
   it.each([
-    ['refuses', { status: 400, json: { error: 'unsupported_token_type' } }],
-    ['is broken', { status: 500 }],
-  ])('deletes the grant also when the server %s', async (_, answer) => {
-    const { as, auth } = await setUpRevocation()
+    ['refuses', 'revocation_endpoint', { status: 400, json: { error: 'unsupported_token_type' } }, false],
+    ['is broken', 'revocation_endpoint', { status: 500 }, false],
+    ['has no endpoint for it', 'no_endpoint', {}, 'unsupported'],
+  ] as const)('deletes the grant also when the server %s', async (_, name, answer, revoked) => {
+    const { as, auth } = await setUpRevocation(name)
     as.script('/revoke', answer)
 
-    expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
-    expect(await auth.isProvisioned(ALICE)).toBe(false)
-  })
-
-  it('is unsupported if the server has no endpoint for it', async () => {
-    const { auth } = await setUpConnected()
-
-    expect(await auth.revoke(ALICE)).toEqual({ revoked: 'unsupported' })
+    expect(await auth.revoke(ALICE)).toEqual({ revoked })
     expect(await auth.isProvisioned(ALICE)).toBe(false)
   })
 
@@ -93,9 +86,7 @@ describe('revoke()', () => {
     let looks = 0
     const late = open({
       storage: {
-        shared: true,
-        put: (...args) => storage.put(...args),
-        delete: (...args) => storage.delete(...args),
+        ...storage,
         async get(key) {
           const entry = await storage.get(key)
           looks += 1
@@ -115,11 +106,8 @@ describe('revoke()', () => {
 })
 
 it('isProvisioned() is true from the connection to the disconnection, for the clients that the user agreed to', async () => {
-  const { as, connect, open } = await world({ mode: 'refresh-token' })
-  const auth = open()
-  const [mine, other] = await Promise.all(
-    [MCP_CLIENT, 'other'].map(async (client_id) => auth.verify(await as.mint({ client_id }))),
-  )
+  const { auth, connect, open, signIn } = await world({ mode: 'refresh-token' })
+  const [mine, other] = [await signIn(), await signIn({ client_id: 'other' })]
   const answers = () => Promise.all([ALICE, mine, other, { subject: 'bob' }].map((who) => auth.isProvisioned(who)))
 
   expect(await answers()).toEqual([false, false, false, false])

@@ -81,20 +81,6 @@ function answerOutOfOrder(
   })
 }
 
-it('1,000 requests of 50 users at the same time: everybody gets their own token, from one exchange each', async () => {
-  const { as, ask, exchanges, users } = await setUpUsers(50)
-  const random = chance(1)
-  answerOutOfOrder(as, random, (request) => tokenAnswer(`token of ${subjectOf(request)}`))
-  const calls = shuffled(Array.from({ length: 20 }, () => users).flat(), random)
-
-  const answers = await Promise.all(calls.map(ask))
-
-  expect(answers).toEqual(
-    calls.map(({ subject }) => ({ status: 200, asked: subject, subject, token: `token of ${subject}` })),
-  )
-  expect(exchanges()).toBe(50)
-})
-
 it.each([1, 2, 3])(
   'nobody ever gets the token of another, or a dead one, while tokens are renewed, refused, dropped and delayed (seed %i)',
   async (seed) => {
@@ -141,21 +127,3 @@ it.each([1, 2, 3])(
     expect(sizes.nextcloudTokens).toBeLessThanOrEqual(12)
   },
 )
-
-it('two people with the same subject at one server, but other MCP tokens, get a token for each MCP token', async () => {
-  const { as, ask, exchanges, users } = await setUpUsers(1)
-  const [first] = users as [(typeof users)[number]]
-  const second = { ...first, mcpToken: await as.mint({ sub: first.subject, client_id: 'another-client' }) }
-  as.script('/token', (request, res) => {
-    const { client_id: client } = decodeJwt(request.form.get('subject_token') ?? '')
-    res.end(JSON.stringify(tokenAnswer(`token by way of ${String(client)}`).json))
-  })
-  const answers = await Promise.all([first, second, first, second].map(ask))
-  expect(answers.map(({ token }) => token)).toEqual([
-    'token by way of mcp-client',
-    'token by way of another-client',
-    'token by way of mcp-client',
-    'token by way of another-client',
-  ])
-  expect(exchanges()).toBe(2)
-})

@@ -10,14 +10,13 @@ const METADATA_URL = 'https://mcp.example.com/.well-known/oauth-protected-resour
 async function refusal(answer: ScriptedAnswer, changes: McpAuthOptions = {}) {
   const { as, signIn } = await world({ options: changes })
   as.script('/token', answer)
-  const info = await signIn()
-  return { failure: (await failureOf(info.extra.getNextcloudToken())) as McpAuthError, info }
+  return (await failureOf((await signIn()).extra.getNextcloudToken())) as McpAuthError
 }
 
 it.each(modesWhere(({ credentialFrom }) => credentialFrom === 'exchange'))(
   'in %s mode a refusal of the MCP token is 401, with a challenge that names the scopes of every request',
   async (mode) => {
-    const { failure } = await refusal(tokenError('invalid_grant'), {
+    const failure = await refusal(tokenError('invalid_grant'), {
       requiredScopes: ['notes:read'],
       nextcloud: { mode },
     })
@@ -37,7 +36,7 @@ it.each(modesWhere(({ credentialFrom }) => credentialFrom === 'exchange'))(
 it.each(modesWhere(({ credentialFrom }) => credentialFrom === 'exchange'))(
   'in %s mode any other refusal is for the operator: 502 without a challenge',
   async (mode) => {
-    const { failure } = await refusal(tokenError('invalid_target', 'no such audience', 403), { nextcloud: { mode } })
+    const failure = await refusal(tokenError('invalid_target', 'no such audience', 403), { nextcloud: { mode } })
     expect(failure).toMatchObject({
       code: 'ERR_TOKEN_REQUEST',
       status: 502,
@@ -57,7 +56,7 @@ it.each(modesWhere(({ credentialFrom }) => credentialFrom === 'exchange'))(
 )
 
 it('the MCP token itself, in an answer, is refused with a hint: 502', async () => {
-  const { failure } = await refusal(({ form }, res) =>
+  const failure = await refusal(({ form }, res) =>
     res.end(JSON.stringify(tokenAnswer(form.get('subject_token') ?? '').json)),
   )
   expect(failure).toMatchObject({
@@ -68,20 +67,6 @@ it('the MCP token itself, in an answer, is refused with a hint: 502', async () =
   })
 })
 
-it('the MCP token that a refusal quotes is left out of the error', async () => {
-  const { failure, info } = await refusal(({ form }, res) => {
-    const token = form.get('subject_token') ?? ''
-    res.writeHead(400).end(JSON.stringify({ error: `bad ${token}`, error_description: `Look at ${token} and so on` }))
-  })
-  expect(failure).toMatchObject({
-    error: expect.stringMatching(/^bad …/) as string,
-    errorDescription: expect.stringMatching(/^Look at … ?/) as string,
-  })
-  for (const piece of info.token.split('.')) {
-    expect(JSON.stringify([failure.message, failure.stack, failure])).not.toContain(piece)
-  }
-})
-
 describe('an exchanged token that is a JWT', () => {
   const exchangedFor = (aud: string | string[] | undefined): ScriptedAnswer => {
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -89,7 +74,7 @@ describe('an exchanged token that is a JWT', () => {
   }
 
   it.each([[RESOURCE], [[RESOURCE, 'account']]])('for %j is for this server again, and refused: 502', async (aud) => {
-    expect((await refusal(exchangedFor(aud))).failure).toMatchObject({
+    expect(await refusal(exchangedFor(aud))).toMatchObject({
       code: 'ERR_TOKEN_REQUEST',
       status: 502,
       hint: expect.stringContaining('ignored audience') as string,

@@ -18,7 +18,7 @@ const AGENT = 'must be an http.Agent or a function that returns one'
 const KINDS: Readonly<Record<string, readonly string[]>> = {
   'must be a string that is not empty': [...['issuer', 'resource', 'clientId', 'clientSecret', 'resourceName']],
   'must be an absolute URL': [
-    ...['discoveryUrl', 'nextcloud.url', 'connect.returnTo', 'resourceDocumentation'],
+    ...['discoveryUrl', 'nextcloud.url', 'nextcloud.publicUrl', 'connect.returnTo', 'resourceDocumentation'],
     ...of('authorizationServer', ...ENDPOINTS),
   ],
   'must be a list of strings, with no empty list and no empty string': [

@@ -1,20 +1,14 @@
 import { None } from 'oauth4webapi'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { DECLARATIONS } from '../../src/config/declarations.js'
 import { readConfig } from '../../src/config/read-config.js'
-import type { ConnectHandler } from '../../src/http/router.js'
 import { mcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
-import { ask, askWith, invalidToken, METADATA_URL } from '../support/answers.js'
-import { bareHost, type RunningApp } from '../support/hosts.js'
+import { METADATA_URL } from '../support/answers.js'
+import { manualClock } from '../support/clock.js'
 import { LEAST, refusalOf, refused } from '../support/refusal.js'
-import {
-  CLIENT_ID,
-  CLIENT_SECRET,
-  RESOURCE,
-  startAuthorizationServer,
-  type ScriptedAuthorizationServer,
-} from '../support/scripted-authorization-server.js'
+import { CLIENT_ID, CLIENT_SECRET, RESOURCE } from '../support/scripted-authorization-server.js'
+import { world } from '../support/world.js'
 
 const url = 'https://given.example'
 
@@ -27,6 +21,7 @@ const complete = {
   OIDC_CLIENT_SECRET: 's',
   ALLOWED_MCP_CLIENTS: 'one, two ,three',
   NEXTCLOUD_HOST: 'https://cloud.example.com',
+  NEXTCLOUD_PUBLIC_URL: 'https://public.example.com',
   ENABLE_TOKEN_EXCHANGE: 'false',
   NEXTCLOUD_RESOURCE_URI: 'a,b',
 }
@@ -57,6 +52,11 @@ describe('the environment', () => {
     ['OIDC_CLIENT_ID', { clientId: 'given' }, { client: { id: 'given' } }],
     ['OIDC_CLIENT_SECRET', { clientSecret: 'given' }, { client: { secret: 'given' } }],
     ['ALLOWED_MCP_CLIENTS', { allowedClients: ['given'] }, { allowedClients: new Set(['given']) }],
+    [
+      'NEXTCLOUD_PUBLIC_URL',
+      { nextcloud: { url, publicUrl: url } },
+      { nextcloud: { publicUrl: new URL(url), publicBase: `${url}/` } },
+    ],
     ['NEXTCLOUD_HOST', { nextcloud: { url } }, { nextcloud: { url: new URL(url) } }],
     ['NEXTCLOUD_RESOURCE_URI', { nextcloud: { audience: 'given' } }, { nextcloud: { audience: ['given'] } }],
     ['ENABLE_TOKEN_EXCHANGE', { nextcloud: { mode: 'jwt-bearer' } }, { nextcloud: { mode: 'jwt-bearer' } }],
@@ -125,21 +125,19 @@ describe('an error names the variable that the value came from', () => {
 })
 
 describe('mcpAuth() without an argument', () => {
-  let as: ScriptedAuthorizationServer | undefined
-  let auth: McpAuth | undefined
-  let app: RunningApp | undefined
-  const theApp: ConnectHandler = (_req, res) => res.end('reached')
+  afterEach(() => vi.unstubAllEnvs())
 
-  afterEach(async () => {
-    vi.unstubAllEnvs()
-    await app?.close()
-    await auth?.close()
-    await as?.close()
-  })
+  /** The middleware of these variables, until the test ends. */
+  function fromEnvironment(variables: Readonly<Record<string, string>>): McpAuth {
+    for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
+    const auth = mcpAuth()
+    onTestFinished(() => auth.close())
+    return auth
+  }
 
   it('lives from the environment alone', async () => {
-    as = await startAuthorizationServer()
-    const environment = {
+    const { as } = await world({ mode: 'none', clock: manualClock(Date.now()) })
+    const auth = fromEnvironment({
       ...complete,
       OIDC_ISSUER: '',
       OIDC_DISCOVERY_URL: `${as.issuer}/.well-known/openid-configuration`,
@@ -147,33 +145,23 @@ describe('mcpAuth() without an argument', () => {
       OIDC_CLIENT_SECRET: CLIENT_SECRET,
       ALLOWED_MCP_CLIENTS: 'mcp-client',
       ENABLE_TOKEN_EXCHANGE: 'true',
-    }
-    for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value)
-    auth = mcpAuth()
-    app = await bareHost.start([auth.routes(), auth, theApp])
-
-    expect(as.received()).toEqual([])
-    expect(await askWith(app.url, await as.mint())).toMatchObject({ status: 200, body: 'reached' })
-    expect(await askWith(app.url, await as.mint({ client_id: 'stranger' }))).toEqual(
-      invalidToken('The client of the access token is not allowed here', ''),
-    )
-    expect(await ask(app.url, { path: new URL(METADATA_URL).pathname })).toMatchObject({
-      status: 200,
-      body: { resource: RESOURCE, authorization_servers: [as.issuer] },
     })
+    expect(as.received()).toEqual([])
+
     expect(await auth.getNextcloudToken({ token: await as.mint() })).toBe('nextcloud-token-1')
     expect(as.received('/token').map(({ form }) => form.getAll('audience'))).toEqual([['a,b']])
+    await expect(auth.verify(await as.mint({ client_id: 'stranger' }))).rejects.toMatchObject({
+      reason: 'client',
+      headers: { 'WWW-Authenticate': expect.stringContaining(METADATA_URL) as string },
+    })
   })
 
   it('reads the environment once, and later changes nothing', async () => {
-    for (const [name, value] of Object.entries(complete)) vi.stubEnv(name, value)
-    auth = mcpAuth()
+    const auth = fromEnvironment(complete)
     vi.stubEnv('NEXTCLOUD_MCP_SERVER_URL', 'https://other.example.com')
-    app = await bareHost.start([auth])
 
-    expect(await ask(app.url)).toMatchObject({
-      status: 401,
-      challenge: `Bearer realm="mcp", resource_metadata="${METADATA_URL}"`,
+    await expect(auth.verify('')).rejects.toMatchObject({
+      headers: { 'WWW-Authenticate': expect.stringContaining(METADATA_URL) as string },
     })
   })
 })

@@ -157,14 +157,17 @@ describe('the resource', () => {
 describe('plain http off loopback', () => {
   const endpoints = ENDPOINTS.map((name) => `authorizationServer.${name}`)
 
-  it.each(['discoveryUrl', 'resource', 'nextcloud.url', ...endpoints])('is taken with a warning: %s', (option) => {
-    const warningsOf = (url: string) => read(withOption(option, url)).warnings
+  it.each(['discoveryUrl', 'resource', 'nextcloud.url', 'nextcloud.publicUrl', ...endpoints])(
+    'is taken with a warning: %s',
+    (option) => {
+      const warningsOf = (url: string) => read(withOption(option, url)).warnings
 
-    expect(warningsOf('http://service:8080/x')).toEqual([
-      [option, `${option} is plain http off loopback: tokens can be read and keys replaced on the way`],
-    ])
-    expect([...warningsOf('http://localhost:8080/x'), ...warningsOf('https://service/x')]).toEqual([])
-  })
+      expect(warningsOf('http://service:8080/x')).toEqual([
+        [option, `${option} is plain http off loopback: tokens can be read and keys replaced on the way`],
+      ])
+      expect([...warningsOf('http://localhost:8080/x'), ...warningsOf('https://service/x')]).toEqual([])
+    },
+  )
 })
 
 describe('a contradiction is refused:', () => {

@@ -66,9 +66,9 @@ describe('refresh-token mode', () => {
     expect(grantsOf({ connect: false })).toMatchObject({ consent: 'per-client', connect: undefined })
   })
 
-  it('asks nothing of the store at construction, and leaves it as it is', () => {
+  it('asks nothing of the store when it is built and closed, and leaves it as it is', async () => {
     const storage = ownAdapter()
-    createMcpAuth(withGrants({ storage, encryptionKey: KEY }), manualClock())
+    await createMcpAuth(withGrants({ storage, encryptionKey: KEY }), manualClock()).close()
 
     expect([storage.get, storage.put, storage.delete].map(({ mock }) => mock.calls.length)).toEqual([0, 0, 0])
     expect(Object.isFrozen(storage)).toBe(false)
@@ -141,7 +141,8 @@ describe('storage', () => {
   it('has no use in another mode, with a warning, and an encryption key for it with no other', () => {
     const options = { ...exchanging, storage: ownAdapter() }
     const warnings = [['storage', 'storage has no use in token-exchange mode (nextcloud.mode)']]
-    expect(grantsOf(options)).toBeUndefined()
+    for (const mode of ['token-exchange', 'jwt-bearer', 'pass-through'])
+      expect(grantsOf({ ...options, nextcloud: { ...nextcloud, mode } })).toBeUndefined()
     expect(warningsOf(options)).toEqual(warnings)
     expect(warningsOf({ ...options, encryptionKey: KEY })).toEqual(warnings)
   })

@@ -20,6 +20,8 @@ describe('nextcloud', () => {
     expect(nextcloudOf({ url })).toEqual({
       url: new URL(url),
       base: `${url}/`,
+      publicUrl: new URL(url),
+      publicBase: `${url}/`,
       mode: 'token-exchange',
       audience: ['nextcloud'],
       resource: [],
@@ -34,6 +36,7 @@ describe('nextcloud', () => {
   it('takes every option as it is given', () => {
     const given = {
       url: new URL(url),
+      publicUrl: new URL('https://public.example.com/cloud'),
       mode: 'jwt-bearer',
       audience: ['one', 'two'],
       resource: ['https://cloud.example.com'],
@@ -43,7 +46,12 @@ describe('nextcloud', () => {
       timeout: 1,
     }
 
-    expect(nextcloudOf(given)).toEqual({ ...given, base: `${url}/`, fixedScopes: given.scopes })
+    expect(nextcloudOf(given)).toEqual({
+      ...given,
+      base: `${url}/`,
+      publicBase: 'https://public.example.com/cloud/',
+      fixedScopes: given.scopes,
+    })
     expect(nextcloudOf({ url: `${url}/` })?.base).toBe(`${url}/`)
   })
 
@@ -56,7 +64,10 @@ describe('nextcloud', () => {
   it('needs a URL, without a query, which no path could follow', () => {
     const required = refused('nextcloud.url', 'is required (environment variable NEXTCLOUD_HOST)')
     expect([refusal({ audience: 'nextcloud' }), refusal({})]).toEqual([required, required])
-    expect(refusal({ url: `${url}/?a=b` })).toEqual(refused('nextcloud.url', 'must not have a query'))
+    for (const option of ['url', 'publicUrl']) {
+      const given = { url, [option]: `${url}/?a=b` }
+      expect(refusal(given)).toEqual(refused(`nextcloud.${option}`, 'must not have a query'))
+    }
   })
 
   it.each(OF_TOKEN_REQUEST)('has no parameter that is set elsewhere: %s', (name) => {

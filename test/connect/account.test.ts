@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStorage } from '../../src/storage/memory.js'
-import { invalidToken, rejection, unauthorized } from '../support/answers.js'
-import { faultyStorage, setUpConnect } from '../support/connect-setup.js'
+import { ask, invalidToken, rejection, unauthorized } from '../support/answers.js'
+import { bareHost } from '../support/hosts.js'
+import { faultyStorage } from '../support/storages.js'
+import { world } from '../support/world.js'
+
+const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 const STATUS = '/nextcloud/status'
 const DISCONNECT = '/nextcloud/disconnect'
@@ -18,50 +21,35 @@ const json = (body: unknown) => ({
 
 describe('the status', () => {
   it('of a user without a grant says why, and where to connect', async () => {
-    const { askWith, link } = await setUpConnect()
+    const { askWith, link } = await world(CONNECT)
 
     expect(await askWith(STATUS, 'GET')).toEqual(json({ connected: false, reason: 'never', connect_url: await link() }))
   })
 
-  it('of a user with a grant says so, and nothing else', async () => {
-    const { askWith, connect } = await setUpConnect()
+  it.each([
+    ['the client that is connected', 'per-client', {}, { connected: true }],
+    ['another client of the user', 'per-client', { client_id: 'second' }, { connected: false, reason: 'consent' }],
+    ['any client, where consent is per user', 'per-user', { client_id: 'second' }, { connected: true }],
+    ['another user', 'per-client', { sub: 'bob' }, { connected: false, reason: 'never' }],
+  ] as const)('of %s', async (_whose, consent, claims, body) => {
+    const { askWith, connect, link } = await world({ ...CONNECT, options: { connect: { consent } } })
     await connect()
+    const { sub, client_id: clientId } = { sub: 'alice', client_id: 'mcp-client', ...claims }
 
-    expect(await askWith(STATUS, 'GET')).toEqual(json({ connected: true }))
-  })
-
-  it('is that of the client that asks, where consent is per client', async () => {
-    const { askWith, connect, link } = await setUpConnect()
-    await connect()
-
-    expect(await askWith(STATUS, 'GET', { client_id: 'second' })).toEqual(
-      json({ connected: false, reason: 'consent', connect_url: await link('alice', 'second') }),
+    expect(await askWith(STATUS, 'GET', claims)).toEqual(
+      json({ ...body, ...(!body.connected && { connect_url: await link(sub, clientId) }) }),
     )
   })
 
-  it('is that of the user, where consent is per user', async () => {
-    const { askWith, connect } = await setUpConnect({ options: { connect: { consent: 'per-user' } } })
-    await connect()
-
-    expect(await askWith(STATUS, 'GET', { client_id: 'second' })).toEqual(json({ connected: true }))
-  })
-
-  it('is nobody else’s', async () => {
-    const { askWith, connect } = await setUpConnect()
-    await connect()
-
-    expect((await askWith(STATUS, 'GET', { sub: 'bob' })).body).toMatchObject({ connected: false, reason: 'never' })
-  })
-
   it('comes without a body on HEAD', async () => {
-    const { askWith } = await setUpConnect()
+    const { askWith } = await world(CONNECT)
 
     expect(await askWith(STATUS, 'HEAD')).toMatchObject({ status: 200, body: '' })
   })
 
   it.each([1, 2])('is a 503 when the store fails at call %i', async (call) => {
-    const store = faultyStorage(new MemoryStorage())
-    const { askWith } = await setUpConnect({ storage: () => store })
+    const store = faultyStorage()
+    const { askWith } = await world({ ...CONNECT, storage: store })
     store.failFrom(call)
 
     expect(await askWith(STATUS, 'GET')).toEqual(
@@ -70,7 +58,7 @@ describe('the status', () => {
   })
 
   it('is a 500 when the grant cannot be opened', async () => {
-    const { askWith, storage, grants, as } = await setUpConnect()
+    const { askWith, storage, grants, as } = await world(CONNECT)
     await storage.put(grants.store.keyOf({ issuer: as.issuer, subject: 'alice' }), 'not to be opened', null)
 
     expect(await askWith(STATUS, 'GET')).toEqual(
@@ -81,7 +69,7 @@ describe('the status', () => {
 
 describe('a disconnection by an MCP client', () => {
   it('takes the consent of that client, and the grant with the last one', async () => {
-    const { askWith, connect, stored, as } = await setUpConnect()
+    const { askWith, connect, stored, as } = await world(CONNECT)
     as.metadata['revocation_endpoint'] = `${as.issuer}/revoke`
     as.script('/revoke', {})
     await connect()
@@ -97,7 +85,7 @@ describe('a disconnection by an MCP client', () => {
   })
 
   it('takes the whole grant where consent is per user', async () => {
-    const { askWith, connect, stored } = await setUpConnect({ options: { connect: { consent: 'per-user' } } })
+    const { askWith, connect, stored } = await world({ ...CONNECT, options: { connect: { consent: 'per-user' } } })
     await connect()
     await connect('alice', { clientId: 'second' })
 
@@ -107,14 +95,14 @@ describe('a disconnection by an MCP client', () => {
   })
 
   it('of a user without a grant revokes nothing', async () => {
-    const { askWith } = await setUpConnect()
+    const { askWith } = await world(CONNECT)
 
     expect(await askWith(DISCONNECT, 'POST')).toEqual(json({ revoked: false }))
   })
 
   it('is a 503 when the store fails, and nothing is gone', async () => {
-    const store = faultyStorage(new MemoryStorage())
-    const { askWith, connect, stored } = await setUpConnect({ storage: () => store })
+    const store = faultyStorage()
+    const { askWith, connect, stored } = await world({ ...CONNECT, storage: store })
     await connect()
     store.failFrom(1)
 
@@ -130,7 +118,7 @@ describe.each([
   ['POST', DISCONNECT],
 ])('%s %s', (method, path) => {
   it('is a 401 with the challenge of the MCP server, without a token', async () => {
-    const { ask, url, connect, stored } = await setUpConnect()
+    const { url, connect, stored } = await world(CONNECT)
     await connect()
 
     expect(await ask(url, { method, path })).toEqual(unauthorized(''))
@@ -138,14 +126,14 @@ describe.each([
   })
 
   it('is a 401 with a bad token, and reported', async () => {
-    const { askWith, events } = await setUpConnect()
+    const { askWith, events } = await world(CONNECT)
 
     expect(await askWith(path, method, { exp: 1 })).toEqual(invalidToken('The access token has expired', ''))
     expect(events).toContainEqual(expect.objectContaining({ type: 'token.rejected', reason: 'expired' }))
   })
 
   it('is a 405 with another method', async () => {
-    const { ask, url } = await setUpConnect()
+    const { url } = await world(CONNECT)
 
     const answer = await ask(url, { method: method === 'GET' ? 'POST' : 'GET', path })
 
@@ -157,7 +145,8 @@ describe.each([
   })
 
   it('answers as the app wants it to, where it takes over', async () => {
-    const { ask, url } = await setUpConnect({
+    const { url } = await world({
+      ...CONNECT,
       options: { onError: (error, _req, res) => res.writeHead(418).end(error.code) },
     })
 
@@ -165,13 +154,13 @@ describe.each([
   })
 
   it('does nothing for a request that the app lets pass without a token', async () => {
-    const { ask, url } = await setUpConnect({ options: { onError: (_error, _req, _res, next) => next() } })
+    const { url } = await world({ ...CONNECT, options: { onError: (_error, _req, _res, next) => next() } })
 
     expect(await ask(url, { method, path })).toMatchObject({ status: 500, body: 'An access token is required' })
   })
 
   it('is not there where the pages are switched off', async () => {
-    const { ask, url } = await setUpConnect({ options: { connect: false } })
+    const { url } = await world({ ...CONNECT, options: { connect: false } })
 
     expect(await ask(url, { method, path })).toMatchObject({ status: 404 })
   })

@@ -1,19 +1,17 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStorage } from '../../src/storage/memory.js'
-import {
-  expectPage,
-  faultyStorage,
-  meetingStorage,
-  setUpConnect,
-  type FaultyStorage,
-} from '../support/connect-setup.js'
+import { bareHost } from '../support/hosts.js'
+import { faultyStorage, meetingStorage } from '../support/storages.js'
+import { expectPage } from '../support/test-browser.js'
+import { world, type Parts } from '../support/world.js'
+
+const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 /** Alice has agreed and signed in, and her browser is about to come back. */
-async function setUpReturn(surroundings: Parameters<typeof setUpConnect>[0] = {}) {
-  const setup = await setUpConnect(surroundings)
+async function setUpReturn(parts: Pick<Parts, 'options' | 'storage'> = {}) {
+  const setup = await world({ ...CONNECT, ...parts })
   const alice = setup.browser()
   const to = await setup.agree(alice, await setup.link())
-  return { ...setup, alice, to, callback: await setup.signIn(to) }
+  return { ...setup, alice, to, callback: await setup.authorize(to) }
 }
 
 const withParameter = (url: string, name: string, value: string, how: 'set' | 'append' = 'set'): string => {
@@ -23,18 +21,7 @@ const withParameter = (url: string, name: string, value: string, how: 'set' | 'a
 }
 
 describe('the callback', () => {
-  it('ends its cookie when all is well', async () => {
-    const { alice, callback } = await setUpReturn({
-      options: { connect: { returnTo: 'https://app.example.com/done' } },
-    })
-
-    const page = await alice.open(callback)
-
-    expect(page.status).toBe(303)
-    expect(alice.cookies.size).toBe(0)
-  })
-
-  it("sends the browser to the operator's URL, and to none that comes with the request", async () => {
+  it("sends the browser to the operator's URL and to none that comes with the request, and ends its cookie", async () => {
     const { alice, callback, stored } = await setUpReturn({
       options: { connect: { returnTo: 'https://app.example.com/done?from=mcp' } },
     })
@@ -44,15 +31,16 @@ describe('the callback', () => {
     expect([page.status, page.headers.location]).toEqual([303, 'https://app.example.com/done?from=mcp'])
     expect([page.headers['cache-control'], page.headers['referrer-policy']]).toEqual(['no-store', 'no-referrer'])
     expect(page.text).toBe('')
+    expect(alice.cookies.size).toBe(0)
     expect(await stored()).toMatchObject({ state: 'active' })
   })
 
   it('of a connection that fails stays here, whatever the URL to return to is', async () => {
-    const { alice, to, signIn } = await setUpReturn({
+    const { alice, to, authorize } = await setUpReturn({
       options: { connect: { returnTo: 'https://app.example.com/done' } },
     })
 
-    expectPage(await alice.open(await signIn(to, 'bob')), 403)
+    expectPage(await alice.open(await authorize(to, 'bob')), 403)
   })
 
   it('changes nothing when it is asked for with HEAD', async () => {
@@ -66,39 +54,30 @@ describe('the callback', () => {
 })
 
 describe('a state', () => {
-  it('is good once: a replay is a 400 and never reaches the authorization server', async () => {
-    const { alice, callback, redeemed, events } = await setUpReturn()
+  it.each([
+    ['serves', 200],
+    ['fails', 503],
+  ])('is good once: a replay is a 400, and the code is not sent again, where the server %s', async (_how, status) => {
+    const { alice, callback, redeemed, as, events } = await setUpReturn({ options: { http: { retries: 2 } } })
     const cookies = new Map(alice.cookies)
-    expectPage(await alice.open(callback), 200)
+    if (status === 503) as.script('/token', { status })
+
+    expectPage(await alice.open(callback), status)
     for (const [name, value] of cookies) alice.cookies.set(name, value)
+    expectPage(await alice.open(callback), 400)
 
-    const page = await alice.open(callback)
-
-    expectPage(page, 400)
     expect(redeemed()).toHaveLength(1)
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'state' }))
   })
 
   it('is good once when it comes three times at the very same moment', async () => {
-    const store = meetingStorage(new MemoryStorage())
-    const { alice, callback, redeemed } = await setUpReturn({ storage: () => store })
+    const store = meetingStorage()
+    const { alice, callback, redeemed } = await setUpReturn({ storage: store })
     store.meet(3)
 
     const pages = await Promise.all([alice.open(callback), alice.open(callback), alice.open(callback)])
 
     expect(pages.map(({ status }) => status).sort()).toEqual([200, 400, 400])
-    expect(redeemed()).toHaveLength(1)
-  })
-
-  it('is spent before the code is sent, so that no failure of the server lets the code out again', async () => {
-    const { alice, callback, redeemed, as } = await setUpReturn({ options: { http: { retries: 2 } } })
-    const cookies = new Map(alice.cookies)
-    as.script('/token', { status: 503 })
-
-    expectPage(await alice.open(callback), 503)
-    for (const [name, value] of cookies) alice.cookies.set(name, value)
-    expectPage(await alice.open(callback), 400)
-
     expect(redeemed()).toHaveLength(1)
   })
 
@@ -131,31 +110,24 @@ describe('a state', () => {
 })
 
 describe('another browser', () => {
-  it('that has the whole URL gets a 403, and the one that began is not disturbed', async () => {
-    const { browser, alice, callback, redeemed, events, stored } = await setUpReturn()
+  it('that has the whole URL, and a cookie of a flow of its own, gets a 403 and disturbs nobody', async () => {
+    const { browser, alice, callback, redeemed, events, stored, agree, link } = await setUpReturn()
+    const mallory = browser()
+    expectPage(await mallory.open(callback), 403)
+    await agree(mallory, await link('mallory'))
+    const [[name = ''] = []] = alice.cookies
+    const [[, value = ''] = []] = mallory.cookies
+    mallory.cookies.set(name, value)
+    expectPage(await mallory.open(callback), 403)
 
-    const page = await browser().open(callback)
-
-    expectPage(page, 403)
     expect(redeemed()).toEqual([])
     expect(await stored()).toBeUndefined()
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'browser' }))
     expectPage(await alice.open(callback), 200)
   })
 
-  it('gets a 403 also with a cookie that it has from a flow of its own', async () => {
-    const { browser, alice, callback, agree, link } = await setUpReturn()
-    const mallory = browser()
-    await agree(mallory, await link('mallory'))
-    const [[name = ''] = []] = alice.cookies
-    const [[, value = ''] = []] = mallory.cookies
-    mallory.cookies.set(name, value)
-
-    expectPage(await mallory.open(callback), 403)
-  })
-
   it("gets nothing from a cookie that it planted in the user's browser before", async () => {
-    const { browser, link, signIn, redeemed } = await setUpConnect()
+    const { browser, link, authorize, redeemed } = await world(CONNECT)
     const url = await link()
     const mallory = browser()
     await mallory.open(url)
@@ -164,7 +136,7 @@ describe('another browser', () => {
     const planted = [...mallory.cookies.values()]
 
     const going = await alice.press(await alice.open(url), { answer: 'yes' })
-    const callback = await signIn(going.refreshTo)
+    const callback = await authorize(going.refreshTo)
 
     const [stateCookie = ''] = going.setCookies.filter((header) => !header.includes('Max-Age=0'))
     expect(planted.some((value) => stateCookie.includes(value))).toBe(false)
@@ -172,29 +144,16 @@ describe('another browser', () => {
     expectPage(await mallory.open(callback), 403)
     expect(redeemed()).toEqual([])
   })
-
-  it('does not get the same link, once it is used', async () => {
-    const { browser, link, agree, signIn, stored } = await setUpConnect()
-    const url = await link()
-    const [one, two] = [browser(), browser()]
-    const question = await two.open(url)
-    const to = await agree(one, url)
-
-    expectPage(await two.press(question, { answer: 'yes' }), 410)
-    expectPage(await two.open(await signIn(to)), 403)
-    expect(await stored()).toBeUndefined()
-    expectPage(await one.open(await signIn(to)), 200)
-  })
 })
 
 it('two tabs of one browser each come to their end', async () => {
-  const { browser, link, agree, signIn, stored } = await setUpConnect()
+  const { browser, link, agree, authorize, stored } = await world(CONNECT)
   const tabs = browser()
   const first = await agree(tabs, await link('alice', 'one'))
   const second = await agree(tabs, await link('alice', 'two'))
 
-  expectPage(await tabs.open(await signIn(first)), 200)
-  expectPage(await tabs.open(await signIn(second)), 200)
+  expectPage(await tabs.open(await authorize(first)), 200)
+  expectPage(await tabs.open(await authorize(second)), 200)
 
   expect((await stored())?.clients.toSorted()).toEqual(['one', 'two'])
 })
@@ -214,101 +173,63 @@ it.each([
   expectPage(await alice.open(callback), 400)
 })
 
-describe('while something is away,', () => {
+describe('while the store is unavailable,', () => {
   async function setUpFaulty() {
-    let store: FaultyStorage | undefined
-    const setup = await setUpReturn({
-      storage: (clock) => (store = faultyStorage(new MemoryStorage(undefined, clock))),
-    })
-    return { ...setup, store: store! }
+    const store = faultyStorage()
+    return { ...(await setUpReturn({ storage: store })), store }
   }
 
-  it.each([1, 2])(
-    'the store from call %i on, it is a 503, no code is sent, and a reload serves later',
-    async (call) => {
-      const { store, alice, callback, redeemed } = await setUpFaulty()
-      store.failFrom(call)
-
-      const page = await alice.open(callback)
-
-      expectPage(page, 503)
-      expect([page.headers['retry-after'], redeemed().length]).toEqual(['5', 0])
-      store.heal()
-      expectPage(await alice.open(callback), 200)
-    },
-  )
-
-  it.each([3, 4])('the store for good from call %i on, it is a 503 and nothing is told as stored', async (call) => {
-    const { store, alice, callback, stored, events } = await setUpFaulty()
+  it.each([
+    [1, 'no code is sent, and a reload serves later', 0, 200],
+    [2, 'no code is sent, and a reload serves later', 0, 200],
+    [3, 'the code is spent', 1, 400],
+    [4, 'the code is spent', 1, 400],
+  ])('from call %i on, it is a 503 and nothing is stored; %s', async (call, _what, codes, reload) => {
+    const { store, alice, callback, redeemed, stored, events } = await setUpFaulty()
     store.failFrom(call)
 
     const page = await alice.open(callback)
 
     expectPage(page, 503)
+    expect([page.headers['retry-after'], redeemed().length]).toEqual(['5', codes])
     store.heal()
     expect(await stored()).toBeUndefined()
     expect(events.map(({ type }) => type)).not.toContain('grant.stored')
+    expectPage(await alice.open(callback), reload)
   })
 
-  it.each([3, 4])('the store for a moment at call %i, the grant is stored all the same', async (call) => {
+  it.each([
+    ['for a moment at call 3', 3, 2, true],
+    ['for a moment at call 4', 4, 2, true],
+    ['for the offer to disconnect, which is left out', 5, Infinity, false],
+  ])('%s, the grant is stored all the same', async (_when, call, count, offers) => {
     const { store, alice, callback, stored, redeemed } = await setUpFaulty()
-    store.failFrom(call, 2)
-
-    expectPage(await alice.open(callback), 200)
-
-    expect(await stored()).toMatchObject({ state: 'active' })
-    expect(redeemed()).toHaveLength(1)
-  })
-
-  it('the store for the offer to disconnect, the grant is stored and there is no offer', async () => {
-    const { store, alice, callback, stored } = await setUpFaulty()
-    store.failFrom(5)
+    store.failFrom(call, count)
 
     const page = await alice.open(callback)
 
     expectPage(page, 200)
-    expect(page.text).not.toContain('<form')
+    expect([page.text.includes('<form'), redeemed().length]).toEqual([offers, 1])
     store.heal()
     expect(await stored()).toMatchObject({ state: 'active' })
   })
+})
 
-  it('the server, before its metadata are known, it is a 503, and a reload serves later', async () => {
-    const { elsewhere, as, clock, callback, alice, redeemed } = await setUpReturn()
-    const restarted = await elsewhere(alice, { http: { retries: 0 } })
-    await as.stop()
+it.each([
+  ['metadata', '/.well-known/openid-configuration'],
+  ['keys', '/jwks'],
+])('while the %s of the server cannot be had, it is a 503, nothing is spent, and a reload serves', async (_, path) => {
+  const { elsewhere, as, clock, callback, alice, redeemed, stored } = await setUpReturn()
+  const restarted = await elsewhere(alice, { http: { retries: 0 } })
+  as.script(path, { status: 503 })
 
-    const page = await restarted.open(callback)
+  const page = await restarted.open(callback)
 
-    expectPage(page, 503)
-    expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
-    expect(redeemed()).toEqual([])
-    await as.restart()
-    clock.advance(60_000)
-    expectPage(await restarted.open(callback), 200)
-  })
-
-  it('the server, when the code is sent, it is a 503 and nothing is stored', async () => {
-    const { as, callback, alice, stored } = await setUpReturn({ options: { http: { retries: 0 } } })
-    await as.stop()
-
-    expectPage(await alice.open(callback), 503)
-
-    expect(await stored()).toBeUndefined()
-  })
-
-  it('the keys of the server, it is a 503, nothing is spent, and the page can be loaded again', async () => {
-    const { alice, callback, as, stored, clock, redeemed } = await setUpReturn()
-    as.script('/jwks', { status: 500 })
-
-    const page = await alice.open(callback)
-
-    expectPage(page, 503)
-    expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
-    expect(await stored()).toBeUndefined()
-    expect(redeemed()).toEqual([])
-    as.script('/jwks', { json: { keys: as.keys } })
-    clock.advance(60_000)
-    expectPage(await alice.open(callback), 200)
-    expect(await stored()).toMatchObject({ state: 'active' })
-  })
+  expectPage(page, 503)
+  expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
+  expect(redeemed()).toEqual([])
+  as.script(path)
+  clock.advance(60_000)
+  expectPage(await restarted.open(callback), 200)
+  expect(await stored()).toMatchObject({ state: 'active' })
 })

@@ -1,11 +1,16 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { ConnectOptions } from '../../src/options.js'
-import { expectPage, setUpConnect } from '../support/connect-setup.js'
+import { bareHost } from '../support/hosts.js'
+import type { ScriptedAnswer } from '../support/scripted-authorization-server.js'
+import { expectPage } from '../support/test-browser.js'
+import { world } from '../support/world.js'
+
+const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 describe('a user who agrees and signs in', () => {
   it('has connected Nextcloud, and the first tool call needs no refresh', async () => {
-    const { link, walk, stored, auth, as, events, refreshTokens, clock } = await setUpConnect()
-    const info = await auth.verify(await as.mint())
+    const { link, walk, stored, as, events, refreshTokens, clock, signIn } = await world(CONNECT)
+    const info = await signIn()
 
     expectPage(await walk(await link()), 200)
 
@@ -34,9 +39,9 @@ describe('a user who agrees and signs in', () => {
   })
 
   it('is served with the new token where an old one was cached', async () => {
-    const { link, walk, stored, auth, as, connect } = await setUpConnect()
+    const { link, walk, stored, connect, signIn } = await world(CONNECT)
     await connect()
-    const info = await auth.verify(await as.mint())
+    const info = await signIn()
     const before = await info.extra.getNextcloudToken()
 
     await walk(await link())
@@ -47,7 +52,7 @@ describe('a user who agrees and signs in', () => {
   })
 
   it('does not have the refresh token before revoked, which some servers take for everything', async () => {
-    const { link, walk, connect, as } = await setUpConnect()
+    const { link, walk, connect, as } = await world(CONNECT)
     as.metadata['revocation_endpoint'] = `${as.issuer}/revoke`
     await connect()
 
@@ -56,25 +61,18 @@ describe('a user who agrees and signs in', () => {
     expect(as.received('/revoke')).toEqual([])
   })
 
-  it('has a grant whose end and scopes are those that the server states', async () => {
-    const { link, walk, stored, clock } = await setUpConnect()
+  it('has a grant whose end and scopes the server states, and no access token whose life makes no sense', async () => {
+    const { link, walk, stored, clock } = await world(CONNECT)
+    const tokens = { refresh_expires_in: 1_800, scope: 'openid files', expires_in: -1 }
 
-    await walk(await link(), 'alice', { tokens: { refresh_expires_in: 1_800, scope: 'openid files' } })
+    expectPage(await walk(await link(), 'alice', { tokens }), 200)
 
     expect(await stored()).toMatchObject({ refreshEndsAt: clock.now() + 1_800_000, scopes: ['openid', 'files'] })
-  })
-
-  it('has a grant without an access token, where its life makes no sense', async () => {
-    const { link, walk, stored } = await setUpConnect()
-
-    expectPage(await walk(await link(), 'alice', { tokens: { expires_in: -1 } }), 200)
-
-    expect(await stored()).toMatchObject({ state: 'active' })
     expect(await stored()).not.toHaveProperty('accessToken')
   })
 
   it('has what cannot be opened any more replaced', async () => {
-    const { link, walk, storage, grants, as, stored } = await setUpConnect()
+    const { link, walk, storage, grants, as, stored } = await world(CONNECT)
     await storage.put(grants.store.keyOf({ issuer: as.issuer, subject: 'alice' }), 'not to be opened', null)
 
     expectPage(await walk(await link()), 200)
@@ -83,12 +81,13 @@ describe('a user who agrees and signs in', () => {
   })
 
   it('sends the code with its verifier, the redirect URI and the resource, and proves who this server is', async () => {
-    const { link, agree, browser, signIn, redeemed } = await setUpConnect({
+    const { link, agree, browser, authorize, redeemed } = await world({
+      ...CONNECT,
       options: { nextcloud: { resource: 'https://cloud.example.com/', parameters: { extra: 'yes' } } },
     })
     const alice = browser()
     const to = await agree(alice, await link())
-    await alice.open(await signIn(to))
+    await alice.open(await authorize(to))
 
     const [request] = redeemed()
     expect(Object.fromEntries(request?.form ?? [])).toMatchObject({
@@ -107,7 +106,7 @@ describe('a user who agrees and signs in', () => {
 
 describe('another person', () => {
   it("who finishes Alice's link stores nothing for either, and is told why but not whose link it was", async () => {
-    const { link, walk, stored, events, refreshTokens } = await setUpConnect()
+    const { link, walk, stored, events, refreshTokens } = await world(CONNECT)
 
     const page = await walk(await link('alice-of-wonderland'), 'bob')
 
@@ -120,102 +119,91 @@ describe('another person', () => {
     expect(refreshTokens.presented).toEqual([])
   })
 
-  it('may try again in the same browser, where the server is told to let the account be picked', async () => {
-    const { link, agree, signIn, browser, stored } = await setUpConnect()
+  it('may try again in that browser alone, once as Alice: the server is told to let the account be picked', async () => {
+    const { link, agree, authorize, browser, stored } = await world(CONNECT)
     const person = browser()
-    const refusal = await person.open(await signIn(await agree(person, await link()), 'bob'))
-
-    const going = await person.press(refusal)
-
-    expectPage(going, 200)
-    expect(going.refreshTo?.searchParams.get('prompt')).toBe('select_account consent')
-    expectPage(await person.open(await signIn(going.refreshTo, 'alice')), 200)
-    expect(await stored()).toMatchObject({ state: 'active' })
-    expectPage(await person.press(refusal), 410)
-  })
-
-  it('may try again in no other browser, and not as bob', async () => {
-    const { link, agree, signIn, browser, stored } = await setUpConnect()
-    const person = browser()
-    const refusal = await person.open(await signIn(await agree(person, await link()), 'bob'))
+    const refusal = await person.open(await authorize(await agree(person, await link()), 'bob'))
 
     expectPage(await browser().press(refusal), 403)
     const going = await person.press(refusal)
-    expectPage(await person.open(await signIn(going.refreshTo, 'bob')), 403)
+    expectPage(going, 200)
+    expect(going.refreshTo?.searchParams.get('prompt')).toBe('select_account consent')
+    const second = await person.open(await authorize(going.refreshTo, 'bob'))
+    expectPage(second, 403)
     expect(await stored()).toBeUndefined()
+    const last = await person.press(second)
+    expectPage(await person.open(await authorize(last.refreshTo, 'alice')), 200)
+    expect(await stored()).toMatchObject({ state: 'active' })
+    expectPage(await person.press(refusal), 410)
   })
 })
 
+const NO_REFRESH_TOKEN = { hint: expect.stringContaining('offline_access') as string }
 it.each([
-  ['of another sign-in', { claims: { nonce: 'another' } }],
-  ['that is not there', { tokens: { id_token: undefined } }],
-  ['that is not text', { tokens: { id_token: 7 } }],
-])('an ID token %s is a 403, and nothing is stored', async (_what, answer) => {
-  const { link, walk, stored, events } = await setUpConnect()
+  ['an ID token of another sign-in', { claims: { nonce: 'another' } }, 403, 'id_token', {}],
+  ['no ID token', { tokens: { id_token: undefined } }, 403, 'id_token', {}],
+  ['an ID token that is not text', { tokens: { id_token: 7 } }, 403, 'id_token', {}],
+  ['no refresh token', { tokens: { refresh_token: undefined } }, 502, 'no_refresh_token', NO_REFRESH_TOKEN],
+])('an answer with %s stores nothing: %#', async (_what, answer, status, reason, more) => {
+  const { link, walk, stored, events } = await world(CONNECT)
 
-  expectPage(await walk(await link(), 'alice', answer), 403)
+  expectPage(await walk(await link(), 'alice', answer), status)
 
   expect(await stored()).toBeUndefined()
-  expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'id_token' }))
+  expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason, ...more }))
 })
 
-describe('a refusal by the authorization server', () => {
-  it('is a 502 at the token endpoint, with what the operator needs in an event', async () => {
-    const { link, agree, browser, signIn, as, stored, events } = await setUpConnect()
-    const alice = browser()
-    const callback = await signIn(await agree(alice, await link()))
-    as.script('/token', { status: 401, json: { error: 'invalid_client', error_description: '<b>no</b>' } })
+const hint = (words: RegExp) => expect.stringMatching(words) as string
 
-    const page = await alice.open(callback)
+describe('a refusal by the authorization server', () => {
+  /** Alice comes back with a code, which the token endpoint answers like this. */
+  async function redeemedWith(answer: ScriptedAnswer, code?: string) {
+    const setup = await world(CONNECT)
+    const alice = setup.browser()
+    const to = await setup.agree(alice, await setup.link())
+    const callback = await setup.authorize(to, 'alice', code === undefined ? {} : { callback: { code } })
+    setup.as.script('/token', answer)
+    return { ...setup, page: await alice.open(callback) }
+  }
+
+  it('is a 502 at the token endpoint, with what the operator needs in an event', async () => {
+    const json = { error: 'invalid_client', error_description: '<b>no</b>' }
+    const { page, stored, events } = await redeemedWith({ status: 401, json })
 
     expectPage(page, 502)
     expect(page.text).not.toContain('<b>')
     expect(await stored()).toBeUndefined()
-    expect(events).toContainEqual(
-      expect.objectContaining({
-        type: 'connect.failed',
-        reason: 'refused',
-        error: 'invalid_client',
-        hint: expect.stringContaining('clientSecret') as string,
-      }),
-    )
+    const refused = { type: 'connect.failed', reason: 'refused', error: 'invalid_client', hint: hint(/clientSecret/) }
+    expect(events).toContainEqual(expect.objectContaining(refused))
   })
 
   it('that quotes a code has it blotted out, however short the code is', async () => {
-    const { link, agree, browser, signIn, as, events } = await setUpConnect()
-    const alice = browser()
-    const callback = await signIn(await agree(alice, await link()), 'alice', { callback: { code: 'short-1' } })
-    as.script('/token', { status: 400, json: { error: 'invalid_grant', error_description: 'No code short-1 here' } })
+    const json = { error: 'invalid_grant', error_description: 'No code short-1 here' }
+    const { page, events } = await redeemedWith({ status: 400, json }, 'short-1')
 
-    expectPage(await alice.open(callback), 502)
-
+    expectPage(page, 502)
     const failure = events.find(({ type }) => type === 'connect.failed')
     expect(failure).toMatchObject({ reason: 'refused', errorDescription: 'No code … here' })
   })
 
-  it.each([
-    [503, { error: 'server_error' }, 503],
-    [200, { token_type: 'DPoP', access_token: 'a', refresh_token: 'b' }, 502],
-  ])('at the token endpoint is a page too: %i %j, and the code is not sent again', async (status, json, expected) => {
-    const { link, agree, browser, signIn, as, redeemed, stored } = await setUpConnect()
-    const alice = browser()
-    const callback = await signIn(await agree(alice, await link()))
-    as.script('/token', { status, json })
+  it('is a 502 too, and the code is not sent again, where no bearer token comes', async () => {
+    const json = { token_type: 'DPoP', access_token: 'a', refresh_token: 'b' }
+    const { page, redeemed, stored } = await redeemedWith({ json })
 
-    expectPage(await alice.open(callback), expected)
-
+    expectPage(page, 502)
     expect([redeemed().length, await stored()]).toEqual([1, undefined])
   })
 
-  const errors: [error: string, status: number, reason: string | undefined][] = [
-    ['access_denied', 200, 'declined'],
-    ['invalid_scope', 502, 'refused'],
-    ['<script>alert(1)</script>', 502, 'refused'],
+  const errors: [error: string, status: number, event: object | undefined][] = [
+    ['access_denied', 200, { reason: 'declined' }],
+    ['invalid_scope', 502, { reason: 'refused', error: 'invalid_scope', hint: hint(/connect\.scopes/) }],
+    ['unauthorized_client', 502, { reason: 'refused', hint: hint(/authorization code flow/) }],
+    ['<script>alert(1)</script>', 502, { reason: 'refused' }],
     ['server_error', 503, undefined],
     ['temporarily_unavailable', 503, undefined],
   ]
-  it.each(errors)('with error=%s in the callback is a %i', async (error, status, reason) => {
-    const { link, walk, stored, redeemed, events } = await setUpConnect()
+  it.each(errors)('with error=%s in the callback is a %i', async (error, status, event) => {
+    const { link, walk, stored, redeemed, events } = await world(CONNECT)
     const hostile = { error_description: '<script>alert(2)</script>', error_uri: 'javascript:alert(3)' }
 
     const page = await walk(await link(), 'alice', { callback: { code: undefined, error, ...hostile } })
@@ -224,61 +212,30 @@ describe('a refusal by the authorization server', () => {
     expect(page.text).not.toMatch(/<script|alert\(2\)|javascript:/)
     expect(redeemed()).toEqual([])
     expect(await stored()).toBeUndefined()
-    const failures = events.filter(({ type }) => type === 'connect.failed')
-    expect(failures).toMatchObject(reason === undefined ? [] : [{ reason }])
+    expect(events.filter(({ type }) => type === 'connect.failed')).toMatchObject(event === undefined ? [] : [event])
     expect(JSON.stringify(events)).not.toContain('script')
   })
-
-  it.each([
-    ['invalid_scope', /connect\.scopes/],
-    ['unauthorized_client', /authorization code flow/],
-  ])('with error=%s tells the operator what to look at', async (error, hint) => {
-    const { link, walk, events } = await setUpConnect()
-
-    await walk(await link(), 'alice', { callback: { code: undefined, error } })
-
-    expect(events).toContainEqual(
-      expect.objectContaining({ type: 'connect.failed', error, hint: expect.stringMatching(hint) as string }),
-    )
-  })
-})
-
-it('an answer without a refresh token is a 502, with what to switch on, and nothing is stored', async () => {
-  const { link, walk, stored, events } = await setUpConnect()
-
-  const page = await walk(await link(), 'alice', { tokens: { refresh_token: undefined } })
-
-  expectPage(page, 502)
-  expect(page.text).toMatch(/refresh token|offline_access/)
-  expect(await stored()).toBeUndefined()
-  expect(events).toContainEqual(
-    expect.objectContaining({
-      type: 'connect.failed',
-      reason: 'no_refresh_token',
-      hint: expect.stringContaining('offline_access') as string,
-    }),
-  )
 })
 
 describe('with pairwise subjects only', () => {
-  it('the answer is a 500 before anybody signs in, with a warning for the operator, and the ticket stays', async () => {
-    const { link, browser, events, elsewhere, metadata } = await setUpPairwise()
+  it('the answer is a 500 before anybody signs in, and the ticket stays', async () => {
+    const { link, browser, elsewhere, as } = await world({
+      ...CONNECT,
+      metadata: { subject_types_supported: ['pairwise'] },
+    })
     const alice = browser()
     const question = await alice.open(await link())
 
     expectPage(await alice.press(question, { answer: 'yes' }), 500)
 
-    expect(events).toContainEqual(
-      expect.objectContaining({ type: 'config.warning', option: 'connect.authenticateBrowser' }),
-    )
-    metadata['subject_types_supported'] = ['pairwise', 'public']
+    as.metadata['subject_types_supported'] = ['pairwise', 'public']
     expectPage(await (await elsewhere(alice)).press(question, { answer: 'yes' }), 200)
   })
 
   it('found out at the callback, nothing is stored', async () => {
-    const { link, agree, browser, signIn, elsewhere, stored, as, redeemed } = await setUpConnect()
+    const { link, agree, browser, authorize, elsewhere, stored, as, redeemed } = await world(CONNECT)
     const alice = browser()
-    const callback = await signIn(await agree(alice, await link()))
+    const callback = await authorize(await agree(alice, await link()))
     as.metadata['subject_types_supported'] = ['pairwise']
 
     expectPage(await (await elsewhere(alice)).open(callback), 500)
@@ -286,99 +243,62 @@ describe('with pairwise subjects only', () => {
     expect(redeemed()).toEqual([])
     expect(await stored()).toBeUndefined()
   })
+})
 
-  it("the app's own sign-in makes up for it", async () => {
-    const { link, walk, stored, identity } = await setUpPairwise({ app: 'alice' })
+describe("the app's own sign-in", () => {
+  /** With pairwise subjects only, of which no ID token can tell. */
+  async function setUpApp() {
+    const authenticateBrowser = vi.fn<NonNullable<ConnectOptions['authenticateBrowser']>>()
+    const setup = await world({
+      ...CONNECT,
+      options: { connect: { authenticateBrowser } },
+      metadata: { subject_types_supported: ['pairwise'] },
+    })
+    const signedIn = (subject: string) => authenticateBrowser.mockResolvedValue({ issuer: setup.as.issuer, subject })
+    signedIn('alice')
+    return { ...setup, authenticateBrowser, signedIn, alice: setup.browser() }
+  }
+
+  it('makes up for an ID token that cannot tell', async () => {
+    const { link, walk, stored } = await setUpApp()
 
     expectPage(await walk(await link(), 'pairwise-8f31'), 200)
 
     expect(await stored()).toMatchObject({ state: 'active', clients: ['mcp-client'] })
-    expect(identity.subject).toBe('alice')
-  })
-
-  async function setUpPairwise({ app }: { app?: string } = {}) {
-    const identity = { issuer: '', subject: app ?? '' }
-    const setup = await setUpConnect({
-      metadata: { subject_types_supported: ['pairwise'] },
-      options: (as) => {
-        identity.issuer = as.issuer
-        return app === undefined ? {} : { connect: { authenticateBrowser: () => Promise.resolve({ ...identity }) } }
-      },
-    })
-    return { ...setup, identity, metadata: setup.as.metadata }
-  }
-})
-
-describe("the app's own sign-in", () => {
-  async function setUpApp(authenticate: NonNullable<ConnectOptions['authenticateBrowser']>) {
-    return setUpConnect({ options: { connect: { authenticateBrowser: authenticate } } })
-  }
-  const somebody = (subject: string | undefined) => ({ subject })
-
-  it.each([
-    ['somebody else', 'bob'],
-    ['nobody', undefined],
-  ])('that says %s at the question makes it a 403, and the ticket stays', async (_who, subject) => {
-    const present = somebody(subject)
-    const setup = await setUpApp(() =>
-      Promise.resolve(
-        present.subject === undefined ? undefined : { issuer: setup.as.issuer, subject: present.subject },
-      ),
-    )
-    const browser = setup.browser()
-    const question = await browser.open(await setup.link())
-
-    expectPage(await browser.press(question, { answer: 'yes' }), 403)
-
-    present.subject = 'alice'
-    expectPage(await browser.press(question, { answer: 'yes' }), 200)
   })
 
   it.each([
-    ['somebody else', 'bob'],
-    ['nobody', undefined],
-  ])('that says %s at the callback stores nothing, whoever the ID token names', async (_who, subject) => {
-    const present = somebody('alice')
-    const setup = await setUpApp(() =>
-      Promise.resolve(
-        present.subject === undefined ? undefined : { issuer: setup.as.issuer, subject: present.subject },
-      ),
-    )
-    const browser = setup.browser()
-    const callback = await setup.signIn(await setup.agree(browser, await setup.link()), 'alice')
-    present.subject = subject
+    ['says somebody else', 403, () => Promise.resolve({ issuer: 'https://idp.example', subject: 'bob' })],
+    ['fails', 500, () => Promise.reject(new Error('planted-text'))],
+  ])('that %s at the question makes it a %i without a word of that, and the ticket stays', async (_, status, says) => {
+    const { alice, authenticateBrowser, link } = await setUpApp()
+    const question = await alice.open(await link())
+    authenticateBrowser.mockImplementationOnce(says)
 
-    const page = await browser.open(callback)
+    const page = await alice.press(question, { answer: 'yes' })
 
-    expectPage(page, 403)
-    expect(setup.redeemed()).toEqual([])
-    expect(await setup.stored()).toBeUndefined()
+    expectPage(page, status)
+    expect(page.text).not.toMatch(/planted-text|bob/)
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
   })
 
-  it('that fails is a 500 without a word of it, and the ticket stays', async () => {
-    let failing = true
-    const setup = await setUpApp(() =>
-      failing
-        ? Promise.reject(new Error('planted-text'))
-        : Promise.resolve({ issuer: setup.as.issuer, subject: 'alice' }),
-    )
-    const browser = setup.browser()
-    const question = await browser.open(await setup.link())
+  it('that says somebody else at the callback stores nothing, whoever the ID token names', async () => {
+    const { alice, agree, authorize, link, redeemed, signedIn, stored } = await setUpApp()
+    const callback = await authorize(await agree(alice, await link()))
+    signedIn('bob')
 
-    const page = await browser.press(question, { answer: 'yes' })
+    expectPage(await alice.open(callback), 403)
 
-    expectPage(page, 500)
-    expect(page.text).not.toContain('planted-text')
-    failing = false
-    expectPage(await browser.press(question, { answer: 'yes' }), 200)
+    expect(redeemed()).toEqual([])
+    expect(await stored()).toBeUndefined()
   })
 })
 
 describe('a second client of the same user', () => {
   it('is not served by the agreement to the first, and makes the full round', async () => {
-    const { link, walk, auth, as, stored } = await setUpConnect()
+    const { link, walk, signIn, stored } = await world(CONNECT)
     await walk(await link())
-    const second = await auth.verify(await as.mint({ client_id: 'second' }))
+    const second = await signIn({ client_id: 'second' })
     await expect(second.extra.getNextcloudToken()).rejects.toMatchObject({
       reason: 'consent',
       connectUrl: await link('alice', 'second'),
@@ -388,14 +308,14 @@ describe('a second client of the same user', () => {
 
     expect(await stored()).toMatchObject({ clients: ['mcp-client', 'second'], generation: 2 })
     expect(await second.extra.getNextcloudToken()).toBe((await stored())?.accessToken?.token)
-    const first = await auth.verify(await as.mint())
+    const first = await signIn()
     expect(await first.extra.getNextcloudToken()).toBe((await stored())?.accessToken?.token)
   })
 
   it('is served with it where consent is per user', async () => {
-    const { link, walk, auth, as, stored } = await setUpConnect({ options: { connect: { consent: 'per-user' } } })
+    const { link, walk, signIn, stored } = await world({ ...CONNECT, options: { connect: { consent: 'per-user' } } })
     await walk(await link())
-    const second = await auth.verify(await as.mint({ client_id: 'second' }))
+    const second = await signIn({ client_id: 'second' })
 
     expect(await second.extra.getNextcloudToken()).toBe((await stored())?.accessToken?.token)
   })
@@ -403,7 +323,7 @@ describe('a second client of the same user', () => {
 
 it('an operator whose MCP tokens name no client hears once that consent per client cannot tell them apart', async () => {
   const warnings = async (options: { connect?: ConnectOptions }) => {
-    const { auth, as, events } = await setUpConnect({ options })
+    const { auth, as, events } = await world({ ...CONNECT, options })
     for (const sub of ['alice', 'bob']) {
       const info = await auth.verify(await as.mint({ sub, client_id: undefined }))
       await expect(auth.getNextcloudToken(info)).rejects.toMatchObject({ code: 'ERR_NOT_PROVISIONED' })

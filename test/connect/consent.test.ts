@@ -1,67 +1,36 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import {
-  expectPage,
-  faultyStorage,
-  formOf,
-  meetingStorage,
-  setUpConnect,
-  type FaultyStorage,
-} from '../support/connect-setup.js'
+import { bareHost } from '../support/hosts.js'
+import { faultyStorage, meetingStorage, watchedStorage } from '../support/storages.js'
+import { expectPage, formOf } from '../support/test-browser.js'
+import { world } from '../support/world.js'
+
+const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 describe('the page with the question', () => {
   it.each(['GET', 'HEAD'])('changes nothing, however often it is opened: %s', async (method) => {
-    let store = faultyStorage(new MemoryStorage())
-    let writes = 0
-    const { link, browser } = await setUpConnect({
-      storage: (clock) => {
-        const inner = new MemoryStorage(undefined, clock)
-        return (store = faultyStorage({
-          shared: true,
-          get: inner.get.bind(inner),
-          put: (...args) => ((writes += 1), inner.put(...args)),
-          delete: (...args) => ((writes += 1), inner.delete(...args)),
-        }))
-      },
-    })
+    const { storage, calls } = watchedStorage()
+    const { link, browser } = await world({ ...CONNECT, storage })
     const url = await link()
-    writes = 0
+    calls.length = 0
 
     for (let opened = 0; opened < 3; opened += 1) expectPage(await browser().open(url, { method }), 200)
 
-    expect(writes).toBe(0)
-    expect(store.calls()).toBeGreaterThan(0)
-    expectPage(await browser().open(url), 200)
+    expect(new Set(calls)).toEqual(new Set(['get']))
   })
 
-  it('names the MCP client and the scopes, escaped', async () => {
-    const { link, browser } = await setUpConnect({ options: { connect: { scopes: ['files', '<b>'] } } })
-    const url = await link('alice', '"><script>alert(1)</script>')
+  it('names the MCP client and all that is going to be asked for, escaped, and not whose link it is', async () => {
+    const { link, browser, agree } = await world(CONNECT)
+    const [alice, url] = [browser(), await link('alice-of-wonderland', '"><script>alert(1)</script>')]
 
-    const { text } = await browser().open(url)
+    const { text, headers } = await alice.open(url)
 
-    expect(text).not.toMatch(/<script|<b>/)
-    expect(text).toContain('files')
+    expect(text).not.toContain('<script')
     expect(text).toContain('alert(1)')
-  })
-
-  it('says all that is going to be asked for, as the authorization request then does', async () => {
-    const { link, browser, agree } = await setUpConnect()
-    const [alice, url] = [browser(), await link()]
-
-    const { text } = await alice.open(url)
-
+    expect(text + JSON.stringify(headers)).not.toContain('wonderland')
     const asked = (await agree(alice, url)).searchParams.get('scope')?.split(' ')
     expect(asked).toEqual(['openid', 'offline_access'])
     for (const scope of asked ?? []) expect(text).toContain(`>${scope}<`)
-  })
-
-  it('does not say whose link it is', async () => {
-    const { link, browser } = await setUpConnect()
-
-    const { text, headers } = await browser().open(await link('alice-of-wonderland'))
-
-    expect(text + JSON.stringify(headers)).not.toContain('wonderland')
   })
 
   it.each([
@@ -71,7 +40,7 @@ describe('the page with the question', () => {
     ['with one that was never made', `?ticket=${'A'.repeat(43)}`],
     ['with something else', "?ticket=<script>alert('x')</script>"],
   ])('is a 410 %s', async (_how, query) => {
-    const { browser, events } = await setUpConnect()
+    const { browser, events } = await world(CONNECT)
 
     const page = await browser().open(`/nextcloud/connect${query}`)
 
@@ -82,55 +51,39 @@ describe('the page with the question', () => {
   })
 })
 
-describe('a yes', () => {
-  it('sends the browser on with a Refresh and not with a redirect, and spends the ticket', async () => {
-    const { browser, link, as } = await setUpConnect()
-    const url = await link()
-    const alice = browser()
-    const question = await alice.open(url)
+it('a yes sends the browser on with a Refresh and another cookie, and spends the ticket', async () => {
+  const { browser, link, as } = await world(CONNECT)
+  const url = await link()
+  const alice = browser()
+  const question = await alice.open(url)
+  const [[oldName = '', oldValue] = []] = alice.cookies
 
-    const going = await alice.press(question, { answer: 'yes' })
+  const going = await alice.press(question, { answer: 'yes' })
 
-    expectPage(going, 200)
-    expect(going.headers.location).toBeUndefined()
-    expect(going.refreshTo?.origin).toBe(as.issuer)
-    expect(going.text).toContain('href=')
-    expectPage(await alice.open(url), 410)
-    expectPage(await alice.press(question, { answer: 'yes' }), 410)
-  })
-
-  it('comes with another cookie than the question, whose cookie ends', async () => {
-    const { browser, link } = await setUpConnect()
-    const alice = browser()
-    const question = await alice.open(await link())
-    const before = new Map(alice.cookies)
-
-    await alice.press(question, { answer: 'yes' })
-
-    expect(before.size).toBe(1)
-    expect(alice.cookies.size).toBe(1)
-    const [[oldName = '', oldValue] = []] = before
-    expect(alice.cookies.has(oldName)).toBe(false)
-    expect([...alice.cookies.values()]).not.toContain(oldValue)
-  })
+  expectPage(going, 200)
+  expect(going.headers.location).toBeUndefined()
+  expect(going.refreshTo?.origin).toBe(as.issuer)
+  expect(going.text).toContain('href=')
+  expect([alice.cookies.size, alice.cookies.has(oldName)]).toEqual([1, false])
+  expect([...alice.cookies.values()]).not.toContain(oldValue)
+  expectPage(await alice.open(url), 410)
+  expectPage(await alice.press(question, { answer: 'yes' }), 410)
 })
 
-describe('a no', () => {
-  it('spends the ticket, stores nothing and asks nobody', async () => {
-    const { browser, link, stored, as, events } = await setUpConnect()
-    const url = await link()
-    const alice = browser()
+it('a no spends the ticket, stores nothing and asks nobody', async () => {
+  const { browser, link, stored, as, events } = await world(CONNECT)
+  const url = await link()
+  const alice = browser()
 
-    const page = await alice.press(await alice.open(url), { answer: 'no' })
+  const page = await alice.press(await alice.open(url), { answer: 'no' })
 
-    expectPage(page, 200)
-    expect(page.refreshTo).toBeUndefined()
-    expect(alice.cookies.size).toBe(0)
-    expectPage(await alice.open(url), 410)
-    expect(await stored()).toBeUndefined()
-    expect(as.received().map(({ path }) => path)).toEqual(['/.well-known/openid-configuration'])
-    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'declined' }))
-  })
+  expectPage(page, 200)
+  expect(page.refreshTo).toBeUndefined()
+  expect(alice.cookies.size).toBe(0)
+  expectPage(await alice.open(url), 410)
+  expect(await stored()).toBeUndefined()
+  expect(as.received().map(({ path }) => path)).toEqual(['/.well-known/openid-configuration'])
+  expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'declined' }))
 })
 
 it.each([
@@ -146,7 +99,7 @@ it.each([
     put: (key, ...rest) => (kept.add(key), inner.put(key, ...rest)),
     delete: (key, version) => (kept.delete(key), inner.delete(key, version)),
   })
-  const { browser, link } = await setUpConnect({ storage: () => store })
+  const { browser, link } = await world({ ...CONNECT, storage: store })
   const url = await link()
   const browsers = answers.map(() => browser())
   const questions = await Promise.all(browsers.map((each) => each.open(url)))
@@ -162,15 +115,12 @@ it.each([
 
 describe('an answer is a 403, and the ticket stays unspent,', () => {
   async function setUpQuestion() {
-    const setup = await setUpConnect()
+    const setup = await world(CONNECT)
     const url = await setup.link()
     const alice = setup.browser()
     const question = await alice.open(url)
     return { ...setup, url, alice, question, ...formOf(question) }
   }
-  const FORM: [string, string] = ['Content-Type', 'application/x-www-form-urlencoded']
-  const formBody = (token: string): string => new URLSearchParams({ token, answer: 'yes' }).toString()
-
   it('without the cookie, as from an MCP client that knows the link', async () => {
     const { question, url, alice, events } = await setUpQuestion()
     const kept = new Map(alice.cookies)
@@ -207,49 +157,30 @@ describe('an answer is a 403, and the ticket stays unspent,', () => {
     expectPage(await alice.press(another, { answer: 'yes' }), 200)
   })
 
-  it.each([
-    ['no form value', ''],
-    ['a made-up one', 'AAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'],
-  ])('with %s', async (_what, token) => {
-    const { action, alice, question } = await setUpQuestion()
+  it.each<[what: string, (token: string) => Record<string, string>, headers?: [string, string]]>([
+    ['no form value', () => ({ token: '', answer: 'yes' })],
+    ['a made-up one', () => ({ token: `AAAAAAAA.${'A'.repeat(43)}`, answer: 'yes' })],
+    ['something behind the form value', (token) => ({ token: `${token}.x`, answer: 'yes' })],
+    ['no answer', () => ({})],
+    ['neither yes nor no', () => ({ answer: 'maybe' })],
+    ['the headers of another site', () => ({ answer: 'yes' }), ['Sec-Fetch-Site', 'cross-site']],
+  ])('with %s', async (_what, fieldsWith, header) => {
+    const { action, alice, question, token } = await setUpQuestion()
+    const headers = [['Content-Type', 'application/x-www-form-urlencoded'] as const, ...(header ? [header] : [])]
+    const body = new URLSearchParams({ token, ...fieldsWith(token) }).toString()
 
-    expectPage(await alice.open(action, { method: 'POST', headers: [FORM], body: formBody(token) }), 403)
-    expectPage(await alice.press(question, { answer: 'yes' }), 200)
-  })
-
-  it('with something behind the form value', async () => {
-    const { action, alice, token } = await setUpQuestion()
-
-    expectPage(await alice.open(action, { method: 'POST', headers: [FORM], body: formBody(`${token}.x`) }), 403)
-    expectPage(await alice.open(action, { method: 'POST', headers: [FORM], body: formBody(token) }), 200)
-  })
-
-  it('from another site', async () => {
-    const { action, alice, token, question } = await setUpQuestion()
-    const headers = [FORM, ['Sec-Fetch-Site', 'cross-site'] as [string, string]]
-
-    const page = await alice.open(action, { method: 'POST', headers, body: formBody(token) })
+    const page = await alice.open(action, { method: 'POST', headers, body })
 
     expectPage(page, 403)
     expect(page.refreshTo).toBeUndefined()
     expectPage(await alice.press(question, { answer: 'yes' }), 200)
   })
-
-  it.each(['', 'maybe'])('when it is neither yes nor no but “%s”', async (answer) => {
-    const { alice, question } = await setUpQuestion()
-
-    expectPage(await alice.press(question, answer === '' ? {} : { answer }), 403)
-    expectPage(await alice.press(question, { answer: 'yes' }), 200)
-  })
 })
 
-describe('while the store is away,', () => {
+describe('while the store is unavailable,', () => {
   async function setUpFaulty() {
-    let store: FaultyStorage | undefined
-    const setup = await setUpConnect({
-      storage: (clock) => (store = faultyStorage(new MemoryStorage(undefined, clock))),
-    })
-    return { ...setup, store: store! }
+    const store = faultyStorage()
+    return { ...(await world({ ...CONNECT, storage: store })), store }
   }
 
   it('the question is a 503 with Retry-After', async () => {
@@ -281,7 +212,7 @@ describe('while the store is away,', () => {
 })
 
 it('a user begins no more than twenty connections in ten minutes, since each leaves something in the store', async () => {
-  const { link, browser, clock, agree, events } = await setUpConnect()
+  const { link, browser, clock, agree, events } = await world(CONNECT)
   for (let round = 0; round < 20; round += 1) await agree(browser(), await link())
 
   const alice = browser()
@@ -296,30 +227,16 @@ it('a user begins no more than twenty connections in ten minutes, since each lea
   await agree(browser(), await link())
 })
 
-describe('what was sealed with a key that is gone', () => {
-  it('is a link that no longer works, and no fault of the server', async () => {
-    const { link, browser, elsewhere } = await setUpConnect()
-    const url = await link()
-    const other = await elsewhere(browser(), { encryptionKey: Buffer.alloc(32, 'other').toString('base64url') })
+it('while the authorization server is unavailable, the question is a 503 with Retry-After, and serves later', async () => {
+  const { as, link, browser, clock } = await world({ ...CONNECT, options: { http: { retries: 0 } } })
+  const [alice, url] = [browser(), await link()]
+  await as.stop()
 
-    expectPage(await other.open(url), 410)
-    expectPage(await browser().open(url), 200)
-  })
-})
+  const page = await alice.open(url)
 
-describe('while the authorization server is away,', () => {
-  it('the answer is a 503 with Retry-After, and serves later', async () => {
-    const { as, link, browser, clock } = await setUpConnect({ options: { http: { retries: 0 } } })
-    const alice = browser()
-    const url = await link()
-    await as.stop()
-
-    const page = await alice.open(url)
-
-    expectPage(page, 503)
-    expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
-    await as.restart()
-    clock.advance(60_000)
-    expectPage(await alice.press(await alice.open(url), { answer: 'yes' }), 200)
-  })
+  expectPage(page, 503)
+  expect(Number(page.headers['retry-after'])).toBeGreaterThan(0)
+  await as.restart()
+  clock.advance(60_000)
+  expectPage(await alice.press(await alice.open(url), { answer: 'yes' }), 200)
 })

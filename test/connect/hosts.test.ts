@@ -1,25 +1,23 @@
 import express from 'express'
 import express4 from 'express4'
 import { describe, expect, it } from 'vitest'
-import { expectPage, formOf, setUpConnect } from '../support/connect-setup.js'
-import { bareHost, connectHost, express4Host, express5Host, hosts, type Handler, type Host } from '../support/hosts.js'
+import { expectPage, formOf } from '../support/test-browser.js'
+import { world } from '../support/world.js'
+import { express4Host, express5Host, hosts, type Handler, type Host } from '../support/hosts.js'
 
 const surroundings: [name: string, host: Host, before: Handler[]][] = [
   ...hosts.map((host): [string, Host, Handler[]] => [host.name, host, []]),
   ['Express 5 behind urlencoded()', express5Host, [express.urlencoded() as Handler]],
-  ['Express 5 behind urlencoded({ extended })', express5Host, [express.urlencoded({ extended: true }) as Handler]],
   ['Express 5 behind json()', express5Host, [express.json() as Handler]],
-  ['Express 5 behind text()', express5Host, [express.text({ type: () => true }) as Handler]],
-  ['Express 5 behind raw()', express5Host, [express.raw({ type: () => true }) as Handler]],
   ['Express 4 behind urlencoded()', express4Host, [express4.urlencoded({ extended: false }) as Handler]],
   ['Express 4 behind json()', express4Host, [express4.json() as Handler]],
-  ['Connect behind urlencoded()', connectHost, [express.urlencoded() as Handler]],
-  ['node:http behind urlencoded()', bareHost, [express.urlencoded() as Handler]],
 ]
 
 describe.each(surroundings)('in %s', (_name, host, before) => {
+  const setUp = () => world({ mode: 'refresh-token', host, handlers: (auth) => [...before, auth.routes()] })
+
   it('a user connects and disconnects', async () => {
-    const { link, walk, stored, browser } = await setUpConnect({ host, before })
+    const { link, walk, stored, browser } = await setUp()
     const alice = browser()
 
     const connected = await walk(await link(), 'alice', {}, alice)
@@ -30,7 +28,7 @@ describe.each(surroundings)('in %s', (_name, host, before) => {
   })
 
   it('a form with a field that is there twice is refused', async () => {
-    const { link, browser } = await setUpConnect({ host, before })
+    const { link, browser } = await setUp()
     const alice = browser()
     const { action, token } = formOf(await alice.open(await link()))
     const headers = [['Content-Type', 'application/x-www-form-urlencoded']] as const
@@ -40,7 +38,7 @@ describe.each(surroundings)('in %s', (_name, host, before) => {
   })
 
   it('what is no page of this package is left to the app', async () => {
-    const { browser } = await setUpConnect({ host, before })
+    const { browser } = await setUp()
 
     expect((await browser().open('/nextcloud')).status).toBe(404)
     expect((await browser().open('/nextcloud/other')).status).toBe(404)

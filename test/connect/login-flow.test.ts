@@ -258,16 +258,6 @@ describe('an app password, which Nextcloud gives once,', () => {
     expect(heard.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
   })
 
-  it('is held after close() too, and stored as it settles', async () => {
-    const { storage, stored, logins } = await setUpHeld()
-    logins.close()
-    storage.heal()
-
-    await logins.settle()
-
-    expect(await stored()).toMatchObject({ state: 'active' })
-  })
-
   it('is deleted in Nextcloud, once its login is forgotten before it could be stored', async () => {
     const { pass, remove, storage, stored } = await setUpHeld()
     await pass(LOGIN_KNOWN_FOR - MINUTE)

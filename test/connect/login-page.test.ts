@@ -1,10 +1,10 @@
 import { inspect } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
 import type { ConnectOptions } from '../../src/index.js'
-import { MemoryStorage } from '../../src/storage/memory.js'
-import { setUpAppPasswords, waitingPage } from '../support/app-password-setup.js'
+import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
 import { failureOf, turn } from '../support/promises.js'
-import { expectPage, faultyStorage } from '../support/connect-setup.js'
+import { faultyStorage, watchedStorage } from '../support/storages.js'
+import { expectPage } from '../support/test-browser.js'
 
 const ALICE = { subject: 'alice' }
 const MINUTE = 60_000
@@ -12,7 +12,8 @@ type Identity = NonNullable<ConnectOptions['identity']>
 
 describe('a user who connects a Nextcloud that takes no tokens', () => {
   it('signs in at the authorization server first, agrees in Nextcloud, and has connected it', async () => {
-    const { begin, browser, nextcloud, stored, events, as, auth } = await setUpAppPasswords()
+    const options = { resourceName: 'Notizen für Müller' }
+    const { begin, browser, nextcloud, stored, events, as, auth } = await appPasswordWorld({ options })
     const alice = browser()
 
     const waiting = await begin(alice)
@@ -30,13 +31,17 @@ describe('a user who connects a Nextcloud that takes no tokens', () => {
       clients: ['mcp-client'],
       appPassword: { loginName: 'alice.w', password: nextcloud.appPasswords[0]?.password },
     })
+    // What the user sees among the devices in Nextcloud.
+    expect(nextcloud.appPasswords[0]?.name).toBe('Notizen fur Muller')
+    expect(await auth.isProvisioned({ ...ALICE, clientId: 'mcp-client' })).toBe(true)
+    expect(await auth.isProvisioned({ ...ALICE, clientId: 'another' })).toBe(false)
     expect(events.filter(({ type }) => type === 'grant.stored')).toMatchObject([
       { issuer: as.issuer, subject: 'alice', clientId: 'mcp-client', fingerprint: grant?.fingerprint },
     ])
   })
 
   it('is asked there for who it is and nothing else, and nothing of that is kept', async () => {
-    const { browser, link, signIn, stored, grants, as } = await setUpAppPasswords()
+    const { browser, link, authorize, stored, grants, as } = await appPasswordWorld()
     const alice = browser()
 
     const going = await alice.press(await alice.open(await link()), { answer: 'yes' })
@@ -44,34 +49,23 @@ describe('a user who connects a Nextcloud that takes no tokens', () => {
     const asked = going.refreshTo?.searchParams
     expect([asked?.get('scope'), asked?.get('prompt'), asked?.has('resource')]).toEqual(['openid', null, false])
     expect(asked?.get('nonce')).toBeTruthy()
-    await alice.open(await signIn(going.refreshTo))
+    await alice.open(await authorize(going.refreshTo))
     expect(await stored()).toBeUndefined()
     expect(await grants.store.version(grants.store.keyOf({ issuer: as.issuer, subject: 'alice' }))).toBeUndefined()
   })
 
-  it('sees the name of this server in Nextcloud, there and among the devices later', async () => {
-    const named = await setUpAppPasswords({ options: { resourceName: 'Notizen für Müller' } })
-    const plain = await setUpAppPasswords()
-
-    await named.connectAs('alice.w')
-    await plain.connectAs('alice.w')
-
-    expect(named.nextcloud.appPasswords[0]?.name).toBe('Notizen fur Muller')
-    expect(plain.nextcloud.appPasswords[0]?.name).toBe('mcp.example.com')
-  })
-
   it('who is somebody else at the authorization server starts nothing in Nextcloud', async () => {
-    const { browser, link, agree, signIn, nextcloud, events } = await setUpAppPasswords()
+    const { browser, link, agree, authorize, nextcloud, events } = await appPasswordWorld()
     const bob = browser()
 
-    expectPage(await bob.open(await signIn(await agree(bob, await link()), 'bob')), 403)
+    expectPage(await bob.open(await authorize(await agree(bob, await link()), 'bob')), 403)
 
     expect(nextcloud.begun()).toBe(0)
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'person' }))
   })
 
   it('sees the end once, whoever shows the cookie again', async () => {
-    const { begin, browser, nextcloud } = await setUpAppPasswords()
+    const { begin, browser, nextcloud } = await appPasswordWorld()
     const alice = browser()
     const { login, next } = await begin(alice)
     const cookies = [...alice.cookies]
@@ -82,50 +76,22 @@ describe('a user who connects a Nextcloud that takes no tokens', () => {
 
     expectPage(await alice.open(next), 400)
   })
-
-  it('is sent to where the operator wants', async () => {
-    const { connectAs } = await setUpAppPasswords({ connect: { returnTo: 'https://app.example.com/done' } })
-
-    const page = await connectAs('alice.w')
-
-    expect([page.status, page.headers.location]).toEqual([303, 'https://app.example.com/done'])
-  })
-
-  it('can disconnect on the page that says so, which deletes the app password', async () => {
-    const { connectAs, browser, nextcloud, auth } = await setUpAppPasswords()
-    const alice = browser()
-    const connected = await connectAs('alice.w', alice)
-
-    expect((await alice.press(connected)).text).toContain('Disconnected')
-
-    expect(nextcloud.appPasswords).toEqual([])
-    expect(await auth.isProvisioned(ALICE)).toBe(false)
-  })
-
-  it('is asked for every MCP client anew, by default', async () => {
-    const { connectAs, auth } = await setUpAppPasswords()
-    await connectAs('alice.w')
-
-    expect(await auth.isProvisioned({ ...ALICE, clientId: 'mcp-client' })).toBe(true)
-    expect(await auth.isProvisioned({ ...ALICE, clientId: 'another' })).toBe(false)
-  })
 })
 
 describe("the app's own sign-in", () => {
-  const setUp = async (subject?: string) => {
-    const present = vi.fn<NonNullable<ConnectOptions['authenticateBrowser']>>()
-    const setup = await setUpAppPasswords({ client: false, connect: { authenticateBrowser: present } })
-    present.mockResolvedValue(subject === undefined ? undefined : { issuer: setup.as.issuer, subject })
+  async function setUp() {
+    const authenticateBrowser = vi.fn<NonNullable<ConnectOptions['authenticateBrowser']>>()
+    const setup = await appPasswordWorld({
+      options: { clientId: undefined, clientSecret: undefined, connect: { authenticateBrowser } },
+    })
+    authenticateBrowser.mockResolvedValue({ issuer: setup.as.issuer, subject: 'alice' })
     return setup
   }
 
   it('stands in for the authorization server, at which nobody is sent then', async () => {
-    const { link, browser, nextcloud, auth, as } = await setUp('alice')
-    const alice = browser()
+    const { connectAs, browser, auth, as } = await setUp()
 
-    const waiting = waitingPage(await alice.press(await alice.open(await link()), { answer: 'yes' }))
-    await nextcloud.grant(waiting.login, 'alice.w')
-    expectPage(await alice.open(waiting.next), 200)
+    expectPage(await connectAs('alice.w'), 200)
 
     expect(await auth.isProvisioned(ALICE)).toBe(true)
     expect(as.received()).toEqual([])
@@ -133,17 +99,8 @@ describe("the app's own sign-in", () => {
     expect((await browser().open('/nextcloud/callback?state=none')).status).toBe(404)
   })
 
-  it.each([undefined, 'bob'])('that says %s starts nothing in Nextcloud', async (subject) => {
-    const { link, browser, nextcloud } = await setUp(subject)
-    const alice = browser()
-
-    expectPage(await alice.press(await alice.open(await link()), { answer: 'yes' }), 403)
-
-    expect(nextcloud.begun()).toBe(0)
-  })
-
-  it('leaves the link good where Nextcloud is away, and spends it once it is not', async () => {
-    const { link, browser, nextcloud } = await setUp('alice')
+  it('leaves the link good where Nextcloud is unavailable, and spends it once it is not', async () => {
+    const { link, browser, nextcloud } = await setUp()
     const alice = browser()
     const consent = await alice.open(await link())
     nextcloud.disturb(() => 503)
@@ -156,21 +113,12 @@ describe("the app's own sign-in", () => {
 })
 
 describe('while the user is in Nextcloud', () => {
-  it('this server connects the user by itself', async () => {
-    const { begin, nextcloud, clock, happened, auth } = await setUpAppPasswords()
-    const { login } = await begin()
-    await nextcloud.grant(login, 'alice.w')
-
-    clock.advance(2_000)
-    await happened('grant.stored')
-
-    expect(await auth.isProvisioned(ALICE)).toBe(true)
-  })
-
-  it('the page comes anew every five seconds, with the same way to Nextcloud', async () => {
-    const { begin, browser } = await setUpAppPasswords()
+  it('the page comes again every five seconds, with the same way to Nextcloud', async () => {
+    const { begin, browser, nextcloud } = await appPasswordWorld()
     const alice = browser()
     const first = await begin(alice)
+    // It is no end that Nextcloud refuses for a while.
+    nextcloud.disturb(() => 403)
 
     const second = waitingPage(await alice.open(first.next))
 
@@ -179,7 +127,7 @@ describe('while the user is in Nextcloud', () => {
   })
 
   it('another browser learns nothing of it', async () => {
-    const { begin, browser, nextcloud, polls, events } = await setUpAppPasswords()
+    const { begin, browser, nextcloud, polls, events } = await appPasswordWorld()
     const { next, login } = await begin()
     await nextcloud.grant(login, 'alice.w')
 
@@ -192,7 +140,7 @@ describe('while the user is in Nextcloud', () => {
   })
 
   it('a cookie that somebody has planted before its own does not count', async () => {
-    const { begin, browser } = await setUpAppPasswords()
+    const { begin, browser } = await appPasswordWorld()
     const alice = browser()
     const { next, login } = await begin(alice)
     const name = `__Host-mcp-nextcloud-${next.searchParams.get('flow') ?? ''}`
@@ -202,7 +150,7 @@ describe('while the user is in Nextcloud', () => {
   })
 
   it('a link preview changes nothing', async () => {
-    const { begin, browser, polls } = await setUpAppPasswords()
+    const { begin, browser, polls } = await appPasswordWorld()
     const alice = browser()
     const { next } = await begin(alice)
 
@@ -210,35 +158,18 @@ describe('while the user is in Nextcloud', () => {
     expect(polls()).toBe(0)
   })
 
-  it.each([
-    ['is away', 503],
-    ['turns requests away', 429],
-    ['breaks the connection', 0],
-    ['refuses', 403],
-  ])('a Nextcloud that %s for a while is no end', async (_, status) => {
-    const { begin, browser, nextcloud } = await setUpAppPasswords()
-    const alice = browser()
-    const { next, login } = await begin(alice)
-    nextcloud.disturb(() => status)
-    expect(waitingPage(await alice.open(next)).login).toBe(login)
-    nextcloud.disturb(undefined)
-    await nextcloud.grant(login, 'alice.w')
-
-    expect((await alice.open(next)).text).toContain('Connected')
-  })
-
   it('another instance behind the same address goes on with it', async () => {
-    const { begin, browser, elsewhere, options, nextcloud, auth } = await setUpAppPasswords()
+    const { begin, browser, elsewhere, nextcloud, auth } = await appPasswordWorld()
     const alice = browser()
     const { next, login } = await begin(alice)
     await nextcloud.grant(login, 'alice.w')
 
-    expect((await (await elsewhere(alice, options)).open(next)).text).toContain('Connected')
+    expect((await (await elsewhere(alice)).open(next)).text).toContain('Connected')
     expect(await auth.isProvisioned(ALICE)).toBe(true)
   })
 
   it('it is over after twenty minutes', async () => {
-    const { begin, browser, clock, events } = await setUpAppPasswords()
+    const { begin, browser, clock, events } = await appPasswordWorld()
     const alice = browser()
     const { next } = await begin(alice)
     clock.advance(20 * MINUTE)
@@ -251,23 +182,23 @@ describe('while the user is in Nextcloud', () => {
   })
 
   it('close() ends the questions', async () => {
-    const storage = faultyStorage(new MemoryStorage())
-    const { begin, clock, auth } = await setUpAppPasswords({ storage })
+    const { storage, calls } = watchedStorage()
+    const { begin, clock, auth } = await appPasswordWorld({ storage })
     await begin()
     await auth.close()
-    const before = storage.calls()
+    calls.length = 0
 
     clock.advance(10_000)
     await turn()
 
-    expect(storage.calls()).toBe(before)
+    expect(calls).toEqual([])
   })
 })
 
 describe('an app password, which Nextcloud gives once,', () => {
   it('is held while the store is unavailable, with a page that says so, and stored by close() at the latest', async () => {
-    const storage = faultyStorage(new MemoryStorage())
-    const { begin, browser, nextcloud, stored, auth, polls } = await setUpAppPasswords({ storage })
+    const storage = faultyStorage()
+    const { begin, browser, nextcloud, stored, auth, polls } = await appPasswordWorld({ storage })
     const alice = browser()
     const { next, login } = await begin(alice)
     await nextcloud.grant(login, 'alice.w')
@@ -287,13 +218,13 @@ describe('an app password, which Nextcloud gives once,', () => {
   })
 
   it.each([
-    ['a name with a colon', { loginName: 'a:b' }],
-    ['no name', { loginName: undefined }],
-    ['a name of another type', { loginName: 1 }],
-    ['no password', { appPassword: '' }],
-    ['a password with a line break', { appPassword: 'a\nb' }],
-  ])('is refused with %s', async (_, poll) => {
-    const { connectAs, nextcloud, stored, events } = await setUpAppPasswords()
+    { loginName: 'a:b' },
+    { loginName: undefined },
+    { loginName: 1 },
+    { appPassword: '' },
+    { appPassword: 'a\nb' },
+  ])('is refused with %j', async (poll) => {
+    const { connectAs, nextcloud, stored, events } = await appPasswordWorld()
     nextcloud.change({ poll })
 
     expectPage(await connectAs('alice.w'), 502)
@@ -304,9 +235,11 @@ describe('an app password, which Nextcloud gives once,', () => {
 })
 
 describe('connect.identity', () => {
+  const setUp = (identity: Identity) => appPasswordWorld({ options: { connect: { identity } } })
+
   it('is asked about the account in Nextcloud, and about nothing else', async () => {
     const identity = vi.fn<Identity>(() => true)
-    const { connectAs, nextcloud, as } = await setUpAppPasswords({ connect: { identity } })
+    const { connectAs, nextcloud, as } = await setUp(identity)
 
     expectPage(await connectAs('alice.w'), 200)
 
@@ -318,62 +251,46 @@ describe('connect.identity', () => {
     ])
   })
 
-  it.each([false, undefined])('that says %s has the app password deleted there, and nothing stored', async (says) => {
-    const { connectAs, nextcloud, stored, events } = await setUpAppPasswords({ connect: { identity: () => says } })
+  it('that does not say yes stores nothing, and can be satisfied at a second attempt', async () => {
+    const { connectAs, browser, authorize, nextcloud, stored, events } = await setUp(
+      ({ loginName }) => loginName === 'alice.w',
+    )
+    const alice = browser()
 
-    const page = await connectAs('bob')
+    const page = await connectAs('bob', alice)
 
     expectPage(page, 403)
     expect(page.text).toContain('Try again with another account')
-    expect(nextcloud.appPasswords).toEqual([])
-    expect(await stored()).toBeUndefined()
+    expect([nextcloud.appPasswords, await stored()]).toEqual([[], undefined])
     const failures = events.filter(({ type }) => type === 'connect.failed')
     expect(failures).toEqual([expect.objectContaining({ reason: 'person' })])
     expect(failures[0]).not.toHaveProperty('hint')
+    const going = await alice.press(page)
+    const { login, next } = waitingPage(await alice.open(await authorize(going.refreshTo)))
+    await nextcloud.grant(login, 'alice.w')
+    expectPage(await alice.open(next), 200)
+    expect(await stored()).toMatchObject({ state: 'active' })
   })
 
   it('that throws is a fault of the operator: the app password is deleted, and nothing is stored', async () => {
-    const identity = (): never => {
-      throw new Error('the directory is away')
-    }
-    const { connectAs, nextcloud, stored, events } = await setUpAppPasswords({ connect: { identity } })
+    const { connectAs, nextcloud, stored, events } = await setUp(() => {
+      throw new Error('the directory is unavailable')
+    })
 
     expectPage(await connectAs('alice.w'), 500)
 
-    expect(nextcloud.appPasswords).toEqual([])
-    expect(await stored()).toBeUndefined()
+    expect([nextcloud.appPasswords, await stored()]).toEqual([[], undefined])
     expect(events).toContainEqual(
       expect.objectContaining({ type: 'request.failed', message: 'connect.identity failed' }),
     )
   })
-
-  it('can be satisfied at a second attempt', async () => {
-    const { connectAs, browser, signIn, nextcloud, auth } = await setUpAppPasswords({
-      connect: { identity: ({ loginName }) => loginName === 'alice.w' },
-    })
-    const alice = browser()
-    const going = await alice.press(await connectAs('bob', alice))
-    const { login, next } = waitingPage(await alice.open(await signIn(going.refreshTo)))
-    await nextcloud.grant(login, 'alice.w')
-
-    expectPage(await alice.open(next), 200)
-    expect(await auth.isProvisioned(ALICE)).toBe(true)
-  })
 })
 
 it('no app password, poll token, cookie or address of a flow is in an event, a URL or a value of the store', async () => {
-  const inner = new MemoryStorage()
-  const seen: string[] = []
+  const { storage, seen } = watchedStorage()
   const identity = vi.fn<Identity>(() => true)
-  const { begin, browser, nextcloud, events, auth, as, redeemed } = await setUpAppPasswords({
-    connect: { identity },
-    storage: {
-      shared: true,
-      get: (key) => (seen.push(key), inner.get(key)),
-      put: (key, value, ...rest) => (seen.push(key, value), inner.put(key, value, ...rest)),
-      delete: (key, version) => (seen.push(key), inner.delete(key, version)),
-    },
-  })
+  const options = { connect: { identity } }
+  const { begin, browser, nextcloud, events, auth, as, redeemed } = await appPasswordWorld({ options, storage })
   const secrets: string[] = []
   const addresses: string[] = []
   for (const says of [true, false]) {

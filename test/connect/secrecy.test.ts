@@ -2,10 +2,14 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import { expect, it, onTestFinished } from 'vitest'
 import type { NotProvisionedError } from '../../src/errors/errors.js'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { failureOf } from '../support/promises.js'
-import { faultyStorage, setUpConnect, type Visit } from '../support/connect-setup.js'
+import { bareHost } from '../support/hosts.js'
+import { faultyStorage, watchedStorage } from '../support/storages.js'
+import { type Visit } from '../support/test-browser.js'
+import { world } from '../support/world.js'
 import { CLIENT_SECRET } from '../support/scripted-authorization-server.js'
+
+const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 /** Everything that a process shows of its own accord. */
 function listen(): unknown[] {
@@ -22,9 +26,10 @@ function listen(): unknown[] {
 
 it('no token, code, secret, ticket, state or cookie is in an event, an error or a page where it does not belong', async () => {
   const heard = listen()
-  const store = faultyStorage(new MemoryStorage())
-  const { link, browser, agree, signIn, auth, as, events, refreshTokens, redeemed, stored } = await setUpConnect({
-    storage: () => store,
+  const store = faultyStorage()
+  const { link, browser, agree, authorize, auth, as, events, refreshTokens, redeemed, stored } = await world({
+    ...CONNECT,
+    storage: store,
   })
   const pages: Visit[] = []
   const errors: unknown[] = []
@@ -48,12 +53,12 @@ it('no token, code, secret, ticket, state or cookie is in an event, an error or 
     tickets.push(new URL(url).searchParams.get('ticket') ?? '')
     const to = await agree(alice, url)
     states.push(to.searchParams.get('state') ?? '')
-    pages.push(await alice.open(await signIn(to, 'alice', outcome())))
+    pages.push(await alice.open(await authorize(to, 'alice', outcome())))
   }
   // A server that quotes the request, and a store that fails over it.
   const alice = browser()
   const to = await agree(alice, await link())
-  const callback = await signIn(to)
+  const callback = await authorize(to)
   const code = new URL(callback, 'http://localhost').searchParams.get('code') ?? ''
   as.script('/token', (request, res) => {
     res.writeHead(400, { 'content-type': 'application/json' })
@@ -89,16 +94,8 @@ it('no token, code, secret, ticket, state or cookie is in an event, an error or 
 })
 
 it('the store sees no ticket, no state, no code and no user in a key or a value', async () => {
-  const inner = new MemoryStorage()
-  const seen: string[] = []
-  const { link, walk } = await setUpConnect({
-    storage: () => ({
-      shared: true,
-      get: (key) => (seen.push(key), inner.get(key)),
-      put: (key, value, ...rest) => (seen.push(key, value), inner.put(key, value, ...rest)),
-      delete: (key, version) => (seen.push(key), inner.delete(key, version)),
-    }),
-  })
+  const { storage, seen } = watchedStorage()
+  const { link, walk } = await world({ ...CONNECT, storage })
   const url = await link('alice-of-wonderland')
 
   expect((await walk(url, 'alice-of-wonderland')).status).toBe(200)

@@ -7,7 +7,11 @@ import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { failureOf } from '../support/promises.js'
-import { faultyStorage, setUpConnect } from '../support/connect-setup.js'
+import { bareHost } from '../support/hosts.js'
+import { faultyStorage } from '../support/storages.js'
+import { world } from '../support/world.js'
+
+const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 /** Links in a store, as an instance makes them. */
 function setUp(given: { clock?: ManualClock; storage?: StorageAdapter; key?: number } = {}) {
@@ -42,7 +46,7 @@ describe('a link', () => {
   })
 
   it('is on the origin of the resource, under the path that the operator chose', async () => {
-    const { link, auth } = await setUpConnect({ options: { connect: { path: '/account/cloud' } } })
+    const { link, auth } = await world({ ...CONNECT, options: { connect: { path: '/account/cloud' } } })
 
     expect(await link()).toMatch(/^https:\/\/mcp\.example\.com\/account\/cloud\/connect\?ticket=[\w-]{43}$/)
     expect(auth.connectRedirectUri).toBe('https://mcp.example.com/account/cloud/callback')
@@ -113,7 +117,7 @@ describe('a link', () => {
   it.each(['', 'A'.repeat(42), 'A'.repeat(44), 'A'.repeat(5_000), '\0'.repeat(43), "<script>alert('x')</script>"])(
     'is nothing that the store is asked about unless it can be one: %j',
     async (ticket) => {
-      const storage = faultyStorage(new MemoryStorage())
+      const storage = faultyStorage()
 
       expect(await setUp({ storage }).tickets.read(ticket)).toBeUndefined()
       expect(storage.calls()).toBe(0)
@@ -121,7 +125,7 @@ describe('a link', () => {
   )
 
   it.each([0, 1, 2, 3])('is a StorageError when the store fails at call %i of making it', async (call) => {
-    const storage = faultyStorage(new MemoryStorage())
+    const storage = faultyStorage()
     const { link, read } = setUp({ storage })
     storage.failFrom(call + 1)
 
@@ -136,8 +140,8 @@ describe('a link', () => {
 
 describe('the error of a tool call without a grant', () => {
   it('carries the link, an id that is not the ticket, and the end of the link in seconds', async () => {
-    const { auth, as, clock, link } = await setUpConnect()
-    const info = await auth.verify(await as.mint())
+    const { clock, link, signIn } = await world(CONNECT)
+    const info = await signIn()
 
     const error = (await failureOf(info.extra.getNextcloudToken())) as NotProvisionedError
 
@@ -156,8 +160,8 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('carries the same link whichever way the token was asked for', async () => {
-    const { auth, as, link } = await setUpConnect()
-    const info = await auth.verify(await as.mint())
+    const { auth, link, signIn } = await world(CONNECT)
+    const info = await signIn()
     const asked = [
       auth.getNextcloudToken(info),
       auth.nextcloudFetch(info, '/ocs/v2.php/cloud/user'),
@@ -173,10 +177,8 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('carries the link of its own client, where several clients of a user ask at once', async () => {
-    const { auth, as, link } = await setUpConnect()
-    const infos = await Promise.all(
-      ['one', 'two'].map(async (clientId) => auth.verify(await as.mint({ client_id: clientId }))),
-    )
+    const { link, signIn } = await world(CONNECT)
+    const infos = await Promise.all(['one', 'two'].map((clientId) => signIn({ client_id: clientId })))
 
     const errors = await Promise.all(infos.map((info) => failureOf(info.extra.getNextcloudToken())))
 
@@ -187,7 +189,7 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('carries no link where the pages are switched off', async () => {
-    const { open, as } = await setUpConnect()
+    const { open, as } = await world(CONNECT)
     const auth = open({ connect: false })
     const info = await auth.verify(await as.mint())
 
@@ -200,16 +202,16 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('is a StorageError where the link cannot be made', async () => {
-    const store = faultyStorage(new MemoryStorage())
-    const { auth, as } = await setUpConnect({ storage: () => store })
-    const info = await auth.verify(await as.mint())
+    const store = faultyStorage()
+    const { signIn } = await world({ ...CONNECT, storage: store })
+    const info = await signIn()
     store.failFrom(2)
 
     expect(await failureOf(info.extra.getNextcloudToken())).toBeInstanceOf(StorageError)
   })
 
   it("names this server as the client, where it is the operator's own work that needs the grant", async () => {
-    const { auth, walk, stored } = await setUpConnect()
+    const { auth, walk, stored } = await world(CONNECT)
 
     const error = (await failureOf(auth.getNextcloudToken({ subject: 'alice' }))) as NotProvisionedError
     await walk(error.connectUrl ?? '')
@@ -218,8 +220,8 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('ends with the abort of its caller', async () => {
-    const { auth, as } = await setUpConnect()
-    const info = await auth.verify(await as.mint())
+    const { signIn } = await world(CONNECT)
+    const info = await signIn()
     const controller = new AbortController()
 
     const failure = failureOf(info.extra.getNextcloudToken({ signal: controller.signal }))

@@ -66,6 +66,7 @@ function compile({ code, from }: Snippet): string[] {
     ? ''
     : [
         ...(code.includes('mcpAuth({') ? [`import { mcpAuth } from 'mcp-nextcloud-auth'`] : []),
+        ...(code.includes('nextcloudPath`') ? [`import { nextcloudPath } from 'mcp-nextcloud-auth'`] : []),
         ...(code.includes('withNextcloud(')
           ? [`import { withNextcloud } from 'mcp-nextcloud-auth/mcp-${version}'`]
           : []),

@@ -2,12 +2,12 @@ import { decodeJwt } from 'jose'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { browserOf, connectNotesClient, connectNotesClientV1 } from '../../examples/demo/client.js'
 import { startServers, type Servers } from '../../examples/demo/start-servers.js'
-import { callTool, post, toolText } from './json-rpc.js'
 
 let servers: Servers
 
 beforeEach(async () => {
-  servers = await startServers()
+  // With a listener, so that warnings of an outage do not go to stderr.
+  servers = await startServers({ onEvent: () => undefined })
 })
 afterEach(() => servers.close())
 
@@ -51,22 +51,6 @@ describe.each(pairs)('between $name', ({ connect, server }) => {
 })
 
 describe('a tool call', () => {
-  it('that is repeated takes the Nextcloud token from the cache and asks the provider nothing', async () => {
-    const { identityProvider, notes, mcpUrl, nextcloud } = servers
-    const token = await readerToken('alice')
-    await callTool(mcpUrl, token, 'read_note', { id: 1 })
-    const before = notes.auth.stats()
-
-    await callTool(mcpUrl, token, 'read_note', { id: 2 })
-
-    const after = notes.auth.stats()
-    expect(after.nextcloudCacheHits).toBe(before.nextcloudCacheHits + 1)
-    expect(after.verifiedCacheHits).toBe(before.verifiedCacheHits + 1)
-    expect(after.idpRequests).toBe(before.idpRequests)
-    expect(identityProvider.exchanges()).toBe(1)
-    expect(nextcloud.received.map(({ status }) => status)).toEqual([200, 200])
-  })
-
   it('without a token is refused with a challenge that leads to the provider', async () => {
     const { mcpUrl, identityProvider } = servers
 
@@ -96,9 +80,7 @@ describe('a tool call', () => {
     const { status, headers, body } = await callTool(mcpUrl, token, 'list_notes')
 
     expect(status).toBe(401)
-    expect(headers.get('WWW-Authenticate')).toBe(
-      `Bearer realm="mcp", error="invalid_token", resource_metadata="${metadataUrl()}", scope="notes:read", error_description="The access token is for another audience"`,
-    )
+    expect(headers.get('WWW-Authenticate')).toContain(`resource_metadata="${metadataUrl()}"`)
     expect(body).toEqual({ error: 'invalid_token', error_description: 'The access token is for another audience' })
     expect(nextcloud.received).toEqual([])
   })
@@ -120,25 +102,13 @@ describe('a tool call', () => {
 
       const { status, headers, body } = await post(url, token, message(call), contentType)
 
-      const description = 'The access token lacks a scope that this operation needs'
       expect(status).toBe(403)
-      expect(headers.get('WWW-Authenticate')).toBe(
-        `Bearer realm="mcp", error="insufficient_scope", resource_metadata="${metadataUrl(url)}", scope="notes:read notes:write", error_description="${description}"`,
+      expect(headers.get('WWW-Authenticate')).toContain(
+        `error="insufficient_scope", resource_metadata="${metadataUrl(url)}", scope="notes:read notes:write"`,
       )
-      expect(body).toEqual({ error: 'insufficient_scope', error_description: description })
+      expect(body).toMatchObject({ error: 'insufficient_scope' })
       expect(servers.nextcloud.received).toEqual([])
     })
-  })
-
-  it('of one user never shows what belongs to another', async () => {
-    const answers = await Promise.all(
-      ['alice', 'bob'].map(async (user) => callTool(servers.mcpUrl, await readerToken(user), 'read_note', { id: 1 })),
-    )
-
-    expect(answers.map(toolText)).toEqual([
-      'Shopping: Bread, olives and coffee for alice',
-      'Shopping: Bread, olives and coffee for bob',
-    ])
   })
 })
 
@@ -150,10 +120,93 @@ it('Nextcloud refuses the MCP token itself, so passing it on would be no use', a
   expect(status).toBe(401)
 })
 
+it('50 users with 20 calls each at once: everybody reads their own note, and one token each is exchanged', async () => {
+  const { identityProvider, mcpUrl, nextcloud } = servers
+  const users = Array.from({ length: 50 }, (_, index) => `user-${index}`)
+  const tokens = new Map<string, string>()
+  for (const user of users) tokens.set(user, await readerToken(user))
+  // Every user once, then every user again, so that calls of all users are under way at the same time.
+  const calls = Array.from({ length: 20 }, () => users).flat()
+
+  const texts = await Promise.all(calls.map((user) => readNote(mcpUrl, tokens.get(user) ?? '')))
+
+  expect(texts).toEqual(calls.map(notesOf))
+  expect(nextcloud.received.every(({ status }) => status === 200)).toBe(true)
+  expect(identityProvider.exchanges()).toBe(50)
+})
+
+it('while the provider is down, a user who is known reads on, and one who is not gets an error and nothing of others', async () => {
+  const { identityProvider, mcpUrl, nextcloud } = servers
+  const [alice, bob] = await Promise.all([readerToken('alice'), readerToken('bob')])
+  await readNote(mcpUrl, alice)
+  await identityProvider.close()
+
+  expect(await readNote(mcpUrl, alice)).toBe(notesOf('alice'))
+  const answer = await callTool(mcpUrl, bob, 'read_note', { id: 1 })
+  expect(answer.body).toMatchObject({ result: { isError: true } })
+  expect(toolText(answer)).not.toContain('for alice')
+  expect(nextcloud.received.map(({ claims }) => claims?.sub)).toEqual(['alice', 'alice'])
+})
+
+it('the provider may change its signing key, and tokens of both keys are good', async () => {
+  const { identityProvider, mcpUrl } = servers
+  const before = await readerToken('alice')
+  await readNote(mcpUrl, before)
+  await identityProvider.rotateSigningKey()
+  const after = await readerToken('bob')
+
+  const texts = await Promise.all([readNote(mcpUrl, after), readNote(mcpUrl, before)])
+
+  expect(texts).toEqual([notesOf('bob'), notesOf('alice')])
+})
+
+const notesOf = (user: string) => `Shopping: Bread, olives and coffee for ${user}`
+const readNote = async (url: string, token: string) => toolText(await callTool(url, token, 'read_note', { id: 1 }))
+
 function readerToken(subject: string, resource = servers.mcpUrl): Promise<string> {
   return servers.identityProvider.issueAccessToken({ subject, resource, scope: 'notes:read' })
 }
 
 function metadataUrl(resource = servers.mcpUrl): string {
   return resource.replace('/mcp', '/.well-known/oauth-protected-resource/mcp')
+}
+
+/** What a plain HTTP client sees of one JSON-RPC request: nothing here retries, signs in or hides a status. */
+interface RpcAnswer {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: unknown
+}
+
+/** Calls a tool as a 2025 client without a session does. */
+function callTool(url: string, token: string, name: string, args: Record<string, unknown> = {}): Promise<RpcAnswer> {
+  return post(url, token, { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args } })
+}
+
+async function post(
+  url: string,
+  token: string | undefined,
+  message: unknown,
+  contentType = 'application/json',
+): Promise<RpcAnswer> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: {
+      ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+      Accept: 'application/json, text/event-stream',
+      'Content-Type': contentType,
+      'MCP-Protocol-Version': '2025-11-25',
+    },
+    body: JSON.stringify(message),
+  })
+  const text = await response.text()
+  // As an event stream, the one message is behind `data: `.
+  const json = text.slice(text.indexOf('{'))
+  return { status: response.status, headers: response.headers, body: json === '' ? undefined : JSON.parse(json) }
+}
+
+/** The text that a tool gave. */
+function toolText({ body }: RpcAnswer): string {
+  const { result } = body as { result?: { content: { text: string }[] } }
+  return result?.content.map(({ text }) => text).join('\n') ?? ''
 }

@@ -1,63 +1,29 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthEvent, McpAuthStats } from '../../src/events.js'
+import type { McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { ask, askWith, insufficientScope } from '../support/answers.js'
-import { manualClock, type ManualClock } from '../support/clock.js'
 import { bareHost } from '../support/hosts.js'
-import { startProtectedApp, type ProtectedApp } from '../support/protected-app.js'
-import {
-  CLIENT_ID,
-  CLIENT_SECRET,
-  RESOURCE,
-  startAuthorizationServer,
-  type ScriptedAuthorizationServer,
-} from '../support/scripted-authorization-server.js'
+import { protectedApp, showCaller } from '../support/protected-app.js'
+import { world } from '../support/world.js'
 
-let clock: ManualClock
-let as: ScriptedAuthorizationServer
-let app: ProtectedApp | undefined
-let events: McpAuthEvent[]
-
-beforeEach(async () => {
-  clock = manualClock()
-  as = await startAuthorizationServer(clock.now)
-  events = []
-})
-afterEach(async () => {
-  await app?.close()
-  app = undefined
-  await as.close()
-})
-
-const onEvent = (event: McpAuthEvent) => events.push(event)
-
-const options = (): McpAuthOptions => ({
-  issuer: as.issuer,
-  resource: RESOURCE,
-  clientId: CLIENT_ID,
-  clientSecret: CLIENT_SECRET,
-  requiredScopes: ['notes:read'],
-  nextcloud: { url: 'https://cloud.example.com' },
-})
-
-async function start(given: McpAuthOptions = { onEvent }): Promise<ProtectedApp> {
-  app = await startProtectedApp(bareHost, { ...options(), ...given }, clock)
-  return app
+/** An app behind the middleware, and the user who calls it. */
+async function start(options: McpAuthOptions = {}, handlers = protectedApp) {
+  const made = await world({ host: bareHost, options: { requiredScopes: ['notes:read'], ...options }, handlers })
+  return { ...made, alice: { issuer: made.as.issuer, subject: 'alice' } }
 }
-
-const alice = () => ({ issuer: as.issuer, subject: 'alice' })
 
 describe('token.accepted', () => {
   it('tells who came with which client, and whether the token was known', async () => {
-    const { url } = await start()
+    const { url, as, clock, events, alice } = await start()
     const token = await as.mint()
 
     await askWith(url, token)
     clock.advance(1_500)
     await askWith(url, token)
 
-    const accepted = { type: 'token.accepted', ...alice(), clientId: 'mcp-client' }
+    const accepted = { type: 'token.accepted', ...alice, clientId: 'mcp-client' }
     expect(events).toEqual([
       { ...accepted, cached: false, at: clock.now() - 1_500 },
       { ...accepted, cached: true, at: clock.now() },
@@ -65,7 +31,7 @@ describe('token.accepted', () => {
   })
 
   it('is not for a CORS preflight', async () => {
-    const { url } = await start()
+    const { url, events } = await start()
 
     const { status } = await ask(url, { method: 'OPTIONS', headers: [['Access-Control-Request-Method', 'POST']] })
 
@@ -75,11 +41,10 @@ describe('token.accepted', () => {
 
 describe('token.rejected', () => {
   it('comes from requireScopes too, after the token has been accepted', async () => {
-    app = await startProtectedApp(bareHost, { ...options(), onEvent }, clock, {
-      after: (auth) => [auth.requireScopes('notes:write')],
-    })
+    const handlers = (auth: McpAuth) => [auth, auth.requireScopes('notes:write'), showCaller]
+    const { url, as, events } = await start({}, handlers)
 
-    expect(await askWith(app.url, await as.mint())).toEqual(insufficientScope('notes:read notes:write'))
+    expect(await askWith(url, await as.mint())).toEqual(insufficientScope('notes:read notes:write'))
     expect(events.map((event) => [event.type, 'reason' in event && event.reason])).toEqual([
       ['token.accepted', false],
       ['token.rejected', 'scope'],
@@ -87,7 +52,7 @@ describe('token.rejected', () => {
   })
 
   it('comes from verify() too, and from what takes a token to act for its user', async () => {
-    const { auth } = await start()
+    const { auth, as, events } = await start()
     const [bad, scopeless] = [await as.mint({ aud: 'x' }), await as.mint({ scope: 'other' })]
 
     await expect(auth.verify(bad)).rejects.toMatchObject({ reason: 'audience' })
@@ -99,42 +64,35 @@ describe('token.rejected', () => {
     )
     expect(auth.stats().rejected).toEqual({ audience: 2, scope: 1 })
   })
-
-  it('does not say that a token is bad when the provider cannot tell', async () => {
-    const { url, auth } = await start()
-    as.script('/jwks', { status: 500 })
-
-    expect((await askWith(url, await as.mint())).status).toBe(503)
-    expect(events.map(({ type }) => type)).toEqual(['idp.unavailable', 'request.failed'])
-    expect(auth.stats()).toMatchObject({ rejected: {}, failed: { ERR_UPSTREAM_UNAVAILABLE: 1 } })
-  })
 })
 
 describe('idp.unavailable', () => {
   it.each([
-    ['discovery', '/.well-known/openid-configuration', () => as.mint()],
-    ['jwks', '/jwks', () => as.mint()],
-    ['introspection', '/introspect', () => 'opaque'],
-  ])('names what was asked of the provider: %s', async (operation, path, token) => {
-    const { url } = await start()
+    ['discovery', '/.well-known/openid-configuration'],
+    ['jwks', '/jwks'],
+    ['introspection', '/introspect'],
+  ])('names what was asked of the provider: %s', async (operation, path) => {
+    const { url, as, auth, clock, events } = await start()
     as.script(path, { status: 502 })
 
-    await askWith(url, await token())
+    await askWith(url, operation === 'introspection' ? 'opaque' : await as.mint())
 
     const message = `${as.issuer}${path} answers with status 502`
     expect(events).toEqual([
       { type: 'idp.unavailable', operation, message, httpStatus: 502, at: clock.now() },
       { type: 'request.failed', code: 'ERR_UPSTREAM_UNAVAILABLE', status: 503, message, at: clock.now() },
     ])
+    // It does not count as a token that is bad.
+    expect(auth.stats()).toMatchObject({ rejected: {}, failed: { ERR_UPSTREAM_UNAVAILABLE: 1 } })
   })
 })
 
 describe('nextcloud.token and nextcloud.failed', () => {
-  const eventsOfNextcloud = () => events.filter(({ type }) => type.startsWith('nextcloud.'))
+  const ofNextcloud = (events: readonly McpAuthEvent[]) => events.filter(({ type }) => type.startsWith('nextcloud.'))
 
   it('tell where a token came from and how long it took', async () => {
-    const { auth } = await start()
-    const who = await auth.verify(await as.mint())
+    const { auth, as, clock, events, alice, signIn } = await start()
+    const who = await signIn()
     as.script('/token', (_request, res) => {
       clock.advance(40)
       res.setHeader('content-type', 'application/json')
@@ -144,20 +102,20 @@ describe('nextcloud.token and nextcloud.failed', () => {
     await auth.getNextcloudToken(who)
     await auth.getNextcloudToken(who)
 
-    const token = { type: 'nextcloud.token', mode: 'token-exchange', ...alice(), at: clock.now() }
-    expect(eventsOfNextcloud()).toEqual([
+    const token = { type: 'nextcloud.token', mode: 'token-exchange', ...alice, at: clock.now() }
+    expect(ofNextcloud(events)).toEqual([
       { ...token, source: 'idp', durationMs: 40 },
       { ...token, source: 'cache', durationMs: 0 },
     ])
   })
 
   it('tell the operator why there was none, and what to look at', async () => {
-    const { auth } = await start()
+    const { auth, as, clock, events, alice, signIn } = await start()
     as.script('/token', { status: 400, json: { error: 'invalid_target', error_description: 'no such audience' } })
 
-    await expect(auth.getNextcloudToken(await auth.verify(await as.mint()))).rejects.toMatchObject({ status: 502 })
+    await expect(auth.getNextcloudToken(await signIn())).rejects.toMatchObject({ status: 502 })
 
-    expect(eventsOfNextcloud()).toEqual([
+    expect(ofNextcloud(events)).toEqual([
       {
         type: 'nextcloud.failed',
         mode: 'token-exchange',
@@ -165,22 +123,18 @@ describe('nextcloud.token and nextcloud.failed', () => {
         error: 'invalid_target',
         errorDescription: 'no such audience',
         hint: expect.stringMatching(/^Check nextcloud\.audience: /) as string,
-        ...alice(),
+        ...alice,
         at: clock.now(),
       },
     ])
   })
 })
 
-describe('config.warning', () => {
-  const discoveryUrl = 'http://keycloak:8080/meta'
+it('config.warning is an event at construction', async () => {
+  const { events, clock } = await start({ discoveryUrl: 'http://keycloak:8080/meta' })
   const message = 'discoveryUrl is plain http off loopback: tokens can be read and keys replaced on the way'
 
-  it('is an event at construction', async () => {
-    await start({ onEvent, discoveryUrl })
-
-    expect(events).toEqual([{ type: 'config.warning', option: 'discoveryUrl', message, at: clock.now() }])
-  })
+  expect(events).toEqual([{ type: 'config.warning', option: 'discoveryUrl', message, at: clock.now() }])
 })
 
 describe('the diagnostics channel', () => {
@@ -195,7 +149,7 @@ describe('the diagnostics channel', () => {
   afterEach(() => unsubscribe(channel, listener))
 
   it('receives what onEvent receives', async () => {
-    const { url } = await start()
+    const { url, as, events } = await start()
 
     await askWith(url, await as.mint())
     await ask(url)
@@ -205,7 +159,7 @@ describe('the diagnostics channel', () => {
   })
 
   it('receives every event without onEvent as well', async () => {
-    const { url, auth } = await start({})
+    const { url, auth, as } = await start({ onEvent: undefined! })
     const token = await as.mint()
 
     await askWith(url, token)
@@ -235,14 +189,8 @@ describe('stats()', () => {
     sizes: { verifiedTokens: 0, nextcloudTokens: 0 },
   }
 
-  it('begins with nothing', async () => {
-    const { auth } = await start({})
-
-    expect(auth.stats()).toEqual(nothing)
-  })
-
   it('counts what has happened', async () => {
-    const { url, auth } = await start({ cache: { verifiedTokens: 1, nextcloudTokens: 1 } })
+    const { url, auth, as } = await start({ cache: { verifiedTokens: 1, nextcloudTokens: 1 } })
     const [one, two] = [await as.mint(), await as.mint({ sub: 'bob' })]
     await askWith(url, one)
     await askWith(url, one)
@@ -268,8 +216,9 @@ describe('stats()', () => {
     })
   })
 
-  it('gives a copy, which nobody can change for others', async () => {
-    const { url, auth } = await start({})
+  it('begins with nothing, and gives a copy, which nobody can change for others', async () => {
+    const { url, auth } = await start()
+    expect(auth.stats()).toEqual(nothing)
     await ask(url)
 
     const stats = auth.stats()

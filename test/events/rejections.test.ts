@@ -267,8 +267,8 @@ describe('of a token that has not been verified, which anybody can have written,
 })
 
 it.each([
-  ['refresh_token', 'token_type', REMEDIES.token_type.advice],
-  ['DPoP', 'sender_constrained', REMEDIES.sender_constrained.advice],
+  ['refresh_token', 'token_type', REMEDIES.token_type],
+  ['DPoP', 'sender_constrained', REMEDIES.sender_constrained],
 ])('an introspection answer tells a token of another kind by its token_type: %s', async (type, reason, advice) => {
   bed.as.script('/introspect', { json: { active: true, token_type: type } })
 

@@ -1,5 +1,4 @@
-import { randomBytes } from 'node:crypto'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/options.js'
 import {
   ask,
@@ -11,39 +10,25 @@ import {
   unauthorized,
   unavailable,
 } from '../support/answers.js'
-import { manualClock, type ManualClock } from '../support/clock.js'
 import { bareHost } from '../support/hosts.js'
-import { startProtectedApp, type ProtectedApp } from '../support/protected-app.js'
-import {
-  CLIENT_ID,
-  CLIENT_SECRET,
-  RESOURCE,
-  startAuthorizationServer,
-  type ScriptedAuthorizationServer,
-} from '../support/scripted-authorization-server.js'
+import { protectedApp } from '../support/protected-app.js'
+import { turn } from '../support/promises.js'
+import type { ScriptedAnswer } from '../support/scripted-authorization-server.js'
 import { captureWarnings } from '../support/warnings.js'
+import { world, type World } from '../support/world.js'
 
-let clock: ManualClock
-let as: ScriptedAuthorizationServer
-let app: ProtectedApp | undefined
 let warnings: readonly Error[]
-
-beforeEach(async () => {
-  clock = manualClock()
-  as = await startAuthorizationServer(clock.now)
+beforeEach(() => {
   warnings = captureWarnings()
 })
-afterEach(async () => {
-  await app?.close()
-  app = undefined
-  await as.close()
-})
 
-async function start(given: McpAuthOptions = {}): Promise<ProtectedApp> {
-  const options = { issuer: as.issuer, resource: RESOURCE, requiredScopes: ['notes:read'], onEvent: undefined }
-  app = await startProtectedApp(bareHost, { ...options, ...given }, clock)
-  return app
-}
+/** An app without a listener, unless one is given. */
+const start = (given: McpAuthOptions = {}) =>
+  world({
+    host: bareHost,
+    options: { requiredScopes: ['notes:read'], onEvent: undefined!, ...given },
+    handlers: protectedApp,
+  })
 
 describe('a listener that fails', () => {
   const throwing = () => {
@@ -55,7 +40,7 @@ describe('a listener that fails', () => {
     ['rejects', () => Promise.reject(new Error('a bug of the listener'))],
     ['rejects later', () => new Promise(setImmediate).then(throwing)],
   ])('because it %s never disturbs a request, and is warned about once', async (_how, failing) => {
-    const { url } = await start({ onEvent: failing })
+    const { url, as } = await start({ onEvent: failing })
     const token = await as.mint()
 
     expect(await askWith(url, token)).toMatchObject({ status: 200, body: { subject: 'alice' } })
@@ -96,8 +81,6 @@ describe('a listener that fails', () => {
   })
 })
 
-const randomKey = () => randomBytes(32).toString('base64url')
-
 describe('without a listener', () => {
   const named = (code: string, message: string) => ({ name: 'McpAuthWarning', code, message })
 
@@ -114,7 +97,7 @@ describe('without a listener', () => {
   })
 
   it('what the operator has to mend is a warning of the process, once', async () => {
-    const { url } = await start()
+    const { url, as } = await start()
     delete as.metadata['jwks_uri']
 
     expect(await askWith(url, await as.mint())).toEqual(misconfigured())
@@ -132,7 +115,7 @@ describe('without a listener', () => {
     const scopeSatisfies = () => {
       throw new TypeError('a bug of the operator')
     }
-    const { url } = await start({ scopeSatisfies })
+    const { url, as } = await start({ scopeSatisfies })
 
     expect(await askWith(url, await as.mint())).toEqual(
       rejection(500, 'server_error', 'The server failed to handle the request'),
@@ -141,8 +124,7 @@ describe('without a listener', () => {
   })
 
   it('why there is no Nextcloud token, where the operator can mend it, is a warning of the process, once', async () => {
-    const nextcloud = { url: 'https://cloud.example.com' }
-    const { auth } = await start({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, nextcloud })
+    const { auth, as } = await start()
     as.script('/token', { status: 400, json: { error: 'invalid_target' } })
 
     for (const sub of ['alice', 'bob']) {
@@ -158,52 +140,58 @@ describe('without a listener', () => {
   })
 
   const UNAVAILABLE = 'ERR_UPSTREAM_UNAVAILABLE'
-  const twice = async (request: () => Promise<unknown>): Promise<unknown[]> => {
+  const twice = async ({ clock }: World, request: () => Promise<unknown>): Promise<unknown[]> => {
     const first = await request()
     clock.advance(60_000)
     return [first, await request()]
   }
 
   it('metadata that is not where the issuer says are a warning of the process, once', async () => {
+    const made = await world({
+      mode: 'none',
+      host: bareHost,
+      options: (as) => ({ issuer: `${as.issuer}/realms/wrong`, onEvent: undefined! }),
+      handlers: protectedApp,
+    })
+    const { url, as } = made
     const issuer = `${as.issuer}/realms/wrong`
-    const { url } = await start({ issuer })
     const token = await as.mint({ iss: issuer })
 
-    expect(await twice(() => askWith(url, token))).toEqual([unavailable('1'), unavailable('2')])
+    expect(await twice(made, () => askWith(url, token))).toEqual([unavailable('1'), unavailable('2')])
     const second = `${as.issuer}/.well-known/oauth-authorization-server/realms/wrong`
     expect(warnings).toMatchObject([
       named(UNAVAILABLE, `${issuer}/.well-known/openid-configuration and ${second} answered 404: check issuer`),
     ])
   })
 
-  it.each<[name: string, answer: Parameters<typeof as.script>[1], said: string]>([
+  it.each<[name: string, answer: ScriptedAnswer, said: string]>([
     ['fail', { status: 500 }, 'answers with status 500'],
     ['are missing', { status: 404 }, 'answered 404 instead of a JWKS: check jwks_uri in the metadata, or set'],
     ['are no keys', { json: {} }, 'answered with something that is not a JWKS: check jwks_uri in the metadata, or set'],
   ])('keys that %s are a warning of the process, once', async (_name, answer, said) => {
-    const { url } = await start()
+    const made = await start()
+    const { url, as } = made
     as.script('/jwks', answer)
     const token = await as.mint()
 
-    expect(await twice(() => askWith(url, token))).toEqual([unavailable('1'), unavailable('2')])
+    expect(await twice(made, () => askWith(url, token))).toEqual([unavailable('1'), unavailable('2')])
     expect(warnings).toMatchObject([
       named(UNAVAILABLE, `${as.issuer}/jwks ${said}${said.endsWith('set') ? ' authorizationServer.jwksUri' : ''}`),
     ])
   })
 
   it('a token endpoint that is unavailable is a warning of the process, once, without anything of the request', async () => {
-    const nextcloud = { url: 'https://cloud.example.com' }
-    const options = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, nextcloud, http: { retries: 0 } }
-    const { auth } = await start(options)
+    const made = await start({ http: { retries: 0 } })
+    const { auth, as } = made
     as.script('/token', { status: 502 })
     const token = await as.mint()
 
-    await twice(() => expect(auth.getNextcloudToken({ token })).rejects.toMatchObject({ status: 503 }))
+    await twice(made, () => expect(auth.getNextcloudToken({ token })).rejects.toMatchObject({ status: 503 }))
     expect(warnings).toMatchObject([named(UNAVAILABLE, `${as.issuer}/token answers with status 502`)])
   })
 
   it('another reason is another warning', async () => {
-    const { url } = await start({ http: { retries: 0 } })
+    const { url, as, clock } = await start({ http: { retries: 0 } })
     for (const status of [500, 502]) {
       as.script('/jwks', { status })
       await askWith(url, await as.mint())
@@ -218,17 +206,18 @@ describe('without a listener', () => {
   it('a storage that fails is a warning of the process, once, by its code alone', async () => {
     const fail = () => Promise.reject(Object.assign(new Error('postgres://user:hunter2@db'), { code: 'ECONNREFUSED' }))
     const storage = { shared: true, get: fail, put: fail, delete: fail }
-    const options = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, storage, encryptionKey: randomKey() }
-    const { auth } = await start({ ...options, nextcloud: { url: 'https://cloud.example.com' } })
+    const made = await world({ mode: 'refresh-token', storage, options: { onEvent: undefined! } })
 
-    await twice(() => expect(auth.isProvisioned({ subject: 'alice' })).rejects.toMatchObject({ status: 503 }))
+    await twice(made, () =>
+      expect(made.auth.isProvisioned({ subject: 'alice' })).rejects.toMatchObject({ status: 503 }),
+    )
     // A process tells of its warnings on the next tick.
-    await new Promise(setImmediate)
+    await turn()
     expect(warnings).toMatchObject([named('ERR_STORAGE', 'The storage failed (ECONNREFUSED)')])
   })
 
   it('a request that is turned away is none', async () => {
-    const { url } = await start()
+    const { url, as } = await start()
 
     expect(await ask(url)).toEqual(unauthorized())
     expect(await askWith(url, await as.mint({ aud: 'x' }))).toEqual(
@@ -242,7 +231,7 @@ describe('without a listener', () => {
 it('with a listener nothing is a warning of the process', async () => {
   const events: unknown[] = []
   const onEvent = (event: unknown) => events.push(event)
-  const { url } = await start({ onEvent, resource: 'http://mcp.internal:8080/mcp' })
+  const { url, as } = await start({ onEvent, resource: 'http://mcp.internal:8080/mcp' })
   delete as.metadata['jwks_uri']
 
   expect(await askWith(url, await as.mint())).toEqual(misconfigured())

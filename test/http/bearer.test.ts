@@ -85,12 +85,6 @@ describe('parseBearer', () => {
     )
   })
 
-  it('takes every character that a token may have', () => {
-    const token = `${B64_CHARACTERS.join('')}==`
-
-    expect(parseBearer(`Bearer ${token}`)).toBe(token)
-  })
-
   it.each(['', ' ', 'Bearer', 'bearer ', 'Basic abc', 'Bearerabc', 'Bearer\tabc', 'DPoP abc', 'abc', '"Bearer abc"'])(
     'finds no credentials in %j',
     (header) => {
@@ -119,18 +113,12 @@ describe('parseBearer', () => {
 })
 
 describe('readBearerToken', () => {
-  it('reads the one Authorization header among others', () => {
-    const req = requestWith(['X-Authorization', 'Bearer b'], ['AUTHORIZATION', 'Bearer a'], ['Accept', 'authorization'])
-
-    expect(readBearerToken(req)).toBe('a')
-  })
-
   it('finds no credentials in a request without an Authorization header', () => {
     expect(outcomeOf(() => readBearerToken(requestWith(['Accept', '*/*'])))).toBe(UnauthorizedError)
   })
 
-  it('is not misled by values that are called like the header', () => {
-    const req = requestWith(['X-A', 'authorization'], ['X-B', 'authorization'], ['Authorization', 'Bearer a'])
+  it('reads the one Authorization header, and is not misled by others or by values that are called like it', () => {
+    const req = requestWith(['X-Authorization', 'Bearer b'], ['X-A', 'authorization'], ['AUTHORIZATION', 'Bearer a'])
 
     expect(readBearerToken(req)).toBe('a')
   })

@@ -1,95 +1,67 @@
 import connect from 'connect'
 import express from 'express'
 import express4 from 'express4'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { ConnectHandler } from '../../src/http/router.js'
-import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { ask, misconfigured, send, unavailable, type SendOptions } from '../support/answers.js'
-import { manualClock } from '../support/clock.js'
-import { bareHost, hosts, listen, type RunningApp } from '../support/hosts.js'
-import {
-  RESOURCE,
-  startAuthorizationServer,
-  type ScriptedAuthorizationServer,
-} from '../support/scripted-authorization-server.js'
+import { bareHost, hosts, type Handler } from '../support/hosts.js'
+import { RESOURCE, type ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
+import { world } from '../support/world.js'
 
 const ROOT = '/.well-known/oauth-protected-resource'
 const PATH = `${ROOT}/mcp`
 const ISSUER = 'https://idp.example.com/realms/acme'
-
-const clock = manualClock()
-let auth: McpAuth
-let app: RunningApp | undefined
-
-afterEach(async () => {
-  await app?.close()
-  app = undefined
-  await auth.close()
-})
+const DISCOVERY = '/.well-known/openid-configuration'
 
 const theApp: ConnectHandler = (_req, res) => res.end('the app')
 
-function create(given: McpAuthOptions = {}): McpAuth {
-  auth = createMcpAuth(
-    { resource: RESOURCE, ...(given.discoveryUrl === undefined && { issuer: ISSUER }), ...given },
-    clock,
-  )
-  return auth
-}
+/** Starts an app that serves the routes, and says so where they have passed a request on. */
+const start = (
+  given: McpAuthOptions | ((as: ScriptedAuthorizationServer) => McpAuthOptions) = {},
+  host = bareHost,
+  mount = (routes: Handler) => routes,
+) =>
+  world({
+    mode: 'none',
+    host,
+    options: typeof given === 'function' ? given : { issuer: ISSUER, ...given },
+    handlers: (auth) => [mount(auth.routes()), theApp],
+  })
 
-/** An app that serves the routes, and says so where they have passed a request on. */
-async function start(given: McpAuthOptions = {}, host = bareHost): Promise<string> {
-  app = await host.start([create(given).routes(), theApp])
-  return app.url
-}
-
-async function documentAt(url: string, path: string): Promise<unknown> {
+async function documentAt({ url }: { readonly url: string }, path = PATH): Promise<unknown> {
   const { status, body } = await ask(url, { path })
   expect(status).toBe(200)
   return body
 }
 
 describe.each(hosts)('on $name', (host) => {
-  it.each([
-    ['the path of the resource', PATH],
-    ['the root', ROOT],
-    ['the path of the resource with a slash', `${PATH}/`],
-    ['the root with a slash', `${ROOT}/`],
-    ['the path of the resource with a query', `${PATH}?x=1`],
-  ])('the document is served at %s', async (_where, path) => {
-    const url = await start({}, host)
+  it('the document is served at the path of the resource and at the root, with and without a slash or a query', async () => {
+    const { url, as } = await start({}, host)
 
-    const { response, text } = await send(url, { path })
-
-    expect(response.statusCode).toBe(200)
-    expect(response.headers).toMatchObject({
-      'content-type': 'application/json',
-      'cache-control': 'public, max-age=300',
-      'access-control-allow-origin': '*',
-    })
-    expect(response.headers).not.toHaveProperty('www-authenticate')
-    expect(JSON.parse(text)).toEqual({
-      resource: RESOURCE,
-      authorization_servers: [ISSUER],
-      bearer_methods_supported: ['header'],
-    })
-  })
-
-  it('HEAD gets the headers of the document and no body', async () => {
-    const url = await start({}, host)
-
-    const { response, text } = await send(url, { method: 'HEAD', path: PATH })
-
-    expect([response.statusCode, text]).toEqual([200, ''])
-    expect(response.headers).toMatchObject({ 'content-type': 'application/json', 'access-control-allow-origin': '*' })
+    for (const path of [PATH, ROOT, `${PATH}/`, `${ROOT}/`, `${PATH}?x=1`]) {
+      const { response, text } = await send(url, { path })
+      expect(response.statusCode).toBe(200)
+      expect(response.headers).toMatchObject({
+        'content-type': 'application/json',
+        'cache-control': 'public, max-age=300',
+        'access-control-allow-origin': '*',
+      })
+      expect(response.headers).not.toHaveProperty('www-authenticate')
+      expect(JSON.parse(text)).toEqual({
+        resource: RESOURCE,
+        authorization_servers: [ISSUER],
+        bearer_methods_supported: ['header'],
+      })
+    }
+    expect(as.received()).toEqual([])
   })
 
   it.each([
     ['a preflight', [['Access-Control-Request-Method', 'GET']] as const],
     ['no preflight', []],
   ])('OPTIONS that is %s lets every origin read it', async (_what, headers) => {
-    const url = await start({}, host)
+    const { url } = await start({}, host)
 
     const { response, text } = await send(url, { method: 'OPTIONS', path: PATH, headers })
 
@@ -101,98 +73,76 @@ describe.each(hosts)('on $name', (host) => {
     })
   })
 
-  it.each(['POST', 'PUT', 'PATCH', 'DELETE'])('%s is not allowed, and told what is', async (method) => {
-    const url = await start({}, host)
+  it('another method is not allowed, and told what is', async () => {
+    const { url } = await start({}, host)
 
-    const { response, text } = await send(url, { method, path: PATH })
+    const { response, text } = await send(url, { method: 'POST', path: PATH })
 
-    expect(response.headers).toMatchObject({ 'content-type': 'application/json', 'cache-control': 'no-store' })
-    expect([response.statusCode, response.headers.allow, text]).toEqual([
-      405,
-      'GET, HEAD, OPTIONS',
-      '{"error":"method_not_allowed","error_description":"This path has no such method"}',
-    ])
+    expect(response.statusCode).toBe(405)
+    expect(response.headers).toMatchObject({
+      allow: 'GET, HEAD, OPTIONS',
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+    })
+    expect(text).toBe('{"error":"method_not_allowed","error_description":"This path has no such method"}')
   })
 
-  it.each([
-    '/',
-    '/mcp',
-    `${PATH}/more`,
-    `${ROOT}/other`,
-    '/.well-known',
-    '/x/.well-known/oauth-protected-resource/mcp',
-  ])('a request for %s passes on', async (path) => {
-    expect(await ask(await start({}, host), { path })).toMatchObject({ status: 200, body: 'the app' })
+  it('a request for another path passes on', async () => {
+    const { url } = await start({}, host)
+
+    for (const path of ['/', '/mcp', `${PATH}/more`, `${ROOT}/other`, '/.well-known', `/x${PATH}`])
+      expect(await ask(url, { path })).toMatchObject({ status: 200, body: 'the app' })
   })
 
-  it('credentials, good or bad, make no difference', async () => {
-    const url = await start({}, host)
-    const request: SendOptions = { path: PATH, headers: [['Authorization', 'Bearer of, bad "news"']] }
+  it('credentials, and what proxies say of the host, make no difference', async () => {
+    const { url } = await start({}, host)
+    const request: SendOptions = {
+      path: PATH,
+      headers: [
+        ['Authorization', 'Bearer of, bad "news"'],
+        ['X-Forwarded-Host', 'evil.example'],
+        ['Forwarded', 'host=evil.example'],
+      ],
+    }
 
     expect(await ask(url, request)).toMatchObject({ status: 200, body: { resource: RESOURCE } })
   })
 })
 
-describe('the resource is published to the letter, at the place that goes with it', () => {
-  it.each([
-    ['https://h', ROOT],
-    ['https://h/', ROOT],
-    ['https://h/mcp', `${ROOT}/mcp`],
-    ['https://h/mcp/', `${ROOT}/mcp`],
-    ['https://h/mcp/', `${ROOT}/mcp/`],
-    ['https://h:443/a/b', `${ROOT}/a/b`],
-    ['HTTPS://H.EXAMPLE/Mcp', `${ROOT}/Mcp`],
-    ['https://h/mcp?tenant=a', `${ROOT}/mcp`],
-    ['https://h/mcp?tenant=a', `${ROOT}/mcp?tenant=a`],
-    ['https://h/?tenant=a', `${ROOT}?tenant=a`],
-    ['https://h/ä', `${ROOT}/%C3%A4`],
-  ])('%s at %s', async (resource, path) => {
-    const url = await start({ resource, rootMetadata: false })
-
-    expect(await documentAt(url, path)).toMatchObject({ resource })
-  })
-
+describe('the resource', () => {
   it.each([
     ['https://h', `https://h${ROOT}`],
     ['https://h/', `https://h${ROOT}`],
     ['https://h/mcp', `https://h${ROOT}/mcp`],
     ['https://h/mcp/', `https://h${ROOT}/mcp/`],
     ['https://h:8443/mcp', `https://h:8443${ROOT}/mcp`],
+    ['https://h:443/a/b', `https://h${ROOT}/a/b`],
+    ['HTTPS://H.EXAMPLE/Mcp', `https://h.example${ROOT}/Mcp`],
     ['https://h/mcp?tenant=a', `https://h${ROOT}/mcp?tenant=a`],
     ['https://h/?tenant=a', `https://h${ROOT}?tenant=a`],
-  ])('the challenge for %s names %s', async (resource, metadataUrl) => {
-    app = await bareHost.start([create({ resource })])
+    ['https://h/ä', `https://h${ROOT}/%C3%A4`],
+  ])('%s is published to the letter at %s, which the challenge names', async (resource, metadataUrl) => {
+    const options = { issuer: ISSUER, resource, rootMetadata: false }
+    const { url } = await world({ mode: 'none', host: bareHost, options, handlers: (auth) => [auth.routes(), auth] })
+    const { pathname, search } = new URL(metadataUrl)
 
-    expect(await ask(app.url)).toMatchObject({
+    expect(await ask(url)).toMatchObject({
       status: 401,
       challenge: `Bearer realm="mcp", resource_metadata="${metadataUrl}"`,
     })
+    expect(await documentAt({ url }, pathname + search)).toMatchObject({ resource })
   })
 
-  it('the Host header of a request changes nothing', async () => {
-    const url = await start()
-    const headers = [
-      ['X-Forwarded-Host', 'evil.example'],
-      ['Forwarded', 'host=evil.example'],
-    ] as const
-
-    expect(await ask(url, { path: PATH, headers })).toMatchObject({ body: { resource: RESOURCE } })
+  it.each(['https://h/mcp/', 'https://h/mcp?tenant=a'])('%s is found without its end as well', async (resource) => {
+    expect(await documentAt(await start({ resource, rootMetadata: false }))).toMatchObject({ resource })
   })
 })
 
-describe('rootMetadata: false', () => {
-  it('leaves the root form to the app', async () => {
-    const url = await start({ rootMetadata: false })
+it('rootMetadata: false leaves the root form to the app', async () => {
+  const app = await start({ rootMetadata: false })
 
-    expect(await ask(url, { path: ROOT })).toMatchObject({ status: 200, body: 'the app' })
-    expect(await documentAt(url, PATH)).toMatchObject({ resource: RESOURCE })
-  })
-
-  it('still serves it where that is the place of the resource', async () => {
-    const url = await start({ rootMetadata: false, resource: 'https://h' })
-
-    expect(await documentAt(url, ROOT)).toMatchObject({ resource: 'https://h' })
-  })
+  expect(await ask(app.url, { path: ROOT })).toMatchObject({ status: 200, body: 'the app' })
+  expect(await documentAt(app)).toMatchObject({ resource: RESOURCE })
 })
 
 describe('what is published', () => {
@@ -205,19 +155,16 @@ describe('what is published', () => {
     ['never offline_access, even where it is all there is', { scopesSupported: ['offline_access'] }, undefined],
     ['never offline_access, even where it is required', { requiredScopes: ['a', 'offline_access'] }, ['a']],
   ])('is %s', async (_what, given, scopes) => {
-    const document = (await documentAt(await start(given), PATH)) as Record<string, unknown>
+    const document = (await documentAt(await start(given))) as Record<string, unknown>
 
     expect(document['scopes_supported']).toEqual(scopes)
     expect('scopes_supported' in document).toBe(scopes !== undefined)
   })
 
   it('is the name and the documentation of the resource, when they are set', async () => {
-    const url = await start({ resourceName: 'Notes für alle', resourceDocumentation: 'https://docs.example/mcp' })
+    const app = await start({ resourceName: 'Notes für alle', resourceDocumentation: 'https://docs.example/mcp' })
 
-    expect(await documentAt(url, PATH)).toEqual({
-      resource: RESOURCE,
-      authorization_servers: [ISSUER],
-      bearer_methods_supported: ['header'],
+    expect(await documentAt(app)).toMatchObject({
       resource_name: 'Notes für alle',
       resource_documentation: 'https://docs.example/mcp',
     })
@@ -225,62 +172,43 @@ describe('what is published', () => {
 })
 
 describe('mounted elsewhere', () => {
-  it('the documents are served by an Express 5 router', async () => {
-    const router = express.Router().use(create().routes())
-    app = await listen(express().use(router))
+  const as = (app: unknown) => app as Handler
 
-    expect(await documentAt(app.url, PATH)).toMatchObject({ resource: RESOURCE })
-  })
+  it.each<[where: string, mount: (routes: never) => Handler]>([
+    ['by an Express 5 router', (routes) => as(express.Router().use(routes))],
+    ['under a part of their path by an Express 5 app', (routes) => as(express().use('/.well-known', routes))],
+    [
+      'under a part of their path by an Express 4 router',
+      (routes) => as(express4.Router().use('/.well-known', routes)),
+    ],
+    ['under a part of their path by Connect', (routes) => as(connect().use('/.well-known', routes))],
+  ])('the documents are served %s', async (_where, mount) => {
+    const app = await start({}, bareHost, (routes) => as(express().use(mount(routes as never) as never)))
 
-  it('the documents are served by an Express 5 app inside another, under a part of their path', async () => {
-    const inner = express().use(create().routes())
-    app = await listen(express().use('/.well-known', inner))
-
-    expect(await documentAt(app.url, PATH)).toMatchObject({ resource: RESOURCE })
-    expect(await documentAt(app.url, ROOT)).toMatchObject({ resource: RESOURCE })
-  })
-
-  it('the documents are served by an Express 4 router under a part of their path', async () => {
-    const router = express4.Router().use(create().routes())
-    app = await listen(express4().use('/.well-known', router))
-
-    expect(await documentAt(app.url, PATH)).toMatchObject({ resource: RESOURCE })
-  })
-
-  it('the documents are served by Connect under a part of their path', async () => {
-    app = await listen(connect().use('/.well-known', create().routes()))
-
-    expect(await documentAt(app.url, PATH)).toMatchObject({ resource: RESOURCE })
+    expect(await documentAt(app)).toMatchObject({ resource: RESOURCE })
+    expect(await documentAt(app, ROOT)).toMatchObject({ resource: RESOURCE })
   })
 
   it('a path that only looks right after the mount point is not served', async () => {
-    app = await listen(express().use('/api', create().routes()))
+    const { url } = await start({}, bareHost, (routes) => as(express().use('/api', routes as never)))
 
-    expect(await ask(app.url, { path: `/api${PATH}` })).toMatchObject({ status: 404 })
+    expect(await ask(url, { path: `/api${PATH}` })).toMatchObject({ body: 'the app' })
   })
 })
 
 describe('with the issuer left to the discovery document', () => {
-  let as: ScriptedAuthorizationServer
-  const DISCOVERY = '/.well-known/openid-configuration'
+  const discovered = () => start(({ issuer }) => ({ issuer: undefined!, discoveryUrl: issuer + DISCOVERY }))
 
-  beforeAll(async () => {
-    as = await startAuthorizationServer(clock.now)
-  })
-  afterEach(() => {
-    as.script(DISCOVERY)
-    clock.advance(60_000)
-  })
-  afterAll(() => as.close())
+  it('it is published as the document has it, and nothing is fetched before somebody asks', async () => {
+    const app = await discovered()
+    await ask(app.url, { method: 'OPTIONS', path: PATH })
+    expect(app.as.received()).toEqual([])
 
-  const discovered = () => start({ discoveryUrl: `${as.issuer}${DISCOVERY}` })
-
-  it('it is published as the document has it', async () => {
-    expect(await documentAt(await discovered(), PATH)).toMatchObject({ authorization_servers: [as.issuer] })
+    expect(await documentAt(app)).toMatchObject({ authorization_servers: [app.as.issuer] })
   })
 
   it('an outage is answered with 503 and Retry-After, readable for every origin', async () => {
-    const url = await discovered()
+    const { url, as } = await discovered()
     as.script(DISCOVERY, { status: 503, headers: { 'retry-after': '7' } })
 
     const { response } = await send(url, { path: PATH })
@@ -290,30 +218,9 @@ describe('with the issuer left to the discovery document', () => {
   })
 
   it('a document that no issuer may have is answered with 500', async () => {
-    const url = await discovered()
-    as.script(DISCOVERY, { json: { ...as.metadata, issuer: 'http://idp.example.com' } })
+    const { url, as } = await discovered()
+    as.metadata['issuer'] = 'http://idp.example.com'
 
     expect(await ask(url, { path: PATH })).toEqual(misconfigured())
   })
-
-  it('nothing is fetched before somebody asks, and OPTIONS asks for nothing', async () => {
-    const before = as.received().length
-    const url = await discovered()
-
-    await ask(url, { method: 'OPTIONS', path: PATH })
-
-    expect(as.received()).toHaveLength(before)
-  })
-})
-
-it('with the issuer given nothing is fetched for the document', async () => {
-  const fetched: string[] = []
-  const fetch = (url: string): Promise<Response> => {
-    fetched.push(url)
-    return Promise.reject(new TypeError('no network'))
-  }
-  const url = await start({ http: { fetch } })
-
-  expect(await documentAt(url, PATH)).toMatchObject({ authorization_servers: [ISSUER] })
-  expect(fetched).toEqual([])
 })

@@ -2,6 +2,7 @@ import { decodeJwt } from 'jose'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { startNextcloud } from '../../examples/demo/nextcloud.js'
 import type { McpAuthError } from '../../src/errors/errors.js'
+import type { McpAuthOptions } from '../../src/options.js'
 import { openGrants, realmForGrants } from './support/grants.js'
 import { adjustableClock } from './support/middleware.js'
 import { wordsOf } from './support/person.js'
@@ -53,65 +54,46 @@ describe('a user connects Nextcloud at Keycloak', () => {
     expect(await auth.isProvisioned(await who('bob'))).toBe(false)
   })
 
-  it('and is told so where the client has no offline_access, and the operator what to change', async () => {
-    const client = await realm.client('mcp-server')
-    const scopes = (await realm.admin('GET', '/client-scopes')) as { id: string; name: string }[]
-    const { id } = scopes.find(({ name }) => name === 'offline_access')!
-    await realm.admin('DELETE', `/clients/${client.id}/optional-client-scopes/${id}`)
-    const { events, connect } = await openGrants(realm)
-    const { status, html } = await connect('alice')
-    expect([status, wordsOf(html)]).toEqual([502, expect.stringContaining('invalid_scope')])
-    expect(events).toContainEqual(
-      expect.objectContaining({
-        type: 'connect.failed',
-        reason: 'refused',
-        error: 'invalid_scope',
-        hint: expect.stringContaining('connect.scopes') as string,
-      }),
-    )
-  })
-
-  it('and is told so where its client has no "Standard flow", and the operator what to change', async () => {
-    await realm.setClient('mcp-server', { standardFlowEnabled: false })
-    const { events, connect } = await openGrants(realm)
+  it.each<[defect: string, make: () => Promise<unknown>, told: object, hint: string, options?: McpAuthOptions]>([
+    [
+      'its client has no offline_access',
+      async () => {
+        const scopes = (await realm.admin('GET', '/client-scopes')) as { id: string; name: string }[]
+        const { id } = scopes.find(({ name }) => name === 'offline_access')!
+        const client = await realm.client('mcp-server')
+        return realm.admin('DELETE', `/clients/${client.id}/optional-client-scopes/${id}`)
+      },
+      { reason: 'refused', error: 'invalid_scope' },
+      'connect.scopes',
+    ],
+    [
+      'its client has no "Standard flow"',
+      () => realm.setClient('mcp-server', { standardFlowEnabled: false }),
+      { reason: 'refused', error: 'unauthorized_client' },
+      'authorization code flow',
+    ],
+    [
+      'the user lacks the role offline_access',
+      async () => {
+        const path = `/users/${(await realm.user('alice')).id}/role-mappings/realm`
+        return realm.admin('DELETE', path, await realm.admin('GET', path))
+      },
+      { reason: 'refused', errorDescription: expect.stringMatching(/^Offline tokens not allowed/) as string },
+      'realm role offline_access',
+    ],
+    [
+      'the secret is wrong',
+      () => Promise.resolve(),
+      { error: 'unauthorized_client' },
+      'Credentials, "Client Secret"',
+      { clientSecret: 'the-secret-of-another-client' },
+    ],
+  ])('but not where %s, and the operator is told what to change', async (_defect, make, told, hint, options = {}) => {
+    await make()
+    const { events, connect } = await openGrants(realm, { auth: options })
     expect((await connect('alice')).status).toBe(502)
-    expect(events).toContainEqual(
-      expect.objectContaining({
-        type: 'connect.failed',
-        reason: 'refused',
-        error: 'unauthorized_client',
-        hint: expect.stringContaining('authorization code flow') as string,
-      }),
-    )
-  })
-
-  it('and is told so where the user lacks the role offline_access, and the operator what to change', async () => {
-    const { events, connect, who } = await openGrants(realm)
-    const { subject } = await who('alice')
-    const roles = await realm.admin('GET', `/users/${subject}/role-mappings/realm`)
-    await realm.admin('DELETE', `/users/${subject}/role-mappings/realm`, roles)
-    const { status } = await connect('alice')
-    expect(status).toBe(502)
-    expect(events).toContainEqual(
-      expect.objectContaining({
-        type: 'connect.failed',
-        reason: 'refused',
-        errorDescription: expect.stringMatching(/^Offline tokens not allowed/) as string,
-        hint: expect.stringContaining('realm role offline_access') as string,
-      }),
-    )
-  })
-
-  it('and not with a wrong secret, which the operator is told', async () => {
-    const { events, connect } = await openGrants(realm, { auth: { clientSecret: 'the-secret-of-another-client' } })
-    expect((await connect('alice')).status).toBe(502)
-    expect(events).toContainEqual(
-      expect.objectContaining({
-        type: 'connect.failed',
-        error: 'unauthorized_client',
-        hint: expect.stringContaining('Credentials, "Client Secret"') as string,
-      }),
-    )
+    const failure = { type: 'connect.failed', ...told, hint: expect.stringContaining(hint) as string }
+    expect(events).toContainEqual(expect.objectContaining(failure))
   })
 })
 

@@ -32,28 +32,24 @@ describe('the operator has to mend, 502, and the hint names what in the words of
     readonly name: string
     readonly make?: () => Promise<unknown>
     readonly options?: () => McpAuthOptions
-    readonly refusal: { readonly httpStatus: number; readonly error: string; readonly errorDescription: string }
+    /** What Keycloak answers. */
+    readonly refusal: readonly [httpStatus: number, error: string, errorDescription: string]
     readonly hint: string
   }
+  const BAD_CLIENT = 'Invalid client or Invalid client credentials'
+  const NO_AUDIENCE = [400, 'invalid_request', 'Requested audience not available: nextcloud'] as const
+  const SECRET = 'compare clientSecret with Credentials, "Client Secret"'
   const defects: readonly Defect[] = [
     {
       name: 'the switch for token exchange is off',
       make: () => realm.setClient('mcp-server', { attributes: { 'standard.token.exchange.enabled': 'false' } }),
-      refusal: {
-        httpStatus: 400,
-        error: 'invalid_request',
-        errorDescription: 'Standard token exchange is not enabled for the requested client',
-      },
+      refusal: [400, 'invalid_request', 'Standard token exchange is not enabled for the requested client'],
       hint: 'Capability config: switch "Standard Token Exchange" on',
     },
     {
       name: 'the client scope with the audience mapper for Nextcloud is missing',
       make: () => realm.removeDefaultScope('mcp-server', 'nextcloud-audience'),
-      refusal: {
-        httpStatus: 400,
-        error: 'invalid_request',
-        errorDescription: 'Requested audience not available: nextcloud',
-      },
+      refusal: NO_AUDIENCE,
       hint: '"Included Client Audience" is nextcloud.audience',
     },
     {
@@ -67,93 +63,65 @@ describe('the operator has to mend, 502, and the hint names what in the words of
         const { id, protocolMappers } = scopes.find(({ name }) => name === 'nextcloud-audience')!
         await realm.admin('DELETE', `/client-scopes/${id}/protocol-mappers/models/${protocolMappers![0]!.id}`)
       },
-      refusal: {
-        httpStatus: 400,
-        error: 'invalid_request',
-        errorDescription: 'Requested audience not available: nextcloud',
-      },
+      refusal: NO_AUDIENCE,
       hint: 'a mapper of type Audience',
     },
     {
       name: 'the MCP server is not in the audience of the MCP token',
-      make: () =>
-        realm
-          .removeDefaultScope('mcp-client', 'mcp-audience')
-          .then(() => realm.addDefaultScope('mcp-client', 'nextcloud-audience')),
-      options: () => ({ audience: 'nextcloud' }),
-      refusal: {
-        httpStatus: 403,
-        error: 'access_denied',
-        errorDescription: 'Client is not within the token audience',
+      async make() {
+        await realm.removeDefaultScope('mcp-client', 'mcp-audience')
+        await realm.addDefaultScope('mcp-client', 'nextcloud-audience')
       },
+      options: () => ({ audience: 'nextcloud' }),
+      refusal: [403, 'access_denied', 'Client is not within the token audience'],
       hint: '"Included Client Audience" is clientId',
     },
     {
       name: 'no client has the id that nextcloud.audience says',
       options: () => ({ nextcloud: { audience: 'owncloud' } }),
-      refusal: { httpStatus: 400, error: 'invalid_client', errorDescription: 'Audience not found' },
+      refusal: [400, 'invalid_client', 'Audience not found'],
       hint: 'no client whose Client ID is nextcloud.audience',
     },
     {
       name: 'the client of Nextcloud is disabled',
       make: () => realm.setClient('nextcloud', { enabled: false }),
-      refusal: { httpStatus: 400, error: 'invalid_client', errorDescription: 'Client disabled' },
+      refusal: [400, 'invalid_client', 'Client disabled'],
       hint: 'the client whose Client ID is nextcloud.audience: switch it to "Enabled"',
     },
     {
       name: 'the secret is wrong',
       options: () => ({ clientSecret: 'the-secret-of-another-client' }),
-      refusal: {
-        httpStatus: 401,
-        error: 'unauthorized_client',
-        errorDescription: 'Invalid client or Invalid client credentials',
-      },
-      hint: 'compare clientSecret with Credentials, "Client Secret"',
+      refusal: [401, 'unauthorized_client', BAD_CLIENT],
+      hint: SECRET,
     },
     {
       name: 'the secret was regenerated',
       make: async () => realm.admin('POST', `/clients/${(await realm.client('mcp-server')).id}/client-secret`),
-      refusal: {
-        httpStatus: 401,
-        error: 'unauthorized_client',
-        errorDescription: 'Invalid client or Invalid client credentials',
-      },
-      hint: 'compare clientSecret with Credentials, "Client Secret"',
+      refusal: [401, 'unauthorized_client', BAD_CLIENT],
+      hint: SECRET,
     },
     {
       name: 'there is no client of that id',
       options: () => ({ clientId: 'mcp-sever', audience: 'mcp-server' }),
-      refusal: {
-        httpStatus: 401,
-        error: 'invalid_client',
-        errorDescription: 'Invalid client or Invalid client credentials',
-      },
+      refusal: [401, 'invalid_client', BAD_CLIENT],
       hint: 'the client of clientId',
     },
     {
       name: 'the client of the MCP server is disabled',
       make: () => realm.setClient('mcp-server', { enabled: false }),
-      refusal: {
-        httpStatus: 401,
-        error: 'invalid_client',
-        errorDescription: 'Invalid client or Invalid client credentials',
-      },
+      refusal: [401, 'invalid_client', BAD_CLIENT],
       hint: 'see that the client is "Enabled"',
     },
     {
       name: 'the client of the MCP server is public',
       make: () => realm.setClient('mcp-server', { publicClient: true }),
-      refusal: {
-        httpStatus: 400,
-        error: 'invalid_client',
-        errorDescription: 'Public client is not allowed to exchange token',
-      },
+      refusal: [400, 'invalid_client', 'Public client is not allowed to exchange token'],
       hint: 'switch "Client authentication" on',
     },
     {
       name: 'nextcloud.scopes has a scope that the client has not',
       options: () => ({ nextcloud: { scopes: ['notes:write'] } }),
-      refusal: { httpStatus: 400, error: 'invalid_scope', errorDescription: 'Invalid scopes: notes:write' },
+      refusal: [400, 'invalid_scope', 'Invalid scopes: notes:write'],
       hint: 'nextcloud.scopes',
     },
   ]
@@ -162,17 +130,18 @@ describe('the operator has to mend, 502, and the hint names what in the words of
     realm = make === undefined ? untouched : await createRealm()
     await make?.()
     const { error, heard, text, mcpToken } = await failureOf(options?.())
+    const [httpStatus, said, errorDescription] = refusal
+    const told = { error: said, errorDescription, hint: expect.stringContaining(hint) as string }
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_REQUEST',
       status: 502,
-      ...refusal,
-      hint: expect.stringContaining(hint) as string,
+      httpStatus,
+      ...told,
       body: { error: 'nextcloud_token_refused' },
     })
-    const { error: said, errorDescription } = refusal
     // What operators will look for, who have it from their logs.
     expect(page).toContain(errorDescription.replace(/: notes:write$/, ': …'))
-    expect(heard).toMatchObject({ error: said, errorDescription, hint: expect.stringContaining(hint) as string })
+    expect(heard).toMatchObject(told)
     for (const secret of [mcpToken, realm.clientSecret, 'the-secret-of-another-client'])
       expect(text).not.toContain(secret)
   })

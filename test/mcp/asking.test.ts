@@ -97,18 +97,7 @@ describe.each(pairs)('between a client (%s) and a server (%s)', (clientKind, ser
     expect(await Promise.all(begun)).toEqual(begun.map(() => false))
   })
 
-  it('a middleware that is closed waits no longer', async () => {
-    const { client, waitsBegun, auth } = await setUpMcp(serverKind)
-    const { callTool } = await client(clientKind, { answer: accept })
-
-    const call = callTool('read_note', { id: 7 })
-    await waitsBegun(waits)
-    await auth.close()
-
-    expect(await call).toMatchObject({ isError: true })
-  })
-
-  it('a refusal that the handler itself throws is asked about, and the handler runs anew', async () => {
+  it('a refusal that the handler itself throws is asked about, and the handler runs again', async () => {
     let runs = 0
     const { client, connect, link } = await setUpMcp(serverKind, {
       body() {
@@ -142,20 +131,6 @@ describe.each(pairs)('between a client (%s) and a server (%s)', (clientKind, ser
     expect(isError).toBe(true)
     expect(text).toContain(link.connectUrl)
     expect(questions).toHaveLength(1)
-  })
-
-  it('nobody else gets on by a connection of the user, and the user not by that of somebody else', async () => {
-    const { client, grants, auth, waitsBegun, advancing } = await setUpMcp(serverKind)
-    const { callTool } = await client(clientKind, { answer: accept })
-    const call = callTool('read_note', { id: 7 })
-    await waitsBegun(waits)
-
-    await grants.connect('bob')
-    await grants.connect('alice', { clientId: 'another-client' })
-    auth.onConnected({ issuer: grants.as.issuer, subject: 'bob' })
-    auth.onConnected({ issuer: grants.as.issuer, subject: 'alice' })
-
-    expect(await advancing(call, 5_000)).toMatchObject({ isError: true })
   })
 })
 

@@ -11,7 +11,8 @@ import { failureOf } from '../support/promises.js'
 
 const WRONG = { loginName: 'alice', password: 'wrong' }
 
-const nextcloudAt = (url: string) => readConfig({ ...LEAST, nextcloud: { url, mode: 'pass-through' } }, {}).nextcloud!
+const nextcloudAt = (url: string, publicUrl?: string) =>
+  readConfig({ ...LEAST, nextcloud: { url, publicUrl, mode: 'pass-through' } }, {}).nextcloud!
 
 async function setUp(path = '') {
   const clock = manualClock()
@@ -32,6 +33,49 @@ describe('a login flow', () => {
       message: expect.stringContaining('overwriteprotocol') as string,
     })
     expect((await start(nextcloud.url)).login).toBe(answer.login)
+  })
+
+  describe('of a Nextcloud with a public address', () => {
+    async function startAt(publicUrl: string, login?: string) {
+      const { clock, nextcloud } = await setUp()
+      const transport = createTransport(readConfig(LEAST, {}).http, clock, createEvents(undefined, clock))
+      const ways = createAppPasswords(nextcloudAt(nextcloud.url, publicUrl), transport)
+      if (login !== undefined) nextcloud.change({ start: { login } })
+      return { nextcloud, ways, flow: ways.start('notes') }
+    }
+
+    it.each([
+      ['https://cloud.example.com', 'http://app/login/v2/flow/t', 'https://cloud.example.com/login/v2/flow/t'],
+      [
+        'https://example.com/cloud',
+        'http://app/index.php/login/v2/flow/t',
+        'https://example.com/cloud/index.php/login/v2/flow/t',
+      ],
+      [
+        'https://example.com/cloud/',
+        'http://app/login/v2/flow/t?user=a',
+        'https://example.com/cloud/login/v2/flow/t?user=a',
+      ],
+      ['https://example.com', 'https://example.com/inside/login/v2/flow/t', 'https://example.com/login/v2/flow/t'],
+    ])('begins there: %s, for %s', async (publicUrl, login, expected) => {
+      const { flow } = await startAt(publicUrl, login)
+      expect((await flow).login).toBe(expected)
+    })
+
+    it('is polled at the internal one', async () => {
+      const { flow, nextcloud, ways } = await startAt('https://cloud.example.com')
+      const { login, pollToken } = await flow
+      await nextcloud.grant(login.replace('https://cloud.example.com', nextcloud.url), 'alice')
+      expect(await ways.poll(pollToken)).toMatchObject({ loginName: 'alice' })
+    })
+
+    it.each(['http://app/elsewhere', 'http://app/login/v2/flow/', 'http://app/login/v2/flow/t/more'])(
+      'does not begin at an address that is no page of a flow: %s',
+      async (login) => {
+        const { flow } = await startAt('https://cloud.example.com', login)
+        expect(await failureOf(flow)).toMatchObject({ code: 'ERR_UPSTREAM_UNAVAILABLE' })
+      },
+    )
   })
 
   it('goes on after a page that is not the answer of Nextcloud', async () => {

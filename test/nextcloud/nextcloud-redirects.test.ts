@@ -140,6 +140,20 @@ describe('a redirect to where a person signs in', () => {
     expect(await failureOf(fetch())).toMatchObject({ reason: 'login' })
   })
 
+  it('is one as well at the address that browsers know Nextcloud by', async () => {
+    const nextcloud = await startNextcloud()
+    const publicUrl = 'https://cloud.example.com/nc'
+    const { auth, signIn } = await world({ options: { nextcloud: { url: nextcloud.url, publicUrl } } })
+    const alice = await signIn()
+    const post = (location: string) => {
+      nextcloud.handle((_request, res) => res.writeHead(303, { location }).end())
+      return auth.nextcloudFetch(alice, '/from', { method: 'POST' })
+    }
+    expect(await failureOf(post(`${publicUrl}/login/selectchallenge`))).toMatchObject({ reason: 'two-factor' })
+    expect((await post('https://cloud.example.com/login/selectchallenge')).status).toBe(303)
+    expect((await post(`${publicUrl}/apps`)).status).toBe(303)
+  })
+
   it.each(['/cloud/login/v2/flow', '/cloud/login/flow', '/cloud/logins', '/cloud/apps/login', '/cloud/loginchallenge'])(
     'is not %s',
     async (location) => {

@@ -132,6 +132,14 @@ describe('after a 401', () => {
     expect(as.received('/token')).toHaveLength(3)
   })
 
+  it('a replacement that cannot be kept stands for itself alone', async () => {
+    const { as, fetch, nextcloud } = await setUpFetch()
+    await fetch()
+    nextcloud.accept((given) => given?.startsWith('other') === true)
+    as.script('/token', tokenAnswer('other', { expires_in: 'soon' }), tokenAnswer('other too'))
+    expect([(await fetch()).status, (await fetch()).status]).toEqual([200, 200])
+  })
+
   it('an abort ends the wait for the renewal, which goes on', async () => {
     const { alice, as, fetch, fetched, nextcloud } = await setUpFetch()
     await fetch()

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { InvalidTokenReason } from '../../src/errors/errors.js'
+import { INVALID_TOKEN_DESCRIPTIONS, type InvalidTokenReason } from '../../src/errors/rejection-details.js'
 import type { McpAuth } from '../../src/mcp-auth.js'
 
 /** Expects the one answer to a token that cannot be used: 401 with the challenge and body of RFC 6750 §3.1. */
@@ -8,7 +8,7 @@ export async function expectRefusal(auth: McpAuth, token: string, reason: Invali
     expect.objectContaining({
       status: 401,
       reason,
-      body: { error: 'invalid_token', error_description: expect.stringMatching(/^The [\w ]+$/) as string },
+      body: { error: 'invalid_token', error_description: INVALID_TOKEN_DESCRIPTIONS[reason] },
       headers: expect.objectContaining({
         'WWW-Authenticate': expect.stringMatching(/^Bearer realm="mcp", error="invalid_token", /) as string,
       }) as object,

@@ -1,7 +1,6 @@
+import { bareHost } from './hosts.js'
 import type { TestBrowser, Visit } from './test-browser.js'
-import { until } from './promises.js'
-import type { WorldOf } from './world.js'
-import type { Host } from './hosts.js'
+import { world, type Parts } from './world.js'
 
 /** The page that leads to Nextcloud. */
 export interface WaitingVisit extends Visit {
@@ -11,31 +10,30 @@ export interface WaitingVisit extends Visit {
   readonly next: URL
 }
 
-/** The journeys of Login Flow v2, in a world of app-password mode with a host. */
-export function loginVisits({
-  browser: newBrowser,
-  link: newLink,
-  authorize,
-  nextcloud,
-}: WorldOf<{ mode: 'app-password'; host: Host }>) {
-  const polls = () => nextcloud.received('/index.php/login/v2/poll').length
+export type AppPasswordWorld = Awaited<ReturnType<typeof appPasswordWorld>>
+
+/** A world of app-password mode with the connect pages, and the journeys of Login Flow v2 in it. */
+export async function appPasswordWorld(parts: Pick<Parts, 'options' | 'storage'> = {}) {
+  const made = await world({ mode: 'app-password', host: bareHost, ...parts })
+  const { nextcloud } = made
   /** From the link to the page that leads to Nextcloud. */
-  async function begin(browser = newBrowser(), link?: string): Promise<WaitingVisit> {
-    const going = await browser.press(await browser.open(link ?? (await newLink())), { answer: 'yes' })
-    return waitingPage(going.refreshTo === undefined ? going : await browser.open(await authorize(going.refreshTo)))
+  async function begin(browser = made.browser()): Promise<WaitingVisit> {
+    const going = await browser.press(await browser.open(await made.link()), { answer: 'yes' })
+    return waitingPage(
+      going.refreshTo === undefined ? going : await browser.open(await made.authorize(going.refreshTo)),
+    )
   }
   return {
+    ...made,
     begin,
     /** The whole way in one browser, with an account of Nextcloud's; the last page. */
-    connectAs: async (uid: string, browser: TestBrowser = newBrowser()): Promise<Visit> => {
+    connectAs: async (uid: string, browser: TestBrowser = made.browser()): Promise<Visit> => {
       const { login, next } = await begin(browser)
       await nextcloud.grant(login, uid)
       return browser.open(next)
     },
     /** Requests for the end of a flow. */
-    polls,
-    /** Resolves when Nextcloud has been asked for the end of a flow so many times. */
-    polled: (count: number) => until(() => polls() >= count),
+    polls: () => nextcloud.received('/index.php/login/v2/poll').length,
   }
 }
 

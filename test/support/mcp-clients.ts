@@ -66,62 +66,50 @@ function recordingFetch() {
   return { fetch: record, sent, received: () => received }
 }
 
-const urls = { url: {} }
+/** What both SDKs need of the options, and what a client shows. */
+function prepare({ url, token, answer, ...options }: McpClientOptions) {
+  const { fetch: recordFetch, ...recorded } = recordingFetch()
+  const elicitation = 'elicitation' in options ? options.elicitation : { url: {} }
+  const questions: Record<string, unknown>[] = []
+  return {
+    capabilities: elicitation === undefined ? {} : { elicitation },
+    endpoint: new URL(url),
+    transport: { fetch: recordFetch, requestInit: { headers: { Authorization: `Bearer ${token}` } } },
+    ask:
+      answer &&
+      (async (params: object, signal: AbortSignal) => {
+        questions.push({ ...params })
+        return { action: await answer({ ...params }, signal) }
+      }),
+    shown: { ...recorded, url, token, questions },
+  }
+}
 
 async function connectV1(options: McpClientOptions): Promise<McpClient> {
-  const { url, token, answer } = options
-  const elicitation = 'elicitation' in options ? options.elicitation : urls
-  const recorded = recordingFetch()
-  const questions: Record<string, unknown>[] = []
-  const client = new ClientV1(info, { capabilities: elicitation === undefined ? {} : { elicitation } })
-  if (answer !== undefined) {
-    client.setRequestHandler(ElicitRequestSchema, async ({ params }, { signal }) => {
-      questions.push(params)
-      return { action: await answer(params, signal) }
-    })
+  const { capabilities, endpoint, transport, ask, shown } = prepare(options)
+  const client = new ClientV1(info, { capabilities })
+  if (ask !== undefined) {
+    client.setRequestHandler(ElicitRequestSchema, ({ params }, { signal }) => ask(params, signal))
   }
-  const transport = new StreamableHTTPClientTransportV1(new URL(url), {
-    fetch: recorded.fetch,
-    requestInit: { headers: { Authorization: `Bearer ${token}` } },
-  })
-  await client.connect(transport)
+  await client.connect(new StreamableHTTPClientTransportV1(endpoint, transport))
   onTestFinished(() => client.close())
   return {
-    ...recorded,
-    url,
-    token,
-    questions,
+    ...shown,
     callTool: async (name, args = {}, signal) =>
       textOf(await client.callTool({ name, arguments: args }, undefined, signal && { signal })),
   }
 }
 
 async function connectV2(options: McpClientOptions, mode: 'auto' | 'legacy'): Promise<McpClient> {
-  const { url, token, answer } = options
-  const elicitation = 'elicitation' in options ? options.elicitation : urls
-  const recorded = recordingFetch()
-  const questions: Record<string, unknown>[] = []
-  const client = new Client(info, {
-    capabilities: elicitation === undefined ? {} : { elicitation },
-    versionNegotiation: { mode },
-  })
-  if (answer !== undefined) {
-    client.setRequestHandler('elicitation/create', async ({ params }, { mcpReq }) => {
-      questions.push({ ...params })
-      return { action: await answer({ ...params }, mcpReq.signal) }
-    })
+  const { capabilities, endpoint, transport, ask, shown } = prepare(options)
+  const client = new Client(info, { capabilities, versionNegotiation: { mode } })
+  if (ask !== undefined) {
+    client.setRequestHandler('elicitation/create', ({ params }, { mcpReq }) => ask(params, mcpReq.signal))
   }
-  const transport = new StreamableHTTPClientTransport(new URL(url), {
-    fetch: recorded.fetch,
-    requestInit: { headers: { Authorization: `Bearer ${token}` } },
-  })
-  await client.connect(transport)
+  await client.connect(new StreamableHTTPClientTransport(endpoint, transport))
   onTestFinished(() => client.close())
   return {
-    ...recorded,
-    url,
-    token,
-    questions,
+    ...shown,
     callTool: async (name, args = {}, signal) =>
       textOf(await client.callTool({ name, arguments: args }, signal && { signal })),
   }

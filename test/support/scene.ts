@@ -2,11 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { systemClock } from '../../src/clock.js'
-import { readConfig } from '../../src/config/read-config.js'
-import { createEvents } from '../../src/events.js'
 import type { StorageAdapter } from '../../src/index.js'
 import type { Grant } from '../../src/grants/grant.js'
-import { createGrants } from '../../src/grants/open-grants.js'
 import { recordKey } from '../../src/grants/record-key.js'
 import { ENCRYPTION_KEY, MCP_CLIENT } from './grant-constants.js'
 import type { InstanceOptions } from './instance-messages.js'
@@ -22,6 +19,7 @@ import {
 } from './scripted-authorization-server.js'
 import { freshDatabase, sharedRedis } from './shared-servers.js'
 import { openStore, type StoreAddress, type StoreKind } from './stores.js'
+import { NEXTCLOUD, openGrants } from './world.js'
 
 /** An authorization server and a store, for instances in other processes to share. */
 export interface Scene {
@@ -55,23 +53,12 @@ export async function startScene({ store, ownStore = store, grace = false }: Sce
   as.script('/token', refreshTokens.answer)
   const { adapter, close } = await openStore(ownStore)
   const { issuer } = as
-  const config = readConfig(
-    {
-      issuer,
-      resource: RESOURCE,
-      clientId: CLIENT_ID,
-      clientSecret: CLIENT_SECRET,
-      storage: adapter,
-      encryptionKey: ENCRYPTION_KEY,
-      nextcloud: { url: 'https://cloud.example.com' },
-      onEvent: () => undefined,
-    },
-    {},
-  )
-  if (config.grants === undefined) throw new Error('That is no refresh-token mode')
+  const options = {
+    ...{ issuer, resource: RESOURCE, clientId: CLIENT_ID, clientSecret: CLIENT_SECRET },
+    ...{ storage: adapter, encryptionKey: ENCRYPTION_KEY, nextcloud: { url: NEXTCLOUD } },
+  }
+  const grants = openGrants(options, adapter, systemClock)
   const owner = { clientId: CLIENT_ID, resource: RESOURCE }
-  const events = createEvents(undefined, systemClock)
-  const grants = createGrants({ config, grants: config.grants, storage: adapter, clock: systemClock, events })
   const keyOf = (subject: string): string => grants.store.keyOf({ issuer, subject })
 
   return {

@@ -4,14 +4,17 @@ import { MemoryStorage } from '../../src/storage/memory.js'
 /** A call of an adapter. */
 export type StorageCall = 'get' | 'put' | 'delete'
 
-/** Memory whose calls can be counted and made to fail. */
+/** Memory whose calls can be counted, read and made to fail. */
 export function watchedStorage(memory = new MemoryStorage()) {
   const calls: StorageCall[] = []
+  /** Every key and every value so far. */
+  const seen: string[] = []
   const failing = new Set<StorageCall>()
   const watch =
     <A extends unknown[], T>(name: StorageCall, call: (...args: A) => Promise<T>) =>
     (...args: A): Promise<T> => {
       calls.push(name)
+      seen.push(...args.filter((argument) => typeof argument === 'string'))
       return failing.has(name) ? Promise.reject(new Error('redis://user:password@store is away')) : call(...args)
     }
   const storage: StorageAdapter = {
@@ -20,7 +23,7 @@ export function watchedStorage(memory = new MemoryStorage()) {
     put: watch('put', memory.put.bind(memory)),
     delete: watch('delete', memory.delete.bind(memory)),
   }
-  return { storage, calls, failing }
+  return { storage, calls, seen, failing }
 }
 
 /** A store that can be made to fail. */
@@ -32,7 +35,7 @@ export interface FaultyStorage extends StorageAdapter {
   readonly heal: () => void
 }
 
-export function faultyStorage(inner: StorageAdapter): FaultyStorage {
+export function faultyStorage(inner: StorageAdapter = new MemoryStorage()): FaultyStorage {
   let calls = 0
   let failing: readonly [first: number, end: number] = [Infinity, Infinity]
   function guard<T>(run: () => Promise<T>): Promise<T> {
@@ -55,7 +58,9 @@ export function faultyStorage(inner: StorageAdapter): FaultyStorage {
 }
 
 /** A store in which deletions wait for each other: so many at a time come about at the very same moment. */
-export function meetingStorage(inner: StorageAdapter): StorageAdapter & { readonly meet: (count: number) => void } {
+export function meetingStorage(
+  inner: StorageAdapter = new MemoryStorage(),
+): StorageAdapter & { readonly meet: (count: number) => void } {
   let missing = 0
   let open = (): void => undefined
   let meeting = Promise.resolve()

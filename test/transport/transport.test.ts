@@ -108,13 +108,6 @@ describe('a server that does not answer', () => {
     await hungUp
   })
 
-  it('is unavailable also if a fetch heeds no signal, which is given all the same', async () => {
-    const fetch = answering(() => new Response(new ReadableStream({})))
-
-    expect((await failureOf(get(open({ timeout, fetch })))).message).toContain('80 ms')
-    expect(fetch.mock.calls[0]![1].signal!.aborted).toBe(true)
-  })
-
   it('is unavailable when it hangs up, and when it cannot be reached', async () => {
     as.script('/path', (_request, res) => res.destroy())
     expect((await failureOf(get(open()))).message).toContain('(ECONNRESET)')

@@ -65,4 +65,13 @@ describe('an ID token (OIDC Core §3.1.3.7)', () => {
   ])('that %s names nobody', async (_what, idToken) => {
     expect(await personOf(idToken)).toBeUndefined()
   })
+
+  it('of an algorithm that this platform does not have names nobody', async () => {
+    const unsupported = new DOMException('Unrecognized algorithm name', 'NotSupportedError')
+    const keys = { key: () => Promise.reject(unsupported), load: () => Promise.resolve(), published: () => [] }
+    const idToken = await mint({})
+    expect(
+      await createIdTokenVerifier(config, keys, clock)(idToken, { issuer: ISSUER, nonce: 'nonce' }),
+    ).toBeUndefined()
+  })
 })

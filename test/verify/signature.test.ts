@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, createSign, generateKeyPairSync } from 'node:crypto'
 import { CompactSign, FlattenedSign, exportSPKI, importJWK, type CryptoKey } from 'jose'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { readConfig } from '../../src/config/read-config.js'
+import { ASYMMETRIC_ALGORITHMS } from '../../src/config/kinds.js'
 import { McpAuthError } from '../../src/errors/errors.js'
 import { RESOURCE, signingKey, type SigningKey } from '../support/scripted-authorization-server.js'
 import { expectRefusal } from '../support/expect-refusal.js'
@@ -17,8 +17,6 @@ beforeEach(async () => {
 })
 afterEach(() => close())
 
-const RSA_AND_EC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512']
-const ALGORITHMS = [...RSA_AND_EC, 'Ed25519', 'EdDSA', 'ML-DSA-44', 'ML-DSA-65', 'ML-DSA-87']
 const ML_DSA_PUBLIC_KEY_BYTES: Record<string, number> = { 'ML-DSA-44': 1312, 'ML-DSA-65': 1952, 'ML-DSA-87': 2592 }
 
 const base64url = (value: unknown): string =>
@@ -36,11 +34,7 @@ function withOtherPayload(token: string): string {
 }
 
 describe('a signature', () => {
-  it('is taken in every asymmetric algorithm', () => {
-    expect(readConfig({ issuer: as.issuer, resource: RESOURCE }, {}).algorithms).toEqual(ALGORITHMS)
-  })
-
-  it.each(ALGORITHMS)('by %s is good, or refused where the platform does not have it', async (alg) => {
+  it.each(ASYMMETRIC_ALGORITHMS)('by %s is good, or refused where the platform does not have it', async (alg) => {
     const auth = open()
     let key: SigningKey
     try {
@@ -58,10 +52,6 @@ describe('a signature', () => {
 
     expect((await auth.verify(token)).subject).toBe('alice')
     await expectRefusal(auth, withOtherPayload(token), 'signature')
-  })
-
-  it('by another key of the same kid is refused', async () => {
-    await expectRefusal(open(), await as.mint({}, { key: await signingKey('first') }), 'signature')
   })
 
   it('by HMAC with the public key as the secret is refused, whatever form of the key', async () => {
@@ -84,10 +74,6 @@ describe('a signature', () => {
       await expect(auth.verify(`${input}.AAAA`)).rejects.toMatchObject({ status: 401 })
     },
   )
-
-  it('by an algorithm that the operator does not list is refused', async () => {
-    await expectRefusal(open({ algorithms: ['RS256', 'ES384'] }), await as.mint(), 'algorithm')
-  })
 
   it('by an algorithm that is not that of the published key is refused', async () => {
     const { privateKey } = await signingKey('x', 'RS256')

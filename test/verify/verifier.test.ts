@@ -1,4 +1,4 @@
-import { CompactEncrypt, CompactSign } from 'jose'
+import { CompactSign } from 'jose'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { InsufficientScopeError, UpstreamUnavailableError, type InvalidTokenReason } from '../../src/errors/errors.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
@@ -66,13 +66,6 @@ describe('a token that is not a JWT', () => {
     expect(as.received()).toEqual([])
   })
 
-  it('an encrypted one (JWE) is refused likewise', async () => {
-    const token = await new CompactEncrypt(Buffer.from('{}'))
-      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
-      .encrypt(Buffer.alloc(32))
-    await expectRefusal(open(), token, 'opaque')
-  })
-
   it.each(['eyJ.e30.AAAA', 'eyJhbGciOjd9.e30.AAAA', 'eyJhbGciOiJFUzI1NiJ9.e30.!', 'eyJ0eXAiOiJKV1QifQ.e30.AAAA'])(
     'and only looks like one is malformed, and nobody is asked about it: %s',
     async (token) => {
@@ -115,10 +108,6 @@ describe('the claims', () => {
     ['of nothing', () => null],
   ])('with an issuer %s are from another issuer', async (_name, change) => {
     await expectRefusal(open(), await as.mint({ iss: change(as.issuer) }), 'issuer')
-  })
-
-  it.each(['iss', 'sub', 'aud', 'exp'])('without %s are refused', async (claim) => {
-    await expectRefusal(open(), await as.mint({ [claim]: undefined }), 'missing_claim')
   })
 
   it.each(['"exp":1e999', '"exp":"9999999999"', '"exp":null', '"nbf":"1"', '"iat":[]'])(
@@ -170,8 +159,8 @@ describe('the claims', () => {
 })
 
 describe('scopes', () => {
-  it('that every request needs are looked for last, and all named when one is missing', async () => {
-    const auth = open({ requiredScopes: ['notes:read', 'notes:write'] })
+  it('that every request needs are looked for last, and all named once, in their order, when one is missing', async () => {
+    const auth = open({ requiredScopes: ['notes:read', 'notes:write', 'notes:read'] })
 
     expect((await auth.verify(await as.mint({ scope: 'notes:write notes:read' }))).subject).toBe('alice')
     await expect(auth.verify(await as.mint())).rejects.toMatchObject({
@@ -180,6 +169,20 @@ describe('scopes', () => {
       body: { error: 'insufficient_scope' },
     })
     await expectRefusal(auth, await as.mint({ exp: now() - 60 }), 'expired')
+  })
+
+  it.each([undefined, '', 'notes:write', 'notes:read:all', 'NOTES:READ', ['notes:read notes:write']])(
+    'of %j lack notes:read',
+    async (scope) => {
+      const auth = open({ requiredScopes: ['notes:read'] })
+      await expect(auth.verify(await as.mint({ scope }))).rejects.toBeInstanceOf(InsufficientScopeError)
+    },
+  )
+
+  it('take nothing but true for a verdict on one, so that an async function lets nobody in', async () => {
+    const scopeSatisfies = (() => Promise.resolve(true)) as unknown as NonNullable<McpAuthOptions['scopeSatisfies']>
+    const auth = open({ requiredScopes: ['notes:read'], scopeSatisfies })
+    await expect(auth.verify(await as.mint())).rejects.toBeInstanceOf(InsufficientScopeError)
   })
 
   it('of an operation are named beside those of every request, each once', () => {
@@ -251,15 +254,6 @@ describe('a token that was verified', () => {
     expect(new Set(infos).size).toBe(1)
     expect(verifications()).toBe(1)
     expect(auth.stats()).toMatchObject({ verified: 1, verifiedCacheHits: 2, sizes: { verifiedTokens: 1 } })
-  })
-
-  it('needs no authorization server', async () => {
-    const { auth } = counted()
-    const token = await as.mint()
-    await auth.verify(token)
-    await as.stop()
-
-    expect((await after(299, auth, token)).subject).toBe('alice')
   })
 
   it('is looked at again after 300 s, or verifiedTtl', async () => {

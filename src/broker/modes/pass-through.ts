@@ -10,6 +10,8 @@ import type { BrokerSession, Caller, ModeRooms } from './mode.js'
 export function passThroughSecrets({ config, nextcloud, clock, events }: ModeRooms) {
   const { mode } = nextcloud
   const reports = createTokenReports(mode, events)
+  // One object for each caller, so that others can keep beside it what they know of its user.
+  const secrets = new WeakMap<Caller, Secret>()
   return ({ caller }: BrokerSession, options?: NextcloudTokenOptions): Secret => {
     if (options !== undefined) checkTokenOptions(options, mode)
     options?.signal?.throwIfAborted()
@@ -17,7 +19,9 @@ export function passThroughSecrets({ config, nextcloud, clock, events }: ModeRoo
       if (clock.now() >= (caller.expiresAt + config.clockTolerance) * 1_000) throw new SubjectTokenRejectedError()
       const token = passThrough(caller, [...nextcloud.audience, ...audienceOf(nextcloud, options)])
       reports.got(caller, 'cache', 0)
-      return { scheme: 'Bearer', token }
+      const secret = secrets.get(caller) ?? ({ scheme: 'Bearer', token } as const)
+      secrets.set(caller, secret)
+      return secret
     } catch (error) {
       throw reports.failed(error, caller)
     }

@@ -1,4 +1,5 @@
 import { McpAuthError } from '../../errors/errors.js'
+import { ifError } from '../../errors/if-error.js'
 import type { Examination } from './examination.js'
 import { isAnswer, type Answer, type NoAnswer } from './probe.js'
 
@@ -71,11 +72,7 @@ export const nameOf = (error: unknown): string =>
   error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : 'unknown failure'
 
 /** Returns the result of an attempt, or the error of this package that it ends in. */
-export async function outcomeOf<T>(attempt: () => T | Promise<T>): Promise<T | McpAuthError> {
-  try {
-    return await attempt()
-  } catch (error) {
-    if (error instanceof McpAuthError) return error
-    throw error
-  }
-}
+export const outcomeOf = <T>(attempt: () => T | Promise<T>): Promise<T | McpAuthError> =>
+  Promise.resolve()
+    .then(attempt)
+    .catch(ifError(McpAuthError, (error) => error))

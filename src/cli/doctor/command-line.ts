@@ -6,7 +6,7 @@ import { variableOf } from '../../config/declarations.js'
 import type { Environment } from '../../options.js'
 import { configOptions, DOCTOR_OPTIONS, STORAGE_VARIABLE, type Values } from './options.js'
 import type { Secrets } from './secrets.js'
-import { readStorageAddress, type StorageAddress } from './stores.js'
+import { storeAt, type Store } from './stores.js'
 
 /** The place that the doctor is called in. */
 export interface Surroundings {
@@ -24,29 +24,25 @@ export interface SetUp {
   readonly options: Readonly<Record<string, unknown>>
   /** The MCP token to try. */
   readonly token: string | undefined
-  readonly storage: StorageAddress | undefined
+  readonly store: Store | undefined
 }
 
 /** A command line that cannot be followed. No message holds a value, which may be a secret. */
 export class Misuse extends Error {}
 
-const OPTIONS = { ...DOCTOR_OPTIONS, help: { type: 'boolean' as const, short: 'h' } }
-
 export function readArguments(args: readonly string[]): Values {
   try {
-    return parseArgs({ args: [...args], options: OPTIONS }).values
+    return parseArgs({ args: [...args], options: DOCTOR_OPTIONS }).values
   } catch {
     // parseArgs quotes what it does not know, which may be a token that went astray.
-    const { tokens } = parseArgs({ args: [...args], options: OPTIONS, strict: false, tokens: true })
-    const unknown = tokens.find((token) => token.kind === 'positional' || !isKnown(token))
+    const { tokens } = parseArgs({ args: [...args], options: DOCTOR_OPTIONS, strict: false, tokens: true })
+    const unknown = tokens.find(
+      (token) => token.kind === 'positional' || (token.kind === 'option' && !Object.hasOwn(DOCTOR_OPTIONS, token.name)),
+    )
     throw new Misuse(
       unknown === undefined ? 'an option lacks its value' : `argument ${unknown.index + 1} is not an option of it`,
     )
   }
-}
-
-function isKnown(token: { readonly kind: string; readonly name?: string }): boolean {
-  return token.kind !== 'option' || Object.hasOwn(OPTIONS, token.name ?? '')
 }
 
 /** Reads the files and variables that the command line names, and tells `secrets` of every secret in them. */
@@ -64,7 +60,7 @@ export async function readSetUp(values: Values, secrets: Secrets, surroundings: 
   const given = [token, clientSecret, environment[variableOf('clientSecret')], ...keys]
   for (const secret of given) secrets.add(secret?.trim())
   const options = { ...configOptions(values), ...(clientSecret !== undefined && { clientSecret }) }
-  return { options, token, storage: storageOf(values, options, secrets, surroundings) }
+  return { options, token, store: storeOf(values, options, secrets, surroundings) }
 }
 
 const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
@@ -83,12 +79,12 @@ async function readSecret(file: unknown, surroundings: Surroundings): Promise<st
 /** Milliseconds for a connection to the store. */
 const STORAGE_TIMEOUT = 5_000
 
-function storageOf(
+function storeOf(
   values: Values,
   options: SetUp['options'],
   secrets: Secrets,
   { environment, directory }: Surroundings,
-): StorageAddress | undefined {
+): Store | undefined {
   const url = textOf(values['storage']) ?? environment[STORAGE_VARIABLE]?.trim()
   if (url === undefined || url === '') return undefined
   if (URL.canParse(url)) {
@@ -97,14 +93,14 @@ function storageOf(
     secrets.add(decodable(password))
   }
   const { timeout } = (options['http'] ?? {}) as { timeout?: unknown }
-  const address = readStorageAddress(url, {
+  const store = storeAt(url, {
     directory,
     timeout: typeof timeout === 'number' && timeout > 0 ? timeout : STORAGE_TIMEOUT,
     table: textOf(values['storage-table']),
     prefix: textOf(values['storage-prefix']),
   })
-  if (address === undefined) throw new Misuse('--storage must be sqlite:./file.db, redis://… or postgres://…')
-  return address
+  if (store === undefined) throw new Misuse('--storage must be sqlite:./file.db, redis://… or postgres://…')
+  return store
 }
 
 function decodable(text: string): string {

@@ -5,17 +5,11 @@ import type { Environment } from '../../options.js'
 import type { Finding } from './check.js'
 import { waysToGive } from './options.js'
 
-/** The configuration, undefined if the options and variables make none, and the finding about it. */
-export interface Configuration {
-  readonly config: Config | undefined
-  readonly finding: Finding
-}
-
-/** Reads the options and variables by the code of `mcpAuth()`. */
+/** Reads the options and variables by the code of `mcpAuth()`, and returns the finding about them. */
 export function examineConfiguration(
   options: Readonly<Record<string, unknown>>,
   environment: Environment,
-): Configuration {
+): { readonly config: Config | undefined; readonly finding: Finding } {
   try {
     const config = readConfig(options, environment)
     const { issuer, discoveryUrl, resource, nextcloud, warnings } = config

@@ -8,7 +8,7 @@ import { createExamination } from './examination.js'
 import { DOCTOR_HELP } from './options.js'
 import { asJson, asLines } from './report.js'
 import { createSecrets, type Secrets } from './secrets.js'
-import { lazyAdapter, openedOnce } from './stores.js'
+import { lazyAdapter } from './stores.js'
 
 export const processSurroundings = (): Surroundings => ({
   environment: processEnvironment(),
@@ -49,11 +49,10 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
 }
 
 async function examine(
-  { options, token, storage }: SetUp,
+  { options, token, store }: SetUp,
   secrets: Secrets,
   { environment, clock }: Surroundings,
 ): Promise<readonly Finding[]> {
-  const store = storage && openedOnce(storage)
   const { config, finding } = examineConfiguration(
     store === undefined ? options : { ...options, storage: lazyAdapter(store) },
     environment,

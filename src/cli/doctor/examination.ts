@@ -12,18 +12,14 @@ import { createProbe, type Answer, type NoAnswer, type Probe } from './probe.js'
 import type { Secrets } from './secrets.js'
 import type { Store } from './stores.js'
 
-/** The set-up to examine. */
-export interface Given {
+/** The set-up to examine, the rooms of the server itself, and the finds that later checks build on. */
+export interface Examination {
   readonly config: Config
   readonly clock: Clock
   readonly secrets: Secrets
   /** The MCP token to try. */
   readonly token: string | undefined
   readonly store: Store | undefined
-}
-
-/** The rooms of the server itself, and the finds that later checks build on. */
-export interface Examination extends Given {
   readonly probe: Probe
   readonly transport: Transport
   readonly discovery: Discovery
@@ -41,7 +37,9 @@ export interface Examination extends Given {
   nextcloudToken?: string
 }
 
-export function createExamination(given: Given): Examination {
+export function createExamination(
+  given: Pick<Examination, 'config' | 'clock' | 'secrets' | 'token' | 'store'>,
+): Examination {
   const { config, clock } = given
   const events = createEvents(() => undefined, clock)
   const transport = createTransport(config.http, clock, events)

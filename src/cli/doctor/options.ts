@@ -24,8 +24,10 @@ const OWN_FLAGS: Readonly<Record<string, string>> = { clientSecret: '--client-se
 /** The variable with the URL of the store, in place of `--storage`: the URL may hold a password. */
 export const STORAGE_VARIABLE = 'DOCTOR_STORAGE'
 
-/** Options of the doctor's own. */
-const OWN_OPTIONS = {
+export const DOCTOR_OPTIONS: NonNullable<ParseArgsConfig['options']> = {
+  ...Object.fromEntries(
+    FLAGS.map(({ name, kind }) => [name, { type: 'string' as const, multiple: kind.fromTexts !== undefined }]),
+  ),
   token: { type: 'string' },
   'token-file': { type: 'string' },
   'client-secret-file': { type: 'string' },
@@ -33,13 +35,7 @@ const OWN_OPTIONS = {
   'storage-table': { type: 'string' },
   'storage-prefix': { type: 'string' },
   json: { type: 'boolean' },
-} satisfies NonNullable<ParseArgsConfig['options']>
-
-export const DOCTOR_OPTIONS: NonNullable<ParseArgsConfig['options']> = {
-  ...Object.fromEntries(
-    FLAGS.map(({ name, kind }) => [name, { type: 'string' as const, multiple: kind.fromTexts !== undefined }]),
-  ),
-  ...OWN_OPTIONS,
+  help: { type: 'boolean', short: 'h' },
 }
 
 /** The command line, by the names of its options. */

@@ -8,29 +8,23 @@ import { DEFAULT_PREFIX, RedisStorage, type IoRedisClient, type NodeRedisClient 
 import { SqliteStorage, type SqliteDatabase } from '../../storage/sqlite.js'
 import { readTable } from '../../storage/table.js'
 
-/** A store, as `--storage` names it. */
-export interface StorageAddress {
-  /** The kind and the place, without a password: `Redis at cache.internal:6379`. */
-  readonly name: string
-  readonly open: () => Promise<OpenStorage>
-}
-
-export interface OpenStorage {
+interface OpenStorage {
   readonly adapter: StorageAdapter
   /** Keys of some records of this package, of any user. */
   readonly someKeys: (most: number) => Promise<readonly string[]>
   readonly close: () => unknown
 }
 
-/** A store that is opened at the first need. */
+/** A store, as `--storage` names it. It is opened at the first need. */
 export interface Store {
+  /** The kind and the place, without a password: `Redis at cache.internal:6379`. */
   readonly name: string
   readonly opened: () => Promise<OpenStorage>
   /** Never rejects. */
   readonly close: () => Promise<void>
 }
 
-export interface StorageOptions {
+interface StorageOptions {
   /** The folder of the user's project, whose drivers are used. */
   readonly directory: string
   /** Milliseconds for a connection. */
@@ -48,24 +42,22 @@ export class StorageAdvice extends Error {
   }
 }
 
-/** Returns undefined if it is not the URL of a store. Nothing is opened yet. */
-export function readStorageAddress(url: string, options: StorageOptions): StorageAddress | undefined {
+/** Returns undefined if it is not the URL of a store. */
+export function storeAt(url: string, options: StorageOptions): Store | undefined {
   if (url.startsWith('sqlite:')) {
     const file = path.resolve(options.directory, url.slice('sqlite:'.length).replace(/^\/\/(?=[/.])/, ''))
-    return { name: `SQLite in ${file}`, open: () => openSqlite(file, options) }
+    return openedOnce(`SQLite in ${file}`, () => openSqlite(file, options))
   }
   if (!URL.canParse(url)) return undefined
   const { protocol, host } = new URL(url)
-  if (['redis:', 'rediss:'].includes(protocol)) {
-    return { name: `Redis at ${host}`, open: () => openRedis(url, options) }
-  }
+  if (['redis:', 'rediss:'].includes(protocol)) return openedOnce(`Redis at ${host}`, () => openRedis(url, options))
   if (['postgres:', 'postgresql:'].includes(protocol)) {
-    return { name: `PostgreSQL at ${host}`, open: () => openPostgres(url, options) }
+    return openedOnce(`PostgreSQL at ${host}`, () => openPostgres(url, options))
   }
   return undefined
 }
 
-export function openedOnce({ name, open }: StorageAddress): Store {
+function openedOnce(name: string, open: () => Promise<OpenStorage>): Store {
   let opening: Promise<OpenStorage> | undefined
   return {
     name,
@@ -169,12 +161,10 @@ interface IoRedis extends IoRedisClient, AnyRedis {
   disconnect(): void
 }
 
-/** Returns a cursor, `0` at the end, and keys. */
-type Scan = (cursor: string, pattern: string) => Promise<readonly [string, readonly string[]]>
-
 interface RedisConnection {
   readonly client: NodeRedis | IoRedis
-  readonly scan: Scan
+  /** Returns a cursor, `0` at the end, and keys. */
+  readonly scan: (cursor: string, pattern: string) => Promise<readonly [string, readonly string[]]>
   readonly close: () => void
 }
 
@@ -182,11 +172,12 @@ async function openRedis(url: string, { directory, timeout, prefix }: StorageOpt
   for (const [name, connectionOf] of [['redis', ofRedis] as const, ['ioredis', ofIoRedis] as const]) {
     const driver = await load(name, directory)
     if (driver === undefined) continue
-    const { client, scan, close } = connectionOf(driver, url, timeout)
+    const connection = connectionOf(driver, url, timeout)
+    const { client, close } = connection
     client.on('error', () => undefined)
     await client.connect()
     const adapter = new RedisStorage(client, { prefix })
-    return { adapter, someKeys: (most) => scanKeys(scan, prefix ?? DEFAULT_PREFIX, most), close }
+    return { adapter, someKeys: (most) => scanKeys(connection, prefix ?? DEFAULT_PREFIX, most), close }
   }
   throw noDriver('redis or ioredis', directory)
 }
@@ -220,7 +211,7 @@ const KEYS_PER_SCAN = 200
 /** Rounds of SCAN at most: a Redis that holds much else is not read to its end. */
 const SCANS = 50
 
-async function scanKeys(scan: Scan, prefix: string, most: number): Promise<readonly string[]> {
+async function scanKeys({ scan }: RedisConnection, prefix: string, most: number): Promise<readonly string[]> {
   const pattern = `${prefix.replace(/[*?[\]\\^-]/g, '\\$&')}v1:*`
   const found: string[] = []
   let cursor = '0'

@@ -2,25 +2,24 @@ import { Readable } from 'node:stream'
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../../src/errors/errors.js'
-import { MemoryStorage } from '../../../src/storage/memory.js'
-import { setUpAppPasswords, waitingPage, type AppPasswordSetup } from '../../support/app-password-setup.js'
-import { faultyStorage } from '../../support/connect-setup.js'
+import { appPasswordWorld, waitingPage, type AppPasswordWorld } from '../../support/login-visits.js'
 import { startNextcloudAccounts } from '../../support/nextcloud-accounts.js'
 import { failureOf } from '../../support/promises.js'
+import { faultyStorage } from '../../support/storages.js'
 
 const ALICE = { subject: 'alice' }
 const USER = '/ocs/v2.php/cloud/user'
 const CLOSED = '/index.php/apps/closed/api'
 
 /** Alice has connected her account alice.w. */
-async function setUp(surroundings: Parameters<typeof setUpAppPasswords>[0] = {}) {
-  const setup = await setUpAppPasswords(surroundings)
+async function setUp(surroundings: Parameters<typeof appPasswordWorld>[0] = {}) {
+  const setup = await appPasswordWorld(surroundings)
   await setup.connectAs('alice.w')
   setup.nextcloud.requests.length = 0
   return setup
 }
 
-const basic = ({ nextcloud }: AppPasswordSetup, index = 0): string => {
+const basic = ({ nextcloud }: AppPasswordWorld, index = 0): string => {
   const { loginName, password } = nextcloud.appPasswords[index]!
   return `Basic ${Buffer.from(`${loginName}:${password}`).toString('base64')}`
 }
@@ -28,7 +27,7 @@ const basic = ({ nextcloud }: AppPasswordSetup, index = 0): string => {
 describe('nextcloudFetch() with an app password', () => {
   it('acts as the account that was connected', async () => {
     const setup = await setUp()
-    const info = await setup.auth.verify(await setup.as.mint())
+    const info = await setup.signIn()
 
     const answer = await setup.auth.nextcloudFetch(info, USER)
 
@@ -148,9 +147,9 @@ describe('a 401', () => {
 })
 
 /** The user connects again, at another instance. */
-async function reconnect({ elsewhere, browser, link, agree, signIn, nextcloud, options }: AppPasswordSetup) {
-  const there = await elsewhere(browser(), options)
-  const { login, next } = waitingPage(await there.open(await signIn(await agree(there, await link()))))
+async function reconnect({ elsewhere, browser, link, agree, authorize, nextcloud }: AppPasswordWorld) {
+  const there = await elsewhere(browser())
+  const { login, next } = waitingPage(await there.open(await authorize(await agree(there, await link()))))
   await nextcloud.grant(login, 'alice.w')
   await there.open(next)
 }
@@ -176,7 +175,7 @@ describe('getNextcloudCredential()', () => {
 
   it('is a bearer token in other modes', async () => {
     const { open, ...setup } = await setUp()
-    const auth = open({ nextcloud: { mode: 'token-exchange' }, clientId: 'mcp-server', connect: undefined })
+    const auth = open({ nextcloud: { mode: 'token-exchange' } })
     const info = await auth.verify(await setup.as.mint())
     setup.as.script('/token', { json: { access_token: 'the-token', token_type: 'Bearer', expires_in: 300 } })
 
@@ -195,8 +194,8 @@ describe('getNextcloudCredential()', () => {
   })
 
   it('takes the place of getNextcloudToken(), which says so', async () => {
-    const { auth, as } = await setUp()
-    const info = await auth.verify(await as.mint())
+    const { auth, signIn } = await setUp()
+    const info = await signIn()
     const refusal = new ConfigurationError(
       'There are no Nextcloud tokens in app-password mode: use nextcloudFetch or getNextcloudCredential',
       'nextcloud.mode',
@@ -209,13 +208,13 @@ describe('getNextcloudCredential()', () => {
 
 describe('an app password in the cache', () => {
   it('is got without a request, and looked for in the store again after cache.grantCheck', async () => {
-    const { auth, as, clock, nextcloud, open, options } = await setUp()
+    const { auth, as, clock, nextcloud, open } = await setUp()
     const before = as.received().length
     for (let count = 0; count < 2; count += 1) await auth.getNextcloudCredential(ALICE)
     expect(nextcloud.requests).toEqual([])
     expect(as.received()).toHaveLength(before)
     expect(auth.stats()).toMatchObject({ nextcloudCacheMisses: 1, nextcloudCacheHits: 1 })
-    await open(options).revoke(ALICE)
+    await open().revoke(ALICE)
 
     clock.advance(9_999)
     await auth.getNextcloudCredential(ALICE)
@@ -224,7 +223,7 @@ describe('an app password in the cache', () => {
   })
 
   it('serves through an outage of the store, for an hour', async () => {
-    const storage = faultyStorage(new MemoryStorage())
+    const storage = faultyStorage()
     const { auth, clock, nextcloud } = await setUp({ storage })
     await auth.nextcloudFetch(ALICE, USER)
     storage.failFrom(1)
@@ -278,7 +277,7 @@ describe('a store that another Nextcloud has used', () => {
   it('has app passwords that this one never sees, and that serve again when it is back', async () => {
     const setup = await setUp()
     const other = await startNextcloudAccounts(setup.clock.now)
-    const moved = setup.open({ ...setup.options, nextcloud: { url: other.url, mode: 'app-password' } })
+    const moved = setup.open({ nextcloud: { url: other.url } })
 
     expect(await failureOf(moved.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
     expect(await moved.isProvisioned(ALICE)).toBe(false)
@@ -290,7 +289,7 @@ describe('a store that another Nextcloud has used', () => {
 
 describe('a store that another mode has used', () => {
   it('has grants of no use here, which are kept for a way back until they are replaced', async () => {
-    const setup = await setUpAppPasswords()
+    const setup = await appPasswordWorld()
     const { open, auth, askWith } = setup
     await setup.connect()
     const before = open({ nextcloud: { mode: 'refresh-token' } })
@@ -307,7 +306,7 @@ describe('a store that another mode has used', () => {
 
   it('has an app password of that mode deleted in Nextcloud with a disconnection', async () => {
     const { open, nextcloud } = await setUp()
-    const refreshing = open({ nextcloud: { url: nextcloud.url, mode: 'refresh-token' } })
+    const refreshing = open({ nextcloud: { mode: 'refresh-token' } })
 
     expect(await refreshing.revoke(ALICE)).toEqual({ revoked: true })
     expect(nextcloud.appPasswords).toEqual([])

@@ -1,7 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotProvisionedError, UpstreamUnavailableError, type StorageAdapter } from '../../../src/index.js'
-import { MemoryStorage } from '../../../src/storage/memory.js'
-import { manualClock } from '../../support/clock.js'
 import { createRefreshTokens } from '../../support/refresh-tokens.js'
 import type { ScriptedAnswer } from '../../support/scripted-authorization-server.js'
 import { failureOf, turn } from '../../support/promises.js'
@@ -96,34 +94,9 @@ describe('a token of 300 s', () => {
     expect(after).toEqual(before)
     expect(await getNextcloudToken(options)).toBe('nextcloud-token-2')
   })
-
-  it('is not renewed if its MCP token ends first, since the new one would end with it', async () => {
-    const { clock, exchanges, signIn } = await world()
-    const { getNextcloudToken } = (await signIn({ exp: clock.now() / 1_000 + 290 })).extra
-    await getNextcloudToken()
-    clock.advance(289_999)
-    expect(await getNextcloudToken()).toBe('nextcloud-token-1')
-    await turn()
-    expect(exchanges()).toBe(1)
-  })
 })
 
 describe('the life of a token', () => {
-  it('begins before the request, not with the answer', async () => {
-    const setup = await world()
-    const { as, clock, exchanges, signIn } = setup
-    as.script('/token', late(setup, 100_000, 'slow'))
-    const { getNextcloudToken } = (await signIn()).extra
-    await getNextcloudToken()
-    clock.advance(139_999)
-    await getNextcloudToken()
-    await turn()
-    expect(exchanges()).toBe(1)
-    clock.advance(60_001)
-    await getNextcloudToken()
-    expect(exchanges()).toBe(2)
-  })
-
   it('begins with the attempt that was answered, not with the first', async () => {
     const { as, clock, exchanges, signIn } = await world()
     as.script('/token', { status: 503, headers: { 'retry-after': '2' } }, tokenAnswer('second attempt'))
@@ -187,18 +160,6 @@ describe('an outage', () => {
     }
   })
 
-  it('that ends in time is over with the next renewal', async () => {
-    const { as, clock, failed, fetched, first, getNextcloudToken } = await setUpAfter(240_000)
-    await as.stop()
-    expect(await getNextcloudToken()).toBe(first)
-    await failed(1)
-    await as.restart()
-    clock.advance(1_000)
-    expect(await getNextcloudToken()).toBe(first)
-    await fetched(2)
-    expect(await getNextcloudToken()).toBe('nextcloud-token-2')
-  })
-
   it('does not become the answer for the living token when the authorization server refuses its renewal', async () => {
     const refusal = tokenError('invalid_grant')
     const { first, failed, getNextcloudToken } = await setUpAfter(240_000, tokenAnswer('first'), refusal)
@@ -236,11 +197,8 @@ function mortal(storage: StorageAdapter, dies: Death) {
   return { way, bury }
 }
 
-/** With a store in which leases run out by the same clock. */
-function setUpStore() {
-  const clock = manualClock()
-  return world({ mode: 'refresh-token', clock, storage: new MemoryStorage({}, clock) })
-}
+/** The key of Alice's grant. */
+const keyOfAlice = ({ as, grants }: GrantWorld) => grants.store.keyOf({ issuer: as.issuer, subject: 'alice' })
 
 /** A caller of an instance that dies, who gets no answer. */
 function callInVain({ open, storage }: GrantWorld, dies: Death): void {
@@ -251,50 +209,35 @@ function callInVain({ open, storage }: GrantWorld, dies: Death): void {
   onTestFinished(bury)
 }
 
-/** Manual milliseconds until another instance has got a token, from the death of the one that was refreshing. */
-async function takenOverAfter({ clock, open }: GrantWorld): Promise<number> {
-  const start = clock.monotonic()
-  await open().getNextcloudToken(ALICE)
-  return clock.monotonic() - start
-}
-
 describe('a renewal that another instance has left behind', () => {
-  it('with its lease is taken over within 15 s, and not before the lease has run out', async () => {
-    const setup = await setUpStore()
+  it.each([
+    ['its lease', 'before the lease has run out', 1, 10_000],
+    ['a mark', 'before 3 s more, for an answer that could not be stored', 2, 13_000],
+  ])('with %s is taken over within 15 s, and not %s', async (_what, _until, put, least) => {
+    const setup = await world({ mode: 'refresh-token' })
+    const { clock, open, refreshTokens } = setup
     const first = await setup.connect()
-    callInVain(setup, (call) => (call === 'put' ? 'after' : undefined))
+    callInVain(setup, (call, count) => (call === 'put' && count === put ? 'after' : undefined))
     await turn()
+    const death = clock.monotonic()
 
-    const ms = await takenOverAfter(setup)
+    await open().getNextcloudToken(ALICE)
 
-    expect(ms).toBeGreaterThanOrEqual(10_000)
-    expect(ms).toBeLessThanOrEqual(15_000)
-    expect(setup.refreshTokens.presented).toEqual([first])
-  })
-
-  it('with a mark is taken over within 15 s, and not before 3 s more, for an answer that could not be stored', async () => {
-    const setup = await setUpStore()
-    const first = await setup.connect()
-    callInVain(setup, (call, count) => (call === 'put' && count === 2 ? 'after' : undefined))
-    await turn()
-
-    const ms = await takenOverAfter(setup)
-
-    expect(ms).toBeGreaterThanOrEqual(13_000)
-    expect(ms).toBeLessThanOrEqual(15_000)
-    expect(setup.refreshTokens.presented).toEqual([first])
+    expect(clock.monotonic() - death).toBeGreaterThanOrEqual(least)
+    expect(clock.monotonic() - death).toBeLessThanOrEqual(15_000)
+    expect(refreshTokens.presented).toEqual([first])
   })
 
   it.each([
     ['at once', 10_200],
     ['in the last moment', 12_700],
   ])('is not taken over when the answer gets into the store %s, and is waited for no longer', async (_, storedAt) => {
-    const setup = await setUpStore()
+    const setup = await world({ mode: 'refresh-token' })
     const { clock, connect, grants, open, refreshTokens } = setup
     const first = await connect()
     callInVain(setup, (call, count) => (call === 'put' && count === 3 ? 'before' : undefined))
     while (refreshTokens.accessTokens.length === 0) await turn()
-    const key = grants.store.keyOf({ issuer: setup.as.issuer, subject: 'alice' })
+    const key = keyOfAlice(setup)
     const [, second = ''] = refreshTokens.familyOf(first).tokens
     const accessToken = { token: refreshTokens.accessTokens[0]!, expiresIn: 300, sentAt: clock.now() }
     await turn()
@@ -316,11 +259,9 @@ describe('a renewal that another instance has left behind', () => {
   })
 
   it('is waited for by everybody else for 15 s at most, then they are told to come again', async () => {
-    const setup = await setUpStore()
+    const setup = await world({ mode: 'refresh-token' })
     await setup.connect()
-    const lease = await setup.grants.acquireLease(
-      setup.grants.store.keyOf({ issuer: setup.as.issuer, subject: 'alice' }),
-    )
+    const lease = await setup.grants.acquireLease(keyOfAlice(setup))
     const before = setup.clock.monotonic()
 
     const failure = await failureOf(setup.open().getNextcloudToken(ALICE))
@@ -335,7 +276,7 @@ describe('a renewal that another instance has left behind', () => {
 
 describe('an instance that stood still until its lease had run out', () => {
   it('does not send the refresh token any more, and takes what another has got', async () => {
-    const setup = await setUpStore()
+    const setup = await world({ mode: 'refresh-token' })
     const { as, clock, open, refreshTokens } = setup
     const first = await setup.connect()
     const other = open()
@@ -390,21 +331,16 @@ describe('an answer that comes after the user has', () => {
 
 describe('the write-ahead mark', () => {
   it('is in the store while the refresh token is on its way, and nothing is sent where it cannot be written', async () => {
-    const setup = await world({ mode: 'refresh-token' })
-    const { as, connect, open, refreshTokens, stored, storage } = setup
-    await connect()
+    const { as, open, refreshTokens, stored, storage } = await setUpConnected()
     let meanwhile: unknown
     as.script('/token', async (request, res) => {
       meanwhile = await stored()
       refreshTokens.answer(request, res)
     })
     let puts = 0
-    const failing: StorageAdapter = {
-      shared: true,
-      get: (key) => storage.get(key),
-      put: (...args) => ((puts += 1) === 2 ? Promise.reject(new Error('away')) : storage.put(...args)),
-      delete: (key, expected) => storage.delete(key, expected),
-    }
+    const put: StorageAdapter['put'] = (...args) =>
+      (puts += 1) === 2 ? Promise.reject(new Error('unavailable')) : storage.put(...args)
+    const failing = { ...storage, put }
 
     expect(await failureOf(open({ storage: failing }).getNextcloudToken(ALICE))).toMatchObject({ code: 'ERR_STORAGE' })
     expect(refreshTokens.presented).toEqual([])
@@ -415,43 +351,20 @@ describe('the write-ahead mark', () => {
     expect(after).toMatchObject({ state: 'active' })
     expect(after?.presentedBy).toBeUndefined()
   })
-
-  it('goes when the server surely did not take the token, and stays without its owner when it may have', async () => {
-    const setup = await world({ mode: 'refresh-token', refreshTokens: createRefreshTokens({ grace: true }) })
-    const { as, connect, open, refreshTokens, stored } = setup
-    await connect()
-
-    as.script('/token', { status: 503 })
-    await failureOf(open({ http: { retries: 0 } }).getNextcloudToken(ALICE))
-    expect(await stored()).toMatchObject({ state: 'active', lastError: { code: 'ERR_UPSTREAM_UNAVAILABLE' } })
-
-    as.script('/token', (_request, res) => res.destroy(), refreshTokens.answer)
-    await failureOf(open({ http: { retries: 0 } }).getNextcloudToken(ALICE))
-    const left = await stored()
-    expect(left).toMatchObject({ state: 'presented', lastError: { code: 'ERR_UPSTREAM_UNAVAILABLE' } })
-    expect(left?.presentedBy).toBeUndefined()
-  })
 })
 
 describe('a grant that changes', () => {
   it('between the lease and the mark is read again: the refresh token of before is not sent', async () => {
-    const setup = await world({ mode: 'refresh-token' })
-    const { connect, open, refreshTokens, storage } = setup
-    await connect()
+    const { connect, open, refreshTokens, storage } = await setUpConnected()
     let second = ''
     let puts = 0
-    const way: StorageAdapter = {
-      shared: true,
-      get: (key) => storage.get(key),
-      delete: (key, expected) => storage.delete(key, expected),
-      async put(...args) {
-        puts += 1
-        if (puts === 2) second = await connect()
-        return storage.put(...args)
-      },
+    const put: StorageAdapter['put'] = async (...args) => {
+      puts += 1
+      if (puts === 2) second = await connect()
+      return storage.put(...args)
     }
 
-    await open({ storage: way }).getNextcloudToken(ALICE)
+    await open({ storage: { ...storage, put } }).getNextcloudToken(ALICE)
 
     expect(refreshTokens.presented).toEqual([second])
   })
@@ -482,10 +395,8 @@ describe('an instance that could not take back its mark', () => {
 
 describe('a refresh token that the server does not rotate', () => {
   it('cools down from the start again after a refresh that went well', async () => {
-    const setup = await world({ mode: 'refresh-token', refreshTokens: createRefreshTokens({ rotates: false }) })
-    const { as, clock, connect, open, refreshTokens } = setup
-    const auth = open({ http: { retries: 0 } })
-    await connect()
+    const rotatesNot = { refreshTokens: createRefreshTokens({ rotates: false }) }
+    const { as, auth, clock, refreshTokens } = await setUpConnected(rotatesNot, { http: { retries: 0 } })
     as.script('/token', { status: 503 }, { status: 503 }, refreshTokens.answer)
     expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ retryAfter: 1 })
     clock.advance(1_000)
@@ -521,10 +432,7 @@ describe('a refresh token that the server does not rotate', () => {
 
 describe('a renewal ahead', () => {
   it('does not put up with another instance’s token that is to be renewed as well', async () => {
-    const setup = await world({ mode: 'refresh-token' })
-    const { clock, connect, open, refreshTokens } = setup
-    const auth = open({ cache: { grantCheck: 3_600 } })
-    await connect()
+    const { auth, clock, open, refreshTokens } = await setUpConnected({}, { cache: { grantCheck: 3_600 } })
     const first = await auth.getNextcloudToken(ALICE)
     await open().rotate(ALICE)
     clock.advance(250_000)
