@@ -150,14 +150,11 @@ const REFRESH_END_FIELDS = ['refresh_expires_in', 'refresh_token_expires_in']
 
 /** Reads a granted refresh. Its refresh token counts, whatever is wrong with its access token. */
 export function readRefreshAnswer(body: Record<string, unknown>, refreshToken: string, sentAt: number): RefreshAnswer {
-  return { ...readGrantedTokens(body), sentAt, access: readAccess(body, refreshToken, sentAt) }
-}
-
-function readAccess(body: Record<string, unknown>, sent: string, sentAt: number): TokenAnswer | TokenRequestError {
+  const granted = { ...readGrantedTokens(body), sentAt }
   try {
-    return { ...checkTokenAnswer(body, sent), sentAt }
+    return { ...granted, access: { ...checkTokenAnswer(body, refreshToken), sentAt } }
   } catch (error) {
-    if (error instanceof TokenRequestError) return error
+    if (error instanceof TokenRequestError) return { ...granted, access: error }
     throw error
   }
 }
