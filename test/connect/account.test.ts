@@ -94,12 +94,6 @@ describe('a disconnection by an MCP client', () => {
     expect(await stored()).toMatchObject({ state: 'disconnected' })
   })
 
-  it('of a user without a grant revokes nothing', async () => {
-    const { askWith } = await world(CONNECT)
-
-    expect(await askWith(DISCONNECT, 'POST')).toEqual(json({ revoked: false }))
-  })
-
   it('is a 503 when the store fails, and nothing is gone', async () => {
     const store = faultyStorage()
     const { askWith, connect, stored } = await world({ ...CONNECT, storage: store })

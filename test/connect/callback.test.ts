@@ -88,7 +88,7 @@ describe('a state', () => {
     ['something else', (url: string) => withParameter(url, 'state', '<script>alert(1)</script>')],
     ['two', (url: string) => withParameter(url, 'state', 'A'.repeat(43), 'append')],
     ['the same one twice', (url: string) => `${url}&${/state=[^&]*/.exec(url)?.[0] ?? ''}`],
-  ])('has to be there and be ours: %s is a 400', async (_what, change) => {
+  ])('must be there and be ours: %s is a 400', async (_what, change) => {
     const { alice, callback, redeemed, stored } = await setUpReturn()
 
     const page = await alice.open(change(callback))

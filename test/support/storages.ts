@@ -15,7 +15,7 @@ export function watchedStorage(memory = new MemoryStorage()) {
     (...args: A): Promise<T> => {
       calls.push(name)
       seen.push(...args.filter((argument) => typeof argument === 'string'))
-      return failing.has(name) ? Promise.reject(new Error('redis://user:password@store is away')) : call(...args)
+      return failing.has(name) ? Promise.reject(new Error('redis://user:password@store is unavailable')) : call(...args)
     }
   const storage: StorageAdapter = {
     shared: true,
@@ -40,7 +40,7 @@ export function faultyStorage(inner: StorageAdapter = new MemoryStorage()): Faul
   let failing: readonly [first: number, end: number] = [Infinity, Infinity]
   function guard<T>(run: () => Promise<T>): Promise<T> {
     calls += 1
-    return calls >= failing[0] && calls < failing[1] ? Promise.reject(new Error('the store is away')) : run()
+    return calls >= failing[0] && calls < failing[1] ? Promise.reject(new Error('the store is unavailable')) : run()
   }
   return {
     shared: true,

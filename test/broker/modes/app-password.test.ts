@@ -187,12 +187,6 @@ describe('getNextcloudCredential()', () => {
     expect(JSON.stringify(credential)).toBe('{"type":"bearer"}')
   })
 
-  it('refuses scopes of the call', async () => {
-    const { auth } = await setUp()
-
-    expect(await failureOf(auth.getNextcloudCredential(ALICE, { scopes: ['files'] }))).toBeInstanceOf(TypeError)
-  })
-
   it('takes the place of getNextcloudToken(), which says so', async () => {
     const { auth, signIn } = await setUp()
     const info = await signIn()
