@@ -1,7 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../../src/errors/errors.js'
-import { MemoryStorage } from '../../../src/storage/memory.js'
 import { appPasswordWorld, waitingPage, type AppPasswordWorld } from '../../support/login-visits.js'
 import { startNextcloudAccounts } from '../../support/nextcloud-accounts.js'
 import { failureOf } from '../../support/promises.js'
@@ -174,12 +173,6 @@ describe('getNextcloudCredential()', () => {
     expect(JSON.stringify(credential)).toBe('{"type":"bearer"}')
   })
 
-  it('refuses scopes of the call', async () => {
-    const { auth } = await setUp()
-
-    expect(await failureOf(auth.getNextcloudCredential(ALICE, { scopes: ['files'] }))).toBeInstanceOf(TypeError)
-  })
-
   it('takes the place of getNextcloudToken(), which says so', async () => {
     const { auth, signIn } = await setUp()
     const info = await signIn()
@@ -210,7 +203,7 @@ describe('an app password in the cache', () => {
   })
 
   it('serves through an outage of the store, for an hour', async () => {
-    const storage = faultyStorage(new MemoryStorage())
+    const storage = faultyStorage()
     const { auth, clock, nextcloud } = await setUp({ storage })
     await auth.nextcloudFetch(ALICE, USER)
     storage.failFrom(1)
