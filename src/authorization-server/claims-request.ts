@@ -1,3 +1,5 @@
+import { isJsonObject, parseObject } from '../json.js'
+
 /** Characters of the JSON, which a header must hold. */
 const LONGEST = 1_500
 const LONGEST_STRING = 500
@@ -17,23 +19,15 @@ const UNSAFE = /[^\x20-\x7E]|[>?~]/g
  */
 export function readClaimsRequest(value: unknown, secrets: readonly (string | undefined)[]): string | undefined {
   if (typeof value !== 'string' || value.length > LONGEST) return undefined
-  const request = copy(parse(value), DEEPEST)
-  if (!isObject(request) || !Object.keys(request).every((name) => MEMBERS.includes(name))) return undefined
-  if (!isObject(request['access_token']) && !isObject(request['id_token'])) return undefined
+  const request = copy(parseObject(value), DEEPEST)
+  if (!isJsonObject(request) || !Object.keys(request).every((name) => MEMBERS.includes(name))) return undefined
+  if (!isJsonObject(request['access_token']) && !isJsonObject(request['id_token'])) return undefined
   const json = JSON.stringify(request)
   if (secrets.some((secret) => secret !== undefined && secret !== '' && json.includes(secret))) return undefined
   const ascii = json.replace(UNSAFE, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
   // Blanks at the end instead of padding, which not every reader of a header takes.
   const padded = ascii.padEnd(Math.ceil(ascii.length / 3) * 3)
   return padded.length > LONGEST ? undefined : Buffer.from(padded).toString('base64')
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
 }
 
 /** Returns undefined if there is something in it that no claims request has. */
@@ -48,8 +42,4 @@ function copy(value: unknown, depth: number): unknown {
   const entries = Object.entries(value).map(([name, item]) => [name, copy(item, depth - 1)] as const)
   if (entries.some(([name, item]) => !NAME.test(name) || item === undefined)) return undefined
   return Object.fromEntries(entries)
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

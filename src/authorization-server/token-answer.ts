@@ -1,5 +1,6 @@
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { HIDDEN, inOneLine, withoutSecrets } from '../errors/secrecy.js'
+import { parseObject } from '../json.js'
 import type { WholeAnswer } from '../transport/answer.js'
 import { readClaimsRequest } from './claims-request.js'
 
@@ -66,21 +67,11 @@ export function readTokenEndpointAnswer(
   { status, body: bytes }: Pick<WholeAnswer, 'status' | 'body'>,
   secrets: readonly (string | undefined)[],
 ): TokenEndpointAnswer {
-  const read = readJson(bytes)
-  if (typeof read !== 'object' || read === null || Array.isArray(read)) throw malformed('token', status)
-  const body = read as Record<string, unknown>
+  const body = parseObject(utf8.decode(bytes))
+  if (body === undefined) throw malformed('token', status)
   // Some servers refuse under status 200.
   const refused = status !== 200 || ('error' in body && body['access_token'] === undefined)
   return refused ? { refusal: readTokenError(body, status, secrets) } : { body }
-}
-
-/** Returns undefined if it is not JSON. */
-function readJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(utf8.decode(body))
-  } catch {
-    return undefined
-  }
 }
 
 export function malformed(what: string, httpStatus: number): UpstreamUnavailableError {
@@ -123,6 +114,7 @@ function quoted(text: string, secrets: readonly (string | undefined)[]): string 
  */
 export function checkTokenAnswer(body: Record<string, unknown>, sent: string): Omit<TokenAnswer, 'sentAt'> {
   const { access_token: accessToken, token_type: tokenType, issued_token_type: issuedTokenType } = body
+  const { expires_in: life } = body
   if (typeof accessToken !== 'string' || !ACCESS_TOKEN.test(accessToken)) {
     throw refused('The token answer has no access_token that could be one')
   }
@@ -145,16 +137,12 @@ export function checkTokenAnswer(body: Record<string, unknown>, sent: string): O
       'Check nextcloud.audience; for MCP tokens that are for both audiences there is pass-through mode.',
     )
   }
-  return { accessToken, expiresIn: readExpiresIn(body['expires_in']) }
+  const isLife = life === undefined || (typeof life === 'number' && life > 0)
+  return { accessToken, expiresIn: isLife ? life : NaN }
 }
 
 function refused(message: string, hint?: string): TokenRequestError {
   return new TokenRequestError(message, { httpStatus: 200, hint })
-}
-
-function readExpiresIn(value: unknown): number | undefined {
-  if (value === undefined) return undefined
-  return typeof value === 'number' && value > 0 ? value : NaN
 }
 
 /** Members with the seconds after which the refresh token ends: Keycloak's, and the one that others use. 0 says nothing. */
@@ -162,14 +150,11 @@ const REFRESH_END_FIELDS = ['refresh_expires_in', 'refresh_token_expires_in']
 
 /** Reads a granted refresh. Its refresh token counts, whatever is wrong with its access token. */
 export function readRefreshAnswer(body: Record<string, unknown>, refreshToken: string, sentAt: number): RefreshAnswer {
-  return { ...readGrantedTokens(body), sentAt, access: readAccess(body, refreshToken, sentAt) }
-}
-
-function readAccess(body: Record<string, unknown>, sent: string, sentAt: number): TokenAnswer | TokenRequestError {
+  const granted = { ...readGrantedTokens(body), sentAt }
   try {
-    return { ...checkTokenAnswer(body, sent), sentAt }
+    return { ...granted, access: { ...checkTokenAnswer(body, refreshToken), sentAt } }
   } catch (error) {
-    if (error instanceof TokenRequestError) return error
+    if (error instanceof TokenRequestError) return { ...granted, access: error }
     throw error
   }
 }

@@ -3,13 +3,10 @@ import { urlOf, type RouteHandler } from '../http/router.js'
 import { sendPage, type Page } from './pages/document.js'
 
 /** The answer to a browser: a page, or the operator's own address for the end of the way. */
-export type Outcome =
-  | {
-      readonly page: Page
-      /** `Set-Cookie` values for what the page offers. */
-      readonly cookies?: readonly string[]
-    }
-  | { readonly returnTo: string; readonly cookies?: readonly string[] }
+export type Outcome = ({ readonly page: Page } | { readonly returnTo: string }) & {
+  /** `Set-Cookie` values for what the answer offers. */
+  readonly cookies?: readonly string[]
+}
 
 /** Handles a request of a person's browser. What it throws becomes a page too. */
 export type PageHandler = (req: IncomingMessage, res: ServerResponse) => Promise<Outcome>

@@ -71,7 +71,8 @@ export function answerConsent(
   const { tickets, pages, cookies, origin, failed } = rooms
   return async (req) => {
     const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
-    const flow = flowOfForm(form)
+    // The flow that the form's value names. Its cookie proves the rest of the value.
+    const flow = form?.get('token')?.split('.')[0] ?? ''
     const secret = singleParameter(queryOf(req), 'ticket')
     const claim = await takeOnce(tickets, secret, ({ formKey }) =>
       cookies.values(req, flow).some((value) => isSame(form?.get('token') ?? '', `${flow}.${formMac(formKey, value)}`)),
@@ -85,9 +86,6 @@ export function answerConsent(
     return { ...failed('declined', pages.declined()), cookies: [ended] }
   }
 }
-
-/** The flow that the form's value names. Its cookie proves the rest of the value. */
-const flowOfForm = (form: Form | undefined): string => form?.get('token')?.split('.')[0] ?? ''
 
 /** The form that offers another account has one button only. */
 function answerOf(form: Form | undefined, { selectAccount }: Ticket): 'yes' | 'no' | undefined {

@@ -24,14 +24,10 @@ export interface Waiting {
   readonly close: () => void
 }
 
-/** The rooms that waiting needs. */
-export interface WaitingRooms {
+interface Waits {
   /** Reads the store. What an MCP client says of the user's answer counts for nothing: only this decides. */
   readonly look: (identity: Identity) => Promise<Serves>
   readonly clock: Clock
-}
-
-interface Waits extends WaitingRooms {
   readonly groups: Map<string, Group>
   count: number
 }
@@ -57,7 +53,7 @@ const BETWEEN_LOOKS = 1_000
 const MOST_WAITERS_OF_A_USER = 20
 const MOST_WAITERS = 2_000
 
-export function createWaiting({ look, clock }: WaitingRooms): Waiting {
+export function createWaiting({ look, clock }: Pick<Waits, 'look' | 'clock'>): Waiting {
   const waits: Waits = { look, clock, groups: new Map(), count: 0 }
   const { groups } = waits
   return {

@@ -55,7 +55,11 @@ export class SqliteStorage implements StorageAdapter {
       expected === null
         ? create.run(key, value, version, ttl)
         : replace.run(value, version, ttl, key, comparable(expected))
-    if (this.#writes++ % WRITES_PER_PURGE === 0) unheeded(() => purge.run())
+    try {
+      if (this.#writes++ % WRITES_PER_PURGE === 0) purge.run()
+    } catch {
+      // The write is done, and the next purge makes up for this one.
+    }
     return Number(changes) === 1 ? version : null
   }
 
@@ -106,14 +110,5 @@ function prepare(database: SqliteDatabase, names: Table) {
     delete: database.prepare(`DELETE FROM ${table} WHERE key = ? AND version = ? AND ${live}`),
     purge: database.prepare(`DELETE FROM ${table} WHERE key IN
       (SELECT key FROM ${table} WHERE expires_at <= ${NOW} LIMIT ${ROWS_PER_PURGE})`),
-  }
-}
-
-/** Does work that must not make the write before it fail. */
-function unheeded(work: () => unknown): void {
-  try {
-    work()
-  } catch {
-    // The next purge tries again.
   }
 }

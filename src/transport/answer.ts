@@ -17,6 +17,8 @@ const TURNED_AWAY = [429, 503]
 /** Failures before any byte of the request was sent: no address, no connection, no TLS. */
 const NOT_SENT =
   /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|EPROTO|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
+/** RFC 9110 §15.4: the statuses with a Location to go on at. */
+const REDIRECTS = [301, 302, 303, 307, 308]
 /** Answers to which the Fetch standard gives no body. */
 export const NULL_BODY_STATUSES = [204, 205, 304]
 
@@ -59,6 +61,15 @@ export async function readBody(response: Response, url: string, limit: number): 
   return new Uint8Array(Buffer.concat(chunks, length))
 }
 
+/** Returns the address that an answer redirects to; undefined if it does not. */
+export function redirectTarget(
+  { status, headers }: Pick<Response, 'status' | 'headers'>,
+  from: string,
+): URL | undefined {
+  const location = REDIRECTS.includes(status) ? headers.get('location') : null
+  return location !== null && URL.canParse(location, from) ? new URL(location, from) : undefined
+}
+
 /** Closes the connection of an answer that is not read to its end: it would be held for as long as the server likes. */
 export function leaveUnread(body: Response['body'] | undefined): void {
   if (body instanceof Readable) body.destroy()
@@ -86,6 +97,15 @@ export function failureCode(error: unknown): string {
     if ('code' in cause && typeof cause.code === 'string') return cause.code
   }
   return error instanceof Error ? error.name : 'unknown failure'
+}
+
+/** Returns the failure of a request whose connection was there before, and had been closed by the other side. */
+export function fromStaleConnection(error: unknown): Error {
+  return Object.assign(error as Error, { staleConnection: true })
+}
+
+export function isFromStaleConnection(error: unknown): boolean {
+  return error instanceof Error && 'staleConnection' in error
 }
 
 /** RFC 9110 §10.2.3: seconds or a date. Undefined when there is none, or none that makes sense. */

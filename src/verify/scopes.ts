@@ -1,10 +1,5 @@
+import type { Config } from '../config/config.js'
 import { InsufficientScopeError } from '../errors/errors.js'
-
-/** The rules by which scopes are judged. */
-export interface ScopeRules {
-  readonly requiredScopes: readonly string[]
-  readonly scopeSatisfies: (granted: readonly string[], required: string) => boolean
-}
 
 /**
  * Checks that a verified token has every scope of an operation. The error names them all, those of every request
@@ -13,7 +8,7 @@ export interface ScopeRules {
  * @throws {InsufficientScopeError} one is not satisfied
  */
 export function checkScopes(
-  rules: ScopeRules,
+  rules: Pick<Config, 'requiredScopes' | 'scopeSatisfies'>,
   info: { readonly scopes: readonly string[] },
   scopes: readonly string[],
 ): void {

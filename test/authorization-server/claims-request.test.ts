@@ -17,19 +17,9 @@ describe('a claims request', () => {
   })
 
   it.each([
-    undefined,
-    7,
-    { access_token: { a: null } },
-    '',
-    'null',
-    '[]',
-    '"text"',
-    'essential',
-    '[{"access_token":{}}]',
-    '{}',
-    '{"access_token":null}',
-    '{"access_token":[]}',
-    '{"userinfo":{"a":null}}',
+    ...[undefined, 7, { access_token: { a: null } }],
+    ...['', 'null', '[]', '"text"', 'essential', '[{"access_token":{}}]', '{}'],
+    ...['{"access_token":null}', '{"access_token":[]}', '{"userinfo":{"a":null}}'],
     '{"access_token":{"a":null},"scope":"everything"}',
     '{"access_token":{"a":null},"redirect_uri":{"b":null}}',
     '{"access_token":{"__proto__":{"essential":true}}}',

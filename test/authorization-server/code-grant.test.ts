@@ -61,38 +61,30 @@ describe('the authorization request', () => {
       expect(new Set(requests.map((parameters) => parameters.get(name))).size).toBe(2)
   })
 
+  const LASTING = 'openid offline_access'
+  const WITH_FILES = 'openid files offline_access'
+  const ONLY_NAME: Options = { connect: { identity: () => true }, nextcloud: { mode: 'app-password' } }
+  const asking = (...scopes: string[]): Options => ({ connect: { scopes } })
   it.each<[rule: string, metadata: object, options: Options, scope: string | null, prompt: string | null]>([
-    ['offline_access with consent, if the server lists it', {}, {}, 'openid offline_access', 'consent'],
+    ['offline_access with consent, if the server lists it', {}, {}, LASTING, 'consent'],
     ['neither, if it lists others', { scopes_supported: ['openid'] }, {}, 'openid', null],
     ['neither, if it lists none', { scopes_supported: undefined }, {}, 'openid', null],
+    ['those of connect.scopes, each once', {}, asking('files', 'openid', 'offline_access'), WITH_FILES, 'consent'],
     [
-      'those of connect.scopes, each once',
-      {},
-      { connect: { scopes: ['files', 'openid', 'offline_access'] } },
-      'openid files offline_access',
-      'consent',
-    ],
-    [
-      'offline_access with consent, if the operator names it',
+      'offline_access, if the operator names it',
       { scopes_supported: [] },
-      { connect: { scopes: ['offline_access'] } },
-      'openid offline_access',
+      asking('offline_access'),
+      LASTING,
       'consent',
     ],
     [
-      'those of nextcloud.scopes, without connect.scopes',
+      'those of nextcloud.scopes, unless connect has some',
       {},
       { nextcloud: { scopes: ['files'] } },
-      'openid files offline_access',
+      WITH_FILES,
       'consent',
     ],
-    [
-      'nothing that lasts, if only the name of the user is wanted',
-      {},
-      { connect: { identity: () => true }, nextcloud: { mode: 'app-password' } },
-      'openid',
-      null,
-    ],
+    ['nothing that lasts, if only the name of the user is wanted', {}, ONLY_NAME, 'openid', null],
   ])('asks for %s', async (_rule, metadata, options, scope, prompt) => {
     const parameters = await requestTo(metadata, options)
 
@@ -121,6 +113,11 @@ describe('the authorization request', () => {
     expect(parameters.getAll('client_id')).toEqual([CLIENT_ID])
     expect(parameters.getAll('redirect_uri')).toEqual(['https://mcp.example.com/nextcloud/callback'])
     expect(parameters.getAll('state')).toEqual([RANDOM])
+  })
+
+  it("of a second attempt asks Nextcloud's own app to sign in again, since it selects no account", async () => {
+    const options = { nextcloud: { preset: 'nextcloud-oidc-app' } } as const
+    expect((await requestTo({}, options, true)).get('prompt')).toBe('login consent')
   })
 
   it.each<[prompt: string, rule: string, metadata: object, operators?: string]>([

@@ -95,10 +95,4 @@ describe('createTokenCache', () => {
     expect(['first', 'second', 'third'].map((key) => cache.get(key))).toEqual([entry, undefined, entry])
     expect(onEviction).toHaveBeenCalledTimes(1)
   })
-
-  it('keeps nothing with 0 entries', () => {
-    const cache = createTokenCache(0, () => undefined)
-    cache.set('first', entry)
-    expect([cache.get('first'), cache.size]).toEqual([undefined, 0])
-  })
 })

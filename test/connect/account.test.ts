@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { ask, invalidToken, rejection, unauthorized } from '../support/answers.js'
 import { bareHost } from '../support/hosts.js'
 import { faultyStorage } from '../support/storages.js'
@@ -49,7 +48,7 @@ describe('the status', () => {
   })
 
   it.each([1, 2])('is a 503 when the store fails at call %i', async (call) => {
-    const store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage()
     const { askWith } = await world({ ...CONNECT, storage: store })
     store.failFrom(call)
 
@@ -95,14 +94,8 @@ describe('a disconnection by an MCP client', () => {
     expect(await stored()).toMatchObject({ state: 'disconnected' })
   })
 
-  it('of a user without a grant revokes nothing', async () => {
-    const { askWith } = await world(CONNECT)
-
-    expect(await askWith(DISCONNECT, 'POST')).toEqual(json({ revoked: false }))
-  })
-
   it('is a 503 when the store fails, and nothing is gone', async () => {
-    const store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage()
     const { askWith, connect, stored } = await world({ ...CONNECT, storage: store })
     await connect()
     store.failFrom(1)

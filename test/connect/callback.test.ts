@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { bareHost } from '../support/hosts.js'
 import { faultyStorage, meetingStorage } from '../support/storages.js'
 import { expectPage } from '../support/test-browser.js'
@@ -72,7 +71,7 @@ describe('a state', () => {
   })
 
   it('is good once when it comes three times at the very same moment', async () => {
-    const store = meetingStorage(new MemoryStorage())
+    const store = meetingStorage()
     const { alice, callback, redeemed } = await setUpReturn({ storage: store })
     store.meet(3)
 
@@ -89,7 +88,7 @@ describe('a state', () => {
     ['something else', (url: string) => withParameter(url, 'state', '<script>alert(1)</script>')],
     ['two', (url: string) => withParameter(url, 'state', 'A'.repeat(43), 'append')],
     ['the same one twice', (url: string) => `${url}&${/state=[^&]*/.exec(url)?.[0] ?? ''}`],
-  ])('has to be there and be ours: %s is a 400', async (_what, change) => {
+  ])('must be there and be ours: %s is a 400', async (_what, change) => {
     const { alice, callback, redeemed, stored } = await setUpReturn()
 
     const page = await alice.open(change(callback))
@@ -176,7 +175,7 @@ it.each([
 
 describe('while the store is unavailable,', () => {
   async function setUpFaulty() {
-    const store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage()
     return { ...(await setUpReturn({ storage: store })), store }
   }
 

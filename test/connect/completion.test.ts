@@ -268,22 +268,19 @@ describe("the app's own sign-in", () => {
   })
 
   it.each([
-    ['says somebody else', () => Promise.resolve({ issuer: 'https://idp.example', subject: 'bob' }), 403],
-    ['fails', () => Promise.reject(new Error('planted-text')), 500],
-  ])(
-    'that %s at the question makes it a %3$i without a word of that, and the ticket stays',
-    async (_, says, status) => {
-      const { alice, authenticateBrowser, link } = await setUpApp()
-      const question = await alice.open(await link())
-      authenticateBrowser.mockImplementationOnce(says)
+    ['says somebody else', 403, () => Promise.resolve({ issuer: 'https://idp.example', subject: 'bob' })],
+    ['fails', 500, () => Promise.reject(new Error('planted-text'))],
+  ])('that %s at the question makes it a %i without a word of that, and the ticket stays', async (_, status, says) => {
+    const { alice, authenticateBrowser, link } = await setUpApp()
+    const question = await alice.open(await link())
+    authenticateBrowser.mockImplementationOnce(says)
 
-      const page = await alice.press(question, { answer: 'yes' })
+    const page = await alice.press(question, { answer: 'yes' })
 
-      expectPage(page, status)
-      expect(page.text).not.toMatch(/planted-text|bob/)
-      expectPage(await alice.press(question, { answer: 'yes' }), 200)
-    },
-  )
+    expectPage(page, status)
+    expect(page.text).not.toMatch(/planted-text|bob/)
+    expectPage(await alice.press(question, { answer: 'yes' }), 200)
+  })
 
   it('that says somebody else at the callback stores nothing, whoever the ID token names', async () => {
     const { alice, agree, authorize, link, redeemed, signedIn, stored } = await setUpApp()

@@ -179,7 +179,7 @@ describe('an answer is a 403, and the ticket stays unspent,', () => {
 
 describe('while the store is unavailable,', () => {
   async function setUpFaulty() {
-    const store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage()
     return { ...(await world({ ...CONNECT, storage: store })), store }
   }
 

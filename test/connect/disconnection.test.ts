@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { bareHost } from '../support/hosts.js'
-import { faultyStorage } from '../support/storages.js'
+import { faultyStorage, meetingStorage } from '../support/storages.js'
 import { expectPage, formOf } from '../support/test-browser.js'
 import { world, type Parts } from '../support/world.js'
 
@@ -43,6 +42,16 @@ describe('the button that disconnects', () => {
     expect(await stored()).toMatchObject({ state: 'active' })
   })
 
+  it('works once when it is pressed twice at the very same moment', async () => {
+    const store = meetingStorage()
+    const { alice, connected } = await setUpConnected({ storage: store })
+    store.meet(2)
+
+    const pages = await Promise.all([alice.press(connected), alice.press(connected)])
+
+    expect(pages.map(({ status }) => status).sort()).toEqual([200, 403])
+  })
+
   it.each([
     ['in another browser', 'other', undefined],
     ['from another origin', 'same', ['Origin', 'https://evil.example']],
@@ -69,7 +78,7 @@ describe('the button that disconnects', () => {
   })
 
   it.each([1, 2, 3, 4])('is a 503 when the store fails once at call %i, and works then', async (call) => {
-    const store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage()
     const { alice, connected, stored } = await setUpConnected({ storage: store })
     store.failFrom(call, 1)
 

@@ -1,7 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
 import type { ConnectOptions } from '../../src/index.js'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
 import { failureOf, turn } from '../support/promises.js'
 import { faultyStorage, watchedStorage } from '../support/storages.js'
@@ -183,20 +182,22 @@ describe('while the user is in Nextcloud', () => {
   })
 
   it('close() ends the questions', async () => {
-    const { begin, clock, auth, polls } = await appPasswordWorld()
+    const { storage, calls } = watchedStorage()
+    const { begin, clock, auth } = await appPasswordWorld({ storage })
     await begin()
     await auth.close()
+    calls.length = 0
 
     clock.advance(10_000)
     await turn()
 
-    expect(polls()).toBe(0)
+    expect(calls).toEqual([])
   })
 })
 
 describe('an app password, which Nextcloud gives once,', () => {
   it('is held while the store is unavailable, with a page that says so, and stored by close() at the latest', async () => {
-    const storage = faultyStorage(new MemoryStorage())
+    const storage = faultyStorage()
     const { begin, browser, nextcloud, stored, auth, polls } = await appPasswordWorld({ storage })
     const alice = browser()
     const { next, login } = await begin(alice)

@@ -2,7 +2,6 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import { expect, it, onTestFinished } from 'vitest'
 import type { NotProvisionedError } from '../../src/errors/errors.js'
-import { MemoryStorage } from '../../src/storage/memory.js'
 import { failureOf } from '../support/promises.js'
 import { bareHost } from '../support/hosts.js'
 import { faultyStorage, watchedStorage } from '../support/storages.js'
@@ -27,7 +26,7 @@ function listen(): unknown[] {
 
 it('no token, code, secret, ticket, state or cookie is in an event, an error or a page where it does not belong', async () => {
   const heard = listen()
-  const store = faultyStorage(new MemoryStorage())
+  const store = faultyStorage()
   const { link, browser, agree, authorize, auth, as, events, refreshTokens, redeemed, stored } = await world({
     ...CONNECT,
     storage: store,

@@ -117,7 +117,7 @@ describe('a link', () => {
   it.each(['', 'A'.repeat(42), 'A'.repeat(44), 'A'.repeat(5_000), '\0'.repeat(43), "<script>alert('x')</script>"])(
     'is nothing that the store is asked about unless it can be one: %j',
     async (ticket) => {
-      const storage = faultyStorage(new MemoryStorage())
+      const storage = faultyStorage()
 
       expect(await setUp({ storage }).tickets.read(ticket)).toBeUndefined()
       expect(storage.calls()).toBe(0)
@@ -125,7 +125,7 @@ describe('a link', () => {
   )
 
   it.each([0, 1, 2, 3])('is a StorageError when the store fails at call %i of making it', async (call) => {
-    const storage = faultyStorage(new MemoryStorage())
+    const storage = faultyStorage()
     const { link, read } = setUp({ storage })
     storage.failFrom(call + 1)
 
@@ -202,7 +202,7 @@ describe('the error of a tool call without a grant', () => {
   })
 
   it('is a StorageError where the link cannot be made', async () => {
-    const store = faultyStorage(new MemoryStorage())
+    const store = faultyStorage()
     const { signIn } = await world({ ...CONNECT, storage: store })
     const info = await signIn()
     store.failFrom(2)

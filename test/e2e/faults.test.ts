@@ -47,6 +47,8 @@ const A_TOKEN: Expected = {
   presented: 1,
   reconnect: false,
 }
+/** The refresh token was sent again, by another instance or in another call. */
+const A_TOKEN_BY_TWO: Expected = { ...A_TOKEN, presented: 2 }
 const A_TOKEN_LATER: Expected = { ...A_TOKEN, callers: '503 ERR_STORAGE, then a token' }
 const LOST: Expected = {
   callers: '403 ERR_NOT_PROVISIONED revoked',
@@ -64,18 +66,14 @@ fault('The instance that refreshes is killed after it took the lease', every, AF
   faults.killed(kind, 'leased'),
 )
 fault('Killed after it marked the grant', every, AFTER_A_LEASE, A_TOKEN, (kind) => faults.killed(kind, 'marked'))
-fault(
-  'Killed while it asks, and the request is not processed',
-  every,
-  AFTER_A_LEASE,
-  { ...A_TOKEN, presented: 2 },
-  (kind) => faults.killedWhileAsking(kind, 'not processed'),
+fault('Killed while it asks, and the request is not processed', every, AFTER_A_LEASE, A_TOKEN_BY_TWO, (kind) =>
+  faults.killedWhileAsking(kind, 'not processed'),
 )
 fault(
   'Killed while it asks, after the server rotated; the server has a grace for the last used token',
   one,
   AFTER_A_LEASE,
-  { ...A_TOKEN, presented: 2 },
+  A_TOKEN_BY_TWO,
   (kind) => faults.killedWhileAsking(kind, 'processed', { grace: true }),
 )
 fault('The same without grace: the answer is lost', every, AFTER_A_LEASE, LOST, (kind) =>
@@ -85,7 +83,7 @@ fault(
   'Killed after the answer came and before it is stored; the server has a grace',
   one,
   AFTER_A_LEASE,
-  { ...A_TOKEN, presented: 2 },
+  A_TOKEN_BY_TWO,
   (kind) => faults.killed(kind, 'storing', { grace: true }),
 )
 fault('The same without grace: the answer is lost', every, AFTER_A_LEASE, LOST, (kind) =>
@@ -100,39 +98,22 @@ fault(
 )
 
 const UNAVAILABLE = '503 ERR_UPSTREAM_UNAVAILABLE'
-fault(
-  'The connection breaks before the server processes the request',
-  every,
-  SOON,
-  { ...A_TOKEN, callers: `${UNAVAILABLE}, then a token`, presented: 2 },
-  (kind) => faults.answerLost(kind, 'not processed'),
+const A_TOKEN_NEXT: Expected = { ...A_TOKEN_BY_TWO, callers: `${UNAVAILABLE}, then a token` }
+const LOST_NEXT: Expected = { ...LOST, callers: `${UNAVAILABLE}, then ${LOST.callers}` }
+fault('The connection breaks before the server processes the request', every, SOON, A_TOKEN_NEXT, (kind) =>
+  faults.answerLost(kind, 'not processed'),
 )
-fault(
-  'The connection breaks after the server rotated; the server has a grace',
-  every,
-  SOON,
-  { ...A_TOKEN, callers: `${UNAVAILABLE}, then a token`, presented: 2 },
-  (kind) => faults.answerLost(kind, 'processed', { grace: true }),
+fault('The connection breaks after the server rotated; the server has a grace', every, SOON, A_TOKEN_NEXT, (kind) =>
+  faults.answerLost(kind, 'processed', { grace: true }),
 )
-fault(
-  'The same without grace: the answer is lost',
-  every,
-  SOON,
-  { ...LOST, callers: `${UNAVAILABLE}, then ${LOST.callers}` },
-  (kind) => faults.answerLost(kind, 'processed'),
+fault('The same without grace: the answer is lost', every, SOON, LOST_NEXT, (kind) =>
+  faults.answerLost(kind, 'processed'),
 )
 // What a server turns away unread is sent again within the call, what it may have read only by the next one.
-for (const [status, presented] of [
-  [429, 4],
-  [503, 4],
-  [500, 2],
-] as const) {
-  fault(
-    `The server answers ${status} for a while`,
-    one,
-    SOON,
-    { ...A_TOKEN, callers: `${UNAVAILABLE}, then a token`, presented },
-    (kind) => faults.answered(kind, { status }),
+for (const status of [429, 503, 500]) {
+  const presented = status === 500 ? 2 : 4
+  fault(`The server answers ${status} for a while`, one, SOON, { ...A_TOKEN_NEXT, presented }, (kind) =>
+    faults.answered(kind, { status }),
   )
 }
 fault(
@@ -156,7 +137,7 @@ fault(
   'It stands still for longer than its lease, while the answer comes; the server has a grace',
   one,
   AFTER_A_LEASE,
-  { ...A_TOKEN, presented: 2 },
+  A_TOKEN_BY_TWO,
   (kind) => faults.stalledWhileAsking(kind, BEYOND_LEASE_AND_GRACE, { grace: true }),
 )
 fault('The same without grace: the answer is lost', one, AFTER_A_LEASE, LOST, (kind) =>
@@ -166,7 +147,7 @@ fault(
   'It stands still for longer than its lease, with the answer, before it is stored; the server has a grace',
   one,
   AFTER_A_LEASE,
-  { ...A_TOKEN, presented: 2 },
+  A_TOKEN_BY_TWO,
   (kind) => faults.stalled(kind, 'storing', BEYOND_LEASE_AND_GRACE, { grace: true }),
 )
 fault('The same without grace: the answer is lost', one, AFTER_A_LEASE, LOST, (kind) =>

@@ -1,30 +1,21 @@
 import { expect, it } from 'vitest'
-import { createEvents } from '../../src/events.js'
-import { createGrants } from '../../src/grants/open-grants.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
-import { OWNER } from './opened.js'
+import { ENCRYPTION_KEY } from '../support/grant-constants.js'
+import { CLIENT, LEAST } from '../support/refusal.js'
+import { NEXTCLOUD, openGrants } from '../support/world.js'
 
-function open(storage: MemoryStorage, ...encryptionKeys: Uint8Array[]) {
-  const clock = manualClock()
-  return createGrants({
-    config: { client: undefined, resource: OWNER.resource, http: { timeout: 5_000 } },
-    grants: { encryptionKeys, credential: 'refresh-token', nextcloud: 'https://cloud.example.com/' },
-    storage,
-    clock,
-    events: createEvents(undefined, clock),
-  })
-}
+const open = (storage: MemoryStorage, encryptionKey?: string) =>
+  openGrants({ ...LEAST, ...CLIENT, storage, encryptionKey, nextcloud: { url: NEXTCLOUD } }, storage, manualClock())
 
 it('without a key, all who share a store in memory share the key that it has, and no others do', async () => {
   const [storage, other] = [new MemoryStorage(), new MemoryStorage()]
   const sealed = await open(storage).records.seal('record', 'value')
   await storage.put('record', sealed, null)
   await other.put('record', sealed, null)
+  const refused = { code: 'ERR_STORAGE_SEALED' }
 
   expect(await open(storage).records.read('record')).toMatchObject({ value: 'value' })
-  await expect(open(other).records.read('record')).rejects.toMatchObject({ code: 'ERR_STORAGE_SEALED' })
-  await expect(open(storage, new Uint8Array(32)).records.read('record')).rejects.toMatchObject({
-    code: 'ERR_STORAGE_SEALED',
-  })
+  await expect(open(other).records.read('record')).rejects.toMatchObject(refused)
+  await expect(open(storage, ENCRYPTION_KEY).records.read('record')).rejects.toMatchObject(refused)
 })

@@ -247,26 +247,14 @@ describe('a value does not open', () => {
     const text = JSON.stringify(VALUE)
 
     expect(await sealer.open(RECORD, jwe(oldKey, header, text, 16, 12))).toEqual(VALUE)
-    for (const [tag, iv] of [
-      [4, 12],
-      [8, 12],
-      [12, 12],
-      [15, 12],
-      [16, 8],
-      [16, 16],
-    ] as const)
-      await expectRefusal(sealer.open(RECORD, jwe(oldKey, header, text, tag, iv)))
+    for (const tag of [4, 8, 12, 15]) await expectRefusal(sealer.open(RECORD, jwe(oldKey, header, text, tag, 12)))
+    for (const iv of [8, 16]) await expectRefusal(sealer.open(RECORD, jwe(oldKey, header, text, 16, iv)))
   })
 
   it('when what was sealed is not JSON, and no word of it is in the error', async () => {
     const header = JSON.stringify(await headerWith({}))
-    for (const plaintext of [
-      '',
-      'rt-secret',
-      '{"refreshToken":"rt-secret"',
-      '{"a":1}rt-secret',
-      Buffer.from([0x22, 0xff, 0xfe]),
-    ]) {
+    const texts = ['', 'rt-secret', '{"refreshToken":"rt-secret"', '{"a":1}rt-secret']
+    for (const plaintext of [...texts, Buffer.from([0x22, 0xff, 0xfe])]) {
       const opened = sealer.open(RECORD, jwe(oldKey, header, plaintext))
       await expectRefusal(opened)
       const error: unknown = await opened.catch((failure: unknown) => failure)
@@ -275,17 +263,8 @@ describe('a value does not open', () => {
   })
 
   it.each([
-    '',
-    '.',
-    '....',
-    'a.b.c.d.e',
-    '{}',
-    'null',
-    'v1',
-    'plain refresh token',
-    '\u0000',
-    'é....',
-    ' '.repeat(70_000),
+    ...['', '.', '....', 'a.b.c.d.e', '{}', 'null', 'v1', 'plain refresh token'],
+    ...['\u0000', 'é....', ' '.repeat(70_000)],
   ])('when it is no JWE at all: %j', (text) => expectRefusal(sealer.open(RECORD, text)))
 })
 

@@ -57,15 +57,6 @@ describe.each(hosts)('on $name', (host) => {
     expect(as.received()).toEqual([])
   })
 
-  it('HEAD gets the headers of the document and no body', async () => {
-    const { url } = await start({}, host)
-
-    const { response, text } = await send(url, { method: 'HEAD', path: PATH })
-
-    expect([response.statusCode, text]).toEqual([200, ''])
-    expect(response.headers).toMatchObject({ 'content-type': 'application/json', 'access-control-allow-origin': '*' })
-  })
-
   it.each([
     ['a preflight', [['Access-Control-Request-Method', 'GET']] as const],
     ['no preflight', []],

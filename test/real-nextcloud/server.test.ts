@@ -58,7 +58,7 @@ describe('by a name that is not among its trusted domains', () => {
       agent: agentTo('127.0.0.1'),
     })
 
-    expect(await statusOf(auth, who)).toBe(400)
+    expect(await target.namedByRequests(() => statusOf(auth, who))).toBe(400)
   })
 })
 

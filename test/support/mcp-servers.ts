@@ -66,9 +66,18 @@ interface Transport {
   handleRequest(req: Request, res: Response, body: unknown): Promise<void>
 }
 
-/** A transport and a server for each session. */
-function withSessions(open: () => Promise<Transport>): Serve {
+/** A transport and a server for each session, of one SDK. */
+function withSessions<T extends Transport>(
+  Kind: new (options: { sessionIdGenerator: () => string; enableJsonResponse: boolean }) => T,
+  newServer: () => { connect: (transport: T) => Promise<void> },
+  enableJsonResponse = false,
+): Serve {
   const sessions = new Map<string, Transport>()
+  const open = async (): Promise<Transport> => {
+    const transport = new Kind({ sessionIdGenerator: randomUUID, enableJsonResponse })
+    await newServer().connect(transport)
+    return transport
+  }
   return async (req, res) => {
     const transport = sessions.get(req.get('mcp-session-id') ?? '') ?? (await open())
     await transport.handleRequest(req, res, req.body)
@@ -76,25 +85,14 @@ function withSessions(open: () => Promise<Transport>): Serve {
   }
 }
 
-function sessionsV1(setup: ToolSetup, enableJsonResponse: boolean): Serve {
-  return withSessions(async () => {
-    const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: randomUUID, enableJsonResponse })
-    await serverV1(setup).connect(transport)
-    return transport
-  })
-}
-
-function sessionsV2(setup: ToolSetup, enableJsonResponse: boolean): Serve {
-  return withSessions(async () => {
-    const transport = new NodeStreamableHTTPServerTransport({ sessionIdGenerator: randomUUID, enableJsonResponse })
-    await serverV2(setup).connect(transport)
-    return transport
-  })
-}
+const sessionsV1 = (setup: ToolSetup, inJson?: boolean) =>
+  withSessions(StreamableHTTPServerTransport, () => serverV1(setup), inJson)
+const sessionsV2 = (setup: ToolSetup, inJson?: boolean) =>
+  withSessions(NodeStreamableHTTPServerTransport, () => serverV2(setup), inJson)
 
 /** Every way in which the two SDKs serve tools over Streamable HTTP. */
 export const mcpServers = {
-  'SDK v1 with sessions': (setup: ToolSetup): Serve => sessionsV1(setup, false),
+  'SDK v1 with sessions': (setup: ToolSetup): Serve => sessionsV1(setup),
   'SDK v1 with sessions, in JSON': (setup: ToolSetup): Serve => sessionsV1(setup, true),
   'SDK v1 without sessions':
     (setup: ToolSetup): Serve =>
@@ -111,7 +109,7 @@ export const mcpServers = {
     const handle = toNodeHandler(handler)
     return (req, res) => handle(req, res, req.body)
   },
-  'SDK v2 with sessions': (setup: ToolSetup): Serve => sessionsV2(setup, false),
+  'SDK v2 with sessions': (setup: ToolSetup): Serve => sessionsV2(setup),
   'SDK v2 with sessions, in JSON': (setup: ToolSetup): Serve => sessionsV2(setup, true),
 } as const
 

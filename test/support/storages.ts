@@ -15,7 +15,7 @@ export function watchedStorage(memory = new MemoryStorage()) {
     (...args: A): Promise<T> => {
       calls.push(name)
       seen.push(...args.filter((argument) => typeof argument === 'string'))
-      return failing.has(name) ? Promise.reject(new Error('redis://user:password@store is away')) : call(...args)
+      return failing.has(name) ? Promise.reject(new Error('redis://user:password@store is unavailable')) : call(...args)
     }
   const storage: StorageAdapter = {
     shared: true,
@@ -35,12 +35,12 @@ export interface FaultyStorage extends StorageAdapter {
   readonly heal: () => void
 }
 
-export function faultyStorage(inner: StorageAdapter): FaultyStorage {
+export function faultyStorage(inner: StorageAdapter = new MemoryStorage()): FaultyStorage {
   let calls = 0
   let failing: readonly [first: number, end: number] = [Infinity, Infinity]
   function guard<T>(run: () => Promise<T>): Promise<T> {
     calls += 1
-    return calls >= failing[0] && calls < failing[1] ? Promise.reject(new Error('the store is away')) : run()
+    return calls >= failing[0] && calls < failing[1] ? Promise.reject(new Error('the store is unavailable')) : run()
   }
   return {
     shared: true,
@@ -58,7 +58,9 @@ export function faultyStorage(inner: StorageAdapter): FaultyStorage {
 }
 
 /** A store in which deletions wait for each other: so many at a time come about at the very same moment. */
-export function meetingStorage(inner: StorageAdapter): StorageAdapter & { readonly meet: (count: number) => void } {
+export function meetingStorage(
+  inner: StorageAdapter = new MemoryStorage(),
+): StorageAdapter & { readonly meet: (count: number) => void } {
   let missing = 0
   let open = (): void => undefined
   let meeting = Promise.resolve()

@@ -106,14 +106,7 @@ describe('a server that cannot be reached', () => {
   })
 
   it.each([
-    'ECONNRESET',
-    'ETIMEDOUT',
-    'EPIPE',
-    'UND_ERR_SOCKET',
-    'UND_ERR_HEADERS_TIMEOUT',
-    'ABORT_ERR',
-    'XEPROTO',
-    '',
+    ...['ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'UND_ERR_SOCKET', 'UND_ERR_HEADERS_TIMEOUT', 'ABORT_ERR', 'XEPROTO', ''],
   ])('may have processed it after %j', (code) => {
     expect(unreachable('The server', coded(code)).unprocessed).toBe(false)
   })

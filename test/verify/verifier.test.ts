@@ -256,15 +256,6 @@ describe('a token that was verified', () => {
     expect(auth.stats()).toMatchObject({ verified: 1, verifiedCacheHits: 2, sizes: { verifiedTokens: 1 } })
   })
 
-  it('needs no authorization server', async () => {
-    const { auth } = counted()
-    const token = await as.mint()
-    await auth.verify(token)
-    await as.stop()
-
-    expect((await after(299, auth, token)).subject).toBe('alice')
-  })
-
   it('is looked at again after 300 s, or verifiedTtl', async () => {
     const usual = counted()
     const short = counted({ cache: { verifiedTtl: 10 } })

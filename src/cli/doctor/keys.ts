@@ -44,7 +44,10 @@ async function checkKeys(context: Examination, answer: Answer | NoAnswer): Promi
       `let the provider sign with an asymmetric algorithm such as RS256 or ES256 and publish that key; or widen ${waysToGive('algorithms')}`,
     )
   }
-  const signs = await announced(context)
+  const metadata = await providerMetadata(context)
+  // Announced for ID tokens: nearly every provider signs access tokens in the same way.
+  const list = 'missing' in metadata ? [] : listIn(metadata, 'id_token_signing_alg_values_supported')
+  const signs = (list ?? []).map(String)
   if (signs.length === 0 || usable.some((algorithm) => signs.includes(algorithm))) {
     return passed(`usable for ${usable.join(', ')}`)
   }
@@ -63,11 +66,4 @@ async function algorithmsOf(key: JWK, accepted: readonly string[]): Promise<read
       () => [],
     )
   return (await Promise.all(accepted.map(fits))).flat()
-}
-
-/** Algorithms that the metadata announces for ID tokens: nearly every provider signs access tokens in the same way. */
-async function announced(context: Examination): Promise<readonly string[]> {
-  const answer = await providerMetadata(context)
-  const list = 'missing' in answer ? [] : listIn(answer, 'id_token_signing_alg_values_supported')
-  return (list ?? []).map(String)
 }

@@ -1,23 +1,12 @@
 import type { NextcloudConfig } from '../../config/config.js'
 import { MODES } from '../../modes.js'
-import {
-  answered,
-  check,
-  failed,
-  leftOut,
-  missing,
-  passed,
-  type Check,
-  type Missing,
-  type Subject,
-  type Verdict,
-} from './check.js'
+import { answered, check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
 import { fetched, type Examination } from './examination.js'
 import { reached, type Server } from './network.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
 
-export const nextcloudOf = ({ config }: Examination): NextcloudConfig | Missing =>
+export const nextcloudOf = ({ config }: Examination) =>
   config.nextcloud ?? missing('there is no Nextcloud (nextcloud.url)')
 
 export const NEXTCLOUD: Server = {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.js'
 import type { HttpConfig } from '../../config/config.js'
 import { UpstreamUnavailableError } from '../../errors/errors.js'
+import { parseObject, type JsonObject } from '../../json.js'
 import { failureCode, readBody } from '../../transport/answer.js'
 import type { Transport } from '../../transport/transport.js'
 
@@ -51,15 +52,8 @@ export function createProbe(transport: Transport, config: HttpConfig, clock: Clo
 export const isAnswer = (result: Answer | NoAnswer): result is Answer => 'status' in result
 
 /** Returns the JSON object in an answer; undefined if there is none. */
-export function objectIn(result: Answer | NoAnswer): Readonly<Record<string, unknown>> | undefined {
-  if (!isAnswer(result)) return undefined
-  try {
-    const value: unknown = JSON.parse(result.text)
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-    return isObject ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
+export function objectIn(result: Answer | NoAnswer): Readonly<JsonObject> | undefined {
+  return isAnswer(result) ? parseObject(result.text) : undefined
 }
 
 /** Returns a list in that object; undefined if the object has no such list. */

@@ -1,20 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { GrantsConfig } from '../../config/config.js'
 import { McpAuthError, SealedValueError } from '../../errors/errors.js'
+import { ifError } from '../../errors/if-error.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
-import {
-  check,
-  failed,
-  leftOut,
-  missing,
-  nameOf,
-  outcomeOf,
-  passed,
-  type Check,
-  type Subject,
-  type Verdict,
-} from './check.js'
+import { check, failed, leftOut, missing, nameOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { waysToGive } from './options.js'
 import { StorageAdvice, type Store } from './stores.js'
@@ -88,13 +78,9 @@ async function checkSeal(_context: Examination, { records }: SealedStore): Promi
   const key = ownKey()
   const made = randomUUID()
   const version = await records.write(key, made, null, TTL)
-  try {
-    if ((await records.read(key))?.value === made) return passed('what the first key seals opens again')
-  } catch (error) {
-    if (!(error instanceof SealedValueError)) throw error
-  } finally {
-    if (version !== null) await records.remove(key, version)
-  }
+  const read = records.read(key).catch(ifError(SealedValueError, () => undefined))
+  const found = await read.finally(() => version !== null && records.remove(key, version))
+  if (found?.value === made) return passed('what the first key seals opens again')
   return failed('what the first key seals does not open again', 'the store changes values: it must keep any text')
 }
 
@@ -105,8 +91,11 @@ async function checkRecords(_context: Examination, { records, keys, store }: Sea
   for (const key of await (await store.opened()).someKeys(SAMPLE)) {
     const entry = await records.peek(key)
     if (entry === undefined) continue
-    const opens = async (sealer: Sealer): Promise<boolean> =>
-      !((await outcomeOf(() => sealer.open(key, entry.value))) instanceof SealedValueError)
+    const opens = (sealer: Sealer): Promise<boolean> =>
+      sealer
+        .open(key, entry.value)
+        .then(() => true)
+        .catch(ifError(SealedValueError, () => false))
     opened[(await opens(first)) ? 'first' : (await opens(all)) ? 'older' : 'none'] += 1
   }
   const { older, none } = opened

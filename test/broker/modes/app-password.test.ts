@@ -1,7 +1,7 @@
+import { Readable } from 'node:stream'
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../../src/errors/errors.js'
-import { MemoryStorage } from '../../../src/storage/memory.js'
 import { appPasswordWorld, waitingPage, type AppPasswordWorld } from '../../support/login-visits.js'
 import { startNextcloudAccounts } from '../../support/nextcloud-accounts.js'
 import { failureOf } from '../../support/promises.js'
@@ -94,6 +94,19 @@ describe('a 401', () => {
     expect(nextcloud.requests).toHaveLength(asked)
   })
 
+  it('to a stream is the end of such a grant too', async () => {
+    const { auth, nextcloud } = await setUp()
+    nextcloud.deleteAll()
+
+    const body = Readable.from(['two notes'])
+    expect(await failureOf(auth.nextcloudFetch(ALICE, USER, { method: 'PUT', body }))).toMatchObject({
+      code: 'ERR_NOT_PROVISIONED',
+      reason: 'revoked',
+    })
+
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+  })
+
   it.each([
     ['is unavailable', 503],
     ['turns requests away', 429],
@@ -175,12 +188,6 @@ describe('getNextcloudCredential()', () => {
     expect(JSON.stringify(credential)).toBe('{"type":"bearer"}')
   })
 
-  it('refuses scopes of the call', async () => {
-    const { auth } = await setUp()
-
-    expect(await failureOf(auth.getNextcloudCredential(ALICE, { scopes: ['files'] }))).toBeInstanceOf(TypeError)
-  })
-
   it('takes the place of getNextcloudToken(), which says so', async () => {
     const { auth, signIn } = await setUp()
     const info = await signIn()
@@ -211,7 +218,7 @@ describe('an app password in the cache', () => {
   })
 
   it('serves through an outage of the store, for an hour', async () => {
-    const storage = faultyStorage(new MemoryStorage())
+    const storage = faultyStorage()
     const { auth, clock, nextcloud } = await setUp({ storage })
     await auth.nextcloudFetch(ALICE, USER)
     storage.failFrom(1)

@@ -1,7 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotProvisionedError, UpstreamUnavailableError, type StorageAdapter } from '../../../src/index.js'
-import { MemoryStorage } from '../../../src/storage/memory.js'
-import { manualClock } from '../../support/clock.js'
 import { createRefreshTokens } from '../../support/refresh-tokens.js'
 import type { ScriptedAnswer } from '../../support/scripted-authorization-server.js'
 import { failureOf, turn } from '../../support/promises.js'
@@ -199,12 +197,6 @@ function mortal(storage: StorageAdapter, dies: Death) {
   return { way, bury }
 }
 
-/** With a store in which leases run out by the same clock. */
-function setUpStore() {
-  const clock = manualClock()
-  return world({ mode: 'refresh-token', clock, storage: new MemoryStorage({}, clock) })
-}
-
 /** The key of Alice's grant. */
 const keyOfAlice = ({ as, grants }: GrantWorld) => grants.store.keyOf({ issuer: as.issuer, subject: 'alice' })
 
@@ -219,10 +211,10 @@ function callInVain({ open, storage }: GrantWorld, dies: Death): void {
 
 describe('a renewal that another instance has left behind', () => {
   it.each([
-    ['its lease', 1, 'before the lease has run out', 10_000],
-    ['a mark', 2, 'before 3 s more, for an answer that could not be stored', 13_000],
-  ])('with %s is taken over within 15 s, and not %3$s', async (_what, put, _until, least) => {
-    const setup = await setUpStore()
+    ['its lease', 'before the lease has run out', 1, 10_000],
+    ['a mark', 'before 3 s more, for an answer that could not be stored', 2, 13_000],
+  ])('with %s is taken over within 15 s, and not %s', async (_what, _until, put, least) => {
+    const setup = await world({ mode: 'refresh-token' })
     const { clock, open, refreshTokens } = setup
     const first = await setup.connect()
     callInVain(setup, (call, count) => (call === 'put' && count === put ? 'after' : undefined))
@@ -240,7 +232,7 @@ describe('a renewal that another instance has left behind', () => {
     ['at once', 10_200],
     ['in the last moment', 12_700],
   ])('is not taken over when the answer gets into the store %s, and is waited for no longer', async (_, storedAt) => {
-    const setup = await setUpStore()
+    const setup = await world({ mode: 'refresh-token' })
     const { clock, connect, grants, open, refreshTokens } = setup
     const first = await connect()
     callInVain(setup, (call, count) => (call === 'put' && count === 3 ? 'before' : undefined))
@@ -267,7 +259,7 @@ describe('a renewal that another instance has left behind', () => {
   })
 
   it('is waited for by everybody else for 15 s at most, then they are told to come again', async () => {
-    const setup = await setUpStore()
+    const setup = await world({ mode: 'refresh-token' })
     await setup.connect()
     const lease = await setup.grants.acquireLease(keyOfAlice(setup))
     const before = setup.clock.monotonic()
@@ -284,7 +276,7 @@ describe('a renewal that another instance has left behind', () => {
 
 describe('an instance that stood still until its lease had run out', () => {
   it('does not send the refresh token any more, and takes what another has got', async () => {
-    const setup = await setUpStore()
+    const setup = await world({ mode: 'refresh-token' })
     const { as, clock, open, refreshTokens } = setup
     const first = await setup.connect()
     const other = open()

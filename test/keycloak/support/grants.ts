@@ -5,24 +5,9 @@ import { ENCRYPTION_KEY, MCP_CLIENT } from '../../support/grant-constants.js'
 import { listen } from '../../support/hosts.js'
 import { CLIENT_SECRET } from '../../support/scripted-authorization-server.js'
 import { IMPORTED } from './keycloak-server.js'
-import { openMiddleware, type Middleware } from './middleware.js'
-import { createPerson, type PageSeen, type Person } from './person.js'
+import { openMiddleware } from './middleware.js'
+import { createPerson } from './person.js'
 import { createRealm, type Realm } from './realm.js'
-
-/** An MCP server in refresh-token mode, whose users connect Nextcloud at Keycloak. */
-export interface GrantSetup extends Middleware {
-  /** Of whom a token is wanted, as the MCP client of the tests has it. */
-  readonly who: (username: string) => Promise<Who>
-  readonly person: (username: string) => Person
-  /** A user opens the link and does what the pages ask. */
-  readonly connect: (username: string, person?: Person) => Promise<PageSeen>
-}
-
-interface Who {
-  readonly issuer: string
-  readonly subject: string
-  readonly clientId: string
-}
 
 export interface GrantSetupOptions {
   readonly storage?: StorageAdapter
@@ -33,7 +18,8 @@ export interface GrantSetupOptions {
 /** A realm whose MCP server has a secret that takes some encoding, and is the one of instances in other processes. */
 export const realmForGrants = (): Promise<Realm> => createRealm({ MCP_SERVER_SECRET: CLIENT_SECRET })
 
-export async function openGrants(realm: Realm, options: GrantSetupOptions = {}): Promise<GrantSetup> {
+/** An MCP server in refresh-token mode, whose users connect Nextcloud at Keycloak. */
+export async function openGrants(realm: Realm, options: GrantSetupOptions = {}) {
   const { storage = new MemoryStorage(), clock = systemClock, auth: more } = options
   const { auth, events } = openMiddleware(realm, { storage, encryptionKey: ENCRYPTION_KEY, ...more }, clock)
   const routes = auth.routes()
@@ -45,6 +31,7 @@ export async function openGrants(realm: Realm, options: GrantSetupOptions = {}):
       password: realm.password,
       hosts: { [new URL(IMPORTED.MCP_RESOURCE).origin]: app.url },
     })
+  /** Of whom a token is wanted, as the MCP client of the tests has it. */
   const who = async (username: string) => ({
     issuer: realm.issuer,
     subject: (await realm.user(username)).id,
@@ -55,7 +42,8 @@ export async function openGrants(realm: Realm, options: GrantSetupOptions = {}):
     events,
     who,
     person,
-    connect: async (username, by = person(username)) =>
+    /** A user opens the link and does what the pages ask. */
+    connect: async (username: string, by = person(username)) =>
       by.walk(new URL(await auth.createConnectUrl(await who(username)))),
   }
 }

@@ -28,6 +28,8 @@ export interface Target {
   readonly after: (undo: () => unknown) => void
   /** Undoes what was done since, whatever becomes of `act`. */
   readonly during: <T>(begin: readonly string[], end: readonly string[], act: () => Promise<T>) => Promise<T>
+  /** Runs this while Nextcloud takes its name from requests, as it does where nobody has set `overwritehost`. */
+  readonly namedByRequests: <T>(act: () => Promise<T>) => Promise<T>
   readonly close: () => Promise<void>
 }
 
@@ -64,6 +66,15 @@ export async function openTarget(): Promise<Target> {
         await target.occ(...end)
       }
     },
+    async namedByRequests(act) {
+      const name = standIn === undefined ? await target.occ('config:system:get', 'overwritehost').catch(() => '') : ''
+      if (name === '') return act()
+      return target.during(
+        ['config:system:delete', 'overwritehost'],
+        ['config:system:set', 'overwritehost', `--value=${name}`],
+        act,
+      )
+    },
     async close() {
       const failures: unknown[] = []
       for (const undo of undos.splice(0).reverse())
@@ -93,7 +104,7 @@ function realOcc(command: string): Occ {
       const { stdout = '', stderr = '' } = error as { readonly stdout?: string; readonly stderr?: string }
       // An account is changed before its avatar, which fails where PHP's GD has no FreeType.
       if ((stdout + stderr).includes('/Avatar.php:')) return ''
-      throw error
+      throw new Error(`occ ${args[0] ?? ''} failed: ${(stdout + stderr).trim().slice(0, 300)}`, { cause: error })
     }
   }
 }
