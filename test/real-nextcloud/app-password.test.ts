@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { waitingPage } from '../support/login-visits.js'
 import { createVisitor, wordsOf } from '../support/nextcloud/visitor.js'
@@ -9,7 +9,7 @@ import { expectToActAs, statusOf } from './support/acts.js'
 import { adjustableClock } from '../keycloak/support/middleware.js'
 import { agentFrom } from './support/addresses.js'
 import { keeping, startMcpServer, type McpServer } from './support/server.js'
-import { openTarget, type Account, type Target } from './support/target.js'
+import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
 const USER = '/ocs/v2.php/cloud/user?format=json'
@@ -21,8 +21,8 @@ beforeAll(async () => {
   target = await openTarget()
   as = await startAuthorizationServer()
   target.after(() => as.close())
-  return () => target.close()
 })
+afterAll(closeTarget)
 
 interface Setup extends McpServer {
   readonly account: Account

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { nextcloudPath, type NextcloudRequest } from '../../src/index.js'
 import { openProvider, RESOURCE, type Provider } from './support/provider.js'
 import { startMcpServer } from './support/server.js'
-import { openTarget, type Account, type Target } from './support/target.js'
+import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 let target: Target
 let provider: Provider
@@ -14,8 +14,8 @@ beforeAll(async () => {
   target = await openTarget()
   provider = await openProvider(target)
   account = await target.createAccount()
-  return () => target.close()
 })
+afterAll(closeTarget)
 
 type Send = (path: string, init?: NextcloudRequest) => Promise<Response>
 

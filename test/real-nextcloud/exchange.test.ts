@@ -1,10 +1,10 @@
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { McpAuthInfo, McpAuthOptions } from '../../src/index.js'
 import { failureOf } from '../support/promises.js'
 import { expectToActAs, statusOf } from './support/acts.js'
 import { openProvider, RESOURCE, type Provider } from './support/provider.js'
 import { startMcpServer, type McpServer } from './support/server.js'
-import { openTarget, type Account, type Target } from './support/target.js'
+import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 let target: Target
 let provider: Provider
@@ -14,8 +14,8 @@ beforeAll(async () => {
   target = await openTarget()
   provider = await openProvider(target)
   account = await target.createAccount()
-  return () => target.close()
 })
+afterAll(closeTarget)
 
 const USER = '/ocs/v2.php/cloud/user?format=json'
 

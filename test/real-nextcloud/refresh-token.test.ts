@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { createVisitor, wordsOf } from '../support/nextcloud/visitor.js'
 import { failureOf } from '../support/promises.js'
@@ -6,7 +6,7 @@ import { startAuthorizationServer, type ScriptedAuthorizationServer } from '../s
 import { expectToActAs, statusOf } from './support/acts.js'
 import { createOAuth2Client } from './support/clients.js'
 import { keeping, startMcpServer, type McpServer } from './support/server.js'
-import { openTarget, type Account, type Target } from './support/target.js'
+import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
 
@@ -20,8 +20,8 @@ beforeAll(async () => {
   as = await startAuthorizationServer()
   target.after(() => as.close())
   account = await target.createAccount()
-  return () => target.close()
 })
+afterAll(closeTarget)
 
 /** Ends all sessions and app passwords of an account, as its user does in the security settings. */
 async function endSessions({ uid }: Account): Promise<void> {

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { HttpOptions, McpAuthInfo } from '../../src/index.js'
 import { leaveOut } from '../support/left-out.js'
 import { startStandIn } from '../support/nextcloud/stand-in.js'
@@ -7,7 +7,7 @@ import { agentTo } from './support/addresses.js'
 import { expectToActAs, statusOf } from './support/acts.js'
 import { openProvider, RESOURCE, type Provider } from './support/provider.js'
 import { startMcpServer, type McpServer } from './support/server.js'
-import { openTarget, type Account, type Target } from './support/target.js'
+import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const NOTES = '/index.php/apps/notes/api/v1/notes'
 
@@ -19,8 +19,8 @@ beforeAll(async () => {
   target = await openTarget()
   provider = await openProvider(target)
   account = await target.createAccount()
-  return () => target.close()
 })
+afterAll(closeTarget)
 
 async function call(url = target.url, http: HttpOptions = {}): Promise<McpServer & { readonly who: McpAuthInfo }> {
   const server = await startMcpServer(() => ({ ...provider.options, resource: RESOURCE, http, nextcloud: { url } }))

@@ -35,6 +35,13 @@ export interface Target {
 
 const ADMIN = { uid: 'admin', password: 'wonderland-for-tests' }
 
+let opened: Target | undefined
+
+/** Puts everything back. For `afterAll()`, since hooks that fail have changed something too. */
+export async function closeTarget(): Promise<void> {
+  await opened?.close()
+}
+
 /** `NEXTCLOUD_URL`, `NEXTCLOUD_OCC` and `NEXTCLOUD_ADMIN` say which; without them it is the stand-in. */
 export async function openTarget(): Promise<Target> {
   const { NEXTCLOUD_URL: url, NEXTCLOUD_OCC: occ = '', NEXTCLOUD_ADMIN: admin = '' } = process.env
@@ -83,6 +90,7 @@ export async function openTarget(): Promise<Target> {
       if (failures.length > 0) throw new AggregateError(failures, 'Not everything could be put back')
     },
   }
+  opened = target
   await nameItself(target)
   return target
 }
