@@ -23,6 +23,8 @@ export interface Quirks {
   readonly revocation: boolean
   /** Whether an ID token says who has signed in (OIDC Core §2). */
   readonly idToken: boolean
+  /** The setting of the app `user_oidc` by which Nextcloud takes the access tokens. Undefined: it takes them by itself. */
+  readonly takenBy: 'check-bearer' | 'oidc_provider_bearer_validation' | undefined
   /**
    * Endpoints of a server without metadata, relative to Nextcloud's base URL. That server is another one than the issuer of the MCP
    * tokens, and `clientId` is known to it alone. Undefined: they are the issuer's, whose metadata names them.
@@ -40,6 +42,7 @@ const GENERIC: Quirks = {
   margin: 0,
   revocation: true,
   idToken: true,
+  takenBy: 'check-bearer',
   endpoints: undefined,
 }
 
@@ -64,6 +67,7 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     refreshEndsAccessToken: true,
     margin: 30,
     revocation: false,
+    takenBy: 'oidc_provider_bearer_validation',
   },
   // Nextcloud core: no metadata, no scopes, no ID token. A dead refresh token is an invalid request, and a refresh gives the one
   // token row another secret.
@@ -76,6 +80,7 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     refreshEndsAccessToken: true,
     revocation: false,
     idToken: false,
+    takenBy: undefined,
     endpoints: { authorization: 'index.php/apps/oauth2/authorize', token: 'index.php/apps/oauth2/api/v1/token' },
   },
 }

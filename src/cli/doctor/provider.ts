@@ -21,7 +21,7 @@ async function lookUp(context: Examination, look: (fetch: IdpFetch) => Promise<R
   let last: Answer | NoAnswer = { url: '', code: 'NOT_ASKED' }
   await look(async (url) => {
     last = await fetched(context, url)
-    return new Response(null, { status: isAnswer(last) ? last.status : 504 })
+    return isAnswer(last) ? new Response(null, last) : new Response(null, { status: 504 })
   })
   return last
 }
@@ -44,4 +44,10 @@ export const PROVIDER: Server = {
   name: 'the provider',
   configured: `${waysToGive('issuer')} (or ${waysToGive('discoveryUrl')})`,
   ask: providerMetadata,
+  needs: (context) => (isNextcloud(context) ? ['nextcloud.status'] : []),
+}
+
+/** Whether Nextcloud itself is the provider, so that what is wrong with the one is wrong with the other. */
+function isNextcloud({ config: { issuer = '', nextcloud } }: Examination): boolean {
+  return [nextcloud?.base, nextcloud?.publicBase].includes(issuer.replace(/\/?$/, '/'))
 }
