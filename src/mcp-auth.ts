@@ -49,15 +49,26 @@ export interface McpAuth extends ConnectHandler {
   getNextcloudCredential(who: Who | undefined, options?: NextcloudTokenOptions): Promise<NextcloudCredential>
   /**
    * Fetches a path of `nextcloud.url` with the user's Nextcloud token (or app password) and `OCS-APIRequest: true`. After a 401 it
-   * gets another token, once, and tries once more. The token never goes to another origin: a redirect that leads there is the answer.
+   * gets another token, once, and tries once more if the body is no stream. The token never goes to another origin.
    *
-   * Rejects as `getNextcloudToken` does, with {@link TypeError} for a path that leads out of `nextcloud.url`, and with
-   * {@link UpstreamUnavailableError} when Nextcloud cannot be reached.
+   * A redirect within `nextcloud.url` is followed for GET and HEAD, and 307 and 308 for any method whose body is no stream. Every other one
+   * is the answer.
+   *
+   * Rejects as `getNextcloudToken` does, and with
+   * - {@link TypeError} for a request that cannot be sent: a path that leads out of `nextcloud.url` or holds `#`, a backslash or a
+   *   control character, a body that is none, a body with GET or HEAD, a bad `timeout`;
+   * - {@link RangeError} when a stream is longer or shorter than its `content-length`, and with a stream's own error when it fails. The
+   *   request is broken off, so that Nextcloud stores nothing of it;
+   * - {@link NextcloudRefusedError} when Nextcloud sends the request to a page where a person signs in;
+   * - {@link UpstreamUnavailableError} when Nextcloud cannot be reached, or its connection stands still for `nextcloud.timeout`.
+   *
+   * @param path a path with an optional query, a URL within `nextcloud.url`, or a `Request`, of which `init` overrides the parts. A `%` that
+   *   begins no escape is sent as `%25`
    *
    * @example
    * const response = await auth.nextcloudFetch(authInfo, '/ocs/v2.php/cloud/user?format=json')
    */
-  nextcloudFetch(who: Who | undefined, path: string | URL, init?: NextcloudRequest): Promise<Response>
+  nextcloudFetch(who: Who | undefined, path: string | URL | Request, init?: NextcloudRequest): Promise<Response>
   /**
    * Returns the account of `who` in Nextcloud, as Nextcloud itself names it. Build DAV paths from its `id`, never from the `sub` of a
    * token or from a login name: they may differ. It is kept as long as the user's token, and five minutes in app-password mode.
@@ -161,8 +172,9 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       access.getToken(await callers.of(who), options),
     getNextcloudCredential: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
       access.getCredential(await callers.of(who), options),
-    nextcloudFetch: async (who: Who | undefined, path: string | URL, init?: NextcloudRequest) =>
-      access.fetch(await callers.of(who), path, init),
+    // The request is checked, and its stream listened to, before anything is waited for.
+    nextcloudFetch: async (who: Who | undefined, path: string | URL | Request, init?: NextcloudRequest) =>
+      access.fetch(path, init)(await callers.of(who)),
     nextcloudUser: async (who: Who | undefined) => access.user(await callers.of(who)),
     verify: callers.verify,
     onConnected: rooms.connected,

@@ -49,7 +49,10 @@ export interface NextcloudOptions {
    * `NEXTCLOUD_PUBLIC_URL`.
    */
   readonly publicUrl?: string | URL | undefined
-  /** Milliseconds that `nextcloudFetch` waits for Nextcloud's response headers. Default 60,000. */
+  /**
+   * Milliseconds for which `nextcloudFetch` waits while the connection takes nothing of the body, and then for the response headers.
+   * Default 60,000.
+   */
   readonly timeout?: number | undefined
 }
 
@@ -146,9 +149,15 @@ export type FetchFunction = (url: string, init: RequestInit) => Promise<Response
 
 /** The way to the authorization server and to Nextcloud. */
 export interface HttpOptions {
-  /** A `fetch` to use instead of node-fetch. Default: node-fetch. */
+  /**
+   * A `fetch` to use instead of node-fetch. For `nextcloud.timeout` a connection takes what this function reads of the body, which is a
+   * web stream with its `content-length` from 64 KiB on. Default: node-fetch.
+   */
   readonly fetch?: FetchFunction | undefined
-  /** An agent for node-fetch (proxy, own CA, client certificate). Not with `fetch`. Default: own keep-alive agents. */
+  /**
+   * An agent for node-fetch (proxy, own CA, client certificate). Not with `fetch`. Own agents go by `NODE_USE_ENV_PROXY` where Node does
+   * (22.21, 24.5). Default: own keep-alive agents.
+   */
   readonly agent?: (HttpAgent | HttpsAgent | ((url: URL) => HttpAgent | HttpsAgent)) | undefined
   /** Milliseconds for one call to the authorization server, its retries included. Default 5,000. */
   readonly timeout?: number | undefined

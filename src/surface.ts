@@ -23,7 +23,10 @@ export interface Surface {
 export interface NextcloudAccess {
   readonly getToken: (session: BrokerSession, options?: NextcloudTokenOptions) => Promise<string>
   readonly getCredential: (session: BrokerSession, options?: NextcloudTokenOptions) => Promise<NextcloudCredential>
-  readonly fetch: NextcloudFetch<BrokerSession>
+  /** Checks a request, and returns the function that sends it for a user. */
+  readonly fetch: (
+    ...request: Parameters<NextcloudFetch<BrokerSession>>
+  ) => (session: BrokerSession) => Promise<Response>
   readonly user: (session: BrokerSession) => Promise<NextcloudUser>
   readonly rotate: (session: BrokerSession) => Promise<void>
   /** Tokens in the cache. */
@@ -63,7 +66,10 @@ export function createNextcloudAccess(rooms: AccessRooms): NextcloudAccess {
       const getSecret = async (): Promise<Secret> => broker.getSecret(session, options)
       return credentialOf(await outgoing(rooms, session, getSecret(), options?.signal))
     },
-    fetch: (session, path, init) => outgoing(rooms, session, fetch(session, path, init), init?.signal),
+    fetch: (path, init) => {
+      const { send, signal } = fetch(path, init)
+      return (session) => outgoing(rooms, session, send(session), signal)
+    },
     user: (session) => outgoing(rooms, session, user(session)),
     rotate: (session) => outgoing(rooms, session, broker.rotate(session)),
     size: broker.size,
@@ -81,7 +87,14 @@ export function noNextcloud({ reported }: Surface): NextcloudAccess {
         ),
       ),
     )
-  return { getToken: missing, getCredential: missing, fetch: missing, user: missing, rotate: missing, size: () => 0 }
+  return {
+    getToken: missing,
+    getCredential: missing,
+    fetch: () => missing,
+    user: missing,
+    rotate: missing,
+    size: () => 0,
+  }
 }
 
 /** A cached token takes one promise and no more. */
@@ -120,10 +133,10 @@ async function outgoing<T>(
   { pages, surface }: AccessRooms,
   { caller }: BrokerSession,
   work: Promise<T>,
-  signal?: AbortSignal | null,
+  signal?: AbortSignal,
 ): Promise<T> {
   try {
-    return await abortable(pages.withLink(caller, work), signal ?? undefined)
+    return await abortable(pages.withLink(caller, work), signal)
   } catch (error) {
     throw surface.dressed(error)
   }

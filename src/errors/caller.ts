@@ -137,6 +137,28 @@ export class AudienceMismatchError extends McpAuthError {
 }
 
 /**
+ * The page that Nextcloud sends a request to instead of answering it: the one that asks for a second factor, which user_oidc wants of
+ * requests by token too, or the one to sign in.
+ */
+export type NextcloudRefusal = 'two-factor' | 'login'
+
+const REFUSED_DESCRIPTIONS: Readonly<Record<NextcloudRefusal, string>> = {
+  'two-factor': 'Nextcloud asks this user for a second factor, which only a person at a browser can give',
+  login: 'Nextcloud sends this request to its login page, so it needs a person at a browser',
+}
+
+/** Nextcloud wants a person at a browser, where `nextcloudFetch` sent a request. It was not carried out. 403. */
+export class NextcloudRefusedError extends McpAuthError {
+  static readonly code = 'ERR_NEXTCLOUD_REFUSED'
+  readonly reason: NextcloudRefusal
+
+  constructor(reason: NextcloudRefusal) {
+    super({ status: 403, error: 'nextcloud_refused', description: REFUSED_DESCRIPTIONS[reason] })
+    this.reason = reason
+  }
+}
+
+/**
  * The reason why there is no usable grant: the user `never` connected Nextcloud; the grant was `revoked`, by the user or by the
  * authorization server; its stated end has passed (`expired`); the user has not agreed to this MCP client (`consent`).
  */

@@ -87,8 +87,10 @@ export function createToolCall<R>(
   run: (nextcloud: Nextcloud) => R | Promise<R>,
 ): ToolCall<R> {
   const { who, signal, wait } = of
-  const fetch: Nextcloud['fetch'] = (path, init) =>
-    auth.nextcloudFetch(who, path, { ...init, signal: init?.signal ?? signal })
+  const fetch: Nextcloud['fetch'] = (path, init) => {
+    const own = init?.signal ?? (path instanceof Request ? AbortSignal.any([path.signal, signal]) : signal)
+    return auth.nextcloudFetch(who, path, { ...init, signal: own })
+  }
   return {
     signal,
     async attempt() {

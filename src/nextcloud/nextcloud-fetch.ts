@@ -2,23 +2,42 @@ import { MODES } from '../modes.js'
 import type { NextcloudConfig } from '../config/config.js'
 import type { Events } from '../events.js'
 import type { Secret, TokenSource } from './credential.js'
-import { resolvePath } from './nextcloud-path.js'
-import { isRepeatable, sendRequest, type NextcloudRequest, type RequestRooms } from './nextcloud-request.js'
+import {
+  readRequest,
+  sendRequest,
+  type NextcloudRequest,
+  type Outgoing,
+  type RequestRooms,
+} from './nextcloud-request.js'
 
-export type { NextcloudRequest, NextcloudRequestBody } from './nextcloud-request.js'
+export type { NextcloudRequest } from './nextcloud-request.js'
+export type { NextcloudRequestBody } from './request-body.js'
 
-/** Fetch on one Nextcloud, for one user. */
-export type NextcloudFetch<S> = (session: S, path: string | URL, init?: NextcloudRequest) => Promise<Response>
+/**
+ * Fetch on one Nextcloud. The request is checked at once, and sent for a user later: a stream that fails meanwhile has its listener then.
+ *
+ * @throws {TypeError} the request cannot be sent, or leads out of this Nextcloud
+ */
+export type NextcloudFetch<S> = (path: string | URL | Request, init?: NextcloudRequest) => PreparedRequest<S>
+
+/** A request that waits for its user. */
+export interface PreparedRequest<S> extends Pick<Outgoing, 'signal'> {
+  readonly send: (session: S) => Promise<Response>
+}
 
 /** The rooms that fetching needs. */
-export interface FetchRooms<S> extends RequestRooms {
+export interface FetchRooms<S> extends Omit<RequestRooms, 'base' | 'publicBase'> {
   readonly nextcloud: NextcloudConfig
   readonly tokens: TokenSource<S>
   readonly events: Events
 }
 
-/** Fetch standard, forbidden methods. */
-const FORBIDDEN_METHODS = ['CONNECT', 'TRACE', 'TRACK']
+/** The rooms, with what is known of this Nextcloud. */
+interface Fetching<S> extends FetchRooms<S>, RequestRooms {
+  readonly nextcloud: NextcloudConfig
+  readonly refusals: { warned: boolean }
+}
+
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/
 const NOT_A_JWT =
   'Nextcloud does not take the exchanged token, which is not a JWT: ask for one by nextcloud.parameters ' +
@@ -26,26 +45,34 @@ const NOT_A_JWT =
   '(userinfo_bearer_validation)'
 
 export function createNextcloudFetch<S>(rooms: FetchRooms<S>): NextcloudFetch<S> {
-  const { nextcloud, tokens } = rooms
-  const base = new URL(nextcloud.base)
-  let warned = false
-  return async (session, path, init = {}) => {
-    const url = resolvePath(base, path)
-    if (FORBIDDEN_METHODS.includes((init.method ?? 'GET').toUpperCase())) {
-      throw new TypeError(`The method ${init.method ?? ''} cannot be sent`)
-    }
-    const first = await tokens.getSecret(session, init.signal ? { signal: init.signal } : undefined)
-    const answer = await sendRequest(rooms, url, init, first)
-    if (answer.status === 401 && !isRepeatable(init.body)) return answer
-    const second =
-      answer.status === 401
-        ? await anotherFor(answer, tokens.replaceSecret(session, first, init.signal ?? undefined))
-        : undefined
-    const last = second === undefined ? answer : await sendRequest(rooms, url, init, second)
-    if (last.status !== 401) tokens.secretWorked(session, second ?? first)
-    else if (!warned) warned = warn(rooms, second ?? first)
-    return last
+  const { base, publicBase } = rooms.nextcloud
+  const fetching = { ...rooms, base: new URL(base), publicBase: new URL(publicBase), refusals: { warned: false } }
+  return (path, init) => {
+    const request = readRequest(fetching.base, path, init)
+    return { signal: request.signal, send: (session) => sendFor(fetching, session, request) }
   }
+}
+
+async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Promise<Response> {
+  const { tokens, refusals } = rooms
+  const { signal, body } = request
+  const first = await tokens.getSecret(session, signal && { signal })
+  const answer = await sendRequest(rooms, request, first)
+  if (answer.status !== 401) {
+    tokens.secretWorked(session, first)
+    return answer
+  }
+  const other = tokens.replaceSecret(session, first, signal)
+  if (body?.repeatable === false) {
+    // The other secret is for the next request, and a grant that is dead is known to be.
+    await anotherFor(answer, other.then(() => undefined))
+    return answer
+  }
+  const second = await anotherFor(answer, other)
+  const last = second === undefined ? answer : await sendRequest(rooms, request, second)
+  if (last.status !== 401) tokens.secretWorked(session, second ?? first)
+  else refusals.warned ||= warn(rooms, second ?? first)
+  return last
 }
 
 /** Returns the other secret. The answer to the first one is read no more, unless there is no other. */

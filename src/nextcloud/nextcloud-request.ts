@@ -1,46 +1,75 @@
 import { Readable } from 'node:stream'
 import type { NextcloudConfig } from '../config/config.js'
-import { UpstreamUnavailableError } from '../errors/errors.js'
-import { NULL_BODY_STATUSES, unreachable } from '../transport/answer.js'
+import { NextcloudRefusedError, UpstreamUnavailableError } from '../errors/errors.js'
+import { isFromStaleConnection, NULL_BODY_STATUSES, unreachable } from '../transport/answer.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type Secret } from './credential.js'
-import { isWithin } from './nextcloud-path.js'
-
-/** The body of a request to Nextcloud: one of the Fetch standard, or a Node stream. */
-export type NextcloudRequestBody = NonNullable<RequestInit['body']> | NodeJS.ReadableStream
+import { isWithin, refusalAt, resolvePath } from './nextcloud-path.js'
+import {
+  readRequestBody,
+  startUpload,
+  type NextcloudRequestBody,
+  type RequestBody,
+  type Upload,
+} from './request-body.js'
 
 /** A request to Nextcloud: the part of the Fetch standard's `RequestInit` that makes sense here. */
 export interface NextcloudRequest {
   /** Default `GET`. */
   readonly method?: string | undefined
-  /** `Authorization`, `OCS-APIRequest` and `Cookie` are not the caller's to set. */
+  /**
+   * `Authorization`, `OCS-APIRequest` and `Cookie` are not the caller's to set. `Content-Length` counts for a stream alone: without it the
+   * body is sent in chunks, of which some web servers hand nothing on to Nextcloud. A stream of another length is broken off.
+   */
   readonly headers?: RequestInit['headers'] | undefined
-  /** A stream is sent once: after a 401 it cannot be sent again, and the 401 is the answer. */
+  /** A stream is sent once: after a 401 the next request has another token, and this one's answer is the 401. None with GET and HEAD. */
   readonly body?: NextcloudRequestBody | null | undefined
   /** Ends the request, and this caller's wait for a token. */
   readonly signal?: AbortSignal | null | undefined
+  /** Milliseconds, more than 0, in the place of `nextcloud.timeout`. */
+  readonly timeout?: number | undefined
 }
 
 /** The rooms that a request needs. */
 export interface RequestRooms {
-  readonly nextcloud: Pick<NextcloudConfig, 'base' | 'timeout'>
+  /** `nextcloud.url`, with a slash at its end. */
+  readonly base: URL
+  /** The same of `nextcloud.publicUrl`. */
+  readonly publicBase: URL
+  readonly nextcloud: Pick<NextcloudConfig, 'timeout'>
   readonly transport: Pick<Transport, 'fetch'>
 }
 
-/** A request on the way, with the changes that redirects made. */
-interface Outgoing extends Pick<NextcloudRequest, 'body' | 'signal'> {
+/** A request that can be sent, for any user. */
+export interface Outgoing {
   readonly url: URL
   readonly method: string
-  readonly headers: Headers
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: RequestBody | undefined
+  readonly signal: AbortSignal | undefined
+  /** Milliseconds; undefined: `nextcloud.timeout`. */
+  readonly timeout: number | undefined
 }
 
+/** RFC 9110 §5.6.2. */
+const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
+/** Fetch standard, forbidden methods. */
+const FORBIDDEN_METHODS = ['CONNECT', 'TRACE', 'TRACK']
+const WITHOUT_BODY = ['GET', 'HEAD']
+/** Methods whose second request does as the first (RFC 9110 §9.2.2, RFC 4918 §9.1, RFC 3253 §3.6). A second MOVE or MKCOL fails. */
+const REPEATABLE = [...WITHOUT_BODY, 'OPTIONS', 'PROPFIND', 'REPORT', 'PUT', 'DELETE']
 const REDIRECTS = [301, 302, 303, 307, 308]
+/** RFC 9110 §15.4.8 and §15.4.9: method and body stay. */
+const PRESERVING_REDIRECTS = [307, 308]
 const MOST_REDIRECTS = 5
+/** Milliseconds that a timer of Node takes. */
+const LONGEST_TIMEOUT = 2_147_483_647
 /**
  * Fetch standard, forbidden request-headers: with `Host`, node-fetch would even check the certificate of another server. A
  * cookie beside the token would make Nextcloud ask for a CSRF token.
  */
 const NOT_THE_CALLERS = [
+  'authorization',
   'connection',
   'content-length',
   'cookie',
@@ -54,67 +83,88 @@ const NOT_THE_CALLERS = [
   'transfer-encoding',
   'upgrade',
 ]
-const OF_THE_BODY = ['content-encoding', 'content-language', 'content-location', 'content-type']
 
-/** Sends a request with a secret, and follows redirects within this Nextcloud. */
-export async function sendRequest(
-  rooms: RequestRooms,
-  url: URL,
-  init: NextcloudRequest,
-  secret: Secret,
-): Promise<Response> {
-  const base = new URL(rooms.nextcloud.base)
-  const method = (init.method ?? 'GET').toUpperCase()
-  let out: Outgoing = { ...init, url, method, headers: requestHeaders(init.headers, secret) }
-  for (let redirects = 0; ; redirects += 1) {
-    const response = await sendOnce(rooms, out)
-    const target = REDIRECTS.includes(response.status) ? redirectTarget(response, out.url) : undefined
-    // The token must not leave this Nextcloud. The caller can look at the redirect.
-    if (target === undefined || !isWithin(base, target) || redirects >= MOST_REDIRECTS) return response
-    out = { ...redirected(out, response.status), url: target }
-    if (!isRepeatable(out.body)) return response
-    await response.body?.cancel()
+/**
+ * Checks a request before anything is asked for it.
+ *
+ * @param base ends with a slash
+ * @throws {TypeError} it cannot be sent, or leads out of this Nextcloud
+ */
+export function readRequest(base: URL, path: string | URL | Request, init: NextcloudRequest = {}): Outgoing {
+  const request: Partial<Request> = isRequest(path) ? path : {}
+  const method = readMethod(init.method ?? request.method ?? 'GET')
+  const given = new Headers(init.headers ?? request.headers)
+  const content = init.body ?? request.body ?? undefined
+  if (content !== undefined && WITHOUT_BODY.includes(method)) {
+    throw new TypeError(`${method} has no body: take another method, or put what you ask for into the query`)
   }
+  const url = resolvePath(base, isRequest(path) ? path.url : path)
+  const timeout = readTimeout(init.timeout)
+  const signal = (init.signal === undefined ? request.signal : init.signal) ?? undefined
+  const body = content === undefined ? undefined : readRequestBody(content, statedLength(given))
+  return { url, method, headers: readHeaders(given, body), body, signal, timeout }
 }
 
-/** Fetch standard, HTTP-redirect fetch: a request that becomes a GET loses its body, and the headers about it. */
-function redirected(out: Outgoing, status: number): Outgoing {
-  if (status !== 303 && !(status < 303 && out.method === 'POST')) return out
-  for (const name of OF_THE_BODY) out.headers.delete(name)
-  return { ...out, method: out.method === 'HEAD' ? 'HEAD' : 'GET', body: undefined }
+/** Whether it is one, of Node or of node-fetch. */
+function isRequest(path: string | URL | Request): path is Request {
+  return Object.prototype.toString.call(path) === '[object Request]'
 }
 
-async function sendOnce({ nextcloud, transport }: RequestRooms, out: Outgoing): Promise<Response> {
-  const { url, method, headers, body, signal } = out
-  const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(), nextcloud.timeout).unref()
-  try {
-    const response = await transport.fetch(url.href, {
-      method,
-      headers: Object.fromEntries(headers),
-      // The Fetch standard wants `duplex` beside a stream. It does not know Node streams.
-      ...(body != null && { body: body as NonNullable<RequestInit['body']>, duplex: 'half' }),
-      redirect: 'manual',
-      signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
-    })
-    return standardResponse(response)
-  } catch (error) {
-    signal?.throwIfAborted()
-    if (!controller.signal.aborted) throw unreachable('Nextcloud', error).with({ service: 'Nextcloud' })
-    const message = `Nextcloud cannot be reached (no answer within ${nextcloud.timeout} ms)`
-    throw new UpstreamUnavailableError(message, { service: 'Nextcloud' })
-  } finally {
-    clearTimeout(timer)
-  }
+function readMethod(method: string): string {
+  const upper = method.toUpperCase()
+  if (TOKEN.test(upper) && !FORBIDDEN_METHODS.includes(upper)) return upper
+  throw new TypeError(`The method ${JSON.stringify(method)} cannot be sent`)
 }
 
-function requestHeaders(given: NextcloudRequest['headers'], secret: Secret): Headers {
-  const headers = new Headers(given)
-  for (const name of NOT_THE_CALLERS) headers.delete(name)
-  headers.set('authorization', authorizationOf(secret))
+function readTimeout(timeout: number | undefined): number | undefined {
+  if (timeout === undefined || (typeof timeout === 'number' && timeout > 0 && timeout <= LONGEST_TIMEOUT))
+    return timeout
+  throw new TypeError(`The timeout must be a number of milliseconds, more than 0 and at most ${LONGEST_TIMEOUT}`)
+}
+
+/** Returns the bytes that the caller announces. */
+function statedLength(given: Headers): number | undefined {
+  const stated = given.get('content-length')
+  if (stated === null) return undefined
+  if (/^\d{1,15}$/.test(stated)) return Number(stated)
+  throw new TypeError('content-length must be the number of bytes of the body')
+}
+
+function readHeaders(given: Headers, body: RequestBody | undefined): Record<string, string> {
+  for (const name of NOT_THE_CALLERS) given.delete(name)
+  if (body?.type !== undefined && !given.has('content-type')) given.set('content-type', body.type)
   // Without it #[CORS] app routes (Notes, Deck, Tables) answer 401 to a bearer token.
-  headers.set('ocs-apirequest', 'true')
-  return headers
+  given.set('ocs-apirequest', 'true')
+  return Object.fromEntries(given)
+}
+
+/**
+ * Sends a request with a secret, and follows redirects within this Nextcloud.
+ *
+ * Rejects with {@link NextcloudRefusedError} when Nextcloud sends it to the pages where a person signs in.
+ */
+export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Secret): Promise<Response> {
+  const { base, publicBase } = rooms
+  const headers = { ...out.headers, authorization: authorizationOf(secret) }
+  for (let { url } = out, redirects = 0; ; redirects += 1) {
+    const response = await send(rooms, { ...out, url, headers })
+    const target = REDIRECTS.includes(response.status) ? redirectTarget(response, url) : undefined
+    const refusal = target && (refusalAt(base, target) ?? refusalAt(publicBase, target))
+    if (refusal !== undefined) {
+      await response.body?.cancel()
+      throw new NextcloudRefusedError(refusal)
+    }
+    // The token must not leave this Nextcloud. The caller can look at the redirect.
+    if (target === undefined || !isWithin(base, target)) return response
+    if (redirects >= MOST_REDIRECTS || !isFollowed(out, response.status)) return response
+    await response.body?.cancel()
+    url = target
+  }
+}
+
+/** Whether the request stays what it is: a POST that becomes a GET would be a write that never was. */
+function isFollowed({ method, body }: Outgoing, status: number): boolean {
+  return WITHOUT_BODY.includes(method) || (PRESERVING_REDIRECTS.includes(status) && body?.repeatable !== false)
 }
 
 function redirectTarget(response: Response, from: URL): URL | undefined {
@@ -122,9 +172,56 @@ function redirectTarget(response: Response, from: URL): URL | undefined {
   return location !== null && URL.canParse(location, from.href) ? new URL(location, from) : undefined
 }
 
-/** Whether a body can be sent a second time: a stream cannot. */
-export function isRepeatable(body: NextcloudRequestBody | null | undefined): boolean {
-  return typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)
+/** Sends it once, and again if it went into a connection that Nextcloud had closed. */
+async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Promise<Response> {
+  const timeout = out.timeout ?? nextcloud.timeout
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(), timeout).unref()
+  const signal = out.signal ? AbortSignal.any([out.signal, controller.signal]) : controller.signal
+  let upload: Upload | undefined
+  const attempt = (): Promise<Response> => {
+    upload = out.body && startUpload(out.body, () => timer.refresh())
+    return transport.fetch(out.url.href, fetchInit(out, upload, signal))
+  }
+  try {
+    return standardResponse(
+      await attempt().catch((error: unknown) => {
+        if (signal.aborted || !isFromStaleConnection(error) || !mayRepeat(out)) throw error
+        timer.refresh()
+        return attempt()
+      }),
+    )
+  } catch (error) {
+    out.signal?.throwIfAborted()
+    const failure = upload?.failure()
+    if (failure !== undefined) throw failure.error
+    if (!controller.signal.aborted) throw unreachable('Nextcloud', error).with({ service: 'Nextcloud' })
+    const missing = MISSING[upload?.waitsFor() ?? 'answer']
+    throw new UpstreamUnavailableError(`Nextcloud cannot be reached (${missing} within ${timeout} ms)`, {
+      service: 'Nextcloud',
+    })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Words for what did not come in time. */
+const MISSING = {
+  body: 'the body to be sent gave nothing',
+  connection: 'the connection took nothing of the body',
+  answer: 'no answer',
+}
+
+function mayRepeat({ method, body }: Outgoing): boolean {
+  return REPEATABLE.includes(method) && body?.repeatable !== false
+}
+
+function fetchInit({ method, headers, body }: Outgoing, upload: Upload | undefined, signal: AbortSignal): RequestInit {
+  const init: RequestInit = { method, headers, redirect: 'manual', signal }
+  if (upload === undefined) return init
+  if (!(upload.body instanceof ReadableStream)) return { ...init, body: upload.body }
+  const length = body?.length === undefined ? {} : { 'content-length': String(body.length) }
+  return { ...init, headers: { ...headers, ...length }, body: upload.body, duplex: 'half' }
 }
 
 /** Returns the answer as the Fetch standard's Response. One of node-fetch has a Node stream as its body. */

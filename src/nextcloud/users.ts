@@ -56,7 +56,7 @@ export function createUsers<S>(rooms: UsersRooms<S>): (session: S) => Promise<Ne
 async function ask<S>({ config, nextcloud, fetch }: UsersRooms<S>, session: S): Promise<NextcloudUser> {
   const signal = AbortSignal.timeout(nextcloud.timeout)
   try {
-    const answer = await fetch(session, PATH, { signal, headers: { accept: 'application/json' } })
+    const answer = await fetch(PATH, { signal, headers: { accept: 'application/json' } }).send(session)
     const user = userIn(await readBody(answer, nextcloud.base, config.http.maxResponseBytes))
     return user ?? noUser(`status ${answer.status}`, answer.status)
   } catch (error) {

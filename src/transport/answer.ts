@@ -88,6 +88,15 @@ export function failureCode(error: unknown): string {
   return error instanceof Error ? error.name : 'unknown failure'
 }
 
+/** Returns the failure of a request whose connection was there before, and had been closed by the other side. */
+export function fromStaleConnection(error: unknown): Error {
+  return Object.assign(error as Error, { staleConnection: true })
+}
+
+export function isFromStaleConnection(error: unknown): boolean {
+  return error instanceof Error && 'staleConnection' in error
+}
+
 /** RFC 9110 §10.2.3: seconds or a date. Undefined when there is none, or none that makes sense. */
 function readRetryAfter(value: string | null, clock: Clock): number | undefined {
   if (value === null) return undefined

@@ -1,4 +1,3 @@
-import type { Agent } from 'node:http'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
@@ -6,7 +5,7 @@ import type { Events, IdpOperation } from '../events.js'
 import type { FetchFunction } from '../options.js'
 import { asResponse, leaveUnread, readWhole, unreachable, type WholeAnswer } from './answer.js'
 import { startDeadline, type Deadline } from './deadline.js'
-import { keepAliveAgents, withNodeFetch } from './node-fetch.js'
+import { createOwnAgents, withNodeFetch } from './node-fetch.js'
 import { nameOf } from './url-name.js'
 
 /** The one way out of this package over HTTP. */
@@ -65,8 +64,8 @@ interface Call {
 }
 
 export function createTransport(config: HttpConfig, clock: Clock, events: Events): Transport {
-  const ownAgents: Agent[] = []
-  const fetch = config.fetch ?? withNodeFetch(config.agent ?? keepAliveAgents(ownAgents))
+  const own = createOwnAgents()
+  const fetch = config.fetch ?? withNodeFetch(config.agent ?? own)
   const begin = (): Call => ({ config, fetch, clock, deadline: startDeadline(config.timeout, clock) })
   return {
     fetch,
@@ -100,9 +99,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
         call.deadline.clear()
       }
     },
-    close: () => {
-      for (const agent of ownAgents) agent.destroy()
-    },
+    close: own.close,
   }
 }
 

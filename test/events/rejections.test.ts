@@ -73,6 +73,13 @@ const early = (claim: string): Verified => ({
   found: ['2026-01-01T00:01:00Z'],
   message: `${claim} is "2026-01-01T00:01:00Z" and it is "2026-01-01T00:00:00Z" here, with a clockTolerance of 5 s: compare the clocks (NTP)`,
 })
+const otherClient = (told: string, rest: Pick<Verified, 'claims' | 'claim' | 'found'>): Verified => ({
+  ...rest,
+  options: ONLY,
+  reason: 'client',
+  expected: ONLY.allowedClients,
+  message: `${told}, and only ["claude", "inspector"] may come in: allowedClients (ALLOWED_MCP_CLIENTS) would have to list it`,
+})
 const refusedByApp = (verdict: string, validateClaims: () => boolean): Verified => ({
   claims: {},
   options: { validateClaims },
@@ -119,25 +126,8 @@ it.each<Verified>([
     claim: 'typ',
     found: ['logout+jwt'],
   }),
-  {
-    claims: { client_id: undefined, azp: 'x' },
-    options: ONLY,
-    reason: 'client',
-    claim: 'azp',
-    expected: ONLY.allowedClients,
-    found: ['x'],
-    message:
-      'azp is "x", and only ["claude", "inspector"] may come in: allowedClients (ALLOWED_MCP_CLIENTS) would have to list it',
-  },
-  {
-    claims: { client_id: undefined },
-    options: ONLY,
-    reason: 'client',
-    claim: 'client_id',
-    expected: ONLY.allowedClients,
-    message:
-      'client_id is missing, and only ["claude", "inspector"] may come in: allowedClients (ALLOWED_MCP_CLIENTS) would have to list it',
-  },
+  otherClient('azp is "x"', { claims: { client_id: undefined, azp: 'x' }, claim: 'azp', found: ['x'] }),
+  otherClient('client_id is missing', { claims: { client_id: undefined }, claim: 'client_id' }),
   {
     claims: { cnf: { jkt: 'thumbprint' } },
     reason: 'sender_constrained',

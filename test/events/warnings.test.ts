@@ -35,35 +35,23 @@ describe('a listener that fails', () => {
     throw new Error('a bug of the listener')
   }
 
-  it.each<[string, () => unknown]>([
-    ['throws', throwing],
-    ['rejects', () => Promise.reject(new Error('a bug of the listener'))],
-    ['rejects later', () => new Promise(setImmediate).then(throwing)],
-  ])('because it %s never disturbs a request, and is warned about once', async (_how, failing) => {
-    const { url, as } = await start({ onEvent: failing })
+  it.each<[how: string, onEvent: () => unknown, said: string]>([
+    ['throws', throwing, 'a bug of the listener'],
+    ['rejects', () => Promise.reject(new Error('a bug of the listener')), 'a bug of the listener'],
+    ['rejects later', () => new Promise(setImmediate).then(throwing), 'a bug of the listener'],
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- what a listener may do
+    ['rejects without an Error', () => Promise.reject('text'), 'no Error was thrown'],
+  ])('because it %s never disturbs a request, and is warned about once', async (_how, onEvent, said) => {
+    const { url, as } = await start({ onEvent })
     const token = await as.mint()
 
-    expect(await askWith(url, token)).toMatchObject({ status: 200, body: { subject: 'alice' } })
-    expect(await askWith(url, token)).toMatchObject({ status: 200, body: { subject: 'alice' } })
+    for (let count = 0; count < 2; count += 1)
+      expect(await askWith(url, token)).toMatchObject({ status: 200, body: { subject: 'alice' } })
     expect(await ask(url)).toEqual(unauthorized())
-    expect(await askWith(url, await as.mint({ aud: 'x' }))).toEqual(
-      invalidToken('The access token is for another audience'),
-    )
 
     expect(warnings).toMatchObject([
-      { name: 'McpAuthWarning', code: 'ERR_ON_EVENT', message: 'onEvent failed: a bug of the listener' },
+      { name: 'McpAuthWarning', code: 'ERR_ON_EVENT', message: `onEvent failed: ${said}` },
     ])
-  })
-
-  it('without an Error is warned about all the same', async () => {
-    const failing = (): never => {
-      // eslint-disable-next-line @typescript-eslint/only-throw-error -- what a listener may do
-      throw 'text'
-    }
-    const { url } = await start({ onEvent: failing })
-
-    expect(await ask(url)).toEqual(unauthorized())
-    expect(warnings).toMatchObject([{ message: 'onEvent failed: no Error was thrown' }])
   })
 
   it('in ever new ways is warned about twenty times', async () => {

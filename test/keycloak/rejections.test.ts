@@ -55,35 +55,19 @@ describe('of what Keycloak signs, this server takes nothing but access tokens fo
 })
 
 describe('a realm in which something is missing is found out by', () => {
+  const LIGHTWEIGHT = { attributes: { 'client.use.lightweight.access.token.enabled': 'true' } }
+  const forSomebodyElse = async (realm: Realm): Promise<void> => {
+    await realm.removeDefaultScope('mcp-client', 'mcp-audience')
+    await realm.addDefaultScope('mcp-client', 'nextcloud-audience')
+  }
+  const without = (scope: string) => (realm: Realm) => realm.removeDefaultScope('mcp-client', scope)
+  const lightweight = (realm: Realm) => realm.setClient('mcp-client', LIGHTWEIGHT)
+
   it.each<[reason: InvalidTokenReason, claim: string, what: string, change: (realm: Realm) => Promise<unknown>]>([
-    [
-      'missing_claim',
-      'aud',
-      'the MCP client has no scope with an audience mapper',
-      (realm) => realm.removeDefaultScope('mcp-client', 'mcp-audience'),
-    ],
-    [
-      'audience',
-      'aud',
-      'its audience mapper is for somebody else',
-      async (realm) => {
-        await realm.removeDefaultScope('mcp-client', 'mcp-audience')
-        await realm.addDefaultScope('mcp-client', 'nextcloud-audience')
-      },
-    ],
-    [
-      'missing_claim',
-      'sub',
-      'the MCP client has no scope basic',
-      (realm) => realm.removeDefaultScope('mcp-client', 'basic'),
-    ],
-    [
-      'missing_claim',
-      'sub',
-      'the MCP client gets lightweight access tokens',
-      (realm) =>
-        realm.setClient('mcp-client', { attributes: { 'client.use.lightweight.access.token.enabled': 'true' } }),
-    ],
+    ['missing_claim', 'aud', 'the MCP client has no scope with an audience mapper', without('mcp-audience')],
+    ['audience', 'aud', 'its audience mapper is for somebody else', forSomebodyElse],
+    ['missing_claim', 'sub', 'the MCP client has no scope basic', without('basic')],
+    ['missing_claim', 'sub', 'the MCP client gets lightweight access tokens', lightweight],
   ])('the reason %s of the claim %s: %s', async (reason, claim, _what, change) => {
     const realm = await createRealm()
     await change(realm)
@@ -93,9 +77,7 @@ describe('a realm in which something is missing is found out by', () => {
 
   it('the exchange, where tokens are introspected: lightweight ones do not say for whom they are', async () => {
     const realm = await createRealm()
-    await realm.setClient('mcp-client', {
-      attributes: { 'client.use.lightweight.access.token.enabled': 'true' },
-    })
+    await lightweight(realm)
     const { token } = await signIn(realm)
     const { auth } = openMiddleware(realm, { introspection: 'always' })
     const who = await auth.verify(token)

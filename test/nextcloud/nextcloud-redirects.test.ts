@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import type { NextcloudRequest } from '../../src/index.js'
+import { NextcloudRefusedError, type NextcloudRequest } from '../../src/index.js'
 import { startNextcloud } from '../support/nextcloud-server.js'
+import { failureOf } from '../support/promises.js'
 import { world } from '../support/world.js'
 
 /** A Nextcloud under /cloud that redirects every request for /cloud/from, HOST being its own, and a user who is signed in. */
@@ -19,48 +20,34 @@ async function setUpRedirect(status: number, location?: string) {
 }
 
 describe('a redirect within Nextcloud', () => {
-  it.each([
-    [301, 'GET', 'GET'],
-    [302, 'GET', 'GET'],
-    [303, 'GET', 'GET'],
-    [307, 'GET', 'GET'],
-    [308, 'GET', 'GET'],
-    [301, 'POST', 'GET'],
-    [302, 'POST', 'GET'],
-    [303, 'POST', 'GET'],
-    [307, 'POST', 'POST'],
-    [308, 'POST', 'POST'],
-    [301, 'PUT', 'PUT'],
-    [302, 'DELETE', 'DELETE'],
-    [303, 'PUT', 'GET'],
-    [307, 'PUT', 'PUT'],
-    [308, 'PROPFIND', 'PROPFIND'],
-    [301, 'HEAD', 'HEAD'],
-    [302, 'HEAD', 'HEAD'],
-    [303, 'HEAD', 'HEAD'],
-  ])(
-    'with %i is followed: %s becomes %s, which keeps its body unless it has become another',
-    async (status, first, second) => {
-      const { exchanges, fetch, nextcloud } = await setUpRedirect(status, '/cloud/to')
-      const body = first === 'GET' || first === 'HEAD' ? null : 'two notes'
-      const response = await fetch({ method: first, body, headers: { 'x-own': 'kept' } })
-
-      expect(response).toMatchObject({ status: 200, url: `${nextcloud.url}/cloud/to` })
-      const kept = first === second ? (body ?? '') : ''
-      expect(nextcloud.received).toMatchObject([
-        { method: first, path: '/cloud/from', body: body ?? '' },
-        { method: second, path: '/cloud/to', body: kept },
-      ])
-      for (const { headers } of nextcloud.received) {
-        expect(headers).toMatchObject({
-          authorization: 'Bearer nextcloud-token-1',
-          'ocs-apirequest': 'true',
-          'x-own': 'kept',
-        })
-      }
-      expect(exchanges()).toBe(1)
-    },
+  const any = ['GET', 'HEAD', 'get'].flatMap((method) =>
+    [301, 302, 303, 307, 308].map((status) => [status, method] as const),
   )
+  const preserving = ['POST', 'PUT', 'DELETE', 'PROPFIND', 'OPTIONS'].flatMap((method) =>
+    [307, 308].map((status) => [status, method] as const),
+  )
+
+  it.each([...any, ...preserving])('with %i is followed: %s stays what it is, body and all', async (status, method) => {
+    const { exchanges, fetch, nextcloud } = await setUpRedirect(status, '/cloud/to')
+    const body = any.some(([, bare]) => bare === method) ? null : 'two notes'
+    const response = await fetch({ method, body, headers: { 'x-own': 'kept', 'content-language': 'en' } })
+
+    expect(response).toMatchObject({ status: 200, url: `${nextcloud.url}/cloud/to` })
+    const sent = { method: method.toUpperCase(), body: body ?? '' }
+    expect(nextcloud.received).toMatchObject([
+      { ...sent, path: '/cloud/from' },
+      { ...sent, path: '/cloud/to' },
+    ])
+    for (const { headers } of nextcloud.received) {
+      expect(headers).toMatchObject({
+        authorization: 'Bearer nextcloud-token-1',
+        'ocs-apirequest': 'true',
+        'x-own': 'kept',
+        'content-language': 'en',
+      })
+    }
+    expect(exchanges()).toBe(1)
+  })
 
   it.each(['to', './to', '/cloud/to', '//HOST/cloud/to', 'http://HOST/cloud/to', '/cloud/a/../to', '?again'])(
     'is followed to %s',
@@ -88,33 +75,100 @@ describe('a redirect within Nextcloud', () => {
     expect(nextcloud.received).toHaveLength(1)
   })
 
-  it('that drops the body is followed even if that was a stream', async () => {
-    const { fetch, nextcloud } = await setUpRedirect(303, '/cloud/to')
-    const response = await fetch({ method: 'POST', body: Readable.from(['two notes']) })
-    expect(await response.text()).toBe('arrived')
-    expect(nextcloud.received.map(({ method, body }) => [method, body])).toEqual([
-      ['POST', 'two notes'],
-      ['GET', ''],
-    ])
+  it.each(
+    [301, 302, 303].flatMap((status) =>
+      ['POST', 'PUT', 'DELETE', 'PROPFIND', 'REPORT', 'MKCOL'].map((method) => [status, method] as const),
+    ),
+  )('with %i is the answer to %s, which never becomes a GET', async (status, method) => {
+    const { fetch, nextcloud } = await setUpRedirect(status, '/cloud/to')
+    const response = await fetch({ method, body: 'two notes' })
+    expect([response.status, await response.text()]).toEqual([status, 'look elsewhere'])
+    expect(nextcloud.received).toMatchObject([{ method, path: '/cloud/from' }])
+  })
+})
+
+describe('a redirect to where a person signs in', () => {
+  const pages = [
+    ['/cloud/login', 'login'],
+    ['/cloud/login/', 'login'],
+    ['/cloud/login?redirect_url=/ocs/v2.php/cloud/user', 'login'],
+    ['http://HOST/cloud/index.php/login#top', 'login'],
+    ['/cloud/login/selectchallenge?redirect_url=/ocs/v2.php/cloud/user?format%3Djson', 'two-factor'],
+    ['login/selectchallenge', 'two-factor'],
+    ['//HOST/cloud/index.php/login/selectchallenge', 'two-factor'],
+    ['/cloud/login/challenge/totp?redirect_url=/', 'two-factor'],
+    ['/cloud/index.php/login/setupchallenge', 'two-factor'],
+    ['/cloud/login/setupchallenge/totp', 'two-factor'],
+  ] as const
+
+  it.each(pages)('%s is a NextcloudRefusedError', async (location, reason) => {
+    const { fetch, nextcloud } = await setUpRedirect(303, location)
+    const failure = await failureOf(fetch({ method: 'POST', body: '{"title":"Recorded"}' }))
+    const message = {
+      'two-factor': 'Nextcloud asks this user for a second factor, which only a person at a browser can give',
+      login: 'Nextcloud sends this request to its login page, so it needs a person at a browser',
+    }[reason]
+    expect(failure).toBeInstanceOf(NextcloudRefusedError)
+    expect(failure).toMatchObject({
+      name: 'NextcloudRefusedError',
+      code: 'ERR_NEXTCLOUD_REFUSED',
+      status: 403,
+      reason,
+      message,
+      body: { error: 'nextcloud_refused', error_description: message },
+      headers: { 'Cache-Control': 'no-store' },
+    })
+    expect(nextcloud.received.map(({ path }) => path)).toEqual(['/cloud/from'])
   })
 
-  it.each([301, 302, 303])('with %i that drops a body drops what the headers say of it', async (status) => {
-    const { fetch, nextcloud } = await setUpRedirect(status, '/cloud/to')
-    const headers = { 'content-type': 'text/plain', 'content-language': 'en' }
-    await fetch({ method: 'POST', body: 'two notes', headers })
-    expect(nextcloud.received[0]!.headers).toMatchObject(headers)
-    expect(nextcloud.received[1]!.headers).not.toHaveProperty('content-type')
-    expect(nextcloud.received[1]!.headers).not.toHaveProperty('content-language')
+  it.each(
+    ['GET', 'HEAD', 'PUT', 'PROPFIND', 'DELETE'].flatMap((method) =>
+      [301, 302, 303, 307, 308].map((status) => [status, method] as const),
+    ),
+  )('with %i is one for %s', async (status, method) => {
+    const { fetch, nextcloud } = await setUpRedirect(status, '/cloud/login/selectchallenge')
+    expect(await failureOf(fetch({ method }))).toMatchObject({ reason: 'two-factor' })
+    expect(nextcloud.received).toHaveLength(1)
   })
 
-  it.each([
-    [302, 'post', 'GET'],
-    [303, 'head', 'HEAD'],
-  ])('with %i knows a method in small letters: %s becomes %s', async (status, method, expected) => {
-    const { fetch, nextcloud } = await setUpRedirect(status, '/cloud/to')
-    await fetch({ method })
-    expect(nextcloud.received[1]!.method).toBe(expected)
+  it('is one for a stream too, and behind another redirect', async () => {
+    const { fetch, nextcloud } = await setUpRedirect(303, '/cloud/login')
+    expect(await failureOf(fetch({ method: 'PUT', body: Readable.from(['two']) }))).toMatchObject({ reason: 'login' })
+    nextcloud.handle(({ path }, res) => {
+      res.writeHead(302, { location: path === '/cloud/from' ? '/cloud/apps' : '/cloud/login' }).end()
+    })
+    expect(await failureOf(fetch())).toMatchObject({ reason: 'login' })
   })
+
+  it('is one as well at the address that browsers know Nextcloud by', async () => {
+    const nextcloud = await startNextcloud()
+    const publicUrl = 'https://cloud.example.com/nc'
+    const { auth, signIn } = await world({ options: { nextcloud: { url: nextcloud.url, publicUrl } } })
+    const alice = await signIn()
+    const post = (location: string) => {
+      nextcloud.handle((_request, res) => res.writeHead(303, { location }).end())
+      return auth.nextcloudFetch(alice, '/from', { method: 'POST' })
+    }
+    expect(await failureOf(post(`${publicUrl}/login/selectchallenge`))).toMatchObject({ reason: 'two-factor' })
+    expect((await post('https://cloud.example.com/login/selectchallenge')).status).toBe(303)
+    expect((await post(`${publicUrl}/apps`)).status).toBe(303)
+  })
+
+  it.each(['/cloud/login/v2/flow', '/cloud/login/flow', '/cloud/logins', '/cloud/apps/login', '/cloud/loginchallenge'])(
+    'is not %s',
+    async (location) => {
+      const { fetch } = await setUpRedirect(303, location)
+      expect(await (await fetch()).text()).toBe('arrived')
+    },
+  )
+
+  it.each(['/login', 'http://127.0.0.1:9/cloud/login', '/cloud/../login'])(
+    'is the answer out of it: %s',
+    async (location) => {
+      const { fetch } = await setUpRedirect(303, location)
+      expect((await fetch({ method: 'POST' })).status).toBe(303)
+    },
+  )
 })
 
 describe('a redirect that leads elsewhere is the answer', () => {

@@ -45,13 +45,32 @@ describe('after a 401', () => {
   it.each([
     ['a Node stream', () => Readable.from(['two notes'])],
     ['a web stream', () => new Blob(['two notes']).stream()],
-  ])('%s is not sent again: the 401 is the answer, and nothing is renewed', async (_name, stream) => {
+  ])('%s is not sent again: the 401 is the answer, and the next request has another token', async (_name, stream) => {
     const { exchanges, fetch, nextcloud } = await setUpFetch()
-    nextcloud.accept(() => false)
+    nextcloud.accept((given) => given === token(2))
     const response = await fetch({ method: 'PUT', body: stream() })
     expect([response.status, await response.json()]).toEqual([401, { message: 'Current user is not logged in' }])
     expect(nextcloud.received).toHaveLength(1)
-    expect(exchanges()).toBe(1)
+    for (let count = 0; count < 4; count += 1) expect((await fetch({ method: 'PUT', body: stream() })).status).toBe(200)
+    expect(nextcloud.tokens()).toEqual([token(1), ...Array<string>(4).fill(token(2))])
+    expect(exchanges()).toBe(2)
+  })
+
+  it('a stream whose second token is refused as well costs no third', async () => {
+    const { exchanges, fetch, nextcloud } = await setUpFetch()
+    nextcloud.accept(() => false)
+    for (let count = 0; count < 5; count += 1)
+      expect((await fetch({ method: 'PUT', body: Readable.from(['two notes']) })).status).toBe(401)
+    expect(exchanges()).toBe(2)
+  })
+
+  it('a stream rejects with the failure to get another token, as every other body does', async () => {
+    const { as, fetch, nextcloud } = await setUpFetch()
+    await fetch()
+    nextcloud.accept(() => false)
+    as.script('/token', tokenError('invalid_grant'))
+    const failure = await failureOf(fetch({ method: 'PUT', body: Readable.from(['two notes']) }))
+    expect(failure).toMatchObject({ code: 'ERR_SUBJECT_TOKEN_REJECTED' })
   })
 
   it('pass-through has no other token: the 401 is the answer', async () => {

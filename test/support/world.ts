@@ -126,7 +126,7 @@ export interface Served {
 export interface Fetching<Nextcloud> {
   readonly nextcloud: Nextcloud
   /** `nextcloudFetch` of `auth` as alice. */
-  readonly fetch: (path: string | URL, init?: NextcloudRequest) => ReturnType<McpAuth['nextcloudFetch']>
+  readonly fetch: (path: string | URL | Request, init?: NextcloudRequest) => ReturnType<McpAuth['nextcloudFetch']>
 }
 
 type KeepingMode = 'refresh-token' | 'app-password'
@@ -229,7 +229,7 @@ export async function world(parts: Parts = {}): Promise<World> {
       ? {}
       : {
           nextcloud,
-          fetch: async (path: string | URL, init?: NextcloudRequest) =>
+          fetch: async (path: string | URL | Request, init?: NextcloudRequest) =>
             auth().nextcloudFetch(await (alice ??= signIn()), path, init),
         },
   )

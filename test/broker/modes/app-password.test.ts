@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../../src/errors/errors.js'
@@ -90,6 +91,19 @@ describe('a 401', () => {
     const asked = nextcloud.requests.length
     expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
     expect(nextcloud.requests).toHaveLength(asked)
+  })
+
+  it('to a stream is the end of such a grant too', async () => {
+    const { auth, nextcloud } = await setUp()
+    nextcloud.deleteAll()
+
+    const body = Readable.from(['two notes'])
+    expect(await failureOf(auth.nextcloudFetch(ALICE, USER, { method: 'PUT', body }))).toMatchObject({
+      code: 'ERR_NOT_PROVISIONED',
+      reason: 'revoked',
+    })
+
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
   })
 
   it.each([
