@@ -23,6 +23,8 @@ export interface Quirks {
   readonly revocation: boolean
   /** Whether an ID token says who has signed in (OIDC Core §2). */
   readonly idToken: boolean
+  /** Whether the server may take `prompt=select_account` (OIDC Core §3.1.2.1). Without it, `login` lets another person sign in. */
+  readonly selectsAccount: boolean
   /** The setting of the app `user_oidc` by which Nextcloud takes the access tokens. Undefined: it takes them by itself. */
   readonly takenBy: 'check-bearer' | 'oidc_provider_bearer_validation' | undefined
   /**
@@ -42,6 +44,7 @@ const GENERIC: Quirks = {
   margin: 0,
   revocation: true,
   idToken: true,
+  selectsAccount: true,
   takenBy: 'check-bearer',
   endpoints: undefined,
 }
@@ -67,6 +70,8 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     refreshEndsAccessToken: true,
     margin: 30,
     revocation: false,
+    // It takes `select_account` for nothing and sends the same person back.
+    selectsAccount: false,
     takenBy: 'oidc_provider_bearer_validation',
   },
   // Nextcloud core: no metadata, no scopes, no ID token. A dead refresh token is an invalid request, and a refresh gives the one

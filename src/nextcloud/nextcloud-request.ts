@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { NextcloudConfig } from '../config/config.js'
 import { NextcloudRefusedError, UpstreamUnavailableError } from '../errors/errors.js'
-import { isFromStaleConnection, NULL_BODY_STATUSES, unreachable } from '../transport/answer.js'
+import { isFromStaleConnection, NULL_BODY_STATUSES, redirectTarget, unreachable } from '../transport/answer.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type Secret } from './credential.js'
 import { isWithin, refusalAt, resolvePath } from './nextcloud-path.js'
@@ -58,7 +58,6 @@ const FORBIDDEN_METHODS = ['CONNECT', 'TRACE', 'TRACK']
 const WITHOUT_BODY = ['GET', 'HEAD']
 /** Methods whose second request does as the first (RFC 9110 §9.2.2, RFC 4918 §9.1, RFC 3253 §3.6). A second MOVE or MKCOL fails. */
 const REPEATABLE = [...WITHOUT_BODY, 'OPTIONS', 'PROPFIND', 'REPORT', 'PUT', 'DELETE']
-const REDIRECTS = [301, 302, 303, 307, 308]
 /** RFC 9110 §15.4.8 and §15.4.9: method and body stay. */
 const PRESERVING_REDIRECTS = [307, 308]
 const MOST_REDIRECTS = 5
@@ -148,7 +147,7 @@ export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Se
   const headers = { ...out.headers, authorization: authorizationOf(secret) }
   for (let { url } = out, redirects = 0; ; redirects += 1) {
     const response = await send(rooms, { ...out, url, headers })
-    const target = REDIRECTS.includes(response.status) ? redirectTarget(response, url) : undefined
+    const target = redirectTarget(response, url.href)
     const refusal = target && (refusalAt(base, target) ?? refusalAt(publicBase, target))
     if (refusal !== undefined) {
       await response.body?.cancel()
@@ -165,11 +164,6 @@ export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Se
 /** Whether the request stays what it is: a POST that becomes a GET would be a write that never was. */
 function isFollowed({ method, body }: Outgoing, status: number): boolean {
   return WITHOUT_BODY.includes(method) || (PRESERVING_REDIRECTS.includes(status) && body?.repeatable !== false)
-}
-
-function redirectTarget(response: Response, from: URL): URL | undefined {
-  const location = response.headers.get('location')
-  return location !== null && URL.canParse(location, from.href) ? new URL(location, from) : undefined
 }
 
 /** Sends it once, and again if it went into a connection that Nextcloud had closed. */

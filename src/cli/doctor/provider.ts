@@ -1,10 +1,11 @@
-import { fetchDocument, fetchForm } from '../../authorization-server/metadata.js'
+import { behindIndex, fetchDocument, fetchForm } from '../../authorization-server/metadata.js'
+import { redirectTarget } from '../../transport/answer.js'
 import type { IdpFetch } from '../../transport/transport.js'
 import { missing, type Subject } from './check.js'
 import { fetched, type Examination } from './examination.js'
 import type { Server } from './network.js'
 import { waysToGive } from './options.js'
-import { isAnswer, isRedirect, objectIn, type Answer, type NoAnswer } from './probe.js'
+import { isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
 
 /** The document that this server goes by, if it needs one. */
 export const providerMetadata: Subject<Answer | NoAnswer> = (context) =>
@@ -12,25 +13,19 @@ export const providerMetadata: Subject<Answer | NoAnswer> = (context) =>
     ? lookUp(context, (fetch) => fetchDocument(context.config, fetch))
     : missing('every endpoint is configured by hand, so nothing is discovered')
 
-/** Returns the document at one of the two addresses at which MCP clients look for it: they follow a redirect on the same host. */
-export async function wellKnown(
-  context: Examination,
-  issuer: string,
-  form: 'oidc' | 'oauth2',
-): Promise<Answer | NoAnswer> {
-  const answer = await lookUp(context, (fetch) => fetchForm(issuer, form, fetch))
-  const location = isAnswer(answer) && isRedirect(answer) ? answer.headers.get('location') : null
-  if (location === null || !URL.canParse(location, answer.url)) return answer
-  const { href, origin } = new URL(location, answer.url)
-  return origin === new URL(answer.url).origin ? fetched(context, href) : answer
-}
+/** Returns the document at one of the two addresses at which MCP clients look for it. */
+export const wellKnown = (context: Examination, issuer: string, form: 'oidc' | 'oauth2'): Promise<Answer | NoAnswer> =>
+  lookUp(context, (fetch) => fetchForm(issuer, form, fetch))
 
 /** Lets the discovery of the server itself choose the addresses, and returns the last answer as it is. */
 async function lookUp(context: Examination, look: (fetch: IdpFetch) => Promise<Response>): Promise<Answer | NoAnswer> {
   let last: Answer | NoAnswer = { url: '', code: 'NOT_ASKED' }
   await look(async (url) => {
     last = await fetched(context, url)
-    return isAnswer(last) ? new Response(null, last) : new Response(null, { status: 504 })
+    const redirect = isAnswer(last) ? redirectTarget(last, url) : undefined
+    const moved = redirect && behindIndex(url, redirect)
+    if (moved !== undefined) last = await fetched(context, moved)
+    return new Response(null, { status: isAnswer(last) ? last.status : 504 })
   })
   return last
 }
