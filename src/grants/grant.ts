@@ -9,6 +9,9 @@ export interface Identity {
   readonly subject: string
 }
 
+/** Returns one text for each identity, for maps in memory. */
+export const identityKey = ({ issuer, subject }: Identity): string => JSON.stringify([issuer, subject])
+
 /** An access token that instances share through the store. */
 export interface SharedAccessToken {
   readonly token: string
