@@ -44,11 +44,12 @@ interface OfUser {
 }
 
 /** An event about a refusal of the authorization server. */
-interface OfRefusal {
+export interface OfRefusal {
   /** `error` of its answer (RFC 6749 §4.1.2.1, §5.2). */
   readonly error?: string | undefined
   /** Its `error_description`, without anything of the request. */
   readonly errorDescription?: string | undefined
+  /** Advice for the operator. */
   readonly hint?: string | undefined
 }
 
