@@ -23,6 +23,8 @@ export interface Quirks {
   readonly revocation: boolean
   /** Whether an ID token says who has signed in (OIDC Core §2). */
   readonly idToken: boolean
+  /** Whether the server may take `prompt=select_account` (OIDC Core §3.1.2.1). Without it, `login` lets another person sign in. */
+  readonly selectsAccount: boolean
   /**
    * Endpoints of a server without metadata, relative to Nextcloud's base URL. That server is another one than the issuer of the MCP
    * tokens, and `clientId` is known to it alone. Undefined: they are the issuer's, whose metadata names them.
@@ -40,6 +42,7 @@ const GENERIC: Quirks = {
   margin: 0,
   revocation: true,
   idToken: true,
+  selectsAccount: true,
   endpoints: undefined,
 }
 
@@ -64,6 +67,8 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     refreshEndsAccessToken: true,
     margin: 30,
     revocation: false,
+    // It takes `select_account` for nothing and sends the same person back.
+    selectsAccount: false,
   },
   // Nextcloud core: no metadata, no scopes, no ID token. A dead refresh token is an invalid request, and a refresh gives the one
   // token row another secret.

@@ -1,5 +1,6 @@
 import * as oauth from 'oauth4webapi'
 import type { ClientConfig, ConnectConfig } from '../config/config.js'
+import type { Quirks } from '../presets.js'
 
 /** The values that tie an authorization request to its answer. */
 export interface AuthorizationSecrets {
@@ -15,8 +16,7 @@ export interface SignIn {
   readonly connect: ConnectConfig
   /** `nextcloud.resource`. */
   readonly resources: readonly string[]
-  /** Whether the server's ID token says who has signed in. */
-  readonly idToken: boolean
+  readonly quirks: Quirks
   /** Whether a grant that lasts is wanted, and not only the name of the user. */
   readonly lasting: boolean
 }
@@ -30,10 +30,10 @@ export function authorizationSecrets(): AuthorizationSecrets {
 }
 
 /** Returns the scopes to ask for: `openid`, unless the server has no ID tokens, and `offline_access`, if it lists that, included. */
-export function requestedScopes(as: oauth.AuthorizationServer, { connect, idToken, lasting }: SignIn): string[] {
+export function requestedScopes(as: oauth.AuthorizationServer, { connect, quirks, lasting }: SignIn): string[] {
   // Servers that do not list it give refresh tokens without it, and some refuse a scope that they do not know.
   const offline = lasting && as.scopes_supported?.includes('offline_access') === true ? ['offline_access'] : []
-  return [...new Set([...(idToken ? ['openid'] : []), ...connect.scopes, ...offline])]
+  return [...new Set([...(quirks.idToken ? ['openid'] : []), ...connect.scopes, ...offline])]
 }
 
 /** See `CodeGrant.authorizationUrl`. */
@@ -43,7 +43,7 @@ export async function authorizationUrl(
   { state, nonce, verifier }: AuthorizationSecrets,
   selectAccount: boolean,
 ): Promise<URL> {
-  const { client, connect, resources, idToken } = signIn
+  const { client, connect, resources, quirks } = signIn
   // RFC 6749 §3.1: the endpoint may have a query, which stays.
   const url = new URL(as.authorization_endpoint ?? '')
   const { searchParams } = url
@@ -52,14 +52,14 @@ export async function authorizationUrl(
   if (scopes.includes('offline_access')) searchParams.set('prompt', 'consent')
   for (const resource of resources) searchParams.append('resource', resource)
   for (const [name, value] of Object.entries(connect.authorizationParameters)) searchParams.set(name, value)
-  if (selectAccount) searchParams.set('prompt', withAccountSelection(searchParams.get('prompt'), as))
+  if (selectAccount) searchParams.set('prompt', withAccountSelection(searchParams.get('prompt'), as, quirks))
   const own = {
     response_type: 'code',
     client_id: client.id,
     redirect_uri: connect.redirectUri,
     ...(scopes.length > 0 && { scope: scopes.join(' ') }),
     state,
-    ...(idToken && { nonce }),
+    ...(quirks.idToken && { nonce }),
     code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
     code_challenge_method: 'S256',
   }
@@ -68,10 +68,15 @@ export async function authorizationUrl(
 }
 
 /** Adds `select_account`, or `login` if the server lists only that (OIDC Core §3.1.2.1): signing in again serves as well. */
-function withAccountSelection(prompt: string | null, as: oauth.AuthorizationServer): string {
+function withAccountSelection(
+  prompt: string | null,
+  as: oauth.AuthorizationServer,
+  { selectsAccount }: Quirks,
+): string {
   const listed: unknown = as['prompt_values_supported']
   const supported: readonly unknown[] = Array.isArray(listed) ? listed : []
-  const selection = !supported.includes('select_account') && supported.includes('login') ? 'login' : 'select_account'
+  const onlyLogin = !supported.includes('select_account') && supported.includes('login')
+  const selection = onlyLogin || !selectsAccount ? 'login' : 'select_account'
   const others = (prompt ?? '').split(' ').filter((value) => !['', 'none', selection].includes(value))
   return [selection, ...others].join(' ')
 }

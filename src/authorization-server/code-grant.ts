@@ -92,12 +92,11 @@ export function createCodeGrant(connect: ConnectConfig, rooms: Rooms): CodeGrant
   const { nextcloud } = config
   const client = needClient(config, 'Connecting Nextcloud')
   const quirks = quirksOf(nextcloud?.preset)
-  const { idToken } = quirks
   const lasting = nextcloud !== undefined && MODES[nextcloud.mode].signInFor === 'grant'
-  const signIn = { client, connect, idToken, lasting, quirks, resources: nextcloud?.resource ?? [] }
+  const signIn = { client, connect, lasting, quirks, resources: nextcloud?.resource ?? [] }
   return {
     metadata: discovery.forAuthorization,
-    hasIdToken: idToken,
+    hasIdToken: quirks.idToken,
     scopes: (as) => requestedScopes(as, signIn),
     secrets: authorizationSecrets,
     authorizationUrl: (as, secrets, selectAccount) => authorizationUrl(as, signIn, secrets, selectAccount),

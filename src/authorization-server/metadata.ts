@@ -42,7 +42,7 @@ async function discover(config: Config, fetch: IdpFetch): Promise<oauth.Authoriz
   const asked: string[] = []
   const response = await fetchDocument(config, (url, init) => {
     asked.push(nameOf(url))
-    return fetch(url, init)
+    return fetch(url, { ...init, instead: (redirect) => behindIndex(url, redirect) })
   })
   try {
     const issuer: unknown = config.issuer ?? ((await response.clone().json()) as { issuer: unknown }).issuer
@@ -74,6 +74,16 @@ export async function fetchDocument(config: Config, fetch: IdpFetch): Promise<Re
 /** Fetches the document at one of its two addresses: OIDC Discovery §4 puts the well-known part behind the path, RFC 8414 §3 before. */
 export function fetchForm(issuer: string, form: 'oidc' | 'oauth2', fetch: IdpFetch): Promise<Response> {
   return oauth.discoveryRequest(new URL(issuer), { algorithm: form, ...requestOptions(fetch) })
+}
+
+/**
+ * Returns the address of metadata that the web server of a Nextcloud redirects to, as Nextcloud's own documentation has it: the same
+ * with `/index.php` before the well-known part, at this origin, whatever name the redirect gives it. Undefined: it is another redirect.
+ */
+export function behindIndex(url: string, redirect: URL): string | undefined {
+  const { origin, pathname } = new URL(url)
+  const moved = pathname.replace('/.well-known/', '/index.php/.well-known/')
+  return moved !== pathname && moved === redirect.pathname ? origin + moved : undefined
 }
 
 /** Returns the option that says where the document is. */

@@ -65,7 +65,10 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
   const other = tokens.replaceSecret(session, first, signal)
   if (body?.repeatable === false) {
     // The other secret is for the next request, and a grant that is dead is known to be.
-    await anotherFor(answer, other.then(() => undefined))
+    await anotherFor(
+      answer,
+      other.then(() => undefined),
+    )
     return answer
   }
   const second = await anotherFor(answer, other)

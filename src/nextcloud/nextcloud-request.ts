@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
 import type { NextcloudConfig } from '../config/config.js'
 import { NextcloudRefusedError, UpstreamUnavailableError } from '../errors/errors.js'
-import { isFromStaleConnection, NULL_BODY_STATUSES, unreachable } from '../transport/answer.js'
+import { isFromStaleConnection, NULL_BODY_STATUSES, redirectTarget, unreachable } from '../transport/answer.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type Secret } from './credential.js'
 import { isWithin, refusalAt, resolvePath } from './nextcloud-path.js'
 import {
   readRequestBody,
-  startUpload,
+  createUpload,
   type NextcloudRequestBody,
   type RequestBody,
   type Upload,
@@ -18,8 +18,8 @@ export interface NextcloudRequest {
   /** Default `GET`. */
   readonly method?: string | undefined
   /**
-   * `Authorization`, `OCS-APIRequest` and `Cookie` are not the caller's to set. `Content-Length` counts for a stream alone: without it the
-   * body is sent in chunks, of which some web servers hand nothing on to Nextcloud. A stream of another length is broken off.
+   * `Authorization`, `OCS-APIRequest` and `Cookie` are not the caller's to set. `Content-Length` counts for a stream alone, and must be its
+   * length in bytes. State it for one that may be longer than 1 MiB, because some web servers hand nothing on of a body in chunks.
    */
   readonly headers?: RequestInit['headers'] | undefined
   /** A stream is sent once: after a 401 the next request has another token, and this one's answer is the 401. None with GET and HEAD. */
@@ -58,7 +58,6 @@ const FORBIDDEN_METHODS = ['CONNECT', 'TRACE', 'TRACK']
 const WITHOUT_BODY = ['GET', 'HEAD']
 /** Methods whose second request does as the first (RFC 9110 §9.2.2, RFC 4918 §9.1, RFC 3253 §3.6). A second MOVE or MKCOL fails. */
 const REPEATABLE = [...WITHOUT_BODY, 'OPTIONS', 'PROPFIND', 'REPORT', 'PUT', 'DELETE']
-const REDIRECTS = [301, 302, 303, 307, 308]
 /** RFC 9110 §15.4.8 and §15.4.9: method and body stay. */
 const PRESERVING_REDIRECTS = [307, 308]
 const MOST_REDIRECTS = 5
@@ -148,7 +147,7 @@ export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Se
   const headers = { ...out.headers, authorization: authorizationOf(secret) }
   for (let { url } = out, redirects = 0; ; redirects += 1) {
     const response = await send(rooms, { ...out, url, headers })
-    const target = REDIRECTS.includes(response.status) ? redirectTarget(response, url) : undefined
+    const target = redirectTarget(response, url.href)
     const refusal = target && (refusalAt(base, target) ?? refusalAt(publicBase, target))
     if (refusal !== undefined) {
       await response.body?.cancel()
@@ -167,11 +166,6 @@ function isFollowed({ method, body }: Outgoing, status: number): boolean {
   return WITHOUT_BODY.includes(method) || (PRESERVING_REDIRECTS.includes(status) && body?.repeatable !== false)
 }
 
-function redirectTarget(response: Response, from: URL): URL | undefined {
-  const location = response.headers.get('location')
-  return location !== null && URL.canParse(location, from.href) ? new URL(location, from) : undefined
-}
-
 /** Sends it once, and again if it went into a connection that Nextcloud had closed. */
 async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Promise<Response> {
   const timeout = out.timeout ?? nextcloud.timeout
@@ -179,9 +173,10 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
   const timer = setTimeout(() => controller.abort(), timeout).unref()
   const signal = out.signal ? AbortSignal.any([out.signal, controller.signal]) : controller.signal
   let upload: Upload | undefined
-  const attempt = (): Promise<Response> => {
-    upload = out.body && startUpload(out.body, () => timer.refresh())
-    return transport.fetch(out.url.href, fetchInit(out, upload, signal))
+  if (out.body !== undefined) signal.addEventListener('abort', () => upload?.cancel(), { once: true })
+  const attempt = async (): Promise<Response> => {
+    upload = out.body && createUpload(out.body, () => timer.refresh())
+    return transport.fetch(out.url.href, { ...fetchInit(out, await upload?.start()), signal })
   }
   try {
     return standardResponse(
@@ -205,6 +200,14 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
   }
 }
 
+/**
+ * nginx with `fastcgi_request_buffering off`, which Nextcloud's manual says, hands on nothing of a body that comes in chunks. Nextcloud
+ * stores an empty file then, unless a client says that it is not empty (sabre/dav, for the Finder of macOS): the answer is 403.
+ */
+const OF_UNKNOWN_LENGTH: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  PUT: { 'x-expected-entity-length': '1' },
+}
+
 /** Words for what did not come in time. */
 const MISSING = {
   body: 'the body to be sent gave nothing',
@@ -216,12 +219,15 @@ function mayRepeat({ method, body }: Outgoing): boolean {
   return REPEATABLE.includes(method) && body?.repeatable !== false
 }
 
-function fetchInit({ method, headers, body }: Outgoing, upload: Upload | undefined, signal: AbortSignal): RequestInit {
-  const init: RequestInit = { method, headers, redirect: 'manual', signal }
-  if (upload === undefined) return init
-  if (!(upload.body instanceof ReadableStream)) return { ...init, body: upload.body }
-  const length = body?.length === undefined ? {} : { 'content-length': String(body.length) }
-  return { ...init, headers: { ...headers, ...length }, body: upload.body, duplex: 'half' }
+type Started = Awaited<ReturnType<Upload['start']>>
+
+function fetchInit({ method, headers }: Outgoing, started: Started | undefined): RequestInit {
+  const init: RequestInit = { method, headers, redirect: 'manual' }
+  if (started === undefined) return init
+  const { body, length } = started
+  if (!(body instanceof ReadableStream)) return { ...init, body }
+  const about = length === undefined ? OF_UNKNOWN_LENGTH[method] : { 'content-length': String(length) }
+  return { ...init, headers: { ...about, ...headers }, body, duplex: 'half' }
 }
 
 /** Returns the answer as the Fetch standard's Response. One of node-fetch has a Node stream as its body. */

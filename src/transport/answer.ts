@@ -17,6 +17,8 @@ const TURNED_AWAY = [429, 503]
 /** Failures before any byte of the request was sent: no address, no connection, no TLS. */
 const NOT_SENT =
   /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|EPROTO|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
+/** RFC 9110 §15.4: the statuses with a Location to go on at. */
+const REDIRECTS = [301, 302, 303, 307, 308]
 /** Answers to which the Fetch standard gives no body. */
 export const NULL_BODY_STATUSES = [204, 205, 304]
 
@@ -57,6 +59,15 @@ export async function readBody(response: Response, url: string, limit: number): 
     chunks.push(chunk)
   }
   return new Uint8Array(Buffer.concat(chunks, length))
+}
+
+/** Returns the address that an answer redirects to; undefined if it does not. */
+export function redirectTarget(
+  { status, headers }: Pick<Response, 'status' | 'headers'>,
+  from: string,
+): URL | undefined {
+  const location = REDIRECTS.includes(status) ? headers.get('location') : null
+  return location !== null && URL.canParse(location, from) ? new URL(location, from) : undefined
 }
 
 /** Closes the connection of an answer that is not read to its end: it would be held for as long as the server likes. */

@@ -3,7 +3,7 @@ import type { HttpConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Events, IdpOperation } from '../events.js'
 import type { FetchFunction } from '../options.js'
-import { asResponse, leaveUnread, readWhole, unreachable, type WholeAnswer } from './answer.js'
+import { asResponse, leaveUnread, readWhole, redirectTarget, unreachable, type WholeAnswer } from './answer.js'
 import { startDeadline, type Deadline } from './deadline.js'
 import { createOwnAgents, withNodeFetch } from './node-fetch.js'
 import { nameOf } from './url-name.js'
@@ -46,6 +46,8 @@ export type IdpFetch = (
     readonly method: string
     readonly headers: Readonly<Record<string, string>>
     readonly body?: unknown
+    /** Returns the address to ask instead of one that is redirected. Undefined: the redirect is a failure. */
+    readonly instead?: (redirect: URL) => string | undefined
   },
 ) => Promise<Response>
 
@@ -108,13 +110,21 @@ async function request(call: Call, url: string, init: Parameters<IdpFetch>[1]): 
   deadline.asked(url)
   let response: Response | undefined
   try {
-    response = await fetch(url, {
-      method: init.method,
-      headers: { ...init.headers },
-      ...(init.body != null && { body: init.body as NonNullable<RequestInit['body']> }),
-      redirect: 'manual',
-      signal: deadline.signal,
-    })
+    const sendTo = (address: string): Promise<Response> =>
+      fetch(address, {
+        method: init.method,
+        headers: { ...init.headers },
+        ...(init.body != null && { body: init.body as NonNullable<RequestInit['body']> }),
+        redirect: 'manual',
+        signal: deadline.signal,
+      })
+    response = await sendTo(url)
+    const redirect = redirectTarget(response, url)
+    const other = redirect && init.instead?.(redirect)
+    if (other !== undefined) {
+      leaveUnread(response.body)
+      response = await sendTo(other)
+    }
     return await readWhole(response, url, config.maxResponseBytes, clock)
   } catch (error) {
     leaveUnread(response?.body)

@@ -115,6 +115,11 @@ describe('the authorization request', () => {
     expect(parameters.getAll('state')).toEqual([RANDOM])
   })
 
+  it("of a second attempt asks Nextcloud's own app to sign in again, since it selects no account", async () => {
+    const options = { nextcloud: { preset: 'nextcloud-oidc-app' } } as const
+    expect((await requestTo({}, options, true)).get('prompt')).toBe('login consent')
+  })
+
   it.each<[prompt: string, rule: string, metadata: object, operators?: string]>([
     ['select_account consent', 'with what the grant needs', {}],
     ['select_account', 'alone', { scopes_supported: [] }],

@@ -156,6 +156,33 @@ describe('the document', () => {
     await expect(unknown.discovery.issuer()).rejects.toMatchObject(outage())
   })
 
+  it.each([
+    ['https://idp.example.com/realms/acme/index.php/.well-known/openid-configuration'],
+    ['http://inside:8080/realms/acme/index.php/.well-known/openid-configuration'],
+    ['/realms/acme/index.php/.well-known/openid-configuration'],
+  ])("may be where a Nextcloud's web server sends it on, at the issuer's own origin: %s", async (location) => {
+    const moved = `${ISSUER}/index.php/.well-known/openid-configuration`
+    const redirect = () => new Response(null, { status: 301, headers: { location } })
+    const { discovery, urls } = discover({ issuer: ISSUER }, { [OIDC]: redirect, [moved]: METADATA })
+
+    expect(await discovery.jwksUri()).toBe(METADATA.jwks_uri)
+    expect(urls).toEqual([OIDC, moved])
+  })
+
+  it.each([
+    `${ISSUER}/index.php/.well-known/openid-configuration/`,
+    `${ISSUER}/index.php/.well-known/other`,
+    `${ISSUER}/elsewhere`,
+    RFC_8414,
+    'https://idp.example.com/index.php/.well-known/openid-configuration',
+  ])('is an outage where it is sent on elsewhere, and nothing is asked there: %s', async (location) => {
+    const redirect = () => new Response(null, { status: 301, headers: { location } })
+    const { discovery, urls } = discover({ issuer: ISSUER }, { [OIDC]: redirect, [location]: METADATA })
+
+    await expect(discovery.jwksUri()).rejects.toMatchObject(outage())
+    expect(urls).toEqual([OIDC])
+  })
+
   it('is fetched once for any number of questions at a time', async () => {
     const { discovery, urls } = discover({ issuer: ISSUER }, { [OIDC]: METADATA })
 

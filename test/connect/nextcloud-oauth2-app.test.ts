@@ -35,7 +35,7 @@ async function setUp(connect: ConnectOptions, options: McpAuthOptions = {}) {
     /** The whole way in one browser, as an account of Nextcloud's. */
     connectAs: async (uid: string) => {
       const browser = setup.browser()
-      return browser.open(nextcloud.signIn(await setup.agree(browser, await setup.link()), uid))
+      return browser.open(await nextcloud.signIn(await setup.agree(browser, await setup.link()), uid))
     },
   }
 }
@@ -48,9 +48,9 @@ describe("Nextcloud's own oauth2 app", () => {
 
     const token = await auth.getNextcloudToken(ALICE)
     expect(nextcloud.takes(token)).toBe(true)
-    const [request] = nextcloud.tokenRequests
+    const [request] = nextcloud.tokenRequests()
     expect([request?.authorization, request?.form.get('client_id')]).toEqual([undefined, nextcloud.clientId])
-    expect(new Set(nextcloud.paths)).toEqual(new Set(['/index.php/apps/oauth2/api/v1/token']))
+    expect(new Set(nextcloud.paths())).toEqual(new Set(['/index.php/apps/oauth2/api/v1/token']))
     // Neither metadata nor keys of the issuer are needed before an MCP token comes in.
     expect(as.received()).toEqual([])
     const info = await signIn()

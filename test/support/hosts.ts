@@ -25,6 +25,8 @@ export interface Host {
 interface ServerOptions {
   /** Bytes of a request's header. Default: Node's own. */
   readonly maxHeaderSize?: number
+  /** Default: any that is free. */
+  readonly port?: number
 }
 
 /** Every kind of server that this package promises to work in. */
@@ -51,7 +53,8 @@ export const [express5Host, express4Host, connectHost, bareHost] = hosts as [Hos
 
 /** Starts what a listener does on a port of its own. */
 export async function listen(listener: RequestListener, options: ServerOptions = {}): Promise<RunningApp> {
-  const server = createServer(options, listener).listen({ port: 0, host: '127.0.0.1', backlog: 4_096 })
+  const { port: wanted = 0 } = options
+  const server = createServer(options, listener).listen({ port: wanted, host: '127.0.0.1', backlog: 4_096 })
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   return {

@@ -1,4 +1,5 @@
-import { fetchDocument, fetchForm } from '../../authorization-server/metadata.js'
+import { behindIndex, fetchDocument, fetchForm } from '../../authorization-server/metadata.js'
+import { redirectTarget } from '../../transport/answer.js'
 import type { IdpFetch } from '../../transport/transport.js'
 import { missing, type Subject } from './check.js'
 import { fetched, type Examination } from './examination.js'
@@ -21,6 +22,9 @@ async function lookUp(context: Examination, look: (fetch: IdpFetch) => Promise<R
   let last: Answer | NoAnswer = { url: '', code: 'NOT_ASKED' }
   await look(async (url) => {
     last = await fetched(context, url)
+    const redirect = isAnswer(last) ? redirectTarget(last, url) : undefined
+    const moved = redirect && behindIndex(url, redirect)
+    if (moved !== undefined) last = await fetched(context, moved)
     return new Response(null, { status: isAnswer(last) ? last.status : 504 })
   })
   return last

@@ -29,7 +29,7 @@ describe('nextcloudFetch() with an app password', () => {
     const setup = await setUp()
     const info = await setup.signIn()
 
-    const answer = await setup.auth.nextcloudFetch(info, USER)
+    const answer = await setup.auth.nextcloudFetch(info, `${USER}?format=json`)
 
     expect([answer.status, await answer.json()]).toMatchObject([200, { ocs: { data: { id: 'alice.w' } } }])
     const [request] = setup.nextcloud.requests
@@ -55,6 +55,7 @@ describe('nextcloudFetch() with an app password', () => {
 describe('a 401', () => {
   it('of one route is the answer, once Nextcloud has said that it knows the app password, asked once a minute', async () => {
     const { auth, nextcloud, clock } = await setUp()
+    nextcloud.disturb(({ path }) => (path === CLOSED ? 401 : undefined))
 
     expect((await auth.nextcloudFetch(ALICE, CLOSED)).status).toBe(401)
     expect(nextcloud.requests.map(({ path }) => path)).toEqual([CLOSED, USER])

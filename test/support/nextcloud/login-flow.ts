@@ -17,7 +17,7 @@ export interface LoginFlow {
   /** Flows that were begun. */
   readonly begun: () => number
   /** Members that replace those of the answers, for a test. */
-  readonly changes: { start?: object; poll?: object }
+  readonly changes: { start?: object | undefined; poll?: object | undefined }
   readonly answer: (asked: Asked) => Told | undefined
 }
 

@@ -54,7 +54,7 @@ export function createOAuth2App(state: NextcloudState): OAuth2App {
     const session = sessionOf(state, asked)
     if (client === undefined || session === undefined) return notFound()
     if (path === '/login/flow' && method !== 'POST') return picker(client, session)
-    if (session.uid === undefined) return loginPage(asked, path + (asked.target.split('?')[1] ?? ''))
+    if (session.uid === undefined) return loginPage(asked, `${path}?${asked.target.split('?')[1] ?? ''}`)
     const stateToken = session.kept.get('flow-state-token')
     if (stateToken === undefined || given.get('stateToken') !== stateToken)
       return page(403, '<h2>Access forbidden</h2><p>State token does not match</p>')

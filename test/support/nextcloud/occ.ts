@@ -1,5 +1,5 @@
 import { fresh } from './exchange.js'
-import { addAccount, type NextcloudState, type OidcProvider } from './state.js'
+import { addAccount, removeToken, type NextcloudState, type OidcProvider } from './state.js'
 
 /** What a command is called with: arguments in their order, and options. */
 interface Call {
@@ -51,6 +51,17 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     if (app === 'settings' && key === 'email') account(call).email = value
     return ''
   },
+  'user:list': ({ state }) =>
+    JSON.stringify(Object.fromEntries([...state.accounts].map(([uid, { displayName }]) => [uid, displayName]))),
+  'user:auth-tokens:list': ({ state, given }) => {
+    const own = state.tokens.filter(({ uid }) => uid === given[0])
+    return JSON.stringify(own.map(({ id, loginName, name }) => ({ id, loginName, name })))
+  },
+  'user:auth-tokens:delete': ({ state, given }) => {
+    const token = state.tokens.find(({ id }) => id === Number(given[1]))
+    if (token !== undefined) removeToken(state, token)
+    return ''
+  },
   'group:add': () => '',
   'group:delete': () => '',
   'group:adduser': ({ state, given: [group = '', uid = ''] }) => {
@@ -97,8 +108,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     return ''
   },
   'user_oidc:provider': setProvider,
-  'user_oidc:provider:delete': ({ state }) => {
-    state.providers.length = 0
+  'user_oidc:provider:delete': ({ state, given }) => {
+    const at = state.providers.findIndex(({ name }) => name === given[0])
+    if (at !== -1) state.providers.splice(at, 1)
     return ''
   },
   'oidc:create': ({ state, given: [name = '', ...redirectUris], options }) => {
@@ -135,19 +147,33 @@ function setConfig({ settings }: NextcloudState, [name, member]: readonly string
   settings.allowedUserAgents = pattern === undefined ? [] : [new RegExp(pattern)]
 }
 
-function setProvider({ state, options }: Call): string {
-  const provider: OidcProvider = {
-    id: state.providers.length + 1,
-    clientId: options['clientid'] ?? '',
-    discoveryUri: options['discoveryuri'] ?? '',
-    checkBearer: options['check-bearer'] === '1',
-    bearerProvisioning: options['bearer-provisioning'] === '1',
-    mappingUid: options['mapping-uid'] ?? 'sub',
-    uniqueUid: options['unique-uid'] !== '0',
-  }
-  state.providers.splice(0, 1, provider)
+/** Makes a provider of `user_oidc`, or changes what is said of the one of that name. */
+function setProvider({ state, given: [name = ''], options }: Call): string {
+  const known = state.providers.find((provider) => provider.name === name)
+  const provider = known ?? newProvider(state.providers.length + 1, name)
+  const is = (option: string, before: boolean) => (option in options ? options[option] === '1' : before)
+  Object.assign(provider, {
+    clientId: options['clientid'] ?? provider.clientId,
+    discoveryUri: options['discoveryuri'] ?? provider.discoveryUri,
+    checkBearer: is('check-bearer', provider.checkBearer),
+    bearerProvisioning: is('bearer-provisioning', provider.bearerProvisioning),
+    mappingUid: options['mapping-uid'] ?? provider.mappingUid,
+    uniqueUid: is('unique-uid', provider.uniqueUid),
+  })
+  if (known === undefined) state.providers.push(provider)
   return ''
 }
+
+const newProvider = (id: number, name: string): OidcProvider => ({
+  id,
+  name,
+  clientId: '',
+  discoveryUri: '',
+  checkBearer: false,
+  bearerProvisioning: false,
+  mappingUid: 'sub',
+  uniqueUid: true,
+})
 
 /** Runs one of the commands of `occ` that operators of this package and its tests need. Returns its output. */
 export function runOcc(

@@ -1,6 +1,18 @@
 import { createHash } from 'node:crypto'
 import { exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose'
-import { basicOf, bearerOf, empty, fieldsOf, forbidden, fresh, json, notFound, seeOther, signedIn } from './exchange.js'
+import {
+  basicOf,
+  bearerOf,
+  empty,
+  fieldsOf,
+  forbidden,
+  fresh,
+  json,
+  notFound,
+  page,
+  seeOther,
+  signedIn,
+} from './exchange.js'
 import type { Asked, Told } from './exchange.js'
 import { isOld, livingRow, oidcRows, REAL_LIFE, removeRow, seconds, STATED_LIFE, type OidcRow } from './oidc-rows.js'
 import { registrations } from './oidc-registration.js'
@@ -13,7 +25,7 @@ const KID = 'stand-in'
 
 /** One key pair for all stand-ins: making one takes its time. */
 let keyPair: ReturnType<typeof generateKeyPair> | undefined
-const keys = () => (keyPair ??= generateKeyPair('RS256', { extractable: true }))
+export const signingKeys = () => (keyPair ??= generateKeyPair('RS256', { extractable: true }))
 
 /** Nextcloud as an authorization server, by the app `oidc` (H2CK). Every error of a client is 400 at its token endpoint. */
 export async function oidcApp(state: NextcloudState, asked: Asked): Promise<Told | undefined> {
@@ -27,11 +39,13 @@ export async function oidcApp(state: NextcloudState, asked: Asked): Promise<Told
   const route = path.slice(APP.length)
   if (route === '/openid-configuration') return json(200, metadata(state, asked), OPEN('GET'))
   if (route === '/jwks') {
-    const jwk = await exportJWK((await keys()).publicKey)
+    const jwk = await exportJWK((await signingKeys()).publicKey)
     const key = { kty: jwk.kty, use: 'sig', key_ops: ['verify'], alg: 'RS256', kid: KID, n: jwk.n, e: jwk.e }
     return json(200, { keys: [key] }, OPEN('GET'))
   }
-  if (route === '/authorize' || route === '/redirect') return authorize(state, asked)
+  if (route === '/authorize') return authorize(state, asked)
+  // A script, which goes on to `/authorize`.
+  if (route === '/redirect') return page(200, '<p>Redirect</p>')
   if (route === '/token') return method === 'POST' ? token(state, asked) : empty(405)
   if (route === '/introspect') return introspect(state, asked)
   if (route === '/userinfo') return userinfo(state, asked)
@@ -224,7 +238,7 @@ async function sign(state: NextcloudState, issuer: string, claims: JWTPayload, t
   const now = seconds(state)
   return new SignJWT({ iss: issuer, iat: now, nbf: now, exp: now + STATED_LIFE, ...claims })
     .setProtectedHeader({ alg: 'RS256', kid: KID, typ })
-    .sign((await keys()).privateKey)
+    .sign((await signingKeys()).privateKey)
 }
 
 /** RFC 7662. `aud` is the client that has the token, whatever it is for. */

@@ -1,4 +1,4 @@
-import { empty, escaped, fieldsOf, fresh, json, page, seeOther, type Asked, type Told } from './exchange.js'
+import { empty, fieldsOf, fresh, json, page, seeOther, type Asked, type Told } from './exchange.js'
 import { accountOf, rememberPassword, type NextcloudState, type Session } from './state.js'
 
 const COOKIE = 'nc_session_id'
@@ -41,11 +41,11 @@ export function loginPage({ headers }: Asked, returnTo: string): Told {
 
 /** The sign-in page, and what it sends. */
 export function login(state: NextcloudState, asked: Asked): Told | undefined {
-  const { method, path, query } = asked
+  const { method, path } = asked
   if (path === '/' || path === '/index.php' || path === '') return empty(302, { location: `${asked.base}/login` })
   if (path !== '/login') return undefined
   return withSession(state, asked, (session) => {
-    if (method !== 'POST') return signInForm(session, query.get('redirect_url') ?? '')
+    if (method !== 'POST') return signInForm(session)
     const form = fieldsOf(asked)
     if (form.get('requesttoken') !== session.requestToken) return seeOther('/login')
     const account = accountOf(state, form.get('user') ?? '')
@@ -57,7 +57,8 @@ export function login(state: NextcloudState, asked: Asked): Told | undefined {
   })
 }
 
-function signInForm({ requestToken }: Session, returnTo: string): Told {
-  const fields = `<input name="user"><input type="password" name="password"><input type="hidden" name="requesttoken" value="${requestToken}"><input type="hidden" name="redirect_url" value="${escaped(returnTo)}">`
-  return page(200, `<form method="post" action="/login">${fields}</form>`, {}, 'Login – Nextcloud')
+/** Returns the page of the sign-in. Its form is a script's; the script finds this token in the head. */
+function signInForm({ requestToken }: Session): Told {
+  const { body = '', ...told } = page(200, '', {}, 'Login – Nextcloud')
+  return { ...told, body: body.toString().replace('<head>', `<head data-requesttoken="${requestToken}">`) }
 }

@@ -58,6 +58,7 @@ export async function startStandIn({
   if (provider !== undefined)
     state.providers.push({
       id: 1,
+      name: 'provider',
       clientId: provider.clientId,
       discoveryUri: `${provider.issuer}/.well-known/openid-configuration`,
       checkBearer: true,

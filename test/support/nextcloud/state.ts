@@ -29,6 +29,7 @@ export interface Account {
 
 /** What signs an account in without its password: an app password, or an access token of the core app `oauth2`. */
 export interface AuthToken {
+  readonly id: number
   readonly kind: 'app-password' | 'oauth2'
   readonly uid: string
   readonly loginName: string
@@ -58,6 +59,7 @@ export interface Session {
 /** The provider that `user_oidc` takes tokens of. */
 export interface OidcProvider {
   readonly id: number
+  readonly name: string
   clientId: string
   discoveryUri: string
   checkBearer: boolean
@@ -180,6 +182,7 @@ export function addToken(
   given: Pick<AuthToken, 'kind' | 'uid' | 'name'> & Partial<AuthToken>,
 ): AuthToken {
   const token: AuthToken = {
+    id: state.nextId(),
     loginName: given.uid,
     password: fresh(72),
     accountPassword: state.accounts.get(given.uid)?.password,

@@ -43,7 +43,7 @@ function bodies({ body: recorded, headers }: RecordedAnswer, { text }: ReceivedA
 function wordsOf(html: string): string {
   const [, title] = /<title>(.*?)<\/title>/.exec(html) ?? []
   const text = html
-    .replace(/<head>.*<\/head>/s, '')
+    .replace(/<head\b.*<\/head>/s, '')
     .replaceAll(/<[^>]*>/g, ' ')
     .replaceAll('&quot;', '"')
     .replaceAll(/\s+/g, ' ')

@@ -1,0 +1,102 @@
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import type { McpAuthInfo, McpAuthOptions } from '../../src/index.js'
+import { failureOf } from '../support/promises.js'
+import { expectToActAs, statusOf } from './support/acts.js'
+import { openProvider, RESOURCE, type Provider } from './support/provider.js'
+import { startMcpServer, type McpServer } from './support/server.js'
+import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
+
+let target: Target
+let provider: Provider
+let account: Account
+
+beforeAll(async () => {
+  target = await openTarget()
+  provider = await openProvider(target)
+  account = await target.createAccount()
+})
+afterAll(closeTarget)
+
+const USER = '/ocs/v2.php/cloud/user?format=json'
+
+async function start(nextcloud: McpAuthOptions['nextcloud'] = {}): Promise<McpServer> {
+  return startMcpServer(() => ({
+    ...provider.options,
+    resource: RESOURCE,
+    nextcloud: { url: target.url, ...nextcloud },
+  }))
+}
+
+async function signIn({ auth }: McpServer, by: Account = account): Promise<McpAuthInfo> {
+  return auth.verify(await provider.mcpToken(by))
+}
+
+describe('a token that was exchanged', () => {
+  it('reaches OCS, WebDAV and Notes as the account of the user', async () => {
+    const server = await start()
+
+    await expectToActAs(server.auth, await signIn(server), account.uid)
+  })
+
+  it('makes an account for somebody whom Nextcloud does not know, unless auto_provision is off', async () => {
+    const server = await start()
+    const unknown = { uid: `${account.uid}-new`, password: account.password }
+    target.after(() => target.occ('user:delete', unknown.uid).catch(() => undefined))
+    const who = await signIn(server, unknown)
+    await target.occ('config:system:set', 'user_oidc', 'auto_provision', '--value=false', '--type=boolean')
+
+    const refused = await statusOf(server.auth, who).finally(() =>
+      target.occ('config:system:delete', 'user_oidc', 'auto_provision'),
+    )
+
+    expect(refused).toBe(401)
+    expect(await statusOf(server.auth, who)).toBe(200)
+    expect(await server.auth.nextcloudUser(who)).toMatchObject({ id: unknown.uid })
+  })
+
+  it('is refused where "check bearer" is off', async () => {
+    const server = await start()
+    const who = await signIn(server)
+    await provider.trust('--check-bearer=0')
+    onTestFinished(() => provider.trust('--check-bearer=1'))
+
+    expect(await statusOf(server.auth, who)).toBe(401)
+  })
+
+  it('of somebody disabled is refused by OCS', async () => {
+    const server = await start()
+    const other = await target.createAccount()
+    const who = await signIn(server, other)
+    expect(await statusOf(server.auth, who)).toBe(200)
+
+    const status = await target.during(['user:disable', other.uid], ['user:enable', other.uid], () =>
+      statusOf(server.auth, who),
+    )
+
+    expect([status, await statusOf(server.auth, who)]).toEqual([401, 200])
+  })
+
+  it('of somebody deleted makes a new account, since user_oidc provisions', async () => {
+    const server = await start()
+    const other = await target.createAccount()
+    const who = await signIn(server, other)
+    expect(await statusOf(server.auth, who)).toBe(200)
+
+    await target.occ('user:delete', other.uid)
+
+    expect(await statusOf(server.auth, who)).toBe(200)
+  })
+})
+
+describe('pass-through', () => {
+  it('hands on a token that is for Nextcloud too, and refuses another before Nextcloud sees it', async () => {
+    const server = await start({ mode: 'pass-through' })
+    const both = await server.auth.verify(await provider.tokenForBoth(account))
+
+    await expectToActAs(server.auth, both, account.uid)
+
+    expect(await failureOf(server.auth.nextcloudFetch(await signIn(server), USER))).toMatchObject({
+      code: 'ERR_AUDIENCE',
+    })
+  })
+})

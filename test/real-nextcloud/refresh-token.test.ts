@@ -1,0 +1,168 @@
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import type { McpAuthOptions } from '../../src/index.js'
+import { createVisitor, wordsOf } from '../support/nextcloud/visitor.js'
+import { failureOf } from '../support/promises.js'
+import { startAuthorizationServer, type ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
+import { expectToActAs, statusOf } from './support/acts.js'
+import { createOAuth2Client } from './support/clients.js'
+import { keeping, startMcpServer, type McpServer } from './support/server.js'
+import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
+
+const CLIENT = 'mcp-client'
+
+let target: Target
+let account: Account
+/** The authorization server of MCP tokens, where that is not Nextcloud. */
+let as: ScriptedAuthorizationServer
+
+beforeAll(async () => {
+  target = await openTarget()
+  as = await startAuthorizationServer()
+  target.after(() => as.close())
+  account = await target.createAccount()
+})
+afterAll(closeTarget)
+
+/** Ends all sessions and app passwords of an account, as its user does in the security settings. */
+async function endSessions({ uid }: Account): Promise<void> {
+  const list = await target.occ('user:auth-tokens:list', uid, '--output=json')
+  for (const { id } of JSON.parse(list) as { readonly id: number }[])
+    await target.occ('user:auth-tokens:delete', uid, `${id}`)
+}
+
+/** Opens a connect link, signs in and agrees: the words of the last page. */
+async function connect({ auth }: McpServer, issuer: string, by: Account = account): Promise<string> {
+  const link = await auth.createConnectUrl({ issuer, subject: by.uid, clientId: CLIENT })
+  const { status, html } = await createVisitor({ name: by.uid, password: by.password }).open(link)
+  return `${status} ${wordsOf(html)}`
+}
+
+describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
+  beforeAll(() => target.setSystem(['user_oidc', 'oidc_provider_bearer_validation'], 'true', 'boolean'))
+
+  async function start(): Promise<McpServer & { who: { issuer: string; subject: string; clientId: string } }> {
+    const server = await startMcpServer(async (origin) => {
+      const redirect = `${origin}/nextcloud/callback`
+      const made = JSON.parse(await target.occ('oidc:create', 'mcp-test', redirect, '--type=confidential')) as {
+        readonly client_id: string
+        readonly client_secret: string
+      }
+      onTestFinished(() => void target.occ('oidc:remove', made.client_id))
+      return {
+        ...keeping(),
+        issuer: target.url,
+        discoveryUrl: `${target.url}/index.php/.well-known/openid-configuration`,
+        clientId: made.client_id,
+        clientSecret: made.client_secret,
+        allowedClients: [CLIENT],
+        nextcloud: { url: target.url, preset: 'nextcloud-oidc-app' },
+      } satisfies McpAuthOptions
+    })
+    return { ...server, who: { issuer: target.url, subject: account.uid, clientId: CLIENT } }
+  }
+
+  it('connects a user, who acts, and disconnects', async () => {
+    const { who, ...server } = await start()
+
+    expect(await connect(server, target.url)).toMatch(/^200 .*Connected/)
+    await expectToActAs(server.auth, who, account.uid)
+
+    expect(await server.auth.revoke(who)).toEqual({ revoked: 'unsupported' })
+    expect(await failureOf(statusOf(server.auth, who))).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
+  })
+
+  it('renews its tokens, and the one before is no longer good', async () => {
+    const { who, ...server } = await start()
+    await connect(server, target.url)
+    const before = await server.auth.getNextcloudToken(who)
+
+    await server.auth.rotate(who)
+
+    const after = await server.auth.getNextcloudToken(who)
+    expect(after).not.toBe(before)
+    expect(await statusOf(server.auth, who)).toBe(200)
+    const old = await fetch(`${target.url}/ocs/v2.php/cloud/user?format=json`, {
+      headers: { authorization: `Bearer ${before}` },
+    })
+    expect(old.status).toBe(401)
+  })
+
+  it('renews for somebody who is disabled, whose tokens are refused', async () => {
+    const { who, ...server } = await start()
+    await connect(server, target.url)
+
+    const status = await target.during(['user:disable', account.uid], ['user:enable', account.uid], () =>
+      statusOf(server.auth, who),
+    )
+
+    expect([status, await statusOf(server.auth, who)]).toEqual([401, 200])
+  })
+})
+
+describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
+  async function start(): Promise<McpServer & { who: { issuer: string; subject: string; clientId: string } }> {
+    const server = await startMcpServer(async (origin) => {
+      const { clientId, clientSecret } = await createOAuth2Client(target, `${origin}/nextcloud/callback`)
+      return {
+        ...keeping(),
+        issuer: as.issuer,
+        clientId,
+        clientSecret,
+        nextcloud: { url: target.url, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
+        connect: { identity: isAccountOf },
+      }
+    })
+    return { ...server, who: { issuer: as.issuer, subject: account.uid, clientId: CLIENT } }
+  }
+
+  it('connects a user, who acts, and disconnects', async () => {
+    const { who, ...server } = await start()
+
+    expect(await connect(server, as.issuer)).toMatch(/^200 .*Connected/)
+    await expectToActAs(server.auth, who, account.uid)
+
+    expect(await server.auth.revoke(who)).toEqual({ revoked: 'unsupported' })
+    expect(await failureOf(statusOf(server.auth, who))).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
+  })
+
+  it('connects nobody as somebody else', async () => {
+    const { who, ...server } = await start()
+    const other = await target.createAccount()
+    const link = await server.auth.createConnectUrl(who)
+
+    const { status } = await createVisitor({ name: other.uid, password: other.password }).open(link)
+
+    expect([status, await server.auth.isProvisioned(who)]).toEqual([403, false])
+  })
+
+  it('renews its tokens', async () => {
+    const { who, ...server } = await start()
+    await connect(server, as.issuer)
+    const before = await server.auth.getNextcloudToken(who)
+
+    await server.auth.rotate(who)
+
+    expect(await server.auth.getNextcloudToken(who)).not.toBe(before)
+    expect(await statusOf(server.auth, who)).toBe(200)
+  })
+
+  it('asks its user to connect again where the session was ended in Nextcloud', async () => {
+    const { who, ...server } = await start()
+    await connect(server, as.issuer)
+    expect(await statusOf(server.auth, who)).toBe(200)
+
+    await endSessions(account)
+
+    expect(await failureOf(statusOf(server.auth, who))).toMatchObject({
+      code: 'ERR_NOT_PROVISIONED',
+      reason: 'revoked',
+    })
+    expect(await connect(server, as.issuer)).toMatch(/^200 .*Connected/)
+    expect(await statusOf(server.auth, who)).toBe(200)
+  })
+})
+
+/** Whether an account of Nextcloud is the one that a link is for. */
+function isAccountOf(account: object, { subject }: { readonly subject: string }): boolean {
+  return Object.values(account).includes(subject)
+}
