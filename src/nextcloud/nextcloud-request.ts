@@ -7,7 +7,7 @@ import { authorizationOf, type Secret } from './credential.js'
 import { isWithin, refusalAt, resolvePath } from './nextcloud-path.js'
 import {
   readRequestBody,
-  startUpload,
+  createUpload,
   type NextcloudRequestBody,
   type RequestBody,
   type Upload,
@@ -18,8 +18,8 @@ export interface NextcloudRequest {
   /** Default `GET`. */
   readonly method?: string | undefined
   /**
-   * `Authorization`, `OCS-APIRequest` and `Cookie` are not the caller's to set. `Content-Length` counts for a stream alone: without it the
-   * body is sent in chunks, of which some web servers hand nothing on to Nextcloud. A stream of another length is broken off.
+   * `Authorization`, `OCS-APIRequest` and `Cookie` are not the caller's to set. `Content-Length` counts for a stream alone, and must be its
+   * length in bytes. State it for one that may be longer than 1 MiB, because some web servers hand nothing on of a body in chunks.
    */
   readonly headers?: RequestInit['headers'] | undefined
   /** A stream is sent once: after a 401 the next request has another token, and this one's answer is the 401. None with GET and HEAD. */
@@ -173,9 +173,10 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
   const timer = setTimeout(() => controller.abort(), timeout).unref()
   const signal = out.signal ? AbortSignal.any([out.signal, controller.signal]) : controller.signal
   let upload: Upload | undefined
-  const attempt = (): Promise<Response> => {
-    upload = out.body && startUpload(out.body, () => timer.refresh())
-    return transport.fetch(out.url.href, fetchInit(out, upload, signal))
+  if (out.body !== undefined) signal.addEventListener('abort', () => upload?.cancel(), { once: true })
+  const attempt = async (): Promise<Response> => {
+    upload = out.body && createUpload(out.body, () => timer.refresh())
+    return transport.fetch(out.url.href, { ...fetchInit(out, await upload?.start()), signal })
   }
   try {
     return standardResponse(
@@ -199,6 +200,14 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
   }
 }
 
+/**
+ * nginx with `fastcgi_request_buffering off`, which Nextcloud's manual says, hands on nothing of a body that comes in chunks. Nextcloud
+ * stores an empty file then, unless a client says that it is not empty (sabre/dav, for the Finder of macOS): the answer is 403.
+ */
+const OF_UNKNOWN_LENGTH: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  PUT: { 'x-expected-entity-length': '1' },
+}
+
 /** Words for what did not come in time. */
 const MISSING = {
   body: 'the body to be sent gave nothing',
@@ -210,12 +219,15 @@ function mayRepeat({ method, body }: Outgoing): boolean {
   return REPEATABLE.includes(method) && body?.repeatable !== false
 }
 
-function fetchInit({ method, headers, body }: Outgoing, upload: Upload | undefined, signal: AbortSignal): RequestInit {
-  const init: RequestInit = { method, headers, redirect: 'manual', signal }
-  if (upload === undefined) return init
-  if (!(upload.body instanceof ReadableStream)) return { ...init, body: upload.body }
-  const length = body?.length === undefined ? {} : { 'content-length': String(body.length) }
-  return { ...init, headers: { ...headers, ...length }, body: upload.body, duplex: 'half' }
+type Started = Awaited<ReturnType<Upload['start']>>
+
+function fetchInit({ method, headers }: Outgoing, started: Started | undefined): RequestInit {
+  const init: RequestInit = { method, headers, redirect: 'manual' }
+  if (started === undefined) return init
+  const { body, length } = started
+  if (!(body instanceof ReadableStream)) return { ...init, body }
+  const about = length === undefined ? OF_UNKNOWN_LENGTH[method] : { 'content-length': String(length) }
+  return { ...init, headers: { ...about, ...headers }, body, duplex: 'half' }
 }
 
 /** Returns the answer as the Fetch standard's Response. One of node-fetch has a Node stream as its body. */

@@ -36,8 +36,16 @@ interface Source {
 
 /** A body on its way. */
 export interface Upload {
-  /** As `fetch` takes it. */
-  readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>
+  /**
+   * Returns the body as `fetch` takes it, and its bytes if it is a stream of a known length. A short stream that nobody stated a length
+   * for is read to its end first, and has one then.
+   */
+  readonly start: () => Promise<{
+    readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>
+    readonly length?: number | undefined
+  }>
+  /** Ends the body's source. */
+  readonly cancel: () => void
   /** The one who is waited for: the body itself, the connection that takes it, or the answer when all of it is taken. */
   readonly waitsFor: () => 'body' | 'connection' | 'answer'
   /** The error with which the body ended by itself. */
@@ -49,6 +57,8 @@ type Part = Uint8Array | Blob
 
 /** Bytes that a connection takes at a time. Shorter bodies are sent in one piece. */
 const SLICE = 65_536
+/** Bytes of a stream of unknown length that are read before it is sent. */
+const READ_AHEAD = 1_048_576
 const NO_BODY =
   'A body is a string, bytes (Buffer, typed array, DataView, ArrayBuffer), URLSearchParams, FormData, a Blob or File, a stream, or an ' +
   'async iterable of bytes or strings: send any other value as JSON.stringify(value) with content-type application/json'
@@ -129,42 +139,85 @@ function nodeStream(stream: AsyncIterable<unknown>): Readable {
   return stream instanceof ReadableStream ? Readable.fromWeb(stream as never) : Readable.from(stream)
 }
 
+/** The state of an upload. */
+interface Flow {
+  readonly slices: AsyncGenerator<Uint8Array, undefined>
+  readonly onMoved: () => void
+  waitsFor: ReturnType<Upload['waitsFor']>
+  failure: ReturnType<Upload['failure']>
+  cancelled: boolean
+}
+
 /**
- * Begins to send a body.
+ * Opens a body.
  *
- * @param onTaken called whenever the connection has taken a slice, since it asks for the next one then
+ * @param onMoved called whenever the connection has taken a slice, since it asks for the next one then, or a slice was read ahead
  */
-export function startUpload({ length, open }: RequestBody, onTaken: () => void): Upload {
-  const source = open()
-  let waitsFor: ReturnType<Upload['waitsFor']> = 'answer'
-  let failure: ReturnType<Upload['failure']>
-  const told = { waitsFor: () => waitsFor, failure: () => failure }
-  if (source instanceof Uint8Array) return { ...told, body: source as Uint8Array<ArrayBuffer> }
-  const slices = length === undefined ? slicesOf(source.chunks) : slicesOfLength(length, slicesOf(source.chunks))
-  let cancelled = false
-  const body = new ReadableStream<Uint8Array>(
+export function createUpload({ length, open }: RequestBody, onMoved: () => void): Upload {
+  const opened = open()
+  const whole = opened instanceof Uint8Array
+  const { chunks, destroy }: Source = whole ? { chunks: Readable.from([]), destroy: () => undefined } : opened
+  const slices = length === undefined ? slicesOf(chunks) : slicesOfLength(length, slicesOf(chunks))
+  const flow: Flow = { slices, onMoved, waitsFor: 'answer', failure: undefined, cancelled: false }
+  const cancel = (): void => {
+    flow.cancelled = true
+    destroy()
+    slices.return(undefined).catch(() => undefined)
+  }
+  return {
+    start: async () => {
+      if (whole) return { body: opened as Uint8Array<ArrayBuffer> }
+      if (length !== undefined) return { body: streamOf(flow, [], cancel), length }
+      const { ahead, size } = await readAhead(flow)
+      if (size !== undefined && size <= SLICE) return { body: Buffer.concat(ahead) }
+      return { body: streamOf(flow, ahead, cancel), length: size }
+    },
+    cancel,
+    waitsFor: () => flow.waitsFor,
+    failure: () => flow.failure,
+  }
+}
+
+/** Reads the beginning, and counts it if that was all. */
+async function readAhead(flow: Flow): Promise<{ ahead: Uint8Array[]; size: number | undefined }> {
+  const ahead: Uint8Array[] = []
+  for (let size = 0; size <= READ_AHEAD;) {
+    const slice = await nextSlice(flow)
+    if (slice === undefined) return { ahead, size }
+    ahead.push(slice)
+    size += slice.byteLength
+  }
+  return { ahead, size: undefined }
+}
+
+function streamOf(flow: Flow, ahead: Uint8Array[], cancel: () => void): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
     {
       pull: async (controller) => {
-        onTaken()
-        waitsFor = 'body'
-        const slice = await slices.next().catch((error: unknown) => {
-          // A source that is destroyed because the connection has ended fails too.
-          if (!cancelled) failure = { error }
-          throw error
-        })
-        waitsFor = slice.done === true ? 'answer' : 'connection'
-        if (slice.done === true) controller.close()
-        else controller.enqueue(slice.value)
+        flow.onMoved()
+        const slice = ahead.shift() ?? (await nextSlice(flow))
+        flow.waitsFor = slice === undefined ? 'answer' : 'connection'
+        if (slice === undefined) controller.close()
+        else controller.enqueue(slice)
       },
-      cancel: () => {
-        cancelled = true
-        source.destroy()
-        slices.return(undefined).catch(() => undefined)
-      },
+      cancel,
     },
     { highWaterMark: 0 },
   )
-  return { ...told, body }
+}
+
+async function nextSlice(flow: Flow): Promise<Uint8Array | undefined> {
+  flow.waitsFor = 'body'
+  flow.onMoved()
+  try {
+    const { value } = await flow.slices.next()
+    flow.waitsFor = 'answer'
+    return value
+  } catch (error) {
+    // A source that is destroyed because the connection has ended fails too.
+    if (!flow.cancelled) flow.failure = { error }
+    throw error
+  }
 }
 
 async function* slicesOf(chunks: AsyncIterable<unknown>): AsyncGenerator<Uint8Array, undefined> {

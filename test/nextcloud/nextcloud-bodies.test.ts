@@ -89,15 +89,42 @@ describe.each(['node-fetch', 'fetch'] as const)('a body that %s sends', (http) =
     ['an async generator of strings', () => generated('two ', '', 'notes')],
     ['an async generator of bytes', () => generated<unknown>(bytes('two '), new Uint8Array(), bytes('notes').buffer)],
     ['any async iterable', () => ({ [Symbol.asyncIterator]: () => generated('two notes') })],
-  ])('as it comes is %s, in chunks or in the length that the caller states', async (_kind, body) => {
+  ])('in its length, stated or counted, is %s', async (_kind, body) => {
     const { put, stored } = await setUpStore(http)
     expect((await put(body())).status).toBe(201)
     expect((await put(body(), { headers: { 'Content-Length': '9', 'Content-Type': 'text/x-own' } })).status).toBe(201)
     expect(stored.map((each) => each.body.toString())).toEqual(['two notes', 'two notes'])
-    expect(stored[0]!.headers).toMatchObject({ 'transfer-encoding': 'chunked' })
-    expect(stored[0]!.headers).not.toHaveProperty('content-type')
-    expect(stored[1]!.headers).toMatchObject({ 'content-length': '9', 'content-type': 'text/x-own' })
-    expect(stored[1]!.headers).not.toHaveProperty('transfer-encoding')
+    for (const { headers } of stored) {
+      expect(headers['content-length']).toBe('9')
+      expect(headers).not.toHaveProperty('transfer-encoding')
+    }
+    expect(stored.map(({ headers }) => headers['content-type'])).toEqual([undefined, 'text/x-own'])
+  })
+
+  it.each([0, 65_536, 65_537, 1_048_576])(
+    'in its length is a stream of %i bytes, which nobody stated',
+    async (length) => {
+      const { put, stored } = await setUpStore(http)
+      await put(Readable.from(length === 0 ? [] : [Buffer.alloc(length - 1, 97), 'b']))
+      expect(stored[0]!.body.equals(Buffer.concat([Buffer.alloc(length, 97)]).fill('b', Math.max(length - 1, 0)))).toBe(
+        true,
+      )
+      expect(stored[0]!.headers['content-length']).toBe(String(length))
+    },
+  )
+
+  it('in chunks is a longer one, of which Nextcloud is told, where it is a file, that it is not empty', async () => {
+    const { put, stored } = await setUpStore(http)
+    const chunk = Buffer.alloc(700_000, 'two notes ')
+    await put(Readable.from([chunk, chunk]))
+    await put(Readable.from([chunk, chunk]), { method: 'POST' })
+    await put(Readable.from([chunk, chunk]), { headers: { 'content-length': '1400000' } })
+    const [chunked, posted, stated] = stored.map(({ headers }) => headers)
+    for (const { body } of stored) expect(body.equals(Buffer.concat([chunk, chunk]))).toBe(true)
+    expect(chunked).toMatchObject({ 'transfer-encoding': 'chunked', 'x-expected-entity-length': '1' })
+    expect(posted).toHaveProperty('transfer-encoding', 'chunked')
+    expect(stated).toHaveProperty('content-length', '1400000')
+    for (const headers of [posted, stated]) expect(headers).not.toHaveProperty('x-expected-entity-length')
   })
 
   it('is a form, in its length', async () => {
