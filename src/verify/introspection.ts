@@ -17,7 +17,7 @@ const MOST_AT_ONCE = 50
 /** Tokens remembered as inactive, and for how many milliseconds. */
 const INACTIVE_ENTRIES = 1_000
 const INACTIVE_TTL = 5_000
-/** Seconds. Any caller's token is behind a failure, so no caller may close the server for longer. */
+/** Seconds. Any caller's token can cause a failure, so that none may end introspection for all for longer than this. */
 const LONGEST_RETRY_AFTER = 60
 const INACTIVE = { active: false }
 /** `token_type` of introspection answers about access tokens that need no proof. */
