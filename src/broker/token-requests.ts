@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js'
 import { NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
 import { createSingleFlight } from '../single-flight.js'
 import { createCoolDowns, type CoolDowns } from '../transport/cool-down.js'
-import type { Caller, FreshToken, Have, Mode, Target } from './modes/mode.js'
+import { hasExpired, type Caller, type FreshToken, type Have, type Mode, type Target } from './modes/mode.js'
 import { tokenEntry, type TokenCache } from './token-cache.js'
 import type { TokenReports } from './token-reports.js'
 
@@ -57,8 +57,8 @@ export function createTokenRequests(rooms: Omit<Requesting, 'coolDowns' | 'doubt
   }
 }
 
-function isExpired({ mode, clock, clockTolerance }: Requesting, { expiresAt }: Caller): boolean {
-  return mode.boundToMcpToken && clock.now() >= (expiresAt + clockTolerance) * 1_000
+function isExpired({ mode, clock, clockTolerance }: Requesting, caller: Caller): boolean {
+  return mode.boundToMcpToken && hasExpired(caller, clockTolerance, clock)
 }
 
 async function sendAndKeep(requesting: Requesting, request: TokenRequest): Promise<FreshToken> {

@@ -9,6 +9,9 @@ export interface Identity {
   readonly subject: string
 }
 
+/** Returns one text for each identity, for maps in memory. */
+export const identityKey = ({ issuer, subject }: Identity): string => JSON.stringify([issuer, subject])
+
 /** An access token that instances share through the store. */
 export interface SharedAccessToken {
   readonly token: string
@@ -82,8 +85,17 @@ export function sharedAccessToken(
 }
 
 /** A moment of the monotonic clock, in milliseconds since the epoch. */
-export function wallTime(monotonic: number, clock: Clock): number {
+function wallTime(monotonic: number, clock: Clock): number {
   return clock.now() - (clock.monotonic() - monotonic)
+}
+
+/** The end of a refresh token, in milliseconds since the epoch; undefined if the server states none. */
+export function refreshEnd(
+  { refreshExpiresIn }: { readonly refreshExpiresIn: number | undefined },
+  sentAt: number,
+  clock: Clock,
+): number | undefined {
+  return refreshExpiresIn === undefined ? undefined : wallTime(sentAt, clock) + refreshExpiresIn * 1_000
 }
 
 /** The MCP client whose consent counts; none where consent is per user, nor for the operator's own work. */

@@ -34,6 +34,8 @@ export interface AccessTokenClaims {
 const NOT_IN_ACCESS_TOKENS = ['at_hash', 'c_hash', 's_hash', 'events']
 const OTHER_USES = /^(?:id|refresh|offline|logout)(?:[_+-]|$)/i
 const ACCESS_USES = /^(?:bearer|access|access_token)$/i
+/** The id of an MCP client whose token names none. */
+export const UNNAMED_CLIENT = 'unknown'
 /** Claims that speak for an access token. */
 const USUAL_IN_ACCESS_TOKENS = ['scope', 'scp', 'client_id', 'cid']
 
@@ -134,10 +136,11 @@ function readClientId(claims: Claims, allowed: Expectations['allowedClients']): 
   const id = name === undefined ? undefined : (claims[name] as string)
   if (allowed !== undefined && (id === undefined || !allowed.has(id)))
     throw otherClient(name ?? 'client_id', id, allowed)
-  return id ?? 'unknown'
+  return id ?? UNNAMED_CLIENT
 }
 
-function readScopes(claims: Claims): string[] {
+/** Returns the scopes of `scope`, or of Entra's and Okta's `scp`. */
+export function readScopes(claims: Claims): string[] {
   const value = claims['scope'] ?? claims['scp']
   return readStrings(typeof value === 'string' ? value.split(' ') : value).filter((scope) => scope !== '')
 }
