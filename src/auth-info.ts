@@ -38,7 +38,10 @@ export interface McpAuthExtra extends Record<string, unknown> {
 export interface NextcloudTokenOptions {
   /** `scope` to ask for instead of `nextcloud.scopes`. Refused in the modes with a grant and in pass-through mode. */
   readonly scopes?: readonly string[] | undefined
-  /** RFC 8693 `audience` to ask for instead of `nextcloud.audience`. Refused in the modes with a grant and in jwt-bearer mode. */
+  /**
+   * RFC 8693 `audience` to ask for instead of `nextcloud.audience`. In pass-through mode, `aud` values that the MCP token must hold
+   * besides those of `nextcloud.audience`. Refused in the modes with a grant and in jwt-bearer mode.
+   */
   readonly audience?: string | readonly string[] | undefined
   /** Counts the token handed out last as bad and gets another. Default false. */
   readonly forceRefresh?: boolean | undefined
@@ -78,7 +81,9 @@ export type NextcloudHeaders = Readonly<Record<'Authorization' | 'OCS-APIRequest
  * @throws {StorageError} 503: the mode needs a grant, and the storage fails
  * @throws {SealedValueError} 500: the grant cannot be opened with the keys given
  * @throws {AudienceMismatchError} 403: pass-through mode, and the MCP token is not also for Nextcloud
- * @throws {ConfigurationError} 500: `nextcloud` is not configured, or in app-password mode, where there are no tokens
+ * @throws {ConfigurationError} 500: `nextcloud` is not configured, the mode is app-password, which has no tokens, or the function in
+ * `nextcloud.scopes` returned something other than a list of scopes
+ * @throws {InternalError} 500: the function in `nextcloud.scopes` threw
  * @throws {TypeError} an option is unknown, of the wrong type or of no use in this mode
  * @throws the reason of `signal`, when that ended the wait
  */

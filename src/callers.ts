@@ -35,7 +35,7 @@ export interface Sessions {
  * Returns the session of `who`. A copy, which some frameworks make, is taken at its token's word alone: its other members
  * must not pick the user.
  *
- * Rejects with {@link TypeError} when `who` holds no token, if one is needed, or not the subject it claims.
+ * Rejects with {@link TypeError} when `who` holds no token where one is needed, or names another user than its token.
  */
 export type CallerOf = (who: Who | undefined) => Promise<BrokerSession>
 
@@ -144,7 +144,7 @@ async function namedSession(
   who: Partial<McpAuthInfo> | undefined,
 ): Promise<BrokerSession> {
   if (nextcloud === undefined || MODES[nextcloud.mode].keeps === undefined) {
-    throw new TypeError('who must hold the MCP token: without one there is nothing to exchange')
+    throw new TypeError('who must hold the MCP token: users are named without one only in a mode that keeps grants')
   }
   const { subject, issuer = await configuredIssuer(), clientId } = who ?? {}
   const names = [subject, issuer, clientId ?? 'none']

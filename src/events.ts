@@ -44,11 +44,12 @@ interface OfUser {
 }
 
 /** An event about a refusal of the authorization server. */
-interface OfRefusal {
+export interface OfRefusal {
   /** `error` of its answer (RFC 6749 §4.1.2.1, §5.2). */
   readonly error?: string | undefined
   /** Its `error_description`, without anything of the request. */
   readonly errorDescription?: string | undefined
+  /** Advice for the operator. */
   readonly hint?: string | undefined
 }
 
@@ -148,7 +149,9 @@ export interface McpAuthStats {
   rejected: Partial<Record<RejectionReason, number>>
   /** Requests and `verify()` calls that failed with a 5xx, by `ERR_…` code. */
   failed: Partial<Record<string, number>>
+  /** Calls that a Nextcloud token in the cache answered. Pass-through mode has no cache and counts none. */
   nextcloudCacheHits: number
+  /** Calls that no Nextcloud token in the cache could answer, including those that joined a request under way. */
   nextcloudCacheMisses: number
   /** Token exchanges (RFC 8693 and jwt-bearer) sent, repeated attempts included. */
   exchanges: number

@@ -35,7 +35,8 @@ export interface McpAuth extends ConnectHandler {
   routes(): ConnectHandler
   /**
    * Gets a Nextcloud token for `who`, as `req.getNextcloudToken()` does. Rejects as that does, with {@link TypeError} when `who`
-   * holds no token or not the subject it claims, and with {@link InvalidTokenError} when its token is no longer good.
+   * holds no token where one is needed or names another user than its token, and with {@link InvalidTokenError} when its token is no
+   * longer good.
    */
   getNextcloudToken(who: Who | undefined, options?: NextcloudTokenOptions): Promise<string>
   /**
@@ -83,27 +84,32 @@ export interface McpAuth extends ConnectHandler {
   /**
    * Refresh-token and app-password mode: whether the user has a usable grant for the MCP client of `who`. Reads the storage each time.
    *
-   * Rejects with {@link StorageError}, with {@link SealedValueError} when the grant cannot be opened, and with
-   * {@link ConfigurationError} in any other mode.
+   * Rejects with {@link StorageError}, with {@link SealedValueError} when the grant cannot be opened, with {@link ConfigurationError}
+   * in any other mode, and because of `who` as `getNextcloudToken` does.
    */
   isProvisioned(who: Who | undefined): Promise<boolean>
   /**
    * Refresh-token and app-password mode: returns a link on which the user of `who` connects Nextcloud for the MCP client of `who`. The
    * link is good for one use and ten minutes, and the same one while five minutes of it are left. No other user can connect with it.
    *
-   * Rejects with {@link StorageError}, and with {@link ConfigurationError} if `connect` is switched off or the mode is another.
+   * Rejects with {@link StorageError}, with {@link ConfigurationError} if `connect` is switched off or the mode is another, and
+   * because of `who` as `getNextcloudToken` does.
    */
   createConnectUrl(who: Who | undefined): Promise<string>
   /** The redirect URI to register at the authorization server; undefined if no user signs in there on the way to a connection. */
   readonly connectRedirectUri: string | undefined
   /**
    * Refresh-token mode: renews the grant now, for a job that keeps refresh tokens alive. App-password mode: looks whether there is a
-   * usable grant, because an app password needs no renewal. Rejects as `getNextcloudToken` does.
+   * usable grant, because an app password needs no renewal. Rejects as `getNextcloudToken` does, and with {@link ConfigurationError} in
+   * any other mode.
    */
   rotate(who: Who | undefined): Promise<void>
   /**
    * Refresh-token and app-password mode: disconnects the user. The grant is deleted here in any case, and the authorization server is
-   * asked to revoke it (RFC 7009), or Nextcloud to delete the app password. Rejects with {@link StorageError} when it cannot be deleted.
+   * asked to revoke it (RFC 7009), or Nextcloud to delete the app password.
+   *
+   * Rejects with {@link StorageError} when the grant cannot be deleted here, with {@link ConfigurationError} in any other mode, and
+   * because of `who` as `getNextcloudToken` does.
    */
   revoke(who: Who | undefined): Promise<Revocation>
   /** Returns an Express error handler. It answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
@@ -121,7 +127,7 @@ export interface McpAuth extends ConnectHandler {
    * why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
-  /** Counters since construction. */
+  /** Returns the counters since construction and the present sizes of the caches. */
   stats(): McpAuthStats
   /**
    * Waits, at most `http.timeout`, for requests and writes under way, then closes this package's own connections. The storage stays

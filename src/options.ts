@@ -38,7 +38,7 @@ export interface NextcloudOptions {
   /** Extra parameters of the token request, such as `requested_token_type`. Default `{}`. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
   /**
-   * The ways of the authorization server that the user's grant is refreshed at: `'generic'`, `'keycloak'`, `'entra'` (asking for the
+   * The kind of authorization server which issues the tokens sent to Nextcloud: `'generic'`, `'keycloak'`, `'entra'` (asking for the
    * person again ends a grant), `'nextcloud-oidc-app'` or `'nextcloud-oauth2-app'` (Nextcloud itself is the authorization server).
    * Default `'generic'`.
    */
@@ -70,9 +70,11 @@ export interface AuthorizationServerOptions {
   readonly authorizationEndpoint?: string | URL | undefined
 }
 
-/** The user of the MCP client whose link somebody connects with, as the MCP token names them. */
+/** The user whose link is used, as their MCP token names them, and the client that asked for it. */
 export interface TicketIdentity {
+  /** `iss` of the MCP token. */
   readonly issuer: string
+  /** `sub` of the MCP token. */
   readonly subject: string
   /** The MCP client that asked for the connection. */
   readonly clientId: string
@@ -133,7 +135,7 @@ export interface CacheOptions {
   readonly verifiedTokens?: number | undefined
   /** Seconds before its end at which a Nextcloud token in use is renewed, at most 20 % of its life. Default 60. */
   readonly renewBefore?: number | undefined
-  /** Seconds for which a verified MCP token is accepted without another look, never past its `exp`. Default 300. */
+  /** Seconds for which a verified MCP token is accepted without another look, never past its `exp`; 0: never. Default 300. */
   readonly verifiedTtl?: number | undefined
   /** Seconds for which old signing keys serve on if the key set cannot be fetched. Default 3,600. */
   readonly staleKeys?: number | undefined
@@ -161,7 +163,7 @@ export interface HttpOptions {
   readonly agent?: (HttpAgent | HttpsAgent | ((url: URL) => HttpAgent | HttpsAgent)) | undefined
   /** Milliseconds for one call to the authorization server, its retries included. Default 5,000. */
   readonly timeout?: number | undefined
-  /** Bytes of an answer of the authorization server. Default 1,048,576. */
+  /** Bytes that an answer of the authorization server may have. Default 1,048,576. */
   readonly maxResponseBytes?: number | undefined
   /** Attempts after the first, for requests that are safe to repeat, with jitter, inside `timeout`. Default 2. */
   readonly retries?: number | undefined
@@ -186,7 +188,11 @@ export interface McpAuthOptions {
   readonly authorizationServer?: AuthorizationServerOptions | undefined
   /** Canonical URI of this MCP server (RFC 8707), published verbatim. Required. Environment: `NEXTCLOUD_MCP_SERVER_URL`. */
   readonly resource?: string | undefined
-  /** Accepted `aud` values; the token must hold one, give or take one trailing slash. Default: `[resource, clientId]`. */
+  /**
+   * Accepted `aud` values; the token must hold one, give or take one trailing slash. Default: `[resource, clientId]`.
+   *
+   * With the preset `nextcloud-oauth2-app` the default is `[resource]`, because the issuer does not know `clientId` then.
+   */
   readonly audience?: string | readonly string[] | undefined
   /** This server's own client at the authorization server. Environment: `OIDC_CLIENT_ID`. */
   readonly clientId?: string | undefined
@@ -217,18 +223,21 @@ export interface McpAuthOptions {
   /**
    * RFC 7662: `'opaque-only'` asks the authorization server about tokens that are not JWTs, `'always'` asks it about every token
    * instead of verifying it here, `false` never asks. Default `'opaque-only'`.
+   *
+   * With the preset `nextcloud-oauth2-app` it is `false`, because the issuer does not know `clientId` then.
    */
   readonly introspection?: 'opaque-only' | 'always' | false | undefined
   /** Nextcloud. Without it, tokens are verified and `getNextcloudToken()` rejects. */
   readonly nextcloud?: NextcloudOptions | undefined
   /**
-   * The store of grants in refresh-token and app-password mode: one of the adapters of this package, or the user's own. Default: in
-   * memory, which forgets them with the process.
+   * The store of grants in refresh-token and app-password mode: one of the adapters of this package, or your own. Default: in memory,
+   * which forgets them with the process.
    */
   readonly storage?: StorageAdapter | undefined
   /**
    * Keys of 32 bytes each, base64url or base64 (`npx mcp-nextcloud-auth keygen` makes one): the first seals what is stored, all open
-   * it. A string is split at its commas, and a key made for the Python server fits. Required with a `storage` other than memory. Environment: `TOKEN_ENCRYPTION_KEY`.
+   * it. A string is split at its commas, and a key made for the Python server fits. Required with a `storage` other than memory.
+   * Environment: `TOKEN_ENCRYPTION_KEY`.
    */
   readonly encryptionKey?: string | readonly string[] | undefined
   /** The pages on which a user connects Nextcloud; false switches them off. Default: on in refresh-token and app-password mode. */

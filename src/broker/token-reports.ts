@@ -5,7 +5,7 @@ import {
   type McpAuthError,
   type TokenRequestFailure,
 } from '../errors/errors.js'
-import type { Events } from '../events.js'
+import type { Events, OfRefusal } from '../events.js'
 import type { NextcloudMode } from '../modes.js'
 import type { Caller, FreshToken } from './modes/mode.js'
 
@@ -27,7 +27,7 @@ export function createTokenReports(mode: NextcloudMode, events: Events) {
 }
 
 /** Returns what the authorization server said, if it refused. */
-function wordsOfRefusal(failure: McpAuthError): { error?: string; errorDescription?: string; hint?: string } {
+function wordsOfRefusal(failure: McpAuthError): OfRefusal {
   const { error, errorDescription, hint }: TokenRequestFailure =
     failure instanceof TokenRequestError
       ? failure

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js'
 import { NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
 import { createSingleFlight } from '../single-flight.js'
 import { createCoolDowns, type CoolDowns } from '../transport/cool-down.js'
-import type { Caller, FreshToken, Have, Mode, Target } from './modes/mode.js'
+import { hasExpired, type Caller, type FreshToken, type Have, type Mode, type Target } from './modes/mode.js'
 import { tokenEntry, type TokenCache } from './token-cache.js'
 import type { TokenReports } from './token-reports.js'
 
@@ -22,7 +22,7 @@ export interface TokenRequests {
   readonly fetchAnother: (request: TokenRequest) => Promise<FreshToken>
   readonly keep: (key: string, caller: Caller, fresh: FreshToken) => void
   readonly isCoolingDown: (key: string) => boolean
-  /** Whether the MCP token has ended that a token is got for. A grant serves on, as the user's longer-lived consent. */
+  /** Whether the caller's MCP token has expired and the Nextcloud token is bound to it. A grant serves on, because it is the user's consent. */
   readonly isExpired: (caller: Caller) => boolean
   /** Notes that a grant has changed: the token under way is checked again before it is served. */
   readonly doubt: () => void
@@ -57,8 +57,8 @@ export function createTokenRequests(rooms: Omit<Requesting, 'coolDowns' | 'doubt
   }
 }
 
-function isExpired({ mode, clock, clockTolerance }: Requesting, { expiresAt }: Caller): boolean {
-  return mode.boundToMcpToken && clock.now() >= (expiresAt + clockTolerance) * 1_000
+function isExpired({ mode, clock, clockTolerance }: Requesting, caller: Caller): boolean {
+  return mode.boundToMcpToken && hasExpired(caller, clockTolerance, clock)
 }
 
 async function sendAndKeep(requesting: Requesting, request: TokenRequest): Promise<FreshToken> {

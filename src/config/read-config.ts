@@ -9,7 +9,7 @@ import { readClient } from './read-client.js'
 import { readGrants } from './read-grants.js'
 import { readNextcloud } from './read-nextcloud.js'
 import { readOptions } from './read-options.js'
-import { isSecure, refuse } from './values.js'
+import { advertisedScopes, isSecure, refuse } from './values.js'
 
 /**
  * Reads the options and, for those not given, their environment variables.
@@ -49,8 +49,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     resourceMetadataUrl: resourceMetadataUrl(resource.url),
     audience: plain.audience ?? [resource.text, ...ownAudience],
     client,
-    // MCP 2026-07-28, authorization: offline_access is not for a resource server to advertise.
-    scopesSupported: (plain.scopesSupported ?? plain.requiredScopes).filter((scope) => scope !== 'offline_access'),
+    scopesSupported: advertisedScopes(plain.scopesSupported ?? plain.requiredScopes),
     allowedClients: plain.allowedClients && new Set(plain.allowedClients),
     introspection: readIntrospection(values, given, isElsewhere ? 'elsewhere' : client),
     nextcloud,

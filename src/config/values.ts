@@ -12,6 +12,10 @@ const LETTERS_PER_MISTAKE = 3
 
 export const isScopeToken = (value: unknown): value is string => typeof value === 'string' && SCOPE_TOKEN.test(value)
 
+/** Returns the scopes that this server may name to clients: `offline_access` is not for a resource server (MCP 2026-07-28, authorization). */
+export const advertisedScopes = (scopes: readonly string[]): readonly string[] =>
+  scopes.filter((scope) => scope !== 'offline_access')
+
 /** One option as it was given. */
 export interface Given {
   readonly value: unknown

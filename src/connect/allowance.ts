@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
-import type { Identity } from '../grants/grant.js'
+import { identityKey, type Identity } from '../grants/grant.js'
 import { ONE_TIME_LIFE } from './one-time.js'
 
 /**
@@ -19,8 +19,8 @@ const MOST_USERS = 10_000
 export function createAllowance(clock: Clock): Allowance {
   const begun = new LRUCache<string, readonly number[]>({ max: MOST_USERS })
   return {
-    take({ issuer, subject }) {
-      const key = JSON.stringify([issuer, subject])
+    take(identity) {
+      const key = identityKey(identity)
       const now = clock.monotonic()
       const living = (begun.get(key) ?? []).filter((at) => now < at + ONE_TIME_LIFE)
       const [first] = living

@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http'
+import type { AuthorizationSecrets } from '../authorization-server/authorization-request.js'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Broker } from '../broker/broker.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
-import type { ConnectFailureReason, Events } from '../events.js'
+import type { ConnectFailureReason, Events, OfRefusal } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
@@ -38,10 +39,7 @@ export interface ConnectRooms {
 }
 
 /** A user on the way to the authorization server. */
-export interface PendingAuthorization extends Purpose {
-  readonly nonce: string
-  /** PKCE `code_verifier`. */
-  readonly verifier: string
+export interface PendingAuthorization extends Purpose, Pick<AuthorizationSecrets, 'nonce' | 'verifier'> {
   /** Hash of the cookie of the browser that agreed. */
   readonly cookieHash: string
 }
@@ -64,20 +62,13 @@ export interface PageRooms extends Omit<ConnectRooms, 'codeGrant'> {
   readonly offers: OneTimeRecords<DisconnectOffer>
   readonly cookies: FlowCookies
   readonly pages: Pages
-  /** Reports to the operator that nothing was connected. */
   readonly report: Report
   /** Reports it, and returns the page that says so. */
-  readonly failed: (reason: ConnectFailureReason, page: Page, details?: FailureDetails) => Outcome
+  readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal) => Outcome
 }
 
-export type Report = (reason: ConnectFailureReason, details?: FailureDetails) => void
-
-/** Details for the operator, from the authorization server where it refused. */
-export interface FailureDetails {
-  readonly error?: string | undefined
-  readonly errorDescription?: string | undefined
-  readonly hint?: string | undefined
-}
+/** Reports to the operator that nothing was connected, and what the authorization server said if it refused. */
+export type Report = (reason: ConnectFailureReason, details?: OfRefusal) => void
 
 /** The way from a user's "yes" to a stored connection. */
 export interface Way {

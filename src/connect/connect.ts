@@ -11,6 +11,7 @@ import type { Identity } from '../grants/grant.js'
 import type { HttpRooms } from '../http/authentication.js'
 import type { RouteHandler, Routes } from '../http/router.js'
 import { MODES } from '../modes.js'
+import { UNNAMED_CLIENT } from '../verify/claims.js'
 import { endConnection, showStatus } from './account.js'
 import { createAllowance } from './allowance.js'
 import { sendOutcome, withoutHead, type PageHandler } from './browser.js'
@@ -147,7 +148,7 @@ const NAMELESS =
 function createNamelessWarning({ config, events }: Pick<ConnectRooms, 'config' | 'events'>) {
   let warned = config.grants?.consent === 'per-user'
   return (clientId: string | undefined): void => {
-    if (warned || clientId !== 'unknown') return
+    if (warned || clientId !== UNNAMED_CLIENT) return
     warned = true
     events.emit({ type: 'config.warning', option: 'connect.consent', message: NAMELESS })
   }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
-import { sharedAccessToken, wallTime } from '../grants/grant.js'
+import { refreshEnd, sharedAccessToken } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import type { Outcome } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -19,7 +19,7 @@ export async function storeGrant(
   tokens: CodeAnswer,
 ): Promise<Outcome> {
   const { grants, broker, events, clock, onConnected, config, connect, failed, pages } = rooms
-  const { refreshToken, refreshExpiresIn, access } = tokens
+  const { refreshToken, access } = tokens
   if (refreshToken === undefined) {
     return failed('no_refresh_token', pages.noRefreshToken(), {
       hint: 'The authorization server gave no refresh token: allow offline_access (or refresh tokens) for this client.',
@@ -28,12 +28,13 @@ export async function storeGrant(
   const fingerprint = grants.fingerprint(refreshToken)
   // Shared, so that the first tool call needs no refresh.
   const accessToken = sharedAccessToken(access, clock)
+  const refreshEndsAt = refreshEnd(tokens, access.sentAt, clock)
   const connection = {
     refreshToken,
     fingerprint,
     clientId,
     scopes: tokens.scopes ?? connect.scopes,
-    ...(refreshExpiresIn !== undefined && { refreshEndsAt: wallTime(access.sentAt, clock) + refreshExpiresIn * 1_000 }),
+    ...(refreshEndsAt !== undefined && { refreshEndsAt }),
     ...(accessToken && { accessToken }),
   }
   // The code is spent, so a short outage of the store would cost the user the whole way.

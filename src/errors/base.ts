@@ -20,7 +20,7 @@ interface ErrorFacts {
  * The base of every error of this package. It carries what is needed to answer a request, under the names that Express's
  * default error handler reads (`status`, `headers`); `auth.errorHandler()` also sends `body`.
  *
- * No message, header or body ever holds a token, a secret or anything from the request.
+ * No message, header or body holds a token, a secret or anything from the request, except the single-use ticket in `connect_url`.
  */
 export abstract class McpAuthError extends Error {
   /** A stable string, `ERR_…`. */

@@ -33,6 +33,7 @@ export class InvalidRequestError extends McpAuthError {
 /** The access token cannot be used here. 401 `invalid_token` (RFC 6750 §3.1). */
 export class InvalidTokenError extends McpAuthError {
   static readonly code = 'ERR_INVALID_TOKEN'
+  /** The first fault that was found. */
   readonly reason: InvalidTokenReason
   #fault: () => Fault
   #token: string | undefined
@@ -95,8 +96,11 @@ export interface ClaimsChallenge {
 
 /** The words of the authorization server when it refused the MCP token. */
 export interface SubjectTokenRejection {
+  /** `error` of the answer (RFC 6749 §5.2). */
   readonly error?: string | undefined
+  /** `error_description` of the answer, without anything of the request. */
   readonly errorDescription?: string | undefined
+  /** Its demands on the user; undefined if it has none. */
   readonly challenge?: ClaimsChallenge | undefined
 }
 
@@ -184,11 +188,13 @@ const NOT_PROVISIONED_DESCRIPTIONS: Readonly<Record<NotProvisionedReason, string
 /** There is no usable grant, so the user must connect Nextcloud first. 403. */
 export class NotProvisionedError extends McpAuthError {
   static readonly code = 'ERR_NOT_PROVISIONED'
+  /** The reason why there is none. */
   readonly reason: NotProvisionedReason
   /** The link to show to the user; undefined when the connect pages are switched off. */
   readonly connectUrl: string | undefined
+  /** Names the link in URL elicitation (MCP 2025-11-25); undefined without a link. */
   readonly elicitationId: string | undefined
-  /** End of the link, in seconds since the epoch. */
+  /** End of the link, in seconds since the epoch; undefined without a link. */
   readonly expiresAt: number | undefined
 
   constructor(reason: NotProvisionedReason, link?: ConnectLink) {

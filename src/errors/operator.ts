@@ -36,9 +36,13 @@ export function asMcpAuthError(error: unknown): McpAuthError {
 
 /** The words of the authorization server when it refused a token request. */
 export interface TokenRequestFailure {
+  /** `error` of the answer (RFC 6749 §5.2). */
   readonly error?: string | undefined
+  /** `error_description` of the answer, without anything of the request. */
   readonly errorDescription?: string | undefined
+  /** The HTTP status, if there was an answer. */
   readonly httpStatus?: number | undefined
+  /** Advice for the operator. */
   readonly hint?: string | undefined
 }
 
@@ -49,6 +53,7 @@ export class TokenRequestError extends McpAuthError {
   readonly error: string | undefined
   /** `error_description` of the answer, for logs. */
   readonly errorDescription: string | undefined
+  /** The HTTP status, if there was an answer. */
   readonly httpStatus: number | undefined
   /** Advice for the operator. */
   readonly hint: string | undefined

@@ -21,6 +21,7 @@ export class UpstreamUnavailableError extends McpAuthError {
   readonly retryAfter: number
   /** The server's own Retry-After, in seconds. */
   readonly statedRetryAfter: number | undefined
+  /** The HTTP status, if there was an answer. */
   readonly httpStatus: number | undefined
   /** Whether the request surely was not processed, so that even one that can be sent only once may be sent again. */
   readonly unprocessed: boolean

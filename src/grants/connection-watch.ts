@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import type { Identity } from './grant.js'
+import { identityKey, type Identity } from './grant.js'
 
 /** Tells whether the user's connection serves an MCP client; without a client, whether there is one at all. */
 export type Serves = (clientId: string | undefined) => boolean
@@ -58,7 +58,7 @@ export function createWaiting({ look, clock }: Pick<Waits, 'look' | 'clock'>): W
   const { groups } = waits
   return {
     wait(identity, clientId, ms, signal) {
-      const held = groups.get(keyOf(identity))?.waiters.size ?? 0
+      const held = groups.get(identityKey(identity))?.waiters.size ?? 0
       if (signal?.aborted === true || held >= MOST_WAITERS_OF_A_USER || waits.count >= MOST_WAITERS)
         return Promise.resolve(false)
       return new Promise((resolve) => {
@@ -82,7 +82,7 @@ export function createWaiting({ look, clock }: Pick<Waits, 'look' | 'clock'>): W
       })
     },
     connected(identity) {
-      const group = groups.get(keyOf(identity))
+      const group = groups.get(identityKey(identity))
       if (group !== undefined) lookSoon(waits, group)
     },
     close() {
@@ -91,10 +91,8 @@ export function createWaiting({ look, clock }: Pick<Waits, 'look' | 'clock'>): W
   }
 }
 
-const keyOf = ({ issuer, subject }: Identity): string => JSON.stringify([issuer, subject])
-
 function groupOf({ groups }: Waits, identity: Identity): Group {
-  const key = keyOf(identity)
+  const key = identityKey(identity)
   const group = groups.get(key) ?? {
     identity,
     waiters: new Set(),
@@ -111,7 +109,7 @@ function leave(waits: Waits, group: Group, waiter: Waiter): void {
   waits.count -= 1
   if (group.waiters.size > 0) return
   group.cancelNextLook()
-  waits.groups.delete(keyOf(group.identity))
+  waits.groups.delete(identityKey(group.identity))
 }
 
 function lookSoon(waits: Waits, group: Group): void {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { advertisedScopes } from '../config/values.js'
 import {
   InsufficientScopeError,
   InvalidRequestError,
@@ -39,8 +40,7 @@ export function writeChallenge(parameters: ChallengeParameters): string {
     realm,
     error,
     resource_metadata: resourceMetadataUrl,
-    // MCP 2026-07-28, authorization: offline_access is not for a resource server to advertise.
-    scope: scopes.filter((scope) => scope !== 'offline_access').join(' '),
+    scope: advertisedScopes(scopes).join(' '),
     error_description: description,
     // A query might hold text that looks like another parameter of the challenge.
     authorization_uri: claims?.authorizationUri?.includes('?') === false ? claims.authorizationUri : undefined,

@@ -34,6 +34,8 @@ export interface AccessTokenClaims {
 const NOT_IN_ACCESS_TOKENS = ['at_hash', 'c_hash', 's_hash', 'events']
 const OTHER_USES = /^(?:id|refresh|offline|logout)(?:[_+-]|$)/i
 const ACCESS_USES = /^(?:bearer|access|access_token)$/i
+/** The id of an MCP client whose token names none. */
+export const UNNAMED_CLIENT = 'unknown'
 /** Claims that speak for an access token. */
 const USUAL_IN_ACCESS_TOKENS = ['scope', 'scp', 'client_id', 'cid']
 
@@ -69,7 +71,7 @@ export function readAccessTokenClaims(
  * Checks `iss`, `exp` and `nbf` of an introspection answer, which jose has not looked at. An answer without `iss` is from the
  * server that was asked (RFC 7662 §2.2 has it optional).
  */
-export function checkIntrospectedTimes(claims: Claims, moment: Moment & { readonly issuer: string }): void {
+export function checkIntrospectedClaims(claims: Claims, moment: Moment & { readonly issuer: string }): void {
   const { iss, exp, nbf } = claims
   const { issuer, nowSeconds, clockTolerance } = moment
   if (iss !== undefined && iss !== issuer) throw otherIssuer(iss, issuer)
@@ -134,10 +136,11 @@ function readClientId(claims: Claims, allowed: Expectations['allowedClients']): 
   const id = name === undefined ? undefined : (claims[name] as string)
   if (allowed !== undefined && (id === undefined || !allowed.has(id)))
     throw otherClient(name ?? 'client_id', id, allowed)
-  return id ?? 'unknown'
+  return id ?? UNNAMED_CLIENT
 }
 
-function readScopes(claims: Claims): string[] {
+/** Returns the scopes of `scope`, or of Entra's and Okta's `scp`. */
+export function readScopes(claims: Claims): string[] {
   const value = claims['scope'] ?? claims['scp']
   return readStrings(typeof value === 'string' ? value.split(' ') : value).filter((scope) => scope !== '')
 }

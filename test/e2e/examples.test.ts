@@ -34,6 +34,7 @@ async function commands(example: string): Promise<string[]> {
 describe.each([
   ['express-mcp', 'mcp-v1.ts'],
   ['existing-app', undefined],
+  ['files', undefined],
 ])('the example %s, copied into an app with nothing but what its README names,', (example, otherSdk) => {
   let app: string
   let said: string[]

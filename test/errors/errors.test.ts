@@ -48,7 +48,7 @@ describe('a StorageError', () => {
 })
 
 describe('an error told again', () => {
-  it('keeps all that it does not say anew, and leaves the first as it was', () => {
+  it('keeps all that is not told otherwise, and leaves the first as it was', () => {
     const first = new UpstreamUnavailableError('unavailable', {
       httpStatus: 503,
       statedRetryAfter: 90,

@@ -9,9 +9,11 @@ import { expectToActAs, statusOf } from './support/acts.js'
 import { adjustableClock } from '../keycloak/support/middleware.js'
 import { agentFrom } from './support/addresses.js'
 import { keeping, startMcpServer, type McpServer } from './support/server.js'
+import { enforceTwoFactor } from './support/two-factor.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
+const CONNECTED = /^200 .*Connected/
 const USER = '/ocs/v2.php/cloud/user?format=json'
 
 let target: Target
@@ -66,7 +68,7 @@ describe('an app password, by docs/app-password.md', () => {
   it('comes of Login Flow v2, reaches OCS, WebDAV and Notes, and is deleted in Nextcloud by a disconnection', async () => {
     const { auth, who, account, connect } = await setUp()
 
-    expect(await connect()).toMatch(/^200 .*Connected/)
+    expect(await connect()).toMatch(CONNECTED)
     await expectToActAs(auth, who, account.uid)
     const { headers } = await auth.getNextcloudCredential(who)
 
@@ -88,7 +90,7 @@ describe('an app password, by docs/app-password.md', () => {
 
   it('that its user has deleted is lost, and can be made anew', async () => {
     const { auth, who, account, connect, advance } = await setUp()
-    await connect()
+    expect(await connect()).toMatch(CONNECTED)
     expect(await statusOf(auth, who)).toBe(200)
     const list = JSON.parse(await target.occ('user:auth-tokens:list', account.uid, '--output=json')) as {
       id: number
@@ -100,36 +102,24 @@ describe('an app password, by docs/app-password.md', () => {
 
     expect(await failureOf(statusOf(auth, who))).toMatchObject({ code: 'ERR_NOT_PROVISIONED', reason: 'revoked' })
     advance(60_000)
-    expect(await connect()).toMatch(/^200 .*Connected/)
+    expect(await connect()).toMatch(CONNECTED)
     expect(await statusOf(auth, who)).toBe(200)
   })
 
   it('is good in spite of two-factor authentication', async () => {
     const { auth, who, account, connect } = await setUp()
-    await connect()
-    await enforceTwoFactor(account)
+    expect(await connect()).toMatch(CONNECTED)
+    onTestFinished(await enforceTwoFactor(target, account))
 
     await expectToActAs(auth, who, account.uid)
   })
 })
 
-/** Enforces two-factor authentication for one account, by a group of its own. */
-async function enforceTwoFactor({ uid }: Account): Promise<void> {
-  const group = `${uid}-2fa`
-  await target.occ('group:add', group)
-  await target.occ('group:adduser', group, uid)
-  await target.occ('twofactorauth:enforce', '--on', `--group=${group}`)
-  onTestFinished(async () => {
-    await target.occ('twofactorauth:enforce', '--off')
-    await target.occ('group:delete', group)
-  })
-}
-
 describe('a wrong sign-in from the same address', () => {
   it('too many times throttles good app passwords, which are not taken for dead', async () => {
     const address = '127.0.9.9'
     const { auth, who, connect } = await setUp({ http: { agent: agentFrom(address) } })
-    await connect()
+    expect(await connect()).toMatch(CONNECTED)
     onTestFinished(() => void target.occ('security:bruteforce:reset', address))
     for (let count = 0; count < 11; count += 1) expect(await wrongFrom(address)).toBe(401)
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import type { McpAuthOptions } from '../../src/index.js'
 import { createVisitor, wordsOf } from '../support/nextcloud/visitor.js'
 import { failureOf } from '../support/promises.js'
+import { optionsOf } from '../support/providers/page.js'
 import { startAuthorizationServer, type ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
 import { expectToActAs, statusOf } from './support/acts.js'
 import { createOAuth2Client } from './support/clients.js'
@@ -9,6 +10,9 @@ import { keeping, startMcpServer, type McpServer } from './support/server.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
+const CONNECTED = /^200 .*Connected/
+/** Modules of the pages' snippets. Their store is not used. */
+const STORAGE = { 'better-sqlite3': { default: Object }, 'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object } }
 
 let target: Target
 let account: Account
@@ -48,15 +52,9 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
         readonly client_secret: string
       }
       onTestFinished(() => void target.occ('oidc:remove', made.client_id))
-      return {
-        ...keeping(),
-        issuer: target.url,
-        discoveryUrl: `${target.url}/index.php/.well-known/openid-configuration`,
-        clientId: made.client_id,
-        clientSecret: made.client_secret,
-        allowedClients: [CLIENT],
-        nextcloud: { url: target.url, preset: 'nextcloud-oidc-app' },
-      } satisfies McpAuthOptions
+      const servers = { 'https://cloud.example.com': target.url, 'https://mcp.example.com': origin }
+      const own = { ...keeping(), clientId: made.client_id, clientSecret: made.client_secret }
+      return { ...optionsOf('nextcloud-oidc-app.md', servers, STORAGE), ...own } satisfies McpAuthOptions
     })
     return { ...server, who: { issuer: target.url, subject: account.uid, clientId: CLIENT } }
   }
@@ -64,7 +62,7 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
   it('connects a user, who acts, and disconnects', async () => {
     const { who, ...server } = await start()
 
-    expect(await connect(server, target.url)).toMatch(/^200 .*Connected/)
+    expect(await connect(server, target.url)).toMatch(CONNECTED)
     await expectToActAs(server.auth, who, account.uid)
 
     expect(await server.auth.revoke(who)).toEqual({ revoked: 'unsupported' })
@@ -73,7 +71,7 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
 
   it('renews its tokens, and the one before is no longer good', async () => {
     const { who, ...server } = await start()
-    await connect(server, target.url)
+    expect(await connect(server, target.url)).toMatch(CONNECTED)
     const before = await server.auth.getNextcloudToken(who)
 
     await server.auth.rotate(who)
@@ -89,7 +87,7 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
 
   it('renews for somebody who is disabled, whose tokens are refused', async () => {
     const { who, ...server } = await start()
-    await connect(server, target.url)
+    expect(await connect(server, target.url)).toMatch(CONNECTED)
 
     const status = await target.during(['user:disable', account.uid], ['user:enable', account.uid], () =>
       statusOf(server.auth, who),
@@ -102,15 +100,11 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
 describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
   async function start(): Promise<McpServer & { who: { issuer: string; subject: string; clientId: string } }> {
     const server = await startMcpServer(async (origin) => {
-      const { clientId, clientSecret } = await createOAuth2Client(target, `${origin}/nextcloud/callback`)
-      return {
-        ...keeping(),
-        issuer: as.issuer,
-        clientId,
-        clientSecret,
-        nextcloud: { url: target.url, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
-        connect: { identity: isAccountOf },
-      }
+      const client = await createOAuth2Client(target, `${origin}/nextcloud/callback`)
+      const cloud = { 'https://cloud.example.com': target.url }
+      const servers = { ...cloud, 'https://mcp.example.com': origin, 'https://idp.example.com': as.issuer }
+      const own = { ...keeping(), ...client, connect: { identity: isAccountOf } }
+      return { ...optionsOf('nextcloud-oauth2-app.md', servers, STORAGE), ...own }
     })
     return { ...server, who: { issuer: as.issuer, subject: account.uid, clientId: CLIENT } }
   }
@@ -118,7 +112,7 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
   it('connects a user, who acts, and disconnects', async () => {
     const { who, ...server } = await start()
 
-    expect(await connect(server, as.issuer)).toMatch(/^200 .*Connected/)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     await expectToActAs(server.auth, who, account.uid)
 
     expect(await server.auth.revoke(who)).toEqual({ revoked: 'unsupported' })
@@ -137,7 +131,7 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
 
   it('renews its tokens', async () => {
     const { who, ...server } = await start()
-    await connect(server, as.issuer)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     const before = await server.auth.getNextcloudToken(who)
 
     await server.auth.rotate(who)
@@ -148,7 +142,7 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
 
   it('asks its user to connect again where the session was ended in Nextcloud', async () => {
     const { who, ...server } = await start()
-    await connect(server, as.issuer)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     expect(await statusOf(server.auth, who)).toBe(200)
 
     await endSessions(account)
@@ -157,7 +151,7 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
       code: 'ERR_NOT_PROVISIONED',
       reason: 'revoked',
     })
-    expect(await connect(server, as.issuer)).toMatch(/^200 .*Connected/)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     expect(await statusOf(server.auth, who)).toBe(200)
   })
 })

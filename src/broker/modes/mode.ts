@@ -20,6 +20,11 @@ export interface Caller {
   readonly expiresAt: number
 }
 
+/** Whether the MCP token has expired, by the wall clock and with the tolerance in seconds. */
+export function hasExpired({ expiresAt }: Pick<Caller, 'expiresAt'>, clockTolerance: number, clock: Clock): boolean {
+  return clock.now() >= (expiresAt + clockTolerance) * 1_000
+}
+
 /** A caller, with the broker's notes about it between calls. */
 export interface BrokerSession {
   readonly caller: Caller

@@ -4,7 +4,7 @@ import type { Secret } from '../../nextcloud/credential.js'
 import { audienceOf } from '../token-keys.js'
 import { checkTokenOptions } from '../token-options.js'
 import { createTokenReports } from '../token-reports.js'
-import type { BrokerSession, Caller, ModeRooms } from './mode.js'
+import { hasExpired, type BrokerSession, type Caller, type ModeRooms } from './mode.js'
 
 /** Hands out the MCP token as the Nextcloud token, as long as it lives. */
 export function passThroughSecrets({ config, nextcloud, clock, events }: ModeRooms) {
@@ -16,7 +16,7 @@ export function passThroughSecrets({ config, nextcloud, clock, events }: ModeRoo
     if (options !== undefined) checkTokenOptions(options, mode)
     options?.signal?.throwIfAborted()
     try {
-      if (clock.now() >= (caller.expiresAt + config.clockTolerance) * 1_000) throw new SubjectTokenRejectedError()
+      if (hasExpired(caller, config.clockTolerance, clock)) throw new SubjectTokenRejectedError()
       const token = passThrough(caller, [...nextcloud.audience, ...audienceOf(nextcloud, options)])
       reports.got(caller, 'cache', 0)
       const secret = secrets.get(caller) ?? ({ scheme: 'Bearer', token } as const)

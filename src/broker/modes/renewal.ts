@@ -7,7 +7,7 @@ import {
   TokenRequestError,
   UpstreamUnavailableError,
 } from '../../errors/errors.js'
-import { isRefreshable, sharedAccessToken, wallTime, type Grant, type LivingGrant } from '../../grants/grant.js'
+import { isRefreshable, refreshEnd, sharedAccessToken, type Grant, type LivingGrant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Lease } from '../../grants/lease.js'
 import { quirksOf } from '../../presets.js'
@@ -129,10 +129,10 @@ async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer)
 
 function rotated({ grants, clock }: RenewalRooms, grant: LivingGrant, answer: RefreshAnswer): Grant {
   const { format, generation, clients, connectedAt } = grant
-  const { refreshToken, refreshExpiresIn, scopes, sentAt, access } = answer
-  const endsAt = refreshExpiresIn === undefined ? undefined : wallTime(sentAt, clock) + refreshExpiresIn * 1_000
+  const { refreshToken, scopes, sentAt, access } = answer
   // If the token stays the same and the answer states no end, the end stays too.
-  const refreshEndsAt = endsAt ?? (refreshToken === undefined ? grant.refreshEndsAt : undefined)
+  const refreshEndsAt =
+    refreshEnd(answer, sentAt, clock) ?? (refreshToken === undefined ? grant.refreshEndsAt : undefined)
   const accessToken = access instanceof TokenRequestError ? undefined : sharedAccessToken(access, clock)
   return {
     format,
