@@ -32,13 +32,13 @@ async function setUpStore(http: 'node-fetch' | 'fetch' = 'node-fetch', answer = 
   }
   const app = await listen((req, res) => void take(req, res))
   onTestFinished(app.close)
-  const { auth, as, signIn } = await world({
+  const { auth, as, open, signIn } = await world({
     options: { nextcloud: { url: app.url }, http: http === 'fetch' ? { fetch: globalThis.fetch } : {} },
   })
   const alice = await signIn()
   const put = (body: unknown, init: NextcloudRequest = {}) =>
     auth.nextcloudFetch(alice, FILE, { method: 'PUT', ...init, body: body as NextcloudRequestBody })
-  return { alice, as, auth, put, stored, url: app.url, brokenOff: () => brokenOff }
+  return { alice, as, auth, open, put, stored, url: app.url, brokenOff: () => brokenOff }
 }
 
 async function* generated<T>(...chunks: T[]): AsyncGenerator<T> {
@@ -218,6 +218,19 @@ describe('a stream', () => {
     await requests.arrival()
     await until(() => body.destroyed)
     requests.answer(tokenAnswer('late'))
+    expect(await failure).toMatchObject({ code: 'ENOENT' })
+  })
+
+  it('that fails while the keys are waited for, by which its user is known, does so too', async () => {
+    const { alice, as, open, url } = await setUpStore()
+    const keys: ServerResponse[] = []
+    as.script('/jwks', (_request, res) => keys.push(res))
+    const body = createReadStream('/nowhere/a.txt')
+    const other = open({ nextcloud: { url } })
+    const failure = failureOf(other.nextcloudFetch({ token: alice.token }, FILE, { method: 'PUT', body }))
+    await until(() => body.destroyed && keys.length > 0)
+    as.script('/jwks')
+    keys[0]!.destroy()
     expect(await failure).toMatchObject({ code: 'ENOENT' })
   })
 
