@@ -25,6 +25,8 @@ export interface Quirks {
   readonly idToken: boolean
   /** Whether the server may take `prompt=select_account` (OIDC Core §3.1.2.1). Without it, `login` lets another person sign in. */
   readonly selectsAccount: boolean
+  /** The setting of the app `user_oidc` by which Nextcloud takes the access tokens. Undefined: it takes them by itself. */
+  readonly takenBy: 'check-bearer' | 'oidc_provider_bearer_validation' | undefined
   /**
    * Endpoints of a server without metadata, relative to Nextcloud's base URL. That server is another one than the issuer of the MCP
    * tokens, and `clientId` is known to it alone. Undefined: they are the issuer's, whose metadata names them.
@@ -43,6 +45,7 @@ const GENERIC: Quirks = {
   revocation: true,
   idToken: true,
   selectsAccount: true,
+  takenBy: 'check-bearer',
   endpoints: undefined,
 }
 
@@ -69,6 +72,7 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     revocation: false,
     // It takes `select_account` for nothing and sends the same person back.
     selectsAccount: false,
+    takenBy: 'oidc_provider_bearer_validation',
   },
   // Nextcloud core: no metadata, no scopes, no ID token. A dead refresh token is an invalid request, and a refresh gives the one
   // token row another secret.
@@ -81,6 +85,7 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     refreshEndsAccessToken: true,
     revocation: false,
     idToken: false,
+    takenBy: undefined,
     endpoints: { authorization: 'index.php/apps/oauth2/authorize', token: 'index.php/apps/oauth2/api/v1/token' },
   },
 }

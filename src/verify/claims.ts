@@ -139,7 +139,8 @@ function readClientId(claims: Claims, allowed: Expectations['allowedClients']): 
   return id ?? UNNAMED_CLIENT
 }
 
-function readScopes(claims: Claims): string[] {
+/** Returns the scopes of `scope`, or of Entra's and Okta's `scp`. */
+export function readScopes(claims: Claims): string[] {
   const value = claims['scope'] ?? claims['scp']
   return readStrings(typeof value === 'string' ? value.split(' ') : value).filter((scope) => scope !== '')
 }

@@ -105,7 +105,7 @@ const FAULTS: readonly Fault[] = [
     'metadata behind a redirect',
     'discovery.document',
     provided(WELL_KNOWN, { status: 302, headers: { location: 'https://login.example.com/?a=b' } }),
-    /302, a redirect to https:\/\/login\.example\.com\/ → .*redirects are not followed/,
+    /302, a redirect to https:\/\/login\.example\.com\/ → .*redirects are not followed.*--discovery-url/,
   ],
   [
     'a provider that is broken',
@@ -322,7 +322,7 @@ const FAULTS: readonly Fault[] = [
       answers[OCS_USER] = unauthorized
       answers[NOTES_SETTINGS] = unauthorized
     },
-    /refuses the token \(401\).* → .*--check-bearer=1.*client id in aud.*discovery endpoint.*--bearer-provisioning=1/,
+    /refuses the token \(401\).* → .*--check-bearer=1.*client id in aud.*discovery endpoint.*auto_provision/,
   ],
   [
     'a Nextcloud that takes the token on a CORS route only',
@@ -435,11 +435,11 @@ describe('the doctor', () => {
       failed: [],
       // Plain http on loopback; no required scopes; and what belongs to other modes.
       leftOut: [
+        'nextcloud.tls',
         'issuer.tls',
         'token.scopes',
         'pass-through.audience',
         'exchange.scopes',
-        'nextcloud.tls',
         'storage.access',
         'storage.seal',
         'storage.records',
@@ -470,7 +470,7 @@ describe('the doctor', () => {
     expect(failed).toEqual([])
     expect(finding('pass-through.audience')?.status).toBe('passed')
     expect(finding('nextcloud.bearer')?.found).toContain('alice')
-    expect(setup.nextcloud.tokens().filter(Boolean)).toEqual([setup.token, setup.token])
+    expect(setup.nextcloud.tokens().filter(Boolean)).toEqual([setup.token, setup.token, setup.token])
   })
 
   it.each(FAULTS)('finds %s, by %s', async (_name, id, plant, says) => {

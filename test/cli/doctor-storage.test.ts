@@ -72,6 +72,7 @@ describe.each(storeKinds())('the doctor at a store in %s', (kind) => {
       status: 0,
       failed: [],
       leftOut: [
+        'nextcloud.tls',
         'issuer.tls',
         'token.scopes',
         'pass-through.audience',
@@ -80,9 +81,10 @@ describe.each(storeKinds())('the doctor at a store in %s', (kind) => {
         'exchange.issuer',
         'exchange.scopes',
         'exchange.life',
-        'nextcloud.tls',
         'nextcloud.bearer',
+        'nextcloud.account',
         'nextcloud.cors',
+        'nextcloud.dav',
         'public.tls',
       ],
     })

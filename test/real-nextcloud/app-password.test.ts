@@ -9,6 +9,7 @@ import { expectToActAs, statusOf } from './support/acts.js'
 import { adjustableClock } from '../keycloak/support/middleware.js'
 import { agentFrom } from './support/addresses.js'
 import { keeping, startMcpServer, type McpServer } from './support/server.js'
+import { enforceTwoFactor } from './support/two-factor.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
@@ -107,23 +108,11 @@ describe('an app password, by docs/app-password.md', () => {
   it('is good in spite of two-factor authentication', async () => {
     const { auth, who, account, connect } = await setUp()
     await connect()
-    await enforceTwoFactor(account)
+    onTestFinished(await enforceTwoFactor(target, account))
 
     await expectToActAs(auth, who, account.uid)
   })
 })
-
-/** Enforces two-factor authentication for one account, by a group of its own. */
-async function enforceTwoFactor({ uid }: Account): Promise<void> {
-  const group = `${uid}-2fa`
-  await target.occ('group:add', group)
-  await target.occ('group:adduser', group, uid)
-  await target.occ('twofactorauth:enforce', '--on', `--group=${group}`)
-  onTestFinished(async () => {
-    await target.occ('twofactorauth:enforce', '--off')
-    await target.occ('group:delete', group)
-  })
-}
 
 describe('a wrong sign-in from the same address', () => {
   it('too many times throttles good app passwords, which are not taken for dead', async () => {

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import type { McpAuthInfo, McpAuthOptions } from '../../src/index.js'
+import { nextcloudPath, type McpAuthInfo, type McpAuthOptions } from '../../src/index.js'
 import { failureOf } from '../support/promises.js'
 import { expectToActAs, statusOf } from './support/acts.js'
 import { openProvider, RESOURCE, type Provider } from './support/provider.js'
+import { enforceTwoFactor } from './support/two-factor.js'
 import { startMcpServer, type McpServer } from './support/server.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
@@ -17,6 +18,7 @@ beforeAll(async () => {
 })
 afterAll(closeTarget)
 
+const NOTES = '/index.php/apps/notes/api/v1/notes'
 const USER = '/ocs/v2.php/cloud/user?format=json'
 
 async function start(nextcloud: McpAuthOptions['nextcloud'] = {}): Promise<McpServer> {
@@ -61,6 +63,21 @@ describe('a token that was exchanged', () => {
     onTestFinished(() => provider.trust('--check-bearer=1'))
 
     expect(await statusOf(server.auth, who)).toBe(401)
+  })
+
+  it('of somebody who must take a second step is refused at OCS and by apps, not sent to a page, and good for WebDAV', async () => {
+    const server = await start()
+    const other = await target.createAccount()
+    const who = await signIn(server, other)
+    expect(await statusOf(server.auth, who)).toBe(200)
+    onTestFinished(await enforceTwoFactor(target, other))
+
+    const refused = { code: 'ERR_NEXTCLOUD_REFUSED', reason: 'two-factor' }
+    expect(await failureOf(statusOf(server.auth, who))).toMatchObject(refused)
+    const write = { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } }
+    expect(await failureOf(server.auth.nextcloudFetch(who, NOTES, write))).toMatchObject(refused)
+    const path = nextcloudPath`/remote.php/dav/files/${other.uid}/${'a.txt'}`
+    expect((await server.auth.nextcloudFetch(who, path, { method: 'PUT', body: 'a' })).status).toBe(201)
   })
 
   it('of somebody disabled is refused by OCS', async () => {

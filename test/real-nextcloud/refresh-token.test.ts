@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import type { McpAuthOptions } from '../../src/index.js'
 import { createVisitor, wordsOf } from '../support/nextcloud/visitor.js'
 import { failureOf } from '../support/promises.js'
+import { optionsOf } from '../support/providers/page.js'
 import { startAuthorizationServer, type ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
 import { expectToActAs, statusOf } from './support/acts.js'
 import { createOAuth2Client } from './support/clients.js'
@@ -9,6 +10,8 @@ import { keeping, startMcpServer, type McpServer } from './support/server.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
+/** Modules of the pages' snippets. Their store is not used. */
+const STORAGE = { 'better-sqlite3': { default: Object }, 'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object } }
 
 let target: Target
 let account: Account
@@ -48,15 +51,9 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
         readonly client_secret: string
       }
       onTestFinished(() => void target.occ('oidc:remove', made.client_id))
-      return {
-        ...keeping(),
-        issuer: target.url,
-        discoveryUrl: `${target.url}/index.php/.well-known/openid-configuration`,
-        clientId: made.client_id,
-        clientSecret: made.client_secret,
-        allowedClients: [CLIENT],
-        nextcloud: { url: target.url, preset: 'nextcloud-oidc-app' },
-      } satisfies McpAuthOptions
+      const servers = { 'https://cloud.example.com': target.url, 'https://mcp.example.com': origin }
+      const own = { ...keeping(), clientId: made.client_id, clientSecret: made.client_secret }
+      return { ...optionsOf('nextcloud-oidc-app.md', servers, STORAGE), ...own } satisfies McpAuthOptions
     })
     return { ...server, who: { issuer: target.url, subject: account.uid, clientId: CLIENT } }
   }
@@ -102,15 +99,11 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
 describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
   async function start(): Promise<McpServer & { who: { issuer: string; subject: string; clientId: string } }> {
     const server = await startMcpServer(async (origin) => {
-      const { clientId, clientSecret } = await createOAuth2Client(target, `${origin}/nextcloud/callback`)
-      return {
-        ...keeping(),
-        issuer: as.issuer,
-        clientId,
-        clientSecret,
-        nextcloud: { url: target.url, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
-        connect: { identity: isAccountOf },
-      }
+      const client = await createOAuth2Client(target, `${origin}/nextcloud/callback`)
+      const cloud = { 'https://cloud.example.com': target.url }
+      const servers = { ...cloud, 'https://mcp.example.com': origin, 'https://idp.example.com': as.issuer }
+      const own = { ...keeping(), ...client, connect: { identity: isAccountOf } }
+      return { ...optionsOf('nextcloud-oauth2-app.md', servers, STORAGE), ...own }
     })
     return { ...server, who: { issuer: as.issuer, subject: account.uid, clientId: CLIENT } }
   }

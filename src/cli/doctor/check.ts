@@ -23,7 +23,7 @@ export interface Check {
   /** Stable from version to version. */
   readonly id: string
   /** Checks that must not have failed, because this one would only find the same thing again. */
-  readonly needs: readonly string[]
+  readonly needs: (context: Examination) => readonly string[]
   readonly judge: (context: Examination) => Promise<Verdict>
 }
 
@@ -37,7 +37,7 @@ export type Subject<S> = (context: Examination) => S | Missing | Promise<S | Mis
 
 interface CheckParts<S> {
   readonly id: string
-  readonly needs?: readonly string[]
+  readonly needs?: readonly string[] | Check['needs']
   /** Default: the set-up as a whole. */
   readonly about?: Subject<S>
   readonly run: (context: Examination, subject: S) => Verdict | Promise<Verdict>
@@ -46,7 +46,7 @@ interface CheckParts<S> {
 export function check<S extends object>({ id, needs = [], about, run }: CheckParts<S>): Check {
   return {
     id,
-    needs,
+    needs: typeof needs === 'function' ? needs : () => needs,
     judge: async (context) => {
       const subject = await (about?.(context) ?? ({} as S))
       return 'missing' in subject ? leftOut(subject.missing) : run(context, subject)

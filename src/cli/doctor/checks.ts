@@ -7,14 +7,19 @@ import type { Examination } from './examination.js'
 import { exchangeChecks } from './exchange.js'
 import { keyChecks } from './keys.js'
 import { connectionChecks } from './network.js'
-import { bearerChecks, NEXTCLOUD, nextcloudStatus } from './nextcloud.js'
+import { NEXTCLOUD, nextcloudStatus } from './nextcloud.js'
 import { PROVIDER } from './provider.js'
 import { challengeChecks, metadataChecks, THIS_SERVER } from './public.js'
 import { storageChecks } from './storage.js'
 import { tokenChecks } from './token.js'
+import { userChecks } from './user-checks.js'
 
 /** Every check of a configuration that can be read, in the order of the report. */
 const CHECKS: readonly Check[] = [
+  // First, because it may be the provider too.
+  ...connectionChecks(NEXTCLOUD),
+  nextcloudClock,
+  nextcloudStatus,
   ...connectionChecks(PROVIDER),
   providerClock,
   ...discoveryChecks,
@@ -22,11 +27,8 @@ const CHECKS: readonly Check[] = [
   ...clientChecks,
   ...tokenChecks,
   ...exchangeChecks,
-  ...connectionChecks(NEXTCLOUD),
-  nextcloudClock,
-  nextcloudStatus,
   ...storageChecks,
-  ...bearerChecks,
+  ...userChecks,
   ...connectChecks,
   ...connectionChecks(THIS_SERVER),
   connectPage,
@@ -43,7 +45,10 @@ export async function runChecks(context: Examination, checks = CHECKS): Promise<
   /** Check that failed, or was left out for a failure → the failure to mend. */
   const down = new Map<string, string>()
   for (const check of checks) {
-    const cause = check.needs.map((need) => down.get(need)).find((id) => id !== undefined)
+    const cause = check
+      .needs(context)
+      .map((need) => down.get(need))
+      .find((id) => id !== undefined)
     const verdict = cause === undefined ? await run(check, context) : leftOut(`mend ${cause} first`)
     const broken = verdict.status === 'failed' ? check.id : cause
     if (broken !== undefined) down.set(check.id, broken)

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { hintForGrant } from '../../authorization-server/hints.js'
+import { createClient, type AuthorizationServerClient } from '../../authorization-server/client.js'
 import { blamesClient, refusesGrant } from '../../authorization-server/token-error.js'
 import { createExchange } from '../../broker/modes/exchange.js'
 import type { ClientConfig, NextcloudConfig } from '../../config/config.js'
 import {
+  ConfigurationError,
   McpAuthError,
   SubjectTokenRejectedError,
   TokenRequestError,
@@ -13,6 +15,7 @@ import { MODES } from '../../modes.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { nextcloudOf } from './nextcloud.js'
+import { checkOAuth2Client, isFromOAuth2App } from './oauth2-app.js'
 import { waysToGive } from './options.js'
 
 const clientWithSecret: Subject<ClientConfig> = ({ config: { client } }) => {
@@ -28,7 +31,12 @@ const withGrant: Subject<NextcloudConfig> = (context) => {
 
 /** Checks of the client at the provider: it is known, and may use the grant that the mode needs. */
 export const clientChecks: readonly Check[] = [
-  check({ id: 'client.credentials', needs: ['discovery.endpoints'], about: clientWithSecret, run: checkCredentials }),
+  check({
+    id: 'client.credentials',
+    needs: (context) => [isFromOAuth2App(context) ? 'nextcloud.status' : 'discovery.endpoints'],
+    about: clientWithSecret,
+    run: (context, client) => (isFromOAuth2App(context) ? checkOAuth2Client : checkCredentials)(context, client),
+  }),
   check({ id: 'grant.offered', needs: ['client.credentials'], about: withGrant, run: checkGrant }),
 ]
 
@@ -40,23 +48,50 @@ export function wordsOf({ error, errorDescription, message }: TokenRequestError)
   return [error, errorDescription].filter(Boolean).join(': ') || message
 }
 
-/** A refresh with a token that does not exist: an answer about the token shows that the client is known, and changes nothing. */
-async function checkCredentials({ client, secrets, needs }: Examination, { id }: ClientConfig): Promise<Verdict> {
-  const failure = await outcomeOf(() => client.refresh(madeUp(), new URLSearchParams(), () => undefined))
-  if (!(failure instanceof McpAuthError)) return passed(`the provider takes the credentials of ${id}`)
-  if (failure instanceof TokenRequestError) {
-    const said = secrets.quote(wordsOf(failure))
-    if (!blamesClient(failure)) return passed(`the provider knows ${id} (to a made-up refresh token it says ${said})`)
-    return failed(
-      `the provider does not take the credentials of ${id} (${said}, status ${failure.httpStatus ?? '?'})`,
-      `compare ${waysToGive('clientId')} and ${waysToGive('clientSecret')} with the client's page at the provider: it must be a confidential client with client_secret_basic or client_secret_post; the secret must hold no newline`,
-    )
+/** A refresh with a token that does not exist, which changes nothing. */
+const refreshMadeUp = (client: AuthorizationServerClient) =>
+  outcomeOf(() => client.refresh(madeUp(), new URLSearchParams(), () => undefined))
+
+const blames = (outcome: unknown): boolean => outcome instanceof TokenRequestError && blamesClient(outcome)
+
+/** An answer about the token shows that the client is known, if a client that does not exist gets another. */
+async function checkCredentials(context: Examination, { id }: ClientConfig): Promise<Verdict> {
+  const { client, secrets, needs } = context
+  const failure = await refreshMadeUp(client)
+  if (blames(failure)) return wrongCredentials(id, secrets.quote(wordsOf(failure as TokenRequestError)))
+  if (!(failure instanceof McpAuthError) || failure instanceof TokenRequestError) {
+    const stranger = {
+      ...context.config,
+      client: { id: madeUp(), secret: madeUp(), auth: undefined, hasCredentials: true },
+    }
+    if (!blames(await refreshMadeUp(createClient({ ...context, config: stranger })))) return introspects(context, id)
+    const said = failure instanceof McpAuthError ? secrets.quote(wordsOf(failure)) : 'that it is dead'
+    return passed(`the provider takes the credentials of ${id} (to a made-up refresh token it says ${said})`)
   }
   const found = `the token endpoint gives no usable answer: ${secrets.quote(failure.message)}`
   if (!needs.tokenRequests) return leftOut(`${found}; this configuration does not need one`)
   return failed(
     found,
     `make token_endpoint work from here; ${waysToGive('authorizationServer.tokenEndpoint')} replaces it`,
+  )
+}
+
+const wrongCredentials = (id: string, said: string): Verdict =>
+  failed(
+    `the provider does not take the credentials of ${id} (${said})`,
+    `compare ${waysToGive('clientId')} and ${waysToGive('clientSecret')} with the client's page at the provider: it must be a confidential client with client_secret_basic or client_secret_post; the secret must hold no newline`,
+  )
+
+/** The introspection endpoint looks at the client first where the token endpoint looks at the grant (Nextcloud's app oidc). */
+async function introspects({ client, secrets }: Examination, id: string): Promise<Verdict> {
+  const answer = await outcomeOf(() => client.introspect(madeUp()))
+  if (answer instanceof ConfigurationError) return wrongCredentials(id, secrets.quote(answer.message))
+  if (answer !== undefined && !(answer instanceof McpAuthError)) {
+    return passed(`the provider takes the credentials of ${id} (it introspects a made-up token for them)`)
+  }
+  return leftOut(
+    `whether the provider takes the credentials of ${id} cannot be tried: its token endpoint tells a client that does not exist the same`,
+    `a wrong secret shows when a user connects: compare ${waysToGive('clientId')} and ${waysToGive('clientSecret')}`,
   )
 }
 

@@ -24,6 +24,8 @@ export interface SetUp {
   readonly options: Readonly<Record<string, unknown>>
   /** The MCP token to try. */
   readonly token: string | undefined
+  /** The subject of the user whose grant to try. */
+  readonly subject: string | undefined
   readonly store: Store | undefined
 }
 
@@ -60,7 +62,7 @@ export async function readSetUp(values: Values, secrets: Secrets, surroundings: 
   const given = [token, clientSecret, environment[variableOf('clientSecret')], ...keys]
   for (const secret of given) secrets.add(secret?.trim())
   const options = { ...configOptions(values), ...(clientSecret !== undefined && { clientSecret }) }
-  return { options, token, store: storeOf(values, options, secrets, surroundings) }
+  return { options, token, subject: textOf(values['subject']), store: storeOf(values, options, secrets, surroundings) }
 }
 
 const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)

@@ -5,18 +5,21 @@ import type { Environment } from '../../options.js'
 import type { Finding } from './check.js'
 import { waysToGive } from './options.js'
 
+type Options = Readonly<Record<string, unknown>>
+
 /** Reads the options and variables by the code of `mcpAuth()`, and returns the finding about them. */
 export function examineConfiguration(
-  options: Readonly<Record<string, unknown>>,
+  options: Options,
   environment: Environment,
 ): { readonly config: Config | undefined; readonly finding: Finding } {
   try {
-    const config = readConfig(options, environment)
+    const { config, assumed } = readAsApp(options, environment)
     const { issuer, discoveryUrl, resource, nextcloud, warnings } = config
     const found = [
       `issuer ${issuer ?? `of ${discoveryUrl?.href ?? ''}`}`,
       `resource ${resource}`,
       nextcloud === undefined ? 'no Nextcloud' : `Nextcloud ${nextcloud.url.href} in ${nextcloud.mode} mode`,
+      ...(assumed === undefined ? [] : [`taking it that the app sets ${assumed}, which only its code can`]),
     ].join(', ')
     const fix = warnings.length === 0 ? undefined : warnings.map(([, message]) => message).join('; ')
     return { config, finding: { id: 'config', status: 'passed', found, fix } }
@@ -25,5 +28,21 @@ export function examineConfiguration(
     const { message, option } = error
     const fix = option === undefined ? 'correct the options' : `set it by ${waysToGive(option)}`
     return { config: undefined, finding: { id: 'config', status: 'failed', found: message, fix } }
+  }
+}
+
+/** Functions of an app, which no command line can give. */
+const OF_CODE = ['identity', 'authenticateBrowser']
+
+/** Reads them as the app does: a function that is required is taken to be there. */
+function readAsApp(options: Options, environment: Environment): { readonly config: Config; readonly assumed?: string } {
+  try {
+    return { config: readConfig(options, environment) }
+  } catch (error) {
+    const lacking = error instanceof ConfigurationError ? error.option : undefined
+    const name = OF_CODE.find((member) => lacking === `connect.${member}`)
+    if (name === undefined) throw error
+    const connect = { ...(options['connect'] as object | undefined), [name]: () => false }
+    return { config: readConfig({ ...options, connect }, environment), assumed: `connect.${name}` }
   }
 }

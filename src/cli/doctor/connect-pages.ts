@@ -4,6 +4,7 @@ import { McpAuthError } from '../../errors/errors.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { reached } from './network.js'
+import { checkOAuth2RedirectUri, isFromOAuth2App } from './oauth2-app.js'
 import { waysToGive } from './options.js'
 import { describe, isAnswer } from './probe.js'
 import { THIS_SERVER } from './public.js'
@@ -23,6 +24,8 @@ export const connectPage = check({ id: 'connect.page', needs: reached(THIS_SERVE
 async function checkRedirectUri(context: Examination, connect: ConnectConfig): Promise<Verdict> {
   const { quote } = context.secrets
   const { redirectUri } = connect
+  const { client } = context.config
+  if (client !== undefined && isFromOAuth2App(context)) return checkOAuth2RedirectUri(context, client, connect)
   const fix = `register ${redirectUri}, to the letter, as a redirect URI of this client at the provider`
   const grant = createCodeGrant(connect, context)
   const url = await outcomeOf(async () => grant.authorizationUrl(await grant.metadata(), grant.secrets(), false))

@@ -29,7 +29,7 @@ function checkDocument({ secrets }: Examination, answer: Answer): Verdict {
   const found = `no metadata at ${answer.url}: ${describe(answer, secrets.quote)}`
   if (answer.status >= 500) return failed(found, 'the provider, or the server behind its proxy, is not working')
   if (isRedirect(answer)) {
-    return failed(found, `redirects are not followed: give the address behind it by ${waysToGive('issuer')}`)
+    return failed(found, `redirects are not followed: give the address behind it by ${waysToGive('discoveryUrl')}`)
   }
   return failed(
     found,

@@ -1,4 +1,5 @@
 import { systemClock } from '../../clock.js'
+import type { Config } from '../../config/config.js'
 import { processEnvironment } from '../../options.js'
 import { leftOut, type Finding } from './check.js'
 import { CHECK_IDS, runChecks } from './checks.js'
@@ -49,7 +50,7 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
 }
 
 async function examine(
-  { options, token, store }: SetUp,
+  { options, token, subject, store }: SetUp,
   secrets: Secrets,
   { environment, clock }: Surroundings,
 ): Promise<readonly Finding[]> {
@@ -60,13 +61,20 @@ async function examine(
   if (config === undefined) {
     return CHECK_IDS.map((id) => (id === 'config' ? finding : { id, ...leftOut('mend config first') }))
   }
-  const context = createExamination({ config, clock, secrets, token, store })
+  for (const text of publicTexts(config)) secrets.show(text)
+  const context = createExamination({ config, clock, secrets, token, subject, store })
   try {
     return [finding, ...(await runChecks(context))]
   } finally {
     context.transport.close()
     await store?.close()
   }
+}
+
+/** What a report must show to be of use: names and addresses of the set-up. */
+function publicTexts({ issuer, resource, client, audience, requiredScopes, nextcloud }: Config): readonly string[] {
+  const ofNextcloud = nextcloud && [nextcloud.url.href, ...nextcloud.audience, ...nextcloud.fixedScopes]
+  return [issuer ?? '', resource, client?.id ?? '', ...audience, ...requiredScopes, ...(ofNextcloud ?? [])]
 }
 
 /** The last line of defence: a known secret is not printed, even if a check lets it through. */

@@ -19,6 +19,8 @@ export interface Examination {
   readonly secrets: Secrets
   /** The MCP token to try. */
   readonly token: string | undefined
+  /** The subject of the user whose grant to try, without an MCP token. */
+  readonly subject: string | undefined
   readonly store: Store | undefined
   readonly probe: Probe
   readonly transport: Transport
@@ -35,10 +37,12 @@ export interface Examination {
   exchanged?: TokenAnswer
   /** The token for Nextcloud, once there is one. */
   nextcloudToken?: string
+  /** The user's id in Nextcloud, once it has been asked for. */
+  userId?: string
 }
 
 export function createExamination(
-  given: Pick<Examination, 'config' | 'clock' | 'secrets' | 'token' | 'store'>,
+  given: Pick<Examination, 'config' | 'clock' | 'secrets' | 'token' | 'subject' | 'store'>,
 ): Examination {
   const { config, clock } = given
   const events = createEvents(() => undefined, clock)

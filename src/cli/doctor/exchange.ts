@@ -3,6 +3,7 @@ import { createExchange } from '../../broker/modes/exchange.js'
 import type { NextcloudConfig } from '../../config/config.js'
 import { McpAuthError, SubjectTokenRejectedError, TokenRequestError } from '../../errors/errors.js'
 import { MODES } from '../../modes.js'
+import { readScopes } from '../../verify/claims.js'
 import type { VerifiedToken } from '../../verify/verifier.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import { wordsOf } from './client.js'
@@ -96,10 +97,10 @@ function checkIssuer({ config, secrets, verified }: Examination, { claims: { iss
   )
 }
 
-function checkScopes({ config }: Examination, { claims: { scope, scp } }: DecodedJwt): Verdict {
+function checkScopes({ config }: Examination, { claims }: DecodedJwt): Verdict {
   const wanted = config.nextcloud?.fixedScopes ?? []
   if (wanted.length === 0) return leftOut('nextcloud.scopes asks for none')
-  const granted = [scope ?? scp ?? []].flat().flatMap((value) => (typeof value === 'string' ? value.split(' ') : []))
+  const granted = readScopes(claims)
   // Entra asks for api://…/name and grants name.
   const lacking = wanted.filter((value) => !granted.includes(value) && !granted.includes(value.replace(/^.*\//, '')))
   if (lacking.length === 0) return passed(`it has ${wanted.join(' ')}`)

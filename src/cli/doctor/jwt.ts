@@ -1,7 +1,6 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose'
+import type { Claims } from '../../verify/claims.js'
 import type { Examination } from './examination.js'
-
-export type Claims = Readonly<Record<string, unknown>>
 
 /** A JWT whose signature is not verified. */
 export interface DecodedJwt {

@@ -11,6 +11,8 @@ export interface Server {
   /** The ways to give its address. */
   readonly configured: string
   readonly ask: Subject<Answer | NoAnswer>
+  /** The checks that must not have failed before it is asked. Default: none. */
+  readonly needs?: Check['needs']
 }
 
 const TRUST =
@@ -63,10 +65,10 @@ export const reached = ({ id }: Pick<Server, 'id'>): readonly string[] => [`${id
 
 /** Checks of the way to a server: it can be reached, and its certificate is good. */
 export function connectionChecks(server: Server): readonly Check[] {
-  const { ask: about } = server
+  const { ask: about, needs } = server
   const [reachable = '', certificate = ''] = reached(server)
   return [
-    check({ id: reachable, about, run: (_context, result) => reachability(server, result) }),
+    check({ id: reachable, about, ...(needs && { needs }), run: (_context, result) => reachability(server, result) }),
     check({ id: certificate, needs: [reachable], about, run: (_context, result) => tls(server, result) }),
   ]
 }

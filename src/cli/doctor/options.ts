@@ -31,6 +31,7 @@ export const DOCTOR_OPTIONS: NonNullable<ParseArgsConfig['options']> = {
   token: { type: 'string' },
   'token-file': { type: 'string' },
   'client-secret-file': { type: 'string' },
+  subject: { type: 'string' },
   storage: { type: 'string' },
   'storage-table': { type: 'string' },
   'storage-prefix': { type: 'string' },
@@ -92,6 +93,7 @@ ${line('--storage <url>', 'sqlite:./file.db, redis://… or postgres://…; a pa
 ${line('', `can be seen too: use ${STORAGE_VARIABLE} (environment) then`)}
 ${line('--storage-table <name>', 'table of SQLite and PostgreSQL, where it is another')}
 ${line('--storage-prefix <text>', 'prefix of Redis, where it is another')}
+${line('--subject <sub>', 'the user whose grant is tried; an MCP token does as well')}
 
 Set-up, as for mcpAuth():
 ${FLAGS.map(({ usage, option, variable }) =>

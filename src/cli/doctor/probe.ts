@@ -21,15 +21,20 @@ export interface NoAnswer {
   readonly code: string
 }
 
-/** One request, within `http.timeout` and `http.maxResponseBytes`. */
-export type Probe = (
-  url: string,
-  init?: { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly body?: string },
-) => Promise<Answer | NoAnswer>
+interface ProbeInit {
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+  /** Milliseconds. Default: `http.timeout`. */
+  readonly timeout?: number
+}
+
+/** One request, within its time and `http.maxResponseBytes`. */
+export type Probe = (url: string, init?: ProbeInit) => Promise<Answer | NoAnswer>
 
 export function createProbe(transport: Transport, config: HttpConfig, clock: Clock): Probe {
-  return async (url, { method = 'GET', headers = {}, body } = {}) => {
-    const signal = AbortSignal.timeout(config.timeout)
+  return async (url, { method = 'GET', headers = {}, body, timeout = config.timeout } = {}) => {
+    const signal = AbortSignal.timeout(timeout)
     const from = clock.now()
     try {
       const response = await transport.fetch(url, {

@@ -48,4 +48,10 @@ export const PROVIDER: Server = {
   name: 'the provider',
   configured: `${waysToGive('issuer')} (or ${waysToGive('discoveryUrl')})`,
   ask: providerMetadata,
+  needs: (context) => (isNextcloud(context) ? ['nextcloud.status'] : []),
+}
+
+/** Whether Nextcloud itself is the provider, so that what is wrong with the one is wrong with the other. */
+function isNextcloud({ config: { issuer = '', nextcloud } }: Examination): boolean {
+  return [nextcloud?.base, nextcloud?.publicBase].includes(issuer.replace(/\/?$/, '/'))
 }

@@ -13,7 +13,7 @@ import { runOcc } from './occ.js'
 import { oidcApp } from './oidc-app.js'
 import { ocsRoutes } from './ocs.js'
 import { login } from './sessions.js'
-import { addAccount, createState, type NextcloudState } from './state.js'
+import { addAccount, createState, type Account, type NextcloudState } from './state.js'
 
 /** What a test does to requests instead of the stand-in. 0: no answer at all. */
 export type Disturbance = (request: Asked) => number | Told | undefined
@@ -45,6 +45,10 @@ export interface StandInOptions {
   readonly port?: number
   /** A provider whose tokens `user_oidc` takes: its issuer, Nextcloud's client id there, and the claim of user ids. */
   readonly provider?: { readonly issuer: string; readonly clientId: string; readonly uid?: string }
+  /** Gives a new account what it has at first. */
+  readonly welcome?: (account: Account) => void
+  /** Hears of every answer. */
+  readonly onAnswer?: (asked: Asked, told: Told) => void
 }
 
 export async function startStandIn({
@@ -52,8 +56,10 @@ export async function startStandIn({
   folder = '',
   port = 0,
   provider,
+  welcome,
+  onAnswer = () => undefined,
 }: StandInOptions = {}): Promise<NextcloudStandIn> {
-  const state = createState(now)
+  const state = createState(now, welcome)
   addAccount(state, 'admin').groups.add('admin')
   if (provider !== undefined)
     state.providers.push({
@@ -114,7 +120,9 @@ export async function startStandIn({
     }
     const told =
       typeof disturbed === 'number' ? { status: disturbed, headers: { 'content-type': 'application/json' } } : disturbed
-    send(res, told ?? (await answer(asked, isInside)))
+    const given = told ?? (await answer(asked, isInside))
+    onAnswer(asked, given)
+    send(res, given)
   }
 
   // Longer than a busy machine may stop for: a client must not find its idle connection closed at the moment of use.

@@ -120,12 +120,14 @@ export interface NextcloudState {
   /** Paths of files that another request holds, as `uid/path`. */
   readonly locked: Set<string>
   readonly nextId: () => number
+  /** What a new account has at first. */
+  readonly welcome: (account: Account) => void
 }
 
 /** The password of an account that a test did not give one. */
 export const ACCOUNT_PASSWORD = 'wonderland-for-tests'
 
-export function createState(now: () => number): NextcloudState {
+export function createState(now: () => number, welcome: NextcloudState['welcome'] = () => undefined): NextcloudState {
   let id = 100
   return {
     now,
@@ -149,6 +151,7 @@ export function createState(now: () => number): NextcloudState {
     attempts: [],
     locked: new Set(),
     nextId: () => ++id,
+    welcome,
   }
 }
 
@@ -158,7 +161,8 @@ export function addAccount(
   uid: string,
   given: Partial<Pick<Account, 'password' | 'displayName' | 'email' | 'backend'>> = {},
 ): Account {
-  const account: Account = state.accounts.get(uid) ?? {
+  const known = state.accounts.get(uid)
+  const account: Account = known ?? {
     uid,
     password: ACCOUNT_PASSWORD,
     displayName: uid,
@@ -173,6 +177,7 @@ export function addAccount(
   }
   Object.assign(account, given)
   state.accounts.set(uid, account)
+  if (known === undefined) state.welcome(account)
   return account
 }
 
