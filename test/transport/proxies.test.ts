@@ -53,7 +53,7 @@ async function portOf(server: Server): Promise<number> {
 const through = (dispatcher: Dispatcher): HttpOptions => {
   onTestFinished(() => dispatcher.destroy())
   return {
-    fetch: (url, init) => undiciFetch(url, { ...init, dispatcher } as UndiciInit) as unknown as Promise<Response>,
+    fetch: (url, init) => undiciFetch(url, { ...init, dispatcher } as UndiciInit),
   }
 }
 const ownCertificate = (): HttpOptions => {
