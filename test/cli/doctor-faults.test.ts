@@ -196,6 +196,13 @@ const FAULTS: readonly Fault[] = [
     /does not take the credentials of mcp-server \(invalid_client.* → .*OIDC_CLIENT_SECRET/,
   ],
   [
+    // Regression: it blanked the client id too.
+    'a wrong client secret that begins with the client id',
+    'client.credentials',
+    ({ environment }) => (environment['OIDC_CLIENT_SECRET'] = 'mcp-server-of-acme'),
+    /Bad credentials mcp-server:…\)/,
+  ],
+  [
     'a token endpoint that is out of order',
     'client.credentials',
     provided('/token', { status: 500 }),
