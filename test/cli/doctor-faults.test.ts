@@ -323,6 +323,17 @@ const FAULTS: readonly Fault[] = [
     /Nextcloud is (?:299|300|301) s ahead.* → .*NTP/,
   ],
   [
+    'a Nextcloud whose clock is 90 s behind, so that it refuses fresh tokens',
+    'clock.nextcloud',
+    ({ answers }) => {
+      answers[OCS_USER] = unauthorized
+      answers[STATUS_PHP] = (_request, res) => {
+        res.writeHead(200, { date: new Date(Date.now() - 90_000).toUTCString() }).end(JSON.stringify(STATUS))
+      }
+    },
+    /Nextcloud is (?:89|90|91) s behind.* → .*NTP.*a minute/,
+  ],
+  [
     'a Nextcloud that refuses the token',
     'nextcloud.bearer',
     ({ answers }) => {
