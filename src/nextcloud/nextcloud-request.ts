@@ -92,16 +92,20 @@ const NOT_THE_CALLERS = [
 export function readRequest(base: URL, path: string | URL | Request, init: NextcloudRequest = {}): Outgoing {
   const request: Partial<Request> = isRequest(path) ? path : {}
   const method = readMethod(init.method ?? request.method ?? 'GET')
-  const given = new Headers(init.headers ?? request.headers)
-  const content = init.body ?? request.body ?? undefined
-  if (content !== undefined && WITHOUT_BODY.includes(method)) {
-    throw new TypeError(`${method} has no body: take another method, or put what you ask for into the query`)
-  }
   const url = resolvePath(base, isRequest(path) ? path.url : path)
   const timeout = readTimeout(init.timeout)
   const signal = (init.signal === undefined ? request.signal : init.signal) ?? undefined
-  const body = content === undefined ? undefined : readRequestBody(content, statedLength(given))
-  return { url, method, headers: readHeaders(given, body), body, signal, timeout }
+  const headers = init.headers ?? request.headers
+  // Most requests have none, and an empty object of Headers costs as much as a full one.
+  const given = headers && new Headers(headers)
+  const body = readBody(method, init.body ?? request.body, given)
+  return { url, method, headers: readHeaders(given, body?.type), body, signal, timeout }
+}
+
+function readBody(method: string, value: unknown, given: Headers | undefined): RequestBody | undefined {
+  if (value == null) return undefined
+  if (!WITHOUT_BODY.includes(method)) return readRequestBody(value, statedLength(given))
+  throw new TypeError(`${method} has no body: take another method, or put what you ask for into the query`)
 }
 
 /** Whether it is one, of Node or of node-fetch. */
@@ -122,19 +126,21 @@ function readTimeout(timeout: number | undefined): number | undefined {
 }
 
 /** Returns the bytes that the caller announces. */
-function statedLength(given: Headers): number | undefined {
-  const stated = given.get('content-length')
-  if (stated === null) return undefined
+function statedLength(given: Headers | undefined): number | undefined {
+  const stated = given?.get('content-length')
+  if (stated == null) return undefined
   if (/^\d{1,15}$/.test(stated)) return Number(stated)
   throw new TypeError('content-length must be the number of bytes of the body')
 }
 
-function readHeaders(given: Headers, body: RequestBody | undefined): Record<string, string> {
-  for (const name of NOT_THE_CALLERS) given.delete(name)
-  if (body?.type !== undefined && !given.has('content-type')) given.set('content-type', body.type)
-  // Without it #[CORS] app routes (Notes, Deck, Tables) answer 401 to a bearer token.
-  given.set('ocs-apirequest', 'true')
-  return Object.fromEntries(given)
+function readHeaders(given: Headers | undefined, type: string | undefined): Record<string, string> {
+  for (const name of NOT_THE_CALLERS) given?.delete(name)
+  return {
+    ...(type !== undefined && { 'content-type': type }),
+    ...(given && Object.fromEntries(given)),
+    // Without it #[CORS] app routes (Notes, Deck, Tables) answer 401 to a bearer token.
+    'ocs-apirequest': 'true',
+  }
 }
 
 /**
@@ -230,12 +236,14 @@ function fetchInit({ method, headers }: Outgoing, started: Started | undefined):
   return { ...init, headers: { ...about, ...headers }, body, duplex: 'half' }
 }
 
-/** Returns the answer as the Fetch standard's Response. One of node-fetch has a Node stream as its body. */
+/** Returns the answer as Node's own Response. One of node-fetch has a Node stream as its body, and one of undici a web stream. */
 function standardResponse(response: Response): Response {
   if (response instanceof Response) return response
   const { status, statusText, url } = response as Response
-  const stream = (response as { body: unknown }).body
-  const body = stream instanceof Readable && !NULL_BODY_STATUSES.includes(status) ? webStream(stream) : null
+  const stream = NULL_BODY_STATUSES.includes(status)
+    ? null
+    : (response as { body: Readable | ReadableStream | null }).body
+  const body = stream instanceof Readable ? webStream(stream) : stream
   const standard = new Response(body, { status, statusText, headers: [...(response as Response).headers] })
   return Object.defineProperty(standard, 'url', { value: url })
 }

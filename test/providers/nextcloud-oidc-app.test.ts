@@ -5,10 +5,13 @@ import { manualClock, type ManualClock } from '../support/clock.js'
 import { createTestBrowser } from '../support/test-browser.js'
 import { LIFE, startNextcloudOidcApp, type NextcloudOidcApp } from '../support/providers/nextcloud-oidc-app.js'
 import { optionsOf, outcomeOf, refused, startServer, type RunningServer } from '../support/providers/page.js'
+import { STAND_IN_SECRET } from '../support/providers/stand-in.js'
 import { RESOURCE } from '../support/scripted-authorization-server.js'
 
 const ALICE = { subject: 'alice' }
 const USER = '/ocs/v2.php/cloud/user?format=json'
+/** The page leaves these to the environment. */
+const FROM_ENVIRONMENT = { clientId: 'mcp-server', clientSecret: STAND_IN_SECRET, allowedClients: ['mcp-client'] }
 const MCP_TOKEN = { user: 'alice', client: 'mcp-client', resource: RESOURCE }
 
 let clock: ManualClock
@@ -25,7 +28,7 @@ async function startApp(ways: { older?: boolean } = {}): Promise<void> {
   const servers = { 'https://cloud.example.com': app.origin }
   const sqlite = { SqliteStorage: storageOn(clock) }
   const modules = { 'better-sqlite3': { default: Object }, 'mcp-nextcloud-auth/sqlite': sqlite }
-  options = optionsOf('nextcloud-oidc-app.md', servers, modules)
+  options = { ...optionsOf('nextcloud-oidc-app.md', servers, modules), ...FROM_ENVIRONMENT }
 }
 
 /** In the place of the page's, with the clock of the test. */
