@@ -144,7 +144,7 @@ async function namedSession(
   who: Partial<McpAuthInfo> | undefined,
 ): Promise<BrokerSession> {
   if (nextcloud === undefined || MODES[nextcloud.mode].keeps === undefined) {
-    throw new TypeError('who must hold the MCP token: without one there is nothing to exchange')
+    throw new TypeError('who must hold the MCP token: users are named without one only in a mode that keeps grants')
   }
   const { subject, issuer = await configuredIssuer(), clientId } = who ?? {}
   const names = [subject, issuer, clientId ?? 'none']

@@ -40,8 +40,8 @@ export function classifyExchangeError(
 }
 
 /**
- * The same for a refused refresh, once it is known that the refresh token is not dead, and for a code, which is seldom at fault
- * because the browser brought it a moment ago: there is no MCP token to blame.
+ * Returns a refused refresh or code as the fault of the outside (503) or of the operator (502), because there is no MCP token to blame.
+ * A dead refresh token is told apart before. A code is seldom at fault, because the browser brought it a moment ago.
  */
 export function classifyGrantError(answer: TokenErrorAnswer, grant: 'refresh' | 'code'): McpAuthError {
   return MEANS_OUTAGE.includes(answer.error) ? outage(answer) : refusal(answer, hintFor(answer, grant))

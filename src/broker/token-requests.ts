@@ -22,7 +22,7 @@ export interface TokenRequests {
   readonly fetchAnother: (request: TokenRequest) => Promise<FreshToken>
   readonly keep: (key: string, caller: Caller, fresh: FreshToken) => void
   readonly isCoolingDown: (key: string) => boolean
-  /** Whether the MCP token has ended that a token is got for. A grant serves on, as the user's longer-lived consent. */
+  /** Whether the caller's MCP token has expired and the Nextcloud token is bound to it. A grant serves on, because it is the user's consent. */
   readonly isExpired: (caller: Caller) => boolean
   /** Notes that a grant has changed: the token under way is checked again before it is served. */
   readonly doubt: () => void

@@ -76,7 +76,7 @@ export interface GrantsConfig {
   readonly storage: StorageAdapter | undefined
   /** The first seals, all open. None: the key that the storage in memory has. */
   readonly encryptionKeys: readonly Uint8Array[]
-  readonly consent: 'per-client' | 'per-user'
+  readonly consent: Complete<ConnectOptions>['consent']
   /** Undefined: switched off. */
   readonly connect: ConnectConfig | undefined
 }

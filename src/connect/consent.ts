@@ -25,7 +25,7 @@ export function showConsent(
     const secret = singleParameter(queryOf(req), 'ticket')
     const ticket = await tickets.read(secret)
     if (ticket === undefined) return failed('link', pages.linkUnusable())
-    // First of all, because nobody can agree before it is known what will be asked for.
+    // Before the form, because nobody can agree before it is known what will be asked for.
     const scopes = await way.scopes()
     const { target, cookie } = consentForm(rooms, req, { ...ticket.value, secret })
     return { page: pages.consent({ clientName: ticket.value.clientId, scopes, ...target }), cookies: cookie.headers }

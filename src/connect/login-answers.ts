@@ -94,7 +94,7 @@ async function flush(held: WriteBehind<Held>, secret: string, one: Held): Promis
   return one.outcome === undefined ? value : { ...value, outcome: one.outcome }
 }
 
-/** Resolves once nothing has to be held any more. */
+/** Resolves once the answer need not be held any more. */
 async function finish(rooms: LoginAnswerRooms, held: Held): Promise<void> {
   const { records, clock, patience } = rooms
   const { record } = held

@@ -14,11 +14,11 @@ export interface OneTimeRecord<T> {
   readonly expiresAt: number
 }
 
-/** Records under random secrets, for a time (ten minutes) and one use. The store sees a hash of the secret, its key. */
+/** Records under random secrets, each for a time and one use. The store sees a hash of the secret, its key. */
 export interface OneTimeRecords<T extends object> {
   /** Stores a value under a new secret, unless one is given that is as random. */
   readonly create: (value: T, secret?: string) => Promise<{ readonly secret: string; readonly expiresAt: number }>
-  /** Undefined if it is unknown, used or expired, or sealed with a key that is gone, because it would expire within minutes. */
+  /** Undefined if it is unknown, used, expired, or sealed with a key that is gone. Such a record would soon expire anyway. */
   readonly read: (secret: string) => Promise<OneTimeRecord<T> | undefined>
   /** Changes the value, but not the time when it expires. False if another request was first. */
   readonly replace: (record: OneTimeRecord<T>, value: T) => Promise<boolean>
@@ -49,7 +49,7 @@ interface Stored {
   readonly expiresAt: number
 }
 
-/** @param life milliseconds */
+/** @param life milliseconds, default ten minutes */
 export function createOneTimeRecords<T extends object>(
   kind: RecordKind,
   { records, owner, clock }: OneTimeRooms,

@@ -116,7 +116,7 @@ async function completeSignIn(
     tokens.idToken === undefined ? 'none' : ((await rooms.verifyIdToken(tokens.idToken, expected)) ?? 'bad')
   const who = whoIsThere({ expected: pending.identity, appSays, idToken, hasIdToken, as })
   if (who === 'bad ID token') return failed('id_token', { ...pages.badAnswer(), status: 403 })
-  if (who !== 'somebody else' && (await use.accepts(tokens, pending, who === 'the same'))) {
+  if (who !== 'another person' && (await use.accepts(tokens, pending, who === 'the same'))) {
     return use.goOn(req, pending, tokens)
   }
   rooms.report('person')

@@ -17,7 +17,8 @@ export interface Evidence {
   readonly as: { readonly subject_types_supported?: readonly string[] | undefined }
 }
 
-export type WhoIsThere = 'the same' | 'somebody else' | 'cannot tell' | 'bad ID token'
+/** The person at the browser, compared with the user whose link it is. */
+export type WhoIsThere = 'the same' | 'another person' | 'cannot tell' | 'bad ID token'
 
 /**
  * Compares the person at the browser with the user whose link it is.
@@ -26,12 +27,12 @@ export type WhoIsThere = 'the same' | 'somebody else' | 'cannot tell' | 'bad ID 
  * subjects, it must match the app's user, because a different account may be signed in at the provider.
  */
 export function whoIsThere({ expected, appSays, idToken, hasIdToken, as }: Evidence): WhoIsThere {
-  if (appSays === false) return 'somebody else'
+  if (appSays === false) return 'another person'
   const needsIdToken = appSays === undefined && hasIdToken
   if (idToken === 'bad' || (idToken === 'none' && needsIdToken)) return 'bad ID token'
   const decides = needsIdToken || hasCommonSubjects(as, idToken, expected)
   if (!decides) return appSays === true ? 'the same' : 'cannot tell'
-  return isSamePerson(idToken, expected) ? 'the same' : 'somebody else'
+  return isSamePerson(idToken, expected) ? 'the same' : 'another person'
 }
 
 /** Whether a person's `sub` at this server is surely the one that an MCP token of the same issuer has (OIDC Core §8). */

@@ -47,7 +47,7 @@ export interface GrantStore {
   readonly connect: (identity: Identity, connection: Connection) => Promise<Grant | undefined>
   /**
    * Takes away the consent of one MCP client, and the grant with the last; without a client, the grant at once. A grant that
-   * cannot be opened is deleted. Undefined when there was nothing to take away.
+   * cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
    */
   readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js'
+import type { GrantsConfig } from '../config/config.js'
 import { named } from '../config/declarations.js'
 import { SealedValueError, type NotProvisionedReason } from '../errors/errors.js'
 import type { KeptSecret } from '../modes.js'
@@ -36,11 +37,14 @@ export interface AppPassword {
  */
 export type GrantState = 'active' | 'presented' | 'needs-reconnect' | 'disconnected'
 
+/** The reason why a grant is dead. */
+type GrantEnd = 'refused' | 'expired' | 'disconnected' | 'another_mode'
+
 /** A user's grant for Nextcloud, as it is stored (sealed). */
 export interface Grant {
   readonly format: 1
   readonly state: GrantState
-  /** Goes up with every connection and disconnection, so that a renewal that began before one is known to be of the past. */
+  /** Goes up with each connection and disconnection: a renewal that began under a lower one must not be stored any more. */
   readonly generation: number
   /** Absent once it is dead. */
   readonly refreshToken?: string
@@ -56,6 +60,7 @@ export interface Grant {
   readonly clients: readonly string[]
   /** The instance that sent the refresh token, while it waits for the answer. */
   readonly presentedBy?: string | undefined
+  /** The failure of the last renewal (`ERR_…`), or the end of a dead grant. `at` is in milliseconds since the epoch. */
   readonly lastError?: { readonly code: string; readonly at: number }
   /** Milliseconds since the epoch. */
   readonly connectedAt: number
@@ -100,7 +105,7 @@ export function refreshEnd(
 
 /** The MCP client whose consent counts; none where consent is per user, nor for the operator's own work. */
 export function consentingClient(
-  consent: 'per-client' | 'per-user' | undefined,
+  consent: GrantsConfig['consent'] | undefined,
   clientId: string | undefined,
 ): string | undefined {
   return consent === 'per-user' ? undefined : clientId
@@ -149,7 +154,7 @@ export function asSeenBy(credential: KeptSecret, nextcloud: string | undefined, 
 }
 
 /** The remains of a grant that the authorization server or Nextcloud refused, or that has ended. */
-export function deadGrant(grant: Grant, code: string, at: number): Grant {
+export function deadGrant(grant: Grant, code: GrantEnd, at: number): Grant {
   const { format, fingerprint, scopes, clients, connectedAt, generation } = grant
   const lastError = { code, at }
   return { format, fingerprint, scopes, clients, connectedAt, generation, state: 'needs-reconnect', lastError }

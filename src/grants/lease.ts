@@ -4,7 +4,7 @@ import type { Records } from './records.js'
 
 /** The right to be the one who refreshes a grant, for a time, among all instances on one store. */
 export interface Lease {
-  /** Whether it is surely still held: by this process's own clock, from before it was asked for. */
+  /** Whether it is surely still held. Its life is counted by this process's own clock, from before it was asked for. */
   readonly isHeld: () => boolean
   /** Gives it back unless another instance has it by now. Never rejects: it is tried again, and runs out by itself in the end. */
   readonly release: () => Promise<void>

@@ -4,7 +4,7 @@ import { refuse } from '../config/values.js'
 import { ConfigurationError } from '../errors/errors.js'
 
 /** The table in which adapters over SQL keep their entries, unless told otherwise. */
-export const DEFAULT_TABLE = 'mcp_nextcloud_auth'
+const DEFAULT_TABLE = 'mcp_nextcloud_auth'
 /** Short enough that the name of the index fits PostgreSQL's 63 bytes too; `sqlite_` is SQLite's own. */
 const IDENTIFIER = /^(?!sqlite_)[a-z_][a-z0-9_]{0,49}$/i
 

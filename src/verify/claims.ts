@@ -71,7 +71,7 @@ export function readAccessTokenClaims(
  * Checks `iss`, `exp` and `nbf` of an introspection answer, which jose has not looked at. An answer without `iss` is from the
  * server that was asked (RFC 7662 §2.2 has it optional).
  */
-export function checkIntrospectedTimes(claims: Claims, moment: Moment & { readonly issuer: string }): void {
+export function checkIntrospectedClaims(claims: Claims, moment: Moment & { readonly issuer: string }): void {
   const { iss, exp, nbf } = claims
   const { issuer, nowSeconds, clockTolerance } = moment
   if (iss !== undefined && iss !== issuer) throw otherIssuer(iss, issuer)

@@ -6,7 +6,7 @@ import { createCoolDown } from '../transport/cool-down.js'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { ConfigurationError, UpstreamUnavailableError, type InvalidTokenError } from '../errors/errors.js'
-import { checkIntrospectedTimes, type Claims } from './claims.js'
+import { checkIntrospectedClaims, type Claims } from './claims.js'
 import { inactive, opaque, otherTokenType, type Moment } from './rejections.js'
 
 /** Asks the authorization server about a token (RFC 7662). Undefined if there is no way to ask. */
@@ -17,7 +17,7 @@ const MOST_AT_ONCE = 50
 /** Tokens remembered as inactive, and for how many milliseconds. */
 const INACTIVE_ENTRIES = 1_000
 const INACTIVE_TTL = 5_000
-/** Seconds. Any caller's token is behind a failure, so no caller may close the server for longer. */
+/** Seconds. Any caller's token can cause a failure, so that none may end introspection for all for longer than this. */
 const LONGEST_RETRY_AFTER = 60
 const INACTIVE = { active: false }
 /** `token_type` of introspection answers about access tokens that need no proof. */
@@ -71,7 +71,7 @@ export function readIntrospection(
   const { token_type: type } = answer as Claims
   const isBearer = typeof type === 'string' && BEARER_TYPES.includes(type.toLowerCase())
   if (type !== undefined && !isBearer) throw otherTokenType(type)
-  checkIntrospectedTimes(answer, moment)
+  checkIntrospectedClaims(answer, moment)
   return answer
 }
 

@@ -23,7 +23,7 @@ export interface KeySet {
 /** The errors by which jose judges a token. All others are about the key set. */
 const JUDGEMENTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
-/** @throws {UpstreamUnavailableError} the key set cannot be fetched, or is none */
+/** @throws {UpstreamUnavailableError} the key set cannot be fetched, or is empty or not a key set */
 export async function fetchKeySet(discovery: Discovery, transport: Transport): Promise<KeySet> {
   const uri = await discovery.jwksUri()
   return transport.call('jwks', 'always', async (fetch) => {

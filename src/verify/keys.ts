@@ -101,7 +101,7 @@ async function find(keys: Keys, header: JWSHeaderParameters | undefined, token: 
 /** Verifies JWTs. Rejects as `jose.jwtVerify` does, and as `keys.key` does. */
 export type VerifyJwt = (token: string, options: JWTVerifyOptions) => Promise<JWTVerifyResult>
 
-/** For JWTs that one of the issuer's keys has signed, by one of the algorithms. */
+/** Returns a verifier of JWTs that one of the issuer's keys has signed, by one of the algorithms. */
 export function createJwtVerifier(keys: Pick<IssuerKeys, 'key'>, algorithms: readonly string[]): VerifyJwt {
   const allowed = new Set<unknown>(algorithms)
   // Checked here, before any key is looked for, because jose would make a set of them for each token.

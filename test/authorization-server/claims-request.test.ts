@@ -67,17 +67,3 @@ it.each(['>', '?', '~', '>>>>', '????', '~~~~', 'a>?~', 'ab>?~', 'é~'])(
     for (const written of claims) expect(written).toMatch(/^[A-Za-z0-9]+$/)
   },
 )
-
-it.each([
-  ['https://idp.example.com/authorize', ', authorization_uri="https://idp.example.com/authorize"'],
-  ['https://idp.example.com/authorize?scope=x', ''],
-  [undefined, ''],
-])('where the user can be sent is told unless it has a query: %s', (authorizationUri, told) => {
-  expect(
-    writeChallenge({
-      resourceMetadataUrl: 'https://a.example',
-      scopes: [],
-      claims: { claims: 'e30', authorizationUri },
-    }),
-  ).toBe(`Bearer resource_metadata="https://a.example"${told}, claims="e30"`)
-})

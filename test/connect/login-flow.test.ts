@@ -191,6 +191,22 @@ describe('a login under way', () => {
     expect(await logins.look(secret)).toBeUndefined()
   })
 
+  it('is asked for no more when another instance has ended it a moment ago', async () => {
+    const { logins, grants, polls, clock, storage } = setUp()
+    const other = setUp(clock, storage)
+    const { secret } = await logins.begin(ALICE)
+    const { acquireLease } = grants
+    vi.spyOn(grants, 'acquireLease').mockImplementationOnce(async (key) => {
+      other.poll.mockResolvedValueOnce(givenTo('alice.w'))
+      await other.logins.look(secret)
+      await other.grants.settle()
+      return acquireLease(key)
+    })
+
+    expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
+    expect(polls()).toBe(0)
+  })
+
   it('is asked for by one of two instances at a time, and stored once', async () => {
     const one = setUp()
     const other = setUp(one.clock, one.storage)

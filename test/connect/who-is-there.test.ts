@@ -26,8 +26,8 @@ describe('who is at the browser', () => {
     [undefined, ALICE, true, undefined, 'the same'],
     [undefined, ALICE, true, ['public'], 'the same'],
     [undefined, ALICE, true, ['pairwise', 'public'], 'the same'],
-    [undefined, BOB, true, undefined, 'somebody else'],
-    [undefined, ELSEWHERE, true, undefined, 'somebody else'],
+    [undefined, BOB, true, undefined, 'another person'],
+    [undefined, ELSEWHERE, true, undefined, 'another person'],
     [undefined, 'none', true, undefined, 'bad ID token'],
     [undefined, 'bad', true, undefined, 'bad ID token'],
     [undefined, 'none', false, undefined, 'cannot tell'],
@@ -40,10 +40,10 @@ describe('who is at the browser', () => {
     [true, PAIRWISE, true, [], 'the same'],
     [true, PAIRWISE, true, ['pairwise', 'public'], 'the same'],
     [true, ALICE, true, ['public'], 'the same'],
-    [true, BOB, true, ['public'], 'somebody else'],
+    [true, BOB, true, ['public'], 'another person'],
     [true, ELSEWHERE, true, ['public'], 'the same'],
-    [false, ALICE, true, ['public'], 'somebody else'],
-    [false, 'none', false, undefined, 'somebody else'],
+    [false, ALICE, true, ['public'], 'another person'],
+    [false, 'none', false, undefined, 'another person'],
   ])('app %s, ID token %j (expected: %s), subjects %j: %s', (appSays, idToken, hasIdToken, types, who) => {
     const as = { subject_types_supported: types }
 

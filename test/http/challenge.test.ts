@@ -80,6 +80,20 @@ describe('writeChallenge', () => {
     )
   })
 
+  it.each([
+    ['https://idp.example.com/authorize', ', authorization_uri="https://idp.example.com/authorize"'],
+    ['https://idp.example.com/authorize?scope=x', ''],
+    [undefined, ''],
+  ])('says where the user can be sent unless that has a query: %s', (authorizationUri, told) => {
+    expect(
+      writeChallenge({
+        resourceMetadataUrl: 'https://a.example',
+        scopes: [],
+        claims: { claims: 'e30', authorizationUri },
+      }),
+    ).toBe(`Bearer resource_metadata="https://a.example"${told}, claims="e30"`)
+  })
+
   const scopeTokens = fc.array(
     fc.string({ unit: fc.constantFrom(...'abcXYZ019:/._-!#[]~=(,'.split('')), minLength: 1, maxLength: 12 }),
     { minLength: 1, maxLength: 4 },

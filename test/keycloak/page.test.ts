@@ -1,14 +1,17 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { decodeJwt } from 'jose'
 import { expect, inject, it, onTestFinished } from 'vitest'
-import { snippets } from './support/documented-server.js'
+import { CALL_TOOL, snippets, startDocumentedServer } from './support/documented-server.js'
 import { ADMINISTRATOR, IMPORTED } from './support/keycloak-server.js'
 import { openMiddleware } from './support/middleware.js'
+import { createPerson, wordsOf } from './support/person.js'
 import { createEmptyRealm } from './support/realm.js'
 import { signIn } from './support/tokens.js'
 
@@ -42,9 +45,34 @@ it('the kcadm commands of the page make an empty realm one in which MCP tokens a
 
   const clientId = (await realm.client('mcp-server')).id
   const secret = (await realm.admin('GET', `/clients/${clientId}/client-secret`)) as { value: string }
-  const { token, claims } = await signIn(realm, { scope: '' })
+  const { token, claims } = await signIn(realm, { scope: 'notes:read notes:write' })
   expect([claims.aud].flat()).toEqual(expect.arrayContaining(['mcp-server', IMPORTED.MCP_RESOURCE]))
+  expect(String(claims['scope']).split(' ')).toEqual(expect.arrayContaining(['notes:read', 'notes:write']))
   const { auth } = openMiddleware(realm, { clientSecret: secret.value })
   const exchanged = decodeJwt(await auth.getNextcloudToken(await auth.verify(token)))
-  expect(exchanged).toMatchObject({ aud: 'nextcloud', sub: claims.sub })
+  expect(exchanged).toMatchObject({ aud: 'nextcloud', sub: claims.sub, preferred_username: 'alice' })
+})
+
+it('the client of the page signs its user in and prints what a tool says, or the token for the doctor', async () => {
+  const { resource, realm } = await startDocumentedServer()
+  const user = await realm.user('alice')
+  const call = async (...tool: string[]) => {
+    const client = spawn(process.execPath, [CALL_TOOL, resource, 'mcp-client', ...tool])
+    onTestFinished(() => void client.kill('SIGKILL'))
+    const printed = text(client.stdout)
+    const exit = once(client, 'exit').then(([code]: unknown[]) => code)
+    const [words] = (await once(client.stderr.setEncoding('utf8'), 'data')) as [string]
+    const { html } = await createPerson({ username: 'alice', password: realm.password }).walk(
+      new URL(/^http\S+$/m.exec(words)?.[0] ?? ''),
+    )
+    return { seen: wordsOf(html), printed: await printed, exit: await exit }
+  }
+  const signedIn = { seen: 'Signed in. You can close this page.', exit: 0 }
+
+  const { printed, ...outcome } = await call('whoami')
+  expect(outcome).toEqual(signedIn)
+  expect(JSON.parse(printed)).toMatchObject({ id: user.id })
+  const { printed: token, ...rest } = await call()
+  expect(rest).toEqual(signedIn)
+  expect(decodeJwt(token)).toMatchObject({ azp: 'mcp-client', sub: user.id })
 })

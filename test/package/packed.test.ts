@@ -54,6 +54,7 @@ describe('the packed package', () => {
         'README.md',
         'SECURITY.md',
         ...pages,
+        'examples/keycloak/call-tool.mjs',
         'examples/keycloak/realm.json',
         'package.json',
       ].sort(),

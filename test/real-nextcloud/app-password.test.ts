@@ -13,6 +13,7 @@ import { enforceTwoFactor } from './support/two-factor.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
+const CONNECTED = /^200 .*Connected/
 const USER = '/ocs/v2.php/cloud/user?format=json'
 
 let target: Target
@@ -67,7 +68,7 @@ describe('an app password, by docs/app-password.md', () => {
   it('comes of Login Flow v2, reaches OCS, WebDAV and Notes, and is deleted in Nextcloud by a disconnection', async () => {
     const { auth, who, account, connect } = await setUp()
 
-    expect(await connect()).toMatch(/^200 .*Connected/)
+    expect(await connect()).toMatch(CONNECTED)
     await expectToActAs(auth, who, account.uid)
     const { headers } = await auth.getNextcloudCredential(who)
 
@@ -89,7 +90,7 @@ describe('an app password, by docs/app-password.md', () => {
 
   it('that its user has deleted is lost, and can be made anew', async () => {
     const { auth, who, account, connect, advance } = await setUp()
-    await connect()
+    expect(await connect()).toMatch(CONNECTED)
     expect(await statusOf(auth, who)).toBe(200)
     const list = JSON.parse(await target.occ('user:auth-tokens:list', account.uid, '--output=json')) as {
       id: number
@@ -101,13 +102,38 @@ describe('an app password, by docs/app-password.md', () => {
 
     expect(await failureOf(statusOf(auth, who))).toMatchObject({ code: 'ERR_NOT_PROVISIONED', reason: 'revoked' })
     advance(60_000)
-    expect(await connect()).toMatch(/^200 .*Connected/)
+    expect(await connect()).toMatch(CONNECTED)
     expect(await statusOf(auth, who)).toBe(200)
+  })
+
+  it('of somebody disabled is refused, and its user can connect again when enabled', async () => {
+    const { auth, who, account, connect, advance } = await setUp()
+    expect(await connect()).toMatch(CONNECTED)
+    const refused = await target.during(['user:disable', account.uid], ['user:enable', account.uid], () =>
+      failureOf(statusOf(auth, who)),
+    )
+
+    expect(refused).toMatchObject({ code: 'ERR_NOT_PROVISIONED', reason: 'revoked' })
+    advance(60_000)
+    expect(await connect()).toMatch(CONNECTED)
+    expect(await statusOf(auth, who)).toBe(200)
+  })
+
+  it('is asked for at nextcloud.publicUrl, where browsers reach Nextcloud', async () => {
+    const publicUrl = 'https://cloud.example.com/nextcloud'
+    const { auth, who, url } = await setUp({ nextcloud: { url: target.url, mode: 'app-password', publicUrl } })
+    const browser = createTestBrowser(url)
+
+    const waiting = waitingPage(
+      await browser.press(await browser.open(await auth.createConnectUrl(who)), { answer: 'yes' }),
+    )
+
+    expect(waiting.login).toMatch(/^https:\/\/cloud\.example\.com\/nextcloud\/login\/v2\/flow\/\w+$/)
   })
 
   it('is good in spite of two-factor authentication', async () => {
     const { auth, who, account, connect } = await setUp()
-    await connect()
+    expect(await connect()).toMatch(CONNECTED)
     onTestFinished(await enforceTwoFactor(target, account))
 
     await expectToActAs(auth, who, account.uid)
@@ -118,7 +144,7 @@ describe('a wrong sign-in from the same address', () => {
   it('too many times throttles good app passwords, which are not taken for dead', async () => {
     const address = '127.0.9.9'
     const { auth, who, connect } = await setUp({ http: { agent: agentFrom(address) } })
-    await connect()
+    expect(await connect()).toMatch(CONNECTED)
     onTestFinished(() => void target.occ('security:bruteforce:reset', address))
     for (let count = 0; count < 11; count += 1) expect(await wrongFrom(address)).toBe(401)
 

@@ -10,6 +10,7 @@ import { keeping, startMcpServer, type McpServer } from './support/server.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
+const CONNECTED = /^200 .*Connected/
 /** Modules of the pages' snippets. Their store is not used. */
 const STORAGE = { 'better-sqlite3': { default: Object }, 'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object } }
 
@@ -61,7 +62,7 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
   it('connects a user, who acts, and disconnects', async () => {
     const { who, ...server } = await start()
 
-    expect(await connect(server, target.url)).toMatch(/^200 .*Connected/)
+    expect(await connect(server, target.url)).toMatch(CONNECTED)
     await expectToActAs(server.auth, who, account.uid)
 
     expect(await server.auth.revoke(who)).toEqual({ revoked: 'unsupported' })
@@ -70,7 +71,7 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
 
   it('renews its tokens, and the one before is no longer good', async () => {
     const { who, ...server } = await start()
-    await connect(server, target.url)
+    expect(await connect(server, target.url)).toMatch(CONNECTED)
     const before = await server.auth.getNextcloudToken(who)
 
     await server.auth.rotate(who)
@@ -86,7 +87,7 @@ describe('the app oidc, by docs/nextcloud-oidc-app.md', () => {
 
   it('renews for somebody who is disabled, whose tokens are refused', async () => {
     const { who, ...server } = await start()
-    await connect(server, target.url)
+    expect(await connect(server, target.url)).toMatch(CONNECTED)
 
     const status = await target.during(['user:disable', account.uid], ['user:enable', account.uid], () =>
       statusOf(server.auth, who),
@@ -111,7 +112,7 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
   it('connects a user, who acts, and disconnects', async () => {
     const { who, ...server } = await start()
 
-    expect(await connect(server, as.issuer)).toMatch(/^200 .*Connected/)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     await expectToActAs(server.auth, who, account.uid)
 
     expect(await server.auth.revoke(who)).toEqual({ revoked: 'unsupported' })
@@ -130,7 +131,7 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
 
   it('renews its tokens', async () => {
     const { who, ...server } = await start()
-    await connect(server, as.issuer)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     const before = await server.auth.getNextcloudToken(who)
 
     await server.auth.rotate(who)
@@ -141,7 +142,7 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
 
   it('asks its user to connect again where the session was ended in Nextcloud', async () => {
     const { who, ...server } = await start()
-    await connect(server, as.issuer)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     expect(await statusOf(server.auth, who)).toBe(200)
 
     await endSessions(account)
@@ -150,7 +151,7 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
       code: 'ERR_NOT_PROVISIONED',
       reason: 'revoked',
     })
-    expect(await connect(server, as.issuer)).toMatch(/^200 .*Connected/)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     expect(await statusOf(server.auth, who)).toBe(200)
   })
 })

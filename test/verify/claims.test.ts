@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { InvalidTokenError, type InvalidTokenReason } from '../../src/errors/errors.js'
 import {
-  checkIntrospectedTimes,
+  checkIntrospectedClaims,
   checkIssuedAt,
   readAccessTokenClaims,
   type AccessTokenClaims,
@@ -294,7 +294,7 @@ describe('an introspection answer', () => {
     [{ nbf: Infinity }, 'not_yet_valid'],
   ])('with %o leads to %s', (answer, reason) => {
     expect(
-      refusal(() => checkIntrospectedTimes(answer, { issuer: ISSUER, nowSeconds: NOW, clockTolerance: TOLERANCE })),
+      refusal(() => checkIntrospectedClaims(answer, { issuer: ISSUER, nowSeconds: NOW, clockTolerance: TOLERANCE })),
     ).toBe(reason)
   })
 })

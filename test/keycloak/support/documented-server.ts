@@ -8,6 +8,7 @@ import { startServer } from '../../support/server-process.js'
 import { createRealm, type Realm } from './realm.js'
 
 export const PAGE = fileURLToPath(new URL('../../../docs/keycloak.md', import.meta.url))
+export const CALL_TOOL = fileURLToPath(new URL('../../../examples/keycloak/call-tool.mjs', import.meta.url))
 /** In the repository, so that the program finds its packages, and this one by its name. */
 const FOLDER = fileURLToPath(new URL('../../../.cache/', import.meta.url))
 
@@ -48,11 +49,12 @@ export async function startDocumentedServer(): Promise<DocumentedServer> {
   mkdirSync(FOLDER, { recursive: true })
   const folder = mkdtempSync(path.join(FOLDER, 'documented-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
-  const file = path.join(folder, 'app.mts')
+  // A newcomer runs it without TypeScript.
+  const file = path.join(folder, 'server.mjs')
   writeFileSync(file, program)
   const server = await startServer({
     name: 'documented',
-    command: () => [process.execPath, '--import', import.meta.resolve('tsx'), file],
+    command: () => [process.execPath, file],
     environment: { OIDC_CLIENT_SECRET: realm.clientSecret },
     killSignal: 'KILL',
     answers: () => fetch(origin),

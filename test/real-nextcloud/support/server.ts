@@ -21,7 +21,16 @@ export async function startMcpServer(
   await place.close()
   const events: McpAuthEvent[] = []
   const given = await optionsAt(place.url)
-  const auth = createMcpAuth({ resource: `${place.url}/mcp`, onEvent: (event) => events.push(event), ...given }, clock)
+  const auth = createMcpAuth(
+    {
+      resource: `${place.url}/mcp`,
+      onEvent: (event) => events.push(event),
+      ...given,
+      // A first request makes the home of an account, and a busy machine may run all of this.
+      http: { timeout: 60_000, ...given.http },
+    },
+    clock,
+  )
   onTestFinished(() => auth.close())
   const app = await bareHost.start([auth.routes(), auth, auth.errorHandler()], {
     port: Number(new URL(place.url).port),

@@ -102,19 +102,32 @@ const standInOcc =
   async (args, environment) =>
     Promise.resolve(occ(args, environment))
 
+/** Attempts at a command while SQLite below Nextcloud is busy with others, and the pause between them in milliseconds. */
+const ATTEMPTS = 5
+const PAUSE = 2_000
+
 function realOcc(command: string): Occ {
   const [program = '', ...first] = command.split(' ')
-  return async (args, environment) => {
+  async function call(
+    args: readonly string[],
+    environment: Record<string, string> = {},
+    left = ATTEMPTS,
+  ): Promise<string> {
     const options = { env: { ...process.env, ...environment }, maxBuffer: 16 * 1_048_576 }
     try {
       return (await run(program, [...first, ...args, '--no-interaction', '--no-warnings'], options)).stdout.trim()
     } catch (error) {
       const { stdout = '', stderr = '' } = error as { readonly stdout?: string; readonly stderr?: string }
+      const output = (stdout + stderr).trim()
       // An account is changed before its avatar, which fails where PHP's GD has no FreeType.
-      if ((stdout + stderr).includes('/Avatar.php:')) return ''
-      throw new Error(`occ ${args[0] ?? ''} failed: ${(stdout + stderr).trim().slice(0, 300)}`, { cause: error })
+      if (output.includes('/Avatar.php:')) return ''
+      if (!output.includes('database is locked') || left === 1)
+        throw new Error(`occ ${args[0] ?? ''} failed: ${output.slice(0, 300)}`, { cause: error })
+      await new Promise((resolve) => setTimeout(resolve, PAUSE))
+      return call(args, environment, left - 1)
     }
   }
+  return call
 }
 
 /** Nextcloud's links, and the issuer of the app `oidc`, follow the host name that it believes to have: here, the one it is asked by. */

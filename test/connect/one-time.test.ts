@@ -1,0 +1,23 @@
+import { expect, it, vi } from 'vitest'
+import { createOneTimeRecords, ONE_TIME_LIFE } from '../../src/connect/one-time.js'
+import { opened, OWNER } from '../grants/opened.js'
+
+it.each([
+  [ONE_TIME_LIFE - 7, 7],
+  [ONE_TIME_LIFE, 1],
+  [ONE_TIME_LIFE + 60_000, 1],
+])(
+  'a record that is replaced after %d ms is written with a ttl of %d ms, because no store takes less than one',
+  async (passed, ttl) => {
+    const { clock, records, storage } = opened()
+    const logins = createOneTimeRecords('login', { records, owner: OWNER, clock })
+    const { secret } = await logins.create({ state: 'begun' })
+    const record = (await logins.read(secret))!
+    const put = vi.spyOn(storage, 'put')
+
+    clock.advance(passed)
+
+    expect(await logins.replace(record, { state: 'ended' })).toBe(passed < ONE_TIME_LIFE)
+    expect(put).toHaveBeenCalledExactlyOnceWith(record.key, expect.any(String), record.version, ttl)
+  },
+)
