@@ -45,10 +45,8 @@ export function createApp(auth: McpAuth): Express {
 
   app.put('/files/*path', auth, async (req, res) => {
     const { 'content-length': length, 'if-match': etag } = req.headers
-    // Whoever sends it can still be answered after a refusal, because the request outlives its iterator.
-    const body = req.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>
     const given = { length: length === undefined ? undefined : Number(length), etag }
-    const { status, etag: stored } = await upload(filesOf(auth, req, endOf(res)), pathIn(req), body, given)
+    const { status, etag: stored } = await upload(filesOf(auth, req, endOf(res)), pathIn(req), req, given)
     if (stored !== undefined) res.setHeader('etag', stored)
     if (status < 300) res.status(status).end()
     else

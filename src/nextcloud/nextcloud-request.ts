@@ -236,12 +236,14 @@ function fetchInit({ method, headers }: Outgoing, started: Started | undefined):
   return { ...init, headers: { ...about, ...headers }, body, duplex: 'half' }
 }
 
-/** Returns the answer as the Fetch standard's Response. One of node-fetch has a Node stream as its body. */
+/** Returns the answer as Node's own Response. One of node-fetch has a Node stream as its body, and one of undici a web stream. */
 function standardResponse(response: Response): Response {
   if (response instanceof Response) return response
   const { status, statusText, url } = response as Response
-  const stream = (response as { body: unknown }).body
-  const body = stream instanceof Readable && !NULL_BODY_STATUSES.includes(status) ? webStream(stream) : null
+  const stream = NULL_BODY_STATUSES.includes(status)
+    ? null
+    : (response as { body: Readable | ReadableStream | null }).body
+  const body = stream instanceof Readable ? webStream(stream) : stream
   const standard = new Response(body, { status, statusText, headers: [...(response as Response).headers] })
   return Object.defineProperty(standard, 'url', { value: url })
 }

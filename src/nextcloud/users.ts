@@ -71,7 +71,7 @@ function noUser(why: string, httpStatus?: number): never {
 }
 
 /** Returns the user that an OCS answer names. Undefined: it names none, because it is an error or the page of a proxy. */
-function userIn(body: Uint8Array): NextcloudUser | undefined {
+export function userIn(body: Uint8Array): NextcloudUser | undefined {
   const { id, displayname, email } = dataIn(body)
   if (typeof id !== 'string' || id === '') return undefined
   return Object.freeze({

@@ -196,6 +196,13 @@ const FAULTS: readonly Fault[] = [
     /does not take the credentials of mcp-server \(invalid_client.* → .*OIDC_CLIENT_SECRET/,
   ],
   [
+    // Regression: it blanked the client id too.
+    'a wrong client secret that begins with the client id',
+    'client.credentials',
+    ({ environment }) => (environment['OIDC_CLIENT_SECRET'] = 'mcp-server-of-acme'),
+    /Bad credentials mcp-server:…\)/,
+  ],
+  [
     'a token endpoint that is out of order',
     'client.credentials',
     provided('/token', { status: 500 }),
@@ -314,6 +321,17 @@ const FAULTS: readonly Fault[] = [
         res.writeHead(200, { date: new Date(Date.now() + FIVE_MINUTES).toUTCString() }).end(JSON.stringify(STATUS))
       }),
     /Nextcloud is (?:299|300|301) s ahead.* → .*NTP/,
+  ],
+  [
+    'a Nextcloud whose clock is 90 s behind, so that it refuses fresh tokens',
+    'clock.nextcloud',
+    ({ answers }) => {
+      answers[OCS_USER] = unauthorized
+      answers[STATUS_PHP] = (_request, res) => {
+        res.writeHead(200, { date: new Date(Date.now() - 90_000).toUTCString() }).end(JSON.stringify(STATUS))
+      }
+    },
+    /Nextcloud is (?:89|90|91) s behind.* → .*NTP.*a minute/,
   ],
   [
     'a Nextcloud that refuses the token',

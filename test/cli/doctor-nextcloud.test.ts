@@ -259,6 +259,13 @@ describe("the doctor at Nextcloud's own authorization servers", () => {
       setUpOidcApp,
     ],
     [
+      'maintenance of the Nextcloud that gives the grants',
+      'nextcloud.status',
+      ({ cloud }) => (cloud.state.settings.maintenance = true),
+      /maintenance mode/,
+      setUpOAuth2App,
+    ],
+    [
       'a client that the core app oauth2 does not have',
       'client.credentials',
       ({ cloud }) => cloud.state.oauth2Clients.pop(),
@@ -363,6 +370,14 @@ describe.runIf(has('better-sqlite3'))('the doctor and what a user has connected'
     expect(outcome.finding('nextcloud.bearer')).toMatchObject({ status: 'left-out' })
     expect(outcome.finding('nextcloud.bearer')?.found).toMatch(/has ended.*spends no refresh token/)
     expect(setup.cloud.requests.filter(({ headers }) => headers.authorization?.startsWith('Bearer'))).toEqual([])
+  })
+
+  it('finds a key that does not open the grant once', async () => {
+    const setup = await setUpOidcApp()
+    await connect(setup, 'alice', tokens(await oidcToken(setup)))
+    setup.environment['TOKEN_ENCRYPTION_KEY'] = randomBytes(32).toString('base64url')
+
+    expect((await setup.run(['--subject', 'alice'])).failed).toEqual(['storage.records'])
   })
 
   it('says whom it found no grant of', async () => {

@@ -144,6 +144,14 @@ describe('what the doctor prints', () => {
     expect(secrets.quote('said eyJhbGciOiJub25lIn0.e30.abc, and more')).toBe('said …, and more')
   })
 
+  it('holds what anybody may know, where a secret begins with it', () => {
+    const weak = createSecrets()
+    weak.add('mcp-server-4mW9kQz81')
+    weak.show('mcp-server')
+
+    expect(weak.quote('client_id mcp-server; said mcp-server-4mW9')).toBe('client_id mcp-server; said mcp…')
+  })
+
   it('quotes no control characters, and no more than 200 characters', () => {
     expect(secrets.quote('a\u001b[31mb\nc')).toBe('a [31mb c')
     expect(secrets.quote('x'.repeat(1_000))).toHaveLength(200)

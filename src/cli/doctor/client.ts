@@ -66,7 +66,7 @@ async function checkCredentials(context: Examination, { id }: ClientConfig): Pro
     }
     if (!blames(await refreshMadeUp(createClient({ ...context, config: stranger })))) return introspects(context, id)
     const said = failure instanceof McpAuthError ? secrets.quote(wordsOf(failure)) : 'that it is dead'
-    return passed(`the provider takes the credentials of ${id} (to a made-up refresh token it says ${said})`)
+    return passed(`the provider takes the credentials of ${id} (of a made-up refresh token it says ${said})`)
   }
   const found = `the token endpoint gives no usable answer: ${secrets.quote(failure.message)}`
   if (!needs.tokenRequests) return leftOut(`${found}; this configuration does not need one`)

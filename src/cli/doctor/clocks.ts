@@ -35,6 +35,6 @@ function judge({ config }: Examination, answer: Answer, who: string, tolerance: 
   if (Math.abs(skew) <= tolerance * 1_000 + COARSE) return passed(shown)
   return failed(
     shown,
-    `let both machines keep time (NTP: timedatectl, chronyc tracking); tokens seem expired, or not valid yet (here clockTolerance, --clock-tolerance, is ${config.clockTolerance} s)`,
+    `let both machines keep time (NTP: timedatectl, chronyc tracking); tokens seem expired, or not valid yet (user_oidc allows a minute; here clockTolerance, --clock-tolerance, is ${config.clockTolerance} s)`,
   )
 }

@@ -1,19 +1,22 @@
+import type { NextcloudConfig } from '../../config/config.js'
+import { refusalAt } from '../../nextcloud/nextcloud-path.js'
+import { redirectTarget } from '../../transport/answer.js'
 import { failed, type Verdict } from './check.js'
-import { isHtml, isRedirect, type Answer } from './probe.js'
+import { isHtml, type Answer } from './probe.js'
 
 interface Refusal {
-  readonly isIt: (answer: Answer) => boolean
+  readonly isIt: (answer: Answer, nextcloud: NextcloudConfig) => boolean
   readonly found: string
   readonly fix: string
 }
 
-/** The pages on which a person gives a second factor, with a slash before. */
-const SECOND_FACTOR = /\/login\/(?:select|setup)?challenge(?:[/?]|$)/
-
 /** The ways in which Nextcloud says why it does not answer a user's request. */
 const REFUSALS: readonly Refusal[] = [
   {
-    isIt: (answer) => isRedirect(answer) && SECOND_FACTOR.test(answer.headers.get('location') ?? ''),
+    isIt: (answer, { base, publicBase }) => {
+      const target = redirectTarget(answer, answer.url)
+      return target !== undefined && [base, publicBase].some((url) => refusalAt(new URL(url), target) === 'two-factor')
+    },
     found:
       'Nextcloud wants a second factor of this user (a redirect to /login/selectchallenge): user_oidc 8.7.0 to 8.10.1 lets no bearer token of such a user through to OCS and app routes, while DAV is not affected',
     fix: 'take these users out of two-factor authentication in Nextcloud (occ twofactorauth:enforce --on --exclude=GROUP; occ twofactorauth:disable USER PROVIDER) and let the provider ask for the second factor; or use app-password mode, which works',
@@ -37,7 +40,7 @@ const REFUSALS: readonly Refusal[] = [
 ]
 
 /** Returns the finding about an answer that names its reason; undefined: it names none. */
-export function refusalIn(answer: Answer): Verdict | undefined {
-  const refusal = REFUSALS.find(({ isIt }) => isIt(answer))
+export function refusalIn(answer: Answer, nextcloud: NextcloudConfig): Verdict | undefined {
+  const refusal = REFUSALS.find(({ isIt }) => isIt(answer, nextcloud))
   return refusal && failed(refusal.found, refusal.fix)
 }

@@ -1,12 +1,13 @@
 import { authorizationOf } from '../../nextcloud/credential.js'
 import { nextcloudPath } from '../../nextcloud/path-template.js'
+import { userIn } from '../../nextcloud/users.js'
 import { quirksOf } from '../../presets.js'
 import { readScopes, type Claims } from '../../verify/claims.js'
 import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { decoded } from './jwt.js'
 import { waysToGive } from './options.js'
-import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
+import { describe, isAnswer, type Answer, type NoAnswer } from './probe.js'
 import { refusalIn } from './refusals.js'
 import { userCredential, type UserCredential } from './user-credential.js'
 
@@ -18,8 +19,7 @@ interface User extends UserCredential {
 const user: Subject<User> = async (context) => {
   const credential = await userCredential(context)
   const { userId: id } = context
-  if ('missing' in credential) return credential
-  return id === undefined ? missing('it is not known who the user is') : { ...credential, id }
+  return id === undefined || 'missing' in credential ? missing('see nextcloud.bearer') : { ...credential, id }
 }
 
 /** Checks of Nextcloud with the credential of a user. */
@@ -49,12 +49,12 @@ async function checkBearer(context: Examination, at: UserCredential): Promise<Ve
       `see nextcloud.reachable; the first request of a user takes Nextcloud seconds, and may take ${waysToGive('nextcloud.timeout')}`,
     )
   }
-  const id = userIn(answer)
+  const id = answer.status === 200 ? userIn(Buffer.from(answer.text))?.id : undefined
   if (id !== undefined) {
     context.userId = id
     return passed(`Nextcloud takes the credential; the user there is ${quote(id)}`)
   }
-  const refusal = refusalIn(answer)
+  const refusal = refusalIn(answer, at.nextcloud)
   if (refusal !== undefined) return refusal
   if (answer.status !== 401) {
     return failed(
@@ -68,12 +68,6 @@ async function checkBearer(context: Examination, at: UserCredential): Promise<Ve
     'Nextcloud refuses the token on OCS (401), but takes it on a CORS route: a proxy or another app stands before /ocs',
     'let the Authorization and OCS-APIRequest headers through to /ocs (Apache: CGIPassAuth On, or SetEnvIf Authorization)',
   )
-}
-
-function userIn(answer: Answer): string | undefined {
-  const ocs = objectIn(answer)?.['ocs'] as { data?: { id?: unknown } } | null | undefined
-  const id = answer.status === 200 ? ocs?.data?.id : undefined
-  return typeof id === 'string' ? id : undefined
 }
 
 /** Seconds by which a token may be from the future (user_oidc). */
@@ -143,7 +137,7 @@ async function checkAccount(context: Examination, at: User): Promise<Verdict> {
 async function checkCors(context: Examination, at: User): Promise<Verdict> {
   const answer = await askAs(context, at, NOTES)
   if (!isAnswer(answer)) return leftOut(`no answer to ${NOTES} (${answer.code})`)
-  const refusal = refusalIn(answer)
+  const refusal = refusalIn(answer, at.nextcloud)
   if (refusal !== undefined) return refusal
   if (answer.status === 200) return passed('a CORS route (Notes) takes the token too')
   if (answer.status !== 401) {
@@ -161,7 +155,7 @@ async function checkDav(context: Examination, at: User): Promise<Verdict> {
   if (isAnswer(answer) && answer.status === 207) return passed('DAV takes the token too')
   const what = describe(answer, context.secrets.quote)
   return (
-    (isAnswer(answer) ? refusalIn(answer) : undefined) ??
+    (isAnswer(answer) ? refusalIn(answer, at.nextcloud) : undefined) ??
     failed(
       `DAV answers ${what} to a PROPFIND of the user's files, while OCS takes the token`,
       'let the proxy pass the methods of DAV and the Authorization header on to /remote.php (Apache: CGIPassAuth On, or SetEnvIf Authorization), and look into nextcloud.log',
