@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { StorageError } from '../../src/errors/errors.js'
-import { ALICE, opened } from './opened.js'
+import { createGrantStore } from '../../src/grants/grant-store.js'
+import { ALICE, opened, OWNER } from './opened.js'
 
 const DAY = 24 * 3_600_000
 
@@ -27,6 +28,21 @@ describe('a grant', () => {
     clock.advance(365 * DAY)
 
     expect(await stored()).toMatchObject({ refreshToken: 'second', generation: 3 })
+  })
+
+  it('of another mode or another Nextcloud leaves its clients to be asked again when it is replaced', async () => {
+    const { clock, records, key, connect } = opened()
+    await connect('first', 'client-1')
+    const connectAt = async (nextcloud: string, clientId: string) => {
+      const store = createGrantStore({ records, owner: OWNER, credential: 'app-password', nextcloud, clock })
+      const appPassword = { loginName: 'alice', password: 'app-password', nextcloud }
+      await store.connect(ALICE, { appPassword, fingerprint: clientId, clientId, scopes: [] })
+      return (await store.read(key))?.grant.clients
+    }
+
+    expect(await connectAt('https://cloud.example.com/', 'client-2')).toEqual(['client-2'])
+    expect(await connectAt('https://cloud.example.com/', 'client-3')).toEqual(['client-2', 'client-3'])
+    expect(await connectAt('https://cloud.example.org/', 'client-4')).toEqual(['client-4'])
   })
 
   it('opens with members that an older version wrote and this one does not know', async () => {

@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers'
 import { HttpsProxyAgent } from 'https-proxy-agent'
 import { beforeEach, expect, it, onTestFinished } from 'vitest'
 import { Agent, fetch as undiciFetch, ProxyAgent, type Dispatcher, type RequestInit as UndiciInit } from 'undici'
-import type { HttpOptions } from '../../src/index.js'
+import type { FetchFunction, HttpOptions } from '../../src/index.js'
 import { selfSigned } from '../support/certificate.js'
 import { world } from '../support/world.js'
 
@@ -52,9 +52,9 @@ async function portOf(server: Server): Promise<number> {
 
 const through = (dispatcher: Dispatcher): HttpOptions => {
   onTestFinished(() => dispatcher.destroy())
-  return {
-    fetch: (url, init) => undiciFetch(url, { ...init, dispatcher } as UndiciInit),
-  }
+  // Another class than Node's own Response, with the same members.
+  const fetch: unknown = (url: string, init: UndiciInit) => undiciFetch(url, { ...init, dispatcher })
+  return { fetch: fetch as FetchFunction }
 }
 const ownCertificate = (): HttpOptions => {
   const agent = new HttpsAgent({ ca: cert, keepAlive: true, timeout: 4_000 })
