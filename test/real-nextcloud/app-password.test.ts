@@ -106,6 +106,31 @@ describe('an app password, by docs/app-password.md', () => {
     expect(await statusOf(auth, who)).toBe(200)
   })
 
+  it('of somebody disabled is refused, and its user can connect again when enabled', async () => {
+    const { auth, who, account, connect, advance } = await setUp()
+    expect(await connect()).toMatch(CONNECTED)
+    const refused = await target.during(['user:disable', account.uid], ['user:enable', account.uid], () =>
+      failureOf(statusOf(auth, who)),
+    )
+
+    expect(refused).toMatchObject({ code: 'ERR_NOT_PROVISIONED', reason: 'revoked' })
+    advance(60_000)
+    expect(await connect()).toMatch(CONNECTED)
+    expect(await statusOf(auth, who)).toBe(200)
+  })
+
+  it('is asked for at nextcloud.publicUrl, where browsers reach Nextcloud', async () => {
+    const publicUrl = 'https://cloud.example.com/nextcloud'
+    const { auth, who, url } = await setUp({ nextcloud: { url: target.url, mode: 'app-password', publicUrl } })
+    const browser = createTestBrowser(url)
+
+    const waiting = waitingPage(
+      await browser.press(await browser.open(await auth.createConnectUrl(who)), { answer: 'yes' }),
+    )
+
+    expect(waiting.login).toMatch(/^https:\/\/cloud\.example\.com\/nextcloud\/login\/v2\/flow\/\w+$/)
+  })
+
   it('is good in spite of two-factor authentication', async () => {
     const { auth, who, account, connect } = await setUp()
     expect(await connect()).toMatch(CONNECTED)

@@ -125,7 +125,6 @@ describe("the doctor at Nextcloud's own authorization servers", () => {
     }
 
     const good = await doctor(flags, made.client_secret)
-    console.log(good.finding('config'))
     const wrong = await doctor(flags, randomBytes(32).toString('hex'))
 
     expect([good.failed, good.finding('client.credentials')?.status]).toEqual([[], 'passed'])

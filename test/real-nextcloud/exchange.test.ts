@@ -21,12 +21,9 @@ afterAll(closeTarget)
 const NOTES = '/index.php/apps/notes/api/v1/notes'
 const USER = '/ocs/v2.php/cloud/user?format=json'
 
-async function start(nextcloud: McpAuthOptions['nextcloud'] = {}): Promise<McpServer> {
-  return startMcpServer(() => ({
-    ...provider.options,
-    resource: RESOURCE,
-    nextcloud: { url: target.url, ...nextcloud },
-  }))
+async function start(more: McpAuthOptions['nextcloud'] = {}): Promise<McpServer> {
+  const nextcloud = { ...provider.options.nextcloud, url: target.url, audience: 'nextcloud', ...more }
+  return startMcpServer(() => ({ ...provider.options, resource: RESOURCE, nextcloud }))
 }
 
 async function signIn({ auth }: McpServer, by: Account = account): Promise<McpAuthInfo> {

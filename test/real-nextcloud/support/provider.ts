@@ -62,7 +62,10 @@ async function realKeycloak(): Promise<Issuing> {
   }
   return {
     issuer: realm.issuer,
-    options: { issuer: realm.issuer, clientId: 'mcp-server', clientSecret: realm.clientSecret },
+    options: {
+      ...{ issuer: realm.issuer, clientId: 'mcp-server', clientSecret: realm.clientSecret },
+      nextcloud: { preset: 'keycloak' },
+    },
     mcpToken: tokenOf,
     async tokenForBoth(account) {
       await realm.addDefaultScope('mcp-client', 'nextcloud-audience')
