@@ -59,7 +59,7 @@ export interface McpAuth extends ConnectHandler {
    * - {@link TypeError} for a request that cannot be sent: a path that leads out of `nextcloud.url` or holds `#`, a backslash or a
    *   control character, a body that is none, a body with GET or HEAD, a bad `timeout`;
    * - {@link RangeError} when a stream is longer or shorter than its `content-length`, and with a stream's own error when it fails. The
-   *   request is broken off, so that Nextcloud stores nothing of it;
+   *   request is broken off;
    * - {@link NextcloudRefusedError} when Nextcloud sends the request to a page where a person signs in;
    * - {@link UpstreamUnavailableError} when Nextcloud cannot be reached, or its connection stands still for `nextcloud.timeout`.
    *

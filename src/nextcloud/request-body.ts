@@ -37,8 +37,8 @@ interface Source {
 /** A body on its way. */
 export interface Upload {
   /**
-   * Returns the body as `fetch` takes it, and its bytes if it is a stream of a known length. A short stream that nobody stated a length
-   * for is read to its end first, and has one then.
+   * Returns the body as `fetch` takes it, and its bytes if it is a stream of a known length. A short stream is read to its end first, so
+   * that it has a length, and that nothing was sent of one that fails.
    */
   readonly start: () => Promise<{
     readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>
@@ -57,7 +57,7 @@ type Part = Uint8Array | Blob
 
 /** Bytes that a connection takes at a time. Shorter bodies are sent in one piece. */
 const SLICE = 65_536
-/** Bytes of a stream of unknown length that are read before it is sent. */
+/** Bytes of a stream that are read before it is sent. */
 const READ_AHEAD = 1_048_576
 const NO_BODY =
   'A body is a string, bytes (Buffer, typed array, DataView, ArrayBuffer), URLSearchParams, FormData, a Blob or File, a stream, or an ' +
@@ -153,7 +153,7 @@ interface Flow {
  *
  * @param onMoved called whenever the connection has taken a slice, since it asks for the next one then, or a slice was read ahead
  */
-export function createUpload({ length, open }: RequestBody, onMoved: () => void): Upload {
+export function createUpload({ length, repeatable, open }: RequestBody, onMoved: () => void): Upload {
   const opened = open()
   const whole = opened instanceof Uint8Array
   const { chunks, destroy }: Source = whole ? { chunks: Readable.from([]), destroy: () => undefined } : opened
@@ -167,10 +167,10 @@ export function createUpload({ length, open }: RequestBody, onMoved: () => void)
   return {
     start: async () => {
       if (whole) return { body: opened as Uint8Array<ArrayBuffer> }
-      if (length !== undefined) return { body: streamOf(flow, [], cancel), length }
+      if (repeatable) return { body: streamOf(flow, [], cancel), length }
       const { ahead, size } = await readAhead(flow)
       if (size !== undefined && size <= SLICE) return { body: Buffer.concat(ahead) }
-      return { body: streamOf(flow, ahead, cancel), length: size }
+      return { body: streamOf(flow, ahead, cancel), length: length ?? size }
     },
     cancel,
     waitsFor: () => flow.waitsFor,

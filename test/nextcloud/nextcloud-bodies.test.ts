@@ -32,13 +32,13 @@ async function setUpStore(http: 'node-fetch' | 'fetch' = 'node-fetch', answer = 
   }
   const app = await listen((req, res) => void take(req, res))
   onTestFinished(app.close)
-  const { auth, as, signIn } = await world({
+  const { auth, as, open, signIn } = await world({
     options: { nextcloud: { url: app.url }, http: http === 'fetch' ? { fetch: globalThis.fetch } : {} },
   })
   const alice = await signIn()
   const put = (body: unknown, init: NextcloudRequest = {}) =>
     auth.nextcloudFetch(alice, FILE, { method: 'PUT', ...init, body: body as NextcloudRequestBody })
-  return { alice, as, auth, put, stored, url: app.url, brokenOff: () => brokenOff }
+  return { alice, as, auth, open, put, stored, url: app.url, brokenOff: () => brokenOff }
 }
 
 async function* generated<T>(...chunks: T[]): AsyncGenerator<T> {
@@ -149,20 +149,33 @@ describe.each(['node-fetch', 'fetch'] as const)('a body that %s sends', (http) =
     ])
   })
 
-  it.each<[problem: string, length: string, chunks: string[], message: string]>([
-    ['fewer', '20', ['two ', 'notes'], 'The body has 9 bytes, and its content-length is 20'],
-    ['more', '8', ['two ', 'notes'], 'The body has more bytes than its content-length, which is 8'],
-    ['more, after it was full', '4', ['two ', 'notes'], 'The body has more bytes than its content-length, which is 4'],
-    ['some', '0', ['two'], 'The body has more bytes than its content-length, which is 0'],
+  const MEGABYTE = 1_048_576
+  it.each<[problem: string, length: number, chunks: (string | Buffer)[], message: string]>([
+    ['fewer', 20, ['two ', 'notes'], 'The body has 9 bytes, and its content-length is 20'],
+    ['more', 8, ['two ', 'notes'], 'The body has more bytes than its content-length, which is 8'],
+    ['more, after it was full', 4, ['two ', 'notes'], 'The body has more bytes than its content-length, which is 4'],
+    ['some', 0, ['two'], 'The body has more bytes than its content-length, which is 0'],
+    [
+      'fewer, and is long',
+      3 * MEGABYTE,
+      [Buffer.alloc(2 * MEGABYTE)],
+      'The body has 2097152 bytes, and its content-length is 3145728',
+    ],
+    [
+      'more, and is long',
+      2 * MEGABYTE,
+      [Buffer.alloc(2 * MEGABYTE), 'more'],
+      'The body has more bytes than its content-length, which is 2097152',
+    ],
   ])(
     'is broken off when it has %s bytes than stated, and nothing is stored',
     async (_problem, length, chunks, message) => {
       const { put, stored, brokenOff } = await setUpStore(http)
-      const headers = { 'content-length': length }
+      const headers = { 'content-length': String(length) }
       for (const body of [Readable.from(chunks), generated(...chunks)])
         expect(await failureOf(put(body, { headers }))).toStrictEqual(new RangeError(message))
-      // A request of which no byte was sent did not arrive.
-      if (length !== '0' && length !== '4') await until(() => brokenOff() > 0)
+      // Of a short one, nothing was sent.
+      await until(() => brokenOff() === (length > MEGABYTE ? 2 : 0))
       expect((await put('after')).status).toBe(201)
       expect(stored.map((each) => each.body.toString())).toEqual(['after'])
     },
@@ -218,6 +231,19 @@ describe('a stream', () => {
     await requests.arrival()
     await until(() => body.destroyed)
     requests.answer(tokenAnswer('late'))
+    expect(await failure).toMatchObject({ code: 'ENOENT' })
+  })
+
+  it('that fails while the keys are waited for, by which its user is known, does so too', async () => {
+    const { alice, as, open, url } = await setUpStore()
+    const keys: ServerResponse[] = []
+    as.script('/jwks', (_request, res) => keys.push(res))
+    const body = createReadStream('/nowhere/a.txt')
+    const other = open({ nextcloud: { url } })
+    const failure = failureOf(other.nextcloudFetch({ token: alice.token }, FILE, { method: 'PUT', body }))
+    await until(() => body.destroyed && keys.length > 0)
+    as.script('/jwks')
+    keys[0]!.destroy()
     expect(await failure).toMatchObject({ code: 'ENOENT' })
   })
 

@@ -17,18 +17,18 @@ export async function appPasswordWorld(parts: Pick<Parts, 'options' | 'storage'>
   const made = await world({ mode: 'app-password', host: bareHost, ...parts })
   const { nextcloud } = made
   /** From the link to the page that leads to Nextcloud. */
-  async function begin(browser = made.browser()): Promise<WaitingVisit> {
-    const going = await browser.press(await browser.open(await made.link()), { answer: 'yes' })
+  async function begin(browser = made.browser(), subject?: string): Promise<WaitingVisit> {
+    const going = await browser.press(await browser.open(await made.link(subject)), { answer: 'yes' })
     return waitingPage(
-      going.refreshTo === undefined ? going : await browser.open(await made.authorize(going.refreshTo)),
+      going.refreshTo === undefined ? going : await browser.open(await made.authorize(going.refreshTo, subject)),
     )
   }
   return {
     ...made,
     begin,
     /** The whole way in one browser, with an account of Nextcloud's; the last page. */
-    connectAs: async (uid: string, browser: TestBrowser = made.browser()): Promise<Visit> => {
-      const { login, next } = await begin(browser)
+    connectAs: async (uid: string, browser: TestBrowser = made.browser(), subject?: string): Promise<Visit> => {
+      const { login, next } = await begin(browser, subject)
       await nextcloud.grant(login, uid)
       return browser.open(next)
     },
