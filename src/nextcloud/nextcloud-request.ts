@@ -179,7 +179,8 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
   const timer = setTimeout(() => controller.abort(), timeout).unref()
   const signal = out.signal ? AbortSignal.any([out.signal, controller.signal]) : controller.signal
   let upload: Upload | undefined
-  if (out.body !== undefined) signal.addEventListener('abort', () => upload?.cancel(), { once: true })
+  const cancel = () => upload?.cancel()
+  if (out.body !== undefined) signal.addEventListener('abort', cancel)
   const attempt = async (): Promise<Response> => {
     upload = out.body && createUpload(out.body, () => timer.refresh())
     return transport.fetch(out.url.href, { ...fetchInit(out, await upload?.start()), signal })
@@ -203,6 +204,8 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
     })
   } finally {
     clearTimeout(timer)
+    // The caller's signal may live long, and would hold the body as long.
+    signal.removeEventListener('abort', cancel)
   }
 }
 

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { createReadStream } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { PassThrough, Readable } from 'node:stream'
@@ -422,4 +423,18 @@ describe('a long upload', () => {
     expect((await response).status).toBe(201)
     expect(given).toBe(100)
   })
+})
+
+it("lets go of a body with the answer, though the caller's signal lives on", async () => {
+  let given: AbortSignal | null | undefined
+  const fetch = (url: string, init: RequestInit): Promise<Response> => {
+    if (!url.endsWith(FILE)) return globalThis.fetch(url, init)
+    given = init.signal
+    return Promise.resolve(new Response(null, { status: 201 }))
+  }
+  const { auth, signIn } = await world({ options: { http: { fetch } } })
+  const { signal } = new AbortController()
+  await auth.nextcloudFetch(await signIn(), FILE, { method: 'PUT', body: BIG, signal })
+  // Node keeps a signal that somebody listens to as long as the one that it follows.
+  expect(getEventListeners(given!, 'abort')).toEqual([])
 })
