@@ -28,7 +28,7 @@ const IN_KEYCLOAK = Object.entries({
   'Client is not within the token audience':
     'give the MCP client a client scope (type Default) with a mapper of type Audience whose "Included Client Audience" is clientId, and switch "Add to access token" on there.',
   'Requested audience not available':
-    'give the client of clientId a client scope (type Default, or Optional and named in nextcloud.scopes) with a mapper of type Audience whose "Included Client Audience" is nextcloud.audience; asking for an audience does not add it.',
+    'give the client of clientId a client scope (type Default, or Optional and named in nextcloud.scopes) with a mapper of type Audience whose "Included Client Audience" is nextcloud.audience; asking for an audience does not add it, and "Always use lightweight access token" (Advanced) must be off.',
   'Audience not found':
     'there is no client whose Client ID is nextcloud.audience; it must be the one that the user_oidc app of Nextcloud has there.',
   'Client disabled': 'Clients, the client whose Client ID is nextcloud.audience: switch it to "Enabled".',

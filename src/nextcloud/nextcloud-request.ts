@@ -187,7 +187,7 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
   const timer = setTimeout(() => controller.abort(), timeout).unref()
   const signal = out.signal ? AbortSignal.any([out.signal, controller.signal]) : controller.signal
   let upload: Upload | undefined
-  const cancel = (): void => upload?.cancel()
+  const cancel = () => upload?.cancel()
   if (out.body !== undefined) signal.addEventListener('abort', cancel)
   const attempt = async (): Promise<Response> => {
     upload = out.body && createUpload(out.body, () => timer.refresh())
@@ -212,7 +212,7 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
     })
   } finally {
     clearTimeout(timer)
-    // With a listener, a signal that follows the caller's is kept for as long as that one, and the body with it.
+    // The caller's signal may live long, and would hold the body as long.
     signal.removeEventListener('abort', cancel)
   }
 }

@@ -14,7 +14,8 @@ const refusalOf = (text: string, status = 400): TokenErrorAnswer | undefined =>
   readTokenEndpointAnswer({ status, body: new TextEncoder().encode(text) }, [CLIENT_SECRET, OPAQUE]).refusal
 
 const MENDS = /nextcloud\.parameters/
-const KEYCLOAK_AUDIENCE = /^In Keycloak: .*"Included Client Audience" is nextcloud\.audience/
+const KEYCLOAK_AUDIENCE =
+  /^In Keycloak: .*"Included Client Audience" is nextcloud\.audience.*"Always use lightweight access token"/
 
 describe('a refused exchange', () => {
   it.each<[error: string, description: string, hint: RegExp | undefined, more?: Partial<TokenErrorAnswer>]>([

@@ -159,6 +159,8 @@ describe('what the doctor prints', () => {
     weak.show('mcp-server')
 
     expect(weak.quote('client_id mcp-server; said mcp-server-4mW9')).toBe('client_id mcp-server; said mcp…')
+    weak.add('nextcloud-client_secret')
+    expect(weak.quote('no client_secret for nextcloud')).toBe('no client_secret for nextcloud')
   })
 
   it('quotes no control characters, and no more than 200 characters', () => {

@@ -67,6 +67,13 @@ describe('the operator has to mend, 502, and the hint names what in the words of
       hint: 'a mapper of type Audience',
     },
     {
+      name: 'the MCP server gets lightweight access tokens, which leave audiences out',
+      make: () =>
+        realm.setClient('mcp-server', { attributes: { 'client.use.lightweight.access.token.enabled': 'true' } }),
+      refusal: NO_AUDIENCE,
+      hint: '"Always use lightweight access token" (Advanced) must be off',
+    },
+    {
       name: 'the MCP server is not in the audience of the MCP token',
       async make() {
         await realm.removeDefaultScope('mcp-client', 'mcp-audience')

@@ -15,7 +15,10 @@ export interface NextcloudRequestReceived {
 /** What a path does with a request. */
 export type NextcloudHandler = (request: NextcloudRequestReceived, res: ServerResponse) => unknown
 
-/** A server that stands for Nextcloud, or for any other one that a token could go to by mistake. */
+/**
+ * A server that does as a test tells it, in the place of Nextcloud or of any other one that a token could go to by mistake. It has
+ * no answers of Nextcloud's own: those are in `nextcloud/`.
+ */
 export interface NextcloudServer {
   readonly url: string
   readonly received: NextcloudRequestReceived[]
