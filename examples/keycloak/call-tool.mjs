@@ -17,7 +17,9 @@ const callback = new Promise((resolve) => {
   listener.on('request', (req, res) => {
     const { searchParams } = new URL(req.url, redirectUrl)
     const ours = searchParams.get('state') === state
-    const words = searchParams.has('code') ? 'Signed in. You can close this page.' : 'Not signed in. The terminal says why.'
+    const words = searchParams.has('code')
+      ? 'Signed in. You can close this page.'
+      : 'Not signed in. The terminal says why.'
     res.writeHead(ours ? 200 : 404, { connection: 'close' }).end(ours ? words : '')
     if (ours) resolve(searchParams)
   })

@@ -60,7 +60,7 @@ export function createConnect(given: ConnectRooms): Connect {
     routes: (http) => routesOf(rooms, way, http),
     linkFor,
     close: () => logins?.close(),
-    settle: () => logins?.settle() ?? Promise.resolve(),
+    settle: async () => logins?.settle(),
     withLink: (caller, outcome) =>
       outcome.catch(async (error: unknown) => {
         if (!(error instanceof NotProvisionedError)) throw error

@@ -1,6 +1,7 @@
 import { variableOf } from '../config/declarations.js'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
 import { isoTime, type Fault } from '../errors/rejection-details.js'
+import { isJsonObject } from '../json.js'
 
 const FRESH = 'the client must get a fresh token'
 
@@ -142,7 +143,7 @@ export function otherTokenType(type: unknown): InvalidTokenError {
 export function bound(cnf: unknown): InvalidTokenError {
   return rejection('sender_constrained', () => ({
     claim: 'cnf',
-    found: typeof cnf === 'object' && cnf !== null ? Object.keys(cnf) : cnf,
+    found: isJsonObject(cnf) ? Object.keys(cnf) : cnf,
     sentence: (by) => `cnf binds the token to a key (${by}), and proofs of it are not verified here`,
   }))
 }
