@@ -395,6 +395,7 @@ describe.runIf(has('better-sqlite3'))('the doctor and what a user has connected'
 
     expect(outcome.failed).toEqual([])
     expect(outcome.finding('nextcloud.bearer')?.found).toMatch(/the user there is alice/)
+    expect(outcome.finding('connect.offline-access')?.found).toBe('no refresh token is asked for in this mode')
   })
 
   it.each<[...Fault]>([

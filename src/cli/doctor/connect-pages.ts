@@ -1,6 +1,7 @@
 import { createCodeGrant } from '../../authorization-server/code-grant.js'
 import type { ConnectConfig } from '../../config/config.js'
 import { McpAuthError } from '../../errors/errors.js'
+import { MODES } from '../../modes.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { reached } from './network.js'
@@ -12,10 +13,18 @@ import { THIS_SERVER } from './public.js'
 const pages: Subject<ConnectConfig> = ({ config }) =>
   config.grants?.connect ?? missing('there are no connect pages in this mode')
 
+/** The pages where a sign-in gives a grant that lasts, and not only the name of the user. */
+const lasting: Subject<ConnectConfig> = (context) => {
+  const { nextcloud } = context.config
+  return nextcloud !== undefined && MODES[nextcloud.mode].signInFor === 'grant'
+    ? pages(context)
+    : missing('no refresh token is asked for in this mode')
+}
+
 /** Checks of the way by which users connect Nextcloud. */
 export const connectChecks: readonly Check[] = [
   check({ id: 'connect.redirect-uri', needs: ['client.credentials'], about: pages, run: checkRedirectUri }),
-  check({ id: 'connect.offline-access', needs: ['discovery.endpoints'], about: pages, run: checkOfflineAccess }),
+  check({ id: 'connect.offline-access', needs: ['discovery.endpoints'], about: lasting, run: checkOfflineAccess }),
 ]
 
 export const connectPage = check({ id: 'connect.page', needs: reached(THIS_SERVER), about: pages, run: checkPage })
