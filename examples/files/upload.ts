@@ -20,6 +20,8 @@ export interface Uploaded {
 /** Bytes. Web servers in front often take no more than 100 MB in one request. */
 const CHUNK = 20 * 2 ** 20
 const MOST_CHUNKS = 10_000
+/** Bytes. Beyond 1 TB the chunks would be larger, and each is held in memory. */
+const LARGEST_CHUNK = 100 * 2 ** 20
 /** Milliseconds. Nextcloud puts the chunks together before it answers. */
 const ASSEMBLY = 15 * 60_000
 
@@ -30,6 +32,7 @@ export async function upload(
   body: AsyncIterable<Uint8Array>,
   { length, etag, chunk = Math.max(CHUNK, Math.ceil((length ?? 0) / MOST_CHUNKS)) }: UploadOptions,
 ): Promise<Uploaded> {
+  if (chunk > LARGEST_CHUNK) return { status: 413 }
   if (length === undefined || length > chunk) return uploadChunks(files, path, chunksOf(body, chunk), { length, etag })
   const headers = { 'content-length': `${length}`, ...onlyIf(etag) }
   return uploaded(await files.fetch(await addressOf(files, path), { method: 'PUT', headers, body }))
@@ -43,7 +46,14 @@ async function uploadChunks(
 ): Promise<Uploaded> {
   const { fetch, user } = files
   // Asked now, because only the last request would say so, when all bytes are there.
-  const folder = await lookAt(files, path.replace(/[^/]+\/*$/, ''))
+  const folder = await lookAt(
+    files,
+    path
+      .split('/')
+      .filter((name) => name !== '')
+      .slice(0, -1)
+      .join('/'),
+  )
   if (folder.entry === undefined) return { status: folder.status }
   const { status, url: destination, entry } = await lookAt(files, path)
   if (status !== 207 && status !== 404) return { status }

@@ -1,6 +1,7 @@
 import { MODES } from '../modes.js'
 import type { NextcloudConfig } from '../config/config.js'
 import type { Events } from '../events.js'
+import { leaveUnread } from '../transport/answer.js'
 import type { Secret, TokenSource } from './credential.js'
 import {
   readRequest,
@@ -86,7 +87,7 @@ async function anotherFor(answer: Response, other: Promise<Secret | undefined>):
     none = secret === undefined
     return secret
   } finally {
-    if (!none) await answer.body?.cancel()
+    if (!none) leaveUnread(answer.body)
   }
 }
 

@@ -5,6 +5,8 @@ const HIDDEN_DOT_SEGMENT = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?=\/|%2f|%5c|$)/i
 /** The URL parser takes a backslash for a slash and `#` for the end of the path, and drops control characters. */
 const NOT_IN_A_PATH = /[#\\\p{Cc}]/u
 const NOT_AN_ESCAPE = /%(?![\da-f]{2})/gi
+/** Tried at the first blank of a row alone: from each of them it would take the square of their number. */
+const BLANKS_AT_THE_END = /(?<! ) +$/
 /** Pages of Nextcloud where a person signs in. Login Flow v2 is under `login/` too and is none. */
 const SIGN_IN = /^(?:index\.php\/)?login(\/(?:select|setup)?challenge(?:\/.*)?)?\/?$/
 
@@ -36,7 +38,7 @@ export function resolvePath(base: URL, path: string | URL): URL {
 
 /** Returns the path with `%` encoded where it begins no escape, and with the blanks at its end, which the URL parser drops. */
 function encoded(path: string | URL): string {
-  return String(path).replace(NOT_AN_ESCAPE, '%25').replace(/ +$/, encodeURIComponent)
+  return String(path).replace(NOT_AN_ESCAPE, '%25').replace(BLANKS_AT_THE_END, encodeURIComponent)
 }
 
 /** Whether the token may go to the address. */

@@ -1,7 +1,13 @@
 import { Readable } from 'node:stream'
 import type { NextcloudConfig } from '../config/config.js'
 import { NextcloudRefusedError, UpstreamUnavailableError } from '../errors/errors.js'
-import { isFromStaleConnection, NULL_BODY_STATUSES, redirectTarget, unreachable } from '../transport/answer.js'
+import {
+  isFromStaleConnection,
+  leaveUnread,
+  NULL_BODY_STATUSES,
+  redirectTarget,
+  unreachable,
+} from '../transport/answer.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type Secret } from './credential.js'
 import { isWithin, refusalAt, resolvePath } from './nextcloud-path.js'
@@ -156,13 +162,13 @@ export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Se
     const target = redirectTarget(response, url.href)
     const refusal = target && (refusalAt(base, target) ?? refusalAt(publicBase, target))
     if (refusal !== undefined) {
-      await response.body?.cancel()
+      leaveUnread(response.body)
       throw new NextcloudRefusedError(refusal)
     }
     // The token must not leave this Nextcloud. The caller can look at the redirect.
     if (target === undefined || !isWithin(base, target)) return response
     if (redirects >= MOST_REDIRECTS || !isFollowed(out, response.status)) return response
-    await response.body?.cancel()
+    leaveUnread(response.body)
     url = target
   }
 }
@@ -174,6 +180,8 @@ function isFollowed({ method, body }: Outgoing, status: number): boolean {
 
 /** Sends it once, and again if it went into a connection that Nextcloud had closed. */
 async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Promise<Response> {
+  // A signal that has aborted says so no more, and nobody would end the body.
+  out.signal?.throwIfAborted()
   const timeout = out.timeout ?? nextcloud.timeout
   const controller = new AbortController()
   const timer = setTimeout(() => controller.abort(), timeout).unref()

@@ -125,7 +125,23 @@ function ofStream(stream: AsyncIterable<unknown>, length: number | undefined): R
   for (const emitter of [stream, chunks]) {
     if ('on' in emitter && typeof emitter.on === 'function') emitter.on('error', () => undefined)
   }
-  return { length, repeatable: false, open: () => ({ chunks, destroy: () => void chunks.destroy() }) }
+  const whole = chunks === stream ? chunks : toItsEnd(stream, chunks)
+  return { length, repeatable: false, open: () => ({ chunks: whole, destroy: () => void chunks.destroy() }) }
+}
+
+/**
+ * The chunks of a stream that is not Node's own. One of the package readable-stream that is destroyed gives no error: it ends.
+ *
+ * @throws {Error} it was broken off
+ */
+function toItsEnd(stream: object, chunks: Readable): AsyncIterable<unknown> {
+  if (!('pipe' in stream && 'once' in stream)) return chunks
+  const state = { hasEnded: false }
+  ;(stream as NodeJS.ReadableStream).once('end', () => (state.hasEnded = true))
+  return (async function* () {
+    yield* chunks
+    if (!state.hasEnded) throw new Error('The body was broken off')
+  })()
 }
 
 function isSpent(stream: object): boolean {

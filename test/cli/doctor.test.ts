@@ -140,6 +140,15 @@ describe('what the doctor prints', () => {
     expect(secrets.quote(`said ${secret.slice(2, 12)}.`)).toBe('said ….')
   })
 
+  it.each(['mcp-server', 'mcp-server1', 'mcp-server12'])('holds no secret in the Basic header of %s', (client) => {
+    const header = Buffer.from(`${client}:${secret}`).toString('base64')
+    const [before = '', after = '', ...more] = secrets.quote(`said Basic ${header}.`).split('…')
+    expect(more).toEqual([])
+    // What is left at both ends tells of the secret no more than a character that is cut.
+    expect(Buffer.from(before.slice('said Basic '.length), 'base64').toString()).toBe(`${client}:`)
+    expect(after.length).toBeLessThan(5)
+  })
+
   it('holds nothing that looks like a JWT where it quotes somebody else', () => {
     expect(secrets.quote('said eyJhbGciOiJub25lIn0.e30.abc, and more')).toBe('said …, and more')
   })

@@ -210,6 +210,14 @@ it('stores nothing of a stream that ends before its length', async () => {
   expect([status, contentOf('a.bin'), uploads().size]).toEqual([400, undefined, 0])
 })
 
+it('takes no length whose chunks would fill the memory, and any path in no time', async () => {
+  const { status } = await upload(files, 'a.bin', Readable.from([Buffer.alloc(12)]), { length: 2 ** 41 })
+  expect([status, writes()]).toEqual([413, []])
+  const before = performance.now()
+  await upload(files, `${'a'.repeat(14_000)}/b`, Readable.from([]), {})
+  expect(performance.now() - before).toBeLessThan(500)
+})
+
 it('downloads a file, a part of it, and nothing of a folder', async () => {
   addFolder('Docs')
   alice.files.children.set('#1.txt', createFile(Buffer.from('0123456789')))

@@ -282,6 +282,55 @@ describe('a stream', () => {
     expect(stored).toEqual([])
   })
 
+  it.each([1_000, 3_000_000])('of %i bytes that is broken off and gives no error is not stored', async (length) => {
+    const { put, stored } = await setUpStore()
+    // As a stream of the package readable-stream is when it is destroyed.
+    const foreign = {
+      pipe: () => undefined,
+      once: () => foreign,
+      [Symbol.asyncIterator]: () => generated('x'.repeat(length)),
+    }
+    expect(await failureOf(put(foreign))).toStrictEqual(new Error('The body was broken off'))
+    expect(stored).toEqual([])
+  })
+
+  it('of a package is stored when it has ended', async () => {
+    const { put, stored } = await setUpStore()
+    let end = (): void => undefined
+    const foreign = {
+      pipe: () => undefined,
+      once: (_event: 'end', listener: () => void) => (end = listener),
+      async *[Symbol.asyncIterator]() {
+        yield* generated('two notes')
+        end()
+      },
+    }
+    expect((await put(foreign)).status).toBe(201)
+    expect(stored.map(({ body }) => body.toString())).toEqual(['two notes'])
+  })
+
+  it('is not begun when its signal aborts just before', async () => {
+    const controller = new AbortController()
+    const app = await listen((_req, res) => void res.end())
+    onTestFinished(app.close)
+    const { auth, signIn } = await world({
+      options: {
+        nextcloud: { url: app.url },
+        onEvent: (event) => {
+          if (event.type === 'nextcloud.token' && event.source === 'cache') controller.abort()
+        },
+      },
+    })
+    const alice = await signIn()
+    await alice.extra.getNextcloudToken()
+    const body = new PassThrough()
+    body.write('two')
+    const init = { method: 'PUT', body, signal: controller.signal }
+    expect(await failureOf(auth.nextcloudFetch(alice, FILE, init))).toBe(controller.signal.reason)
+    await turn()
+    expect(body.readableDidRead).toBe(false)
+  })
+
   it('is ended with the request that sends it', async () => {
     const { put } = await setUpStore()
     const controller = new AbortController()

@@ -75,6 +75,12 @@ it.each([
   )
 })
 
+it('a row of blanks costs what its length is', () => {
+  const before = performance.now()
+  expect(resolve(`/a${' '.repeat(50_000)}b`)).toBe(`${HOST}/cloud/a${'%20'.repeat(50_000)}b`)
+  expect(performance.now() - before).toBeLessThan(1_000)
+})
+
 it.each([undefined, null, 7, {}, ['/a']])('a path that is none is refused: %j', async (path) => {
   expect(() => resolve(path as never)).toThrow(TypeError)
   const { exchanges, fetch } = await world({ nextcloud: true })

@@ -1,14 +1,20 @@
 import { Readable } from 'node:stream'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import type { NextcloudOptions, NextcloudRequest } from '../../src/index.js'
+import { listen } from '../support/hosts.js'
 import { startNextcloud } from '../support/nextcloud-server.js'
-import { failureOf } from '../support/promises.js'
+import { failureOf, until } from '../support/promises.js'
 import { holdTokenRequests, tokenAnswer, tokenError } from '../support/token-endpoint.js'
 import { world } from '../support/world.js'
 
-async function setUpFetch(more: Omit<NextcloudOptions, 'url'> = {}, cache = {}) {
+async function setUpFetch(
+  more: Omit<NextcloudOptions, 'url'> = {},
+  cache = {},
+  { url, ...http }: { url?: string; fetch?: typeof fetch } = {},
+) {
   const nextcloud = await startNextcloud()
-  const setup = await world({ options: { nextcloud: { url: nextcloud.url, ...more }, cache, http: { retries: 0 } } })
+  const options = { nextcloud: { url: url ?? nextcloud.url, ...more }, cache, http: { retries: 0, ...http } }
+  const setup = await world({ options })
   const alice = await setup.signIn()
   const fetch = (init?: NextcloudRequest) => setup.auth.nextcloudFetch(alice, '/notes', init)
   return { ...setup, alice, fetch, nextcloud }
@@ -71,6 +77,30 @@ describe('after a 401', () => {
     as.script('/token', tokenError('invalid_grant'))
     const failure = await failureOf(fetch({ method: 'PUT', body: Readable.from(['two notes']) }))
     expect(failure).toMatchObject({ code: 'ERR_SUBJECT_TOKEN_REJECTED' })
+  })
+
+  it('an answer that breaks off meanwhile does not keep the request from being sent again', async () => {
+    let count = 0
+    let closed = false
+    const app = await listen((_req, res) => {
+      count += 1
+      if (count > 1) res.end('two notes')
+      else {
+        res.writeHead(401, { 'content-length': '100' }).write('cut')
+        res.once('close', () => (closed = true))
+        setTimeout(() => res.destroy(), 20)
+      }
+    })
+    onTestFinished(app.close)
+    const { alice, auth, as } = await setUpFetch({}, {}, { url: app.url, fetch: globalThis.fetch })
+    await alice.extra.getNextcloudToken()
+    const requests = holdTokenRequests(as)
+    const response = auth.nextcloudFetch(alice, '/notes')
+    await requests.arrival()
+    await until(() => closed)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    requests.answer(tokenAnswer('other'))
+    expect(await (await response).text()).toBe('two notes')
   })
 
   it('pass-through has no other token: the 401 is the answer', async () => {
