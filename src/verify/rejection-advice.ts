@@ -51,7 +51,8 @@ export const REJECTION_ADVICE: Readonly<Record<InvalidTokenReason, RejectionAdvi
       'let the provider issue JWTs as access tokens, or let this server introspect: it needs clientId, clientSecret and an introspection_endpoint',
   },
   inactive: {
-    advice: 'the provider says that the token is not active (ended, revoked, or not for this client): get a fresh one',
+    advice:
+      "the provider says that the token is not active (ended, revoked, or not for this client): get a fresh one; Nextcloud's app oidc says so of every opaque token of another client, so give MCP clients JWTs there (token type JWT)",
   },
   sender_constrained: {
     advice: 'switch DPoP or mTLS binding of access tokens off for the MCP clients: proofs are not verified here',

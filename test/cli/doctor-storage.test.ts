@@ -66,6 +66,7 @@ describe.each(storeKinds())('the doctor at a store in %s', (kind) => {
       { ...address, ...(kind === 'Redis' && { prefix }) },
       setup.environment['TOKEN_ENCRYPTION_KEY']!,
     )
+    setup.as.script('/authorize', { status: 200 }, { status: 400 })
     const { status, failed, leftOut, finding } = await setup.run()
 
     expect({ status, failed, leftOut }).toEqual({
@@ -253,6 +254,15 @@ describe('the doctor and the connect pages', () => {
 
     expect(failed).toEqual([id])
     expect(`${finding(id)?.found ?? ''} → ${finding(id)?.fix ?? ''}`).toMatch(says)
+  })
+
+  it('does not take a provider at its word that takes any redirect URI before the sign-in', async () => {
+    const setup = await setUpGrantsDoctor()
+    setup.as.script('/authorize', { status: 302, headers: { location: '/login' } }, { status: 302 })
+    const { leftOut, finding } = await setup.run()
+
+    expect(leftOut).toContain('connect.redirect-uri')
+    expect(finding('connect.redirect-uri')?.found).toMatch(/judges redirect URIs only after the sign-in/)
   })
 
   it('says what a provider without offline_access means', async () => {

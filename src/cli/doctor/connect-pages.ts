@@ -53,7 +53,21 @@ async function checkRedirectUri(context: Examination, connect: ConnectConfig): P
       `give this client the authorization code flow with PKCE and the scopes asked for (${waysToGive('connect.scopes')})`,
     )
   }
-  return passed(`the provider takes ${redirectUri}`, 'some providers only say so on a page: see that it is registered')
+  if (await takesAny(context, url, redirectUri)) {
+    return leftOut(
+      'the provider judges redirect URIs only after the sign-in, so this one cannot be looked at from here',
+      fix,
+    )
+  }
+  return passed(`the provider takes ${redirectUri}`)
+}
+
+/** Whether the provider answers a redirect URI that nobody has registered like this server's. */
+async function takesAny({ probe }: Examination, url: URL, redirectUri: string): Promise<boolean> {
+  const made = new URL(url)
+  made.searchParams.set('redirect_uri', `${new URL(redirectUri).origin}/not-registered-${crypto.randomUUID()}`)
+  const answer = await probe(made.href, { headers: { accept: 'text/html' } })
+  return isAnswer(answer) && answer.status < 400
 }
 
 /** Returns the `error` that comes straight back to this server (RFC 6749 §4.1.2.1), unless it only asks for a sign-in. */

@@ -56,7 +56,7 @@ function otherIssuer(configured: string, found: string, shown: string): readonly
   if (!URL.canParse(found)) return ['that is not a URL', set]
   const [ours, theirs] = [new URL(configured), new URL(found)]
   const sameHost = ours.host === theirs.host
-  const name = `make the provider name its public address everywhere (Keycloak: KC_HOSTNAME with the whole https URL; behind a proxy also KC_PROXY_HEADERS), and reach it inside by ${waysToGive('discoveryUrl')}; if ${shown} is the public one, ${set}`
+  const name = `make the provider name its public address everywhere (Keycloak: KC_HOSTNAME with the whole https URL; behind a proxy also KC_PROXY_HEADERS; Nextcloud: overwritehost and overwriteprotocol), and reach it inside by ${waysToGive('discoveryUrl')}; if ${shown} is the public one, ${set}`
   const fix = sameHost && theirs.protocol === 'https:' ? set : name
   if (bare(ours.pathname) !== bare(theirs.pathname)) {
     return [sameHost ? 'another realm, tenant or path' : 'another issuer', fix]
