@@ -255,8 +255,14 @@ function standardResponse(response: Response): Response {
     ? null
     : (response as { body: Readable | ReadableStream | null }).body
   const body = stream instanceof Readable ? webStream(stream) : stream
-  const standard = new Response(body, { status, statusText, headers: [...(response as Response).headers] })
-  return Object.defineProperty(standard, 'url', { value: url })
+  try {
+    const standard = new Response(body, { status, statusText, headers: [...(response as Response).headers] })
+    return Object.defineProperty(standard, 'url', { value: url })
+  } catch (error) {
+    // A status from 600 on: the connection would be held for as long as Nextcloud likes.
+    leaveUnread((response as Response).body)
+    throw error
+  }
 }
 
 /**

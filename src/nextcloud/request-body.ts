@@ -171,8 +171,8 @@ interface Flow {
  */
 export function createUpload({ length, repeatable, open }: RequestBody, onMoved: () => void): Upload {
   const opened = open()
-  const whole = opened instanceof Uint8Array
-  const { chunks, destroy }: Source = whole ? { chunks: Readable.from([]), destroy: () => undefined } : opened
+  if (opened instanceof Uint8Array) return inOnePiece(opened as Uint8Array<ArrayBuffer>)
+  const { chunks, destroy } = opened
   const slices = length === undefined ? slicesOf(chunks) : slicesOfLength(length, slicesOf(chunks))
   const flow: Flow = { slices, onMoved, waitsFor: 'answer', failure: undefined, cancelled: false }
   const cancel = (): void => {
@@ -182,7 +182,6 @@ export function createUpload({ length, repeatable, open }: RequestBody, onMoved:
   }
   return {
     start: async () => {
-      if (whole) return { body: opened as Uint8Array<ArrayBuffer> }
       if (repeatable) return { body: streamOf(flow, [], cancel), length }
       const { ahead, size } = await readAhead(flow)
       if (size !== undefined && size <= SLICE) return { body: Buffer.concat(ahead) }
@@ -191,6 +190,16 @@ export function createUpload({ length, repeatable, open }: RequestBody, onMoved:
     cancel,
     waitsFor: () => flow.waitsFor,
     failure: () => flow.failure,
+  }
+}
+
+/** An upload that waits for nothing but the answer. */
+function inOnePiece(body: Uint8Array<ArrayBuffer>): Upload {
+  return {
+    start: () => Promise.resolve({ body }),
+    cancel: () => undefined,
+    waitsFor: () => 'answer',
+    failure: () => undefined,
   }
 }
 

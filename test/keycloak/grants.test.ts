@@ -5,7 +5,7 @@ import type { McpAuthError } from '../../src/errors/errors.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { openGrants, realmForGrants } from './support/grants.js'
 import { adjustableClock } from './support/middleware.js'
-import { wordsOf } from './support/person.js'
+import { wordsOf } from '../support/html.js'
 import type { Realm } from './support/realm.js'
 
 let realm: Realm

@@ -127,6 +127,15 @@ describe('what comes back', () => {
     expect(nextcloud.received).toHaveLength(1)
   })
 
+  it('with a status that no answer can have is an outage, and its connection is closed', async () => {
+    const { fetch, nextcloud } = await world({ nextcloud: true })
+    const closed = new Promise((resolve) => {
+      nextcloud.handle((_request, res) => res.writeHead(700).on('close', resolve).write('endless'))
+    })
+    expect(await failureOf(fetch('/'))).toMatchObject({ code: 'ERR_UPSTREAM_UNAVAILABLE', status: 503 })
+    await closed
+  })
+
   it('of http.fetch is handed on as it is', async () => {
     const nextcloud = await startNextcloud()
     const responses: Response[] = []

@@ -1,21 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { nextcloudPath, type NextcloudRequest } from '../../src/index.js'
-import { openProvider, RESOURCE, type Provider } from './support/provider.js'
+import { account, openBed, provider, target } from './support/bed.js'
+import { RESOURCE } from './support/provider.js'
 import { startMcpServer } from './support/server.js'
-import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
-let target: Target
-let provider: Provider
-let account: Account
-
-beforeAll(async () => {
-  target = await openTarget()
-  provider = await openProvider(target)
-  account = await target.createAccount()
-})
-afterAll(closeTarget)
+openBed()
 
 type Send = (path: string, init?: NextcloudRequest) => Promise<Response>
 

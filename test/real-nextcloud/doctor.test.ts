@@ -1,26 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Finding } from '../../src/cli/doctor/check.js'
 import type { McpAuthOptions } from '../../src/index.js'
 import { argumentsOf, expectNoSecret, runIn } from '../support/doctor-setup.js'
 import { ENCRYPTION_KEY } from '../support/grant-constants.js'
 import { startAuthorizationServer } from '../support/scripted-authorization-server.js'
+import { account, openBed, provider, target } from './support/bed.js'
 import { createOAuth2Client } from './support/clients.js'
-import { openProvider, RESOURCE, type Provider } from './support/provider.js'
+import { RESOURCE } from './support/provider.js'
 import { keeping, startMcpServer } from './support/server.js'
-import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 import { enforceTwoFactor } from './support/two-factor.js'
 
-let target: Target
-let provider: Provider
-let account: Account
-
-beforeAll(async () => {
-  target = await openTarget()
-  provider = await openProvider(target)
-  account = await target.createAccount()
-})
-afterAll(closeTarget)
+openBed()
 
 interface Outcome {
   /** Ids of the checks that failed, of those that look at the provider, the client and Nextcloud. */

@@ -1,22 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { nextcloudPath, type McpAuthInfo, type McpAuthOptions } from '../../src/index.js'
 import { failureOf } from '../support/promises.js'
+import { account, openBed, provider, target } from './support/bed.js'
 import { expectToActAs, statusOf } from './support/acts.js'
-import { openProvider, RESOURCE, type Provider } from './support/provider.js'
+import { RESOURCE } from './support/provider.js'
 import { enforceTwoFactor } from './support/two-factor.js'
 import { startMcpServer, type McpServer } from './support/server.js'
-import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
+import { type Account } from './support/target.js'
 
-let target: Target
-let provider: Provider
-let account: Account
-
-beforeAll(async () => {
-  target = await openTarget()
-  provider = await openProvider(target)
-  account = await target.createAccount()
-})
-afterAll(closeTarget)
+openBed()
 
 const NOTES = '/index.php/apps/notes/api/v1/notes'
 const USER = '/ocs/v2.php/cloud/user?format=json'

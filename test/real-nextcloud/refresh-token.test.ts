@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
-import { createVisitor, wordsOf } from '../support/nextcloud/visitor.js'
+import { wordsOf } from '../support/html.js'
+import { createVisitor } from '../support/nextcloud/visitor.js'
 import { failureOf } from '../support/promises.js'
 import { optionsOf } from '../support/providers/page.js'
 import { startAuthorizationServer, type ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'

@@ -1,26 +1,17 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { HttpOptions, McpAuthInfo } from '../../src/index.js'
 import { leaveOut } from '../support/left-out.js'
 import { startStandIn } from '../support/nextcloud/stand-in.js'
 import { addAccount } from '../support/nextcloud/state.js'
+import { account, openBed, provider, target } from './support/bed.js'
 import { agentTo } from './support/addresses.js'
 import { expectToActAs, statusOf } from './support/acts.js'
-import { openProvider, RESOURCE, type Provider } from './support/provider.js'
+import { RESOURCE } from './support/provider.js'
 import { startMcpServer, type McpServer } from './support/server.js'
-import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const NOTES = '/index.php/apps/notes/api/v1/notes'
 
-let target: Target
-let provider: Provider
-let account: Account
-
-beforeAll(async () => {
-  target = await openTarget()
-  provider = await openProvider(target)
-  account = await target.createAccount()
-})
-afterAll(closeTarget)
+openBed()
 
 async function call(url = target.url, http: HttpOptions = {}): Promise<McpServer & { readonly who: McpAuthInfo }> {
   const server = await startMcpServer(() => ({ ...provider.options, resource: RESOURCE, http, nextcloud: { url } }))

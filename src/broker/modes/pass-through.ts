@@ -19,7 +19,9 @@ export function passThroughSecrets({ config, nextcloud, clock, events }: ModeRoo
       if (hasExpired(caller, config.clockTolerance, clock)) throw new SubjectTokenRejectedError()
       const token = passThrough(caller, [...nextcloud.audience, ...audienceOf(nextcloud, options)])
       reports.got(caller, 'cache', 0)
-      const secret = secrets.get(caller) ?? ({ scheme: 'Bearer', token } as const)
+      const known = secrets.get(caller)
+      if (known !== undefined) return known
+      const secret: Secret = { scheme: 'Bearer', token }
       secrets.set(caller, secret)
       return secret
     } catch (error) {

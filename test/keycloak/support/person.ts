@@ -1,4 +1,5 @@
 import type { Browser } from '../../../examples/demo/browser.js'
+import { attributesOf, wordsOf } from '../../support/html.js'
 
 /** A page on which there was nothing to press. */
 export interface PageSeen {
@@ -120,17 +121,4 @@ export function createPerson({ username, password, hosts = {} }: PersonOptions):
     },
     visit: async (url) => (await walk(url)).html,
   }
-}
-
-function attributesOf(text: string): Record<string, string> {
-  const found = [...text.matchAll(/([\w-]+)="([^"]*)"/g)]
-  return Object.fromEntries(found.map(([, name = '', value = '']) => [name, value.replaceAll('&amp;', '&')]))
-}
-
-/** What a page says, without its markup. */
-export function wordsOf(html: string): string {
-  return html
-    .replaceAll(/<(script|style|title)\b.*?<\/\1>|<[^>]*>/gs, ' ')
-    .replaceAll(/\s+/g, ' ')
-    .trim()
 }

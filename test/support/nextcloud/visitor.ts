@@ -1,3 +1,5 @@
+import { attributesOf, wordsOf } from '../html.js'
+
 /** A page on which there was nothing to press. */
 export interface PageSeen {
   readonly status: number
@@ -140,17 +142,4 @@ function filledIn(inside: string, username: string, password: string): URLSearch
     fields.set('password', password)
   } else if (!has('stateToken') || has('user')) return undefined
   return fields
-}
-
-function attributesOf(text: string): Record<string, string> {
-  const found = [...text.matchAll(/([\w-]+)="([^"]*)"/g)]
-  return Object.fromEntries(found.map(([, name = '', value = '']) => [name, value.replaceAll('&amp;', '&')]))
-}
-
-/** Returns what a page says, without its markup. */
-export function wordsOf(html: string): string {
-  return html
-    .replaceAll(/<(script|style|title)\b.*?<\/\1>|<[^>]*>/gs, ' ')
-    .replaceAll(/\s+/g, ' ')
-    .trim()
 }
