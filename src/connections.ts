@@ -30,9 +30,7 @@ export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
       act(await callerOf(who), ...more)
   return {
     isProvisioned: forCaller(async ({ caller }) => (await serves(caller.identity))(caller.clientId)),
-    createConnectUrl: forCaller(
-      async ({ caller }) => (await pages.linkFor(caller.identity, caller.clientId)).connectUrl,
-    ),
+    createConnectUrl: forCaller(async ({ caller }) => (await pages.linkFor(caller)).connectUrl),
     rotate: forCaller(access.rotate),
     revoke: forCaller(({ caller }) => disconnect(caller.identity)),
     waitForConnection: forCaller(({ caller }, ms: number, signal?: AbortSignal) =>

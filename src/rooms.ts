@@ -19,6 +19,7 @@ import { createGrants } from './grants/open-grants.js'
 import type { HttpRooms } from './http/authentication.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
+import { createFreshCredentials } from './nextcloud/fresh-credentials.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
 import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
@@ -128,11 +129,13 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const storage = stored.storage ?? new MemoryStorage()
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
+  const freshCredentials = createFreshCredentials({ nextcloud, transport })
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords })
   const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
   const serves = createServes(grants, stored.consent, clock)
   const waiting = createWaiting({ look: serves, clock })
-  const rooms = { ...ground, nextcloud, grants, appPasswords, broker, disconnect, onConnected: waiting.connected }
+  const onConnected = waiting.connected
+  const rooms = { ...ground, nextcloud, grants, appPasswords, freshCredentials, broker, disconnect, onConnected }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)
   const access = createAccess(ground, nextcloud, broker, pages)
   return {

@@ -5,10 +5,11 @@ import type { Broker } from '../broker/broker.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
-import type { ConnectFailureReason, Events, OfRefusal } from '../events.js'
+import type { ConnectFailureReason, Events, OfPerson, OfRefusal } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
+import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
@@ -27,6 +28,7 @@ export interface ConnectRooms {
   /** Undefined if no user signs in at the authorization server. */
   readonly codeGrant: CodeGrant | undefined
   readonly appPasswords: AppPasswords
+  readonly freshCredentials: FreshCredentials
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
   readonly loadKeys: () => Promise<void>
@@ -64,11 +66,11 @@ export interface PageRooms extends Omit<ConnectRooms, 'codeGrant'> {
   readonly pages: Pages
   readonly report: Report
   /** Reports it, and returns the page that says so. */
-  readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal) => Outcome
+  readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal & OfPerson) => Outcome
 }
 
-/** Reports to the operator that nothing was connected, and what the authorization server said if it refused. */
-export type Report = (reason: ConnectFailureReason, details?: OfRefusal) => void
+/** Reports to the operator that nothing was connected, and what is known of the refusal or of the person. */
+export type Report = (reason: ConnectFailureReason, details?: OfRefusal & OfPerson) => void
 
 /** The way from a user's "yes" to a stored connection. */
 export interface Way {

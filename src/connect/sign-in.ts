@@ -5,24 +5,26 @@ import { hintForAuthorization } from '../authorization-server/hints.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import { claimsForRule } from '../config/identity-rule.js'
+import type { OfPerson } from '../events.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
 import type { Beginning, PageRooms, PendingAuthorization } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { takeOnce } from './one-time.js'
-import type { Ticket } from './tickets.js'
+import { purposeOf, type Purpose, type Ticket } from './tickets.js'
 import { askApp, checkSubjects, whoIsThere } from './who-is-there.js'
 
 /** The use of a sign-in at the authorization server. */
 export interface SignInUse {
   /**
-   * Whether the person who has signed in may go on.
+   * Looks whether the person who has signed in may go on: resolves to what the operator is told of a no, and to undefined for a yes.
    *
    * @param isKnown whether the app's sign-in or an ID token says that it is the user whose link it is
    */
-  readonly accepts: (tokens: CodeAnswer, pending: PendingAuthorization, isKnown: boolean) => Promise<boolean>
+  readonly whyNot: (tokens: CodeAnswer, purpose: Purpose, isKnown: boolean) => Promise<OfPerson | undefined>
   /** The next step of that person. */
-  readonly goOn: (req: IncomingMessage, pending: PendingAuthorization, tokens: CodeAnswer) => Promise<Outcome>
+  readonly goOn: (req: IncomingMessage, purpose: Purpose, tokens: CodeAnswer) => Promise<Outcome>
 }
 
 interface SignInRooms extends PageRooms {
@@ -32,7 +34,7 @@ interface SignInRooms extends PageRooms {
 /** Sends the browser to the authorization server. */
 export async function beginSignIn(
   rooms: Pick<SignInRooms, 'codeGrant' | 'connect' | 'events' | 'pending' | 'cookies' | 'pages'>,
-  { identity, clientId, selectAccount }: Ticket,
+  ticket: Ticket,
   req: IncomingMessage,
 ): Promise<Beginning> {
   const { codeGrant, pending, cookies, pages } = rooms
@@ -40,10 +42,10 @@ export async function beginSignIn(
   checkSubjects(rooms, as)
   const secrets = codeGrant.secrets()
   const { state, nonce, verifier } = secrets
-  const url = await codeGrant.authorizationUrl(as, secrets, selectAccount)
+  const url = await codeGrant.authorizationUrl(as, secrets, ticket.selectAccount)
   // A fresh cookie, which a stranger who has planted the one before does not know.
   const cookie = cookies.issue(req, flowOf(state))
-  await pending.create({ identity, clientId, nonce, verifier, cookieHash: digest(cookie.value) }, state)
+  await pending.create({ ...purposeOf(ticket), nonce, verifier, cookieHash: digest(cookie.value) }, state)
   return {
     // Not a redirect: form-action (CSP) would bind it, and all that follow, which are up to the server there.
     page: pages.goingOn({ url: url.href, host: url.host }),
@@ -98,7 +100,8 @@ async function completeSignIn(
 ): Promise<Outcome> {
   const { codeGrant, pages, failed } = rooms
   checkSubjects(rooms, as)
-  if (appSays === false) return failed('person', pages.otherPerson({}))
+  const { identity, clientId } = pending
+  if (appSays === false) return failed('person', pages.otherPerson({}), { ...identity, clientId })
   const answer = codeGrant.readAnswer(as, query, state)
   if (answer.kind === 'unusable') return failed('answer', pages.badAnswer())
   if (answer.kind === 'error') return refusedSignIn(rooms, answer.error)
@@ -116,11 +119,17 @@ async function completeSignIn(
     tokens.idToken === undefined ? 'none' : ((await rooms.verifyIdToken(tokens.idToken, expected)) ?? 'bad')
   const who = whoIsThere({ expected: pending.identity, appSays, idToken, hasIdToken, as })
   if (who === 'bad ID token') return failed('id_token', { ...pages.badAnswer(), status: 403 })
-  if (who !== 'another person' && (await use.accepts(tokens, pending, who === 'the same'))) {
-    return use.goOn(req, pending, tokens)
-  }
-  rooms.report('person')
+  const purpose = typeof idToken === 'object' ? withClaims(rooms, pending, idToken.claims) : purposeOf(pending)
+  const no = who === 'another person' ? purpose.identity : await use.whyNot(tokens, purpose, who === 'the same')
+  if (no === undefined) return use.goOn(req, purpose, tokens)
+  rooms.report('person', { ...no, clientId })
   return tryAgain(rooms, req, pending)
+}
+
+/** Returns the purpose with the claims of an ID token in place of those of the MCP token. */
+function withClaims({ connect }: Pick<SignInRooms, 'connect'>, purpose: Purpose, given: object): Purpose {
+  const claims = claimsForRule(connect.identity, { ...given })
+  return purposeOf({ ...purpose, claims: claims ?? {} })
 }
 
 /** RFC 6749 §4.1.2.1, as far as error codes go that are in use. The rest is text from outside. */

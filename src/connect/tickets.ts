@@ -17,7 +17,16 @@ import {
 export interface Purpose {
   readonly identity: Identity
   readonly clientId: string
+  /** The claims of the user's token that `connect.identity` needs. Absent: none. */
+  readonly claims?: Readonly<Record<string, unknown>>
 }
+
+/** Returns the purpose alone, of something that has one. */
+export const purposeOf = ({ identity, clientId, claims }: Purpose): Purpose => ({
+  identity,
+  clientId,
+  ...(claims && { claims }),
+})
 
 /** The purpose of a link. */
 export interface Ticket extends Purpose {
@@ -30,7 +39,7 @@ export interface Ticket extends Purpose {
 /** The links that begin a connection. Every call rejects with {@link StorageError} when the store fails. */
 export interface Tickets extends OneTimeRecords<Ticket> {
   /** Returns the one live link of a user and an MCP client; a new one once less than five minutes of it are left. */
-  readonly linkFor: (identity: Identity, clientId: string) => Promise<ConnectLink>
+  readonly linkFor: (purpose: Purpose) => Promise<ConnectLink>
   /** Makes another ticket with the same purpose. It is not a link: only the browser that had the first is handed it. */
   readonly again: (purpose: Purpose) => Promise<{ secret: string; formKey: string }>
 }
@@ -54,23 +63,31 @@ interface TicketRooms extends OneTimeRooms {
   readonly pageUrl: string
 }
 
-/** @param pageUrl address of the consent page */
-export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
+/**
+ * @param pageUrl address of the consent page
+ * @param kept the claims of a token that its link keeps
+ */
+export function createTickets(
+  given: OneTimeRooms,
+  pageUrl: string,
+  kept: (claims: Purpose['claims']) => Purpose['claims'] = () => undefined,
+): Tickets {
   const tickets = createOneTimeRecords<Ticket>('ticket', given)
   const rooms = { ...given, tickets, pageUrl }
   const flights = createSingleFlight<ConnectLink>()
   return {
     ...tickets,
-    linkFor({ issuer, subject }, clientId) {
+    linkFor({ identity: { issuer, subject }, clientId, claims }) {
       const key = recordKey('ticket-of', given.owner, issuer, subject, clientId)
-      const purpose = { identity: { issuer, subject }, clientId }
+      const keeps = kept(claims)
+      const purpose = { identity: { issuer, subject }, clientId, ...(keeps && { claims: keeps }) }
       return flights.join(key, () =>
         findOrMake(rooms, key, { ...purpose, formKey: randomSecret(), selectAccount: false }),
       )
     },
-    async again({ identity, clientId }) {
+    async again(purpose) {
       const formKey = randomSecret()
-      const { secret } = await tickets.create({ identity, clientId, formKey, selectAccount: true })
+      const { secret } = await tickets.create({ ...purposeOf(purpose), formKey, selectAccount: true })
       return { secret, formKey }
     },
   }
@@ -84,7 +101,10 @@ function findOrMake(rooms: TicketRooms, key: string, ticket: Ticket): Promise<Co
     const found = stored?.value as LiveTicket | undefined
     const live = found?.format === 1 ? found : undefined
     const lasts = live !== undefined && live.expiresAt - clock.now() >= LEAST_LEFT
-    if (lasts && (await tickets.read(live.ticket)) !== undefined) return linkOf(rooms, live)
+    const living = lasts ? await tickets.read(live.ticket) : undefined
+    // A link for a user by name has no claims. Where they count, it would lead nowhere.
+    const serves = living !== undefined && (living.value.claims !== undefined || ticket.claims === undefined)
+    if (lasts && serves) return linkOf(rooms, live)
     const { secret, expiresAt } = await tickets.create(ticket)
     const next: LiveTicket = { format: 1, ticket: secret, elicitationId: randomUUID(), expiresAt }
     const isFirst = (await records.write(key, next, stored?.version ?? null, ONE_TIME_LIFE)) !== null

@@ -19,7 +19,7 @@ it('deletes in Nextcloud the app password that it gives up for want of room, and
     } as unknown as LoginAnswerRooms['grants'],
     appPasswords: { nextcloud: server, remove },
     patience: 0,
-    allows: () => Promise.resolve(true),
+    whyNot: () => Promise.resolve(undefined),
     report: () => undefined,
     onConnected: () => undefined,
     clock,
