@@ -48,7 +48,7 @@ export interface Grant {
   readonly generation: number
   /** Absent once it is dead. */
   readonly refreshToken?: string
-  /** In place of the refresh token in app-password mode. Absent once it is dead. */
+  /** In place of the refresh token in app-password mode. A grant that Nextcloud refused keeps it, because a refusal may pass. */
   readonly appPassword?: AppPassword
   /** Stands for the refresh token or app password in events and cool-downs, and outlives it. */
   readonly fingerprint: string
@@ -62,6 +62,8 @@ export interface Grant {
   readonly presentedBy?: string | undefined
   /** The failure of the last renewal (`ERR_…`), or the end of a dead grant. `at` is in milliseconds since the epoch. */
   readonly lastError?: { readonly code: string; readonly at: number }
+  /** Milliseconds since the epoch at which the app password of a dead grant was last tried. */
+  readonly triedAt?: number
   /** Milliseconds since the epoch. */
   readonly connectedAt: number
 }
@@ -129,9 +131,9 @@ export function whyUnusable(
   return undefined
 }
 
-/** Whether the grant holds a credential for Nextcloud. */
-export function isLiving(grant: Grant): boolean {
-  return grant.refreshToken !== undefined || grant.appPassword !== undefined
+/** Whether the grant is good, as far as is known. A dead one may hold an app password that is tried again. */
+export function isLiving({ state }: Pick<Grant, 'state'>): boolean {
+  return state === 'active' || state === 'presented'
 }
 
 export function isRefreshable(grant: Grant): grant is LivingGrant {
@@ -145,11 +147,12 @@ export function isRefreshable(grant: Grant): grant is LivingGrant {
  * @param nextcloud base URL of the Nextcloud that app passwords must be of
  */
 export function asSeenBy(credential: KeptSecret, nextcloud: string | undefined, grant: Grant): Grant {
-  if (!isLiving(grant)) return grant
+  const { appPassword, refreshToken } = grant
+  if (appPassword === undefined && refreshToken === undefined) return grant
   const isOwn =
     credential === 'app-password'
-      ? grant.appPassword !== undefined && grant.appPassword.nextcloud === nextcloud
-      : grant.refreshToken !== undefined
+      ? appPassword !== undefined && appPassword.nextcloud === nextcloud
+      : refreshToken !== undefined
   return isOwn ? grant : deadGrant(grant, 'another_mode', grant.connectedAt)
 }
 
@@ -158,6 +161,18 @@ export function deadGrant(grant: Grant, code: GrantEnd, at: number): Grant {
   const { format, fingerprint, scopes, clients, connectedAt, generation } = grant
   const lastError = { code, at }
   return { format, fingerprint, scopes, clients, connectedAt, generation, state: 'needs-reconnect', lastError }
+}
+
+/** The remains of a grant whose credential was refused. An app password is kept: an account may be enabled again. */
+export function refusedGrant(grant: Grant, at: number): Grant {
+  const { appPassword } = grant
+  const dead = deadGrant(grant, 'refused', at)
+  return appPassword === undefined ? dead : { ...dead, appPassword, triedAt: at }
+}
+
+/** A grant whose app password is taken again. */
+export function revivedGrant({ lastError, triedAt, ...grant }: Grant): Grant {
+  return { ...grant, state: 'active' }
 }
 
 /** The remains of a grant that was ended on purpose. A new generation: nothing that began before it counts. */

@@ -7,6 +7,7 @@ import type { Identity } from '../../grants/grant.js'
 import type { Grants } from '../../grants/open-grants.js'
 import type { AppPasswords } from '../../nextcloud/app-passwords.js'
 import type { Secret } from '../../nextcloud/credential.js'
+import type { SignIns } from '../../nextcloud/sign-ins.js'
 
 /** The user that a Nextcloud token is wanted for: of a verified MCP token, or named by the app. */
 export interface Caller {
@@ -49,6 +50,8 @@ export interface Have {
   readonly notThis?: Secret | undefined
   /** The last secret counts as bad, whatever it was. */
   readonly force?: boolean | undefined
+  /** Nextcloud itself has said that it refuses `notThis`. */
+  readonly proven?: boolean | undefined
   /** `notThis` serves meanwhile, so a token that is to be renewed soon will not do either. */
   readonly ahead?: boolean | undefined
 }
@@ -85,6 +88,8 @@ export interface Mode {
    * replaced in its turn before it has worked.
    */
   readonly provesRefusals?: boolean
+  /** Tries the credential of a dead grant again, if it is time. Resolves to whether the grant is good now. Default: never. */
+  readonly tryAgain?: (caller: Pick<Caller, 'identity' | 'clientId'>) => Promise<boolean>
   /** The check of tokens from grants, in the modes that have grants. */
   readonly grants?: GrantCheck
 }
@@ -121,6 +126,7 @@ export interface ModeRooms {
   readonly nextcloud: NextcloudConfig
   readonly client: AuthorizationServerClient
   readonly appPasswords: Pick<AppPasswords, 'isRefused'>
+  readonly signIns: SignIns
   /** The stored grants, in the modes that keep some. */
   readonly grants?: GrantRooms
   readonly clock: Clock
