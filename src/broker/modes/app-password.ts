@@ -38,7 +38,7 @@ function getFreshToken(rooms: AppPasswordRooms, { identity }: Caller, { notThis,
   const { store } = rooms.grants
   const key = store.keyOf(identity)
   return change('the grant', async () => {
-    const stored = await store.read(key)
+    const stored = await store.find(identity)
     const reason = whyUnusable(stored?.grant, undefined, rooms.clock.now())
     const found = stored && fresh(rooms, stored)
     if (stored === undefined || found === undefined || reason !== undefined) {
