@@ -13,13 +13,14 @@ interface AccountRooms extends Pick<PageRooms, 'config'> {
 }
 
 /** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and the link to connect it if it is not. */
-export function showStatus(rooms: AccountRooms & Pick<PageRooms, 'broker' | 'grants' | 'clock' | 'tickets'>): RouteHandler {
+export function showStatus(
+  rooms: AccountRooms & Pick<PageRooms, 'broker' | 'grants' | 'clock' | 'tickets'>,
+): RouteHandler {
   const { broker, grants, config, clock, tickets } = rooms
   return withToken(rooms, async ({ issuer, subject, clientId }, res) => {
     const identity = { issuer, subject }
     const client = consentingClient(config.grants?.consent, clientId)
-    const ask = async () =>
-      whyUnusable((await grants.store.read(grants.store.keyOf(identity)))?.grant, client, clock.now())
+    const ask = async () => whyUnusable((await grants.store.find(identity))?.grant, client, clock.now())
     let reason = await ask()
     if (reason === 'revoked' && (await broker.tryAgain({ identity, clientId }))) reason = await ask()
     if (reason === undefined) return sendJson(res, { connected: true })

@@ -3,9 +3,9 @@ const MOST_READ = 65_536
 /** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
 const OCS_UNAUTHORISED = 997
 const OCS_XML = new RegExp(String.raw`^\s*(?:<\?xml[^>]*>\s*)?<ocs>[\s\S]*<statuscode>${OCS_UNAUTHORISED}</statuscode>`)
-const DAV = /<s:exception>Sabre\\DAV\\Exception\\NotAuthenticated<\/s:exception>/
-/** The header did not get to Nextcloud: it has judged nothing. */
-const DAV_WITHOUT_HEADER = /No 'Authorization: /
+/** Sabre\DAV\Auth\Backend\AbstractBasic. Without its words the header has not got to Nextcloud, which has judged nothing then. */
+const DAV =
+  /<s:exception>Sabre\\DAV\\Exception\\NotAuthenticated<\/s:exception>[\s\S]*Username or password was incorrect/
 /** Messages of app routes to Basic authentication that failed. Anybody's without one is "Current user is not logged in". */
 const APP_MESSAGES: readonly unknown[] = ['', 'Account disabled']
 
@@ -17,7 +17,7 @@ const APP_MESSAGES: readonly unknown[] = ['', 'Account disabled']
  */
 export async function isRefusal(answer: Response, patience: number): Promise<boolean> {
   const text = await readText(answer.clone().body, patience)
-  return text !== undefined && (DAV.test(text) ? !DAV_WITHOUT_HEADER.test(text) : OCS_XML.test(text) || isInJson(text))
+  return text !== undefined && (DAV.test(text) || OCS_XML.test(text) || isInJson(text))
 }
 
 /** Whether an answer of OCS says that it knows no such user. */
@@ -29,7 +29,9 @@ export function isOcsRefusal(answer: unknown): boolean {
 function isInJson(text: string): boolean {
   const answer = parse(text)
   if (typeof answer !== 'object' || answer === null) return false
-  return isOcsRefusal(answer) || (Object.keys(answer).length === 1 && APP_MESSAGES.includes(Reflect.get(answer, 'message')))
+  return (
+    isOcsRefusal(answer) || (Object.keys(answer).length === 1 && APP_MESSAGES.includes(Reflect.get(answer, 'message')))
+  )
 }
 
 function parse(text: string): unknown {
@@ -53,7 +55,7 @@ async function readText(body: Response['body'], patience: number): Promise<strin
   }, patience).unref()
   try {
     const chunks: Uint8Array[] = []
-    for (let length = 0; ; ) {
+    for (let length = 0; ;) {
       const chunk = await reader.read()
       if (chunk.done) return late ? undefined : Buffer.concat(chunks).toString()
       const bytes = chunk.value as Uint8Array

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { isRefusal } from '../../src/nextcloud/refusal.js'
 
-const OCS = { ocs: { meta: { status: 'failure', statuscode: 997, message: 'Unauthorised' }, data: [] } }
+const OCS: object = { ocs: { meta: { status: 'failure', statuscode: 997, message: 'Unauthorised' }, data: [] } }
 const SABRE = (exception: string, message: string) =>
   `<?xml version="1.0" encoding="utf-8"?>\n<d:error xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns">\n  <s:exception>${exception}</s:exception>\n  <s:message>${message}</s:message>\n</d:error>\n`
 const NOT_AUTHENTICATED = 'Sabre\\DAV\\Exception\\NotAuthenticated'
@@ -11,17 +11,23 @@ const verdictOn = (body: string, patience = 1_000) => isRefusal(new Response(bod
 
 interface Exchange {
   readonly id: string
-  readonly response: { readonly status: number; readonly body: unknown }
+  /** Its place among the responses. */
+  readonly response: number
 }
-const { exchanges } = JSON.parse(readFileSync('test/fixtures/nextcloud-32.json', 'utf8')) as {
+const { exchanges, responses } = JSON.parse(readFileSync('test/fixtures/nextcloud-32.json', 'utf8')) as {
   readonly exchanges: readonly Exchange[]
+  readonly responses: readonly { readonly status: number; readonly body: unknown }[]
 }
-const bodyOf = ({ response: { body } }: Exchange) => (typeof body === 'string' ? body : JSON.stringify(body))
+const bodyOf = ({ response }: Exchange) => {
+  const body = responses[response]?.body
+  return typeof body === 'string' ? body : JSON.stringify(body)
+}
 
 describe('a 401 that Nextcloud gives to a dead app password', () => {
   const dead = exchanges.filter(
     ({ id, response }) =>
-      response.status === 401 && /(?:account-disabled-app-password|app-password-deleted|password-changed-checked)$/.test(id),
+      responses[response]?.status === 401 &&
+      /(?:account-disabled-app-password|app-password-deleted|password-changed-checked)$/.test(id),
   )
 
   it.each(dead.map((exchange) => [exchange.id, exchange] as const))('is its verdict: %s', async (_, exchange) => {
@@ -53,7 +59,10 @@ describe('a 401 that says nothing of an app password', () => {
     ['a list', '[]'],
     ['null', 'null'],
     ['a header that was lost on the way', SABRE(NOT_AUTHENTICATED, "No 'Authorization: Basic' header found.")],
-    ['another exception', SABRE('OCA\\DAV\\Connector\\Sabre\\Exception\\PasswordLoginForbidden', 'Password login forbidden')],
+    [
+      'another exception',
+      SABRE('OCA\\DAV\\Connector\\Sabre\\Exception\\PasswordLoginForbidden', 'Password login forbidden'),
+    ],
     ['more than 64 KiB', JSON.stringify({ ...OCS, more: 'x'.repeat(65_536) })],
   ])('is no verdict: %s', async (_, body) => {
     expect(await verdictOn(body)).toBe(false)

@@ -37,7 +37,10 @@ export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
     margin: 0,
     provesRefusals: true,
     tryAgain: (caller) =>
-      getFreshToken(rooms, caller, {}).then(() => true, ifError(NotProvisionedError, () => false)),
+      getFreshToken(rooms, caller, {}).then(
+        () => true,
+        ifError(NotProvisionedError, () => false),
+      ),
     grants: createGrantCheck({ ...rooms, secretOf, fresh: (stored) => fresh(rooms, stored) }),
   }
 }
@@ -45,14 +48,14 @@ export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
 function getFreshToken(
   rooms: AppPasswordRooms,
   caller: Pick<Caller, 'identity' | 'clientId'>,
-  { notThis, force, proven }: Have,
+  { notThis, force, proven, ahead }: Have,
 ): Promise<FreshToken> {
   const { grants, clock, signIns } = rooms
   const { identity } = caller
   const { store } = grants
   const key = store.keyOf(identity)
   return change('the grant', async () => {
-    const stored = await store.read(key)
+    const stored = await store.find(identity)
     const reason = whyUnusable(stored?.grant, undefined, clock.now())
     if (stored !== undefined && reason === 'revoked') {
       const revived = await revive(rooms, { key, caller, stored })
@@ -60,7 +63,9 @@ function getFreshToken(
     }
     if (stored === undefined || reason !== undefined) throw new NotProvisionedError(reason ?? 'never')
     const usable = found(rooms, stored)
-    if (force !== true || !isSameSecret(usable.secret, notThis)) return checked(rooms, stored.grant, usable)
+    // One that is renewed ahead is at work.
+    if (force !== true || !isSameSecret(usable.secret, notThis))
+      return ahead === true ? usable : checked(rooms, stored.grant, usable)
     // A 401 of one route is not the end of an app password: Nextcloud must refuse it where it says who the user is.
     if (proven !== true && !(await isRefused(rooms, stored.grant))) return usable
     signIns.refused()

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
-import { deadGrant, whyUnusable } from '../../grants/grant.js'
+import { accessTokenOf, deadGrant, whyUnusable, type SharedAccessToken } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
+import type { Secret } from '../../nextcloud/credential.js'
 import { quirksOf } from '../../presets.js'
 import { createCoolDowns, type CoolDowns } from '../../transport/cool-down.js'
 import { tokenLife, type Timing } from '../token-cache.js'
@@ -43,7 +44,7 @@ export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
     ...timing,
     grants: createGrantCheck({
       ...rooms,
-      secretOf: ({ accessToken }) => accessToken && { scheme: 'Bearer', token: accessToken.token },
+      secretOf: (grant) => bearerOf(accessTokenOf(grant, modeRooms.grants.askedFor)),
       fresh: (stored) => sharedToken(rooms, stored, {}),
     }),
   }
@@ -56,7 +57,7 @@ async function getFreshToken(rooms: RefreshRooms, { identity }: Caller, have: Ha
   let { notThis } = have
   for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
     await grants.rotations.flush(of.key)
-    const stored = await usable(rooms, of, await grants.store.read(of.key))
+    const stored = await usable(rooms, of, await grants.store.find(identity))
     // Without a token of its own, a forced caller rejects the stored one.
     if (have.force === true) notThis ??= { scheme: 'Bearer', token: stored.grant.accessToken?.token ?? '' }
     const shared = sharedToken(rooms, stored, { ...have, notThis })
@@ -97,9 +98,9 @@ async function expire(rooms: RefreshRooms, { key, identity }: GrantOf, { grant, 
 
 /** Returns the access token in the store; undefined if there is none, or it will not do. */
 function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead }: Have): FreshToken | undefined {
-  const { timing, clock } = rooms
+  const { timing, clock, grants } = rooms
   const { grant, version } = stored
-  const shared = grant.accessToken
+  const shared = accessTokenOf(grant, grants.askedFor)
   if (shared === undefined || (notThis?.scheme === 'Bearer' && shared.token === notThis.token)) return undefined
   const now = clock.monotonic()
   const { token, expiresIn } = shared
@@ -109,4 +110,8 @@ function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead 
   if (life === undefined || now >= life.ownEnd - (ahead === true ? life.ahead : 0)) return undefined
   const basis = { version, clients: grant.clients, checkedAt: now }
   return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'store', basis }
+}
+
+function bearerOf(shared: SharedAccessToken | undefined): Secret | undefined {
+  return shared && { scheme: 'Bearer', token: shared.token }
 }
