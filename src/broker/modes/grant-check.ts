@@ -41,7 +41,7 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       const key = grants.store.keyOf(identity)
       // A rotated token that is not stored yet is the one that lives.
       await grants.rotations.flush(key)
-      return grants.store.read(key)
+      return grants.store.find(identity)
     },
     whyNot: (caller, grant) => {
       // A grant without any clients has ended for everybody.

@@ -126,7 +126,7 @@ export type Exchange = (caller: Pick<Caller, 'token'>, target: Target) => Promis
 /** The stored grants, as far as modes use them. */
 export type GrantRooms = Pick<
   Grants,
-  'store' | 'rotations' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
+  'store' | 'rotations' | 'askedFor' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
 >
 
 /** A user's grant: its key in the store, and the user. */

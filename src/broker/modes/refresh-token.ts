@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
-import { deadGrant, whyUnusable } from '../../grants/grant.js'
+import { accessTokenOf, deadGrant, whyUnusable, type SharedAccessToken } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
+import type { Secret } from '../../nextcloud/credential.js'
 import { quirksOf } from '../../presets.js'
 import { createCoolDowns, type CoolDowns } from '../../transport/cool-down.js'
 import { tokenLife, type Timing } from '../token-cache.js'
@@ -39,7 +40,7 @@ export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
   const reportedExpired = new LRUCache<string, true>({ max: COOL_DOWNS })
   const grants = createGrantCheck({
     ...modeRooms,
-    secretOf: ({ accessToken }) => accessToken && { scheme: 'Bearer', token: accessToken.token },
+    secretOf: (grant) => bearerOf(accessTokenOf(grant, modeRooms.grants.askedFor)),
     fresh: (stored) => sharedToken(rooms, stored, {}),
   })
   const rooms: RefreshRooms = { ...modeRooms, timing, coolDowns, renew, reportedExpired, check: grants }
@@ -121,9 +122,9 @@ async function expire(
 
 /** Returns the access token in the store; undefined if there is none, or it will not do. */
 function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead }: Have): FreshToken | undefined {
-  const { timing, clock } = rooms
+  const { timing, clock, grants } = rooms
   const { grant, version } = stored
-  const shared = grant.accessToken
+  const shared = accessTokenOf(grant, grants.askedFor)
   if (shared === undefined || (notThis?.scheme === 'Bearer' && shared.token === notThis.token)) return undefined
   const now = clock.monotonic()
   const { token, expiresIn } = shared
@@ -133,4 +134,8 @@ function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead 
   if (life === undefined || now >= life.ownEnd - (ahead === true ? life.ahead : 0)) return undefined
   const basis = { version, clients: grant.clients, checkedAt: now }
   return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'store', basis }
+}
+
+function bearerOf(shared: SharedAccessToken | undefined): Secret | undefined {
+  return shared && { scheme: 'Bearer', token: shared.token }
 }
