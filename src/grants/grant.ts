@@ -203,8 +203,9 @@ export function refusedGrant(grant: Grant, at: number): Grant {
 }
 
 /** A grant whose app password is taken again. */
-export function revivedGrant({ lastError, triedAt, ...grant }: Grant): Grant {
-  return { ...grant, state: 'active' }
+export function revivedGrant(grant: Grant): Grant {
+  const { fingerprint, scopes, appPassword } = grant
+  return { ...lasting(grant), fingerprint, scopes, ...(appPassword && { appPassword }), state: 'active' }
 }
 
 /** The remains of a grant that was ended on purpose. A new generation: nothing that began before it counts. */

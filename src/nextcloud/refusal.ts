@@ -46,18 +46,18 @@ function parse(text: string): unknown {
 async function readText(body: Response['body'], patience: number): Promise<string | undefined> {
   if (body === null) return undefined
   const reader = body.getReader()
-  let late = false
+  const timing = { late: false }
   // Not waited for: it resolves when the other branch of the answer is read or given up too.
   const stop = (): void => void reader.cancel().catch(() => undefined)
   const timer = setTimeout(() => {
-    late = true
+    timing.late = true
     stop()
   }, patience).unref()
   try {
     const chunks: Uint8Array[] = []
     for (let length = 0; ;) {
       const chunk = await reader.read()
-      if (chunk.done) return late ? undefined : Buffer.concat(chunks).toString()
+      if (chunk.done) return timing.late ? undefined : Buffer.concat(chunks).toString()
       const bytes = chunk.value as Uint8Array
       length += bytes.byteLength
       if (length > MOST_READ) {

@@ -6,7 +6,7 @@ import { whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import { bury, createGrantCheck } from './grant-check.js'
-import type { Caller, FreshToken, GrantModeRooms, Have, Mode } from './mode.js'
+import type { Caller, FreshToken, GrantCheck, GrantModeRooms, Have, Mode } from './mode.js'
 import { revive } from './revival.js'
 
 interface AppPasswordRooms extends GrantModeRooms {
@@ -30,33 +30,36 @@ const RETRY_WHEN_FULL = 300
 /** An app password of the user, which Nextcloud gave once (Login Flow v2) and which several instances share. */
 export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
   const rooms = { ...modeRooms, proven: new LRUCache<string, number>({ max: MOST_PROVEN }) }
+  const check = createGrantCheck({ ...rooms, secretOf, fresh: (stored) => fresh(rooms, stored) })
   return {
-    getFreshToken: (caller, _target, have) => getFreshToken(rooms, caller, have),
+    getFreshToken: (caller, _target, have, found) => getFreshToken({ ...rooms, check }, caller, have, found),
     boundToMcpToken: false,
     renewBefore: rooms.config.cache.renewBefore,
     margin: 0,
     provesRefusals: true,
-    tryAgain: (caller) =>
-      getFreshToken(rooms, caller, {}).then(
+    tryAgain: async (caller) =>
+      getFreshToken({ ...rooms, check }, caller, {}, await check.read(caller.identity)).then(
         () => true,
         ifError(NotProvisionedError, () => false),
       ),
-    grants: createGrantCheck({ ...rooms, secretOf, fresh: (stored) => fresh(rooms, stored) }),
+    grants: check,
   }
 }
 
 function getFreshToken(
-  rooms: AppPasswordRooms,
+  rooms: AppPasswordRooms & { readonly check: GrantCheck },
   caller: Pick<Caller, 'identity' | 'clientId'>,
   { notThis, force, proven, ahead }: Have,
+  given: StoredGrant | undefined,
 ): Promise<FreshToken> {
-  const { grants, clock, signIns } = rooms
+  const { grants, check, clock, signIns } = rooms
   const { identity } = caller
-  const { store } = grants
-  const key = store.keyOf(identity)
+  const key = grants.store.keyOf(identity)
+  let attempts = 0
   return change('the grant', async () => {
-    const stored = await store.find(identity)
-    const reason = whyUnusable(stored?.grant, undefined, clock.now())
+    const stored = attempts++ === 0 ? given : await check.read(identity)
+    // The user may have taken the consent back meanwhile.
+    const reason = check.whyNot(caller, stored?.grant) ?? whyUnusable(stored?.grant, undefined, clock.now())
     if (stored !== undefined && reason === 'revoked') {
       const revived = await revive(rooms, { key, caller, stored })
       if (revived !== undefined) return revived === 'late' ? 'late' : found(rooms, revived)
@@ -67,10 +70,13 @@ function getFreshToken(
     if (force !== true || !isSameSecret(usable.secret, notThis))
       return ahead === true ? usable : checked(rooms, stored.grant, usable)
     // A 401 of one route is not the end of an app password: Nextcloud must refuse it where it says who the user is.
-    if (proven !== true && !(await isRefused(rooms, stored.grant))) return usable
-    signIns.refused()
-    if (await bury(rooms, { key, identity }, stored)) throw new NotProvisionedError('revoked')
-    return 'late'
+    if (proven === true || (await isRefused(rooms, stored.grant))) {
+      signIns.refused()
+      if (await bury(rooms, { key, identity }, stored)) throw new NotProvisionedError('revoked')
+      return 'late'
+    }
+    // Nextcloud may have taken a while, in which the user ended the connection.
+    return (await grants.store.version(key)) === stored.version ? usable : 'late'
   })
 }
 
