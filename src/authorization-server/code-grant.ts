@@ -102,9 +102,13 @@ export function createCodeGrant(connect: ConnectConfig, rooms: Rooms): CodeGrant
 
 /** Returns a code grant that asks who the user is, and for nothing else: no scope but `openid`, no resource, no consent. */
 export function createIdentityGrant(connect: ConnectConfig, rooms: Rooms): CodeGrant {
-  const { prompt, resource: _resource, ...others } = connect.authorizationParameters
-  const prompts = (prompt ?? '').split(' ').filter((value) => value !== '' && value !== 'consent')
-  const authorizationParameters = prompts.length > 0 ? { ...others, prompt: prompts.join(' ') } : others
+  const given = connect.authorizationParameters
+  const prompt = (given['prompt'] ?? '').split(' ').filter((value) => value !== '' && value !== 'consent')
+  const others = Object.entries(given).filter(([name]) => name !== 'prompt' && name !== 'resource')
+  const authorizationParameters = {
+    ...Object.fromEntries(others),
+    ...(prompt.length > 0 && { prompt: prompt.join(' ') }),
+  }
   const bare = { ...connect, scopes: [], authorizationParameters }
   return codeGrantOf({ connect: bare, lasting: false, resources: [], parameters: {} }, rooms)
 }

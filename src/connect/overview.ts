@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import { identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
+import { agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -119,8 +119,7 @@ async function end(rooms: OverviewRooms, identity: Identity, wish: string): Prom
 const isPerClient = ({ config }: Pick<PageRooms, 'config'>): boolean => config.grants?.consent === 'per-client'
 
 async function readGrant({ grants }: Pick<PageRooms, 'grants'>, identity: Identity): Promise<Grant | undefined> {
-  const stored = await grants.store.read(grants.store.keyOf(identity))
-  return stored?.grant
+  return (await grants.store.look(identity))?.grant
 }
 
 async function connectionOf(
@@ -137,7 +136,7 @@ async function connectionOf(
     since: grant.connectedAt,
     clients: grant.clients.map((clientId) => ({
       name: clientId,
-      since: grant.connectedAt,
+      since: agreedAt(grant, clientId),
       lastUsed: undefined,
       end: isPerClient(rooms) ? digest(clientId) : undefined,
     })),

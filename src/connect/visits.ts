@@ -67,8 +67,7 @@ export async function beginVisit(
   rooms: Pick<PageRooms, 'connect' | 'events' | 'pending' | 'cookies' | 'pages'> & { readonly codeGrant: CodeGrant },
   req: IncomingMessage,
 ): Promise<Outcome> {
-  const { undo: _undo, ...first } = await leadToSignIn(rooms, { visit: true }, { req, selectAccount: false })
-  return first
+  return leadToSignIn(rooms, { visit: true }, { req, selectAccount: false })
 }
 
 /** Takes in the person whom the ID token names, for ten minutes. */
@@ -105,7 +104,7 @@ async function endToken(
 ): Promise<void> {
   const stored =
     MODES[nextcloud.mode].signInFor === 'grant'
-      ? await grants.store.read(grants.store.keyOf(identity)).catch(ifError(SealedValueError, () => undefined))
+      ? await grants.store.look(identity).catch(ifError(SealedValueError, () => undefined))
       : undefined
   if (stored === undefined || !isLiving(stored.grant)) await client.revoke(refreshToken)
 }
