@@ -26,7 +26,7 @@ export function showConsent(
     const ticket = await tickets.read(secret)
     if (ticket === undefined) return failed('link', pages.linkUnusable())
     // Before the form, because nobody can agree before it is known what will be asked for.
-    const scopes = await way.scopes()
+    const [scopes] = await Promise.all([way.scopes(), tickets.opened(ticket)])
     const { target, cookie } = consentForm(rooms, req, { ...ticket.value, secret })
     return { page: pages.consent({ clientName: ticket.value.clientId, scopes, ...target }), cookies: cookie.headers }
   }
