@@ -59,14 +59,14 @@ export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
     ...tickets,
     linkFor({ issuer, subject }, clientId) {
       const purpose = { identity: { issuer, subject }, clientId }
-      return flights.join(`${identityKey(purpose.identity)} ${clientId}`, () =>
-        findOrMake(rooms, { ...purpose, formKey: randomSecret(), selectAccount: false }),
+      return flights.join(`${identityKey(purpose.identity)} ${clientId}`, async () =>
+        linkOf(rooms, await findOrMake(rooms, { ...purpose, formKey: randomSecret(), selectAccount: false })),
       )
     },
     async again({ identity, clientId }) {
       const formKey = randomSecret()
       const ticket = { identity, clientId, formKey, selectAccount: true }
-      const { ticket: secret } = await links.change(identity, (known) => makeLink(rooms, known, ticket))
+      const { ticket: secret } = await makeLink(rooms, ticket, () => Promise.resolve(undefined))
       return { secret, formKey }
     },
     async opened(ticket) {
@@ -87,29 +87,40 @@ export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
   }
 }
 
-function findOrMake(rooms: TicketRooms, ticket: Ticket): Promise<ConnectLink> {
-  const { links, tickets, clock } = rooms
+function findOrMake(rooms: TicketRooms, ticket: Ticket): Promise<LiveLink> {
+  const { tickets, clock } = rooms
   const client = linkClient(ticket.clientId)
-  const link = links.change(ticket.identity, async (known) => {
+  return makeLink(rooms, ticket, async (known) => {
     const live = known.find((one) => one.client === client && one.expiresAt - clock.now() >= LEAST_LEFT)
-    if (live !== undefined && (await tickets.read(live.ticket)) !== undefined) return { result: live }
-    return makeLink(rooms, known, ticket)
+    return live !== undefined && (await tickets.read(live.ticket)) !== undefined ? live : undefined
   })
-  return link.then((live) => linkOf(rooms, live))
 }
 
-/** Makes a ticket, and a link in the record of its user. */
+/** Makes a ticket and a link to it in the record of its user, unless there is a link that serves. */
 async function makeLink(
-  { tickets }: TicketRooms,
-  known: readonly LiveLink[],
+  rooms: TicketRooms,
   ticket: Ticket,
-): Promise<LinksChange<LiveLink>> {
+  find: (known: readonly LiveLink[]) => Promise<LiveLink | undefined>,
+): Promise<LiveLink> {
+  const { links, tickets } = rooms
+  let made: LiveLink | undefined
+  const link = await links.change(ticket.identity, async (known) => {
+    const found = await find(known)
+    if (found !== undefined) return { result: found }
+    made ??= await newLink(rooms, ticket)
+    return { links: withLink(known, made), result: made }
+  })
+  // Another instance was first.
+  if (made !== undefined && link !== made) await tickets.drop(made.ticket)
+  return link
+}
+
+async function newLink({ tickets }: TicketRooms, ticket: Ticket): Promise<LiveLink> {
   const { clientId, selectAccount } = ticket
   const { secret, expiresAt } = await tickets.create(ticket)
   // The second attempt is in the browser already, and nobody is handed its link.
   const client = selectAccount ? '' : linkClient(clientId)
-  const added = { client, ticket: secret, elicitationId: randomUUID(), expiresAt, opened: selectAccount }
-  return { links: withLink(known, added), result: added, undo: () => tickets.drop(secret) }
+  return { client, ticket: secret, elicitationId: randomUUID(), expiresAt, opened: selectAccount }
 }
 
 function isLinkOf({ owner }: TicketRooms, { key }: OneTimeRecord<Ticket>): (link: LiveLink) => boolean {
