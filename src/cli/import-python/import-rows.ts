@@ -53,7 +53,11 @@ export async function importRows(rooms: ImportRooms): Promise<Tally> {
   const terms: Terms = {
     takesRestricted: order.takesRestricted,
     nextcloud: settings.nextcloud,
-    isOwnClient: clientId === undefined ? undefined : clientId === config.client?.id,
+    // In another mode it is the mode that they are left for.
+    isOwnClient:
+      clientId === undefined || SECRETS[settings.credential].table !== 'refresh_tokens'
+        ? undefined
+        : clientId === config.client?.id,
     now: clock.now(),
   }
   const tables: TableTally[] = []
