@@ -101,7 +101,7 @@ async function readShard(room: Room, index: number): Promise<Shard> {
 const isThere = ({ version, opens }: Shard): boolean => version !== null || !opens
 
 function write(room: Room, { index, version }: Shard, entries: readonly PendingDeletion[]): Promise<string | null> {
-  return room.records.write(keyOf(room, index), { format: 1, entries }, version, SHARD_LIFE)
+  return room.records.write(keyOf(room, index), { entries }, version, SHARD_LIFE)
 }
 
 async function attemptPut(room: Room, deletion: PendingDeletion): Promise<boolean | 'late'> {
