@@ -12,6 +12,7 @@ import { readConfig } from './config/read-config.js'
 import { createConnect, type Connect } from './connect/connect.js'
 import type { ConnectRooms } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
+import { createConnectionList } from './connection-list.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
 import { createWaiting } from './grants/connection-watch.js'
@@ -132,10 +133,19 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const appPasswords = createAppPasswords(nextcloud, transport)
   const signIns = createSignIns(clock)
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
-  const deletions = createDeletions({ grants, client, issuer: ground.discovery.issuer, appPasswords, signIns, clock, events })
+  const deletions = createDeletions({
+    grants,
+    client,
+    issuer: ground.discovery.issuer,
+    appPasswords,
+    signIns,
+    clock,
+    events,
+  })
   grants.whenUsed(deletions.look)
   const disconnect = createDisconnect({ grants, deletions, broker, events })
   const serves = createServes(grants, stored.consent, clock)
+  const list = createConnectionList(grants, stored.credential)
   const waiting = createWaiting({ look: serves, clock })
   const rooms = {
     ...ground,
@@ -153,7 +163,8 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     access,
     pages,
     connected: waiting.connected,
-    connections: (callerOf) => createConnections({ serves, access, broker, disconnect, pages, waiting }, callerOf),
+    connections: (callerOf) =>
+      createConnections({ list, serves, access, broker, disconnect, pages, waiting }, callerOf),
     ready: async () => {
       await grants.ready()
       deletions.start()

@@ -12,6 +12,7 @@ import { createRecords, type Records } from './records.js'
 import { createPendingDeletions, type PendingDeletion, type PendingDeletions } from './pending-deletions.js'
 import { createRotations, type Rotations } from './rotations.js'
 import { createSealer } from './seal.js'
+import { createUses, type Uses } from './uses.js'
 
 /** Everything that is stored for users, and what works on it. */
 export interface Grants {
@@ -19,6 +20,7 @@ export interface Grants {
   readonly owner: RecordOwner
   readonly records: Records
   readonly store: GrantStore
+  readonly uses: Uses
   readonly rotations: Rotations
   readonly deletions: PendingDeletions
   /** Returns a deletion whose first attempt is under way. `refused`: Nextcloud refused the app password before. */
@@ -80,8 +82,18 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
   // The deletion must not fail with the list: the attempt that follows is told of, and kept in memory.
   const note = (identity: Identity, of: Credential) =>
     deletions.put(newDeletion(identity, of)).catch(ifError(StorageError, () => false))
-  const uses = { act: (): void => undefined }
-  const store = heard(createGrantStore({ records, owner, credential, note, clock }), () => uses.act())
+  const kept = createGrantStore({ records, owner, credential, note, clock })
+  const uses = createUses({
+    ...{ records, owner, clock },
+    grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
+  })
+  const hook = { act: (): void => undefined }
+  const told: GrantStore = {
+    ...kept,
+    connect: (identity, ...more) => kept.connect(identity, ...more).finally(() => uses.drop(identity)),
+    disconnect: (identity, ...more) => kept.disconnect(identity, ...more).finally(() => uses.drop(identity)),
+  }
+  const store = heard(told, () => hook.act())
   const rotations = createRotations(store, clock, config.http.timeout)
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
   const leases = { records, clock, lifeMs: leaseLife }
@@ -91,10 +103,11 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     owner,
     records,
     store,
+    uses,
     rotations,
     deletions,
     newDeletion,
-    whenUsed: (act) => void (uses.act = act),
+    whenUsed: (act) => void (hook.act = act),
     askedFor,
     acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
     leaseLife,
@@ -109,6 +122,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     },
     async settle() {
       await rotations.settle()
+      await uses.settle()
       await Promise.allSettled(working)
     },
   }
