@@ -9,7 +9,8 @@ import type { PageRooms } from './connect-rooms.js'
 import { digest, flowOf, isSame } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
 import type { Connection, Done } from './pages/overview.js'
-import { beginVisit, boundForm, endVisit, heldCookie, issueCookie, whoVisits } from './visits.js'
+import { leadToSignIn } from './sign-in.js'
+import { boundForm, endVisit, heldCookie, issueCookie, whoVisits } from './visits.js'
 import { hasOwnSubjects } from './who-is-there.js'
 
 /** The rooms of the page of connections. */
@@ -85,7 +86,7 @@ export function changeOverview(rooms: OverviewRooms): PageHandler {
     const isOurs = (purpose: string): boolean =>
       held !== undefined && isSame(form?.get('token') ?? '', boundForm(rooms, held, purpose).formValue)
     const wish = form?.get('do') ?? ''
-    if (wish === TO_SIGN_IN && isOurs(TO_SIGN_IN)) return startSignIn(rooms, req)
+    if (isOurs(TO_SIGN_IN)) return startSignIn(rooms, req, wish === 'another')
     const identity = form === undefined ? undefined : await whoVisits(rooms, req, held)
     if (identity === undefined || held === undefined || !isOurs(identityKey(identity))) {
       return failed('form', pages.visitOver({ again: connect.path }))
@@ -95,14 +96,14 @@ export function changeOverview(rooms: OverviewRooms): PageHandler {
   }
 }
 
-async function startSignIn(rooms: OverviewRooms, req: IncomingMessage): Promise<Outcome> {
+async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, selectAccount: boolean): Promise<Outcome> {
   const { identityGrant, visitors, pages, failed, connect } = rooms
   if (identityGrant === undefined || connect.authenticateBrowser !== undefined || !(await canTell(rooms))) {
     return { page: pages.cannotTell() }
   }
   const wait = visitors.take(ANYBODY)
   if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
-  return beginVisit({ ...rooms, codeGrant: identityGrant }, req)
+  return leadToSignIn({ ...rooms, codeGrant: identityGrant }, { visit: true }, { req, selectAccount })
 }
 
 /** Ends the access of one client, or the connection. */
