@@ -148,6 +148,19 @@ describe('after a sign-in', () => {
     expect(await setup.stored()).toMatchObject({ state: 'active', clients: ['Claude', 'Notes'] })
   })
 
+  it('says when each client was last served, and nothing of one that never was', async () => {
+    const setup = await setUp()
+    setup.grants.uses.note({ issuer: setup.as.issuer, subject: 'alice' }, 'Claude')
+    await setup.grants.uses.settle()
+
+    const page = await visit(setup, setup.alice)
+
+    const at = new Date(setup.clock.now()).toISOString().slice(0, 16)
+    const [, claude = '', notes = ''] = page.text.split('<li>')
+    expect(claude).toContain(`Last used about <time datetime="${at}Z">`)
+    expect(notes).not.toContain('Last used')
+  })
+
   it('says so where nothing is connected', async () => {
     const setup = await setUp({}, [])
 
