@@ -128,7 +128,7 @@ export type McpAuthEventDetails =
       readonly revoked: boolean | 'unsupported'
     })
   | (OfRefusal & {
-      /** A user at a browser did not get to connect Nextcloud. */
+      /** A person at a browser did not get to connect Nextcloud, or to see their connection. */
       readonly type: 'connect.failed'
       readonly reason: ConnectFailureReason
     })

@@ -96,7 +96,10 @@ export interface McpAuth extends ConnectHandler {
    * because of `who` as `getNextcloudToken` does.
    */
   createConnectUrl(who: Who | undefined): Promise<string>
-  /** The redirect URI to register at the authorization server; undefined if no user signs in there on the way to a connection. */
+  /**
+   * The redirect URI to register at the authorization server, for connecting and for the page of connections; undefined if no user signs in
+   * there.
+   */
   readonly connectRedirectUri: string | undefined
   /**
    * Refresh-token mode: renews the grant now, for a job that keeps refresh tokens alive. App-password mode: looks whether there is a

@@ -5,6 +5,7 @@ import { change } from './change.js'
 import { adopt, formerGrant, readStored, type AdoptionRooms } from './adoption.js'
 import {
   agreedAt,
+  ANY_CLIENT,
   asSeenBy,
   disconnectedGrant,
   isLiving,
@@ -51,15 +52,15 @@ export interface GrantStore {
   readonly read: (key: string) => Promise<StoredGrant | undefined>
   /** The version of the stored grant, which is not opened. */
   readonly version: (key: string) => Promise<string | undefined>
-  /** The new version, or null when another writer has changed the grant since `expected`. */
-  readonly write: (key: string, grant: Grant, expected: string) => Promise<string | null>
+  /** The new version, or null when another writer has changed the grant since `expected` (null: there was none). */
+  readonly write: (key: string, grant: Grant, expected: string | null) => Promise<string | null>
   /** The same in two steps: seals the grant at once, while the caller does something else, and writes it when told to. */
   readonly prepare: (key: string, grant: Grant) => (expected: string) => Promise<string | null>
   /** Replaces the stored grant, even one that cannot be opened, by a new connection. Returns the old grant as far as it opens. */
   readonly connect: (identity: Identity, connection: Connection) => Promise<Grant | undefined>
   /**
-   * Takes away the consent of one MCP client, and the grant with the last; without a client, the grant at once. A grant that
-   * cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
+   * Takes away the consent of one MCP client, with what the operator gave to all, and the grant with the last; without a client, the
+   * grant at once. A grant that cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
    */
   readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
 }
@@ -108,7 +109,7 @@ async function attemptConnection(
   // A user who ended the grant at the authorization server may have meant a client of it: each is asked for again.
   const present = before.grant && asSeenBy(credential, before.grant)
   const agreed = present !== undefined && isLiving(present) ? present.clients : []
-  const clients = [...new Set([...agreed, clientId])]
+  const clients = [...new Set([...agreed, ...(clientId === ANY_CLIENT ? [] : [clientId])])]
   const connectedAt = clock.now()
   const since = (id: string): number => (present === undefined || id === clientId ? connectedAt : agreedAt(present, id))
   const grant: Grant = {
@@ -140,7 +141,7 @@ async function attemptDisconnection(
   if (version === null) return (await before.discard()) ? undefined : 'late'
   if (grant?.state === 'disconnected') return undefined
   if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
-  const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId)
+  const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId && id !== ANY_CLIENT)
   const remains = clients.length > 0
   // A client that had no consent takes none away.
   if (remains && clients.length === grant.clients.length) return { grant, remains }
