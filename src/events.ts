@@ -134,7 +134,7 @@ export type McpAuthEventDetails =
     })
   | {
       readonly type: 'storage.failed'
-      readonly operation: 'get' | 'put' | 'delete'
+      readonly operation: 'get' | 'put' | 'delete' | 'list'
       readonly message: string
     }
   | { readonly type: 'config.warning'; readonly option: string; readonly message: string }

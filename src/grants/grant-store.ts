@@ -15,9 +15,11 @@ import {
   type Identity,
   type StoredGrant,
 } from './grant.js'
+import { readGrantPage, type GrantPage } from './grant-pages.js'
 import { formerKey, recordKey } from './record-key.js'
-import type { StoredEntry } from '../storage-adapter.js'
+import type { KeyPage, StoredEntry } from '../storage-adapter.js'
 import type { Records } from './records.js'
+import { forgetUses } from './uses.js'
 
 export type { StoredGrant } from './grant.js'
 
@@ -63,6 +65,11 @@ export interface GrantStore {
    * grant at once. A grant that cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
    */
   readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
+  /**
+   * Reads the grants of all configurations in the store, page by page: `limit` of those that are wanted at most. Rejects with
+   * {@link ConfigurationError} where the adapter has no `list`.
+   */
+  readonly all: (page: KeyPage, accepts?: (grant: Grant) => boolean) => Promise<GrantPage>
 }
 
 /** The rooms that the store of grants needs. */
@@ -94,7 +101,14 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       return async (expected) => records.writeSealed(key, await sealing, expected, ttlOf(grant))
     },
     connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, identity, connection)),
-    disconnect: (identity, clientId) => change('the grant', () => attemptDisconnection(rooms, identity, clientId)),
+    async disconnect(identity, clientId) {
+      const outcome = await change('the grant', () => attemptDisconnection(rooms, identity, clientId))
+      const ended = outcome?.remains === true ? clientId : undefined
+      // The connection has ended, whatever becomes of this.
+      await forgetUses(records, owner, identity, ended).catch(() => undefined)
+      return outcome
+    },
+    all: (page, accepts) => readGrantPage(records, page, accepts),
   }
 }
 

@@ -48,6 +48,9 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       if (grant === undefined || grant.clients.length === 0 || permits(caller, grant)) return undefined
       return whyUnusable(grant, caller.clientId, clock.now())
     },
+    used: ({ identity, clientId }, basis) => {
+      if (clientId !== undefined && basis?.clients.includes(clientId) === true) grants.uses.note(identity, clientId)
+    },
     check: (caller, secret, basis) => {
       const permitted = permits(caller, basis)
       if (permitted && clock.monotonic() - basis.checkedAt < grantCheck) return true
