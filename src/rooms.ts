@@ -174,7 +174,11 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
       pages.close()
       deletions.close()
     },
-    settle: () => Promise.all([broker.settle(), pages.settle()]).then(grants.settle).then(deletions.settle),
+    // What could not be stored is tried at once as well, because requests may take longer than there is time.
+    settle: () =>
+      Promise.all([broker.settle(), pages.settle(), deletions.settle(), grants.settle()])
+        .then(grants.settle)
+        .then(deletions.settle),
   }
 }
 
