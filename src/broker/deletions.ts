@@ -9,7 +9,16 @@ import { DELETION_LIFE, type PendingDeletion } from '../grants/pending-deletions
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { SignIns } from '../nextcloud/sign-ins.js'
-import type { Revocation } from './disconnect.js'
+
+/** The end of the refresh token at the authorization server, or of the app password at Nextcloud. */
+export interface Revocation {
+  /**
+   * `true`: the server revoked or deleted it; `false`: it never will, or there was nothing to revoke, or other MCP clients still need
+   * it; `'pending'`: it could not be asked, or refused for now, and is asked again for 30 days; `'unsupported'`: it has no endpoint for
+   * it (RFC 7009).
+   */
+  readonly revoked: boolean | 'pending' | 'unsupported'
+}
 
 /**
  * Ends credentials elsewhere: an app password at the Nextcloud that gave it, a refresh token at its authorization server. What fails is

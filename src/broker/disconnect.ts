@@ -2,17 +2,9 @@ import type { Events } from '../events.js'
 import { credentialIn, isLiving, type Grant, type Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { Broker } from './broker.js'
-import type { Deletions } from './deletions.js'
+import type { Deletions, Revocation } from './deletions.js'
 
-/** The end of the refresh token at the authorization server, or of the app password at Nextcloud. */
-export interface Revocation {
-  /**
-   * `true`: the server revoked or deleted it; `false`: it never will, or there was nothing to revoke, or other MCP clients still need
-   * it; `'pending'`: it could not be asked, or refused for now, and is asked again for 30 days; `'unsupported'`: it has no endpoint for
-   * it (RFC 7009).
-   */
-  readonly revoked: boolean | 'pending' | 'unsupported'
-}
+export type { Revocation } from './deletions.js'
 
 /**
  * Ends a user's connection: in the store first, so that a refresh under way cannot bring it back, then at the authorization
