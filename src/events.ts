@@ -124,7 +124,10 @@ export type McpAuthEventDetails =
       readonly clientId: string
     })
   | (OfGrant & {
-      /** A refresh token was spent, and its successor is stored. It is the same one if the server does not rotate. */
+      /**
+       * A refresh token was spent, and its successor is stored. It is the same one if the server does not rotate. Also: Nextcloud
+       * takes an app password again that it refused for a time; `previous` is the same then.
+       */
       readonly type: 'grant.rotated'
       /** The fingerprint of the refresh token before. */
       readonly previous: string
@@ -135,20 +138,25 @@ export type McpAuthEventDetails =
       readonly reason: 'revoked' | 'expired'
     })
   | (OfUser & {
-      /** A user, or the app, disconnected Nextcloud. */
+      /**
+       * A user, or the app, disconnected Nextcloud; or a credential of a user that was `pending`, or was replaced or never stored, has
+       * come to its end later.
+       */
       readonly type: 'grant.revoked'
-      /** Whether the authorization server revoked the refresh token too, or Nextcloud deleted the app password. */
-      readonly revoked: boolean | 'unsupported'
+      /** Whether the authorization server revoked the refresh token too, or Nextcloud deleted the app password. `pending`: not yet. */
+      readonly revoked: boolean | 'pending' | 'unsupported'
+      /** Advice for the user, where this server can do no more. */
+      readonly hint?: string
     })
   | (OfRefusal &
       OfPerson & {
-        /** A user at a browser did not get to connect Nextcloud. */
+        /** A person at a browser did not get to connect Nextcloud, or to see their connection. */
         readonly type: 'connect.failed'
         readonly reason: ConnectFailureReason
       })
   | {
       readonly type: 'storage.failed'
-      readonly operation: 'get' | 'put' | 'delete'
+      readonly operation: 'get' | 'put' | 'delete' | 'list'
       readonly message: string
     }
   | { readonly type: 'config.warning'; readonly option: string; readonly message: string }
@@ -255,6 +263,7 @@ function warnOf(event: McpAuthEvent, warnOnce: Warn): void {
   if (event.type === 'storage.failed') warnOnce(event.message, 'ERR_STORAGE')
   if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
   if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
+  if (event.type === 'grant.revoked' && event.hint !== undefined) warnOnce(event.hint, 'ERR_REVOKED')
   if (event.type === 'connect.failed' && event.hint !== undefined) warnOnce(event.hint, 'ERR_CONNECT')
 }
 

@@ -1,8 +1,9 @@
 import { createClient } from './authorization-server/client.js'
-import { createCodeGrant } from './authorization-server/code-grant.js'
+import { createCodeGrant, createIdentityGrant } from './authorization-server/code-grant.js'
 import { createDiscovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker } from './broker/broker.js'
+import { createDeletions } from './broker/deletions.js'
 import { createDisconnect } from './broker/disconnect.js'
 import { createCallers, createSessions, type CallerOf, type Callers } from './callers.js'
 import type { Clock } from './clock.js'
@@ -11,6 +12,7 @@ import { readConfig } from './config/read-config.js'
 import { createConnect, type Connect } from './connect/connect.js'
 import type { ConnectRooms } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
+import { createConnectionList } from './connection-list.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
 import { createWaiting } from './grants/connection-watch.js'
@@ -21,6 +23,7 @@ import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createFreshCredentials } from './nextcloud/fresh-credentials.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
+import { createSignIns } from './nextcloud/sign-ins.js'
 import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
@@ -120,7 +123,7 @@ function withNextcloud(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
 
 function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
   const appPasswords = createAppPasswords(nextcloud, ground.transport)
-  const broker = createBroker({ ...ground, nextcloud, appPasswords })
+  const broker = createBroker({ ...ground, nextcloud, appPasswords, signIns: createSignIns(ground.clock) })
   return { ...NOTHING_STORED, access: createAccess(ground, nextcloud, broker, noPages), settle: broker.settle }
 }
 
@@ -130,37 +133,69 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
   const freshCredentials = createFreshCredentials({ nextcloud, transport })
-  const broker = createBroker({ ...ground, nextcloud, grants, appPasswords })
-  const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
+  const signIns = createSignIns(clock)
+  const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
+  const deletions = createDeletions({
+    grants,
+    client,
+    issuer: ground.discovery.issuer,
+    appPasswords,
+    signIns,
+    clock,
+    events,
+  })
+  grants.whenUsed(deletions.look)
+  const disconnect = createDisconnect({ grants, deletions, broker, events })
   const serves = createServes(grants, stored.consent, clock)
+  const list = createConnectionList(grants, stored.credential)
   const waiting = createWaiting({ look: serves, clock })
-  const onConnected = waiting.connected
-  const rooms = { ...ground, nextcloud, grants, appPasswords, freshCredentials, broker, disconnect, onConnected }
+  const rooms = {
+    ...ground,
+    nextcloud,
+    grants,
+    appPasswords,
+    freshCredentials,
+    broker,
+    deletions,
+    disconnect,
+    onConnected: waiting.connected,
+  }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)
   const access = createAccess(ground, nextcloud, broker, pages)
   return {
     access,
     pages,
     connected: waiting.connected,
-    connections: (callerOf) => createConnections({ serves, access, disconnect, pages, waiting }, callerOf),
-    ready: grants.ready,
+    connections: (callerOf) =>
+      createConnections({ list, serves, access, broker, disconnect, pages, waiting }, callerOf),
+    ready: async () => {
+      await grants.ready()
+      deletions.start()
+    },
     close: () => {
       waiting.close()
       pages.close()
+      deletions.close()
     },
-    settle: () => Promise.all([broker.settle(), pages.settle()]).then(grants.settle),
+    // What could not be stored is tried at once as well, because requests may take longer than there is time.
+    settle: () =>
+      Promise.all([broker.settle(), pages.settle(), deletions.settle(), grants.settle()])
+        .then(grants.settle)
+        .then(deletions.settle),
   }
 }
 
 function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrant' | 'verifyIdToken' | 'loadKeys'>,
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys'>,
   connect: ConnectConfig,
 ): Connect {
   const { config, keys, clock } = rooms
   return createConnect({
     ...rooms,
     connect,
-    codeGrant: connect.signIn ? createCodeGrant(connect, rooms) : undefined,
+    codeGrants: connect.signIn
+      ? { connection: createCodeGrant(connect, rooms), identity: createIdentityGrant(connect, rooms) }
+      : undefined,
     verifyIdToken: createIdTokenVerifier(config, keys, clock),
     loadKeys: keys.load,
   })

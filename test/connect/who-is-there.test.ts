@@ -1,7 +1,6 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
-import { describe, expect, it, vi } from 'vitest'
-import type { ConnectConfig } from '../../src/config/config.js'
+import { describe, expect, it } from 'vitest'
 import { askApp, checkSubjects, whoIsThere, type Evidence, type WhoIsThere } from '../../src/connect/who-is-there.js'
 import { createEvents } from '../../src/events.js'
 import { manualClock } from '../support/clock.js'
