@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js'
 import type { Config, GrantsConfig } from '../config/config.js'
 import type { Events } from '../events.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
+import { createElsewhere } from './elsewhere.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
 import { acquireLease, type Lease } from './lease.js'
 import { recordKey, type RecordOwner } from './record-key.js'
@@ -56,15 +57,26 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     ...{ records, owner, clock },
     grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
   })
+  const working = new Set<Promise<unknown>>()
+  const background = (work: Promise<unknown>): void => {
+    working.add(work)
+    const ended = (): boolean => working.delete(work)
+    work.then(ended, ended)
+  }
+  const elsewhere = createElsewhere({ store: kept, owner, credential, background, events })
   const store: GrantStore = {
     ...kept,
+    async find(identity) {
+      const stored = await kept.find(identity)
+      if (stored === undefined) elsewhere.look(identity)
+      return stored
+    },
     connect: (identity, ...more) => kept.connect(identity, ...more).finally(() => uses.drop(identity)),
     disconnect: (identity, ...more) => kept.disconnect(identity, ...more).finally(() => uses.drop(identity)),
   }
   const rotations = createRotations(store, clock, config.http.timeout)
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
   const leases = { records, clock, lifeMs: leaseLife }
-  const working = new Set<Promise<unknown>>()
 
   return {
     owner,
@@ -76,11 +88,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
     leaseLife,
     fingerprint: sealer.fingerprint,
-    background(work) {
-      working.add(work)
-      const ended = (): boolean => working.delete(work)
-      work.then(ended, ended)
-    },
+    background,
     async ready() {
       await records.peek(recordKey('grant', owner))
     },
