@@ -150,7 +150,8 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
       waiting.close()
       pages.close()
     },
-    settle: () => Promise.all([broker.settle(), pages.settle()]).then(grants.settle),
+    // What could not be stored is tried at once as well, because requests may take longer than there is time.
+    settle: () => Promise.all([broker.settle(), pages.settle(), grants.settle()]).then(grants.settle),
   }
 }
 

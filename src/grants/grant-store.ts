@@ -157,6 +157,8 @@ async function attemptDisconnection(
   if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
   const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId && id !== ANY_CLIENT)
   const remains = clients.length > 0
+  // A client that had no consent takes none away.
+  if (remains && clients.length === grant.clients.length) return { grant, remains }
   const left = remains ? { ...grant, clients } : disconnectedGrant(grant, clock.now())
   return (await records.write(key, left, version, ttlOf(left))) === null ? 'late' : { grant, remains }
 }

@@ -74,7 +74,13 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     connect: (identity, ...more) => kept.connect(identity, ...more).finally(() => uses.drop(identity)),
     disconnect: (identity, ...more) => kept.disconnect(identity, ...more).finally(() => uses.drop(identity)),
   }
-  const rotations = createRotations(store, clock, config.http.timeout)
+  const rotations = createRotations({
+    store,
+    patience: config.http.timeout,
+    onStored: ({ identity, grant: { fingerprint }, spent }) =>
+      events.emit({ type: 'grant.rotated', ...identity, fingerprint, previous: spent }),
+    clock,
+  })
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
   const leases = { records, clock, lifeMs: leaseLife }
 
