@@ -3,7 +3,7 @@ import { agreedAt, asSeenBy, type Grant } from './grants/grant.js'
 import { inBatches } from './grants/grant-pages.js'
 import type { Grants } from './grants/open-grants.js'
 import { isSameOwner } from './grants/record-key.js'
-import type { LastUses } from './grants/uses.js'
+import { lastUseOf, type LastUses } from './grants/uses.js'
 
 /** A user's stored connection. */
 export interface NextcloudConnection {
@@ -83,7 +83,6 @@ async function connectionOf(grant: Grant, uses: Grants['uses']): Promise<readonl
 
 function clientOf(grant: Grant, clientId: string, used: LastUses): ConnectedClient {
   const since = agreedAt(grant, clientId)
-  const lastUsed = used.get(clientId) ?? -Infinity
-  // One of before has nothing to do with this consent.
-  return { clientId, since, ...(lastUsed >= since && { lastUsed }) }
+  const lastUsed = lastUseOf(grant, clientId, used)
+  return { clientId, since, ...(lastUsed !== undefined && { lastUsed }) }
 }

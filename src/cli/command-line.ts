@@ -16,6 +16,8 @@ export interface Surroundings {
   readonly readStandardInput: () => Promise<string>
   readonly print: (text: string) => void
   readonly complain: (text: string) => void
+  /** From now on, Ctrl-C ends nothing by itself, until `end` is called. */
+  readonly stoppable: () => { readonly isStopped: () => boolean; readonly end: () => void }
 }
 
 /** The set-up that the command line describes. */
@@ -87,6 +89,12 @@ export const processSurroundings = (): Surroundings => ({
   },
   print: (text) => void process.stdout.write(text),
   complain: (text) => void process.stderr.write(text),
+  stoppable() {
+    let stopped = false
+    const stop = (): void => void (stopped = true)
+    process.once('SIGINT', stop).once('SIGTERM', stop)
+    return { isStopped: () => stopped, end: () => void process.off('SIGINT', stop).off('SIGTERM', stop) }
+  },
 })
 
 /** Reads the files and variables that the command line names, and tells `secrets` of every secret in them. */

@@ -18,6 +18,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'check a set-up from end to end, and say what to change (doctor --help)',
     run: (args) => loaded(args, async () => (await import('./doctor/doctor.js')).doctor),
   },
+  grants: {
+    summary: 'list the connections in a store, or move them to another configuration (grants --help)',
+    run: (args) => loaded(args, async () => (await import('./grants/grants.js')).grants),
+  },
   'import-python': {
     summary: 'take over the connections of a Python nextcloud-mcp-server (import-python --help)',
     run: (args) => loaded(args, async () => (await import('./import-python/import-python.js')).importPython),

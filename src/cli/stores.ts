@@ -10,7 +10,7 @@ import { SqliteStorage, type SqliteDatabase } from '../storage/sqlite.js'
 import { readTable } from '../storage/table.js'
 
 interface OpenStorage {
-  readonly adapter: StorageAdapter
+  readonly adapter: StorageAdapter & Required<Pick<StorageAdapter, 'list'>>
   /** Keys of some records of this package, of any user. */
   readonly someKeys: (most: number) => Promise<readonly string[]>
   readonly close: () => unknown
@@ -88,6 +88,7 @@ export function lazyAdapter({ opened }: Pick<Store, 'opened'>): StorageAdapter {
     get: async (key) => (await opened()).adapter.get(key),
     put: async (key, ...entry) => (await opened()).adapter.put(key, ...entry),
     delete: async (key, expected) => (await opened()).adapter.delete(key, expected),
+    list: async (page) => (await opened()).adapter.list(page),
   }
 }
 

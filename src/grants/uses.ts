@@ -3,7 +3,7 @@ import type { Clock } from '../clock.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
-import { identityKey, isLiving, type Grant, type Identity } from './grant.js'
+import { agreedAt, type Grant, type Identity, identityKey, isLiving } from './grant.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import type { OpenRecord, Records } from './records.js'
 
@@ -141,6 +141,12 @@ function usesIn(record: OpenRecord | undefined): Stored['uses'] {
 /** Reads the last uses of a user's clients in a configuration, as far as they are stored. */
 export async function readUses(records: Records, owner: RecordOwner, identity: Identity): Promise<LastUses> {
   return new Map(usesIn(await readRecord(records, keyOf(owner, identity))))
+}
+
+/** Returns the last use of a client since the user agreed to it: one of before has nothing to do with this consent. */
+export function lastUseOf(grant: Grant, clientId: string, used: LastUses): number | undefined {
+  const at = used.get(clientId)
+  return at !== undefined && at >= agreedAt(grant, clientId) ? at : undefined
 }
 
 /** Deletes the last use of a client, or of all clients with the grant. */

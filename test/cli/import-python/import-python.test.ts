@@ -6,8 +6,8 @@ import path from 'node:path'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { Surroundings } from '../../../src/cli/command-line.js'
 import { importPython } from '../../../src/cli/import-python/import-python.js'
-import { systemClock } from '../../../src/clock.js'
-import { argumentsOf, ROOT } from '../../support/doctor-setup.js'
+import { callCommand, ROOT, type Ran } from '../../support/command.js'
+import { argumentsOf } from '../../support/doctor-setup.js'
 import { ENCRYPTION_KEY } from '../../support/grant-constants.js'
 import { has } from '../../support/left-out.js'
 import { appPasswordWorld } from '../../support/login-visits.js'
@@ -38,29 +38,16 @@ function keyFile(...keys: readonly string[]): string {
   return file
 }
 
-interface Ran {
-  readonly status: number
-  readonly output: string
-  readonly complaint: string
-}
-
 /** Runs the command. Whatever it says, no secret is in it. */
 async function run(args: readonly string[], surroundings: Partial<Surroundings> = {}): Promise<Ran> {
-  const texts = { output: '', complaint: '' }
-  const status = await importPython(args, {
+  const ran = await callCommand(importPython, args, {
     environment: { TOKEN_ENCRYPTION_KEY: ENCRYPTION_KEY },
-    clock: systemClock,
-    directory: ROOT,
-    readStandardInput: () => Promise.resolve(''),
-    print: (text) => void (texts.output += text),
-    complain: (text) => void (texts.complaint += text),
     ...surroundings,
   })
-  const said = texts.output + texts.complaint
   for (const secret of [CANARY, ENCRYPTION_KEY, PYTHON_KEY, LOST_PYTHON_KEY, CLIENT_SECRET]) {
-    expect(said.includes(secret), 'a secret in the output').toBe(false)
+    expect((ran.output + ran.complaint).includes(secret), 'a secret in the output').toBe(false)
   }
-  return { status, ...texts }
+  return ran
 }
 
 /** Lines of the report with a count: `imported` → 3, of both tables. */
