@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import { agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
+import { ANY_CLIENT, agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
 import { lastUseOf } from '../grants/uses.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
@@ -136,7 +136,7 @@ async function connectionOf(
     trouble: troubleOf(grant, rooms.clock.now()),
     since: grant.connectedAt,
     clients: grant.clients.map((clientId) => ({
-      name: clientId,
+      name: clientId === ANY_CLIENT ? 'Every app that you sign in with' : clientId,
       since: agreedAt(grant, clientId),
       lastUsed: lastUseOf(grant, clientId, used),
       end: isPerClient(rooms) ? digest(clientId) : undefined,
