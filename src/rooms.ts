@@ -23,6 +23,7 @@ import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
 import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
+import { createPublicDocuments } from './transport/public-document.js'
 import { createTransport } from './transport/transport.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
@@ -150,7 +151,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
 }
 
 function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrant' | 'verifyIdToken' | 'loadKeys'>,
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrant' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
   connect: ConnectConfig,
 ): Connect {
   const { config, keys, clock } = rooms
@@ -160,6 +161,7 @@ function withPages(
     codeGrant: connect.signIn ? createCodeGrant(connect, rooms) : undefined,
     verifyIdToken: createIdTokenVerifier(config, keys, clock),
     loadKeys: keys.load,
+    fetchDocument: createPublicDocuments(config.http, clock),
   })
 }
 

@@ -5,6 +5,7 @@ import type { Identity } from '../grants/grant.js'
 import { recordKey } from '../grants/record-key.js'
 import { createSingleFlight } from '../single-flight.js'
 import { randomUUID } from 'node:crypto'
+import { readClaim } from './client-names.js'
 import {
   createOneTimeRecords,
   ONE_TIME_LIFE,
@@ -25,12 +26,16 @@ export interface Ticket extends Purpose {
   readonly formKey: string
   /** Whether this is a second attempt, after another person had signed in: the user must be able to pick another account. */
   readonly selectAccount: boolean
+  /** What the MCP client calls itself (`clientInfo.name`), which proves nothing. */
+  readonly callsItself?: string
 }
 
 /** The links that begin a connection. Every call rejects with {@link StorageError} when the store fails. */
 export interface Tickets extends OneTimeRecords<Ticket> {
   /** Returns the one live link of a user and an MCP client; a new one once less than five minutes of it are left. */
   readonly linkFor: (identity: Identity, clientId: string) => Promise<ConnectLink>
+  /** Notes what the client of a link calls itself. The latest word counts. Does nothing without a name, or if the link is used. */
+  readonly callsItself: (connectUrl: string, name: unknown) => Promise<void>
   /** Makes another ticket with the same purpose. It is not a link: only the browser that had the first is handed it. */
   readonly again: (purpose: Purpose) => Promise<{ secret: string; formKey: string }>
 }
@@ -68,6 +73,12 @@ export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
         findOrMake(rooms, key, { ...purpose, formKey: randomSecret(), selectAccount: false }),
       )
     },
+    async callsItself(connectUrl, name) {
+      const claim = readClaim(name)
+      const record = claim === undefined ? undefined : await tickets.read(ticketOf(connectUrl))
+      if (claim === undefined || record === undefined || record.value.callsItself === claim) return
+      await tickets.replace(record, { ...record.value, callsItself: claim })
+    },
     async again({ identity, clientId }) {
       const formKey = randomSecret()
       const { secret } = await tickets.create({ identity, clientId, formKey, selectAccount: true })
@@ -93,6 +104,9 @@ function findOrMake(rooms: TicketRooms, key: string, ticket: Ticket): Promise<Co
     return isFirst ? linkOf(rooms, next) : 'late'
   })
 }
+
+const ticketOf = (connectUrl: string): string =>
+  URL.canParse(connectUrl) ? (new URL(connectUrl).searchParams.get('ticket') ?? '') : ''
 
 function linkOf({ pageUrl }: TicketRooms, { ticket, elicitationId, expiresAt }: LiveTicket): ConnectLink {
   return { connectUrl: `${pageUrl}?ticket=${ticket}`, elicitationId, expiresAt: Math.floor(expiresAt / 1_000) }

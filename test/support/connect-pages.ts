@@ -4,6 +4,9 @@ import { createPages, type PageContext, type Pages } from '../../src/connect/pag
 /** What a page is made with. */
 export interface PageWords extends PageContext {
   readonly clientName: string
+  readonly clientHost: string
+  readonly clientId: string
+  readonly callsItself: string
   readonly scopes: readonly string[]
   readonly formValue: string
   readonly action: string
@@ -16,7 +19,11 @@ export interface PageWords extends PageContext {
 export const plainWords: PageWords = {
   serverName: 'Acme notes',
   nextcloudHost: 'cloud.example.com',
+  steps: ['sign-in'],
   clientName: 'Claude',
+  clientHost: 'claude.ai',
+  clientId: 'k3Jd9x…Qw71Zt',
+  callsItself: 'claude-code',
   scopes: ['openid', 'offline_access', 'notes:read'],
   formValue: 'dG9rZW4',
   action: '/nextcloud/connect',
@@ -28,22 +35,26 @@ export const plainWords: PageWords = {
 /** Every page, by what shows it, with and without its form. */
 export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Page> {
   const pages: Pages = createPages(words)
-  const { clientName, scopes, host, error, query } = words
+  const withAppPassword = createPages({ ...words, steps: ['sign-in', 'app-password'] })
+  const { callsItself, scopes, host, error, query } = words
+  const client = { name: words.clientName, host: words.clientHost }
+  const registered = { id: words.clientId }
   const form = { action: words.action, formValue: words.formValue }
   return new Map([
-    ['consent', pages.consent({ clientName, scopes, ...form })],
-    ['consent without scopes', pages.consent({ clientName, scopes: [], ...form })],
+    ['consent', pages.consent({ client, callsItself, scopes, ...form })],
+    ['consent of a registered app', pages.consent({ client: registered, callsItself, scopes, ...form })],
+    ['consent to an app password', withAppPassword.consent({ client, callsItself, scopes: [], ...form })],
     ['goingOn', pages.goingOn({ url: `https://idp.example.com/auth?${query}`, host })],
     [
       'waiting',
       pages.waiting({
-        clientName,
+        client,
         login: `https://cloud.example.com/login/v2/flow/${words.formValue}`,
         next: 'https://mcp.example.com/nextcloud/login?flow=c3RhdGU',
       }),
     ],
-    ['connected', pages.connected({ clientName, disconnect: form })],
-    ['connected for good', pages.connected({ clientName })],
+    ['connected', pages.connected({ client, disconnect: form })],
+    ['connected for good', pages.connected({ client: registered })],
     ['declined', pages.declined()],
     ['disconnected', pages.disconnected()],
     ['linkUnusable', pages.linkUnusable()],
