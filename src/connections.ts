@@ -1,5 +1,6 @@
-import type { BrokerSession } from './broker/broker.js'
+import type { Broker, BrokerSession } from './broker/broker.js'
 import type { Disconnect } from './broker/disconnect.js'
+import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
 import type { CallerOf, Who } from './callers.js'
 import type { Clock } from './clock.js'
 import type { GrantsConfig } from './config/config.js'
@@ -15,21 +16,27 @@ import type { NextcloudAccess } from './surface.js'
 export type Connections = ReturnType<typeof createConnections>
 
 interface ConnectionRooms {
+  readonly list: (page?: ConnectionPageOptions) => Promise<ConnectionPage>
   readonly serves: (identity: Identity) => Promise<Serves>
   readonly access: Pick<NextcloudAccess, 'rotate'>
+  readonly broker: Pick<Broker, 'tryAgain'>
   readonly disconnect: Disconnect
   readonly pages: Pick<Connect, 'linkFor'>
   readonly waiting: Pick<Waiting, 'wait'>
 }
 
 export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
-  const { serves, access, disconnect, pages, waiting } = rooms
+  const { list, serves, access, broker, disconnect, pages, waiting } = rooms
   const forCaller =
     <A extends unknown[], R>(act: (session: BrokerSession, ...more: A) => Promise<R>) =>
     async (who: Who | undefined, ...more: A): Promise<R> =>
       act(await callerOf(who), ...more)
   return {
-    isProvisioned: forCaller(async ({ caller }) => (await serves(caller.identity))(caller.clientId)),
+    connections: list,
+    isProvisioned: forCaller(async ({ caller }) => {
+      const isServed = async () => (await serves(caller.identity))(caller.clientId)
+      return (await isServed()) || ((await broker.tryAgain(caller)) && isServed())
+    }),
     createConnectUrl: forCaller(
       async ({ caller }) => (await pages.linkFor(caller.identity, caller.clientId)).connectUrl,
     ),
@@ -44,7 +51,7 @@ export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
 /** Returns a look into the storage at a user's connection. */
 export function createServes({ store }: Pick<Grants, 'store'>, consent: GrantsConfig['consent'], clock: Clock) {
   return async (identity: Identity): Promise<Serves> => {
-    const stored = await store.read(store.keyOf(identity))
+    const stored = await store.find(identity)
     return (clientId) => whyUnusable(stored?.grant, consentingClient(consent, clientId), clock.now()) === undefined
   }
 }
@@ -56,6 +63,7 @@ function refuse(): Promise<never> {
 
 /** The mode keeps no grants: every method rejects with the same error, and no connection will come. */
 export const noGrants: Connections = {
+  connections: refuse,
   isProvisioned: refuse,
   createConnectUrl: refuse,
   rotate: refuse,

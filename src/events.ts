@@ -108,7 +108,10 @@ export type McpAuthEventDetails =
       readonly clientId: string
     })
   | (OfGrant & {
-      /** A refresh token was spent, and its successor is stored. It is the same one if the server does not rotate. */
+      /**
+       * A refresh token was spent, and its successor is stored. It is the same one if the server does not rotate. Also: Nextcloud
+       * takes an app password again that it refused for a time; `previous` is the same then.
+       */
       readonly type: 'grant.rotated'
       /** The fingerprint of the refresh token before. */
       readonly previous: string
@@ -125,13 +128,13 @@ export type McpAuthEventDetails =
       readonly revoked: boolean | 'unsupported'
     })
   | (OfRefusal & {
-      /** A user at a browser did not get to connect Nextcloud. */
+      /** A person at a browser did not get to connect Nextcloud, or to see their connection. */
       readonly type: 'connect.failed'
       readonly reason: ConnectFailureReason
     })
   | {
       readonly type: 'storage.failed'
-      readonly operation: 'get' | 'put' | 'delete'
+      readonly operation: 'get' | 'put' | 'delete' | 'list'
       readonly message: string
     }
   | { readonly type: 'config.warning'; readonly option: string; readonly message: string }

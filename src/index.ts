@@ -2,6 +2,7 @@ import type { GetNextcloudToken, McpAuthInfo } from './auth-info.js'
 
 export { mcpAuth } from './mcp-auth.js'
 export type { McpAuth, Who } from './mcp-auth.js'
+export type { ConnectedClient, ConnectionPage, ConnectionPageOptions, NextcloudConnection } from './connection-list.js'
 export type { Revocation } from './broker/disconnect.js'
 export type { NextcloudRequest, NextcloudRequestBody } from './nextcloud/nextcloud-fetch.js'
 export { nextcloudPath } from './nextcloud/path-template.js'
@@ -24,7 +25,7 @@ export type {
 } from './options.js'
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'
-export type { StorageAdapter, StoredEntry } from './storage-adapter.js'
+export type { KeyPage, StorageAdapter, StoredEntry } from './storage-adapter.js'
 export type { RejectionDetails, ShownValue } from './errors/rejection-details.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {

@@ -1,5 +1,5 @@
 import { createClient } from './authorization-server/client.js'
-import { createCodeGrant } from './authorization-server/code-grant.js'
+import { createCodeGrant, createIdentityGrant } from './authorization-server/code-grant.js'
 import { createDiscovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker } from './broker/broker.js'
@@ -11,6 +11,7 @@ import { readConfig } from './config/read-config.js'
 import { createConnect, type Connect } from './connect/connect.js'
 import type { ConnectRooms } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
+import { createConnectionList } from './connection-list.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
 import { createWaiting } from './grants/connection-watch.js'
@@ -20,6 +21,7 @@ import type { HttpRooms } from './http/authentication.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
+import { createSignIns } from './nextcloud/sign-ins.js'
 import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
@@ -120,7 +122,7 @@ function withNextcloud(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
 
 function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
   const appPasswords = createAppPasswords(nextcloud, ground.transport)
-  const broker = createBroker({ ...ground, nextcloud, appPasswords })
+  const broker = createBroker({ ...ground, nextcloud, appPasswords, signIns: createSignIns(ground.clock) })
   return { ...NOTHING_STORED, access: createAccess(ground, nextcloud, broker, noPages), settle: broker.settle }
 }
 
@@ -129,9 +131,11 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const storage = stored.storage ?? new MemoryStorage()
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
-  const broker = createBroker({ ...ground, nextcloud, grants, appPasswords })
+  const signIns = createSignIns(clock)
+  const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
   const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
   const serves = createServes(grants, stored.consent, clock)
+  const list = createConnectionList(grants, stored.credential)
   const waiting = createWaiting({ look: serves, clock })
   const rooms = { ...ground, nextcloud, grants, appPasswords, broker, disconnect, onConnected: waiting.connected }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)
@@ -140,25 +144,29 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     access,
     pages,
     connected: waiting.connected,
-    connections: (callerOf) => createConnections({ serves, access, disconnect, pages, waiting }, callerOf),
+    connections: (callerOf) =>
+      createConnections({ list, serves, access, broker, disconnect, pages, waiting }, callerOf),
     ready: grants.ready,
     close: () => {
       waiting.close()
       pages.close()
     },
-    settle: () => Promise.all([broker.settle(), pages.settle()]).then(grants.settle),
+    // What could not be stored is tried at once as well, because requests may take longer than there is time.
+    settle: () => Promise.all([broker.settle(), pages.settle(), grants.settle()]).then(grants.settle),
   }
 }
 
 function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrant' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
   connect: ConnectConfig,
 ): Connect {
   const { config, keys, clock } = rooms
   return createConnect({
     ...rooms,
     connect,
-    codeGrant: connect.signIn ? createCodeGrant(connect, rooms) : undefined,
+    codeGrants: connect.signIn
+      ? { connection: createCodeGrant(connect, rooms), identity: createIdentityGrant(connect, rooms) }
+      : undefined,
     verifyIdToken: createIdTokenVerifier(config, keys, clock),
     loadKeys: keys.load,
     fetchDocument: createPublicDocuments(config.http, clock),

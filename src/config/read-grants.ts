@@ -1,8 +1,9 @@
 import cluster from 'node:cluster'
+import { hashOfParts } from '../hash-of-parts.js'
 import { MODES, MODES_WITH_GRANTS } from '../modes.js'
 import type { Environment } from '../options.js'
 import { quirksOf } from '../presets.js'
-import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
+import { OWN_KEY, PUT_UNCOUNTED, type StorageAdapter } from '../storage-adapter.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, Warn } from './config.js'
 import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { refuse } from './values.js'
@@ -35,12 +36,17 @@ export function readGrants(options: GrantsOptions, given: LookUp, context: Grant
   warnOfStorage(storage, context)
   return {
     credential,
-    nextcloud: nextcloud.url.href,
+    nextcloud: nextcloud.base,
+    askedFor: askedFor(nextcloud),
     storage: storage && boundAdapter(storage),
     encryptionKeys,
     consent: connect === false ? OPTIONS.connect.members.consent.default : connect.consent,
     connect: connect === false ? undefined : readConnect(connect, given, { ...context, nextcloud }),
   }
+}
+
+function askedFor({ base, resource, audience, fixedScopes, parameters }: NextcloudConfig): string {
+  return hashOfParts([base], [resource, audience, fixedScopes, Object.entries(parameters).flat()])
 }
 
 /** Refuses an option that is useless without grants, or warns about it. */
@@ -92,6 +98,8 @@ function boundAdapter(adapter: StorageAdapter): StorageAdapter {
     get: adapter.get.bind(adapter),
     put: adapter.put.bind(adapter),
     delete: adapter.delete.bind(adapter),
+    ...(adapter.list && { list: adapter.list.bind(adapter) }),
+    [PUT_UNCOUNTED]: adapter[PUT_UNCOUNTED]?.bind(adapter),
     [OWN_KEY]: adapter[OWN_KEY],
   }
 }

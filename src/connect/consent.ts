@@ -26,8 +26,12 @@ export function showConsent(
     const ticket = await tickets.read(secret)
     if (ticket === undefined) return failed('link', pages.linkUnusable())
     // Before the form, because nobody can agree before it is known what will be asked for.
-    const scopes = await way.scopes()
-    const client = await clientNames.of(ticket.value.clientId)
+    // A preview counts too, because it costs the user nothing: such a link lives on a little longer than others.
+    const [scopes, client] = await Promise.all([
+      way.scopes(),
+      clientNames.of(ticket.value.clientId),
+      req.method === 'GET' && tickets.opened(ticket),
+    ])
     const { target, cookie } = consentForm(rooms, req, { ...ticket.value, secret })
     return {
       page: pages.consent({ client, callsItself: ticket.value.callsItself, scopes, ...target }),

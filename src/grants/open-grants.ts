@@ -8,14 +8,18 @@ import { recordKey, type RecordOwner } from './record-key.js'
 import { createRecords, type Records } from './records.js'
 import { createRotations, type Rotations } from './rotations.js'
 import { createSealer } from './seal.js'
+import { createUses, type Uses } from './uses.js'
 
 /** Everything that is stored for users, and what works on it. */
 export interface Grants {
-  /** The server that the records belong to: part of every key. */
+  /** The configuration that the records belong to: part of every key. */
   readonly owner: RecordOwner
   readonly records: Records
   readonly store: GrantStore
+  readonly uses: Uses
   readonly rotations: Rotations
+  /** `GrantsConfig.askedFor`. */
+  readonly askedFor: string
   /** Takes the lease of a grant, by the grant's key; undefined when another instance has it. */
   readonly acquireLease: (grantKey: string) => Promise<Lease | undefined>
   /** Milliseconds. */
@@ -33,7 +37,7 @@ export interface Grants {
 /** The rooms that grants need. */
 export interface GrantsRooms {
   readonly config: Pick<Config, 'client' | 'resource'> & { readonly http: Pick<Config['http'], 'timeout'> }
-  readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'nextcloud'>
+  readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'nextcloud' | 'askedFor'>
   readonly storage: StorageAdapter
   readonly clock: Clock
   readonly events: Events
@@ -43,12 +47,27 @@ export interface GrantsRooms {
 const LEASE_BEYOND_CALL = 5_000
 
 export function createGrants({ config, grants, storage, clock, events }: GrantsRooms): Grants {
-  const owner = { clientId: config.client?.id ?? '', resource: config.resource }
+  const { credential, nextcloud, askedFor } = grants
+  const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
   const sealer = createSealer(sealingKeys(grants.encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
-  const { credential, nextcloud } = grants
-  const store = createGrantStore({ records, owner, credential, nextcloud, clock })
-  const rotations = createRotations(store, clock, config.http.timeout)
+  const kept = createGrantStore({ records, owner, credential, clock })
+  const uses = createUses({
+    ...{ records, owner, clock },
+    grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
+  })
+  const store: GrantStore = {
+    ...kept,
+    connect: (identity, ...more) => kept.connect(identity, ...more).finally(() => uses.drop(identity)),
+    disconnect: (identity, ...more) => kept.disconnect(identity, ...more).finally(() => uses.drop(identity)),
+  }
+  const rotations = createRotations({
+    store,
+    patience: config.http.timeout,
+    onStored: ({ identity, grant: { fingerprint }, spent }) =>
+      events.emit({ type: 'grant.rotated', ...identity, fingerprint, previous: spent }),
+    clock,
+  })
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
   const leases = { records, clock, lifeMs: leaseLife }
   const working = new Set<Promise<unknown>>()
@@ -57,7 +76,9 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     owner,
     records,
     store,
+    uses,
     rotations,
+    askedFor,
     acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
     leaseLife,
     fingerprint: sealer.fingerprint,
@@ -71,6 +92,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     },
     async settle() {
       await rotations.settle()
+      await uses.settle()
       await Promise.allSettled(working)
     },
   }

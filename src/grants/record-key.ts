@@ -1,15 +1,28 @@
 import { hashOfParts } from '../hash-of-parts.js'
 
 /** The kinds of records. */
-export type RecordKind = 'grant' | 'lease' | 'ticket' | 'ticket-of' | 'authorization' | 'disconnection' | 'login'
+export type RecordKind =
+  'grant' | 'lease' | 'ticket' | 'links' | 'authorization' | 'disconnection' | 'login' | 'visit' | 'use'
 
-/** The server that records belong to: another client or resource on the same store has records of its own. */
+/** The configuration that records belong to: another client, resource or Nextcloud on the same store has records of its own. */
 export interface RecordOwner {
   readonly clientId: string
   readonly resource: string
+  /** Base URL of the Nextcloud, with a slash at its end. */
+  readonly nextcloud: string
+}
+
+/** Whether a record is of the same configuration; false for one of a version before 0.4, which names none. */
+export function isSameOwner(one: RecordOwner | undefined, other: RecordOwner): boolean {
+  return one?.clientId === other.clientId && one.resource === other.resource && one.nextcloud === other.nextcloud
 }
 
 /** The key of a record, of 46 characters: a hash, so that the store learns nothing of the user. */
 export function recordKey(kind: RecordKind, owner: RecordOwner, ...parts: readonly string[]): string {
+  return `v1:${hashOfParts([kind, owner.clientId, owner.resource, owner.nextcloud, ...parts])}`
+}
+
+/** The key that the same record had in versions before 0.4, which named no Nextcloud. */
+export function formerKey(kind: 'grant' | 'lease', owner: RecordOwner, ...parts: readonly string[]): string {
   return `v1:${hashOfParts([kind, owner.clientId, owner.resource, ...parts])}`
 }

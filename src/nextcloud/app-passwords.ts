@@ -2,6 +2,7 @@ import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type AppPassword } from './credential.js'
+import { isOcsRefusal } from './refusal.js'
 
 /** The end of a flow, in Nextcloud's words. */
 export interface LoginFlowAnswer extends AppPassword {
@@ -15,7 +16,7 @@ export interface LoginFlowAnswer extends AppPassword {
  * `start` and `poll` reject with {@link UpstreamUnavailableError} when there is no usable answer. The others never reject.
  */
 export interface AppPasswords {
-  /** Base URL of the Nextcloud. */
+  /** Base URL of the Nextcloud, with a slash at its end. */
   readonly nextcloud: string
   /**
    * Begins a flow. The user signs in to Nextcloud and agrees at `login`; its end is asked for with `pollToken`.
@@ -40,15 +41,13 @@ interface Rooms {
 }
 
 const FORM = 'application/x-www-form-urlencoded'
-/** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
-const OCS_UNAUTHORISED = 997
 /** Characters, by our own bound: Nextcloud shows it as a name. */
 const LONGEST_NAME = 100
 
 export function createAppPasswords(nextcloud: Rooms['nextcloud'], transport: Rooms['transport']): AppPasswords {
   const rooms = { nextcloud, transport }
   return {
-    nextcloud: nextcloud.url.href,
+    nextcloud: nextcloud.base,
     start: (clientName) => start(rooms, clientName),
     poll: (pollToken) => poll(rooms, pollToken),
     isRefused: (appPassword) => isRefused(rooms, appPassword),
@@ -111,8 +110,7 @@ async function isRefused(rooms: Rooms, appPassword: AppPassword): Promise<boolea
   const response = await askAs(rooms, appPassword, 'GET', 'ocs/v2.php/cloud/user?format=json')
   if (response?.status === 200) return false
   if (response?.status !== 401) return undefined
-  const { ocs } = (await readJson(response)) as { ocs?: { meta?: { statuscode?: unknown } | null } | null }
-  return ocs?.meta?.statuscode === OCS_UNAUTHORISED ? true : undefined
+  return isOcsRefusal(await readJson(response)) ? true : undefined
 }
 
 /** Sends a request with the app password, which only the Nextcloud that gave it gets to see. Undefined: there is no answer. */
@@ -122,7 +120,7 @@ async function askAs(
   method: string,
   path: string,
 ): Promise<Response | undefined> {
-  if (appPassword.nextcloud !== undefined && appPassword.nextcloud !== nextcloud.url.href) return undefined
+  if (appPassword.nextcloud !== undefined && appPassword.nextcloud !== nextcloud.base) return undefined
   try {
     const headers = { authorization: authorizationOf({ scheme: 'Basic', ...appPassword }), 'ocs-apirequest': 'true' }
     return await transport.askNextcloud(nextcloud.base + path, { method, headers })
@@ -133,7 +131,7 @@ async function askAs(
 }
 
 /** Whether Basic authentication can carry it: no colon in the name, nothing that is not text (RFC 7617 §2). */
-function isAppPassword(given: { loginName: unknown; password: unknown }): given is AppPassword {
+export function isAppPassword(given: { loginName: unknown; password: unknown }): given is AppPassword {
   const { loginName, password } = given
   return (
     typeof loginName === 'string' &&

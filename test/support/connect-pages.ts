@@ -1,4 +1,5 @@
 import type { Page } from '../../src/connect/pages/document.js'
+import type { Connection } from '../../src/connect/pages/overview.js'
 import { createPages, type PageContext, type Pages } from '../../src/connect/pages/pages.js'
 
 /** What a page is made with. */
@@ -40,6 +41,17 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
   const client = { name: words.clientName, host: words.clientHost }
   const registered = { id: words.clientId }
   const form = { action: words.action, formValue: words.formValue }
+  const connected: Connection = {
+    trouble: undefined,
+    since: Date.UTC(2026, 2, 5, 9, 7),
+    clients: [client, { name: 'Notes at work' }].map((client, index) => ({
+      client,
+      since: Date.UTC(2026, 2 + index, 5, 9, 7),
+      lastUsed: index === 0 ? Date.UTC(2026, 10, 28, 14, 0) : undefined,
+      end: words.formValue,
+    })),
+  }
+  const visit = { done: 'one', signsOut: true } as const
   return new Map([
     ['consent', pages.consent({ client, callsItself, scopes, ...form })],
     ['consent of a registered app', pages.consent({ client: registered, callsItself, scopes, ...form })],
@@ -53,10 +65,10 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
         next: 'https://mcp.example.com/nextcloud/login?flow=c3RhdGU',
       }),
     ],
-    ['connected', pages.connected({ client, disconnect: form })],
+    ['connected', pages.connected({ client, disconnect: form, overview: '/nextcloud' })],
     ['connected for good', pages.connected({ client: registered })],
     ['declined', pages.declined()],
-    ['disconnected', pages.disconnected()],
+    ['disconnected', pages.disconnected({ overview: '/nextcloud' })],
     ['linkUnusable', pages.linkUnusable()],
     ['notFromHere', pages.notFromHere()],
     ['otherPerson', pages.otherPerson({ retry: form })],
@@ -67,5 +79,30 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ['unavailable', pages.unavailable({ retryAfter: 30 })],
     ['tooMany', pages.tooMany({ retryAfter: 540 })],
     ['failed', pages.failed()],
+    ['signIn', pages.signIn({ ...form, done: undefined })],
+    ['signIn after signing out', pages.signIn({ ...form, done: 'out' })],
+    ['overview', pages.overview({ ...form, ...visit, connection: connected })],
+    ['overview of nothing', pages.overview({ ...form, ...visit, done: 'all-pending', connection: undefined })],
+    ...(['refused', 'expired', 'elsewhere'] as const).map(
+      (trouble) =>
+        [`overview ${trouble}`, pages.overview({ ...form, ...visit, connection: { ...connected, trouble } })] as const,
+    ),
+    [
+      'overview unreadable',
+      pages.overview({ ...form, ...visit, connection: { trouble: 'unreadable', since: undefined, clients: [] } }),
+    ],
+    [
+      'overview of consent per user',
+      pages.overview({
+        ...form,
+        done: undefined,
+        signsOut: false,
+        connection: { ...connected, clients: connected.clients.map((client) => ({ ...client, end: undefined })) },
+      }),
+    ],
+    ['notSignedIn', pages.notSignedIn({ again: '/nextcloud' })],
+    ['cannotTell', pages.cannotTell()],
+    ['visitFailed', pages.visitFailed({ reason: 'refused', error, again: '/nextcloud' })],
+    ['visitOver', pages.visitOver({ again: '/nextcloud' })],
   ])
 }

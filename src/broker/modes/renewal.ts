@@ -7,7 +7,14 @@ import {
   TokenRequestError,
   UpstreamUnavailableError,
 } from '../../errors/errors.js'
-import { isRefreshable, refreshEnd, sharedAccessToken, type Grant, type LivingGrant } from '../../grants/grant.js'
+import {
+  isRefreshable,
+  lasting,
+  refreshEnd,
+  sharedAccessToken,
+  type Grant,
+  type LivingGrant,
+} from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Lease } from '../../grants/lease.js'
 import { quirksOf } from '../../presets.js'
@@ -114,13 +121,12 @@ async function leave({ grants, clock }: RenewalRooms, { key, grant, version }: M
 
 /** Stores the new refresh token, which must be there before the access token is handed out. */
 async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer): Promise<FreshToken | 'changed'> {
-  const { grants, coolDowns, clock, events } = rooms
+  const { grants, coolDowns, clock } = rooms
   const { key, identity, grant, version } = marked
   const next = rotated(rooms, grant, answer)
-  const written = await grants.rotations.write({ key, grant: next, spent: grant.fingerprint, expected: version })
+  const written = await grants.rotations.write({ key, identity, grant: next, spent: grant.fingerprint, expected: version })
   coolDowns.succeeded(grant.fingerprint)
   if (written === undefined) return 'changed'
-  events.emit({ type: 'grant.rotated', ...identity, fingerprint: next.fingerprint, previous: grant.fingerprint })
   if (answer.access instanceof TokenRequestError) return coolDowns.failed(next.fingerprint, answer.access)
   const { accessToken: token, expiresIn, sentAt } = answer.access
   const basis = { version: written.version, clients: written.grant.clients, checkedAt: clock.monotonic() }
@@ -128,17 +134,14 @@ async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer)
 }
 
 function rotated({ grants, clock }: RenewalRooms, grant: LivingGrant, answer: RefreshAnswer): Grant {
-  const { format, generation, clients, connectedAt } = grant
   const { refreshToken, scopes, sentAt, access } = answer
   // If the token stays the same and the answer states no end, the end stays too.
   const refreshEndsAt =
     refreshEnd(answer, sentAt, clock) ?? (refreshToken === undefined ? grant.refreshEndsAt : undefined)
-  const accessToken = access instanceof TokenRequestError ? undefined : sharedAccessToken(access, clock)
+  const accessToken =
+    access instanceof TokenRequestError ? undefined : sharedAccessToken(access, grants.askedFor, clock)
   return {
-    format,
-    generation,
-    clients,
-    connectedAt,
+    ...lasting(grant),
     state: 'active',
     refreshToken: refreshToken ?? grant.refreshToken,
     fingerprint: refreshToken === undefined ? grant.fingerprint : grants.fingerprint(refreshToken),

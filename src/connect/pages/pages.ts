@@ -11,7 +11,9 @@ import {
   webAddress,
   type FormTarget,
 } from './shown.js'
-import { writeDocument, type Page, type Tone } from './document.js'
+import { writeDocument, type Page } from './document.js'
+import type { Frame } from './frame.js'
+import { cannotTell, notSignedIn, overview, signIn, visitFailed, visitOver } from './overview.js'
 
 /** The names on every page. */
 export interface PageContext {
@@ -21,16 +23,6 @@ export interface PageContext {
   readonly nextcloudHost: string
   /** The steps that follow a "yes": a sign-in at the provider, or Nextcloud's own question, which makes an app password, or both. */
   readonly steps: readonly ('sign-in' | 'app-password')[]
-}
-
-/** The parts that every page shares. */
-interface Frame {
-  readonly server: Markup
-  readonly nextcloud: Markup
-  /** A sentence on what follows a "yes". */
-  readonly next: Markup
-  /** Returns the tag of the template that holds the content of a page. */
-  readonly page: (status: number, title: string, tone: Tone) => (...content: Parameters<typeof markup>) => Page
 }
 
 /** The pages of the connect endpoints. Everything in them that comes from outside is made harmless. */
@@ -66,6 +58,12 @@ export function createPages({ serverName, nextcloudHost, steps }: PageContext) {
     unavailable: of(unavailable),
     tooMany: of(tooMany),
     failed: of(failed),
+    signIn: of(signIn),
+    overview: of(overview),
+    notSignedIn: of(notSignedIn),
+    cannotTell: of(cannotTell),
+    visitFailed: of(visitFailed),
+    visitOver: of(visitOver),
   }
 }
 
@@ -133,13 +131,21 @@ function waiting(
 
 function connected(
   { page, nextcloud }: Frame,
-  { client, disconnect }: { readonly client: ClientName; readonly disconnect?: FormTarget },
+  shown: { readonly client: ClientName; readonly disconnect?: FormTarget; readonly overview?: string | undefined },
 ): Page {
+  const { client, disconnect, overview } = shown
   return page(200, 'Connected, you can go back', 'good')`
 <p>${shownClient(client)} can now work in your Nextcloud at ${nextcloud}.</p>
 <p>You can close this page. If the app was waiting, it goes on by itself; if not, ask it once more.</p>
-${disconnect && offerToDisconnect(disconnect)}`
+${disconnect && offerToDisconnect(disconnect)}
+${linkToAll(overview)}`
 }
+
+/** @param overview path of the page of connections */
+const linkToAll = (overview: string | undefined): Markup | undefined =>
+  overview === undefined
+    ? undefined
+    : markup`<p class="answers all"><a class="more" href="${overview}"><span>See all connections</span></a></p>`
 
 const offerToDisconnect = (target: FormTarget): Markup => markup`<section aria-labelledby="undo">
 <h2 id="undo">Changed your mind?</h2>
@@ -153,10 +159,11 @@ function declined({ page, nextcloud }: Frame): Page {
 <p>If you change your mind, ask for the same thing once more in the app you came from. It will give you a new link.</p>`
 }
 
-function disconnected({ page, nextcloud }: Frame): Page {
+function disconnected({ page, nextcloud }: Frame, { overview }: { readonly overview?: string | undefined } = {}): Page {
   return page(200, 'Disconnected', 'good')`
 <p>The app can no longer use your Nextcloud at ${nextcloud}. Your files, notes and everything else there are as they were. You can close this page.</p>
-<p>To connect again, ask the app for something that needs Nextcloud. It will give you a new link.</p>`
+<p>To connect again, ask the app for something that needs Nextcloud. It will give you a new link.</p>
+${linkToAll(overview)}`
 }
 
 /** The ticket is unknown, used or expired. */

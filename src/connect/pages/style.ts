@@ -112,10 +112,16 @@ a { color: var(--accent); text-underline-offset: 0.15em; }
   border-radius: 0.25rem 0.75rem 0.75rem 0.25rem;
   background: var(--care-tint);
 }
+.note.done { border-color: var(--good); background: var(--good-tint); }
+.apps { margin: 0; padding: 0; list-style: none; }
+.apps > li { padding: 1rem; border: 1px solid var(--line); border-radius: 0.75rem; }
+.apps > li + li { margin-top: 0.75rem; }
+.apps > li > :last-child { margin-bottom: 0; }
+h3 { margin: 0; font-size: 1rem; }
 section { margin-top: 1.5rem; padding-top: 1.5rem; border-top: 1px solid var(--line); }
 form { margin: 0; }
 .answers { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 0; }
-button, .go {
+button, .go, .more {
   flex: 1 1 9rem;
   display: inline-flex;
   align-items: center;
@@ -139,7 +145,8 @@ button:hover { background: var(--tint); }
 button.primary, .go { border-color: var(--accent); background: var(--accent); color: var(--on-accent); }
 button.primary:hover, .go:hover { border-color: var(--accent-strong); background: var(--accent-strong); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; border-radius: 0.5rem; }
-button:focus-visible, .go:focus-visible { border-radius: 0.75rem; }
+.more:hover { background: var(--tint); }
+button:focus-visible, .go:focus-visible, .more:focus-visible { border-radius: 0.75rem; }
 .server { margin: 1.5rem 0 0; color: var(--quiet); font-size: 0.875rem; }
 @media (max-width: 30rem) {
   body { padding: 0; place-items: stretch; background: var(--card); }
@@ -149,12 +156,13 @@ button:focus-visible, .go:focus-visible { border-radius: 0.75rem; }
   .facts > div { grid-template-columns: 6rem minmax(0, 1fr); padding: 0.5rem min(1rem, 4vw); }
   .facts ul { padding-left: min(1.25rem, 5vw); }
   button, .go { flex-basis: 7rem; padding-inline: 0.5rem; }
+  .more { flex-basis: 100%; }
 }
 @media (max-width: 20rem) {
   .facts > div { grid-template-columns: minmax(0, 1fr); }
 }
 @media (max-width: 30rem) and (min-height: 32rem) {
-  main > form { position: sticky; bottom: 0; margin-inline: -0.25rem; padding: 0.75rem 0.25rem; background: var(--card); }
+  main > .facts + form { position: sticky; bottom: 0; margin-inline: -0.25rem; padding: 0.75rem 0.25rem; background: var(--card); }
 }
 @media (prefers-reduced-motion: no-preference) {
   button, .go { transition: background-color 120ms, border-color 120ms; }
