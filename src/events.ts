@@ -122,10 +122,15 @@ export type McpAuthEventDetails =
       readonly reason: 'revoked' | 'expired'
     })
   | (OfUser & {
-      /** A user, or the app, disconnected Nextcloud. */
+      /**
+       * A user, or the app, disconnected Nextcloud; or a credential of a user that was `pending`, or was replaced or never stored, has
+       * come to its end later.
+       */
       readonly type: 'grant.revoked'
-      /** Whether the authorization server revoked the refresh token too, or Nextcloud deleted the app password. */
-      readonly revoked: boolean | 'unsupported'
+      /** Whether the authorization server revoked the refresh token too, or Nextcloud deleted the app password. `pending`: not yet. */
+      readonly revoked: boolean | 'pending' | 'unsupported'
+      /** Advice for the user, where this server can do no more. */
+      readonly hint?: string
     })
   | (OfRefusal & {
       /** A person at a browser did not get to connect Nextcloud, or to see their connection. */
@@ -241,6 +246,7 @@ function warnOf(event: McpAuthEvent, warnOnce: Warn): void {
   if (event.type === 'storage.failed') warnOnce(event.message, 'ERR_STORAGE')
   if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
   if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
+  if (event.type === 'grant.revoked' && event.hint !== undefined) warnOnce(event.hint, 'ERR_REVOKED')
   if (event.type === 'connect.failed' && event.hint !== undefined) warnOnce(event.hint, 'ERR_CONNECT')
 }
 

@@ -110,7 +110,8 @@ export interface McpAuth extends ConnectHandler {
   rotate(who: Who | undefined): Promise<void>
   /**
    * Refresh-token and app-password mode: disconnects the user. The grant is deleted here in any case, and the authorization server is
-   * asked to revoke it (RFC 7009), or Nextcloud to delete the app password.
+   * asked to revoke it (RFC 7009), or Nextcloud to delete the app password. If that fails, `{ revoked: 'pending' }`: it is kept in the
+   * storage, sealed, and tried again for 30 days, by whichever instance comes first.
    *
    * Rejects with {@link StorageError} when the grant cannot be deleted here, with {@link ConfigurationError} in any other mode, and
    * because of `who` as `getNextcloudToken` does.

@@ -3,6 +3,7 @@ import { createCodeGrant, createIdentityGrant } from './authorization-server/cod
 import { createDiscovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker } from './broker/broker.js'
+import { createDeletions } from './broker/deletions.js'
 import { createDisconnect } from './broker/disconnect.js'
 import { createCallers, createSessions, type CallerOf, type Callers } from './callers.js'
 import type { Clock } from './clock.js'
@@ -133,11 +134,30 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const appPasswords = createAppPasswords(nextcloud, transport)
   const signIns = createSignIns(clock)
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
-  const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
+  const deletions = createDeletions({
+    grants,
+    client,
+    issuer: ground.discovery.issuer,
+    appPasswords,
+    signIns,
+    clock,
+    events,
+  })
+  grants.whenUsed(deletions.look)
+  const disconnect = createDisconnect({ grants, deletions, broker, events })
   const serves = createServes(grants, stored.consent, clock)
   const list = createConnectionList(grants, stored.credential)
   const waiting = createWaiting({ look: serves, clock })
-  const rooms = { ...ground, nextcloud, grants, appPasswords, broker, disconnect, onConnected: waiting.connected }
+  const rooms = {
+    ...ground,
+    nextcloud,
+    grants,
+    appPasswords,
+    broker,
+    deletions,
+    disconnect,
+    onConnected: waiting.connected,
+  }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)
   const access = createAccess(ground, nextcloud, broker, pages)
   return {
@@ -146,13 +166,20 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     connected: waiting.connected,
     connections: (callerOf) =>
       createConnections({ list, serves, access, broker, disconnect, pages, waiting }, callerOf),
-    ready: grants.ready,
+    ready: async () => {
+      await grants.ready()
+      deletions.start()
+    },
     close: () => {
       waiting.close()
       pages.close()
+      deletions.close()
     },
     // What could not be stored is tried at once as well, because requests may take longer than there is time.
-    settle: () => Promise.all([broker.settle(), pages.settle(), grants.settle()]).then(grants.settle),
+    settle: () =>
+      Promise.all([broker.settle(), pages.settle(), deletions.settle(), grants.settle()])
+        .then(grants.settle)
+        .then(deletions.settle),
   }
 }
 

@@ -3,6 +3,7 @@ import type { AuthorizationSecrets } from '../authorization-server/authorization
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Broker } from '../broker/broker.js'
+import type { Deletions } from '../broker/deletions.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
@@ -41,6 +42,7 @@ export interface ConnectRooms {
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
   readonly loadKeys: () => Promise<void>
+  readonly deletions: Pick<Deletions, 'end' | 'discard'>
   readonly broker: Pick<Broker, 'forget' | 'tryAgain'>
   readonly disconnect: Disconnect
   readonly events: Events

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import { agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
+import { ANY_CLIENT, agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
 import { lastUseOf } from '../grants/uses.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
@@ -137,7 +137,8 @@ async function connectionOf(
     since: grant.connectedAt,
     clients: await Promise.all(
       grant.clients.map(async (clientId) => ({
-        client: await rooms.clientNames.of(clientId),
+        client:
+          clientId === ANY_CLIENT ? { name: 'Every app that you sign in with' } : await rooms.clientNames.of(clientId),
         since: agreedAt(grant, clientId),
         lastUsed: lastUseOf(grant, clientId, used),
         end: isPerClient(rooms) ? digest(clientId) : undefined,

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
-import { refreshEnd, sharedAccessToken } from '../grants/grant.js'
+import { isLiving, refreshEnd, retiredBy, sharedAccessToken } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import type { Outcome } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -18,7 +18,7 @@ export async function storeGrant(
   { identity, clientId }: Purpose,
   tokens: CodeAnswer,
 ): Promise<Outcome> {
-  const { grants, broker, events, clock, onConnected, config, connect, failed, pages } = rooms
+  const { grants, broker, deletions, events, clock, onConnected, config, connect, failed, pages } = rooms
   const { refreshToken, access } = tokens
   if (refreshToken === undefined) {
     return failed('no_refresh_token', pages.noRefreshToken(), {
@@ -38,9 +38,12 @@ export async function storeGrant(
     ...(accessToken && { accessToken }),
   }
   // The code is spent, so a short outage of the store would cost the user the whole way.
-  await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
+  const replaced = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
   broker.forget(identity)
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   onConnected(identity)
+  const retired = retiredBy(connection, replaced)
+  if (replaced !== undefined && retired !== undefined)
+    grants.background(deletions.end(identity, retired, !isLiving(replaced)))
   return showConnected(rooms, req, { identity, clientId })
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { LoginAnswerRooms } from '../../src/connect/login-answers.js'
+import type { Deletions } from '../../src/broker/deletions.js'
 import { createLogins, LOGIN_KNOWN_FOR, type LoginRooms } from '../../src/connect/login-flow.js'
 import { createOneTimeRecords } from '../../src/connect/one-time.js'
 import { StorageError, UpstreamUnavailableError } from '../../src/errors/errors.js'
@@ -32,7 +33,7 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
     events,
   })
   const poll = vi.fn<LoginRooms['appPasswords']['poll']>().mockResolvedValue(undefined)
-  const remove = vi.fn<LoginRooms['appPasswords']['remove']>().mockResolvedValue(true)
+  const remove = vi.fn<Deletions['discard']>().mockResolvedValue(true)
   const allows = vi.fn<LoginAnswerRooms['allows']>().mockResolvedValue(true)
   const report = vi.fn<LoginAnswerRooms['report']>()
   const onConnected = vi.fn<LoginAnswerRooms['onConnected']>()
@@ -43,8 +44,8 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
       nextcloud: NEXTCLOUD,
       start: () => Promise.resolve({ login: `${NEXTCLOUD}login/v2/flow`, pollToken: 'poll-token' }),
       poll,
-      remove,
     },
+    deletions: { end: remove, discard: remove },
     patience: 1_000,
     clientName: 'mcp.example.com',
     allows,
@@ -232,7 +233,7 @@ describe('a login under way', () => {
 
     expect(await setup.logins.look(secret)).toMatchObject({ outcome })
 
-    expect(setup.remove.mock.calls).toEqual([[givenTo('bob')]])
+    expect(setup.remove.mock.calls).toEqual([[ALICE.identity, credentialOf(givenTo('bob'))]])
     expect(await setup.stored()).toBeUndefined()
   })
 
@@ -281,7 +282,7 @@ describe('an app password, which Nextcloud gives once,', () => {
 
     await pass(MINUTE, () => remove.mock.calls.length > 0)
 
-    expect(remove.mock.calls).toEqual([[givenTo('alice.w')]])
+    expect(remove.mock.calls).toEqual([[ALICE.identity, credentialOf(givenTo('alice.w'))]])
     storage.heal()
     await pass(MINUTE)
     expect(await stored()).toBeUndefined()
@@ -296,7 +297,7 @@ describe('an app password, which Nextcloud gives once,', () => {
     }
 
     // The third is what a repeated write looks like: it has replaced itself.
-    expect(remove.mock.calls.map(([{ password }]) => password)).toEqual(['first'])
+    expect(deleted(remove.mock.calls)).toEqual(['first'])
   })
 
   it('that cannot be deleted is reported with a hint for the operator', async () => {
@@ -304,10 +305,18 @@ describe('an app password, which Nextcloud gives once,', () => {
     const { secret } = await logins.begin(ALICE)
     poll.mockResolvedValueOnce(givenTo('bob'))
     allows.mockResolvedValueOnce(false)
-    remove.mockResolvedValueOnce(false)
+    remove.mockResolvedValueOnce('pending')
 
     await logins.look(secret)
 
     expect(report.mock.calls).toEqual([['person', { hint: expect.stringContaining('could not be deleted') as string }]])
   })
 })
+
+const credentialOf = ({ loginName, password }: ReturnType<typeof givenTo>) => ({
+  appPassword: { loginName, password, nextcloud: NEXTCLOUD },
+})
+
+/** The app passwords that were to be deleted. */
+const deleted = (calls: readonly Parameters<Deletions['discard']>[]): string[] =>
+  calls.map(([, credential]) => ('appPassword' in credential ? credential.appPassword.password : ''))

@@ -1,6 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest'
 import type { McpAuth } from '../../src/mcp-auth.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
+import { afterStart } from '../support/connected-user.js'
 import { MCP_CLIENT } from '../support/grant-constants.js'
 import { watchedStorage } from '../support/storages.js'
 import { world } from '../support/world.js'
@@ -14,6 +15,7 @@ it('ten thousand grants cost one read for each renewal, then none while they ser
   const server = serverInMemory(as.issuer)
   const auth = open({ http: { fetch: server.fetch } })
   for (const subject of users) await connect(subject, { refreshToken: `refresh-of-${subject}` })
+  await afterStart({ auth, clock })
   const reads = () => calls.filter((call) => call === 'get').length
 
   for (let renewals = 1; renewals <= 2; renewals += 1) {

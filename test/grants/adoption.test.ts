@@ -30,7 +30,7 @@ async function setUp(grant = GRANT) {
   const { records, clock } = setup
   const version = await records.write(FORMER, grant, null)
   const storeOf = (credential: 'refresh-token' | 'app-password', owner = OWNER) =>
-    createGrantStore({ records, owner, credential, clock })
+    createGrantStore({ records, owner, credential, note: () => Promise.resolve(), clock })
   return { ...setup, version: version!, storeOf, former: () => records.peek(FORMER) }
 }
 

@@ -34,7 +34,7 @@ describe('a grant', () => {
   it('of another mode leaves its clients to be asked again when it is replaced', async () => {
     const { clock, records, key, connect } = opened()
     await connect('first', 'client-1')
-    const store = createGrantStore({ records, owner: OWNER, credential: 'app-password', clock })
+    const store = createGrantStore({ records, owner: OWNER, credential: 'app-password', note: () => Promise.resolve(), clock })
     const connectIn = async (clientId: string) => {
       const appPassword = { loginName: 'alice', password: 'app-password', nextcloud: OWNER.nextcloud }
       await store.connect(ALICE, { appPassword, fingerprint: clientId, clientId, scopes: [] })

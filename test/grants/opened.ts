@@ -28,7 +28,7 @@ export function opened() {
   const store = createGrantStore({
     records,
     owner: OWNER,
-    credential: 'refresh-token',
+    credential: 'refresh-token', note: () => Promise.resolve(),
     clock,
   })
   const key = store.keyOf(ALICE)

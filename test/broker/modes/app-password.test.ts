@@ -248,7 +248,7 @@ describe('revoke()', () => {
     const { auth, nextcloud, stored } = await setUp()
     nextcloud.disturb(() => status)
 
-    expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: 'pending' })
 
     expect(await auth.isProvisioned(ALICE)).toBe(false)
     expect(JSON.stringify(await stored())).not.toContain(nextcloud.appPasswords[0]?.password)
