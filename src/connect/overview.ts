@@ -125,7 +125,7 @@ async function readGrant({ grants }: Pick<PageRooms, 'grants'>, identity: Identi
 }
 
 async function connectionOf(
-  rooms: Pick<OverviewRooms, 'grants' | 'config' | 'clock'>,
+  rooms: Pick<OverviewRooms, 'grants' | 'config' | 'clock' | 'clientNames'>,
   identity: Identity,
 ): Promise<Connection | undefined> {
   const grant = await readGrant(rooms, identity).catch(ifError(SealedValueError, () => 'unreadable' as const))
@@ -135,12 +135,15 @@ async function connectionOf(
   return {
     trouble: troubleOf(grant, rooms.clock.now()),
     since: grant.connectedAt,
-    clients: grant.clients.map((clientId) => ({
-      name: clientId === ANY_CLIENT ? 'Every app that you sign in with' : clientId,
-      since: agreedAt(grant, clientId),
-      lastUsed: lastUseOf(grant, clientId, used),
-      end: isPerClient(rooms) ? digest(clientId) : undefined,
-    })),
+    clients: await Promise.all(
+      grant.clients.map(async (clientId) => ({
+        client:
+          clientId === ANY_CLIENT ? { name: 'Every app that you sign in with' } : await rooms.clientNames.of(clientId),
+        since: agreedAt(grant, clientId),
+        lastUsed: lastUseOf(grant, clientId, used),
+        end: isPerClient(rooms) ? digest(clientId) : undefined,
+      })),
+    ),
   }
 }
 
