@@ -278,6 +278,28 @@ describe('a pending deletion', () => {
     await until(() => nextcloud.appPasswords.length === 0)
   })
 
+  it('that always fails holds up no other, and one server that is unavailable is asked once', async () => {
+    const setup = await appPasswordWorld()
+    const { auth, nextcloud, clock } = setup
+    for (const user of ['alice', 'bob']) await setup.connectAs(user, undefined, user)
+    const isAlice = ({ headers }: { headers: { authorization?: string | undefined } }) =>
+      Buffer.from(headers.authorization?.slice(6) ?? '', 'base64')
+        .toString()
+        .startsWith('alice:')
+    nextcloud.disturb(({ path }) => (path === DELETE ? 503 : undefined))
+    for (const subject of ['alice', 'bob']) expect(await auth.revoke({ subject })).toEqual({ revoked: 'pending' })
+    clock.advance(MINUTE)
+    await until(() => tries(setup) === 3)
+    await rest()
+    expect(tries(setup)).toBe(3)
+
+    nextcloud.disturb((asked) => (asked.path === DELETE && isAlice(asked) ? 403 : undefined))
+    clock.advance(10 * MINUTE)
+    await until(() => nextcloud.appPasswords.length === 1)
+
+    expect(nextcloud.appPasswords.map(({ uid }) => uid)).toEqual(['alice'])
+  })
+
   it('of dead app passwords does not use up the wrong sign-ins of everybody', async () => {
     const setup = await appPasswordWorld()
     const { auth, nextcloud, clock } = setup
