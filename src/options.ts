@@ -111,6 +111,12 @@ export interface ConnectOptions {
   readonly authenticateBrowser?:
     ((req: IncomingMessage) => Promise<{ issuer: string; subject: string } | undefined>) | undefined
   /**
+   * Returns the name of an MCP client for the pages, by its client id. Undefined, an exception, 10 s without an answer, or a name with
+   * control characters or characters that turn the direction of text: the pages name the client by what else is known, which is its
+   * metadata document, the host of its id, or a part of the id. At most 100 characters are shown. Default: not asked.
+   */
+  readonly clientName?: ((clientId: string) => string | undefined | Promise<string | undefined>) | undefined
+  /**
    * Whether the account that was just connected is that of the MCP user whose link it is. False or undefined is a 403 and nothing is
    * stored; an exception is a 500. Default: not asked.
    *

@@ -81,6 +81,7 @@ const CONNECT = {
   authorizationParameters: { kind: parameters(OF_AUTHORIZATION_REQUEST), default: {} },
   returnTo: { kind: href },
   authenticateBrowser: { kind: callback<Value<ConnectOptions, 'authenticateBrowser'>>() },
+  clientName: { kind: callback<Value<ConnectOptions, 'clientName'>>() },
   identity: { kind: callback<Value<ConnectOptions, 'identity'>>() },
 } satisfies Declared<ConnectOptions>
 
