@@ -163,6 +163,8 @@ export interface McpAuth extends ConnectHandler {
    * false after `ms` milliseconds, on abort, or if too many wait already.
    */
   waitForConnection(who: Who | undefined, ms: number, signal?: AbortSignal): Promise<boolean>
+  /** @internal Notes what the MCP client that a link was made for calls itself (`clientInfo.name`). Never rejects. */
+  callsItself(connectUrl: string, name: unknown): Promise<void>
   /** @internal The user's connection has just been stored by this process. */
   onConnected(identity: Identity): void
 }
@@ -207,6 +209,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       access.fetch(path, init)(await callers.of(who)),
     nextcloudUser: async (who: Who | undefined) => access.user(await callers.of(who)),
     verify: callers.verify,
+    callsItself: pages.callsItself,
     onConnected: rooms.connected,
     ready: rooms.ready,
     stats: rooms.stats,

@@ -147,6 +147,12 @@ export interface ConnectOptions {
   readonly authenticateBrowser?:
     ((req: IncomingMessage) => Promise<{ issuer: string; subject: string } | undefined>) | undefined
   /**
+   * Returns the name of an MCP client for the pages, by its client id. Undefined, an exception, 10 s without an answer, or a name with
+   * control characters or characters that turn the direction of text: the pages name the client by what else is known, which is its
+   * metadata document, the host of its id, or a part of the id. At most 100 characters are shown. Default: not asked.
+   */
+  readonly clientName?: ((clientId: string) => string | undefined | Promise<string | undefined>) | undefined
+  /**
    * The rule that says whose account in Nextcloud a user may connect: `'sub'`, `{ claim }`, `{ userOidc: { providerId, claim } }`, a
    * function `(account, who)`, or `'anyone'`. Nextcloud is asked with the fresh credential itself. Unless the rule says yes within its
    * time, nothing is stored and the credential is deleted there. Required in app-password mode and with the preset

@@ -27,6 +27,7 @@ import { createSignIns } from './nextcloud/sign-ins.js'
 import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
+import { createPublicDocuments } from './transport/public-document.js'
 import { createTransport } from './transport/transport.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
@@ -186,7 +187,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
 }
 
 function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys'>,
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
   connect: ConnectConfig,
 ): Connect {
   const { config, keys, clock } = rooms
@@ -198,6 +199,7 @@ function withPages(
       : undefined,
     verifyIdToken: createIdTokenVerifier(config, keys, clock),
     loadKeys: keys.load,
+    fetchDocument: createPublicDocuments(config.http, clock),
   })
 }
 

@@ -48,7 +48,7 @@ export interface AuthorizationServerClient {
    * Asks the server to revoke a refresh token (RFC 7009), and returns whether it did, that it has no endpoint for it, or that it may
    * do so later. Never rejects.
    */
-  readonly revoke: (refreshToken: string) => Promise<boolean | 'unsupported' | 'unavailable'>
+  readonly revoke: (refreshToken: string) => Promise<boolean | 'unsupported' | 'unavailable' | 'failed'>
   /**
    * The introspection answer (RFC 7662), or undefined when the server has no such endpoint or this server no credentials.
    *
@@ -139,7 +139,7 @@ function meansDead({ error, description = '' }: TokenErrorAnswer, quirks: Quirks
 async function revoke(
   { config, discovery, transport, quirks }: Rooms,
   refreshToken: string,
-): Promise<boolean | 'unsupported' | 'unavailable'> {
+): Promise<boolean | 'unsupported' | 'unavailable' | 'failed'> {
   const { client, endpoints } = config
   if (client === undefined) return 'unsupported'
   if (!quirks.revocation && endpoints.revocationEndpoint === undefined) return 'unsupported'
@@ -151,7 +151,7 @@ async function revoke(
     if (response.status === 200) return true
     const { error } = (await response.json().catch(() => ({}))) as { readonly error?: unknown }
     // RFC 7009 §2.2.1: it never will. Any other error is of this client, and can be mended.
-    return error === 'unsupported_token_type' ? false : 'unavailable'
+    return error === 'unsupported_token_type' ? false : 'failed'
   })
 }
 

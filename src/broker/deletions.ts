@@ -53,7 +53,9 @@ export interface DeletionRooms {
 }
 
 /** What became of an attempt. `refused`: Nextcloud did not take the app password. `unavailable`: somebody could not be asked. */
-type Attempt = boolean | 'unsupported' | 'refused' | 'unavailable'
+type Attempt = boolean | 'unsupported' | Failure
+/** `failed`: somebody answered, and did not do it. */
+type Failure = 'refused' | 'unavailable' | 'failed'
 
 interface Deleting extends DeletionRooms {
   /** Outcomes that could not be stored yet: a deletion to be kept, or one to be forgotten. */
@@ -120,8 +122,10 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
   }
 }
 
-const revocationOf = (attempt: Attempt): Revocation['revoked'] =>
-  attempt === 'refused' || attempt === 'unavailable' ? 'pending' : attempt
+const revocationOf = (attempt: Attempt): Revocation['revoked'] => (isFailure(attempt) ? 'pending' : attempt)
+
+const isFailure = (attempt: Attempt): attempt is Failure =>
+  attempt === 'refused' || attempt === 'unavailable' || attempt === 'failed'
 
 /** Looks after so many milliseconds, whether somebody calls or not. */
 function lookIn(deleting: Deleting, ms: number): void {
@@ -158,6 +162,7 @@ async function run(deleting: Deleting, isFirst: boolean): Promise<void> {
     nextAt <= now || (isFirst && tries > 0 && !refused && !own.has(id))
   const { claimed, next } = await grants.deletions.claim(isDue, now + CLAIMED_FOR)
   if (next !== undefined) lookIn(deleting, Math.min(next - now, LONGEST_PAUSE))
+  // One server that is unavailable is not waited for at each.
   const unavailable = new Set<string>()
   for (const deletion of claimed) {
     const kind = Object.keys(deletion.credential).join()
@@ -187,7 +192,7 @@ async function attend(
     return false
   }
   const attempt = await finish(deleting, deletion, isUnavailable)
-  if (attempt !== 'refused' && attempt !== 'unavailable') tell(deleting, deletion, attempt)
+  if (!isFailure(attempt)) tell(deleting, deletion, attempt)
   return attempt
 }
 
@@ -195,7 +200,7 @@ async function attend(
 async function finish(deleting: Deleting, deletion: PendingDeletion, isUnavailable = false): Promise<Attempt> {
   const { clock } = deleting
   const attempt = isUnavailable ? 'unavailable' : await attemptOnce(deleting, deletion)
-  if (attempt !== 'refused' && attempt !== 'unavailable') {
+  if (!isFailure(attempt)) {
     await drop(deleting, deletion.id)
     return attempt
   }
@@ -218,7 +223,7 @@ async function attemptOnce(deleting: Deleting, deletion: PendingDeletion): Promi
   if ('refreshToken' in credential) {
     // No other server may see it. It waits for the configuration that has its own.
     const isOwn = identity.issuer === (await Promise.resolve(issuer()).catch(() => undefined))
-    return isOwn ? client.revoke(credential.refreshToken) : 'refused'
+    return isOwn ? client.revoke(credential.refreshToken) : 'failed'
   }
   // One that was refused is likely to be refused again, which may turn everybody away.
   const giveBack = refused ? signIns.takePlace() : undefined

@@ -82,6 +82,7 @@ const CONNECT = {
   authorizationParameters: { kind: parameters(OF_AUTHORIZATION_REQUEST), default: {} },
   returnTo: { kind: href },
   authenticateBrowser: { kind: callback<Value<ConnectOptions, 'authenticateBrowser'>>() },
+  clientName: { kind: callback<Value<ConnectOptions, 'clientName'>>() },
   identity: { kind: identityRule, environment: 'NEXTCLOUD_IDENTITY', flag: 'identity <rule>' },
 } satisfies Declared<ConnectOptions>
 

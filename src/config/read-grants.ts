@@ -126,6 +126,7 @@ function readConnect(
     authorizationParameters: options.authorizationParameters,
     returnTo: options.returnTo,
     authenticateBrowser,
+    clientName: options.clientName,
     identity,
     redirectUri: `${resource.origin}${path}/callback`,
     scopes: options.scopes ?? nextcloud.fixedScopes,

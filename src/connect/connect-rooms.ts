@@ -12,9 +12,11 @@ import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
+import type { FetchPublicDocument } from '../transport/public-document.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
+import type { ClientNames } from './client-names.js'
 import type { FlowCookies } from './cookies.js'
 import type { OneTimeRecords } from './one-time.js'
 import type { Page } from './pages/document.js'
@@ -47,6 +49,8 @@ export interface ConnectRooms {
   readonly disconnect: Disconnect
   readonly events: Events
   readonly clock: Clock
+  /** Undefined where addresses cannot be checked. */
+  readonly fetchDocument: FetchPublicDocument | undefined
   /** Called when a user has connected, so that whoever waits for that goes on. */
   readonly onConnected: (identity: Identity) => void
 }
@@ -92,6 +96,7 @@ export interface PageRooms extends Omit<ConnectRooms, 'codeGrants'> {
   /** Address of the page of connections; undefined where the resource itself has that path. */
   readonly overviewUrl: string | undefined
   readonly pages: Pages
+  readonly clientNames: ClientNames
   readonly report: Report
   /** Reports it, and returns the page that says so. */
   readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal & OfPerson) => Outcome

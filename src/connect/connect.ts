@@ -8,6 +8,7 @@ import {
   UpstreamUnavailableError,
   type ConnectLink,
 } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { reportFailure } from '../events.js'
 import type { HttpRooms } from '../http/authentication.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from '../http/router.js'
@@ -16,6 +17,7 @@ import { UNNAMED_CLIENT } from '../verify/claims.js'
 import { endConnection, showStatus } from './account.js'
 import { createAllowance } from './allowance.js'
 import { sendOutcome, withoutHead, type PageHandler } from './browser.js'
+import { createClientNames } from './client-names.js'
 import type { ConnectRooms, PageRooms, Way } from './connect-rooms.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
@@ -23,7 +25,7 @@ import { disconnectInBrowser } from './disconnection.js'
 import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import { createOneTimeRecords } from './one-time.js'
 import { changeOverview, MOST_VISITORS, showOverview } from './overview.js'
-import { createPages } from './pages/pages.js'
+import { createPages, type PageContext } from './pages/pages.js'
 import { createTickets } from './tickets.js'
 import { chooseWay } from './way.js'
 import { whyNotTheirs } from './whose-account.js'
@@ -41,6 +43,8 @@ export interface Connect {
    * the page. Rejects with {@link StorageError}.
    */
   readonly linkFor: (caller: LinkCaller) => Promise<ConnectLink>
+  /** Notes what the MCP client of a link calls itself. Never rejects, because only the page shows it. */
+  readonly callsItself: (connectUrl: string, name: unknown) => Promise<void>
   /** Stops the questions to Nextcloud that no page asks. */
   readonly close: () => void
   /** Resolves when questions under way have ended, and one more attempt was made at app passwords that could not be stored. */
@@ -64,6 +68,8 @@ export function createConnect(given: ConnectRooms): Connect {
     redirectUri: connect.signIn ? connect.redirectUri : undefined,
     routes: (http) => new Map([...routesOf(rooms, way, http), ...overviewRoutes(rooms, codeGrants?.identity)]),
     linkFor,
+    callsItself: (connectUrl, name) =>
+      rooms.tickets.callsItself(connectUrl, name).catch(ifError(StorageError, () => undefined)),
     close: () => logins?.close(),
     settle: async () => logins?.settle(),
     withLink: (caller, outcome) =>
@@ -95,13 +101,24 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
     visits: createOneTimeRecords('visit', records),
     overviewUrl: withoutEndSlash(pathname) === connect.path ? undefined : `${origin}${connect.path}`,
     cookies: createFlowCookies(protocol === 'https:'),
-    pages: createPages({ serverName: serverNameOf(rooms), nextcloudHost: nextcloud.publicUrl.host }),
+    pages: createPages({
+      serverName: serverNameOf(rooms),
+      nextcloudHost: nextcloud.publicUrl.host,
+      steps: stepsOf(rooms),
+    }),
+    clientNames: createClientNames(rooms),
     report,
     failed(reason, page, details) {
       report(reason, details)
       return { page }
     },
   }
+}
+
+/** The steps that follow a "yes" (see {@link chooseWay}). */
+function stepsOf({ connect, nextcloud }: ConnectRooms): PageContext['steps'] {
+  const isGrant = MODES[nextcloud.mode].signInFor === 'grant'
+  return [...(connect.signIn ? (['sign-in'] as const) : []), ...(isGrant ? [] : (['app-password'] as const))]
 }
 
 const serverNameOf = ({ config }: Pick<ConnectRooms, 'config'>): string =>

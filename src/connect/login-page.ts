@@ -19,7 +19,7 @@ interface LoginPageRooms extends PageRooms {
  * is kept of a sign-in before, because in Nextcloud the user agrees to something else.
  */
 export async function beginLogin(
-  rooms: Pick<LoginPageRooms, 'logins' | 'cookies' | 'pages' | 'origin' | 'connect'>,
+  rooms: Pick<LoginPageRooms, 'logins' | 'cookies' | 'pages' | 'origin' | 'connect' | 'clientNames'>,
   purpose: Purpose,
   req: IncomingMessage,
 ): Promise<Beginning> {
@@ -27,16 +27,20 @@ export async function beginLogin(
   const { secret, login } = await logins.begin(purposeOf(purpose))
   const flow = flowOf(secret)
   return {
-    ...waitingPage(rooms, login, flow),
+    ...(await waitingPage(rooms, login, flow)),
     // The cookie itself is the secret: no other browser has it, and no URL does.
     cookies: cookies.issue(req, flow, { value: secret, life: LOGIN_KNOWN_FOR }).headers,
     undo: () => logins.drop(secret),
   }
 }
 
-function waitingPage(rooms: Pick<PageRooms, 'pages' | 'origin' | 'connect'>, login: Login, flow: string) {
+async function waitingPage(
+  rooms: Pick<PageRooms, 'pages' | 'origin' | 'connect' | 'clientNames'>,
+  { login, clientId }: Login,
+  flow: string,
+): Promise<Outcome> {
   const next = loginAddress(rooms, flow)
-  return { page: rooms.pages.waiting({ login: login.login, clientName: login.clientId, next }) }
+  return { page: rooms.pages.waiting({ login, client: await rooms.clientNames.of(clientId), next }) }
 }
 
 /** The address of a login's page. It names the cookie, and is of no use to a browser without it. */

@@ -3,6 +3,7 @@ import { identityKey, type Identity } from '../grants/grant.js'
 import { recordKey } from '../grants/record-key.js'
 import { createSingleFlight } from '../single-flight.js'
 import { randomUUID } from 'node:crypto'
+import { readClaim } from './client-names.js'
 import { createLinks, linkClient, withLink, type Links, type LinksChange, type LiveLink } from './links.js'
 import {
   createOneTimeRecords,
@@ -33,6 +34,8 @@ export interface Ticket extends Purpose {
   readonly formKey: string
   /** Whether this is a second attempt, after another person had signed in: the user must be able to pick another account. */
   readonly selectAccount: boolean
+  /** What the MCP client calls itself (`clientInfo.name`), which proves nothing. */
+  readonly callsItself?: string
 }
 
 /** The links that begin a connection. Every call rejects with {@link StorageError} when the store fails. */
@@ -42,6 +45,8 @@ export interface Tickets extends OneTimeRecords<Ticket> {
    * at most. Beyond that, the oldest that nobody has opened ends, else the oldest.
    */
   readonly linkFor: (purpose: Purpose) => Promise<ConnectLink>
+  /** Notes what the client of a link calls itself. The latest word counts. Does nothing without a name, or if the link is used. */
+  readonly callsItself: (connectUrl: string, name: unknown) => Promise<void>
   /** Makes another ticket with the same purpose. It is not a link: only the browser that had the first is handed it. */
   readonly again: (purpose: Purpose) => Promise<{ secret: string; formKey: string }>
   /** Notes that the page of a link was shown. Never rejects: it matters only where a user has too many. */
@@ -80,6 +85,12 @@ export function createTickets(
         linkOf(rooms, await findOrMake(rooms, { ...purpose, formKey: randomSecret(), selectAccount: false })),
       )
     },
+    async callsItself(connectUrl, name) {
+      const claim = readClaim(name)
+      const record = claim === undefined ? undefined : await tickets.read(ticketOf(connectUrl))
+      if (claim === undefined || record === undefined || record.value.callsItself === claim) return
+      await tickets.replace(record, { ...record.value, callsItself: claim })
+    },
     async again(purpose) {
       const formKey = randomSecret()
       const ticket = { ...purposeOf(purpose), formKey, selectAccount: true }
@@ -115,6 +126,9 @@ function findOrMake(rooms: TicketRooms, ticket: Ticket): Promise<LiveLink> {
     return serves ? live : undefined
   })
 }
+
+const ticketOf = (connectUrl: string): string =>
+  URL.canParse(connectUrl) ? (new URL(connectUrl).searchParams.get('ticket') ?? '') : ''
 
 /** Makes a ticket and a link to it in the record of its user, unless there is a link that serves. */
 async function makeLink(

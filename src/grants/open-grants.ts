@@ -4,6 +4,7 @@ import { StorageError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
+import { createElsewhere } from './elsewhere.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
 import type { Credential, Identity } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
@@ -87,9 +88,16 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     ...{ records, owner, clock },
     grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
   })
+  const { background, settle } = createWork()
+  const elsewhere = createElsewhere({ store: kept, owner, credential, background, events })
   const hook = { act: (): void => undefined }
   const told: GrantStore = {
     ...kept,
+    async find(identity) {
+      const stored = await kept.find(identity)
+      if (stored === undefined) elsewhere.look(identity)
+      return stored
+    },
     connect: (identity, ...more) => kept.connect(identity, ...more).finally(() => uses.drop(identity)),
     disconnect: (identity, ...more) => kept.disconnect(identity, ...more).finally(() => uses.drop(identity)),
   }
@@ -103,7 +111,6 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
   })
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
   const leases = { records, clock, lifeMs: leaseLife }
-  const working = new Set<Promise<unknown>>()
 
   return {
     owner,
@@ -118,19 +125,28 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
     leaseLife,
     fingerprint: sealer.fingerprint,
-    background(work) {
-      working.add(work)
-      const ended = (): boolean => working.delete(work)
-      work.then(ended, ended)
-    },
+    background,
     async ready() {
       await records.peek(recordKey('grant', owner))
     },
     async settle() {
       await rotations.settle()
       await uses.settle()
-      await Promise.allSettled(working)
+      await settle()
     },
+  }
+}
+
+/** Work that nobody waits for, and its end. */
+function createWork() {
+  const working = new Set<Promise<unknown>>()
+  return {
+    background: (work: Promise<unknown>): void => {
+      working.add(work)
+      const ended = (): boolean => working.delete(work)
+      work.then(ended, ended)
+    },
+    settle: () => Promise.allSettled(working),
   }
 }
 

@@ -33,10 +33,13 @@ export interface AppPasswords {
   readonly isRefused: (appPassword: AppPassword) => Promise<boolean | undefined>
   /**
    * Has Nextcloud delete the app password. Resolves to true if it did. `refused`: it does not take the app password, which may be
-   * deleted, or of an account that is disabled for a time. `unavailable`: it did not say.
+   * deleted, or of an account that is disabled for a time. `unavailable`: it could not be asked. `failed`: it said something else.
    */
-  readonly remove: (appPassword: AppPassword) => Promise<true | 'refused' | 'unavailable'>
+  readonly remove: (appPassword: AppPassword) => Promise<Removal>
 }
+
+/** The outcome of a deletion. */
+export type Removal = true | 'refused' | 'unavailable' | 'failed'
 
 interface Rooms {
   readonly nextcloud: Pick<NextcloudConfig, 'url' | 'base' | 'publicUrl' | 'publicBase'>
@@ -115,12 +118,12 @@ async function isRefused(rooms: Rooms, appPassword: AppPassword): Promise<boolea
   return isOcsRefusal(await readJson(response)) ? true : undefined
 }
 
-async function remove(rooms: Rooms, appPassword: AppPassword): Promise<true | 'refused' | 'unavailable'> {
+async function remove(rooms: Rooms, appPassword: AppPassword): Promise<Removal> {
   const response = await askAs(rooms, appPassword, 'DELETE', 'ocs/v2.php/core/apppassword?format=json')
-  if (response?.status !== 200 && response?.status !== 401) return 'unavailable'
+  if (response === undefined || response.status === 429 || response.status >= 500) return 'unavailable'
   const answer = await readJson(response)
-  if (response.status === 401) return isOcsRefusal(answer) ? 'refused' : 'unavailable'
-  return isOcsDone(answer) ? true : 'unavailable'
+  if (response.status === 401 && isOcsRefusal(answer)) return 'refused'
+  return response.status === 200 && isOcsDone(answer) ? true : 'failed'
 }
 
 /** Sends a request with the app password, which only the Nextcloud that gave it gets to see. Undefined: there is no answer. */

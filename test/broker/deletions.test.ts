@@ -270,12 +270,35 @@ describe('a pending deletion', () => {
     const other = await startNextcloudAccounts(clock.now)
 
     await open({ nextcloud: { url: other.url } }).ready()
+    await rest()
     clock.advance(2 * HOUR)
     await rest()
 
     expect([other.requests, nextcloud.requests.length]).toEqual([[], asked])
     await open().ready()
     await until(() => nextcloud.appPasswords.length === 0)
+  })
+
+  it('that always fails holds up no other, and one server that is unavailable is asked once', async () => {
+    const setup = await appPasswordWorld()
+    const { auth, nextcloud, clock } = setup
+    for (const user of ['alice', 'bob']) await setup.connectAs(user, undefined, user)
+    const isAlice = ({ headers }: { headers: { authorization?: string | undefined } }) =>
+      Buffer.from(headers.authorization?.slice(6) ?? '', 'base64')
+        .toString()
+        .startsWith('alice:')
+    nextcloud.disturb(({ path }) => (path === DELETE ? 503 : undefined))
+    for (const subject of ['alice', 'bob']) expect(await auth.revoke({ subject })).toEqual({ revoked: 'pending' })
+    clock.advance(MINUTE)
+    await until(() => tries(setup) === 3)
+    await rest()
+    expect(tries(setup)).toBe(3)
+
+    nextcloud.disturb((asked) => (asked.path === DELETE && isAlice(asked) ? 403 : undefined))
+    clock.advance(10 * MINUTE)
+    await until(() => nextcloud.appPasswords.length === 1)
+
+    expect(nextcloud.appPasswords.map(({ uid }) => uid)).toEqual(['alice'])
   })
 
   it('of dead app passwords does not use up the wrong sign-ins of everybody', async () => {
@@ -397,6 +420,7 @@ describe('a revocation that fails at the authorization server', () => {
     other.as.script('/revoke', { status: 200 })
 
     await open({ issuer: other.as.issuer }).ready()
+    await rest()
     clock.advance(HOUR)
     await rest()
 

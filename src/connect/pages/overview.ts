@@ -1,3 +1,4 @@
+import type { ClientName } from '../client-names.js'
 import type { Page } from './document.js'
 import type { Frame } from './frame.js'
 import { markup, type Markup } from './markup.js'
@@ -20,7 +21,7 @@ export type Trouble = 'refused' | 'expired' | 'elsewhere' | 'unreadable'
 
 /** An MCP client that may use a connection. */
 export interface ConnectedClient {
-  readonly name: string
+  readonly client: ClientName
   /** Milliseconds since the epoch. */
   readonly since: number
   /** Undefined: not known. */
@@ -114,11 +115,11 @@ ${shownForm(form, markup`<button type="submit" name="do" value="all">Disconnect 
 </section>`
 }
 
-function shownEntry(form: FormTarget, { name, since, lastUsed, end }: ConnectedClient, index: number): Markup {
+function shownEntry(form: FormTarget, { client, since, lastUsed, end }: ConnectedClient, index: number): Markup {
   const [title, button] = [`app-${index}`, `end-${index}`]
   const used = lastUsed === undefined ? undefined : markup`<br>Last used about ${shownMoment(lastUsed)}`
   return markup`<li>
-<h3 id="${title}">${shownClient(name)}</h3>
+<h3 id="${title}">${shownClient(client)}</h3>
 <p class="quiet">Since ${shownMoment(since)}${used}</p>
 ${end === undefined ? undefined : shownForm(form, markup`<button id="${button}" type="submit" name="do" value="${end}" aria-labelledby="${button} ${title}">End</button>`)}
 </li>`
