@@ -110,12 +110,12 @@ async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, selectAcc
 /** Ends the access of one client, or the connection. */
 async function end(rooms: OverviewRooms, identity: Identity, wish: string): Promise<Done | undefined> {
   const { disconnect } = rooms
-  if (wish === 'all') return isPending(await disconnect(identity)) ? 'all-pending' : 'all'
+  if (wish === 'all') return (await disconnect(identity)).revoked === 'pending' ? 'all-pending' : 'all'
   // Where consent is per user, no client has one of its own to lose.
   const clients = isPerClient(rooms) ? ((await readGrant(rooms, identity))?.clients ?? []) : []
   const clientId = clients.find((id) => digest(id) === wish)
   if (clientId === undefined) return undefined
-  return isPending(await disconnect(identity, clientId)) ? 'one-pending' : 'one'
+  return (await disconnect(identity, clientId)).revoked === 'pending' ? 'one-pending' : 'one'
 }
 
 const isPerClient = ({ config }: Pick<PageRooms, 'config'>): boolean => config.grants?.consent === 'per-client'
@@ -175,5 +175,3 @@ function takeNotice(rooms: Pick<PageRooms, 'cookies' | 'connect'>, req: Incoming
   const done = NOTICES.find((notice) => values.includes(notice))
   return { done, cookies: values.length > 0 && req.method !== 'HEAD' ? [rooms.cookies.end(flowOfNotice(rooms))] : [] }
 }
-
-const isPending = ({ revoked }: { readonly revoked: unknown }): boolean => revoked === 'pending'

@@ -119,6 +119,7 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       const ended = outcome?.remains === true ? clientId : undefined
       // The connection has ended, whatever becomes of this.
       await forgetUses(records, owner, identity, ended).catch(() => undefined)
+      if (outcome?.remains !== true) await endFormer(rooms, identity, outcome?.grant).catch(() => undefined)
       return outcome
     },
     all: (page, accepts) => readGrantPage(records, page, accepts),
@@ -181,6 +182,19 @@ async function attemptDisconnection(
   const retired = remains ? undefined : credentialIn(grant)
   if (retired !== undefined) await rooms.note(identity, retired)
   return (await records.write(key, left, version, ttlOf(left))) === null ? 'late' : { grant, remains }
+}
+
+/**
+ * Deletes what an instance of a version before 0.4 has stored beside the grant: it would come back once the tombstone has expired. Its
+ * credential is ended with the deletions that are tried again.
+ */
+async function endFormer(rooms: GrantStoreRooms, identity: Identity, ended: Grant | undefined): Promise<void> {
+  const former = await formerGrant(rooms, identity, () => true)
+  if (former === undefined) return
+  const credential = credentialIn(former.grant)
+  if (credential !== undefined && former.grant.fingerprint !== ended?.fingerprint)
+    await rooms.note(identity, credential)
+  await rooms.records.remove(formerKey('grant', rooms.owner, identity.issuer, identity.subject), former.version)
 }
 
 /** The record that is there to be replaced, and its content as far as it opens. */

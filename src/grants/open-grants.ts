@@ -141,7 +141,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
 function createWork() {
   const working = new Set<Promise<unknown>>()
   return {
-    background(work: Promise<unknown>): void {
+    background: (work: Promise<unknown>): void => {
       working.add(work)
       const ended = (): boolean => working.delete(work)
       work.then(ended, ended)

@@ -290,6 +290,22 @@ describe('the buttons', () => {
     expect(await setup.stored()).toMatchObject({ state: 'disconnected', clients: [] })
   })
 
+  it.each([
+    ['all', 'Your Nextcloud is disconnected'],
+    ['Claude', 'That app can no longer use'],
+  ])('say that the authorization server could not be reached, and is tried again: %s', async (what, words) => {
+    const setup = await setUp({}, ['Claude'])
+    setup.as.metadata['revocation_endpoint'] = `${setup.as.issuer}/revoke`
+    setup.as.script('/revoke', (_req, res) => void res.writeHead(503).end())
+    const page = await visit(setup, setup.alice)
+
+    const after = await pressed(setup.alice, page, what === 'all' ? what : endOf(page, what))
+
+    expect(wordsOf(after.text)).toContain(words)
+    expect(wordsOf(after.text)).toContain('This server tries that again by itself')
+    expect(await setup.stored()).toMatchObject({ state: 'disconnected' })
+  })
+
   it('do nothing for a client that has no access any more', async () => {
     const setup = await setUp()
     const page = await visit(setup, setup.alice)

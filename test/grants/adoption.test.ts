@@ -223,6 +223,18 @@ describe('the adoption of a grant', () => {
     expect(await stored()).toMatchObject({ state: 'disconnected' })
   })
 
+  it('leaves nothing that would come back after a disconnection, of what an earlier version stored beside it', async () => {
+    const { store, storage, records, former, clock } = await setUp()
+    await store.find(ALICE)
+    await storage.put(FORMER, await records.seal(FORMER, { ...GRANT, fingerprint: 'of 0.3' }), null)
+
+    await store.disconnect(ALICE, undefined)
+
+    expect(await former()).toBeUndefined()
+    clock.advance(31 * 24 * 3_600_000)
+    expect(await store.find(ALICE)).toBeUndefined()
+  })
+
   it('fails with the store, and is made up for by the next', async () => {
     const { store, failing, former } = await setUp()
     failing.add('put')
