@@ -270,6 +270,7 @@ describe('a pending deletion', () => {
     const other = await startNextcloudAccounts(clock.now)
 
     await open({ nextcloud: { url: other.url } }).ready()
+    await rest()
     clock.advance(2 * HOUR)
     await rest()
 
@@ -419,6 +420,7 @@ describe('a revocation that fails at the authorization server', () => {
     other.as.script('/revoke', { status: 200 })
 
     await open({ issuer: other.as.issuer }).ready()
+    await rest()
     clock.advance(HOUR)
     await rest()
 
