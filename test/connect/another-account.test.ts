@@ -66,12 +66,13 @@ async function setUpLogin({ identity, uidOf }: People, connect: ConnectOptions =
     ...setup,
     mallory,
     /** Mallory's link, her sign-in, and the page that leads to Nextcloud. */
-    async begin(at = browser()) {
+    begin: async (claims: object = claimsOf('mallory')) => {
+      const at = browser()
       const going = await at.press(await at.open(await auth.createConnectUrl(mallory)), { answer: 'yes' })
-      const signedIn = async () => at.open(await authorize(going.refreshTo, 'mallory', { claims: claimsOf('mallory') }))
+      const signedIn = async () => at.open(await authorize(going.refreshTo, 'mallory', { claims: { ...claims } }))
       return { at, ...waitingPage(going.refreshTo === undefined ? going : await signedIn()) }
     },
-    async expectNothing() {
+    expectNothing: async () => {
       expect(nextcloud.appPasswords).toEqual([])
       expect(await stored('mallory')).toBeUndefined()
       expect(await failureOf(auth.nextcloudFetch(mallory, '/ocs/v2.php/cloud/user'))).toBeInstanceOf(
@@ -188,6 +189,20 @@ describe.each(PEOPLE)('a Login Flow link that Mallory passes on, with people $pe
   })
 })
 
+it('the claims of the sign-in count, and not those of the MCP token that asked for the link', async () => {
+  const byClaim = PEOPLE.find(({ identity }) => typeof identity === 'object' && 'claim' in identity)!
+  const { begin, nextcloud, expectNothing, told } = await setUpLogin(byClaim)
+  for (const claims of [{}, { preferred_username: '' }, claimsOf('alice')]) {
+    const { at, login, next } = await begin(claims)
+    await nextcloud.grant(login, byClaim.uidOf('mallory'))
+
+    expectPage(await at.open(next), 403)
+  }
+  await expectNothing()
+  const hints = told().map((event) => (event as { hint?: string }).hint?.includes('claim preferred_username'))
+  expect(hints).toEqual([true, true, false])
+})
+
 /** The core app `oauth2`: the same people. */
 async function setUpOAuth2({ identity, uidOf }: People, ownSignIn: boolean) {
   const clock = manualClock()
@@ -210,7 +225,7 @@ async function setUpOAuth2({ identity, uidOf }: People, ownSignIn: boolean) {
     ...setup,
     nextcloud,
     /** From the link of a person to Nextcloud, in a browser of theirs. */
-    async begin(subject: string) {
+    begin: async (subject: string) => {
       const at = browser()
       signedIn = { issuer: as.issuer, subject }
       return { at, to: await agree(at, await auth.createConnectUrl(await infoOf(subject))) }
@@ -218,7 +233,7 @@ async function setUpOAuth2({ identity, uidOf }: People, ownSignIn: boolean) {
     /** A person agrees at Nextcloud: the path and query of the callback. */
     grant: (to: URL, subject: string) => nextcloud.signIn(to, uidOf(subject), `${subject}@example.com`),
     signedInAs: (subject: string) => (signedIn = { issuer: as.issuer, subject }),
-    async expectNothing(subject: string) {
+    expectNothing: async (subject: string) => {
       expect(nextcloud.sessions()).toEqual([])
       expect(await stored(subject)).toBeUndefined()
       expect(await failureOf(auth.getNextcloudToken(await infoOf(subject)))).toBeInstanceOf(NotProvisionedError)
