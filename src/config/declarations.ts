@@ -8,6 +8,7 @@ import type {
 } from '../options.js'
 import { PRESETS, type NextcloudPreset } from '../presets.js'
 import { encryptionKeys } from './encryption-keys.js'
+import { identityRule } from './identity-rule.js'
 import {
   adapter,
   agent,
@@ -82,7 +83,7 @@ const CONNECT = {
   returnTo: { kind: href },
   authenticateBrowser: { kind: callback<Value<ConnectOptions, 'authenticateBrowser'>>() },
   clientName: { kind: callback<Value<ConnectOptions, 'clientName'>>() },
-  identity: { kind: callback<Value<ConnectOptions, 'identity'>>() },
+  identity: { kind: identityRule, environment: 'NEXTCLOUD_IDENTITY', flag: 'identity <rule>' },
 } satisfies Declared<ConnectOptions>
 
 const CACHE = {

@@ -108,8 +108,9 @@ async function goOn(
   ticket: Claim<Ticket> & { readonly ended: string },
 ): Promise<Outcome> {
   const { allowance, pages, failed } = rooms
-  const { identity } = ticket.value
-  if ((await askApp(rooms, req, identity)) === false) return failed('person', pages.otherPerson({}))
+  const { identity, clientId } = ticket.value
+  if ((await askApp(rooms, req, identity)) === false)
+    return failed('person', pages.otherPerson({}), { ...identity, clientId })
   const wait = allowance.take(identity)
   if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
   const { undo, ...first } = await way.begin(ticket.value, req)
