@@ -52,13 +52,8 @@ describe('the environment', () => {
       })
     }
     const variables = [...DECLARATIONS.values()].flatMap(({ environment }) => environment ?? [])
-<<<<<<< HEAD
-    expect(new Set([...Object.keys(complete), ...Object.keys(ALIASES), 'TOKEN_ENCRYPTION_KEY'])).toEqual(
-=======
-    expect(new Set([...Object.keys(complete), 'TOKEN_ENCRYPTION_KEY', 'NEXTCLOUD_IDENTITY'])).toEqual(
->>>>>>> main
-      new Set(variables),
-    )
+    const others = ['TOKEN_ENCRYPTION_KEY', 'NEXTCLOUD_IDENTITY']
+    expect(new Set([...Object.keys(complete), ...Object.keys(ALIASES), ...others])).toEqual(new Set(variables))
   })
 
   it.each<[variable: string, option: McpAuthOptions, config: object]>([
