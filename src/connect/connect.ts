@@ -22,6 +22,7 @@ import type { ConnectRooms, PageRooms, Way } from './connect-rooms.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
 import { disconnectInBrowser } from './disconnection.js'
+import { createGivenAnswers } from './given-answers.js'
 import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import { createOneTimeRecords } from './one-time.js'
 import { changeOverview, MOST_VISITORS, showOverview } from './overview.js'
@@ -82,6 +83,7 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
   const { connect, nextcloud, grants, clock, events } = rooms
   const records = { ...grants, clock }
   const { origin, protocol, pathname } = new URL(rooms.config.resource)
+  const cookies = createFlowCookies(protocol === 'https:')
   const report: PageRooms['report'] = (reason, details = {}) =>
     events.emit({ type: 'connect.failed', reason, ...details })
   return {
@@ -93,13 +95,14 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
     offers: createOneTimeRecords('disconnection', records),
     visits: createOneTimeRecords('visit', records),
     overviewUrl: withoutEndSlash(pathname) === connect.path ? undefined : `${origin}${connect.path}`,
-    cookies: createFlowCookies(protocol === 'https:'),
+    cookies,
     pages: createPages({
       serverName: serverNameOf(rooms),
       nextcloudHost: nextcloud.publicUrl.host,
       steps: stepsOf(rooms),
     }),
     clientNames: createClientNames(rooms),
+    answers: createGivenAnswers({ ...records, cookies }),
     report,
     failed(reason, page, details) {
       report(reason, details)

@@ -8,7 +8,9 @@ import { ifError } from '../errors/if-error.js'
 import type { OfRefusal } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import type { Beginning, PageRooms, PendingAuthorization, PendingVisit } from './connect-rooms.js'
+import { showConnected } from './disconnection.js'
+import type { GivenAnswer } from './given-answers.js'
+import type { Beginning, PageRooms, PendingAuthorization, PendingVisit, Visit } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { takeOnce } from './one-time.js'
@@ -24,6 +26,8 @@ export interface SignInUse {
    * @param isKnown whether the app's sign-in or an ID token says that it is the user whose link it is
    */
   readonly accepts: (tokens: CodeAnswer, pending: PendingAuthorization, isKnown: boolean) => Promise<boolean>
+  /** Leads on to the step that another callback of the same answer has led to. */
+  readonly resume: (given: GivenAnswer, pending: PendingAuthorization, visit: Visit) => Promise<Outcome>
   /** The next step of that person. */
   readonly goOn: (req: IncomingMessage, pending: PendingAuthorization, tokens: CodeAnswer) => Promise<Outcome>
 }
@@ -58,10 +62,10 @@ interface SignInRooms extends PageRooms {
 /** Sends the browser to the authorization server. */
 export async function beginSignIn(
   rooms: Pick<SignInRooms, 'codeGrant' | 'connect' | 'events' | 'pending' | 'cookies' | 'pages'>,
-  { identity, clientId, selectAccount }: Ticket,
+  { identity, clientId, answer, selectAccount }: Ticket,
   req: IncomingMessage,
 ): Promise<Beginning> {
-  return leadToSignIn(rooms, { identity, clientId }, { req, selectAccount })
+  return leadToSignIn(rooms, { identity, clientId, answer }, { req, selectAccount })
 }
 
 /** @param purpose what the sign-in is for: its callback finds it stored, and takes no one else's word for it */
@@ -102,13 +106,27 @@ export function receiveAnswer(rooms: SignInRooms, use: SignInUse, receiveVisitor
     const as = await codeGrant.metadata()
     if (connect.authenticateBrowser === undefined && codeGrant.hasIdToken) await rooms.loadKeys()
     const appSays = 'visit' in value ? undefined : await askApp(rooms, req, value.identity)
+    const given = 'visit' in value || value.answer === undefined ? undefined : await rooms.answers.read(value.answer)
     // From here on a replay finds nothing, and the code is sent once at most.
     if (!(await claim.take())) return failed('state', pages.badAnswer())
     // Set before the rest, because the flow is over even if that fails.
     res.appendHeader('Set-Cookie', cookies.end(flow))
     if ('visit' in value) return receiveVisitor(req, { as, query, state, pending: value })
-    return completeSignIn(rooms, use, req, { as, query, state, pending: value, appSays })
+    const before = given && (await ledBefore(rooms, use, { given: given.value, pending: value }, { req, res }))
+    return before ?? completeSignIn(rooms, use, req, { as, query, state, pending: value, appSays })
   }
+}
+
+/** Returns where another callback of the same answer has led, or the end of a withdrawn answer. The code is not sent then. */
+async function ledBefore(
+  rooms: SignInRooms,
+  { resume }: Pick<SignInUse, 'resume'>,
+  { given, pending }: { readonly given: GivenAnswer; readonly pending: PendingAuthorization },
+  visit: Visit,
+): Promise<Outcome | undefined> {
+  if (given.answer === 'no') return rooms.failed('declined', rooms.pages.declined())
+  if (given.connected === true) return showConnected(rooms, visit.req, pending)
+  return given.login === undefined ? undefined : resume(given, pending, visit)
 }
 
 /**

@@ -17,6 +17,8 @@ import {
 export interface Purpose {
   readonly identity: Identity
   readonly clientId: string
+  /** The secret of the link, under which its answer is known. Undefined before there is one. */
+  readonly answer?: string | undefined
 }
 
 /** The purpose of a link. */

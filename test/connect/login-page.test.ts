@@ -100,7 +100,7 @@ describe("the app's own sign-in", () => {
   })
 
   it('leaves the link good where Nextcloud is unavailable, and spends it once it is not', async () => {
-    const { link, browser, nextcloud } = await setUp()
+    const { link, browser, nextcloud, clock } = await setUp()
     const alice = browser()
     const consent = await alice.open(await link())
     nextcloud.disturb(() => 503)
@@ -108,6 +108,7 @@ describe("the app's own sign-in", () => {
     nextcloud.disturb(undefined)
 
     expectPage(await alice.press(consent, { answer: 'yes' }), 200)
+    clock.advance(MINUTE)
     expectPage(await alice.press(consent, { answer: 'yes' }), 410)
   })
 })
