@@ -2,6 +2,7 @@ import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Caller } from '../broker/modes/mode.js'
 import {
   asMcpAuthError,
+  McpAuthError,
   NotProvisionedError,
   StorageError,
   UpstreamUnavailableError,
@@ -26,7 +27,8 @@ import { createGivenAnswers } from './given-answers.js'
 import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import { createOneTimeRecords } from './one-time.js'
 import { changeOverview, MOST_VISITORS, showOverview } from './overview.js'
-import { createPages, type PageContext } from './pages/pages.js'
+import type { Page } from './pages/document.js'
+import { createPages, type PageContext, type Pages } from './pages/pages.js'
 import { createTickets } from './tickets.js'
 import { chooseWay } from './way.js'
 import { appKnows } from './who-is-there.js'
@@ -168,10 +170,16 @@ function servePage({ events, pages }: Pick<PageRooms, 'events' | 'pages'>, handl
       const failure = asMcpAuthError(error)
       reportFailure(events, failure)
       if (res.headersSent) return void res.end()
-      const isOutage = failure instanceof UpstreamUnavailableError || failure instanceof StorageError
-      sendOutcome(req, res, { page: isOutage ? pages.unavailable(failure) : pages.failed() })
+      sendOutcome(req, res, { page: pageOf(pages, failure) })
     }
   }
+}
+
+function pageOf(pages: Pages, failure: McpAuthError): Page {
+  if (failure instanceof StorageError) return pages.unavailable({ retryAfter: failure.retryAfter, who: 'store' })
+  if (!(failure instanceof UpstreamUnavailableError)) return pages.failed()
+  const { retryAfter, service } = failure
+  return pages.unavailable({ retryAfter, who: service === 'Nextcloud' ? 'nextcloud' : 'provider' })
 }
 
 const NAMELESS =

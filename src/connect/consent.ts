@@ -7,6 +7,7 @@ import { showConnected } from './disconnection.js'
 import { isFromOwnPage, readForm, type Form } from './form.js'
 import { MAY_REPEAT_FOR } from './given-answers.js'
 import { randomSecret, type OneTimeRecord } from './one-time.js'
+import type { AccountAt } from './pages/pages.js'
 import type { FormTarget } from './pages/shown.js'
 import type { Purpose, Ticket } from './tickets.js'
 import { askApp } from './who-is-there.js'
@@ -66,11 +67,11 @@ function formMac(formKey: string, cookie: string): string {
 export async function tryAgain(
   rooms: FormRooms & Pick<PageRooms, 'tickets' | 'pages'>,
   req: IncomingMessage,
-  purpose: Purpose,
+  { at, ...purpose }: Purpose & { readonly at: AccountAt },
 ): Promise<Outcome> {
   const ticket = await rooms.tickets.again(purpose)
   const { target: retry, cookie } = consentForm(rooms, req, ticket)
-  return { page: rooms.pages.otherPerson({ retry }), cookies: cookie.headers }
+  return { page: rooms.pages.otherPerson({ at, retry }), cookies: cookie.headers }
 }
 
 /** The rooms of an answer. */
@@ -153,7 +154,7 @@ async function answerFirst(
 /** Returns the page for a "yes" that leads nowhere. */
 async function refusalOf(rooms: AnswerRooms, { req }: Sent, { identity }: Ticket): Promise<Outcome | undefined> {
   const { allowance, pages, failed } = rooms
-  if ((await askApp(rooms, req, identity)) === false) return failed('person', pages.otherPerson({}))
+  if ((await askApp(rooms, req, identity)) === false) return failed('person', pages.otherPerson({ at: 'app' }))
   const wait = allowance.take(identity)
   return wait > 0 ? failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) })) : undefined
 }

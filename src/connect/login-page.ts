@@ -74,7 +74,7 @@ async function showLoginOf(rooms: LoginPageRooms, secret: string, { req, res }: 
     // It may be stored in a moment, and the page must say so then.
     const { retryAfter } = login
     const refresh = { refreshTo: loginAddress(rooms, flow), refreshAfter: retryAfter }
-    return { page: { ...pages.unavailable({ retryAfter }), ...refresh } }
+    return { page: { ...pages.unavailable({ retryAfter, who: 'store' }), ...refresh } }
   }
   if (login === undefined) return { ...failed('state', pages.badAnswer()), cookies: [cookies.end(flow)] }
   if (isOpen(login, clock)) return waitingPage(rooms, login, flow)
@@ -92,7 +92,7 @@ async function showEnd(rooms: PageRooms, req: IncomingMessage, login: Login): Pr
     case 'connected':
       return showConnected(rooms, req, login)
     case 'person':
-      return tryAgain(rooms, req, login)
+      return tryAgain(rooms, req, { ...login, at: 'nextcloud' })
     case 'answer':
       return { page: { ...pages.badAnswer(), status: 502 } }
     case 'failed':

@@ -15,6 +15,7 @@ import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { takeOnce } from './one-time.js'
 import type { Page } from './pages/document.js'
+import type { AccountAt } from './pages/pages.js'
 import type { Purpose, Ticket } from './tickets.js'
 import { askApp, checkSubjects, whoIsThere } from './who-is-there.js'
 
@@ -26,6 +27,8 @@ export interface SignInUse {
    * @param isKnown whether the app's sign-in or an ID token says that it is the user whose link it is
    */
   readonly accepts: (tokens: CodeAnswer, pending: PendingAuthorization, isKnown: boolean) => Promise<boolean>
+  /** The place of the account that `accepts` is asked about. */
+  readonly accountAt: AccountAt
   /** Leads on to the step that another callback of the same answer has led to. */
   readonly resume: (given: GivenAnswer, pending: PendingAuthorization, visit: Visit) => Promise<Outcome>
   /** The next step of that person. */
@@ -145,7 +148,7 @@ async function completeSignIn(
   const { pages, failed } = rooms
   const { as, pending, appSays } = callback
   checkSubjects(rooms, as)
-  if (appSays === false) return failed('person', pages.otherPerson({}))
+  if (appSays === false) return failed('person', pages.otherPerson({ at: 'app' }))
   const signedIn = await redeemAnswer(rooms, callback)
   if ('reason' in signedIn) return failed(signedIn.reason, refusalPage(rooms, signedIn), signedIn.details)
   const { tokens, idToken } = signedIn
@@ -156,7 +159,7 @@ async function completeSignIn(
     return use.goOn(req, pending, tokens)
   }
   rooms.report('person')
-  return tryAgain(rooms, req, pending)
+  return tryAgain(rooms, req, { ...pending, at: who === 'another person' ? 'provider' : use.accountAt })
 }
 
 function refusalPage({ pages }: Pick<PageRooms, 'pages'>, { reason, details }: Refusal): Page {

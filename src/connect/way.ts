@@ -19,6 +19,8 @@ function signIn(rooms: PageRooms, codeGrants: CodeGrants): Way {
   const { connection: codeGrant } = codeGrants
   const use: SignInUse = {
     accepts: (tokens, pending, isKnown) => appKnows(rooms, tokens.members, pending, isKnown),
+    // Where the provider is Nextcloud, or its answer tells of the account there, the app is asked about that.
+    accountAt: rooms.connect.identity === undefined ? 'provider' : 'nextcloud',
     goOn: (req, pending, tokens) => storeGrant(rooms, req, pending, tokens),
     resume: () => Promise.reject(new InternalError('A sign-in for the grant itself leads to no login')),
   }
@@ -54,6 +56,7 @@ function signInThenLogin(rooms: PageRooms, codeGrants: CodeGrants, logins: Login
   const use: SignInUse = {
     // The app is asked about the account in Nextcloud instead, once it is known.
     accepts: (_tokens, _pending, isKnown) => Promise.resolve(isKnown),
+    accountAt: 'provider',
     goOn: async (req, pending) => {
       const begun = await beginLogin({ ...rooms, logins }, pending, req)
       await rooms.answers.note(pending.answer, { login: begun.login ?? '' })

@@ -104,7 +104,9 @@ describe("the app's own sign-in", () => {
     const alice = browser()
     const consent = await alice.open(await link())
     nextcloud.disturb(() => 503)
-    expectPage(await alice.press(consent, { answer: 'yes' }), 503)
+    const unavailable = await alice.press(consent, { answer: 'yes' })
+    expectPage(unavailable, 503)
+    expect(unavailable.text).toMatch(/<p>Nextcloud at .* does not answer/)
     nextcloud.disturb(undefined)
 
     expectPage(await alice.press(consent, { answer: 'yes' }), 200)
@@ -262,6 +264,7 @@ describe('connect.identity', () => {
 
     expectPage(page, 403)
     expect(page.text).toContain('Try again with another account')
+    expect(page.text).toContain('The account in Nextcloud at ')
     expect([nextcloud.appPasswords, await stored()]).toEqual([[], undefined])
     const failures = events.filter(({ type }) => type === 'connect.failed')
     expect(failures).toEqual([expect.objectContaining({ reason: 'person' })])
