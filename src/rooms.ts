@@ -21,6 +21,7 @@ import { createGrants } from './grants/open-grants.js'
 import type { HttpRooms } from './http/authentication.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
+import { createFreshCredentials } from './nextcloud/fresh-credentials.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
 import { createSignIns } from './nextcloud/sign-ins.js'
 import { createUsers } from './nextcloud/users.js'
@@ -132,6 +133,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const storage = stored.storage ?? new MemoryStorage()
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
+  const freshCredentials = createFreshCredentials({ nextcloud, transport })
   const signIns = createSignIns(clock)
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
   const deletions = createDeletions({
@@ -153,6 +155,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     nextcloud,
     grants,
     appPasswords,
+    freshCredentials,
     broker,
     deletions,
     disconnect,

@@ -7,10 +7,11 @@ import type { Deletions } from '../broker/deletions.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
-import type { ConnectFailureReason, Events, OfRefusal } from '../events.js'
+import type { ConnectFailureReason, Events, OfPerson, OfRefusal } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
+import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { FetchPublicDocument } from '../transport/public-document.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
@@ -40,6 +41,7 @@ export interface ConnectRooms {
   readonly codeGrants: CodeGrants | undefined
   readonly client: Pick<AuthorizationServerClient, 'revoke'>
   readonly appPasswords: AppPasswords
+  readonly freshCredentials: FreshCredentials
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
   readonly loadKeys: () => Promise<void>
@@ -99,11 +101,11 @@ export interface PageRooms extends Omit<ConnectRooms, 'codeGrants'> {
   readonly answers: GivenAnswers
   readonly report: Report
   /** Reports it, and returns the page that says so. */
-  readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal) => Outcome
+  readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal & OfPerson) => Outcome
 }
 
-/** Reports to the operator that nothing was connected, and what the authorization server said if it refused. */
-export type Report = (reason: ConnectFailureReason, details?: OfRefusal) => void
+/** Reports to the operator that nothing was connected, and what is known of the refusal or of the person. */
+export type Report = (reason: ConnectFailureReason, details?: OfRefusal & OfPerson) => void
 
 /** The way from a user's "yes" to a stored connection. */
 export interface Way {

@@ -1,5 +1,6 @@
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Caller } from '../broker/modes/mode.js'
+import { claimsForRule } from '../config/identity-rule.js'
 import {
   asMcpAuthError,
   McpAuthError,
@@ -10,7 +11,6 @@ import {
 } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { reportFailure } from '../events.js'
-import type { Identity } from '../grants/grant.js'
 import type { HttpRooms } from '../http/authentication.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from '../http/router.js'
 import { MODES } from '../modes.js'
@@ -31,7 +31,10 @@ import type { Page } from './pages/document.js'
 import { createPages, type PageContext, type Pages } from './pages/pages.js'
 import { createTickets } from './tickets.js'
 import { chooseWay } from './way.js'
-import { appKnows } from './who-is-there.js'
+import { whyNotTheirs } from './whose-account.js'
+
+/** The user and the MCP client that a link is for. */
+type LinkCaller = Pick<Caller, 'identity' | 'clientId' | 'claims'>
 
 /** The pages on which users connect Nextcloud, and the links to them. */
 export interface Connect {
@@ -42,7 +45,7 @@ export interface Connect {
    * Returns a link that begins a connection. Without a client, the link is for this server's own work, and its own name stands on
    * the page. Rejects with {@link StorageError}.
    */
-  readonly linkFor: (identity: Identity, clientId: string | undefined) => Promise<ConnectLink>
+  readonly linkFor: (caller: LinkCaller) => Promise<ConnectLink>
   /** Notes what the MCP client of a link calls itself. Never rejects, because only the page shows it. */
   readonly callsItself: (connectUrl: string, name: unknown) => Promise<void>
   /** Stops the questions to Nextcloud that no page asks. */
@@ -50,7 +53,7 @@ export interface Connect {
   /** Resolves when questions under way have ended, and one more attempt was made at app passwords that could not be stored. */
   readonly settle: () => Promise<void>
   /** Returns the same outcome, but an error that the user must connect first gets a link. */
-  readonly withLink: <T>(caller: Pick<Caller, 'identity' | 'clientId'>, outcome: Promise<T>) => Promise<T>
+  readonly withLink: <T>(caller: LinkCaller, outcome: Promise<T>) => Promise<T>
 }
 
 export function createConnect(given: ConnectRooms): Connect {
@@ -60,9 +63,9 @@ export function createConnect(given: ConnectRooms): Connect {
   const logins = MODES[given.nextcloud.mode].signInFor === 'grant' ? undefined : createLoginsOf(given, rooms)
   const way = chooseWay(rooms, codeGrants, logins)
   const warnOfNameless = createNamelessWarning(given)
-  const linkFor: Connect['linkFor'] = (identity, clientId) => {
+  const linkFor: Connect['linkFor'] = ({ identity, clientId = given.grants.owner.clientId, claims }) => {
     warnOfNameless(clientId)
-    return rooms.tickets.linkFor(identity, clientId ?? given.grants.owner.clientId)
+    return rooms.tickets.linkFor({ identity, clientId, ...(claims && { claims }) })
   }
   return {
     redirectUri: connect.signIn ? connect.redirectUri : undefined,
@@ -76,13 +79,15 @@ export function createConnect(given: ConnectRooms): Connect {
       outcome.catch(async (error: unknown) => {
         if (!(error instanceof NotProvisionedError)) throw error
         // Another error than the one given, because callers of several MCP clients may have waited for the same.
-        throw error.with(await linkFor(caller.identity, caller.clientId))
+        throw error.with(await linkFor(caller))
       }),
   }
 }
 
 function createPageRooms(rooms: ConnectRooms): PageRooms {
-  const { connect, nextcloud, grants, clock, events } = rooms
+  const { connect, codeGrants, nextcloud, grants, clock, events } = rooms
+  // An ID token says more than the MCP token of the link.
+  const linkKeepsClaims = codeGrants?.connection.hasIdToken !== true || connect.authenticateBrowser !== undefined
   const records = { ...grants, clock }
   const { origin, protocol, pathname } = new URL(rooms.config.resource)
   const cookies = createFlowCookies(protocol === 'https:')
@@ -91,7 +96,9 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
   return {
     ...rooms,
     origin,
-    tickets: createTickets(records, `${origin}${connect.path}/connect`),
+    tickets: createTickets(records, `${origin}${connect.path}/connect`, (claims) =>
+      linkKeepsClaims ? claimsForRule(connect.identity, claims) : undefined,
+    ),
     allowance: createAllowance(clock),
     pending: createOneTimeRecords('authorization', records),
     offers: createOneTimeRecords('disconnection', records),
@@ -129,8 +136,8 @@ function createLoginsOf({ broker, onConnected }: ConnectRooms, rooms: PageRooms)
     records: createOneTimeRecords('login', { ...grants, clock }, LOGIN_KNOWN_FOR),
     patience: config.http.timeout,
     clientName: serverNameOf(rooms),
-    // The user at the browser is known. Only the app can say whose account it is in Nextcloud.
-    allows: (answer, login) => appKnows(rooms, answer, login, true),
+    whyNot: ({ loginName, password, server }, login) =>
+      whyNotTheirs(rooms, { secret: { scheme: 'Basic', loginName, password }, loginName, server }, login),
     onConnected({ identity }) {
       broker.forget(identity)
       onConnected(identity)

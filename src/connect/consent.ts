@@ -152,9 +152,15 @@ async function answerFirst(
 }
 
 /** Returns the page for a "yes" that leads nowhere. */
-async function refusalOf(rooms: AnswerRooms, { req }: Sent, { identity }: Ticket): Promise<Outcome | undefined> {
+async function refusalOf(
+  rooms: AnswerRooms,
+  { req }: Sent,
+  { identity, clientId }: Ticket,
+): Promise<Outcome | undefined> {
   const { allowance, pages, failed } = rooms
-  if ((await askApp(rooms, req, identity)) === false) return failed('person', pages.otherPerson({ at: 'app' }))
+  if ((await askApp(rooms, req, identity)) === false) {
+    return failed('person', pages.otherPerson({ at: 'app' }), { ...identity, clientId })
+  }
   const wait = allowance.take(identity)
   return wait > 0 ? failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) })) : undefined
 }

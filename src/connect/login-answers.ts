@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { Deletions } from '../broker/deletions.js'
-import { asMcpAuthError } from '../errors/errors.js'
-import { reportFailure, type Events } from '../events.js'
+import type { Events, OfPerson } from '../events.js'
 import { isLiving, retiredBy } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import { persevere } from '../grants/persevere.js'
@@ -12,8 +11,8 @@ import type { Report } from './connect-rooms.js'
 import type { OneTimeRecord, OneTimeRecords } from './one-time.js'
 import type { Purpose } from './tickets.js'
 
-/** The outcome of a login at Nextcloud: `person`, `answer` and `failed` as in `connect.failed`, if nothing was connected. */
-export type LoginOutcome = 'connected' | 'person' | 'answer' | 'failed'
+/** The outcome of a login at Nextcloud: `person` and `answer` as in `connect.failed`, if nothing was connected. */
+export type LoginOutcome = 'connected' | 'person' | 'answer'
 
 /** A user on the way through Nextcloud's Login Flow v2. */
 export interface Login extends Purpose {
@@ -48,8 +47,8 @@ export interface LoginAnswerRooms {
   readonly deletions: Pick<Deletions, 'end' | 'discard'>
   /** Milliseconds for which a write is repeated at once. */
   readonly patience: number
-  /** Whether the app takes the account for that of the user. */
-  readonly allows: (answer: Readonly<Record<string, unknown>>, purpose: Purpose) => Promise<boolean>
+  /** Looks whether the account is the user's: what the operator is told of a no, undefined for a yes. Never rejects. */
+  readonly whyNot: (answer: LoginFlowAnswer, purpose: Purpose) => Promise<OfPerson | undefined>
   readonly report: Report
   readonly onConnected: (purpose: Purpose) => void
   readonly clock: Clock
@@ -122,18 +121,13 @@ async function outcomeOf(rooms: LoginAnswerRooms, held: Held): Promise<LoginOutc
     rooms.report('answer', { hint: UNUSABLE })
     return 'answer'
   }
-  const { loginName, server } = answer
-  try {
-    held.allowed ||= await rooms.allows(Object.freeze({ loginName, server }), record.value)
-  } catch (error) {
-    reportFailure(rooms.events, asMcpAuthError(error))
-    await discard(rooms, held)
-    return 'failed'
-  }
-  if (!held.allowed) {
-    rooms.report('person', (await discard(rooms, held)) ? {} : { hint: NOT_DELETED })
+  const no = held.allowed ? undefined : await rooms.whyNot(answer, record.value)
+  if (no !== undefined) {
+    const { hint = '' } = no
+    rooms.report('person', (await discard(rooms, held)) ? no : { ...no, hint: `${hint} ${NOT_DELETED}`.trim() })
     return 'person'
   }
+  held.allowed = true
   await store(rooms, answer, record.value)
   return 'connected'
 }

@@ -8,7 +8,7 @@ import { flowOf } from './cookies.js'
 import { showConnected } from './disconnection.js'
 import type { Login } from './login-answers.js'
 import { isOpen, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
-import type { Purpose } from './tickets.js'
+import { purposeOf, type Purpose } from './tickets.js'
 
 interface LoginPageRooms extends PageRooms {
   readonly logins: Logins
@@ -20,11 +20,11 @@ interface LoginPageRooms extends PageRooms {
  */
 export async function beginLogin(
   rooms: Pick<LoginPageRooms, 'logins' | 'cookies' | 'pages' | 'origin' | 'connect' | 'clientNames'>,
-  { identity, clientId, answer }: Purpose,
+  purpose: Purpose,
   req: IncomingMessage,
 ): Promise<Beginning> {
   const { logins, cookies } = rooms
-  const { secret, login } = await logins.begin({ identity, clientId, answer })
+  const { secret, login } = await logins.begin(purposeOf(purpose))
   const flow = flowOf(secret)
   return {
     ...(await waitingPage(rooms, login, flow)),
@@ -95,8 +95,6 @@ async function showEnd(rooms: PageRooms, req: IncomingMessage, login: Login): Pr
       return tryAgain(rooms, req, { ...login, at: 'nextcloud' })
     case 'answer':
       return { page: { ...pages.badAnswer(), status: 502 } }
-    case 'failed':
-      return { page: pages.failed() }
     default:
       return failed('link', pages.linkUnusable())
   }

@@ -28,6 +28,8 @@ export interface OverviewRooms extends PageRooms {
 const TO_SIGN_IN = 'sign-in'
 /** Sign-ins for the page that one process begins within ten minutes. */
 export const MOST_VISITORS = 1_000
+/** Clients that are shown, because the name of each may have to be asked for. */
+const MOST_CLIENTS = 100
 /** All strangers count as one. */
 const ANYBODY: Identity = { issuer: '', subject: '' }
 
@@ -129,14 +131,14 @@ async function connectionOf(
   identity: Identity,
 ): Promise<Connection | undefined> {
   const grant = await readGrant(rooms, identity).catch(ifError(SealedValueError, () => 'unreadable' as const))
-  if (grant === 'unreadable') return { trouble: 'unreadable', since: undefined, clients: [] }
+  if (grant === 'unreadable') return { trouble: 'unreadable', since: undefined, clients: [], more: 0 }
   if (grant === undefined || grant.state === 'disconnected') return undefined
   const used = await rooms.grants.uses.read(identity)
   return {
     trouble: troubleOf(grant, rooms.clock.now()),
     since: grant.connectedAt,
     clients: await Promise.all(
-      grant.clients.map(async (clientId) => ({
+      grant.clients.slice(0, MOST_CLIENTS).map(async (clientId) => ({
         client:
           clientId === ANY_CLIENT ? { name: 'Every app that you sign in with' } : await rooms.clientNames.of(clientId),
         since: agreedAt(grant, clientId),
@@ -144,6 +146,7 @@ async function connectionOf(
         end: isPerClient(rooms) ? digest(clientId) : undefined,
       })),
     ),
+    more: Math.max(0, grant.clients.length - MOST_CLIENTS),
   }
 }
 

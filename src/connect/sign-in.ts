@@ -5,8 +5,9 @@ import { hintForAuthorization } from '../authorization-server/hints.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import type { OfRefusal } from '../events.js'
-import type { Identity } from '../grants/grant.js'
+import { claimsForRule } from '../config/identity-rule.js'
+import type { OfPerson, OfRefusal } from '../events.js'
+import type { SignedInUser } from '../verify/id-token.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
 import { showConnected } from './disconnection.js'
 import type { GivenAnswer } from './given-answers.js'
@@ -15,30 +16,27 @@ import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { takeOnce } from './one-time.js'
 import type { Page } from './pages/document.js'
-import type { AccountAt } from './pages/pages.js'
-import type { Purpose, Ticket } from './tickets.js'
+import { purposeOf, type Purpose, type Ticket } from './tickets.js'
 import { askApp, checkSubjects, whoIsThere } from './who-is-there.js'
 
 /** The use of a sign-in at the authorization server. */
 export interface SignInUse {
   /**
-   * Whether the person who has signed in may go on.
+   * Looks whether the person who has signed in may go on: resolves to what the operator is told of a no, and to undefined for a yes.
    *
    * @param isKnown whether the app's sign-in or an ID token says that it is the user whose link it is
    */
-  readonly accepts: (tokens: CodeAnswer, pending: PendingAuthorization, isKnown: boolean) => Promise<boolean>
-  /** The place of the account that `accepts` is asked about. */
-  readonly accountAt: AccountAt
+  readonly whyNot: (tokens: CodeAnswer, purpose: Purpose, isKnown: boolean) => Promise<OfPerson | undefined>
   /** Leads on to the step that another callback of the same answer has led to. */
-  readonly resume: (given: GivenAnswer, pending: PendingAuthorization, visit: Visit) => Promise<Outcome>
+  readonly resume: (given: GivenAnswer, visit: Visit) => Promise<Outcome>
   /** The next step of that person. */
-  readonly goOn: (req: IncomingMessage, pending: PendingAuthorization, tokens: CodeAnswer) => Promise<Outcome>
+  readonly goOn: (req: IncomingMessage, purpose: Purpose, tokens: CodeAnswer) => Promise<Outcome>
 }
 
 /** A sign-in that came to an end at the authorization server. Whose it is, the ID token says. */
 export interface SignedIn {
   readonly tokens: CodeAnswer
-  readonly idToken: Identity | 'bad' | 'none'
+  readonly idToken: SignedInUser | 'bad' | 'none'
 }
 
 /** A sign-in that came to nothing. */
@@ -65,10 +63,10 @@ interface SignInRooms extends PageRooms {
 /** Sends the browser to the authorization server. */
 export async function beginSignIn(
   rooms: Pick<SignInRooms, 'codeGrant' | 'connect' | 'events' | 'pending' | 'cookies' | 'pages'>,
-  { identity, clientId, answer, selectAccount }: Ticket,
+  ticket: Ticket,
   req: IncomingMessage,
 ): Promise<Beginning> {
-  return leadToSignIn(rooms, { identity, clientId, answer }, { req, selectAccount })
+  return leadToSignIn(rooms, purposeOf(ticket), { req, selectAccount: ticket.selectAccount })
 }
 
 /** @param purpose what the sign-in is for: its callback finds it stored, and takes no one else's word for it */
@@ -129,7 +127,7 @@ async function ledBefore(
 ): Promise<Outcome | undefined> {
   if (given.answer === 'no') return rooms.failed('declined', rooms.pages.declined())
   if (given.connected === true) return showConnected(rooms, visit.req, pending)
-  return given.login === undefined ? undefined : resume(given, pending, visit)
+  return given.login === undefined ? undefined : resume(given, visit)
 }
 
 /**
@@ -148,18 +146,25 @@ async function completeSignIn(
   const { pages, failed } = rooms
   const { as, pending, appSays } = callback
   checkSubjects(rooms, as)
-  if (appSays === false) return failed('person', pages.otherPerson({ at: 'app' }))
+  const { identity, clientId } = pending
+  if (appSays === false) return failed('person', pages.otherPerson({ at: 'app' }), { ...identity, clientId })
   const signedIn = await redeemAnswer(rooms, callback)
   if ('reason' in signedIn) return failed(signedIn.reason, refusalPage(rooms, signedIn), signedIn.details)
   const { tokens, idToken } = signedIn
   const { hasIdToken } = rooms.codeGrant
-  const who = whoIsThere({ expected: pending.identity, appSays, idToken, hasIdToken, as })
+  const who = whoIsThere({ expected: identity, appSays, idToken, hasIdToken, as })
   if (who === 'bad ID token') return failed('id_token', refusalPage(rooms, { reason: 'id_token', details: {} }))
-  if (who !== 'another person' && (await use.accepts(tokens, pending, who === 'the same'))) {
-    return use.goOn(req, pending, tokens)
-  }
-  rooms.report('person')
-  return tryAgain(rooms, req, { ...pending, at: who === 'another person' ? 'provider' : use.accountAt })
+  const purpose = typeof idToken === 'object' ? withClaims(rooms, pending, idToken.claims) : purposeOf(pending)
+  const no = who === 'another person' ? identity : await use.whyNot(tokens, purpose, who === 'the same')
+  if (no === undefined) return use.goOn(req, purpose, tokens)
+  rooms.report('person', { ...no, clientId })
+  // Where a rule has judged it, it is the account in Nextcloud.
+  return tryAgain(rooms, req, { ...pending, at: 'rule' in no ? 'nextcloud' : 'provider' })
+}
+
+/** Returns the purpose with the claims of an ID token in place of those of the MCP token. */
+function withClaims({ connect }: Pick<SignInRooms, 'connect'>, purpose: Purpose, given: object): Purpose {
+  return purposeOf({ ...purpose, claims: claimsForRule(connect.identity, { ...given }) ?? {} })
 }
 
 function refusalPage({ pages }: Pick<PageRooms, 'pages'>, { reason, details }: Refusal): Page {

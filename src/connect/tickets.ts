@@ -19,7 +19,17 @@ export interface Purpose {
   readonly clientId: string
   /** The secret of the link, under which its answer is known. Undefined before there is one. */
   readonly answer?: string | undefined
+  /** The claims of the user's token that `connect.identity` needs. Absent: none. */
+  readonly claims?: Readonly<Record<string, unknown>>
 }
+
+/** Returns the purpose alone, of something that has one. */
+export const purposeOf = ({ identity, clientId, claims, answer }: Purpose): Purpose => ({
+  identity,
+  clientId,
+  ...(claims && { claims }),
+  ...(answer !== undefined && { answer }),
+})
 
 /** The purpose of a link. */
 export interface Ticket extends Purpose {
@@ -37,7 +47,7 @@ export interface Tickets extends OneTimeRecords<Ticket> {
    * Returns the one live link of a user and an MCP client; a new one once less than five minutes of it are left. A user has twenty
    * at most. Beyond that, the oldest that nobody has opened ends, else the oldest.
    */
-  readonly linkFor: (identity: Identity, clientId: string) => Promise<ConnectLink>
+  readonly linkFor: (purpose: Purpose) => Promise<ConnectLink>
   /** Notes what the client of a link calls itself. The latest word counts. Does nothing without a name, or if the link is used. */
   readonly callsItself: (connectUrl: string, name: unknown) => Promise<void>
   /** Makes another ticket with the same purpose. It is not a link: only the browser that had the first is handed it. */
@@ -56,16 +66,24 @@ interface TicketRooms extends OneTimeRooms {
   readonly pageUrl: string
 }
 
-/** @param pageUrl address of the consent page */
-export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
+/**
+ * @param pageUrl address of the consent page
+ * @param kept the claims of a token that its link keeps
+ */
+export function createTickets(
+  given: OneTimeRooms,
+  pageUrl: string,
+  kept: (claims: Purpose['claims']) => Purpose['claims'] = () => undefined,
+): Tickets {
   const tickets = createOneTimeRecords<Ticket>('ticket', given)
   const links = createLinks({ ...given, drop: tickets.drop })
   const rooms = { ...given, tickets, links, pageUrl }
   const flights = createSingleFlight<ConnectLink>()
   return {
     ...tickets,
-    linkFor({ issuer, subject }, clientId) {
-      const purpose = { identity: { issuer, subject }, clientId }
+    linkFor({ identity: { issuer, subject }, clientId, claims }) {
+      const keeps = kept(claims)
+      const purpose = { identity: { issuer, subject }, clientId, ...(keeps && { claims: keeps }) }
       return flights.join(`${identityKey(purpose.identity)} ${clientId}`, async () =>
         linkOf(rooms, await findOrMake(rooms, { ...purpose, formKey: randomSecret(), selectAccount: false })),
       )
@@ -76,9 +94,9 @@ export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
       if (claim === undefined || record === undefined || record.value.callsItself === claim) return
       await tickets.replace(record, { ...record.value, callsItself: claim })
     },
-    async again({ identity, clientId }) {
+    async again(purpose) {
       const formKey = randomSecret()
-      const ticket = { identity, clientId, formKey, selectAccount: true }
+      const ticket = { ...purposeOf(purpose), formKey, selectAccount: true }
       const { ticket: secret } = await makeLink(rooms, ticket, () => Promise.resolve(undefined))
       return { secret, formKey }
     },
@@ -105,7 +123,10 @@ function findOrMake(rooms: TicketRooms, ticket: Ticket): Promise<LiveLink> {
   const client = linkClient(ticket.clientId)
   return makeLink(rooms, ticket, async (known) => {
     const live = known.find((one) => one.client === client && one.expiresAt - clock.now() >= LEAST_LEFT)
-    return live !== undefined && (await tickets.read(live.ticket)) !== undefined ? live : undefined
+    const there = live && (await tickets.read(live.ticket))
+    // A link for a user by name has no claims. Where they count, it would lead nowhere.
+    const serves = there !== undefined && (there.value.claims !== undefined || ticket.claims === undefined)
+    return serves ? live : undefined
   })
 }
 

@@ -4,9 +4,8 @@ import type { CodeGrants, PageRooms, Way } from './connect-rooms.js'
 import type { Logins } from './login-flow.js'
 import { beginLogin, showLogin, showLoginAgain } from './login-page.js'
 import { beginSignIn, receiveAnswer, type SignInUse } from './sign-in.js'
-import { storeGrant } from './store-grant.js'
+import { storeGrant, whyNoGrant } from './store-grant.js'
 import { receiveVisitor } from './visits.js'
-import { appKnows } from './who-is-there.js'
 
 export function chooseWay(rooms: PageRooms, codeGrants: CodeGrants | undefined, logins: Logins | undefined): Way {
   if (codeGrants !== undefined) return logins ? signInThenLogin(rooms, codeGrants, logins) : signIn(rooms, codeGrants)
@@ -18,10 +17,8 @@ export function chooseWay(rooms: PageRooms, codeGrants: CodeGrants | undefined, 
 function signIn(rooms: PageRooms, codeGrants: CodeGrants): Way {
   const { connection: codeGrant } = codeGrants
   const use: SignInUse = {
-    accepts: (tokens, pending, isKnown) => appKnows(rooms, tokens.members, pending, isKnown),
-    // Where the provider is Nextcloud, or its answer tells of the account there, the app is asked about that.
-    accountAt: rooms.connect.identity === undefined ? 'provider' : 'nextcloud',
-    goOn: (req, pending, tokens) => storeGrant(rooms, req, pending, tokens),
+    whyNot: (tokens, purpose, isKnown) => whyNoGrant(rooms, tokens, purpose, isKnown),
+    goOn: (req, purpose, tokens) => storeGrant(rooms, req, purpose, tokens),
     resume: () => Promise.reject(new InternalError('A sign-in for the grant itself leads to no login')),
   }
   return {
@@ -54,15 +51,14 @@ function signInThenLogin(rooms: PageRooms, codeGrants: CodeGrants, logins: Login
   const afterwards = login(rooms, logins)
   const before = signIn(rooms, codeGrants)
   const use: SignInUse = {
-    // The app is asked about the account in Nextcloud instead, once it is known.
-    accepts: (_tokens, _pending, isKnown) => Promise.resolve(isKnown),
-    accountAt: 'provider',
-    goOn: async (req, pending) => {
-      const begun = await beginLogin({ ...rooms, logins }, pending, req)
-      await rooms.answers.note(pending.answer, { login: begun.login ?? '' })
+    // Whose account in Nextcloud it is, is asked once that is known.
+    whyNot: (_tokens, { identity }, isKnown) => Promise.resolve(isKnown ? undefined : identity),
+    goOn: async (req, purpose) => {
+      const begun = await beginLogin({ ...rooms, logins }, purpose, req)
+      await rooms.answers.note(purpose.answer, { login: begun.login ?? '' })
       return begun
     },
-    resume: (given, _pending, visit) => showLoginAgain({ ...rooms, logins }, given.login ?? '', visit),
+    resume: (given, visit) => showLoginAgain({ ...rooms, logins }, given.login ?? '', visit),
   }
   return {
     ...before,

@@ -21,7 +21,7 @@ it('deletes in Nextcloud the app password that it gives up for want of room, and
     appPasswords: { nextcloud: server },
     deletions: { end: remove, discard: remove },
     patience: 0,
-    allows: () => Promise.resolve(true),
+    whyNot: () => Promise.resolve(undefined),
     report: () => undefined,
     onConnected: () => undefined,
     clock,

@@ -34,7 +34,7 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
   })
   const poll = vi.fn<LoginRooms['appPasswords']['poll']>().mockResolvedValue(undefined)
   const remove = vi.fn<Deletions['discard']>().mockResolvedValue(true)
-  const allows = vi.fn<LoginAnswerRooms['allows']>().mockResolvedValue(true)
+  const whyNot = vi.fn<LoginAnswerRooms['whyNot']>().mockResolvedValue(undefined)
   const report = vi.fn<LoginAnswerRooms['report']>()
   const onConnected = vi.fn<LoginAnswerRooms['onConnected']>()
   const logins = createLogins({
@@ -48,7 +48,7 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
     deletions: { end: remove, discard: remove },
     patience: 1_000,
     clientName: 'mcp.example.com',
-    allows,
+    whyNot,
     report,
     onConnected,
     clock,
@@ -63,7 +63,7 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
   const polls = () => poll.mock.calls.length
   const isConnected = () => onConnected.mock.calls.length > 0
   return {
-    ...{ clock, storage, grants, logins, poll, remove, allows, report, onConnected, heard, pass, polls, isConnected },
+    ...{ clock, storage, grants, logins, poll, remove, whyNot, report, onConnected, heard, pass, polls, isConnected },
     stored: async () => (await grants.store.read(grants.store.keyOf(ALICE.identity)))?.grant,
   }
 }
@@ -222,17 +222,16 @@ describe('a login under way', () => {
     for (const { logins } of [one, other]) expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
   })
 
-  it.each([
-    ['person', (setup: ReturnType<typeof setUp>) => setup.allows.mockResolvedValueOnce(false)],
-    ['failed', (setup: ReturnType<typeof setUp>) => setup.allows.mockRejectedValueOnce(new Error('down'))],
-  ])('that ends with %s has its app password deleted', async (outcome, say) => {
+  it("that ends with another person's account has its app password deleted, and the operator is told", async () => {
     const setup = setUp()
     const { secret } = await setup.logins.begin(ALICE)
     setup.poll.mockResolvedValueOnce(givenTo('bob'))
-    say(setup)
+    setup.whyNot.mockResolvedValueOnce({ userId: 'bob', hint: 'Another account.' })
 
-    expect(await setup.logins.look(secret)).toMatchObject({ outcome })
+    expect(await setup.logins.look(secret)).toMatchObject({ outcome: 'person' })
 
+    expect(setup.whyNot.mock.calls).toEqual([[givenTo('bob'), expect.objectContaining(ALICE)]])
+    expect(setup.report.mock.calls).toEqual([['person', { userId: 'bob', hint: 'Another account.' }]])
     expect(setup.remove.mock.calls).toEqual([[ALICE.identity, credentialOf(givenTo('bob'))]])
     expect(await setup.stored()).toBeUndefined()
   })
@@ -263,7 +262,7 @@ describe('an app password, which Nextcloud gives once,', () => {
   })
 
   it('is held while the store is unavailable for longer, and stored by itself; the app is asked once', async () => {
-    const { storage, pass, stored, polls, allows, logins, secret, heard, isConnected } = await setUpHeld()
+    const { storage, pass, stored, polls, whyNot, logins, secret, heard, isConnected } = await setUpHeld()
     await expect(logins.look(secret)).rejects.toThrow(StorageError)
     storage.heal()
 
@@ -271,7 +270,7 @@ describe('an app password, which Nextcloud gives once,', () => {
 
     expect(await stored()).toMatchObject({ appPassword: { loginName: 'alice.w', password: 'app-password-1' } })
     expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
-    expect([polls(), allows.mock.calls.length]).toEqual([1, 1])
+    expect([polls(), whyNot.mock.calls.length]).toEqual([1, 1])
     expect(heard.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
   })
 
@@ -301,15 +300,16 @@ describe('an app password, which Nextcloud gives once,', () => {
   })
 
   it('that cannot be deleted is reported with a hint for the operator', async () => {
-    const { logins, poll, remove, allows, report } = setUp()
+    const { logins, poll, remove, whyNot, report } = setUp()
     const { secret } = await logins.begin(ALICE)
     poll.mockResolvedValueOnce(givenTo('bob'))
-    allows.mockResolvedValueOnce(false)
+    whyNot.mockResolvedValueOnce({ userId: 'bob', hint: 'Another account.' })
     remove.mockResolvedValueOnce('pending')
 
     await logins.look(secret)
 
-    expect(report.mock.calls).toEqual([['person', { hint: expect.stringContaining('could not be deleted') as string }]])
+    const hint = expect.stringMatching(/^Another account\. .*could not be deleted/) as string
+    expect(report.mock.calls).toEqual([['person', { userId: 'bob', hint }]])
   })
 })
 

@@ -161,6 +161,22 @@ describe('after a sign-in', () => {
     expect(notes).not.toContain('Last used')
   })
 
+  it('shows a hundred clients, and asks for the names of no others', async () => {
+    const asked: string[] = []
+    const clientName = (id: string): string => (asked.push(id), `App ${id}`)
+    const clients = Array.from({ length: 103 }, (_, index) => `client-${index}`)
+    const setup = await setUp({ options: { connect: { clientName } } }, ['client-0'])
+    const { store } = setup.grants
+    const key = store.keyOf({ issuer: setup.as.issuer, subject: 'alice' })
+    const { grant, version } = (await store.read(key))!
+    await store.write(key, { ...grant, clients }, version)
+
+    const page = await visit(setup, setup.alice)
+
+    expect(wordsOf(page.text)).toContain('and 3 more')
+    expect(asked).toHaveLength(100)
+  })
+
   it('says so where nothing is connected', async () => {
     const setup = await setUp({}, [])
 

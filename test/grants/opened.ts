@@ -28,7 +28,8 @@ export function opened() {
   const store = createGrantStore({
     records,
     owner: OWNER,
-    credential: 'refresh-token', note: () => Promise.resolve(),
+    credential: 'refresh-token',
+    note: () => Promise.resolve(),
     clock,
   })
   const key = store.keyOf(ALICE)

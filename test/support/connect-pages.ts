@@ -50,6 +50,7 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
       lastUsed: index === 0 ? Date.UTC(2026, 10, 28, 14, 0) : undefined,
       end: words.formValue,
     })),
+    more: 3,
   }
   const visit = { done: 'one', signsOut: true } as const
   return new Map([
@@ -90,7 +91,11 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ),
     [
       'overview unreadable',
-      pages.overview({ ...form, ...visit, connection: { trouble: 'unreadable', since: undefined, clients: [] } }),
+      pages.overview({
+        ...form,
+        ...visit,
+        connection: { trouble: 'unreadable', since: undefined, clients: [], more: 0 },
+      }),
     ],
     [
       'overview of consent per user',

@@ -11,6 +11,8 @@ export interface Connection {
   /** Milliseconds since the epoch. Undefined: not known. */
   readonly since: number | undefined
   readonly clients: readonly ConnectedClient[]
+  /** Further clients, which are not shown. */
+  readonly more: number
 }
 
 /**
@@ -32,9 +34,6 @@ export interface ConnectedClient {
 
 /** The last thing that was done on the page. `pending`: the other server could not be reached, and is tried again. */
 export type Done = 'one' | 'one-pending' | 'all' | 'all-pending' | 'out'
-
-/** Clients that are written out. */
-const MOST_CLIENTS = 100
 
 /** The way in: opening the page alone starts nothing. */
 export function signIn(
@@ -93,19 +92,18 @@ const WHY: Readonly<Record<Trouble, string>> = {
   unreadable: 'It is stored under a key that this server does not have any more.',
 }
 
-function shownConnection(form: FormTarget, { trouble, clients }: Connection): Markup {
+function shownConnection(form: FormTarget, { trouble, clients, more }: Connection): Markup {
   const why =
     trouble &&
     markup`<div class="note"><p>The connection does not work now. ${WHY[trouble]} To connect again, ask your app for something that needs Nextcloud: it gives you a new link.</p></div>`
-  const left = clients.length - MOST_CLIENTS
   return markup`${why}
 ${
   clients.length === 0
     ? undefined
     : markup`<section aria-labelledby="apps">
 <h2 id="apps">Apps that may use it</h2>
-<ul class="apps" role="list">${clients.slice(0, MOST_CLIENTS).map((client, index) => shownEntry(form, client, index))}</ul>
-${left > 0 ? markup`<p class="quiet">and ${left} more, which are shown when others are ended.</p>` : undefined}
+<ul class="apps" role="list">${clients.map((client, index) => shownEntry(form, client, index))}</ul>
+${more > 0 ? markup`<p class="quiet">and ${more} more, which are shown when others are ended.</p>` : undefined}
 </section>`
 }
 <section aria-labelledby="all">

@@ -145,7 +145,7 @@ ${linkToAll(overview)}`
 const linkToAll = (overview: string | undefined): Markup | undefined =>
   overview === undefined
     ? undefined
-    : markup`<p class="answers all"><a class="more" href="${overview}"><span>See all connections</span></a></p>`
+    : markup`<p class="answers"><a class="more" href="${overview}"><span>See all connections</span></a></p>`
 
 const offerToDisconnect = (target: FormTarget): Markup => markup`<section aria-labelledby="undo">
 <h2 id="undo">Changed your mind?</h2>

@@ -121,6 +121,7 @@ h3 { margin: 0; font-size: 1rem; }
 section { margin-top: 1.5rem; padding-top: 1.5rem; border-top: 1px solid var(--line); }
 form { margin: 0; }
 .answers { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 0; }
+section + .answers, .apps + p { margin-top: 0.75rem; }
 button, .go, .more {
   flex: 1 1 9rem;
   display: inline-flex;

@@ -177,7 +177,7 @@ describe('getNextcloudCredential()', () => {
 
   it('is a bearer token in other modes', async () => {
     const { open, ...setup } = await setUp()
-    const auth = open({ nextcloud: { mode: 'token-exchange' } })
+    const auth = open({ connect: false, nextcloud: { mode: 'token-exchange' } })
     const info = await auth.verify(await setup.as.mint())
     setup.as.script('/token', { json: { access_token: 'the-token', token_type: 'Bearer', expires_in: 300 } })
 
