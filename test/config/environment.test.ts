@@ -112,6 +112,16 @@ describe('the environment', () => {
     expect(readConfig({}, renamed)).toEqual(readConfig({}, complete))
   })
 
+  it.each(['login_flow', 'LOGIN_FLOW', ' Login_Flow\n'])(
+    'has MCP_DEPLOYMENT_MODE=%j mean app-password mode',
+    (text) => {
+      const { ENABLE_TOKEN_EXCHANGE, ...others } = { ...complete, NEXTCLOUD_IDENTITY: 'sub', MCP_DEPLOYMENT_MODE: text }
+
+      expect(readConfig({}, others).nextcloud?.mode).toBe('app-password')
+      expect(readConfig({}, { ...others, ENABLE_TOKEN_EXCHANGE }).nextcloud?.mode).toBe('pass-through')
+    },
+  )
+
   it.each<[options: McpAuthOptions, scopes: readonly string[]]>([
     [{}, []],
     [{ scopesSupported: ['a', 'b'] }, ['a', 'b']],

@@ -25,6 +25,20 @@ const documented = (nextcloud: string, id: string, secret: string): Readonly<Rec
   NEXTCLOUD_IDENTITY: 'sub',
 })
 
+it('a Nextcloud that is no provider is an outage, which says what to set for another one', async () => {
+  const { nextcloud, clock } = await appPasswordWorld()
+  nextcloud.occ(['app:disable', 'oidc'])
+  for (const [name, value] of Object.entries(documented(nextcloud.url, 'mcp', 'secret'))) vi.stubEnv(name, value)
+  const details: unknown[] = []
+  const auth = createMcpAuth({ onEvent: (event) => details.push(JSON.stringify(event)) }, clock)
+  onTestFinished(() => auth.close())
+
+  const problem = await auth.verify('eyJhbGciOiJSUzI1NiJ9.e30.AA').catch((error: unknown) => error)
+  expect(problem).toMatchObject({ status: 503 })
+  const said = `${String(problem)}${String((problem as { detail?: unknown }).detail)}${details.join()}`
+  for (const name of ['OIDC_ISSUER', 'OIDC_DISCOVERY_URL', 'NEXTCLOUD_HOST']) expect(said).toContain(name)
+})
+
 it('the variables of the Python server alone start app-password mode, with Nextcloud itself as the provider', async () => {
   const { nextcloud, clock } = await appPasswordWorld()
   const { state } = nextcloud
