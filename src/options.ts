@@ -130,8 +130,9 @@ export interface ConnectOptions {
    */
   readonly consent?: 'per-client' | 'per-user' | undefined
   /**
-   * Scopes to ask for besides `openid` and, if the server lists it, `offline_access`. Refused in app-password mode, which asks for
-   * `openid` alone. Default: `nextcloud.scopes` if that is a list.
+   * Scopes to ask for besides `openid` and, if the server lists it, `offline_access`. In app-password mode for
+   * claims that `connect.identity` reads, else refused. Default: `nextcloud.scopes` if that is a list; in app-password mode `profile` or
+   * `email`, if that has the claim that `connect.identity` compares.
    */
   readonly scopes?: readonly string[] | undefined
   /**

@@ -51,6 +51,26 @@ export function claimOfRule(rule: IdentityRule): string | undefined {
   return 'claim' in rule ? rule.claim : (rule.userOidc.claim ?? 'sub')
 }
 
+/** Scopes that ask for claims (OIDC Core §5.4). */
+const SCOPE_OF_CLAIM: Readonly<Record<string, string>> = {
+  preferred_username: 'profile',
+  nickname: 'profile',
+  name: 'profile',
+  email: 'email',
+  phone_number: 'phone',
+}
+
+/** The scopes with which a sign-in asks for the claim that a rule compares. */
+export function scopesOfRule(rule: IdentityRule | undefined): readonly string[] {
+  const name = rule === undefined ? undefined : claimOfRule(rule)
+  const scope = name !== undefined && Object.hasOwn(SCOPE_OF_CLAIM, name) ? SCOPE_OF_CLAIM[name] : undefined
+  return scope === undefined ? [] : [scope]
+}
+
+/** Whether a rule may look at other claims than the subject, so that a sign-in may have to ask for them. */
+export const readsClaims = (rule: IdentityRule | undefined): boolean =>
+  typeof rule === 'function' || (rule !== undefined && (claimOfRule(rule) ?? 'sub') !== 'sub')
+
 /** The claims of a token that a rule needs: one for the rule that names it, all for a function. Undefined: none. */
 export function claimsForRule(
   rule: IdentityRule | undefined,

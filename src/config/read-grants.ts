@@ -5,6 +5,7 @@ import type { Environment, IdentityRule } from '../options.js'
 import { quirksOf } from '../presets.js'
 import { OWN_KEY, PUT_UNCOUNTED, type StorageAdapter } from '../storage-adapter.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, Warn } from './config.js'
+import { readsClaims, scopesOfRule } from './identity-rule.js'
 import { type LookUp, named, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { refuse } from './values.js'
 
@@ -117,8 +118,9 @@ function readConnect(
       `is required in ${nextcloud.mode} mode without clientId and clientSecret (or clientAuth), with which the authorization server could say who is at the browser`,
     )
   }
-  if (forIdentity && options.scopes !== undefined) {
-    refuse(given('connect.scopes'), `has no use in ${nextcloud.mode} mode, which asks for openid alone`)
+  if (forIdentity && options.scopes !== undefined && !readsClaims(identity)) {
+    const problem = `has no use in ${nextcloud.mode} mode, which asks for openid alone unless connect.identity reads a claim`
+    refuse(given('connect.scopes'), problem)
   }
   checkIdentity(identity, given, { nextcloud, warn })
   return {
@@ -129,7 +131,7 @@ function readConnect(
     clientName: options.clientName,
     identity,
     redirectUri: `${resource.origin}${path}/callback`,
-    scopes: options.scopes ?? nextcloud.fixedScopes,
+    scopes: options.scopes ?? (forIdentity ? scopesOfRule(identity) : nextcloud.fixedScopes),
     signIn: !forIdentity || authenticateBrowser === undefined,
   }
 }

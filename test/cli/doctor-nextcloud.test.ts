@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -173,7 +173,12 @@ async function setUpGrants(
   addAccount(cloud.state, 'alice')
   const nextcloud = { url: cloud.url, mode }
   const connect = { identity: 'sub' as const }
-  const setup = await setUpDoctor({ storage: new MemoryStorage(), nextcloud, connect, ...(isProvider && { issuer: cloud.url }) })
+  const setup = await setUpDoctor({
+    storage: new MemoryStorage(),
+    nextcloud,
+    connect,
+    ...(isProvider && { issuer: cloud.url }),
+  })
   Object.assign(setup.options, { mode, preset, 'nextcloud-url': cloud.url, ...(isProvider && { issuer: cloud.url }) })
   setup.token = ''
   setup.environment['TOKEN_ENCRYPTION_KEY'] = randomBytes(32).toString('base64url')
@@ -334,11 +339,11 @@ async function oidcToken({ cloud: { state, url }, secrets }: NextcloudSetup): Pr
   return token
 }
 
-async function setUpAppPassword(): Promise<NextcloudSetup> {
+async function setUpAppPassword(uid = 'alice'): Promise<NextcloudSetup> {
   const setup = await setUpGrants('generic', { mode: 'app-password' })
-  const { password } = addToken(setup.cloud.state, { kind: 'app-password', uid: 'alice', name: 'mcp' })
+  const { password } = addToken(setup.cloud.state, { kind: 'app-password', uid, name: 'mcp' })
   setup.secrets.push(password)
-  await connect(setup, 'alice', { appPassword: { loginName: 'alice', password, nextcloud: `${setup.cloud.url}/` } })
+  await connect(setup, 'alice', { appPassword: { loginName: uid, password, nextcloud: `${setup.cloud.url}/` } })
   return setup
 }
 
@@ -400,6 +405,63 @@ describe.runIf(has('better-sqlite3'))('the doctor and what a user has connected'
     expect(outcome.failed).toEqual([])
     expect(outcome.finding('nextcloud.bearer')?.found).toMatch(/the user there is alice/)
     expect(outcome.finding('connect.offline-access')?.found).toBe('no refresh token is asked for in this mode')
+    expect(outcome.finding('nextcloud.account')).toMatchObject({
+      status: 'passed',
+      found: "the account is alice; whether it is this user's, only the app can tell",
+      fix: 'the rule sub fits this user',
+    })
+  })
+
+  const hashed = createHash('sha256').update('7_0_alice').digest('hex')
+
+  it.each([
+    { rule: 'sub', says: /by the rule sub, the account alice is this user's/ },
+    { rule: 'claim:preferred_username', says: /by the rule claim:preferred_username, the account/ },
+    { rule: 'anyone', says: /^the account is alice$/ },
+    { rule: 'user_oidc:7', uid: hashed, says: /by the rule user_oidc:7, the account/ },
+  ])('finds that the rule $rule says of the account what it should', async ({ rule, uid, says }) => {
+    const setup = await setUpAppPassword(uid)
+    setup.environment['NEXTCLOUD_IDENTITY'] = rule
+    await connectedUser(setup, { preferred_username: 'alice' })
+    const outcome = await setup.run()
+
+    expect(outcome.failed).toEqual([])
+    expect(outcome.finding('nextcloud.account')).toMatchObject({ status: 'passed' })
+    expect(outcome.finding('nextcloud.account')?.found).toMatch(says)
+  })
+
+  it.each([
+    { rule: 'claim:email', says: /claim email, which the MCP token does not have as a string → .*ID token/ },
+    {
+      rule: 'claim:nickname',
+      says: /account is bob, and the credential opens alice → the rule sub fits.*--identity, NEXTCLOUD_IDENTITY or/,
+    },
+    {
+      rule: 'sub',
+      uid: hashed,
+      says: /account is alice, and the credential opens \w.* → the rule user_oidc:7 fits this user/,
+    },
+    {
+      rule: 'user_oidc:7',
+      uid: 'mallory',
+      says: /opens mallory → see the user ids in occ user:list.*another person's account/,
+    },
+  ])('finds an account that is not the one that the rule $rule expects', async ({ rule, uid, says }) => {
+    const setup = await setUpAppPassword(uid)
+    await connectedUser(setup, { nickname: 'bob' })
+    const outcome = await setup.run(['--identity', rule])
+
+    expect(outcome.failed).toEqual(['nextcloud.account'])
+    expect(unsound('nextcloud.account', outcome)).toMatch(says)
+  })
+
+  it('needs an MCP token for a rule that compares a claim', async () => {
+    const setup = await setUpAppPassword()
+    setup.token = ''
+    const outcome = await setup.run(['--subject', 'alice', '--identity', 'claim:email'])
+
+    expect(outcome.finding('nextcloud.account')).toMatchObject({ status: 'left-out' })
+    expect(outcome.finding('nextcloud.account')?.found).toMatch(/give an MCP token by --token-file/)
   })
 
   it.each<[...Fault]>([
@@ -430,6 +492,6 @@ describe.runIf(has('better-sqlite3'))('the doctor and what a user has connected'
 })
 
 /** The MCP token is one of the user who has connected. */
-async function connectedUser(setup: NextcloudSetup): Promise<void> {
-  setup.token = await setup.as.mint({ aud: setup.resource, sub: 'alice' })
+async function connectedUser(setup: NextcloudSetup, claims: object = {}): Promise<void> {
+  setup.token = await setup.as.mint({ aud: setup.resource, sub: 'alice', ...claims })
 }

@@ -91,6 +91,29 @@ describe('the user id that a rule expects', () => {
   })
 })
 
+it.each<[IdentityRule, readonly string[]]>([
+  [{ claim: 'preferred_username' }, ['profile']],
+  [{ claim: 'email' }, ['email']],
+  [{ userOidc: { providerId: 1, claim: 'preferred_username' } }, ['profile']],
+  [{ claim: 'uid' }, []],
+  [{ claim: 'constructor' }, []],
+  [{ userOidc: { providerId: 1 } }, []],
+  ['sub', []],
+  ['anyone', []],
+  [() => true, []],
+])('the sign-in asks for the claim that the rule %j compares', (identity, scopes) => {
+  expect(readConfig(given(identity), {}).grants?.connect?.scopes).toEqual(scopes)
+})
+
+it('the sign-in asks for other scopes where the rule reads claims, and is refused where it reads none', () => {
+  const withScopes = (identity: unknown) => ({ ...given(), connect: { identity, scopes: ['profile', 'uid'] } })
+
+  for (const identity of [{ claim: 'uid' }, { userOidc: { providerId: 1, claim: 'uid' } }, () => true])
+    expect(readConfig(withScopes(identity), {}).grants?.connect?.scopes).toEqual(['profile', 'uid'])
+  for (const identity of ['sub', 'anyone', { userOidc: { providerId: 1 } }])
+    expect(refusalOf(withScopes(identity))).toMatchObject({ option: 'connect.scopes' })
+})
+
 it('of the claims of a token a rule keeps what it needs', () => {
   const claims = { preferred_username: 'alice', email: 'alice@example.com', sub: 'a1b2' }
   const kept = (rule: IdentityRule) => claimsForRule(rule, claims)

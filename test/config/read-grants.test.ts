@@ -251,7 +251,10 @@ describe('app-password mode', () => {
 
   it('has no use for connect.scopes, nor for a server without ID tokens', () => {
     expect(refusalOf(options({ ...CLIENT, connect: { scopes: ['profile'] } }))).toEqual(
-      refused('connect.scopes', 'has no use in app-password mode, which asks for openid alone'),
+      refused(
+        'connect.scopes',
+        'has no use in app-password mode, which asks for openid alone unless connect.identity reads a claim',
+      ),
     )
     expect(refusalOf(options(CLIENT, { preset: 'nextcloud-oauth2-app' }))).toEqual(
       refused('nextcloud.preset', 'contradicts app-password mode: that server cannot say who is at the browser'),

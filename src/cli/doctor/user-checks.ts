@@ -6,6 +6,7 @@ import { readScopes, type Claims } from '../../verify/claims.js'
 import { waysToGive } from '../options.js'
 import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
+import { judgeByRule } from './identity-check.js'
 import { decoded } from './jwt.js'
 import { describe, isAnswer, type Answer, type NoAnswer } from './probe.js'
 import { refusalIn } from './refusals.js'
@@ -117,6 +118,8 @@ const TAKE_NAMES = 'occ user_oidc:provider NAME --mapping-uid=preferred_username
 async function checkAccount(context: Examination, at: User): Promise<Verdict> {
   const { id, secret } = at
   const { quote } = context.secrets
+  const verdict = judgeByRule(context, id)
+  if (verdict !== undefined) return verdict
   const claims = { ...(secret.scheme === 'Bearer' && decoded(secret.token)?.claims) }
   const { preferred_username: name } = claims as { preferred_username?: unknown }
   if (!HASHED.test(id)) return passed(`the account is ${quote(id)}`)
