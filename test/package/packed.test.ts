@@ -12,7 +12,7 @@ const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
 /** What every use of the package prints: the middleware answers, the metadata is served, an unknown option is named. */
 const USED = { denied: 401, resource: 'https://mcp.example.com/mcp', refused: 'typo' }
 /** What every use of its subpaths prints: each adapter refuses an unknown option, and memory passes the contract. */
-const SUBPATHS = { refused: ['typo', 'typo', 'typo', 'typo'], stored: 'value', tests: 76, failed: [] }
+const SUBPATHS = { refused: ['typo', 'typo', 'typo', 'typo'], stored: 'value', tests: 84, failed: [] }
 
 let scratch: string
 let files: string[]
