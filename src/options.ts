@@ -17,7 +17,8 @@ export interface NextcloudOptions {
   readonly url?: string | URL | undefined
   /**
    * The way to a credential for Nextcloud; a failure never falls through to another. Default: `'refresh-token'` with `storage`, else
-   * `'token-exchange'`. Environment: `ENABLE_TOKEN_EXCHANGE` (`true` is `token-exchange`, `false` is `pass-through`).
+   * `'token-exchange'` with `clientId` and `clientSecret` (or `clientAuth`), else required. Environment: `ENABLE_TOKEN_EXCHANGE` (`true` is
+   * `token-exchange`, `false` is `pass-through`), `MCP_DEPLOYMENT_MODE` (`login_flow` is `app-password`).
    *
    * - `token-exchange`: the MCP token is exchanged (RFC 8693)
    * - `refresh-token`: the user gives a grant once, which is stored
@@ -211,7 +212,7 @@ export interface HttpOptions {
 export interface McpAuthOptions {
   /**
    * Issuer identifier of the authorization server, exact. https, or http on loopback. Required, or `discoveryUrl`, whose document
-   * names it. Environment: `OIDC_ISSUER`.
+   * names it; without both, the document of the Nextcloud at `NEXTCLOUD_HOST` does. Environment: `OIDC_ISSUER`.
    */
   readonly issuer?: string | undefined
   /**
@@ -229,9 +230,9 @@ export interface McpAuthOptions {
    * With the preset `nextcloud-oauth2-app` the default is `[resource]`, because the issuer does not know `clientId` then.
    */
   readonly audience?: string | readonly string[] | undefined
-  /** This server's own client at the authorization server. Environment: `OIDC_CLIENT_ID`. */
+  /** This server's own client at the authorization server. Environment: `OIDC_CLIENT_ID`, `NEXTCLOUD_OIDC_CLIENT_ID`. */
   readonly clientId?: string | undefined
-  /** The client's secret. Environment: `OIDC_CLIENT_SECRET`. */
+  /** The client's secret. Environment: `OIDC_CLIENT_SECRET`, `NEXTCLOUD_OIDC_CLIENT_SECRET`. */
   readonly clientSecret?: string | undefined
   /**
    * An oauth4webapi client authentication function (`PrivateKeyJwt`, `TlsClientAuth`, …) in place of a secret. Default:
@@ -242,6 +243,11 @@ export interface McpAuthOptions {
   readonly requiredScopes?: readonly string[] | undefined
   /** `scopes_supported` of the metadata document. `offline_access` is never published. Default: `requiredScopes`. */
   readonly scopesSupported?: readonly string[] | undefined
+  /**
+   * Scopes that a 401 tells MCP clients to ask for. A 403 names those of the operation. Default: `requiredScopes`, else
+   * `scopesSupported`. Environment: `NEXTCLOUD_OIDC_SCOPES`, separated by spaces.
+   */
+  readonly challengeScopes?: readonly string[] | undefined
   /** Whether the granted scopes satisfy a required one (scope hierarchies). Default: the required scope is among them. */
   readonly scopeSatisfies?: ((granted: readonly string[], required: string) => boolean) | undefined
   /**

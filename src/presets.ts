@@ -25,6 +25,8 @@ export interface Quirks {
   readonly idToken: boolean
   /** Whether the server may take `prompt=select_account` (OIDC Core §3.1.2.1). Without it, `login` lets another person sign in. */
   readonly selectsAccount: boolean
+  /** Whether a token of each of the server's clients, which may have registered itself, passes for one of an MCP client. */
+  readonly letsAnyClientIn: boolean
   /** The setting of the app `user_oidc` by which Nextcloud takes the access tokens. Undefined: it takes them by itself. */
   readonly takenBy: 'check-bearer' | 'oidc_provider_bearer_validation' | undefined
   /**
@@ -45,6 +47,7 @@ const GENERIC: Quirks = {
   revocation: true,
   idToken: true,
   selectsAccount: true,
+  letsAnyClientIn: false,
   takenBy: 'check-bearer',
   endpoints: undefined,
 }
@@ -72,6 +75,7 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     revocation: false,
     // It takes `select_account` for nothing and sends the same person back.
     selectsAccount: false,
+    letsAnyClientIn: true,
     takenBy: 'oidc_provider_bearer_validation',
   },
   // Nextcloud core: no metadata, no scopes, no ID token. A dead refresh token is an invalid request, and a refresh gives the one

@@ -1,5 +1,6 @@
 import * as oauth from 'oauth4webapi'
 import type { Config } from '../config/config.js'
+import { named } from '../config/declarations.js'
 import { isLoopback, isSecure } from '../config/values.js'
 import { ConfigurationError, UpstreamUnavailableError } from '../errors/errors.js'
 import type { IdpFetch, Transport } from '../transport/transport.js'
@@ -56,7 +57,7 @@ async function discover(config: Config, fetch: IdpFetch): Promise<oauth.Authoriz
     // A 404 too: it is what a reverse proxy answers while the server behind it is down.
     const { status } = response
     const found = status === 200 ? 'answered with something that is not metadata' : `answered ${status}`
-    const message = `${asked.join(' and ')} ${found}: check ${optionOf(config)}`
+    const message = `${asked.join(' and ')} ${found}: ${adviceFor(config)}`
     throw new UpstreamUnavailableError(message, { httpStatus: status })
   }
 }
@@ -84,6 +85,11 @@ export function behindIndex(url: string, redirect: URL): string | undefined {
   const { origin, pathname } = new URL(url)
   const moved = pathname.replace('/.well-known/', '/index.php/.well-known/')
   return moved !== pathname && moved === redirect.pathname ? origin + moved : undefined
+}
+
+function adviceFor(config: Config): string {
+  if (!config.isNextcloudByDefault) return `check ${optionOf(config)}`
+  return `set ${named('issuer')} or ${named('discoveryUrl')}. Without them Nextcloud itself (${named('nextcloud.url')}) is taken for the provider, which needs its app oidc`
 }
 
 /** Returns the option that says where the document is. */

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { systemClock, type Clock } from '../clock.js'
-import { variableOf } from '../config/declarations.js'
+import { variableOf, variablesOf } from '../config/declarations.js'
 import { processEnvironment, type Environment } from '../options.js'
 import { configOptions, STORAGE_VARIABLE, type Values } from './options.js'
 import type { Secrets } from './secrets.js'
@@ -114,7 +114,7 @@ export async function readSetUp(
   const token = textOf(values['token'])?.trim() ?? (await readSecret(values['token-file'], surroundings))
   const clientSecret = await readSecret(values['client-secret-file'], surroundings)
   const keys = environment[variableOf('encryptionKey')]?.split(',') ?? []
-  const given = [token, clientSecret, environment[variableOf('clientSecret')], ...keys]
+  const given = [token, clientSecret, ...variablesOf('clientSecret').map((name) => environment[name]), ...keys]
   for (const secret of given) secrets.add(secret?.trim())
   const options = { ...configOptions(values), ...(clientSecret !== undefined && { clientSecret }) }
   const store = storeOf(values, options, secrets, { ...surroundings, missingFile })

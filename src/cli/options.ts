@@ -1,5 +1,5 @@
 import type { ParseArgsConfig } from 'node:util'
-import { DECLARATIONS } from '../config/declarations.js'
+import { DECLARATIONS, variablesOf } from '../config/declarations.js'
 import type { Kind } from '../config/kinds.js'
 
 interface Flag {
@@ -8,14 +8,14 @@ interface Flag {
   readonly option: string
   /** The flag with its placeholder: `--clock-tolerance <seconds>`. */
   readonly usage: string
-  readonly variable: string | undefined
+  readonly variables: readonly string[]
   readonly kind: Kind<unknown>
 }
 
 /** Flags that stand for options of `mcpAuth()`. A list is separated by commas, or the flag is given several times. */
-const FLAGS: readonly Flag[] = [...DECLARATIONS].flatMap(([option, { flag, kind, environment }]) => {
+const FLAGS: readonly Flag[] = [...DECLARATIONS].flatMap(([option, { flag, kind }]) => {
   const [name] = flag?.split(' ') ?? []
-  return name === undefined ? [] : { name, option, usage: `--${flag ?? ''}`, variable: environment, kind }
+  return name === undefined ? [] : { name, option, usage: `--${flag ?? ''}`, variables: variablesOf(option), kind }
 })
 
 /** Flags of the doctor's own for options whose values must not stand on a command line. */
@@ -64,7 +64,7 @@ export function waysToGive(option: string): string {
   const flag = FLAGS.find((known) => known.option === option)
   const ways = [
     flag === undefined ? OWN_FLAGS[option] : `--${flag.name}`,
-    DECLARATIONS.get(option)?.environment,
+    ...variablesOf(option),
     `the option ${option}`,
   ].filter((way) => way !== undefined)
   return ways.length === 1 ? ways.join() : `${ways.slice(0, -1).join(', ')} or ${ways.at(-1) ?? ''}`
@@ -85,6 +85,6 @@ ${helpLine('--storage-table <name>', 'table of SQLite and PostgreSQL, where it i
 ${helpLine('--storage-prefix <text>', 'prefix of Redis, where it is another')}`
 
 export const SET_UP_HELP = `Set-up, as for mcpAuth():
-${FLAGS.map(({ usage, option, variable }) =>
-  helpLine(usage, `${option}${variable === undefined ? '' : ` (${variable})`}`),
+${FLAGS.map(({ usage, option, variables }) =>
+  helpLine(usage, `${option}${variables.length === 0 ? '' : ` (${variables.join(', ')})`}`),
 ).join('\n')}`

@@ -17,11 +17,15 @@ type Complete<O> = { readonly [K in keyof O]-?: Exclude<O[K], undefined> }
 export interface Config
   extends
     Pick<McpAuthOptions, 'validateClaims' | 'onEvent' | 'onError'>,
-    Complete<Pick<McpAuthOptions, 'requiredScopes' | 'scopesSupported' | 'scopeSatisfies' | 'algorithms'>>,
+    Complete<
+      Pick<McpAuthOptions, 'requiredScopes' | 'scopesSupported' | 'challengeScopes' | 'scopeSatisfies' | 'algorithms'>
+    >,
     Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata'>> {
   /** Undefined: taken from the discovery document. */
   readonly issuer: string | undefined
   readonly discoveryUrl: URL | undefined
+  /** Whether `discoveryUrl` is Nextcloud's own, because nothing names an issuer. */
+  readonly isNextcloudByDefault: boolean
   readonly endpoints: Readonly<Record<keyof AuthorizationServerOptions, URL | undefined>>
   readonly resource: string
   readonly resourceMetadataUrl: string

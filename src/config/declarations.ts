@@ -55,7 +55,7 @@ const OF_TOKEN_REQUEST = [
 const NEXTCLOUD = {
   url: { kind: url, environment: 'NEXTCLOUD_HOST', flag: 'nextcloud-url <url>' },
   publicUrl: { kind: url, environment: 'NEXTCLOUD_PUBLIC_URL', flag: 'nextcloud-public-url <url>' },
-  mode: { kind: mode, environment: 'ENABLE_TOKEN_EXCHANGE', flag: 'mode <mode>' },
+  mode: { kind: mode, environment: ['ENABLE_TOKEN_EXCHANGE', 'MCP_DEPLOYMENT_MODE'], flag: 'mode <mode>' },
   audience: {
     kind: strings,
     default: ['nextcloud'],
@@ -110,11 +110,12 @@ export const OPTIONS = {
   authorizationServer: { members: AUTHORIZATION_SERVER },
   resource: { kind: text, environment: 'NEXTCLOUD_MCP_SERVER_URL', flag: 'resource <url>' },
   audience: { kind: strings, flag: 'audience <aud,…>' },
-  clientId: { kind: text, environment: 'OIDC_CLIENT_ID', flag: 'client-id <id>' },
-  clientSecret: { kind: text, environment: 'OIDC_CLIENT_SECRET' },
+  clientId: { kind: text, environment: ['OIDC_CLIENT_ID', 'NEXTCLOUD_OIDC_CLIENT_ID'], flag: 'client-id <id>' },
+  clientSecret: { kind: text, environment: ['OIDC_CLIENT_SECRET', 'NEXTCLOUD_OIDC_CLIENT_SECRET'] },
   clientAuth: { kind: callback<Value<McpAuthOptions, 'clientAuth'>>() },
   requiredScopes: { kind: scopes, default: [], flag: 'required-scopes <scope,…>' },
   scopesSupported: { kind: scopes },
+  challengeScopes: { kind: scopes, environment: 'NEXTCLOUD_OIDC_SCOPES' },
   scopeSatisfies: {
     kind: callback<Value<McpAuthOptions, 'scopeSatisfies'>>(),
     default: (granted, required) => granted.includes(required),
@@ -161,8 +162,11 @@ function flat(declarations: Declarations, prefix = ''): [path: string, Declarati
 /** Every option by its path, such as `http.timeout`; options that are objects only by their members. */
 export const DECLARATIONS: ReadonlyMap<string, Declaration> = new Map(flat(OPTIONS))
 
-/** The environment variable that stands in for an option. Empty: there is none. */
-export const variableOf = (option: OptionPath): string => DECLARATIONS.get(option)?.environment ?? ''
+/** The environment variables that stand in for an option, the first of which that is set counts. */
+export const variablesOf = (option: string): readonly string[] => [DECLARATIONS.get(option)?.environment ?? []].flat()
+
+/** The environment variable of this package's own that stands in for an option. Empty: there is none. */
+export const variableOf = (option: OptionPath): string => variablesOf(option)[0] ?? ''
 
 /** An option with its environment variable, for messages: `issuer (environment variable OIDC_ISSUER)`. */
 export const named = (option: OptionPath): string => nameWith(option, variableOf(option))

@@ -100,6 +100,8 @@ export const scopes: KindOf<readonly string[]> = {
     return Object.freeze([...new Set(list)])
   },
   fromTexts,
+  // As `scope` has them (RFC 6749 section 3.3): a comma may be part of one.
+  fromText: (words) => words.split(/\s+/),
 }
 
 /** An object of strings, without the names that are set elsewhere. */
@@ -150,23 +152,35 @@ export const algorithms: KindOf<readonly string[]> = {
   },
 }
 
-/** The variable of the Python nextcloud-mcp-server, which says whether tokens are exchanged or sent on. */
-const BY_VARIABLE = new Map<unknown, NextcloudMode>([
-  ['true', 'token-exchange'],
-  ['false', 'pass-through'],
-])
 const modeByName = oneOf(...(Object.keys(MODES) as NextcloudMode[]))
+
+/** Variables of the Python nextcloud-mcp-server: their values, and the problem with any other. */
+const MODE_VARIABLES: Readonly<Record<string, { values: ReadonlyMap<unknown, NextcloudMode>; problem: string }>> = {
+  // It said whether tokens are exchanged or sent on.
+  ENABLE_TOKEN_EXCHANGE: {
+    values: new Map([
+      ['true', 'token-exchange'],
+      ['false', 'pass-through'],
+    ]),
+    problem:
+      'must be true (token-exchange mode) or false (pass-through mode); refresh-token mode comes with the option storage',
+  },
+  MCP_DEPLOYMENT_MODE: {
+    values: new Map([['login_flow', 'app-password']]),
+    problem: `must be login_flow (app-password mode). Unset it for any other mode:
+- single_user_basic, multi_user_basic: passwords of Nextcloud are not taken from variables or headers; login_flow gives each user an app password of their own
+- oauth_single_audience: ENABLE_TOKEN_EXCHANGE=false (pass-through mode), or login_flow, as that server does now
+- oauth_token_exchange: ENABLE_TOKEN_EXCHANGE=true (token-exchange mode)`,
+  },
+}
 
 export const mode: KindOf<NextcloudMode> = {
   ...modeByName,
-  check: (given) =>
-    given.variable === undefined
-      ? modeByName.check(given)
-      : (BY_VARIABLE.get(given.value) ??
-        refuse(
-          given,
-          'must be true (token-exchange mode) or false (pass-through mode); refresh-token mode comes with the option storage',
-        )),
+  check(given) {
+    const variable = MODE_VARIABLES[given.variable ?? '']
+    if (variable === undefined) return modeByName.check(given)
+    return variable.values.get(String(given.value).toLowerCase()) ?? refuse(given, variable.problem)
+  },
 }
 
 type NextcloudScopes = Exclude<NextcloudOptions['scopes'], undefined>

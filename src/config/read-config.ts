@@ -22,7 +22,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   const warnings: [option: string, message: string][] = []
   const warn = (option: string, message: string): void => void warnings.push([option, message])
 
-  const issuer = readIssuer(values, given)
+  const { issuer, ...discovery } = readIssuer(values, given)
   const resource = readResource(values, given)
   const client = readClient({ clientId, clientSecret, clientAuth }, given)
   const nextcloud = readNextcloud(values, given, { client, warn })
@@ -44,12 +44,13 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   return deepFreeze<Config>({
     ...plain,
     issuer,
+    ...discovery,
     endpoints: authorizationServer,
     resource: resource.text,
     resourceMetadataUrl: resourceMetadataUrl(resource.url),
     audience: plain.audience ?? [resource.text, ...ownAudience],
     client,
-    scopesSupported: advertisedScopes(plain.scopesSupported ?? plain.requiredScopes),
+    ...readScopes(plain),
     allowedClients: plain.allowedClients && new Set(plain.allowedClients),
     introspection: readIntrospection(values, given, isElsewhere ? 'elsewhere' : client),
     nextcloud,
@@ -58,9 +59,26 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
   })
 }
 
-function readIssuer({ issuer, discoveryUrl }: OptionValues, given: LookUp): string | undefined {
+function readScopes(
+  options: Pick<OptionValues, 'requiredScopes' | 'scopesSupported' | 'challengeScopes'>,
+): Pick<Config, 'scopesSupported' | 'challengeScopes'> {
+  const { requiredScopes, scopesSupported = requiredScopes, challengeScopes } = options
+  const asked = requiredScopes.length > 0 ? requiredScopes : scopesSupported
+  return { scopesSupported: advertisedScopes(scopesSupported), challengeScopes: challengeScopes ?? asked }
+}
+
+function readIssuer(
+  { issuer, discoveryUrl, nextcloud }: OptionValues,
+  given: LookUp,
+): Pick<Config, 'issuer' | 'discoveryUrl' | 'isNextcloudByDefault'> {
+  const isNextcloudByDefault = false
   if (issuer === undefined) {
-    if (discoveryUrl !== undefined) return undefined
+    if (discoveryUrl !== undefined) return { issuer, discoveryUrl, isNextcloudByDefault }
+    // The Python nextcloud-mcp-server takes Nextcloud for its provider then.
+    if (nextcloud.url !== undefined && given('nextcloud.url').variable !== undefined) {
+      const ofNextcloud = new URL('.well-known/openid-configuration', nextcloud.url.href.replace(/\/?$/, '/'))
+      return { issuer, discoveryUrl: ofNextcloud, isNextcloudByDefault: true }
+    }
     const variables = `${variableOf('issuer')}, ${variableOf('discoveryUrl')}`
     const message = `issuer is required (or discoveryUrl, or an environment variable: ${variables})`
     throw new ConfigurationError(message, 'issuer')
@@ -73,7 +91,7 @@ function readIssuer({ issuer, discoveryUrl }: OptionValues, given: LookUp): stri
   if (parsed.pathname.includes('/.well-known/')) refuse(option, 'must be the issuer itself: that is a discoveryUrl')
   // RFC 8414 §2: no query. With one, "?" would end up in the middle of the well-known URL.
   if (parsed.search !== '') refuse(option, 'must not have a query (RFC 8414 section 2)')
-  return issuer
+  return { issuer, discoveryUrl, isNextcloudByDefault }
 }
 
 function readResource({ resource: text }: OptionValues, given: LookUp): { readonly text: string; readonly url: URL } {

@@ -2,12 +2,12 @@ import { ConfigurationError } from '../errors/errors.js'
 import { MODES, type NextcloudMode } from '../modes.js'
 import { quirksOf } from '../presets.js'
 import type { Config, NextcloudConfig, Warn } from './config.js'
-import { type LookUp, type OptionValues, variableOf } from './declarations.js'
+import { type LookUp, named, type OptionValues, variableOf } from './declarations.js'
 import { refuse } from './values.js'
 
 /** The `nextcloud` options. Undefined: Nextcloud is not configured. */
 export function readNextcloud(
-  values: Pick<OptionValues, 'nextcloud' | 'storage'>,
+  values: Pick<OptionValues, 'nextcloud' | 'storage' | 'allowedClients'>,
   given: LookUp,
   { client, warn }: Pick<Config, 'client'> & { readonly warn: Warn },
 ): NextcloudConfig | undefined {
@@ -19,12 +19,14 @@ export function readNextcloud(
   const { publicUrl = url } = options
   if (url.search !== '') refuse(given('nextcloud.url'), 'must not have a query')
   if (publicUrl.search !== '') refuse(given('nextcloud.publicUrl'), 'must not have a query')
-  const { scopes, mode = values.storage === undefined ? 'token-exchange' : 'refresh-token' } = options
+  const { scopes, mode = defaultMode(values, given, client) } = options
   refuseUseless(given, mode)
   if (MODES[mode].asksAuthorizationServer && client?.hasCredentials !== true) {
     throw withoutClient(mode, client === undefined ? 'clientId' : 'clientSecret', given('nextcloud.url').name)
   }
   checkPreset(given, { ...options, mode }, warn)
+  if (values.allowedClients === undefined && quirksOf(options.preset).letsAnyClientIn)
+    warn('allowedClients', anyClient())
   return {
     ...options,
     mode,
@@ -35,6 +37,27 @@ export function readNextcloud(
     resource: options.resource ?? [],
     fixedScopes: typeof scopes === 'function' ? [] : scopes,
   }
+}
+
+/**
+ * @throws {ConfigurationError} neither a store nor a client that the authorization server knows says which mode it is
+ */
+function defaultMode(
+  { storage }: Pick<OptionValues, 'storage'>,
+  given: LookUp,
+  client: Config['client'],
+): NextcloudMode {
+  if (storage !== undefined) return 'refresh-token'
+  if (client?.hasCredentials === true) return 'token-exchange'
+  const missing = client === undefined ? 'clientId' : 'clientSecret'
+  throw new ConfigurationError(
+    `${missing} is required (environment variables ${variableOf('clientId')}, ${variableOf('clientSecret')}), or nextcloud.mode: nothing says how this server gets into the Nextcloud of ${given('nextcloud.url').name}. Choose:
+- 'token-exchange', with clientId and clientSecret: the provider exchanges each MCP token (Keycloak, Zitadel, Authentik, Okta, Auth0; for Entra 'jwt-bearer')
+- 'refresh-token', with them, storage and encryptionKey: the provider has no exchange, or is Nextcloud itself; users connect once, in their browser
+- 'app-password', with connect.identity and storage: Nextcloud takes no tokens of the provider, or tools are to work with any provider; users connect once, in their browser
+"Which way to a Nextcloud token" in the README of mcp-nextcloud-auth tells more.`,
+    missing,
+  )
 }
 
 const baseOf = ({ href }: URL): string => href.replace(/\/?$/, '/')
@@ -58,6 +81,9 @@ function withoutClient(mode: NextcloudMode, missing: 'clientId' | 'clientSecret'
     missing,
   )
 }
+
+const anyClient = (): string =>
+  `${named('allowedClients')} is not given: with the preset nextcloud-oidc-app, a token of any client of that Nextcloud is taken, and clients can register themselves there`
 
 function checkPreset(given: LookUp, { preset, mode }: Pick<NextcloudConfig, 'preset' | 'mode'>, warn: Warn): void {
   const { exchanges, idToken } = quirksOf(preset)

@@ -7,7 +7,8 @@ export interface Declaration {
   readonly kind: Kind<unknown>
   /** The default, as it could be given. */
   readonly default?: unknown
-  readonly environment?: string
+  /** The environment variables that stand in for it: the first that is set counts. */
+  readonly environment?: string | readonly string[]
   /** Flag of the doctor with its placeholder: `clock-tolerance <seconds>`. */
   readonly flag?: string
 }

@@ -35,12 +35,12 @@ export function refuse(given: Given, problem: string): never {
  * Looks up the options of one object, and the environment variables of those that are not given.
  *
  * @param object the object as it was given; without a name (`option`), it is all of them together
- * @param known its options, with their environment variables
+ * @param known its options, with their environment variables, of which the first that is set counts
  * @throws {ConfigurationError} a key is unknown, or the object is not one
  */
 export function readObject(
   { value: source, option: name }: Pick<Given, 'value' | 'option'>,
-  known: Readonly<Record<string, { readonly environment?: string }>>,
+  known: Readonly<Record<string, { readonly environment?: string | readonly string[] }>>,
   environment: Environment,
 ): (key: string) => Given {
   if (source !== undefined && !isPlainObject(source)) {
@@ -56,11 +56,13 @@ export function readObject(
   return (key) => {
     const option = `${prefix}${key}`
     const value = source?.[key]
-    const { environment: variable = '' } = known[key] ?? {}
-    // A compose file makes an empty variable of one that is not set.
-    const text = environment[variable]?.trim() ?? ''
-    if (value !== undefined || text === '') return { value, name: option, option }
-    return { value: text, name: nameWith(option, variable), option, variable }
+    if (value !== undefined) return { value, name: option, option }
+    for (const variable of [known[key]?.environment ?? []].flat()) {
+      // A compose file makes an empty variable of one that is not set.
+      const text = environment[variable]?.trim() ?? ''
+      if (text !== '') return { value: text, name: nameWith(option, variable), option, variable }
+    }
+    return { value, name: option, option }
   }
 }
 

@@ -14,7 +14,7 @@ import {
 export interface ChallengeContext {
   readonly resourceMetadataUrl: string
   /** Named in the challenge of a 401, so that a client asks for them at once. */
-  readonly requiredScopes: readonly string[]
+  readonly challengeScopes: readonly string[]
 }
 
 /** The parameters of a challenge, in the order in which they are written. */
@@ -67,7 +67,7 @@ export function addChallenge(error: McpAuthError, context: ChallengeContext): Mc
 }
 
 function challengeFor(error: McpAuthError, context: ChallengeContext): string | undefined {
-  const { resourceMetadataUrl, requiredScopes: scopes } = context
+  const { resourceMetadataUrl, challengeScopes: scopes } = context
   if (error instanceof UnauthorizedError) return writeChallenge({ realm: 'mcp', resourceMetadataUrl, scopes })
   const { error: code, error_description: description } = error.body
   const problem = { realm: 'mcp', error: code, resourceMetadataUrl, description }

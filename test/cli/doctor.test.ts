@@ -72,6 +72,17 @@ describe('the command line of the doctor', () => {
     expect(output).toContain('✓ exchange.live: a token came back: iss ')
   })
 
+  it('keeps the secret of NEXTCLOUD_OIDC_CLIENT_SECRET out of its output as well', async () => {
+    const setup = await setUpDoctor()
+    const environment = { ...setup.environment, OIDC_CLIENT_SECRET: '', NEXTCLOUD_OIDC_CLIENT_SECRET: CANARY }
+    const { output } = await runIn([...argumentsOf(setup.options), '--resource', `https://h/${CANARY}`], {
+      environment,
+    })
+
+    expect(output).toContain('config: ')
+    expectNoSecret(output, [CANARY])
+  })
+
   it('prints one line per check with its sign, and how many there are of each', async () => {
     const setup = await setUpDoctor()
     const args = argumentsOf(setup.options)

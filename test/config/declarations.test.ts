@@ -27,7 +27,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
     ...['audience', 'allowedClients', 'algorithms', 'nextcloud.audience', 'nextcloud.resource'],
   ],
   'must be a list of scopes, each without spaces, quotes or backslashes (RFC 6749 section 3.3)': [
-    ...['requiredScopes', 'scopesSupported', 'nextcloud.scopes', 'connect.scopes'],
+    ...['requiredScopes', 'scopesSupported', 'challengeScopes', 'nextcloud.scopes', 'connect.scopes'],
   ],
   'must be an object of strings': ['nextcloud.parameters', 'connect.authorizationParameters'],
   'must be a path such as /nextcloud: with a slash at its start, none at its end, and nothing encoded': [

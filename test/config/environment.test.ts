@@ -24,7 +24,15 @@ const complete = {
   NEXTCLOUD_PUBLIC_URL: 'https://public.example.com',
   ENABLE_TOKEN_EXCHANGE: 'false',
   NEXTCLOUD_RESOURCE_URI: 'a,b',
+  NEXTCLOUD_OIDC_SCOPES: 'openid notes.read',
 }
+
+/** Other names of variables → the names before which they give way. */
+const ALIASES = {
+  NEXTCLOUD_OIDC_CLIENT_ID: 'OIDC_CLIENT_ID',
+  NEXTCLOUD_OIDC_CLIENT_SECRET: 'OIDC_CLIENT_SECRET',
+  MCP_DEPLOYMENT_MODE: 'ENABLE_TOKEN_EXCHANGE',
+} as const
 
 describe('the environment', () => {
   it('stands in for every option that has a variable, with the white space round a value cut off', () => {
@@ -39,12 +47,13 @@ describe('the environment', () => {
         audience: [RESOURCE, 'c'],
         allowedClients: new Set(['one', 'two', 'three']),
         nextcloud: { url: new URL('https://cloud.example.com'), mode: 'pass-through', audience: ['a,b'] },
+        challengeScopes: ['openid', 'notes.read'],
+        scopesSupported: [],
       })
     }
     const variables = [...DECLARATIONS.values()].flatMap(({ environment }) => environment ?? [])
-    expect(new Set([...Object.keys(complete), 'TOKEN_ENCRYPTION_KEY', 'NEXTCLOUD_IDENTITY'])).toEqual(
-      new Set(variables),
-    )
+    const others = ['TOKEN_ENCRYPTION_KEY', 'NEXTCLOUD_IDENTITY']
+    expect(new Set([...Object.keys(complete), ...Object.keys(ALIASES), ...others])).toEqual(new Set(variables))
   })
 
   it.each<[variable: string, option: McpAuthOptions, config: object]>([
@@ -62,6 +71,7 @@ describe('the environment', () => {
     ['NEXTCLOUD_HOST', { nextcloud: { url } }, { nextcloud: { url: new URL(url) } }],
     ['NEXTCLOUD_RESOURCE_URI', { nextcloud: { audience: 'given' } }, { nextcloud: { audience: ['given'] } }],
     ['ENABLE_TOKEN_EXCHANGE', { nextcloud: { mode: 'jwt-bearer' } }, { nextcloud: { mode: 'jwt-bearer' } }],
+    ['NEXTCLOUD_OIDC_SCOPES', { challengeScopes: ['given'] }, { challengeScopes: ['given'] }],
   ])('gives way to an option, and is not looked at then: %s', (variable, option, config) => {
     expect(readConfig(option, complete)).toMatchObject(config)
     expect(readConfig(option, { ...complete, [variable]: 'https://user:password@nonsense' })).toMatchObject(config)
@@ -77,6 +87,7 @@ describe('the environment', () => {
     ['NEXTCLOUD_HOST', { nextcloud: undefined }],
     ['ENABLE_TOKEN_EXCHANGE', { nextcloud: { mode: 'token-exchange' } }],
     ['NEXTCLOUD_RESOURCE_URI', { nextcloud: { audience: ['nextcloud'] } }],
+    ['NEXTCLOUD_OIDC_SCOPES', { challengeScopes: [] }],
   ])('has an empty %s count as one that is not set', (variable, config) => {
     for (const empty of ['', '  ', '\n', undefined]) {
       const environment = { ...complete, [variable]: empty }
@@ -84,6 +95,60 @@ describe('the environment', () => {
       else expect(readConfig({}, environment)).toMatchObject(config)
     }
   })
+
+  it('has a variable of this package come before its alias, which is not looked at then', () => {
+    const nonsense = Object.fromEntries(Object.keys(ALIASES).map((alias) => [alias, 'nonsense']))
+    expect(readConfig({}, { ...complete, ...nonsense })).toEqual(readConfig({}, complete))
+  })
+
+  it.each(['', ' ', undefined])('has an alias count where the variable itself is not set, but %j', (empty) => {
+    const renamed = {
+      ...complete,
+      OIDC_CLIENT_ID: empty,
+      OIDC_CLIENT_SECRET: empty,
+      NEXTCLOUD_OIDC_CLIENT_ID: 'c',
+      NEXTCLOUD_OIDC_CLIENT_SECRET: 's',
+    }
+    expect(readConfig({}, renamed)).toEqual(readConfig({}, complete))
+  })
+
+  it.each(['login_flow', 'LOGIN_FLOW', ' Login_Flow\n'])(
+    'has MCP_DEPLOYMENT_MODE=%j mean app-password mode',
+    (text) => {
+      const { ENABLE_TOKEN_EXCHANGE, ...others } = { ...complete, NEXTCLOUD_IDENTITY: 'sub', MCP_DEPLOYMENT_MODE: text }
+
+      expect(readConfig({}, others).nextcloud?.mode).toBe('app-password')
+      expect(readConfig({}, { ...others, ENABLE_TOKEN_EXCHANGE }).nextcloud?.mode).toBe('pass-through')
+    },
+  )
+
+  it.each<[options: McpAuthOptions, scopes: readonly string[]]>([
+    [{}, []],
+    [{ scopesSupported: ['a', 'b'] }, ['a', 'b']],
+    [{ scopesSupported: ['a', 'b'], requiredScopes: ['a'] }, ['a']],
+    [{ scopesSupported: ['a', 'b'], requiredScopes: ['a'], challengeScopes: [] }, []],
+  ])('or the options %j say the scopes of a 401: %j', (options, challengeScopes) => {
+    expect(readConfig({ ...LEAST, ...options }, {})).toMatchObject({ challengeScopes })
+    const tabbed = { NEXTCLOUD_OIDC_SCOPES: 'openid \tnotes.read\nopenid' }
+    expect(readConfig({ ...LEAST, ...options }, tabbed)).toMatchObject({
+      challengeScopes: options.challengeScopes ?? ['openid', 'notes.read'],
+    })
+  })
+
+  it.each(['https://cloud.example.com', 'https://cloud.example.com/', 'https://example.com/cloud'])(
+    'has Nextcloud itself be the provider where nothing names another: %s',
+    (host) => {
+      const { OIDC_ISSUER, OIDC_DISCOVERY_URL, ...others } = { ...complete, NEXTCLOUD_HOST: host }
+      const ofNextcloud = new URL(`${host.replace(/\/$/, '')}/.well-known/openid-configuration`)
+
+      expect(readConfig({}, others)).toMatchObject({ issuer: undefined, discoveryUrl: ofNextcloud })
+      expect(readConfig({}, { ...others, OIDC_ISSUER })).toMatchObject({ issuer: OIDC_ISSUER, discoveryUrl: undefined })
+      expect(readConfig({}, { ...others, OIDC_DISCOVERY_URL })).toMatchObject({
+        discoveryUrl: new URL(OIDC_DISCOVERY_URL),
+      })
+      expect(refusalOf({ nextcloud: { url: host } }, others)).toMatchObject({ option: 'issuer' })
+    },
+  )
 
   it('has a secret that gives way to clientAuth without a contradiction', () => {
     const clientAuth = None()
@@ -96,6 +161,8 @@ describe('the environment', () => {
 describe('an error names the variable that the value came from', () => {
   const noMode =
     'must be true (token-exchange mode) or false (pass-through mode); refresh-token mode comes with the option storage'
+
+  const NO_SCOPES = 'must be a list of scopes, each without spaces, quotes or backslashes (RFC 6749 section 3.3)'
 
   it.each([
     ['issuer', 'OIDC_ISSUER', 'idp.example.com', 'must be an absolute URL'],
@@ -111,14 +178,30 @@ describe('an error names the variable that the value came from', () => {
     ['nextcloud.url', 'NEXTCLOUD_HOST', 'https://cloud.example.com?a=b', 'must not have a query'],
     ['nextcloud.mode', 'ENABLE_TOKEN_EXCHANGE', 'refresh-token', noMode],
     ['nextcloud.mode', 'ENABLE_TOKEN_EXCHANGE', 'constructor', noMode],
+    ['challengeScopes', 'NEXTCLOUD_OIDC_SCOPES', 'openid "a"', NO_SCOPES],
   ])('%s from %s: %s', (option, variable, value, reason) => {
     expect(refusalOf({}, { ...complete, [variable]: value })).toEqual(refused(option, reason, variable))
   })
 
-  it('clientSecret from OIDC_CLIENT_SECRET, without a client', () => {
-    expect(refusalOf(LEAST, { OIDC_CLIENT_SECRET: 's' })).toEqual(
-      refused('clientSecret', 'needs clientId (environment variable OIDC_CLIENT_ID)', 'OIDC_CLIENT_SECRET'),
+  it.each(['OIDC_CLIENT_SECRET', 'NEXTCLOUD_OIDC_CLIENT_SECRET'])('clientSecret from %s, without a client', (name) => {
+    expect(refusalOf(LEAST, { [name]: 's' })).toEqual(
+      refused('clientSecret', 'needs clientId (environment variable OIDC_CLIENT_ID)', name),
     )
+  })
+
+  it.each([
+    ['single_user_basic', 'passwords of Nextcloud are not taken'],
+    ['multi_user_basic', 'passwords of Nextcloud are not taken'],
+    ['oauth_single_audience', 'ENABLE_TOKEN_EXCHANGE=false'],
+    ['oauth_token_exchange', 'ENABLE_TOKEN_EXCHANGE=true'],
+    ['true', 'must be login_flow (app-password mode)'],
+  ])('nextcloud.mode from MCP_DEPLOYMENT_MODE, with what fits in its place: %s', (value, advice) => {
+    const { option, message } =
+      refusalOf({}, { ...complete, ENABLE_TOKEN_EXCHANGE: '', MCP_DEPLOYMENT_MODE: value }) ?? {}
+
+    expect(option).toBe('nextcloud.mode')
+    expect(message).toMatch(/^nextcloud\.mode \(environment variable MCP_DEPLOYMENT_MODE\) must be login_flow /)
+    expect(message?.split('\n').find((line) => line.includes(advice))).toContain(value === 'true' ? '' : value)
   })
 
   it('and only then', () => {

@@ -17,7 +17,9 @@ describe('the defaults', () => {
   it('are those of the documentation', () => {
     expect(read(LEAST)).toEqual({
       issuer: 'https://idp.example.com',
+      isNextcloudByDefault: false,
       endpoints: {},
+      challengeScopes: [],
       resource: 'https://mcp.example.com/mcp',
       resourceMetadataUrl: 'https://mcp.example.com/.well-known/oauth-protected-resource/mcp',
       rootMetadata: true,
@@ -69,6 +71,7 @@ it('every option that is given is taken as it is', () => {
     clientId: 'mcp-server',
     requiredScopes: ['a'],
     scopesSupported: ['a', 'b'],
+    challengeScopes: ['b'],
     scopeSatisfies: () => true,
     algorithms: ['ES256', 'EdDSA'],
     clockTolerance: 0.5,
@@ -91,6 +94,7 @@ it('every option that is given is taken as it is', () => {
     resourceMetadataUrl: 'https://mcp.example.com/.well-known/oauth-protected-resource',
     client: { id: 'mcp-server', secret: undefined, auth: clientAuth, hasCredentials: true },
     allowedClients: new Set(['with, comma', 'other']),
+    isNextcloudByDefault: false,
     warnings: [],
   })
 })

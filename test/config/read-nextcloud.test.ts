@@ -94,12 +94,38 @@ describe('nextcloud.mode', () => {
     )
   })
 
-  it.each([undefined, 'token-exchange', 'jwt-bearer', 'refresh-token'])(
+  it('is to be chosen where neither a client nor a storage says it', () => {
+    const choice = (client: object, environment?: Environment) =>
+      refusalOf({ ...LEAST, ...client, ...(environment === undefined && { nextcloud: { url } }) }, environment)
+    const fromHost = choice({}, { NEXTCLOUD_HOST: url })
+
+    expect([choice({}), choice({ clientId: 'mcp-server' }), fromHost].map((refusal) => refusal?.option)).toEqual([
+      'clientId',
+      'clientSecret',
+      'clientId',
+    ])
+    const lines = fromHost?.message.split('\n') ?? []
+    expect(lines.at(0)).toMatch(
+      /^clientId is required \(.* OIDC_CLIENT_ID, .*or nextcloud\.mode: .*nextcloud\.url \(environment variable NEXTCLOUD_HOST\)\. Choose:$/,
+    )
+    expect(lines.slice(1, -1).map((line) => /^- '([\w-]+)', with .*: ./.exec(line)?.[1])).toEqual([
+      'token-exchange',
+      'refresh-token',
+      'app-password',
+    ])
+    expect(lines.at(-1)).toContain('"Which way to a Nextcloud token" in the README')
+    expect(choice(CLIENT)).toBeUndefined()
+    expect(refusalOf({ ...LEAST, nextcloud: { url }, storage: new MemoryStorage() })?.message).toContain(
+      'in refresh-token mode',
+    )
+  })
+
+  it.each(['token-exchange', 'jwt-bearer', 'refresh-token'])(
     'needs a client that can prove who it is when it is %s',
     (mode) => {
       const missing = (option: string) => ({
         option,
-        message: `${option} is required: in ${mode ?? 'token-exchange'} mode (nextcloud.mode) the authorization server must know this server, by clientId and clientSecret or clientAuth (environment variables OIDC_CLIENT_ID, OIDC_CLIENT_SECRET; nextcloud.url came from nextcloud.url)`,
+        message: `${option} is required: in ${mode} mode (nextcloud.mode) the authorization server must know this server, by clientId and clientSecret or clientAuth (environment variables OIDC_CLIENT_ID, OIDC_CLIENT_SECRET; nextcloud.url came from nextcloud.url)`,
       })
       expect(refusal({ url, mode }, {})).toMatchObject(missing('clientId'))
       expect(refusal({ url, mode }, { clientId: 'mcp-server' })).toMatchObject(missing('clientSecret'))
@@ -146,5 +172,23 @@ describe('nextcloud.preset', () => {
     expect(warningsOf({ preset: 'entra' })).toEqual([['nextcloud.preset', message]])
     expect(warningsOf({ preset: 'entra', mode: 'jwt-bearer' })).toEqual([])
     expect(warningsOf({ preset: 'keycloak' })).toEqual([])
+  })
+})
+
+describe('allowedClients', () => {
+  const warningsOf = (options: object) =>
+    readConfig({ ...LEAST, ...CLIENT, storage: new MemoryStorage(), ...options }, {}).warnings.flatMap(
+      ([option, message]) => (option === 'allowedClients' ? message : []),
+    )
+
+  it('is missed where every client of Nextcloud itself would be let in, and nowhere else', () => {
+    const nextcloud = { url, preset: 'nextcloud-oidc-app' }
+
+    expect(warningsOf({ nextcloud })).toEqual([
+      expect.stringMatching(/^allowedClients \(environment variable ALLOWED_MCP_CLIENTS\) is not given: /),
+    ])
+    expect(warningsOf({ nextcloud, allowedClients: ['claude'] })).toEqual([])
+    for (const preset of ['generic', 'keycloak', 'entra'])
+      expect(warningsOf({ nextcloud: { url, preset } })).toEqual([])
   })
 })

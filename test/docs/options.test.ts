@@ -121,9 +121,13 @@ describe('the docstring of', () => {
     if (kind?.unit !== undefined) expect(doc.toLowerCase()).toMatch(new RegExp(`^${kind.unit} `))
   })
 
-  it.each(all)('$option names the environment variable that is declared, and no other', ({ declaration, doc }) => {
-    expect(/^`(\w+)`/.exec(ENVIRONMENT.exec(firstParagraph(doc))?.[1] ?? '')?.[1]).toBe(declaration.environment)
-  })
+  it.each(all)(
+    '$option names the environment variables that are declared, in their order, and no other',
+    ({ declaration, doc }) => {
+      const stated = ENVIRONMENT.exec(firstParagraph(doc))?.[1]?.match(/(?<=`)[A-Z]\w+(?=`)/g) ?? []
+      expect(stated).toEqual([declaration.environment ?? []].flat())
+    },
+  )
 
   it('nextcloud.mode has every mode as the table of modes says it', () => {
     const list = Object.entries(MODES).map(([mode, { says }]) => `- \`${mode}\`: ${says}`)

@@ -136,7 +136,7 @@ const challenged: [name: string, error: McpAuthError, code: string, scope: strin
 ]
 
 describe('addChallenge', () => {
-  const context = { resourceMetadataUrl: METADATA_URL, requiredScopes: ['notes:read'] }
+  const context = { resourceMetadataUrl: METADATA_URL, challengeScopes: ['notes:read'] }
   const exposed = (challenge: string) => ({
     'Cache-Control': 'no-store',
     'WWW-Authenticate': `Bearer realm="mcp", ${challenge}`,

@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest'
 import { createVisitor } from './nextcloud/visitor.js'
-import { startStandIn } from './nextcloud/stand-in.js'
+import { startStandIn, type NextcloudStandIn } from './nextcloud/stand-in.js'
 import { ACCOUNT_PASSWORD, addAccount } from './nextcloud/state.js'
 import { fresh } from './nextcloud/exchange.js'
 import { RESOURCE } from './scripted-authorization-server.js'
@@ -20,11 +20,14 @@ export interface NextcloudOAuth2 {
   readonly paths: () => readonly string[]
   readonly tokenRequests: () => readonly OAuth2TokenRequest[]
   /** Somebody signs in and agrees: the path and query of the callback. */
-  readonly signIn: (authorizationUrl: URL | undefined, uid: string) => Promise<string>
+  readonly signIn: (authorizationUrl: URL | undefined, uid: string, email?: string) => Promise<string>
   /** Whether an access token is good: the last one of its row, until an hour later. */
   readonly takes: (accessToken: string) => boolean
+  /** Whose sessions the app has. */
+  readonly sessions: () => readonly string[]
   /** The user deletes the app's session in the security settings. */
   readonly deleteSessions: () => void
+  readonly disturb: NextcloudStandIn['disturb']
 }
 
 const TOKEN = '/index.php/apps/oauth2/api/v1/token'
@@ -32,13 +35,14 @@ const CALLBACK = `${new URL(RESOURCE).origin}/nextcloud/callback`
 
 /** @param now milliseconds since the epoch */
 export async function startNextcloudOAuth2(now: () => number): Promise<NextcloudOAuth2> {
-  const { url, state, requests, close } = await startStandIn({ now })
+  const { url, state, requests, disturb, close } = await startStandIn({ now })
   onTestFinished(close)
   const client = { id: state.nextId(), name: 'MCP', clientId: fresh(64), secret: fresh(64), redirectUris: [CALLBACK] }
   state.oauth2Clients.push(client)
   let pages = 0
   return {
     url,
+    disturb,
     clientId: client.clientId,
     clientSecret: client.secret,
     paths: () => requests.slice(pages).map(({ path }) => path),
@@ -46,15 +50,16 @@ export async function startNextcloudOAuth2(now: () => number): Promise<Nextcloud
       requests
         .filter(({ path }) => path === TOKEN)
         .map(({ headers, body }) => ({ authorization: headers.authorization, form: new URLSearchParams(body) })),
-    async signIn(to, uid) {
+    async signIn(to, uid, email) {
       if (to === undefined) throw new Error('The browser was not sent on')
-      addAccount(state, uid)
+      addAccount(state, uid, email === undefined ? {} : { email })
       const { pathname, search } = await createVisitor({ name: uid, password: ACCOUNT_PASSWORD }).until(to, CALLBACK)
       pages = requests.length
       return pathname + search
     },
     takes: (accessToken) =>
       state.tokens.some(({ password, endsAt = Infinity }) => password === accessToken && now() < endsAt),
+    sessions: () => state.tokens.filter(({ kind }) => kind === 'oauth2').map(({ uid }) => uid),
     deleteSessions: () => void state.tokens.splice(0),
   }
 }

@@ -1,4 +1,4 @@
-import { DECLARATIONS, named, variableOf } from '../../config/declarations.js'
+import { named, variableOf } from '../../config/declarations.js'
 import { encryptionKeys } from '../../config/encryption-keys.js'
 import { inOneLine } from '../../errors/secrecy.js'
 import { createEvents } from '../../events.js'
@@ -73,8 +73,7 @@ function openRecords({ store }: SetUp, { environment, clock }: Surroundings): Re
   if (store === undefined) throw new Misuse(`the store is missing: name it by ${waysToGive('storage')}`)
   const value = environment[variableOf('encryptionKey')]
   if (value === undefined) throw new Misuse(`the keys of the store are missing: set ${variableOf('encryptionKey')}`)
-  const name = DECLARATIONS.get('encryptionKey')?.environment ?? ''
-  const keys = encryptionKeys.check({ value, name, option: 'encryptionKey' })()
+  const keys = encryptionKeys.check({ value, name: variableOf('encryptionKey'), option: 'encryptionKey' })()
   return createRecords(
     lazyAdapter(store),
     createSealer(keys),
