@@ -1,7 +1,8 @@
 import { hashOfParts } from '../hash-of-parts.js'
 
 /** The kinds of records. */
-export type RecordKind = 'grant' | 'lease' | 'ticket' | 'ticket-of' | 'authorization' | 'disconnection' | 'login'
+export type RecordKind =
+  'grant' | 'lease' | 'ticket' | 'ticket-of' | 'authorization' | 'disconnection' | 'login' | 'sign-in'
 
 /** The server that records belong to: another client or resource on the same store has records of its own. */
 export interface RecordOwner {
