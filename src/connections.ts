@@ -44,7 +44,7 @@ export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
 /** Returns a look into the storage at a user's connection. */
 export function createServes({ store }: Pick<Grants, 'store'>, consent: GrantsConfig['consent'], clock: Clock) {
   return async (identity: Identity): Promise<Serves> => {
-    const stored = await store.read(store.keyOf(identity))
+    const stored = await store.find(identity)
     return (clientId) => whyUnusable(stored?.grant, consentingClient(consent, clientId), clock.now()) === undefined
   }
 }

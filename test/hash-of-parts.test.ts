@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cacheKey } from '../src/broker/token-cache.js'
-import { recordKey } from '../src/grants/record-key.js'
+import { formerKey, recordKey } from '../src/grants/record-key.js'
 import { hashOfParts } from '../src/hash-of-parts.js'
 
 type Input = [parts: string[], lists: string[][]]
@@ -71,8 +71,11 @@ describe('a hash of parts and lists', () => {
 })
 
 it('the key of a record never changes, because stored grants are found by it', () => {
-  const owner = { clientId: 'client', resource: 'https://mcp.example.com' }
+  const owner = { clientId: 'client', resource: 'https://mcp.example.com', nextcloud: 'https://cloud.example.com/' }
   expect(recordKey('grant', owner, 'https://idp.example.com', 'alice')).toBe(
+    'v1:Sl3SlwrpXWO9PJQPPT3n6oXW4Lap5PG9WSM0ozKptX4',
+  )
+  expect(formerKey('grant', owner, 'https://idp.example.com', 'alice')).toBe(
     'v1:yYdbw57YGeYOM3lKv_5Cw8Doc9ervIpNc4LEXbwn0Uc',
   )
 })

@@ -7,7 +7,7 @@ import { isSameSecret, type Secret, type TokenSource } from '../nextcloud/creden
 import { abortable } from '../single-flight.js'
 import { appPasswordMode } from './modes/app-password.js'
 import { exchangeMode } from './modes/exchange.js'
-import type { Basis, BrokerSession, Caller, FreshToken, GrantModeRooms, Have, Mode, ModeRooms } from './modes/mode.js'
+import type { Basis, BrokerSession, Caller, GrantModeRooms, Have, Look, Mode, ModeRooms } from './modes/mode.js'
 import { passThroughSecrets } from './modes/pass-through.js'
 import { refreshTokenMode } from './modes/refresh-token.js'
 import { createTokenCache, type TokenCache, type TokenEntry } from './token-cache.js'
@@ -113,23 +113,49 @@ function getSecret(broker: TokenBroker, session: BrokerSession, options?: Option
   const force = options?.forceRefresh === true && (entry === undefined || entry.handedOut)
   if (entry === undefined || force)
     return miss(broker, session, force ? { force, notThis: entry?.secret } : {}, options)
+  return serve(broker, session, { entry, have: {} }, options)
+}
+
+/** A cached secret, and what to ask with if it is gone. */
+interface Cached {
+  readonly entry: TokenEntry
+  readonly have: Have
+}
+
+/** Hands out a cached entry, as soon as its grant is known to stand. */
+function serve(
+  broker: TokenBroker,
+  session: BrokerSession,
+  cached: Cached,
+  options?: Options,
+): Secret | Promise<Secret> {
+  const { entry } = cached
   const verdict = (entry.basis && broker.mode.grants?.check(session.caller, entry.secret, entry.basis)) ?? true
-  return verdict === true ? handOut(broker, entry, session) : confirm(broker, session, { entry, verdict }, options)
+  if (verdict === true) return handOut(broker, entry, session)
+  const key = broker.keys.key(session, options)
+  const confirmed = follow(broker, { key, caller: session.caller, entry }, verdict.outcome)
+  if (verdict.awaited) return confirm(broker, session, { ...cached, confirmed }, options)
+  confirmed.catch(() => undefined)
+  return handOut(broker, entry, session)
 }
 
 /** Returns the cached entry, while it lives. Near its end it is renewed in the background. */
 function living(broker: TokenBroker, session: BrokerSession, options?: Options): TokenEntry | undefined {
-  const { keys, entries, requests, clock } = broker
+  const { mode, keys, entries, requests, clock } = broker
   const key = keys.key(session, options)
   const entry = entries.get(key)
-  const now = clock.monotonic()
-  // The monotonic clock stops while a machine sleeps; the end of the MCP token is judged by the wall clock.
-  if (entry === undefined || now >= entry.deadAt || requests.isExpired(session.caller)) return undefined
-  if (now >= entry.renewAt && !requests.isCoolingDown(key)) {
+  if (entry === undefined || !isLiving(broker, session, entry)) return undefined
+  const mayRenew = entry.basis === undefined || mode.grants?.permits(session.caller, entry.basis) === true
+  if (clock.monotonic() >= entry.renewAt && mayRenew && !requests.isCoolingDown(key)) {
     const request = requestOf(broker, session, { notThis: entry.secret, ahead: true }, options)
     requests.fetch(request).catch(() => undefined)
   }
   return entry
+}
+
+/** The monotonic clock stops while a machine sleeps; the end of the MCP token is judged by the wall clock. */
+function isLiving({ requests, clock }: TokenBroker, { caller }: BrokerSession, { deadAt }: TokenEntry): boolean {
+  return clock.monotonic() < deadAt && !requests.isExpired(caller)
 }
 
 function handOut({ counters, reports }: TokenBroker, entry: TokenEntry, { caller }: BrokerSession): Secret {
@@ -139,23 +165,38 @@ function handOut({ counters, reports }: TokenBroker, entry: TokenEntry, { caller
   return entry.secret
 }
 
+/** Makes the cache follow a look into the store, whether or not a caller waits for it. Returns the entry that stands now. */
+async function follow(
+  { entries, requests }: TokenBroker,
+  { key, caller, entry }: { readonly key: string; readonly caller: Caller; readonly entry: TokenEntry },
+  outcome: Look['outcome'],
+): Promise<TokenEntry | undefined> {
+  const seen = await outcome
+  if (seen === true) return entry
+  // One that has come meanwhile is newer than the look.
+  if (entries.get(key) === entry) {
+    if (seen === false) entries.delete(key)
+    else requests.keep(key, caller, seen)
+  }
+  return entries.get(key)
+}
+
 /** Hands out the entry if its grant still stands, else the one that has replaced it, else a fresh one. */
 async function confirm(
   broker: TokenBroker,
   session: BrokerSession,
-  { entry, verdict }: { readonly entry: TokenEntry; readonly verdict: Promise<boolean | FreshToken> },
+  { confirmed, have }: Cached & { readonly confirmed: Promise<TokenEntry | undefined> },
   options?: Options,
 ): Promise<Secret> {
-  const { entries, keys, reports, requests } = broker
+  const { mode, reports } = broker
   const { caller } = session
-  const seen = await abortable(verdict, options?.signal).catch((error: unknown) => {
+  const entry = await abortable(confirmed, options?.signal).catch((error: unknown) => {
     throw error instanceof McpAuthError ? reports.failed(error, caller) : error
   })
-  if (seen === true) return handOut(broker, entry, session)
-  const key = keys.key(session, options)
-  if (seen !== false) requests.keep(key, caller, seen)
-  const replacement = seen === false ? undefined : entries.get(key)
-  return replacement === undefined ? miss(broker, session, {}, options) : handOut(broker, replacement, session)
+  // The look may have taken longer than the secret lived. Fetching again rejects with the reason.
+  const serves =
+    entry !== undefined && isLiving(broker, session, entry) && mode.grants?.permits(caller, entry.basis) === true
+  return serves ? handOut(broker, entry, session) : miss(broker, session, have, options)
 }
 
 function miss(broker: TokenBroker, session: BrokerSession, have: Have, options?: Options): Promise<Secret> {
@@ -192,15 +233,13 @@ async function replaceSecret(
   const key = keys.key(session)
   const entry = entries.get(key)
   if (entry !== undefined && clock.monotonic() < entry.deadAt) {
-    if (!isSameSecret(entry.secret, refused)) {
-      checkPermission(broker, session.caller, entry.basis)
-      return entry.secret
-    }
+    if (!isSameSecret(entry.secret, refused))
+      return serve(broker, session, { entry, have: { notThis: refused } }, signal && { signal })
     if (entry.unproven && mode.provesRefusals !== true) return undefined
   }
   const request = requestOf(broker, session, { force: true, notThis: refused })
   const secret = await fetchFor(broker, session.caller, request, signal)
   const fresh = entries.get(key)
-  if (fresh !== undefined) fresh.unproven = true
+  if (fresh !== undefined && isSameSecret(fresh.secret, secret)) fresh.unproven = true
   return isSameSecret(secret, refused) ? undefined : secret
 }

@@ -70,8 +70,10 @@ export interface NextcloudConfig extends Complete<
 export interface GrantsConfig {
   /** The secret that is kept of a user. */
   readonly credential: KeptSecret
-  /** Base URL of the Nextcloud that grants are for. */
+  /** Base URL of the Nextcloud that grants are for, with a slash at its end. */
   readonly nextcloud: string
+  /** Stands for everything that access tokens are asked for: a stored one that was asked for otherwise is not served. */
+  readonly askedFor: string
   /** Undefined: in memory. */
   readonly storage: StorageAdapter | undefined
   /** The first seals, all open. None: the key that the storage in memory has. */

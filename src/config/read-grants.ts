@@ -1,4 +1,5 @@
 import cluster from 'node:cluster'
+import { hashOfParts } from '../hash-of-parts.js'
 import { MODES, MODES_WITH_GRANTS } from '../modes.js'
 import type { Environment } from '../options.js'
 import { quirksOf } from '../presets.js'
@@ -35,12 +36,17 @@ export function readGrants(options: GrantsOptions, given: LookUp, context: Grant
   warnOfStorage(storage, context)
   return {
     credential,
-    nextcloud: nextcloud.url.href,
+    nextcloud: nextcloud.base,
+    askedFor: askedFor(nextcloud),
     storage: storage && boundAdapter(storage),
     encryptionKeys,
     consent: connect === false ? OPTIONS.connect.members.consent.default : connect.consent,
     connect: connect === false ? undefined : readConnect(connect, given, { ...context, nextcloud }),
   }
+}
+
+function askedFor({ base, resource, audience, fixedScopes, parameters }: NextcloudConfig): string {
+  return hashOfParts([base], [resource, audience, fixedScopes, Object.entries(parameters).flat()])
 }
 
 /** Refuses an option that is useless without grants, or warns about it. */

@@ -17,7 +17,7 @@ export function showStatus(rooms: AccountRooms & Pick<PageRooms, 'grants' | 'clo
   const { grants, config, clock, tickets } = rooms
   return withToken(rooms, async ({ issuer, subject, clientId }, res) => {
     const identity = { issuer, subject }
-    const stored = await grants.store.read(grants.store.keyOf(identity))
+    const stored = await grants.store.find(identity)
     const client = consentingClient(config.grants?.consent, clientId)
     const reason = whyUnusable(stored?.grant, client, clock.now())
     if (reason === undefined) return sendJson(res, { connected: true })

@@ -27,7 +27,7 @@ export async function storeGrant(
   }
   const fingerprint = grants.fingerprint(refreshToken)
   // Shared, so that the first tool call needs no refresh.
-  const accessToken = sharedAccessToken(access, clock)
+  const accessToken = sharedAccessToken(access, grants.askedFor, clock)
   const refreshEndsAt = refreshEnd(tokens, access.sentAt, clock)
   const connection = {
     refreshToken,

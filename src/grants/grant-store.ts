@@ -1,17 +1,24 @@
-import type { Clock } from '../clock.js'
 import type { GrantsConfig } from '../config/config.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
-import { asSeenBy, DEAD_GRANT_TTL, disconnectedGrant, isLiving, readGrant, type Grant, type Identity } from './grant.js'
-import { recordKey, type RecordOwner } from './record-key.js'
+import { adopt, formerGrant, readStored, type AdoptionRooms } from './adoption.js'
+import {
+  agreedAt,
+  asSeenBy,
+  disconnectedGrant,
+  isLiving,
+  isOfKind,
+  ttlOf,
+  type Grant,
+  type Identity,
+  type StoredGrant,
+} from './grant.js'
+import { formerKey, recordKey } from './record-key.js'
+import type { StoredEntry } from '../storage-adapter.js'
 import type { Records } from './records.js'
 
-/** A grant, and the version to name when it is changed. */
-export interface StoredGrant {
-  readonly grant: Grant
-  readonly version: string
-}
+export type { StoredGrant } from './grant.js'
 
 /** The parts of a grant that a new connection brings. */
 export type Connection = Pick<
@@ -31,11 +38,16 @@ export interface Disconnected {
 }
 
 /**
- * The grants of all users in one store. Every call rejects with {@link StorageError} when the store fails, and with
+ * The grants of all users of one configuration. Every call rejects with {@link StorageError} when the store fails, and with
  * {@link SealedValueError} where a grant has to be opened and cannot be.
  */
 export interface GrantStore {
   readonly keyOf: (identity: Identity) => string
+  /** Returns the grant of a user. One of a version before 0.4 is moved under the key that it has today. */
+  readonly find: (identity: Identity) => Promise<StoredGrant | undefined>
+  /** The same, without any change to the store. */
+  readonly look: (identity: Identity) => Promise<StoredGrant | undefined>
+  /** Returns the grant under a key, for grants that were found before. */
   readonly read: (key: string) => Promise<StoredGrant | undefined>
   /** The version of the stored grant, which is not opened. */
   readonly version: (key: string) => Promise<string | undefined>
@@ -53,21 +65,25 @@ export interface GrantStore {
 }
 
 /** The rooms that the store of grants needs. */
-export interface GrantStoreRooms extends Pick<GrantsConfig, 'credential' | 'nextcloud'> {
-  readonly records: Records
-  readonly owner: RecordOwner
-  readonly clock: Clock
-}
+export interface GrantStoreRooms extends AdoptionRooms, Pick<GrantsConfig, 'credential'> {}
 
 export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
-  const { records, owner, credential, nextcloud } = rooms
+  const { records, owner, credential } = rooms
   const keyOf: GrantStore['keyOf'] = ({ issuer, subject }) => recordKey('grant', owner, issuer, subject)
+  const seen = (stored: StoredGrant | undefined): StoredGrant | undefined =>
+    stored && { ...stored, grant: asSeenBy(credential, stored.grant) }
+  const isOwn = (grant: Grant): boolean => !isLiving(grant) || isOfKind(credential, grant)
   return {
     keyOf,
-    async read(key) {
-      const stored = await readStored(records, key)
-      return stored && { ...stored, grant: asSeenBy(credential, nextcloud, stored.grant) }
-    },
+    find: async (identity) =>
+      seen(
+        await change('the grant', async () => {
+          return (await readStored(records, keyOf(identity))) ?? adopt(rooms, identity, isOwn)
+        }),
+      ),
+    look: async (identity) =>
+      seen((await readStored(records, keyOf(identity))) ?? (await formerGrant(rooms, identity, isOwn))),
+    read: async (key) => seen(await readStored(records, key)),
     version: async (key) => (await records.peek(key))?.version,
     write: (key, grant, expected) => records.write(key, grant, expected, ttlOf(grant)),
     prepare(key, grant) {
@@ -76,39 +92,53 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       sealing.catch(() => undefined)
       return async (expected) => records.writeSealed(key, await sealing, expected, ttlOf(grant))
     },
-    connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, keyOf(identity), connection)),
-    disconnect: (identity, clientId) =>
-      change('the grant', () => attemptDisconnection(rooms, keyOf(identity), clientId)),
+    connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, identity, connection)),
+    disconnect: (identity, clientId) => change('the grant', () => attemptDisconnection(rooms, identity, clientId)),
   }
 }
 
 async function attemptConnection(
-  { records, credential, nextcloud, clock }: GrantStoreRooms,
-  key: string,
+  rooms: GrantStoreRooms,
+  identity: Identity,
   { clientId, ...connection }: Connection,
 ): Promise<Grant | undefined | 'late'> {
-  const before = await readReplaceable(records, key)
+  const { records, owner, credential, clock } = rooms
+  const before = await readReplaceable(rooms, identity)
+  if (before === 'late') return 'late'
   // A user who ended the grant at the authorization server may have meant a client of it: each is asked for again.
-  const present = before.grant && asSeenBy(credential, nextcloud, before.grant)
+  const present = before.grant && asSeenBy(credential, before.grant)
   const agreed = present !== undefined && isLiving(present) ? present.clients : []
+  const clients = [...new Set([...agreed, clientId])]
+  const connectedAt = clock.now()
+  const since = (id: string): number => (present === undefined || id === clientId ? connectedAt : agreedAt(present, id))
   const grant: Grant = {
     ...connection,
     format: 1,
+    identity: { issuer: identity.issuer, subject: identity.subject },
+    owner,
     state: 'active',
     generation: (before.grant?.generation ?? 0) + 1,
-    clients: [...new Set([...agreed, clientId])],
-    connectedAt: clock.now(),
+    clients,
+    agreed: Object.fromEntries(clients.map((id) => [id, since(id)])),
+    connectedAt,
   }
-  return (await records.write(key, grant, before.version)) === null ? 'late' : before.grant
+  const version = await records.write(before.key, grant, before.version)
+  if (version === null) return 'late'
+  await before.discard()
+  return before.grant
 }
 
 async function attemptDisconnection(
-  { records, clock }: GrantStoreRooms,
-  key: string,
+  rooms: GrantStoreRooms,
+  identity: Identity,
   clientId: string | undefined,
 ): Promise<Disconnected | undefined | 'late'> {
-  const { version, grant } = await readReplaceable(records, key)
-  if (version === null || grant?.state === 'disconnected') return undefined
+  const { records, clock } = rooms
+  const before = await readReplaceable(rooms, identity)
+  if (before === 'late') return 'late'
+  const { key, version, grant } = before
+  if (version === null) return (await before.discard()) ? undefined : 'late'
+  if (grant?.state === 'disconnected') return undefined
   if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
   const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId)
   const remains = clients.length > 0
@@ -116,20 +146,31 @@ async function attemptDisconnection(
   return (await records.write(key, left, version, ttlOf(left))) === null ? 'late' : { grant, remains }
 }
 
-async function readStored(records: Records, key: string): Promise<StoredGrant | undefined> {
-  const record = await records.read(key)
-  return record && { grant: readGrant(record.value), version: record.version }
+/** The record that is there to be replaced, and its content as far as it opens. */
+interface Replaceable {
+  readonly key: string
+  /** Null if there is none. */
+  readonly version: string | null
+  readonly grant: Grant | undefined
+  /** Deletes a record of a version before 0.4 that does not open, if there is one. False when another writer was first. */
+  readonly discard: () => Promise<boolean>
 }
 
-/** The version of what is there to be replaced, and its content as far as it opens. */
-async function readReplaceable(
-  records: Records,
-  key: string,
-): Promise<{ readonly version: string | null; readonly grant: Grant | undefined }> {
-  const stored = await readStored(records, key).catch(ifError(SealedValueError, () => records.peek(key)))
-  return { version: stored?.version ?? null, grant: stored && 'grant' in stored ? stored.grant : undefined }
+async function readReplaceable(rooms: GrantStoreRooms, identity: Identity): Promise<Replaceable | 'late'> {
+  const { records, owner } = rooms
+  const { issuer, subject } = identity
+  const key = recordKey('grant', owner, issuer, subject)
+  const nothing = { key, version: null, grant: undefined, discard: () => Promise.resolve(true) }
+  const stored = await readOrPeek(records, key, () => readStored(records, key))
+  if (stored !== undefined) return { ...nothing, version: stored.version, grant: grantOf(stored) }
+  const former = formerKey('grant', owner, issuer, subject)
+  const adopted = await readOrPeek(records, former, () => adopt(rooms, identity, () => true))
+  if (adopted === undefined || adopted === 'late') return adopted ?? nothing
+  if ('grant' in adopted) return { ...nothing, ...adopted }
+  return { ...nothing, discard: () => records.remove(former, adopted.version) }
 }
 
-function ttlOf(grant: Grant): number | undefined {
-  return isLiving(grant) ? undefined : DEAD_GRANT_TTL
-}
+const readOrPeek = <T>(records: Records, key: string, read: () => Promise<T>): Promise<T | StoredEntry | undefined> =>
+  read().catch(ifError(SealedValueError, () => records.peek(key)))
+
+const grantOf = (stored: StoredGrant | StoredEntry): Grant | undefined => ('grant' in stored ? stored.grant : undefined)

@@ -3,6 +3,7 @@ import type { GrantsConfig } from '../config/config.js'
 import { named } from '../config/declarations.js'
 import { SealedValueError, type NotProvisionedReason } from '../errors/errors.js'
 import type { KeptSecret } from '../modes.js'
+import type { RecordOwner } from './record-key.js'
 
 /** The owner of a grant. */
 export interface Identity {
@@ -20,13 +21,15 @@ export interface SharedAccessToken {
   readonly expiresIn?: number
   /** Milliseconds since the epoch, by the clock of the instance that got it: just before it asked. */
   readonly sentAt: number
+  /** `GrantsConfig.askedFor` of that instance. Absent before 0.4: such a token is not served. */
+  readonly askedFor?: string
 }
 
 /** A password of the user's for this server alone, where Nextcloud takes no tokens. */
 export interface AppPassword {
   readonly loginName: string
   readonly password: string
-  /** Base URL of the Nextcloud that gave it: no other may see it. Always there in a stored grant. */
+  /** Base URL of the Nextcloud that gave it, with a slash at its end: no other may see it. Always there in a stored grant. */
   readonly nextcloud?: string
 }
 
@@ -43,6 +46,10 @@ type GrantEnd = 'refused' | 'expired' | 'disconnected' | 'another_mode'
 /** A user's grant for Nextcloud, as it is stored (sealed). */
 export interface Grant {
   readonly format: 1
+  /** The user. Always there once a grant of a version before 0.4 was adopted. */
+  readonly identity?: Identity | undefined
+  /** The configuration that it belongs to. Always there, as `identity` is. */
+  readonly owner?: RecordOwner | undefined
   readonly state: GrantState
   /** Goes up with each connection and disconnection: a renewal that began under a lower one must not be stored any more. */
   readonly generation: number
@@ -58,6 +65,8 @@ export interface Grant {
   readonly accessToken?: SharedAccessToken
   /** Ids of the MCP clients that the user agreed to. */
   readonly clients: readonly string[]
+  /** Milliseconds since the epoch at which the user agreed to each of them. Absent before 0.4: ask `agreedAt`. */
+  readonly agreed?: Readonly<Record<string, number>> | undefined
   /** The instance that sent the refresh token, while it waits for the answer. */
   readonly presentedBy?: string | undefined
   /** The failure of the last renewal (`ERR_…`), or the end of a dead grant. `at` is in milliseconds since the epoch. */
@@ -66,11 +75,22 @@ export interface Grant {
   readonly connectedAt: number
 }
 
+/** A grant, and the version to name when it is changed. */
+export interface StoredGrant {
+  readonly grant: Grant
+  readonly version: string
+}
+
 /** A grant that can be refreshed. */
 export type LivingGrant = Grant & { readonly refreshToken: string }
 
 /** Milliseconds for which a dead grant is kept, to say what became of it. */
-export const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
+const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
+
+/** Milliseconds for which a grant is kept; undefined: for good. */
+export function ttlOf(grant: Grant): number | undefined {
+  return isLiving(grant) ? undefined : DEAD_GRANT_TTL
+}
 
 /** @throws {SealedValueError} the value is not a grant of a format that this version knows */
 export function readGrant(value: unknown): Grant {
@@ -82,11 +102,22 @@ export function readGrant(value: unknown): Grant {
 /** A fresh access token as it is shared; undefined when it must not be kept. */
 export function sharedAccessToken(
   fresh: { readonly accessToken: string; readonly expiresIn: number | undefined; readonly sentAt: number },
+  askedFor: string,
   clock: Clock,
 ): SharedAccessToken | undefined {
   const { accessToken: token, expiresIn } = fresh
   if (Number.isNaN(expiresIn)) return undefined
-  return { token, sentAt: wallTime(fresh.sentAt, clock), ...(expiresIn !== undefined && { expiresIn }) }
+  return { token, sentAt: wallTime(fresh.sentAt, clock), askedFor, ...(expiresIn !== undefined && { expiresIn }) }
+}
+
+/** The shared access token of a grant; undefined if there is none, or it was asked for with other words than today's. */
+export function accessTokenOf({ accessToken }: Grant, askedFor: string): SharedAccessToken | undefined {
+  return accessToken?.askedFor === askedFor ? accessToken : undefined
+}
+
+/** Milliseconds since the epoch at which the user agreed to an MCP client of the grant. */
+export function agreedAt({ agreed, connectedAt }: Pick<Grant, 'agreed' | 'connectedAt'>, clientId: string): number {
+  return (agreed !== undefined && Object.hasOwn(agreed, clientId) ? agreed[clientId] : undefined) ?? connectedAt
 }
 
 /** A moment of the monotonic clock, in milliseconds since the epoch. */
@@ -139,29 +170,32 @@ export function isRefreshable(grant: Grant): grant is LivingGrant {
 }
 
 /**
- * A grant as a mode sees it. A grant of another mode, or an app password of another Nextcloud, is of no use to it, and the user
- * must connect again. It stays as it is in the store, so that the configuration can be changed back.
- *
- * @param nextcloud base URL of the Nextcloud that app passwords must be of
+ * A grant as a mode sees it. A grant of another mode is of no use to it, and the user must connect again. It stays as it is in the
+ * store, so that the configuration can be changed back.
  */
-export function asSeenBy(credential: KeptSecret, nextcloud: string | undefined, grant: Grant): Grant {
-  if (!isLiving(grant)) return grant
-  const isOwn =
-    credential === 'app-password'
-      ? grant.appPassword !== undefined && grant.appPassword.nextcloud === nextcloud
-      : grant.refreshToken !== undefined
-  return isOwn ? grant : deadGrant(grant, 'another_mode', grant.connectedAt)
+export function asSeenBy(credential: KeptSecret, grant: Grant): Grant {
+  return !isLiving(grant) || isOfKind(credential, grant) ? grant : deadGrant(grant, 'another_mode', grant.connectedAt)
+}
+
+/** Whether the grant holds a credential of the kind that the mode keeps. */
+export function isOfKind(credential: KeptSecret, { appPassword, refreshToken }: Grant): boolean {
+  return (credential === 'app-password' ? appPassword : refreshToken) !== undefined
+}
+
+/** The parts of a grant that its renewals and its end leave as they are. */
+export function lasting({ format, identity, owner, generation, clients, agreed, connectedAt }: Grant) {
+  return { format, identity, owner, generation, clients, agreed, connectedAt }
 }
 
 /** The remains of a grant that the authorization server or Nextcloud refused, or that has ended. */
 export function deadGrant(grant: Grant, code: GrantEnd, at: number): Grant {
-  const { format, fingerprint, scopes, clients, connectedAt, generation } = grant
-  const lastError = { code, at }
-  return { format, fingerprint, scopes, clients, connectedAt, generation, state: 'needs-reconnect', lastError }
+  const { fingerprint, scopes } = grant
+  return { ...lasting(grant), fingerprint, scopes, state: 'needs-reconnect', lastError: { code, at } }
 }
 
 /** The remains of a grant that was ended on purpose. A new generation: nothing that began before it counts. */
 export function disconnectedGrant(grant: Grant, at: number): Grant {
   const generation = grant.generation + 1
-  return { ...deadGrant(grant, 'disconnected', at), state: 'disconnected', generation, clients: [] }
+  const ended = deadGrant(grant, 'disconnected', at)
+  return { ...ended, state: 'disconnected', generation, clients: [], agreed: undefined }
 }

@@ -11,11 +11,13 @@ import { createSealer } from './seal.js'
 
 /** Everything that is stored for users, and what works on it. */
 export interface Grants {
-  /** The server that the records belong to: part of every key. */
+  /** The configuration that the records belong to: part of every key. */
   readonly owner: RecordOwner
   readonly records: Records
   readonly store: GrantStore
   readonly rotations: Rotations
+  /** `GrantsConfig.askedFor`. */
+  readonly askedFor: string
   /** Takes the lease of a grant, by the grant's key; undefined when another instance has it. */
   readonly acquireLease: (grantKey: string) => Promise<Lease | undefined>
   /** Milliseconds. */
@@ -33,7 +35,7 @@ export interface Grants {
 /** The rooms that grants need. */
 export interface GrantsRooms {
   readonly config: Pick<Config, 'client' | 'resource'> & { readonly http: Pick<Config['http'], 'timeout'> }
-  readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'nextcloud'>
+  readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'nextcloud' | 'askedFor'>
   readonly storage: StorageAdapter
   readonly clock: Clock
   readonly events: Events
@@ -43,11 +45,11 @@ export interface GrantsRooms {
 const LEASE_BEYOND_CALL = 5_000
 
 export function createGrants({ config, grants, storage, clock, events }: GrantsRooms): Grants {
-  const owner = { clientId: config.client?.id ?? '', resource: config.resource }
+  const { credential, nextcloud, askedFor } = grants
+  const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
   const sealer = createSealer(sealingKeys(grants.encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
-  const { credential, nextcloud } = grants
-  const store = createGrantStore({ records, owner, credential, nextcloud, clock })
+  const store = createGrantStore({ records, owner, credential, clock })
   const rotations = createRotations(store, clock, config.http.timeout)
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
   const leases = { records, clock, lifeMs: leaseLife }
@@ -58,6 +60,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     records,
     store,
     rotations,
+    askedFor,
     acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
     leaseLife,
     fingerprint: sealer.fingerprint,

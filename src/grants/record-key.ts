@@ -4,13 +4,20 @@ import { hashOfParts } from '../hash-of-parts.js'
 export type RecordKind =
   'grant' | 'lease' | 'ticket' | 'ticket-of' | 'authorization' | 'disconnection' | 'login' | 'sign-in'
 
-/** The server that records belong to: another client or resource on the same store has records of its own. */
+/** The configuration that records belong to: another client, resource or Nextcloud on the same store has records of its own. */
 export interface RecordOwner {
   readonly clientId: string
   readonly resource: string
+  /** Base URL of the Nextcloud, with a slash at its end. */
+  readonly nextcloud: string
 }
 
 /** The key of a record, of 46 characters: a hash, so that the store learns nothing of the user. */
 export function recordKey(kind: RecordKind, owner: RecordOwner, ...parts: readonly string[]): string {
+  return `v1:${hashOfParts([kind, owner.clientId, owner.resource, owner.nextcloud, ...parts])}`
+}
+
+/** The key that the same record had in versions before 0.4, which named no Nextcloud. */
+export function formerKey(kind: 'grant' | 'lease', owner: RecordOwner, ...parts: readonly string[]): string {
   return `v1:${hashOfParts([kind, owner.clientId, owner.resource, ...parts])}`
 }

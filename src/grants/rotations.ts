@@ -72,7 +72,8 @@ function attempt(store: Store, { key, grant, spent, expected }: Rotation): Promi
     if (isSameToken(present.grant, grant)) return present
     if (present.grant.fingerprint !== spent) return undefined
     // Another instance marked or refused the spent token, or a consent was taken away. The new token counts, and so does that.
-    next = { ...grant, clients: present.grant.clients }
+    const { clients, agreed } = present.grant
+    next = { ...grant, clients, agreed }
     replaced = present.version
     return 'late'
   })

@@ -15,7 +15,7 @@ export interface LoginFlowAnswer extends AppPassword {
  * `start` and `poll` reject with {@link UpstreamUnavailableError} when there is no usable answer. The others never reject.
  */
 export interface AppPasswords {
-  /** Base URL of the Nextcloud. */
+  /** Base URL of the Nextcloud, with a slash at its end. */
   readonly nextcloud: string
   /**
    * Begins a flow. The user signs in to Nextcloud and agrees at `login`; its end is asked for with `pollToken`.
@@ -48,7 +48,7 @@ const LONGEST_NAME = 100
 export function createAppPasswords(nextcloud: Rooms['nextcloud'], transport: Rooms['transport']): AppPasswords {
   const rooms = { nextcloud, transport }
   return {
-    nextcloud: nextcloud.url.href,
+    nextcloud: nextcloud.base,
     start: (clientName) => start(rooms, clientName),
     poll: (pollToken) => poll(rooms, pollToken),
     isRefused: (appPassword) => isRefused(rooms, appPassword),
@@ -122,7 +122,7 @@ async function askAs(
   method: string,
   path: string,
 ): Promise<Response | undefined> {
-  if (appPassword.nextcloud !== undefined && appPassword.nextcloud !== nextcloud.url.href) return undefined
+  if (appPassword.nextcloud !== undefined && appPassword.nextcloud !== nextcloud.base) return undefined
   try {
     const headers = { authorization: authorizationOf({ scheme: 'Basic', ...appPassword }), 'ocs-apirequest': 'true' }
     return await transport.askNextcloud(nextcloud.base + path, { method, headers })

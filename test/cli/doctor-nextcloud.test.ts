@@ -313,7 +313,9 @@ async function connect(setup: NextcloudSetup, subject: string, granted: Partial<
   )
   const events = createEvents(() => undefined, systemClock)
   const grants = createGrants({ config, grants: config.grants!, storage, clock: systemClock, events })
-  await grants.store.connect({ issuer, subject }, { fingerprint: 'f', clientId: 'mcp-client', scopes: [], ...granted })
+  const accessToken = granted.accessToken && { ...granted.accessToken, askedFor: grants.askedFor }
+  const connection = { fingerprint: 'f', clientId: 'mcp-client', scopes: [], ...granted }
+  await grants.store.connect({ issuer, subject }, { ...connection, ...(accessToken && { accessToken }) })
   await close()
 }
 

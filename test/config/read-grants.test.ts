@@ -28,6 +28,7 @@ describe('refresh-token mode', () => {
     expect(grantsOf()).toEqual({
       credential: 'refresh-token',
       nextcloud: 'https://cloud.example.com/',
+      askedFor: expect.any(String) as string,
       encryptionKeys: [],
       consent: 'per-client',
       connect: {

@@ -184,6 +184,7 @@ describe('while the store is unavailable,', () => {
     [2, 'no code is sent, and a reload serves later', 0, 200],
     [3, 'the code is spent', 1, 400],
     [4, 'the code is spent', 1, 400],
+    [5, 'the code is spent', 1, 400],
   ])('from call %i on, it is a 503 and nothing is stored; %s', async (call, _what, codes, reload) => {
     const { store, alice, callback, redeemed, stored, events } = await setUpFaulty()
     store.failFrom(call)
@@ -201,7 +202,8 @@ describe('while the store is unavailable,', () => {
   it.each([
     ['for a moment at call 3', 3, 2, true],
     ['for a moment at call 4', 4, 2, true],
-    ['for the offer to disconnect, which is left out', 5, Infinity, false],
+    ['for a moment at call 5', 5, 2, true],
+    ['for the offer to disconnect, which is left out', 6, Infinity, false],
   ])('%s, the grant is stored all the same', async (_when, call, count, offers) => {
     const { store, alice, callback, stored, redeemed } = await setUpFaulty()
     store.failFrom(call, count)

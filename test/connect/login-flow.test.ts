@@ -26,7 +26,7 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
   const events = createEvents((event) => heard.push(event), clock)
   const grants = createGrants({
     config: { client: undefined, resource: 'https://mcp.example.com/mcp', http: { timeout: 1_000 } },
-    grants: { encryptionKeys: [new Uint8Array(32)], credential: 'app-password', nextcloud: NEXTCLOUD },
+    grants: { encryptionKeys: [new Uint8Array(32)], credential: 'app-password', nextcloud: NEXTCLOUD, askedFor: '' },
     storage,
     clock,
     events,

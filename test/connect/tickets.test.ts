@@ -19,7 +19,12 @@ function setUp(given: { clock?: ManualClock; storage?: StorageAdapter; key?: num
   const { storage = new MemoryStorage(undefined, clock) } = given
   const grants = createGrants({
     config: { client: undefined, resource: 'https://mcp.example.com/mcp', http: { timeout: 1_000 } },
-    grants: { encryptionKeys: [new Uint8Array(32).fill(key)], credential: 'refresh-token', nextcloud: '' },
+    grants: {
+      encryptionKeys: [new Uint8Array(32).fill(key)],
+      credential: 'refresh-token',
+      nextcloud: '',
+      askedFor: '',
+    },
     storage,
     clock,
     events: createEvents(() => undefined, clock),

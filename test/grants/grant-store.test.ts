@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { StorageError } from '../../src/errors/errors.js'
+import { agreedAt } from '../../src/grants/grant.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'
 import { ALICE, opened, OWNER } from './opened.js'
 
@@ -30,19 +31,50 @@ describe('a grant', () => {
     expect(await stored()).toMatchObject({ refreshToken: 'second', generation: 3 })
   })
 
-  it('of another mode or another Nextcloud leaves its clients to be asked again when it is replaced', async () => {
+  it('of another mode leaves its clients to be asked again when it is replaced', async () => {
     const { clock, records, key, connect } = opened()
     await connect('first', 'client-1')
-    const connectAt = async (nextcloud: string, clientId: string) => {
-      const store = createGrantStore({ records, owner: OWNER, credential: 'app-password', nextcloud, clock })
-      const appPassword = { loginName: 'alice', password: 'app-password', nextcloud }
+    const store = createGrantStore({ records, owner: OWNER, credential: 'app-password', clock })
+    const connectIn = async (clientId: string) => {
+      const appPassword = { loginName: 'alice', password: 'app-password', nextcloud: OWNER.nextcloud }
       await store.connect(ALICE, { appPassword, fingerprint: clientId, clientId, scopes: [] })
       return (await store.read(key))?.grant.clients
     }
 
-    expect(await connectAt('https://cloud.example.com/', 'client-2')).toEqual(['client-2'])
-    expect(await connectAt('https://cloud.example.com/', 'client-3')).toEqual(['client-2', 'client-3'])
-    expect(await connectAt('https://cloud.example.org/', 'client-4')).toEqual(['client-4'])
+    expect(await connectIn('client-2')).toEqual(['client-2'])
+    expect(await connectIn('client-3')).toEqual(['client-2', 'client-3'])
+  })
+
+  it('names its user and its configuration, also when it is dead', async () => {
+    const { store, connect, stored } = opened()
+    await connect()
+    expect(await stored()).toMatchObject({ identity: ALICE, owner: OWNER })
+
+    await store.disconnect(ALICE, undefined)
+
+    expect(await stored()).toMatchObject({ identity: ALICE, owner: OWNER, state: 'disconnected' })
+  })
+
+  it('says since when each client is agreed to, whatever it is called', async () => {
+    const { clock, connect, stored, store } = opened()
+    const ids = ['client-1', '__proto__', 'constructor']
+    const times: number[] = []
+    for (const id of ids) {
+      clock.advance(1_000)
+      times.push(clock.now())
+      await connect(`token-of-${id}`, id)
+    }
+    const since = async () => {
+      const grant = (await stored())!
+      return grant.clients.map((id) => [id, agreedAt(grant, id)])
+    }
+
+    expect(await since()).toEqual(ids.map((id, index) => [id, times[index]]))
+
+    await store.disconnect(ALICE, 'client-1')
+    clock.advance(1_000)
+    await connect('again', 'client-1')
+    expect(Object.fromEntries(await since())).toMatchObject({ 'client-1': clock.now(), constructor: times[2] })
   })
 
   it('opens with members that an older version wrote and this one does not know', async () => {

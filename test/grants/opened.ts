@@ -7,7 +7,11 @@ import { manualClock } from '../support/clock.js'
 import { watchedStorage } from '../support/storages.js'
 
 export const ALICE = { issuer: 'https://idp.example.com', subject: 'alice' }
-export const OWNER = { clientId: 'client', resource: 'https://mcp.example.com/mcp' }
+export const OWNER = {
+  clientId: 'client',
+  resource: 'https://mcp.example.com/mcp',
+  nextcloud: 'https://cloud.example.com/',
+}
 
 /** Records and grants over memory whose calls are counted and can be made to fail. */
 export function opened() {
@@ -25,7 +29,6 @@ export function opened() {
     records,
     owner: OWNER,
     credential: 'refresh-token',
-    nextcloud: 'https://cloud.example.com/',
     clock,
   })
   const key = store.keyOf(ALICE)

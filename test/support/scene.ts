@@ -58,7 +58,6 @@ export async function startScene({ store, ownStore = store, grace = false }: Sce
     ...{ storage: adapter, encryptionKey: ENCRYPTION_KEY, nextcloud: { url: NEXTCLOUD } },
   }
   const grants = openGrants(options, adapter, systemClock)
-  const owner = { clientId: CLIENT_ID, resource: RESOURCE }
   const keyOf = (subject: string): string => grants.store.keyOf({ issuer, subject })
 
   return {
@@ -76,7 +75,7 @@ export async function startScene({ store, ownStore = store, grace = false }: Sce
     keyOf,
     stored: async (subject = 'alice') => (await grants.store.read(keyOf(subject)))?.grant,
     isLeased: async (subject = 'alice') =>
-      (await grants.records.peek(recordKey('lease', owner, keyOf(subject)))) !== undefined,
+      (await grants.records.peek(recordKey('lease', grants.owner, keyOf(subject)))) !== undefined,
     async close() {
       await as.close()
       await close()

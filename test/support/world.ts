@@ -286,7 +286,7 @@ function withGrants(
       await store.connect({ issuer, subject }, { refreshToken, fingerprint, clientId, scopes: ['openid'] })
       return refreshToken
     },
-    stored: async (subject = 'alice') => (await grants().store.read(grants().store.keyOf({ issuer, subject })))?.grant,
+    stored: async (subject = 'alice') => (await grants().store.look({ issuer, subject }))?.grant,
   }
 }
 

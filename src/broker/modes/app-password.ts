@@ -5,7 +5,7 @@ import { whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import { bury, createGrantCheck } from './grant-check.js'
-import type { Caller, FreshToken, GrantModeRooms, Have, Mode } from './mode.js'
+import type { Caller, FreshToken, GrantCheck, GrantModeRooms, Have, Mode } from './mode.js'
 
 interface AppPasswordRooms extends GrantModeRooms {
   /** Monotonic milliseconds at which Nextcloud last said that it takes an app password, by fingerprint. */
@@ -24,31 +24,43 @@ const MOST_PROVEN = 10_000
 /** An app password of the user, which Nextcloud gave once (Login Flow v2) and which several instances share. */
 export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
   const rooms = { ...modeRooms, proven: new LRUCache<string, number>({ max: MOST_PROVEN }) }
+  const check = createGrantCheck({ ...rooms, secretOf, fresh: (stored) => fresh(rooms, stored) })
   return {
-    getFreshToken: (caller, _target, have) => getFreshToken(rooms, caller, have),
+    getFreshToken: (caller, _target, have, found) => getFreshToken({ ...rooms, check }, caller, have, found),
     boundToMcpToken: false,
     renewBefore: rooms.config.cache.renewBefore,
     margin: 0,
     provesRefusals: true,
-    grants: createGrantCheck({ ...rooms, secretOf, fresh: (stored) => fresh(rooms, stored) }),
+    grants: check,
   }
 }
 
-function getFreshToken(rooms: AppPasswordRooms, { identity }: Caller, { notThis, force }: Have): Promise<FreshToken> {
-  const { store } = rooms.grants
-  const key = store.keyOf(identity)
+function getFreshToken(
+  rooms: AppPasswordRooms & { readonly check: GrantCheck },
+  caller: Caller,
+  { notThis, force }: Have,
+  found: StoredGrant | undefined,
+): Promise<FreshToken> {
+  const { grants, check, clock } = rooms
+  const { identity } = caller
+  const key = grants.store.keyOf(identity)
+  let attempts = 0
   return change('the grant', async () => {
-    const stored = await store.read(key)
-    const reason = whyUnusable(stored?.grant, undefined, rooms.clock.now())
-    const found = stored && fresh(rooms, stored)
-    if (stored === undefined || found === undefined || reason !== undefined) {
+    const stored = attempts++ === 0 ? found : await check.read(identity)
+    // The user may have taken the consent back meanwhile.
+    const reason = check.whyNot(caller, stored?.grant) ?? whyUnusable(stored?.grant, undefined, clock.now())
+    const secret = stored && fresh(rooms, stored)
+    if (stored === undefined || secret === undefined || reason !== undefined) {
       throw new NotProvisionedError(reason ?? 'never')
     }
     // A 401 of one route is not the end of an app password: Nextcloud must refuse it where it says who the user is.
-    if (force !== true || !isSameSecret(found.secret, notThis)) return found
-    if (!(await isRefused(rooms, stored.grant))) return found
-    if (await bury(rooms, { key, identity }, stored)) throw new NotProvisionedError('revoked')
-    return 'late'
+    if (force !== true || !isSameSecret(secret.secret, notThis)) return secret
+    if (await isRefused(rooms, stored.grant)) {
+      if (await bury(rooms, { key, identity }, stored)) throw new NotProvisionedError('revoked')
+      return 'late'
+    }
+    // Nextcloud may have taken a while, in which the user ended the connection.
+    return (await grants.store.version(key)) === stored.version ? secret : 'late'
   })
 }
 

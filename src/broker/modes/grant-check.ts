@@ -1,8 +1,8 @@
+import { LRUCache } from 'lru-cache'
 import { ConfigurationError, StorageError } from '../../errors/errors.js'
 import { consentingClient, deadGrant, whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
-import { createSingleFlight } from '../../single-flight.js'
 import type { Basis, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
 
 /** The rooms that the check needs. */
@@ -13,29 +13,53 @@ export interface GrantCheckRooms extends Pick<GrantModeRooms, 'config' | 'grants
   readonly fresh: (stored: StoredGrant) => FreshToken | undefined
 }
 
+/** The looks that failed: those that would only fail again are not waited for. */
+interface Health {
+  /** Keys whose last look failed. One failing record is no reason to trust the tokens of other users. */
+  readonly failing: LRUCache<string, true>
+  /** Keys that failed without a success of any key between: many of them mean that the store is unavailable. */
+  readonly run: Set<string>
+}
+
+const MOST_FAILING = 10_000
+/** Different keys in a row. */
+const UNAVAILABLE = 3
+
 export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   const { config, grants, clock } = rooms
   const grantCheck = config.cache.grantCheck * 1_000
-  const looks = createSingleFlight<boolean | FreshToken>()
-  /** Whether the last look into the store failed: the next ones are not waited for. */
-  const health = { failing: false }
-  const permits: GrantCheck['permits'] = ({ clientId }, basis) => {
-    const client = consentingClient(config.grants?.consent, clientId)
-    return client === undefined || basis?.clients.includes(client) === true
+  const consent = config.grants?.consent
+  const looks = new WeakMap<Basis, Promise<boolean | FreshToken>>()
+  const health: Health = { failing: new LRUCache({ max: MOST_FAILING }), run: new Set() }
+  const permits: GrantCheck['permits'] = ({ clientId }, grant) => {
+    const client = consentingClient(consent, clientId)
+    return client === undefined || grant?.clients.includes(client) === true
   }
   return {
     permits,
+    async read(identity) {
+      const key = grants.store.keyOf(identity)
+      // A rotated token that is not stored yet is the one that lives.
+      await grants.rotations.flush(key)
+      return grants.store.find(identity)
+    },
+    whyNot: (caller, grant) => {
+      // A grant without any clients has ended for everybody.
+      if (grant === undefined || grant.clients.length === 0 || permits(caller, grant)) return undefined
+      return whyUnusable(grant, caller.clientId, clock.now())
+    },
     check: (caller, secret, basis) => {
       const permitted = permits(caller, basis)
       if (permitted && clock.monotonic() - basis.checkedAt < grantCheck) return true
       const key = grants.store.keyOf(caller.identity)
-      const looking = looks.join(key, () => servingThrough(look(rooms, key, secret, basis), rooms, health, basis))
-      if (permitted && health.failing) {
-        looking.catch(() => undefined)
-        return true
-      }
-      // Fetching again rejects with the reason.
-      return looking.then((seen) => permits(caller, typeof seen === 'object' ? seen.basis : basis) && seen)
+      const awaited = !permitted || !(health.failing.has(key) || health.run.size >= UNAVAILABLE)
+      const known = looks.get(basis)
+      if (known !== undefined) return { outcome: known, awaited }
+      const ended = (): unknown => looks.delete(basis)
+      const outcome = servingThrough(look(rooms, key, secret, basis), { clock, health, key }, basis)
+      looks.set(basis, outcome)
+      outcome.then(ended, ended)
+      return { outcome, awaited }
     },
   }
 }
@@ -43,20 +67,30 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
 /** Lets a living token serve through an outage of the store. */
 async function servingThrough(
   looking: Promise<boolean | FreshToken>,
-  { clock }: GrantCheckRooms,
-  health: { failing: boolean },
+  { clock, health, key }: Pick<GrantCheckRooms, 'clock'> & { readonly health: Health; readonly key: string },
   basis: Basis,
 ): Promise<boolean | FreshToken> {
   try {
     const seen = await looking
-    health.failing = false
+    recovered(health, key)
     return seen
   } catch (error) {
-    if (!(error instanceof StorageError || error instanceof ConfigurationError)) throw error
-    health.failing = true
-    basis.checkedAt = clock.monotonic()
-    return true
+    if (error instanceof StorageError || error instanceof ConfigurationError) {
+      health.failing.set(key, true)
+      if (health.run.size < UNAVAILABLE) health.run.add(key)
+      basis.checkedAt = clock.monotonic()
+      return true
+    }
+    // The store has answered, even if what it holds cannot be opened.
+    recovered(health, key)
+    throw error
   }
+}
+
+function recovered({ failing, run }: Health, key: string): void {
+  if (run.size >= UNAVAILABLE) failing.clear()
+  failing.delete(key)
+  run.clear()
 }
 
 /** Looks whether the grant is still the one that the token came from. */

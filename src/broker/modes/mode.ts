@@ -2,8 +2,10 @@ import type { AuthorizationServerClient } from '../../authorization-server/clien
 import type { TokenAnswer } from '../../authorization-server/token-answer.js'
 import type { Clock } from '../../clock.js'
 import type { Config, NextcloudConfig } from '../../config/config.js'
+import type { NotProvisionedReason } from '../../errors/errors.js'
 import type { Events } from '../../events.js'
-import type { Identity } from '../../grants/grant.js'
+import type { Grant, Identity } from '../../grants/grant.js'
+import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Grants } from '../../grants/open-grants.js'
 import type { AppPasswords } from '../../nextcloud/app-passwords.js'
 import type { Secret } from '../../nextcloud/credential.js'
@@ -72,8 +74,17 @@ export interface FreshToken extends Pick<TokenAnswer, 'expiresIn' | 'sentAt'> {
 
 /** One way to get Nextcloud tokens. */
 export interface Mode {
-  /** Gets a fresh one. Called at most once at a time for the same caller and target. */
-  readonly getFreshToken: (caller: Caller, target: Target, have: Have) => Promise<FreshToken>
+  /**
+   * Gets a fresh one. Called at most once at a time for the same caller and target, and for a caller whom `grants.whyNot` refuses never.
+   *
+   * @param found the caller's grant, just read; undefined if there is none, or the mode has no grants
+   */
+  readonly getFreshToken: (
+    caller: Caller,
+    target: Target,
+    have: Have,
+    found: StoredGrant | undefined,
+  ) => Promise<FreshToken>
   /** Whether the token is got for one MCP token, which it must not outlive, and not for a user. */
   readonly boundToMcpToken: boolean
   /** Seconds before its end at which a token is renewed ahead. */
@@ -92,12 +103,21 @@ export interface Mode {
 /** Decides whether a caller may have a token from a grant. */
 export interface GrantCheck {
   /** Whether the user agreed to the caller's MCP client. */
-  readonly permits: (caller: Caller, basis: Basis | undefined) => boolean
-  /**
-   * Whether the cached token still stands: true at once if that is known, else after a look into the store. A promise of another token
-   * replaces it. A promise of false means that it is fetched again.
-   */
-  readonly check: (caller: Caller, secret: Secret, basis: Basis) => true | Promise<boolean | FreshToken>
+  readonly permits: (caller: Caller, grant: Pick<Grant, 'clients'> | undefined) => boolean
+  /** Reads a user's grant from the store. */
+  readonly read: (identity: Identity) => Promise<StoredGrant | undefined>
+  /** Returns the reason for which nothing is done with a grant for this caller, because it serves other MCP clients only. */
+  readonly whyNot: (caller: Caller, grant: Grant | undefined) => NotProvisionedReason | undefined
+  /** Whether the caller gets the cached token: true at once if that is known, else what a look into the store says. */
+  readonly check: (caller: Caller, secret: Secret, basis: Basis) => true | Look
+}
+
+/** A look into the store, at the grant of a cached token. */
+export interface Look {
+  /** True: the token stands. Another token replaces it. False: it is gone, and to be fetched again. */
+  readonly outcome: Promise<boolean | FreshToken>
+  /** Whether the caller waits for it. Else it gets the token meanwhile, because the store fails. */
+  readonly awaited: boolean
 }
 
 /** Exchanges the MCP token for one of Nextcloud. */
@@ -106,7 +126,7 @@ export type Exchange = (caller: Pick<Caller, 'token'>, target: Target) => Promis
 /** The stored grants, as far as modes use them. */
 export type GrantRooms = Pick<
   Grants,
-  'store' | 'rotations' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
+  'store' | 'rotations' | 'askedFor' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
 >
 
 /** A user's grant: its key in the store, and the user. */

@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
-import { deadGrant, whyUnusable } from '../../grants/grant.js'
+import { accessTokenOf, deadGrant, whyUnusable, type SharedAccessToken } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
+import type { Secret } from '../../nextcloud/credential.js'
 import { quirksOf } from '../../presets.js'
 import { createCoolDowns, type CoolDowns } from '../../transport/cool-down.js'
 import { tokenLife, type Timing } from '../token-cache.js'
 import { createGrantCheck } from './grant-check.js'
-import type { Caller, FreshToken, GrantModeRooms, GrantOf, Have, Mode } from './mode.js'
+import type { Caller, FreshToken, GrantCheck, GrantModeRooms, GrantOf, Have, Mode } from './mode.js'
 import { createRenewal, type Renewal } from './renewal.js'
 
 interface RefreshRooms extends GrantModeRooms {
@@ -14,6 +15,7 @@ interface RefreshRooms extends GrantModeRooms {
   /** The failures, by fingerprint of the refresh token. */
   readonly coolDowns: CoolDowns
   readonly renew: Renewal
+  readonly check: GrantCheck
   /** Fingerprints of the refresh tokens whose end has been reported. */
   readonly reportedExpired: LRUCache<string, true>
 }
@@ -36,70 +38,93 @@ export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
   const coolDowns = createCoolDowns(clock, COOL_DOWNS)
   const renew = createRenewal(modeRooms, coolDowns)
   const reportedExpired = new LRUCache<string, true>({ max: COOL_DOWNS })
-  const rooms: RefreshRooms = { ...modeRooms, timing, coolDowns, renew, reportedExpired }
+  const grants = createGrantCheck({
+    ...modeRooms,
+    secretOf: (grant) => bearerOf(accessTokenOf(grant, modeRooms.grants.askedFor)),
+    fresh: (stored) => sharedToken(rooms, stored, {}),
+  })
+  const rooms: RefreshRooms = { ...modeRooms, timing, coolDowns, renew, reportedExpired, check: grants }
   return {
-    getFreshToken: (caller, _target, have) => getFreshToken(rooms, caller, have),
+    getFreshToken: (caller, _target, have, found) => getFreshToken(rooms, caller, have, found),
     boundToMcpToken: false,
     ...timing,
-    grants: createGrantCheck({
-      ...rooms,
-      secretOf: ({ accessToken }) => accessToken && { scheme: 'Bearer', token: accessToken.token },
-      fresh: (stored) => sharedToken(rooms, stored, {}),
-    }),
+    grants,
   }
 }
 
-async function getFreshToken(rooms: RefreshRooms, { identity }: Caller, have: Have): Promise<FreshToken> {
-  const { grants, coolDowns, clock } = rooms
+async function getFreshToken(
+  rooms: RefreshRooms,
+  caller: Caller,
+  have: Have,
+  found: StoredGrant | undefined,
+): Promise<FreshToken> {
+  const { grants, check, coolDowns, clock } = rooms
+  const { identity } = caller
   const of = { key: grants.store.keyOf(identity), identity }
   const patience = clock.monotonic() + grants.leaseLife + PATIENCE_BEYOND_LEASE
   let { notThis } = have
+  let present = found
   for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-    await grants.rotations.flush(of.key)
-    const stored = await usable(rooms, of, await grants.store.read(of.key))
-    // Without a token of its own, a forced caller rejects the stored one.
-    if (have.force === true) notThis ??= { scheme: 'Bearer', token: stored.grant.accessToken?.token ?? '' }
-    const shared = sharedToken(rooms, stored, { ...have, notThis })
-    if (shared !== undefined) return shared
-    coolDowns.check(stored.grant.fingerprint)
-    const fresh = await rooms.renew(of, stored)
-    if (fresh !== 'changed') return fresh
+    const stored = await usable(rooms, of, present)
+    if (stored !== 'changed') {
+      // Without a token of its own, a forced caller rejects the stored one.
+      if (have.force === true) notThis ??= { scheme: 'Bearer', token: stored.grant.accessToken?.token ?? '' }
+      const shared = sharedToken(rooms, stored, { ...have, notThis })
+      if (shared !== undefined) return shared
+      coolDowns.check(stored.grant.fingerprint)
+      const fresh = await rooms.renew(of, stored)
+      if (fresh !== 'changed') return fresh
+    }
     if (clock.monotonic() >= patience) {
       throw new UpstreamUnavailableError('Another instance has been refreshing this grant for too long', {
         retryAfter: 1,
       })
     }
     await clock.sleep(pause * (0.5 + clock.random()))
+    present = await check.read(identity)
+    // The user may have taken the consent back meanwhile.
+    const reason = check.whyNot(caller, present?.grant)
+    if (reason !== undefined) throw new NotProvisionedError(reason)
   }
 }
 
 /** @throws {NotProvisionedError} there is no grant, or it cannot serve */
-async function usable(rooms: RefreshRooms, of: GrantOf, stored: StoredGrant | undefined): Promise<StoredGrant> {
+async function usable(
+  rooms: RefreshRooms,
+  of: GrantOf,
+  stored: StoredGrant | undefined,
+): Promise<StoredGrant | 'changed'> {
   const reason = whyUnusable(stored?.grant, undefined, rooms.clock.now())
   if (stored !== undefined && reason === undefined) return stored
-  if (stored?.grant.refreshToken !== undefined) await expire(rooms, of, stored)
+  if (stored?.grant.refreshToken !== undefined && !(await expire(rooms, of, stored))) return 'changed'
   throw new NotProvisionedError(reason ?? 'never')
 }
 
 /**
  * Ends a grant whose refresh token has ended by this machine's clock. The server need not be asked. The clock may be wrong, so the
  * token is thrown away only long after that.
+ *
+ * @returns false if another writer has changed the grant meanwhile
  */
-async function expire(rooms: RefreshRooms, { key, identity }: GrantOf, { grant, version }: StoredGrant): Promise<void> {
+async function expire(
+  rooms: RefreshRooms,
+  { key, identity }: GrantOf,
+  { grant, version }: StoredGrant,
+): Promise<boolean> {
   const { grants, clock, events, reportedExpired } = rooms
   if (!reportedExpired.has(grant.fingerprint)) {
     reportedExpired.set(grant.fingerprint, true)
     events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
   }
-  if (clock.now() < (grant.refreshEndsAt ?? Infinity) + EXPIRED_KEPT) return
-  await grants.store.write(key, deadGrant(grant, 'expired', clock.now()), version)
+  if (clock.now() < (grant.refreshEndsAt ?? Infinity) + EXPIRED_KEPT) return true
+  return (await grants.store.write(key, deadGrant(grant, 'expired', clock.now()), version)) !== null
 }
 
 /** Returns the access token in the store; undefined if there is none, or it will not do. */
 function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead }: Have): FreshToken | undefined {
-  const { timing, clock } = rooms
+  const { timing, clock, grants } = rooms
   const { grant, version } = stored
-  const shared = grant.accessToken
+  const shared = accessTokenOf(grant, grants.askedFor)
   if (shared === undefined || (notThis?.scheme === 'Bearer' && shared.token === notThis.token)) return undefined
   const now = clock.monotonic()
   const { token, expiresIn } = shared
@@ -109,4 +134,8 @@ function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead 
   if (life === undefined || now >= life.ownEnd - (ahead === true ? life.ahead : 0)) return undefined
   const basis = { version, clients: grant.clients, checkedAt: now }
   return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'store', basis }
+}
+
+function bearerOf(shared: SharedAccessToken | undefined): Secret | undefined {
+  return shared && { scheme: 'Bearer', token: shared.token }
 }

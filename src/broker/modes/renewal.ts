@@ -7,7 +7,14 @@ import {
   TokenRequestError,
   UpstreamUnavailableError,
 } from '../../errors/errors.js'
-import { isRefreshable, refreshEnd, sharedAccessToken, type Grant, type LivingGrant } from '../../grants/grant.js'
+import {
+  isRefreshable,
+  lasting,
+  refreshEnd,
+  sharedAccessToken,
+  type Grant,
+  type LivingGrant,
+} from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Lease } from '../../grants/lease.js'
 import { quirksOf } from '../../presets.js'
@@ -128,17 +135,14 @@ async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer)
 }
 
 function rotated({ grants, clock }: RenewalRooms, grant: LivingGrant, answer: RefreshAnswer): Grant {
-  const { format, generation, clients, connectedAt } = grant
   const { refreshToken, scopes, sentAt, access } = answer
   // If the token stays the same and the answer states no end, the end stays too.
   const refreshEndsAt =
     refreshEnd(answer, sentAt, clock) ?? (refreshToken === undefined ? grant.refreshEndsAt : undefined)
-  const accessToken = access instanceof TokenRequestError ? undefined : sharedAccessToken(access, clock)
+  const accessToken =
+    access instanceof TokenRequestError ? undefined : sharedAccessToken(access, grants.askedFor, clock)
   return {
-    format,
-    generation,
-    clients,
-    connectedAt,
+    ...lasting(grant),
     state: 'active',
     refreshToken: refreshToken ?? grant.refreshToken,
     fingerprint: refreshToken === undefined ? grant.fingerprint : grants.fingerprint(refreshToken),

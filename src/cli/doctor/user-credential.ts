@@ -1,6 +1,6 @@
 import { tokenLife } from '../../broker/token-cache.js'
 import type { NextcloudConfig } from '../../config/config.js'
-import { isLiving, type Grant, type Identity } from '../../grants/grant.js'
+import { accessTokenOf, isLiving, type Grant, type Identity } from '../../grants/grant.js'
 import { createGrants } from '../../grants/open-grants.js'
 import type { Secret } from '../../nextcloud/credential.js'
 import { quirksOf } from '../../presets.js'
@@ -42,10 +42,10 @@ async function storedGrant(context: Examination): Promise<Grant | Missing> {
     )
   }
   const stored = createGrants({ config, grants, storage, clock, events }).store
-  const { grant } = (await stored.read(stored.keyOf(owner))) ?? {}
+  const { grant } = (await stored.look(owner)) ?? {}
   if (grant !== undefined && isLiving(grant)) return grant
   return missing(
-    `${secrets.quote(owner.subject)} of ${owner.issuer} has no living grant in the store for ${config.resource} and this client: let that user connect, or name another`,
+    `${secrets.quote(owner.subject)} of ${owner.issuer} has no living grant in the store for ${config.resource}, this client and this Nextcloud: let that user connect, or name another`,
   )
 }
 
@@ -57,11 +57,9 @@ async function ownerOf(context: Examination): Promise<Identity | undefined> {
 }
 
 /** Returns the app password, or the access token as long as it lives: one that has ended may cost the grant where it is presented. */
-function secretIn(
-  { appPassword, accessToken }: Grant,
-  { preset }: NextcloudConfig,
-  { clock }: Examination,
-): Secret | Missing {
+function secretIn(grant: Grant, { preset }: NextcloudConfig, { clock, config }: Examination): Secret | Missing {
+  const { appPassword } = grant
+  const accessToken = accessTokenOf(grant, config.grants?.askedFor ?? '')
   if (appPassword !== undefined) return { scheme: 'Basic', ...appPassword }
   const { expiresIn, sentAt = 0 } = accessToken ?? {}
   const life = tokenLife({ expiresIn, sentAt }, { renewBefore: 0, margin: quirksOf(preset).margin })

@@ -274,7 +274,7 @@ describe('a store that another Nextcloud has used', () => {
     const other = await startNextcloudAccounts(setup.clock.now)
     const moved = setup.open({ nextcloud: { url: other.url } })
 
-    expect(await failureOf(moved.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
+    expect(await failureOf(moved.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'never' })
     expect(await moved.isProvisioned(ALICE)).toBe(false)
 
     expect(other.requests).toEqual([])

@@ -239,7 +239,12 @@ describe('a renewal that another instance has left behind', () => {
     while (refreshTokens.accessTokens.length === 0) await turn()
     const key = keyOfAlice(setup)
     const [, second = ''] = refreshTokens.familyOf(first).tokens
-    const accessToken = { token: refreshTokens.accessTokens[0]!, expiresIn: 300, sentAt: clock.now() }
+    const accessToken = {
+      token: refreshTokens.accessTokens[0]!,
+      expiresIn: 300,
+      sentAt: clock.now(),
+      askedFor: grants.askedFor,
+    }
     await turn()
     const { sleep } = clock
     const end = clock.monotonic() + storedAt
