@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
 import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
-import { digest, flowOf, holds } from '../connect/cookies.js'
+import { flowOf, holds } from '../connect/cookies.js'
 import type { OneTimeRecord } from '../connect/one-time.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
@@ -119,7 +119,7 @@ async function store(
   const { refreshToken, access } = tokens
   const identity = { issuer: issuer.origin, subject: user }
   const fingerprint = grants.fingerprint(refreshToken)
-  const accessToken = sharedAccessToken(access, clock)
+  const accessToken = sharedAccessToken(access, grants.askedFor, clock)
   const refreshEndsAt = refreshEnd(tokens, access.sentAt, clock)
   const connection = {
     refreshToken,
