@@ -1,4 +1,4 @@
-import type { BrokerSession } from './broker/broker.js'
+import type { Broker, BrokerSession } from './broker/broker.js'
 import type { Disconnect } from './broker/disconnect.js'
 import type { CallerOf, Who } from './callers.js'
 import type { Clock } from './clock.js'
@@ -17,19 +17,23 @@ export type Connections = ReturnType<typeof createConnections>
 interface ConnectionRooms {
   readonly serves: (identity: Identity) => Promise<Serves>
   readonly access: Pick<NextcloudAccess, 'rotate'>
+  readonly broker: Pick<Broker, 'tryAgain'>
   readonly disconnect: Disconnect
   readonly pages: Pick<Connect, 'linkFor'>
   readonly waiting: Pick<Waiting, 'wait'>
 }
 
 export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
-  const { serves, access, disconnect, pages, waiting } = rooms
+  const { serves, access, broker, disconnect, pages, waiting } = rooms
   const forCaller =
     <A extends unknown[], R>(act: (session: BrokerSession, ...more: A) => Promise<R>) =>
     async (who: Who | undefined, ...more: A): Promise<R> =>
       act(await callerOf(who), ...more)
   return {
-    isProvisioned: forCaller(async ({ caller }) => (await serves(caller.identity))(caller.clientId)),
+    isProvisioned: forCaller(async ({ caller }) => {
+      const isServed = async () => (await serves(caller.identity))(caller.clientId)
+      return (await isServed()) || ((await broker.tryAgain(caller)) && isServed())
+    }),
     createConnectUrl: forCaller(
       async ({ caller }) => (await pages.linkFor(caller.identity, caller.clientId)).connectUrl,
     ),

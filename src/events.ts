@@ -108,7 +108,10 @@ export type McpAuthEventDetails =
       readonly clientId: string
     })
   | (OfGrant & {
-      /** A refresh token was spent, and its successor is stored. It is the same one if the server does not rotate. */
+      /**
+       * A refresh token was spent, and its successor is stored. It is the same one if the server does not rotate. Also: Nextcloud
+       * takes an app password again that it refused for a time; `previous` is the same then.
+       */
       readonly type: 'grant.rotated'
       /** The fingerprint of the refresh token before. */
       readonly previous: string

@@ -24,7 +24,7 @@ export type {
 } from './options.js'
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'
-export type { StorageAdapter, StoredEntry } from './storage-adapter.js'
+export type { KeyPage, StorageAdapter, StoredEntry } from './storage-adapter.js'
 export type { RejectionDetails, ShownValue } from './errors/rejection-details.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {

@@ -20,6 +20,7 @@ import type { HttpRooms } from './http/authentication.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
+import { createSignIns } from './nextcloud/sign-ins.js'
 import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
@@ -119,7 +120,7 @@ function withNextcloud(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
 
 function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
   const appPasswords = createAppPasswords(nextcloud, ground.transport)
-  const broker = createBroker({ ...ground, nextcloud, appPasswords })
+  const broker = createBroker({ ...ground, nextcloud, appPasswords, signIns: createSignIns(ground.clock) })
   return { ...NOTHING_STORED, access: createAccess(ground, nextcloud, broker, noPages), settle: broker.settle }
 }
 
@@ -128,7 +129,8 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const storage = stored.storage ?? new MemoryStorage()
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
-  const broker = createBroker({ ...ground, nextcloud, grants, appPasswords })
+  const signIns = createSignIns(clock)
+  const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
   const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
   const serves = createServes(grants, stored.consent, clock)
   const waiting = createWaiting({ look: serves, clock })
@@ -139,7 +141,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     access,
     pages,
     connected: waiting.connected,
-    connections: (callerOf) => createConnections({ serves, access, disconnect, pages, waiting }, callerOf),
+    connections: (callerOf) => createConnections({ serves, access, broker, disconnect, pages, waiting }, callerOf),
     ready: grants.ready,
     close: () => {
       waiting.close()

@@ -1,11 +1,22 @@
 /** @internal Where an adapter that keeps everything in this process has a key of 32 bytes, so that none need be configured. */
 export const OWN_KEY: unique symbol = Symbol('key')
 
+/** @internal Where an adapter that bounds its entries has a `put` for leases, which count for nothing: no user's renewal must fail there. */
+export const PUT_LEASE: unique symbol = Symbol('put of a lease')
+
 /** A live entry of a store. */
 export interface StoredEntry {
   readonly value: string
   /** Stands for one write: it never repeats for a key, not even after delete, expiry and create. */
   readonly version: string
+}
+
+/** The keys that `list` is asked for. */
+export interface KeyPage {
+  /** Only keys behind this one. Default: from the first. */
+  readonly after?: string | undefined
+  /** Keys at most: a whole number, at least 1. */
+  readonly limit: number
 }
 
 /**
@@ -29,6 +40,15 @@ export interface StorageAdapter {
   put(key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null>
   /** Deletes only if the stored version is still `expected`; false when another writer was first. */
   delete(key: string, expected: string): Promise<boolean>
+  /**
+   * Returns the keys of live entries, ascending by their UTF-8 bytes whatever the collation, `limit` at most. Entries that are written or
+   * deleted while pages are read may be there or not; all others are there once.
+   *
+   * Optional. Without it there is no `auth.connections()`, and no `grants list` and `grants move` on the command line.
+   */
+  list?(page: KeyPage): Promise<string[]>
+  /** @internal */
+  readonly [PUT_LEASE]?: StorageAdapter['put'] | undefined
   /** @internal */
   readonly [OWN_KEY]?: Uint8Array | undefined
   /** Closes what the adapter opened itself, never the client that it was given. */

@@ -3,7 +3,7 @@ import { InternalError, McpAuthError, NotProvisionedError } from '../errors/erro
 import type { Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { NextcloudMode } from '../modes.js'
-import { isSameSecret, type Secret, type TokenSource } from '../nextcloud/credential.js'
+import { isSameSecret, type ReplaceOptions, type Secret, type TokenSource } from '../nextcloud/credential.js'
 import { abortable } from '../single-flight.js'
 import { appPasswordMode } from './modes/app-password.js'
 import { exchangeMode } from './modes/exchange.js'
@@ -29,6 +29,8 @@ export interface Broker extends TokenSource<BrokerSession> {
    * nothing to renew: it looks whether there is a usable grant.
    */
   readonly rotate: (session: BrokerSession) => Promise<void>
+  /** Tries the app password of a dead grant again, if it is time. Resolves to whether the grant is good now. */
+  readonly tryAgain: (caller: Pick<Caller, 'identity' | 'clientId'>) => Promise<boolean>
   /** Forgets the tokens of a user whose grant has changed. */
   readonly forget: (identity: Identity) => void
   readonly size: () => number
@@ -51,6 +53,7 @@ const NOTHING_KEPT: Omit<Broker, 'getSecret'> = {
   replaceSecret: () => Promise.resolve(undefined),
   secretWorked: () => undefined,
   rotate: () => Promise.resolve(),
+  tryAgain: () => Promise.resolve(false),
   forget: () => undefined,
   size: () => 0,
   settle: () => Promise.resolve(),
@@ -84,7 +87,7 @@ function createTokenBroker(rooms: ModeRooms, mode: Mode): Broker {
   const broker: TokenBroker = { nextcloud, mode, keys, entries, reports, requests, counters, clock }
   return {
     getSecret: (session, options) => getSecret(broker, session, options),
-    replaceSecret: (session, refused, signal) => replaceSecret(broker, session, refused, signal),
+    replaceSecret: (session, refused, given) => replaceSecret(broker, session, refused, given),
     secretWorked: (session, secret) => {
       const entry = entries.get(session.defaultKey ?? '')
       if (entry !== undefined && isSameSecret(entry.secret, secret)) entry.unproven = false
@@ -92,6 +95,7 @@ function createTokenBroker(rooms: ModeRooms, mode: Mode): Broker {
     rotate: async (session) => {
       await requests.fetchAnother(requestOf(broker, session, { force: true }))
     },
+    tryAgain: mode.tryAgain ?? NOTHING_KEPT.tryAgain,
     forget: (identity) => {
       requests.doubt()
       entries.delete(keys.keyOfGrant(identity))
@@ -227,7 +231,7 @@ async function replaceSecret(
   broker: TokenBroker,
   session: BrokerSession,
   refused: Secret,
-  signal?: AbortSignal,
+  { signal, proven }: ReplaceOptions = {},
 ): Promise<Secret | undefined> {
   const { mode, keys, entries, clock } = broker
   const key = keys.key(session)
@@ -237,7 +241,7 @@ async function replaceSecret(
       return serve(broker, session, { entry, have: { notThis: refused } }, signal && { signal })
     if (entry.unproven && mode.provesRefusals !== true) return undefined
   }
-  const request = requestOf(broker, session, { force: true, notThis: refused })
+  const request = requestOf(broker, session, { force: true, notThis: refused, proven })
   const secret = await fetchFor(broker, session.caller, request, signal)
   const fresh = entries.get(key)
   if (fresh !== undefined && isSameSecret(fresh.secret, secret)) fresh.unproven = true

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { variableOf } from '../config/declarations.js'
-import { doctor, processSurroundings } from './doctor/doctor.js'
+import type { Surroundings } from './command-line.js'
 
 interface Command {
   readonly summary: string
@@ -11,10 +11,12 @@ interface Command {
   readonly run: (args: string[]) => number | undefined | Promise<number>
 }
 
+type LoadedCommand = (args: readonly string[], surroundings: Surroundings) => Promise<number>
+
 const COMMANDS: Readonly<Record<string, Command>> = {
   doctor: {
     summary: 'check a set-up from end to end, and say what to change (doctor --help)',
-    run: (args) => doctor(args, processSurroundings()),
+    run: (args) => loaded(args, async () => (await import('./doctor/doctor.js')).doctor),
   },
   keygen: {
     summary: `print a new encryption key, for ${variableOf('encryptionKey')}`,
@@ -40,6 +42,12 @@ async function main([name = '', ...args]: readonly string[]): Promise<number> {
   const status = await command?.run(args)
   if (status === undefined) process.stderr.write(USAGE)
   return status ?? 2
+}
+
+/** Runs a command that is loaded now, because keygen needs nothing of it. */
+async function loaded(args: string[], load: () => Promise<LoadedCommand>): Promise<number> {
+  const { processSurroundings } = await import('./command-line.js')
+  return (await load())(args, processSurroundings())
 }
 
 /** Returns a command that takes no option but `--help`. */

@@ -13,13 +13,16 @@ interface AccountRooms extends Pick<PageRooms, 'config'> {
 }
 
 /** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and the link to connect it if it is not. */
-export function showStatus(rooms: AccountRooms & Pick<PageRooms, 'grants' | 'clock' | 'tickets'>): RouteHandler {
-  const { grants, config, clock, tickets } = rooms
+export function showStatus(
+  rooms: AccountRooms & Pick<PageRooms, 'broker' | 'grants' | 'clock' | 'tickets'>,
+): RouteHandler {
+  const { broker, grants, config, clock, tickets } = rooms
   return withToken(rooms, async ({ issuer, subject, clientId }, res) => {
     const identity = { issuer, subject }
-    const stored = await grants.store.find(identity)
     const client = consentingClient(config.grants?.consent, clientId)
-    const reason = whyUnusable(stored?.grant, client, clock.now())
+    const ask = async () => whyUnusable((await grants.store.find(identity))?.grant, client, clock.now())
+    let reason = await ask()
+    if (reason === 'revoked' && (await broker.tryAgain({ identity, clientId }))) reason = await ask()
     if (reason === undefined) return sendJson(res, { connected: true })
     const { connectUrl } = await tickets.linkFor(identity, clientId)
     sendJson(res, { connected: false, reason, connect_url: connectUrl })

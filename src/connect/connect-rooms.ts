@@ -30,7 +30,7 @@ export interface ConnectRooms {
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
   readonly loadKeys: () => Promise<void>
-  readonly broker: Pick<Broker, 'forget'>
+  readonly broker: Pick<Broker, 'forget' | 'tryAgain'>
   readonly disconnect: Disconnect
   readonly events: Events
   readonly clock: Clock

@@ -55,7 +55,7 @@ export interface Grant {
   readonly generation: number
   /** Absent once it is dead. */
   readonly refreshToken?: string
-  /** In place of the refresh token in app-password mode. Absent once it is dead. */
+  /** In place of the refresh token in app-password mode. A grant that Nextcloud refused keeps it, because a refusal may pass. */
   readonly appPassword?: AppPassword
   /** Stands for the refresh token or app password in events and cool-downs, and outlives it. */
   readonly fingerprint: string
@@ -71,6 +71,8 @@ export interface Grant {
   readonly presentedBy?: string | undefined
   /** The failure of the last renewal (`ERR_…`), or the end of a dead grant. `at` is in milliseconds since the epoch. */
   readonly lastError?: { readonly code: string; readonly at: number }
+  /** Milliseconds since the epoch at which the app password of a dead grant was last tried. */
+  readonly triedAt?: number
   /** Milliseconds since the epoch. */
   readonly connectedAt: number
 }
@@ -160,9 +162,9 @@ export function whyUnusable(
   return undefined
 }
 
-/** Whether the grant holds a credential for Nextcloud. */
-export function isLiving(grant: Grant): boolean {
-  return grant.refreshToken !== undefined || grant.appPassword !== undefined
+/** Whether the grant is good, as far as is known. A dead one may hold an app password that is tried again. */
+export function isLiving({ state }: Pick<Grant, 'state'>): boolean {
+  return state === 'active' || state === 'presented'
 }
 
 export function isRefreshable(grant: Grant): grant is LivingGrant {
@@ -191,6 +193,19 @@ export function lasting({ format, identity, owner, generation, clients, agreed, 
 export function deadGrant(grant: Grant, code: GrantEnd, at: number): Grant {
   const { fingerprint, scopes } = grant
   return { ...lasting(grant), fingerprint, scopes, state: 'needs-reconnect', lastError: { code, at } }
+}
+
+/** The remains of a grant whose credential was refused. An app password is kept: an account may be enabled again. */
+export function refusedGrant(grant: Grant, at: number): Grant {
+  const { appPassword } = grant
+  const dead = deadGrant(grant, 'refused', at)
+  return appPassword === undefined ? dead : { ...dead, appPassword, triedAt: at }
+}
+
+/** A grant whose app password is taken again. */
+export function revivedGrant(grant: Grant): Grant {
+  const { fingerprint, scopes, appPassword } = grant
+  return { ...lasting(grant), fingerprint, scopes, ...(appPassword && { appPassword }), state: 'active' }
 }
 
 /** The remains of a grant that was ended on purpose. A new generation: nothing that began before it counts. */

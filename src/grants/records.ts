@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js'
 import { ConfigurationError, StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
-import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
+import { PUT_LEASE, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
 import type { Sealer } from './seal.js'
 
 /** A record, opened. */
@@ -26,6 +26,8 @@ export interface Records {
   readonly seal: (key: string, value: unknown) => Promise<string>
   /** Writes what `seal` made. */
   readonly writeSealed: (key: string, sealed: string, expected: string | null, ttlMs?: number) => Promise<string | null>
+  /** The same for a lease, which counts for nothing where a store bounds its entries. */
+  readonly writeLease: (key: string, sealed: string, expected: string | null, ttlMs: number) => Promise<string | null>
   readonly remove: (key: string, expected: string) => Promise<boolean>
 }
 
@@ -48,6 +50,13 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
     async write(key, value, expected, ttlMs) {
       return writeSealed(key, await sealer.seal(key, value), expected, ttlMs)
     },
+    writeLease: (key, sealed, expected, ttlMs) =>
+      call(
+        watch,
+        'put',
+        () => (storage[PUT_LEASE] ?? storage.put).call(storage, key, sealed, expected, ttlMs),
+        isVersion,
+      ),
     remove: (key, expected) => call(watch, 'delete', () => storage.delete(key, expected), isBoolean),
   }
 }

@@ -2,6 +2,7 @@ import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type AppPassword } from './credential.js'
+import { isOcsRefusal } from './refusal.js'
 
 /** The end of a flow, in Nextcloud's words. */
 export interface LoginFlowAnswer extends AppPassword {
@@ -40,8 +41,6 @@ interface Rooms {
 }
 
 const FORM = 'application/x-www-form-urlencoded'
-/** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
-const OCS_UNAUTHORISED = 997
 /** Characters, by our own bound: Nextcloud shows it as a name. */
 const LONGEST_NAME = 100
 
@@ -111,8 +110,7 @@ async function isRefused(rooms: Rooms, appPassword: AppPassword): Promise<boolea
   const response = await askAs(rooms, appPassword, 'GET', 'ocs/v2.php/cloud/user?format=json')
   if (response?.status === 200) return false
   if (response?.status !== 401) return undefined
-  const { ocs } = (await readJson(response)) as { ocs?: { meta?: { statuscode?: unknown } | null } | null }
-  return ocs?.meta?.statuscode === OCS_UNAUTHORISED ? true : undefined
+  return isOcsRefusal(await readJson(response)) ? true : undefined
 }
 
 /** Sends a request with the app password, which only the Nextcloud that gave it gets to see. Undefined: there is no answer. */

@@ -12,12 +12,19 @@ export interface AppPassword {
 export type Secret =
   { readonly scheme: 'Bearer'; readonly token: string } | ({ readonly scheme: 'Basic' } & AppPassword)
 
+/** Options of one replacement. */
+export interface ReplaceOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Nextcloud's own words say that the secret is refused, so that it need not be asked. */
+  readonly proven?: boolean
+}
+
 /** A source of secrets. `S` is what it tells its callers apart by. */
 export interface TokenSource<S> {
   /** Gets the secret of a caller: at once if it is cached, else as a promise. */
   readonly getSecret: (session: S, options?: { readonly signal: AbortSignal }) => Secret | Promise<Secret>
   /** Gets another secret than `refused`, which Nextcloud did not take; undefined if there can be none. */
-  readonly replaceSecret: (session: S, refused: Secret, signal?: AbortSignal) => Promise<Secret | undefined>
+  readonly replaceSecret: (session: S, refused: Secret, options?: ReplaceOptions) => Promise<Secret | undefined>
   /** Notes that Nextcloud took the secret. */
   readonly secretWorked: (session: S, secret: Secret) => void
 }

@@ -3,6 +3,7 @@ import type { NextcloudConfig } from '../config/config.js'
 import type { Events } from '../events.js'
 import { leaveUnread } from '../transport/answer.js'
 import type { Secret, TokenSource } from './credential.js'
+import { isRefusal } from './refusal.js'
 import {
   readRequest,
   sendRequest,
@@ -63,7 +64,9 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
     tokens.secretWorked(session, first)
     return answer
   }
-  const other = tokens.replaceSecret(session, first, signal)
+  // One attempt, not two: the brute force protection counts each.
+  const proven = first.scheme === 'Basic' && (await isRefusal(answer, request.timeout ?? rooms.nextcloud.timeout))
+  const other = tokens.replaceSecret(session, first, { signal, proven })
   if (body?.repeatable === false) {
     // The other secret is for the next request, and a grant that is dead is known to be.
     await anotherFor(

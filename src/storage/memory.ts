@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.js'
 import { number } from '../config/kinds.js'
 import { readOptions } from '../config/read-options.js'
-import { OWN_KEY, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
+import { OWN_KEY, PUT_LEASE, type KeyPage, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
 import { newVersion, wholeTtl } from './entry.js'
+import { collectKeys } from './page.js'
 
 /** Options of {@link MemoryStorage}. */
 export interface MemoryStorageOptions {
@@ -22,7 +23,8 @@ const OPTIONS = { maxEntries: { kind: number({ unit: 'entries', least: 1 }), def
  * Keeps grants in this process, for development and for a single instance: they are gone when it ends, and other instances do
  * not see them.
  *
- * `put` rejects when a new entry would be one more than `maxEntries`. Expired entries do not count.
+ * `put` rejects when a new entry would be one more than `maxEntries`. Expired entries do not count, and nothing that the renewal of a
+ * connected user's grant writes.
  *
  * @throws {ConfigurationError} an option is unknown or wrong
  */
@@ -31,6 +33,8 @@ export class MemoryStorage implements StorageAdapter {
   /** @internal */
   readonly [OWN_KEY] = new Uint8Array(randomBytes(32))
   readonly #entries = new Map<string, MemoryEntry>()
+  /** The keys of leases, which do not count. */
+  readonly #leases = new Set<string>()
   readonly #maxEntries: number
   readonly #clock: Pick<Clock, 'monotonic'>
 
@@ -48,18 +52,43 @@ export class MemoryStorage implements StorageAdapter {
   }
 
   put(key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null> {
+    return settled(() => this.#put(key, value, expected, ttlMs))
+  }
+
+  /** @internal */
+  [PUT_LEASE](key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null> {
     return settled(() => {
-      const ttl = wholeTtl(ttlMs)
-      if ((this.#live(key)?.version ?? null) !== expected) return null
-      this.#makeRoomFor(key)
-      const version = newVersion()
-      this.#entries.set(key, { value, version, deadAt: this.#clock.monotonic() + (ttl ?? Infinity) })
+      this.#leases.add(key)
+      const version = this.#put(key, value, expected, ttlMs)
+      if (!this.#entries.has(key)) this.#leases.delete(key)
       return version
     })
   }
 
   delete(key: string, expected: string): Promise<boolean> {
-    return Promise.resolve(this.#live(key)?.version === expected && this.#entries.delete(key))
+    return Promise.resolve(this.#live(key)?.version === expected && this.#remove(key))
+  }
+
+  list(page: KeyPage): Promise<string[]> {
+    return settled(() => {
+      const keys = collectKeys(page)
+      for (const key of this.#entries.keys()) if (this.#live(key) !== undefined) keys.add(key)
+      return keys.page()
+    })
+  }
+
+  #put(key: string, value: string, expected: string | null, ttlMs: number | undefined): string | null {
+    const ttl = wholeTtl(ttlMs)
+    if ((this.#live(key)?.version ?? null) !== expected) return null
+    this.#makeRoomFor(key)
+    const version = newVersion()
+    this.#entries.set(key, { value, version, deadAt: this.#clock.monotonic() + (ttl ?? Infinity) })
+    return version
+  }
+
+  #remove(key: string): boolean {
+    this.#leases.delete(key)
+    return this.#entries.delete(key)
   }
 
   #live(key: string): MemoryEntry | undefined {
@@ -67,11 +96,15 @@ export class MemoryStorage implements StorageAdapter {
     return entry !== undefined && entry.deadAt > this.#clock.monotonic() ? entry : undefined
   }
 
+  #counted(): number {
+    return this.#entries.size - this.#leases.size
+  }
+
   #makeRoomFor(key: string): void {
-    if (this.#entries.has(key) || this.#entries.size < this.#maxEntries) return
+    if (this.#entries.has(key) || this.#leases.has(key) || this.#counted() < this.#maxEntries) return
     const now = this.#clock.monotonic()
-    for (const [other, { deadAt }] of this.#entries) if (deadAt <= now) this.#entries.delete(other)
-    if (this.#entries.size >= this.#maxEntries) {
+    for (const [other, { deadAt }] of this.#entries) if (deadAt <= now) this.#remove(other)
+    if (this.#counted() >= this.#maxEntries) {
       const full = `MemoryStorage is full: it holds maxEntries (${this.#maxEntries}) entries that have not expired`
       throw Object.assign(new Error(full), { code: 'MEMORY_STORAGE_FULL' })
     }

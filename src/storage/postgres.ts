@@ -1,5 +1,5 @@
 import { ConfigurationError } from '../errors/errors.js'
-import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
+import type { KeyPage, StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, newVersion, wholeTtl } from './entry.js'
 import { missingTable, readTable, ROWS_PER_PURGE, type Table, WRITES_PER_PURGE } from './table.js'
 
@@ -69,6 +69,11 @@ export class PostgresStorage implements StorageAdapter {
     return this.#change(this.#sql.delete, [key, comparable(expected)])
   }
 
+  async list({ after = '', limit }: KeyPage): Promise<string[]> {
+    const { rows } = await this.#query(this.#sql.list, [after, limit])
+    return (rows as { readonly key: string }[]).map(({ key }) => key)
+  }
+
   /** Makes the table and its index unless they are there, whatever `autoCreate` says. */
   async setup(): Promise<void> {
     this.#settingUp ??= repeated(MADE_MEANWHILE, () => this.#pool.query(this.#sql.setup)).finally(() => {
@@ -124,6 +129,7 @@ function statements({ table, index }: Table) {
         version text COLLATE "C" NOT NULL, expires_at timestamptz);
       CREATE INDEX IF NOT EXISTS ${index} ON ${table} (expires_at) WHERE expires_at IS NOT NULL`,
     get: `SELECT value, version FROM ${table} WHERE key = $1 AND ${live}`,
+    list: `SELECT key FROM ${table} WHERE key COLLATE "C" > $1 AND ${live} ORDER BY key COLLATE "C" LIMIT $2`,
     create: `INSERT INTO ${table} AS entry (key, value, version, expires_at) VALUES ($1, $2, $3, ${end})
       ON CONFLICT (key) DO UPDATE
       SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto'
 import { text } from '../config/kinds.js'
 import { readOptions } from '../config/read-options.js'
 import { ConfigurationError } from '../errors/errors.js'
-import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
+import type { KeyPage, StorageAdapter, StoredEntry } from '../storage-adapter.js'
+import { collectKeys } from './page.js'
+import { scanKeys } from './redis-scan.js'
 import { comparable, isVersion, newVersion, VERSION_LENGTH, wholeTtl } from './entry.js'
 
 /** The part of a client of the package redis that the adapter uses: `createClient()`, `createCluster()` or `createClientPool()`. */
@@ -91,6 +93,13 @@ export class RedisStorage implements StorageAdapter {
 
   delete(key: string, expected: string): Promise<boolean> {
     return this.#changes(DELETE, key, comparable(expected))
+  }
+
+  /** Reads all keys with the prefix, however small the page is (SCAN), of a cluster those of each primary. */
+  async list(page: KeyPage): Promise<string[]> {
+    const keys = collectKeys(page)
+    await scanKeys(this.#client, this.#prefix, keys.add)
+    return keys.page()
   }
 
   async #changes(change: Script, key: string, ...args: string[]): Promise<boolean> {

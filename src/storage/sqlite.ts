@@ -1,5 +1,5 @@
 import { ConfigurationError } from '../errors/errors.js'
-import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
+import type { KeyPage, StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, newVersion, wholeTtl } from './entry.js'
 import { configure, isDatabase, type SqliteDatabase, unlocked } from './sqlite-file.js'
 import { missingTable, readTable, ROWS_PER_PURGE, type Table, WRITES_PER_PURGE } from './table.js'
@@ -67,6 +67,11 @@ export class SqliteStorage implements StorageAdapter {
     return Number((await this.#ready()).delete.run(key, comparable(expected)).changes) === 1
   }
 
+  async list({ after = '', limit }: KeyPage): Promise<string[]> {
+    const rows = (await this.#ready()).list.all(after, limit) as { readonly key: string }[]
+    return rows.map(({ key }) => key)
+  }
+
   /** Makes the table and its index unless they are there, whatever `autoCreate` says. */
   async setup(): Promise<void> {
     await unlocked(() => {
@@ -101,6 +106,8 @@ function prepare(database: SqliteDatabase, names: Table) {
   const live = `(expires_at IS NULL OR expires_at > ${NOW})`
   return {
     get: database.prepare(`SELECT value, version FROM ${table} WHERE key = ? AND ${live}`),
+    list: database.prepare(`SELECT key FROM ${table} WHERE key COLLATE BINARY > ? AND ${live}
+      ORDER BY key COLLATE BINARY LIMIT ?`),
     create: database.prepare(`INSERT INTO ${table} AS entry (key, value, version, expires_at)
       VALUES (?, ?, ?, ${NOW} + ?) ON CONFLICT (key) DO UPDATE
       SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at

@@ -3,6 +3,8 @@ import { freshKey, type TestFunctions } from './contract.js'
 
 const VERSION = '00000000-0000-4000-8000-000000000000'
 
+const NO_LIST = new Error('There is no list')
+
 const CALLS: readonly (readonly [name: string, call: (adapter: StorageAdapter) => Promise<unknown>])[] = [
   ['get', (adapter) => adapter.get(freshKey())],
   ['put with null', (adapter) => adapter.put(freshKey(), 'value', null)],
@@ -11,6 +13,10 @@ const CALLS: readonly (readonly [name: string, call: (adapter: StorageAdapter) =
   ['put with a foreign version', (adapter) => adapter.put(freshKey(), 'value', 'foreign')],
   ['delete', (adapter) => adapter.delete(freshKey(), VERSION)],
   ['delete with a foreign version', (adapter) => adapter.delete(freshKey(), 'foreign')],
+  [
+    'list, where the adapter has it,',
+    (adapter) => (adapter.list ? adapter.list({ limit: 1 }) : Promise.reject(NO_LIST)),
+  ],
 ]
 
 /** An adapter over a store that is gone. An error that it swallows would turn an outage into "not connected". */

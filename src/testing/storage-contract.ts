@@ -4,6 +4,7 @@ import { contract, type TestFunctions } from './contract.js'
 import { describeExpired, describeExpiry } from './expiry.js'
 import { describeFailure } from './failure.js'
 import { describeKeysAndValues } from './keys-and-values.js'
+import { describeList } from './list.js'
 import { describeDelete, describeGetAndPut, describeVersions } from './versions.js'
 
 export type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
@@ -54,7 +55,7 @@ export function storageContract(
       assert.strictEqual(typeof adapter.shared, 'boolean')
     })
     const groups = [describeGetAndPut, describeDelete, describeVersions, describeKeysAndValues, describeExpiry]
-    for (const group of [...groups, describeExpired, describeConcurrency, describeSharing]) group(suite)
+    for (const group of [...groups, describeExpired, describeConcurrency, describeSharing, describeList]) group(suite)
     describeFailure(functions, options.unavailable)
   })
 }

@@ -92,7 +92,7 @@ describe('a grant that a version before 0.4 stored', () => {
     const moveBack = async () => {
       await connect()
       const { grant, version } = (await grants.store.find(identity))!
-      const { identity: _, owner: __, agreed: ___, ...old } = grant
+      const old = { ...grant, identity: undefined, owner: undefined, agreed: undefined }
       await grants.records.remove(grants.store.keyOf(identity), version)
       await grants.records.write(former, old, null)
     }

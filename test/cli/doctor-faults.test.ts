@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
-import { waysToGive } from '../../src/cli/doctor/options.js'
+import { waysToGive } from '../../src/cli/options.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import { REJECTION_ADVICE } from '../../src/verify/rejection-advice.js'
 import {

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
 import { asLines } from '../../src/cli/doctor/report.js'
-import { createSecrets } from '../../src/cli/doctor/secrets.js'
+import { createSecrets } from '../../src/cli/secrets.js'
 import { argumentsOf, expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'doctor-args-'))

@@ -8,19 +8,21 @@ import { ALICE, opened, OWNER } from './opened.js'
 const FORMER = formerKey('grant', OWNER, ALICE.issuer, ALICE.subject)
 const FORMER_LEASE = formerKey('lease', OWNER, FORMER)
 
-const GRANT: Grant = {
+const WITHOUT_CREDENTIAL: Grant = {
   format: 1,
   state: 'active',
   generation: 3,
-  refreshToken: 'first',
   fingerprint: 'first',
   scopes: ['openid'],
   clients: ['client-1', 'client-2'],
   connectedAt: 1_000,
 }
+const GRANT: Grant = { ...WITHOUT_CREDENTIAL, refreshToken: 'first' }
 const APP_PASSWORD = { loginName: 'alice', password: 'app-password', nextcloud: 'https://cloud.example.com/' }
-const { refreshToken: _, ...WITHOUT_TOKEN } = GRANT
-const ofNextcloud = (nextcloud: string): Grant => ({ ...WITHOUT_TOKEN, appPassword: { ...APP_PASSWORD, nextcloud } })
+const ofNextcloud = (nextcloud: string): Grant => ({
+  ...WITHOUT_CREDENTIAL,
+  appPassword: { ...APP_PASSWORD, nextcloud },
+})
 
 /** A store in which a version before 0.4 has left a grant. */
 async function setUp(grant = GRANT) {
@@ -107,7 +109,11 @@ describe('a grant of a version before 0.4', () => {
   )
 
   it('that is dead says so on', async () => {
-    const { store } = await setUp({ ...WITHOUT_TOKEN, state: 'needs-reconnect', lastError: { code: 'refused', at: 1 } })
+    const { store } = await setUp({
+      ...WITHOUT_CREDENTIAL,
+      state: 'needs-reconnect',
+      lastError: { code: 'refused', at: 1 },
+    })
 
     expect((await store.find(ALICE))?.grant).toMatchObject({ state: 'needs-reconnect', owner: OWNER })
   })

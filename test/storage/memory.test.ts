@@ -1,4 +1,5 @@
 import { assert, describe, expect, it } from 'vitest'
+import { PUT_LEASE } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { manualClock } from '../support/clock.js'
@@ -53,6 +54,20 @@ describe('MemoryStorage', () => {
     expect(await storage.put('new', '1', null)).toEqual(expect.any(String))
     expect(await storage.get('lives')).toBeDefined()
     await expect(storage.put('newer', '1', null)).rejects.toThrow('full')
+  })
+
+  it('does not count the leases of renewals, and counts what takes their place', async () => {
+    const storage = new MemoryStorage({ maxEntries: 1 })
+    const lease = (await storage[PUT_LEASE]('lease', '1', null, 1_000))!
+    const count = (await storage.put('a', '1', null))!
+    await storage[PUT_LEASE]('another lease', '1', null, 1_000)
+    expect(await storage[PUT_LEASE]('gone', '1', 'of before', 1_000)).toBeNull()
+    await expect(storage.put('b', '1', null)).rejects.toThrow('full')
+
+    await storage.delete('lease', lease)
+    await storage.delete('a', count)
+    await storage.put('lease', '1', null)
+    await expect(storage.put('b', '1', null)).rejects.toThrow('full')
   })
 
   it('holds 10,000 entries by default', async () => {

@@ -2,6 +2,7 @@ import { Cluster, Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
 import { createClient, createClientPool, createCluster } from 'redis'
 import { afterAll, assert, beforeAll, describe, expect, it, vi } from 'vitest'
+import { ConfigurationError } from '../../src/errors/errors.js'
 import { type IoRedisClient, type NodeRedisClient, RedisStorage } from '../../src/storage/redis.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { has } from '../support/left-out.js'
@@ -79,6 +80,23 @@ if (has('Redis')) {
       expect(await one.get(key)).toBeUndefined()
       const another = await one.put(key, 'another', null)
       expect(await redis.send('GET', `one:${key}`)).toBe(`${another}another`)
+    })
+
+    it('lists its own keys only, whatever its prefix is', async () => {
+      const prefix = `a*b?[c]^d-\\${randomUUID()}:`
+      const storage = new RedisStorage(redis.client, { prefix })
+      await redis.send('SET', `aXbYc^d-\\${prefix.slice(-37)}v1:not`, 'not ours')
+      for (const key of ['v1:b', 'v1:a', 'v1:c']) await storage.put(key, 'value', null)
+      expect(await storage.list({ limit: 2 })).toEqual(['v1:a', 'v1:b'])
+      expect(await storage.list({ after: 'v1:b', limit: 2 })).toEqual(['v1:c'])
+    })
+
+    it('lists the smallest of more keys than Redis gives in one round', async () => {
+      const storage = new RedisStorage(redis.client, { prefix: `${randomUUID()}:` })
+      const keys = Array.from({ length: 5_000 }, (_, index) => `v1:${String(index).padStart(5, '0')}`)
+      await Promise.all([...keys].reverse().map((key) => storage.put(key, '', null, 60_000)))
+      expect(await storage.list({ limit: 3 })).toEqual(keys.slice(0, 3))
+      expect(await storage.list({ after: keys[2_499], limit: 2_000 })).toEqual(keys.slice(2_500, 4_500))
     })
 
     it('sends a script whole when the server has forgotten it', async () => {
@@ -220,9 +238,32 @@ if (has('Redis')) {
       ],
     ])('works with %s', async (_name, connect) => {
       const [cluster, end] = await connect()
-      await writesAndReads(new RedisStorage(cluster))
+      const storage = new RedisStorage(cluster)
+      await writesAndReads(storage)
+      for (const key of ['v1:c', 'v1:a', 'v1:b']) await storage.put(key, 'value', null, 60_000)
+      expect(await storage.list({ limit: 10 })).toEqual(['v1:a', 'v1:b', 'v1:c'])
+      for (const key of ['v1:c', 'v1:a', 'v1:b']) await storage.delete(key, (await storage.get(key))!.version)
       await end()
     })
+  })
+
+  it('RedisStorage lists the keys of every primary of a cluster, each once', async () => {
+    const prefix = `${randomUUID()}:`
+    // Two primaries, as a cluster has them, and a key that has just moved from one to the other.
+    const scanning = (keys: string[]) => ({
+      scan: () => Promise.resolve(['0', keys.map((key) => prefix + key)]),
+    })
+    const evalsha = () => Promise.resolve(null)
+    const cluster = { evalsha, eval: evalsha, nodes: () => [scanning(['v1:c', 'v1:a']), scanning(['v1:b', 'v1:a'])] }
+    expect(await new RedisStorage(cluster, { prefix }).list({ limit: 9 })).toEqual(['v1:a', 'v1:b', 'v1:c'])
+  })
+
+  it('RedisStorage lists with the keyPrefix of ioredis', async () => {
+    const client = new Redis(await sharedRedis(), { keyPrefix: `${randomUUID()}:` })
+    const storage = new RedisStorage(client)
+    await storage.put('v1:a', 'value', null)
+    expect(await storage.list({ limit: 9 })).toEqual(['v1:a'])
+    client.disconnect()
   })
 
   it('RedisStorage works with a pool of redis', async () => {
@@ -256,6 +297,14 @@ describe('RedisStorage', () => {
       if (reply !== null) await expect(storage.get('key')).rejects.toThrow('not of this adapter')
       await expect(storage.put('key', 'value', null)).rejects.toThrow('not of this adapter')
       await expect(storage.delete('key', randomUUID())).rejects.toThrow('not of this adapter')
+    },
+  )
+
+  it.each([{}, { nodes: () => [{}] }, { masters: [{}], nodeClient: () => ({}) }])(
+    'says what it needs to list keys, of a client that cannot: %o',
+    async (more) => {
+      const storage = new RedisStorage({ ...answering('changed'), ...more })
+      await expect(storage.list({ limit: 1 })).rejects.toThrow(ConfigurationError)
     },
   )
 

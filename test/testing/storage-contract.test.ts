@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { describe, expect, it, vi } from 'vitest'
-import type { StorageAdapter, StoredEntry } from '../../src/storage-adapter.js'
+import { afterAll, beforeAll, describe, expect, it, vi, type MockInstance } from 'vitest'
+import type { KeyPage, StorageAdapter, StoredEntry } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
 import { recordedSuite } from './recorded-suite.js'
@@ -14,7 +14,7 @@ const options = {
 }
 const memory = () => new MemoryStorage({ maxEntries: 100_000 }, clock)
 
-type Calls = Pick<StorageAdapter, 'get' | 'put' | 'delete'>
+type Calls = Pick<StorageAdapter, 'get' | 'put' | 'delete' | 'list'>
 type Put = StorageAdapter['put']
 type MakeAdapter = () => StorageAdapter
 
@@ -236,11 +236,82 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
     'get resolves to undefined for a key that was never written',
   ],
   [
+    'lists keys in the order of a language',
+    listing((keys) => keys.sort((a, b) => a.localeCompare(b, 'en'))),
+    /in the order of their bytes/,
+  ],
+  [
+    'lists the key that it was to begin behind',
+    listing((_keys, { after, limit }, sorted) => sorted.filter((key) => key >= (after ?? '')).slice(0, limit)),
+    /begins behind `after`/,
+  ],
+  ['lists more than it was asked for', listing((_keys, _page, sorted) => sorted), /`limit` keys at most/],
+  [
+    'lists one key less on each further page',
+    listing((keys, { after, limit }) => keys.slice(0, after === undefined ? limit : limit - 1)),
+    /every key once/,
+  ],
+  ['lists keys twice', listing((keys) => keys.flatMap((key) => [key, key])), /every key once/],
+  ['lists what has expired', () => listingExpired(), /no key of an entry that has expired/],
+  ['lists an iterator', listing((keys) => keys.values() as never), /in the order of their bytes/],
+  [
     'does not say whether it is shared',
     broken(() => ({ shared: undefined as never })),
     'says with `shared` whether other processes see the same data',
   ],
 ]
+
+/** One whose list has the defect. `sorted`: all keys of the store. */
+function listing(change: (keys: string[], page: KeyPage, sorted: string[]) => string[]): MakeAdapter {
+  return () => {
+    const sound = memory()
+    return over(sound, {
+      list: async (page) => change(await sound.list(page), page, await sound.list({ limit: Infinity })),
+    })
+  }
+}
+
+/** One that forgets the end of entries when it lists them. */
+function listingExpired(): StorageAdapter {
+  const sound = memory()
+  const all = new Set<string>()
+  return over(sound, {
+    put(key, ...rest) {
+      all.add(key)
+      return sound.put(key, ...rest)
+    },
+    list: ({ after = '', limit }) =>
+      Promise.resolve(
+        [...all]
+          .filter((key) => key > after)
+          .sort()
+          .slice(0, limit),
+      ),
+  })
+}
+
+/** One whose versions count the writes: of the whole store, or of each key, which is remembered when the entry is gone. */
+function counters(of: 'store' | 'key'): MakeAdapter {
+  const entries = new Map<string, StoredEntry & { end: number }>()
+  const counts = new Map<string, number>()
+  const live = (key: string) => [entries.get(key)].find((entry) => entry && entry.end > clock.monotonic())
+  return () => ({
+    shared: true,
+    get: (key) => {
+      const entry = live(key)
+      return Promise.resolve(entry && { value: entry.value, version: entry.version })
+    },
+    put(key, value, expected, ttlMs) {
+      if ((live(key)?.version ?? null) !== expected) return Promise.resolve(null)
+      const counted = of === 'key' ? key : ''
+      const count = (counts.get(counted) ?? 0) + 1
+      counts.set(counted, count)
+      entries.set(key, { value, version: String(count), end: clock.monotonic() + (ttlMs ?? Infinity) })
+      return Promise.resolve(String(count))
+    },
+    delete: (key, expected) => Promise.resolve(live(key)?.version === expected && entries.delete(key)),
+  })
+}
 
 /** Versions that come back. */
 function counting(how: 'per entry' | 'of value'): MakeAdapter {
@@ -334,12 +405,31 @@ function inTwoSteps(step: 'create' | 'replace' | 'delete'): MakeAdapter {
   }))
 }
 
+let emitWarning: MockInstance<(message: string) => void>
+beforeAll(() => {
+  emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+})
+afterAll(() => emitWarning.mockRestore())
+
 describe('the storage contract', () => {
   it('is kept by a sound adapter, in every test', async () => {
     const { passed, failed } = await recordedSuite(memory, options)
     expect(failed).toEqual([])
     expect(passed.length).toBeGreaterThan(60)
     expect(new Set(passed).size).toBe(passed.length)
+  })
+
+  it.each(['store', 'key'] as const)('is kept by an adapter whose versions count the writes of each %s', async (of) => {
+    expect((await recordedSuite(counters(of), options)).failed).toEqual([])
+  })
+
+  it('is kept by an adapter without list, and says once that it is left out', async () => {
+    emitWarning.mockClear()
+    const { failed } = await recordedSuite(() => over(memory()), options)
+    expect(failed).toEqual([])
+    expect(emitWarning.mock.calls).toEqual([
+      ['LEFT OUT of the storage contract: list, which the adapter does not have'],
+    ])
   })
 
   it.each(DEFECTS)('finds an adapter that %s', async (_name, makeAdapter, found) => {
@@ -404,7 +494,7 @@ describe('the group of the storage contract for a store that is gone', () => {
   it('is passed by an adapter that rejects every call', async () => {
     const { passed, failed } = await recordedSuite(memory, { ...options, unavailable: failing() })
     expect(failed).toEqual([])
-    expect(passed.filter((title) => group.test(title))).toHaveLength(7)
+    expect(passed.filter((title) => group.test(title))).toHaveLength(8)
   })
 
   const swallowing: [name: string, change: Partial<Calls>, found: string][] = [

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, StorageError } from '../../errors/errors.js'
-import { consentingClient, deadGrant, whyUnusable, type Grant } from '../../grants/grant.js'
+import { consentingClient, refusedGrant, whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import type { Basis, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
@@ -120,7 +120,7 @@ async function look(
 export async function bury(rooms: GrantModeRooms, { key, identity }: GrantOf, stored: StoredGrant): Promise<boolean> {
   const { grants, clock, events } = rooms
   const { grant, version } = stored
-  const dead = deadGrant(grant, 'refused', clock.now())
+  const dead = refusedGrant(grant, clock.now())
   if ((await grants.store.write(key, dead, version)) === null) return false
   events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'revoked' })
   return true

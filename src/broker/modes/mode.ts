@@ -9,6 +9,7 @@ import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Grants } from '../../grants/open-grants.js'
 import type { AppPasswords } from '../../nextcloud/app-passwords.js'
 import type { Secret } from '../../nextcloud/credential.js'
+import type { SignIns } from '../../nextcloud/sign-ins.js'
 
 /** The user that a Nextcloud token is wanted for: of a verified MCP token, or named by the app. */
 export interface Caller {
@@ -51,6 +52,8 @@ export interface Have {
   readonly notThis?: Secret | undefined
   /** The last secret counts as bad, whatever it was. */
   readonly force?: boolean | undefined
+  /** Nextcloud itself has said that it refuses `notThis`. */
+  readonly proven?: boolean | undefined
   /** `notThis` serves meanwhile, so a token that is to be renewed soon will not do either. */
   readonly ahead?: boolean | undefined
 }
@@ -96,6 +99,8 @@ export interface Mode {
    * replaced in its turn before it has worked.
    */
   readonly provesRefusals?: boolean
+  /** Tries the credential of a dead grant again, if it is time. Resolves to whether the grant is good now. Default: never. */
+  readonly tryAgain?: (caller: Pick<Caller, 'identity' | 'clientId'>) => Promise<boolean>
   /** The check of tokens from grants, in the modes that have grants. */
   readonly grants?: GrantCheck
 }
@@ -103,11 +108,11 @@ export interface Mode {
 /** Decides whether a caller may have a token from a grant. */
 export interface GrantCheck {
   /** Whether the user agreed to the caller's MCP client. */
-  readonly permits: (caller: Caller, grant: Pick<Grant, 'clients'> | undefined) => boolean
+  readonly permits: (caller: Pick<Caller, 'clientId'>, grant: Pick<Grant, 'clients'> | undefined) => boolean
   /** Reads a user's grant from the store. */
   readonly read: (identity: Identity) => Promise<StoredGrant | undefined>
   /** Returns the reason for which nothing is done with a grant for this caller, because it serves other MCP clients only. */
-  readonly whyNot: (caller: Caller, grant: Grant | undefined) => NotProvisionedReason | undefined
+  readonly whyNot: (caller: Pick<Caller, 'clientId'>, grant: Grant | undefined) => NotProvisionedReason | undefined
   /** Whether the caller gets the cached token: true at once if that is known, else what a look into the store says. */
   readonly check: (caller: Caller, secret: Secret, basis: Basis) => true | Look
 }
@@ -141,6 +146,7 @@ export interface ModeRooms {
   readonly nextcloud: NextcloudConfig
   readonly client: AuthorizationServerClient
   readonly appPasswords: Pick<AppPasswords, 'isRefused'>
+  readonly signIns: SignIns
   /** The stored grants, in the modes that keep some. */
   readonly grants?: GrantRooms
   readonly clock: Clock

@@ -12,11 +12,11 @@ import {
   UpstreamUnavailableError,
 } from '../../errors/errors.js'
 import { MODES } from '../../modes.js'
+import { waysToGive } from '../options.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { nextcloudOf } from './nextcloud.js'
 import { checkOAuth2Client, isFromOAuth2App } from './oauth2-app.js'
-import { waysToGive } from './options.js'
 
 const clientWithSecret: Subject<ClientConfig> = ({ config: { client } }) => {
   if (client === undefined) return missing('there is no clientId, and nothing here needs one')

@@ -2,8 +2,8 @@ import type { Config } from '../../config/config.js'
 import { readConfig } from '../../config/read-config.js'
 import { ConfigurationError } from '../../errors/errors.js'
 import type { Environment } from '../../options.js'
+import { waysToGive } from '../options.js'
 import type { Finding } from './check.js'
-import { waysToGive } from './options.js'
 
 type Options = Readonly<Record<string, unknown>>
 

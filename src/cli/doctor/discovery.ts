@@ -1,9 +1,9 @@
 import type { EndpointField } from '../../authorization-server/metadata.js'
 import { ConfigurationError, McpAuthError } from '../../errors/errors.js'
+import { waysToGive } from '../options.js'
 import { answered, check, failed, leftOut, outcomeOf, passed, type Check, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { reached } from './network.js'
-import { waysToGive } from './options.js'
 import { describe, isAnswer, isRedirect, objectIn, type Answer } from './probe.js'
 import { issuerIn, knownIssuer, PROVIDER, providerMetadata, wellKnown } from './provider.js'
 

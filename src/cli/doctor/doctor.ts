@@ -1,28 +1,13 @@
-import { systemClock } from '../../clock.js'
 import type { Config } from '../../config/config.js'
-import { processEnvironment } from '../../options.js'
+import { readArguments, readSetUp, runCommand, type SetUp, type Surroundings } from '../command-line.js'
+import { createSecrets, type Secrets } from '../secrets.js'
+import { lazyAdapter } from '../stores.js'
 import { leftOut, type Finding } from './check.js'
 import { CHECK_IDS, runChecks } from './checks.js'
-import { Misuse, readArguments, readSetUp, type SetUp, type Surroundings } from './command-line.js'
 import { examineConfiguration } from './configuration.js'
 import { createExamination } from './examination.js'
-import { DOCTOR_HELP } from './options.js'
+import { DOCTOR_HELP, DOCTOR_OPTIONS } from './options.js'
 import { asJson, asLines } from './report.js'
-import { createSecrets, type Secrets } from './secrets.js'
-import { lazyAdapter } from './stores.js'
-
-export const processSurroundings = (): Surroundings => ({
-  environment: processEnvironment(),
-  clock: systemClock,
-  directory: process.cwd(),
-  async readStandardInput() {
-    let text = ''
-    for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk)
-    return text
-  },
-  print: (text) => void process.stdout.write(text),
-  complain: (text) => void process.stderr.write(text),
-})
 
 /**
  * Checks a set-up and prints the findings.
@@ -30,9 +15,9 @@ export const processSurroundings = (): Surroundings => ({
  * @returns the exit status: 0 all is well, 1 something is wrong, 2 misuse
  */
 export async function doctor(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { print, complain } = surroundings
-  try {
-    const values = readArguments(args)
+  const { print } = surroundings
+  return runCommand('doctor', surroundings, async () => {
+    const { values } = readArguments(args, DOCTOR_OPTIONS)
     if (values['help'] === true) {
       print(DOCTOR_HELP)
       return 0
@@ -42,11 +27,7 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
     const findings = (await examine(setUp, secrets, surroundings)).map((finding) => masked(finding, secrets))
     print(values['json'] === true ? asJson(findings) : asLines(findings))
     return findings.some(({ status }) => status === 'failed') ? 1 : 0
-  } catch (error) {
-    if (!(error instanceof Misuse)) throw error
-    complain(`mcp-nextcloud-auth doctor: ${error.message}; --help tells the options\n`)
-    return 2
-  }
+  })
 }
 
 async function examine(

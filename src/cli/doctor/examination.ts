@@ -8,9 +8,9 @@ import { createEvents, type Events } from '../../events.js'
 import { createTransport, type Transport } from '../../transport/transport.js'
 import { createIssuerKeys } from '../../verify/keys.js'
 import { createVerifier, type VerifiedToken, type Verifier } from '../../verify/verifier.js'
+import type { Secrets } from '../secrets.js'
+import type { Store } from '../stores.js'
 import { createProbe, type Answer, type NoAnswer, type Probe } from './probe.js'
-import type { Secrets } from './secrets.js'
-import type { Store } from './stores.js'
 
 /** The set-up to examine, the rooms of the server itself, and the finds that later checks build on. */
 export interface Examination {

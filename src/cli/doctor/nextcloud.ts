@@ -1,7 +1,7 @@
+import { waysToGive } from '../options.js'
 import { answered, check, failed, missing, passed, type Verdict } from './check.js'
 import { fetched, type Examination } from './examination.js'
 import { reached, type Server } from './network.js'
-import { waysToGive } from './options.js'
 import { describe, objectIn, type Answer } from './probe.js'
 
 export const nextcloudOf = ({ config }: Examination) =>

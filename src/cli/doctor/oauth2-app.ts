@@ -1,8 +1,8 @@
 import type { ClientConfig, ConnectConfig } from '../../config/config.js'
 import { quirksOf } from '../../presets.js'
+import { waysToGive } from '../options.js'
 import { failed, leftOut, passed, type Verdict } from './check.js'
 import { askedOnce, fetched, type Examination } from './examination.js'
-import { waysToGive } from './options.js'
 import { describe, isAnswer, isRedirect, type Answer, type NoAnswer } from './probe.js'
 
 /** Whether grants come from Nextcloud's own app `oauth2`, whose client is known to it alone. */

@@ -1,10 +1,10 @@
 import { behindIndex, fetchDocument, fetchForm } from '../../authorization-server/metadata.js'
 import { redirectTarget } from '../../transport/answer.js'
 import type { IdpFetch } from '../../transport/transport.js'
+import { waysToGive } from '../options.js'
 import { missing, type Subject } from './check.js'
 import { fetched, type Examination } from './examination.js'
 import type { Server } from './network.js'
-import { waysToGive } from './options.js'
 import { isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
 
 /** The document that this server goes by, if it needs one. */

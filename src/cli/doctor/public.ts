@@ -1,7 +1,7 @@
+import { waysToGive } from '../options.js'
 import { answered, check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
 import { askedOnce, fetched, type Examination } from './examination.js'
 import { reached, type Server } from './network.js'
-import { waysToGive } from './options.js'
 import { describe, isAnswer, isHtml, isRedirect, objectIn, type Answer, type NoAnswer } from './probe.js'
 import { knownIssuer } from './provider.js'
 

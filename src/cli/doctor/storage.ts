@@ -4,10 +4,10 @@ import { McpAuthError, SealedValueError } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
+import { waysToGive } from '../options.js'
+import { StorageAdvice, type Store } from '../stores.js'
 import { check, failed, leftOut, missing, nameOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
-import { waysToGive } from './options.js'
-import { StorageAdvice, type Store } from './stores.js'
 
 interface SealedStore {
   readonly records: Records

@@ -4,10 +4,10 @@ import { MODES } from '../../modes.js'
 import { REJECTION_ADVICE } from '../../verify/rejection-advice.js'
 import { checkScopes } from '../../verify/scopes.js'
 import type { VerifiedToken } from '../../verify/verifier.js'
+import { waysToGive } from '../options.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { decoded, describeClaims } from './jwt.js'
-import { waysToGive } from './options.js'
 
 const NO_TOKEN = missing('no MCP token to try: give one with --token-file (or - for standard input)')
 

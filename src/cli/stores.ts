@@ -2,11 +2,11 @@ import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { StorageAdapter } from '../../storage-adapter.js'
-import { PostgresStorage, type PostgresPool } from '../../storage/postgres.js'
-import { DEFAULT_PREFIX, RedisStorage, type IoRedisClient, type NodeRedisClient } from '../../storage/redis.js'
-import { SqliteStorage, type SqliteDatabase } from '../../storage/sqlite.js'
-import { readTable } from '../../storage/table.js'
+import type { StorageAdapter } from '../storage-adapter.js'
+import { PostgresStorage, type PostgresPool } from '../storage/postgres.js'
+import { DEFAULT_PREFIX, RedisStorage, type IoRedisClient, type NodeRedisClient } from '../storage/redis.js'
+import { SqliteStorage, type SqliteDatabase } from '../storage/sqlite.js'
+import { readTable } from '../storage/table.js'
 
 interface OpenStorage {
   readonly adapter: StorageAdapter
@@ -96,18 +96,18 @@ async function load(name: string, directory: string): Promise<Driver | undefined
 function noDriver(names: string, directory: string): StorageAdvice {
   return new StorageAdvice(
     `there is no ${names} in this project`,
-    `run the doctor in the folder of your app, which has the driver that its adapter uses, or npm install it; looked from ${directory}`,
+    `run this in the folder of your app, which has the driver that its adapter uses, or npm install it; looked from ${directory}`,
   )
 }
 
 const keysOf = (rows: readonly unknown[]): readonly string[] => (rows as { key: string }[]).map(({ key }) => key)
 
 async function openSqlite(file: string, { directory, table }: StorageOptions): Promise<OpenStorage> {
-  // The app makes a file that is missing. Made here, it would belong to the user who runs the doctor.
+  // The app makes a file that is missing. Made here, it would belong to the user who runs this.
   if (statSync(file, { throwIfNoEntry: false }) === undefined) {
     throw new StorageAdvice(
       `there is no file ${file}`,
-      'check the path (it counts from the folder in which the doctor runs); if the app has not run yet, its first start makes the file',
+      'check the path (it counts from the folder in which this runs); if the app has not run yet, its first start makes the file',
     )
   }
   const database = await openSqliteFile(file, directory)
@@ -119,27 +119,44 @@ async function openSqlite(file: string, { directory, table }: StorageOptions): P
   }
 }
 
-type ClosableDatabase = SqliteDatabase & { close(): void }
-type SqliteConstructor = new (file: string) => ClosableDatabase
+export type ClosableDatabase = SqliteDatabase & { close(): void }
+type SqliteConstructor = new (file: string, options: object) => ClosableDatabase
 
-async function openSqliteFile(file: string, directory: string): Promise<ClosableDatabase> {
+/** Opens a file by the driver of the user's project. */
+export async function openSqliteFile(
+  file: string,
+  directory: string,
+  access: 'read-write' | 'read-only' = 'read-write',
+): Promise<ClosableDatabase> {
+  // Each driver has its own spelling, and refuses that of the other.
+  const readOnly = access === 'read-only'
   const driver = await load('better-sqlite3', directory)
-  if (driver !== undefined) return new (driver['default'] as SqliteConstructor)(file)
+  if (driver !== undefined) return new (driver['default'] as SqliteConstructor)(file, { readonly: readOnly })
   // A text that the compiler does not look up: older versions of Node have no such module.
   const name: string = 'node:sqlite'
   const builtIn = (await import(name).catch(() => undefined)) as { DatabaseSync: SqliteConstructor } | undefined
   if (builtIn === undefined) throw noDriver('better-sqlite3 (and no node:sqlite in this version of Node)', directory)
-  return new builtIn.DatabaseSync(file)
+  return new builtIn.DatabaseSync(file, { readOnly })
 }
 
-type Pool = PostgresPool & { on(event: 'error', listener: () => void): unknown; end(): Promise<void> }
+export type Pool = PostgresPool & { on(event: 'error', listener: () => void): unknown; end(): Promise<void> }
 
-async function openPostgres(url: string, { directory, timeout, table }: StorageOptions): Promise<OpenStorage> {
+/** Returns a pool by the driver of the user's project. It connects with its first query. */
+export async function openPool(
+  url: string,
+  { directory, timeout }: Pick<StorageOptions, 'directory' | 'timeout'>,
+): Promise<Pool> {
   const driver = await load('pg', directory)
   if (driver === undefined) throw noDriver('pg', directory)
   const Constructor = driver['Pool'] as new (options: object) => Pool
   const pool = new Constructor({ connectionString: url, max: 2, connectionTimeoutMillis: timeout })
   pool.on('error', () => undefined)
+  return pool
+}
+
+async function openPostgres(url: string, options: StorageOptions): Promise<OpenStorage> {
+  const { table } = options
+  const pool = await openPool(url, options)
   const sql = `SELECT key FROM ${readTable({ table }, 'schemas').table} WHERE key LIKE 'v1:%' LIMIT $1`
   return {
     adapter: new PostgresStorage(pool, { table }),

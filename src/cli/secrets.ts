@@ -1,4 +1,4 @@
-import { HIDDEN, inOneLine, isSecret, withoutSecrets } from '../../errors/secrecy.js'
+import { HIDDEN, inOneLine, isSecret, withoutSecrets } from '../errors/secrecy.js'
 
 /** Keeps secrets out of the report. */
 export interface Secrets {

@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
-import type { Clock } from '../../clock.js'
-import { variableOf } from '../../config/declarations.js'
-import type { Environment } from '../../options.js'
-import { configOptions, DOCTOR_OPTIONS, STORAGE_VARIABLE, type Values } from './options.js'
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { systemClock, type Clock } from '../clock.js'
+import { variableOf } from '../config/declarations.js'
+import { processEnvironment, type Environment } from '../options.js'
+import { configOptions, STORAGE_VARIABLE, type Values } from './options.js'
 import type { Secrets } from './secrets.js'
 import { storeAt, type Store } from './stores.js'
 
-/** The place that the doctor is called in. */
+/** The place that a command is called in. */
 export interface Surroundings {
   readonly environment: Environment
   readonly clock: Clock
@@ -32,20 +32,62 @@ export interface SetUp {
 /** A command line that cannot be followed. No message holds a value, which may be a secret. */
 export class Misuse extends Error {}
 
-export function readArguments(args: readonly string[]): Values {
+/**
+ * Reads a command line by the options of a command.
+ *
+ * @param places arguments at most that are no options
+ * @throws {Misuse} it cannot be followed
+ */
+export function readArguments(
+  args: readonly string[],
+  options: NonNullable<ParseArgsConfig['options']>,
+  places = 0,
+): { readonly values: Values; readonly given: readonly string[] } {
+  const config = { args: [...args], options, allowPositionals: true, tokens: true } as const
+  const { tokens } = parseArgs({ ...config, strict: false })
+  let left = places
+  const unknown = tokens.find(
+    (token) =>
+      (token.kind === 'positional' && (left -= 1) < 0) ||
+      (token.kind === 'option' && !Object.hasOwn(options, token.name)),
+  )
+  // parseArgs quotes what it does not know, which may be a token that went astray.
+  if (unknown !== undefined) throw new Misuse(`argument ${unknown.index + 1} is not an option of it`)
   try {
-    return parseArgs({ args: [...args], options: DOCTOR_OPTIONS }).values
+    const { values, positionals } = parseArgs(config)
+    return { values, given: positionals }
   } catch {
-    // parseArgs quotes what it does not know, which may be a token that went astray.
-    const { tokens } = parseArgs({ args: [...args], options: DOCTOR_OPTIONS, strict: false, tokens: true })
-    const unknown = tokens.find(
-      (token) => token.kind === 'positional' || (token.kind === 'option' && !Object.hasOwn(DOCTOR_OPTIONS, token.name)),
-    )
-    throw new Misuse(
-      unknown === undefined ? 'an option lacks its value' : `argument ${unknown.index + 1} is not an option of it`,
-    )
+    throw new Misuse('an option lacks its value')
   }
 }
+
+/** Runs a command, and tells what it cannot follow. Resolves to the exit status. */
+export async function runCommand(
+  name: string,
+  { complain }: Surroundings,
+  run: () => Promise<number>,
+): Promise<number> {
+  try {
+    return await run()
+  } catch (error) {
+    if (!(error instanceof Misuse)) throw error
+    complain(`mcp-nextcloud-auth ${name}: ${error.message}; --help tells the options\n`)
+    return 2
+  }
+}
+
+export const processSurroundings = (): Surroundings => ({
+  environment: processEnvironment(),
+  clock: systemClock,
+  directory: process.cwd(),
+  async readStandardInput() {
+    let text = ''
+    for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk)
+    return text
+  },
+  print: (text) => void process.stdout.write(text),
+  complain: (text) => void process.stderr.write(text),
+})
 
 /** Reads the files and variables that the command line names, and tells `secrets` of every secret in them. */
 export async function readSetUp(values: Values, secrets: Secrets, surroundings: Surroundings): Promise<SetUp> {

@@ -1,0 +1,90 @@
+import type { ParseArgsConfig } from 'node:util'
+import { DECLARATIONS } from '../config/declarations.js'
+import type { Kind } from '../config/kinds.js'
+
+interface Flag {
+  readonly name: string
+  /** Path of the option of `mcpAuth()` that it stands for. */
+  readonly option: string
+  /** The flag with its placeholder: `--clock-tolerance <seconds>`. */
+  readonly usage: string
+  readonly variable: string | undefined
+  readonly kind: Kind<unknown>
+}
+
+/** Flags that stand for options of `mcpAuth()`. A list is separated by commas, or the flag is given several times. */
+const FLAGS: readonly Flag[] = [...DECLARATIONS].flatMap(([option, { flag, kind, environment }]) => {
+  const [name] = flag?.split(' ') ?? []
+  return name === undefined ? [] : { name, option, usage: `--${flag ?? ''}`, variable: environment, kind }
+})
+
+/** Flags of the doctor's own for options whose values must not stand on a command line. */
+const OWN_FLAGS: Readonly<Record<string, string>> = { clientSecret: '--client-secret-file', storage: '--storage' }
+
+/** The variable with the URL of the store, in place of `--storage`: the URL may hold a password. */
+export const STORAGE_VARIABLE = 'DOCTOR_STORAGE'
+
+/** Options of every command that works on the set-up of `mcpAuth()`. */
+export const SET_UP_OPTIONS: NonNullable<ParseArgsConfig['options']> = {
+  ...Object.fromEntries(
+    FLAGS.map(({ name, kind }) => [name, { type: 'string' as const, multiple: kind.fromTexts !== undefined }]),
+  ),
+  'client-secret-file': { type: 'string' },
+  storage: { type: 'string' },
+  'storage-table': { type: 'string' },
+  'storage-prefix': { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+}
+
+/** The command line, by the names of its options. */
+export type Values = Readonly<Record<string, unknown>>
+
+/** The options of `mcpAuth()` that the command line gives, which `readConfig` has yet to judge. */
+export function configOptions(values: Values): Record<string, unknown> {
+  const options: Record<string, unknown> = {}
+  for (const { name, option, kind } of FLAGS) {
+    const given = values[name]
+    if (given === undefined) continue
+    const [first = '', second] = option.split('.')
+    const value = valueOf(kind, [given].flat().map(String))
+    if (second === undefined) options[first] = value
+    else options[first] = { ...(options[first] as object | undefined), [second]: value }
+  }
+  return options
+}
+
+function valueOf({ fromText, fromTexts }: Kind<unknown>, texts: readonly string[]): unknown {
+  if (fromTexts !== undefined) return fromTexts(texts)
+  const [text = ''] = texts
+  return fromText === undefined ? text : fromText(text)
+}
+
+/** The ways to give an option of `mcpAuth()`: `--issuer, OIDC_ISSUER or the option issuer`. */
+export function waysToGive(option: string): string {
+  const flag = FLAGS.find((known) => known.option === option)
+  const ways = [
+    flag === undefined ? OWN_FLAGS[option] : `--${flag.name}`,
+    DECLARATIONS.get(option)?.environment,
+    `the option ${option}`,
+  ].filter((way) => way !== undefined)
+  return ways.length === 1 ? ways.join() : `${ways.slice(0, -1).join(', ')} or ${ways.at(-1) ?? ''}`
+}
+
+/** A line of a help text. */
+export const helpLine = (left: string, right = ''): string => `  ${left.padEnd(44)}${right}`.trimEnd()
+
+export const CLIENT_SECRET_HELP = helpLine(
+  '--client-secret-file <file>',
+  'the client secret from a file, or - for standard input',
+)
+
+export const STORAGE_HELP = `Storage:
+${helpLine('--storage <url>', 'sqlite:./file.db, redis://… or postgres://…; a password in it')}
+${helpLine('', `can be seen too: use ${STORAGE_VARIABLE} (environment) then`)}
+${helpLine('--storage-table <name>', 'table of SQLite and PostgreSQL, where it is another')}
+${helpLine('--storage-prefix <text>', 'prefix of Redis, where it is another')}`
+
+export const SET_UP_HELP = `Set-up, as for mcpAuth():
+${FLAGS.map(({ usage, option, variable }) =>
+  helpLine(usage, `${option}${variable === undefined ? '' : ` (${variable})`}`),
+).join('\n')}`

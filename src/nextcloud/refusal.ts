@@ -1,0 +1,74 @@
+/** Bytes of a 401 that are read for Nextcloud's own word. Its answers have a few hundred. */
+const MOST_READ = 65_536
+/** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
+const OCS_UNAUTHORISED = 997
+const OCS_XML = new RegExp(String.raw`^\s*(?:<\?xml[^>]*>\s*)?<ocs>[\s\S]*<statuscode>${OCS_UNAUTHORISED}</statuscode>`)
+/** Sabre\DAV\Auth\Backend\AbstractBasic. Without its words the header has not got to Nextcloud, which has judged nothing then. */
+const DAV =
+  /<s:exception>Sabre\\DAV\\Exception\\NotAuthenticated<\/s:exception>[\s\S]*Username or password was incorrect/
+/** Messages of app routes to Basic authentication that failed. Anybody's without one is "Current user is not logged in". */
+const APP_MESSAGES: readonly unknown[] = ['', 'Account disabled']
+
+/**
+ * Whether a 401 is Nextcloud's own word that the app password is refused: of OCS, WebDAV or an app route. The answer can still be
+ * read as a whole.
+ *
+ * @param patience milliseconds to wait for its body
+ */
+export async function isRefusal(answer: Response, patience: number): Promise<boolean> {
+  const text = await readText(answer.clone().body, patience)
+  return text !== undefined && (DAV.test(text) || OCS_XML.test(text) || isInJson(text))
+}
+
+/** Whether an answer of OCS says that it knows no such user. */
+export function isOcsRefusal(answer: unknown): boolean {
+  const { ocs } = (answer ?? {}) as { ocs?: { meta?: { statuscode?: unknown } | null } | null }
+  return ocs?.meta?.statuscode === OCS_UNAUTHORISED
+}
+
+function isInJson(text: string): boolean {
+  const answer = parse(text)
+  if (typeof answer !== 'object' || answer === null) return false
+  return (
+    isOcsRefusal(answer) || (Object.keys(answer).length === 1 && APP_MESSAGES.includes(Reflect.get(answer, 'message')))
+  )
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+/** Returns the whole text; undefined if it is too long, too late, or breaks off. */
+async function readText(body: Response['body'], patience: number): Promise<string | undefined> {
+  if (body === null) return undefined
+  const reader = body.getReader()
+  const timing = { late: false }
+  // Not waited for: it resolves when the other branch of the answer is read or given up too.
+  const stop = (): void => void reader.cancel().catch(() => undefined)
+  const timer = setTimeout(() => {
+    timing.late = true
+    stop()
+  }, patience).unref()
+  try {
+    const chunks: Uint8Array[] = []
+    for (let length = 0; ;) {
+      const chunk = await reader.read()
+      if (chunk.done) return timing.late ? undefined : Buffer.concat(chunks).toString()
+      const bytes = chunk.value as Uint8Array
+      length += bytes.byteLength
+      if (length > MOST_READ) {
+        stop()
+        return undefined
+      }
+      chunks.push(bytes)
+    }
+  } catch {
+    return undefined
+  } finally {
+    clearTimeout(timer)
+  }
+}
