@@ -63,11 +63,7 @@ async function goBack(
 }
 
 /** Signs in the account that Nextcloud names twice: in the answer to the code, and when asked with the token itself. */
-async function signIn(
-  rooms: SignInRooms,
-  record: OneTimeRecord<PendingSignIn>,
-  tokens: CodeAnswer,
-): Promise<Outcome> {
+async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, tokens: CodeAnswer): Promise<Outcome> {
   const { pages, events } = rooms
   const user = await whoIs(rooms, tokens).catch(async (error: unknown) => {
     await drop(rooms, tokens)

@@ -13,5 +13,8 @@ export function localAnswers(issuer: string, readKeys: ReadKeyRing): LocalAnswer
     [`${issuer}/.well-known/oauth-authorization-server`, () => Promise.resolve(metadata)],
     [issuer + PATHS.jwks, async () => ({ keys: (await readKeys()).keys.map(({ d: _, ...open }) => open) })],
   ])
-  return (url) => answers.get(url)?.().then((body) => Response.json(body))
+  return (url) =>
+    answers
+      .get(url)?.()
+      .then((body) => Response.json(body))
 }

@@ -26,6 +26,8 @@ interface Stored {
  * behind, so they are not kept as long as they would have lived.
  */
 const SPENT_KEPT = 7 * 86_400
+/** Seconds for which a client is kept that has registered itself: as long as nobody uses it, and from its last use. */
+const CLIENT_KEPT = { unused: 30 * 86_400, used: 180 * 86_400 }
 /** Seconds in which a refresh token may be spent again, because the answer to the first request may have been lost. */
 export const GRACE = 30
 
@@ -59,12 +61,12 @@ export function createModelAdapters(rooms: ModelRooms): (model: string) => Adapt
   }
 }
 
-function keyOf({ owner }: ModelRooms, model: string, id: string): string {
+function keyOf({ owner }: Pick<ModelRooms, 'owner'>, model: string, id: string): string {
   return recordKey('sign-in', owner, model, id)
 }
 
 /** A record that only a key of the past opens counts as absent: the person signs in again. */
-function read(rooms: ModelRooms, key: string): Promise<OpenRecord | undefined> {
+function read(rooms: Pick<ModelRooms, 'records'>, key: string): Promise<OpenRecord | undefined> {
   return rooms.records.read(key).catch(ifError(SealedValueError, () => undefined))
 }
 
@@ -81,7 +83,8 @@ interface Entry {
 }
 
 async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn }: Entry): Promise<void> {
-  await write(rooms, keyOf(rooms, model, id), payload, expiresIn)
+  const life = model === 'Client' ? CLIENT_KEPT.unused : expiresIn
+  await write(rooms, keyOf(rooms, model, id), payload, life)
   if (model === 'Session' && payload.uid !== undefined) {
     await write(rooms, keyOf(rooms, 'Session uid', payload.uid), { id }, expiresIn)
   }
@@ -130,6 +133,14 @@ function consume(rooms: ModelRooms, model: string, id: string): Promise<void> {
     const stored = { format: 1, payload: { ...payload, consumed: now } }
     return (await records.write(key, stored, record.version, left * 1_000)) === null ? 'late' : undefined
   })
+}
+
+/** Keeps a client that has registered itself, because it is in use. Another one has no record. */
+export async function keepClient(rooms: Omit<ModelRooms, 'errors'>, id: string): Promise<void> {
+  const key = keyOf(rooms, 'Client', id)
+  const record = await read(rooms, key)
+  if (record === undefined) return
+  await rooms.records.write(key, record.value, record.version, CLIENT_KEPT.used * 1_000)
 }
 
 function destroy(rooms: ModelRooms, model: string, id: string): Promise<void> {

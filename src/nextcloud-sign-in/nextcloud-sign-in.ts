@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from 'node:http'
+import { LRUCache } from 'lru-cache'
 import type { Provider } from 'oidc-provider'
 import { createCodeGrant } from '../authorization-server/code-grant.js'
 import { createDiscovery } from '../authorization-server/discovery.js'
@@ -23,15 +24,17 @@ import type { StorageAdapter } from '../storage-adapter.js'
 import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
-import { createModelAdapters } from './model-adapter.js'
+import { createModelAdapters, keepClient } from './model-adapter.js'
 import { createProviders, type Library, type RegisteredClient } from './provider.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
 /** Options of `nextcloudSignIn()`. */
-export interface NextcloudSignInOptions
-  extends Pick<McpAuthOptions, 'encryptionKey' | 'storage' | 'resourceName' | 'onEvent' | 'http'> {
+export interface NextcloudSignInOptions extends Pick<
+  McpAuthOptions,
+  'encryptionKey' | 'storage' | 'resourceName' | 'onEvent' | 'http'
+> {
   /** Canonical URI of this MCP server (RFC 8707), as MCP clients know it. Its origin is the issuer. Required. */
   readonly resource: string
   /** The Nextcloud in which people sign in. Required. */
@@ -126,7 +129,10 @@ async function loadLibrary(): Promise<Library> {
     return await import('oidc-provider')
   } catch (error) {
     throw Object.assign(
-      new ConfigurationError('nextcloudSignIn needs the package oidc-provider: npm install oidc-provider', 'oidc-provider'),
+      new ConfigurationError(
+        'nextcloudSignIn needs the package oidc-provider: npm install oidc-provider',
+        'oidc-provider',
+      ),
       { cause: error },
     )
   }
@@ -197,6 +203,7 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     readKeys,
     fetchPublic: () => Promise.reject(new TypeError('client metadata documents are not fetched')),
     isConnected: (subject, lively) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, lively),
+    onUse: createKeeping(ofRecords, grants),
     showError: (ctx, error) => {
       const page = pages.signIn.refused(error)
       ctx.type = 'html'
@@ -217,11 +224,26 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     cookies: createFlowCookies(issuer.protocol === 'https:'),
     pages,
     formMac: async (interaction) =>
-      createHmac('sha256', (await readKeys()).cookieKey).update(`form ${interaction}`).digest('base64url'),
+      createHmac('sha256', (await readKeys()).cookieKey)
+        .update(`form ${interaction}`)
+        .digest('base64url'),
     events,
     clock,
   }
   return { rooms, readKeys, close: () => transport.close() }
+}
+
+/** Clients whose last use is remembered in this process, and milliseconds between two notes of it in the store. */
+const CLIENTS = { max: 10_000, ttl: 86_400_000 }
+
+/** Returns a function that keeps the clients that are used, by one write a day for each. */
+function createKeeping(rooms: Parameters<typeof keepClient>[0], { background }: Grants): (clientId: string) => void {
+  const noted = new LRUCache<string, true>(CLIENTS)
+  return (clientId) => {
+    if (noted.has(clientId)) return
+    noted.set(clientId, true)
+    background(keepClient(rooms, clientId).catch(() => noted.delete(clientId)))
+  }
 }
 
 function needed({ nextcloud, grants }: Config): {
@@ -262,4 +284,3 @@ async function userAt(rooms: SignInRooms | undefined, req: IncomingMessage): Pro
   const { accountId } = await provider.Session.get(ctx as never)
   return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
 }
-

@@ -38,6 +38,8 @@ export interface ProviderRooms {
   readonly fetchPublic: (url: string) => Promise<Response>
   /** Whether the user is connected to Nextcloud; with `lively`, Nextcloud itself is asked. */
   readonly isConnected: (subject: string, lively: boolean) => Promise<boolean>
+  /** Called when a client got tokens. */
+  readonly onUse: (clientId: string) => void
   /** Shows an error to the person at the browser. */
   readonly showError: (ctx: KoaContextWithOIDC, error: string) => void
 }
@@ -74,7 +76,32 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
   const provider = new library.Provider(issuer, configurationOf(rooms, ring))
   // Addresses are those of the issuer, whatever a proxy says of them.
   provider.proxy = true
+  provider.use(withDefaultScope(rooms.scopes))
+  provider.use(withRetryAfter)
+  provider.on('grant.success', ({ oidc }: KoaContextWithOIDC) => {
+    if (oidc.client !== undefined) rooms.onUse(oidc.client.clientId)
+  })
   return provider
+}
+
+type Middleware = Parameters<Provider['use']>[0]
+
+/** RFC 6749 §3.3: a client that asks for no scope of this server asks for the default, which is all of them. */
+function withDefaultScope(scopes: readonly string[]): Middleware {
+  return async (ctx, next) => {
+    if (ctx.path === PATHS.authorization && ctx.method === 'GET') {
+      const asked = String(ctx.query['scope'] ?? '').split(' ')
+      if (!asked.some((scope) => scopes.includes(scope))) {
+        ctx.query = { ...ctx.query, scope: [...asked, ...scopes].filter((scope) => scope !== '').join(' ') }
+      }
+    }
+    await next()
+  }
+}
+
+const withRetryAfter: Middleware = async (ctx, next) => {
+  await next()
+  if (ctx.status === 503) ctx.set('Retry-After', '5')
 }
 
 /** Hands a request to the provider, as one for the issuer. */

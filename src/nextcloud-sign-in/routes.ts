@@ -6,6 +6,7 @@ import { urlOf, type ConnectHandler } from '../http/router.js'
 import { receiveCode } from './callback.js'
 import { askConsent, finish, takeAnswer } from './interaction.js'
 import { PATHS, serve } from './provider.js'
+import { countRegistration, readBody, readMetadata, refuseRegistration, withBody } from './registration.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
 type Page = (rooms: SignInRooms, req: IncomingMessage, res: ServerResponse) => Promise<Outcome | undefined>
@@ -20,12 +21,35 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
     const path = new URL(urlOf(req), rooms.issuer).pathname
     const page = pageOf(path, req.method ?? '', callback)
     if (page !== undefined) return void showPage(rooms, page, req, res, next)
-    if (own.has(path) || path.startsWith(`${PATHS.authorization}/`)) {
-      rooms.provider().then((provider) => serve(provider, rooms.issuer, req, res)).catch(next)
-      return
-    }
-    next()
+    if (!own.has(path) && !path.startsWith(`${PATHS.authorization}/`)) return next()
+    const work = path === PATHS.registration ? register(rooms, req, res) : answer(rooms, req, res)
+    work.catch(next)
   }
+}
+
+async function answer(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  await serve(await rooms.provider(), rooms.issuer, req, res)
+}
+
+/** Dynamic registration (RFC 7591), by clients in browsers too. */
+async function register(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  res.setHeader('Access-Control-Allow-Origin', '*')
+  if (req.method === 'OPTIONS') return allowRegistration(res)
+  if (req.method !== 'POST') return answer(rooms, req, res)
+  const metadata = readMetadata(await readBody(req))
+  if ('error' in metadata) return refuseRegistration(res, metadata)
+  const { records, owner } = rooms.grants
+  const refusal = await countRegistration({ records, owner, clock: rooms.clock })
+  if (refusal !== undefined) return refuseRegistration(res, refusal)
+  await answer(rooms, withBody(req, metadata), res)
+}
+
+function allowRegistration(res: ServerResponse): void {
+  res.statusCode = 204
+  res.setHeader('Access-Control-Allow-Methods', 'POST')
+  res.setHeader('Access-Control-Allow-Headers', 'Content-Type, MCP-Protocol-Version')
+  res.setHeader('Access-Control-Max-Age', '3600')
+  res.end()
 }
 
 function pageOf(path: string, method: string, callback: string): Page | undefined {

@@ -75,7 +75,9 @@ export function createSignInPages({ serverName, nextcloudHost }: SignInPageConte
   }
 }
 
-const YES_OR_NO = (name: string): Markup => markup`<button class="primary" type="submit" name="answer" value="yes">${name}</button>
+const YES_OR_NO = (
+  name: string,
+): Markup => markup`<button class="primary" type="submit" name="answer" value="yes">${name}</button>
 <button type="submit" name="answer" value="no">No, thanks</button>`
 
 function consent(

@@ -43,4 +43,3 @@ export interface SignInRooms {
   readonly events: Events
   readonly clock: Clock
 }
-

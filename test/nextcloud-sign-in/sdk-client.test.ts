@@ -6,7 +6,10 @@ import { startSignInServer } from '../support/sign-in-server.js'
 it('an MCP client that knows the URL alone registers itself, signs its user in at Nextcloud, and acts there', async () => {
   const server = await startSignInServer()
   const alice = server.person('alice')
-  const oauth = createOAuthClient({ open: (url, stopAt) => alice.until(url, stopAt), visit: () => Promise.reject(new Error()) })
+  const oauth = createOAuthClient({
+    open: (url, stopAt) => alice.until(url, stopAt),
+    visit: () => Promise.reject(new Error()),
+  })
   const connect = () => new StreamableHTTPClientTransport(new URL(server.url), { authProvider: oauth.provider })
 
   const first = connect()
