@@ -18,6 +18,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'check a set-up from end to end, and say what to change (doctor --help)',
     run: (args) => loaded(args, async () => (await import('./doctor/doctor.js')).doctor),
   },
+  serve: {
+    summary: 'run an MCP server for one Nextcloud: files, notes and calendars (serve --help)',
+    run: (args) => loaded(args, async () => (await import('./serve.js')).serve),
+  },
   keygen: {
     summary: `print a new encryption key, for ${variableOf('encryptionKey')}`,
     run: withoutOptions(() => `${randomBytes(32).toString('base64url')}\n`),
