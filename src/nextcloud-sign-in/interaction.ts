@@ -149,7 +149,7 @@ async function grantTo(rooms: SignInRooms, question: Question, user: string): Pr
 /** Ends the session of another person in this browser: oidc-provider would ask about it on a page with a script. */
 async function forgetOther({ provider, interaction, req, res }: Question, user: string): Promise<void> {
   if (interaction.session?.accountId === undefined || interaction.session.accountId === user) return
-  const session = await provider.Session.get(provider.app.createContext(req, res) as never)
+  const session = await provider.Session.get(provider.createContext(req, res))
   await session.destroy()
   delete (interaction as { session?: unknown }).session
   await interaction.save(interaction.exp - Math.floor(Date.now() / 1_000))

@@ -281,6 +281,6 @@ async function userAt(rooms: SignInRooms | undefined, req: IncomingMessage): Pro
   if (rooms === undefined) return undefined
   const provider: Provider = await rooms.provider()
   const ctx = provider.createContext(req, new ServerResponse(req))
-  const { accountId } = await provider.Session.get(ctx as never)
+  const { accountId } = await provider.Session.get(ctx)
   return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
 }

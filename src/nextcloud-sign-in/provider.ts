@@ -108,14 +108,14 @@ const withRetryAfter: Middleware = async (ctx, next) => {
 export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res: ServerResponse): Promise<void> {
   req.headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1)
   req.headers['x-forwarded-host'] = issuer.host
-  return provider.callback()(req, res) as Promise<void>
+  return provider.callback()(req, res)
 }
 
 function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
   const { adapter, library, scopes, clients, isConnected } = rooms
   return {
     adapter,
-    jwks: { keys: [...ring.keys] } as NonNullable<Configuration['jwks']>,
+    jwks: { keys: [...ring.keys] },
     cookies: {
       keys: [ring.cookieKey],
       long: { signed: true, httpOnly: true, sameSite: 'lax', path: '/' },
@@ -154,8 +154,8 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
     },
     interactions: { policy: policyOf(library), url: (_ctx, { uid }) => `${PATHS.interaction}/${uid}` },
     features: featuresOf(rooms),
-    fetch: (url) => rooms.fetchPublic(String(url)),
-    renderError: (ctx, { error }) => rooms.showError(ctx as KoaContextWithOIDC, error),
+    fetch: (url) => rooms.fetchPublic(url instanceof Request ? url.url : url.toString()),
+    renderError: (ctx, { error }) => rooms.showError(ctx, error),
     extraClientMetadata: {
       properties: ['scope'],
       // RFC 7591 §2: the server may drop it. Kept, it would stop each later request for one scope more.
@@ -180,7 +180,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       Session: LIFE.session,
     },
     discovery: { scopes_supported: scopes },
-  } as Configuration
+  }
 }
 
 function featuresOf({ library, resource, scopes }: ProviderRooms): Configuration['features'] {
