@@ -192,7 +192,8 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     serverName: config.resourceName ?? new URL(config.resource).host,
     nextcloudHost: nextcloud.publicUrl.host,
   }
-  const pages = { ...createPages(names), signIn: createSignInPages(names) }
+  const pages = createPages(names)
+  const signInPages = createSignInPages(names)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -205,7 +206,7 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     isConnected: (subject, lively) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, lively),
     onUse: createKeeping(ofRecords, grants),
     showError: (ctx, error) => {
-      const page = pages.signIn.refused(error)
+      const page = signInPages.refused(error)
       ctx.type = 'html'
       ctx.body = page.html
     },
@@ -223,6 +224,7 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
     pages,
+    signInPages,
     formMac: async (interaction) =>
       createHmac('sha256', (await readKeys()).cookieKey)
         .update(`form ${interaction}`)

@@ -278,7 +278,6 @@ describe('the keys', () => {
   it('are rotated while tokens are out, which stay good, and the next ones are signed with the new key', async () => {
     const clock = manualClock()
     const server = await startSignInServer({ clock })
-    const client = await registeredClient(server)
     const keys = async () =>
       ((await (await fetch(`${server.origin}/oauth/jwks`)).json()) as { keys: { kid: string; d?: string }[] }).keys
     const [first] = await keys()
