@@ -133,7 +133,9 @@ async function grantTo(rooms: SignInRooms, question: Question, user: string): Pr
   const { provider, interaction, req, res } = question
   await forgetOther(question, user)
   const { params } = interaction
-  const grant = new provider.Grant({ accountId: user, clientId: text(params['client_id']) })
+  const clientId = text(params['client_id'])
+  await rooms.grants.store.agree({ issuer: rooms.issuer.origin, subject: user }, clientId)
+  const grant = new provider.Grant({ accountId: user, clientId })
   const scopes = scopesOf(rooms, interaction).join(' ')
   grant.addOIDCScope(
     text(params['scope'])

@@ -36,12 +36,18 @@ export interface ProviderRooms {
   readonly readKeys: ReadKeyRing
   /** Fetches client metadata documents, at public addresses only. */
   readonly fetchPublic: (url: string) => Promise<Response>
-  /** Whether the user is connected to Nextcloud; with `lively`, Nextcloud itself is asked. */
-  readonly isConnected: (subject: string, lively: boolean) => Promise<boolean>
+  /** Whether the user is connected to Nextcloud and, with a token, for its client. Before a refresh, Nextcloud itself is asked. */
+  readonly isConnected: (subject: string, token: UsedToken | undefined) => Promise<boolean>
   /** Called when a client got tokens. */
   readonly onUse: (clientId: string) => void
   /** Shows an error to the person at the browser. */
   readonly showError: (ctx: KoaContextWithOIDC, error: string) => void
+}
+
+/** A code or token that is exchanged for others. */
+export interface UsedToken {
+  readonly kind: string
+  readonly clientId?: string | undefined
 }
 
 const MINUTE = 60
@@ -148,8 +154,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
     },
     findAccount: async (_ctx, sub, token) => {
-      const lively = token?.kind === 'RefreshToken'
-      const connected = await asOutage(library.errors, isConnected(sub, lively))
+      const connected = await asOutage(library.errors, isConnected(sub, token))
       return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
     },
     interactions: { policy: policyOf(library), url: (_ctx, { uid }) => `${PATHS.interaction}/${uid}` },
