@@ -1,5 +1,5 @@
 import { createClient } from './authorization-server/client.js'
-import { createCodeGrant } from './authorization-server/code-grant.js'
+import { createCodeGrant, createIdentityGrant } from './authorization-server/code-grant.js'
 import { createDiscovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker } from './broker/broker.js'
@@ -152,14 +152,16 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
 }
 
 function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrant' | 'verifyIdToken' | 'loadKeys'>,
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys'>,
   connect: ConnectConfig,
 ): Connect {
   const { config, keys, clock } = rooms
   return createConnect({
     ...rooms,
     connect,
-    codeGrant: connect.signIn ? createCodeGrant(connect, rooms) : undefined,
+    codeGrants: connect.signIn
+      ? { connection: createCodeGrant(connect, rooms), identity: createIdentityGrant(connect, rooms) }
+      : undefined,
     verifyIdToken: createIdTokenVerifier(config, keys, clock),
     loadKeys: keys.load,
   })

@@ -2,7 +2,7 @@ import * as oauth from 'oauth4webapi'
 import type { ConnectConfig } from '../config/config.js'
 import { deepFreeze } from '../freeze.js'
 import { MODES } from '../modes.js'
-import { quirksOf, type Quirks } from '../presets.js'
+import { quirksOf } from '../presets.js'
 import {
   authorizationSecrets,
   authorizationUrl,
@@ -87,13 +87,37 @@ const SINGLE = ['state', 'code', 'iss', 'error', 'error_description', 'response'
 
 type Rooms = Omit<ClientRooms, 'events'>
 
+/** Of the requests for a code and for its tokens, the part that is up to their use. */
+type Use = Pick<SignIn, 'connect' | 'lasting' | 'resources'> & {
+  /** Further parameters of the token request. */
+  readonly parameters: Readonly<Record<string, string>>
+}
+
 export function createCodeGrant(connect: ConnectConfig, rooms: Rooms): CodeGrant {
-  const { config, discovery } = rooms
-  const { nextcloud } = config
-  const client = needClient(config, 'Connecting Nextcloud')
-  const quirks = quirksOf(nextcloud?.preset)
+  const { nextcloud } = rooms.config
   const lasting = nextcloud !== undefined && MODES[nextcloud.mode].signInFor === 'grant'
-  const signIn = { client, connect, lasting, quirks, resources: nextcloud?.resource ?? [] }
+  const parameters = nextcloud?.parameters ?? {}
+  return codeGrantOf({ connect, lasting, resources: nextcloud?.resource ?? [], parameters }, rooms)
+}
+
+/** Returns a code grant that asks who the user is, and for nothing else: no scope but `openid`, no resource, no consent. */
+export function createIdentityGrant(connect: ConnectConfig, rooms: Rooms): CodeGrant {
+  const given = connect.authorizationParameters
+  const prompt = (given['prompt'] ?? '').split(' ').filter((value) => value !== '' && value !== 'consent')
+  const others = Object.entries(given).filter(([name]) => name !== 'prompt' && name !== 'resource')
+  const authorizationParameters = {
+    ...Object.fromEntries(others),
+    ...(prompt.length > 0 && { prompt: prompt.join(' ') }),
+  }
+  const bare = { ...connect, scopes: [], authorizationParameters }
+  return codeGrantOf({ connect: bare, lasting: false, resources: [], parameters: {} }, rooms)
+}
+
+function codeGrantOf(use: Use, rooms: Rooms): CodeGrant {
+  const { config, discovery } = rooms
+  const client = needClient(config, 'Connecting Nextcloud')
+  const quirks = quirksOf(config.nextcloud?.preset)
+  const signIn = { ...use, client, quirks }
   return {
     metadata: discovery.forAuthorization,
     hasIdToken: quirks.idToken,
@@ -126,12 +150,12 @@ function readAnswer(
 }
 
 function redeem(
-  { config, transport, clock }: Rooms,
-  { client, connect, resources, quirks }: SignIn & { readonly quirks: Quirks },
+  { transport, clock }: Rooms,
+  { client, connect, resources, parameters: further, quirks }: SignIn & Use,
   ...[as, parameters, verifier]: Parameters<CodeGrant['redeem']>
 ): Promise<CodeAnswer> {
   const code = parameters.get('code') ?? ''
-  const additionalParameters = new URLSearchParams(config.nextcloud?.parameters)
+  const additionalParameters = new URLSearchParams(further)
   // RFC 8707 §2.2: also here, as the refreshes to come will say it.
   for (const resource of resources) additionalParameters.append('resource', resource)
   return transport.call('token', 'never', async (_fetch, ask) => {

@@ -16,7 +16,8 @@ const MOST_BEGUN = 20
 /** Users counted at one time. */
 const MOST_USERS = 10_000
 
-export function createAllowance(clock: Clock): Allowance {
+/** @param most connections that a user may begin while the first of them lives */
+export function createAllowance(clock: Clock, most = MOST_BEGUN): Allowance {
   const begun = new LRUCache<string, readonly number[]>({ max: MOST_USERS })
   return {
     take(identity) {
@@ -24,7 +25,7 @@ export function createAllowance(clock: Clock): Allowance {
       const now = clock.monotonic()
       const living = (begun.get(key) ?? []).filter((at) => now < at + ONE_TIME_LIFE)
       const [first] = living
-      if (first !== undefined && living.length >= MOST_BEGUN) return first + ONE_TIME_LIFE - now
+      if (first !== undefined && living.length >= most) return first + ONE_TIME_LIFE - now
       begun.set(key, [...living, now])
       return 0
     },

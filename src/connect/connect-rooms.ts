@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { AuthorizationSecrets } from '../authorization-server/authorization-request.js'
+import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Broker } from '../broker/broker.js'
 import type { Disconnect } from '../broker/disconnect.js'
@@ -18,6 +19,13 @@ import type { Page } from './pages/document.js'
 import type { Pages } from './pages/pages.js'
 import type { Purpose, Ticket, Tickets } from './tickets.js'
 
+/** The two uses of a sign-in at the authorization server. */
+export interface CodeGrants {
+  readonly connection: CodeGrant
+  /** For the page of connections: it asks who the user is, and for nothing else. */
+  readonly identity: CodeGrant
+}
+
 /** The rooms that connecting needs. */
 export interface ConnectRooms {
   readonly config: Config
@@ -25,7 +33,8 @@ export interface ConnectRooms {
   readonly connect: ConnectConfig
   readonly grants: Grants
   /** Undefined if no user signs in at the authorization server. */
-  readonly codeGrant: CodeGrant | undefined
+  readonly codeGrants: CodeGrants | undefined
+  readonly client: Pick<AuthorizationServerClient, 'revoke'>
   readonly appPasswords: AppPasswords
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
@@ -38,10 +47,18 @@ export interface ConnectRooms {
   readonly onConnected: (identity: Identity) => void
 }
 
-/** A user on the way to the authorization server. */
-export interface PendingAuthorization extends Purpose, Pick<AuthorizationSecrets, 'nonce' | 'verifier'> {
+/** A person on the way to the authorization server. */
+interface Pending extends Pick<AuthorizationSecrets, 'nonce' | 'verifier'> {
   /** Hash of the cookie of the browser that agreed. */
   readonly cookieHash: string
+}
+
+/** A user on the way to a connection. */
+export interface PendingAuthorization extends Pending, Purpose {}
+
+/** A person on the way to the page of connections, who may be anybody. */
+export interface PendingVisit extends Pending {
+  readonly visit: true
 }
 
 /** The offer to disconnect, on the page that says "Connected". */
@@ -52,15 +69,24 @@ export interface DisconnectOffer {
   readonly cookieHash: string
 }
 
+/** A person who has signed in to see their connections. */
+export interface SignedInVisitor {
+  readonly identity: Identity
+}
+
 /** The rooms that the handlers of the pages need. Each names those that it uses. */
-export interface PageRooms extends Omit<ConnectRooms, 'codeGrant'> {
+export interface PageRooms extends Omit<ConnectRooms, 'codeGrants'> {
   /** Origin of `resource`, which serves the pages. */
   readonly origin: string
   readonly tickets: Tickets
   readonly allowance: Allowance
-  readonly pending: OneTimeRecords<PendingAuthorization>
+  readonly pending: OneTimeRecords<PendingAuthorization | PendingVisit>
   readonly offers: OneTimeRecords<DisconnectOffer>
+  /** Those who have signed in to see their connections. */
+  readonly visits: OneTimeRecords<SignedInVisitor>
   readonly cookies: FlowCookies
+  /** Address of the page of connections; undefined where the resource itself has that path. */
+  readonly overviewUrl: string | undefined
   readonly pages: Pages
   readonly report: Report
   /** Reports it, and returns the page that says so. */

@@ -1,3 +1,4 @@
+import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Caller } from '../broker/modes/mode.js'
 import {
   asMcpAuthError,
@@ -9,7 +10,7 @@ import {
 import { reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { HttpRooms } from '../http/authentication.js'
-import type { RouteHandler, Routes } from '../http/router.js'
+import { withoutEndSlash, type RouteHandler, type Routes } from '../http/router.js'
 import { MODES } from '../modes.js'
 import { UNNAMED_CLIENT } from '../verify/claims.js'
 import { endConnection, showStatus } from './account.js'
@@ -21,6 +22,7 @@ import { createFlowCookies } from './cookies.js'
 import { disconnectInBrowser } from './disconnection.js'
 import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import { createOneTimeRecords } from './one-time.js'
+import { changeOverview, MOST_VISITORS, showOverview } from './overview.js'
 import { createPages } from './pages/pages.js'
 import { createTickets } from './tickets.js'
 import { chooseWay } from './way.js'
@@ -45,11 +47,11 @@ export interface Connect {
 }
 
 export function createConnect(given: ConnectRooms): Connect {
-  const { connect, codeGrant } = given
+  const { connect, codeGrants } = given
   const rooms = createPageRooms(given)
   // Where the sign-in is not the grant itself, the user logs in to Nextcloud too.
   const logins = MODES[given.nextcloud.mode].signInFor === 'grant' ? undefined : createLoginsOf(given, rooms)
-  const way = chooseWay(rooms, codeGrant, logins)
+  const way = chooseWay(rooms, codeGrants, logins)
   const warnOfNameless = createNamelessWarning(given)
   const linkFor: Connect['linkFor'] = (identity, clientId) => {
     warnOfNameless(clientId)
@@ -57,7 +59,7 @@ export function createConnect(given: ConnectRooms): Connect {
   }
   return {
     redirectUri: connect.signIn ? connect.redirectUri : undefined,
-    routes: (http) => routesOf(rooms, way, http),
+    routes: (http) => new Map([...routesOf(rooms, way, http), ...overviewRoutes(rooms, codeGrants?.identity)]),
     linkFor,
     close: () => logins?.close(),
     settle: async () => logins?.settle(),
@@ -73,7 +75,7 @@ export function createConnect(given: ConnectRooms): Connect {
 function createPageRooms(rooms: ConnectRooms): PageRooms {
   const { connect, nextcloud, grants, clock, events } = rooms
   const records = { ...grants, clock }
-  const { origin, protocol } = new URL(rooms.config.resource)
+  const { origin, protocol, pathname } = new URL(rooms.config.resource)
   const report: PageRooms['report'] = (reason, details = {}) =>
     events.emit({ type: 'connect.failed', reason, ...details })
   return {
@@ -83,6 +85,8 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
     allowance: createAllowance(clock),
     pending: createOneTimeRecords('authorization', records),
     offers: createOneTimeRecords('disconnection', records),
+    visits: createOneTimeRecords('visit', records),
+    overviewUrl: withoutEndSlash(pathname) === connect.path ? undefined : `${origin}${connect.path}`,
     cookies: createFlowCookies(protocol === 'https:'),
     pages: createPages({ serverName: serverNameOf(rooms), nextcloudHost: nextcloud.publicUrl.host }),
     report,
@@ -124,6 +128,15 @@ function routesOf(rooms: PageRooms, way: Way, http: HttpRooms): Routes {
     [`${path}/status`, { GET: showStatus({ ...rooms, http }) }],
     [`${path}/disconnect`, { POST: endConnection({ ...rooms, http }, page(disconnectInBrowser(rooms))) }],
   ])
+}
+
+/** The page of connections, unless the resource itself has its path: an MCP endpoint must not be hidden. */
+function overviewRoutes(rooms: PageRooms, identityGrant: CodeGrant | undefined): Routes {
+  const { overviewUrl, connect, clock } = rooms
+  if (overviewUrl === undefined) return new Map()
+  const of = { ...rooms, overviewUrl, identityGrant, visitors: createAllowance(clock, MOST_VISITORS) }
+  const [GET, POST] = [servePage(rooms, showOverview(of)), servePage(rooms, changeOverview(of))]
+  return new Map([[connect.path, { GET, POST }]])
 }
 
 /** Answers a failure with a page too, because a person looks at it. */

@@ -26,7 +26,8 @@ export function showConsent(
     const ticket = await tickets.read(secret)
     if (ticket === undefined) return failed('link', pages.linkUnusable())
     // Before the form, because nobody can agree before it is known what will be asked for.
-    const scopes = await way.scopes()
+    // A preview counts too, because it costs the user nothing: such a link lives on a little longer than others.
+    const [scopes] = await Promise.all([way.scopes(), req.method === 'GET' && tickets.opened(ticket)])
     const { target, cookie } = consentForm(rooms, req, { ...ticket.value, secret })
     return { page: pages.consent({ clientName: ticket.value.clientId, scopes, ...target }), cookies: cookie.headers }
   }

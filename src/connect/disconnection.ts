@@ -9,7 +9,7 @@ import { isFromOwnPage, readForm } from './form.js'
 import { randomSecret, takeOnce } from './one-time.js'
 import type { Purpose } from './tickets.js'
 
-type OfferRooms = Pick<PageRooms, 'offers' | 'cookies' | 'connect' | 'config' | 'pages'>
+type OfferRooms = Pick<PageRooms, 'offers' | 'cookies' | 'connect' | 'config' | 'pages' | 'overviewUrl'>
 
 /** The end of the way: the operator's page if there is one, otherwise a page with an offer to disconnect. */
 export async function showConnected(rooms: OfferRooms, req: IncomingMessage, purpose: Purpose): Promise<Outcome> {
@@ -23,14 +23,17 @@ export async function showConnected(rooms: OfferRooms, req: IncomingMessage, pur
     .create({ identity, clientId, cookieHash: digest(cookie.value) }, secret)
     .catch(ifError(StorageError, () => undefined))
   // Without the offer, the connection is as good as it is.
-  if (offer === undefined) return { page: pages.connected({ clientName }) }
+  if (offer === undefined) return { page: pages.connected({ clientName, overview: overviewPath(rooms) }) }
   const disconnect = { action: `${connect.path}/disconnect`, formValue: secret }
-  return { page: pages.connected({ clientName, disconnect }), cookies: cookie.headers }
+  return { page: pages.connected({ clientName, disconnect, overview: overviewPath(rooms) }), cookies: cookie.headers }
 }
+
+const overviewPath = ({ connect, overviewUrl }: Pick<PageRooms, 'connect' | 'overviewUrl'>): string | undefined =>
+  overviewUrl === undefined ? undefined : connect.path
 
 /** Disconnects in the browser in which the connection was made. */
 export function disconnectInBrowser(
-  rooms: Pick<PageRooms, 'offers' | 'cookies' | 'pages' | 'disconnect' | 'origin' | 'failed'>,
+  rooms: OfferRooms & Pick<PageRooms, 'disconnect' | 'origin' | 'failed'>,
 ): PageHandler {
   const { offers, cookies, pages, disconnect, origin, failed } = rooms
   return async (req) => {
@@ -46,6 +49,6 @@ export function disconnectInBrowser(
       await offers.create(claim.value, secret).catch(() => undefined)
       throw error
     }
-    return { page: pages.disconnected(), cookies: [cookies.end(flow)] }
+    return { page: pages.disconnected({ overview: overviewPath(rooms) }), cookies: [cookies.end(flow)] }
   }
 }

@@ -5,12 +5,15 @@ import { hintForAuthorization } from '../authorization-server/hints.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import type { OfRefusal } from '../events.js'
+import type { Identity } from '../grants/grant.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import type { Beginning, PageRooms, PendingAuthorization } from './connect-rooms.js'
+import type { Beginning, PageRooms, PendingAuthorization, PendingVisit } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { takeOnce } from './one-time.js'
-import type { Ticket } from './tickets.js'
+import type { Page } from './pages/document.js'
+import type { Purpose, Ticket } from './tickets.js'
 import { askApp, checkSubjects, whoIsThere } from './who-is-there.js'
 
 /** The use of a sign-in at the authorization server. */
@@ -25,6 +28,29 @@ export interface SignInUse {
   readonly goOn: (req: IncomingMessage, pending: PendingAuthorization, tokens: CodeAnswer) => Promise<Outcome>
 }
 
+/** A sign-in that came to an end at the authorization server. Whose it is, the ID token says. */
+export interface SignedIn {
+  readonly tokens: CodeAnswer
+  readonly idToken: Identity | 'bad' | 'none'
+}
+
+/** A sign-in that came to nothing. */
+export interface Refusal {
+  readonly reason: 'answer' | 'declined' | 'refused' | 'id_token'
+  readonly details: OfRefusal
+}
+
+/** A callback of the browser that began the flow. No other callback can repeat it. */
+export interface Callback<Pending> {
+  readonly as: AuthorizationServer
+  readonly query: URLSearchParams
+  readonly state: string
+  readonly pending: Pending
+}
+
+/** Takes in a visitor of the page of connections. */
+export type ReceiveVisitor = (req: IncomingMessage, callback: Callback<PendingVisit>) => Promise<Outcome>
+
 interface SignInRooms extends PageRooms {
   readonly codeGrant: CodeGrant
 }
@@ -35,6 +61,15 @@ export async function beginSignIn(
   { identity, clientId, selectAccount }: Ticket,
   req: IncomingMessage,
 ): Promise<Beginning> {
+  return leadToSignIn(rooms, { identity, clientId }, { req, selectAccount })
+}
+
+/** @param purpose what the sign-in is for: its callback finds it stored, and takes no one else's word for it */
+export async function leadToSignIn(
+  rooms: Pick<SignInRooms, 'codeGrant' | 'connect' | 'events' | 'pending' | 'cookies' | 'pages'>,
+  purpose: Purpose | Pick<PendingVisit, 'visit'>,
+  { req, selectAccount }: { readonly req: IncomingMessage; readonly selectAccount: boolean },
+): Promise<Beginning> {
   const { codeGrant, pending, cookies, pages } = rooms
   const as = await codeGrant.metadata()
   checkSubjects(rooms, as)
@@ -43,7 +78,7 @@ export async function beginSignIn(
   const url = await codeGrant.authorizationUrl(as, secrets, selectAccount)
   // A fresh cookie, which a stranger who has planted the one before does not know.
   const cookie = cookies.issue(req, flowOf(state))
-  await pending.create({ identity, clientId, nonce, verifier, cookieHash: digest(cookie.value) }, state)
+  await pending.create({ ...purpose, nonce, verifier, cookieHash: digest(cookie.value) }, state)
   return {
     // Not a redirect: form-action (CSP) would bind it, and all that follow, which are up to the server there.
     page: pages.goingOn({ url: url.href, host: url.host }),
@@ -53,7 +88,7 @@ export async function beginSignIn(
 }
 
 /** `GET …/callback`: the browser comes back from the authorization server. */
-export function receiveAnswer(rooms: SignInRooms, use: SignInUse): PageHandler {
+export function receiveAnswer(rooms: SignInRooms, use: SignInUse, receiveVisitor: ReceiveVisitor): PageHandler {
   const { codeGrant, pages, pending, cookies, connect, failed } = rooms
   return async (req, res) => {
     const query = queryOf(req)
@@ -62,31 +97,24 @@ export function receiveAnswer(rooms: SignInRooms, use: SignInUse): PageHandler {
     const claim = await takeOnce(pending, state, ({ cookieHash }) => holds(cookies.values(req, flow), cookieHash))
     if (claim === 'unknown') return failed('state', pages.badAnswer())
     if (claim === 'other browser') return failed('browser', pages.notFromHere())
+    const { value } = claim
     // Fetch what can fail before spending the record, so that reloading the page works.
     const as = await codeGrant.metadata()
     if (connect.authenticateBrowser === undefined && codeGrant.hasIdToken) await rooms.loadKeys()
-    const appSays = await askApp(rooms, req, claim.value.identity)
+    const appSays = 'visit' in value ? undefined : await askApp(rooms, req, value.identity)
     // From here on a replay finds nothing, and the code is sent once at most.
     if (!(await claim.take())) return failed('state', pages.badAnswer())
     // Set before the rest, because the flow is over even if that fails.
     res.appendHeader('Set-Cookie', cookies.end(flow))
-    return completeSignIn(rooms, use, req, { as, query, state, pending: claim.value, appSays })
+    if ('visit' in value) return receiveVisitor(req, { as, query, state, pending: value })
+    return completeSignIn(rooms, use, req, { as, query, state, pending: value, appSays })
   }
-}
-
-/** A callback of the browser that began the flow. No other callback can repeat it. */
-interface Callback {
-  readonly as: AuthorizationServer
-  readonly query: URLSearchParams
-  readonly state: string
-  readonly pending: PendingAuthorization
-  /** Whether the app's own sign-in says that it is this user. Undefined: the ID token must. */
-  readonly appSays: boolean | undefined
 }
 
 /**
  * Redeems the code, and goes on if the person is the user whose link it is.
  *
+ * @param callback with `appSays`: whether the app's own sign-in says that it is this user. Undefined: the ID token must
  * @throws {UpstreamUnavailableError} the authorization server cannot be asked
  * @throws {ConfigurationError} its ID tokens cannot tell who is at the browser
  */
@@ -94,28 +122,18 @@ async function completeSignIn(
   rooms: SignInRooms,
   use: SignInUse,
   req: IncomingMessage,
-  { as, query, state, pending, appSays }: Callback,
+  callback: Callback<PendingAuthorization> & { readonly appSays: boolean | undefined },
 ): Promise<Outcome> {
-  const { codeGrant, pages, failed } = rooms
+  const { pages, failed } = rooms
+  const { as, pending, appSays } = callback
   checkSubjects(rooms, as)
   if (appSays === false) return failed('person', pages.otherPerson({}))
-  const answer = codeGrant.readAnswer(as, query, state)
-  if (answer.kind === 'unusable') return failed('answer', pages.badAnswer())
-  if (answer.kind === 'error') return refusedSignIn(rooms, answer.error)
-  const tokens = await codeGrant
-    .redeem(as, answer.parameters, pending.verifier)
-    .catch(ifError(TokenRequestError, (refusal) => refusal))
-  if (tokens instanceof TokenRequestError) {
-    const { error, errorDescription, hint } = tokens
-    const page = pages.providerRefused({ error: error ?? 'invalid_response' })
-    return failed('refused', page, { error, errorDescription, hint })
-  }
-  const { hasIdToken } = codeGrant
-  const expected = { issuer: as.issuer, nonce: pending.nonce }
-  const idToken =
-    tokens.idToken === undefined ? 'none' : ((await rooms.verifyIdToken(tokens.idToken, expected)) ?? 'bad')
+  const signedIn = await redeemAnswer(rooms, callback)
+  if ('reason' in signedIn) return failed(signedIn.reason, refusalPage(rooms, signedIn), signedIn.details)
+  const { tokens, idToken } = signedIn
+  const { hasIdToken } = rooms.codeGrant
   const who = whoIsThere({ expected: pending.identity, appSays, idToken, hasIdToken, as })
-  if (who === 'bad ID token') return failed('id_token', { ...pages.badAnswer(), status: 403 })
+  if (who === 'bad ID token') return failed('id_token', refusalPage(rooms, { reason: 'id_token', details: {} }))
   if (who !== 'another person' && (await use.accepts(tokens, pending, who === 'the same'))) {
     return use.goOn(req, pending, tokens)
   }
@@ -123,15 +141,51 @@ async function completeSignIn(
   return tryAgain(rooms, req, pending)
 }
 
+function refusalPage({ pages }: Pick<PageRooms, 'pages'>, { reason, details }: Refusal): Page {
+  switch (reason) {
+    case 'answer':
+      return pages.badAnswer()
+    case 'id_token':
+      return { ...pages.badAnswer(), status: 403 }
+    case 'declined':
+      return pages.declined()
+    case 'refused':
+      return pages.providerRefused({ error: details.error ?? 'invalid_response' })
+  }
+}
+
+/**
+ * Redeems the code of a callback, and verifies the ID token that comes for it.
+ *
+ * @throws {UpstreamUnavailableError} the authorization server cannot be asked
+ */
+export async function redeemAnswer(
+  { codeGrant, verifyIdToken }: Pick<SignInRooms, 'codeGrant' | 'verifyIdToken'>,
+  { as, query, state, pending: { nonce, verifier } }: Callback<Pick<PendingVisit, 'nonce' | 'verifier'>>,
+): Promise<SignedIn | Refusal> {
+  const answer = codeGrant.readAnswer(as, query, state)
+  if (answer.kind === 'unusable') return { reason: 'answer', details: {} }
+  if (answer.kind === 'error') return refusedSignIn(answer.error)
+  const tokens = await codeGrant
+    .redeem(as, answer.parameters, verifier)
+    .catch(ifError(TokenRequestError, (refusal) => refusal))
+  if (tokens instanceof TokenRequestError) {
+    const { error, errorDescription, hint } = tokens
+    return { reason: 'refused', details: { error, errorDescription, hint } }
+  }
+  if (tokens.idToken === undefined) return { tokens, idToken: 'none' }
+  return { tokens, idToken: (await verifyIdToken(tokens.idToken, { issuer: as.issuer, nonce })) ?? 'bad' }
+}
+
 /** RFC 6749 §4.1.2.1, as far as error codes go that are in use. The rest is text from outside. */
 const ERROR_CODE = /^[\w.-]{1,64}$/
 
 /** The authorization server's error in place of a code (RFC 6749 §4.1.2.1). */
-function refusedSignIn({ pages, failed }: Pick<PageRooms, 'pages' | 'failed'>, given: string): Outcome {
+function refusedSignIn(given: string): Refusal {
   const error = ERROR_CODE.test(given) ? given : 'unknown_error'
-  if (error === 'access_denied') return failed('declined', pages.declined())
+  if (error === 'access_denied') return { reason: 'declined', details: {} }
   if (MEANS_OUTAGE.includes(error)) {
     throw new UpstreamUnavailableError(`The authorization server answers ${error} to an authorization request`)
   }
-  return failed('refused', pages.providerRefused({ error }), { error, hint: hintForAuthorization(error) })
+  return { reason: 'refused', details: { error, hint: hintForAuthorization(error) } }
 }

@@ -1,14 +1,13 @@
-import { SealedValueError, type ConnectLink } from '../errors/errors.js'
-import { ifError } from '../errors/if-error.js'
-import { change } from '../grants/change.js'
-import type { Identity } from '../grants/grant.js'
+import type { ConnectLink } from '../errors/errors.js'
+import { identityKey, type Identity } from '../grants/grant.js'
 import { recordKey } from '../grants/record-key.js'
 import { createSingleFlight } from '../single-flight.js'
 import { randomUUID } from 'node:crypto'
+import { createLinks, linkClient, withLink, type Links, type LinksChange, type LiveLink } from './links.js'
 import {
   createOneTimeRecords,
-  ONE_TIME_LIFE,
   randomSecret,
+  type OneTimeRecord,
   type OneTimeRecords,
   type OneTimeRooms,
 } from './one-time.js'
@@ -29,20 +28,15 @@ export interface Ticket extends Purpose {
 
 /** The links that begin a connection. Every call rejects with {@link StorageError} when the store fails. */
 export interface Tickets extends OneTimeRecords<Ticket> {
-  /** Returns the one live link of a user and an MCP client; a new one once less than five minutes of it are left. */
+  /**
+   * Returns the one live link of a user and an MCP client; a new one once less than five minutes of it are left. A user has twenty
+   * at most. Beyond that, the oldest that nobody has opened ends, else the oldest.
+   */
   readonly linkFor: (identity: Identity, clientId: string) => Promise<ConnectLink>
   /** Makes another ticket with the same purpose. It is not a link: only the browser that had the first is handed it. */
   readonly again: (purpose: Purpose) => Promise<{ secret: string; formKey: string }>
-}
-
-/** The record that leads from a user and a client to their ticket. */
-interface LiveTicket {
-  readonly format: 1
-  readonly ticket: string
-  /** Random, because it is shown where the ticket must not be. */
-  readonly elicitationId: string
-  /** Milliseconds since the epoch. */
-  readonly expiresAt: number
+  /** Notes that the page of a link was shown. Never rejects: it matters only where a user has too many. */
+  readonly opened: (ticket: OneTimeRecord<Ticket>) => Promise<void>
 }
 
 /** Milliseconds that a link must have left to be handed out again: for a person to read, agree and sign in. */
@@ -50,6 +44,7 @@ const LEAST_LEFT = 300_000
 
 interface TicketRooms extends OneTimeRooms {
   readonly tickets: OneTimeRecords<Ticket>
+  readonly links: Links
   /** Address of the consent page. */
   readonly pageUrl: string
 }
@@ -57,43 +52,94 @@ interface TicketRooms extends OneTimeRooms {
 /** @param pageUrl address of the consent page */
 export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
   const tickets = createOneTimeRecords<Ticket>('ticket', given)
-  const rooms = { ...given, tickets, pageUrl }
+  const links = createLinks({ ...given, drop: tickets.drop })
+  const rooms = { ...given, tickets, links, pageUrl }
   const flights = createSingleFlight<ConnectLink>()
   return {
     ...tickets,
     linkFor({ issuer, subject }, clientId) {
-      const key = recordKey('ticket-of', given.owner, issuer, subject, clientId)
       const purpose = { identity: { issuer, subject }, clientId }
-      return flights.join(key, () =>
-        findOrMake(rooms, key, { ...purpose, formKey: randomSecret(), selectAccount: false }),
+      return flights.join(`${identityKey(purpose.identity)} ${clientId}`, async () =>
+        linkOf(rooms, await findOrMake(rooms, { ...purpose, formKey: randomSecret(), selectAccount: false })),
       )
     },
     async again({ identity, clientId }) {
       const formKey = randomSecret()
-      const { secret } = await tickets.create({ identity, clientId, formKey, selectAccount: true })
+      const ticket = { identity, clientId, formKey, selectAccount: true }
+      const { ticket: secret } = await makeLink(rooms, ticket, () => Promise.resolve(undefined))
       return { secret, formKey }
+    },
+    async opened(ticket) {
+      const isIt = isLinkOf(rooms, ticket)
+      const mark = (link: LiveLink): LiveLink => (isIt(link) ? { ...link, opened: true } : link)
+      await changeIfKnown(rooms, ticket, (known) =>
+        known.some((link) => isIt(link) && !link.opened) ? known.map(mark) : undefined,
+      )
+    },
+    async spend(ticket) {
+      if (!(await tickets.spend(ticket))) return false
+      const isIt = isLinkOf(rooms, ticket)
+      await changeIfKnown(rooms, ticket, (known) =>
+        known.some(isIt) ? known.filter((link) => !isIt(link)) : undefined,
+      )
+      return true
     },
   }
 }
 
-function findOrMake(rooms: TicketRooms, key: string, ticket: Ticket): Promise<ConnectLink> {
-  const { records, tickets, clock } = rooms
-  return change('the link of a user', async () => {
-    // Sealed with a key that is gone: only the link is lost.
-    const stored = await records.read(key).catch(ifError(SealedValueError, () => records.peek(key)))
-    const found = stored?.value as LiveTicket | undefined
-    const live = found?.format === 1 ? found : undefined
-    const lasts = live !== undefined && live.expiresAt - clock.now() >= LEAST_LEFT
-    if (lasts && (await tickets.read(live.ticket)) !== undefined) return linkOf(rooms, live)
-    const { secret, expiresAt } = await tickets.create(ticket)
-    const next: LiveTicket = { format: 1, ticket: secret, elicitationId: randomUUID(), expiresAt }
-    const isFirst = (await records.write(key, next, stored?.version ?? null, ONE_TIME_LIFE)) !== null
-    const surplus = isFirst ? live?.ticket : secret
-    if (surplus !== undefined) await tickets.drop(surplus)
-    return isFirst ? linkOf(rooms, next) : 'late'
+function findOrMake(rooms: TicketRooms, ticket: Ticket): Promise<LiveLink> {
+  const { tickets, clock } = rooms
+  const client = linkClient(ticket.clientId)
+  return makeLink(rooms, ticket, async (known) => {
+    const live = known.find((one) => one.client === client && one.expiresAt - clock.now() >= LEAST_LEFT)
+    return live !== undefined && (await tickets.read(live.ticket)) !== undefined ? live : undefined
   })
 }
 
-function linkOf({ pageUrl }: TicketRooms, { ticket, elicitationId, expiresAt }: LiveTicket): ConnectLink {
+/** Makes a ticket and a link to it in the record of its user, unless there is a link that serves. */
+async function makeLink(
+  rooms: TicketRooms,
+  ticket: Ticket,
+  find: (known: readonly LiveLink[]) => Promise<LiveLink | undefined>,
+): Promise<LiveLink> {
+  const { links, tickets } = rooms
+  let made: LiveLink | undefined
+  const link = await links.change(ticket.identity, async (known) => {
+    const found = await find(known)
+    if (found !== undefined) return { result: found }
+    made ??= await newLink(rooms, ticket)
+    return { links: withLink(known, made), result: made }
+  })
+  // Another instance was first.
+  if (made !== undefined && link !== made) await tickets.drop(made.ticket)
+  return link
+}
+
+async function newLink({ tickets }: TicketRooms, ticket: Ticket): Promise<LiveLink> {
+  const { clientId, selectAccount } = ticket
+  const { secret, expiresAt } = await tickets.create(ticket)
+  // The second attempt is in the browser already, and nobody is handed its link.
+  const client = selectAccount ? '' : linkClient(clientId)
+  return { client, ticket: secret, elicitationId: randomUUID(), expiresAt, opened: selectAccount }
+}
+
+function isLinkOf({ owner }: TicketRooms, { key }: OneTimeRecord<Ticket>): (link: LiveLink) => boolean {
+  return ({ ticket }) => recordKey('ticket', owner, ticket) === key
+}
+
+/** Changes what is known of a ticket. If that fails, the record of the links knows less, and all else is as it should be. */
+async function changeIfKnown(
+  { links }: TicketRooms,
+  { value }: OneTimeRecord<Ticket>,
+  next: (known: readonly LiveLink[]) => readonly LiveLink[] | undefined,
+): Promise<void> {
+  const attempt = (known: readonly LiveLink[]): Promise<LinksChange<undefined>> => {
+    const changed = next(known)
+    return Promise.resolve({ ...(changed && { links: changed }), result: undefined })
+  }
+  await links.change(value.identity, attempt).catch(() => undefined)
+}
+
+function linkOf({ pageUrl }: TicketRooms, { ticket, elicitationId, expiresAt }: LiveLink): ConnectLink {
   return { connectUrl: `${pageUrl}?ticket=${ticket}`, elicitationId, expiresAt: Math.floor(expiresAt / 1_000) }
 }

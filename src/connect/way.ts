@@ -1,20 +1,22 @@
-import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { InternalError } from '../errors/errors.js'
-import type { PageRooms, Way } from './connect-rooms.js'
+import type { PageHandler } from './browser.js'
+import type { CodeGrants, PageRooms, Way } from './connect-rooms.js'
 import type { Logins } from './login-flow.js'
 import { beginLogin, showLogin } from './login-page.js'
 import { beginSignIn, receiveAnswer, type SignInUse } from './sign-in.js'
 import { storeGrant } from './store-grant.js'
+import { receiveVisitor } from './visits.js'
 import { appKnows } from './who-is-there.js'
 
-export function chooseWay(rooms: PageRooms, codeGrant: CodeGrant | undefined, logins: Logins | undefined): Way {
-  if (codeGrant !== undefined) return logins ? signInThenLogin(rooms, codeGrant, logins) : signIn(rooms, codeGrant)
+export function chooseWay(rooms: PageRooms, codeGrants: CodeGrants | undefined, logins: Logins | undefined): Way {
+  if (codeGrants !== undefined) return logins ? signInThenLogin(rooms, codeGrants, logins) : signIn(rooms, codeGrants)
   if (logins !== undefined) return login(rooms, logins)
   throw new InternalError('There is no way to connect')
 }
 
 /** The user signs in at the authorization server, whose refresh token is the connection. */
-function signIn(rooms: PageRooms, codeGrant: CodeGrant): Way {
+function signIn(rooms: PageRooms, codeGrants: CodeGrants): Way {
+  const { connection: codeGrant } = codeGrants
   const use: SignInUse = {
     accepts: (tokens, pending, isKnown) => appKnows(rooms, tokens.members, pending, isKnown),
     goOn: (req, pending, tokens) => storeGrant(rooms, req, pending, tokens),
@@ -22,9 +24,12 @@ function signIn(rooms: PageRooms, codeGrant: CodeGrant): Way {
   return {
     scopes: async () => codeGrant.scopes(await codeGrant.metadata()),
     begin: (ticket, req) => beginSignIn({ ...rooms, codeGrant }, ticket, req),
-    handlers: { callback: receiveAnswer({ ...rooms, codeGrant }, use) },
+    handlers: { callback: callback(rooms, codeGrants, use) },
   }
 }
+
+const callback = (rooms: PageRooms, { connection, identity }: CodeGrants, use: SignInUse): PageHandler =>
+  receiveAnswer({ ...rooms, codeGrant: connection }, use, receiveVisitor({ ...rooms, codeGrant: identity }))
 
 /** The app's own sign-in says who it is, and the user agrees in Nextcloud. */
 function login(rooms: PageRooms, logins: Logins): Way {
@@ -37,7 +42,7 @@ function login(rooms: PageRooms, logins: Logins): Way {
 }
 
 /** The user signs in at the authorization server, which says who it is and no more, and then agrees in Nextcloud. */
-function signInThenLogin(rooms: PageRooms, codeGrant: CodeGrant, logins: Logins): Way {
+function signInThenLogin(rooms: PageRooms, codeGrants: CodeGrants, logins: Logins): Way {
   const { handlers } = login(rooms, logins)
   const use: SignInUse = {
     // The app is asked about the account in Nextcloud instead, once it is known.
@@ -45,8 +50,8 @@ function signInThenLogin(rooms: PageRooms, codeGrant: CodeGrant, logins: Logins)
     goOn: (req, pending) => beginLogin({ ...rooms, logins }, pending, req),
   }
   return {
-    ...signIn(rooms, codeGrant),
-    scopes: () => codeGrant.metadata().then(() => []),
-    handlers: { ...handlers, callback: receiveAnswer({ ...rooms, codeGrant }, use) },
+    ...signIn(rooms, codeGrants),
+    scopes: () => codeGrants.connection.metadata().then(() => []),
+    handlers: { ...handlers, callback: callback(rooms, codeGrants, use) },
   }
 }

@@ -77,6 +77,11 @@ export async function appKnows(
   }
 }
 
+/** Whether the server surely gives every client other subjects (OIDC Core §8.1). */
+export function hasOwnSubjects({ subject_types_supported: types = [] }: Evidence['as']): boolean {
+  return types.length > 0 && types.every((type) => type === 'pairwise')
+}
+
 const NO_COMMON_SUBJECTS =
   'The authorization server gives every client other subjects (subject_types_supported: pairwise), so an ID token cannot tell ' +
   'who of the MCP users is at the browser; set connect.authenticateBrowser'
@@ -88,9 +93,7 @@ const NO_COMMON_SUBJECTS =
  * @throws {ConfigurationError} the server has no others, and the app has no sign-in of its own to ask
  */
 export function checkSubjects({ connect, events }: Pick<PageRooms, 'connect' | 'events'>, as: Evidence['as']): void {
-  const types = as.subject_types_supported
-  if (connect.authenticateBrowser !== undefined || types === undefined || types.length === 0) return
-  if (!types.every((type) => type === 'pairwise')) return
+  if (connect.authenticateBrowser !== undefined || !hasOwnSubjects(as)) return
   events.emit({ type: 'config.warning', option: 'connect.authenticateBrowser', message: NO_COMMON_SUBJECTS })
   throw new ConfigurationError(NO_COMMON_SUBJECTS, 'connect.authenticateBrowser')
 }

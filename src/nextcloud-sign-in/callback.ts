@@ -53,18 +53,19 @@ export async function receiveCode(
 }
 
 async function goBack(
-  { issuer, pages, ...rooms }: SignInRooms,
+  rooms: SignInRooms,
   { value: { interaction } }: OneTimeRecord<PendingSignIn>,
   result: Parameters<typeof keepResult>[2],
 ): Promise<Outcome> {
-  await keepResult({ issuer, pages, ...rooms }, interaction, result)
+  const { issuer, signInPages } = rooms
+  await keepResult(rooms, interaction, result)
   // A page, and no redirect: the policy of Nextcloud's own page would bind all redirects that follow.
-  return { page: pages.signIn.goOn(`${issuer.origin}${PATHS.interaction}/${interaction}/done`, 'app') }
+  return { page: signInPages.goOn(`${issuer.origin}${PATHS.interaction}/${interaction}/done`, 'app') }
 }
 
 /** Signs in the account that Nextcloud names twice: in the answer to the code, and when asked with the token itself. */
 async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, tokens: CodeAnswer): Promise<Outcome> {
-  const { pages, events } = rooms
+  const { signInPages, events } = rooms
   const user = await whoIs(rooms, tokens).catch(async (error: unknown) => {
     await drop(rooms, tokens)
     throw error
@@ -72,7 +73,7 @@ async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, 
   if (user === undefined || user !== tokens.members['user_id'] || tokens.refreshToken === undefined) {
     await drop(rooms, tokens)
     events.emit({ type: 'connect.failed', reason: tokens.refreshToken === undefined ? 'no_refresh_token' : 'person' })
-    return { page: pages.signIn.otherAccount() }
+    return { page: signInPages.otherAccount() }
   }
   await store(rooms, record.value, user, { ...tokens, refreshToken: tokens.refreshToken })
   return goBack(rooms, record, { user })

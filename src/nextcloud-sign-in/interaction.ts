@@ -18,7 +18,7 @@ interface Question {
 /** `GET`: shows the question. It changes nothing. */
 export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
   const question = await findQuestion(rooms, req, res)
-  if (question === undefined) return { page: rooms.pages.signIn.unknown() }
+  if (question === undefined) return { page: rooms.signInPages.unknown() }
   const { provider, interaction } = question
   const { params, uid } = interaction
   const client = await provider.Client.find(text(params['client_id']))
@@ -30,14 +30,14 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
     user: knownUser(interaction),
   }
   const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.formMac(uid) }
-  return { page: rooms.pages.signIn.consent(asked, form) }
+  return { page: rooms.signInPages.consent(asked, form) }
 }
 
 /** `POST`: the answer. A yes leads to Nextcloud, unless the person has signed in there before. */
 export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
-  const { pages, issuer } = rooms
+  const { pages, signInPages, issuer } = rooms
   const question = await findQuestion(rooms, req, res)
-  if (question === undefined) return { page: pages.signIn.unknown() }
+  if (question === undefined) return { page: signInPages.unknown() }
   const { uid } = question.interaction
   const form = isFromOwnPage(req, issuer.origin) ? await readForm(req) : undefined
   const answer = form?.get('answer')
@@ -53,7 +53,7 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
 export async function finish(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
   const question = await findQuestion(rooms, req, res, '/done')
   const result = question && (await takeResult(rooms, question.interaction.uid))
-  if (question === undefined || result === undefined) return { page: rooms.pages.signIn.unknown() }
+  if (question === undefined || result === undefined) return { page: rooms.signInPages.unknown() }
   if ('denied' in result) return { returnTo: await deny(question) }
   return { returnTo: await grantTo(rooms, question, result.user) }
 }
@@ -107,7 +107,7 @@ function scopesOf({ scopes }: SignInRooms, { params }: Interaction): readonly st
 }
 
 async function leaveForNextcloud(rooms: SignInRooms, { interaction, req }: Question): Promise<Outcome> {
-  const { codeGrant, cookies, pages, pending } = rooms
+  const { codeGrant, cookies, signInPages, pending } = rooms
   const as = await codeGrant.metadata()
   const secrets = codeGrant.secrets()
   const url = await codeGrant.authorizationUrl(as, secrets, false)
@@ -115,12 +115,12 @@ async function leaveForNextcloud(rooms: SignInRooms, { interaction, req }: Quest
   const { verifier, state } = secrets
   const clientId = text(interaction.params['client_id'])
   await pending.create({ interaction: interaction.uid, clientId, verifier, cookieHash: digest(cookie.value) }, state)
-  return { page: pages.signIn.goOn(url.href, 'nextcloud'), cookies: cookie.headers }
+  return { page: signInPages.goOn(url.href, 'nextcloud'), cookies: cookie.headers }
 }
 
 /** A redirect would be bound by the `form-action` of the page before, and the client may be an app or on another origin. */
-function goOn({ pages }: SignInRooms, returnTo: string): Outcome {
-  return { page: pages.signIn.goOn(returnTo, 'app') }
+function goOn({ signInPages }: SignInRooms, returnTo: string): Outcome {
+  return { page: signInPages.goOn(returnTo, 'app') }
 }
 
 function deny({ provider, req, res }: Question): Promise<string> {
@@ -133,7 +133,9 @@ async function grantTo(rooms: SignInRooms, question: Question, user: string): Pr
   const { provider, interaction, req, res } = question
   await forgetOther(question, user)
   const { params } = interaction
-  const grant = new provider.Grant({ accountId: user, clientId: text(params['client_id']) })
+  const clientId = text(params['client_id'])
+  await rooms.grants.store.agree({ issuer: rooms.issuer.origin, subject: user }, clientId)
+  const grant = new provider.Grant({ accountId: user, clientId })
   const scopes = scopesOf(rooms, interaction).join(' ')
   grant.addOIDCScope(
     text(params['scope'])
@@ -149,7 +151,7 @@ async function grantTo(rooms: SignInRooms, question: Question, user: string): Pr
 /** Ends the session of another person in this browser: oidc-provider would ask about it on a page with a script. */
 async function forgetOther({ provider, interaction, req, res }: Question, user: string): Promise<void> {
   if (interaction.session?.accountId === undefined || interaction.session.accountId === user) return
-  const session = await provider.Session.get(provider.app.createContext(req, res) as never)
+  const session = await provider.Session.get(provider.createContext(req, res))
   await session.destroy()
   delete (interaction as { session?: unknown }).session
   await interaction.save(interaction.exp - Math.floor(Date.now() / 1_000))

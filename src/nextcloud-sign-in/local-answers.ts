@@ -11,7 +11,7 @@ export function localAnswers(issuer: string, readKeys: ReadKeyRing): LocalAnswer
   const answers = new Map<string, () => Promise<object>>([
     [`${issuer}/.well-known/openid-configuration`, () => Promise.resolve(metadata)],
     [`${issuer}/.well-known/oauth-authorization-server`, () => Promise.resolve(metadata)],
-    [issuer + PATHS.jwks, async () => ({ keys: (await readKeys()).keys.map(({ d: _, ...open }) => open) })],
+    [issuer + PATHS.jwks, async () => ({ keys: (await readKeys()).keys.map((key) => ({ ...key, d: undefined })) })],
   ])
   return (url) =>
     answers

@@ -105,8 +105,7 @@ function write(rooms: ModelRooms, key: string, payload: object, expiresIn: numbe
 async function findModel(rooms: ModelRooms, model: string, id: string): Promise<AdapterPayload | undefined> {
   const payload = payloadOf(await read(rooms, keyOf(rooms, model, id)))
   if (payload === undefined || !isWithinGrace(rooms, model, payload)) return payload
-  const { consumed: _, ...unspent } = payload
-  return unspent
+  return { ...payload, consumed: undefined }
 }
 
 const seconds = (clock: Clock): number => Math.floor(clock.now() / 1_000)

@@ -25,7 +25,7 @@ import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters, keepClient } from './model-adapter.js'
-import { createProviders, type Library, type RegisteredClient } from './provider.js'
+import { createProviders, type Library, type RegisteredClient, type UsedToken } from './provider.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
@@ -159,8 +159,7 @@ function optionsFor(
     nextcloud: { url, publicUrl, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
     storage,
     encryptionKey,
-    // A client has a token because its user agreed to it here.
-    connect: { consent: 'per-user', authenticateBrowser, identity: (answer, who) => answer['user_id'] === who.subject },
+    connect: { authenticateBrowser, identity: (answer, who) => answer['user_id'] === who.subject },
     resourceName,
     onEvent,
     http,
@@ -192,7 +191,8 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     serverName: config.resourceName ?? new URL(config.resource).host,
     nextcloudHost: nextcloud.publicUrl.host,
   }
-  const pages = { ...createPages(names), signIn: createSignInPages(names) }
+  const pages = createPages(names)
+  const signInPages = createSignInPages(names)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -202,10 +202,10 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
     fetchPublic: () => Promise.reject(new TypeError('client metadata documents are not fetched')),
-    isConnected: (subject, lively) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, lively),
+    isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
     onUse: createKeeping(ofRecords, grants),
     showError: (ctx, error) => {
-      const page = pages.signIn.refused(error)
+      const page = signInPages.refused(error)
       ctx.type = 'html'
       ctx.body = page.html
     },
@@ -223,6 +223,7 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
     pages,
+    signInPages,
     formMac: async (interaction) =>
       createHmac('sha256', (await readKeys()).cookieKey)
         .update(`form ${interaction}`)
@@ -255,15 +256,15 @@ function needed({ nextcloud, grants }: Config): {
   return { nextcloud, grants, connect: grants.connect }
 }
 
-/** Whether the user's connection is usable. With `lively`, Nextcloud is asked too; while it is unavailable, what is stored counts. */
+/** Whether the connection is usable. Before a refresh Nextcloud is asked too; while it is unavailable, what is stored counts. */
 async function isConnected(
   { grants, clock, auth }: { readonly grants: Grants; readonly clock: Clock; readonly auth: McpAuth },
   identity: Identity,
-  lively: boolean,
+  token: UsedToken | undefined,
 ): Promise<boolean> {
   const stored = await grants.store.read(grants.store.keyOf(identity))
-  if (whyUnusable(stored?.grant, undefined, clock.now()) !== undefined) return false
-  if (!lively) return true
+  if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
+  if (token?.kind !== 'RefreshToken') return true
   try {
     const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json')
     if (answer.status === 401 || answer.status === 403) return false
@@ -281,6 +282,6 @@ async function userAt(rooms: SignInRooms | undefined, req: IncomingMessage): Pro
   if (rooms === undefined) return undefined
   const provider: Provider = await rooms.provider()
   const ctx = provider.createContext(req, new ServerResponse(req))
-  const { accountId } = await provider.Session.get(ctx as never)
+  const { accountId } = await provider.Session.get(ctx)
   return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
 }

@@ -1,5 +1,5 @@
 import type { errors } from 'oidc-provider'
-import { StorageError, UpstreamUnavailableError } from '../errors/errors.js'
+import { McpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 
 /** Rejects as oidc-provider's own error, with status 503, where the store or Nextcloud is unavailable. */
 export async function asOutage<T>(classes: typeof errors, work: Promise<T>): Promise<T> {
@@ -10,4 +10,9 @@ export async function asOutage<T>(classes: typeof errors, work: Promise<T>): Pro
     const outage = new classes.CustomOIDCProviderError('temporarily_unavailable', 'try again in a moment')
     throw Object.assign(outage, { status: 503, statusCode: 503, expose: true, cause: error })
   }
+}
+
+/** Returns what oidc-provider's error stands for. */
+export function meaningOf(error: unknown): unknown {
+  return error instanceof Error && error.cause instanceof McpAuthError ? error.cause : error
 }

@@ -36,12 +36,18 @@ export interface ProviderRooms {
   readonly readKeys: ReadKeyRing
   /** Fetches client metadata documents, at public addresses only. */
   readonly fetchPublic: (url: string) => Promise<Response>
-  /** Whether the user is connected to Nextcloud; with `lively`, Nextcloud itself is asked. */
-  readonly isConnected: (subject: string, lively: boolean) => Promise<boolean>
+  /** Whether the user is connected to Nextcloud and, with a token, for its client. Before a refresh, Nextcloud itself is asked. */
+  readonly isConnected: (subject: string, token: UsedToken | undefined) => Promise<boolean>
   /** Called when a client got tokens. */
   readonly onUse: (clientId: string) => void
   /** Shows an error to the person at the browser. */
   readonly showError: (ctx: KoaContextWithOIDC, error: string) => void
+}
+
+/** A code or token that is exchanged for others. */
+export interface UsedToken {
+  readonly kind: string
+  readonly clientId?: string | undefined
 }
 
 const MINUTE = 60
@@ -108,14 +114,14 @@ const withRetryAfter: Middleware = async (ctx, next) => {
 export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res: ServerResponse): Promise<void> {
   req.headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1)
   req.headers['x-forwarded-host'] = issuer.host
-  return provider.callback()(req, res) as Promise<void>
+  return provider.callback()(req, res)
 }
 
 function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
   const { adapter, library, scopes, clients, isConnected } = rooms
   return {
     adapter,
-    jwks: { keys: [...ring.keys] } as NonNullable<Configuration['jwks']>,
+    jwks: { keys: [...ring.keys] },
     cookies: {
       keys: [ring.cookieKey],
       long: { signed: true, httpOnly: true, sameSite: 'lax', path: '/' },
@@ -148,14 +154,13 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
     },
     findAccount: async (_ctx, sub, token) => {
-      const lively = token?.kind === 'RefreshToken'
-      const connected = await asOutage(library.errors, isConnected(sub, lively))
+      const connected = await asOutage(library.errors, isConnected(sub, token))
       return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
     },
     interactions: { policy: policyOf(library), url: (_ctx, { uid }) => `${PATHS.interaction}/${uid}` },
     features: featuresOf(rooms),
-    fetch: (url) => rooms.fetchPublic(String(url)),
-    renderError: (ctx, { error }) => rooms.showError(ctx as KoaContextWithOIDC, error),
+    fetch: (url) => rooms.fetchPublic(url instanceof Request ? url.url : url.toString()),
+    renderError: (ctx, { error }) => rooms.showError(ctx, error),
     extraClientMetadata: {
       properties: ['scope'],
       // RFC 7591 §2: the server may drop it. Kept, it would stop each later request for one scope more.
@@ -180,7 +185,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       Session: LIFE.session,
     },
     discovery: { scopes_supported: scopes },
-  } as Configuration
+  }
 }
 
 function featuresOf({ library, resource, scopes }: ProviderRooms): Configuration['features'] {

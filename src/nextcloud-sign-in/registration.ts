@@ -23,8 +23,8 @@ export interface ClientMetadata extends ReturnType<typeof clientOf> {
   readonly response_types: readonly string[]
 }
 
-/** The refusal of a registration (RFC 7591 §3.2.2). */
-export interface RegistrationRefusal {
+/** The refusal of a request. */
+export interface Refusal {
   readonly status: number
   readonly error: 'invalid_redirect_uri' | 'invalid_client_metadata' | 'temporarily_unavailable'
   readonly error_description: string
@@ -47,7 +47,7 @@ const HOUR = 3_600_000
 const COUNTED_FOR = 30 * 24 * HOUR
 
 /** Reads the client metadata that a registration asks for; or the reason why not. Everything that is not needed is left out. */
-export function readMetadata(body: unknown): ClientMetadata | RegistrationRefusal {
+export function readMetadata(body: unknown): ClientMetadata | Refusal {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     return refused('invalid_client_metadata', 'The body must be a JSON object')
   const { redirect_uris: uris, client_name: name, client_uri: uri } = body as Record<string, unknown>
@@ -67,7 +67,7 @@ export function readMetadata(body: unknown): ClientMetadata | RegistrationRefusa
   }
 }
 
-function refused(error: RegistrationRefusal['error'], description: string): RegistrationRefusal {
+function refused(error: Refusal['error'], description: string): Refusal {
   return { status: 400, error, error_description: description }
 }
 
@@ -90,11 +90,7 @@ function isWebPage(uri: unknown): uri is string {
 }
 
 /** Counts a registration among those of all instances. Undefined: there is room. */
-export function countRegistration({
-  records,
-  owner,
-  clock,
-}: RegistrationRooms): Promise<RegistrationRefusal | undefined> {
+export function countRegistration({ records, owner, clock }: RegistrationRooms): Promise<Refusal | undefined> {
   const key = recordKey('sign-in', owner, 'registrations')
   return change('the registrations', async () => {
     const record = await records.read(key).catch(ifError(SealedValueError, () => records.peek(key)))
@@ -110,7 +106,7 @@ export function countRegistration({
   })
 }
 
-function full(wait: number): RegistrationRefusal {
+function full(wait: number): Refusal {
   return {
     status: 429,
     error: 'temporarily_unavailable',
@@ -141,8 +137,12 @@ export function withBody(req: IncomingMessage, metadata: ClientMetadata): Incomi
   const body = Buffer.from(JSON.stringify(metadata))
   const copy = new IncomingMessage(req.socket)
   const { method, url, headers } = req
-  const { 'transfer-encoding': _, ...kept } = headers
-  const own = { ...kept, 'content-type': 'application/json', 'content-length': String(body.length) }
+  const own = {
+    ...headers,
+    'transfer-encoding': undefined,
+    'content-type': 'application/json',
+    'content-length': String(body.length),
+  }
   // A message that is complete leaves its connection open.
   Object.assign(copy, { method, url, headers: own, complete: true })
   copy.push(body)
@@ -150,7 +150,8 @@ export function withBody(req: IncomingMessage, metadata: ClientMetadata): Incomi
   return copy
 }
 
-export function refuseRegistration(res: ServerResponse, { status, retryAfter, ...body }: RegistrationRefusal): void {
+/** Answers with an error in JSON (RFC 6749 §5.2, RFC 7591 §3.2.2). */
+export function refuse(res: ServerResponse, { status, retryAfter, ...body }: Refusal): void {
   res.statusCode = status
   res.setHeader('Content-Type', 'application/json')
   res.setHeader('Cache-Control', 'no-store')

@@ -5,8 +5,9 @@ import { reportFailure } from '../events.js'
 import { urlOf, type ConnectHandler } from '../http/router.js'
 import { receiveCode } from './callback.js'
 import { askConsent, finish, takeAnswer } from './interaction.js'
+import { meaningOf } from './outage.js'
 import { PATHS, serve } from './provider.js'
-import { countRegistration, readBody, readMetadata, refuseRegistration, withBody } from './registration.js'
+import { countRegistration, readBody, readMetadata, refuse, withBody } from './registration.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
 type Page = (rooms: SignInRooms, req: IncomingMessage, res: ServerResponse) => Promise<Outcome | undefined>
@@ -20,11 +21,27 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
   return (req, res, next) => {
     const path = new URL(urlOf(req), rooms.issuer).pathname
     const page = pageOf(path, req.method ?? '', callback)
-    if (page !== undefined) return void showPage(rooms, page, req, res, next)
+    if (page !== undefined) return void showPage(rooms, page, { req, res, next })
     if (!own.has(path) && !path.startsWith(`${PATHS.authorization}/`)) return next()
     const work = path === PATHS.registration ? register(rooms, req, res) : answer(rooms, req, res)
-    work.catch(next)
+    work.catch((error: unknown) => answerOutage(rooms, error, { req, res, next }))
   }
+}
+
+/** An outage is an answer that machines understand, and every other error is the app's to handle. */
+function answerOutage({ events }: SignInRooms, error: unknown, { res, next }: Visit): void {
+  if (!isOutage(error) || res.headersSent) return next(error)
+  reportFailure(events, error)
+  refuse(res, {
+    status: error.status,
+    error: 'temporarily_unavailable',
+    error_description: 'Try again in a moment',
+    retryAfter: error.retryAfter,
+  })
+}
+
+function isOutage(error: unknown): error is UpstreamUnavailableError | StorageError {
+  return error instanceof UpstreamUnavailableError || error instanceof StorageError
 }
 
 async function answer(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -37,10 +54,10 @@ async function register(rooms: SignInRooms, req: IncomingMessage, res: ServerRes
   if (req.method === 'OPTIONS') return allowRegistration(res)
   if (req.method !== 'POST') return answer(rooms, req, res)
   const metadata = readMetadata(await readBody(req))
-  if ('error' in metadata) return refuseRegistration(res, metadata)
+  if ('error' in metadata) return refuse(res, metadata)
   const { records, owner } = rooms.grants
   const refusal = await countRegistration({ records, owner, clock: rooms.clock })
-  if (refusal !== undefined) return refuseRegistration(res, refusal)
+  if (refusal !== undefined) return refuse(res, refusal)
   await answer(rooms, withBody(req, metadata), res)
 }
 
@@ -60,22 +77,21 @@ function pageOf(path: string, method: string, callback: string): Page | undefine
   return method === 'GET' || method === 'HEAD' ? askConsent : undefined
 }
 
-async function showPage(
-  rooms: SignInRooms,
-  page: Page,
-  req: IncomingMessage,
-  res: ServerResponse,
-  next: (error?: unknown) => void,
-): Promise<void> {
+interface Visit {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly next: (error?: unknown) => void
+}
+
+async function showPage(rooms: SignInRooms, page: Page, { req, res, next }: Visit): Promise<void> {
   try {
     const outcome = await page(rooms, req, res)
     if (outcome === undefined) return next()
     sendOutcome(req, res, outcome)
   } catch (error) {
-    const failure = asMcpAuthError(error)
+    const failure = asMcpAuthError(meaningOf(error))
     reportFailure(rooms.events, failure)
     if (res.headersSent) return void res.end()
-    const isOutage = failure instanceof UpstreamUnavailableError || failure instanceof StorageError
-    sendOutcome(req, res, { page: isOutage ? rooms.pages.unavailable(failure) : rooms.pages.failed() })
+    sendOutcome(req, res, { page: isOutage(failure) ? rooms.pages.unavailable(failure) : rooms.pages.failed() })
   }
 }

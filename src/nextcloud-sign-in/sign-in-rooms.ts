@@ -37,7 +37,8 @@ export interface SignInRooms {
   readonly grants: Grants
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies
-  readonly pages: Pages & { readonly signIn: SignInPages }
+  readonly pages: Pages
+  readonly signInPages: SignInPages
   /** MAC of a form, by a key that all instances share. */
   readonly formMac: (interaction: string) => Promise<string>
   readonly events: Events

@@ -8,15 +8,36 @@ import { world } from '../support/world.js'
 const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 describe('the page with the question', () => {
-  it.each(['GET', 'HEAD'])('changes nothing, however often it is opened: %s', async (method) => {
+  it('changes nothing, however often it is asked for: HEAD', async () => {
     const { storage, calls } = watchedStorage()
     const { link, browser } = await world({ ...CONNECT, storage })
     const url = await link()
     calls.length = 0
 
-    for (let opened = 0; opened < 3; opened += 1) expectPage(await browser().open(url, { method }), 200)
+    for (let opened = 0; opened < 3; opened += 1) expectPage(await browser().open(url, { method: 'HEAD' }), 200)
 
     expect(new Set(calls)).toEqual(new Set(['get']))
+  })
+
+  it('notes once that it was opened and changes nothing else, however often it is opened', async () => {
+    const { storage, calls } = watchedStorage()
+    const { link, browser } = await world({ ...CONNECT, storage })
+    const url = await link()
+    calls.length = 0
+
+    for (let opened = 0; opened < 3; opened += 1) expectPage(await browser().open(url), 200)
+
+    expect(calls.filter((call) => call !== 'get')).toEqual(['put'])
+    expect(await link()).toBe(url)
+  })
+
+  it('is shown where the store takes no writes', async () => {
+    const { storage, failing } = watchedStorage()
+    const { link, browser } = await world({ ...CONNECT, storage })
+    const url = await link()
+    failing.add('put')
+
+    expectPage(await browser().open(url), 200)
   })
 
   it('names the MCP client and all that is going to be asked for, escaped, and not whose link it is', async () => {

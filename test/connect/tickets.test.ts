@@ -6,9 +6,10 @@ import { createGrants } from '../../src/grants/open-grants.js'
 import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
-import { failureOf } from '../support/promises.js'
+import { failureOf, turn } from '../support/promises.js'
 import { bareHost } from '../support/hosts.js'
-import { faultyStorage } from '../support/storages.js'
+import { faultyStorage, watchedStorage } from '../support/storages.js'
+import { expectPage } from '../support/test-browser.js'
 import { world } from '../support/world.js'
 
 const CONNECT = { mode: 'refresh-token', host: bareHost } as const
@@ -140,6 +141,162 @@ describe('a link', () => {
 
     storage.heal()
     expect(await read(await link())).toBeDefined()
+  })
+})
+
+describe('the links of one user', () => {
+  const clients = (count: number) => Array.from({ length: count }, (_, index) => `client-${index}`)
+  const isLiving = async ({ read }: ReturnType<typeof setUp>, url: string) => (await read(url)) !== undefined
+  const living = async (setup: ReturnType<typeof setUp>, urls: readonly string[]) => {
+    const lives = await Promise.all(urls.map((url) => isLiving(setup, url)))
+    return urls.filter((_, index) => lives[index])
+  }
+  const opened = async ({ read, tickets }: ReturnType<typeof setUp>, url: string) => tickets.opened((await read(url))!)
+
+  it('leave room for others, however many clients ask', async () => {
+    const keys = new Set<string>()
+    const memory = new MemoryStorage()
+    let most = 0
+    const storage: StorageAdapter = {
+      shared: false,
+      get: (key) => memory.get(key),
+      async put(...args) {
+        const version = await memory.put(...args)
+        if (version !== null) keys.add(args[0])
+        most = Math.max(most, keys.size)
+        return version
+      },
+      async delete(key, expected) {
+        const isDeleted = await memory.delete(key, expected)
+        if (isDeleted) keys.delete(key)
+        return isDeleted
+      },
+    }
+    const { link, read } = setUp({ storage })
+
+    await Promise.all(clients(5_000).map((client) => link('mallory', client)))
+    for (const client of clients(5_050).slice(5_000)) await link('mallory', client)
+
+    expect(keys.size).toBe(21)
+    expect(most).toBeLessThanOrEqual(22)
+    expect(await read(await link('alice'))).toBeDefined()
+  })
+
+  it('are twenty: the next one ends the oldest that nobody has opened', async () => {
+    const setup = setUp()
+    const urls: string[] = []
+    for (const client of clients(20)) urls.push(await setup.link('alice', client))
+    for (const index of [0, 1, 3]) await opened(setup, urls[index]!)
+
+    urls.push(await setup.link('alice', 'one-more'), await setup.link('alice', 'and-another'))
+
+    const ended = [urls[2], urls[4]]
+    expect(await living(setup, urls)).toEqual(urls.filter((url) => !ended.includes(url)))
+    expect(await setup.link('alice', 'client-0')).toBe(urls[0])
+    expect(await setup.link('alice', 'client-2')).not.toBe(urls[2])
+  })
+
+  it('are twenty: the next one ends the oldest where all were opened', async () => {
+    const setup = setUp()
+    const urls: string[] = []
+    for (const client of clients(20)) urls.push(await setup.link('alice', client))
+    for (const url of urls.toReversed()) await opened(setup, url)
+
+    urls.push(await setup.link('alice', 'one-more'))
+
+    expect(await living(setup, urls)).toEqual(urls.slice(1))
+  })
+
+  it('are counted among all instances on the store', async () => {
+    const first = setUp()
+    const instances = [first, setUp(first), setUp(first)]
+    const asked = instances.flatMap(({ link }, instance) => clients(20).map((id) => link('alice', `${instance}-${id}`)))
+
+    const urls = await Promise.all(asked)
+
+    expect(await living(first, urls)).toHaveLength(20)
+    const elsewhere = await living(first, urls)
+    const [unopened, ...shown] = elsewhere
+    for (const url of shown) await opened(instances[1]!, url)
+    const last = await instances[2]!.link('alice', 'one-more')
+    expect(await living(first, [...elsewhere, last])).toEqual([...shown, last])
+    expect(await first.read(unopened!)).toBeUndefined()
+  })
+
+  it('do not count once they are used, and those of others never do', async () => {
+    const setup = setUp()
+    const urls: string[] = []
+    for (const client of clients(20)) urls.push(await setup.link('alice', client))
+    for (const url of urls.slice(5, 10)) await setup.tickets.spend((await setup.read(url))!)
+    for (const client of clients(20)) await setup.link('bob', client)
+
+    for (const client of ['a', 'b', 'c', 'd', 'e']) urls.push(await setup.link('alice', client))
+
+    expect(await living(setup, urls)).toEqual([...urls.slice(0, 5), ...urls.slice(10)])
+  })
+
+  it('hold second attempts as well, which no other link replaces', async () => {
+    const setup = setUp()
+    const purpose = { identity: { issuer: 'https://idp.example', subject: 'alice' }, clientId: 'mcp-client' }
+    const url = await setup.link()
+    const first = await setup.tickets.again(purpose)
+    const second = await setup.tickets.again(purpose)
+    expect(await setup.link()).toBe(url)
+    expect(await setup.tickets.read(first.secret)).toBeDefined()
+
+    for (let attempts = 0; attempts < 20; attempts += 1) await setup.tickets.again(purpose)
+
+    expect(await setup.tickets.read(first.secret)).toBeUndefined()
+    expect(await setup.tickets.read(second.secret)).toBeUndefined()
+    expect(await isLiving(setup, url)).toBe(false)
+  })
+
+  it('cost two looks while they live', async () => {
+    const { storage, calls } = watchedStorage()
+    const { link } = setUp({ storage })
+    await link()
+    for (const client of clients(19)) await link('alice', client)
+    calls.length = 0
+
+    await link()
+
+    expect(calls).toEqual(['get', 'get'])
+  })
+
+  it('are not waited for in turn where the store does not answer', async () => {
+    const clock = manualClock()
+    const storage: StorageAdapter = { ...faultyStorage(), get: () => new Promise(() => undefined) }
+    const { link } = setUp({ clock, storage })
+
+    const failures = clients(5).map((client) => failureOf(link('alice', client)))
+    await turn()
+    clock.advance(5_000)
+
+    for (const failure of failures) expect(await failure).toBeInstanceOf(StorageError)
+  })
+
+  it('stay in a store that fails while their page is shown', async () => {
+    const storage = faultyStorage()
+    const setup = setUp({ storage })
+    const url = await setup.link()
+    const ticket = (await setup.read(url))!
+    storage.failFrom(1)
+
+    await setup.tickets.opened(ticket)
+
+    storage.heal()
+    expect(await setup.link()).toBe(url)
+  })
+
+  it('end with a page that says so, and the one that was opened stays', async () => {
+    const { link, browser } = await world(CONNECT)
+    const [shown, unseen] = [await link('alice', 'shown'), await link('alice', 'unseen')]
+    expectPage(await browser().open(shown), 200)
+
+    for (const client of clients(19)) await link('alice', client)
+
+    expectPage(await browser().open(shown), 200)
+    expectPage(await browser().open(unseen), 410)
   })
 })
 

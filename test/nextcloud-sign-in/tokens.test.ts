@@ -130,3 +130,30 @@ describe('a second sign-in of the same person', () => {
     expect(pages).toEqual([])
   })
 })
+
+describe('a user who disconnects', () => {
+  it('ends what one client has, and no other client', async () => {
+    const server = await startSignInServer()
+    const alice = server.person('alice')
+    const [one, other] = [await registeredClient(server), await registeredClient(server)]
+    const [first, second] = [await one.signIn(alice), await other.signIn(alice)]
+
+    await server.auth.nextcloudUser({ token: accessTokenOf(second) })
+    const { origin } = server
+    const ended = await fetch(`${origin}/nextcloud/disconnect`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${accessTokenOf(first)}` },
+    })
+
+    expect(await ended.json()).toEqual({ revoked: false })
+    expect((await one.refresh(refreshTokenOf(first))).body['error']).toBe('invalid_grant')
+    expect((await other.refresh(refreshTokenOf(second))).status).toBe(200)
+    const status = await fetch(`${origin}/nextcloud/status`, {
+      headers: { authorization: `Bearer ${accessTokenOf(first)}` },
+    })
+    expect(await status.json()).toMatchObject({ connected: false, reason: 'consent' })
+    // The client's next sign-in is one question.
+    const again = await one.signIn(alice)
+    expect(await server.auth.nextcloudUser({ token: accessTokenOf(again) })).toMatchObject({ id: 'alice' })
+  })
+})

@@ -1,4 +1,5 @@
 import type { Page } from '../../src/connect/pages/document.js'
+import type { Connection } from '../../src/connect/pages/overview.js'
 import { createPages, type PageContext, type Pages } from '../../src/connect/pages/pages.js'
 
 /** What a page is made with. */
@@ -30,6 +31,17 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
   const pages: Pages = createPages(words)
   const { clientName, scopes, host, error, query } = words
   const form = { action: words.action, formValue: words.formValue }
+  const connected: Connection = {
+    trouble: undefined,
+    since: Date.UTC(2026, 2, 5, 9, 7),
+    clients: [clientName, 'Notes at work'].map((name, index) => ({
+      name,
+      since: Date.UTC(2026, 2 + index, 5, 9, 7),
+      lastUsed: index === 0 ? Date.UTC(2026, 10, 28, 14, 0) : undefined,
+      end: words.formValue,
+    })),
+  }
+  const visit = { done: 'one', signsOut: true } as const
   return new Map([
     ['consent', pages.consent({ clientName, scopes, ...form })],
     ['consent without scopes', pages.consent({ clientName, scopes: [], ...form })],
@@ -42,10 +54,10 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
         next: 'https://mcp.example.com/nextcloud/login?flow=c3RhdGU',
       }),
     ],
-    ['connected', pages.connected({ clientName, disconnect: form })],
+    ['connected', pages.connected({ clientName, disconnect: form, overview: '/nextcloud' })],
     ['connected for good', pages.connected({ clientName })],
     ['declined', pages.declined()],
-    ['disconnected', pages.disconnected()],
+    ['disconnected', pages.disconnected({ overview: '/nextcloud' })],
     ['linkUnusable', pages.linkUnusable()],
     ['notFromHere', pages.notFromHere()],
     ['otherPerson', pages.otherPerson({ retry: form })],
@@ -56,5 +68,30 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ['unavailable', pages.unavailable({ retryAfter: 30 })],
     ['tooMany', pages.tooMany({ retryAfter: 540 })],
     ['failed', pages.failed()],
+    ['signIn', pages.signIn({ ...form, done: undefined })],
+    ['signIn after signing out', pages.signIn({ ...form, done: 'out' })],
+    ['overview', pages.overview({ ...form, ...visit, connection: connected })],
+    ['overview of nothing', pages.overview({ ...form, ...visit, done: 'all-pending', connection: undefined })],
+    ...(['refused', 'expired', 'elsewhere'] as const).map(
+      (trouble) =>
+        [`overview ${trouble}`, pages.overview({ ...form, ...visit, connection: { ...connected, trouble } })] as const,
+    ),
+    [
+      'overview unreadable',
+      pages.overview({ ...form, ...visit, connection: { trouble: 'unreadable', since: undefined, clients: [] } }),
+    ],
+    [
+      'overview of consent per user',
+      pages.overview({
+        ...form,
+        done: undefined,
+        signsOut: false,
+        connection: { ...connected, clients: connected.clients.map((client) => ({ ...client, end: undefined })) },
+      }),
+    ],
+    ['notSignedIn', pages.notSignedIn({ again: '/nextcloud' })],
+    ['cannotTell', pages.cannotTell()],
+    ['visitFailed', pages.visitFailed({ reason: 'refused', error, again: '/nextcloud' })],
+    ['visitOver', pages.visitOver({ again: '/nextcloud' })],
   ])
 }

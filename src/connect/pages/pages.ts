@@ -9,7 +9,9 @@ import {
   webAddress,
   type FormTarget,
 } from './shown.js'
-import { writeDocument, type Page, type Tone } from './document.js'
+import { writeDocument, type Page } from './document.js'
+import type { Frame } from './frame.js'
+import { cannotTell, notSignedIn, overview, signIn, visitFailed, visitOver } from './overview.js'
 
 /** The names on every page. */
 export interface PageContext {
@@ -17,14 +19,6 @@ export interface PageContext {
   readonly serverName: string
   /** Host of the Nextcloud that users connect. */
   readonly nextcloudHost: string
-}
-
-/** The parts that every page shares. */
-interface Frame {
-  readonly server: Markup
-  readonly nextcloud: Markup
-  /** Returns the tag of the template that holds the content of a page. */
-  readonly page: (status: number, title: string, tone: Tone) => (...content: Parameters<typeof markup>) => Page
 }
 
 /** The pages of the connect endpoints. Everything in them that comes from outside is made harmless. */
@@ -59,6 +53,12 @@ export function createPages({ serverName, nextcloudHost }: PageContext) {
     unavailable: of(unavailable),
     tooMany: of(tooMany),
     failed: of(failed),
+    signIn: of(signIn),
+    overview: of(overview),
+    notSignedIn: of(notSignedIn),
+    cannotTell: of(cannotTell),
+    visitFailed: of(visitFailed),
+    visitOver: of(visitOver),
   }
 }
 
@@ -114,14 +114,22 @@ function waiting(
 
 function connected(
   { page, nextcloud }: Frame,
-  { clientName, disconnect }: { readonly clientName: string; readonly disconnect?: FormTarget },
+  shown: { readonly clientName: string; readonly disconnect?: FormTarget; readonly overview?: string | undefined },
 ): Page {
-  const client = shownClient(clientName)
+  const { disconnect } = shown
+  const client = shownClient(shown.clientName)
   return page(200, 'Connected, you can go back', 'good')`
 <p><strong>${client}</strong> can now work in your Nextcloud at ${nextcloud}.</p>
 <p>You can close this page. If ${client} was waiting, it goes on by itself; if not, ask it once more.</p>
-${disconnect && offerToDisconnect(client, disconnect)}`
+${disconnect && offerToDisconnect(client, disconnect)}
+${linkToAll(shown.overview)}`
 }
+
+/** @param overview path of the page of connections */
+const linkToAll = (overview: string | undefined): Markup | undefined =>
+  overview === undefined
+    ? undefined
+    : markup`<p class="answers all"><a class="more" href="${overview}"><span>See all connections</span></a></p>`
 
 const offerToDisconnect = (client: Markup, target: FormTarget): Markup => markup`<section aria-labelledby="undo">
 <h2 id="undo">Changed your mind?</h2>
@@ -135,10 +143,11 @@ function declined({ page, nextcloud }: Frame): Page {
 <p>If you change your mind, ask for the same thing once more in the app you came from. It will give you a new link.</p>`
 }
 
-function disconnected({ page, nextcloud }: Frame): Page {
+function disconnected({ page, nextcloud }: Frame, { overview }: { readonly overview?: string | undefined } = {}): Page {
   return page(200, 'Disconnected', 'good')`
 <p>The app can no longer use your Nextcloud at ${nextcloud}. Your files, notes and everything else there are as they were. You can close this page.</p>
-<p>To connect again, ask the app for something that needs Nextcloud. It will give you a new link.</p>`
+<p>To connect again, ask the app for something that needs Nextcloud. It will give you a new link.</p>
+${linkToAll(overview)}`
 }
 
 /** The ticket is unknown, used or expired. */

@@ -56,6 +56,17 @@ export function shownTime(seconds: number): string {
   return `${Math.ceil(seconds / 60)} minutes`
 }
 
+const MONTHS = 'January February March April May June July August September October November December'.split(' ')
+
+/** Writes a moment, in milliseconds since the epoch, to the minute. */
+export function shownMoment(at: number): Markup {
+  const moment = new Date(at)
+  if (Number.isNaN(moment.getTime())) return markup`an unknown time`
+  const minute = moment.toISOString().slice(0, -8)
+  const day = `${moment.getUTCDate()} ${MONTHS[moment.getUTCMonth()] ?? ''} ${moment.getUTCFullYear()}`
+  return markup`<time datetime="${minute}Z">${day}, ${minute.slice(-5)} UTC</time>`
+}
+
 /** Reads an address as a browser writes it, which is one line of ASCII. */
 export function webAddress(url: string): URL {
   const address = new URL(url)

@@ -107,10 +107,16 @@ a { color: var(--accent); text-underline-offset: 0.15em; }
   border-radius: 0.25rem 0.75rem 0.75rem 0.25rem;
   background: var(--care-tint);
 }
+.note.done { border-color: var(--good); background: var(--good-tint); }
+.apps { margin: 0; padding: 0; list-style: none; }
+.apps > li { padding: 1rem; border: 1px solid var(--line); border-radius: 0.75rem; }
+.apps > li + li { margin-top: 0.75rem; }
+.apps > li > :last-child { margin-bottom: 0; }
+h3 { margin: 0; font-size: 1rem; }
 section { margin-top: 1.5rem; padding-top: 1.5rem; border-top: 1px solid var(--line); }
 form { margin: 0; }
 .answers { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 0; }
-button, .go {
+button, .go, .more {
   flex: 1 1 9rem;
   display: inline-flex;
   align-items: center;
@@ -132,14 +138,15 @@ button:hover { background: var(--tint); }
 button.primary, .go { border-color: var(--accent); background: var(--accent); color: var(--on-accent); }
 button.primary:hover, .go:hover { border-color: var(--accent-strong); background: var(--accent-strong); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; border-radius: 0.5rem; }
-button:focus-visible, .go:focus-visible { border-radius: 0.75rem; }
+.more:hover { background: var(--tint); }
+button:focus-visible, .go:focus-visible, .more:focus-visible { border-radius: 0.75rem; }
 .server { margin: 1.5rem 0 0; color: var(--quiet); font-size: 0.875rem; }
 @media (max-width: 30rem) {
   body { padding: 0; place-items: stretch; background: var(--card); }
   main { max-width: none; border: 0; border-radius: 0; box-shadow: none; }
   .facts > div { grid-template-columns: minmax(0, 1fr); padding: 0.625rem min(1rem, 4vw); }
   .facts ul { padding-left: min(1.25rem, 5vw); }
-  button, .go { flex-basis: 100%; }
+  button, .go, .more { flex-basis: 100%; }
 }
 @media (prefers-reduced-motion: no-preference) {
   button, .go { transition: background-color 120ms, border-color 120ms; }

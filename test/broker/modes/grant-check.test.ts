@@ -118,7 +118,7 @@ describe('a look that nobody waits for', () => {
 
     expect(refreshTokens.accessTokens).toHaveLength(3)
     // The version and the grant, once.
-    expect(calls).toEqual(['get', 'get'])
+    expect(calls.filter((call) => call === 'get')).toHaveLength(2)
   })
 
   it('and that finds a grant which does not open makes the next one be waited for', async () => {

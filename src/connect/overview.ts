@@ -1,0 +1,169 @@
+import type { IncomingMessage } from 'node:http'
+import type { CodeGrant } from '../authorization-server/code-grant.js'
+import { SealedValueError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
+import { agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
+import type { Allowance } from './allowance.js'
+import type { Outcome, PageHandler } from './browser.js'
+import type { PageRooms } from './connect-rooms.js'
+import { digest, flowOf, isSame } from './cookies.js'
+import { isFromOwnPage, readForm } from './form.js'
+import type { Connection, Done } from './pages/overview.js'
+import { beginVisit, boundForm, endVisit, heldCookie, issueCookie, whoVisits } from './visits.js'
+import { hasOwnSubjects } from './who-is-there.js'
+
+/** The rooms of the page of connections. */
+export interface OverviewRooms extends PageRooms {
+  /** The address of the page. */
+  readonly overviewUrl: string
+  /** The sign-in that asks who the user is; undefined if no user signs in at the authorization server. */
+  readonly identityGrant: CodeGrant | undefined
+  /** Limits the sign-ins that strangers may begin, because each leaves a record in the store. */
+  readonly visitors: Allowance
+}
+
+/** The purpose of the form that begins a sign-in. No identity has this key. */
+const TO_SIGN_IN = 'sign-in'
+/** Sign-ins for the page that one process begins within ten minutes. */
+export const MOST_VISITORS = 1_000
+/** All strangers count as one. */
+const ANYBODY: Identity = { issuer: '', subject: '' }
+
+/** `GET {connect.path}`: the connection of the person who has signed in. It changes nothing, and makes no record. */
+export function showOverview(rooms: OverviewRooms): PageHandler {
+  return async (req) => {
+    const held = heldCookie(rooms, req)
+    const identity = await whoVisits(rooms, req, held)
+    const { done, cookies: told } = takeNotice(rooms, req)
+    if (identity === undefined) return askWho(rooms, req, { held, done, told })
+    const byApp = rooms.connect.authenticateBrowser !== undefined
+    // The cookie of a sign-in here ends with it, the other lasts as long as the page is in use.
+    const cookie = byApp || held === undefined ? issueCookie(rooms, req, held) : { value: held, headers: [] }
+    const page = rooms.pages.overview({
+      ...boundForm(rooms, cookie.value, identityKey(identity)),
+      connection: await connectionOf(rooms, identity),
+      done,
+      signsOut: !byApp,
+    })
+    return { page, cookies: [...cookie.headers, ...told] }
+  }
+}
+
+interface Asked {
+  readonly held: string | undefined
+  readonly done: Done | undefined
+  readonly told: readonly string[]
+}
+
+/** The page for somebody of whom nothing is known. */
+async function askWho(rooms: OverviewRooms, req: IncomingMessage, { held, done, told }: Asked): Promise<Outcome> {
+  const { pages, connect } = rooms
+  if (connect.authenticateBrowser !== undefined) return { page: pages.notSignedIn({ again: connect.path }) }
+  if (!(await canTell(rooms))) return { page: pages.cannotTell() }
+  const cookie = issueCookie(rooms, req, held)
+  return {
+    page: pages.signIn({ ...boundForm(rooms, cookie.value, TO_SIGN_IN), done }),
+    cookies: [...cookie.headers, ...told],
+  }
+}
+
+/**
+ * Whether a sign-in at the authorization server can tell which MCP user is at the browser.
+ *
+ * @throws {UpstreamUnavailableError} its metadata cannot be fetched
+ */
+async function canTell({ identityGrant }: Pick<OverviewRooms, 'identityGrant'>): Promise<boolean> {
+  return identityGrant?.hasIdToken === true && !hasOwnSubjects(await identityGrant.metadata())
+}
+
+/** `POST {connect.path}`: what a button of the page asks for. Then the page is shown again, and says what was done. */
+export function changeOverview(rooms: OverviewRooms): PageHandler {
+  const { origin, pages, connect, failed } = rooms
+  return async (req) => {
+    const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
+    const held = heldCookie(rooms, req)
+    const isOurs = (purpose: string): boolean =>
+      held !== undefined && isSame(form?.get('token') ?? '', boundForm(rooms, held, purpose).formValue)
+    const wish = form?.get('do') ?? ''
+    if (wish === TO_SIGN_IN && isOurs(TO_SIGN_IN)) return startSignIn(rooms, req)
+    const identity = form === undefined ? undefined : await whoVisits(rooms, req, held)
+    if (identity === undefined || held === undefined || !isOurs(identityKey(identity))) {
+      return failed('form', pages.visitOver({ again: connect.path }))
+    }
+    if (wish === 'sign-out') return goBack(rooms, req, 'out', await endVisit(rooms, held))
+    return goBack(rooms, req, await end(rooms, identity, wish))
+  }
+}
+
+async function startSignIn(rooms: OverviewRooms, req: IncomingMessage): Promise<Outcome> {
+  const { identityGrant, visitors, pages, failed, connect } = rooms
+  if (identityGrant === undefined || connect.authenticateBrowser !== undefined || !(await canTell(rooms))) {
+    return { page: pages.cannotTell() }
+  }
+  const wait = visitors.take(ANYBODY)
+  if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
+  return beginVisit({ ...rooms, codeGrant: identityGrant }, req)
+}
+
+/** Ends the access of one client, or the connection. */
+async function end(rooms: OverviewRooms, identity: Identity, wish: string): Promise<Done | undefined> {
+  const { disconnect } = rooms
+  if (wish === 'all') return isPending(await disconnect(identity)) ? 'all-pending' : 'all'
+  // Where consent is per user, no client has one of its own to lose.
+  const clients = isPerClient(rooms) ? ((await readGrant(rooms, identity))?.clients ?? []) : []
+  const clientId = clients.find((id) => digest(id) === wish)
+  if (clientId === undefined) return undefined
+  return isPending(await disconnect(identity, clientId)) ? 'one-pending' : 'one'
+}
+
+const isPerClient = ({ config }: Pick<PageRooms, 'config'>): boolean => config.grants?.consent === 'per-client'
+
+async function readGrant({ grants }: Pick<PageRooms, 'grants'>, identity: Identity): Promise<Grant | undefined> {
+  return (await grants.store.look(identity))?.grant
+}
+
+async function connectionOf(
+  rooms: Pick<OverviewRooms, 'grants' | 'config' | 'clock'>,
+  identity: Identity,
+): Promise<Connection | undefined> {
+  const grant = await readGrant(rooms, identity).catch(ifError(SealedValueError, () => 'unreadable' as const))
+  if (grant === 'unreadable') return { trouble: 'unreadable', since: undefined, clients: [] }
+  const reason = whyUnusable(grant, undefined, rooms.clock.now())
+  if (grant === undefined || grant.state === 'disconnected') return undefined
+  const elsewhere = grant.lastError?.code === 'another_mode'
+  return {
+    trouble: reason === undefined ? undefined : elsewhere ? 'elsewhere' : reason === 'expired' ? 'expired' : 'refused',
+    since: grant.connectedAt,
+    clients: grant.clients.map((clientId) => ({
+      name: clientId,
+      since: agreedAt(grant, clientId),
+      lastUsed: undefined,
+      end: isPerClient(rooms) ? digest(clientId) : undefined,
+    })),
+  }
+}
+
+const flowOfNotice = ({ connect }: Pick<PageRooms, 'connect'>): string => flowOf(`done ${connect.path}`)
+/** Milliseconds for which the page may say what was done. */
+const NOTICE_LIFE = 60_000
+const NOTICES: readonly Done[] = ['one', 'one-pending', 'all', 'all-pending', 'out']
+
+/** Leads back to the page by GET, so that a reload does nothing twice. A cookie says what was done, because a link could lie. */
+function goBack(
+  rooms: Pick<OverviewRooms, 'cookies' | 'connect' | 'overviewUrl'>,
+  req: IncomingMessage,
+  done: Done | undefined,
+  cookies: readonly string[] = [],
+): Outcome {
+  const given = { value: done ?? '', life: NOTICE_LIFE }
+  const notice = done === undefined ? [] : rooms.cookies.issue(req, flowOfNotice(rooms), given).headers
+  return { returnTo: rooms.overviewUrl, cookies: [...cookies, ...notice] }
+}
+
+function takeNotice(rooms: Pick<PageRooms, 'cookies' | 'connect'>, req: IncomingMessage) {
+  const values = rooms.cookies.values(req, flowOfNotice(rooms))
+  const done = NOTICES.find((notice) => values.includes(notice))
+  return { done, cookies: values.length > 0 && req.method !== 'HEAD' ? [rooms.cookies.end(flowOfNotice(rooms))] : [] }
+}
+
+const isPending = ({ revoked }: { readonly revoked: unknown }): boolean => revoked === 'pending'
