@@ -18,7 +18,12 @@ const moment = z
   .string()
   .max(40)
   .refine(isMoment, 'must be a day (2026-12-01), or a time with its offset (2026-12-01T10:00:00+01:00)')
-const calendar = z.string().min(1).max(200).describe('The name in brackets that list_calendars tells')
+const calendar = z
+  .string()
+  .max(200)
+  // One segment of a path.
+  .regex(/^(?!\.{1,2}$)[^/\p{Surrogate}]+$/u, 'must be the name in brackets that list_calendars tells')
+  .describe('The name in brackets that list_calendars tells')
 
 export const calendarTools: readonly Tool[] = [
   tool({
