@@ -12,13 +12,19 @@ export const PACKAGES: Readonly<Record<string, number>> = {
   'better-sqlite3': 12,
 }
 
+/** The package itself too: npx takes the one of a folder only where it is installed there. */
+export const INSTALL = `npm install mcp-nextcloud-auth ${Object.entries(PACKAGES)
+  .map(([name, major]) => `${name}@${major}`)
+  .join(' ')}`
+
 /** Returns the names of packages that are not there. better-sqlite3 is not needed where Node has SQLite itself. */
 export async function missingPackages(): Promise<readonly string[]> {
   const missing: string[] = []
   for (const name of Object.keys(PACKAGES)) {
-    const load = name === 'better-sqlite3' ? sqliteDriver : () => import(name)
     try {
-      await load()
+      if (name === 'better-sqlite3') await sqliteDriver()
+      // They are not loaded: oidc-provider writes a notice when it is.
+      else import.meta.resolve(name)
     } catch (error) {
       if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw error
       missing.push(name)

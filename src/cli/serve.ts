@@ -4,7 +4,7 @@ import { McpAuthError } from '../errors/errors.js'
 import { readSettings, VARIABLES, type ServeSettings } from '../serve/settings.js'
 import { readArguments, runCommand, type Surroundings } from './command-line.js'
 import { helpLine } from './options.js'
-import { missingPackages, PACKAGES } from './serve-packages.js'
+import { INSTALL, missingPackages } from './serve-packages.js'
 
 const HELP = `Usage: mcp-nextcloud-auth serve
 
@@ -39,8 +39,12 @@ export async function serve(args: readonly string[], surroundings: Surroundings)
     const { settings, faults } = readSettings(environment, directory)
     if (faults !== undefined) {
       complain(`mcp-nextcloud-auth serve cannot start:
-${faults.map((fault) => `- ${fault}
-`).join('')}`)
+${faults
+  .map(
+    (fault) => `- ${fault}
+`,
+  )
+  .join('')}`)
       return 2
     }
     const missing = await missingPackages()
@@ -53,11 +57,6 @@ ${faults.map((fault) => `- ${fault}
     return run(settings, surroundings)
   })
 }
-
-/** The package itself too: npx takes the one of a folder only where it is installed there. */
-const INSTALL = `npm install mcp-nextcloud-auth ${Object.entries(PACKAGES)
-  .map(([name, major]) => `${name}@${major}`)
-  .join(' ')}`
 
 async function run(settings: ServeSettings, { print, complain }: Surroundings): Promise<number> {
   const write = (line: string) => print(`${new Date().toISOString()} ${line}\n`)

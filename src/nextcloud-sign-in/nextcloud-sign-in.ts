@@ -143,8 +143,8 @@ interface Inside {
   readonly userAt: (req: IncomingMessage) => Promise<Identity | undefined>
 }
 
-/** Returns the options of the resource server beside this authorization server. */
-function optionsFor(
+/** @internal Returns the options of the resource server beside this authorization server. */
+export function optionsFor(
   { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http }: NextcloudSignInOptions,
   scopes: readonly string[],
   { local, userAt: authenticateBrowser }: Inside,

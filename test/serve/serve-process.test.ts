@@ -102,6 +102,22 @@ async function signedIn(): Promise<Client> {
   return client
 }
 
+/** Runs the doctor on this server. */
+async function doctor(other: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [CLI, 'doctor', '--serve', '--json'], {
+    cwd: folder,
+    env: { ...environment(), ...other },
+  })
+  let words = ''
+  let complaints = ''
+  child.stdout.on('data', (data) => (words += String(data)))
+  child.stderr.on('data', (data) => (complaints += String(data)))
+  const [code] = (await once(child, 'close')) as [number]
+  expect(complaints).toBe('')
+  const { checks } = JSON.parse(words) as { checks: { id: string; status: string; found: string }[] }
+  return { code, findings: checks, words }
+}
+
 async function call(client: Client, name: string, given: Record<string, unknown> = {}) {
   const { content, isError } = await client.callTool({ name, arguments: given })
   return { text: content.map((part) => (part.type === 'text' ? part.text : '')).join(''), isError: isError === true }
@@ -156,6 +172,37 @@ describe('mcp-nextcloud-auth serve', () => {
     const listed = await call(client, 'list_events', { calendar: 'personal', from: '2026-12-01', to: '2026-12-01' })
     expect(listed.text).toBe('2026-12-01 09:00 to 10:00 UTC  Tea; with, all  (Personal & more)')
     await client.close()
+  })
+
+  it('is well by its own doctor, who signs in as far as the login page of Nextcloud', async () => {
+    const { code, findings, words } = await doctor()
+    const failed = findings.filter(({ status }) => status === 'failed')
+    expect({ code, failed }).toEqual({ code: 0, failed: [] })
+    const passed = findings.filter(({ status }) => status === 'passed').map(({ id }) => id)
+    expect(passed).toEqual(
+      expect.arrayContaining([
+        'connect.redirect-uri', 'storage.access', 'storage.records', 'metadata.resource', 'challenge.header',
+        'serve.packages', 'serve.data', 'serve.sign-in',
+      ]), // prettier-ignore
+    )
+    for (const secret of secrets.slice(1)) expect(words).not.toContain(secret)
+  })
+
+  it('is told by its doctor that Nextcloud does not know its client, or sends people elsewhere', async () => {
+    const unknown = await doctor({ NEXTCLOUD_OIDC_CLIENT_ID: 'x'.repeat(64) })
+    expect(unknown.code).toBe(1)
+    expect(unknown.findings.filter(({ status }) => status === 'failed').map(({ id }) => id)).toContain(
+      'client.credentials',
+    )
+    const { oauth2Clients } = nextcloud.state
+    const [client] = oauth2Clients.splice(0, 1)
+    if (client === undefined) throw new Error('There is no client')
+    oauth2Clients.push({ ...client, redirectUris: ['https://other.example/callback'] })
+    const elsewhere = await doctor()
+    oauth2Clients.splice(0, 1, client)
+    expect(elsewhere.findings.filter(({ status }) => status === 'failed').map(({ id }) => id)).toContain(
+      'connect.redirect-uri',
+    )
   })
 
   it('answers a call without its scope by a challenge that names the scopes', async () => {
