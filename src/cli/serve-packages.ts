@@ -12,10 +12,16 @@ export const PACKAGES: Readonly<Record<string, number>> = {
   'better-sqlite3': 12,
 }
 
-/** The package itself too: npx takes the one of a folder only where it is installed there. */
-export const INSTALL = `npm install mcp-nextcloud-auth ${Object.entries(PACKAGES)
-  .map(([name, major]) => `${name}@${major}`)
-  .join(' ')}`
+/**
+ * Returns the one command that brings everything. The package itself is part of it, because npx takes the one of a folder only where it is
+ * installed there.
+ *
+ * @param missing better-sqlite3, which has to be compiled on some machines, is part of it only if it is needed
+ */
+export function installCommand(missing: readonly string[]): string {
+  const needed = Object.entries(PACKAGES).filter(([name]) => name !== 'better-sqlite3' || missing.includes(name))
+  return `npm install mcp-nextcloud-auth ${needed.map(([name, major]) => `${name}@${major}`).join(' ')}`
+}
 
 /** Returns the names of packages that are not there. better-sqlite3 is not needed where Node has SQLite itself. */
 export async function missingPackages(): Promise<readonly string[]> {

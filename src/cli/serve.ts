@@ -4,7 +4,7 @@ import { McpAuthError } from '../errors/errors.js'
 import { readSettings, VARIABLES, type ServeSettings } from '../serve/settings.js'
 import { readArguments, runCommand, type Surroundings } from './command-line.js'
 import { helpLine } from './options.js'
-import { INSTALL, missingPackages } from './serve-packages.js'
+import { installCommand, missingPackages } from './serve-packages.js'
 
 const HELP = `Usage: mcp-nextcloud-auth serve
 
@@ -50,7 +50,7 @@ ${faults
     const missing = await missingPackages()
     if (missing.length > 0) {
       complain(
-        `mcp-nextcloud-auth serve needs packages that are not installed: ${missing.join(', ')}. Run:\n${INSTALL}\n`,
+        `mcp-nextcloud-auth serve needs packages that are not installed: ${missing.join(', ')}. Run:\n${installCommand(missing)}\n`,
       )
       return 1
     }

@@ -4,7 +4,7 @@ import { doctorSetUp, type DoctorSetUp } from '../../serve/doctor-set-up.js'
 import { readSettings, redirectUriOf, type ServeSettings } from '../../serve/settings.js'
 import { Misuse, type SetUp, type Surroundings } from '../command-line.js'
 import type { Secrets } from '../secrets.js'
-import { INSTALL, missingPackages } from '../serve-packages.js'
+import { installCommand, missingPackages } from '../serve-packages.js'
 import { storeAt } from '../stores.js'
 import { check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
@@ -47,7 +47,7 @@ export function readServeSetUp(
 
 async function checkPackages(): Promise<Verdict> {
   const missing = await missingPackages()
-  if (missing.length > 0) return failed(`not installed: ${missing.join(', ')}`, INSTALL)
+  if (missing.length > 0) return failed(`not installed: ${missing.join(', ')}`, installCommand(missing))
   return passed(`all packages are there; Node ${process.versions.node}`)
 }
 
