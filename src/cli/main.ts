@@ -18,6 +18,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'check a set-up from end to end, and say what to change (doctor --help)',
     run: (args) => loaded(args, async () => (await import('./doctor/doctor.js')).doctor),
   },
+  grants: {
+    summary: 'list the connections in a store, or move them to another configuration (grants --help)',
+    run: (args) => loaded(args, async () => (await import('./grants/grants.js')).grants),
+  },
+  'import-python': {
+    summary: 'take over the connections of a Python nextcloud-mcp-server (import-python --help)',
+    run: (args) => loaded(args, async () => (await import('./import-python/import-python.js')).importPython),
+  },
   keygen: {
     summary: `print a new encryption key, for ${variableOf('encryptionKey')}`,
     run: withoutOptions(() => `${randomBytes(32).toString('base64url')}\n`),
@@ -28,7 +36,7 @@ const USAGE = `Usage: mcp-nextcloud-auth <command>
 
 Commands:
 ${Object.entries(COMMANDS)
-  .map(([name, { summary }]) => `  ${name.padEnd(8)}  ${summary}\n`)
+  .map(([name, { summary }]) => `  ${name.padEnd(13)}  ${summary}\n`)
   .join('')}
 Options:
   -h, --help  print this text
