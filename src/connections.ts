@@ -1,5 +1,6 @@
 import type { Broker, BrokerSession } from './broker/broker.js'
 import type { Disconnect } from './broker/disconnect.js'
+import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
 import type { CallerOf, Who } from './callers.js'
 import type { Clock } from './clock.js'
 import type { GrantsConfig } from './config/config.js'
@@ -15,6 +16,7 @@ import type { NextcloudAccess } from './surface.js'
 export type Connections = ReturnType<typeof createConnections>
 
 interface ConnectionRooms {
+  readonly list: (page?: ConnectionPageOptions) => Promise<ConnectionPage>
   readonly serves: (identity: Identity) => Promise<Serves>
   readonly access: Pick<NextcloudAccess, 'rotate'>
   readonly broker: Pick<Broker, 'tryAgain'>
@@ -24,12 +26,13 @@ interface ConnectionRooms {
 }
 
 export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
-  const { serves, access, broker, disconnect, pages, waiting } = rooms
+  const { list, serves, access, broker, disconnect, pages, waiting } = rooms
   const forCaller =
     <A extends unknown[], R>(act: (session: BrokerSession, ...more: A) => Promise<R>) =>
     async (who: Who | undefined, ...more: A): Promise<R> =>
       act(await callerOf(who), ...more)
   return {
+    connections: list,
     isProvisioned: forCaller(async ({ caller }) => {
       const isServed = async () => (await serves(caller.identity))(caller.clientId)
       return (await isServed()) || ((await broker.tryAgain(caller)) && isServed())
@@ -60,6 +63,7 @@ function refuse(): Promise<never> {
 
 /** The mode keeps no grants: every method rejects with the same error, and no connection will come. */
 export const noGrants: Connections = {
+  connections: refuse,
   isProvisioned: refuse,
   createConnectUrl: refuse,
   rotate: refuse,

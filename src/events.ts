@@ -128,13 +128,13 @@ export type McpAuthEventDetails =
       readonly revoked: boolean | 'unsupported'
     })
   | (OfRefusal & {
-      /** A user at a browser did not get to connect Nextcloud. */
+      /** A person at a browser did not get to connect Nextcloud, or to see their connection. */
       readonly type: 'connect.failed'
       readonly reason: ConnectFailureReason
     })
   | {
       readonly type: 'storage.failed'
-      readonly operation: 'get' | 'put' | 'delete'
+      readonly operation: 'get' | 'put' | 'delete' | 'list'
       readonly message: string
     }
   | { readonly type: 'config.warning'; readonly option: string; readonly message: string }

@@ -3,6 +3,7 @@ import type { McpAuthInfo, NextcloudCredential, NextcloudTokenOptions } from './
 import type { Revocation } from './broker/disconnect.js'
 import type { Who } from './callers.js'
 import { systemClock, type Clock } from './clock.js'
+import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
 import type { McpAuthStats } from './events.js'
 import type { Identity } from './grants/grant.js'
 import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
@@ -96,7 +97,10 @@ export interface McpAuth extends ConnectHandler {
    * because of `who` as `getNextcloudToken` does.
    */
   createConnectUrl(who: Who | undefined): Promise<string>
-  /** The redirect URI to register at the authorization server; undefined if no user signs in there on the way to a connection. */
+  /**
+   * The redirect URI to register at the authorization server, for connecting and for the page of connections; undefined if no user signs in
+   * there.
+   */
   readonly connectRedirectUri: string | undefined
   /**
    * Refresh-token mode: renews the grant now, for a job that keeps refresh tokens alive. App-password mode: looks whether there is a
@@ -112,6 +116,25 @@ export interface McpAuth extends ConnectHandler {
    * because of `who` as `getNextcloudToken` does.
    */
   revoke(who: Who | undefined): Promise<Revocation>
+  /**
+   * Refresh-token and app-password mode: reads the stored connections of this configuration (client, `resource` and `nextcloud.url`), page by
+   * page, for the operator. A page may be short, or empty, and still have a `next`. A connection that a version before 0.4 stored is in no page
+   * before its user has come once, because its record names no user. What a user has disconnected is in none.
+   *
+   * Rejects with {@link TypeError} for a `limit` that is no whole number from 1 to 1,000, or an `after` that is no `next`; with
+   * {@link StorageError}; and with {@link ConfigurationError} in any other mode, and where the storage has no `list()`.
+   *
+   * @param page `limit`: connections at most, default 100. `after`: `next` of the page before
+   *
+   * @example
+   * let after: string | undefined
+   * do {
+   *   const { connections, next } = await auth.connections({ after })
+   *   for (const { subject, clients, state } of connections) console.log(subject, state, clients.length)
+   *   after = next
+   * } while (after !== undefined)
+   */
+  connections(page?: ConnectionPageOptions): Promise<ConnectionPage>
   /** Returns an Express error handler. It answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
   errorHandler(): ErrorHandler
   /**

@@ -82,7 +82,10 @@ export interface TicketIdentity {
 
 /** Flow 2: a user connects Nextcloud once, in a browser (refresh-token and app-password mode). */
 export interface ConnectOptions {
-  /** Path of the connect pages, on the origin of `resource`. Default `'/nextcloud'`. */
+  /**
+   * Path of the connect pages, on the origin of `resource`. At the path itself users see their connection and end it, unless `resource` has
+   * that path. Default `'/nextcloud'`.
+   */
   readonly path?: string | undefined
   /**
    * `'per-client'`: a grant serves only the MCP clients that the user agreed to. `'per-user'`: it serves every MCP client of the

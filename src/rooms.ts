@@ -11,6 +11,7 @@ import { readConfig } from './config/read-config.js'
 import { createConnect, type Connect } from './connect/connect.js'
 import type { ConnectRooms } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
+import { createConnectionList } from './connection-list.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
 import { createWaiting } from './grants/connection-watch.js'
@@ -133,6 +134,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
   const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
   const serves = createServes(grants, stored.consent, clock)
+  const list = createConnectionList(grants, stored.credential)
   const waiting = createWaiting({ look: serves, clock })
   const rooms = { ...ground, nextcloud, grants, appPasswords, broker, disconnect, onConnected: waiting.connected }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)
@@ -141,13 +143,15 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     access,
     pages,
     connected: waiting.connected,
-    connections: (callerOf) => createConnections({ serves, access, broker, disconnect, pages, waiting }, callerOf),
+    connections: (callerOf) =>
+      createConnections({ list, serves, access, broker, disconnect, pages, waiting }, callerOf),
     ready: grants.ready,
     close: () => {
       waiting.close()
       pages.close()
     },
-    settle: () => Promise.all([broker.settle(), pages.settle()]).then(grants.settle),
+    // What could not be stored is tried at once as well, because requests may take longer than there is time.
+    settle: () => Promise.all([broker.settle(), pages.settle(), grants.settle()]).then(grants.settle),
   }
 }
 

@@ -1,8 +1,8 @@
 /** @internal Where an adapter that keeps everything in this process has a key of 32 bytes, so that none need be configured. */
 export const OWN_KEY: unique symbol = Symbol('key')
 
-/** @internal Where an adapter that bounds its entries has a `put` for leases, which count for nothing: no user's renewal must fail there. */
-export const PUT_LEASE: unique symbol = Symbol('put of a lease')
+/** @internal Where an adapter that bounds its entries has a `put` for what does not count: no connected user's renewal must fail there. */
+export const PUT_UNCOUNTED: unique symbol = Symbol('uncounted put')
 
 /** A live entry of a store. */
 export interface StoredEntry {
@@ -48,7 +48,7 @@ export interface StorageAdapter {
    */
   list?(page: KeyPage): Promise<string[]>
   /** @internal */
-  readonly [PUT_LEASE]?: StorageAdapter['put'] | undefined
+  readonly [PUT_UNCOUNTED]?: StorageAdapter['put'] | undefined
   /** @internal */
   readonly [OWN_KEY]?: Uint8Array | undefined
   /** Closes what the adapter opened itself, never the client that it was given. */

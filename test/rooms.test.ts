@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { setUpConnected } from './support/connected-user.js'
+import { failureOf } from './support/promises.js'
+import { holdTokenRequests } from './support/token-endpoint.js'
 import { CLIENT_ID, CLIENT_SECRET } from './support/scripted-authorization-server.js'
 import { world, type World } from './support/world.js'
 
@@ -38,5 +41,33 @@ describe('close()', () => {
 
     bed.clock.advance(60_000)
     expect(await failure).toMatchObject({ code: 'ERR_STORAGE' })
+  })
+
+  it('stores a new refresh token that the store would not take, also if a request takes longer than there is time', async () => {
+    const { auth, as, clock, connect, events, failing, refreshTokens, stored } = await setUpConnected(
+      {},
+      { http: { timeout: 100, retries: 0 } },
+    )
+    await connect('bob')
+    as.script('/token', (request, res) => {
+      failing.add('put')
+      res.writeHead(200, { 'content-type': 'application/json' })
+      res.end(JSON.stringify(refreshTokens.process(request.form).json))
+    })
+    expect(await failureOf(auth.getNextcloudToken({ subject: 'alice' }))).toMatchObject({ code: 'ERR_STORAGE' })
+    expect(events.filter(({ type }) => type === 'grant.rotated')).toEqual([])
+    failing.clear()
+    const held = holdTokenRequests(as)
+    const hangs = auth.getNextcloudToken({ subject: 'bob' }).catch((error: unknown) => error)
+    await held.arrival()
+
+    await auth.close()
+
+    expect(await stored()).toMatchObject({ state: 'active', accessToken: { token: refreshTokens.accessTokens[0] } })
+    expect(events.filter(({ type }) => type === 'grant.rotated')).toEqual([
+      expect.objectContaining({ subject: 'alice', issuer: as.issuer }),
+    ])
+    clock.advance(60_000)
+    expect(await hangs).toBeInstanceOf(Error)
   })
 })

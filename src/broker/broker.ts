@@ -112,11 +112,14 @@ function requestOf({ keys }: TokenBroker, session: BrokerSession, have: Have, op
 function getSecret(broker: TokenBroker, session: BrokerSession, options?: Options): Secret | Promise<Secret> {
   if (options !== undefined) checkTokenOptions(options, broker.nextcloud.mode)
   options?.signal?.throwIfAborted()
+  const isFirst = session.defaultKey === undefined
   const entry = living(broker, session, options)
   // With forceRefresh, a token that was handed out counts as refused; one that was renewed since does not.
   const force = options?.forceRefresh === true && (entry === undefined || entry.handedOut)
   if (entry === undefined || force)
     return miss(broker, session, force ? { force, notThis: entry?.secret } : {}, options)
+  // Once for each MCP token. Later calls note it when a look into the store is due.
+  if (isFirst) broker.mode.grants?.used(session.caller, entry.basis)
   return serve(broker, session, { entry, have: {} }, options)
 }
 
@@ -136,6 +139,7 @@ function serve(
   const { entry } = cached
   const verdict = (entry.basis && broker.mode.grants?.check(session.caller, entry.secret, entry.basis)) ?? true
   if (verdict === true) return handOut(broker, entry, session)
+  broker.mode.grants?.used(session.caller, entry.basis)
   const key = broker.keys.key(session, options)
   const confirmed = follow(broker, { key, caller: session.caller, entry }, verdict.outcome)
   if (verdict.awaited) return confirm(broker, session, { ...cached, confirmed }, options)
@@ -217,6 +221,7 @@ async function fetchFor(
 ): Promise<Secret> {
   const { secret, basis } = await abortable(broker.requests.fetch(request), signal)
   checkPermission(broker, caller, basis)
+  broker.mode.grants?.used(caller, basis)
   const entry = broker.entries.get(request.key)
   if (entry !== undefined && isSameSecret(entry.secret, secret)) entry.handedOut = true
   return secret

@@ -6,7 +6,7 @@ import { variableOf } from '../config/declarations.js'
 import { processEnvironment, type Environment } from '../options.js'
 import { configOptions, STORAGE_VARIABLE, type Values } from './options.js'
 import type { Secrets } from './secrets.js'
-import { storeAt, type Store } from './stores.js'
+import { storeAt, type StorageOptions, type Store } from './stores.js'
 
 /** The place that a command is called in. */
 export interface Surroundings {
@@ -16,6 +16,8 @@ export interface Surroundings {
   readonly readStandardInput: () => Promise<string>
   readonly print: (text: string) => void
   readonly complain: (text: string) => void
+  /** From now on, Ctrl-C ends nothing by itself, until `end` is called. */
+  readonly stoppable: () => { readonly isStopped: () => boolean; readonly end: () => void }
 }
 
 /** The set-up that the command line describes. */
@@ -87,10 +89,21 @@ export const processSurroundings = (): Surroundings => ({
   },
   print: (text) => void process.stdout.write(text),
   complain: (text) => void process.stderr.write(text),
+  stoppable() {
+    let stopped = false
+    const stop = (): void => void (stopped = true)
+    process.once('SIGINT', stop).once('SIGTERM', stop)
+    return { isStopped: () => stopped, end: () => void process.off('SIGINT', stop).off('SIGTERM', stop) }
+  },
 })
 
 /** Reads the files and variables that the command line names, and tells `secrets` of every secret in them. */
-export async function readSetUp(values: Values, secrets: Secrets, surroundings: Surroundings): Promise<SetUp> {
+export async function readSetUp(
+  values: Values,
+  secrets: Secrets,
+  surroundings: Surroundings,
+  missingFile: StorageOptions['missingFile'] = 'refuse',
+): Promise<SetUp> {
   if (values['token'] !== undefined && values['token-file'] !== undefined) {
     throw new Misuse('--token and --token-file are two ways to say the same')
   }
@@ -104,19 +117,20 @@ export async function readSetUp(values: Values, secrets: Secrets, surroundings: 
   const given = [token, clientSecret, environment[variableOf('clientSecret')], ...keys]
   for (const secret of given) secrets.add(secret?.trim())
   const options = { ...configOptions(values), ...(clientSecret !== undefined && { clientSecret }) }
-  return { options, token, subject: textOf(values['subject']), store: storeOf(values, options, secrets, surroundings) }
+  const store = storeOf(values, options, secrets, { ...surroundings, missingFile })
+  return { options, token, subject: textOf(values['subject']), store }
 }
 
-const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
+export const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
 
 /** Returns the text of a file, or of standard input, without the newline that an editor puts at its end. */
-async function readSecret(file: unknown, surroundings: Surroundings): Promise<string | undefined> {
+export async function readSecret(file: unknown, surroundings: Surroundings): Promise<string | undefined> {
   if (typeof file !== 'string') return undefined
   if (file === '-') return (await surroundings.readStandardInput()).trim()
   try {
     return (await readFile(path.resolve(surroundings.directory, file), 'utf8')).trim()
   } catch {
-    throw new Misuse('the file of --token-file or --client-secret-file cannot be read')
+    throw new Misuse('the file of --token-file, --client-secret-file or --key-file cannot be read')
   }
 }
 
@@ -125,26 +139,31 @@ const STORAGE_TIMEOUT = 5_000
 
 function storeOf(
   values: Values,
-  options: SetUp['options'],
+  { http }: SetUp['options'],
   secrets: Secrets,
-  { environment, directory }: Surroundings,
+  { environment, directory, missingFile }: Surroundings & Pick<StorageOptions, 'missingFile'>,
 ): Store | undefined {
   const url = textOf(values['storage']) ?? environment[STORAGE_VARIABLE]?.trim()
   if (url === undefined || url === '') return undefined
-  if (URL.canParse(url)) {
-    const { password } = new URL(url)
-    secrets.add(password)
-    secrets.add(decodable(password))
-  }
-  const { timeout } = (options['http'] ?? {}) as { timeout?: unknown }
+  hidePassword(url, secrets)
+  const { timeout } = (http ?? {}) as { timeout?: unknown }
   const store = storeAt(url, {
     directory,
     timeout: typeof timeout === 'number' && timeout > 0 ? timeout : STORAGE_TIMEOUT,
     table: textOf(values['storage-table']),
     prefix: textOf(values['storage-prefix']),
+    missingFile,
   })
   if (store === undefined) throw new Misuse('--storage must be sqlite:./file.db, redis://… or postgres://…')
   return store
+}
+
+/** Tells `secrets` of the password in a URL. */
+export function hidePassword(url: string, secrets: Secrets): void {
+  if (!URL.canParse(url)) return
+  const { password } = new URL(url)
+  secrets.add(password)
+  secrets.add(decodable(password))
 }
 
 function decodable(text: string): string {

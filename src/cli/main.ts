@@ -22,6 +22,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'run an MCP server for one Nextcloud: files, notes and calendars (serve --help)',
     run: (args) => loaded(args, async () => (await import('./serve.js')).serve),
   },
+  grants: {
+    summary: 'list the connections in a store, or move them to another configuration (grants --help)',
+    run: (args) => loaded(args, async () => (await import('./grants/grants.js')).grants),
+  },
+  'import-python': {
+    summary: 'take over the connections of a Python nextcloud-mcp-server (import-python --help)',
+    run: (args) => loaded(args, async () => (await import('./import-python/import-python.js')).importPython),
+  },
   keygen: {
     summary: `print a new encryption key, for ${variableOf('encryptionKey')}`,
     run: withoutOptions(() => `${randomBytes(32).toString('base64url')}\n`),
@@ -32,7 +40,7 @@ const USAGE = `Usage: mcp-nextcloud-auth <command>
 
 Commands:
 ${Object.entries(COMMANDS)
-  .map(([name, { summary }]) => `  ${name.padEnd(8)}  ${summary}\n`)
+  .map(([name, { summary }]) => `  ${name.padEnd(13)}  ${summary}\n`)
   .join('')}
 Options:
   -h, --help  print this text

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { McpAuthError } from '../errors/errors.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { PostgresStorage, type PostgresPool } from '../storage/postgres.js'
 import { DEFAULT_PREFIX, RedisStorage, type IoRedisClient, type NodeRedisClient } from '../storage/redis.js'
@@ -9,10 +10,19 @@ import { SqliteStorage, type SqliteDatabase } from '../storage/sqlite.js'
 import { readTable } from '../storage/table.js'
 
 interface OpenStorage {
-  readonly adapter: StorageAdapter
+  readonly adapter: StorageAdapter & Required<Pick<StorageAdapter, 'list'>>
   /** Keys of some records of this package, of any user. */
   readonly someKeys: (most: number) => Promise<readonly string[]>
   readonly close: () => unknown
+}
+
+/** Returns `ECONNREFUSED`, `28P01`, `SQLITE_READONLY`, and no message, which may quote the connection string. */
+export function codeOf(error: unknown): string {
+  if (error instanceof McpAuthError) return /\(([A-Z0-9_]{1,32})\)$/.exec(error.message)?.[1] ?? error.code
+  const { code, errors } = error as { code?: unknown; errors?: readonly unknown[] }
+  if (typeof code === 'string' && /^[A-Z0-9_]{1,32}$/.test(code)) return code
+  if (Array.isArray(errors) && errors.length > 0) return codeOf(errors[0])
+  return error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : 'unknown failure'
 }
 
 /** A store, as `--storage` names it. It is opened at the first need. */
@@ -24,13 +34,15 @@ export interface Store {
   readonly close: () => Promise<void>
 }
 
-interface StorageOptions {
+export interface StorageOptions {
   /** The folder of the user's project, whose drivers are used. */
   readonly directory: string
   /** Milliseconds for a connection. */
   readonly timeout: number
   readonly table: string | undefined
   readonly prefix: string | undefined
+  /** For a file of SQLite that is missing: an error, a new file, or an empty store that is forgotten. */
+  readonly missingFile: 'refuse' | 'make' | 'forget'
 }
 
 /** A fault that the user can mend, in words that hold nothing secret. */
@@ -44,8 +56,9 @@ export class StorageAdvice extends Error {
 
 /** Returns undefined if it is not the URL of a store. */
 export function storeAt(url: string, options: StorageOptions): Store | undefined {
-  if (url.startsWith('sqlite:')) {
-    const file = path.resolve(options.directory, url.slice('sqlite:'.length).replace(/^\/\/(?=[/.])/, ''))
+  // The path of a file has no scheme.
+  if (url.startsWith('sqlite:') || !/^[a-z][a-z0-9+.-]+:/i.test(url)) {
+    const file = path.resolve(options.directory, url.replace(/^sqlite:(?:\/\/(?=[/.]))?/, ''))
     return openedOnce(`SQLite in ${file}`, () => openSqlite(file, options))
   }
   if (!URL.canParse(url)) return undefined
@@ -75,6 +88,7 @@ export function lazyAdapter({ opened }: Pick<Store, 'opened'>): StorageAdapter {
     get: async (key) => (await opened()).adapter.get(key),
     put: async (key, ...entry) => (await opened()).adapter.put(key, ...entry),
     delete: async (key, expected) => (await opened()).adapter.delete(key, expected),
+    list: async (page) => (await opened()).adapter.list(page),
   }
 }
 
@@ -102,15 +116,16 @@ function noDriver(names: string, directory: string): StorageAdvice {
 
 const keysOf = (rows: readonly unknown[]): readonly string[] => (rows as { key: string }[]).map(({ key }) => key)
 
-async function openSqlite(file: string, { directory, table }: StorageOptions): Promise<OpenStorage> {
+async function openSqlite(file: string, { directory, table, missingFile }: StorageOptions): Promise<OpenStorage> {
+  const isMissing = statSync(file, { throwIfNoEntry: false }) === undefined
   // The app makes a file that is missing. Made here, it would belong to the user who runs this.
-  if (statSync(file, { throwIfNoEntry: false }) === undefined) {
+  if (isMissing && missingFile === 'refuse') {
     throw new StorageAdvice(
       `there is no file ${file}`,
       'check the path (it counts from the folder in which this runs); if the app has not run yet, its first start makes the file',
     )
   }
-  const database = await openSqliteFile(file, directory)
+  const database = await openSqliteFile(isMissing && missingFile === 'forget' ? ':memory:' : file, directory)
   const sql = `SELECT key FROM ${readTable({ table }, 'no schemas').table} WHERE key LIKE 'v1:%' LIMIT ?`
   return {
     adapter: new SqliteStorage(database, { table }),

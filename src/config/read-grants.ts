@@ -3,7 +3,7 @@ import { hashOfParts } from '../hash-of-parts.js'
 import { MODES, MODES_WITH_GRANTS } from '../modes.js'
 import type { Environment } from '../options.js'
 import { quirksOf } from '../presets.js'
-import { OWN_KEY, PUT_LEASE, type StorageAdapter } from '../storage-adapter.js'
+import { OWN_KEY, PUT_UNCOUNTED, type StorageAdapter } from '../storage-adapter.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, Warn } from './config.js'
 import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { refuse } from './values.js'
@@ -99,7 +99,7 @@ function boundAdapter(adapter: StorageAdapter): StorageAdapter {
     put: adapter.put.bind(adapter),
     delete: adapter.delete.bind(adapter),
     ...(adapter.list && { list: adapter.list.bind(adapter) }),
-    [PUT_LEASE]: adapter[PUT_LEASE]?.bind(adapter),
+    [PUT_UNCOUNTED]: adapter[PUT_UNCOUNTED]?.bind(adapter),
     [OWN_KEY]: adapter[OWN_KEY],
   }
 }

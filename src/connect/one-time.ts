@@ -77,7 +77,8 @@ export function createOneTimeRecords<T extends object>(
       const stored: Stored = { format: 1, value, expiresAt }
       return (await records.write(key, stored, version, Math.max(1, expiresAt - clock.now()))) !== null
     },
-    spend: ({ key, version }) => records.remove(key, version),
+    // It may have expired since it was read.
+    spend: async ({ key, version, expiresAt }) => clock.now() < expiresAt && records.remove(key, version),
     async drop(secret) {
       const key = keyOf(secret)
       const entry = await records.peek(key)

@@ -3,13 +3,15 @@ import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
+import { lastUseOf } from '../grants/uses.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
 import { digest, flowOf, isSame } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
-import type { Connection, Done } from './pages/overview.js'
-import { beginVisit, boundForm, endVisit, heldCookie, issueCookie, whoVisits } from './visits.js'
+import type { Connection, Done, Trouble } from './pages/overview.js'
+import { leadToSignIn } from './sign-in.js'
+import { boundForm, endVisit, heldCookie, issueCookie, whoVisits } from './visits.js'
 import { hasOwnSubjects } from './who-is-there.js'
 
 /** The rooms of the page of connections. */
@@ -85,7 +87,7 @@ export function changeOverview(rooms: OverviewRooms): PageHandler {
     const isOurs = (purpose: string): boolean =>
       held !== undefined && isSame(form?.get('token') ?? '', boundForm(rooms, held, purpose).formValue)
     const wish = form?.get('do') ?? ''
-    if (wish === TO_SIGN_IN && isOurs(TO_SIGN_IN)) return startSignIn(rooms, req)
+    if (isOurs(TO_SIGN_IN)) return startSignIn(rooms, req, wish === 'another')
     const identity = form === undefined ? undefined : await whoVisits(rooms, req, held)
     if (identity === undefined || held === undefined || !isOurs(identityKey(identity))) {
       return failed('form', pages.visitOver({ again: connect.path }))
@@ -95,14 +97,14 @@ export function changeOverview(rooms: OverviewRooms): PageHandler {
   }
 }
 
-async function startSignIn(rooms: OverviewRooms, req: IncomingMessage): Promise<Outcome> {
+async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, selectAccount: boolean): Promise<Outcome> {
   const { identityGrant, visitors, pages, failed, connect } = rooms
   if (identityGrant === undefined || connect.authenticateBrowser !== undefined || !(await canTell(rooms))) {
     return { page: pages.cannotTell() }
   }
   const wait = visitors.take(ANYBODY)
   if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
-  return beginVisit({ ...rooms, codeGrant: identityGrant }, req)
+  return leadToSignIn({ ...rooms, codeGrant: identityGrant }, { visit: true }, { req, selectAccount })
 }
 
 /** Ends the access of one client, or the connection. */
@@ -128,19 +130,24 @@ async function connectionOf(
 ): Promise<Connection | undefined> {
   const grant = await readGrant(rooms, identity).catch(ifError(SealedValueError, () => 'unreadable' as const))
   if (grant === 'unreadable') return { trouble: 'unreadable', since: undefined, clients: [] }
-  const reason = whyUnusable(grant, undefined, rooms.clock.now())
   if (grant === undefined || grant.state === 'disconnected') return undefined
-  const elsewhere = grant.lastError?.code === 'another_mode'
+  const used = await rooms.grants.uses.read(identity)
   return {
-    trouble: reason === undefined ? undefined : elsewhere ? 'elsewhere' : reason === 'expired' ? 'expired' : 'refused',
+    trouble: troubleOf(grant, rooms.clock.now()),
     since: grant.connectedAt,
     clients: grant.clients.map((clientId) => ({
       name: clientId,
       since: agreedAt(grant, clientId),
-      lastUsed: undefined,
+      lastUsed: lastUseOf(grant, clientId, used),
       end: isPerClient(rooms) ? digest(clientId) : undefined,
     })),
   }
+}
+
+function troubleOf(grant: Grant, now: number): Trouble | undefined {
+  const reason = whyUnusable(grant, undefined, now)
+  if (reason === undefined || reason === 'expired') return reason
+  return grant.lastError?.code === 'another_mode' ? 'elsewhere' : 'refused'
 }
 
 const flowOfNotice = ({ connect }: Pick<PageRooms, 'connect'>): string => flowOf(`done ${connect.path}`)

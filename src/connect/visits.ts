@@ -5,12 +5,11 @@ import { isLiving, type Identity } from '../grants/grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { MODES } from '../modes.js'
-import type { Outcome } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
 import { flowOf } from './cookies.js'
 import { ONE_TIME_LIFE, randomSecret } from './one-time.js'
 import type { FormTarget } from './pages/shown.js'
-import { leadToSignIn, redeemAnswer, type ReceiveVisitor } from './sign-in.js'
+import { redeemAnswer, type ReceiveVisitor } from './sign-in.js'
 import { checkSubjects } from './who-is-there.js'
 
 type VisitRooms = Pick<PageRooms, 'connect' | 'cookies'>
@@ -60,14 +59,6 @@ function identityIn(given: Partial<Identity> | null | undefined): Identity | und
   const { issuer, subject } = given ?? {}
   if (typeof issuer !== 'string' || typeof subject !== 'string') return undefined
   return issuer === '' || subject === '' ? undefined : { issuer, subject }
-}
-
-/** Sends the browser to the authorization server, to hear who is there. */
-export async function beginVisit(
-  rooms: Pick<PageRooms, 'connect' | 'events' | 'pending' | 'cookies' | 'pages'> & { readonly codeGrant: CodeGrant },
-  req: IncomingMessage,
-): Promise<Outcome> {
-  return leadToSignIn(rooms, { visit: true }, { req, selectAccount: false })
 }
 
 /** Takes in the person whom the ID token names, for ten minutes. */

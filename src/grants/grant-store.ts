@@ -5,6 +5,7 @@ import { change } from './change.js'
 import { adopt, formerGrant, readStored, type AdoptionRooms } from './adoption.js'
 import {
   agreedAt,
+  ANY_CLIENT,
   asSeenBy,
   disconnectedGrant,
   isLiving,
@@ -14,9 +15,11 @@ import {
   type Identity,
   type StoredGrant,
 } from './grant.js'
+import { readGrantPage, type GrantPage } from './grant-pages.js'
 import { formerKey, recordKey } from './record-key.js'
-import type { StoredEntry } from '../storage-adapter.js'
+import type { KeyPage, StoredEntry } from '../storage-adapter.js'
 import type { Records } from './records.js'
+import { forgetUses } from './uses.js'
 
 export type { StoredGrant } from './grant.js'
 
@@ -51,8 +54,8 @@ export interface GrantStore {
   readonly read: (key: string) => Promise<StoredGrant | undefined>
   /** The version of the stored grant, which is not opened. */
   readonly version: (key: string) => Promise<string | undefined>
-  /** The new version, or null when another writer has changed the grant since `expected`. */
-  readonly write: (key: string, grant: Grant, expected: string) => Promise<string | null>
+  /** The new version, or null when another writer has changed the grant since `expected` (null: there was none). */
+  readonly write: (key: string, grant: Grant, expected: string | null) => Promise<string | null>
   /** The same in two steps: seals the grant at once, while the caller does something else, and writes it when told to. */
   readonly prepare: (key: string, grant: Grant) => (expected: string) => Promise<string | null>
   /** Replaces the stored grant, even one that cannot be opened, by a new connection. Returns the old grant as far as it opens. */
@@ -60,10 +63,15 @@ export interface GrantStore {
   /** Adds the consent to one MCP client more. False if there is no grant that could serve it. */
   readonly agree: (identity: Identity, clientId: string) => Promise<boolean>
   /**
-   * Takes away the consent of one MCP client, and the grant with the last; without a client, the grant at once. A grant that
-   * cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
+   * Takes away the consent of one MCP client, with what the operator gave to all, and the grant with the last; without a client, the
+   * grant at once. A grant that cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
    */
   readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
+  /**
+   * Reads the grants of all configurations in the store, page by page: `limit` of those that are wanted at most. Rejects with
+   * {@link ConfigurationError} where the adapter has no `list`.
+   */
+  readonly all: (page: KeyPage, accepts?: (grant: Grant) => boolean) => Promise<GrantPage>
 }
 
 /** The rooms that the store of grants needs. */
@@ -96,7 +104,14 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
     },
     connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, identity, connection)),
     agree: (identity, clientId) => change('the grant', () => attemptAgreement(rooms, identity, clientId)),
-    disconnect: (identity, clientId) => change('the grant', () => attemptDisconnection(rooms, identity, clientId)),
+    async disconnect(identity, clientId) {
+      const outcome = await change('the grant', () => attemptDisconnection(rooms, identity, clientId))
+      const ended = outcome?.remains === true ? clientId : undefined
+      // The connection has ended, whatever becomes of this.
+      await forgetUses(records, owner, identity, ended).catch(() => undefined)
+      return outcome
+    },
+    all: (page, accepts) => readGrantPage(records, page, accepts),
   }
 }
 
@@ -111,7 +126,7 @@ async function attemptConnection(
   // A user who ended the grant at the authorization server may have meant a client of it: each is asked for again.
   const present = before.grant && asSeenBy(credential, before.grant)
   const agreed = present !== undefined && isLiving(present) ? present.clients : []
-  const clients = [...new Set([...agreed, clientId])]
+  const clients = [...new Set([...agreed, ...(clientId === ANY_CLIENT ? [] : [clientId])])]
   const connectedAt = clock.now()
   const since = (id: string): number => (present === undefined || id === clientId ? connectedAt : agreedAt(present, id))
   const grant: Grant = {
@@ -159,8 +174,10 @@ async function attemptDisconnection(
   if (version === null) return (await before.discard()) ? undefined : 'late'
   if (grant?.state === 'disconnected') return undefined
   if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
-  const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId)
+  const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId && id !== ANY_CLIENT)
   const remains = clients.length > 0
+  // A client that had no consent takes none away.
+  if (remains && clients.length === grant.clients.length) return { grant, remains }
   const left = remains ? { ...grant, clients } : disconnectedGrant(grant, clock.now())
   return (await records.write(key, left, version, ttlOf(left))) === null ? 'late' : { grant, remains }
 }

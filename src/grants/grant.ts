@@ -158,8 +158,19 @@ export function whyUnusable(
   if (grant === undefined) return 'never'
   if (!isLiving(grant)) return grant.lastError?.code === 'expired' ? 'expired' : 'revoked'
   if (grant.refreshEndsAt !== undefined && now >= grant.refreshEndsAt) return 'expired'
-  if (clientId !== undefined && !grant.clients.includes(clientId)) return 'consent'
+  if (clientId !== undefined && !serves(grant, clientId)) return 'consent'
   return undefined
+}
+
+/**
+ * Stands among the clients of a grant for every MCP client. Only the operator's import of connections puts it there: consent to a client
+ * that calls itself so is none.
+ */
+export const ANY_CLIENT = '*'
+
+/** Whether the grant is for an MCP client. */
+export function serves({ clients }: Pick<Grant, 'clients'>, clientId: string): boolean {
+  return clients.includes(clientId) || clients.includes(ANY_CLIENT)
 }
 
 /** Whether the grant is good, as far as is known. A dead one may hold an app password that is tried again. */

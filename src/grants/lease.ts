@@ -14,7 +14,7 @@ export interface Lease {
 const PAUSE = 1_000
 
 interface Leases {
-  readonly records: Pick<Records, 'seal' | 'writeLease' | 'remove'>
+  readonly records: Pick<Records, 'seal' | 'writeUncountedSealed' | 'remove'>
   readonly clock: Clock
   readonly lifeMs: number
 }
@@ -36,7 +36,7 @@ export async function acquireLease(leases: Leases, key: string): Promise<Lease |
   const { records, clock, lifeMs } = leases
   const askedAt = clock.monotonic()
   const sealed = await records.seal(key, randomUUID())
-  const version = await records.writeLease(key, sealed, null, lifeMs)
+  const version = await records.writeUncountedSealed(key, sealed, null, lifeMs)
   if (version === null) return undefined
   const until = askedAt + lifeMs
   const held: Held = { key, sealed, version, until, renewal: Promise.resolve(), cancelRenewal: () => undefined }
@@ -63,7 +63,7 @@ async function renew(leases: Leases, held: Held): Promise<void> {
   const askedAt = clock.monotonic()
   if (held.version === null || askedAt >= held.until) return
   renewLater(leases, held)
-  held.version = await records.writeLease(held.key, held.sealed, held.version, lifeMs)
+  held.version = await records.writeUncountedSealed(held.key, held.sealed, held.version, lifeMs)
   held.until = held.version === null ? -Infinity : askedAt + lifeMs
 }
 

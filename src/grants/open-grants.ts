@@ -8,6 +8,7 @@ import { recordKey, type RecordOwner } from './record-key.js'
 import { createRecords, type Records } from './records.js'
 import { createRotations, type Rotations } from './rotations.js'
 import { createSealer } from './seal.js'
+import { createUses, type Uses } from './uses.js'
 
 /** Everything that is stored for users, and what works on it. */
 export interface Grants {
@@ -15,6 +16,7 @@ export interface Grants {
   readonly owner: RecordOwner
   readonly records: Records
   readonly store: GrantStore
+  readonly uses: Uses
   readonly rotations: Rotations
   /** `GrantsConfig.askedFor`. */
   readonly askedFor: string
@@ -49,8 +51,23 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
   const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
   const sealer = createSealer(sealingKeys(grants.encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
-  const store = createGrantStore({ records, owner, credential, clock })
-  const rotations = createRotations(store, clock, config.http.timeout)
+  const kept = createGrantStore({ records, owner, credential, clock })
+  const uses = createUses({
+    ...{ records, owner, clock },
+    grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
+  })
+  const store: GrantStore = {
+    ...kept,
+    connect: (identity, ...more) => kept.connect(identity, ...more).finally(() => uses.drop(identity)),
+    disconnect: (identity, ...more) => kept.disconnect(identity, ...more).finally(() => uses.drop(identity)),
+  }
+  const rotations = createRotations({
+    store,
+    patience: config.http.timeout,
+    onStored: ({ identity, grant: { fingerprint }, spent }) =>
+      events.emit({ type: 'grant.rotated', ...identity, fingerprint, previous: spent }),
+    clock,
+  })
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
   const leases = { records, clock, lifeMs: leaseLife }
   const working = new Set<Promise<unknown>>()
@@ -59,6 +76,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     owner,
     records,
     store,
+    uses,
     rotations,
     askedFor,
     acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
@@ -74,6 +92,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     },
     async settle() {
       await rotations.settle()
+      await uses.settle()
       await Promise.allSettled(working)
     },
   }

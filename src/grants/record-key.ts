@@ -2,7 +2,7 @@ import { hashOfParts } from '../hash-of-parts.js'
 
 /** The kinds of records. */
 export type RecordKind =
-  'grant' | 'lease' | 'ticket' | 'links' | 'authorization' | 'disconnection' | 'login' | 'visit' | 'sign-in'
+  'grant' | 'lease' | 'ticket' | 'links' | 'authorization' | 'disconnection' | 'login' | 'visit' | 'use' | 'sign-in'
 
 /** The configuration that records belong to: another client, resource or Nextcloud on the same store has records of its own. */
 export interface RecordOwner {
@@ -10,6 +10,11 @@ export interface RecordOwner {
   readonly resource: string
   /** Base URL of the Nextcloud, with a slash at its end. */
   readonly nextcloud: string
+}
+
+/** Whether a record is of the same configuration; false for one of a version before 0.4, which names none. */
+export function isSameOwner(one: RecordOwner | undefined, other: RecordOwner): boolean {
+  return one?.clientId === other.clientId && one.resource === other.resource && one.nextcloud === other.nextcloud
 }
 
 /** The key of a record, of 46 characters: a hash, so that the store learns nothing of the user. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js'
 import { ConfigurationError, StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
-import { PUT_LEASE, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
+import { PUT_UNCOUNTED, type KeyPage, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
 import type { Sealer } from './seal.js'
 
 /** A record, opened. */
@@ -26,19 +26,39 @@ export interface Records {
   readonly seal: (key: string, value: unknown) => Promise<string>
   /** Writes what `seal` made. */
   readonly writeSealed: (key: string, sealed: string, expected: string | null, ttlMs?: number) => Promise<string | null>
-  /** The same for a lease, which counts for nothing where a store bounds its entries. */
-  readonly writeLease: (key: string, sealed: string, expected: string | null, ttlMs: number) => Promise<string | null>
+  /** The same two for what does not count where a store bounds its entries. */
+  readonly writeUncounted: (
+    key: string,
+    value: unknown,
+    expected: string | null,
+    ttlMs: number,
+  ) => Promise<string | null>
+  readonly writeUncountedSealed: (
+    key: string,
+    sealed: string,
+    expected: string | null,
+    ttlMs: number,
+  ) => Promise<string | null>
   readonly remove: (key: string, expected: string) => Promise<boolean>
+  /** Lists keys, in the order of the store. Undefined where the adapter cannot. */
+  readonly list: ((page: KeyPage) => Promise<readonly string[]>) | undefined
 }
 
-/** Milliseconds for one call of the adapter. */
-const STORE_TIMEOUT = 5_000
+/** Milliseconds for one call of the adapter. A list is read by operators, and Redis walks through all keys for it. */
+const TIMEOUTS = { get: 5_000, put: 5_000, delete: 5_000, list: 60_000 }
 
 export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Clock, events: Events): Records {
   const watch = { clock, events }
   const peek: Records['peek'] = (key) => call(watch, 'get', () => storage.get(key), isEntry)
   const writeSealed: Records['writeSealed'] = (key, sealed, expected, ttlMs) =>
     call(watch, 'put', () => storage.put(key, sealed, expected, ttlMs), isVersion)
+  const writeUncountedSealed: Records['writeUncountedSealed'] = (key, sealed, expected, ttlMs) =>
+    call(
+      watch,
+      'put',
+      () => (storage[PUT_UNCOUNTED] ?? storage.put).call(storage, key, sealed, expected, ttlMs),
+      isVersion,
+    )
   return {
     async read(key) {
       const entry = await peek(key)
@@ -50,27 +70,27 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
     async write(key, value, expected, ttlMs) {
       return writeSealed(key, await sealer.seal(key, value), expected, ttlMs)
     },
-    writeLease: (key, sealed, expected, ttlMs) =>
-      call(
-        watch,
-        'put',
-        () => (storage[PUT_LEASE] ?? storage.put).call(storage, key, sealed, expected, ttlMs),
-        isVersion,
-      ),
+    writeUncountedSealed,
+    async writeUncounted(key, value, expected, ttlMs) {
+      return writeUncountedSealed(key, await sealer.seal(key, value), expected, ttlMs)
+    },
     remove: (key, expected) => call(watch, 'delete', () => storage.delete(key, expected), isBoolean),
+    list:
+      storage.list &&
+      (async (page) => (await call(watch, 'list', async () => storage.list?.(page), isPage(page))) ?? []),
   }
 }
 
 /** One call of the adapter: what it throws, how long it takes and what it answers are not taken on trust. */
 async function call<T>(
   { clock, events }: { readonly clock: Clock; readonly events: Events },
-  operation: 'get' | 'put' | 'delete',
+  operation: keyof typeof TIMEOUTS,
   run: () => Promise<T>,
   isAnswer: (answer: unknown) => boolean,
 ): Promise<T> {
   try {
     // Started in a promise, because an adapter may throw instead of rejecting.
-    const answer = await limited(Promise.resolve().then(run), clock)
+    const answer = await limited(Promise.resolve().then(run), TIMEOUTS[operation], clock)
     if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
     return answer
   } catch (error) {
@@ -81,11 +101,9 @@ async function call<T>(
   }
 }
 
-function limited<T>(pending: Promise<T>, clock: Clock): Promise<T> {
+function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {
-    const cancel = clock.after(STORE_TIMEOUT, () =>
-      reject(new StorageError(`The storage did not answer within ${STORE_TIMEOUT} ms`)),
-    )
+    const cancel = clock.after(ms, () => reject(new StorageError(`The storage did not answer within ${ms} ms`)))
     pending.then(resolve, reject).finally(cancel)
   })
 }
@@ -97,5 +115,11 @@ function isEntry(answer: unknown): boolean {
 }
 
 const isVersion = (answer: unknown): boolean => answer === null || typeof answer === 'string'
+
+/** Whether there are only keys, no more than asked for, and all of them behind the last page: or there would be no end. */
+const isPage =
+  ({ after = '', limit }: KeyPage) =>
+  (answer: unknown): boolean =>
+    Array.isArray(answer) && answer.length <= limit && answer.every((key) => typeof key === 'string' && key > after)
 
 const isBoolean = (answer: unknown): boolean => typeof answer === 'boolean'

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
-import type { Grant } from './grant.js'
+import type { Grant, Identity } from './grant.js'
 import type { GrantStore, StoredGrant } from './grant-store.js'
 import { persevere } from './persevere.js'
 import { createWriteBehind } from './write-behind.js'
@@ -10,6 +10,7 @@ import { createWriteBehind } from './write-behind.js'
 /** A grant with a new refresh token, on its way into the store. */
 export interface Rotation {
   readonly key: string
+  readonly identity: Identity
   readonly grant: Grant
   /** The fingerprint of the refresh token that was spent for it. */
   readonly spent: string
@@ -36,18 +37,37 @@ export interface Rotations {
 
 type Store = Pick<GrantStore, 'read' | 'write'>
 
-/** @param patience milliseconds of attempts before `write` gives up: `http.timeout` */
-export function createRotations(store: Store, clock: Clock, patience: number): Rotations {
+/** The rooms that rotations need. */
+export interface RotationRooms {
+  readonly store: Store
+  /** Milliseconds of attempts before `write` gives up: `http.timeout`. */
+  readonly patience: number
+  /** Called once for each rotation that is in the store, however late. */
+  readonly onStored: (rotation: Rotation) => void
+  readonly clock: Clock
+}
+
+export function createRotations({ store, patience, onStored, clock }: RotationRooms): Rotations {
+  const reported = new WeakSet<Rotation>()
+  const bring = async (rotation: Rotation): Promise<StoredGrant | undefined> => {
+    const stored = await attempt(store, rotation)
+    // The background and the next call for the key may write the same one at once.
+    if (stored !== undefined && !reported.has(rotation)) {
+      reported.add(rotation)
+      onStored(rotation)
+    }
+    return stored
+  }
   const backlog = createWriteBehind<Rotation>(
     // A grant that only another key opens was written by another instance: the rotation is of the past then.
-    (rotation) => attempt(store, rotation).catch(ifError(SealedValueError, () => undefined)),
+    (rotation) => bring(rotation).catch(ifError(SealedValueError, () => undefined)),
     () => undefined,
     clock,
   )
   return {
     async write(rotation) {
       try {
-        return await persevere(clock, patience, () => attempt(store, rotation))
+        return await persevere(clock, patience, () => bring(rotation))
       } catch (error) {
         if (!(error instanceof SealedValueError)) backlog.keep(rotation.key, rotation)
         throw error

@@ -131,7 +131,7 @@ async function askAs(
 }
 
 /** Whether Basic authentication can carry it: no colon in the name, nothing that is not text (RFC 7617 §2). */
-function isAppPassword(given: { loginName: unknown; password: unknown }): given is AppPassword {
+export function isAppPassword(given: { loginName: unknown; password: unknown }): given is AppPassword {
   const { loginName, password } = given
   return (
     typeof loginName === 'string' &&

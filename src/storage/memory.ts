@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.js'
 import { number } from '../config/kinds.js'
 import { readOptions } from '../config/read-options.js'
-import { OWN_KEY, PUT_LEASE, type KeyPage, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
+import { OWN_KEY, PUT_UNCOUNTED, type KeyPage, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
 import { newVersion, wholeTtl } from './entry.js'
 import { collectKeys } from './page.js'
 
@@ -33,8 +33,8 @@ export class MemoryStorage implements StorageAdapter {
   /** @internal */
   readonly [OWN_KEY] = new Uint8Array(randomBytes(32))
   readonly #entries = new Map<string, MemoryEntry>()
-  /** The keys of leases, which do not count. */
-  readonly #leases = new Set<string>()
+  /** The keys of entries that do not count. */
+  readonly #uncounted = new Set<string>()
   readonly #maxEntries: number
   readonly #clock: Pick<Clock, 'monotonic'>
 
@@ -56,11 +56,11 @@ export class MemoryStorage implements StorageAdapter {
   }
 
   /** @internal */
-  [PUT_LEASE](key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null> {
+  [PUT_UNCOUNTED](key: string, value: string, expected: string | null, ttlMs?: number): Promise<string | null> {
     return settled(() => {
-      this.#leases.add(key)
+      this.#uncounted.add(key)
       const version = this.#put(key, value, expected, ttlMs)
-      if (!this.#entries.has(key)) this.#leases.delete(key)
+      if (!this.#entries.has(key)) this.#uncounted.delete(key)
       return version
     })
   }
@@ -87,7 +87,7 @@ export class MemoryStorage implements StorageAdapter {
   }
 
   #remove(key: string): boolean {
-    this.#leases.delete(key)
+    this.#uncounted.delete(key)
     return this.#entries.delete(key)
   }
 
@@ -97,11 +97,11 @@ export class MemoryStorage implements StorageAdapter {
   }
 
   #counted(): number {
-    return this.#entries.size - this.#leases.size
+    return this.#entries.size - this.#uncounted.size
   }
 
   #makeRoomFor(key: string): void {
-    if (this.#entries.has(key) || this.#leases.has(key) || this.#counted() < this.#maxEntries) return
+    if (this.#entries.has(key) || this.#uncounted.has(key) || this.#counted() < this.#maxEntries) return
     const now = this.#clock.monotonic()
     for (const [other, { deadAt }] of this.#entries) if (deadAt <= now) this.#remove(other)
     if (this.#counted() >= this.#maxEntries) {

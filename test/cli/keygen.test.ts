@@ -8,8 +8,10 @@ const main = path.resolve(import.meta.dirname, '../../dist/cli/main.js')
 const USAGE = `Usage: mcp-nextcloud-auth <command>
 
 Commands:
-  doctor    check a set-up from end to end, and say what to change (doctor --help)
-  keygen    print a new encryption key, for TOKEN_ENCRYPTION_KEY
+  doctor         check a set-up from end to end, and say what to change (doctor --help)
+  grants         list the connections in a store, or move them to another configuration (grants --help)
+  import-python  take over the connections of a Python nextcloud-mcp-server (import-python --help)
+  keygen         print a new encryption key, for TOKEN_ENCRYPTION_KEY
 
 Options:
   -h, --help  print this text

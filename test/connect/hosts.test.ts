@@ -27,6 +27,20 @@ describe.each(surroundings)('in %s', (_name, host, before) => {
     expect(await stored()).toMatchObject({ state: 'disconnected' })
   })
 
+  it('a user signs in to the page of connections, and ends what is connected', async () => {
+    const { connect, authorize, stored, browser } = await setUp()
+    await connect()
+    const alice = browser()
+
+    const going = await alice.press(await alice.open('/nextcloud/'), { do: 'sign-in' })
+    expect((await alice.open(await authorize(going.refreshTo))).status).toBe(303)
+    const page = await alice.open('/nextcloud')
+    expectPage(page, 200)
+    expect((await alice.press(page, { do: 'all' })).status).toBe(303)
+
+    expect(await stored()).toMatchObject({ state: 'disconnected' })
+  })
+
   it('a form with a field that is there twice is refused', async () => {
     const { link, browser } = await setUp()
     const alice = browser()
@@ -40,7 +54,7 @@ describe.each(surroundings)('in %s', (_name, host, before) => {
   it('what is no page of this package is left to the app', async () => {
     const { browser } = await setUp()
 
-    expect((await browser().open('/nextcloud')).status).toBe(404)
+    expect((await browser().open('/')).status).toBe(404)
     expect((await browser().open('/nextcloud/other')).status).toBe(404)
   })
 })

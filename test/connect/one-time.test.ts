@@ -21,3 +21,22 @@ it.each([
     expect(put).toHaveBeenCalledExactlyOnceWith(record.key, expect.any(String), record.version, ttl)
   },
 )
+
+it.each([
+  [ONE_TIME_LIFE - 1, true],
+  [ONE_TIME_LIFE, false],
+])('a record that was read before is spent %d ms after it was made: %j', async (passed, isSpent) => {
+  const { clock, records } = opened()
+  // A store whose clock is behind still has it.
+  const slow = {
+    ...records,
+    write: (...[key, value, expected]: Parameters<typeof records.write>) => records.write(key, value, expected),
+  }
+  const logins = createOneTimeRecords('login', { records: slow, owner: OWNER, clock })
+  const { secret } = await logins.create({ state: 'begun' })
+  const record = (await logins.read(secret))!
+
+  clock.advance(passed)
+
+  expect(await logins.spend(record)).toBe(isSpent)
+})

@@ -5,6 +5,7 @@ import { MOST_VISITORS } from '../../src/connect/overview.js'
 import { bareHost } from '../support/hosts.js'
 import { wordsOf } from '../support/html.js'
 import { RESOURCE } from '../support/scripted-authorization-server.js'
+import { appPasswordWorld } from '../support/login-visits.js'
 import { faultyStorage } from '../support/storages.js'
 import { expectPage, formOf, ORIGIN, type TestBrowser, type Visit } from '../support/test-browser.js'
 import { world, type Parts, type Served, type SignedIn } from '../support/world.js'
@@ -145,6 +146,19 @@ describe('after a sign-in', () => {
     expect(setup.redeemed().length).toBe(asked + 1)
     expect(setup.redeemed().at(-1)?.form.has('resource')).toBe(false)
     expect(await setup.stored()).toMatchObject({ state: 'active', clients: ['Claude', 'Notes'] })
+  })
+
+  it('says when each client was last served, and nothing of one that never was', async () => {
+    const setup = await setUp()
+    setup.grants.uses.note({ issuer: setup.as.issuer, subject: 'alice' }, 'Claude')
+    await setup.grants.uses.settle()
+
+    const page = await visit(setup, setup.alice)
+
+    const at = new Date(setup.clock.now()).toISOString().slice(0, 16)
+    const [, claude = '', notes = ''] = page.text.split('<li>')
+    expect(claude).toContain(`Last used about <time datetime="${at}Z">`)
+    expect(notes).not.toContain('Last used')
   })
 
   it('says so where nothing is connected', async () => {
@@ -293,7 +307,9 @@ describe('the buttons', () => {
     const after = await pressed(setup.alice, page, 'sign-out')
 
     expect(wordsOf(after.text)).toContain('You have signed out of this page.')
-    expect(after.text).toContain('value="sign-in"')
+    // Whoever signs out and in again may want another account.
+    const going = await setup.alice.press(after, { do: /name="do" value="([^"]+)"/.exec(after.text)?.[1] ?? '' })
+    expect(going.refreshTo?.searchParams.get('prompt')).toBe('select_account')
     for (const [name, value] of copy) setup.alice.cookies.set(name, value)
     expect((await setup.alice.open(PAGE)).text).toContain('value="sign-in"')
     expectPage(await setup.alice.press(page, { do: 'all' }), 403)
@@ -594,6 +610,23 @@ describe('an outage', () => {
     expectPage(await elsewhere.open(callback), 503)
 
     expect((await setup.alice.open(callback)).status).toBe(303)
+  })
+})
+
+describe('in app-password mode', () => {
+  it('the page shows the connection, keeps nothing of its sign-in, and ends it in Nextcloud too', async () => {
+    const setup = await appPasswordWorld()
+    const alice = setup.browser()
+    await setup.connectAs('alice', alice)
+
+    const page = await visit(setup, setup.browser())
+    expect(wordsOf(page.text)).toContain('State Connected')
+    const mine = setup.browser()
+    const after = await pressed(mine, await visit(setup, mine), 'all')
+
+    expect(wordsOf(after.text)).toContain('Your Nextcloud is disconnected')
+    expect(await setup.stored()).toMatchObject({ state: 'disconnected' })
+    expect(setup.events.filter(({ type }) => type === 'grant.revoked')).toMatchObject([{ revoked: true }])
   })
 })
 

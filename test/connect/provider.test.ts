@@ -98,6 +98,23 @@ describe('at a real provider', () => {
     expect(await auth.isProvisioned(alice)).toBe(true)
   })
 
+  it('a user signs in to the page of connections, which does the connection no harm, and ends it there', async () => {
+    const info = await auth.verify(await tokenOf('alice'))
+    await connect('alice', await auth.createConnectUrl(info))
+    const here = createTestBrowser(server.origin)
+    const there = browserOf('alice')
+    const back = await finish(await here.press(await here.open('/nextcloud'), { do: 'sign-in' }), here, there)
+    expect([back.status, back.headers['location']]).toEqual([303, `${server.origin}/nextcloud`])
+
+    const page = await here.open('/nextcloud')
+
+    expectPage(page, 200)
+    expect(page.text).toContain('Disconnect all')
+    await auth.rotate(info)
+    expect((await here.press(page, { do: 'all' })).status).toBe(303)
+    expect(await auth.isProvisioned(info)).toBe(false)
+  })
+
   it('a disconnection revokes the grant there', async () => {
     const info = await auth.verify(await tokenOf('alice'))
     await connect('alice', await auth.createConnectUrl(info))

@@ -1,10 +1,11 @@
+import axe from 'axe-core'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { startIdentityProvider, type IdentityProvider } from '../../examples/demo/identity-provider.js'
 import { listenOnLoopback, type LoopbackServer } from '../../examples/demo/loopback.js'
 import { startNextcloud, type Nextcloud } from '../../examples/demo/nextcloud.js'
 import { mcpAuth, MemoryStorage, type McpAuth } from '../../src/index.js'
-import { complaintsOf, launchChromium } from '../support/chromium.js'
+import { besidePage, complaintsOf, launchChromium } from '../support/chromium.js'
 import { has } from '../support/left-out.js'
 
 const clientId = 'Notes <b>app</b>'
@@ -143,6 +144,91 @@ if (has('Chromium')) {
       await own.reload()
       await heading(own, 'Connected, you can go back')
     })
+
+    it('a user signs in to the page of connections, ends one client, then all, and signs out', async () => {
+      const other = { subject: 'alice', clientId: 'Calendar app' }
+      const first = await newBrowser()
+      for (const who of [alice, other]) {
+        await agree(first, await auth.createConnectUrl(who))
+        // The provider knows this browser from the second time on.
+        await (who === alice ? signIn(first, 'alice') : allow(first))
+        await heading(first, 'Connected, you can go back')
+      }
+      await first.getByRole('link', { name: 'See all connections' }).click()
+      await heading(first, 'See your connection')
+
+      // Another browser, by keyboard alone.
+      const page = await newBrowser()
+      const complaints = complaintsOf(page)
+      await page.goto(pageUrl())
+      await heading(page, 'See your connection')
+      await page.keyboard.press('Tab')
+      await page.keyboard.press('Enter')
+      await signIn(page, 'alice')
+      await heading(page, 'Your Nextcloud connection')
+      expect(page.url()).toBe(pageUrl())
+      const shown = await page.getByRole('main').innerText()
+      for (const named of [new URL(nextcloud.url).host, 'Connected', 'UTC']) expect(shown).toContain(named)
+      expect(await page.getByRole('listitem').count()).toBe(2)
+      expect(await axeOf(page)).toEqual([])
+
+      await page.getByRole('button', { name: /^End / }).first().focus()
+      await page.keyboard.press('Enter')
+      await page.getByText('That app can no longer use your Nextcloud').waitFor()
+      expect(await axeOf(page)).toEqual([])
+      expect([await auth.isProvisioned(alice), await auth.isProvisioned(other)].sort()).toEqual([false, true])
+      await page.reload()
+      expect(await page.getByText('That app can no longer').count()).toBe(0)
+
+      await press(page, 'Disconnect all')
+      await page.getByText('Your Nextcloud is disconnected').waitFor()
+      expect([await auth.isProvisioned(alice), await auth.isProvisioned(other)]).toEqual([false, false])
+
+      await press(page, 'Sign out')
+      await page.getByText('You have signed out of this page.').waitFor()
+      expect(await axeOf(page)).toEqual([])
+      await page.goBack()
+      await heading(page, 'See your connection')
+      expect(complaints).toEqual([])
+    })
+
+    it('another site can neither frame the page nor end a connection with the browser of a user', async () => {
+      const page = await newBrowser()
+      await agree(page, await auth.createConnectUrl(alice))
+      await signIn(page, 'alice')
+      await page.goto(pageUrl())
+      await press(page, 'Sign in')
+      await heading(page, 'Your Nextcloud connection')
+      const token = await page.locator('input[name=token]').first().getAttribute('value')
+      const evil = await listenOnLoopback()
+      evil.serve((req, res) => {
+        const form = `<form method="post" action="${pageUrl()}"><input name="token" value="${token ?? ''}"><button name="do" value="all">Win</button></form>`
+        res.setHeader('Content-Type', 'text/html')
+        res.end(req.url === '/frame' ? `<iframe src="${pageUrl()}"></iframe>` : form)
+      })
+
+      await page.goto(`${evil.origin}/frame`)
+      expect(page.frames()[1]?.url()).not.toBe(pageUrl())
+      await page.goto(evil.origin)
+      await press(page, 'Win')
+      await heading(page, 'Please open this page again')
+
+      await evil.close()
+      expect(await auth.isProvisioned(alice)).toBe(true)
+    })
+
+    const pageUrl = (): string => (auth.connectRedirectUri ?? '').replace(/\/callback$/, '')
+
+    /** What a person does at the provider in a browser that is signed in there. */
+    async function allow(page: Page): Promise<void> {
+      await heading(page, 'Allow access?')
+      await press(page, 'Allow')
+    }
+
+    async function axeOf(page: Page): Promise<string[]> {
+      const { violations } = (await besidePage(page, axe.source, 'axe.run({ preload: false })')) as axe.AxeResults
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+    }
 
     it('a user can connect two clients in two tabs at once', async () => {
       const one = await newBrowser()

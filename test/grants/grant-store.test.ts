@@ -87,6 +87,17 @@ describe('a grant', () => {
   })
 })
 
+it('a client that had no consent takes none away, and nothing is written', async () => {
+  const { store, connect, stored, calls } = opened()
+  await connect('first', 'client-1')
+  calls.length = 0
+
+  expect(await store.disconnect(ALICE, 'another')).toMatchObject({ remains: true })
+
+  expect(calls).not.toContain('put')
+  expect(await stored()).toMatchObject({ clients: ['client-1'], state: 'active' })
+})
+
 describe('a change', () => {
   it('is made again when another writer was first, on what is there then', async () => {
     const { connect, storage, stored } = opened()

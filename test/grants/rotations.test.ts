@@ -13,12 +13,15 @@ async function open() {
   await setup.connect()
   const { grant, version } = (await store.read(key))!
   const next: Grant = { ...grant, refreshToken: 'second', fingerprint: 'second' }
-  const rotation: Rotation = { key, grant: next, spent: 'first', expected: version }
+  const rotation: Rotation = { key, identity: ALICE, grant: next, spent: 'first', expected: version }
   const change = async (to: Partial<Grant>) => {
     const present = (await store.read(key))!
     await store.write(key, { ...present.grant, ...to }, present.version)
   }
-  return { ...setup, rotations: createRotations(store, clock, PATIENCE), rotation, change }
+  const reported: Rotation[] = []
+  const onStored = (stored: Rotation): unknown => reported.push(stored)
+  const rotations = createRotations({ store, clock, patience: PATIENCE, onStored })
+  return { ...setup, rotations, rotation, change, reported }
 }
 
 describe('a new refresh token', () => {
@@ -123,6 +126,30 @@ describe('a store that fails', () => {
     await rotations.flush(rotation.key)
 
     expect(await stored()).toEqual(rotation.grant)
+  })
+
+  it('is told of a token once it is there, and once only, whoever writes it', async () => {
+    const { rotations, rotation, failing, reported } = await open()
+    failing.add('put')
+    await expect(rotations.write(rotation)).rejects.toThrow(StorageError)
+    expect(reported).toEqual([])
+    failing.clear()
+
+    await Promise.all([rotations.flush(rotation.key), rotations.flush(rotation.key), rotations.settle()])
+
+    expect(reported).toEqual([rotation])
+  })
+
+  it('reports no token that came too late', async () => {
+    const { rotations, rotation, failing, reported, store } = await open()
+    failing.add('put')
+    await expect(rotations.write(rotation)).rejects.toThrow(StorageError)
+    failing.clear()
+    await store.disconnect(ALICE, undefined)
+
+    await rotations.flush(rotation.key)
+
+    expect(reported).toEqual([])
   })
 
   it('gets nothing that was dropped, which is handed to whoever drops it', async () => {

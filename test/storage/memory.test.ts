@@ -1,5 +1,5 @@
 import { assert, describe, expect, it } from 'vitest'
-import { PUT_LEASE } from '../../src/storage-adapter.js'
+import { PUT_UNCOUNTED } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { manualClock } from '../support/clock.js'
@@ -58,10 +58,10 @@ describe('MemoryStorage', () => {
 
   it('does not count the leases of renewals, and counts what takes their place', async () => {
     const storage = new MemoryStorage({ maxEntries: 1 })
-    const lease = (await storage[PUT_LEASE]('lease', '1', null, 1_000))!
+    const lease = (await storage[PUT_UNCOUNTED]('lease', '1', null, 1_000))!
     const count = (await storage.put('a', '1', null))!
-    await storage[PUT_LEASE]('another lease', '1', null, 1_000)
-    expect(await storage[PUT_LEASE]('gone', '1', 'of before', 1_000)).toBeNull()
+    await storage[PUT_UNCOUNTED]('another lease', '1', null, 1_000)
+    expect(await storage[PUT_UNCOUNTED]('gone', '1', 'of before', 1_000)).toBeNull()
     await expect(storage.put('b', '1', null)).rejects.toThrow('full')
 
     await storage.delete('lease', lease)

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import path from 'node:path'
 import { expect, onTestFinished } from 'vitest'
 import type { Finding } from '../../src/cli/doctor/check.js'
 import type { Surroundings } from '../../src/cli/command-line.js'
@@ -8,6 +7,7 @@ import { systemClock } from '../../src/clock.js'
 import type { ConnectHandler } from '../../src/http/router.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
+import { callCommand, type Ran } from './command.js'
 import { listen } from './hosts.js'
 import { startNextcloud, type NextcloudHandler, type NextcloudServer } from './nextcloud-server.js'
 import {
@@ -17,7 +17,7 @@ import {
   type ScriptedAuthorizationServer,
 } from './scripted-authorization-server.js'
 
-export const ROOT = path.resolve(import.meta.dirname, '../..')
+export { ROOT } from './command.js'
 
 /** A whole set-up: a provider, a Nextcloud, an MCP server behind a proxy, and a doctor to look at them. */
 export interface DoctorSetup {
@@ -173,23 +173,9 @@ async function runDoctor(
 export const argumentsOf = (options: Readonly<Record<string, string>>): string[] =>
   Object.entries(options).flatMap(([name, value]) => [`--${name}`, value])
 
-/** Calls the command in surroundings of the test's own. */
-export async function runIn(
-  args: readonly string[],
-  surroundings: Partial<Surroundings> = {},
-): Promise<{ readonly status: number; readonly output: string; readonly complaint: string }> {
-  const texts = { output: '', complaint: '' }
-  const status = await doctor(args, {
-    environment: {},
-    clock: systemClock,
-    directory: ROOT,
-    readStandardInput: () => Promise.resolve(''),
-    print: (text) => void (texts.output += text),
-    complain: (text) => void (texts.complaint += text),
-    ...surroundings,
-  })
-  return { status, ...texts }
-}
+/** Calls the doctor in surroundings of the test's own. */
+export const runIn = (args: readonly string[], surroundings: Partial<Surroundings> = {}): Promise<Ran> =>
+  callCommand(doctor, args, surroundings)
 
 /** Characters in a row of a secret that are too many to be there by chance. */
 const PART = 8

@@ -2,7 +2,7 @@ import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 
 /** A call of an adapter. */
-export type StorageCall = 'get' | 'put' | 'delete'
+export type StorageCall = 'get' | 'put' | 'delete' | 'list'
 
 /** Memory whose calls can be counted, read and made to fail. */
 export function watchedStorage(memory = new MemoryStorage()) {
@@ -22,6 +22,7 @@ export function watchedStorage(memory = new MemoryStorage()) {
     get: watch('get', memory.get.bind(memory)),
     put: watch('put', memory.put.bind(memory)),
     delete: watch('delete', memory.delete.bind(memory)),
+    list: watch('list', memory.list.bind(memory)),
   }
   return { storage, calls, seen, failing }
 }

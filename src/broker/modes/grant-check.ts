@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, StorageError } from '../../errors/errors.js'
-import { consentingClient, refusedGrant, whyUnusable, type Grant } from '../../grants/grant.js'
+import { consentingClient, refusedGrant, serves, whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import type { Basis, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
@@ -33,7 +33,7 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   const health: Health = { failing: new LRUCache({ max: MOST_FAILING }), run: new Set() }
   const permits: GrantCheck['permits'] = ({ clientId }, grant) => {
     const client = consentingClient(consent, clientId)
-    return client === undefined || grant?.clients.includes(client) === true
+    return client === undefined || (grant !== undefined && serves(grant, client))
   }
   return {
     permits,
@@ -47,6 +47,9 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       // A grant without any clients has ended for everybody.
       if (grant === undefined || grant.clients.length === 0 || permits(caller, grant)) return undefined
       return whyUnusable(grant, caller.clientId, clock.now())
+    },
+    used: ({ identity, clientId }, basis) => {
+      if (clientId !== undefined && basis?.clients.includes(clientId) === true) grants.uses.note(identity, clientId)
     },
     check: (caller, secret, basis) => {
       const permitted = permits(caller, basis)

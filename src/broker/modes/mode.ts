@@ -115,6 +115,8 @@ export interface GrantCheck {
   readonly whyNot: (caller: Pick<Caller, 'clientId'>, grant: Grant | undefined) => NotProvisionedReason | undefined
   /** Whether the caller gets the cached token: true at once if that is known, else what a look into the store says. */
   readonly check: (caller: Caller, secret: Secret, basis: Basis) => true | Look
+  /** Notes that the caller's MCP client is served, if the user agreed to it. */
+  readonly used: (caller: Caller, basis: Basis | undefined) => void
 }
 
 /** A look into the store, at the grant of a cached token. */
@@ -131,7 +133,7 @@ export type Exchange = (caller: Pick<Caller, 'token'>, target: Target) => Promis
 /** The stored grants, as far as modes use them. */
 export type GrantRooms = Pick<
   Grants,
-  'store' | 'rotations' | 'askedFor' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
+  'store' | 'uses' | 'rotations' | 'askedFor' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
 >
 
 /** A user's grant: its key in the store, and the user. */

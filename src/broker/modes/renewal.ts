@@ -121,13 +121,12 @@ async function leave({ grants, clock }: RenewalRooms, { key, grant, version }: M
 
 /** Stores the new refresh token, which must be there before the access token is handed out. */
 async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer): Promise<FreshToken | 'changed'> {
-  const { grants, coolDowns, clock, events } = rooms
+  const { grants, coolDowns, clock } = rooms
   const { key, identity, grant, version } = marked
   const next = rotated(rooms, grant, answer)
-  const written = await grants.rotations.write({ key, grant: next, spent: grant.fingerprint, expected: version })
+  const written = await grants.rotations.write({ key, identity, grant: next, spent: grant.fingerprint, expected: version })
   coolDowns.succeeded(grant.fingerprint)
   if (written === undefined) return 'changed'
-  events.emit({ type: 'grant.rotated', ...identity, fingerprint: next.fingerprint, previous: grant.fingerprint })
   if (answer.access instanceof TokenRequestError) return coolDowns.failed(next.fingerprint, answer.access)
   const { accessToken: token, expiresIn, sentAt } = answer.access
   const basis = { version: written.version, clients: written.grant.clients, checkedAt: clock.monotonic() }

@@ -1,4 +1,4 @@
-import { consentingClient, revivedGrant, type Grant } from '../../grants/grant.js'
+import { consentingClient, revivedGrant, serves, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Caller, GrantModeRooms } from './mode.js'
 
@@ -24,9 +24,8 @@ const GROWTH = 6
 export async function revive(rooms: GrantModeRooms, dead: Dead): Promise<StoredGrant | 'late' | undefined> {
   const { signIns, clock } = rooms
   const { caller, stored } = dead
-  const { clients } = stored.grant
   const client = consentingClient(rooms.config.grants?.consent, caller.clientId)
-  if (client !== undefined && !clients.includes(client)) return undefined
+  if (client !== undefined && !serves(stored.grant, client)) return undefined
   if (!isDue(stored.grant, clock.now())) return undefined
   const giveBack = signIns.takePlace()
   if (giveBack === undefined) return undefined

@@ -19,7 +19,9 @@ export function examineConfiguration(
       `issuer ${issuer ?? `of ${discoveryUrl?.href ?? ''}`}`,
       `resource ${resource}`,
       nextcloud === undefined ? 'no Nextcloud' : `Nextcloud ${nextcloud.url.href} in ${nextcloud.mode} mode`,
-      ...(assumed === undefined ? [] : [`taking it that the app sets ${assumed}, which only its code can`]),
+      ...(assumed.length === 0
+        ? []
+        : [`taking it that the app sets ${assumed.join(' and ')}, which only its code can`]),
     ].join(', ')
     const fix = warnings.length === 0 ? undefined : warnings.map(([, message]) => message).join('; ')
     return { config, finding: { id: 'config', status: 'passed', found, fix } }
@@ -34,15 +36,23 @@ export function examineConfiguration(
 /** Functions of an app, which no command line can give. */
 const OF_CODE = ['identity', 'authenticateBrowser']
 
-/** Reads them as the app does: a function that is required is taken to be there. */
-function readAsApp(options: Options, environment: Environment): { readonly config: Config; readonly assumed?: string } {
+/**
+ * Reads them as the app does: functions that are required are taken to be there.
+ *
+ * @throws {ConfigurationError} something else is wrong
+ */
+export function readAsApp(
+  options: Options,
+  environment: Environment,
+  assumed: readonly string[] = [],
+): { readonly config: Config; readonly assumed: readonly string[] } {
   try {
-    return { config: readConfig(options, environment) }
+    return { config: readConfig(options, environment), assumed }
   } catch (error) {
     const lacking = error instanceof ConfigurationError ? error.option : undefined
     const name = OF_CODE.find((member) => lacking === `connect.${member}`)
-    if (name === undefined) throw error
+    if (name === undefined || assumed.includes(`connect.${name}`)) throw error
     const connect = { ...(options['connect'] as object | undefined), [name]: () => false }
-    return { config: readConfig({ ...options, connect }, environment), assumed: `connect.${name}` }
+    return readAsApp({ ...options, connect }, environment, [...assumed, `connect.${name}`])
   }
 }

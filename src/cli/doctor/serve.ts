@@ -28,7 +28,13 @@ export function readServeSetUp(
   for (const secret of [settings.clientSecret, ...(encryptionKey?.split(',') ?? [])]) secrets.add(secret.trim())
   // The driver of the server, which is installed beside this package.
   const own = fileURLToPath(new URL('.', import.meta.url))
-  const places = { directory: own, timeout: STORAGE_TIMEOUT, table: undefined, prefix: undefined }
+  const places = {
+    directory: own,
+    timeout: STORAGE_TIMEOUT,
+    table: undefined,
+    prefix: undefined,
+    missingFile: 'refuse' as const,
+  }
   const key = encryptionKey ?? randomBytes(32).toString('base64url')
   return Promise.resolve({
     setUp: {

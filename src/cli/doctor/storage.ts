@@ -1,12 +1,12 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { GrantsConfig } from '../../config/config.js'
-import { McpAuthError, SealedValueError } from '../../errors/errors.js'
+import { SealedValueError } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
 import { waysToGive } from '../options.js'
-import { StorageAdvice, type Store } from '../stores.js'
-import { check, failed, leftOut, missing, nameOf, passed, type Check, type Subject, type Verdict } from './check.js'
+import { codeOf, StorageAdvice, type Store } from '../stores.js'
+import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 
 interface SealedStore {
@@ -63,15 +63,6 @@ async function keeps(records: Records): Promise<boolean> {
   const removed = version !== null && (await records.remove(key, version))
   const left = await records.peek(key)
   return found?.value === value && found.version === version && removed && left === undefined
-}
-
-/** Returns `ECONNREFUSED`, `28P01`, `SQLITE_READONLY`, and no message, which may quote the connection string. */
-function codeOf(error: unknown): string {
-  if (error instanceof McpAuthError) return /\(([A-Z0-9_]{1,32})\)$/.exec(error.message)?.[1] ?? error.code
-  const { code, errors } = error as { code?: unknown; errors?: readonly unknown[] }
-  if (typeof code === 'string' && /^[A-Z0-9_]{1,32}$/.test(code)) return code
-  if (Array.isArray(errors) && errors.length > 0) return codeOf(errors[0])
-  return nameOf(error)
 }
 
 async function checkSeal(_context: Examination, { records }: SealedStore): Promise<Verdict> {

@@ -43,7 +43,7 @@ export function signIn(
   return page(200, 'See your connection', 'plain')`${shownDone(asked.done)}
 <p>Sign in to see which apps can use your Nextcloud at ${nextcloud} through ${server}, and to end that.</p>
 <p class="quiet">The sign-in only tells this server who you are. It is good for this page, in this browser, for ten minutes.</p>
-${shownForm(asked, markup`<button class="primary" type="submit" name="do" value="sign-in">Sign in</button>`)}`
+${shownForm(asked, markup`<button class="primary" type="submit" name="do" value="${asked.done === 'out' ? 'another' : 'sign-in'}">Sign in</button>`)}`
 }
 
 /** The connection, with a button for each way to end it. */
@@ -71,7 +71,7 @@ ${
   signsOut
     ? markup`<section aria-labelledby="leave">
 <h2 id="leave">Done here?</h2>
-<p class="quiet">You are signed in to this page for ten minutes at most.</p>
+<p class="quiet">You are signed in to this page for ten minutes at most. Is this not your account? Sign out, then sign in with another one.</p>
 ${shownForm(shown, markup`<button type="submit" name="do" value="sign-out">Sign out</button>`)}
 </section>`
     : undefined
@@ -116,7 +116,7 @@ ${shownForm(form, markup`<button type="submit" name="do" value="all">Disconnect 
 
 function shownEntry(form: FormTarget, { name, since, lastUsed, end }: ConnectedClient, index: number): Markup {
   const [title, button] = [`app-${index}`, `end-${index}`]
-  const used = lastUsed === undefined ? undefined : markup`<br>Last used ${shownMoment(lastUsed)}`
+  const used = lastUsed === undefined ? undefined : markup`<br>Last used about ${shownMoment(lastUsed)}`
   return markup`<li>
 <h3 id="${title}">${shownClient(name)}</h3>
 <p class="quiet">Since ${shownMoment(since)}${used}</p>

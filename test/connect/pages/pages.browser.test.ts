@@ -156,6 +156,9 @@ if (has('Chromium')) {
       ['consent', 'Yes, connect', 'token=dG9rZW4&answer=yes'],
       ['connected', 'Disconnect', 'token=dG9rZW4'],
       ['otherPerson', 'Try again with another account', 'token=dG9rZW4'],
+      ['signIn', 'Sign in', 'token=dG9rZW4&do=sign-in'],
+      ['overview', 'End', 'token=dG9rZW4&do=dG9rZW4'],
+      ['overview of consent per user', 'Disconnect all', 'token=dG9rZW4&do=all'],
     ])('sends the form of the page %s', async (name, label, body) => {
       const page = await open(name)
       await page.keyboard.press('Tab')
@@ -163,6 +166,16 @@ if (has('Chromium')) {
       await page.keyboard.press('Enter')
       await page.getByRole('heading', { name: 'Not connected' }).waitFor()
       expect(sent).toEqual([`/nextcloud/connect ${body}`])
+    })
+
+    it('reaches every button of the page of connections, by names that tell them apart', async () => {
+      const page = await open('overview')
+      const names = ['End Claude', 'End Notes at work', 'Disconnect all', 'Sign out']
+      for (const name of names) {
+        await page.keyboard.press('Tab')
+        const focused = page.getByRole('button', { name, exact: true }).and(page.locator(':focus'))
+        expect(await focused.count()).toBe(1)
+      }
     })
 
     it('reaches the link to the provider', async () => {
@@ -173,14 +186,17 @@ if (has('Chromium')) {
   })
 
   describe('what is to be pressed', () => {
-    it.each(['consent', 'goingOn', 'connected', 'otherPerson'])('is large enough for a finger: %s', async (name) => {
-      for (const viewport of [DESKTOP, PHONE]) {
-        const page = await open(name, { viewport })
-        const boxes = await Promise.all((await page.locator('button, a').all()).map((target) => target.boundingBox()))
-        expect(boxes.length).toBeGreaterThan(0)
-        for (const box of boxes) expect(Math.min(box!.width, box!.height)).toBeGreaterThanOrEqual(44)
-      }
-    })
+    it.each(['consent', 'goingOn', 'connected', 'disconnected', 'otherPerson', 'signIn', 'overview', 'visitOver'])(
+      'is large enough for a finger: %s',
+      async (name) => {
+        for (const viewport of [DESKTOP, PHONE]) {
+          const page = await open(name, { viewport })
+          const boxes = await Promise.all((await page.locator('button, a').all()).map((target) => target.boundingBox()))
+          expect(boxes.length).toBeGreaterThan(0)
+          for (const box of boxes) expect(Math.min(box!.width, box!.height)).toBeGreaterThanOrEqual(44)
+        }
+      },
+    )
 
     it('has an edge where the system draws in its own colours', async () => {
       const page = await open('consent', { forcedColors: 'active' })

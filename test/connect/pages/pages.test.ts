@@ -137,6 +137,89 @@ describe('the page at the end', () => {
   })
 })
 
+describe('the page of connections', () => {
+  const at = Date.UTC(2026, 0, 9, 8, 5, 59)
+  const client = { name: 'Claude', since: at, lastUsed: undefined, end: 'ZW5k' }
+  const connection = { trouble: undefined, since: at, clients: [client] }
+  const shown = { ...form, connection, done: undefined, signsOut: true }
+
+  it('names Nextcloud and this server, and tells state and times in words, in UTC and for machines', () => {
+    const { html } = pages.overview({ ...shown, connection: { ...connection, clients: [{ ...client, lastUsed: at }] } })
+    const text = readable(html)
+    expect(text).toContain(
+      'Nextcloud cloud.example.com Through Acme notes State Connected Since 9 January 2026, 08:05 UTC',
+    )
+    expect(text).toContain('Claude Since 9 January 2026, 08:05 UTC Last used about 9 January 2026, 08:05 UTC')
+    expect(html).toContain('<time datetime="2026-01-09T08:05Z">9 January 2026, 08:05 UTC</time>')
+  })
+
+  it.each([Number.NaN, Infinity, 9e15])('says that a time is not known where it is none: %d', (since) => {
+    expect(readable(pages.overview({ ...shown, connection: { ...connection, since } }).html)).toContain(
+      'Since an unknown time',
+    )
+  })
+
+  it('has a button for each client, which a screen reader tells apart, and says nothing of a use that is not known', () => {
+    const clients = [client, { ...client, name: 'Notes', end: 'b3RoZXI' }]
+    const { html } = pages.overview({ ...shown, connection: { ...connection, clients } })
+    expect([
+      ...html.matchAll(/<button id="([^"]+)".*? value="([^"]+)" aria-labelledby="([^"]+)">End<\/button>/gs),
+    ]).toMatchObject([
+      { 1: 'end-0', 2: 'ZW5k', 3: 'end-0 app-0' },
+      { 1: 'end-1', 2: 'b3RoZXI', 3: 'end-1 app-1' },
+    ])
+    expect(html).toContain('<h3 id="app-1">')
+    expect(html).not.toContain('Last used')
+  })
+
+  it('says how many clients it leaves out when there are very many', () => {
+    const clients = Array.from({ length: 103 }, (_, index) => ({ ...client, name: `App ${index}.` }))
+    const text = readable(pages.overview({ ...shown, connection: { ...connection, clients } }).html)
+    expect(text).toContain('App 99.')
+    expect(text).toContain('and 3 more')
+    expect(text).not.toContain('App 100.')
+  })
+
+  it.each([
+    ['refused', 'does not accept it any more'],
+    ['expired', 'is over'],
+    ['elsewhere', 'in another way than this server now connects, or for another Nextcloud'],
+    ['unreadable', 'under a key that this server does not have any more'],
+  ] as const)('says why a connection does not work, and how to make another: %s', (trouble, words) => {
+    const text = readable(pages.overview({ ...shown, connection: { ...connection, trouble } }).html)
+    expect(text).toContain('State Must be connected again')
+    expect(text).toContain(words)
+    expect(text).toContain('it gives you a new link')
+  })
+
+  it.each([
+    ['one', 'That app can no longer use your Nextcloud', false],
+    ['one-pending', 'That app can no longer use your Nextcloud', true],
+    ['all', 'Your Nextcloud is disconnected', false],
+    ['all-pending', 'Your Nextcloud is disconnected', true],
+    ['out', 'You have signed out of this page', false],
+  ] as const)('says what was done, and whether it is tried again elsewhere: %s', (done, words, pending) => {
+    for (const { html } of [pages.overview({ ...shown, done }), pages.signIn({ ...form, done })]) {
+      expect(html).toContain('role="status"')
+      expect(readable(html)).toContain(words)
+      expect(/could not be reached to end it there as well/.test(readable(html))).toBe(pending)
+    }
+  })
+
+  it.each([
+    ['answer', 400],
+    ['declined', 200],
+    ['refused', 502],
+    ['id_token', 403],
+  ] as const)('has a page for a sign-in that came to nothing: %s', (reason, status) => {
+    const page = pages.visitFailed({ reason, error: 'login_required', again: '/nextcloud' })
+    expect(page.status).toBe(status)
+    expect(page.html).toContain('<a class="go" href="/nextcloud">')
+    expect(readable(page.html)).toContain('The reason that your sign-in provider gives: login_required')
+    expect(pages.visitFailed({ reason, error: '<b>"', again: '/nextcloud' }).html).not.toContain('The reason that')
+  })
+})
+
 describe('the pages of what went wrong', () => {
   it.each(['linkUnusable', 'badAnswer', 'providerRefused', 'otherPerson without another try', 'unavailable', 'failed'])(
     '%s says how to get a new link',

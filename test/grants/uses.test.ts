@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest'
+import { recordKey } from '../../src/grants/record-key.js'
+import { createUses, readUses } from '../../src/grants/uses.js'
+import { turn } from '../support/promises.js'
+import { ALICE, opened, OWNER } from './opened.js'
+
+const KEY = recordKey('use', OWNER, ALICE.issuer, ALICE.subject)
+const HOUR = 3_600_000
+const DELAY = 600_000
+
+/** Alice has agreed to two clients. */
+async function setUp() {
+  const setup = opened()
+  const { records, clock, store, key, calls, connect } = setup
+  const instance = () =>
+    createUses({ records, clock, owner: OWNER, grantOf: async () => (await store.read(key))?.grant })
+  await connect('first', 'client-1')
+  await connect('second', 'client-2')
+  calls.length = 0
+  const stored = async () => Object.fromEntries(await readUses(records, OWNER, ALICE))
+  return { ...setup, uses: instance(), instance, stored }
+}
+
+describe('a use', () => {
+  it('is stored in the background within ten minutes, with those of the user’s other clients', async () => {
+    const { uses, clock, calls, stored } = await setUp()
+    const first = clock.now()
+    uses.note(ALICE, 'client-1')
+    clock.advance(1_000)
+    uses.note(ALICE, 'client-2')
+    await turn()
+    expect(calls).toEqual([])
+
+    clock.advance(DELAY)
+    await uses.settle()
+
+    expect(await stored()).toEqual({ 'client-1': first, 'client-2': first + 1_000 })
+    expect(calls.filter((call) => call === 'put')).toHaveLength(1)
+  })
+
+  it('is stored at most once an hour, whichever instance noted it', async () => {
+    const { uses, instance, clock, calls, stored } = await setUp()
+    const another = instance()
+    const first = clock.now()
+    for (let minutes = 0; minutes < 59; minutes += 1) {
+      uses.note(ALICE, 'client-1')
+      another.note(ALICE, 'client-1')
+      clock.advance(60_000)
+      await uses.settle()
+      await another.settle()
+    }
+    expect(calls.filter((call) => call === 'put')).toHaveLength(1)
+    expect(await stored()).toEqual({ 'client-1': first })
+
+    clock.advance(60_000)
+    uses.note(ALICE, 'client-1')
+    await uses.settle()
+    expect(await stored()).toEqual({ 'client-1': first + HOUR })
+  })
+
+  it('is known to the instance at once', async () => {
+    const { uses, clock } = await setUp()
+    uses.note(ALICE, 'client-1')
+
+    expect(await uses.read(ALICE)).toEqual(new Map([['client-1', clock.now()]]))
+  })
+
+  it.each(['get', 'put'] as const)('fails nothing while the store fails at %s, and is noted again', async (call) => {
+    const { uses, clock, failing, stored } = await setUp()
+    failing.add(call)
+    uses.note(ALICE, 'client-1')
+    await uses.settle()
+    failing.clear()
+    expect(await stored()).toEqual({})
+
+    uses.note(ALICE, 'client-1')
+    await uses.settle()
+
+    expect(await stored()).toEqual({ 'client-1': clock.now() })
+  })
+
+  it.each<[what: string, ended: string | undefined, left: readonly string[]]>([
+    ['all of its user', undefined, []],
+    ['one client', 'client-1', ['client-2']],
+  ])('is not stored after a disconnection of %s, and what was stored is deleted', async (_what, ended, left) => {
+    const { uses, instance, store, stored, storage } = await setUp()
+    for (const id of ['client-1', 'client-2']) uses.note(ALICE, id)
+    await uses.settle()
+    const late = instance()
+    late.note(ALICE, 'client-1')
+
+    await store.disconnect(ALICE, ended)
+    expect(Object.keys(await stored())).toEqual(left)
+    await late.settle()
+
+    expect(Object.keys(await stored())).toEqual(left)
+    if (left.length === 0) expect(await storage.get(KEY)).toBeUndefined()
+  })
+
+  it('of a hundred clients at most is kept, and of no client that the user has not agreed to', async () => {
+    const { uses, clock, connect, stored } = await setUp()
+    for (let index = 0; index < 120; index += 1) {
+      await connect(`token-${index}`, `many-${index}`)
+      clock.advance(1)
+      uses.note(ALICE, `many-${index}`)
+    }
+    await uses.settle()
+    const known = Object.keys(await stored())
+    expect(known.length).toBeGreaterThan(90)
+    expect(known.length).toBeLessThanOrEqual(100)
+
+    uses.drop(ALICE)
+    uses.note(ALICE, 'stranger')
+    await uses.settle()
+    expect(Object.keys(await stored())).not.toContain('stranger')
+  })
+
+  it('is no reason to fail where the record does not open', async () => {
+    const { uses, clock, storage, stored } = await setUp()
+    await storage.put(KEY, 'not to be opened', null)
+    expect(await stored()).toEqual({})
+
+    uses.note(ALICE, 'client-1')
+    await uses.settle()
+
+    expect(await stored()).toEqual({ 'client-1': clock.now() })
+  })
+})
