@@ -72,7 +72,7 @@ export function createSessions(
       const own = { token, subject, issuer, clientId, scopes, expiresAt, audience, resourceMetadataUrl, claims, extra }
       Object.defineProperty(own, 'resource', resource)
       const info = Object.freeze(own) as typeof own & Pick<McpAuthInfo, 'resource'>
-      const caller = { token, identity: { issuer, subject }, clientId, audience, expiresAt }
+      const caller = { token, identity: { issuer, subject }, clientId, audience, expiresAt, claims }
       const session: Session = { info, getNextcloudToken, caller, scopes: scopesOf(info) }
       sessions.set(info, session)
       return session

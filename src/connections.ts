@@ -37,9 +37,7 @@ export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
       const isServed = async () => (await serves(caller.identity))(caller.clientId)
       return (await isServed()) || ((await broker.tryAgain(caller)) && isServed())
     }),
-    createConnectUrl: forCaller(
-      async ({ caller }) => (await pages.linkFor(caller.identity, caller.clientId)).connectUrl,
-    ),
+    createConnectUrl: forCaller(async ({ caller }) => (await pages.linkFor(caller)).connectUrl),
     rotate: forCaller(access.rotate),
     revoke: forCaller(({ caller }) => disconnect(caller.identity)),
     waitForConnection: forCaller(({ caller }, ms: number, signal?: AbortSignal) =>

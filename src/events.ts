@@ -19,7 +19,8 @@ export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_r
  * callback came without the cookie it belongs to, or from another site (`form`, `browser`); the callback belongs to no request
  * (`state`) or cannot be an answer to it (`answer`); the ID token is not good; another person is signed in; the authorization
  * server refused, or gave no refresh token; the user began too many connections within minutes (`too_many`). In app-password mode
- * `answer` is also an unusable answer of Nextcloud, and `person` an account that `connect.identity` does not know.
+ * `answer` is also an unusable answer of Nextcloud. `person` is also an account that is not the user's by `connect.identity`; the event names
+ * what was found then.
  */
 export type ConnectFailureReason =
   | 'declined'
@@ -49,6 +50,21 @@ export interface OfRefusal {
   readonly error?: string | undefined
   /** Its `error_description`, without anything of the request. */
   readonly errorDescription?: string | undefined
+  /** Advice for the operator. */
+  readonly hint?: string | undefined
+}
+
+/** An event about an account in Nextcloud that is not the MCP user's, as far as `connect.identity` can tell. */
+export interface OfPerson {
+  readonly issuer?: string
+  readonly subject?: string
+  readonly clientId?: string
+  /** The name that the person signed in with at Nextcloud. */
+  readonly loginName?: string
+  /** The user id of the account, as Nextcloud names it. */
+  readonly userId?: string
+  /** The rule, as `NEXTCLOUD_IDENTITY` has it, or `function`. */
+  readonly rule?: string
   /** Advice for the operator. */
   readonly hint?: string | undefined
 }
@@ -122,16 +138,22 @@ export type McpAuthEventDetails =
       readonly reason: 'revoked' | 'expired'
     })
   | (OfUser & {
-      /** A user, or the app, disconnected Nextcloud. */
+      /**
+       * A user, or the app, disconnected Nextcloud; or a credential of a user that was `pending`, or was replaced or never stored, has
+       * come to its end later.
+       */
       readonly type: 'grant.revoked'
-      /** Whether the authorization server revoked the refresh token too, or Nextcloud deleted the app password. */
-      readonly revoked: boolean | 'unsupported'
+      /** Whether the authorization server revoked the refresh token too, or Nextcloud deleted the app password. `pending`: not yet. */
+      readonly revoked: boolean | 'pending' | 'unsupported'
+      /** Advice for the user, where this server can do no more. */
+      readonly hint?: string
     })
-  | (OfRefusal & {
-      /** A person at a browser did not get to connect Nextcloud, or to see their connection. */
-      readonly type: 'connect.failed'
-      readonly reason: ConnectFailureReason
-    })
+  | (OfRefusal &
+      OfPerson & {
+        /** A person at a browser did not get to connect Nextcloud, or to see their connection. */
+        readonly type: 'connect.failed'
+        readonly reason: ConnectFailureReason
+      })
   | {
       readonly type: 'storage.failed'
       readonly operation: 'get' | 'put' | 'delete' | 'list'
@@ -241,6 +263,7 @@ function warnOf(event: McpAuthEvent, warnOnce: Warn): void {
   if (event.type === 'storage.failed') warnOnce(event.message, 'ERR_STORAGE')
   if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
   if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
+  if (event.type === 'grant.revoked' && event.hint !== undefined) warnOnce(event.hint, 'ERR_REVOKED')
   if (event.type === 'connect.failed' && event.hint !== undefined) warnOnce(event.hint, 'ERR_CONNECT')
 }
 

@@ -14,14 +14,16 @@ export type { NextcloudCredential, NextcloudHeaders } from './auth-info.js'
 export type {
   AuthorizationServerOptions,
   CacheOptions,
+  ConnectedAccount,
+  ConnectingUser,
   ConnectOptions,
   FetchFunction,
   HttpOptions,
+  IdentityRule,
   McpAuthOptions,
   NextcloudMode,
   NextcloudOptions,
   NextcloudPreset,
-  TicketIdentity,
 } from './options.js'
 export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'

@@ -110,7 +110,8 @@ export interface McpAuth extends ConnectHandler {
   rotate(who: Who | undefined): Promise<void>
   /**
    * Refresh-token and app-password mode: disconnects the user. The grant is deleted here in any case, and the authorization server is
-   * asked to revoke it (RFC 7009), or Nextcloud to delete the app password.
+   * asked to revoke it (RFC 7009), or Nextcloud to delete the app password. If that fails, `{ revoked: 'pending' }`: it is kept in the
+   * storage, sealed, and tried again for 30 days, by whichever instance comes first.
    *
    * Rejects with {@link StorageError} when the grant cannot be deleted here, with {@link ConfigurationError} in any other mode, and
    * because of `who` as `getNextcloudToken` does.
@@ -162,6 +163,8 @@ export interface McpAuth extends ConnectHandler {
    * false after `ms` milliseconds, on abort, or if too many wait already.
    */
   waitForConnection(who: Who | undefined, ms: number, signal?: AbortSignal): Promise<boolean>
+  /** @internal Notes what the MCP client that a link was made for calls itself (`clientInfo.name`). Never rejects. */
+  callsItself(connectUrl: string, name: unknown): Promise<void>
   /** @internal The user's connection has just been stored by this process. */
   onConnected(identity: Identity): void
 }
@@ -206,6 +209,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       access.fetch(path, init)(await callers.of(who)),
     nextcloudUser: async (who: Who | undefined) => access.user(await callers.of(who)),
     verify: callers.verify,
+    callsItself: pages.callsItself,
     onConnected: rooms.connected,
     ready: rooms.ready,
     stats: rooms.stats,

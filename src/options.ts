@@ -70,15 +70,51 @@ export interface AuthorizationServerOptions {
   readonly authorizationEndpoint?: string | URL | undefined
 }
 
-/** The user whose link is used, as their MCP token names them, and the client that asked for it. */
-export interface TicketIdentity {
+/** The account that a fresh credential opens, as Nextcloud itself names it when it is asked with that credential. */
+export interface ConnectedAccount {
+  /** The user id. Nextcloud takes it in any case at a sign-in, and stores it in one spelling, which this is. */
+  readonly userId: string
+  /** The name that the person signed in with, which may be an e-mail address. Where Nextcloud names none, the user id. */
+  readonly loginName: string
+  /** The address that Nextcloud gives itself; where it gives none, `nextcloud.url`. */
+  readonly server: string
+  /** Absent: none is known there. */
+  readonly email?: string
+  readonly displayName?: string
+}
+
+/** The MCP user whose link it is. */
+export interface ConnectingUser {
   /** `iss` of the MCP token. */
   readonly issuer: string
   /** `sub` of the MCP token. */
   readonly subject: string
   /** The MCP client that asked for the connection. */
   readonly clientId: string
+  /**
+   * Claims of the ID token where the user signed in at the authorization server on the way, else of the MCP token that asked for the link.
+   * Empty if the link was made for a user by name.
+   */
+  readonly claims: Readonly<Record<string, unknown>>
 }
+
+/**
+ * The rule that says whether an account of Nextcloud is that of the MCP user. User ids are compared exactly, and only with what Nextcloud
+ * says when it is asked with the credential itself.
+ *
+ * - `'sub'`: the user id is the subject (Nextcloud's own app `oidc`)
+ * - `{ claim: 'preferred_username' }`: it is that claim (a Nextcloud whose `user_oidc` has `--mapping-uid=preferred_username --unique-uid=0`)
+ * - `{ userOidc: { providerId: 1 } }`: it is what the app `user_oidc` makes of the claim (default `sub`) in its own default,
+ *   `sha256(providerId + '_0_' + value)`
+ * - a function: only `true` is a yes; an exception, or 10 seconds without an answer, is a no (LDAP, lists of your own)
+ * - `'anyone'`: whoever agrees in Nextcloud gives their account to the user who sent them there
+ */
+export type IdentityRule =
+  | 'sub'
+  | 'anyone'
+  | { readonly claim: string }
+  | { readonly userOidc: { readonly providerId: number; readonly claim?: string | undefined } }
+  | ((account: ConnectedAccount, who: ConnectingUser) => boolean | Promise<boolean>)
 
 /** Flow 2: a user connects Nextcloud once, in a browser (refresh-token and app-password mode). */
 export interface ConnectOptions {
@@ -111,23 +147,19 @@ export interface ConnectOptions {
   readonly authenticateBrowser?:
     ((req: IncomingMessage) => Promise<{ issuer: string; subject: string } | undefined>) | undefined
   /**
-   * Whether the account that was just connected is that of the MCP user whose link it is. False or undefined is a 403 and nothing is
-   * stored; an exception is a 500. Default: not asked.
-   *
-   * It is asked in addition to the ID token and `authenticateBrowser`. With the preset `nextcloud-oauth2-app`, which has no ID token,
-   * it may be the only check. In app-password mode nothing else can tell whose account in Nextcloud it is: when it says no, the app
-   * password is deleted there.
-   *
-   * @param answer the token answer without its tokens: at Nextcloud's own server it has `user_id`; in app-password mode
-   * `{ loginName, server }`, Nextcloud's own words
-   * @param ticketIdentity the user whose link it is
+   * Returns the name of an MCP client for the pages, by its client id. Undefined, an exception, 10 s without an answer, or a name with
+   * control characters or characters that turn the direction of text: the pages name the client by what else is known, which is its
+   * metadata document, the host of its id, or a part of the id. At most 100 characters are shown. Default: not asked.
    */
-  readonly identity?:
-    | ((
-        answer: Readonly<Record<string, unknown>>,
-        ticketIdentity: TicketIdentity,
-      ) => boolean | undefined | Promise<boolean | undefined>)
-    | undefined
+  readonly clientName?: ((clientId: string) => string | undefined | Promise<string | undefined>) | undefined
+  /**
+   * The rule that says whose account in Nextcloud a user may connect: `'sub'`, `{ claim }`, `{ userOidc: { providerId, claim } }`, a
+   * function `(account, who)`, or `'anyone'`. Nextcloud is asked with the fresh credential itself. Unless the rule says yes within its
+   * time, nothing is stored and the credential is deleted there. Required in app-password mode and with the preset
+   * `nextcloud-oauth2-app`. Default elsewhere: not asked, because the ID token or `authenticateBrowser` says who signed in.
+   * Environment: `NEXTCLOUD_IDENTITY` (`sub`, `claim:preferred_username`, `user_oidc:1`, `user_oidc:1:claim` or `anyone`).
+   */
+  readonly identity?: IdentityRule | undefined
 }
 
 /** Sizes and ages of the caches in memory. */

@@ -3,6 +3,7 @@ import { createCodeGrant, createIdentityGrant } from './authorization-server/cod
 import { createDiscovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker } from './broker/broker.js'
+import { createDeletions } from './broker/deletions.js'
 import { createDisconnect } from './broker/disconnect.js'
 import { createCallers, createSessions, type CallerOf, type Callers } from './callers.js'
 import type { Clock } from './clock.js'
@@ -20,11 +21,13 @@ import { createGrants } from './grants/open-grants.js'
 import type { HttpRooms } from './http/authentication.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
+import { createFreshCredentials } from './nextcloud/fresh-credentials.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
 import { createSignIns } from './nextcloud/sign-ins.js'
 import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
+import { createPublicDocuments } from './transport/public-document.js'
 import { createTransport } from './transport/transport.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
@@ -130,13 +133,34 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const storage = stored.storage ?? new MemoryStorage()
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
+  const freshCredentials = createFreshCredentials({ nextcloud, transport })
   const signIns = createSignIns(clock)
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
-  const disconnect = createDisconnect({ grants, client, appPasswords, broker, events })
+  const deletions = createDeletions({
+    grants,
+    client,
+    issuer: ground.discovery.issuer,
+    appPasswords,
+    signIns,
+    clock,
+    events,
+  })
+  grants.whenUsed(deletions.look)
+  const disconnect = createDisconnect({ grants, deletions, broker, events })
   const serves = createServes(grants, stored.consent, clock)
   const list = createConnectionList(grants, stored.credential)
   const waiting = createWaiting({ look: serves, clock })
-  const rooms = { ...ground, nextcloud, grants, appPasswords, broker, disconnect, onConnected: waiting.connected }
+  const rooms = {
+    ...ground,
+    nextcloud,
+    grants,
+    appPasswords,
+    freshCredentials,
+    broker,
+    deletions,
+    disconnect,
+    onConnected: waiting.connected,
+  }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)
   const access = createAccess(ground, nextcloud, broker, pages)
   return {
@@ -145,18 +169,25 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     connected: waiting.connected,
     connections: (callerOf) =>
       createConnections({ list, serves, access, broker, disconnect, pages, waiting }, callerOf),
-    ready: grants.ready,
+    ready: async () => {
+      await grants.ready()
+      deletions.start()
+    },
     close: () => {
       waiting.close()
       pages.close()
+      deletions.close()
     },
     // What could not be stored is tried at once as well, because requests may take longer than there is time.
-    settle: () => Promise.all([broker.settle(), pages.settle(), grants.settle()]).then(grants.settle),
+    settle: () =>
+      Promise.all([broker.settle(), pages.settle(), deletions.settle(), grants.settle()])
+        .then(grants.settle)
+        .then(deletions.settle),
   }
 }
 
 function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys'>,
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
   connect: ConnectConfig,
 ): Connect {
   const { config, keys, clock } = rooms
@@ -168,6 +199,7 @@ function withPages(
       : undefined,
     verifyIdToken: createIdTokenVerifier(config, keys, clock),
     loadKeys: keys.load,
+    fetchDocument: createPublicDocuments(config.http, clock),
   })
 }
 

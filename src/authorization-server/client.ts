@@ -45,10 +45,10 @@ export interface AuthorizationServerClient {
     beforeSending: () => void,
   ) => Promise<RefreshAnswer | 'dead'>
   /**
-   * Asks the server to revoke a refresh token (RFC 7009), and returns whether it did, or that it has no endpoint for it. Never
-   * rejects: a server that cannot be asked has not revoked.
+   * Asks the server to revoke a refresh token (RFC 7009), and returns whether it did, that it has no endpoint for it, or that it may
+   * do so later. Never rejects.
    */
-  readonly revoke: (refreshToken: string) => Promise<boolean | 'unsupported'>
+  readonly revoke: (refreshToken: string) => Promise<boolean | 'unsupported' | 'unavailable' | 'failed'>
   /**
    * The introspection answer (RFC 7662), or undefined when the server has no such endpoint or this server no credentials.
    *
@@ -76,7 +76,7 @@ export function createClient(given: ClientRooms): AuthorizationServerClient {
   return {
     exchange: (...request) => exchange(rooms, ...request),
     refresh: (...request) => refresh(rooms, ...request),
-    revoke: (refreshToken) => revoke(rooms, refreshToken).catch(ifError(McpAuthError, () => false)),
+    revoke: (refreshToken) => revoke(rooms, refreshToken).catch(ifError(McpAuthError, () => 'unavailable' as const)),
     introspect: (token) => introspect(rooms, token),
   }
 }
@@ -139,7 +139,7 @@ function meansDead({ error, description = '' }: TokenErrorAnswer, quirks: Quirks
 async function revoke(
   { config, discovery, transport, quirks }: Rooms,
   refreshToken: string,
-): Promise<boolean | 'unsupported'> {
+): Promise<boolean | 'unsupported' | 'unavailable' | 'failed'> {
   const { client, endpoints } = config
   if (client === undefined) return 'unsupported'
   if (!quirks.revocation && endpoints.revocationEndpoint === undefined) return 'unsupported'
@@ -148,7 +148,10 @@ async function revoke(
   return transport.call('revocation', 'always', async (fetch) => {
     const options = { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'refresh_token' } }
     const response = await oauth.revocationRequest(...introduction(client, as, quirks), refreshToken, options)
-    return response.status === 200
+    if (response.status === 200) return true
+    const { error } = (await response.json().catch(() => ({}))) as { readonly error?: unknown }
+    // RFC 7009 §2.2.1: it never will. Any other error is of this client, and can be mended.
+    return error === 'unsupported_token_type' ? false : 'failed'
   })
 }
 

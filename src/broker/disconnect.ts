@@ -1,18 +1,10 @@
-import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { Events } from '../events.js'
-import type { Grant, Identity } from '../grants/grant.js'
+import { credentialIn, isLiving, type Grant, type Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
-import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { Broker } from './broker.js'
+import type { Deletions, Revocation } from './deletions.js'
 
-/** The end of the refresh token at the authorization server, or of the app password at Nextcloud. */
-export interface Revocation {
-  /**
-   * `true`: the server revoked or deleted it; `false`: it did not, or there was nothing to revoke, or other MCP clients still need it;
-   * `'unsupported'`: it has no endpoint for it (RFC 7009).
-   */
-  readonly revoked: boolean | 'unsupported'
-}
+export type { Revocation } from './deletions.js'
 
 /**
  * Ends a user's connection: in the store first, so that a refresh under way cannot bring it back, then at the authorization
@@ -23,8 +15,7 @@ export type Disconnect = (identity: Identity, clientId?: string) => Promise<Revo
 /** The rooms that disconnecting needs. */
 export interface DisconnectRooms {
   readonly grants: Pick<Grants, 'store' | 'rotations'>
-  readonly client: Pick<AuthorizationServerClient, 'revoke'>
-  readonly appPasswords: Pick<AppPasswords, 'remove'>
+  readonly deletions: Pick<Deletions, 'end' | 'discard' | 'forget'>
   readonly broker: Pick<Broker, 'forget'>
   readonly events: Events
 }
@@ -35,19 +26,27 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
     const outcome = await store.disconnect(identity, clientId)
     rooms.broker.forget(identity)
     if (outcome?.remains === true) return { revoked: false }
-    // A rotated token that is not stored yet is the one that lives.
     const unwritten = rotations.drop(store.keyOf(identity))
-    const revoked = await revoke(rooms, unwritten ?? outcome?.grant)
+    const revoked = await revoke(rooms, identity, outcome?.grant, unwritten)
     if (outcome !== undefined) rooms.events.emit({ type: 'grant.revoked', ...identity, revoked })
     return { revoked }
   }
 }
 
-/** Revokes the credential of a grant, of whichever mode it is. */
+/** Ends the credential of a grant, of whichever mode it is. */
 async function revoke(
-  { client, appPasswords }: DisconnectRooms,
+  { deletions }: DisconnectRooms,
+  identity: Identity,
   grant: Grant | undefined,
+  unwritten: Grant | undefined,
 ): Promise<Revocation['revoked']> {
-  if (grant?.refreshToken !== undefined) return client.revoke(grant.refreshToken)
-  return grant?.appPassword !== undefined && appPasswords.remove(grant.appPassword)
+  const credential = grant && credentialIn(grant)
+  const rotated = unwritten && credentialIn(unwritten)
+  if (rotated !== undefined) {
+    // A rotated token that is not stored yet is the one that lives.
+    if (credential !== undefined) await deletions.forget(credential)
+    return deletions.discard(identity, rotated)
+  }
+  if (grant === undefined || credential === undefined) return false
+  return deletions.end(identity, credential, !isLiving(grant))
 }

@@ -87,7 +87,7 @@ export interface GrantsConfig {
 export interface ConnectConfig
   extends
     Complete<Pick<ConnectOptions, 'path' | 'scopes' | 'authorizationParameters'>>,
-    Pick<ConnectOptions, 'authenticateBrowser' | 'identity'> {
+    Pick<ConnectOptions, 'authenticateBrowser' | 'clientName' | 'identity'> {
   readonly redirectUri: string
   readonly returnTo: string | undefined
   /** Whether the user signs in at the authorization server on the way, for its tokens or to show who it is. */

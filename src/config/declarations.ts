@@ -8,6 +8,7 @@ import type {
 } from '../options.js'
 import { PRESETS, type NextcloudPreset } from '../presets.js'
 import { encryptionKeys } from './encryption-keys.js'
+import { identityRule } from './identity-rule.js'
 import {
   adapter,
   agent,
@@ -81,7 +82,8 @@ const CONNECT = {
   authorizationParameters: { kind: parameters(OF_AUTHORIZATION_REQUEST), default: {} },
   returnTo: { kind: href },
   authenticateBrowser: { kind: callback<Value<ConnectOptions, 'authenticateBrowser'>>() },
-  identity: { kind: callback<Value<ConnectOptions, 'identity'>>() },
+  clientName: { kind: callback<Value<ConnectOptions, 'clientName'>>() },
+  identity: { kind: identityRule, environment: 'NEXTCLOUD_IDENTITY', flag: 'identity <rule>' },
 } satisfies Declared<ConnectOptions>
 
 const CACHE = {

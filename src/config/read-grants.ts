@@ -1,11 +1,11 @@
 import cluster from 'node:cluster'
 import { hashOfParts } from '../hash-of-parts.js'
 import { MODES, MODES_WITH_GRANTS } from '../modes.js'
-import type { Environment } from '../options.js'
+import type { Environment, IdentityRule } from '../options.js'
 import { quirksOf } from '../presets.js'
 import { OWN_KEY, PUT_UNCOUNTED, type StorageAdapter } from '../storage-adapter.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, Warn } from './config.js'
-import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
+import { type LookUp, named, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { refuse } from './values.js'
 
 /** The rest of the configuration, as far as it tells about grants. */
@@ -110,12 +110,6 @@ function readConnect(
   { nextcloud, client, resource, warn }: GrantsContext & { readonly nextcloud: NextcloudConfig },
 ): ConnectConfig {
   const { path, authenticateBrowser, identity } = options
-  if (!quirksOf(nextcloud.preset).idToken && authenticateBrowser === undefined && identity === undefined) {
-    refuse(
-      given('connect.identity'),
-      `or connect.authenticateBrowser is required with the preset ${nextcloud.preset}: that authorization server has no ID token that could say who is at the browser`,
-    )
-  }
   const forIdentity = MODES[nextcloud.mode].signInFor === 'identity'
   if (forIdentity && authenticateBrowser === undefined && client?.hasCredentials !== true) {
     refuse(
@@ -126,20 +120,40 @@ function readConnect(
   if (forIdentity && options.scopes !== undefined) {
     refuse(given('connect.scopes'), `has no use in ${nextcloud.mode} mode, which asks for openid alone`)
   }
-  if (forIdentity && identity === undefined) {
-    warn(
-      'connect.identity',
-      'connect.identity is not set: whoever signs in to Nextcloud in the end, their account serves the MCP user, who may have sent them there',
-    )
-  }
+  checkIdentity(identity, given, { nextcloud, warn })
   return {
     path,
     authorizationParameters: options.authorizationParameters,
     returnTo: options.returnTo,
     authenticateBrowser,
+    clientName: options.clientName,
     identity,
     redirectUri: `${resource.origin}${path}/callback`,
     scopes: options.scopes ?? nextcloud.fixedScopes,
     signIn: !forIdentity || authenticateBrowser === undefined,
   }
 }
+
+/** Refuses a configuration in which nothing says whose account in Nextcloud a user connects. */
+function checkIdentity(
+  identity: IdentityRule | undefined,
+  given: LookUp,
+  { nextcloud: { mode, preset }, warn }: { readonly nextcloud: NextcloudConfig; readonly warn: Warn },
+): void {
+  const forIdentity = MODES[mode].signInFor === 'identity'
+  if (identity === undefined && (forIdentity || !quirksOf(preset).idToken)) {
+    const where = forIdentity ? `in ${mode} mode` : `with the preset ${preset}`
+    refuse({ ...given('connect.identity'), name: named('connect.identity') }, `is required ${where}: ${CHOICE}`)
+  }
+  if (identity === 'anyone') {
+    const message =
+      "connect.identity is 'anyone': whoever agrees in Nextcloud in the end, their account serves the MCP user, who may have sent them there"
+    warn('connect.identity', message)
+  }
+}
+
+const CHOICE = `it says whose account a user may connect, and not that of whoever was sent the link. Choose by the user ids of your Nextcloud:
+- they are the subjects of the MCP tokens (Nextcloud's own app oidc): 'sub'
+- they are a claim, such as the user name (user_oidc with --mapping-uid=preferred_username --unique-uid=0): { claim: 'preferred_username' }
+- user_oidc makes them, in its default, 64 hexadecimal digits: { userOidc: { providerId: 1 } }, where occ user_oidc:provider lists the id
+- LDAP, a list of your own, anything else: a function (account, who) => boolean`

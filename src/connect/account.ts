@@ -17,14 +17,14 @@ export function showStatus(
   rooms: AccountRooms & Pick<PageRooms, 'broker' | 'grants' | 'clock' | 'tickets'>,
 ): RouteHandler {
   const { broker, grants, config, clock, tickets } = rooms
-  return withToken(rooms, async ({ issuer, subject, clientId }, res) => {
+  return withToken(rooms, async ({ issuer, subject, clientId, claims }, res) => {
     const identity = { issuer, subject }
     const client = consentingClient(config.grants?.consent, clientId)
     const ask = async () => whyUnusable((await grants.store.find(identity))?.grant, client, clock.now())
     let reason = await ask()
     if (reason === 'revoked' && (await broker.tryAgain({ identity, clientId }))) reason = await ask()
     if (reason === undefined) return sendJson(res, { connected: true })
-    const { connectUrl } = await tickets.linkFor(identity, clientId)
+    const { connectUrl } = await tickets.linkFor({ identity, clientId, claims })
     sendJson(res, { connected: false, reason, connect_url: connectUrl })
   })
 }

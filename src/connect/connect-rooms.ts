@@ -3,16 +3,20 @@ import type { AuthorizationSecrets } from '../authorization-server/authorization
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Broker } from '../broker/broker.js'
+import type { Deletions } from '../broker/deletions.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
-import type { ConnectFailureReason, Events, OfRefusal } from '../events.js'
+import type { ConnectFailureReason, Events, OfPerson, OfRefusal } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
+import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
+import type { FetchPublicDocument } from '../transport/public-document.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
+import type { ClientNames } from './client-names.js'
 import type { FlowCookies } from './cookies.js'
 import type { OneTimeRecords } from './one-time.js'
 import type { Page } from './pages/document.js'
@@ -36,13 +40,17 @@ export interface ConnectRooms {
   readonly codeGrants: CodeGrants | undefined
   readonly client: Pick<AuthorizationServerClient, 'revoke'>
   readonly appPasswords: AppPasswords
+  readonly freshCredentials: FreshCredentials
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
   readonly loadKeys: () => Promise<void>
+  readonly deletions: Pick<Deletions, 'end' | 'discard'>
   readonly broker: Pick<Broker, 'forget' | 'tryAgain'>
   readonly disconnect: Disconnect
   readonly events: Events
   readonly clock: Clock
+  /** Undefined where addresses cannot be checked. */
+  readonly fetchDocument: FetchPublicDocument | undefined
   /** Called when a user has connected, so that whoever waits for that goes on. */
   readonly onConnected: (identity: Identity) => void
 }
@@ -88,13 +96,14 @@ export interface PageRooms extends Omit<ConnectRooms, 'codeGrants'> {
   /** Address of the page of connections; undefined where the resource itself has that path. */
   readonly overviewUrl: string | undefined
   readonly pages: Pages
+  readonly clientNames: ClientNames
   readonly report: Report
   /** Reports it, and returns the page that says so. */
-  readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal) => Outcome
+  readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal & OfPerson) => Outcome
 }
 
-/** Reports to the operator that nothing was connected, and what the authorization server said if it refused. */
-export type Report = (reason: ConnectFailureReason, details?: OfRefusal) => void
+/** Reports to the operator that nothing was connected, and what is known of the refusal or of the person. */
+export type Report = (reason: ConnectFailureReason, details?: OfRefusal & OfPerson) => void
 
 /** The way from a user's "yes" to a stored connection. */
 export interface Way {

@@ -1,5 +1,6 @@
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Caller } from '../broker/modes/mode.js'
+import { claimsForRule } from '../config/identity-rule.js'
 import {
   asMcpAuthError,
   NotProvisionedError,
@@ -7,8 +8,8 @@ import {
   UpstreamUnavailableError,
   type ConnectLink,
 } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { reportFailure } from '../events.js'
-import type { Identity } from '../grants/grant.js'
 import type { HttpRooms } from '../http/authentication.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from '../http/router.js'
 import { MODES } from '../modes.js'
@@ -16,6 +17,7 @@ import { UNNAMED_CLIENT } from '../verify/claims.js'
 import { endConnection, showStatus } from './account.js'
 import { createAllowance } from './allowance.js'
 import { sendOutcome, withoutHead, type PageHandler } from './browser.js'
+import { createClientNames } from './client-names.js'
 import type { ConnectRooms, PageRooms, Way } from './connect-rooms.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
@@ -23,10 +25,13 @@ import { disconnectInBrowser } from './disconnection.js'
 import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import { createOneTimeRecords } from './one-time.js'
 import { changeOverview, MOST_VISITORS, showOverview } from './overview.js'
-import { createPages } from './pages/pages.js'
+import { createPages, type PageContext } from './pages/pages.js'
 import { createTickets } from './tickets.js'
 import { chooseWay } from './way.js'
-import { appKnows } from './who-is-there.js'
+import { whyNotTheirs } from './whose-account.js'
+
+/** The user and the MCP client that a link is for. */
+type LinkCaller = Pick<Caller, 'identity' | 'clientId' | 'claims'>
 
 /** The pages on which users connect Nextcloud, and the links to them. */
 export interface Connect {
@@ -37,13 +42,15 @@ export interface Connect {
    * Returns a link that begins a connection. Without a client, the link is for this server's own work, and its own name stands on
    * the page. Rejects with {@link StorageError}.
    */
-  readonly linkFor: (identity: Identity, clientId: string | undefined) => Promise<ConnectLink>
+  readonly linkFor: (caller: LinkCaller) => Promise<ConnectLink>
+  /** Notes what the MCP client of a link calls itself. Never rejects, because only the page shows it. */
+  readonly callsItself: (connectUrl: string, name: unknown) => Promise<void>
   /** Stops the questions to Nextcloud that no page asks. */
   readonly close: () => void
   /** Resolves when questions under way have ended, and one more attempt was made at app passwords that could not be stored. */
   readonly settle: () => Promise<void>
   /** Returns the same outcome, but an error that the user must connect first gets a link. */
-  readonly withLink: <T>(caller: Pick<Caller, 'identity' | 'clientId'>, outcome: Promise<T>) => Promise<T>
+  readonly withLink: <T>(caller: LinkCaller, outcome: Promise<T>) => Promise<T>
 }
 
 export function createConnect(given: ConnectRooms): Connect {
@@ -53,27 +60,31 @@ export function createConnect(given: ConnectRooms): Connect {
   const logins = MODES[given.nextcloud.mode].signInFor === 'grant' ? undefined : createLoginsOf(given, rooms)
   const way = chooseWay(rooms, codeGrants, logins)
   const warnOfNameless = createNamelessWarning(given)
-  const linkFor: Connect['linkFor'] = (identity, clientId) => {
+  const linkFor: Connect['linkFor'] = ({ identity, clientId = given.grants.owner.clientId, claims }) => {
     warnOfNameless(clientId)
-    return rooms.tickets.linkFor(identity, clientId ?? given.grants.owner.clientId)
+    return rooms.tickets.linkFor({ identity, clientId, ...(claims && { claims }) })
   }
   return {
     redirectUri: connect.signIn ? connect.redirectUri : undefined,
     routes: (http) => new Map([...routesOf(rooms, way, http), ...overviewRoutes(rooms, codeGrants?.identity)]),
     linkFor,
+    callsItself: (connectUrl, name) =>
+      rooms.tickets.callsItself(connectUrl, name).catch(ifError(StorageError, () => undefined)),
     close: () => logins?.close(),
     settle: async () => logins?.settle(),
     withLink: (caller, outcome) =>
       outcome.catch(async (error: unknown) => {
         if (!(error instanceof NotProvisionedError)) throw error
         // Another error than the one given, because callers of several MCP clients may have waited for the same.
-        throw error.with(await linkFor(caller.identity, caller.clientId))
+        throw error.with(await linkFor(caller))
       }),
   }
 }
 
 function createPageRooms(rooms: ConnectRooms): PageRooms {
-  const { connect, nextcloud, grants, clock, events } = rooms
+  const { connect, codeGrants, nextcloud, grants, clock, events } = rooms
+  // An ID token says more than the MCP token of the link.
+  const linkKeepsClaims = codeGrants?.connection.hasIdToken !== true || connect.authenticateBrowser !== undefined
   const records = { ...grants, clock }
   const { origin, protocol, pathname } = new URL(rooms.config.resource)
   const report: PageRooms['report'] = (reason, details = {}) =>
@@ -81,20 +92,33 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
   return {
     ...rooms,
     origin,
-    tickets: createTickets(records, `${origin}${connect.path}/connect`),
+    tickets: createTickets(records, `${origin}${connect.path}/connect`, (claims) =>
+      linkKeepsClaims ? claimsForRule(connect.identity, claims) : undefined,
+    ),
     allowance: createAllowance(clock),
     pending: createOneTimeRecords('authorization', records),
     offers: createOneTimeRecords('disconnection', records),
     visits: createOneTimeRecords('visit', records),
     overviewUrl: withoutEndSlash(pathname) === connect.path ? undefined : `${origin}${connect.path}`,
     cookies: createFlowCookies(protocol === 'https:'),
-    pages: createPages({ serverName: serverNameOf(rooms), nextcloudHost: nextcloud.publicUrl.host }),
+    pages: createPages({
+      serverName: serverNameOf(rooms),
+      nextcloudHost: nextcloud.publicUrl.host,
+      steps: stepsOf(rooms),
+    }),
+    clientNames: createClientNames(rooms),
     report,
     failed(reason, page, details) {
       report(reason, details)
       return { page }
     },
   }
+}
+
+/** The steps that follow a "yes" (see {@link chooseWay}). */
+function stepsOf({ connect, nextcloud }: ConnectRooms): PageContext['steps'] {
+  const isGrant = MODES[nextcloud.mode].signInFor === 'grant'
+  return [...(connect.signIn ? (['sign-in'] as const) : []), ...(isGrant ? [] : (['app-password'] as const))]
 }
 
 const serverNameOf = ({ config }: Pick<ConnectRooms, 'config'>): string =>
@@ -107,8 +131,8 @@ function createLoginsOf({ broker, onConnected }: ConnectRooms, rooms: PageRooms)
     records: createOneTimeRecords('login', { ...grants, clock }, LOGIN_KNOWN_FOR),
     patience: config.http.timeout,
     clientName: serverNameOf(rooms),
-    // The user at the browser is known. Only the app can say whose account it is in Nextcloud.
-    allows: (answer, login) => appKnows(rooms, answer, login, true),
+    whyNot: ({ loginName, password, server }, login) =>
+      whyNotTheirs(rooms, { secret: { scheme: 'Basic', loginName, password }, loginName, server }, login),
     onConnected({ identity }) {
       broker.forget(identity)
       onConnected(identity)

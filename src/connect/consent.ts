@@ -17,19 +17,26 @@ type FormRooms = Pick<PageRooms, 'cookies' | 'connect'>
  * too (RFC 9110 §9.2.1).
  */
 export function showConsent(
-  rooms: FormRooms & Pick<PageRooms, 'tickets' | 'pages' | 'failed'>,
+  rooms: FormRooms & Pick<PageRooms, 'tickets' | 'pages' | 'failed' | 'clientNames'>,
   way: Pick<Way, 'scopes'>,
 ): PageHandler {
-  const { tickets, pages, failed } = rooms
+  const { tickets, pages, failed, clientNames } = rooms
   return async (req) => {
     const secret = singleParameter(queryOf(req), 'ticket')
     const ticket = await tickets.read(secret)
     if (ticket === undefined) return failed('link', pages.linkUnusable())
     // Before the form, because nobody can agree before it is known what will be asked for.
     // A preview counts too, because it costs the user nothing: such a link lives on a little longer than others.
-    const [scopes] = await Promise.all([way.scopes(), req.method === 'GET' && tickets.opened(ticket)])
+    const [scopes, client] = await Promise.all([
+      way.scopes(),
+      clientNames.of(ticket.value.clientId),
+      req.method === 'GET' && tickets.opened(ticket),
+    ])
     const { target, cookie } = consentForm(rooms, req, { ...ticket.value, secret })
-    return { page: pages.consent({ clientName: ticket.value.clientId, scopes, ...target }), cookies: cookie.headers }
+    return {
+      page: pages.consent({ client, callsItself: ticket.value.callsItself, scopes, ...target }),
+      cookies: cookie.headers,
+    }
   }
 }
 
@@ -101,8 +108,9 @@ async function goOn(
   ticket: Claim<Ticket> & { readonly ended: string },
 ): Promise<Outcome> {
   const { allowance, pages, failed } = rooms
-  const { identity } = ticket.value
-  if ((await askApp(rooms, req, identity)) === false) return failed('person', pages.otherPerson({}))
+  const { identity, clientId } = ticket.value
+  if ((await askApp(rooms, req, identity)) === false)
+    return failed('person', pages.otherPerson({}), { ...identity, clientId })
   const wait = allowance.take(identity)
   if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
   const { undo, ...first } = await way.begin(ticket.value, req)

@@ -33,6 +33,10 @@ const NAME = 'mcp-nextcloud-'
 /** Flows in one browser at a time. Beyond that the oldest end, which browsers send first (RFC 6265 §5.4). */
 const MOST_FLOWS = 8
 const FLOW_LENGTH = 8
+/** Flows that one answer ends. A browser may bring any number of cookies that others have planted. */
+const MOST_ENDED = 16
+/** A name that this package could have made, or a short one beside. Nothing longer is sent back. */
+const FLOW = /^[\w-]{1,16}$/
 
 /**
  * With `__Host-`, no other host and no plain connection can set or overwrite the cookie (RFC 6265bis §4.1.3.2). Browsers take
@@ -48,8 +52,10 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
   return {
     issue(req, flow, { value, life } = { value: randomSecret(), life: ONE_TIME_LIFE }) {
       const names = new Set(readCookies(req).map(([name]) => name))
-      const flows = [...names].filter((name) => name.startsWith(prefix) && name !== prefix + flow)
-      const surplus = flows.slice(0, Math.max(0, flows.length + 1 - MOST_FLOWS))
+      const flows = [...names].filter(
+        (name) => name.startsWith(prefix) && name !== prefix + flow && FLOW.test(name.slice(prefix.length)),
+      )
+      const surplus = flows.slice(0, Math.min(MOST_ENDED, Math.max(0, flows.length + 1 - MOST_FLOWS)))
       return {
         flow,
         value,

@@ -9,23 +9,24 @@ import { isFromOwnPage, readForm } from './form.js'
 import { randomSecret, takeOnce } from './one-time.js'
 import type { Purpose } from './tickets.js'
 
-type OfferRooms = Pick<PageRooms, 'offers' | 'cookies' | 'connect' | 'config' | 'pages' | 'overviewUrl'>
+type OfferRooms = Pick<PageRooms, 'offers' | 'cookies' | 'connect' | 'config' | 'pages' | 'overviewUrl' | 'clientNames'>
 
 /** The end of the way: the operator's page if there is one, otherwise a page with an offer to disconnect. */
 export async function showConnected(rooms: OfferRooms, req: IncomingMessage, purpose: Purpose): Promise<Outcome> {
-  const { connect, cookies, pages, offers, config } = rooms
-  const { identity, clientId: clientName } = purpose
+  const { connect, cookies, pages, offers, config, clientNames } = rooms
+  const { identity } = purpose
   if (connect.returnTo !== undefined) return { returnTo: connect.returnTo }
   const secret = randomSecret()
   const cookie = cookies.issue(req, flowOf(secret))
-  const clientId = consentingClient(config.grants?.consent, clientName)
+  const clientId = consentingClient(config.grants?.consent, purpose.clientId)
+  const client = await clientNames.of(purpose.clientId)
   const offer = await offers
     .create({ identity, clientId, cookieHash: digest(cookie.value) }, secret)
     .catch(ifError(StorageError, () => undefined))
   // Without the offer, the connection is as good as it is.
-  if (offer === undefined) return { page: pages.connected({ clientName, overview: overviewPath(rooms) }) }
+  if (offer === undefined) return { page: pages.connected({ client, overview: overviewPath(rooms) }) }
   const disconnect = { action: `${connect.path}/disconnect`, formValue: secret }
-  return { page: pages.connected({ clientName, disconnect, overview: overviewPath(rooms) }), cookies: cookie.headers }
+  return { page: pages.connected({ client, disconnect, overview: overviewPath(rooms) }), cookies: cookie.headers }
 }
 
 const overviewPath = ({ connect, overviewUrl }: Pick<PageRooms, 'connect' | 'overviewUrl'>): string | undefined =>

@@ -3,7 +3,9 @@ import type { IncomingMessage } from 'node:http'
 /** The fields of a form that are there once. */
 export type Form = ReadonlyMap<string, string>
 
-/** Bytes. A form of this package has two short fields. */
+/** The fields of all forms of this package, which are short. Nothing else in a body is looked at. */
+const FIELDS = ['token', 'answer', 'do']
+/** Bytes. */
 const LONGEST_FORM = 16_384
 const FORM_TYPE = 'application/x-www-form-urlencoded'
 
@@ -21,20 +23,32 @@ export async function readForm(req: IncomingMessage): Promise<Form | undefined> 
   // A parser that does not know the type leaves an empty object, and the body unread.
   if (req.readableDidRead) return fieldsOf('body' in req ? req.body : undefined)
   const text = await readText(req)
-  return text === undefined ? undefined : singleFields([...new URLSearchParams(text)])
+  return text === undefined ? undefined : singleFields(text)
 }
 
 /** The fields in what an app's parser made of the body. */
 function fieldsOf(body: unknown): Form | undefined {
   if (typeof body === 'string' || Buffer.isBuffer(body)) {
-    return singleFields([...new URLSearchParams(body.toString())])
+    return body.length > LONGEST_FORM ? undefined : singleFields(body.toString())
   }
   if (typeof body !== 'object' || body === null) return undefined
-  return new Map(Object.entries(body).filter((field): field is [string, string] => typeof field[1] === 'string'))
+  const given = body as Readonly<Record<string, unknown>>
+  return formOf((name) => (Object.hasOwn(given, name) ? [given[name]] : []))
 }
 
-function singleFields(fields: readonly (readonly [string, string])[]): Form {
-  return new Map(fields.filter(([name]) => fields.filter(([other]) => other === name).length === 1))
+function singleFields(text: string): Form {
+  const given = new URLSearchParams(text)
+  return formOf((name) => given.getAll(name))
+}
+
+/** @param valuesOf the values that a body has under a name */
+function formOf(valuesOf: (name: string) => readonly unknown[]): Form {
+  const form = new Map<string, string>()
+  for (const name of FIELDS) {
+    const [value, ...more] = valuesOf(name)
+    if (typeof value === 'string' && more.length === 0 && value.length <= LONGEST_FORM) form.set(name, value)
+  }
+  return form
 }
 
 async function readText(req: IncomingMessage): Promise<string | undefined> {

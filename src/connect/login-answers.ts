@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js'
-import { asMcpAuthError } from '../errors/errors.js'
-import { reportFailure, type Events } from '../events.js'
+import type { Deletions } from '../broker/deletions.js'
+import type { Events, OfPerson } from '../events.js'
+import { isLiving, retiredBy } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import { persevere } from '../grants/persevere.js'
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
@@ -10,8 +11,8 @@ import type { Report } from './connect-rooms.js'
 import type { OneTimeRecord, OneTimeRecords } from './one-time.js'
 import type { Purpose } from './tickets.js'
 
-/** The outcome of a login at Nextcloud: `person`, `answer` and `failed` as in `connect.failed`, if nothing was connected. */
-export type LoginOutcome = 'connected' | 'person' | 'answer' | 'failed'
+/** The outcome of a login at Nextcloud: `person` and `answer` as in `connect.failed`, if nothing was connected. */
+export type LoginOutcome = 'connected' | 'person' | 'answer'
 
 /** A user on the way through Nextcloud's Login Flow v2. */
 export interface Login extends Purpose {
@@ -42,11 +43,12 @@ export interface LoginAnswers {
 export interface LoginAnswerRooms {
   readonly records: Pick<OneTimeRecords<Login>, 'replace'>
   readonly grants: Pick<Grants, 'store' | 'fingerprint' | 'background'>
-  readonly appPasswords: Pick<AppPasswords, 'nextcloud' | 'remove'>
+  readonly appPasswords: Pick<AppPasswords, 'nextcloud'>
+  readonly deletions: Pick<Deletions, 'end' | 'discard'>
   /** Milliseconds for which a write is repeated at once. */
   readonly patience: number
-  /** Whether the app takes the account for that of the user. */
-  readonly allows: (answer: Readonly<Record<string, unknown>>, purpose: Purpose) => Promise<boolean>
+  /** Looks whether the account is the user's: what the operator is told of a no, undefined for a yes. Never rejects. */
+  readonly whyNot: (answer: LoginFlowAnswer, purpose: Purpose) => Promise<OfPerson | undefined>
   readonly report: Report
   readonly onConnected: (purpose: Purpose) => void
   readonly clock: Clock
@@ -62,7 +64,7 @@ interface Held {
 
 const UNUSABLE = 'Nextcloud gave a login name or an app password that cannot be used.'
 const NOT_DELETED =
-  'An app password that nobody may use could not be deleted: its user finds it in Nextcloud, under Security, Devices & sessions.'
+  'An app password that nobody may use could not be deleted yet, which is tried again for 30 days: its user finds it in Nextcloud, under Security, Devices & sessions.'
 
 export function createLoginAnswers(rooms: LoginAnswerRooms): LoginAnswers {
   const flights = createSingleFlight<unknown>()
@@ -119,25 +121,23 @@ async function outcomeOf(rooms: LoginAnswerRooms, held: Held): Promise<LoginOutc
     rooms.report('answer', { hint: UNUSABLE })
     return 'answer'
   }
-  const { loginName, server } = answer
-  try {
-    held.allowed ||= await rooms.allows(Object.freeze({ loginName, server }), record.value)
-  } catch (error) {
-    reportFailure(rooms.events, asMcpAuthError(error))
-    await discard(rooms, held)
-    return 'failed'
-  }
-  if (!held.allowed) {
-    rooms.report('person', (await discard(rooms, held)) ? {} : { hint: NOT_DELETED })
+  const no = held.allowed ? undefined : await rooms.whyNot(answer, record.value)
+  if (no !== undefined) {
+    const { hint = '' } = no
+    rooms.report('person', (await discard(rooms, held)) ? no : { ...no, hint: `${hint} ${NOT_DELETED}`.trim() })
     return 'person'
   }
+  held.allowed = true
   await store(rooms, answer, record.value)
   return 'connected'
 }
 
-/** Deletes the app password at Nextcloud; false if that fails. */
-async function discard({ appPasswords }: Pick<LoginAnswerRooms, 'appPasswords'>, { answer }: Held): Promise<boolean> {
-  return answer === 'unusable' || appPasswords.remove(answer)
+/** Deletes the app password at Nextcloud. Resolves to whether that is done; if not, it is tried again. */
+async function discard({ appPasswords, deletions }: LoginAnswerRooms, { answer, record }: Held): Promise<boolean> {
+  if (answer === 'unusable') return true
+  const { loginName, password } = answer
+  const appPassword = { loginName, password, nextcloud: appPasswords.nextcloud }
+  return (await deletions.discard(record.value.identity, { appPassword })) === true
 }
 
 async function store(
@@ -145,7 +145,7 @@ async function store(
   { loginName, password }: LoginFlowAnswer,
   { identity, clientId }: Purpose,
 ): Promise<void> {
-  const { grants, appPasswords, clock, events, patience } = rooms
+  const { grants, appPasswords, deletions, clock, events, patience } = rooms
   const fingerprint = grants.fingerprint(password)
   const connection = {
     appPassword: { loginName, password, nextcloud: appPasswords.nextcloud },
@@ -156,7 +156,8 @@ async function store(
   const replaced = await persevere(clock, patience, () => grants.store.connect(identity, connection))
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   rooms.onConnected({ identity, clientId })
-  // Left there, it would be a way in for as long as the account exists. A write that was repeated may have replaced itself.
-  const old = replaced?.appPassword
-  if (old !== undefined && old.password !== password) grants.background(appPasswords.remove(old))
+  // Left there, it would be a way in for as long as the account exists.
+  const retired = retiredBy(connection, replaced)
+  if (replaced !== undefined && retired !== undefined)
+    grants.background(deletions.end(identity, retired, !isLiving(replaced)))
 }

@@ -8,7 +8,7 @@ import { flowOf } from './cookies.js'
 import { showConnected } from './disconnection.js'
 import type { Login } from './login-answers.js'
 import { isOpen, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
-import type { Purpose } from './tickets.js'
+import { purposeOf, type Purpose } from './tickets.js'
 
 interface LoginPageRooms extends PageRooms {
   readonly logins: Logins
@@ -19,24 +19,28 @@ interface LoginPageRooms extends PageRooms {
  * is kept of a sign-in before, because in Nextcloud the user agrees to something else.
  */
 export async function beginLogin(
-  rooms: Pick<LoginPageRooms, 'logins' | 'cookies' | 'pages' | 'origin' | 'connect'>,
-  { identity, clientId }: Purpose,
+  rooms: Pick<LoginPageRooms, 'logins' | 'cookies' | 'pages' | 'origin' | 'connect' | 'clientNames'>,
+  purpose: Purpose,
   req: IncomingMessage,
 ): Promise<Beginning> {
   const { logins, cookies } = rooms
-  const { secret, login } = await logins.begin({ identity, clientId })
+  const { secret, login } = await logins.begin(purposeOf(purpose))
   const flow = flowOf(secret)
   return {
-    ...waitingPage(rooms, login, flow),
+    ...(await waitingPage(rooms, login, flow)),
     // The cookie itself is the secret: no other browser has it, and no URL does.
     cookies: cookies.issue(req, flow, { value: secret, life: LOGIN_KNOWN_FOR }).headers,
     undo: () => logins.drop(secret),
   }
 }
 
-function waitingPage(rooms: Pick<PageRooms, 'pages' | 'origin' | 'connect'>, login: Login, flow: string) {
+async function waitingPage(
+  rooms: Pick<PageRooms, 'pages' | 'origin' | 'connect' | 'clientNames'>,
+  { login, clientId }: Login,
+  flow: string,
+): Promise<Outcome> {
   const next = loginAddress(rooms, flow)
-  return { page: rooms.pages.waiting({ login: login.login, clientName: login.clientId, next }) }
+  return { page: rooms.pages.waiting({ login, client: await rooms.clientNames.of(clientId), next }) }
 }
 
 /** The address of a login's page. It names the cookie, and is of no use to a browser without it. */
@@ -76,8 +80,6 @@ async function showEnd(rooms: PageRooms, req: IncomingMessage, login: Login): Pr
       return tryAgain(rooms, req, login)
     case 'answer':
       return { page: { ...pages.badAnswer(), status: 502 } }
-    case 'failed':
-      return { page: pages.failed() }
     default:
       return failed('link', pages.linkUnusable())
   }

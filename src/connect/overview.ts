@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import { agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
+import { ANY_CLIENT, agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
 import { lastUseOf } from '../grants/uses.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
@@ -28,6 +28,8 @@ export interface OverviewRooms extends PageRooms {
 const TO_SIGN_IN = 'sign-in'
 /** Sign-ins for the page that one process begins within ten minutes. */
 export const MOST_VISITORS = 1_000
+/** Clients that are shown, because the name of each may have to be asked for. */
+const MOST_CLIENTS = 100
 /** All strangers count as one. */
 const ANYBODY: Identity = { issuer: '', subject: '' }
 
@@ -110,12 +112,12 @@ async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, selectAcc
 /** Ends the access of one client, or the connection. */
 async function end(rooms: OverviewRooms, identity: Identity, wish: string): Promise<Done | undefined> {
   const { disconnect } = rooms
-  if (wish === 'all') return isPending(await disconnect(identity)) ? 'all-pending' : 'all'
+  if (wish === 'all') return (await disconnect(identity)).revoked === 'pending' ? 'all-pending' : 'all'
   // Where consent is per user, no client has one of its own to lose.
   const clients = isPerClient(rooms) ? ((await readGrant(rooms, identity))?.clients ?? []) : []
   const clientId = clients.find((id) => digest(id) === wish)
   if (clientId === undefined) return undefined
-  return isPending(await disconnect(identity, clientId)) ? 'one-pending' : 'one'
+  return (await disconnect(identity, clientId)).revoked === 'pending' ? 'one-pending' : 'one'
 }
 
 const isPerClient = ({ config }: Pick<PageRooms, 'config'>): boolean => config.grants?.consent === 'per-client'
@@ -125,22 +127,26 @@ async function readGrant({ grants }: Pick<PageRooms, 'grants'>, identity: Identi
 }
 
 async function connectionOf(
-  rooms: Pick<OverviewRooms, 'grants' | 'config' | 'clock'>,
+  rooms: Pick<OverviewRooms, 'grants' | 'config' | 'clock' | 'clientNames'>,
   identity: Identity,
 ): Promise<Connection | undefined> {
   const grant = await readGrant(rooms, identity).catch(ifError(SealedValueError, () => 'unreadable' as const))
-  if (grant === 'unreadable') return { trouble: 'unreadable', since: undefined, clients: [] }
+  if (grant === 'unreadable') return { trouble: 'unreadable', since: undefined, clients: [], more: 0 }
   if (grant === undefined || grant.state === 'disconnected') return undefined
   const used = await rooms.grants.uses.read(identity)
   return {
     trouble: troubleOf(grant, rooms.clock.now()),
     since: grant.connectedAt,
-    clients: grant.clients.map((clientId) => ({
-      name: clientId,
-      since: agreedAt(grant, clientId),
-      lastUsed: lastUseOf(grant, clientId, used),
-      end: isPerClient(rooms) ? digest(clientId) : undefined,
-    })),
+    clients: await Promise.all(
+      grant.clients.slice(0, MOST_CLIENTS).map(async (clientId) => ({
+        client:
+          clientId === ANY_CLIENT ? { name: 'Every app that you sign in with' } : await rooms.clientNames.of(clientId),
+        since: agreedAt(grant, clientId),
+        lastUsed: lastUseOf(grant, clientId, used),
+        end: isPerClient(rooms) ? digest(clientId) : undefined,
+      })),
+    ),
+    more: Math.max(0, grant.clients.length - MOST_CLIENTS),
   }
 }
 
@@ -172,5 +178,3 @@ function takeNotice(rooms: Pick<PageRooms, 'cookies' | 'connect'>, req: Incoming
   const done = NOTICES.find((notice) => values.includes(notice))
   return { done, cookies: values.length > 0 && req.method !== 'HEAD' ? [rooms.cookies.end(flowOfNotice(rooms))] : [] }
 }
-
-const isPending = ({ revoked }: { readonly revoked: unknown }): boolean => revoked === 'pending'

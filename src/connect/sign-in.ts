@@ -5,33 +5,34 @@ import { hintForAuthorization } from '../authorization-server/hints.js'
 import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import type { OfRefusal } from '../events.js'
-import type { Identity } from '../grants/grant.js'
+import { claimsForRule } from '../config/identity-rule.js'
+import type { OfPerson, OfRefusal } from '../events.js'
+import type { SignedInUser } from '../verify/id-token.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
 import type { Beginning, PageRooms, PendingAuthorization, PendingVisit } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { takeOnce } from './one-time.js'
 import type { Page } from './pages/document.js'
-import type { Purpose, Ticket } from './tickets.js'
+import { purposeOf, type Purpose, type Ticket } from './tickets.js'
 import { askApp, checkSubjects, whoIsThere } from './who-is-there.js'
 
 /** The use of a sign-in at the authorization server. */
 export interface SignInUse {
   /**
-   * Whether the person who has signed in may go on.
+   * Looks whether the person who has signed in may go on: resolves to what the operator is told of a no, and to undefined for a yes.
    *
    * @param isKnown whether the app's sign-in or an ID token says that it is the user whose link it is
    */
-  readonly accepts: (tokens: CodeAnswer, pending: PendingAuthorization, isKnown: boolean) => Promise<boolean>
+  readonly whyNot: (tokens: CodeAnswer, purpose: Purpose, isKnown: boolean) => Promise<OfPerson | undefined>
   /** The next step of that person. */
-  readonly goOn: (req: IncomingMessage, pending: PendingAuthorization, tokens: CodeAnswer) => Promise<Outcome>
+  readonly goOn: (req: IncomingMessage, purpose: Purpose, tokens: CodeAnswer) => Promise<Outcome>
 }
 
 /** A sign-in that came to an end at the authorization server. Whose it is, the ID token says. */
 export interface SignedIn {
   readonly tokens: CodeAnswer
-  readonly idToken: Identity | 'bad' | 'none'
+  readonly idToken: SignedInUser | 'bad' | 'none'
 }
 
 /** A sign-in that came to nothing. */
@@ -58,10 +59,10 @@ interface SignInRooms extends PageRooms {
 /** Sends the browser to the authorization server. */
 export async function beginSignIn(
   rooms: Pick<SignInRooms, 'codeGrant' | 'connect' | 'events' | 'pending' | 'cookies' | 'pages'>,
-  { identity, clientId, selectAccount }: Ticket,
+  ticket: Ticket,
   req: IncomingMessage,
 ): Promise<Beginning> {
-  return leadToSignIn(rooms, { identity, clientId }, { req, selectAccount })
+  return leadToSignIn(rooms, purposeOf(ticket), { req, selectAccount: ticket.selectAccount })
 }
 
 /** @param purpose what the sign-in is for: its callback finds it stored, and takes no one else's word for it */
@@ -127,18 +128,24 @@ async function completeSignIn(
   const { pages, failed } = rooms
   const { as, pending, appSays } = callback
   checkSubjects(rooms, as)
-  if (appSays === false) return failed('person', pages.otherPerson({}))
+  const { identity, clientId } = pending
+  if (appSays === false) return failed('person', pages.otherPerson({}), { ...identity, clientId })
   const signedIn = await redeemAnswer(rooms, callback)
   if ('reason' in signedIn) return failed(signedIn.reason, refusalPage(rooms, signedIn), signedIn.details)
   const { tokens, idToken } = signedIn
   const { hasIdToken } = rooms.codeGrant
-  const who = whoIsThere({ expected: pending.identity, appSays, idToken, hasIdToken, as })
+  const who = whoIsThere({ expected: identity, appSays, idToken, hasIdToken, as })
   if (who === 'bad ID token') return failed('id_token', refusalPage(rooms, { reason: 'id_token', details: {} }))
-  if (who !== 'another person' && (await use.accepts(tokens, pending, who === 'the same'))) {
-    return use.goOn(req, pending, tokens)
-  }
-  rooms.report('person')
+  const purpose = typeof idToken === 'object' ? withClaims(rooms, pending, idToken.claims) : purposeOf(pending)
+  const no = who === 'another person' ? identity : await use.whyNot(tokens, purpose, who === 'the same')
+  if (no === undefined) return use.goOn(req, purpose, tokens)
+  rooms.report('person', { ...no, clientId })
   return tryAgain(rooms, req, pending)
+}
+
+/** Returns the purpose with the claims of an ID token in place of those of the MCP token. */
+function withClaims({ connect }: Pick<SignInRooms, 'connect'>, purpose: Purpose, given: object): Purpose {
+  return purposeOf({ ...purpose, claims: claimsForRule(connect.identity, { ...given }) ?? {} })
 }
 
 function refusalPage({ pages }: Pick<PageRooms, 'pages'>, { reason, details }: Refusal): Page {

@@ -3,6 +3,7 @@ import { identityKey, type Identity } from '../grants/grant.js'
 import { recordKey } from '../grants/record-key.js'
 import { createSingleFlight } from '../single-flight.js'
 import { randomUUID } from 'node:crypto'
+import { readClaim } from './client-names.js'
 import { createLinks, linkClient, withLink, type Links, type LinksChange, type LiveLink } from './links.js'
 import {
   createOneTimeRecords,
@@ -16,7 +17,16 @@ import {
 export interface Purpose {
   readonly identity: Identity
   readonly clientId: string
+  /** The claims of the user's token that `connect.identity` needs. Absent: none. */
+  readonly claims?: Readonly<Record<string, unknown>>
 }
+
+/** Returns the purpose alone, of something that has one. */
+export const purposeOf = ({ identity, clientId, claims }: Purpose): Purpose => ({
+  identity,
+  clientId,
+  ...(claims && { claims }),
+})
 
 /** The purpose of a link. */
 export interface Ticket extends Purpose {
@@ -24,6 +34,8 @@ export interface Ticket extends Purpose {
   readonly formKey: string
   /** Whether this is a second attempt, after another person had signed in: the user must be able to pick another account. */
   readonly selectAccount: boolean
+  /** What the MCP client calls itself (`clientInfo.name`), which proves nothing. */
+  readonly callsItself?: string
 }
 
 /** The links that begin a connection. Every call rejects with {@link StorageError} when the store fails. */
@@ -32,7 +44,9 @@ export interface Tickets extends OneTimeRecords<Ticket> {
    * Returns the one live link of a user and an MCP client; a new one once less than five minutes of it are left. A user has twenty
    * at most. Beyond that, the oldest that nobody has opened ends, else the oldest.
    */
-  readonly linkFor: (identity: Identity, clientId: string) => Promise<ConnectLink>
+  readonly linkFor: (purpose: Purpose) => Promise<ConnectLink>
+  /** Notes what the client of a link calls itself. The latest word counts. Does nothing without a name, or if the link is used. */
+  readonly callsItself: (connectUrl: string, name: unknown) => Promise<void>
   /** Makes another ticket with the same purpose. It is not a link: only the browser that had the first is handed it. */
   readonly again: (purpose: Purpose) => Promise<{ secret: string; formKey: string }>
   /** Notes that the page of a link was shown. Never rejects: it matters only where a user has too many. */
@@ -49,23 +63,37 @@ interface TicketRooms extends OneTimeRooms {
   readonly pageUrl: string
 }
 
-/** @param pageUrl address of the consent page */
-export function createTickets(given: OneTimeRooms, pageUrl: string): Tickets {
+/**
+ * @param pageUrl address of the consent page
+ * @param kept the claims of a token that its link keeps
+ */
+export function createTickets(
+  given: OneTimeRooms,
+  pageUrl: string,
+  kept: (claims: Purpose['claims']) => Purpose['claims'] = () => undefined,
+): Tickets {
   const tickets = createOneTimeRecords<Ticket>('ticket', given)
   const links = createLinks({ ...given, drop: tickets.drop })
   const rooms = { ...given, tickets, links, pageUrl }
   const flights = createSingleFlight<ConnectLink>()
   return {
     ...tickets,
-    linkFor({ issuer, subject }, clientId) {
-      const purpose = { identity: { issuer, subject }, clientId }
+    linkFor({ identity: { issuer, subject }, clientId, claims }) {
+      const keeps = kept(claims)
+      const purpose = { identity: { issuer, subject }, clientId, ...(keeps && { claims: keeps }) }
       return flights.join(`${identityKey(purpose.identity)} ${clientId}`, async () =>
         linkOf(rooms, await findOrMake(rooms, { ...purpose, formKey: randomSecret(), selectAccount: false })),
       )
     },
-    async again({ identity, clientId }) {
+    async callsItself(connectUrl, name) {
+      const claim = readClaim(name)
+      const record = claim === undefined ? undefined : await tickets.read(ticketOf(connectUrl))
+      if (claim === undefined || record === undefined || record.value.callsItself === claim) return
+      await tickets.replace(record, { ...record.value, callsItself: claim })
+    },
+    async again(purpose) {
       const formKey = randomSecret()
-      const ticket = { identity, clientId, formKey, selectAccount: true }
+      const ticket = { ...purposeOf(purpose), formKey, selectAccount: true }
       const { ticket: secret } = await makeLink(rooms, ticket, () => Promise.resolve(undefined))
       return { secret, formKey }
     },
@@ -92,9 +120,15 @@ function findOrMake(rooms: TicketRooms, ticket: Ticket): Promise<LiveLink> {
   const client = linkClient(ticket.clientId)
   return makeLink(rooms, ticket, async (known) => {
     const live = known.find((one) => one.client === client && one.expiresAt - clock.now() >= LEAST_LEFT)
-    return live !== undefined && (await tickets.read(live.ticket)) !== undefined ? live : undefined
+    const there = live && (await tickets.read(live.ticket))
+    // A link for a user by name has no claims. Where they count, it would lead nowhere.
+    const serves = there !== undefined && (there.value.claims !== undefined || ticket.claims === undefined)
+    return serves ? live : undefined
   })
 }
+
+const ticketOf = (connectUrl: string): string =>
+  URL.canParse(connectUrl) ? (new URL(connectUrl).searchParams.get('ticket') ?? '') : ''
 
 /** Makes a ticket and a link to it in the record of its user, unless there is a link that serves. */
 async function makeLink(

@@ -4,9 +4,8 @@ import type { CodeGrants, PageRooms, Way } from './connect-rooms.js'
 import type { Logins } from './login-flow.js'
 import { beginLogin, showLogin } from './login-page.js'
 import { beginSignIn, receiveAnswer, type SignInUse } from './sign-in.js'
-import { storeGrant } from './store-grant.js'
+import { storeGrant, whyNoGrant } from './store-grant.js'
 import { receiveVisitor } from './visits.js'
-import { appKnows } from './who-is-there.js'
 
 export function chooseWay(rooms: PageRooms, codeGrants: CodeGrants | undefined, logins: Logins | undefined): Way {
   if (codeGrants !== undefined) return logins ? signInThenLogin(rooms, codeGrants, logins) : signIn(rooms, codeGrants)
@@ -18,8 +17,8 @@ export function chooseWay(rooms: PageRooms, codeGrants: CodeGrants | undefined, 
 function signIn(rooms: PageRooms, codeGrants: CodeGrants): Way {
   const { connection: codeGrant } = codeGrants
   const use: SignInUse = {
-    accepts: (tokens, pending, isKnown) => appKnows(rooms, tokens.members, pending, isKnown),
-    goOn: (req, pending, tokens) => storeGrant(rooms, req, pending, tokens),
+    whyNot: (tokens, purpose, isKnown) => whyNoGrant(rooms, tokens, purpose, isKnown),
+    goOn: (req, purpose, tokens) => storeGrant(rooms, req, purpose, tokens),
   }
   return {
     scopes: async () => codeGrant.scopes(await codeGrant.metadata()),
@@ -45,9 +44,9 @@ function login(rooms: PageRooms, logins: Logins): Way {
 function signInThenLogin(rooms: PageRooms, codeGrants: CodeGrants, logins: Logins): Way {
   const { handlers } = login(rooms, logins)
   const use: SignInUse = {
-    // The app is asked about the account in Nextcloud instead, once it is known.
-    accepts: (_tokens, _pending, isKnown) => Promise.resolve(isKnown),
-    goOn: (req, pending) => beginLogin({ ...rooms, logins }, pending, req),
+    // Whose account in Nextcloud it is, is asked once that is known.
+    whyNot: (_tokens, { identity }, isKnown) => Promise.resolve(isKnown ? undefined : identity),
+    goOn: (req, purpose) => beginLogin({ ...rooms, logins }, purpose, req),
   }
   return {
     ...signIn(rooms, codeGrants),

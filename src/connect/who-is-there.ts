@@ -1,9 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { ConnectConfig } from '../config/config.js'
-import { ConfigurationError, InternalError } from '../errors/errors.js'
+import { ConfigurationError } from '../errors/errors.js'
 import type { Identity } from '../grants/grant.js'
 import type { PageRooms } from './connect-rooms.js'
-import type { Purpose } from './tickets.js'
 
 /** The evidence of who is at the browser, after a sign-in at the authorization server. */
 export interface Evidence {
@@ -54,27 +53,6 @@ export async function askApp(
 ): Promise<boolean | undefined> {
   if (connect.authenticateBrowser === undefined) return undefined
   return isSamePerson(await connect.authenticateBrowser(req), identity)
-}
-
-/**
- * Whether the app takes the person of an answer for the one whose link it is; `isKnown` if there is no function to ask.
- *
- * @param isKnown whether the app's sign-in or an ID token has said so
- * @throws {InternalError} the app's function failed
- */
-export async function appKnows(
-  { connect }: { readonly connect: Pick<ConnectConfig, 'identity'> },
-  answer: Readonly<Record<string, unknown>>,
-  { identity: { issuer, subject }, clientId }: Purpose,
-  isKnown: boolean,
-): Promise<boolean> {
-  if (connect.identity === undefined) return isKnown
-  try {
-    // Only true is a yes: an async function may forget to return anything.
-    return (await connect.identity(answer, Object.freeze({ issuer, subject, clientId }))) === true
-  } catch (error) {
-    throw new InternalError('connect.identity failed', error)
-  }
 }
 
 /** Whether the server surely gives every client other subjects (OIDC Core §8.1). */

@@ -9,8 +9,11 @@ import {
   asSeenBy,
   disconnectedGrant,
   isLiving,
+  credentialIn,
   isOfKind,
+  retiredBy,
   ttlOf,
+  type Credential,
   type Grant,
   type Identity,
   type StoredGrant,
@@ -52,6 +55,8 @@ export interface GrantStore {
   readonly look: (identity: Identity) => Promise<StoredGrant | undefined>
   /** Returns the grant under a key, for grants that were found before. */
   readonly read: (key: string) => Promise<StoredGrant | undefined>
+  /** Whether the stored grant of a user has this credential, dead or alive, in whichever mode. */
+  readonly holds: (identity: Identity, credential: Credential) => Promise<boolean>
   /** The version of the stored grant, which is not opened. */
   readonly version: (key: string) => Promise<string | undefined>
   /** The new version, or null when another writer has changed the grant since `expected` (null: there was none). */
@@ -75,7 +80,10 @@ export interface GrantStore {
 }
 
 /** The rooms that the store of grants needs. */
-export interface GrantStoreRooms extends AdoptionRooms, Pick<GrantsConfig, 'credential'> {}
+export interface GrantStoreRooms extends AdoptionRooms, Pick<GrantsConfig, 'credential'> {
+  /** Notes a credential before a grant loses it, so that it ends elsewhere although the process may end first. */
+  readonly note: (identity: Identity, credential: Credential) => Promise<unknown>
+}
 
 export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
   const { records, owner, credential } = rooms
@@ -94,6 +102,11 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
     look: async (identity) =>
       seen((await readStored(records, keyOf(identity))) ?? (await formerGrant(rooms, identity, isOwn))),
     read: async (key) => seen(await readStored(records, key)),
+    async holds(identity, credential) {
+      const stored = await readStored(records, keyOf(identity))
+      const held = stored && credentialIn(stored.grant)
+      return held !== undefined && secretIn(held) === secretIn(credential)
+    },
     version: async (key) => (await records.peek(key))?.version,
     write: (key, grant, expected) => records.write(key, grant, expected, ttlOf(grant)),
     prepare(key, grant) {
@@ -109,11 +122,15 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       const ended = outcome?.remains === true ? clientId : undefined
       // The connection has ended, whatever becomes of this.
       await forgetUses(records, owner, identity, ended).catch(() => undefined)
+      if (outcome?.remains !== true) await endFormer(rooms, identity, outcome?.grant).catch(() => undefined)
       return outcome
     },
     all: (page, accepts) => readGrantPage(records, page, accepts),
   }
 }
+
+const secretIn = (credential: Credential): string =>
+  'refreshToken' in credential ? credential.refreshToken : credential.appPassword.password
 
 async function attemptConnection(
   rooms: GrantStoreRooms,
@@ -140,6 +157,8 @@ async function attemptConnection(
     agreed: Object.fromEntries(clients.map((id) => [id, since(id)])),
     connectedAt,
   }
+  const retired = retiredBy(grant, before.grant)
+  if (retired !== undefined) await rooms.note(identity, retired)
   const version = await records.write(before.key, grant, before.version)
   if (version === null) return 'late'
   await before.discard()
@@ -179,7 +198,22 @@ async function attemptDisconnection(
   // A client that had no consent takes none away.
   if (remains && clients.length === grant.clients.length) return { grant, remains }
   const left = remains ? { ...grant, clients } : disconnectedGrant(grant, clock.now())
+  const retired = remains ? undefined : credentialIn(grant)
+  if (retired !== undefined) await rooms.note(identity, retired)
   return (await records.write(key, left, version, ttlOf(left))) === null ? 'late' : { grant, remains }
+}
+
+/**
+ * Deletes what an instance of a version before 0.4 has stored beside the grant: it would come back once the tombstone has expired. Its
+ * credential is ended with the deletions that are tried again.
+ */
+async function endFormer(rooms: GrantStoreRooms, identity: Identity, ended: Grant | undefined): Promise<void> {
+  const former = await formerGrant(rooms, identity, () => true)
+  if (former === undefined) return
+  const credential = credentialIn(former.grant)
+  if (credential !== undefined && former.grant.fingerprint !== ended?.fingerprint)
+    await rooms.note(identity, credential)
+  await rooms.records.remove(formerKey('grant', rooms.owner, identity.issuer, identity.subject), former.version)
 }
 
 /** The record that is there to be replaced, and its content as far as it opens. */

@@ -77,6 +77,30 @@ export interface Grant {
   readonly connectedAt: number
 }
 
+/** A secret that acts for a user elsewhere until it is ended there. */
+export type Credential = { readonly refreshToken: string } | { readonly appPassword: AppPassword }
+
+/** Returns the credential in a grant, which a dead one may hold too; undefined if there is none. */
+export function credentialIn({ refreshToken, appPassword }: Grant): Credential | undefined {
+  if (refreshToken !== undefined) return { refreshToken }
+  return appPassword && { appPassword }
+}
+
+/**
+ * Returns the credential of a grant that must end when the grant is replaced. A refresh token that makes way for another is dropped:
+ * some authorization servers revoke everything of that user and client.
+ */
+export function retiredBy(
+  connection: Pick<Grant, 'refreshToken' | 'appPassword'>,
+  before: Grant | undefined,
+): Credential | undefined {
+  const old = before && credentialIn(before)
+  if (old === undefined) return undefined
+  if ('refreshToken' in old) return connection.refreshToken === undefined ? old : undefined
+  // A write that was repeated may replace itself.
+  return connection.appPassword?.password === old.appPassword.password ? undefined : old
+}
+
 /** A grant, and the version to name when it is changed. */
 export interface StoredGrant {
   readonly grant: Grant

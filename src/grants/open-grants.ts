@@ -1,11 +1,16 @@
 import type { Clock } from '../clock.js'
 import type { Config, GrantsConfig } from '../config/config.js'
+import { StorageError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
+import { createElsewhere } from './elsewhere.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
+import type { Credential, Identity } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import { createRecords, type Records } from './records.js'
+import { createPendingDeletions, type PendingDeletion, type PendingDeletions } from './pending-deletions.js'
 import { createRotations, type Rotations } from './rotations.js'
 import { createSealer } from './seal.js'
 import { createUses, type Uses } from './uses.js'
@@ -18,6 +23,11 @@ export interface Grants {
   readonly store: GrantStore
   readonly uses: Uses
   readonly rotations: Rotations
+  readonly deletions: PendingDeletions
+  /** Returns a deletion whose first attempt is under way. `refused`: Nextcloud refused the app password before. */
+  readonly newDeletion: (identity: Identity, credential: Credential, refused?: boolean) => PendingDeletion
+  /** Has this called at each use of the store for a grant. */
+  readonly whenUsed: (act: () => void) => void
   /** `GrantsConfig.askedFor`. */
   readonly askedFor: string
   /** Takes the lease of a grant, by the grant's key; undefined when another instance has it. */
@@ -36,7 +46,9 @@ export interface Grants {
 
 /** The rooms that grants need. */
 export interface GrantsRooms {
-  readonly config: Pick<Config, 'client' | 'resource'> & { readonly http: Pick<Config['http'], 'timeout'> }
+  readonly config: Pick<Config, 'client' | 'resource'> & {
+    readonly http: Pick<Config['http'], 'timeout'>
+  }
   readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'nextcloud' | 'askedFor'>
   readonly storage: StorageAdapter
   readonly clock: Clock
@@ -45,22 +57,51 @@ export interface GrantsRooms {
 
 /** Milliseconds by which a lease outlives one call to the authorization server: for the answer to be stored. */
 const LEASE_BEYOND_CALL = 5_000
+/** Milliseconds that the first attempt at a deletion has, before another instance takes its process for ended. */
+const FIRST_ATTEMPT = 60_000
 
 export function createGrants({ config, grants, storage, clock, events }: GrantsRooms): Grants {
   const { credential, nextcloud, askedFor } = grants
   const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
   const sealer = createSealer(sealingKeys(grants.encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
-  const kept = createGrantStore({ records, owner, credential, clock })
+  const deletions = createPendingDeletions(records, owner, clock)
+  const newDeletion: Grants['newDeletion'] = (identity, of, refused = false) => {
+    const id = sealer.fingerprint('refreshToken' in of ? of.refreshToken : of.appPassword.password)
+    const since = clock.now()
+    const { issuer, subject } = identity
+    return {
+      id,
+      identity: { issuer, subject },
+      credential: of,
+      since,
+      tries: 0,
+      nextAt: since + FIRST_ATTEMPT,
+      refused,
+    }
+  }
+  // The deletion must not fail with the list: the attempt that follows is told of, and kept in memory.
+  const note = (identity: Identity, of: Credential) =>
+    deletions.put(newDeletion(identity, of)).catch(ifError(StorageError, () => false))
+  const kept = createGrantStore({ records, owner, credential, note, clock })
   const uses = createUses({
     ...{ records, owner, clock },
     grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
   })
-  const store: GrantStore = {
+  const { background, settle } = createWork()
+  const elsewhere = createElsewhere({ store: kept, owner, credential, background, events })
+  const hook = { act: (): void => undefined }
+  const told: GrantStore = {
     ...kept,
+    async find(identity) {
+      const stored = await kept.find(identity)
+      if (stored === undefined) elsewhere.look(identity)
+      return stored
+    },
     connect: (identity, ...more) => kept.connect(identity, ...more).finally(() => uses.drop(identity)),
     disconnect: (identity, ...more) => kept.disconnect(identity, ...more).finally(() => uses.drop(identity)),
   }
+  const store = heard(told, () => hook.act())
   const rotations = createRotations({
     store,
     patience: config.http.timeout,
@@ -70,7 +111,6 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
   })
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
   const leases = { records, clock, lifeMs: leaseLife }
-  const working = new Set<Promise<unknown>>()
 
   return {
     owner,
@@ -78,23 +118,53 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     store,
     uses,
     rotations,
+    deletions,
+    newDeletion,
+    whenUsed: (act) => void (hook.act = act),
     askedFor,
     acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
     leaseLife,
     fingerprint: sealer.fingerprint,
-    background(work) {
-      working.add(work)
-      const ended = (): boolean => working.delete(work)
-      work.then(ended, ended)
-    },
+    background,
     async ready() {
       await records.peek(recordKey('grant', owner))
     },
     async settle() {
       await rotations.settle()
       await uses.settle()
-      await Promise.allSettled(working)
+      await settle()
     },
+  }
+}
+
+/** Work that nobody waits for, and its end. */
+function createWork() {
+  const working = new Set<Promise<unknown>>()
+  return {
+    background: (work: Promise<unknown>): void => {
+      working.add(work)
+      const ended = (): boolean => working.delete(work)
+      work.then(ended, ended)
+    },
+    settle: () => Promise.allSettled(working),
+  }
+}
+
+/** Returns the same store, of whose use `act` hears. */
+function heard(store: GrantStore, act: () => void): GrantStore {
+  const hearing =
+    <A extends unknown[], R>(call: (...args: A) => R) =>
+    (...args: A): R => {
+      act()
+      return call(...args)
+    }
+  const { find, version, connect, disconnect } = store
+  return {
+    ...store,
+    find: hearing(find),
+    version: hearing(version),
+    connect: hearing(connect),
+    disconnect: hearing(disconnect),
   }
 }
 

@@ -25,6 +25,7 @@ export interface Nextcloud {
 /** The part of a `Server` of an MCP SDK that knows its client. */
 export interface ClientSide {
   getClientCapabilities(): object | undefined
+  getClientVersion?(): { readonly name?: unknown } | undefined
   readonly transport?: unknown
 }
 
@@ -78,15 +79,20 @@ export type Attempt<R> =
   | { readonly result?: undefined; readonly refusal: NotProvisionedError }
 
 /**
- * @param of the call's `authInfo` and signal, and milliseconds to wait
+ * @param of the call's `authInfo` and signal, milliseconds to wait, and what the client calls itself
  * @param run calls the handler
  */
 export function createToolCall<R>(
   auth: McpAuth,
-  of: { readonly who: Who | undefined; readonly signal: AbortSignal; readonly wait: number },
+  of: {
+    readonly who: Who | undefined
+    readonly signal: AbortSignal
+    readonly wait: number
+    readonly callsItself: unknown
+  },
   run: (nextcloud: Nextcloud) => R | Promise<R>,
 ): ToolCall<R> {
-  const { who, signal, wait } = of
+  const { who, signal, wait, callsItself } = of
   const fetch: Nextcloud['fetch'] = (path, init) => {
     const own = init?.signal ?? (path instanceof Request ? AbortSignal.any([path.signal, signal]) : signal)
     return auth.nextcloudFetch(who, path, { ...init, signal: own })
@@ -98,8 +104,9 @@ export function createToolCall<R>(
         const credential = await auth.getNextcloudCredential(who, { signal })
         return { result: await run(nextcloudOf(credential, { fetch, user: () => auth.nextcloudUser(who) })) }
       } catch (error) {
-        if (error instanceof NotProvisionedError) return { refusal: error }
-        throw error
+        if (!(error instanceof NotProvisionedError)) throw error
+        if (error.connectUrl !== undefined) await auth.callsItself(error.connectUrl, callsItself)
+        return { refusal: error }
       }
     },
     waitForConnection: (until) => auth.waitForConnection(who, wait, until),

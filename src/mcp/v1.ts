@@ -62,7 +62,11 @@ export function withNextcloud<A extends ToolArguments = [extra: ToolExtra], R ex
   return async (...args) => {
     const extra = args[args.length - 1] as ToolExtra
     const { authInfo: who, signal } = extra
-    const call = createToolCall(auth, { who, signal, wait }, (nextcloud) => handler(...args, nextcloud))
+    const call = createToolCall(
+      auth,
+      { who, signal, wait, callsItself: server?.getClientVersion?.()?.name },
+      (nextcloud) => handler(...args, nextcloud),
+    )
     const { result, refusal } = await call.attempt()
     if (refusal === undefined) return result
     return answerRefusal(call, refusal, {

@@ -1,5 +1,6 @@
 import {
   CLIENT_CAPABILITIES_META_KEY,
+  CLIENT_INFO_META_KEY,
   inputRequired,
   inputResponse,
   PROTOCOL_VERSION_META_KEY,
@@ -15,6 +16,7 @@ import { refusalResult, type RefusalResult } from './texts.js'
 import {
   createToolCall,
   readToolOptions,
+  type ClientSide,
   type Nextcloud,
   type ToolCall,
   type WithNextcloudOptions,
@@ -73,8 +75,10 @@ export function withNextcloud<
     const ctx = args[args.length - 1] as ServerContext
     const { mcpReq } = ctx
     const { signal } = mcpReq
-    const call = createToolCall(auth, { who: ctx.http?.authInfo, signal, wait }, (nextcloud) =>
-      handler(...args, nextcloud),
+    const call = createToolCall(
+      auth,
+      { who: ctx.http?.authInfo, signal, wait, callsItself: nameOfClient(ctx, server) },
+      (nextcloud) => handler(...args, nextcloud),
     )
     const { result, refusal } = await call.attempt()
     if (refusal === undefined) return result
@@ -91,6 +95,12 @@ export function withNextcloud<
       UrlElicitationRequiredError,
     })
   }
+}
+
+/** Returns what the client calls itself: in the request itself (2026-07-28), or when its session began. */
+function nameOfClient({ mcpReq: { envelope } }: ServerContext, server: ClientSide | undefined): unknown {
+  const { [CLIENT_INFO_META_KEY]: info } = (envelope ?? {}) as { readonly [key: string]: unknown }
+  return (info as { readonly name?: unknown } | null | undefined)?.name ?? server?.getClientVersion?.()?.name
 }
 
 /** Whether the request itself says which revision it speaks and what its client can do: 2026-07-28. */

@@ -159,7 +159,7 @@ export function optionsFor(
     nextcloud: { url, publicUrl, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
     storage,
     encryptionKey,
-    connect: { authenticateBrowser, identity: (answer, who) => answer['user_id'] === who.subject },
+    connect: { authenticateBrowser, identity: 'sub' },
     resourceName,
     onEvent,
     http,
@@ -191,7 +191,7 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     serverName: config.resourceName ?? new URL(config.resource).host,
     nextcloudHost: nextcloud.publicUrl.host,
   }
-  const pages = createPages(names)
+  const pages = createPages({ ...names, steps: ['sign-in'] })
   const signInPages = createSignInPages(names)
   const provider = createProviders({
     library,

@@ -2,7 +2,7 @@ import type { NextcloudConfig } from '../config/config.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type AppPassword } from './credential.js'
-import { isOcsRefusal } from './refusal.js'
+import { isOcsDone, isOcsRefusal } from './refusal.js'
 
 /** The end of a flow, in Nextcloud's words. */
 export interface LoginFlowAnswer extends AppPassword {
@@ -31,9 +31,15 @@ export interface AppPasswords {
    * about the app password.
    */
   readonly isRefused: (appPassword: AppPassword) => Promise<boolean | undefined>
-  /** Has Nextcloud delete the app password. Resolves to whether it did. */
-  readonly remove: (appPassword: AppPassword) => Promise<boolean>
+  /**
+   * Has Nextcloud delete the app password. Resolves to true if it did. `refused`: it does not take the app password, which may be
+   * deleted, or of an account that is disabled for a time. `unavailable`: it could not be asked. `failed`: it said something else.
+   */
+  readonly remove: (appPassword: AppPassword) => Promise<Removal>
 }
+
+/** The outcome of a deletion. */
+export type Removal = true | 'refused' | 'unavailable' | 'failed'
 
 interface Rooms {
   readonly nextcloud: Pick<NextcloudConfig, 'url' | 'base' | 'publicUrl' | 'publicBase'>
@@ -51,8 +57,7 @@ export function createAppPasswords(nextcloud: Rooms['nextcloud'], transport: Roo
     start: (clientName) => start(rooms, clientName),
     poll: (pollToken) => poll(rooms, pollToken),
     isRefused: (appPassword) => isRefused(rooms, appPassword),
-    remove: async (appPassword) =>
-      (await askAs(rooms, appPassword, 'DELETE', 'ocs/v2.php/core/apppassword'))?.status === 200,
+    remove: (appPassword) => remove(rooms, appPassword),
   }
 }
 
@@ -111,6 +116,14 @@ async function isRefused(rooms: Rooms, appPassword: AppPassword): Promise<boolea
   if (response?.status === 200) return false
   if (response?.status !== 401) return undefined
   return isOcsRefusal(await readJson(response)) ? true : undefined
+}
+
+async function remove(rooms: Rooms, appPassword: AppPassword): Promise<Removal> {
+  const response = await askAs(rooms, appPassword, 'DELETE', 'ocs/v2.php/core/apppassword?format=json')
+  if (response === undefined || response.status === 429 || response.status >= 500) return 'unavailable'
+  const answer = await readJson(response)
+  if (response.status === 401 && isOcsRefusal(answer)) return 'refused'
+  return response.status === 200 && isOcsDone(answer) ? true : 'failed'
 }
 
 /** Sends a request with the app password, which only the Nextcloud that gave it gets to see. Undefined: there is no answer. */

@@ -2,6 +2,7 @@
 const MOST_READ = 65_536
 /** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
 const OCS_UNAUTHORISED = 997
+const OCS_OK = 200
 const OCS_XML = new RegExp(String.raw`^\s*(?:<\?xml[^>]*>\s*)?<ocs>[\s\S]*<statuscode>${OCS_UNAUTHORISED}</statuscode>`)
 /** Sabre\DAV\Auth\Backend\AbstractBasic. Without its words the header has not got to Nextcloud, which has judged nothing then. */
 const DAV =
@@ -21,9 +22,14 @@ export async function isRefusal(answer: Response, patience: number): Promise<boo
 }
 
 /** Whether an answer of OCS says that it knows no such user. */
-export function isOcsRefusal(answer: unknown): boolean {
+export const isOcsRefusal = (answer: unknown): boolean => ocsCode(answer) === OCS_UNAUTHORISED
+
+/** Whether an answer of OCS (v2) says that it did what it was asked to do. A proxy may answer anything with 200. */
+export const isOcsDone = (answer: unknown): boolean => ocsCode(answer) === OCS_OK
+
+function ocsCode(answer: unknown): unknown {
   const { ocs } = (answer ?? {}) as { ocs?: { meta?: { statuscode?: unknown } | null } | null }
-  return ocs?.meta?.statuscode === OCS_UNAUTHORISED
+  return ocs?.meta?.statuscode
 }
 
 function isInJson(text: string): boolean {

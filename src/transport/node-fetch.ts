@@ -77,7 +77,7 @@ function destroyAll(sockets: readonly Socket[] = []): void {
 }
 
 /** Returns the proxies of the environment, if Node honours them here: `NODE_USE_ENV_PROXY`, `--use-env-proxy`, and a Node that can. */
-function proxyOptions(): object {
+export function proxyOptions(): object {
   const { proxyEnv } = (globalAgent as { options?: { proxyEnv?: unknown } }).options ?? {}
   return proxyEnv === undefined ? {} : { proxyEnv }
 }

@@ -13,7 +13,14 @@ import { createJwtVerifier, type IssuerKeys } from './keys.js'
 export type VerifyIdToken = (
   idToken: string,
   expected: { readonly issuer: string; readonly nonce: string },
-) => Promise<{ readonly issuer: string; readonly subject: string } | undefined>
+) => Promise<SignedInUser | undefined>
+
+/** The user whom an ID token names. */
+export interface SignedInUser {
+  readonly issuer: string
+  readonly subject: string
+  readonly claims: Readonly<Record<string, unknown>>
+}
 
 export function createIdTokenVerifier(config: Config, keys: IssuerKeys, clock: Clock): VerifyIdToken {
   const clientId = config.client?.id ?? ''
@@ -31,7 +38,7 @@ export function createIdTokenVerifier(config: Config, keys: IssuerKeys, clock: C
       const several = Array.isArray(aud) && aud.length > 1
       if ((azp !== undefined || several) && azp !== clientId) return undefined
       if (payload['nonce'] !== nonce || typeof subject !== 'string' || subject === '') return undefined
-      return { issuer, subject }
+      return { issuer, subject, claims: payload }
     } catch (error) {
       if (error instanceof errors.JOSEError || isNotSupported(error)) return undefined
       throw error

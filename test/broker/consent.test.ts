@@ -144,6 +144,26 @@ describe('consent that ends while a request is under way', () => {
     expect(await ended).toEqual(CONSENT)
     expect(await goesOn).toBe(refreshTokens.accessTokens[0])
   })
+
+  it('leaves the refresh token unspent where nobody else waits for it', async () => {
+    const { auth, as, clock, grants, refreshTokens, connect } = await setUpAgreed()
+    await connect('alice', OTHER)
+    const identity = { issuer: as.issuer, subject: 'alice' }
+    const lease = await grants.acquireLease(grants.store.keyOf(identity))
+    let refusal: unknown
+    void failureOf(auth.getNextcloudToken(AGREED)).then((reason) => (refusal = reason))
+    await turn()
+    await grants.store.disconnect(identity, AGREED.clientId)
+    await lease?.release()
+
+    await vi.waitFor(async () => {
+      clock.advance(500)
+      await turn()
+      expect(refusal).toEqual(CONSENT)
+    })
+
+    expect(refreshTokens.presented).toEqual([])
+  })
 })
 
 describe('a client without consent for an app password', () => {

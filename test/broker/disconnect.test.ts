@@ -37,7 +37,9 @@ describe('revoke()', () => {
 
   it.each([
     ['refuses', 'revocation_endpoint', { status: 400, json: { error: 'unsupported_token_type' } }, false],
-    ['is broken', 'revocation_endpoint', { status: 500 }, false],
+    ['is broken', 'revocation_endpoint', { status: 500 }, 'pending'],
+    ['turns requests away', 'revocation_endpoint', { status: 429 }, 'pending'],
+    ['does not know this client', 'revocation_endpoint', { status: 401, json: { error: 'invalid_client' } }, 'pending'],
     ['has no endpoint for it', 'no_endpoint', {}, 'unsupported'],
   ] as const)('deletes the grant also when the server %s', async (_, name, answer, revoked) => {
     const { as, auth } = await setUpRevocation(name)

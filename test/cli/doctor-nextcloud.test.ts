@@ -172,7 +172,8 @@ async function setUpGrants(
   onTestFinished(() => cloud.close())
   addAccount(cloud.state, 'alice')
   const nextcloud = { url: cloud.url, mode }
-  const setup = await setUpDoctor({ storage: new MemoryStorage(), nextcloud, ...(isProvider && { issuer: cloud.url }) })
+  const connect = { identity: 'sub' as const }
+  const setup = await setUpDoctor({ storage: new MemoryStorage(), nextcloud, connect, ...(isProvider && { issuer: cloud.url }) })
   Object.assign(setup.options, { mode, preset, 'nextcloud-url': cloud.url, ...(isProvider && { issuer: cloud.url }) })
   setup.token = ''
   setup.environment['TOKEN_ENCRYPTION_KEY'] = randomBytes(32).toString('base64url')
@@ -308,6 +309,7 @@ async function connect(setup: NextcloudSetup, subject: string, granted: Partial<
       ...{ issuer, resource, clientId: CLIENT_ID, clientSecret: 'x', storage },
       encryptionKey: environment['TOKEN_ENCRYPTION_KEY'],
       nextcloud: { url: cloud.url, mode },
+      connect: { identity: 'sub' },
     },
     {},
   )

@@ -12,6 +12,8 @@ const of = (object: string, ...names: string[]) => names.map((name) => `${object
 const CALLBACKS = ['clientAuth', 'scopeSatisfies', 'validateClaims', 'onEvent', 'onError', 'http.fetch']
 const ENDPOINTS = ['jwksUri', 'tokenEndpoint', 'introspectionEndpoint', 'revocationEndpoint', 'authorizationEndpoint']
 const ADAPTER = 'must be a StorageAdapter: with get, put and delete, and with shared, which is true or false'
+const RULE =
+  "must be 'sub', { claim: 'preferred_username' }, { userOidc: { providerId: 1 } }, a function, or 'anyone'; in text: sub, claim:preferred_username, user_oidc:1, user_oidc:1:claim, anyone"
 const AGENT = 'must be an http.Agent or a function that returns one'
 
 /** A refusal of -1 and of null, which no option accepts → the options that refuse them so. */
@@ -31,7 +33,8 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   'must be a path such as /nextcloud: with a slash at its start, none at its end, and nothing encoded': [
     'connect.path',
   ],
-  'must be a function': [...CALLBACKS, ...of('connect', 'authenticateBrowser', 'identity')],
+  'must be a function': [...CALLBACKS, ...of('connect', 'authenticateBrowser', 'clientName')],
+  [RULE]: ['connect.identity'],
   'must be true or false': ['rootMetadata'],
   "must be 'opaque-only', 'always' or false": ['introspection'],
   "must be 'per-client' or 'per-user'": ['connect.consent'],

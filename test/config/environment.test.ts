@@ -42,7 +42,9 @@ describe('the environment', () => {
       })
     }
     const variables = [...DECLARATIONS.values()].flatMap(({ environment }) => environment ?? [])
-    expect(new Set([...Object.keys(complete), 'TOKEN_ENCRYPTION_KEY'])).toEqual(new Set(variables))
+    expect(new Set([...Object.keys(complete), 'TOKEN_ENCRYPTION_KEY', 'NEXTCLOUD_IDENTITY'])).toEqual(
+      new Set(variables),
+    )
   })
 
   it.each<[variable: string, option: McpAuthOptions, config: object]>([

@@ -9,6 +9,7 @@ import { CLIENT, LEAST, refusalOf, refused } from '../support/refusal.js'
 const KEY = Buffer.from(Array.from({ length: 32 }, (_, index) => index)).toString('base64url')
 const nextcloud = { url: 'https://cloud.example.com', mode: 'refresh-token' } as const
 const exchanging = { nextcloud: { ...nextcloud, mode: 'token-exchange' } }
+const RULE = { connect: { identity: 'sub' } }
 const authenticateBrowser = () => Promise.resolve(undefined)
 const withGrants = (options: object = {}) => ({ ...LEAST, ...CLIENT, nextcloud, ...options })
 const grantsOf = (options: object = {}, environment = {}) => readConfig(withGrants(options), environment).grants
@@ -172,19 +173,13 @@ describe('connect', () => {
 describe('Nextcloud’s own authorization server', () => {
   const options = { nextcloud: { ...nextcloud, preset: 'nextcloud-oauth2-app' } }
 
-  it.each(['authenticateBrowser', 'identity'])(
-    'has no ID token, so that the app must say who is at the browser, and %s does',
-    (name) => {
-      expect(refusalOf(withGrants(options))).toEqual(
-        refused(
-          'connect.identity',
-          'or connect.authenticateBrowser is required with the preset nextcloud-oauth2-app: that authorization server has no ID token that could say who is at the browser',
-        ),
-      )
-      expect(refusalOf(withGrants({ ...options, connect: { [name]: () => undefined } }))).toBeUndefined()
-      expect(refusalOf(withGrants({ ...options, connect: false }))).toBeUndefined()
-    },
-  )
+  it('has no ID token, so that a rule must say whose account it is', () => {
+    expect(refusalOf(withGrants(options))?.message).toMatch(/is required with the preset nextcloud-oauth2-app: /)
+    const own = { authenticateBrowser: () => Promise.resolve(undefined) }
+    expect(refusalOf(withGrants({ ...options, connect: own }))).toMatchObject({ option: 'connect.identity' })
+    expect(refusalOf(withGrants({ ...options, connect: { identity: 'sub' } }))).toBeUndefined()
+    expect(refusalOf(withGrants({ ...options, connect: false }))).toBeUndefined()
+  })
 
   it('leaves the issuer without a client that introspects', () => {
     const given = withGrants({ ...options, connect: false })
@@ -207,12 +202,12 @@ describe('app-password mode', () => {
   })
 
   it('has grants as refresh-token mode has them', () => {
-    expect(readConfig(options(CLIENT), {}).grants).toMatchObject({
+    expect(readConfig(options({ ...CLIENT, ...RULE }), {}).grants).toMatchObject({
       credential: 'app-password',
       consent: 'per-client',
       connect: { path: '/nextcloud', scopes: [], signIn: true },
     })
-    expect(refusalOf(options({ ...CLIENT, storage: ownAdapter() }))).toMatchObject({ option: 'encryptionKey' })
+    expect(refusalOf(options({ ...CLIENT, ...RULE, storage: ownAdapter() }))).toMatchObject({ option: 'encryptionKey' })
   })
 
   it('needs a client at the authorization server, or the app to say who is at the browser', () => {
@@ -223,18 +218,35 @@ describe('app-password mode', () => {
     for (const more of [{}, { clientId: 'public' }, { connect: { identity: () => true } }])
       expect(refusalOf(options(more))).toEqual(refusal)
     for (const client of [{}, CLIENT]) {
-      const { grants } = readConfig(options({ ...client, connect: { authenticateBrowser } }), {})
+      const { grants } = readConfig(options({ ...client, connect: { authenticateBrowser, identity: 'sub' } }), {})
       expect(grants?.connect?.signIn).toBe(false)
     }
     expect(refusalOf(options({ connect: false }))).toBeUndefined()
   })
 
-  it('has a warning where nobody says whose account it is', () => {
-    const warnings = (connect?: unknown) =>
-      readConfig(options({ ...CLIENT, storage: new MemoryStorage(), connect }), {}).warnings
+  it('needs a rule that says whose account it is, and explains the choice', () => {
+    const refusal = refusalOf(options(CLIENT))
 
-    expect(warnings()).toEqual([['connect.identity', expect.stringContaining('is not set') as string]])
-    expect([...warnings({ identity: () => true }), ...warnings(false)]).toEqual([])
+    expect(refusal).toMatchObject({ option: 'connect.identity' })
+    expect(refusal?.message).toMatch(
+      /^connect\.identity \(environment variable NEXTCLOUD_IDENTITY\) is required in app-password mode: /,
+    )
+    const lines = refusal?.message.split('\n').slice(1) ?? []
+    const ways = ["'sub'", "{ claim: 'preferred_username' }", '{ userOidc: { providerId: 1 } }', '(account, who)']
+    expect(lines.map((line, index) => line.includes(ways[index] ?? 'no more'))).toEqual([true, true, true, true])
+    expect(refusalOf(options({ ...CLIENT, connect: { authenticateBrowser } }))).toMatchObject({
+      option: 'connect.identity',
+    })
+    expect(refusalOf(options({ ...CLIENT, connect: false }))).toBeUndefined()
+  })
+
+  it("has a warning at each start where the rule is 'anyone', and with no other", () => {
+    const warnings = (identity: unknown) =>
+      readConfig(options({ ...CLIENT, storage: new MemoryStorage(), connect: { identity } }), {}).warnings
+
+    expect(warnings('anyone')).toEqual([['connect.identity', expect.stringContaining("is 'anyone'") as string]])
+    for (const rule of ['sub', { claim: 'email' }, { userOidc: { providerId: 1 } }, () => true])
+      expect(warnings(rule)).toEqual([])
   })
 
   it('has no use for connect.scopes, nor for a server without ID tokens', () => {

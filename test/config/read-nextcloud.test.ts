@@ -122,7 +122,7 @@ describe('nextcloud.mode', () => {
   })
 
   it('has a variable for nothing, which may be there for another server, without a word', () => {
-    const options = withNextcloud({ url, mode: 'app-password' })
+    const options = { ...withNextcloud({ url, mode: 'app-password' }), connect: { identity: 'sub' } }
     expect(refusalOf(options, { NEXTCLOUD_RESOURCE_URI: 'https://cloud.example.com' })).toBeUndefined()
   })
 })

@@ -48,6 +48,14 @@ describe('a cookie', () => {
     expect(cookies.issue(browserWith(held), 'flow-8').headers.slice(1)).toEqual([cookies.end('flow-0')])
   })
 
+  it('ends no more than sixteen flows at once, and sends no name back that is not its own', () => {
+    const planted = Array.from({ length: 500 }, (_, index) => `${NAME}f${index}=x`).join('; ')
+    const odd = [`${NAME}${'n'.repeat(4_000)}=x`, `${NAME}a\u007Fb=x`, `${NAME}=x`].join('; ')
+
+    expect(cookies.issue(browserWith(planted), 'flow').headers).toHaveLength(17)
+    expect(cookies.issue(browserWith(`${odd}; ${odd}; ${odd}; ${odd}`), 'flow').headers).toHaveLength(1)
+  })
+
   it("leaves the app's own cookies alone, however many there are", () => {
     const held = Array.from({ length: 20 }, (_, index) => `app-${index}=theirs`).join('; ')
 

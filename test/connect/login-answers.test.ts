@@ -1,4 +1,5 @@
 import { expect, it, vi } from 'vitest'
+import type { Deletions } from '../../src/broker/deletions.js'
 import { createLoginAnswers, type LoginAnswerRooms } from '../../src/connect/login-answers.js'
 import { StorageError } from '../../src/errors/errors.js'
 import { createEvents } from '../../src/events.js'
@@ -9,7 +10,7 @@ const server = 'https://cloud.example.com/'
 
 it('deletes in Nextcloud the app password that it gives up for want of room, and no other', async () => {
   const clock = manualClock()
-  const remove = vi.fn<LoginAnswerRooms['appPasswords']['remove']>().mockResolvedValue(true)
+  const remove = vi.fn<Deletions['discard']>().mockResolvedValue(true)
   const { take } = createLoginAnswers({
     records: { replace: () => Promise.reject(new StorageError('unavailable')) },
     grants: {
@@ -17,9 +18,10 @@ it('deletes in Nextcloud the app password that it gives up for want of room, and
       fingerprint: () => 'fingerprint',
       background: (work: Promise<unknown>) => void work,
     } as unknown as LoginAnswerRooms['grants'],
-    appPasswords: { nextcloud: server, remove },
+    appPasswords: { nextcloud: server },
+    deletions: { end: remove, discard: remove },
     patience: 0,
-    allows: () => Promise.resolve(true),
+    whyNot: () => Promise.resolve(undefined),
     report: () => undefined,
     onConnected: () => undefined,
     clock,
@@ -40,5 +42,9 @@ it('deletes in Nextcloud the app password that it gives up for want of room, and
   }
   await turn()
 
-  expect(remove.mock.calls.map(([{ password }]) => password)).toEqual(['app-password-0'])
+  expect(deleted(remove.mock.calls)).toEqual(['app-password-0'])
 })
+
+/** The app passwords that were to be deleted. */
+const deleted = (calls: readonly Parameters<Deletions['discard']>[]): string[] =>
+  calls.map(([, credential]) => ('appPassword' in credential ? credential.appPassword.password : ''))

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { LoginAnswerRooms } from '../../src/connect/login-answers.js'
+import type { Deletions } from '../../src/broker/deletions.js'
 import { createLogins, LOGIN_KNOWN_FOR, type LoginRooms } from '../../src/connect/login-flow.js'
 import { createOneTimeRecords } from '../../src/connect/one-time.js'
 import { StorageError, UpstreamUnavailableError } from '../../src/errors/errors.js'
@@ -32,8 +33,8 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
     events,
   })
   const poll = vi.fn<LoginRooms['appPasswords']['poll']>().mockResolvedValue(undefined)
-  const remove = vi.fn<LoginRooms['appPasswords']['remove']>().mockResolvedValue(true)
-  const allows = vi.fn<LoginAnswerRooms['allows']>().mockResolvedValue(true)
+  const remove = vi.fn<Deletions['discard']>().mockResolvedValue(true)
+  const whyNot = vi.fn<LoginAnswerRooms['whyNot']>().mockResolvedValue(undefined)
   const report = vi.fn<LoginAnswerRooms['report']>()
   const onConnected = vi.fn<LoginAnswerRooms['onConnected']>()
   const logins = createLogins({
@@ -43,11 +44,11 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
       nextcloud: NEXTCLOUD,
       start: () => Promise.resolve({ login: `${NEXTCLOUD}login/v2/flow`, pollToken: 'poll-token' }),
       poll,
-      remove,
     },
+    deletions: { end: remove, discard: remove },
     patience: 1_000,
     clientName: 'mcp.example.com',
-    allows,
+    whyNot,
     report,
     onConnected,
     clock,
@@ -62,7 +63,7 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
   const polls = () => poll.mock.calls.length
   const isConnected = () => onConnected.mock.calls.length > 0
   return {
-    ...{ clock, storage, grants, logins, poll, remove, allows, report, onConnected, heard, pass, polls, isConnected },
+    ...{ clock, storage, grants, logins, poll, remove, whyNot, report, onConnected, heard, pass, polls, isConnected },
     stored: async () => (await grants.store.read(grants.store.keyOf(ALICE.identity)))?.grant,
   }
 }
@@ -221,18 +222,17 @@ describe('a login under way', () => {
     for (const { logins } of [one, other]) expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
   })
 
-  it.each([
-    ['person', (setup: ReturnType<typeof setUp>) => setup.allows.mockResolvedValueOnce(false)],
-    ['failed', (setup: ReturnType<typeof setUp>) => setup.allows.mockRejectedValueOnce(new Error('down'))],
-  ])('that ends with %s has its app password deleted', async (outcome, say) => {
+  it("that ends with another person's account has its app password deleted, and the operator is told", async () => {
     const setup = setUp()
     const { secret } = await setup.logins.begin(ALICE)
     setup.poll.mockResolvedValueOnce(givenTo('bob'))
-    say(setup)
+    setup.whyNot.mockResolvedValueOnce({ userId: 'bob', hint: 'Another account.' })
 
-    expect(await setup.logins.look(secret)).toMatchObject({ outcome })
+    expect(await setup.logins.look(secret)).toMatchObject({ outcome: 'person' })
 
-    expect(setup.remove.mock.calls).toEqual([[givenTo('bob')]])
+    expect(setup.whyNot.mock.calls).toEqual([[givenTo('bob'), expect.objectContaining(ALICE)]])
+    expect(setup.report.mock.calls).toEqual([['person', { userId: 'bob', hint: 'Another account.' }]])
+    expect(setup.remove.mock.calls).toEqual([[ALICE.identity, credentialOf(givenTo('bob'))]])
     expect(await setup.stored()).toBeUndefined()
   })
 
@@ -262,7 +262,7 @@ describe('an app password, which Nextcloud gives once,', () => {
   })
 
   it('is held while the store is unavailable for longer, and stored by itself; the app is asked once', async () => {
-    const { storage, pass, stored, polls, allows, logins, secret, heard, isConnected } = await setUpHeld()
+    const { storage, pass, stored, polls, whyNot, logins, secret, heard, isConnected } = await setUpHeld()
     await expect(logins.look(secret)).rejects.toThrow(StorageError)
     storage.heal()
 
@@ -270,7 +270,7 @@ describe('an app password, which Nextcloud gives once,', () => {
 
     expect(await stored()).toMatchObject({ appPassword: { loginName: 'alice.w', password: 'app-password-1' } })
     expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
-    expect([polls(), allows.mock.calls.length]).toEqual([1, 1])
+    expect([polls(), whyNot.mock.calls.length]).toEqual([1, 1])
     expect(heard.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
   })
 
@@ -281,7 +281,7 @@ describe('an app password, which Nextcloud gives once,', () => {
 
     await pass(MINUTE, () => remove.mock.calls.length > 0)
 
-    expect(remove.mock.calls).toEqual([[givenTo('alice.w')]])
+    expect(remove.mock.calls).toEqual([[ALICE.identity, credentialOf(givenTo('alice.w'))]])
     storage.heal()
     await pass(MINUTE)
     expect(await stored()).toBeUndefined()
@@ -296,18 +296,27 @@ describe('an app password, which Nextcloud gives once,', () => {
     }
 
     // The third is what a repeated write looks like: it has replaced itself.
-    expect(remove.mock.calls.map(([{ password }]) => password)).toEqual(['first'])
+    expect(deleted(remove.mock.calls)).toEqual(['first'])
   })
 
   it('that cannot be deleted is reported with a hint for the operator', async () => {
-    const { logins, poll, remove, allows, report } = setUp()
+    const { logins, poll, remove, whyNot, report } = setUp()
     const { secret } = await logins.begin(ALICE)
     poll.mockResolvedValueOnce(givenTo('bob'))
-    allows.mockResolvedValueOnce(false)
-    remove.mockResolvedValueOnce(false)
+    whyNot.mockResolvedValueOnce({ userId: 'bob', hint: 'Another account.' })
+    remove.mockResolvedValueOnce('pending')
 
     await logins.look(secret)
 
-    expect(report.mock.calls).toEqual([['person', { hint: expect.stringContaining('could not be deleted') as string }]])
+    const hint = expect.stringMatching(/^Another account\. .*could not be deleted/) as string
+    expect(report.mock.calls).toEqual([['person', { userId: 'bob', hint }]])
   })
 })
+
+const credentialOf = ({ loginName, password }: ReturnType<typeof givenTo>) => ({
+  appPassword: { loginName, password, nextcloud: NEXTCLOUD },
+})
+
+/** The app passwords that were to be deleted. */
+const deleted = (calls: readonly Parameters<Deletions['discard']>[]): string[] =>
+  calls.map(([, credential]) => ('appPassword' in credential ? credential.appPassword.password : ''))

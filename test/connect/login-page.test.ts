@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
-import type { ConnectOptions } from '../../src/index.js'
+import type { ConnectedAccount, ConnectingUser, ConnectOptions } from '../../src/index.js'
 import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
 import { failureOf, turn } from '../support/promises.js'
 import { faultyStorage, watchedStorage } from '../support/storages.js'
@@ -8,7 +8,6 @@ import { expectPage } from '../support/test-browser.js'
 
 const ALICE = { subject: 'alice' }
 const MINUTE = 60_000
-type Identity = NonNullable<ConnectOptions['identity']>
 
 describe('a user who connects a Nextcloud that takes no tokens', () => {
   it('signs in at the authorization server first, agrees in Nextcloud, and has connected it', async () => {
@@ -234,61 +233,9 @@ describe('an app password, which Nextcloud gives once,', () => {
   })
 })
 
-describe('connect.identity', () => {
-  const setUp = (identity: Identity) => appPasswordWorld({ options: { connect: { identity } } })
-
-  it('is asked about the account in Nextcloud, and about nothing else', async () => {
-    const identity = vi.fn<Identity>(() => true)
-    const { connectAs, nextcloud, as } = await setUp(identity)
-
-    expectPage(await connectAs('alice.w'), 200)
-
-    expect(identity.mock.calls).toEqual([
-      [
-        { loginName: 'alice.w', server: nextcloud.url },
-        { issuer: as.issuer, subject: 'alice', clientId: 'mcp-client' },
-      ],
-    ])
-  })
-
-  it('that does not say yes stores nothing, and can be satisfied at a second attempt', async () => {
-    const { connectAs, browser, authorize, nextcloud, stored, events } = await setUp(
-      ({ loginName }) => loginName === 'alice.w',
-    )
-    const alice = browser()
-
-    const page = await connectAs('bob', alice)
-
-    expectPage(page, 403)
-    expect(page.text).toContain('Try again with another account')
-    expect([nextcloud.appPasswords, await stored()]).toEqual([[], undefined])
-    const failures = events.filter(({ type }) => type === 'connect.failed')
-    expect(failures).toEqual([expect.objectContaining({ reason: 'person' })])
-    expect(failures[0]).not.toHaveProperty('hint')
-    const going = await alice.press(page)
-    const { login, next } = waitingPage(await alice.open(await authorize(going.refreshTo)))
-    await nextcloud.grant(login, 'alice.w')
-    expectPage(await alice.open(next), 200)
-    expect(await stored()).toMatchObject({ state: 'active' })
-  })
-
-  it('that throws is a fault of the operator: the app password is deleted, and nothing is stored', async () => {
-    const { connectAs, nextcloud, stored, events } = await setUp(() => {
-      throw new Error('the directory is unavailable')
-    })
-
-    expectPage(await connectAs('alice.w'), 500)
-
-    expect([nextcloud.appPasswords, await stored()]).toEqual([[], undefined])
-    expect(events).toContainEqual(
-      expect.objectContaining({ type: 'request.failed', message: 'connect.identity failed' }),
-    )
-  })
-})
-
 it('no app password, poll token, cookie or address of a flow is in an event, a URL or a value of the store', async () => {
   const { storage, seen } = watchedStorage()
-  const identity = vi.fn<Identity>(() => true)
+  const identity = vi.fn<(account: ConnectedAccount, who: ConnectingUser) => boolean>(() => true)
   const options = { connect: { identity } }
   const { begin, browser, nextcloud, events, auth, as, redeemed } = await appPasswordWorld({ options, storage })
   const secrets: string[] = []

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import type { ConnectOptions, McpAuthOptions } from '../../src/index.js'
+import type { ConnectedAccount, ConnectingUser, ConnectOptions, IdentityRule, McpAuthOptions } from '../../src/index.js'
 import { failureOf } from '../support/promises.js'
 import { bareHost } from '../support/hosts.js'
 import { expectPage } from '../support/test-browser.js'
@@ -10,9 +10,8 @@ import { startNextcloudOAuth2 } from '../support/nextcloud-oauth2.js'
 const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 
 const ALICE = { subject: 'alice' }
-type Identity = NonNullable<ConnectOptions['identity']>
 /** Alice of the identity provider is alice.w in Nextcloud. */
-const accountOfAlice: Identity = ({ user_id: uid }, { subject }) => subject === 'alice' && uid === 'alice.w'
+const accountOfAlice: IdentityRule = ({ userId }, { subject }) => subject === 'alice' && userId === 'alice.w'
 
 async function setUp(connect: ConnectOptions, options: McpAuthOptions = {}) {
   const clock = manualClock()
@@ -50,7 +49,9 @@ describe("Nextcloud's own oauth2 app", () => {
     expect(nextcloud.takes(token)).toBe(true)
     const [request] = nextcloud.tokenRequests()
     expect([request?.authorization, request?.form.get('client_id')]).toEqual([undefined, nextcloud.clientId])
-    expect(new Set(nextcloud.paths())).toEqual(new Set(['/index.php/apps/oauth2/api/v1/token']))
+    expect(new Set(nextcloud.paths())).toEqual(
+      new Set(['/index.php/apps/oauth2/api/v1/token', '/ocs/v2.php/cloud/user']),
+    )
     // Neither metadata nor keys of the issuer are needed before an MCP token comes in.
     expect(as.received()).toEqual([])
     const info = await signIn()
@@ -114,16 +115,16 @@ describe("Nextcloud's own oauth2 app", () => {
 })
 
 describe('connect.identity', () => {
-  it('is shown the answer without its tokens, and whose link it is', async () => {
-    const identity = vi.fn<Identity>(() => true)
-    const { connectAs, as } = await setUp({ identity })
+  it('is shown the account as Nextcloud names it, and whose link it is', async () => {
+    const identity = vi.fn<(account: ConnectedAccount, who: ConnectingUser) => boolean>(() => true)
+    const { connectAs, as, nextcloud } = await setUp({ identity })
 
     await connectAs('alice.w')
 
     expect(identity.mock.calls).toEqual([
       [
-        { token_type: 'Bearer', expires_in: 3_600, user_id: 'alice.w' },
-        { issuer: as.issuer, subject: 'alice', clientId: 'mcp-client' },
+        { userId: 'alice.w', loginName: 'alice.w', displayName: 'alice.w', server: `${nextcloud.url}/` },
+        { issuer: as.issuer, subject: 'alice', clientId: 'mcp-client', claims: {} },
       ],
     ])
   })
@@ -140,18 +141,23 @@ describe('connect.identity', () => {
     expect(page.text).toContain('Try again with another account')
     expect(page.text).not.toContain('alice')
     expect(await auth.isProvisioned(ALICE)).toBe(false)
-    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'person' }))
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'person', userId: 'bob' }))
     expect(events.map(({ type }) => type)).not.toContain('grant.stored')
     expectPage(await connectAs('alice.w'), 200)
   })
 
   it('comes on top of an ID token, and cannot stand in for it', async () => {
-    const identity = vi.fn<Identity>(() => true)
-    const { walk, link, auth } = await world({ ...CONNECT, options: { connect: { identity } } })
+    const identity = vi.fn<(account: ConnectedAccount, who: ConnectingUser) => boolean>(() => true)
+    const { walk, link, auth, nextcloud } = await world({
+      ...CONNECT,
+      nextcloud: true,
+      options: { connect: { identity } },
+    })
 
     expectPage(await walk(await link(), 'bob'), 403)
     expectPage(await walk(await link(), 'alice', { tokens: { id_token: undefined } }), 403)
-    expect(identity).not.toHaveBeenCalled()
+    expect([identity.mock.calls, nextcloud.received]).toEqual([[], []])
+    nextcloud.handle((_request, res) => res.end('{"ocs":{"data":{"id":"alice"}}}'))
     identity.mockReturnValueOnce(false)
     expectPage(await walk(await link()), 403)
     expect(await auth.isProvisioned(ALICE)).toBe(false)

@@ -161,6 +161,22 @@ describe('after a sign-in', () => {
     expect(notes).not.toContain('Last used')
   })
 
+  it('shows a hundred clients, and asks for the names of no others', async () => {
+    const asked: string[] = []
+    const clientName = (id: string): string => (asked.push(id), `App ${id}`)
+    const clients = Array.from({ length: 103 }, (_, index) => `client-${index}`)
+    const setup = await setUp({ options: { connect: { clientName } } }, ['client-0'])
+    const { store } = setup.grants
+    const key = store.keyOf({ issuer: setup.as.issuer, subject: 'alice' })
+    const { grant, version } = (await store.read(key))!
+    await store.write(key, { ...grant, clients }, version)
+
+    const page = await visit(setup, setup.alice)
+
+    expect(wordsOf(page.text)).toContain('and 3 more')
+    expect(asked).toHaveLength(100)
+  })
+
   it('says so where nothing is connected', async () => {
     const setup = await setUp({}, [])
 
@@ -219,6 +235,21 @@ describe('after a sign-in', () => {
     expect(await setup.stored()).toMatchObject({ state: 'active' })
   })
 
+  it('ends an earlier one in the same browser, which two tabs have begun', async () => {
+    const setup = await setUp()
+    const ways = [await leave(setup.alice), await leave(setup.alice)]
+    const [first = '', second = ''] = await Promise.all(ways.map((way) => setup.authorize(way)))
+    await setup.alice.open(first)
+    const earlier = setup.browser()
+    for (const [name, value] of setup.alice.cookies) earlier.cookies.set(name, value)
+    expect((await earlier.open(PAGE)).text).toContain('value="all"')
+
+    await setup.alice.open(second)
+
+    expect((await earlier.open(PAGE)).text).toContain('value="sign-in"')
+    expect((await setup.alice.open(PAGE)).text).toContain('value="all"')
+  })
+
   it('counts at another instance on the same store', async () => {
     const setup = await setUp()
     const page = await visit(setup, setup.alice)
@@ -275,6 +306,22 @@ describe('the buttons', () => {
     expect(await setup.stored()).toMatchObject({ state: 'disconnected', clients: [] })
   })
 
+  it.each([
+    ['all', 'Your Nextcloud is disconnected'],
+    ['Claude', 'That app can no longer use'],
+  ])('say that the authorization server could not be reached, and is tried again: %s', async (what, words) => {
+    const setup = await setUp({}, ['Claude'])
+    setup.as.metadata['revocation_endpoint'] = `${setup.as.issuer}/revoke`
+    setup.as.script('/revoke', (_req, res) => void res.writeHead(503).end())
+    const page = await visit(setup, setup.alice)
+
+    const after = await pressed(setup.alice, page, what === 'all' ? what : endOf(page, what))
+
+    expect(wordsOf(after.text)).toContain(words)
+    expect(wordsOf(after.text)).toContain('This server tries that again by itself')
+    expect(await setup.stored()).toMatchObject({ state: 'disconnected' })
+  })
+
   it('do nothing for a client that has no access any more', async () => {
     const setup = await setUp()
     const page = await visit(setup, setup.alice)
@@ -293,7 +340,7 @@ describe('the buttons', () => {
     expect(page.text).not.toMatch(/>End</)
 
     await pressed(setup.alice, page, digest('Claude'))
-    expect(await setup.stored()).toMatchObject({ state: 'active' })
+    expect(await setup.stored()).toMatchObject({ state: 'active', clients: ['Claude', 'Notes'] })
 
     await pressed(setup.alice, page, 'all')
     expect(await setup.stored()).toMatchObject({ state: 'disconnected' })

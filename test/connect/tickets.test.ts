@@ -32,7 +32,7 @@ function setUp(given: { clock?: ManualClock; storage?: StorageAdapter; key?: num
   })
   const tickets = createTickets({ ...grants, clock }, 'https://mcp.example.com/nextcloud/connect')
   const link = async (subject = 'alice', clientId = 'mcp-client') =>
-    (await tickets.linkFor({ issuer: 'https://idp.example', subject }, clientId)).connectUrl
+    (await tickets.linkFor({ identity: { issuer: 'https://idp.example', subject }, clientId })).connectUrl
   const read = (url: string) => tickets.read(new URL(url).searchParams.get('ticket') ?? '')
   return { clock, storage, tickets, link, read }
 }

@@ -1,15 +1,7 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
-import { describe, expect, it, vi } from 'vitest'
-import type { ConnectConfig } from '../../src/config/config.js'
-import {
-  appKnows,
-  askApp,
-  checkSubjects,
-  whoIsThere,
-  type Evidence,
-  type WhoIsThere,
-} from '../../src/connect/who-is-there.js'
+import { describe, expect, it } from 'vitest'
+import { askApp, checkSubjects, whoIsThere, type Evidence, type WhoIsThere } from '../../src/connect/who-is-there.js'
 import { createEvents } from '../../src/events.js'
 import { manualClock } from '../support/clock.js'
 
@@ -95,45 +87,5 @@ describe("the app's own sign-in", () => {
 
   it('is not asked if there is none', async () => {
     expect(await askApp({ connect: { authenticateBrowser: undefined } }, REQUEST, ALICE)).toBeUndefined()
-  })
-})
-
-describe('connect.identity', () => {
-  const purpose = { identity: ALICE, clientId: 'mcp-client' }
-  const ask = (identity: ConnectConfig['identity'], isKnown = true) =>
-    appKnows({ connect: { identity } }, Object.freeze({ user_id: 'alice.w' }), purpose, isKnown)
-
-  it.each([
-    ['true', () => true, true],
-    ['true, later', () => Promise.resolve(true), true],
-    ['false', () => false, false],
-    ['nothing', () => undefined, false],
-    ['nothing, later', () => Promise.resolve(undefined), false],
-    ['what is not true', () => 'yes' as unknown as boolean, false],
-  ])('that says %s', async (_what, identity, says) => {
-    expect(await ask(identity)).toBe(says)
-    expect(await ask(identity, false)).toBe(says)
-  })
-
-  it('is told whose link it is, and can change nothing', async () => {
-    const identity = vi.fn(() => true)
-    await ask(identity)
-
-    expect(identity.mock.calls).toEqual([[{ user_id: 'alice.w' }, { ...ALICE, clientId: 'mcp-client' }]])
-    const given: readonly unknown[] = identity.mock.calls[0] ?? []
-    expect(given.every((argument) => Object.isFrozen(argument))).toBe(true)
-  })
-
-  it.each([
-    () => Promise.reject(new Error('down')),
-    () => {
-      throw new Error('down')
-    },
-  ])('that fails is a fault of the app', async (identity) => {
-    await expect(ask(identity)).rejects.toMatchObject({ code: 'ERR_INTERNAL', message: 'connect.identity failed' })
-  })
-
-  it('that is not there leaves it to the sign-in', async () => {
-    expect([await ask(undefined, true), await ask(undefined, false)]).toEqual([true, false])
   })
 })

@@ -95,7 +95,9 @@ if (has('Chromium')) {
       await press(page, 'Yes, connect')
       await signIn(page, 'alice')
       await heading(page, 'Connected, you can go back')
-      expect(await page.getByRole('main').innerText()).toContain(`${clientId} can now work in your Nextcloud`)
+      expect(await page.getByRole('main').innerText()).toContain(
+        `An app that registered itself (${clientId}) can now work in your Nextcloud`,
+      )
       expect(complaints).toEqual([])
       expect(await auth.isProvisioned(alice)).toBe(true)
       const response = await auth.nextcloudFetch(alice, '/ocs/v2.php/cloud/user?format=json')

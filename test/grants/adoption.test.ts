@@ -30,7 +30,7 @@ async function setUp(grant = GRANT) {
   const { records, clock } = setup
   const version = await records.write(FORMER, grant, null)
   const storeOf = (credential: 'refresh-token' | 'app-password', owner = OWNER) =>
-    createGrantStore({ records, owner, credential, clock })
+    createGrantStore({ records, owner, credential, note: () => Promise.resolve(), clock })
   return { ...setup, version: version!, storeOf, former: () => records.peek(FORMER) }
 }
 
@@ -221,6 +221,18 @@ describe('the adoption of a grant', () => {
 
     expect((await store.find(ALICE))?.grant).toMatchObject({ state: 'disconnected' })
     expect(await stored()).toMatchObject({ state: 'disconnected' })
+  })
+
+  it('leaves nothing that would come back after a disconnection, of what an earlier version stored beside it', async () => {
+    const { store, storage, records, former, clock } = await setUp()
+    await store.find(ALICE)
+    await storage.put(FORMER, await records.seal(FORMER, { ...GRANT, fingerprint: 'of 0.3' }), null)
+
+    await store.disconnect(ALICE, undefined)
+
+    expect(await former()).toBeUndefined()
+    clock.advance(31 * 24 * 3_600_000)
+    expect(await store.find(ALICE)).toBeUndefined()
   })
 
   it('fails with the store, and is made up for by the next', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { StorageError } from '../../src/errors/errors.js'
-import { agreedAt } from '../../src/grants/grant.js'
+import { agreedAt, ANY_CLIENT, serves } from '../../src/grants/grant.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'
 import { ALICE, opened, OWNER } from './opened.js'
 
@@ -34,7 +34,13 @@ describe('a grant', () => {
   it('of another mode leaves its clients to be asked again when it is replaced', async () => {
     const { clock, records, key, connect } = opened()
     await connect('first', 'client-1')
-    const store = createGrantStore({ records, owner: OWNER, credential: 'app-password', clock })
+    const store = createGrantStore({
+      records,
+      owner: OWNER,
+      credential: 'app-password',
+      note: () => Promise.resolve(),
+      clock,
+    })
     const connectIn = async (clientId: string) => {
       const appPassword = { loginName: 'alice', password: 'app-password', nextcloud: OWNER.nextcloud }
       await store.connect(ALICE, { appPassword, fingerprint: clientId, clientId, scopes: [] })
@@ -43,6 +49,18 @@ describe('a grant', () => {
 
     expect(await connectIn('client-2')).toEqual(['client-2'])
     expect(await connectIn('client-3')).toEqual(['client-2', 'client-3'])
+  })
+
+  it('serves every client only by the word of the operator, and no more once the user has ended one', async () => {
+    const { store, connect, stored, key } = opened()
+    await connect('first', ANY_CLIENT)
+    expect((await stored())?.clients).toEqual([])
+
+    const { grant, version } = (await store.read(key))!
+    await store.write(key, { ...grant, clients: [ANY_CLIENT, 'client-1'] }, version)
+    expect(serves((await stored())!, 'client-2')).toBe(true)
+    await store.disconnect(ALICE, 'client-2')
+    expect((await stored())?.clients).toEqual(['client-1'])
   })
 
   it('names its user and its configuration, also when it is dead', async () => {

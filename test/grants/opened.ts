@@ -29,6 +29,7 @@ export function opened() {
     records,
     owner: OWNER,
     credential: 'refresh-token',
+    note: () => Promise.resolve(),
     clock,
   })
   const key = store.keyOf(ALICE)

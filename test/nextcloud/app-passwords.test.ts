@@ -169,7 +169,7 @@ describe('an app password', () => {
     expect(await ways.isRefused(WRONG)).toBeUndefined()
     clock.advance(30 * 60_000)
     expect(await ways.isRefused(WRONG)).toBe(true)
-    expect(await ways.remove(WRONG)).toBe(false)
+    expect(await ways.remove(WRONG)).toBe('refused')
     expect(nextcloud.requests.every(({ headers }) => headers['ocs-apirequest'] === 'true')).toBe(true)
   })
 
@@ -184,7 +184,7 @@ describe('an app password', () => {
     const { ways, nextcloud } = await setUp()
     const other = { ...WRONG, nextcloud: 'https://cloud.example.org/' }
 
-    expect([await ways.isRefused(other), await ways.remove(other)]).toEqual([undefined, false])
+    expect([await ways.isRefused(other), await ways.remove(other)]).toEqual([undefined, 'unavailable'])
     expect(nextcloud.requests).toEqual([])
   })
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import type { McpAuthOptions } from '../../src/index.js'
+import { nextcloudPath, type McpAuthOptions } from '../../src/index.js'
 import { waitingPage } from '../support/login-visits.js'
 import { wordsOf } from '../support/html.js'
 import { createVisitor } from '../support/nextcloud/visitor.js'
@@ -107,17 +107,58 @@ describe('an app password, by docs/app-password.md', () => {
     expect(await statusOf(auth, who)).toBe(200)
   })
 
-  it('of somebody disabled is refused, and its user can connect again when enabled', async () => {
+  it('of somebody disabled is refused, and is good again when enabled, without a new connection', async () => {
     const { auth, who, account, connect, advance } = await setUp()
     expect(await connect()).toMatch(CONNECTED)
     const refused = await target.during(['user:disable', account.uid], ['user:enable', account.uid], () =>
       failureOf(statusOf(auth, who)),
     )
-
     expect(refused).toMatchObject({ code: 'ERR_NOT_PROVISIONED', reason: 'revoked' })
-    advance(60_000)
+    expect(await failureOf(statusOf(auth, who))).toMatchObject({ code: 'ERR_NOT_PROVISIONED', reason: 'revoked' })
+
+    advance(10 * 60_000)
+
+    await expectToActAs(auth, who, account.uid)
+  })
+
+  it.each([
+    ['OCS', () => '/ocs/v2.php/cloud/user'],
+    ['an app route', () => '/index.php/apps/notes/api/v1/notes'],
+    ['WebDAV', (uid: string) => nextcloudPath`/remote.php/dav/files/${uid}/`],
+  ])('that was deleted is dead by one answer of %s', async (_, path) => {
+    const { auth, who, account, connect } = await setUp()
     expect(await connect()).toMatch(CONNECTED)
-    expect(await statusOf(auth, who)).toBe(200)
+    const { headers } = await auth.getNextcloudCredential(who)
+    const url = `${target.url}/ocs/v2.php/core/apppassword`
+    expect(
+      (
+        await fetch(url, {
+          method: 'DELETE',
+          headers: { Authorization: headers.Authorization, 'OCS-APIRequest': 'true' },
+        })
+      ).status,
+    ).toBe(200)
+    const asked = target.standIn?.requests.length ?? 0
+
+    expect(await failureOf(auth.nextcloudFetch(who, path(account.uid)))).toMatchObject({ reason: 'revoked' })
+
+    if (target.standIn !== undefined) expect(target.standIn.requests).toHaveLength(asked + 1)
+  })
+
+  it('of somebody disabled who disconnects is deleted when enabled', async () => {
+    const { auth, who, account, connect, advance } = await setUp()
+    expect(await connect()).toMatch(CONNECTED)
+
+    const outcome = await target.during(['user:disable', account.uid], ['user:enable', account.uid], () =>
+      auth.revoke(who),
+    )
+
+    expect(outcome).toEqual({ revoked: 'pending' })
+    const tokens = () => target.occ('user:auth-tokens:list', account.uid, '--output=json')
+    expect(await tokens()).toContain('MCP test')
+    advance(60_000)
+    await auth.isProvisioned(who)
+    await expect.poll(tokens, { timeout: 20_000 }).not.toContain('MCP test')
   })
 
   it('is asked for at nextcloud.publicUrl, where browsers reach Nextcloud', async () => {

@@ -28,7 +28,13 @@ it.runIf(has('better-sqlite3'))(
       systemClock,
       createEvents(undefined, systemClock),
     )
-    const store = createGrantStore({ records, owner: OWNER, credential: 'app-password', clock: systemClock })
+    const store = createGrantStore({
+      records,
+      owner: OWNER,
+      credential: 'app-password',
+      note: () => Promise.resolve(),
+      clock: systemClock,
+    })
     const issuer = 'https://idp.example.com'
     for (let index = 0; index < GRANTS; index += 1) {
       const appPassword = { loginName: `user-${index}`, password: 'x'.repeat(72), nextcloud: OWNER.nextcloud }

@@ -5,6 +5,9 @@ import { createPages, type PageContext, type Pages } from '../../src/connect/pag
 /** What a page is made with. */
 export interface PageWords extends PageContext {
   readonly clientName: string
+  readonly clientHost: string
+  readonly clientId: string
+  readonly callsItself: string
   readonly scopes: readonly string[]
   readonly formValue: string
   readonly action: string
@@ -17,7 +20,11 @@ export interface PageWords extends PageContext {
 export const plainWords: PageWords = {
   serverName: 'Acme notes',
   nextcloudHost: 'cloud.example.com',
+  steps: ['sign-in'],
   clientName: 'Claude',
+  clientHost: 'claude.ai',
+  clientId: 'k3Jd9x…Qw71Zt',
+  callsItself: 'claude-code',
   scopes: ['openid', 'offline_access', 'notes:read'],
   formValue: 'dG9rZW4',
   action: '/nextcloud/connect',
@@ -29,33 +36,38 @@ export const plainWords: PageWords = {
 /** Every page, by what shows it, with and without its form. */
 export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Page> {
   const pages: Pages = createPages(words)
-  const { clientName, scopes, host, error, query } = words
+  const withAppPassword = createPages({ ...words, steps: ['sign-in', 'app-password'] })
+  const { callsItself, scopes, host, error, query } = words
+  const client = { name: words.clientName, host: words.clientHost }
+  const registered = { id: words.clientId }
   const form = { action: words.action, formValue: words.formValue }
   const connected: Connection = {
     trouble: undefined,
     since: Date.UTC(2026, 2, 5, 9, 7),
-    clients: [clientName, 'Notes at work'].map((name, index) => ({
-      name,
+    clients: [client, { name: 'Notes at work' }].map((client, index) => ({
+      client,
       since: Date.UTC(2026, 2 + index, 5, 9, 7),
       lastUsed: index === 0 ? Date.UTC(2026, 10, 28, 14, 0) : undefined,
       end: words.formValue,
     })),
+    more: 3,
   }
   const visit = { done: 'one', signsOut: true } as const
   return new Map([
-    ['consent', pages.consent({ clientName, scopes, ...form })],
-    ['consent without scopes', pages.consent({ clientName, scopes: [], ...form })],
+    ['consent', pages.consent({ client, callsItself, scopes, ...form })],
+    ['consent of a registered app', pages.consent({ client: registered, callsItself, scopes, ...form })],
+    ['consent to an app password', withAppPassword.consent({ client, callsItself, scopes: [], ...form })],
     ['goingOn', pages.goingOn({ url: `https://idp.example.com/auth?${query}`, host })],
     [
       'waiting',
       pages.waiting({
-        clientName,
+        client,
         login: `https://cloud.example.com/login/v2/flow/${words.formValue}`,
         next: 'https://mcp.example.com/nextcloud/login?flow=c3RhdGU',
       }),
     ],
-    ['connected', pages.connected({ clientName, disconnect: form, overview: '/nextcloud' })],
-    ['connected for good', pages.connected({ clientName })],
+    ['connected', pages.connected({ client, disconnect: form, overview: '/nextcloud' })],
+    ['connected for good', pages.connected({ client: registered })],
     ['declined', pages.declined()],
     ['disconnected', pages.disconnected({ overview: '/nextcloud' })],
     ['linkUnusable', pages.linkUnusable()],
@@ -78,7 +90,11 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ),
     [
       'overview unreadable',
-      pages.overview({ ...form, ...visit, connection: { trouble: 'unreadable', since: undefined, clients: [] } }),
+      pages.overview({
+        ...form,
+        ...visit,
+        connection: { trouble: 'unreadable', since: undefined, clients: [], more: 0 },
+      }),
     ],
     [
       'overview of consent per user',

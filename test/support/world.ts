@@ -191,6 +191,7 @@ export async function world(parts: Parts = {}): Promise<World> {
     onEvent: (event) => events.push(event),
     ...given,
     ...more,
+    ...(mode === 'app-password' && { connect: withRule(more.connect ?? given.connect) }),
     ...(mode !== 'none' && { nextcloud: { url: nextcloudUrl, mode, ...given.nextcloud, ...more.nextcloud } }),
   })
   const open = (more?: McpAuthOptions): McpAuth => {
@@ -234,6 +235,10 @@ export async function world(parts: Parts = {}): Promise<World> {
         },
   )
 }
+
+/** Connect options whose test is not about accounts let any account of Nextcloud in. */
+const withRule = (connect: McpAuthOptions['connect']): McpAuthOptions['connect'] =>
+  connect !== false && { identity: 'anyone', ...connect }
 
 /** One object of all members, getters included. */
 function joined(first: World, ...others: readonly object[]): World {

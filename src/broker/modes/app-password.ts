@@ -1,17 +1,19 @@
 import { LRUCache } from 'lru-cache'
-import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
+import { NotProvisionedError, UpstreamUnavailableError, type NotProvisionedReason } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
 import { change } from '../../grants/change.js'
 import { whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import { bury, createGrantCheck } from './grant-check.js'
-import type { Caller, FreshToken, GrantCheck, GrantModeRooms, Have, Mode } from './mode.js'
+import type { Caller, FreshToken, GrantCheck, GrantModeRooms, GrantOf, Have, Mode } from './mode.js'
 import { revive } from './revival.js'
 
 interface AppPasswordRooms extends GrantModeRooms {
   /** Monotonic milliseconds at which Nextcloud last said that it takes an app password, by fingerprint. */
   readonly proven: LRUCache<string, number>
+  /** Fingerprints of app passwords that this process has handed out. */
+  readonly known: LRUCache<string, true>
 }
 
 /**
@@ -29,7 +31,11 @@ const RETRY_WHEN_FULL = 300
 
 /** An app password of the user, which Nextcloud gave once (Login Flow v2) and which several instances share. */
 export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
-  const rooms = { ...modeRooms, proven: new LRUCache<string, number>({ max: MOST_PROVEN }) }
+  const rooms = {
+    ...modeRooms,
+    proven: new LRUCache<string, number>({ max: MOST_PROVEN }),
+    known: new LRUCache<string, true>({ max: MOST_PROVEN }),
+  }
   const check = createGrantCheck({ ...rooms, secretOf, fresh: (stored) => fresh(rooms, stored) })
   return {
     getFreshToken: (caller, _target, have, found) => getFreshToken({ ...rooms, check }, caller, have, found),
@@ -49,10 +55,10 @@ export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
 function getFreshToken(
   rooms: AppPasswordRooms & { readonly check: GrantCheck },
   caller: Pick<Caller, 'identity' | 'clientId'>,
-  { notThis, force, proven, ahead }: Have,
+  { notThis, force, proven }: Have,
   given: StoredGrant | undefined,
 ): Promise<FreshToken> {
-  const { grants, check, clock, signIns } = rooms
+  const { grants, check, clock } = rooms
   const { identity } = caller
   const key = grants.store.keyOf(identity)
   let attempts = 0
@@ -60,30 +66,44 @@ function getFreshToken(
     const stored = attempts++ === 0 ? given : await check.read(identity)
     // The user may have taken the consent back meanwhile.
     const reason = check.whyNot(caller, stored?.grant) ?? whyUnusable(stored?.grant, undefined, clock.now())
-    if (stored !== undefined && reason === 'revoked') {
-      const revived = await revive(rooms, { key, caller, stored })
-      if (revived !== undefined) return revived === 'late' ? 'late' : found(rooms, revived)
+    if (stored === undefined || reason !== undefined) {
+      const revived = stored && reason === 'revoked' && (await revive(rooms, { key, caller, stored }))
+      return revived === 'late' ? 'late' : found(rooms, revived || undefined, reason)
     }
-    if (stored === undefined || reason !== undefined) throw new NotProvisionedError(reason ?? 'never')
     const usable = found(rooms, stored)
-    // One that is renewed ahead is at work.
-    if (force !== true || !isSameSecret(usable.secret, notThis))
-      return ahead === true ? usable : checked(rooms, stored.grant, usable)
-    // A 401 of one route is not the end of an app password: Nextcloud must refuse it where it says who the user is.
-    if (proven === true || (await isRefused(rooms, stored.grant))) {
-      signIns.refused()
-      if (await bury(rooms, { key, identity }, stored)) throw new NotProvisionedError('revoked')
-      return 'late'
-    }
-    // Nextcloud may have taken a while, in which the user ended the connection.
-    return (await grants.store.version(key)) === stored.version ? usable : 'late'
+    if (force !== true || !isSameSecret(usable.secret, notThis)) return checked(rooms, stored.grant, usable)
+    return (await buryIfRefused(rooms, { key, identity, stored, proven })) ?? usable
   })
 }
 
-/** @throws {NotProvisionedError} the grant has no app password */
-function found(rooms: AppPasswordRooms, stored: StoredGrant): FreshToken {
-  const token = fresh(rooms, stored)
-  if (token === undefined) throw new NotProvisionedError('never')
+/**
+ * Ends the grant if Nextcloud refuses its app password. A 401 of one route is not the end of it: Nextcloud must refuse it in words of
+ * its own, or where it says who the user is.
+ *
+ * @returns `late` if another writer was first; undefined if Nextcloud does not refuse it
+ * @throws {NotProvisionedError} the grant is dead
+ */
+async function buryIfRefused(
+  rooms: AppPasswordRooms,
+  { stored, proven, ...of }: GrantOf & { readonly stored: StoredGrant; readonly proven: boolean | undefined },
+): Promise<'late' | undefined> {
+  if (proven === true || (await isRefused(rooms, stored.grant))) {
+    rooms.signIns.refused()
+    if (await bury(rooms, of, stored)) throw new NotProvisionedError('revoked')
+    return 'late'
+  }
+  // Nextcloud may have taken a while, in which the user ended the connection.
+  return (await rooms.grants.store.version(of.key)) === stored.version ? undefined : 'late'
+}
+
+/** @throws {NotProvisionedError} there is no app password */
+function found(
+  rooms: AppPasswordRooms,
+  stored: StoredGrant | undefined,
+  reason: NotProvisionedReason = 'never',
+): FreshToken {
+  const token = stored && fresh(rooms, stored)
+  if (token === undefined) throw new NotProvisionedError(reason)
   return token
 }
 
@@ -92,13 +112,16 @@ function found(rooms: AppPasswordRooms, stored: StoredGrant): FreshToken {
  *
  * @throws {UpstreamUnavailableError} it may be sent later
  */
-function checked({ signIns, clock, proven }: AppPasswordRooms, grant: Grant, usable: FreshToken): FreshToken {
-  const isKnown = proven.has(grant.fingerprint) || clock.now() < grant.connectedAt + NEW_FOR
-  if (isKnown || !signIns.isFull()) return usable
-  throw new UpstreamUnavailableError('Nextcloud refused too many app passwords, and this one is not known to be good', {
-    service: 'Nextcloud',
-    retryAfter: RETRY_WHEN_FULL,
-  })
+function checked({ signIns, clock, known }: AppPasswordRooms, grant: Grant, usable: FreshToken): FreshToken {
+  const isKnown = known.has(grant.fingerprint) || clock.now() < grant.connectedAt + NEW_FOR
+  if (!isKnown && signIns.isFull()) {
+    throw new UpstreamUnavailableError(
+      'Nextcloud refused too many app passwords, and this one is not known to be good',
+      { service: 'Nextcloud', retryAfter: RETRY_WHEN_FULL },
+    )
+  }
+  known.set(grant.fingerprint, true)
+  return usable
 }
 
 async function isRefused(rooms: AppPasswordRooms, { fingerprint, appPassword }: Grant): Promise<boolean> {

@@ -21,6 +21,8 @@ export interface Caller {
   readonly audience: readonly string[]
   /** `exp`, in seconds. */
   readonly expiresAt: number
+  /** The claims of the MCP token. Absent for background work. */
+  readonly claims?: Readonly<Record<string, unknown>>
 }
 
 /** Whether the MCP token has expired, by the wall clock and with the tolerance in seconds. */

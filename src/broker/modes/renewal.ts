@@ -124,7 +124,13 @@ async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer)
   const { grants, coolDowns, clock } = rooms
   const { key, identity, grant, version } = marked
   const next = rotated(rooms, grant, answer)
-  const written = await grants.rotations.write({ key, identity, grant: next, spent: grant.fingerprint, expected: version })
+  const written = await grants.rotations.write({
+    key,
+    identity,
+    grant: next,
+    spent: grant.fingerprint,
+    expected: version,
+  })
   coolDowns.succeeded(grant.fingerprint)
   if (written === undefined) return 'changed'
   if (answer.access instanceof TokenRequestError) return coolDowns.failed(next.fingerprint, answer.access)

@@ -36,11 +36,17 @@ function countsOf({ title, rows, counts }: TableTally): string[] {
   ]
 }
 
+const NOT_ASKED =
+  "Whose account each app password opens is as the Python server's store says: Nextcloud was not asked, and connect.identity neither."
+
 /** What nobody can tell from the Python server's store. */
 function remarks({ tables, clientId }: Tally, { target }: Way): string[] {
   const count = (outcome: Outcome): number => tables.reduce((sum, { counts }) => sum + (counts.get(outcome) ?? 0), 0)
   const { config, settings } = target
   return [
+    ...(count('imported') + count('unrestricted') > 0 && SECRETS[settings.credential].table === 'app_passwords'
+      ? [NOT_ASKED]
+      : []),
     ...(count('ofClient') > 0 ? [`The Python server's client was ${inOneLine(clientId ?? '')}.`] : []),
     ...(clientId === undefined && SECRETS[settings.credential].table === 'refresh_tokens' && count('imported') > 0
       ? [

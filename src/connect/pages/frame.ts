@@ -5,6 +5,8 @@ import type { markup, Markup } from './markup.js'
 export interface Frame {
   readonly server: Markup
   readonly nextcloud: Markup
+  /** A sentence on what follows a "yes". */
+  readonly next: Markup
   /** Returns the tag of the template that holds the content of a page. */
   readonly page: (status: number, title: string, tone: Tone) => (...content: Parameters<typeof markup>) => Page
 }

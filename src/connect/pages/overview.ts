@@ -1,3 +1,4 @@
+import type { ClientName } from '../client-names.js'
 import type { Page } from './document.js'
 import type { Frame } from './frame.js'
 import { markup, type Markup } from './markup.js'
@@ -10,6 +11,8 @@ export interface Connection {
   /** Milliseconds since the epoch. Undefined: not known. */
   readonly since: number | undefined
   readonly clients: readonly ConnectedClient[]
+  /** Further clients, which are not shown. */
+  readonly more: number
 }
 
 /**
@@ -20,7 +23,7 @@ export type Trouble = 'refused' | 'expired' | 'elsewhere' | 'unreadable'
 
 /** An MCP client that may use a connection. */
 export interface ConnectedClient {
-  readonly name: string
+  readonly client: ClientName
   /** Milliseconds since the epoch. */
   readonly since: number
   /** Undefined: not known. */
@@ -31,9 +34,6 @@ export interface ConnectedClient {
 
 /** The last thing that was done on the page. `pending`: the other server could not be reached, and is tried again. */
 export type Done = 'one' | 'one-pending' | 'all' | 'all-pending' | 'out'
-
-/** Clients that are written out. */
-const MOST_CLIENTS = 100
 
 /** The way in: opening the page alone starts nothing. */
 export function signIn(
@@ -92,19 +92,18 @@ const WHY: Readonly<Record<Trouble, string>> = {
   unreadable: 'It is stored under a key that this server does not have any more.',
 }
 
-function shownConnection(form: FormTarget, { trouble, clients }: Connection): Markup {
+function shownConnection(form: FormTarget, { trouble, clients, more }: Connection): Markup {
   const why =
     trouble &&
     markup`<div class="note"><p>The connection does not work now. ${WHY[trouble]} To connect again, ask your app for something that needs Nextcloud: it gives you a new link.</p></div>`
-  const left = clients.length - MOST_CLIENTS
   return markup`${why}
 ${
   clients.length === 0
     ? undefined
     : markup`<section aria-labelledby="apps">
 <h2 id="apps">Apps that may use it</h2>
-<ul class="apps" role="list">${clients.slice(0, MOST_CLIENTS).map((client, index) => shownEntry(form, client, index))}</ul>
-${left > 0 ? markup`<p class="quiet">and ${left} more, which are shown when others are ended.</p>` : undefined}
+<ul class="apps" role="list">${clients.map((client, index) => shownEntry(form, client, index))}</ul>
+${more > 0 ? markup`<p class="quiet">and ${more} more, which are shown when others are ended.</p>` : undefined}
 </section>`
 }
 <section aria-labelledby="all">
@@ -114,11 +113,11 @@ ${shownForm(form, markup`<button type="submit" name="do" value="all">Disconnect 
 </section>`
 }
 
-function shownEntry(form: FormTarget, { name, since, lastUsed, end }: ConnectedClient, index: number): Markup {
+function shownEntry(form: FormTarget, { client, since, lastUsed, end }: ConnectedClient, index: number): Markup {
   const [title, button] = [`app-${index}`, `end-${index}`]
   const used = lastUsed === undefined ? undefined : markup`<br>Last used about ${shownMoment(lastUsed)}`
   return markup`<li>
-<h3 id="${title}">${shownClient(name)}</h3>
+<h3 id="${title}">${shownClient(client)}</h3>
 <p class="quiet">Since ${shownMoment(since)}${used}</p>
 ${end === undefined ? undefined : shownForm(form, markup`<button id="${button}" type="submit" name="do" value="${end}" aria-labelledby="${button} ${title}">End</button>`)}
 </li>`

@@ -1,7 +1,9 @@
+import type { ClientName } from '../client-names.js'
 import { markup, shownHost, shownName, type Markup } from './markup.js'
 import {
   isErrorCode,
   LONGEST,
+  shownClaim,
   shownClient,
   shownForm,
   shownScopes,
@@ -19,16 +21,19 @@ export interface PageContext {
   readonly serverName: string
   /** Host of the Nextcloud that users connect. */
   readonly nextcloudHost: string
+  /** The steps that follow a "yes": a sign-in at the provider, or Nextcloud's own question, which makes an app password, or both. */
+  readonly steps: readonly ('sign-in' | 'app-password')[]
 }
 
 /** The pages of the connect endpoints. Everything in them that comes from outside is made harmless. */
 export type Pages = ReturnType<typeof createPages>
 
-export function createPages({ serverName, nextcloudHost }: PageContext) {
+export function createPages({ serverName, nextcloudHost, steps }: PageContext) {
   const server = shownName(serverName, LONGEST, 'this server')
   const frame: Frame = {
     server,
     nextcloud: shownHost(nextcloudHost),
+    next: nextSteps(steps),
     page:
       (status, title, tone) =>
       (...content) => ({ status, html: writeDocument(title, tone, server, markup(...content)) }),
@@ -62,6 +67,14 @@ export function createPages({ serverName, nextcloudHost }: PageContext) {
   }
 }
 
+function nextSteps(steps: PageContext['steps']): Markup {
+  if (!steps.includes('app-password')) {
+    return markup`If you say yes, you sign in as usual, and the connection stays until it is disconnected.`
+  }
+  const signIn = steps.includes('sign-in') ? 'you sign in, and then ' : ''
+  return markup`If you say yes, ${signIn}Nextcloud asks you to grant access. It makes an app password, which you can end there at any time (Settings, Security).`
+}
+
 /** Seconds. Long enough to reach the link with a keyboard or a screen reader, which a reload disturbs. */
 const LOOKS_AGAIN_AFTER = 5
 
@@ -70,21 +83,25 @@ const AGAIN = markup`<p>To try again, go back to the app you came from (your MCP
 const YES_OR_NO = markup`<button class="primary" type="submit" name="answer" value="yes">Yes, connect</button>
 <button type="submit" name="answer" value="no">No, thanks</button>`
 
+/** The question's words and form. */
+interface Asked extends FormTarget {
+  readonly client: ClientName
+  /** What the MCP client calls itself in MCP (`clientInfo.name`). Undefined: it did not say. */
+  readonly callsItself?: string | undefined
+  readonly scopes: readonly string[]
+}
+
 /** The question to the user, with two buttons: `answer=yes` and `answer=no`. */
-function consent(
-  { page, server, nextcloud }: Frame,
-  asked: FormTarget & { readonly clientName: string; readonly scopes: readonly string[] },
-): Page {
-  const client = shownClient(asked.clientName)
+function consent({ page, server, nextcloud, next }: Frame, asked: Asked): Page {
+  const { client, callsItself, scopes } = asked
   return page(200, 'Connect your Nextcloud?', 'plain')`
-<p><strong>${client}</strong> would like to work in your Nextcloud for you. If you say yes, you sign in as usual, and the connection stays until it is disconnected.</p>
+<p>${shownClient(client)}${shownClaim(callsItself, client)} would like to work in your Nextcloud for you. ${next}</p>
+<div class="note"><p>Say yes only if you have just asked this app for it yourself. If somebody sent you this link, say no.</p></div>
 <dl class="facts">
-<div><dt>App</dt><dd>${client}</dd></div>
 <div><dt>Through</dt><dd>${server}</dd></div>
 <div><dt>Nextcloud</dt><dd>${nextcloud}</dd></div>
-<div><dt>It asks for</dt><dd>${shownScopes(asked.scopes)}</dd></div>
+<div><dt>It asks for</dt><dd>${shownScopes(scopes)}</dd></div>
 </dl>
-<div class="note"><p>Say yes only if you have just asked this app for it yourself. If somebody sent you this link, say no.</p></div>
 ${shownForm(asked, YES_OR_NO)}`
 }
 
@@ -100,12 +117,12 @@ function goingOn({ page }: Frame, { url, host }: { readonly url: string; readonl
 /** The way to Nextcloud, where the user agrees. Every few seconds the page looks for the outcome at `next`. */
 function waiting(
   { page, server }: Frame,
-  { login, clientName, next }: { readonly login: string; readonly clientName: string; readonly next: string },
+  { login, client, next }: { readonly login: string; readonly client: ClientName; readonly next: string },
 ): Page {
   const { href, host } = webAddress(login)
   const waiting = page(200, 'Now agree in Nextcloud', 'plain')`
 <p>One step is left: in Nextcloud, allow ${server} to work with your account. There you may have to sign in, and then press “Grant access”.</p>
-<div class="note"><p>Use your own account there. What ${shownClient(clientName)} does, it will do with that one.</p></div>
+<div class="note"><p>Use your own account there. It is the one with which ${shownClient(client)} will work.</p></div>
 <p class="answers"><a class="go" href="${href}" target="_blank" rel="noopener noreferrer"><span>Open ${shownHost(host)} in a new tab</span></a></p>
 <p>Keep this page open. When you are done, it goes on by itself within seconds.</p>
 <p class="quiet"><a href="${webAddress(next).href}">Look now</a></p>`
@@ -114,26 +131,25 @@ function waiting(
 
 function connected(
   { page, nextcloud }: Frame,
-  shown: { readonly clientName: string; readonly disconnect?: FormTarget; readonly overview?: string | undefined },
+  shown: { readonly client: ClientName; readonly disconnect?: FormTarget; readonly overview?: string | undefined },
 ): Page {
-  const { disconnect } = shown
-  const client = shownClient(shown.clientName)
+  const { client, disconnect, overview } = shown
   return page(200, 'Connected, you can go back', 'good')`
-<p><strong>${client}</strong> can now work in your Nextcloud at ${nextcloud}.</p>
-<p>You can close this page. If ${client} was waiting, it goes on by itself; if not, ask it once more.</p>
-${disconnect && offerToDisconnect(client, disconnect)}
-${linkToAll(shown.overview)}`
+<p>${shownClient(client)} can now work in your Nextcloud at ${nextcloud}.</p>
+<p>You can close this page. If the app was waiting, it goes on by itself; if not, ask it once more.</p>
+${disconnect && offerToDisconnect(disconnect)}
+${linkToAll(overview)}`
 }
 
 /** @param overview path of the page of connections */
 const linkToAll = (overview: string | undefined): Markup | undefined =>
   overview === undefined
     ? undefined
-    : markup`<p class="answers all"><a class="more" href="${overview}"><span>See all connections</span></a></p>`
+    : markup`<p class="answers"><a class="more" href="${overview}"><span>See all connections</span></a></p>`
 
-const offerToDisconnect = (client: Markup, target: FormTarget): Markup => markup`<section aria-labelledby="undo">
+const offerToDisconnect = (target: FormTarget): Markup => markup`<section aria-labelledby="undo">
 <h2 id="undo">Changed your mind?</h2>
-<p class="quiet">Disconnect, and ${client} can no longer use your Nextcloud.</p>
+<p class="quiet">Disconnect, and the app can no longer use your Nextcloud.</p>
 ${shownForm(target, markup`<button type="submit">Disconnect</button>`)}
 </section>`
 

@@ -1,3 +1,4 @@
+import type { ClientName } from '../client-names.js'
 import { markup, shownHost, shownName, type Markup } from './markup.js'
 
 /** A form with buttons only. */
@@ -8,7 +9,7 @@ export interface FormTarget {
 }
 
 /** Longest name of a client or server, and longest scope, in characters. */
-export const LONGEST = 80
+export const LONGEST = 100
 /** Scopes that are written out. */
 const MOST_SCOPES = 40
 
@@ -21,17 +22,27 @@ const SCOPE_MEANINGS: ReadonlyMap<string, string> = new Map([
 ])
 
 /**
- * Writes the name of an MCP client. A client id may be the URL of a metadata document (MCP 2025-11-25, client ID metadata
- * documents), chosen by its author. Of such a name the host counts, above all its end.
+ * Writes an MCP client, once on each page. A name that its author has chosen (MCP 2025-11-25, client ID metadata documents) proves
+ * nothing, so the host stands out there.
  */
-export function shownClient(name: string): Markup {
-  const url = /^https?:/i.test(name) && URL.canParse(name) ? new URL(name) : undefined
-  if (url !== undefined && url.host !== '') {
-    const path = url.pathname === '/' ? '' : url.pathname
-    return path === '' ? shownHost(url.host) : markup`${shownHost(url.host)} ${shownName(`(${path})`, LONGEST, '')}`
+export function shownClient({ name, host, id }: ClientName): Markup {
+  const shown = shownName(name ?? '', LONGEST, NAMELESS)
+  if (host !== undefined) {
+    const strong = markup`<strong>${shownHost(host)}</strong>`
+    return name === undefined ? strong : markup`“${shown}” from ${strong}`
   }
-  return shownName(name, LONGEST, 'An app without a name')
+  if (id === undefined) return markup`<strong>${shown}</strong>`
+  return markup`<strong>An app that registered itself</strong> (${shownName(id, LONGEST, '…')})`
 }
+
+/** Writes what the client calls itself in MCP, if that says something new. */
+export function shownClaim(claim: string | undefined, { name }: ClientName): Markup | undefined {
+  return claim === undefined || claim === name
+    ? undefined
+    : markup`, which calls itself “${shownName(claim, LONGEST, '…')}”,`
+}
+
+const NAMELESS = 'An app without a name'
 
 export function shownScopes(scopes: readonly string[]): Markup {
   if (scopes.length === 0) return markup`Access to your Nextcloud as you`

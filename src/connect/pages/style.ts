@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto'
 
-/** The one stylesheet of every page. All text scales with the browser's own size, and nothing moves. */
+/**
+ * The one stylesheet of every page. All text scales with the browser's own size, and nothing moves.
+ *
+ * What starts something takes no pointer for the first 0.7 s: another site may have this page appear under the second click of a double
+ * click. That is an animation which shows nothing, so it runs for people who want less motion as well. The keyboard works at once.
+ *
+ * On a phone the buttons of a page's own form stay in sight, however long the names and the list of scopes above them.
+ */
 export const PAGE_STYLE = `
 :root {
   color-scheme: light dark;
@@ -116,6 +123,7 @@ h3 { margin: 0; font-size: 1rem; }
 section { margin-top: 1.5rem; padding-top: 1.5rem; border-top: 1px solid var(--line); }
 form { margin: 0; }
 .answers { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 0; }
+section + .answers, .apps + p { margin-top: 0.75rem; }
 button, .go, .more {
   flex: 1 1 9rem;
   display: inline-flex;
@@ -134,6 +142,8 @@ button, .go, .more {
   text-decoration: none;
   cursor: pointer;
 }
+button, .go { animation: no-pointer 700ms; }
+@keyframes no-pointer { from, to { pointer-events: none; } }
 button:hover { background: var(--tint); }
 button.primary, .go { border-color: var(--accent); background: var(--accent); color: var(--on-accent); }
 button.primary:hover, .go:hover { border-color: var(--accent-strong); background: var(--accent-strong); }
@@ -144,9 +154,18 @@ button:focus-visible, .go:focus-visible, .more:focus-visible { border-radius: 0.
 @media (max-width: 30rem) {
   body { padding: 0; place-items: stretch; background: var(--card); }
   main { max-width: none; border: 0; border-radius: 0; box-shadow: none; }
-  .facts > div { grid-template-columns: minmax(0, 1fr); padding: 0.625rem min(1rem, 4vw); }
+  .badge { width: 2.5rem; height: 2.5rem; margin-bottom: 0.75rem; border-radius: 0.75rem; }
+  .badge svg { width: 1.75rem; height: 1.75rem; }
+  .facts > div { grid-template-columns: 6rem minmax(0, 1fr); padding: 0.5rem min(1rem, 4vw); }
   .facts ul { padding-left: min(1.25rem, 5vw); }
-  button, .go, .more { flex-basis: 100%; }
+  button, .go { flex-basis: 7rem; padding-inline: 0.5rem; }
+  .more { flex-basis: 100%; }
+}
+@media (max-width: 20rem) {
+  .facts > div { grid-template-columns: minmax(0, 1fr); }
+}
+@media (max-width: 30rem) and (min-height: 32rem) {
+  main > .facts + form { position: sticky; bottom: 0; margin-inline: -0.25rem; padding: 0.75rem 0.25rem; background: var(--card); }
 }
 @media (prefers-reduced-motion: no-preference) {
   button, .go { transition: background-color 120ms, border-color 120ms; }

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { McpAuthOptions } from '../../../src/index.js'
-import { setUpConnected } from '../../support/connected-user.js'
+import { afterStart, setUpConnected } from '../../support/connected-user.js'
 import { failureOf, turn, until } from '../../support/promises.js'
 
 const ALICE = { subject: 'alice' }
@@ -108,7 +108,9 @@ describe('a look that nobody waits for', () => {
     clock.advance(CHECK)
     expect(await auth.getNextcloudToken(ALICE)).toBe(tokens[0])
     heal()
-    await open().rotate(ALICE)
+    const other = open()
+    await afterStart({ auth: other, clock })
+    await other.rotate(ALICE)
     clock.advance(CHECK)
     calls.length = 0
 

@@ -5,7 +5,7 @@ import { createRefreshTokens } from '../../support/refresh-tokens.js'
 import { failureOf, turn } from '../../support/promises.js'
 import { holdTokenRequests, tokenError } from '../../support/token-endpoint.js'
 import { ENCRYPTION_KEY, MCP_CLIENT } from '../../support/grant-constants.js'
-import { setUpConnected, type GrantWorld } from '../../support/connected-user.js'
+import { afterStart, setUpConnected, type GrantWorld } from '../../support/connected-user.js'
 import { world } from '../../support/world.js'
 
 const ALICE = { subject: 'alice' }
@@ -247,6 +247,7 @@ describe('consent for each MCP client', () => {
 describe('a cached token', () => {
   it('is confirmed by one look into the store for each grantCheck, however many ask', async () => {
     const { auth, calls, clock } = await setUpConnected()
+    await afterStart({ auth, clock })
     await auth.getNextcloudToken(ALICE)
     await vi.waitFor(() => expect(calls.at(-1)).toBe('delete'))
 
@@ -286,6 +287,7 @@ describe('a cached token', () => {
 
   it('serves on while it lives and the store is unavailable, and the next looks are not waited for', async () => {
     const { auth, clock, events, failing, open } = await setUpConnected()
+    await afterStart({ auth, clock })
     const token = await auth.getNextcloudToken(ALICE)
 
     failing.add('get')
@@ -445,6 +447,7 @@ describe('a refresh that fails', () => {
 
   it('ahead is not tried again at every call, nor does it disturb one', async () => {
     const { auth, as, calls, clock } = await setUpConnected({}, { ...UNCHECKED, ...ONE_ATTEMPT })
+    await afterStart({ auth, clock })
     const token = await auth.getNextcloudToken(ALICE)
     as.script('/token', { status: 500 })
     clock.advance(240 * SECOND)

@@ -1,3 +1,4 @@
+import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -326,6 +327,25 @@ describe.runIf(has('better-sqlite3'))('grants move', () => {
     expect(counts(await setup.move(FROM))).toEqual({ moved: 1 })
     expect(await setup.found('alice')).toMatchObject({ state: 'active' })
     expect(await setup.found('alice', OLD)).toBeUndefined()
+  })
+
+  it('leaves a connection that another writer changes meanwhile, in one place', async () => {
+    const setup = await setUp()
+    await setup.connect('alice', OLD)
+    const database = new Database!(setup.storage)
+    onTestFinished(() => void database.close())
+    // Between the read of the page and the move.
+    const stoppable = () => ({
+      isStopped: () => {
+        database.exec(`UPDATE mcp_nextcloud_auth SET version = version || 'x'`)
+        return false
+      },
+      end: () => undefined,
+    })
+
+    expect(counts(await setup.move(FROM, [], { stoppable }))).toEqual({ 'in renewal': 1 })
+    expect(await setup.found('alice')).toBeUndefined()
+    expect(await setup.found('alice', OLD)).toMatchObject({ state: 'active' })
   })
 
   it('stops between two connections, and goes on where it is run again', async () => {

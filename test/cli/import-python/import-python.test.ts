@@ -120,6 +120,7 @@ describe.each(SOURCES)('import-python from %s', (_kind, make) => {
         'of no use in this mode': 2,
       },
     ])
+    expect(first.output).toMatch(/^Whose account each app password opens .*: Nextcloud was not asked/m)
     // The login name is not the user id; there is no login name.
     for (const user of ['alice', 'bob', 'carol']) expect(await setup.act(user)).toBe(user)
     for (const user of ['dora', 'ed', 'frank', 'unknown', 'gina']) expect(await setup.act(user)).toBe('never')

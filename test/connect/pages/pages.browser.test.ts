@@ -18,6 +18,9 @@ const longWords = {
   serverName: 'N'.repeat(200),
   nextcloudHost: `${'very-long-name.'.repeat(16)}example.com`,
   clientName: `${'W'.repeat(60)} <b>${'m'.repeat(60)}`,
+  clientHost: `${'host.'.repeat(40)}example.com`,
+  clientId: 'i'.repeat(64),
+  callsItself: 'c'.repeat(100),
   scopes: ['openid', 'x'.repeat(200), 'notes:read'],
   host: `${'a'.repeat(250)}.example.com`,
   error: '~'.repeat(100),
@@ -86,7 +89,13 @@ if (has('Chromium')) {
       const page = await tab({ colorScheme, viewport })
       const complaints = complaintsOf(page)
       await page.goto(`${app.url}/${encodeURIComponent(name)}`)
-      const result = (await besidePage(page, axe.source, 'axe.run({ preload: false })')) as axe.AxeResults
+      // At its end nothing lies behind the buttons that stay in sight, so that axe can tell every colour.
+      const result = (await besidePage(
+        page,
+        'scrollTo(0, document.body.scrollHeight)',
+        axe.source,
+        'axe.run({ preload: false })',
+      )) as axe.AxeResults
       const seen = (results: readonly axe.Result[]) =>
         results.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
       expect(seen(result.violations)).toEqual([])
@@ -170,7 +179,7 @@ if (has('Chromium')) {
 
     it('reaches every button of the page of connections, by names that tell them apart', async () => {
       const page = await open('overview')
-      const names = ['End Claude', 'End Notes at work', 'Disconnect all', 'Sign out']
+      const names = ['End “Claude” from claude.ai', 'End Notes at work', 'Disconnect all', 'Sign out']
       for (const name of names) {
         await page.keyboard.press('Tab')
         const focused = page.getByRole('button', { name, exact: true }).and(page.locator(':focus'))
@@ -216,6 +225,43 @@ if (has('Chromium')) {
         duration,
       )
     })
+  })
+
+  describe('a button', () => {
+    const STARTS = [
+      ['consent', 'Yes, connect'],
+      ['connected', 'Disconnect'],
+      ['otherPerson', 'Try again with another account'],
+    ] as const
+
+    it.each(
+      STARTS.flatMap((start) => (['no-preference', 'reduce'] as const).map((motion) => [...start, motion] as const)),
+    )('takes no pointer for the first 0.7 s, and then does: %s, %s, motion %s', async (name, label, reducedMotion) => {
+      const page = await open(name, { reducedMotion })
+      const box = (await page.getByRole('button', { name: label, exact: true }).boundingBox())!
+      const click = () => page.mouse.click(box.x + box.width / 2, box.y + box.height / 2)
+      const age = () => besidePage(page, 'Math.max(...document.getAnimations().map(({ currentTime }) => currentTime))')
+      await click()
+      expect(await age()).toBeLessThan(700)
+      expect(sent).toEqual([])
+      await besidePage(page, 'Promise.all(document.getAnimations().map(({ finished }) => finished)).then(() => true)')
+      await click()
+      await page.getByRole('heading', { name: 'Not connected' }).waitFor()
+      expect(sent).toHaveLength(1)
+    })
+
+    it.each(['consent', 'consent of a registered app', 'consent to an app password'])(
+      'of the question is above the fold of a phone, whatever the names: %s',
+      async (name) => {
+        for (const query of ['', '?long']) {
+          const page = await open(name, { viewport: { width: 360, height: 640 } }, query)
+          for (const button of await page.locator('button').all()) {
+            const { y, height } = (await button.boundingBox())!
+            expect(y + height).toBeLessThanOrEqual(640)
+          }
+        }
+      },
+    )
   })
 
   describe('the policy of the pages', () => {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { IncomingMessage, ServerResponse, type RequestListener } from 'node:http'
 import { Socket } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { ClientName } from '../../../src/connect/client-names.js'
 import { sendPage, type Page } from '../../../src/connect/pages/document.js'
 import { createPages } from '../../../src/connect/pages/pages.js'
 import type { ConnectHandler } from '../../../src/http/router.js'
@@ -61,38 +62,58 @@ describe('the pages', () => {
 
 describe('the consent page', () => {
   it('names the MCP client, this server, the Nextcloud host and every scope, and warns who did not ask for it', () => {
-    const text = readable(pages.consent({ clientName: 'Claude', scopes: ['openid', 'notes:read'], ...form }).html)
-    expect(text).toContain('App Claude')
+    const text = readable(pages.consent({ client: { name: 'Claude' }, scopes: ['openid', 'notes:read'], ...form }).html)
+    expect(text).toContain('Claude would like to work in your Nextcloud for you.')
     expect(text).toContain('Through Acme notes')
     expect(text).toContain('Nextcloud cloud.example.com')
     expect(text).toContain('It asks for Know that it is you openid notes:read')
     expect(text).toContain('If somebody sent you this link, say no.')
     // It claims no less than access when no scope is named.
-    const without = readable(pages.consent({ clientName: 'Claude', scopes: [], ...form }).html)
+    const without = readable(pages.consent({ client: { name: 'Claude' }, scopes: [], ...form }).html)
     expect(without).toContain('It asks for Access to your Nextcloud as you')
   })
 
-  it.each([
-    ['https://claude.ai/client.json', 'App claude.ai (/client.json) '],
-    ['https://claude.ai/', 'App claude.ai '],
-    ['https://claude.ai@evil.example', 'App evil.example '],
-    ['https://\u0441laude.ai/c', 'App xn--laude-0ye.ai (/c) '],
-    [`https://claude.ai.${'long.'.repeat(30)}evil.example/c.json`, 'long.evil.example (/c.json) '],
-    ['https:', 'App https: '],
-    ['not https://claude.ai', 'App not https://claude.ai '],
-  ])('of a client whose id is a URL names the host, to its end: %s', (clientName, shown) => {
-    expect(readable(pages.consent({ clientName, scopes: [], ...form }).html)).toContain(shown)
+  it.each<[client: ClientName, callsItself: string | undefined, shown: string]>([
+    [{ name: 'Claude' }, undefined, 'Claude would'],
+    [{ name: 'Claude' }, 'claude-code', 'Claude, which calls itself “claude-code”, would'],
+    [{ name: 'Claude' }, 'Claude', 'Claude would'],
+    [{ name: 'Claude', host: 'evil.example' }, undefined, '“Claude” from evil.example would'],
+    [{ host: 'claude.ai' }, 'Claude', 'claude.ai, which calls itself “Claude”, would'],
+    [{ id: 'k3Jd9x…Qw71Zt' }, undefined, 'An app that registered itself (k3Jd9x…Qw71Zt) would'],
+    [{ id: 'k3Jd9x…Qw71Zt' }, 'x', 'An app that registered itself (k3Jd9x…Qw71Zt), which calls itself “x”, would'],
+    [{}, 'x', 'An app without a name, which calls itself “x”, would'],
+  ])('names %j, which calls itself %s, once', (client, callsItself, shown) => {
+    const text = readable(pages.consent({ client, callsItself, scopes: [], ...form }).html)
+    expect(text).toContain(` ${shown} like to work in your Nextcloud`)
+    for (const name of [client.name ?? '-', client.id ?? '-']) expect(text.split(name).length).toBeLessThanOrEqual(2)
+  })
+
+  it('lets the host stand out where the name is the claim of its author', () => {
+    const { html } = pages.consent({ client: { name: 'Claude', host: 'evil.example' }, scopes: [], ...form })
+    expect(html).toContain('“<bdi>Claude</bdi>” from <strong><bdi>evil.example</bdi></strong>')
+  })
+
+  it.each<[steps: PageWords['steps'], next: string]>([
+    [['sign-in'], 'If you say yes, you sign in as usual, and the connection stays until it is disconnected.'],
+    [
+      ['app-password'],
+      'If you say yes, Nextcloud asks you to grant access. It makes an app password, which you can end there',
+    ],
+    [['sign-in', 'app-password'], 'If you say yes, you sign in, and then Nextcloud asks you to grant access.'],
+  ])('says what follows a yes: %s', (steps, next) => {
+    const page = createPages({ ...plainWords, steps }).consent({ client: {}, scopes: [], ...form })
+    expect(readable(page.html)).toContain(next)
   })
 
   it('says how many scopes it leaves out when there are very many', () => {
     const scopes = Array.from({ length: 45 }, (_, index) => `scope-${index}.`)
-    const text = readable(pages.consent({ clientName: 'Claude', scopes, ...form }).html)
+    const text = readable(pages.consent({ client: { name: 'Claude' }, scopes, ...form }).html)
     expect(text).toContain('scope-39. and 5 more')
     expect(text).not.toContain('scope-40.')
   })
 
   it('sends the hidden value with yes or no to where it is told', () => {
-    const { html } = pages.consent({ clientName: 'Claude', scopes: [], ...form })
+    const { html } = pages.consent({ client: { name: 'Claude' }, scopes: [], ...form })
     expect(html).toContain('<form method="post" action="/nextcloud/connect" autocomplete="off">')
     expect(html).toContain('<input type="hidden" name="token" value="dG9rZW4">')
     expect(html.match(/<button [^>]*>/g)).toEqual([
@@ -123,24 +144,24 @@ describe('the page on the way to the provider', () => {
 
 describe('the page at the end', () => {
   it('says "Connected, you can go back" and names the client', () => {
-    const text = readable(pages.connected({ clientName: 'Claude' }).html)
+    const text = readable(pages.connected({ client: { name: 'Claude' } }).html)
     expect(text).toContain('Connected, you can go back')
     expect(text).toContain('Claude can now work in your Nextcloud at cloud.example.com.')
   })
 
   it('offers to disconnect by a form with the hidden value, or not at all', () => {
-    const { html } = pages.connected({ clientName: 'Claude', disconnect: { action: '/off', formValue: 'value' } })
+    const { html } = pages.connected({ client: { name: 'Claude' }, disconnect: { action: '/off', formValue: 'value' } })
     expect(html).toContain('<form method="post" action="/off" autocomplete="off">')
     expect(html).toContain('<input type="hidden" name="token" value="value">')
     expect(html).toContain('<button type="submit">Disconnect</button>')
-    expect(pages.connected({ clientName: 'Claude' }).html).not.toMatch(/<form|<button|disconnect/i)
+    expect(pages.connected({ client: { name: 'Claude' } }).html).not.toMatch(/<form|<button|disconnect/i)
   })
 })
 
 describe('the page of connections', () => {
   const at = Date.UTC(2026, 0, 9, 8, 5, 59)
-  const client = { name: 'Claude', since: at, lastUsed: undefined, end: 'ZW5k' }
-  const connection = { trouble: undefined, since: at, clients: [client] }
+  const client = { client: { name: 'Claude' }, since: at, lastUsed: undefined, end: 'ZW5k' }
+  const connection = { trouble: undefined, since: at, clients: [client], more: 0 }
   const shown = { ...form, connection, done: undefined, signsOut: true }
 
   it('names Nextcloud and this server, and tells state and times in words, in UTC and for machines', () => {
@@ -160,7 +181,7 @@ describe('the page of connections', () => {
   })
 
   it('has a button for each client, which a screen reader tells apart, and says nothing of a use that is not known', () => {
-    const clients = [client, { ...client, name: 'Notes', end: 'b3RoZXI' }]
+    const clients = [client, { ...client, client: { name: 'Notes' }, end: 'b3RoZXI' }]
     const { html } = pages.overview({ ...shown, connection: { ...connection, clients } })
     expect([
       ...html.matchAll(/<button id="([^"]+)".*? value="([^"]+)" aria-labelledby="([^"]+)">End<\/button>/gs),
@@ -172,12 +193,9 @@ describe('the page of connections', () => {
     expect(html).not.toContain('Last used')
   })
 
-  it('says how many clients it leaves out when there are very many', () => {
-    const clients = Array.from({ length: 103 }, (_, index) => ({ ...client, name: `App ${index}.` }))
-    const text = readable(pages.overview({ ...shown, connection: { ...connection, clients } }).html)
-    expect(text).toContain('App 99.')
-    expect(text).toContain('and 3 more')
-    expect(text).not.toContain('App 100.')
+  it('says how many clients it leaves out, if it does', () => {
+    expect(readable(pages.overview({ ...shown, connection: { ...connection, more: 3 } }).html)).toContain('and 3 more')
+    expect(readable(pages.overview(shown).html)).not.toContain('more,')
   })
 
   it.each([
@@ -290,7 +308,11 @@ const hostileText = fc.oneof(
 const hostileWords: fc.Arbitrary<PageWords> = fc.record({
   serverName: hostileText,
   nextcloudHost: hostileText,
+  steps: fc.constant(['sign-in'] as const),
   clientName: hostileText,
+  clientHost: hostileText,
+  clientId: hostileText,
+  callsItself: hostileText.map((text) => `c${text}`),
   scopes: fc.array(hostileText, { minLength: 3, maxLength: 3 }),
   formValue: hostileText,
   action: hostileText,
@@ -316,27 +338,27 @@ describe('hostile text', () => {
 
   it('brings no character that is invisible, breaks a line or turns the direction', () => {
     const spoofed = 'Cl\u202Eaude\u2066\u200E\u061C\u200B\u00AD\u2060\uFEFF\u3164\u{E0041}\u0000\u0007\u0085\u2028x'
-    const { html } = pages.consent({ ...form, clientName: spoofed, scopes: [spoofed] })
+    const { html } = pages.consent({ ...form, client: { name: spoofed }, scopes: [spoofed] })
     expect(html).toContain('<bdi>Claude x</bdi>')
     expect(html.replace(/\n/g, '')).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]|(?!\u200D)\p{Default_Ignorable_Code_Point}/u)
   })
 
   it('leaves names in other scripts and emoji as they are', () => {
-    for (const clientName of ['می‌خواهم', 'क्‍ष', 'יעל', '👩‍💻', '❤️', 'ノート帳']) {
-      expect(pages.connected({ clientName }).html).toContain(`<bdi>${clientName}</bdi>`)
+    for (const name of ['می‌خواهم', 'क्‍ष', 'יעל', '👩‍💻', '❤️', 'ノート帳']) {
+      expect(pages.connected({ client: { name } }).html).toContain(`<bdi>${name}</bdi>`)
     }
   })
 
   it('has a name of its own where nothing readable is left', () => {
-    for (const clientName of ['', '  \n', '\u202E\u200B', '\u3164\u2800', '\u0301\u0301']) {
-      expect(pages.connected({ clientName }).html).toContain('<strong><bdi>An app without a name</bdi></strong>')
+    for (const name of ['', '  \n', '\u202E\u200B', '\u3164\u2800', '\u0301\u0301']) {
+      expect(pages.connected({ client: { name } }).html).toContain('<strong><bdi>An app without a name</bdi></strong>')
     }
   })
 
   it('is cut where it is too long, and marks are not piled up', () => {
-    const { html } = pages.connected({ clientName: '😀'.repeat(500) })
-    expect(html).toContain(`<bdi>${'😀'.repeat(79)}…</bdi>`)
-    expect(pages.connected({ clientName: `a${'\u0301'.repeat(50)}b` }).html).toContain(
+    const { html } = pages.connected({ client: { name: '😀'.repeat(500) } })
+    expect(html).toContain(`<bdi>${'😀'.repeat(99)}…</bdi>`)
+    expect(pages.connected({ client: { name: `a${'\u0301'.repeat(50)}b` } }).html).toContain(
       `<bdi>a${'\u0301'.repeat(4)}b</bdi>`,
     )
   })

@@ -1,0 +1,133 @@
+import { createServer } from 'node:https'
+import type { RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { systemClock } from '../../src/clock.js'
+import { checkedLookup, isPublicAddress } from '../../src/transport/public-address.js'
+import { createPublicDocuments } from '../../src/transport/public-document.js'
+import { selfSigned } from '../support/certificate.js'
+
+describe('an address', () => {
+  it.each(['8.8.8.8', '1.1.1.1', '172.32.0.1', '100.128.0.1', '2606:4700::1111', '2a00:1450:4001::1'])(
+    'is public: %s',
+    (address) => expect(isPublicAddress(address)).toBe(true),
+  )
+
+  it.each([
+    ...[
+      '0.0.0.0',
+      '10.1.2.3',
+      '100.64.0.1',
+      '127.0.0.1',
+      '127.255.255.254',
+      '169.254.169.254',
+      '172.16.0.1',
+      '172.31.255.255',
+    ],
+    ...['192.0.0.1', '192.0.2.1', '192.168.1.1', '198.18.0.1', '198.51.100.1', '203.0.113.1', '224.0.0.1', '240.0.0.1'],
+    ...[
+      '255.255.255.255',
+      '::',
+      '::1',
+      '::ffff:127.0.0.1',
+      '::ffff:8.8.8.8',
+      '::8.8.8.8',
+      '64:ff9b::808:808',
+      '2001::1',
+    ],
+    ...[
+      '2001:db8::1',
+      '2002:7f00:1::',
+      '3fff::1',
+      'fc00::1',
+      'fd12:3456::1',
+      'fe80::1',
+      'fec0::1',
+      'ff02::1',
+      'fe80::1%lo',
+    ],
+    ...['', 'localhost', '127.1', '0x7f.0.0.1'],
+  ])('is not public: %s', (address) => expect(isPublicAddress(address)).toBe(false))
+})
+
+describe('the look-up of a socket', () => {
+  const answers = (...found: string[]) =>
+    ((_host: string, _options: unknown, callback: (error: null, found: object[]) => void) =>
+      callback(
+        null,
+        found.map((address) => ({ address, family: 4 })),
+      )) as never
+  const lookUp = (all: boolean, ...found: string[]) =>
+    new Promise<unknown>((resolve) => {
+      checkedLookup(isPublicAddress, answers(...found))('app.example', { all }, (error, address) =>
+        resolve(error?.code ?? address),
+      )
+    })
+
+  it.each([true, false])('gives the addresses that it has checked: all %s', async (all) => {
+    expect(await lookUp(all, '8.8.8.8')).toEqual(all ? [{ address: '8.8.8.8', family: 4 }] : '8.8.8.8')
+  })
+
+  it.each([[['10.0.0.1']], [['8.8.8.8', '127.0.0.1']], [[]]])('gives none of %j', async (found) => {
+    expect(await lookUp(true, ...found)).toBe('ENOTPUBLIC')
+    expect(await lookUp(false, ...found)).toBe('ENOTPUBLIC')
+  })
+})
+
+const { cert, key } = selfSigned({ names: ['localhost'] })
+
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createServer({ cert, key }, listener).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `https://localhost:${(server.address() as AddressInfo).port}/client.json`
+}
+
+describe('a document of a stranger', () => {
+  const onLoopback = createPublicDocuments({}, systemClock, { isAllowed: () => true, tls: { ca: cert } })!
+  const strict = createPublicDocuments({}, systemClock, { isAllowed: isPublicAddress, tls: { ca: cert } })!
+
+  it('is fetched over https from an address that is allowed', async () => {
+    const url = await serve((_req, res) => res.end('{"client_name":"Claude"}'))
+    expect(await onLoopback(url)).toEqual({ client_name: 'Claude' })
+  })
+
+  it('is not asked for at a name or an address that is not public', async () => {
+    let asked = 0
+    const url = await serve((_req, res) => {
+      asked += 1
+      res.end('{}')
+    })
+    for (const host of ['localhost', '127.0.0.1', '[::1]', '[::ffff:127.0.0.1]', '0x7f.1', '2130706433']) {
+      expect(await strict(url.replace('localhost', host))).toBeUndefined()
+    }
+    expect(asked).toBe(0)
+  })
+
+  it.each<[what: string, listener: RequestListener]>([
+    [
+      'redirects',
+      (req, res) => (req.url === '/there' ? res.end('{}') : res.writeHead(302, { location: '/there' }).end()),
+    ],
+    ['an error', (_req, res) => res.writeHead(404).end('{}')],
+    ['more than 5 KB', (_req, res) => res.end(JSON.stringify('x'.repeat(5_120)))],
+    ['no JSON', (_req, res) => res.end('<html>')],
+    ['a connection that breaks off', (req) => req.socket.destroy()],
+  ])('is none: %s', async (_what, listener) => {
+    expect(await onLoopback(await serve(listener))).toBeUndefined()
+  })
+
+  it.each(['http://localhost/client.json', 'https://user:pass@localhost/x', 'ftp://localhost/', 'nonsense'])(
+    'is none at %s',
+    async (url) => expect(await onLoopback(url)).toBeUndefined(),
+  )
+
+  it('is not fetched with a fetch or an agent of the app, because no address can be checked then', async () => {
+    const { Agent } = await import('node:https')
+    expect(createPublicDocuments({ fetch }, systemClock)).toBeUndefined()
+    expect(createPublicDocuments({ agent: new Agent() }, systemClock)).toBeUndefined()
+  })
+})
