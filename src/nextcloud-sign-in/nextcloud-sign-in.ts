@@ -21,11 +21,12 @@ import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../option
 import { MemoryStorage } from '../storage/memory.js'
 import { userIn } from '../nextcloud/users.js'
 import type { StorageAdapter } from '../storage-adapter.js'
+import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters, keepClient } from './model-adapter.js'
-import { createProviders, type Library, type RegisteredClient, type UsedToken } from './provider.js'
+import { createProviders, type Library, type ProviderRooms, type RegisteredClient, type UsedToken } from './provider.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
@@ -97,8 +98,12 @@ export function nextcloudSignIn(options: NextcloudSignInOptions): Promise<Nextcl
   return createNextcloudSignIn(options, systemClock)
 }
 
-/** @internal The same, with a clock of its own. */
-export async function createNextcloudSignIn(given: NextcloudSignInOptions, clock: Clock): Promise<NextcloudSignIn> {
+/** @internal The same, with a clock of its own, and with a way of its own to client metadata documents. */
+export async function createNextcloudSignIn(
+  given: NextcloudSignInOptions,
+  clock: Clock,
+  fetchPublic?: ProviderRooms['fetchPublic'],
+): Promise<NextcloudSignIn> {
   const library = await loadLibrary()
   const scopes = new Map(Object.entries(given.scopes ?? DEFAULT_SCOPES))
   const storage = given.storage ?? new MemoryStorage()
@@ -108,7 +113,7 @@ export async function createNextcloudSignIn(given: NextcloudSignInOptions, clock
     userAt: (req) => userAt(known.rooms, req),
   })
   const auth = mcpAuth(options)
-  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth })
+  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchPublic })
   known.rooms = rooms
   known.readKeys = readKeys
   await readKeys()
@@ -175,9 +180,10 @@ interface Parts {
   readonly library: Library
   readonly scopes: ReadonlyMap<string, string>
   readonly auth: McpAuth
+  readonly fetchPublic: ProviderRooms['fetchPublic'] | undefined
 }
 
-function build({ given, options, storage, clock, library, scopes, auth }: Parts) {
+function build({ given, options, storage, clock, library, scopes, auth, fetchPublic }: Parts) {
   const config = readConfig(options)
   const { nextcloud, grants: stored, connect } = needed(config)
   const issuer = new URL(issuerOf(given))
@@ -201,7 +207,7 @@ function build({ given, options, storage, clock, library, scopes, auth }: Parts)
     clients: given.clients ?? [],
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
-    fetchPublic: () => Promise.reject(new TypeError('client metadata documents are not fetched')),
+    fetchPublic: fetchPublic ?? publicFetch(createPublicDocuments(config.http, clock)),
     isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
     onUse: createKeeping(ofRecords, grants),
     showError: (ctx, error) => {
@@ -244,6 +250,15 @@ function createKeeping(rooms: Parameters<typeof keepClient>[0], { background }: 
     if (noted.has(clientId)) return
     noted.set(clientId, true)
     background(keepClient(rooms, clientId).catch(() => noted.delete(clientId)))
+  }
+}
+
+/** Client metadata documents, where their addresses can be checked. */
+function publicFetch(fetchDocument: FetchPublicDocument | undefined): ProviderRooms['fetchPublic'] {
+  return async (url) => {
+    const document = await fetchDocument?.(url)
+    if (document === undefined) throw new TypeError('There is no document at a public address')
+    return Response.json(document)
   }
 }
 

@@ -22,7 +22,12 @@ function instancesOn(storage: StorageAdapter, clock: ManualClock) {
   const owner = { clientId: 'client', resource: freshId(), nextcloud: 'https://cloud.example.com/' }
   const open = () => {
     const sealer = createSealer([new Uint8Array(32).fill(7)])
-    const records = createRecords(storage, sealer, clock, createEvents(() => undefined, clock))
+    const records = createRecords(
+      storage,
+      sealer,
+      clock,
+      createEvents(() => undefined, clock),
+    )
     const rooms = { records, owner, clock, errors }
     return { of: createModelAdapters(rooms), keepClient: (id: string) => keepClient(rooms, id) }
   }

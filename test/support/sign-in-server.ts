@@ -35,6 +35,8 @@ export interface SignInServer {
 
 export interface SignInServerOptions extends Partial<Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage'>> {
   readonly clock?: Clock
+  /** The client metadata documents of the world outside. Default: none can be fetched. */
+  readonly documents?: (url: string) => Promise<Response>
 }
 
 const TOOL_PATH = '/ocs/v2.php/cloud/user?format=json'
@@ -42,6 +44,7 @@ const TOOL_PATH = '/ocs/v2.php/cloud/user?format=json'
 export async function startSignInServer({
   clock = systemClock,
   storage = new MemoryStorage(),
+  documents,
   ...given
 }: SignInServerOptions = {}): Promise<SignInServer> {
   const nextcloud = await startStandIn({ now: () => clock.now() })
@@ -67,6 +70,7 @@ export async function startSignInServer({
         ...given,
       },
       clock,
+      documents,
     )
   const signIn = await open()
   const auth = mcpAuth(signIn.options)
