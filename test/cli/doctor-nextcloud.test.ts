@@ -173,7 +173,12 @@ async function setUpGrants(
   addAccount(cloud.state, 'alice')
   const nextcloud = { url: cloud.url, mode }
   const connect = { identity: 'sub' as const }
-  const setup = await setUpDoctor({ storage: new MemoryStorage(), nextcloud, connect, ...(isProvider && { issuer: cloud.url }) })
+  const setup = await setUpDoctor({
+    storage: new MemoryStorage(),
+    nextcloud,
+    connect,
+    ...(isProvider && { issuer: cloud.url }),
+  })
   Object.assign(setup.options, { mode, preset, 'nextcloud-url': cloud.url, ...(isProvider && { issuer: cloud.url }) })
   setup.token = ''
   setup.environment['TOKEN_ENCRYPTION_KEY'] = randomBytes(32).toString('base64url')
