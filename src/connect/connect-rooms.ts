@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AuthorizationSecrets } from '../authorization-server/authorization-request.js'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
@@ -18,6 +18,7 @@ import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
 import type { ClientNames } from './client-names.js'
 import type { FlowCookies } from './cookies.js'
+import type { GivenAnswer, GivenAnswers } from './given-answers.js'
 import type { OneTimeRecords } from './one-time.js'
 import type { Page } from './pages/document.js'
 import type { Pages } from './pages/pages.js'
@@ -97,6 +98,7 @@ export interface PageRooms extends Omit<ConnectRooms, 'codeGrants'> {
   readonly overviewUrl: string | undefined
   readonly pages: Pages
   readonly clientNames: ClientNames
+  readonly answers: GivenAnswers
   readonly report: Report
   /** Reports it, and returns the page that says so. */
   readonly failed: (reason: ConnectFailureReason, page: Page, details?: OfRefusal & OfPerson) => Outcome
@@ -115,12 +117,24 @@ export interface Way {
   readonly scopes: () => Promise<readonly string[]>
   /** Prepares the first step. Whatever can fail comes here, before the ticket is spent, so that the user can simply try again. */
   readonly begin: (ticket: Ticket, req: IncomingMessage) => Promise<Beginning>
+  /** Leads a browser on that has sent the same "yes" again: to the same login, or to the sign-in with a fresh state. */
+  readonly again: (given: GivenAnswer, ticket: Ticket, visit: Visit) => Promise<Outcome>
+  /** Ends the way of a "yes" that was withdrawn. */
+  readonly abandon: (given: GivenAnswer) => Promise<void>
   /** Handlers of the pages to which the other servers lead back, by the last part of their path. */
   readonly handlers: { readonly callback?: PageHandler; readonly login?: PageHandler }
 }
 
+/** A request of a browser, and its answer. */
+export interface Visit {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+}
+
 /** The first step, prepared. */
 export type Beginning = Outcome & {
+  /** The secret of the login at Nextcloud that it has begun. */
+  readonly login?: string
   /** Deletes what was stored for it, because another answer has spent the ticket. */
   readonly undo: () => Promise<void>
 }

@@ -3,6 +3,7 @@ import type { Caller } from '../broker/modes/mode.js'
 import { claimsForRule } from '../config/identity-rule.js'
 import {
   asMcpAuthError,
+  McpAuthError,
   NotProvisionedError,
   StorageError,
   UpstreamUnavailableError,
@@ -22,10 +23,12 @@ import type { ConnectRooms, PageRooms, Way } from './connect-rooms.js'
 import { answerConsent, showConsent } from './consent.js'
 import { createFlowCookies } from './cookies.js'
 import { disconnectInBrowser } from './disconnection.js'
+import { createGivenAnswers } from './given-answers.js'
 import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import { createOneTimeRecords } from './one-time.js'
 import { changeOverview, MOST_VISITORS, showOverview } from './overview.js'
-import { createPages, type PageContext } from './pages/pages.js'
+import type { Page } from './pages/document.js'
+import { createPages, type PageContext, type Pages } from './pages/pages.js'
 import { createTickets } from './tickets.js'
 import { chooseWay } from './way.js'
 import { whyNotTheirs } from './whose-account.js'
@@ -87,6 +90,7 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
   const linkKeepsClaims = codeGrants?.connection.hasIdToken !== true || connect.authenticateBrowser !== undefined
   const records = { ...grants, clock }
   const { origin, protocol, pathname } = new URL(rooms.config.resource)
+  const cookies = createFlowCookies(protocol === 'https:')
   const report: PageRooms['report'] = (reason, details = {}) =>
     events.emit({ type: 'connect.failed', reason, ...details })
   return {
@@ -100,13 +104,14 @@ function createPageRooms(rooms: ConnectRooms): PageRooms {
     offers: createOneTimeRecords('disconnection', records),
     visits: createOneTimeRecords('visit', records),
     overviewUrl: withoutEndSlash(pathname) === connect.path ? undefined : `${origin}${connect.path}`,
-    cookies: createFlowCookies(protocol === 'https:'),
+    cookies,
     pages: createPages({
       serverName: serverNameOf(rooms),
       nextcloudHost: nextcloud.publicUrl.host,
       steps: stepsOf(rooms),
     }),
     clientNames: createClientNames(rooms),
+    answers: createGivenAnswers({ ...records, cookies }),
     report,
     failed(reason, page, details) {
       report(reason, details)
@@ -172,10 +177,16 @@ function servePage({ events, pages }: Pick<PageRooms, 'events' | 'pages'>, handl
       const failure = asMcpAuthError(error)
       reportFailure(events, failure)
       if (res.headersSent) return void res.end()
-      const isOutage = failure instanceof UpstreamUnavailableError || failure instanceof StorageError
-      sendOutcome(req, res, { page: isOutage ? pages.unavailable(failure) : pages.failed() })
+      sendOutcome(req, res, { page: pageOf(pages, failure) })
     }
   }
+}
+
+function pageOf(pages: Pages, failure: McpAuthError): Page {
+  if (failure instanceof StorageError) return pages.unavailable({ retryAfter: failure.retryAfter, who: 'store' })
+  if (!(failure instanceof UpstreamUnavailableError)) return pages.failed()
+  const { retryAfter, service } = failure
+  return pages.unavailable({ retryAfter, who: service === 'Nextcloud' ? 'nextcloud' : 'provider' })
 }
 
 const NAMELESS =

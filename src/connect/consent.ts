@@ -1,10 +1,13 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import type { PageRooms, Way } from './connect-rooms.js'
-import { flowOf, isSame, type FlowCookie } from './cookies.js'
+import type { PageRooms, Visit, Way } from './connect-rooms.js'
+import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
+import { showConnected } from './disconnection.js'
 import { isFromOwnPage, readForm, type Form } from './form.js'
-import { randomSecret, takeOnce, type Claim } from './one-time.js'
+import { MAY_REPEAT_FOR } from './given-answers.js'
+import { randomSecret, type OneTimeRecord } from './one-time.js'
+import type { AccountAt } from './pages/pages.js'
 import type { FormTarget } from './pages/shown.js'
 import type { Purpose, Ticket } from './tickets.js'
 import { askApp } from './who-is-there.js'
@@ -64,35 +67,49 @@ function formMac(formKey: string, cookie: string): string {
 export async function tryAgain(
   rooms: FormRooms & Pick<PageRooms, 'tickets' | 'pages'>,
   req: IncomingMessage,
-  purpose: Purpose,
+  { at, ...purpose }: Purpose & { readonly at: AccountAt },
 ): Promise<Outcome> {
   const ticket = await rooms.tickets.again(purpose)
   const { target: retry, cookie } = consentForm(rooms, req, ticket)
-  return { page: rooms.pages.otherPerson({ retry }), cookies: cookie.headers }
+  return { page: rooms.pages.otherPerson({ at, retry }), cookies: cookie.headers }
 }
 
-/** The answer to the page. It spends the ticket, and a yes leads on. */
-export function answerConsent(
-  rooms: FormRooms & Pick<PageRooms, 'tickets' | 'allowance' | 'pages' | 'origin' | 'failed'>,
-  way: Pick<Way, 'begin'>,
-): PageHandler {
-  const { tickets, pages, cookies, origin, failed } = rooms
-  return async (req) => {
+/** The rooms of an answer. */
+type AnswerRooms = FormRooms &
+  Pick<PageRooms, 'tickets' | 'answers' | 'allowance' | 'pages' | 'origin' | 'failed' | 'clock' | OfferRoom>
+type OfferRoom = 'offers' | 'config' | 'overviewUrl' | 'clientNames'
+
+/** A form as it was sent, by a browser that has proved nothing yet. */
+interface Sent extends Visit {
+  readonly secret: string
+  readonly form: Form | undefined
+  /** The flow that the form's value names. Its cookie proves the rest of the value. */
+  readonly flow: string
+}
+
+/**
+ * The answer to the page. It spends the ticket, and a yes leads on. The same browser may send it again within a minute, as a second
+ * click or a reload does: what was answered first counts, and a no counts in any case.
+ */
+export function answerConsent(rooms: AnswerRooms, way: Pick<Way, 'begin' | 'again' | 'abandon'>): PageHandler {
+  const { tickets, pages, origin, failed } = rooms
+  return async (req, res) => {
     const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
-    // The flow that the form's value names. Its cookie proves the rest of the value.
     const flow = form?.get('token')?.split('.')[0] ?? ''
-    const secret = singleParameter(queryOf(req), 'ticket')
-    const claim = await takeOnce(tickets, secret, ({ formKey }) =>
-      cookies.values(req, flow).some((value) => isSame(form?.get('token') ?? '', `${flow}.${formMac(formKey, value)}`)),
-    )
-    if (claim === 'unknown') return failed('link', pages.linkUnusable())
-    const answer = claim === 'other browser' ? undefined : answerOf(form, claim.value)
-    if (claim === 'other browser' || answer === undefined) return failed('form', pages.notFromHere())
-    const ended = cookies.end(flow)
-    if (answer === 'yes') return goOn(rooms, way, req, { ...claim, ended })
-    if (!(await claim.take())) return failed('link', pages.linkUnusable())
-    return { ...failed('declined', pages.declined()), cookies: [ended] }
+    const sent: Sent = { req, res, form, flow, secret: singleParameter(queryOf(req), 'ticket') }
+    const record = await tickets.read(sent.secret)
+    if (record === undefined) return answerAgain(rooms, way, sent)
+    const cookie = cookieOf(rooms, sent, record.value)
+    const answer = answerOf(form, record.value)
+    if (cookie === undefined || answer === undefined) return failed('form', pages.notFromHere())
+    return answerFirst(rooms, way, sent, { record, cookie, answer })
   }
+}
+
+/** Returns the cookie that the form was made for, if this browser has it. */
+function cookieOf({ cookies }: FormRooms, { req, form, flow }: Sent, { formKey }: Ticket): string | undefined {
+  const token = form?.get('token') ?? ''
+  return cookies.values(req, flow).find((value) => isSame(token, `${flow}.${formMac(formKey, value)}`))
 }
 
 /** The form that offers another account has one button only. */
@@ -101,20 +118,67 @@ function answerOf(form: Form | undefined, { selectAccount }: Ticket): 'yes' | 'n
   return answer === 'yes' || answer === 'no' ? answer : undefined
 }
 
-async function goOn(
-  rooms: Pick<PageRooms, 'connect' | 'allowance' | 'pages' | 'failed'>,
-  way: Pick<Way, 'begin'>,
-  req: IncomingMessage,
-  ticket: Claim<Ticket> & { readonly ended: string },
+async function answerFirst(
+  rooms: AnswerRooms,
+  way: Pick<Way, 'begin' | 'again' | 'abandon'>,
+  sent: Sent,
+  first: { readonly record: OneTimeRecord<Ticket>; readonly cookie: string; readonly answer: 'yes' | 'no' },
 ): Promise<Outcome> {
+  const { tickets, answers, pages, cookies, clock, failed } = rooms
+  const { record, cookie, answer } = first
+  const ticket: Ticket = { ...record.value, answer: sent.secret }
+  const refusal = answer === 'yes' ? await refusalOf(rooms, sent, ticket) : undefined
+  if (refusal !== undefined) return refusal
+  const begun = answer === 'yes' ? await way.begin(ticket, sent.req) : undefined
+  const { login } = begun ?? {}
+  const given = {
+    answer,
+    ticket,
+    at: clock.now(),
+    flow: sent.flow,
+    cookieHash: digest(cookie),
+    ...(login && { login }),
+  }
+  const isFirst = await answers.give(sent.secret, given)
+  // Its record may have changed since, and it is of no more use in any case.
+  if (!(await tickets.spend(record))) await tickets.drop(sent.secret)
+  if (!isFirst) {
+    await begun?.undo()
+    return answerAgain(rooms, way, sent)
+  }
+  const kept = cookies.keep(sent.flow, cookie, MAY_REPEAT_FOR)
+  if (begun === undefined) return { ...failed('declined', pages.declined()), cookies: [kept] }
+  return { ...begun, cookies: [kept, ...(begun.cookies ?? [])] }
+}
+
+/** Returns the page for a "yes" that leads nowhere. */
+async function refusalOf(
+  rooms: AnswerRooms,
+  { req }: Sent,
+  { identity, clientId }: Ticket,
+): Promise<Outcome | undefined> {
   const { allowance, pages, failed } = rooms
-  const { identity, clientId } = ticket.value
-  if ((await askApp(rooms, req, identity)) === false)
-    return failed('person', pages.otherPerson({}), { ...identity, clientId })
+  if ((await askApp(rooms, req, identity)) === false) {
+    return failed('person', pages.otherPerson({ at: 'app' }), { ...identity, clientId })
+  }
   const wait = allowance.take(identity)
-  if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
-  const { undo, ...first } = await way.begin(ticket.value, req)
-  if (await ticket.take()) return { ...first, cookies: [ticket.ended, ...(first.cookies ?? [])] }
-  await undo()
-  return failed('link', pages.linkUnusable())
+  return wait > 0 ? failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) })) : undefined
+}
+
+/** The link is spent. Only the browser that has answered is led on. */
+async function answerAgain(rooms: AnswerRooms, way: Pick<Way, 'again' | 'abandon'>, sent: Sent): Promise<Outcome> {
+  const { answers, pages, failed } = rooms
+  const given = await answers.repeatable(sent.req, sent.secret)
+  if (given === undefined || cookieOf(rooms, sent, given.value.ticket) === undefined) {
+    return failed('link', pages.linkUnusable())
+  }
+  const { ticket, connected } = given.value
+  const answer = answerOf(sent.form, ticket)
+  if (answer === undefined) return failed('form', pages.notFromHere())
+  if (given.value.answer === 'no') return { page: pages.declined() }
+  if (connected === true) return showConnected(rooms, sent.req, ticket)
+  if (answer === 'yes') return (await refusalOf(rooms, sent, ticket)) ?? way.again(given.value, ticket, sent)
+  if (!(await answers.withdraw(given))) return answerAgain(rooms, way, sent)
+  await way.abandon(given.value)
+  return failed('declined', pages.declined())
 }

@@ -25,6 +25,8 @@ export interface FlowCookies {
   ) => FlowCookie
   /** The values that the browser holds for a flow: more than one if a name was set twice. */
   readonly values: (req: IncomingMessage, flow: string) => readonly string[]
+  /** The `Set-Cookie` value that has the browser keep a cookie for so many milliseconds more. */
+  readonly keep: (flow: string, value: string, life: number) => string
   /** The `Set-Cookie` value that ends the cookie. */
   readonly end: (flow: string) => string
 }
@@ -48,6 +50,8 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
   const prefix = isSecure ? `__Host-${NAME}` : NAME
   const attributes = `Path=/; HttpOnly; SameSite=Lax${isSecure ? '; Secure' : ''}`
   const end = (flow: string): string => `${prefix}${flow}=; Max-Age=0; ${attributes}`
+  const keep = (flow: string, value: string, life: number): string =>
+    `${prefix}${flow}=${value}; Max-Age=${life / 1_000}; ${attributes}`
 
   return {
     issue(req, flow, { value, life } = { value: randomSecret(), life: ONE_TIME_LIFE }) {
@@ -59,16 +63,14 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
       return {
         flow,
         value,
-        headers: [
-          `${prefix}${flow}=${value}; Max-Age=${life / 1_000}; ${attributes}`,
-          ...surplus.map((name) => end(name.slice(prefix.length))),
-        ],
+        headers: [keep(flow, value, life), ...surplus.map((name) => end(name.slice(prefix.length)))],
       }
     },
     values: (req, flow) =>
       readCookies(req)
         .filter(([name]) => name === prefix + flow)
         .map(([, value]) => value),
+    keep,
     end,
   }
 }

@@ -9,7 +9,9 @@ import { claimsForRule } from '../config/identity-rule.js'
 import type { OfPerson, OfRefusal } from '../events.js'
 import type { SignedInUser } from '../verify/id-token.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import type { Beginning, PageRooms, PendingAuthorization, PendingVisit } from './connect-rooms.js'
+import { showConnected } from './disconnection.js'
+import type { GivenAnswer } from './given-answers.js'
+import type { Beginning, PageRooms, PendingAuthorization, PendingVisit, Visit } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { takeOnce } from './one-time.js'
@@ -25,6 +27,8 @@ export interface SignInUse {
    * @param isKnown whether the app's sign-in or an ID token says that it is the user whose link it is
    */
   readonly whyNot: (tokens: CodeAnswer, purpose: Purpose, isKnown: boolean) => Promise<OfPerson | undefined>
+  /** Leads on to the step that another callback of the same answer has led to. */
+  readonly resume: (given: GivenAnswer, visit: Visit) => Promise<Outcome>
   /** The next step of that person. */
   readonly goOn: (req: IncomingMessage, purpose: Purpose, tokens: CodeAnswer) => Promise<Outcome>
 }
@@ -103,13 +107,27 @@ export function receiveAnswer(rooms: SignInRooms, use: SignInUse, receiveVisitor
     const as = await codeGrant.metadata()
     if (connect.authenticateBrowser === undefined && codeGrant.hasIdToken) await rooms.loadKeys()
     const appSays = 'visit' in value ? undefined : await askApp(rooms, req, value.identity)
+    const given = 'visit' in value || value.answer === undefined ? undefined : await rooms.answers.read(value.answer)
     // From here on a replay finds nothing, and the code is sent once at most.
     if (!(await claim.take())) return failed('state', pages.badAnswer())
     // Set before the rest, because the flow is over even if that fails.
     res.appendHeader('Set-Cookie', cookies.end(flow))
     if ('visit' in value) return receiveVisitor(req, { as, query, state, pending: value })
-    return completeSignIn(rooms, use, req, { as, query, state, pending: value, appSays })
+    const before = given && (await ledBefore(rooms, use, { given: given.value, pending: value }, { req, res }))
+    return before ?? completeSignIn(rooms, use, req, { as, query, state, pending: value, appSays })
   }
+}
+
+/** Returns where another callback of the same answer has led, or the end of a withdrawn answer. The code is not sent then. */
+async function ledBefore(
+  rooms: SignInRooms,
+  { resume }: Pick<SignInUse, 'resume'>,
+  { given, pending }: { readonly given: GivenAnswer; readonly pending: PendingAuthorization },
+  visit: Visit,
+): Promise<Outcome | undefined> {
+  if (given.answer === 'no') return rooms.failed('declined', rooms.pages.declined())
+  if (given.connected === true) return showConnected(rooms, visit.req, pending)
+  return given.login === undefined ? undefined : resume(given, visit)
 }
 
 /**
@@ -129,7 +147,7 @@ async function completeSignIn(
   const { as, pending, appSays } = callback
   checkSubjects(rooms, as)
   const { identity, clientId } = pending
-  if (appSays === false) return failed('person', pages.otherPerson({}), { ...identity, clientId })
+  if (appSays === false) return failed('person', pages.otherPerson({ at: 'app' }), { ...identity, clientId })
   const signedIn = await redeemAnswer(rooms, callback)
   if ('reason' in signedIn) return failed(signedIn.reason, refusalPage(rooms, signedIn), signedIn.details)
   const { tokens, idToken } = signedIn
@@ -140,7 +158,8 @@ async function completeSignIn(
   const no = who === 'another person' ? identity : await use.whyNot(tokens, purpose, who === 'the same')
   if (no === undefined) return use.goOn(req, purpose, tokens)
   rooms.report('person', { ...no, clientId })
-  return tryAgain(rooms, req, pending)
+  // Where a rule has judged it, it is the account in Nextcloud.
+  return tryAgain(rooms, req, { ...pending, at: 'rule' in no ? 'nextcloud' : 'provider' })
 }
 
 /** Returns the purpose with the claims of an ID token in place of those of the MCP token. */

@@ -48,10 +48,10 @@ const NOT_ENDED =
 export async function storeGrant(
   rooms: PageRooms,
   req: IncomingMessage,
-  { identity, clientId }: Purpose,
+  { identity, clientId, answer }: Purpose,
   tokens: CodeAnswer,
 ): Promise<Outcome> {
-  const { grants, broker, deletions, events, clock, onConnected, config, connect, failed, pages } = rooms
+  const { answers, grants, broker, deletions, events, clock, onConnected, config, connect, failed, pages } = rooms
   const { refreshToken, access } = tokens
   if (refreshToken === undefined) {
     return failed('no_refresh_token', pages.noRefreshToken(), {
@@ -78,5 +78,6 @@ export async function storeGrant(
   const retired = retiredBy(connection, replaced)
   if (replaced !== undefined && retired !== undefined)
     grants.background(deletions.end(identity, retired, !isLiving(replaced)))
+  await answers.note(answer, { connected: true })
   return showConnected(rooms, req, { identity, clientId })
 }

@@ -17,15 +17,18 @@ import {
 export interface Purpose {
   readonly identity: Identity
   readonly clientId: string
+  /** The secret of the link, under which its answer is known. Undefined before there is one. */
+  readonly answer?: string | undefined
   /** The claims of the user's token that `connect.identity` needs. Absent: none. */
   readonly claims?: Readonly<Record<string, unknown>>
 }
 
 /** Returns the purpose alone, of something that has one. */
-export const purposeOf = ({ identity, clientId, claims }: Purpose): Purpose => ({
+export const purposeOf = ({ identity, clientId, claims, answer }: Purpose): Purpose => ({
   identity,
   clientId,
   ...(claims && { claims }),
+  ...(answer !== undefined && { answer }),
 })
 
 /** The purpose of a link. */

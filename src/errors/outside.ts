@@ -25,6 +25,8 @@ export class UpstreamUnavailableError extends McpAuthError {
   readonly httpStatus: number | undefined
   /** Whether the request surely was not processed, so that even one that can be sent only once may be sent again. */
   readonly unprocessed: boolean
+  /** The service that is unavailable. */
+  readonly service: 'The authorization server' | 'Nextcloud'
   readonly #failure: UpstreamFailure
 
   constructor(message: string, failure: UpstreamFailure = {}) {
@@ -39,6 +41,7 @@ export class UpstreamUnavailableError extends McpAuthError {
     this.statedRetryAfter = failure.statedRetryAfter
     this.httpStatus = failure.httpStatus
     this.unprocessed = failure.unprocessed === true
+    this.service = failure.service ?? 'The authorization server'
     this.headers['Retry-After'] = String(this.retryAfter)
   }
 

@@ -13,6 +13,7 @@ export type RecordKind =
   | 'use'
   | 'deletions'
   | 'sign-in'
+  | 'answer'
 
 /** The configuration that records belong to: another client, resource or Nextcloud on the same store has records of its own. */
 export interface RecordOwner {

@@ -83,16 +83,27 @@ const DEFAULT_SCOPES = { nextcloud: 'Read and change in your Nextcloud what you 
  * @throws {StorageError} the storage cannot be reached
  *
  * @example
+ * import Database from 'better-sqlite3'
+ * import express from 'express'
+ * import { mcpAuth } from 'mcp-nextcloud-auth'
+ * import { nextcloudSignIn } from 'mcp-nextcloud-auth/authorization-server'
+ * import { SqliteStorage } from 'mcp-nextcloud-auth/sqlite'
+ *
  * const signIn = await nextcloudSignIn({
  *   resource: 'https://mcp.example.com/mcp',
- *   nextcloud: { url: 'https://cloud.example.com', clientId, clientSecret },
- *   storage,
- *   encryptionKey,
+ *   nextcloud: {
+ *     url: 'https://cloud.example.com',
+ *     clientId: process.env.NEXTCLOUD_OIDC_CLIENT_ID ?? '',
+ *     clientSecret: process.env.NEXTCLOUD_OIDC_CLIENT_SECRET ?? '',
+ *   },
+ *   storage: new SqliteStorage(new Database('sign-in.db')),
+ *   encryptionKey: process.env.TOKEN_ENCRYPTION_KEY,
  * })
- * app.use(signIn.routes())
  * const auth = mcpAuth(signIn.options)
+ * const app = express()
+ * app.use(signIn.routes())
  * app.use(auth.routes())
- * app.all('/mcp', auth, handler)
+ * app.all('/mcp', auth, (req, res) => void res.json(req.mcpAuth?.subject))
  */
 export function nextcloudSignIn(options: NextcloudSignInOptions): Promise<NextcloudSignIn> {
   return createNextcloudSignIn(options, systemClock)

@@ -92,6 +92,9 @@ async function showPage(rooms: SignInRooms, page: Page, { req, res, next }: Visi
     const failure = asMcpAuthError(meaningOf(error))
     reportFailure(rooms.events, failure)
     if (res.headersSent) return void res.end()
-    sendOutcome(req, res, { page: isOutage(failure) ? rooms.pages.unavailable(failure) : rooms.pages.failed() })
+    const { pages } = rooms
+    const who = failure instanceof StorageError ? 'store' : 'nextcloud'
+    const { retryAfter = 0 } = failure as Partial<UpstreamUnavailableError>
+    sendOutcome(req, res, { page: isOutage(failure) ? pages.unavailable({ retryAfter, who }) : pages.failed() })
   }
 }

@@ -120,7 +120,7 @@ describe('another person', () => {
   })
 
   it('may try again in that browser alone, once as Alice: the server is told to let the account be picked', async () => {
-    const { link, agree, authorize, browser, stored } = await world(CONNECT)
+    const { link, agree, authorize, browser, stored, clock } = await world(CONNECT)
     const person = browser()
     const refusal = await person.open(await authorize(await agree(person, await link()), 'bob'))
 
@@ -134,6 +134,7 @@ describe('another person', () => {
     const last = await person.press(second)
     expectPage(await person.open(await authorize(last.refreshTo, 'alice')), 200)
     expect(await stored()).toMatchObject({ state: 'active' })
+    clock.advance(60_000)
     expectPage(await person.press(refusal), 410)
   })
 })

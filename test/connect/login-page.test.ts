@@ -99,14 +99,17 @@ describe("the app's own sign-in", () => {
   })
 
   it('leaves the link good where Nextcloud is unavailable, and spends it once it is not', async () => {
-    const { link, browser, nextcloud } = await setUp()
+    const { link, browser, nextcloud, clock } = await setUp()
     const alice = browser()
     const consent = await alice.open(await link())
     nextcloud.disturb(() => 503)
-    expectPage(await alice.press(consent, { answer: 'yes' }), 503)
+    const unavailable = await alice.press(consent, { answer: 'yes' })
+    expectPage(unavailable, 503)
+    expect(unavailable.text).toMatch(/<p>Nextcloud at .* does not answer/)
     nextcloud.disturb(undefined)
 
     expectPage(await alice.press(consent, { answer: 'yes' }), 200)
+    clock.advance(MINUTE)
     expectPage(await alice.press(consent, { answer: 'yes' }), 410)
   })
 })

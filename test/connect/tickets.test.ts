@@ -37,6 +37,44 @@ function setUp(given: { clock?: ManualClock; storage?: StorageAdapter; key?: num
   return { clock, storage, tickets, link, read }
 }
 
+describe('what a client calls itself', () => {
+  it('stands on the page of its link, which stays the same, and the latest word counts', async () => {
+    const { tickets, link, read } = setUp()
+    const url = await link()
+
+    for (const name of ['one', undefined, 7, '\u202E', 'two']) await tickets.callsItself(url, name)
+
+    expect((await read(url))?.value.callsItself).toBe('two')
+    expect(await link()).toBe(url)
+  })
+
+  it('is kept of no link that is unknown, and written once', async () => {
+    const { calls, storage } = watchedStorage()
+    const { tickets, link } = setUp({ storage })
+    const url = await link()
+    calls.length = 0
+
+    await tickets.callsItself(`${url}x`, 'one')
+    await tickets.callsItself('nonsense', 'one')
+    for (let again = 0; again < 3; again += 1) await tickets.callsItself(url, 'one')
+
+    expect(calls.filter((call) => call !== 'get')).toEqual(['put'])
+  })
+
+  it('is shown on the page that asks, and a store that fails takes nothing but the name', async () => {
+    const storage = faultyStorage()
+    const { auth, link, browser } = await world({ ...CONNECT, storage })
+    const url = await link()
+
+    await auth.callsItself(url, 'claude-<b>code')
+    storage.failFrom(1)
+    await auth.callsItself(url, 'another')
+    storage.heal()
+
+    expect((await browser().open(url)).text).toContain('which calls itself “<bdi>claude-&lt;b&gt;code</bdi>”')
+  })
+})
+
 describe('a link', () => {
   it('holds 256 random bits and nothing else, and leads to its purpose', async () => {
     const { link, read } = setUp()

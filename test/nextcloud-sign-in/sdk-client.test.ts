@@ -18,8 +18,12 @@ interface AppClient {
 
 const INFO = { name: 'test', version: '1' }
 
-function appClient<T extends { finishAuth: (code: never) => Promise<void> }>(
-  transport: () => T,
+interface Transport {
+  readonly finishAuth: (code: never) => Promise<void>
+}
+
+function appClient(
+  transport: () => Transport,
   client: {
     connect: (transport: never) => Promise<void>
     callTool: (call: never) => Promise<unknown>
@@ -27,7 +31,7 @@ function appClient<T extends { finishAuth: (code: never) => Promise<void> }>(
   },
   answer: () => unknown,
 ): AppClient {
-  let last: T
+  let last: Transport
   return {
     connect: () => client.connect((last = transport()) as never),
     finishAuth: () => last.finishAuth(answer() as never),
@@ -41,7 +45,7 @@ const SDKS = {
     appClient(() => new StreamableHTTPClientTransport(url, { authProvider: provider }), new Client(INFO), answer),
   'v1.32': (url: URL, provider: OAuthClientProvider, answer: () => URLSearchParams) =>
     appClient(
-      () => new TransportV1(url, { authProvider: provider as never }),
+      () => new TransportV1(url, { authProvider: provider }),
       new ClientV1(INFO),
       () => answer().get('code'),
     ),
@@ -65,7 +69,13 @@ function openClient(sdk: keyof typeof SDKS, server: SignInServer, uid: string) {
     },
     visit: () => Promise.reject(new Error('A client opens one address')),
   })
-  const open = () => SDKS[sdk](new URL(server.url), oauth.provider, oauth.callback, () => last)
+  const open = () =>
+    SDKS[sdk](
+      new URL(server.url),
+      oauth.provider,
+      () => oauth.callback(),
+      () => last,
+    )
   return { oauth, open, walks: () => walks }
 }
 
@@ -86,7 +96,7 @@ describe.each(Object.keys(SDKS) as (keyof typeof SDKS)[])(
 
       // The access token is gone: the refresh token serves.
       const tokens = await oauth.provider.tokens()
-      await oauth.provider.saveTokens({ ...tokens, access_token: 'ended', token_type: 'bearer' } as never)
+      await oauth.provider.saveTokens({ ...tokens, access_token: 'ended', token_type: 'bearer' })
       const later = open()
       await later.connect()
       expect(await later.callTool('whoami')).toContain('alice')
@@ -99,7 +109,7 @@ describe.each(Object.keys(SDKS) as (keyof typeof SDKS)[])(
         ...(await oauth.provider.tokens()),
         access_token: 'ended',
         token_type: 'bearer',
-      } as never)
+      })
       const again = open()
       await expect(again.connect()).rejects.toThrow()
       await again.finishAuth()

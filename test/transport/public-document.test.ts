@@ -74,10 +74,11 @@ describe('the look-up of a socket', () => {
   })
 })
 
-const { cert, key } = selfSigned({ names: ['localhost'] })
+const { cert, key } = selfSigned({ names: ['localhost', '127.0.0.1'] })
 
-async function serve(listener: RequestListener): Promise<string> {
+async function serve(listener: RequestListener, onConnection: () => void = () => undefined): Promise<string> {
   const server = createServer({ cert, key }, listener).listen(0, '127.0.0.1')
+  server.on('connection', onConnection)
   await new Promise((resolve) => server.once('listening', resolve))
   onTestFinished(() => {
     server.closeAllConnections()
@@ -96,15 +97,16 @@ describe('a document of a stranger', () => {
   })
 
   it('is not asked for at a name or an address that is not public', async () => {
-    let asked = 0
-    const url = await serve((_req, res) => {
-      asked += 1
-      res.end('{}')
-    })
+    let connections = 0
+    const url = await serve(
+      (_req, res) => res.end('{}'),
+      () => (connections += 1),
+    )
     for (const host of ['localhost', '127.0.0.1', '[::1]', '[::ffff:127.0.0.1]', '0x7f.1', '2130706433']) {
       expect(await strict(url.replace('localhost', host))).toBeUndefined()
     }
-    expect(asked).toBe(0)
+    expect(connections).toBe(0)
+    expect(await onLoopback(url.replace('localhost', '127.0.0.1'))).toEqual({})
   })
 
   it.each<[what: string, listener: RequestListener]>([

@@ -186,11 +186,28 @@ function notFromHere({ page }: Frame): Page {
 
 const OTHER_ACCOUNT = markup`<button class="primary" type="submit">Try again with another account</button>`
 
+/** The place of the account that is another's. */
+export type AccountAt = 'provider' | 'app' | 'nextcloud'
+
+/** Returns which account it is, and what to do if the link is one's own. */
+function otherAccount({ server, nextcloud }: Frame, at: AccountAt): Markup {
+  switch (at) {
+    case 'provider':
+      return markup`<p>You have signed in with another account than the one this link was made for. Nothing was connected, and nothing of yours was kept.</p>
+<p>If this is your own link: sign out at your sign-in provider, then try again with the account that you use in your app (your MCP client).</p>`
+    case 'app':
+      return markup`<p>In this browser, another person is signed in to ${server} than the one this link was made for. Nothing was connected, and nothing of yours was kept.</p>
+<p>If this is your own link: sign out of ${server}, then sign in with the account that you use in your app (your MCP client).</p>`
+    case 'nextcloud':
+      return markup`<p>The account in Nextcloud at ${nextcloud} is another than the one that belongs to this link. Nothing was connected, and nothing of yours was kept.</p>
+<p>If this is your own link: sign out of Nextcloud at ${nextcloud}, then try again with your own account there.</p>`
+  }
+}
+
 /** The person who signed in is not the user whose link it is. The page does not say who that is. */
-function otherPerson({ page }: Frame, { retry }: { readonly retry?: FormTarget }): Page {
-  return page(403, 'That is another account', 'care')`
-<p>You have signed in with another account than the one this link was made for. Nothing was connected, and nothing of yours was kept.</p>
-<p>If this is your own link: sign out at your sign-in provider, then try again with the account that you use in your app (your MCP client).</p>
+function otherPerson(frame: Frame, { at, retry }: { readonly at: AccountAt; readonly retry?: FormTarget }): Page {
+  return frame.page(403, 'That is another account', 'care')`
+${otherAccount(frame, at)}
 ${retry === undefined ? AGAIN : shownForm(retry, OTHER_ACCOUNT)}
 <section aria-labelledby="sent"><h2 id="sent">Did somebody send you the link?</h2>
 <p class="quiet">Then close this page and do not use the link again: it would have let them into your Nextcloud.</p></section>`
@@ -227,11 +244,22 @@ function noRefreshToken({ page, server }: Frame): Page {
 </section>`
 }
 
-/** The provider or the store is unavailable; `retryAfter` in seconds. */
-function unavailable({ page }: Frame, { retryAfter }: { readonly retryAfter: number }): Page {
+/** The one that does not answer: the sign-in provider, Nextcloud, or the store of this server. */
+export type Unavailable = 'provider' | 'nextcloud' | 'store'
+
+/** Somebody else's service or the store is unavailable; `retryAfter` in seconds. */
+function unavailable(
+  { page, server, nextcloud }: Frame,
+  { retryAfter, who }: { readonly retryAfter: number; readonly who: Unavailable },
+): Page {
+  const names: Readonly<Record<Unavailable, Markup>> = {
+    provider: markup`The sign-in provider`,
+    nextcloud: markup`Nextcloud at ${nextcloud}`,
+    store: markup`The place where ${server} keeps connections`,
+  }
   const seconds = Number.isFinite(retryAfter) ? Math.max(1, Math.ceil(retryAfter)) : 30
   const unavailable = page(503, 'Not possible just now', 'care')`
-<p>The sign-in provider, or the place where connections are kept, does not answer at the moment. This is not your fault.</p>
+<p>${names[who]} does not answer at the moment. This is not your fault.</p>
 <p>Please wait ${shownTime(seconds)} before you try again.</p>
 ${AGAIN}`
   return { ...unavailable, retryAfter: seconds }

@@ -248,11 +248,32 @@ describe('the pages of what went wrong', () => {
   )
 
   it('tells somebody else to sign out, and offers another try', () => {
-    const { html } = pages.otherPerson({ retry: { action: '/again', formValue: 'value' } })
+    const { html } = pages.otherPerson({ at: 'provider', retry: { action: '/again', formValue: 'value' } })
     expect(readable(html)).toContain('sign out at your sign-in provider')
     expect(html).toContain('<form method="post" action="/again" autocomplete="off">')
     expect(html).toContain('<input type="hidden" name="token" value="value">')
-    expect(pages.otherPerson({}).html).not.toContain('<form')
+    expect(pages.otherPerson({ at: 'provider' }).html).not.toContain('<form')
+  })
+
+  it.each([
+    ['provider', 'You have signed in with another account', 'sign out at your sign-in provider'],
+    ['app', 'another person is signed in to Acme notes', 'sign out of Acme notes'],
+    [
+      'nextcloud',
+      'The account in Nextcloud at cloud.example.com is another',
+      'sign out of Nextcloud at cloud.example.com',
+    ],
+  ] as const)('says which account is another, and where to sign out: %s', (at, which, way) => {
+    const text = readable(pages.otherPerson({ at }).html)
+    expect([text.includes(which), text.includes(way)]).toEqual([true, true])
+  })
+
+  it.each([
+    ['provider', 'The sign-in provider does not answer'],
+    ['nextcloud', 'Nextcloud at cloud.example.com does not answer'],
+    ['store', 'The place where Acme notes keeps connections does not answer'],
+  ] as const)('says who does not answer: %s', (who, words) => {
+    expect(readable(pages.unavailable({ retryAfter: 5, who }).html)).toContain(words)
   })
 
   it.each(['access_denied', 'consent required: see #4 <here>', '~'.repeat(100)])('shows the error code %s', (error) => {
@@ -281,7 +302,7 @@ describe('the pages of what went wrong', () => {
     [Number.NaN, 30, '30 seconds'],
     [Infinity, 30, '30 seconds'],
   ])('says when another try makes sense: %d', (given, retryAfter, words) => {
-    const page = pages.unavailable({ retryAfter: given })
+    const page = pages.unavailable({ retryAfter: given, who: 'provider' })
     expect(page.retryAfter).toBe(retryAfter)
     expect(readable(page.html)).toContain(`Please wait ${words} before you try again.`)
   })
@@ -419,7 +440,7 @@ describe('sendPage', () => {
   )
 
   it('says when to try again', async () => {
-    const response = await served(pages.unavailable({ retryAfter: 17 }))
+    const response = await served(pages.unavailable({ retryAfter: 17, who: 'store' }))
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '17'])
   })
 
