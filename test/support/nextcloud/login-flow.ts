@@ -27,12 +27,16 @@ const LIFE = 20 * 60_000
 const WARNING =
   '<h3>Security warning</h3><p>If you are not trying to set up a new device or app, someone is trying to trick you into granting them access to your data. In this case do not proceed and instead contact your system administrator.</p>'
 
-/** The page before the sign-in, of this flow and of the older one that the core app `oauth2` uses. */
-export function pickerPage(name: string, action: string, headers: Told['headers'] = {}): Told {
+/**
+ * The page before the sign-in, of this flow and of the older one that the core app `oauth2` uses.
+ *
+ * @param more another form
+ */
+export function pickerPage(name: string, action: string, headers: Told['headers'] = {}, more = ''): Told {
   const words = `Please log in before granting <strong>${escaped(name)}</strong> access to your Nextcloud account.`
   // Its script opens `action` as it stands: sent as a form, a browser would drop the query.
   const form = `<form id="login-form" action="${escaped(action)}" method="get"><input type="submit" value="Log in" disabled></form>`
-  return page(200, `<h2>Connect to your account</h2><p>${words}</p>${WARNING}${form}`, headers)
+  return page(200, `<h2>Connect to your account</h2><p>${words}</p>${WARNING}${form}${more}`, headers)
 }
 
 /** The page after it. */
@@ -114,7 +118,24 @@ export function createLoginFlow(state: NextcloudState): LoginFlow {
         flow.name,
         `${asked.base}/login/v2/grant?stateToken=${stateToken}&user=&direct=0`,
         whoIs(session),
+        appTokenForm(`${asked.base}/login/v2/apptoken`, { stateToken, requesttoken: session.requestToken }),
       )
+    })
+  }
+
+  /** "Alternative log in using app password": the very app password is what the flow gives. */
+  function byAppToken(asked: Asked): Told {
+    const form = fieldsOf(asked)
+    const session = sessionOf(state, asked)
+    if (session === undefined || form.get('requesttoken') !== session.requestToken)
+      return page(412, '<h2>Access forbidden</h2><p>CSRF check failed</p>')
+    if (form.get('stateToken') !== session.kept.get('state-token'))
+      return forbidden('State token does not match', whoIs(session))
+    return inFlow(asked, (flow) => {
+      const token = state.tokens.find(({ password }) => password === form.get('password'))
+      if (token?.loginName !== form.get('user')) return forbidden('Invalid app password', whoIs(session))
+      flow.made = token
+      return page(200, CONNECTED, whoIs(session))
     })
   }
 
@@ -141,8 +162,7 @@ export function createLoginFlow(state: NextcloudState): LoginFlow {
         loginName: session.loginName,
         name: flow.name,
       })
-      const words = 'Your client should now be connected! You can close this window.'
-      return page(200, `<h2>Account connected</h2><p>${words}</p>`, whoIs(session))
+      return page(200, CONNECTED, whoIs(session))
     })
   }
 
@@ -152,11 +172,20 @@ export function createLoginFlow(state: NextcloudState): LoginFlow {
     if (path === '/login/v2/poll') return method === 'POST' ? poll(asked) : empty(405)
     if (path === '/login/v2/flow') return firstPage(asked)
     if (path === '/login/v2/grant') return grant(asked)
+    if (path === '/login/v2/apptoken' && method === 'POST') return byAppToken(asked)
     const [, loginToken] = /^\/login\/v2\/flow\/(.+)$/.exec(path) ?? []
     return loginToken === undefined ? undefined : open(asked, loginToken)
   }
 
   return { begun: () => begun, changes, answer }
+}
+
+const CONNECTED = '<h2>Account connected</h2><p>Your client should now be connected! You can close this window.</p>'
+
+function appTokenForm(action: string, hidden: Record<string, string>): string {
+  const inputs = Object.entries(hidden).map(([name, value]) => `<input type="hidden" name="${name}" value="${value}">`)
+  const typed = '<input type="text" name="user" id="user"><input type="password" name="password" id="password">'
+  return `<form action="${escaped(action)}" method="post" id="app-token-login-field">${typed}${inputs.join('')}</form>`
 }
 
 const invalid = (): Told => forbidden('Your login token is invalid or has expired')

@@ -1,5 +1,5 @@
 import { fresh } from './exchange.js'
-import { addAccount, removeToken, type NextcloudState, type OidcProvider } from './state.js'
+import { addAccount, addToken, removeToken, type NextcloudState, type OidcProvider } from './state.js'
 
 /** What a command is called with: arguments in their order, and options. */
 interface Call {
@@ -56,6 +56,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   'user:auth-tokens:list': ({ state, given }) => {
     const own = state.tokens.filter(({ uid }) => uid === given[0])
     return JSON.stringify(own.map(({ id, loginName, name }) => ({ id, loginName, name })))
+  },
+  'user:auth-tokens:add': (call) => {
+    const { uid } = account(call)
+    const own = { accountPassword: undefined, name: 'cli' }
+    return `app password:\n${addToken(call.state, { kind: 'app-password', uid, ...own }).password}`
   },
   'user:auth-tokens:delete': ({ state, given }) => {
     const token = state.tokens.find(({ id }) => id === Number(given[1]))
@@ -161,7 +166,7 @@ function setProvider({ state, given: [name = ''], options }: Call): string {
     uniqueUid: is('unique-uid', provider.uniqueUid),
   })
   if (known === undefined) state.providers.push(provider)
-  return ''
+  return options['output'] === 'json' ? JSON.stringify({ id: provider.id, identifier: name }) : ''
 }
 
 const newProvider = (id: number, name: string): OidcProvider => ({
