@@ -17,17 +17,31 @@ const DOORS = {
   grants: [],
   storage: [],
   config: [],
-  cli: ['config', 'authorization-server', 'transport', 'verify', 'broker', 'nextcloud', 'grants', 'storage'],
+  'nextcloud-sign-in': [
+    'http',
+    'connect',
+    'grants',
+    'nextcloud',
+    'authorization-server',
+    'transport',
+    'storage',
+    'config',
+    'mcp-auth.ts',
+  ],
+  serve: ['nextcloud-sign-in', 'mcp', 'connect', 'nextcloud', 'storage', 'mcp-auth.ts'],
+  cli: ['config', 'authorization-server', 'transport', 'verify', 'broker', 'nextcloud', 'grants', 'storage', 'serve'],
 }
 
 const NPM = ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown']
 
+const pathOf = (room) => (room.endsWith('.ts') ? `^src/${room.replace('.', '\\.')}$` : `^src/${room}/`)
+
 const door = ([room, mayImport]) => ({
   name: `${room}-door`,
-  comment: `${room}/ may import only itself, the ground${mayImport.map((other) => `, ${other}/`).join('')}`,
+  comment: `${room}/ may import only itself, the ground${mayImport.map((other) => `, ${other}`).join('')}`,
   severity: 'error',
   from: { path: `^src/${room}/`, pathNot: GROUND },
-  to: { path: '^src/', pathNot: [`^src/${room}/`, GROUND, ...mayImport.map((other) => `^src/${other}/`)] },
+  to: { path: '^src/', pathNot: [`^src/${room}/`, GROUND, ...mayImport.map(pathOf)] },
 })
 
 /** @param may the only files of src/ that it may import */
@@ -84,15 +98,46 @@ module.exports = {
       name: 'mcp-is-an-entry-of-its-own',
       comment: 'without an MCP SDK installed, the root entry must load',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/mcp/' },
+      from: { path: '^src/', pathNot: '^src/(mcp|serve)/' },
       to: { path: '^src/mcp/' },
+    },
+    {
+      name: 'the-sign-in-is-an-entry-of-its-own',
+      comment: 'an app that does not import it loads nothing of oidc-provider',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(nextcloud-sign-in|serve)/' },
+      to: { path: '^src/nextcloud-sign-in/' },
+    },
+    {
+      name: 'serve-is-for-the-cli',
+      comment: 'it is an app, and nothing is built on it',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(cli|serve)/' },
+      to: { path: '^src/serve/' },
     },
     {
       name: 'the-four-dependencies',
       comment: 'runtime dependencies are jose, lru-cache, node-fetch and oauth4webapi',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/mcp/' },
+      from: { path: '^src/', pathNot: '^src/(mcp|nextcloud-sign-in|serve)/' },
       to: { dependencyTypes: NPM, pathNot: 'node_modules/(jose|lru-cache|node-fetch|oauth4webapi)/' },
+    },
+    {
+      name: 'the-sign-in-needs-oidc-provider-alone',
+      comment: 'the entry has one optional peer',
+      severity: 'error',
+      from: { path: '^src/nextcloud-sign-in/' },
+      to: { dependencyTypes: NPM, pathNot: 'node_modules/(@types/)?(jose|lru-cache|oidc-provider)/' },
+    },
+    {
+      name: 'serve-needs-what-it-names',
+      comment: 'src/cli/serve-packages.ts tells people what to install',
+      severity: 'error',
+      from: { path: '^src/serve/' },
+      to: {
+        dependencyTypes: NPM,
+        pathNot: 'node_modules/(@types/)?(@modelcontextprotocol/(server|node)|express|express-rate-limit|helmet|zod)/',
+      },
     },
     ...[
       ['v1', '^src/mcp/v1\\.ts$', 'node_modules/@modelcontextprotocol/sdk/'],
@@ -114,7 +159,8 @@ module.exports = {
     },
     {
       name: 'http-out-within-bounds',
-      comment: 'what is loaded there is called in two places, each of which sets timeouts, size limits and no redirects',
+      comment:
+        'what is loaded there is called in two places, each of which sets timeouts, size limits and no redirects',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/transport/(transport|public-document)\\.ts$' },
       to: { path: '^src/transport/node-fetch\\.ts$' },
@@ -122,9 +168,12 @@ module.exports = {
     {
       name: 'no-req-or-res-inside',
       comment:
-        'req and res are seen in http/, connect/ and the two public files only; transport/ knows the agents of node:http',
+        'req and res are seen in http/, connect/, the two servers and the two public files only; transport/ knows the agents of node:http',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(http/|connect/|transport/|mcp-auth\\.ts$|options\\.ts$)' },
+      from: {
+        path: '^src/',
+        pathNot: '^src/(http/|connect/|nextcloud-sign-in/|serve/|transport/|mcp-auth\\.ts$|options\\.ts$)',
+      },
       to: { path: '^(node:)?https?$', dependencyTypes: ['core'] },
     },
   ],

@@ -308,6 +308,17 @@ export interface McpAuthOptions {
     | undefined
 }
 
+/** @internal Where options hold answers that this process itself has: of an authorization server in it. */
+export const LOCAL_ANSWERS: unique symbol = Symbol('local answers')
+
+/** @internal Options of a server that is its own authorization server. */
+export interface LocalOptions extends McpAuthOptions {
+  readonly [LOCAL_ANSWERS]?: LocalAnswers | undefined
+}
+
+/** Returns the answer to a GET of a URL that this process serves. Undefined: it does not. */
+export type LocalAnswers = (url: string) => Promise<Response> | undefined
+
 /** Environment variable → text, for those that are set and not empty. */
 export type Environment = Readonly<Record<string, string | undefined>>
 

@@ -46,7 +46,7 @@ describe('close()', () => {
   it('stores a new refresh token that the store would not take, also if a request takes longer than there is time', async () => {
     const { auth, as, clock, connect, events, failing, refreshTokens, stored } = await setUpConnected(
       {},
-      { http: { timeout: 100, retries: 0 } },
+      { http: { timeout: 2_000, retries: 0 } },
     )
     await connect('bob')
     as.script('/token', (request, res) => {

@@ -46,6 +46,11 @@ export function createOAuthClient(browser: Browser): OAuthClient {
       saveTokens(issued) {
         tokens = issued
       },
+      // The SDK asks for it where the provider refuses a refresh token: without it, no sign-in would follow.
+      invalidateCredentials(scope) {
+        if (scope === 'tokens' || scope === 'all') tokens = undefined
+        if (scope === 'client' || scope === 'all') clientInformation = undefined
+      },
       codeVerifier: () => expected(codeVerifier, 'code verifier'),
       saveCodeVerifier(verifier) {
         codeVerifier = verifier

@@ -18,6 +18,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'check a set-up from end to end, and say what to change (doctor --help)',
     run: (args) => loaded(args, async () => (await import('./doctor/doctor.js')).doctor),
   },
+  serve: {
+    summary: 'run an MCP server for one Nextcloud: files, notes and calendars (serve --help)',
+    run: (args) => loaded(args, async () => (await import('./serve.js')).serve),
+  },
   grants: {
     summary: 'list the connections in a store, or move them to another configuration (grants --help)',
     run: (args) => loaded(args, async () => (await import('./grants/grants.js')).grants),

@@ -5,6 +5,7 @@ import type {
   CacheOptions,
   ConnectOptions,
   HttpOptions,
+  LocalAnswers,
   McpAuthOptions,
   NextcloudOptions,
 } from '../options.js'
@@ -98,4 +99,7 @@ export interface ConnectConfig
 }
 
 export interface HttpConfig
-  extends Complete<Omit<HttpOptions, 'fetch' | 'agent'>>, Pick<HttpOptions, 'fetch' | 'agent'> {}
+  extends Complete<Omit<HttpOptions, 'fetch' | 'agent'>>, Pick<HttpOptions, 'fetch' | 'agent'> {
+  /** Answers of an authorization server in this very process, which its own public name may not reach. */
+  readonly local: LocalAnswers | undefined
+}

@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../errors/errors.js'
 import { deepFreeze } from '../freeze.js'
-import { type Environment, processEnvironment } from '../options.js'
+import { type Environment, LOCAL_ANSWERS, type LocalOptions, processEnvironment } from '../options.js'
 import { quirksOf } from '../presets.js'
 import type { ClientConfig, Config, Warn } from './config.js'
 import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
@@ -43,6 +43,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
 
   return deepFreeze<Config>({
     ...plain,
+    http: { ...plain.http, local: (options as LocalOptions | null)?.[LOCAL_ANSWERS] },
     issuer,
     ...discovery,
     endpoints: authorizationServer,

@@ -65,6 +65,8 @@ export interface GrantStore {
   readonly prepare: (key: string, grant: Grant) => (expected: string) => Promise<string | null>
   /** Replaces the stored grant, even one that cannot be opened, by a new connection. Returns the old grant as far as it opens. */
   readonly connect: (identity: Identity, connection: Connection) => Promise<Grant | undefined>
+  /** Adds the consent to one MCP client more. False if there is no grant that could serve it. */
+  readonly agree: (identity: Identity, clientId: string) => Promise<boolean>
   /**
    * Takes away the consent of one MCP client, with what the operator gave to all, and the grant with the last; without a client, the
    * grant at once. A grant that cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
@@ -114,6 +116,7 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       return async (expected) => records.writeSealed(key, await sealing, expected, ttlOf(grant))
     },
     connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, identity, connection)),
+    agree: (identity, clientId) => change('the grant', () => attemptAgreement(rooms, identity, clientId)),
     async disconnect(identity, clientId) {
       const outcome = await change('the grant', () => attemptDisconnection(rooms, identity, clientId))
       const ended = outcome?.remains === true ? clientId : undefined
@@ -160,6 +163,22 @@ async function attemptConnection(
   if (version === null) return 'late'
   await before.discard()
   return before.grant
+}
+
+async function attemptAgreement(
+  { records, owner, clock }: GrantStoreRooms,
+  { issuer, subject }: Identity,
+  clientId: string,
+): Promise<boolean | 'late'> {
+  const key = recordKey('grant', owner, issuer, subject)
+  const stored = await readStored(records, key)
+  if (stored === undefined || !isLiving(stored.grant)) return false
+  const { grant, version } = stored
+  if (grant.clients.includes(clientId)) return true
+  const since = Object.fromEntries(grant.clients.map((id) => [id, agreedAt(grant, id)]))
+  const agreed = { ...since, [clientId]: clock.now() }
+  const next = { ...grant, clients: [...grant.clients, clientId], agreed }
+  return (await records.write(key, next, version)) === null ? 'late' : true
 }
 
 async function attemptDisconnection(

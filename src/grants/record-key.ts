@@ -2,7 +2,18 @@ import { hashOfParts } from '../hash-of-parts.js'
 
 /** The kinds of records. */
 export type RecordKind =
-  'grant' | 'lease' | 'ticket' | 'answer' | 'links' | 'authorization' | 'disconnection' | 'login' | 'visit' | 'use' | 'deletions'
+  | 'grant'
+  | 'lease'
+  | 'ticket'
+  | 'links'
+  | 'authorization'
+  | 'disconnection'
+  | 'login'
+  | 'visit'
+  | 'use'
+  | 'deletions'
+  | 'sign-in'
+  | 'answer'
 
 /** The configuration that records belong to: another client, resource or Nextcloud on the same store has records of its own. */
 export interface RecordOwner {

@@ -111,6 +111,7 @@ async function request(call: Call, url: string, init: Parameters<IdpFetch>[1]): 
   let response: Response | undefined
   try {
     const sendTo = (address: string): Promise<Response> =>
+      config.local?.(address) ??
       fetch(address, {
         method: init.method,
         headers: { ...init.headers },

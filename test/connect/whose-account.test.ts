@@ -20,7 +20,12 @@ type Function = (account: ConnectedAccount, who: ConnectingUser) => boolean | Pr
 function setUp(identity: IdentityRule | undefined, says: Awaited<ReturnType<AccountOf>> = USER) {
   const clock = manualClock()
   const accountOf = vi.fn<AccountOf>().mockResolvedValue(says)
-  const rooms = { connect: { identity }, nextcloud: { url: new URL(NEXTCLOUD) }, freshCredentials: { accountOf }, clock }
+  const rooms = {
+    connect: { identity },
+    nextcloud: { url: new URL(NEXTCLOUD) },
+    freshCredentials: { accountOf },
+    clock,
+  }
   return {
     clock,
     accountOf,

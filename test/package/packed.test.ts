@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -12,7 +12,7 @@ const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
 /** What every use of the package prints: the middleware answers, the metadata is served, an unknown option is named. */
 const USED = { denied: 401, resource: 'https://mcp.example.com/mcp', refused: 'typo' }
 /** What every use of its subpaths prints: each adapter refuses an unknown option, and memory passes the contract. */
-const SUBPATHS = { refused: ['typo', 'typo', 'typo', 'typo'], stored: 'value', tests: 76, failed: [] }
+const SUBPATHS = { refused: ['typo', 'typo', 'typo', 'typo'], stored: 'value', tests: 84, failed: [] }
 
 let scratch: string
 let files: string[]
@@ -134,6 +134,47 @@ describe('the packed package', () => {
 
   it('gives its subpaths to CommonJS with require()', async () => {
     expect(await used('subpaths.cjs')).toEqual(SUBPATHS)
+  })
+
+  it('loads without oidc-provider, which its sign-in alone needs, and says so', async () => {
+    await writeFile(
+      path.join(scratch, 'sign-in.mjs'),
+      `import 'mcp-nextcloud-auth'
+      import { nextcloudSignIn } from 'mcp-nextcloud-auth/authorization-server'
+      const error = await nextcloudSignIn({ resource: 'https://mcp.example.com/mcp', nextcloud: {} }).catch((error) => error)
+      console.log(JSON.stringify([error.name, error.message]))`,
+    )
+    expect(await used('sign-in.mjs')).toEqual([
+      'ConfigurationError',
+      expect.stringContaining('npm install oidc-provider') as unknown,
+    ])
+  })
+
+  it('brings a command that serves, and names all that it needs for that in one line', async () => {
+    const command = path.join(scratch, 'node_modules/.bin/mcp-nextcloud-auth')
+    const env = {
+      ...process.env,
+      NEXTCLOUD_MCP_SERVER_URL: 'http://127.0.0.1:1/mcp',
+      NEXTCLOUD_HOST: 'http://127.0.0.1:1',
+      NEXTCLOUD_OIDC_CLIENT_ID: 'id',
+      NEXTCLOUD_OIDC_CLIENT_SECRET: 'secret-canary',
+    }
+    const failure = (await run(command, ['serve'], { cwd: scratch, env }).catch((error: unknown) => error)) as {
+      code: number
+      stderr: string
+    }
+    expect(failure.code).toBe(1)
+    const [, line = ''] = /^(npm install .*)$/m.exec(failure.stderr) ?? []
+    const { peerDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as {
+      peerDependencies: Record<string, string>
+    }
+    const named = line
+      .split(' ')
+      .slice(2)
+      .map((name) => name.replace(/(?<=.)@\d+$/, ''))
+    const peers = Object.keys(peerDependencies).filter((name) => name !== '@modelcontextprotocol/sdk')
+    expect(named.filter((name) => name !== 'better-sqlite3').sort()).toEqual(['mcp-nextcloud-auth', ...peers].sort())
+    expect(failure.stderr).not.toContain('secret-canary')
   })
 
   const sdks = [

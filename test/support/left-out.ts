@@ -3,6 +3,7 @@ import { expect, it, TestRunner } from 'vitest'
 import { chromiumProgram } from './chromium.js'
 import { pgbouncerProgram } from './pgbouncer.js'
 import { postgresProgram } from './postgres-server.js'
+import { pythonWithMcp } from './python.js'
 import { redisServerProgram } from './redis-server.js'
 
 /** What some suites need and not every machine has: where to find it, and what to say where it is missing. */
@@ -10,6 +11,7 @@ const NEEDS = {
   Redis: [redisServerProgram, 'redis-server is not on this machine'],
   PostgreSQL: [postgresProgram, 'postgres is not on this machine'],
   pgbouncer: [pgbouncerProgram, 'pgbouncer is not on this machine'],
+  'Python SDK': [pythonWithMcp, 'run .ci/install-servers, which makes a Python with the package mcp'],
   Chromium: [chromiumProgram, 'chromium is not on this machine'],
   'better-sqlite3': [() => Database, 'npm could not install it on this machine'],
 } as const

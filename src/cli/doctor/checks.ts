@@ -15,7 +15,7 @@ import { tokenChecks } from './token.js'
 import { userChecks } from './user-checks.js'
 
 /** Every check of a configuration that can be read, in the order of the report. */
-const CHECKS: readonly Check[] = [
+export const CHECKS: readonly Check[] = [
   // First, because it may be the provider too.
   ...connectionChecks(NEXTCLOUD),
   nextcloudClock,

@@ -2,8 +2,8 @@ import type { Config } from '../../config/config.js'
 import { readArguments, readSetUp, runCommand, type SetUp, type Surroundings } from '../command-line.js'
 import { createSecrets, type Secrets } from '../secrets.js'
 import { lazyAdapter } from '../stores.js'
-import { leftOut, type Finding } from './check.js'
-import { CHECK_IDS, runChecks } from './checks.js'
+import { leftOut, type Check, type Finding } from './check.js'
+import { CHECK_IDS, CHECKS, runChecks } from './checks.js'
 import { examineConfiguration } from './configuration.js'
 import { createExamination } from './examination.js'
 import { DOCTOR_HELP, DOCTOR_OPTIONS } from './options.js'
@@ -23,8 +23,12 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
       return 0
     }
     const secrets = createSecrets()
-    const setUp = await readSetUp(values, secrets, surroundings)
-    const findings = (await examine(setUp, secrets, surroundings)).map((finding) => masked(finding, secrets))
+    const { setUp, more } =
+      values['serve'] === true
+        ? await (await import('./serve.js')).readServeSetUp(secrets, surroundings)
+        : { setUp: await readSetUp(values, secrets, surroundings), more: [] }
+    const checks = await examine(setUp, secrets, { ...surroundings, more })
+    const findings = checks.map((finding) => masked(finding, secrets))
     print(values['json'] === true ? asJson(findings) : asLines(findings))
     return findings.some(({ status }) => status === 'failed') ? 1 : 0
   })
@@ -33,19 +37,20 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
 async function examine(
   { options, token, subject, store }: SetUp,
   secrets: Secrets,
-  { environment, clock }: Surroundings,
+  { environment, clock, more }: Surroundings & { readonly more: readonly Check[] },
 ): Promise<readonly Finding[]> {
   const { config, finding } = examineConfiguration(
     store === undefined ? options : { ...options, storage: lazyAdapter(store) },
     environment,
   )
   if (config === undefined) {
-    return CHECK_IDS.map((id) => (id === 'config' ? finding : { id, ...leftOut('mend config first') }))
+    const ids = [...CHECK_IDS, ...more.map(({ id }) => id)]
+    return ids.map((id) => (id === 'config' ? finding : { id, ...leftOut('mend config first') }))
   }
   for (const text of publicTexts(config)) secrets.show(text)
   const context = createExamination({ config, clock, secrets, token, subject, store })
   try {
-    return [finding, ...(await runChecks(context))]
+    return [finding, ...(await runChecks(context, [...CHECKS, ...more]))]
   } finally {
     context.transport.close()
     await store?.close()

@@ -6,6 +6,7 @@ export const DOCTOR_OPTIONS: typeof SET_UP_OPTIONS = {
   token: { type: 'string' },
   'token-file': { type: 'string' },
   subject: { type: 'string' },
+  serve: { type: 'boolean' },
   json: { type: 'boolean' },
 }
 
@@ -13,6 +14,10 @@ export const DOCTOR_HELP = `Usage: mcp-nextcloud-auth doctor [options]
 
 Checks a set-up from end to end and says what to change. Options that are not given come from the environment,
 as they do for mcpAuth(). Exit status: 0 all is well, 1 something is wrong, 2 misuse.
+
+One Nextcloud and nothing else:
+${line('--serve', 'the set-up of mcp-nextcloud-auth serve, by its variables and')}
+${line('', 'the folder data; let the server run, and give no other option')}
 
 Secrets:
 ${line(`${variableOf('clientSecret')} (environment)`, "this server's client secret")}

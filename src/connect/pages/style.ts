@@ -98,6 +98,8 @@ code {
   background: var(--tint);
   font: 0.9em/1.72 ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace;
 }
+pre { margin: 0 0 1rem; white-space: pre-wrap; }
+pre code { display: block; padding: 0.5em 0.75em; border-radius: 0.6em; }
 a { color: var(--accent); text-underline-offset: 0.15em; }
 .facts { margin: 0 0 1.25rem; border: 1px solid var(--line); border-radius: 0.75rem; }
 .facts > div { display: grid; grid-template-columns: 7rem minmax(0, 1fr); gap: 0 0.75rem; padding: 0.625rem 1rem; }

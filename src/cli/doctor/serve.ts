@@ -1,0 +1,171 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { doctorSetUp, type DoctorSetUp } from '../../serve/doctor-set-up.js'
+import { readSettings, redirectUriOf, type ServeSettings } from '../../serve/settings.js'
+import { Misuse, type SetUp, type Surroundings } from '../command-line.js'
+import type { Secrets } from '../secrets.js'
+import { installCommand, missingPackages } from '../serve-packages.js'
+import { storeAt } from '../stores.js'
+import { check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
+import type { Examination } from './examination.js'
+import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
+
+/** Milliseconds for the file of the database. */
+const STORAGE_TIMEOUT = 5_000
+
+/**
+ * Returns the set-up of `serve`, with checks of its own.
+ *
+ * @throws {Misuse} its variables cannot be followed
+ */
+export function readServeSetUp(
+  secrets: Secrets,
+  { environment, directory }: Surroundings,
+): Promise<{ readonly setUp: SetUp; readonly more: readonly Check[] }> {
+  const { settings, faults } = readSettings(environment, directory)
+  if (faults !== undefined) throw new Misuse(faults.join('; '))
+  const { options, storage, encryptionKey, folder } = doctorSetUp(settings)
+  for (const secret of [settings.clientSecret, ...(encryptionKey?.split(',') ?? [])]) secrets.add(secret.trim())
+  // The driver of the server, which is installed beside this package.
+  const own = fileURLToPath(new URL('.', import.meta.url))
+  const places = {
+    directory: own,
+    timeout: STORAGE_TIMEOUT,
+    table: undefined,
+    prefix: undefined,
+    missingFile: 'refuse' as const,
+  }
+  const key = encryptionKey ?? randomBytes(32).toString('base64url')
+  return Promise.resolve({
+    setUp: {
+      options: { ...options, encryptionKey: key },
+      token: undefined,
+      subject: undefined,
+      store: storage === undefined ? undefined : storeAt(storage, places),
+    },
+    more: [
+      check({ id: 'serve.packages', run: checkPackages }),
+      check({ id: 'serve.data', run: () => checkData(folder) }),
+      check({ id: 'serve.sign-in', needs: ['serve.packages'], run: (context) => walk(context, settings) }),
+    ],
+  })
+}
+
+async function checkPackages(): Promise<Verdict> {
+  const missing = await missingPackages()
+  if (missing.length > 0) return failed(`not installed: ${missing.join(', ')}`, installCommand(missing))
+  return passed(`all packages are there; Node ${process.versions.node}`)
+}
+
+function checkData({ usable, found }: DoctorSetUp['folder']): Verdict {
+  if (usable) return passed(found)
+  return failed(
+    found,
+    'let MCP_DATA be a folder of the user that runs the server; a key that is lost comes back from a copy, or by TOKEN_ENCRYPTION_KEY, or everybody signs in again with an empty folder',
+  )
+}
+
+/** A request of a browser, with the cookies that it has got on the way. */
+type Visit = (url: string, form?: URLSearchParams) => Promise<Answer | NoAnswer>
+
+const COOKIE = /(?:^|,\s*)([^=;,\s]+)=([^;,]*)/g
+
+function browserOf({ probe }: Examination): Visit {
+  const cookies = new Map<string, string>()
+  return async (url, form) => {
+    const headers: Record<string, string> = { accept: 'text/html' }
+    if (cookies.size > 0) headers['cookie'] = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+    if (form !== undefined) headers['content-type'] = 'application/x-www-form-urlencoded'
+    if (form !== undefined) headers['origin'] = new URL(url).origin
+    const answer = await probe(url, { headers, ...(form && { method: 'POST', body: form.toString() }) })
+    // Several cookies are one header here, with commas between them. No value of this package has one.
+    for (const [, name = '', value = ''] of (headerOf(answer, 'set-cookie') ?? '').matchAll(COOKIE)) {
+      cookies.set(name, value)
+    }
+    return answer
+  }
+}
+
+const REDIRECT_URI = 'http://127.0.0.1/doctor'
+
+/** Signs in as far as it can be done without a person: registers a client, says yes on the page, and comes to Nextcloud. */
+async function walk(context: Examination, settings: ServeSettings): Promise<Verdict> {
+  const { origin } = new URL(settings.resource)
+  const { quote } = context.secrets
+  const registered = await register(context, origin)
+  if (!isAnswer(registered)) {
+    return leftOut(
+      `no answer from ${origin} (${registered.code})`,
+      'start mcp-nextcloud-auth serve, and let its public name lead to it',
+    )
+  }
+  if (registered.status === 429) return leftOut('too many clients have registered just now', 'try again in an hour')
+  const clientId = objectIn(registered)?.['client_id']
+  if (registered.status !== 201 || typeof clientId !== 'string') {
+    return lost('registration', registered, quote)
+  }
+  return visitAs(clientId, browserOf(context), { settings, quote })
+}
+
+async function visitAs(
+  clientId: string,
+  visit: Visit,
+  { settings, quote }: { readonly settings: ServeSettings; readonly quote: (text: unknown) => string },
+): Promise<Verdict> {
+  const asked = await visit(authorizationUrl(settings, clientId))
+  const page = headerOf(asked, 'location')
+  if (page === undefined) return lost('the authorization endpoint', asked, quote)
+  const { href } = new URL(page, settings.resource)
+  const consent = await visit(href)
+  const [, token] = (isAnswer(consent) ? /name="token" value="([\w-]+)"/.exec(consent.text) : null) ?? []
+  if (token === undefined) return lost('the page that asks the person', consent, quote)
+  const agreed = await visit(href, new URLSearchParams({ token, answer: 'yes' }))
+  const target = /url=(\S+)$/.exec(headerOf(agreed, 'refresh') ?? '')?.[1]
+  if (target === undefined) return lost('the way to Nextcloud', agreed, quote)
+  return atNextcloud(await visit(target), settings, quote)
+}
+
+const headerOf = (answer: Answer | NoAnswer, name: string): string | undefined =>
+  isAnswer(answer) ? (answer.headers.get(name) ?? undefined) : undefined
+
+/** One that is not used ends after thirty days. */
+function register({ probe }: Examination, origin: string): Promise<Answer | NoAnswer> {
+  const metadata = { redirect_uris: [REDIRECT_URI], client_name: 'The doctor', token_endpoint_auth_method: 'none' }
+  return probe(`${origin}/oauth/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(metadata),
+  })
+}
+
+function authorizationUrl({ resource }: ServeSettings, clientId: string): string {
+  const url = new URL('/oauth/authorize', resource)
+  const challenge = createHash('sha256').update(randomBytes(32).toString('base64url')).digest('base64url')
+  url.search = new URLSearchParams({
+    response_type: 'code',
+    client_id: clientId,
+    redirect_uri: REDIRECT_URI,
+    code_challenge: challenge,
+    code_challenge_method: 'S256',
+    resource,
+  }).toString()
+  return url.href
+}
+
+function lost(where: string, answer: Answer | NoAnswer, quote: (text: unknown) => string): Verdict {
+  return failed(
+    `a sign-in ends at ${where} (${describe(answer, quote)})`,
+    'let the proxy give this server the whole name, with its path, cookies and forms as they are, and the name go to one set of instances with one store',
+  )
+}
+
+function atNextcloud(answer: Answer | NoAnswer, settings: ServeSettings, quote: (text: unknown) => string): Verdict {
+  if (!isAnswer(answer)) return leftOut(`Nextcloud cannot be reached from here by its public name (${answer.code})`)
+  const location = answer.headers.get('location') ?? ''
+  const isBack = location.startsWith(`${redirectUriOf(settings)}?`)
+  if (answer.status < 400 && !isBack) return passed('a sign-in comes as far as the login page of Nextcloud')
+  return failed(
+    `a sign-in comes to Nextcloud, which does not take it (${describe(answer, quote)})`,
+    'compare NEXTCLOUD_OIDC_CLIENT_ID and the redirection URI with Administration settings, Security, OAuth 2.0 clients',
+  )
+}

@@ -1,0 +1,131 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { CodeAnswer } from '../authorization-server/code-grant.js'
+import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
+import { flowOf, holds } from '../connect/cookies.js'
+import type { OneTimeRecord } from '../connect/one-time.js'
+import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
+import { refreshEnd, sharedAccessToken } from '../grants/grant.js'
+import { persevere } from '../grants/persevere.js'
+import { userIn } from '../nextcloud/users.js'
+import { keepResult } from './interaction.js'
+import { PATHS } from './provider.js'
+import type { PendingSignIn, SignInRooms } from './sign-in-rooms.js'
+
+/**
+ * `GET …/callback`: the browser comes back from Nextcloud. Undefined: the state is not of a sign-in, and another handler may know it.
+ *
+ * A code that comes to another browser than the one that left is spent and dropped, so that it is worth nothing in an address bar.
+ */
+export async function receiveCode(
+  rooms: SignInRooms,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<Outcome | undefined> {
+  const { pending, cookies, pages, codeGrant, events } = rooms
+  const query = queryOf(req)
+  const state = singleParameter(query, 'state')
+  const record = await pending.read(state)
+  if (record === undefined) return undefined
+  const flow = flowOf(state)
+  const as = await codeGrant.metadata()
+  const answer = codeGrant.readAnswer(as, query, state)
+  // From here on a replay finds nothing, and the code is sent once at most.
+  if (!(await pending.spend(record))) return { page: pages.badAnswer() }
+  const isOurs = holds(cookies.values(req, flow), record.value.cookieHash)
+  if (isOurs) res.appendHeader('Set-Cookie', cookies.end(flow))
+  if (answer.kind !== 'code') {
+    events.emit({ type: 'connect.failed', reason: answer.kind === 'error' ? 'declined' : 'answer' })
+    return isOurs && answer.kind === 'error' ? goBack(rooms, record, { denied: true }) : { page: pages.badAnswer() }
+  }
+  const tokens = await codeGrant
+    .redeem(as, answer.parameters, record.value.verifier)
+    .catch(ifError(TokenRequestError, (refusal) => refusal))
+  if (tokens instanceof TokenRequestError) {
+    const { error, errorDescription, hint } = tokens
+    events.emit({ type: 'connect.failed', reason: 'refused', error, errorDescription, hint })
+    return { page: pages.providerRefused({ error: error ?? 'invalid_response' }) }
+  }
+  if (isOurs) return signIn(rooms, record, tokens)
+  await drop(rooms, tokens)
+  events.emit({ type: 'connect.failed', reason: 'browser' })
+  return { page: pages.notFromHere() }
+}
+
+async function goBack(
+  rooms: SignInRooms,
+  { value: { interaction } }: OneTimeRecord<PendingSignIn>,
+  result: Parameters<typeof keepResult>[2],
+): Promise<Outcome> {
+  const { issuer, signInPages } = rooms
+  await keepResult(rooms, interaction, result)
+  // A page, and no redirect: the policy of Nextcloud's own page would bind all redirects that follow.
+  return { page: signInPages.goOn(`${issuer.origin}${PATHS.interaction}/${interaction}/done`, 'app') }
+}
+
+/** Signs in the account that Nextcloud names twice: in the answer to the code, and when asked with the token itself. */
+async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, tokens: CodeAnswer): Promise<Outcome> {
+  const { signInPages, events } = rooms
+  const user = await whoIs(rooms, tokens).catch(async (error: unknown) => {
+    await drop(rooms, tokens)
+    throw error
+  })
+  if (user === undefined || user !== tokens.members['user_id'] || tokens.refreshToken === undefined) {
+    await drop(rooms, tokens)
+    events.emit({ type: 'connect.failed', reason: tokens.refreshToken === undefined ? 'no_refresh_token' : 'person' })
+    return { page: signInPages.otherAccount() }
+  }
+  await store(rooms, record.value, user, { ...tokens, refreshToken: tokens.refreshToken })
+  return goBack(rooms, record, { user })
+}
+
+async function whoIs({ transport, nextcloud }: SignInRooms, { access }: CodeAnswer): Promise<string | undefined> {
+  const headers = bearer(access.accessToken)
+  const answer = await transport.askNextcloud(`${nextcloud.base}ocs/v2.php/cloud/user?format=json`, {
+    method: 'GET',
+    headers,
+  })
+  if (answer.status !== 200) return undefined
+  return userIn(new Uint8Array(await answer.arrayBuffer()))?.id
+}
+
+const bearer = (token: string): Readonly<Record<string, string>> => ({
+  authorization: `Bearer ${token}`,
+  'ocs-apirequest': 'true',
+  accept: 'application/json',
+})
+
+/** Has Nextcloud end tokens that nobody may use: this ends its session and refresh token as well. */
+async function drop({ transport, nextcloud }: SignInRooms, { access }: CodeAnswer): Promise<void> {
+  await transport
+    .askNextcloud(`${nextcloud.base}ocs/v2.php/core/apppassword`, {
+      method: 'DELETE',
+      headers: bearer(access.accessToken),
+    })
+    .catch(ifError(UpstreamUnavailableError, () => undefined))
+}
+
+/** Nextcloud's tokens of the sign-in are the connection: nobody connects twice. */
+async function store(
+  rooms: SignInRooms,
+  { clientId }: PendingSignIn,
+  user: string,
+  tokens: CodeAnswer & { readonly refreshToken: string },
+): Promise<void> {
+  const { grants, config, clock, events, issuer } = rooms
+  const { refreshToken, access } = tokens
+  const identity = { issuer: issuer.origin, subject: user }
+  const fingerprint = grants.fingerprint(refreshToken)
+  const accessToken = sharedAccessToken(access, grants.askedFor, clock)
+  const refreshEndsAt = refreshEnd(tokens, access.sentAt, clock)
+  const connection = {
+    refreshToken,
+    fingerprint,
+    clientId,
+    scopes: [],
+    ...(refreshEndsAt !== undefined && { refreshEndsAt }),
+    ...(accessToken && { accessToken }),
+  }
+  await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
+  events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
+}

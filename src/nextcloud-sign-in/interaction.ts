@@ -1,0 +1,168 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Interaction, Provider } from 'oidc-provider'
+import type { Outcome } from '../connect/browser.js'
+import { digest, flowOf, isSame } from '../connect/cookies.js'
+import { isFromOwnPage, readForm } from '../connect/form.js'
+import { recordKey } from '../grants/record-key.js'
+import { PATHS } from './provider.js'
+import type { SignInResult, SignInRooms } from './sign-in-rooms.js'
+
+/** One question to a person: the authorization request of an MCP client, in the browser that brought it. */
+interface Question {
+  readonly provider: Provider
+  readonly interaction: Interaction
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+}
+
+/** `GET`: shows the question. It changes nothing. */
+export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
+  const question = await findQuestion(rooms, req, res)
+  if (question === undefined) return { page: rooms.signInPages.unknown() }
+  const { provider, interaction } = question
+  const { params, uid } = interaction
+  const client = await provider.Client.find(text(params['client_id']))
+  const asked = {
+    clientId: text(params['client_id']),
+    clientName: client?.clientName,
+    goesTo: shownTarget(text(params['redirect_uri'])),
+    scopes: scopesOf(rooms, interaction).map((scope) => rooms.scopes.get(scope) ?? scope),
+    user: knownUser(interaction),
+  }
+  const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.formMac(uid) }
+  return { page: rooms.signInPages.consent(asked, form) }
+}
+
+/** `POST`: the answer. A yes leads to Nextcloud, unless the person has signed in there before. */
+export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
+  const { pages, signInPages, issuer } = rooms
+  const question = await findQuestion(rooms, req, res)
+  if (question === undefined) return { page: signInPages.unknown() }
+  const { uid } = question.interaction
+  const form = isFromOwnPage(req, issuer.origin) ? await readForm(req) : undefined
+  const answer = form?.get('answer')
+  const isOurs = isSame(form?.get('token') ?? '', await rooms.formMac(uid))
+  if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: pages.notFromHere() }
+  if (answer === 'no') return goOn(rooms, await deny(question))
+  const user = knownUser(question.interaction)
+  if (user !== undefined) return goOn(rooms, await grantTo(rooms, question, user))
+  return leaveForNextcloud(rooms, question)
+}
+
+/** `GET …/done`: the browser comes from the callback, and goes back to the MCP client. */
+export async function finish(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
+  const question = await findQuestion(rooms, req, res, '/done')
+  const result = question && (await takeResult(rooms, question.interaction.uid))
+  if (question === undefined || result === undefined) return { page: rooms.signInPages.unknown() }
+  if ('denied' in result) return { returnTo: await deny(question) }
+  return { returnTo: await grantTo(rooms, question, result.user) }
+}
+
+/** Keeps the end of a way to Nextcloud until the browser fetches it. */
+export async function keepResult({ grants }: SignInRooms, interaction: string, result: SignInResult): Promise<void> {
+  const key = recordKey('sign-in', grants.owner, 'result', interaction)
+  const before = await grants.records.peek(key)
+  await grants.records.write(key, result, before?.version ?? null, RESULT_LIFE)
+}
+
+/** Milliseconds. */
+const RESULT_LIFE = 600_000
+
+async function takeResult({ grants }: SignInRooms, interaction: string): Promise<SignInResult | undefined> {
+  const key = recordKey('sign-in', grants.owner, 'result', interaction)
+  const record = await grants.records.read(key)
+  if (record === undefined || !(await grants.records.remove(key, record.version))) return undefined
+  return record.value as SignInResult
+}
+
+/** The question that the path names, if this browser has its cookie. */
+async function findQuestion(
+  rooms: SignInRooms,
+  req: IncomingMessage,
+  res: ServerResponse,
+  end = '',
+): Promise<Question | undefined> {
+  const provider = await rooms.provider()
+  const interaction = await provider.interactionDetails(req, res).catch(unlessUnknown)
+  const path = new URL(req.url ?? '', rooms.issuer).pathname
+  if (interaction === undefined || !path.endsWith(`${PATHS.interaction}/${interaction.uid}${end}`)) return undefined
+  return { provider, interaction, req, res }
+}
+
+/** @throws whatever is not "there is no such interaction in this browser" */
+function unlessUnknown(error: unknown): undefined {
+  if (error instanceof Error && error.name === 'SessionNotFound') return undefined
+  throw error
+}
+
+/** The person who has signed in here before, and need not do so again. */
+function knownUser({ prompt, session }: Interaction): string | undefined {
+  return prompt.name === 'login' ? undefined : session?.accountId
+}
+
+function scopesOf({ scopes }: SignInRooms, { params }: Interaction): readonly string[] {
+  return text(params['scope'])
+    .split(' ')
+    .filter((scope) => scopes.has(scope))
+}
+
+async function leaveForNextcloud(rooms: SignInRooms, { interaction, req }: Question): Promise<Outcome> {
+  const { codeGrant, cookies, signInPages, pending } = rooms
+  const as = await codeGrant.metadata()
+  const secrets = codeGrant.secrets()
+  const url = await codeGrant.authorizationUrl(as, secrets, false)
+  const cookie = cookies.issue(req, flowOf(secrets.state))
+  const { verifier, state } = secrets
+  const clientId = text(interaction.params['client_id'])
+  await pending.create({ interaction: interaction.uid, clientId, verifier, cookieHash: digest(cookie.value) }, state)
+  return { page: signInPages.goOn(url.href, 'nextcloud'), cookies: cookie.headers }
+}
+
+/** A redirect would be bound by the `form-action` of the page before, and the client may be an app or on another origin. */
+function goOn({ signInPages }: SignInRooms, returnTo: string): Outcome {
+  return { page: signInPages.goOn(returnTo, 'app') }
+}
+
+function deny({ provider, req, res }: Question): Promise<string> {
+  const result = { error: 'access_denied', error_description: 'The person at the browser said no' }
+  return provider.interactionResult(req, res, result)
+}
+
+/** Gives the client exactly what the person has just agreed to. */
+async function grantTo(rooms: SignInRooms, question: Question, user: string): Promise<string> {
+  const { provider, interaction, req, res } = question
+  await forgetOther(question, user)
+  const { params } = interaction
+  const clientId = text(params['client_id'])
+  await rooms.grants.store.agree({ issuer: rooms.issuer.origin, subject: user }, clientId)
+  const grant = new provider.Grant({ accountId: user, clientId })
+  const scopes = scopesOf(rooms, interaction).join(' ')
+  grant.addOIDCScope(
+    text(params['scope'])
+      .split(' ')
+      .filter((scope) => scope === 'openid' || scope === 'offline_access')
+      .join(' '),
+  )
+  for (const resource of [params['resource']].flat()) grant.addResourceScope(text(resource), scopes)
+  const consent = { grantId: await grant.save() }
+  return provider.interactionResult(req, res, { login: { accountId: user }, consent })
+}
+
+/** Ends the session of another person in this browser: oidc-provider would ask about it on a page with a script. */
+async function forgetOther({ provider, interaction, req, res }: Question, user: string): Promise<void> {
+  if (interaction.session?.accountId === undefined || interaction.session.accountId === user) return
+  const session = await provider.Session.get(provider.createContext(req, res))
+  await session.destroy()
+  delete (interaction as { session?: unknown }).session
+  await interaction.save(interaction.exp - Math.floor(Date.now() / 1_000))
+}
+
+/** The host, or for an app on this computer what it is. */
+function shownTarget(redirectUri: string): string {
+  if (!URL.canParse(redirectUri)) return ''
+  const { protocol, hostname, host } = new URL(redirectUri)
+  if (protocol !== 'https:' && protocol !== 'http:') return `an app on this device (${protocol.slice(0, -1)})`
+  return /^(?:localhost|127\.0\.0\.1|\[::1\])$/.test(hostname) ? `an app on this device (${hostname})` : host
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '')

@@ -1,0 +1,313 @@
+import { createHmac } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { ServerResponse } from 'node:http'
+import { LRUCache } from 'lru-cache'
+import type { Provider } from 'oidc-provider'
+import { createCodeGrant } from '../authorization-server/code-grant.js'
+import { createDiscovery } from '../authorization-server/discovery.js'
+import { systemClock, type Clock } from '../clock.js'
+import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
+import { readConfig } from '../config/read-config.js'
+import { createFlowCookies } from '../connect/cookies.js'
+import { createOneTimeRecords } from '../connect/one-time.js'
+import { createPages } from '../connect/pages/pages.js'
+import { ConfigurationError, InternalError, McpAuthError, NotProvisionedError } from '../errors/errors.js'
+import { createEvents } from '../events.js'
+import { whyUnusable, type Identity } from '../grants/grant.js'
+import { createGrants, type Grants } from '../grants/open-grants.js'
+import type { ConnectHandler } from '../http/router.js'
+import { mcpAuth, type McpAuth } from '../mcp-auth.js'
+import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
+import { MemoryStorage } from '../storage/memory.js'
+import { userIn } from '../nextcloud/users.js'
+import type { StorageAdapter } from '../storage-adapter.js'
+import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
+import { createTransport } from '../transport/transport.js'
+import { createKeyRing, type ReadKeyRing } from './key-ring.js'
+import { localAnswers } from './local-answers.js'
+import { createModelAdapters, keepClient } from './model-adapter.js'
+import { createProviders, type Library, type ProviderRooms, type RegisteredClient, type UsedToken } from './provider.js'
+import { createSignInRoutes } from './routes.js'
+import { createSignInPages } from './sign-in-pages.js'
+import type { SignInRooms } from './sign-in-rooms.js'
+
+/** Options of `nextcloudSignIn()`. */
+export interface NextcloudSignInOptions extends Pick<
+  McpAuthOptions,
+  'encryptionKey' | 'storage' | 'resourceName' | 'onEvent' | 'http'
+> {
+  /** Canonical URI of this MCP server (RFC 8707), as MCP clients know it. Its origin is the issuer. Required. */
+  readonly resource: string
+  /** The Nextcloud in which people sign in. Required. */
+  readonly nextcloud: {
+    /** Base URL, may have a path. Required. */
+    readonly url: string | URL
+    /** URL at which browsers reach it. Default: `url`. */
+    readonly publicUrl?: string | URL | undefined
+    /** Id and secret of this server in Nextcloud: Administration settings, Security, OAuth 2.0 clients. Required. */
+    readonly clientId: string
+    readonly clientSecret: string
+  }
+  /**
+   * The scopes of this server, each with a sentence that tells people what it lets an app do. A client that asks for none is asked
+   * about all of them. Default: one, `nextcloud`.
+   */
+  readonly scopes?: Readonly<Record<string, string>> | undefined
+  /** MCP clients that are registered by hand, beside those that register themselves. Default `[]`. */
+  readonly clients?: readonly RegisteredClient[] | undefined
+}
+
+/** An authorization server for one Nextcloud, where signing in is connecting. */
+export interface NextcloudSignIn {
+  /** Options for `mcpAuth()` on the same server: issuer, resource, and refresh-token mode on the same storage. */
+  readonly options: McpAuthOptions
+  /**
+   * Returns a handler for metadata, registration, authorization, tokens and the pages of the sign-in. Mount it before `auth.routes()`,
+   * at the root of the app. Everything else passes on.
+   */
+  readonly routes: () => ConnectHandler
+  /** Closes this package's own connections. The storage stays open, because it is the app's. */
+  readonly close: () => Promise<void>
+}
+
+const DEFAULT_SCOPES = { nextcloud: 'Read and change in your Nextcloud what you can read and change there yourself' }
+
+/**
+ * Builds an OAuth authorization server for people who have a Nextcloud and no identity provider. MCP clients register themselves, people
+ * sign in at Nextcloud by its own app `oauth2`, and the tokens of that sign-in are their connection.
+ *
+ * The optional peer `oidc-provider` does all that is OAuth. Keys are made, and kept sealed in the storage.
+ *
+ * @param options see {@link NextcloudSignInOptions}
+ * @throws {ConfigurationError} an option is missing, of the wrong type or contradicts another, or `oidc-provider` is not installed
+ * @throws {StorageError} the storage cannot be reached
+ *
+ * @example
+ * import Database from 'better-sqlite3'
+ * import express from 'express'
+ * import { mcpAuth } from 'mcp-nextcloud-auth'
+ * import { nextcloudSignIn } from 'mcp-nextcloud-auth/authorization-server'
+ * import { SqliteStorage } from 'mcp-nextcloud-auth/sqlite'
+ *
+ * const signIn = await nextcloudSignIn({
+ *   resource: 'https://mcp.example.com/mcp',
+ *   nextcloud: {
+ *     url: 'https://cloud.example.com',
+ *     clientId: process.env.NEXTCLOUD_OIDC_CLIENT_ID ?? '',
+ *     clientSecret: process.env.NEXTCLOUD_OIDC_CLIENT_SECRET ?? '',
+ *   },
+ *   storage: new SqliteStorage(new Database('sign-in.db')),
+ *   encryptionKey: process.env.TOKEN_ENCRYPTION_KEY,
+ * })
+ * const auth = mcpAuth(signIn.options)
+ * const app = express()
+ * app.use(signIn.routes())
+ * app.use(auth.routes())
+ * app.all('/mcp', auth, (req, res) => void res.json(req.mcpAuth?.subject))
+ */
+export function nextcloudSignIn(options: NextcloudSignInOptions): Promise<NextcloudSignIn> {
+  return createNextcloudSignIn(options, systemClock)
+}
+
+/** @internal The same, with a clock of its own, and with a way of its own to client metadata documents. */
+export async function createNextcloudSignIn(
+  given: NextcloudSignInOptions,
+  clock: Clock,
+  fetchPublic?: ProviderRooms['fetchPublic'],
+): Promise<NextcloudSignIn> {
+  const library = await loadLibrary()
+  const scopes = new Map(Object.entries(given.scopes ?? DEFAULT_SCOPES))
+  const storage = given.storage ?? new MemoryStorage()
+  const known: { rooms?: SignInRooms; readKeys?: ReadKeyRing } = {}
+  const options = optionsFor({ ...given, storage }, [...scopes.keys()], {
+    local: (url) => (known.readKeys ? localAnswers(issuerOf(given), known.readKeys)(url) : undefined),
+    userAt: (req) => userAt(known.rooms, req),
+  })
+  const auth = mcpAuth(options)
+  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchPublic })
+  known.rooms = rooms
+  known.readKeys = readKeys
+  await readKeys()
+  return {
+    options,
+    routes: () => createSignInRoutes(rooms),
+    close: async () => {
+      await auth.close()
+      close()
+    },
+  }
+}
+
+const issuerOf = ({ resource }: Pick<NextcloudSignInOptions, 'resource'>): string => new URL(resource).origin
+
+async function loadLibrary(): Promise<Library> {
+  try {
+    return await import('oidc-provider')
+  } catch (error) {
+    throw Object.assign(
+      new ConfigurationError(
+        'nextcloudSignIn needs the package oidc-provider: npm install oidc-provider',
+        'oidc-provider',
+      ),
+      { cause: error },
+    )
+  }
+}
+
+interface Inside {
+  readonly local: NonNullable<LocalOptions[typeof LOCAL_ANSWERS]>
+  readonly userAt: (req: IncomingMessage) => Promise<Identity | undefined>
+}
+
+/** @internal Returns the options of the resource server beside this authorization server. */
+export function optionsFor(
+  { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http }: NextcloudSignInOptions,
+  scopes: readonly string[],
+  { local, userAt: authenticateBrowser }: Inside,
+): LocalOptions {
+  const { url, publicUrl, clientId, clientSecret } = nextcloud
+  return {
+    issuer: issuerOf({ resource }),
+    resource,
+    clientId,
+    clientSecret,
+    scopesSupported: scopes,
+    nextcloud: { url, publicUrl, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
+    storage,
+    encryptionKey,
+    connect: { authenticateBrowser, identity: 'sub' },
+    resourceName,
+    onEvent,
+    http,
+    [LOCAL_ANSWERS]: local,
+  }
+}
+
+interface Parts {
+  readonly given: NextcloudSignInOptions
+  readonly options: McpAuthOptions
+  readonly storage: StorageAdapter
+  readonly clock: Clock
+  readonly library: Library
+  readonly scopes: ReadonlyMap<string, string>
+  readonly auth: McpAuth
+  readonly fetchPublic: ProviderRooms['fetchPublic'] | undefined
+}
+
+function build({ given, options, storage, clock, library, scopes, auth, fetchPublic }: Parts) {
+  const config = readConfig(options)
+  const { nextcloud, grants: stored, connect } = needed(config)
+  const issuer = new URL(issuerOf(given))
+  const events = createEvents(config.onEvent, clock)
+  const transport = createTransport(config.http, clock, events)
+  const discovery = createDiscovery(config, transport, clock)
+  const grants = createGrants({ config, grants: stored, storage, clock, events })
+  const ofRecords = { records: grants.records, owner: grants.owner, clock }
+  const readKeys = createKeyRing(ofRecords)
+  const names = {
+    serverName: config.resourceName ?? new URL(config.resource).host,
+    nextcloudHost: nextcloud.publicUrl.host,
+  }
+  const pages = createPages({ ...names, steps: ['sign-in'] })
+  const signInPages = createSignInPages(names)
+  const provider = createProviders({
+    library,
+    issuer: issuer.origin,
+    resource: config.resource,
+    scopes: [...scopes.keys()],
+    clients: given.clients ?? [],
+    adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
+    readKeys,
+    fetchPublic: fetchPublic ?? publicFetch(createPublicDocuments(config.http, clock)),
+    isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
+    onUse: createKeeping(ofRecords, grants),
+    showError: (ctx, error) => {
+      const page = signInPages.refused(error)
+      ctx.type = 'html'
+      ctx.body = page.html
+    },
+  })
+  const rooms: SignInRooms = {
+    config,
+    nextcloud,
+    connect,
+    issuer,
+    scopes,
+    provider,
+    codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
+    transport,
+    grants,
+    pending: createOneTimeRecords('sign-in', ofRecords),
+    cookies: createFlowCookies(issuer.protocol === 'https:'),
+    pages,
+    signInPages,
+    formMac: async (interaction) =>
+      createHmac('sha256', (await readKeys()).cookieKey)
+        .update(`form ${interaction}`)
+        .digest('base64url'),
+    events,
+    clock,
+  }
+  return { rooms, readKeys, close: () => transport.close() }
+}
+
+/** Clients whose last use is remembered in this process, and milliseconds between two notes of it in the store. */
+const CLIENTS = { max: 10_000, ttl: 86_400_000 }
+
+/** Returns a function that keeps the clients that are used, by one write a day for each. */
+function createKeeping(rooms: Parameters<typeof keepClient>[0], { background }: Grants): (clientId: string) => void {
+  const noted = new LRUCache<string, true>(CLIENTS)
+  return (clientId) => {
+    if (noted.has(clientId)) return
+    noted.set(clientId, true)
+    background(keepClient(rooms, clientId).catch(() => noted.delete(clientId)))
+  }
+}
+
+/** Client metadata documents, where their addresses can be checked. */
+function publicFetch(fetchDocument: FetchPublicDocument | undefined): ProviderRooms['fetchPublic'] {
+  return async (url) => {
+    const document = await fetchDocument?.(url)
+    if (document === undefined) throw new TypeError('There is no document at a public address')
+    return Response.json(document)
+  }
+}
+
+function needed({ nextcloud, grants }: Config): {
+  readonly nextcloud: NextcloudConfig
+  readonly grants: GrantsConfig
+  readonly connect: ConnectConfig
+} {
+  if (nextcloud === undefined || grants?.connect === undefined) throw new InternalError('The options lack a part')
+  return { nextcloud, grants, connect: grants.connect }
+}
+
+/** Whether the connection is usable. Before a refresh Nextcloud is asked too; while it is unavailable, what is stored counts. */
+async function isConnected(
+  { grants, clock, auth }: { readonly grants: Grants; readonly clock: Clock; readonly auth: McpAuth },
+  identity: Identity,
+  token: UsedToken | undefined,
+): Promise<boolean> {
+  const stored = await grants.store.read(grants.store.keyOf(identity))
+  if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
+  if (token?.kind !== 'RefreshToken') return true
+  try {
+    const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json')
+    if (answer.status === 401 || answer.status === 403) return false
+    if (answer.status !== 200) return true
+    return userIn(new Uint8Array(await answer.arrayBuffer()))?.id === identity.subject
+  } catch (error) {
+    if (error instanceof NotProvisionedError) return false
+    if (error instanceof McpAuthError) return true
+    throw error
+  }
+}
+
+/** Returns the person who has signed in here in this browser. */
+async function userAt(rooms: SignInRooms | undefined, req: IncomingMessage): Promise<Identity | undefined> {
+  if (rooms === undefined) return undefined
+  const provider: Provider = await rooms.provider()
+  const ctx = provider.createContext(req, new ServerResponse(req))
+  const { accountId } = await provider.Session.get(ctx)
+  return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
+}

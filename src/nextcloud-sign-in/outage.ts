@@ -1,0 +1,18 @@
+import type { errors } from 'oidc-provider'
+import { McpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
+
+/** Rejects as oidc-provider's own error, with status 503, where the store or Nextcloud is unavailable. */
+export async function asOutage<T>(classes: typeof errors, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!(error instanceof StorageError || error instanceof UpstreamUnavailableError)) throw error
+    const outage = new classes.CustomOIDCProviderError('temporarily_unavailable', 'try again in a moment')
+    throw Object.assign(outage, { status: 503, statusCode: 503, expose: true, cause: error })
+  }
+}
+
+/** Returns what oidc-provider's error stands for. */
+export function meaningOf(error: unknown): unknown {
+  return error instanceof Error && error.cause instanceof McpAuthError ? error.cause : error
+}

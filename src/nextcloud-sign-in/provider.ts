@@ -1,0 +1,246 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type * as OidcProvider from 'oidc-provider'
+import type { Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider'
+import { asOutage } from './outage.js'
+import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
+
+/** The module oidc-provider, which is loaded with the first sign-in server and never otherwise. */
+export type Library = typeof OidcProvider
+
+/** Paths of the authorization server, on the origin of `resource`. */
+export const PATHS = {
+  authorization: '/oauth/authorize',
+  token: '/oauth/token',
+  registration: '/oauth/register',
+  revocation: '/oauth/revoke',
+  jwks: '/oauth/jwks',
+  interaction: '/oauth/sign-in',
+} as const
+
+/** A client that the operator registers by hand. */
+export interface RegisteredClient {
+  readonly clientId: string
+  readonly clientName?: string | undefined
+  readonly redirectUris: readonly string[]
+}
+
+/** The parts that the authorization server is built from. */
+export interface ProviderRooms {
+  readonly library: Library
+  readonly issuer: string
+  readonly resource: string
+  /** Name of each scope. */
+  readonly scopes: readonly string[]
+  readonly clients: readonly RegisteredClient[]
+  readonly adapter: (model: string) => OidcProvider.Adapter
+  readonly readKeys: ReadKeyRing
+  /** Fetches client metadata documents, at public addresses only. */
+  readonly fetchPublic: (url: string) => Promise<Response>
+  /** Whether the user is connected to Nextcloud and, with a token, for its client. Before a refresh, Nextcloud itself is asked. */
+  readonly isConnected: (subject: string, token: UsedToken | undefined) => Promise<boolean>
+  /** Called when a client got tokens. */
+  readonly onUse: (clientId: string) => void
+  /** Shows an error to the person at the browser. */
+  readonly showError: (ctx: KoaContextWithOIDC, error: string) => void
+}
+
+/** A code or token that is exchanged for others. */
+export interface UsedToken {
+  readonly kind: string
+  readonly clientId?: string | undefined
+}
+
+const MINUTE = 60
+const DAY = 86_400
+/** Seconds. */
+const LIFE = {
+  accessToken: 10 * MINUTE,
+  code: MINUTE,
+  interaction: 10 * MINUTE,
+  /** From the last use. */
+  refreshToken: 90 * DAY,
+  /** From the sign-in: then the person is asked again. */
+  grant: 400 * DAY,
+  session: DAY,
+}
+/** Bytes and milliseconds of the answer with a client metadata document are limited where it is fetched. Seconds in a cache. */
+const DOCUMENT_CACHE = { min: 60, max: 3_600 }
+
+/** Returns a function that gives the provider with the keys of the moment: oidc-provider reads its keys once. */
+export function createProviders(rooms: ProviderRooms): () => Promise<Provider> {
+  let built: { readonly ring: string; readonly provider: Provider } | undefined
+  return async () => {
+    const ring = await rooms.readKeys()
+    const name = ring.keys.map(({ kid }) => kid).join()
+    if (built?.ring !== name) built = { ring: name, provider: buildProvider(rooms, ring) }
+    return built.provider
+  }
+}
+
+function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
+  const { library, issuer } = rooms
+  const provider = new library.Provider(issuer, configurationOf(rooms, ring))
+  // Addresses are those of the issuer, whatever a proxy says of them.
+  provider.proxy = true
+  provider.use(withDefaultScope(rooms.scopes))
+  provider.use(withRetryAfter)
+  provider.on('grant.success', ({ oidc }: KoaContextWithOIDC) => {
+    if (oidc.client !== undefined) rooms.onUse(oidc.client.clientId)
+  })
+  return provider
+}
+
+type Middleware = Parameters<Provider['use']>[0]
+
+/** RFC 6749 §3.3: a client that asks for no scope of this server asks for the default, which is all of them. */
+function withDefaultScope(scopes: readonly string[]): Middleware {
+  return async (ctx, next) => {
+    if (ctx.path === PATHS.authorization && ctx.method === 'GET') {
+      const asked = String(ctx.query['scope'] ?? '').split(' ')
+      if (!asked.some((scope) => scopes.includes(scope))) {
+        ctx.query = { ...ctx.query, scope: [...asked, ...scopes].filter((scope) => scope !== '').join(' ') }
+      }
+    }
+    await next()
+  }
+}
+
+const withRetryAfter: Middleware = async (ctx, next) => {
+  await next()
+  if (ctx.status === 503) ctx.set('Retry-After', '5')
+}
+
+/** Hands a request to the provider, as one for the issuer. */
+export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  req.headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1)
+  req.headers['x-forwarded-host'] = issuer.host
+  return provider.callback()(req, res)
+}
+
+function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
+  const { adapter, library, scopes, clients, isConnected } = rooms
+  return {
+    adapter,
+    jwks: { keys: [...ring.keys] },
+    cookies: {
+      keys: [ring.cookieKey],
+      long: { signed: true, httpOnly: true, sameSite: 'lax', path: '/' },
+      short: { signed: true, httpOnly: true, sameSite: 'lax' },
+    },
+    clients: clients.map(({ clientId, clientName, redirectUris }) => ({
+      ...clientOf(redirectUris),
+      client_id: clientId,
+      ...(clientName !== undefined && { client_name: clientName }),
+    })),
+    clientAuthMethods: ['none'],
+    clientDefaults: {
+      token_endpoint_auth_method: 'none',
+      id_token_signed_response_alg: ALGORITHM,
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+    },
+    clientBasedCORS: () => true,
+    claims: { openid: ['sub'] },
+    scopes: ['openid', 'offline_access'],
+    responseTypes: ['code'],
+    pkce: { required: () => true },
+    rotateRefreshToken: true,
+    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    expiresWithSession: () => false,
+    revokeGrantPolicy: () => true,
+    // Each sign-in has a grant of its own, of what the person has just agreed to.
+    loadExistingGrant: (ctx) => {
+      const grantId = ctx.oidc.result?.consent?.grantId
+      return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
+    },
+    findAccount: async (_ctx, sub, token) => {
+      const connected = await asOutage(library.errors, isConnected(sub, token))
+      return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
+    },
+    interactions: { policy: policyOf(library), url: (_ctx, { uid }) => `${PATHS.interaction}/${uid}` },
+    features: featuresOf(rooms),
+    fetch: (url) => rooms.fetchPublic(url instanceof Request ? url.url : url.toString()),
+    renderError: (ctx, { error }) => rooms.showError(ctx, error),
+    extraClientMetadata: {
+      properties: ['scope'],
+      // RFC 7591 §2: the server may drop it. Kept, it would stop each later request for one scope more.
+      validator: (_ctx, _name, _value, metadata) => {
+        delete metadata.scope
+      },
+    },
+    routes: {
+      authorization: PATHS.authorization,
+      token: PATHS.token,
+      registration: PATHS.registration,
+      revocation: PATHS.revocation,
+      jwks: PATHS.jwks,
+    },
+    ttl: {
+      AccessToken: LIFE.accessToken,
+      AuthorizationCode: LIFE.code,
+      Grant: LIFE.grant,
+      IdToken: LIFE.accessToken,
+      Interaction: LIFE.interaction,
+      RefreshToken: LIFE.refreshToken,
+      Session: LIFE.session,
+    },
+    discovery: { scopes_supported: scopes },
+  }
+}
+
+function featuresOf({ library, resource, scopes }: ProviderRooms): Configuration['features'] {
+  return {
+    devInteractions: { enabled: false },
+    registration: { enabled: true, issueRegistrationAccessToken: false },
+    clientIdMetadataDocument: { enabled: true, ack: 'draft-02', cacheDuration: DOCUMENT_CACHE },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => resource,
+      getResourceServerInfo: (_ctx: unknown, asked: string) => {
+        if (withoutSlash(asked) !== withoutSlash(resource)) throw new library.errors.InvalidTarget('unknown resource')
+        return {
+          audience: resource,
+          scope: scopes.join(' '),
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: LIFE.accessToken,
+          jwt: { sign: { alg: ALGORITHM } },
+        }
+      },
+      useGrantedResource: () => true,
+    },
+    revocation: {
+      enabled: true,
+      allowedPolicy: (_ctx: unknown, client: { clientId: string }, token: { clientId?: string }) =>
+        token.clientId === client.clientId,
+    },
+    rpInitiatedLogout: { enabled: false },
+    userinfo: { enabled: false },
+    // A bearer token is what MCP clients ask for today.
+    dPoP: { enabled: false },
+  } as Configuration['features']
+}
+
+/** Clients differ by one slash at the end in the `resource` that they ask for. */
+const withoutSlash = (url: string): string => (url.endsWith('/') ? url.slice(0, -1) : url)
+
+/** Metadata of a client with these redirect URIs: on loopback, its port is free (RFC 8252 §7.3). */
+export function clientOf(redirectUris: readonly string[]) {
+  const isNative = redirectUris.some((uri) => !uri.startsWith('https:'))
+  return { application_type: isNative ? 'native' : 'web', redirect_uris: [...redirectUris] } as const
+}
+
+/** A session whose user is no longer connected to Nextcloud counts as none. */
+function policyOf({ interactionPolicy }: Library): ReturnType<typeof interactionPolicy.base> {
+  const policy = interactionPolicy.base()
+  const { Check } = interactionPolicy
+  policy
+    .get('login')
+    ?.checks.add(
+      new Check('no_connection', 'Nextcloud must be connected again', (ctx) =>
+        ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined
+          ? Check.REQUEST_PROMPT
+          : Check.NO_NEED_TO_PROMPT,
+      ),
+    )
+  return policy
+}

@@ -1,0 +1,107 @@
+import { writeDocument, type Page } from '../connect/pages/document.js'
+import { markup, shownHost, shownName, type Markup } from '../connect/pages/markup.js'
+import { LONGEST, shownForm, webAddress, type FormTarget } from '../connect/pages/shown.js'
+
+/** The MCP client that asks, and what it asks for. */
+export interface Asked {
+  /** Its name, by its own word. Undefined: it gave none. */
+  readonly clientName: string | undefined
+  readonly clientId: string
+  /** Host, or scheme of an app, to which the browser is sent back. */
+  readonly goesTo: string
+  /** Sentences, one for each scope. */
+  readonly scopes: readonly string[]
+  /** Nextcloud user id of the person who has signed in here before. Undefined: nobody has. */
+  readonly user: string | undefined
+}
+
+export interface SignInPageContext {
+  /** Name of this MCP server. */
+  readonly serverName: string
+  readonly nextcloudHost: string
+}
+
+/** The pages of a sign-in that the pages for connecting do not have. */
+export type SignInPages = ReturnType<typeof createSignInPages>
+
+export function createSignInPages({ serverName, nextcloudHost }: SignInPageContext) {
+  const server = shownName(serverName, LONGEST, 'this server')
+  const nextcloud = shownHost(nextcloudHost)
+  const page = (status: number, title: string, content: Markup): Page => ({
+    status,
+    html: writeDocument(title, status === 200 ? 'plain' : 'care', server, content),
+  })
+  return {
+    consent: (asked: Asked, form: FormTarget): Page =>
+      page(200, 'Let this app use your Nextcloud?', consent({ ...asked, server, nextcloud }, form)),
+    /** On to another page of this server, or to Nextcloud. */
+    goOn: (url: string, to: 'nextcloud' | 'app'): Page => {
+      const { href } = webAddress(url)
+      const where = to === 'nextcloud' ? nextcloud : markup`your app`
+      return {
+        ...page(
+          200,
+          to === 'nextcloud' ? 'On to Nextcloud' : 'Signed in, on to your app',
+          markup`
+<p>You are being taken to ${where}. If nothing happens, please use this link:</p>
+<p class="answers"><a class="go" href="${href}"><span>Continue to ${where}</span></a></p>`,
+        ),
+        refreshTo: href,
+      }
+    },
+    /** The sign-in has run out, or this browser did not begin it. */
+    unknown: (): Page =>
+      page(
+        410,
+        'This sign-in is over',
+        markup`
+<p>It has been finished, has run out after ten minutes, or was begun in another browser. Nothing was changed.</p>
+<p>Go back to your app and connect once more. If that does not help, allow cookies for this site.</p>`,
+      ),
+    refused: (error: string): Page =>
+      page(
+        400,
+        'The app asked for something that is not possible',
+        markup`
+<p>Your app sent a request that this server cannot answer. Its reason: <code>${shownName(error, LONGEST, 'unknown')}</code></p>
+<p>Connect once more in your app. If it happens again, remove this server there and add it again.</p>`,
+      ),
+    otherAccount: (): Page =>
+      page(
+        403,
+        'Nextcloud named another account',
+        markup`<p>The two answers of Nextcloud do not name the same account, so nobody was signed in. Please connect once more in your app.</p>`,
+      ),
+  }
+}
+
+const YES_OR_NO = (
+  name: string,
+): Markup => markup`<button class="primary" type="submit" name="answer" value="yes">${name}</button>
+<button type="submit" name="answer" value="no">No, thanks</button>`
+
+function consent(
+  { clientName, clientId, goesTo, scopes, user, server, nextcloud }: Asked & { server: Markup; nextcloud: Markup },
+  form: FormTarget,
+): Markup {
+  const client = clientName === undefined ? markup`An app without a name` : shownName(clientName, LONGEST, 'An app')
+  const host = /^https:/i.test(clientId) && URL.canParse(clientId) ? shownHost(new URL(clientId).host) : undefined
+  const next =
+    user === undefined
+      ? markup`If you say yes, you sign in at ${nextcloud} and press “Grant access” there.`
+      : markup`You are signed in as ${shownName(user, LONGEST, '')}.`
+  return markup`
+<p><strong>${client}</strong> would like to work in your Nextcloud for you. ${next}</p>
+<dl class="facts">
+<div><dt>App</dt><dd>${client}${host === undefined ? markup` (its own words)` : markup` (from ${host})`}</dd></div>
+<div><dt>Sends you back to</dt><dd>${shownHost(goesTo)}</dd></div>
+<div><dt>Through</dt><dd>${server}</dd></div>
+<div><dt>It may</dt><dd>${shownList(scopes)}</dd></div>
+</dl>
+<div class="note"><p>Say yes only if you have just connected this app yourself. If somebody sent you here, say no.</p></div>
+${shownForm(form, YES_OR_NO(user === undefined ? 'Yes, sign in' : 'Yes, allow it'))}`
+}
+
+function shownList(sentences: readonly string[]): Markup {
+  return markup`<ul>${sentences.map((sentence) => markup`<li>${shownName(sentence, 200, '')}</li>`)}</ul>`
+}

@@ -1,0 +1,46 @@
+import type { Provider } from 'oidc-provider'
+import type { CodeGrant } from '../authorization-server/code-grant.js'
+import type { Clock } from '../clock.js'
+import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
+import type { FlowCookies } from '../connect/cookies.js'
+import type { OneTimeRecords } from '../connect/one-time.js'
+import type { Pages } from '../connect/pages/pages.js'
+import type { Events } from '../events.js'
+import type { Grants } from '../grants/open-grants.js'
+import type { Transport } from '../transport/transport.js'
+import type { SignInPages } from './sign-in-pages.js'
+
+/** A person on the way to Nextcloud, for an authorization request of an MCP client. */
+export interface PendingSignIn {
+  /** Names the authorization request. */
+  readonly interaction: string
+  readonly clientId: string
+  readonly verifier: string
+  /** Hash of the cookie of the browser that agreed. */
+  readonly cookieHash: string
+}
+
+/** The end of that way, which waits for the browser to fetch it: the user's id in Nextcloud, or a no. */
+export type SignInResult = { readonly user: string } | { readonly denied: true }
+
+/** The rooms that a sign-in needs. */
+export interface SignInRooms {
+  readonly config: Config
+  readonly nextcloud: NextcloudConfig
+  readonly connect: ConnectConfig
+  readonly issuer: URL
+  /** Scope → a sentence for the person. */
+  readonly scopes: ReadonlyMap<string, string>
+  readonly provider: () => Promise<Provider>
+  readonly codeGrant: CodeGrant
+  readonly transport: Transport
+  readonly grants: Grants
+  readonly pending: OneTimeRecords<PendingSignIn>
+  readonly cookies: FlowCookies
+  readonly pages: Pages
+  readonly signInPages: SignInPages
+  /** MAC of a form, by a key that all instances share. */
+  readonly formMac: (interaction: string) => Promise<string>
+  readonly events: Events
+  readonly clock: Clock
+}

@@ -1,0 +1,36 @@
+import { writeDocument, type Page } from '../connect/pages/document.js'
+import { markup, shownHost, type Markup } from '../connect/pages/markup.js'
+
+/** Addresses of this machine itself, where a browser of this machine alone gets. */
+const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
+
+/** Returns the page that says what to paste where. */
+export function landingPage(resource: string, nextcloud: URL): Page {
+  const { protocol, hostname, host } = new URL(resource)
+  const isPublic = protocol === 'https:' && !LOOPBACK.test(hostname)
+  const url = markup`<code>${resource}</code>`
+  const content = markup`
+<p>Apps such as Claude can work with the files, notes and calendars of ${shownHost(nextcloud.host)} through this server. Give your app this address:</p>
+<p>${url}</p>
+<p>The app opens a page of this server in your browser. Say yes there, sign in to Nextcloud, and press “Grant access”. There is no password or key to copy.</p>
+${isPublic ? undefined : markup`<div class="note"><p>${notPublic(protocol)}</p></div>`}
+${section('Claude (web, desktop and phone)', markup`<p>Settings, Connectors, Add custom connector. Paste the address, leave the advanced settings empty, add it, and press Connect.</p>`)}
+${section('Claude Code', markup`${block(`claude mcp add --transport http nextcloud ${resource}`)}<p>Then write <code>/mcp</code> in Claude Code, choose nextcloud, and Authenticate.</p>`)}
+${section('ChatGPT', markup`<p>Settings, Apps &amp; Connectors, Advanced settings: switch developer mode on. Then Create: paste the address as the MCP server URL, choose OAuth, and connect.</p>`)}
+${section('VS Code', markup`<p>In the file <code>.vscode/mcp.json</code> of your folder:</p>${block(JSON.stringify({ servers: { nextcloud: { type: 'http', url: resource } } }, null, 2))}<p>Press Start above the entry, and allow the sign-in.</p>`)}
+${section('MCP Inspector', markup`${block('npx @modelcontextprotocol/inspector')}<p>Transport type “Streamable HTTP”, this address as the URL, then Connect.</p>`)}
+<section><h2>Why some apps need a public address</h2>
+<p>Claude on the web, on the desktop and on the phone, and ChatGPT call this server from the machines of their makers. They need a public name with https. Claude Code, VS Code and the MCP Inspector call it from your own computer, so any address that this computer reaches will do.</p></section>
+<section><h2>How to end it</h2>
+<p>Remove the connection in your app. In Nextcloud, Personal settings, Security lists the sign-in under devices and sessions: what you revoke there ends at once.</p></section>`
+  return { status: 200, html: writeDocument('Connect your app to your Nextcloud', 'plain', shownHost(host), content) }
+}
+
+const notPublic = (protocol: string): string =>
+  protocol === 'https:'
+    ? 'This address is one of this machine alone. Claude Code, VS Code and the MCP Inspector on this machine can use it. Claude on the web and ChatGPT cannot.'
+    : 'This address has no https. Claude Code, VS Code and the MCP Inspector can use it from where it can be reached. Claude on the web and ChatGPT cannot.'
+
+const section = (title: string, content: Markup): Markup => markup`<section><h2>${title}</h2>${content}</section>`
+
+const block = (text: string): Markup => markup`<pre><code>${text}</code></pre>`

@@ -1,0 +1,62 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { McpAuthInfo } from '../auth-info.js'
+import type { McpAuthEvent } from '../events.js'
+import { toolNames, toolsCalled } from './tools/tools.js'
+
+/** Writes a line to the log. */
+export type WriteLine = (line: string) => void
+
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+/** Paths that are told as they are. Others may hold anything, tickets and codes included. */
+const TOLD = [
+  '/',
+  '/health/live',
+  '/health/ready',
+  '/oauth/authorize',
+  '/oauth/token',
+  '/oauth/register',
+  '/oauth/revoke',
+  '/oauth/jwks',
+  '/oauth/sign-in',
+  '/nextcloud',
+  '/nextcloud/callback',
+  '/nextcloud/connect',
+  '/.well-known/oauth-authorization-server',
+  '/.well-known/openid-configuration',
+  '/.well-known/oauth-protected-resource',
+]
+
+/** Returns a handler that writes one line for each request, without queries, headers and bodies. */
+export function logRequests(write: WriteLine, mcpPath: string) {
+  const told = [mcpPath, ...TOLD]
+  return (req: IncomingMessage & { mcpAuth?: McpAuthInfo; body?: unknown }, res: ServerResponse, next: () => void) => {
+    const startedAt = performance.now()
+    const { method = '', url = '' } = req
+    const path = shownPath(url, told)
+    res.once('close', () => {
+      const status = res.writableFinished ? String(res.statusCode) : 'broken off'
+      const subject = req.mcpAuth === undefined ? '' : ` subject=${JSON.stringify(req.mcpAuth.subject)}`
+      const called = toolsCalled(req.body).filter((name) => toolNames.has(name))
+      const tools = called.length === 0 ? '' : ` tool=${called.join(',')}`
+      const verb = METHODS.has(method) ? method : 'OTHER'
+      write(`${verb} ${path} ${status} ${Math.round(performance.now() - startedAt)} ms${subject}${tools}`)
+    })
+    next()
+  }
+}
+
+function shownPath(url: string, told: readonly string[]): string {
+  const [path = ''] = url.split('?', 1)
+  if (told.includes(path)) return path
+  const below = told.find((known) => known !== '/' && path.startsWith(`${known}/`))
+  return below === undefined ? '(another path)' : `${below}/…`
+}
+
+/** Returns a listener that writes one line for each event but those of every request, which the line of the request tells. */
+export function logEvents(write: WriteLine): (event: McpAuthEvent) => void {
+  return (event) => {
+    const { type, ...rest } = event
+    const isCommon = type === 'token.accepted' || (event.type === 'nextcloud.token' && event.source === 'cache')
+    if (!isCommon) write(`event ${type} ${JSON.stringify(rest)}`)
+  }
+}

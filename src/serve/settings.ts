@@ -1,0 +1,85 @@
+import path from 'node:path'
+import type { Environment } from '../options.js'
+
+/** What `serve` is told by the environment. */
+export interface ServeSettings {
+  /** URL of the MCP endpoint, as clients know it. */
+  readonly resource: string
+  readonly nextcloudUrl: string
+  readonly nextcloudPublicUrl: string | undefined
+  readonly clientId: string
+  readonly clientSecret: string
+  readonly host: string
+  readonly port: number
+  /** The folder for the database and the key. */
+  readonly data: string
+  /** Undefined: there is a file of it in the folder. */
+  readonly encryptionKey: string | undefined
+}
+
+/** The address at which Nextcloud gives its code back, which its administrator enters there. */
+export const redirectUriOf = ({ resource }: Pick<ServeSettings, 'resource'>): string =>
+  `${new URL(resource).origin}/nextcloud/callback`
+
+/** Variable → its meaning. The first four must be set. */
+export const VARIABLES: Readonly<Record<string, string>> = {
+  NEXTCLOUD_MCP_SERVER_URL: 'URL of this server as apps will know it, such as https://mcp.example.com/mcp',
+  NEXTCLOUD_HOST: 'URL of your Nextcloud, such as https://cloud.example.com',
+  NEXTCLOUD_OIDC_CLIENT_ID: 'client id from Nextcloud: Administration settings, Security, OAuth 2.0 clients',
+  NEXTCLOUD_OIDC_CLIENT_SECRET: 'the secret beside it',
+  PORT: 'port to listen on; 3000 without it',
+  HOST: 'address to listen on; 127.0.0.1 without it, 0.0.0.0 in a container',
+  MCP_DATA: 'folder for the database and its key; ./data without it',
+  TOKEN_ENCRYPTION_KEY: 'the key (mcp-nextcloud-auth keygen); without it, one is made in that folder',
+  NEXTCLOUD_PUBLIC_URL: 'URL of your Nextcloud in browsers, where it is another one',
+}
+
+const NEEDED = Object.keys(VARIABLES).slice(0, 4)
+/** First segments of paths that this server has for itself. */
+const TAKEN = ['oauth', 'nextcloud', 'health', '.well-known']
+
+/** @returns the settings, or sentences that say what is wrong with them; none holds a secret */
+export function readSettings(
+  environment: Environment,
+  directory: string,
+):
+  | { readonly settings: ServeSettings; readonly faults?: undefined }
+  | { readonly settings?: undefined; readonly faults: readonly string[] } {
+  const value = (name: string) => environment[name]?.trim() || undefined
+  const port = Number(value('PORT') ?? 3000)
+  const faults = [
+    ...NEEDED.filter((name) => value(name) === undefined).map((name) => `${name} is not set: ${VARIABLES[name] ?? ''}`),
+    ...urlFaults(value),
+    ...(Number.isInteger(port) && port >= 0 && port < 65_536 ? [] : ['PORT must be a number up to 65535']),
+  ]
+  if (faults.length > 0) return { faults }
+  return {
+    settings: {
+      resource: value('NEXTCLOUD_MCP_SERVER_URL') ?? '',
+      nextcloudUrl: value('NEXTCLOUD_HOST') ?? '',
+      nextcloudPublicUrl: value('NEXTCLOUD_PUBLIC_URL'),
+      clientId: value('NEXTCLOUD_OIDC_CLIENT_ID') ?? '',
+      clientSecret: value('NEXTCLOUD_OIDC_CLIENT_SECRET') ?? '',
+      host: value('HOST') ?? '127.0.0.1',
+      port,
+      data: path.resolve(directory, value('MCP_DATA') ?? 'data'),
+      encryptionKey: value('TOKEN_ENCRYPTION_KEY'),
+    },
+  }
+}
+
+function urlFaults(value: (name: string) => string | undefined): string[] {
+  const faults = ['NEXTCLOUD_MCP_SERVER_URL', 'NEXTCLOUD_HOST', 'NEXTCLOUD_PUBLIC_URL'].flatMap((name) => {
+    const given = value(name)
+    const isWeb = given === undefined || (URL.canParse(given) && /^https?:$/.test(new URL(given).protocol))
+    return isWeb ? [] : [`${name} must be a URL with https:// or http:// at its start`]
+  })
+  const resource = value('NEXTCLOUD_MCP_SERVER_URL')
+  if (faults.length > 0 || resource === undefined) return faults
+  const { pathname, search, hash } = new URL(resource)
+  const [, first = ''] = pathname.split('/')
+  if (first === '' || TAKEN.includes(first) || search !== '' || hash !== '') {
+    faults.push(`NEXTCLOUD_MCP_SERVER_URL must have a path of its own, such as ${new URL(resource).origin}/mcp`)
+  }
+  return faults
+}

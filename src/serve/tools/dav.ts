@@ -1,0 +1,79 @@
+import { readText } from './answer.js'
+import { ToolFailure, type NextcloudOfTool } from './tool.js'
+import { parseXml, type XmlElement } from './xml.js'
+
+/** A file, folder, calendar or event in an answer of WebDAV. */
+export interface Resource {
+  /** Names below the path that was asked for, decoded and composed (NFC). Empty: the very thing. */
+  readonly names: readonly string[]
+  /** Property → its element, for those that the resource has. */
+  readonly properties: ReadonlyMap<string, XmlElement>
+}
+
+export interface DavRequest {
+  readonly method: 'PROPFIND' | 'REPORT' | 'SEARCH'
+  readonly path: string
+  /** Path that the names in the answer count from. Default: `path`. */
+  readonly below?: string
+  readonly depth?: '0' | '1'
+  readonly body: string
+}
+
+/**
+ * Asks a question of WebDAV.
+ *
+ * @returns the answer where there is no list in it, and otherwise its resources
+ * @throws {ToolFailure} the list is too large, or not one
+ */
+export async function askDav(
+  { fetch }: NextcloudOfTool,
+  { method, path, below = path, depth, body }: DavRequest,
+): Promise<{ readonly answer: Response; readonly resources?: readonly Resource[] }> {
+  const headers = { 'content-type': 'text/xml; charset=utf-8', ...(depth !== undefined && { depth }) }
+  const answer = await fetch(path, { method, headers, body: `<?xml version="1.0"?>${body}` })
+  if (answer.status !== 207) return { answer }
+  // Nextcloud may be in a folder of its host, which is in its hrefs and not in the path.
+  const home = namesIn(decodeURIComponent(below))
+  const text = await readText(answer)
+  try {
+    return { answer, resources: childrenOf(parseXml(text), 'response').map((response) => resourceOf(response, home)) }
+  } catch {
+    throw new ToolFailure('Nextcloud’s answer is not one of WebDAV.')
+  }
+}
+
+export const childrenOf = ({ children }: XmlElement, name: string): readonly XmlElement[] =>
+  children.filter((child) => child.name === name)
+
+export const hasChild = (element: XmlElement | undefined, name: string): boolean =>
+  element?.children.some((child) => child.name === name) === true
+
+/** Returns the text of a property; undefined if the resource does not have it. */
+export const textOf = ({ properties }: Resource, name: string): string | undefined => properties.get(name)?.text.trim()
+
+function resourceOf(response: XmlElement, home: readonly string[]): Resource {
+  const names = namesIn(decodeURIComponent(response.children.find(({ name }) => name === 'href')?.text.trim() ?? ''))
+  const [first = ''] = home
+  const start = Math.max(names.indexOf(first), 0)
+  const found = childrenOf(response, 'propstat')
+    .filter((propstat) => childrenOf(propstat, 'status').some(({ text }) => text.includes(' 200 ')))
+    .flatMap((propstat) => childrenOf(propstat, 'prop'))
+    .flatMap(({ children }) => children)
+  return {
+    names: names.slice(start + home.length),
+    properties: new Map(found.map((property) => [property.name, property])),
+  }
+}
+
+const namesIn = (path: string): string[] =>
+  path
+    .normalize('NFC')
+    .split('/')
+    .filter((name) => name !== '')
+
+/** Writes text into XML. Control characters, which no document may hold, are dropped. */
+export const inXml = (text: string): string =>
+  text
+    // eslint-disable-next-line no-control-regex -- XML 1.0 §2.2
+    .replace(/[\u0000-\u0008\u000B\u000C\u000E-\u001F\uFFFE\uFFFF]/g, '')
+    .replace(/[&<>]/g, (character) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[character] ?? '')

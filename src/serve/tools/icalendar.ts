@@ -1,0 +1,143 @@
+/** An event, as far as the tools tell of it. */
+export interface CalendarEvent {
+  readonly title: string
+  /** A day (`2026-12-01`), or a time in UTC (`2026-12-01T09:00:00.000Z`). */
+  readonly start: string
+  /** The same, and not part of the event. Undefined: it has no length. */
+  readonly end: string | undefined
+  readonly location: string
+  readonly description: string
+}
+
+interface ContentLine {
+  readonly name: string
+  readonly parameters: string
+  readonly value: string
+}
+
+/** Octets of a line, without its end (RFC 5545 §3.1). */
+const LONGEST_LINE = 75
+
+/**
+ * Reads the events of a calendar whose recurring events are expanded, and whose times are in UTC, as the server answers to `expand`
+ * (RFC 4791 §9.6.5). Of other times it tells the digits, because it knows no time zones.
+ */
+export function readEvents(text: string): readonly CalendarEvent[] {
+  const events: CalendarEvent[] = []
+  /** The components that are open, and the properties of the event. */
+  const open: string[] = []
+  let properties = new Map<string, ContentLine>()
+  for (const line of unfolded(text).split('\n')) {
+    const read = contentLine(line)
+    if (read?.name === 'BEGIN') {
+      open.push(read.value.toUpperCase())
+      if (open.at(-1) === 'VEVENT') properties = new Map()
+    } else if (read?.name === 'END') {
+      if (open.pop() === 'VEVENT') events.push(...eventOf(properties))
+      // An alarm within the event has a description of its own.
+    } else if (read !== undefined && open.at(-1) === 'VEVENT' && !properties.has(read.name)) {
+      properties.set(read.name, read)
+    }
+  }
+  return events
+}
+
+const unfolded = (text: string): string => text.replace(/\r\n?/g, '\n').replace(/\n[ \t]/g, '')
+
+function contentLine(line: string): ContentLine | undefined {
+  const end = /[;:]/.exec(line)?.index
+  if (end === undefined) return undefined
+  // A colon within quotes is part of a parameter.
+  let quoted = false
+  let colon = end
+  for (; colon < line.length && (quoted || line[colon] !== ':'); colon += 1) if (line[colon] === '"') quoted = !quoted
+  return { name: line.slice(0, end).toUpperCase(), parameters: line.slice(end, colon), value: line.slice(colon + 1) }
+}
+
+function eventOf(properties: ReadonlyMap<string, ContentLine>): CalendarEvent[] {
+  const start = timeOf(properties.get('DTSTART'))
+  if (start === undefined) return []
+  const text = (name: string) => unescaped(properties.get(name)?.value ?? '')
+  const end = timeOf(properties.get('DTEND')) ?? endAfter(start, properties.get('DURATION')?.value)
+  return [{ title: text('SUMMARY'), start, end, location: text('LOCATION'), description: text('DESCRIPTION') }]
+}
+
+function timeOf(line: ContentLine | undefined): string | undefined {
+  const [, year, month, day, time] = /^(\d{4})(\d\d)(\d\d)(?:T(\d{6}Z?))?$/.exec(line?.value ?? '') ?? []
+  if (year === undefined) return undefined
+  const date = `${year}-${month ?? ''}-${day ?? ''}`
+  if (time === undefined) return date
+  return `${date}T${time.slice(0, 2)}:${time.slice(2, 4)}:${time.slice(4, 6)}.000${time.slice(6)}`
+}
+
+/** RFC 5545 §3.3.6, without negative ones, which no event has. */
+function endAfter(start: string, duration: string | undefined): string | undefined {
+  const parts = /^\+?P(?:(\d{1,4})W)?(?:(\d{1,5})D)?(?:T(?:(\d{1,5})H)?(?:(\d{1,6})M)?(?:(\d{1,8})S)?)?$/.exec(
+    duration ?? '',
+  )
+  const from = Date.parse(start)
+  if (parts === null || Number.isNaN(from)) return undefined
+  const [weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0] = parts
+    .slice(1)
+    .map((part: string | undefined) => Number(part ?? 0))
+  const end = new Date(from + ((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000).toISOString()
+  return start.includes('T') ? end : end.slice(0, 10)
+}
+
+const unescaped = (text: string): string =>
+  text.replace(/\\([\\;,nN])/g, (_, character: string) => (/n/i.test(character) ? '\n' : character))
+
+/** RFC 5545 §3.3.11. Other control characters are not for a text, and dropped. */
+const escaped = (text: string): string =>
+  text
+    .replace(/\r\n?/g, '\n')
+    .replace(/[^\P{Cc}\n\t]/gu, '')
+    .replace(/[\\;,]/g, '\\$&')
+    .replace(/\n/g, '\\n')
+
+/** Writes a calendar with one event, which does not recur, and invites nobody. */
+export function writeEvent(
+  { title, start, end, location, description }: CalendarEvent,
+  { uid, now }: { readonly uid: string; readonly now: Date },
+): string {
+  const content = [
+    'BEGIN:VCALENDAR',
+    'VERSION:2.0',
+    'PRODID:-//mcp-nextcloud-auth//serve//EN',
+    'CALSCALE:GREGORIAN',
+    'BEGIN:VEVENT',
+    `UID:${uid}`,
+    `DTSTAMP:${written(now.toISOString())}`,
+    `DTSTART${timeProperty(start)}`,
+    ...(end === undefined ? [] : [`DTEND${timeProperty(end)}`]),
+    `SUMMARY:${escaped(title)}`,
+    ...(location === '' ? [] : [`LOCATION:${escaped(location)}`]),
+    ...(description === '' ? [] : [`DESCRIPTION:${escaped(description)}`]),
+    'END:VEVENT',
+    'END:VCALENDAR',
+  ]
+  return content.map((line) => `${folded(line)}\r\n`).join('')
+}
+
+const timeProperty = (time: string): string =>
+  time.includes('T') ? `:${written(time)}` : `;VALUE=DATE:${written(time)}`
+
+const written = (time: string): string => time.replace(/\.\d+|[-:]/g, '')
+
+/** Breaks a line so that no part is longer than 75 octets, and no character is in two parts. */
+function folded(line: string): string {
+  const parts: string[] = []
+  let part = ''
+  let size = 0
+  for (const character of line) {
+    const octets = Buffer.byteLength(character)
+    if (size + octets > LONGEST_LINE) {
+      parts.push(part)
+      part = ' '
+      size = 1
+    }
+    part += character
+    size += octets
+  }
+  return [...parts, part].join('\r\n')
+}

@@ -1,0 +1,81 @@
+import type { McpServer } from '@modelcontextprotocol/server'
+import { McpAuthError, NotProvisionedError } from '../../errors/errors.js'
+import type { McpAuth } from '../../mcp-auth.js'
+import { withNextcloud } from '../../mcp/v2.js'
+import { calendarTools } from './calendar.js'
+import { fileTools } from './files.js'
+import { noteTools } from './notes.js'
+import { ToolFailure, type NextcloudOfTool, type Tool } from './tool.js'
+
+export const TOOLS: readonly Tool[] = [...fileTools, ...noteTools, ...calendarTools]
+
+export const toolNames: ReadonlySet<string> = new Set(TOOLS.map(({ name }) => name))
+
+/** Returns the names of tools that a body of JSON-RPC calls, which may be a batch. */
+export function toolsCalled(body: unknown): readonly string[] {
+  const messages = [body].flat() as ({ method?: unknown; params?: { name?: unknown } | null } | null | undefined)[]
+  return messages
+    .filter((message) => message?.method === 'tools/call')
+    .map((message) => message?.params?.name)
+    .filter((name) => typeof name === 'string')
+}
+
+/** Returns every scope that the calls in a body need. */
+export function scopesFor(body: unknown): readonly string[] {
+  const called = toolsCalled(body)
+  return [...new Set(TOOLS.flatMap(({ name, scopes }) => (called.includes(name) ? scopes : [])))]
+}
+
+/** @param report hears of defects, by the tool's name and the class of the error */
+export function registerTools(server: McpServer, auth: McpAuth, report: (tool: string, error: string) => void): void {
+  for (const tool of TOOLS) {
+    const { name, title, description, input, readOnly } = tool
+    server.registerTool(
+      name,
+      {
+        title,
+        description,
+        inputSchema: input,
+        annotations: { readOnlyHint: readOnly, destructiveHint: false, openWorldHint: false },
+      },
+      withNextcloud(auth, async (args, ctx, nextcloud) => {
+        const missing = missingScopes(tool, ctx.http?.authInfo?.scopes ?? [])
+        if (missing.length > 0) return text(`This app may not do that. It must ask for: ${missing.join(', ')}`, true)
+        return run(tool, nextcloud, args, report)
+      }),
+    )
+  }
+}
+
+/** The second look: the request itself has been refused by then, with a challenge that has clients ask for more. */
+const missingScopes = ({ scopes }: Tool, granted: readonly string[]): string[] =>
+  scopes.filter((scope) => !granted.includes(scope))
+
+interface TextResult {
+  [key: string]: unknown
+  content: { type: 'text'; text: string }[]
+  isError?: boolean
+}
+
+async function run(
+  { name, run }: Tool,
+  nextcloud: NextcloudOfTool,
+  args: unknown,
+  report: (tool: string, error: string) => void,
+): Promise<TextResult> {
+  try {
+    return text(await run(nextcloud, args))
+  } catch (error) {
+    // The user must connect first: the client hears of the link.
+    if (error instanceof NotProvisionedError) throw error
+    if (error instanceof ToolFailure) return text(error.message, true)
+    if (error instanceof McpAuthError) return text(`${error.body.error_description}.`, true)
+    report(name, error instanceof Error ? error.name : 'unknown')
+    return text('That did not work, for a reason that this server does not know.', true)
+  }
+}
+
+const text = (words: string, isError = false): TextResult => ({
+  content: [{ type: 'text', text: words }],
+  ...(isError && { isError }),
+})

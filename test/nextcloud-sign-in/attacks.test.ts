@@ -1,0 +1,306 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryStorage } from '../../src/index.js'
+import { manualClock } from '../support/clock.js'
+import { clientOf, REDIRECT_URI, register, registeredClient } from '../support/sign-in-client.js'
+import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
+
+const callbackOf = ({ origin }: SignInServer): string => `${origin}/nextcloud/callback`
+/** Tokens that Nextcloud has given to this server. */
+const alive = ({ nextcloud }: SignInServer): number => nextcloud.state.tokens.length
+
+describe('a code of Nextcloud', () => {
+  it('that comes to another browser is spent and dropped, so that it signs nobody in', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const mallory = server.person('mallory')
+    const callback = await mallory.until(client.authorizationUrl(), callbackOf(server))
+
+    const seen = await server.person('alice').open(callback)
+    const late = await mallory.open(callback)
+
+    expect([seen.status, late.status]).toEqual([403, 400])
+    expect(alive(server)).toBe(0)
+    expect(await server.auth.isProvisioned({ subject: 'mallory' })).toBe(false)
+    expect(server.events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'browser' }))
+  })
+
+  it('signs in nobody where Nextcloud names another account than its answer did', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const mallory = server.person('mallory')
+    const callback = await mallory.until(client.authorizationUrl(), callbackOf(server))
+    server.nextcloud.disturb(({ path }) =>
+      path.includes('/cloud/user')
+        ? { status: 200, headers: { 'content-type': 'application/json' }, body: '{"ocs":{"data":{"id":"alice"}}}' }
+        : undefined,
+    )
+
+    const seen = await mallory.open(callback)
+
+    expect(seen.status).toBe(403)
+    for (const subject of ['alice', 'mallory']) expect(await server.auth.isProvisioned({ subject })).toBe(false)
+  })
+
+  it('is not sent while Nextcloud is unavailable and leaves nothing behind', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const alice = server.person('alice')
+    const callback = await alice.until(client.authorizationUrl(), callbackOf(server))
+    server.nextcloud.disturb(({ path }) => (path.includes('/cloud/user') ? 503 : undefined))
+
+    const seen = await alice.open(callback)
+    server.nextcloud.disturb(undefined)
+
+    expect([seen.status, alive(server)]).toEqual([503, 0])
+    expect((await client.signIn(alice)).status).toBe(200)
+  })
+})
+
+describe('a sign-in that somebody else began', () => {
+  it('cannot be answered or finished in another browser', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const mallory = server.person('mallory')
+    const question = await mallory.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    const alice = server.person('alice')
+    await (await registeredClient(server)).signIn(alice)
+
+    expect((await alice.open(question)).status).toBe(410)
+    expect((await alice.open(`${question.href}/done`)).status).toBe(410)
+    expect((await alice.open(question.href.replace('/sign-in/', '/authorize/'))).status).toBe(400)
+  })
+
+  it('takes no answer from another site, and none without the value of its own form', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const question = await server.person('alice').until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    const cookie = await interactionCookie(client.authorizationUrl())
+    const post = (headers: Record<string, string>, body: string) =>
+      fetch(cookie.question, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded', cookie: cookie.header, ...headers },
+        body,
+        redirect: 'manual',
+      })
+    const html = await (await fetch(cookie.question, { headers: { cookie: cookie.header } })).text()
+    const token = /name="token" value="([^"]+)"/.exec(html)?.[1] ?? ''
+
+    expect(token).not.toBe('')
+    expect(question.href).not.toBe(cookie.question)
+    expect((await post({ 'sec-fetch-site': 'cross-site' }, `token=${token}&answer=yes`)).status).toBe(403)
+    expect((await post({ origin: 'https://evil.example.com' }, `token=${token}&answer=yes`)).status).toBe(403)
+    expect((await post({}, 'token=guessed&answer=yes')).status).toBe(403)
+    expect((await post({}, `token=${token}&answer=maybe`)).status).toBe(403)
+    const answer = await post({}, `token=${token}&answer=yes`)
+    expect([answer.status, answer.headers.get('refresh')]).toEqual([200, expect.stringContaining('/apps/oauth2/')])
+  })
+})
+
+/** The first step of a browser that keeps its cookies by hand. */
+async function interactionCookie(url: URL): Promise<{ readonly header: string; readonly question: string }> {
+  const response = await fetch(url, { redirect: 'manual' })
+  const header = response.headers
+    .getSetCookie()
+    .map((cookie) => cookie.split(';')[0])
+    .join('; ')
+  return { header, question: new URL(response.headers.get('location') ?? '', url).href }
+}
+
+describe('a consent', () => {
+  it('that was given to one client is of no use to another', async () => {
+    const server = await startSignInServer()
+    const [good, bad] = [await registeredClient(server), await registeredClient(server)]
+    const alice = server.person('alice')
+    const code = (await good.authorize(alice)).get('code') ?? ''
+
+    const stolen = await bad.redeem(code)
+    const tokens = await good.redeem(code)
+
+    expect([stolen.status, stolen.body['error'], tokens.status]).toEqual([400, 'invalid_grant', 200])
+    expect((await bad.refresh(String(tokens.body['refresh_token']))).body['error']).toBe('invalid_grant')
+    // The session does not stand for consent: the other client's request ends at the question.
+    const question = await alice.until(bad.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    expect(question.pathname).toMatch(/^\/oauth\/sign-in\/[\w-]+$/)
+  })
+
+  it('names this server in the answer, so that no other server can be mixed up with it (RFC 9207)', async () => {
+    const server = await startSignInServer()
+    const answer = await (await registeredClient(server)).authorize(server.person('alice'))
+
+    expect([answer.get('iss'), answer.get('state')]).toEqual([server.origin, 'state-of-the-client'])
+  })
+})
+
+describe('a redirect URI', () => {
+  it.each([
+    ['a slash more', `${REDIRECT_URI}/`],
+    ['another port', 'https://client.example.com:8443/callback'],
+    ['a fragment', `${REDIRECT_URI}#here`],
+    ['a user', 'https://user@client.example.com/callback'],
+    ['another host', 'https://client.example.com.evil.example/callback'],
+    ['plain http', 'http://client.example.com/callback'],
+    ['a query more', `${REDIRECT_URI}?to=evil`],
+    ['an encoded path', 'https://client.example.com/%63allback'],
+  ])('with %s is not the one that was registered', async (_what, redirectUri) => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+
+    const response = await fetch(client.authorizationUrl({ redirect_uri: redirectUri }), {
+      redirect: 'manual',
+      headers: { accept: 'text/html' },
+    })
+
+    expect([response.status, response.headers.get('location')]).toEqual([400, null])
+  })
+
+  it.each([
+    'https://user:secret@client.example.com/callback',
+    'https://client.example.com/callback#here',
+    'http://client.example.com/callback',
+    'http://127.0.0.1.evil.example/callback',
+    'javascript:alert(1)',
+    'data:text/html,hello',
+    'no-url',
+    7,
+  ])('%s cannot be registered', async (uri) => {
+    const server = await startSignInServer()
+    const { status, body } = await register(server.origin, { redirect_uris: [REDIRECT_URI, uri] })
+
+    expect([status, body['error']]).toEqual([400, 'invalid_redirect_uri'])
+  })
+
+  it('on loopback has any port, and the host and path that it was registered with', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server, { redirect_uris: ['http://127.0.0.1:5000/callback'] })
+    const alice = server.person('alice')
+
+    const answer = await client.authorize(alice, { redirect_uri: 'http://127.0.0.1:6111/callback' })
+    const other = await fetch(client.authorizationUrl({ redirect_uri: 'http://127.0.0.1:6111/other' }), {
+      redirect: 'manual',
+    })
+
+    expect(answer.get('code')).not.toBeNull()
+    expect([other.status, other.headers.get('location')]).toEqual([400, null])
+  })
+})
+
+describe('registration', () => {
+  it('keeps nothing of what it does not need, and makes a public client of each', async () => {
+    const server = await startSignInServer()
+
+    const { status, body } = await register(server.origin, {
+      token_endpoint_auth_method: 'client_secret_post',
+      grant_types: ['client_credentials', 'implicit'],
+      scope: 'everything',
+      jwks_uri: 'http://127.0.0.1/keys',
+      sector_identifier_uri: 'http://127.0.0.1/sector',
+      backchannel_logout_uri: 'http://127.0.0.1/logout',
+      software_id: 'x'.repeat(10_000),
+    })
+
+    expect(status).toBe(201)
+    expect(body).toMatchObject({
+      token_endpoint_auth_method: 'none',
+      grant_types: ['authorization_code', 'refresh_token'],
+      redirect_uris: [REDIRECT_URI],
+    })
+    expect(Object.keys(body)).not.toEqual(expect.arrayContaining(['client_secret']))
+    expect(JSON.stringify(body)).not.toMatch(/127\.0\.0\.1|everything|xxx/)
+  })
+
+  it('has room for so many an hour, for all instances together', async () => {
+    const clock = manualClock()
+    const server = await startSignInServer({ clock, storage: new MemoryStorage({ maxEntries: 100_000 }) })
+    const { url: other } = await server.another()
+    let refused
+    for (let count = 0; count < 502 && refused === undefined; count += 1) {
+      const { status, body, headers } = await register(count % 2 === 0 ? server.origin : other)
+      if (status !== 201) refused = { count, status, error: body['error'], wait: Number(headers.get('retry-after')) }
+    }
+
+    expect(refused).toMatchObject({ count: 500, status: 429, error: 'temporarily_unavailable' })
+    expect(refused?.wait).toBeGreaterThan(0)
+    clock.advance(3_600_000)
+    expect((await register(server.origin)).status).toBe(201)
+  })
+
+  it('refuses a body that is long, no JSON, or no object', async () => {
+    const server = await startSignInServer()
+    const send = (body: string) =>
+      fetch(`${server.origin}/oauth/register`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      })
+
+    for (const body of ['', 'null', '[]', '{', `{"client_name":"${'x'.repeat(20_000)}"}`]) {
+      expect((await send(body)).status).toBe(400)
+    }
+  })
+})
+
+describe('a store that is unavailable', () => {
+  it('is a 503 at each door, and never a page that signs in for ever', async () => {
+    const storage = new MemoryStorage()
+    const server = await startSignInServer({ storage })
+    const client = await registeredClient(server)
+    const alice = server.person('alice')
+    const tokens = await client.signIn(alice)
+    const question = await interactionCookie(client.authorizationUrl())
+    const down = () => Promise.reject(new Error('the disk is gone'))
+    Object.assign(storage, { get: down, put: down, delete: down })
+
+    const refreshed = await client.refresh(String(tokens.body['refresh_token']))
+    const registered = await register(server.origin)
+    const page = await fetch(question.question, { headers: { cookie: question.header } })
+    const started = await fetch(client.authorizationUrl(), { redirect: 'manual' })
+
+    expect([refreshed.status, refreshed.body['error']]).toEqual([503, 'temporarily_unavailable'])
+    expect(registered.status).toBe(503)
+    expect(page.status).toBe(503)
+    expect([started.status, started.headers.get('location')]).toEqual([503, null])
+  })
+})
+
+describe('an account of Nextcloud', () => {
+  it.each(['user:disable', 'user:delete'])('that has ended (%s) gets nothing more from any client', async (command) => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const alice = server.person('alice')
+    const tokens = await client.signIn(alice)
+    server.nextcloud.occ([command, 'alice'])
+
+    expect((await client.refresh(String(tokens.body['refresh_token']))).body['error']).toBe('invalid_grant')
+  })
+})
+
+describe('the keys', () => {
+  it('are rotated while tokens are out, which stay good, and the next ones are signed with the new key', async () => {
+    const clock = manualClock()
+    const server = await startSignInServer({ clock })
+    const keys = async () =>
+      ((await (await fetch(`${server.origin}/oauth/jwks`)).json()) as { keys: { kid: string; d?: string }[] }).keys
+    const [first] = await keys()
+
+    clock.advance(91 * 86_400_000)
+    await keys()
+    const published = await keys()
+    clock.advance(700_000)
+    await keys()
+    const signing = await keys()
+
+    expect(published.map(({ kid }) => kid)).toEqual([first?.kid, expect.any(String)])
+    expect(signing[0]?.kid).toBe(published[1]?.kid)
+    expect(signing.every((key) => key.d === undefined)).toBe(true)
+  })
+})
+
+it('another client id is unknown, and says so without a redirect', async () => {
+  const server = await startSignInServer()
+  const client = clientOf(server, 'made-up')
+
+  const response = await fetch(client.authorizationUrl(), { redirect: 'manual', headers: { accept: 'text/html' } })
+
+  expect([response.status, response.headers.get('location')]).toEqual([400, null])
+  expect(await response.text()).toContain('invalid_client')
+})

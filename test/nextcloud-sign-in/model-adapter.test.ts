@@ -1,0 +1,194 @@
+import { randomBytes } from 'node:crypto'
+import { errors, type Adapter } from 'oidc-provider'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createEvents } from '../../src/events.js'
+import { createRecords } from '../../src/grants/records.js'
+import { createSealer } from '../../src/grants/seal.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import type { StorageAdapter } from '../../src/index.js'
+import { createModelAdapters, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { manualClock, type ManualClock } from '../support/clock.js'
+import { createRealStores, storeKinds } from '../support/scene.js'
+import { openStore, type OpenStore } from '../support/stores.js'
+
+const stores = createRealStores()
+afterAll(() => stores.remove())
+
+const freshId = (): string => randomBytes(16).toString('hex')
+const inSeconds = (clock: ManualClock): number => Math.floor(clock.now() / 1_000)
+
+/** Two instances on one store. */
+function instancesOn(storage: StorageAdapter, clock: ManualClock) {
+  const owner = { clientId: 'client', resource: freshId(), nextcloud: 'https://cloud.example.com/' }
+  const open = () => {
+    const sealer = createSealer([new Uint8Array(32).fill(7)])
+    const records = createRecords(
+      storage,
+      sealer,
+      clock,
+      createEvents(() => undefined, clock),
+    )
+    const rooms = { records, owner, clock, errors }
+    return { of: createModelAdapters(rooms), keepClient: (id: string) => keepClient(rooms, id) }
+  }
+  return [open(), open()] as const
+}
+
+describe.each(['memory', ...storeKinds()] as const)('the models of oidc-provider in %s', (kind) => {
+  const clock = manualClock()
+  let store: OpenStore
+  beforeAll(async () => {
+    store =
+      kind === 'memory'
+        ? { adapter: new MemoryStorage({}, clock), close: () => Promise.resolve() }
+        : await openStore(await stores.address(kind))
+  })
+  afterAll(() => store.close())
+
+  function models(model: string): { readonly here: Adapter; readonly there: Adapter; readonly grants: Adapter } {
+    const [one, two] = instancesOn(store.adapter, clock)
+    return { here: one.of(model), there: two.of(model), grants: one.of('Grant') }
+  }
+
+  it('are found by any instance as they were written, replaced, and gone once destroyed', async () => {
+    const { here, there } = models('Grant')
+    const id = freshId()
+
+    expect(await here.find(id)).toBeUndefined()
+    await here.upsert(id, { accountId: 'alice', openid: { scope: 'openid' } }, 60)
+    expect(await there.find(id)).toEqual({ accountId: 'alice', openid: { scope: 'openid' } })
+    await there.upsert(id, { accountId: 'bob' }, 60)
+    expect(await here.find(id)).toEqual({ accountId: 'bob' })
+    await there.destroy(id)
+    expect(await here.find(id)).toBeUndefined()
+    await here.destroy(id)
+  })
+
+  it('of one kind are not those of another', async () => {
+    const [{ of }] = instancesOn(store.adapter, clock)
+    const id = freshId()
+    await of('Session').upsert(id, { uid: freshId() }, 60)
+
+    expect(await of('Interaction').find(id)).toBeUndefined()
+  })
+
+  it('are found by the uid of a session', async () => {
+    const { here, there } = models('Session')
+    const [id, uid] = [freshId(), freshId()]
+    await here.upsert(id, { uid, accountId: 'alice' }, 60)
+
+    expect(await there.findByUid(uid)).toEqual({ uid, accountId: 'alice' })
+    await here.destroy(id)
+    expect(await there.findByUid(uid)).toBeUndefined()
+  })
+
+  it('are consumed once, whichever of ten instances is first, and a second use ends the grant', async () => {
+    const { here, there, grants } = models('AuthorizationCode')
+    const [id, grantId] = [freshId(), freshId()]
+    await grants.upsert(grantId, { accountId: 'alice' }, 60)
+    await here.upsert(id, { grantId, exp: inSeconds(clock) + 60 }, 60)
+
+    const uses = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, at) => (at % 2 === 0 ? here : there).consume(id)),
+    )
+
+    expect(uses.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    for (const use of uses) if (use.status === 'rejected') expect(use.reason).toBeInstanceOf(errors.InvalidGrant)
+    expect(await there.find(id)).toMatchObject({ consumed: inSeconds(clock) })
+    expect(await grants.find(grantId)).toBeUndefined()
+  })
+
+  it('let a refresh token be spent again for half a minute, and not a moment longer', async () => {
+    const { here, there, grants } = models('RefreshToken')
+    const [id, grantId] = [freshId(), freshId()]
+    await grants.upsert(grantId, { accountId: 'alice' }, 600)
+    await here.upsert(id, { grantId, exp: inSeconds(clock) + 600 }, 600)
+    await here.consume(id)
+
+    clock.advance(29_000)
+    expect(await there.find(id)).not.toHaveProperty('consumed', expect.anything())
+    await there.consume(id)
+    clock.advance(1_000)
+    expect(await there.find(id)).toMatchObject({ consumed: inSeconds(clock) - 30 })
+    await expect(there.consume(id)).rejects.toThrow(errors.InvalidGrant)
+    expect(await grants.find(grantId)).toBeUndefined()
+  })
+
+  it('consume nothing that is not there', async () => {
+    await expect(models('AuthorizationCode').here.consume(freshId())).rejects.toThrow(errors.InvalidGrant)
+  })
+})
+
+describe('in the time of the store', () => {
+  function atWork() {
+    const clock = manualClock()
+    const memory = new MemoryStorage({}, clock)
+    const [{ of, keepClient: keep }] = instancesOn(memory, clock)
+    return { clock, of, keep }
+  }
+  const DAY = 86_400_000
+
+  it('a model expires', async () => {
+    const { clock, of } = atWork()
+    await of('Session').upsert('id', { uid: 'uid' }, 60)
+    clock.advance(60_000)
+
+    expect(await of('Session').find('id')).toBeUndefined()
+    expect(await of('Session').findByUid('uid')).toBeUndefined()
+  })
+
+  it('a client that nobody uses ends after thirty days, and one in use stays half a year longer', async () => {
+    const { clock, of, keep } = atWork()
+    await of('Client').upsert('unused', { client_id: 'unused' })
+    await of('Client').upsert('used', { client_id: 'used' })
+    clock.advance(29 * DAY)
+    await keep('used')
+    clock.advance(DAY)
+
+    expect(await of('Client').find('unused')).toBeUndefined()
+    clock.advance(178 * DAY)
+    expect(await of('Client').find('used')).toEqual({ client_id: 'used' })
+    clock.advance(2 * DAY)
+    expect(await of('Client').find('used')).toBeUndefined()
+    await keep('never there')
+    expect(await of('Client').find('never there')).toBeUndefined()
+  })
+
+  it('a spent refresh token is remembered for a week, and never longer than it would have lived', async () => {
+    const { clock, of } = atWork()
+    await of('RefreshToken').upsert('long', { exp: inSeconds(clock) + 90 * 86_400 }, 90 * 86_400)
+    await of('RefreshToken').upsert('short', { exp: inSeconds(clock) + 3_600 }, 3_600)
+    await of('RefreshToken').consume('long')
+    await of('RefreshToken').consume('short')
+    clock.advance(3_600_000)
+
+    expect(await of('RefreshToken').find('short')).toBeUndefined()
+    clock.advance(6 * DAY)
+    expect(await of('RefreshToken').find('long')).toHaveProperty('consumed')
+    clock.advance(DAY)
+    expect(await of('RefreshToken').find('long')).toBeUndefined()
+  })
+
+  it('a value under a key of the past counts as absent, and can be replaced', async () => {
+    const clock = manualClock()
+    const memory = new MemoryStorage({}, clock)
+    const owner = { clientId: 'client', resource: 'resource', nextcloud: 'https://cloud.example.com/' }
+    const withKey = (byte: number) =>
+      createModelAdapters({
+        records: createRecords(
+          memory,
+          createSealer([new Uint8Array(32).fill(byte)]),
+          clock,
+          createEvents(() => undefined, clock),
+        ),
+        owner,
+        clock,
+        errors,
+      })('Session')
+    await withKey(1).upsert('id', { uid: 'uid', accountId: 'alice' }, 60)
+
+    expect(await withKey(2).find('id')).toBeUndefined()
+    await withKey(2).upsert('id', { uid: 'uid', accountId: 'bob' }, 60)
+    expect(await withKey(2).findByUid('uid')).toMatchObject({ accountId: 'bob' })
+  })
+})

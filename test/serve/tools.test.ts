@@ -1,0 +1,273 @@
+import { expect, it } from 'vitest'
+import { TOOLS, registerTools, scopesFor, toolsCalled } from '../../src/serve/tools/tools.js'
+import { SCOPES, ToolFailure, type NextcloudOfTool } from '../../src/serve/tools/tool.js'
+
+type Answer = {
+  readonly status?: number
+  readonly headers?: Record<string, string>
+  readonly body?: string | ReadableStream
+}
+
+/** A Nextcloud that gives these answers in turn, and the requests that it got. */
+function nextcloud(...answers: readonly Answer[]) {
+  const requests: {
+    readonly method: string
+    readonly path: string
+    readonly headers: Headers
+    readonly body: string
+  }[] = []
+  const left = [...answers]
+  const fetch: NextcloudOfTool['fetch'] = (path, init) => {
+    const {
+      method = 'GET',
+      headers = {},
+      body = '',
+    } = (init ?? {}) as { method?: string; headers?: Record<string, string>; body?: string }
+    requests.push({ method, path: path as string, headers: new Headers(headers), body })
+    const { status = 200, headers: told = {}, body: text = '' } = left.shift() ?? { status: 599 }
+    return Promise.resolve(new Response(status === 204 ? null : text, { status, headers: told }))
+  }
+  const user = () => Promise.resolve({ id: 'anna b' }) as ReturnType<NextcloudOfTool['user']>
+  const call = async (name: string, args: Record<string, unknown> = {}) => {
+    const tool = TOOLS.find((each) => each.name === name)
+    if (tool === undefined) throw new Error(`There is no tool ${name}`)
+    return tool.run({ fetch, user }, tool.input.parse(args))
+  }
+  return { requests, call }
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+function multistatus(...entries: readonly [href: string, properties: string][]): Answer {
+  const responses = entries.map(
+    ([href, properties]) =>
+      `<d:response><d:href>${href}</d:href><d:propstat><d:prop>${properties}</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>`,
+  )
+  return {
+    status: 207,
+    body: `<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">${responses.join('')}</d:multistatus>`,
+  }
+}
+
+const FOLDER = '<d:resourcetype><d:collection/></d:resourcetype>'
+const FILE = '<d:resourcetype/><d:getcontentlength>5</d:getcontentlength><d:getetag>&quot;e&quot;</d:getetag>'
+
+it('has a scope for each tool, and a sentence for each scope', () => {
+  expect(new Set(TOOLS.flatMap(({ scopes }) => scopes))).toEqual(new Set(Object.keys(SCOPES)))
+  for (const { name, scopes, readOnly } of TOOLS) {
+    expect(scopes.length, name).toBeGreaterThan(0)
+    expect(
+      scopes.some((scope) => scope.endsWith(':write')),
+      name,
+    ).toBe(!readOnly)
+  }
+})
+
+it('finds the calls in a body, whatever it holds', () => {
+  const message = (name: unknown) => ({ method: 'tools/call', params: { name } })
+  expect(toolsCalled([message('read_file'), message(1), { method: 'ping' }, null, message('add_event')])).toEqual([
+    'read_file',
+    'add_event',
+  ])
+  for (const body of [
+    undefined,
+    null,
+    1,
+    'x',
+    [[]],
+    { method: 'tools/call' },
+    { method: 'tools/call', params: null },
+  ]) {
+    expect(toolsCalled(body)).toEqual([])
+  }
+  expect(scopesFor([message('read_file'), message('write_file'), message('other')])).toEqual([
+    'files:read',
+    'files:write',
+  ])
+})
+
+it('refuses a call by a client without the scope, even if nothing before it did', async () => {
+  const handlers = new Map<string, (args: unknown, ctx: unknown) => Promise<unknown>>()
+  const server = { registerTool: (name: string, _: unknown, handler: never) => handlers.set(name, handler) }
+  const fetched: unknown[] = []
+  const auth = {
+    getNextcloudCredential: () => Promise.resolve({ type: 'bearer', token: 't', headers: {} }),
+    nextcloudFetch: (...args: unknown[]) => fetched.push(args),
+  }
+  registerTools(server as never, auth as never, () => undefined)
+  const ctx = { http: { authInfo: { scopes: ['notes:read'] } }, mcpReq: { signal: new AbortController().signal } }
+  const answer = await handlers.get('create_note')?.({ title: 'x', content: '' }, ctx)
+  expect(answer).toEqual({
+    content: [{ type: 'text', text: 'This app may not do that. It must ask for: notes:write' }],
+    isError: true,
+  })
+  expect(fetched).toEqual([])
+})
+
+it('lists a folder of a Nextcloud that is in a folder of its host', async () => {
+  const { call, requests } = nextcloud(
+    multistatus(
+      ['/cloud/remote.php/dav/files/anna%20b/Do%cc%88cs/', FOLDER],
+      ['/cloud/remote.php/dav/files/anna%20b/Do%cc%88cs/sub/', FOLDER],
+      ['/cloud/remote.php/dav/files/anna%20b/Do%cc%88cs/a%25b.txt', FILE],
+    ),
+  )
+  expect(await call('list_files', { path: '/Döcs/' })).toBe('sub/\na%b.txt (5 bytes)')
+  expect(requests[0]).toMatchObject({ method: 'PROPFIND', path: '/remote.php/dav/files/anna%20b/D%C3%B6cs' })
+})
+
+it.each(['../x', 'a/../b', './x', 'a/.', '\ud800'])('takes no path %j', async (path) => {
+  const { call, requests } = nextcloud()
+  await expect(call('write_file', { path, content: '' })).rejects.toBeInstanceOf(ToolFailure)
+  expect(requests).toEqual([])
+})
+
+it('makes the folders of a new file, and overwrites nothing', async () => {
+  const { call, requests } = nextcloud(
+    { status: 404, body: 'x' },
+    { status: 405 },
+    { status: 201 },
+    { status: 201, headers: { 'oc-etag': '"n"' } },
+  )
+  expect(await call('write_file', { path: 'a/b/c.txt', content: 'x' })).toBe('Wrote a/b/c.txt. Its etag is now "n".')
+  expect(requests.map(({ method, path }) => `${method} ${path.split('anna%20b')[1] ?? ''}`)).toEqual([
+    'PUT /a/b/c.txt',
+    'MKCOL /a',
+    'MKCOL /a/b',
+    'PUT /a/b/c.txt',
+  ])
+  expect(requests.map(({ headers }) => headers.get('if-none-match'))).toEqual(['*', null, null, '*'])
+})
+
+it('replaces the very content that was read, and makes no folder for it', async () => {
+  const { call, requests } = nextcloud({ status: 412 }, { status: 404 })
+  const given = { path: 'a/b.txt', content: 'x', etag: '"e"' }
+  await expect(call('write_file', given)).rejects.toThrow('has changed (412)')
+  await expect(call('write_file', given)).rejects.toThrow('There is no a/b.txt (404)')
+  expect(requests.map(({ method, headers }) => [method, headers.get('if-match')])).toEqual([
+    ['PUT', '"e"'],
+    ['PUT', '"e"'],
+  ])
+})
+
+it('reads a large file piece by piece, and no file that is not text', async () => {
+  const entry = (size: number): Answer =>
+    multistatus(['/remote.php/dav/files/anna%20b/x', FILE.replace('>5<', `>${size}<`)])
+  const { call, requests } = nextcloud(entry(200_000), { status: 206, body: `${'x'.repeat(99_999)}ä`.slice(0, 99_999) })
+  expect(await call('read_file', { path: 'x', offset: 10 })).toContain(
+    'bytes 10 to 100009. It goes on: read it with offset 100009.',
+  )
+  expect(requests[1]?.headers.get('range')).toBe('bytes=10-100009')
+  const { call: second } = nextcloud(entry(3), { status: 206, body: new Blob([new Uint8Array([0xff, 0, 1])]).stream() })
+  await expect(second('read_file', { path: 'x' })).rejects.toThrow('x is not a text file.')
+  const { call: third } = nextcloud(entry(100_001), { status: 206, body: 'x'.repeat(100_001) })
+  await expect(third('read_file', { path: 'x' })).rejects.toThrow('is larger than')
+})
+
+it('reads no more of an endless answer than a megabyte', async () => {
+  let sent = 0
+  const cancelled: true[] = []
+  const endless = () =>
+    new ReadableStream({
+      pull: (controller) => controller.enqueue(new Uint8Array(((sent += 65_536), 65_536))),
+      cancel: () => void cancelled.push(true),
+    })
+  for (const [name, args] of [
+    ['list_files', {}],
+    ['list_notes', {}],
+    ['read_note', { id: 1 }],
+    ['list_calendars', {}],
+    ['search_files', { name: 'x' }],
+  ] as const) {
+    sent = 0
+    cancelled.length = 0
+    const status = /file|calendar/.test(name) ? 207 : 200
+    await expect(nextcloud({ status, headers: JSON_TYPE, body: endless() }).call(name, args)).rejects.toThrow(
+      'is larger than',
+    )
+    expect(sent).toBeLessThan(1_500_000)
+    expect(cancelled).toEqual([true])
+  }
+})
+
+it('tells nothing that Nextcloud said when it refuses', async () => {
+  for (const [name, args] of [
+    ['list_files', {}],
+    ['read_file', { path: 'x' }],
+    ['write_file', { path: 'x', content: '' }],
+    ['search_files', { name: 'x' }],
+    ['list_notes', {}],
+    ['create_note', { title: 'x', content: '' }],
+    ['update_note', { id: 1, etag: 'e', content: '' }],
+    ['list_calendars', {}],
+    ['add_event', { calendar: 'x', title: 'x', start: '2026-12-01' }],
+  ] as const) {
+    for (const status of [400, 403, 404, 412, 418, 500, 503]) {
+      const { call } = nextcloud({ status, headers: JSON_TYPE, body: 'secret words' })
+      const error = await call(name, args).catch((failure: unknown) => failure)
+      expect(error, name).toBeInstanceOf(ToolFailure)
+      expect((error as Error).message).not.toContain('secret')
+    }
+  }
+})
+
+it('says so where the app Notes is not installed', async () => {
+  const page: Answer = { status: 404, headers: { 'content-type': 'text/html; charset=UTF-8' }, body: '<html>' }
+  for (const [name, args] of [
+    ['list_notes', {}],
+    ['read_note', { id: 1 }],
+    ['create_note', { title: 'x', content: '' }],
+  ] as const) {
+    await expect(nextcloud(page).call(name, args)).rejects.toThrow('The app Notes is not installed')
+  }
+})
+
+it('takes an answer that is no JSON, or not that of Notes, as a failure', async () => {
+  for (const body of ['<html>', '{}', '[{"id":"x"}]', 'null']) {
+    await expect(nextcloud({ headers: JSON_TYPE, body }).call('list_notes')).rejects.toBeInstanceOf(ToolFailure)
+  }
+})
+
+it('changes a note as it was read', async () => {
+  const note = { id: 7, title: 'T', category: '', content: 'new', etag: 'f', modified: 1 }
+  const { call, requests } = nextcloud(
+    { headers: JSON_TYPE, body: JSON.stringify(note) },
+    { status: 412, headers: JSON_TYPE },
+  )
+  expect(await call('update_note', { id: 7, etag: 'e', content: 'new' })).toBe('Changed note 7, T. Its etag is now f.')
+  expect(requests[0]).toMatchObject({ method: 'PUT', body: '{"content":"new"}' })
+  expect(requests[0]?.headers.get('if-match')).toBe('"e"')
+  await expect(call('update_note', { id: 7, etag: 'e', title: 'x' })).rejects.toThrow('has changed since it was read')
+  await expect(call('update_note', { id: 7, etag: 'e' })).rejects.toThrow('There is nothing to change')
+})
+
+it.each([
+  ['the 31st of February', { start: '2026-02-31' }],
+  ['a time without its offset', { start: '2026-12-01T10:00' }],
+  ['words', { start: 'tomorrow' }],
+  ['a day and a time', { start: '2026-12-01', end: '2026-12-01T10:00Z' }],
+  ['an end before the start', { start: '2026-12-02', end: '2026-12-01' }],
+  ['a name that leads elsewhere', { calendar: '..', start: '2026-12-02' }],
+])('adds no event with %s', async (_, args) => {
+  const { call, requests } = nextcloud()
+  await expect(call('add_event', { calendar: 'x', title: 'x', ...args })).rejects.toThrow()
+  expect(requests).toEqual([])
+})
+
+it('adds an event of days with an end in iCalendar that is not part of it', async () => {
+  const { call, requests } = nextcloud({ status: 201 })
+  expect(await call('add_event', { calendar: 'x', title: 'Trip', start: '2026-12-30', end: '2027-01-01' })).toBe(
+    'Added Trip: 2026-12-30 to 2027-01-01, all day.',
+  )
+  expect(requests[0]?.body).toContain('DTEND;VALUE=DATE:20270102\r\n')
+  expect(requests[0]?.headers.get('if-none-match')).toBe('*')
+})
+
+it.each([
+  ['that ends before it starts', '2026-12-02', '2026-12-01'],
+  ['of a hundred days', '2026-01-01', '2026-04-10'],
+])('lists no events of a range %s', async (_, from, to) => {
+  const { call, requests } = nextcloud()
+  await expect(call('list_events', { from, to })).rejects.toBeInstanceOf(ToolFailure)
+  expect(requests).toEqual([])
+})
