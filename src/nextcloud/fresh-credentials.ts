@@ -3,6 +3,7 @@ import { UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type Secret } from './credential.js'
+import { isOcsDone } from './refusal.js'
 import { userIn, type NextcloudUser } from './users.js'
 
 /** The credentials that Nextcloud has just given, before they are stored. */
@@ -29,8 +30,12 @@ export function createFreshCredentials(rooms: Rooms): FreshCredentials {
       if (response?.status === 401) return 'refused'
       return response?.status === 200 ? userIn(new Uint8Array(await response.arrayBuffer())) : undefined
     },
-    endToken: async (token) =>
-      (await askAs(rooms, { scheme: 'Bearer', token }, 'DELETE', 'ocs/v2.php/core/apppassword'))?.status === 200,
+    async endToken(token) {
+      const path = 'ocs/v2.php/core/apppassword?format=json'
+      const response = await askAs(rooms, { scheme: 'Bearer', token }, 'DELETE', path)
+      // The page of a proxy is no word of Nextcloud's.
+      return response?.status === 200 && isOcsDone(await response.json().catch(() => undefined))
+    },
   }
 }
 

@@ -284,6 +284,23 @@ describe.each(SIGN_INS.flatMap((signIn) => PEOPLE.map((people) => ({ ...people, 
       await expectNothing('mallory')
     })
 
+    it('says where Alice finds the session that could not be ended in Nextcloud', async () => {
+      const { begin, grant, nextcloud, stored, told } = await setUpOAuth2(people, ownSignIn)
+      const page = { status: 200, body: '<p>Please try again later.</p>' }
+      for (const answer of [503, page, 0]) {
+        const { at, to } = await begin('mallory')
+        const callback = await grant(to, 'alice')
+        nextcloud.disturb(({ path }) => (path === '/ocs/v2.php/core/apppassword' ? answer : undefined))
+
+        expectPage(await at.open(callback), 403)
+      }
+
+      expect(await stored('mallory')).toBeUndefined()
+      const hints = told().map((event) => (event as { hint?: string }).hint)
+      const hint = expect.stringMatching(/could not be ended in Nextcloud.*Security/) as string
+      expect(hints).toEqual([hint, hint, hint])
+    })
+
     it('connects her own account, also where Nextcloud was unavailable for a moment', async () => {
       const { begin, grant, auth, infoOf, nextcloud, expectNothing } = await setUpOAuth2(people, ownSignIn)
       for (const outage of [Infinity, 5]) {
