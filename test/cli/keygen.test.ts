@@ -9,6 +9,7 @@ const USAGE = `Usage: mcp-nextcloud-auth <command>
 
 Commands:
   doctor         check a set-up from end to end, and say what to change (doctor --help)
+  serve          run an MCP server for one Nextcloud: files, notes and calendars (serve --help)
   grants         list the connections in a store, or move them to another configuration (grants --help)
   import-python  take over the connections of a Python nextcloud-mcp-server (import-python --help)
   keygen         print a new encryption key, for TOKEN_ENCRYPTION_KEY
