@@ -133,8 +133,8 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const storage = stored.storage ?? new MemoryStorage()
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
-  const freshCredentials = createFreshCredentials({ nextcloud, transport })
   const signIns = createSignIns(clock)
+  const freshCredentials = createFreshCredentials({ nextcloud, transport, signIns })
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
   const deletions = createDeletions({
     grants,

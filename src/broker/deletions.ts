@@ -225,6 +225,8 @@ async function attemptOnce(deleting: Deleting, deletion: PendingDeletion): Promi
     const isOwn = identity.issuer === (await Promise.resolve(issuer()).catch(() => undefined))
     return isOwn ? client.revoke(credential.refreshToken) : 'failed'
   }
+  // Whether this one is dead is not known, and one user may have many that are: they wait, so that nobody else is turned away.
+  if (signIns.isFull()) return refused ? 'refused' : 'unavailable'
   // One that was refused is likely to be refused again, which may turn everybody away.
   const giveBack = refused ? signIns.takePlace() : undefined
   if (refused && giveBack === undefined) return 'refused'

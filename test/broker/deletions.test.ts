@@ -330,6 +330,20 @@ describe('a pending deletion', () => {
     }
     expect(nextcloud.appPasswords.map(({ uid }) => uid)).toEqual(['alice'])
   })
+
+  it('of app passwords that turn out to be dead one after the other leaves Nextcloud open for everybody', async () => {
+    const setup = await appPasswordWorld()
+    const { auth, nextcloud, clock } = setup
+    const users = Array.from({ length: 20 }, (_, index) => `user-${index}`)
+    for (const user of [...users, 'alice']) await setup.connectAs(user, undefined, user)
+    for (const token of nextcloud.appPasswords) if (token.uid !== 'alice') token.refused = true
+
+    for (const user of users) expect(await auth.revoke({ subject: user })).toEqual({ revoked: 'pending' })
+
+    const wrong = nextcloud.state.attempts.filter(({ at }) => at > clock.now() - 30 * MINUTE)
+    expect(wrong.length).toBeLessThanOrEqual(8)
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+  })
 })
 
 describe('a connection that replaces another', () => {
