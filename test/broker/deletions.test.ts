@@ -324,7 +324,8 @@ describe('a pending deletion', () => {
     }
     expect(Math.max(...most)).toBeLessThanOrEqual(8)
     for (const user of users) rememberPassword(nextcloud.state, nextcloud.state.accounts.get(user)!)
-    for (let count = 0; count < 8; count += 1) {
+    // A busy machine may not come to all of them in one hour.
+    for (let count = 0; count < 40 && nextcloud.appPasswords.length > 1; count += 1) {
       clock.advance(HOUR)
       await rest()
     }
