@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
 import type { OfPerson } from '../events.js'
 import { isLiving, refreshEnd, retiredBy, sharedAccessToken } from '../grants/grant.js'
+import type { Connection } from '../grants/grant-store.js'
 import { persevere } from '../grants/persevere.js'
 import { quirksOf } from '../presets.js'
 import type { Outcome } from './browser.js'
@@ -37,8 +38,27 @@ export async function whyNoGrant(
   return { ...no, hint: `${no.hint ?? ''} ${NOT_ENDED}`.trim() }
 }
 
-const NOT_ENDED =
+export const NOT_ENDED =
   'Its tokens could not be ended in Nextcloud: the user finds the session there, under Security, Devices & sessions.'
+
+/** Returns the connection that the tokens of a sign-in make. */
+export function connectionOf(
+  { grants, clock }: Pick<PageRooms, 'grants' | 'clock'>,
+  tokens: CodeAnswer & { readonly refreshToken: string },
+  of: Pick<Connection, 'clientId' | 'scopes'>,
+): Connection & { readonly refreshToken: string } {
+  const { refreshToken, access } = tokens
+  // Shared, so that the first tool call needs no refresh.
+  const accessToken = sharedAccessToken(access, grants.askedFor, clock)
+  const refreshEndsAt = refreshEnd(tokens, access.sentAt, clock)
+  return {
+    ...of,
+    refreshToken,
+    fingerprint: grants.fingerprint(refreshToken),
+    ...(refreshEndsAt !== undefined && { refreshEndsAt }),
+    ...(accessToken && { accessToken }),
+  }
+}
 
 /**
  * Stores the refresh token of a sign-in as the user's connection.
@@ -52,24 +72,15 @@ export async function storeGrant(
   tokens: CodeAnswer,
 ): Promise<Outcome> {
   const { answers, grants, broker, deletions, events, clock, onConnected, config, connect, failed, pages } = rooms
-  const { refreshToken, access } = tokens
+  const { refreshToken } = tokens
   if (refreshToken === undefined) {
     return failed('no_refresh_token', pages.noRefreshToken(), {
       hint: 'The authorization server gave no refresh token: allow offline_access (or refresh tokens) for this client.',
     })
   }
-  const fingerprint = grants.fingerprint(refreshToken)
-  // Shared, so that the first tool call needs no refresh.
-  const accessToken = sharedAccessToken(access, grants.askedFor, clock)
-  const refreshEndsAt = refreshEnd(tokens, access.sentAt, clock)
-  const connection = {
-    refreshToken,
-    fingerprint,
-    clientId,
-    scopes: tokens.scopes ?? connect.scopes,
-    ...(refreshEndsAt !== undefined && { refreshEndsAt }),
-    ...(accessToken && { accessToken }),
-  }
+  const scopes = tokens.scopes ?? connect.scopes
+  const connection = connectionOf(rooms, { ...tokens, refreshToken }, { clientId, scopes })
+  const { fingerprint } = connection
   // The code is spent, so a short outage of the store would cost the user the whole way.
   const replaced = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
   broker.forget(identity)

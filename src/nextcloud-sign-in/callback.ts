@@ -2,12 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
 import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
 import { flowOf, holds } from '../connect/cookies.js'
+import { connectionOf, NOT_ENDED } from '../connect/store-grant.js'
 import type { OneTimeRecord } from '../connect/one-time.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import { refreshEnd, sharedAccessToken } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
-import { userIn } from '../nextcloud/users.js'
 import { keepResult } from './interaction.js'
 import { PATHS } from './provider.js'
 import type { PendingSignIn, SignInRooms } from './sign-in-rooms.js'
@@ -79,30 +78,19 @@ async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, 
   return goBack(rooms, record, { user })
 }
 
-async function whoIs({ transport, nextcloud }: SignInRooms, { access }: CodeAnswer): Promise<string | undefined> {
-  const headers = bearer(access.accessToken)
-  const answer = await transport.askNextcloud(`${nextcloud.base}ocs/v2.php/cloud/user?format=json`, {
-    method: 'GET',
-    headers,
-  })
-  if (answer.status !== 200) return undefined
-  return userIn(new Uint8Array(await answer.arrayBuffer()))?.id
+/** @throws {UpstreamUnavailableError} Nextcloud does not say it */
+async function whoIs({ freshCredentials }: SignInRooms, { access }: CodeAnswer): Promise<string | undefined> {
+  const account = await freshCredentials.accountOf({ scheme: 'Bearer', token: access.accessToken })
+  if (account === undefined) {
+    throw new UpstreamUnavailableError('Nextcloud does not say who has signed in', { service: 'Nextcloud' })
+  }
+  return account === 'refused' ? undefined : account.id
 }
 
-const bearer = (token: string): Readonly<Record<string, string>> => ({
-  authorization: `Bearer ${token}`,
-  'ocs-apirequest': 'true',
-  accept: 'application/json',
-})
-
 /** Has Nextcloud end tokens that nobody may use: this ends its session and refresh token as well. */
-async function drop({ transport, nextcloud }: SignInRooms, { access }: CodeAnswer): Promise<void> {
-  await transport
-    .askNextcloud(`${nextcloud.base}ocs/v2.php/core/apppassword`, {
-      method: 'DELETE',
-      headers: bearer(access.accessToken),
-    })
-    .catch(ifError(UpstreamUnavailableError, () => undefined))
+async function drop({ freshCredentials, events }: SignInRooms, { access }: CodeAnswer): Promise<void> {
+  if (await freshCredentials.endToken(access.accessToken)) return
+  events.emit({ type: 'connect.failed', reason: 'refused', hint: NOT_ENDED })
 }
 
 /** Nextcloud's tokens of the sign-in are the connection: nobody connects twice. */
@@ -113,19 +101,8 @@ async function store(
   tokens: CodeAnswer & { readonly refreshToken: string },
 ): Promise<void> {
   const { grants, config, clock, events, issuer } = rooms
-  const { refreshToken, access } = tokens
   const identity = { issuer: issuer.origin, subject: user }
-  const fingerprint = grants.fingerprint(refreshToken)
-  const accessToken = sharedAccessToken(access, grants.askedFor, clock)
-  const refreshEndsAt = refreshEnd(tokens, access.sentAt, clock)
-  const connection = {
-    refreshToken,
-    fingerprint,
-    clientId,
-    scopes: [],
-    ...(refreshEndsAt !== undefined && { refreshEndsAt }),
-    ...(accessToken && { accessToken }),
-  }
+  const connection = connectionOf(rooms, tokens, { clientId, scopes: [] })
   await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
-  events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
+  events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })
 }

@@ -19,6 +19,9 @@ import type { ConnectHandler } from '../http/router.js'
 import { mcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
+import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
+import { isRefusal } from '../nextcloud/refusal.js'
+import { createSignIns } from '../nextcloud/sign-ins.js'
 import { userIn } from '../nextcloud/users.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
@@ -235,7 +238,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     scopes,
     provider,
     codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
-    transport,
+    // Only a bearer token is asked about, which Nextcloud does not count.
+    freshCredentials: createFreshCredentials({ nextcloud, transport, signIns: createSignIns(clock) }),
     grants,
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
@@ -251,6 +255,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
   return { rooms, readKeys, close: () => transport.close() }
 }
 
+/** Milliseconds to wait for the body of a 401. */
+const REFUSAL_PATIENCE = 5_000
 /** Clients whose last use is remembered in this process, and milliseconds between two notes of it in the store. */
 const CLIENTS = { max: 10_000, ttl: 86_400_000 }
 
@@ -293,7 +299,8 @@ async function isConnected(
   if (token?.kind !== 'RefreshToken') return true
   try {
     const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json')
-    if (answer.status === 401 || answer.status === 403) return false
+    // A 401 of something in front of Nextcloud ends nobody's session.
+    if (answer.status === 401) return !(await isRefusal(answer, REFUSAL_PATIENCE))
     if (answer.status !== 200) return true
     return userIn(new Uint8Array(await answer.arrayBuffer()))?.id === identity.subject
   } catch (error) {

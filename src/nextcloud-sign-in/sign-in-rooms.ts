@@ -7,7 +7,7 @@ import type { OneTimeRecords } from '../connect/one-time.js'
 import type { Pages } from '../connect/pages/pages.js'
 import type { Events } from '../events.js'
 import type { Grants } from '../grants/open-grants.js'
-import type { Transport } from '../transport/transport.js'
+import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { SignInPages } from './sign-in-pages.js'
 
 /** A person on the way to Nextcloud, for an authorization request of an MCP client. */
@@ -33,7 +33,7 @@ export interface SignInRooms {
   readonly scopes: ReadonlyMap<string, string>
   readonly provider: () => Promise<Provider>
   readonly codeGrant: CodeGrant
-  readonly transport: Transport
+  readonly freshCredentials: FreshCredentials
   readonly grants: Grants
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies

@@ -87,6 +87,16 @@ describe('a refresh token', () => {
     expect(await server.auth.nextcloudUser({ token: accessTokenOf(again) })).toMatchObject({ id: 'alice' })
   })
 
+  it.each([401, 403])('serves on where something in front of Nextcloud answers %i', async (status) => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const first = refreshTokenOf(await client.signIn(server.person('alice')))
+    const page = { status, headers: { 'content-type': 'text/html' }, body: '<h1>Sign in to the proxy</h1>' }
+    server.nextcloud.disturb(({ path }) => (path.includes('/cloud/user') ? page : undefined))
+
+    expect((await client.refresh(first)).status).toBe(200)
+  })
+
   it('gives nothing more for an account that is disabled in Nextcloud', async () => {
     const server = await startSignInServer()
     const client = await registeredClient(server)
