@@ -21,7 +21,6 @@ import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../option
 import { MemoryStorage } from '../storage/memory.js'
 import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
 import { isRefusal } from '../nextcloud/refusal.js'
-import { createSignIns } from '../nextcloud/sign-ins.js'
 import { userIn } from '../nextcloud/users.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
@@ -238,8 +237,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     scopes,
     provider,
     codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
-    // Only a bearer token is asked about, which Nextcloud does not count.
-    freshCredentials: createFreshCredentials({ nextcloud, transport, signIns: createSignIns(clock) }),
+    freshCredentials: createFreshCredentials({ nextcloud, transport }),
     grants,
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
