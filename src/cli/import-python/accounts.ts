@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.js'
 import type { Config } from '../../config/config.js'
 import { claimOfRule, expectedUserId, nameOfRule } from '../../config/identity-rule.js'
 import { createEvents } from '../../events.js'
-import type { AppPassword } from '../../grants/grant.js'
+import type { AppPassword, Identity } from '../../grants/grant.js'
 import { createFreshCredentials } from '../../nextcloud/fresh-credentials.js'
 import { createSignIns } from '../../nextcloud/sign-ins.js'
 import type { IdentityRule } from '../../options.js'
@@ -31,7 +31,7 @@ export interface Stranger {
 export interface Accounts {
   readonly rule: AccountRule
   /** Asks, and resolves to why a row is left; undefined: the account is the user's. */
-  readonly whyNotTheirs: (subject: string, appPassword: AppPassword) => Promise<Outcome | undefined>
+  readonly whyNotTheirs: (user: Identity, appPassword: AppPassword) => Promise<Outcome | undefined>
   readonly strangers: readonly Stranger[]
   /** Why no more was asked, and the last user of whom it was; undefined: all were. */
   readonly stopped: () => { readonly why: 'refused' | 'full' | 'unasked'; readonly at: string } | undefined
@@ -91,13 +91,14 @@ export function createAccounts(rule: AccountRule, config: Config, clock: Clock):
   )
   const signIns = createSignIns(clock)
   const nextcloud = { base: config.grants?.nextcloud ?? '' }
-  const { accountOf } = createFreshCredentials({ nextcloud, transport, signIns })
+  const { accountOf } = createFreshCredentials({ nextcloud, transport })
   const inARow = { refused: 0, unasked: 0 }
   const strangers: Stranger[] = []
   let stopped: ReturnType<Accounts['stopped']>
   return {
     rule,
-    async whyNotTheirs(subject, { loginName, password }) {
+    async whyNotTheirs(identity, { loginName, password }) {
+      const { subject } = identity
       const expected = rule.expected(subject)
       if (expected === undefined && !rule.isAnyone) return 'unlisted'
       if (stopped !== undefined) return 'unasked'
@@ -105,9 +106,10 @@ export function createAccounts(rule: AccountRule, config: Config, clock: Clock):
       if (user === undefined || user === 'refused') {
         const answer = user ?? 'unasked'
         inARow[answer] += 1
+        if (answer === 'refused') signIns.refused(identity)
         // Nextcloud turns away good ones from here as well after more than 10.
         if (inARow[answer] >= MOST_IN_A_ROW) stopped = { why: answer, at: subject }
-        else if (signIns.isFull()) stopped = { why: 'full', at: subject }
+        else if (signIns.isFull(identity)) stopped = { why: 'full', at: subject }
         return answer
       }
       inARow.refused = inARow.unasked = 0

@@ -105,7 +105,7 @@ async function importRow(
   const there = await standing(() => store.look(identity))
   if (there !== undefined) return there
   const { appPassword } = brought.credential
-  const no = appPassword && (await accounts?.whyNotTheirs(subject, appPassword))
+  const no = appPassword && (await accounts?.whyNotTheirs(identity, appPassword))
   if (no !== undefined) return no
   if (!order.isRehearsal) {
     const grant = grantOf(rooms, identity, brought, givenAt(row, terms))
