@@ -5,14 +5,11 @@ import { pathToFileURL } from 'node:url'
 import { McpAuthError } from '../errors/errors.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { PostgresStorage, type PostgresPool } from '../storage/postgres.js'
-import { DEFAULT_PREFIX, RedisStorage, type IoRedisClient, type NodeRedisClient } from '../storage/redis.js'
+import { RedisStorage, type IoRedisClient, type NodeRedisClient } from '../storage/redis.js'
 import { SqliteStorage, type SqliteDatabase } from '../storage/sqlite.js'
-import { readTable } from '../storage/table.js'
 
 interface OpenStorage {
   readonly adapter: StorageAdapter & Required<Pick<StorageAdapter, 'list'>>
-  /** Keys of some records of this package, of any user. */
-  readonly someKeys: (most: number) => Promise<readonly string[]>
   readonly close: () => unknown
 }
 
@@ -114,8 +111,6 @@ function noDriver(names: string, directory: string): StorageAdvice {
   )
 }
 
-const keysOf = (rows: readonly unknown[]): readonly string[] => (rows as { key: string }[]).map(({ key }) => key)
-
 async function openSqlite(file: string, { directory, table, missingFile }: StorageOptions): Promise<OpenStorage> {
   const isMissing = statSync(file, { throwIfNoEntry: false }) === undefined
   // The app makes a file that is missing. Made here, it would belong to the user who runs this.
@@ -126,12 +121,7 @@ async function openSqlite(file: string, { directory, table, missingFile }: Stora
     )
   }
   const database = await openSqliteFile(isMissing && missingFile === 'forget' ? ':memory:' : file, directory)
-  const sql = `SELECT key FROM ${readTable({ table }, 'no schemas').table} WHERE key LIKE 'v1:%' LIMIT ?`
-  return {
-    adapter: new SqliteStorage(database, { table }),
-    someKeys: (most) => Promise.resolve(keysOf(database.prepare(sql).all(most))),
-    close: () => database.close(),
-  }
+  return { adapter: new SqliteStorage(database, { table }), close: () => database.close() }
 }
 
 export type ClosableDatabase = SqliteDatabase & { close(): void }
@@ -172,12 +162,7 @@ export async function openPool(
 async function openPostgres(url: string, options: StorageOptions): Promise<OpenStorage> {
   const { table } = options
   const pool = await openPool(url, options)
-  const sql = `SELECT key FROM ${readTable({ table }, 'schemas').table} WHERE key LIKE 'v1:%' LIMIT $1`
-  return {
-    adapter: new PostgresStorage(pool, { table }),
-    someKeys: async (most) => keysOf((await pool.query(sql, [most])).rows),
-    close: () => pool.end(),
-  }
+  return { adapter: new PostgresStorage(pool, { table }), close: () => pool.end() }
 }
 
 interface AnyRedis {
@@ -185,18 +170,14 @@ interface AnyRedis {
   connect(): Promise<unknown>
 }
 interface NodeRedis extends NodeRedisClient, AnyRedis {
-  scan(cursor: string, options: object): Promise<{ cursor: string | number; keys: string[] }>
   destroy(): void
 }
 interface IoRedis extends IoRedisClient, AnyRedis {
-  scan(cursor: string, ...args: (string | number)[]): Promise<[string, string[]]>
   disconnect(): void
 }
 
 interface RedisConnection {
   readonly client: NodeRedis | IoRedis
-  /** Returns a cursor, `0` at the end, and keys. */
-  readonly scan: (cursor: string, pattern: string) => Promise<readonly [string, readonly string[]]>
   readonly close: () => void
 }
 
@@ -204,12 +185,10 @@ async function openRedis(url: string, { directory, timeout, prefix }: StorageOpt
   for (const [name, connectionOf] of [['redis', ofRedis] as const, ['ioredis', ofIoRedis] as const]) {
     const driver = await load(name, directory)
     if (driver === undefined) continue
-    const connection = connectionOf(driver, url, timeout)
-    const { client, close } = connection
+    const { client, close } = connectionOf(driver, url, timeout)
     client.on('error', () => undefined)
     await client.connect()
-    const adapter = new RedisStorage(client, { prefix })
-    return { adapter, someKeys: (most) => scanKeys(connection, prefix ?? DEFAULT_PREFIX, most), close }
+    return { adapter: new RedisStorage(client, { prefix }), close }
   }
   throw noDriver('redis or ioredis', directory)
 }
@@ -218,40 +197,12 @@ function ofRedis(driver: Driver, url: string, timeout: number): RedisConnection 
   const create = driver['createClient'] as (options: object) => NodeRedis
   const socket = { connectTimeout: timeout, reconnectStrategy: false }
   const client = create({ url, disableOfflineQueue: true, socket })
-  return {
-    client,
-    scan: async (at, pattern) => {
-      const { cursor, keys } = await client.scan(at, { MATCH: pattern, COUNT: KEYS_PER_SCAN })
-      return [String(cursor), keys]
-    },
-    close: () => client.destroy(),
-  }
+  return { client, close: () => client.destroy() }
 }
 
 function ofIoRedis(driver: Driver, url: string, timeout: number): RedisConnection {
   const Redis = driver['Redis'] as new (url: string, options: object) => IoRedis
   const once = { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: () => null }
   const client = new Redis(url, { ...once, connectTimeout: timeout })
-  return {
-    client,
-    scan: (cursor, pattern) => client.scan(cursor, 'MATCH', pattern, 'COUNT', KEYS_PER_SCAN),
-    close: () => client.disconnect(),
-  }
-}
-
-const KEYS_PER_SCAN = 200
-/** Rounds of SCAN at most: a Redis that holds much else is not read to its end. */
-const SCANS = 50
-
-async function scanKeys({ scan }: RedisConnection, prefix: string, most: number): Promise<readonly string[]> {
-  const pattern = `${prefix.replace(/[*?[\]\\^-]/g, '\\$&')}v1:*`
-  const found: string[] = []
-  let cursor = '0'
-  for (let scans = 0; scans < SCANS && found.length < most; scans += 1) {
-    const [next, keys] = await scan(cursor, pattern)
-    found.push(...keys.map((key) => key.slice(prefix.length)))
-    cursor = next
-    if (cursor === '0') break
-  }
-  return found.slice(0, most)
+  return { client, close: () => client.disconnect() }
 }

@@ -2,6 +2,7 @@ import { ConfigurationError, SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { KeyPage } from '../storage-adapter.js'
 import type { Grant } from './grant.js'
+import { BEGINNING } from './record-key.js'
 import type { OpenRecord, Records } from './records.js'
 
 /** A grant of any configuration, as it is stored. */
@@ -27,8 +28,6 @@ export interface GrantPage {
 const READ_FOR_ONE = 10
 /** Records that are read at once. */
 const AT_ONCE = 16
-/** What all keys of this package begin with. */
-const BEGINNING = 'v1:'
 
 /**
  * Reads grants in the order of their keys, `limit` at most. No more than ten times as many records are read in one call.

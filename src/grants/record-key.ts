@@ -1,5 +1,8 @@
 import { hashOfParts } from '../hash-of-parts.js'
 
+/** The beginning of all keys of this package. */
+export const BEGINNING = 'v1:'
+
 /** The kinds of records. */
 export type RecordKind =
   | 'grant'
@@ -30,10 +33,10 @@ export function isSameOwner(one: RecordOwner | undefined, other: RecordOwner): b
 
 /** The key of a record, of 46 characters: a hash, so that the store learns nothing of the user. */
 export function recordKey(kind: RecordKind, owner: RecordOwner, ...parts: readonly string[]): string {
-  return `v1:${hashOfParts([kind, owner.clientId, owner.resource, owner.nextcloud, ...parts])}`
+  return `${BEGINNING}${hashOfParts([kind, owner.clientId, owner.resource, owner.nextcloud, ...parts])}`
 }
 
 /** The key that the same record had in versions before 0.4, which named no Nextcloud. */
 export function formerKey(kind: 'grant' | 'lease', owner: RecordOwner, ...parts: readonly string[]): string {
-  return `v1:${hashOfParts([kind, owner.clientId, owner.resource, ...parts])}`
+  return `${BEGINNING}${hashOfParts([kind, owner.clientId, owner.resource, ...parts])}`
 }

@@ -20,7 +20,6 @@ import { mcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
 import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
-import { createSignIns } from '../nextcloud/sign-ins.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
@@ -252,8 +251,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     scopes,
     provider,
     codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
-    // Only a bearer token is asked about, which Nextcloud does not count.
-    freshCredentials: createFreshCredentials({ nextcloud, transport, signIns: createSignIns(clock) }),
+    freshCredentials: createFreshCredentials({ nextcloud, transport }),
     grants,
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
@@ -276,7 +274,7 @@ const MINUTE = 60_000
 /** Client metadata documents that one address may have fetched in a minute. Those that are known are not fetched. */
 const MOST_DOCUMENTS = 60
 /** Sign-ins that one address may begin in the ten minutes for which each is kept. */
-const MOST_AUTHORIZATIONS = 6_000
+const MOST_AUTHORIZATIONS = 10_000
 function needed({ nextcloud, grants }: Config): {
   readonly nextcloud: NextcloudConfig
   readonly grants: GrantsConfig

@@ -33,7 +33,7 @@ interface Script {
 type Run = (script: Script, key: string, ...args: string[]) => Promise<unknown>
 
 /** The beginning of every key in Redis, unless another one is given. */
-export const DEFAULT_PREFIX = 'mcp-nextcloud-auth:'
+const DEFAULT_PREFIX = 'mcp-nextcloud-auth:'
 
 // An entry is one string, the version in front of the value, so that a script touches one key only (a cluster needs that) and
 // an expiry counts for both. An absent key has the empty range. Every answer is a word: a reply of any other form is a failure.

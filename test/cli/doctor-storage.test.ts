@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { createClient } from 'redis'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import type { Finding } from '../../src/cli/doctor/check.js'
 import { systemClock } from '../../src/clock.js'
@@ -93,8 +94,21 @@ describe.each(storeKinds())('the doctor at a store in %s', (kind) => {
   })
 })
 
+/** Puts keys of something else into a Redis, for as long as a test may take. */
+async function fill(url: string, count: number): Promise<void> {
+  const client = createClient({ url })
+  await client.connect()
+  const keys = Array.from({ length: count }, () => `else:${randomBytes(8).toString('hex')}`)
+  for (let at = 0; at < count; at += 1000) {
+    const multi = client.multi()
+    for (const key of keys.slice(at, at + 1000)) multi.set(key, '', { PX: 60_000 })
+    await multi.exec()
+  }
+  client.destroy()
+}
+
 describe.runIf(has('Redis'))('the doctor at a Redis', () => {
-  it('opens what is stored by ioredis as well', async () => {
+  it('opens what is stored by ioredis as well, among much else that Redis holds', async () => {
     const setup = await setUpGrantsDoctor()
     const address = await stores.address('Redis')
     const prefix = `${randomBytes(4).toString('hex')}:`
@@ -102,6 +116,7 @@ describe.runIf(has('Redis'))('the doctor at a Redis', () => {
     await storeGrant(setup, { ...address, prefix } as StoreAddress, setup.environment['TOKEN_ENCRYPTION_KEY']!)
     const driver = createRequire(import.meta.url).resolve('ioredis')
     const directory = projectWith('ioredis', `module.exports = require(${JSON.stringify(driver)})`)
+    await fill((address as { url: string }).url, 12_000)
     const { finding } = await setup.run([], { directory })
 
     expect(finding('storage.records')?.found).toBe('1 of the records were looked at, and all open')

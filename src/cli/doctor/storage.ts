@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import type { GrantsConfig } from '../../config/config.js'
 import { SealedValueError } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
+import { BEGINNING } from '../../grants/record-key.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
 import { waysToGive } from '../options.js'
@@ -79,7 +80,9 @@ async function checkSeal(_context: Examination, { records }: SealedStore): Promi
 async function checkRecords(_context: Examination, { records, keys, store }: SealedStore): Promise<Verdict> {
   const opened = { first: 0, older: 0, none: 0 }
   const [first, all] = [createSealer(keys.slice(0, 1)), createSealer(keys)]
-  for (const key of await (await store.opened()).someKeys(SAMPLE)) {
+  const { adapter } = await store.opened()
+  for (const key of await adapter.list({ after: BEGINNING, limit: SAMPLE })) {
+    if (!key.startsWith(BEGINNING)) break
     const entry = await records.peek(key)
     if (entry === undefined) continue
     const opens = (sealer: Sealer): Promise<boolean> =>
