@@ -134,7 +134,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
   const signIns = createSignIns(clock)
-  const freshCredentials = createFreshCredentials({ nextcloud, transport, signIns })
+  const freshCredentials = createFreshCredentials({ nextcloud, transport })
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
   const deletions = createDeletions({
     grants,
@@ -156,6 +156,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     grants,
     appPasswords,
     freshCredentials,
+    signIns,
     broker,
     deletions,
     disconnect,

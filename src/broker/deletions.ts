@@ -5,7 +5,7 @@ import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
 import type { Credential, Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
-import { DELETION_LIFE, type PendingDeletion } from '../grants/pending-deletions.js'
+import { DELETION_LIFE, NOT_ENDED_ELSEWHERE, type PendingDeletion } from '../grants/pending-deletions.js'
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { SignIns } from '../nextcloud/sign-ins.js'
@@ -79,9 +79,6 @@ const LONGEST_PAUSE = 60 * MINUTE
 const CLAIMED_FOR = 10 * MINUTE
 /** Milliseconds from the first use of the store to the first look. */
 const START_PAUSE = 500
-const NOT_DELETED =
-  'A credential of this user could not be ended elsewhere: its user finds it in Nextcloud, under Personal settings, Security, Devices & sessions, and can revoke it there.'
-
 export function createDeletions(rooms: DeletionRooms): Deletions {
   const { grants, clock } = rooms
   const backlog = createWriteBehind<PendingDeletion | 'forget'>(
@@ -226,13 +223,13 @@ async function attemptOnce(deleting: Deleting, deletion: PendingDeletion): Promi
     return isOwn ? client.revoke(credential.refreshToken) : 'failed'
   }
   // Whether this one is dead is not known, and one user may have many that are: they wait, so that nobody else is turned away.
-  if (signIns.isFull()) return refused ? 'refused' : 'unavailable'
+  if (signIns.isFull(identity)) return refused ? 'refused' : 'failed'
   // One that was refused is likely to be refused again, which may turn everybody away.
-  const giveBack = refused ? signIns.takePlace() : undefined
+  const giveBack = refused ? signIns.takePlace(identity) : undefined
   if (refused && giveBack === undefined) return 'refused'
   const outcome = await appPasswords.remove(credential.appPassword)
   if (giveBack !== undefined) giveBack(outcome === 'refused')
-  else if (outcome === 'refused') signIns.refused()
+  else if (outcome === 'refused') signIns.refused(identity)
   return outcome
 }
 
@@ -254,5 +251,5 @@ function tell(
   { identity }: PendingDeletion,
   revoked: boolean | 'unsupported',
 ): void {
-  events.emit({ type: 'grant.revoked', ...identity, revoked, ...(revoked === false && { hint: NOT_DELETED }) })
+  events.emit({ type: 'grant.revoked', ...identity, revoked, ...(revoked === false && { hint: NOT_ENDED_ELSEWHERE }) })
 }

@@ -12,6 +12,7 @@ import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
+import type { SignIns } from '../nextcloud/sign-ins.js'
 import type { FetchPublicDocument } from '../transport/public-document.js'
 import type { VerifyIdToken } from '../verify/id-token.js'
 import type { Allowance } from './allowance.js'
@@ -42,6 +43,7 @@ export interface ConnectRooms {
   readonly client: Pick<AuthorizationServerClient, 'revoke'>
   readonly appPasswords: AppPasswords
   readonly freshCredentials: FreshCredentials
+  readonly signIns: SignIns
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
   readonly loadKeys: () => Promise<void>

@@ -3,6 +3,7 @@ import type { ConnectConfig, NextcloudConfig } from '../config/config.js'
 import { claimOfRule, expectedUserId, nameOfRule } from '../config/identity-rule.js'
 import type { OfPerson } from '../events.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
+import type { SignIns } from '../nextcloud/sign-ins.js'
 import type { Secret } from '../nextcloud/credential.js'
 import type { NextcloudUser } from '../nextcloud/users.js'
 import type { ConnectedAccount, ConnectingUser, IdentityRule } from '../options.js'
@@ -24,6 +25,7 @@ export interface AccountRooms {
   readonly connect: Pick<ConnectConfig, 'identity'>
   readonly nextcloud: Pick<NextcloudConfig, 'url'>
   readonly freshCredentials: Pick<FreshCredentials, 'accountOf'>
+  readonly signIns: Pick<SignIns, 'refused' | 'isBarred'>
   readonly clock: Clock
 }
 
@@ -46,7 +48,7 @@ export async function whyNotTheirs(
   if (rule === undefined || rule === 'anyone') return undefined
   const { identity, clientId } = purpose
   const who = Object.freeze({ ...identity, clientId, claims: Object.freeze({ ...purpose.claims }) })
-  const user = await askFor(rooms, credential.secret)
+  const user = await askFor(rooms, credential.secret, identity)
   const { loginName, userId } = credential
   const found = { ...identity, clientId, rule: nameOfRule(rule), ...(loginName !== undefined && { loginName }) }
   if (typeof user === 'string') return { ...found, hint: NO_ACCOUNT[user] }
@@ -57,18 +59,24 @@ export async function whyNotTheirs(
 
 const NO_ACCOUNT = {
   refused: 'Nextcloud does not take the credential that it has just given: is the account disabled?',
+  barred:
+    'Nextcloud refused so many app passwords of this user within 30 minutes that it is not asked about another one: one more, and it may turn all users away.',
   unavailable: 'Nextcloud does not say whose account it is (/ocs/v2.php/cloud/user), asked for 10 seconds.',
 }
 const TWO_ACCOUNTS = 'Nextcloud names one account with the token and another when it is asked with that token.'
 
 /** Asks until there is an answer, as long as there is time. */
 async function askFor(
-  { freshCredentials, clock }: AccountRooms,
+  { freshCredentials, signIns, clock }: AccountRooms,
   secret: Secret,
-): Promise<NextcloudUser | 'refused' | 'unavailable'> {
+  identity: Purpose['identity'],
+): Promise<NextcloudUser | keyof typeof NO_ACCOUNT> {
+  if (secret.scheme === 'Basic' && signIns.isBarred(identity)) return 'barred'
   const until = clock.monotonic() + PATIENCE
   for (let left = PATIENCE; left > 0; left = until - clock.monotonic()) {
     const answer = await within(clock, left, freshCredentials.accountOf(secret))
+    // Asking again would be one more wrong password, and too many lock this server out.
+    if (answer === 'refused' && secret.scheme === 'Basic') signIns.refused(identity)
     if (answer !== undefined) return answer
     await clock.sleep(Math.max(1, Math.min(PAUSE, until - clock.monotonic())))
   }

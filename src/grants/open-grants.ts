@@ -10,7 +10,12 @@ import type { Credential, Identity } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import { createRecords, type Records } from './records.js'
-import { createPendingDeletions, type PendingDeletion, type PendingDeletions } from './pending-deletions.js'
+import {
+  createPendingDeletions,
+  NOT_ENDED_ELSEWHERE,
+  type PendingDeletion,
+  type PendingDeletions,
+} from './pending-deletions.js'
 import { createRotations, type Rotations } from './rotations.js'
 import { createSealer } from './seal.js'
 import { createUses, type Uses } from './uses.js'
@@ -65,7 +70,11 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
   const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
   const sealer = createSealer(sealingKeys(grants.encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
-  const deletions = createPendingDeletions(records, owner, clock)
+  const deletions = createPendingDeletions({
+    ...{ records, owner, clock },
+    givenUp: ({ identity }) =>
+      events.emit({ type: 'grant.revoked', ...identity, revoked: false, hint: NOT_ENDED_ELSEWHERE }),
+  })
   const newDeletion: Grants['newDeletion'] = (identity, of, refused = false) => {
     const id = sealer.fingerprint('refreshToken' in of ? of.refreshToken : of.appPassword.password)
     const since = clock.now()

@@ -34,17 +34,24 @@ export interface Claim {
  * Every call rejects with {@link StorageError} when the store fails.
  */
 export interface PendingDeletions {
-  /** Keeps one in place of an older one of the same credential. Resolves to false where there is no room for it. */
-  readonly put: (deletion: PendingDeletion) => Promise<boolean>
+  /**
+   * Keeps one in place of an older one of the same credential, or of the one that is named. Resolves to false where there is no room.
+   *
+   * A user has room for a few, so that none fills the list for the others: beyond them an older one of the same user is given up.
+   */
+  readonly put: (deletion: PendingDeletion, inPlaceOf?: string) => Promise<boolean>
   readonly remove: (id: string) => Promise<void>
   /** Takes those that are due, and puts off the next attempt at them. */
   readonly claim: (isDue: (deletion: PendingDeletion) => boolean, until: number) => Promise<Claim>
 }
 
-interface Room {
+/** The rooms that the list needs. */
+export interface PendingDeletionsRooms {
   readonly records: Records
   readonly owner: RecordOwner
   readonly clock: Clock
+  /** Takes one that has made way for another of the same user. */
+  readonly givenUp: (deletion: PendingDeletion) => void
 }
 
 /** One of the records. */
@@ -57,18 +64,24 @@ interface Shard {
   readonly opens: boolean
 }
 
+/** Tells that a credential is not ended elsewhere. */
+export const NOT_ENDED_ELSEWHERE =
+  'A credential of this user could not be ended elsewhere: its user finds it in Nextcloud, under Personal settings, Security, Devices & sessions, and can revoke it there.'
+
 /** Milliseconds for which a deletion is tried. */
 export const DELETION_LIFE = 30 * 24 * 3_600_000
 /** Milliseconds for which a record of the list is kept: until the end of its last deletion has been told. */
 const SHARD_LIFE = DELETION_LIFE + 24 * 3_600_000
 const MOST_SHARDS = 32
+/** Deletions of one user. */
+const MOST_OF_USER = 16
 /** Bytes of JSON in one record, which has 64 KiB when it is sealed. */
 const SHARD_SIZE = 40_000
 
-export function createPendingDeletions(records: Records, owner: RecordOwner, clock: Clock): PendingDeletions {
-  const room: Room = { records, owner, clock }
+export function createPendingDeletions(room: PendingDeletionsRooms): PendingDeletions {
   return {
-    put: (deletion) => change('the list of deletions', () => attemptPut(room, deletion)),
+    put: (deletion, inPlaceOf = deletion.id) =>
+      change('the list of deletions', () => attemptPut(room, deletion, inPlaceOf)),
     async remove(id) {
       for (let index = 0; index < MOST_SHARDS; index += 1) {
         const outcome = await change('the list of deletions', () => attemptRemoval(room, index, id))
@@ -89,9 +102,9 @@ export function createPendingDeletions(records: Records, owner: RecordOwner, clo
   }
 }
 
-const keyOf = ({ owner }: Room, index: number): string => recordKey('deletions', owner, String(index))
+const keyOf = ({ owner }: PendingDeletionsRooms, index: number): string => recordKey('deletions', owner, String(index))
 
-async function readShard(room: Room, index: number): Promise<Shard> {
+async function readShard(room: PendingDeletionsRooms, index: number): Promise<Shard> {
   const record = await room.records.read(keyOf(room, index)).catch(ifError(SealedValueError, () => 'sealed' as const))
   if (record === 'sealed') return { index, version: null, entries: [], opens: false }
   const { entries = [] } = (record?.value ?? {}) as { readonly entries?: readonly PendingDeletion[] }
@@ -100,32 +113,60 @@ async function readShard(room: Room, index: number): Promise<Shard> {
 
 const isThere = ({ version, opens }: Shard): boolean => version !== null || !opens
 
-function write(room: Room, { index, version }: Shard, entries: readonly PendingDeletion[]): Promise<string | null> {
+function write(
+  room: PendingDeletionsRooms,
+  { index, version }: Shard,
+  entries: readonly PendingDeletion[],
+): Promise<string | null> {
   return room.records.write(keyOf(room, index), { entries }, version, SHARD_LIFE)
 }
 
-async function attemptPut(room: Room, deletion: PendingDeletion): Promise<boolean | 'late'> {
+async function attemptPut(
+  room: PendingDeletionsRooms,
+  deletion: PendingDeletion,
+  inPlaceOf: string,
+): Promise<boolean | 'late'> {
   const shards: Shard[] = []
   for (let index = 0; index < MOST_SHARDS && shards.every(isThere); index += 1)
     shards.push(await readShard(room, index))
-  const others = ({ entries }: Shard) => entries.filter(({ id }) => id !== deletion.id)
+  const entries = shards.flatMap((shard) => shard.entries)
+  const before = entries.filter(({ id }) => id === deletion.id || id === inPlaceOf)
+  const over = before.length === 0 ? overShare(entries, deletion.identity) : undefined
+  const gone = new Set(over === undefined ? before : [over])
+  const left = (shard: Shard) => shard.entries.filter((entry) => !gone.has(entry))
+  const mayHold = (shard: Shard): boolean => shard.opens && fits([...left(shard), deletion])
   const target =
-    shards.find((shard) => others(shard).length < shard.entries.length) ??
-    shards.find((shard) => shard.opens && fits([...shard.entries, deletion]))
-  if (target === undefined || !fits([deletion])) return false
-  if ((await write(room, target, [...others(target), deletion])) === null) return 'late'
+    shards.find((shard) => mayHold(shard) && left(shard).length < shard.entries.length) ?? shards.find(mayHold)
+  if (target === undefined) return false
+  if ((await write(room, target, [...left(target), deletion])) === null) return 'late'
   // The list is read up to the first record that is not there: those before must live as long.
   for (const { index } of shards.slice(0, target.index)) {
-    const before = await readShard(room, index)
-    if (before.opens) await write(room, before, before.entries)
+    const earlier = await readShard(room, index)
+    if (earlier.opens) await write(room, earlier, earlier.entries)
   }
+  for (const { index, entries: listed } of shards) {
+    const [id] = listed.filter((entry) => gone.has(entry) && index !== target.index).map((entry) => entry.id)
+    if (id !== undefined) await change('the list of deletions', () => attemptRemoval(room, index, id))
+  }
+  if (over !== undefined) room.givenUp(over)
   return true
+}
+
+/** Returns the deletion that makes way for another one of its user, who has as many as may be: one that is likely to be in vain, the oldest. */
+function overShare(entries: readonly PendingDeletion[], { issuer, subject }: Identity): PendingDeletion | undefined {
+  const own = entries.filter(({ identity }) => identity.issuer === issuer && identity.subject === subject)
+  if (own.length < MOST_OF_USER) return undefined
+  return own.sort((one, other) => Number(other.refused) - Number(one.refused) || one.since - other.since)[0]
 }
 
 const fits = (entries: readonly PendingDeletion[]): boolean => Buffer.byteLength(JSON.stringify(entries)) <= SHARD_SIZE
 
 /** Resolves to `next` if the deletion may be in the next record. */
-async function attemptRemoval(room: Room, index: number, id: string): Promise<'next' | 'done' | 'late'> {
+async function attemptRemoval(
+  room: PendingDeletionsRooms,
+  index: number,
+  id: string,
+): Promise<'next' | 'done' | 'late'> {
   const shard = await readShard(room, index)
   if (!isThere(shard)) return 'done'
   const entries = shard.entries.filter((entry) => entry.id !== id)
@@ -140,7 +181,7 @@ async function attemptRemoval(room: Room, index: number, id: string): Promise<'n
 
 /** Resolves to undefined behind the last record. */
 async function attemptClaim(
-  room: Room,
+  room: PendingDeletionsRooms,
   index: number,
   isDue: (deletion: PendingDeletion) => boolean,
   until: number,

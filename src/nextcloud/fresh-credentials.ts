@@ -4,7 +4,6 @@ import { ifError } from '../errors/if-error.js'
 import type { Transport } from '../transport/transport.js'
 import { authorizationOf, type Secret } from './credential.js'
 import { isOcsDone } from './refusal.js'
-import type { SignIns } from './sign-ins.js'
 import { userIn, type NextcloudUser } from './users.js'
 
 /** The credentials that Nextcloud has just given, before they are stored. */
@@ -19,7 +18,6 @@ export interface FreshCredentials {
 }
 
 interface Rooms {
-  readonly signIns: Pick<SignIns, 'refused'>
   readonly nextcloud: Pick<NextcloudConfig, 'base'>
   readonly transport: Pick<Transport, 'askNextcloud'>
 }
@@ -28,11 +26,7 @@ export function createFreshCredentials(rooms: Rooms): FreshCredentials {
   return {
     async accountOf(secret) {
       const response = await askAs(rooms, secret, 'GET', 'ocs/v2.php/cloud/user?format=json')
-      // Asking again would be one more wrong password, and too many lock this server out.
-      if (response?.status === 401) {
-        if (secret.scheme === 'Basic') rooms.signIns.refused()
-        return 'refused'
-      }
+      if (response?.status === 401) return 'refused'
       return response?.status === 200 ? userIn(new Uint8Array(await response.arrayBuffer())) : undefined
     },
     async endToken(token) {

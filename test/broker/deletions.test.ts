@@ -443,6 +443,8 @@ describe('a revocation that fails at the authorization server', () => {
   })
 })
 
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, index) => from + index)
+
 describe('the list of pending deletions', () => {
   const deletion = (id: number, size = 10): PendingDeletion => ({
     id: `id-${id}`,
@@ -457,9 +459,11 @@ describe('the list of pending deletions', () => {
   async function setUpList() {
     const storage = new MemoryStorage()
     const { grants, clock } = await world({ mode: 'refresh-token', storage })
-    const list = createPendingDeletions(grants.records, grants.owner, clock)
+    const givenUp: string[] = []
+    const { records, owner } = grants
+    const list = createPendingDeletions({ records, owner, clock, givenUp: ({ id }) => givenUp.push(id) })
     const all = async () => (await list.claim(() => true, 7)).claimed.map(({ id }) => id).sort()
-    return { list, all, storage }
+    return { list, all, storage, givenUp }
   }
 
   it('holds hundreds of long ones, no record beyond 64 KiB, and is gone when they are', async () => {
@@ -485,6 +489,38 @@ describe('the list of pending deletions', () => {
     expect(await list.put(deletion(99, 30_000))).toBe(false)
     expect(await list.put(deletion(100, 50_000))).toBe(false)
     expect(await list.put(deletion(5, 30_001))).toBe(true)
+  })
+
+  it.each([
+    ['small', 10],
+    ['large, so that they are in several records', 9_000],
+  ])('has sixteen places for one user, whose oldest are given up for new ones: %s', async (_, size) => {
+    const { list, all, givenUp } = await setUpList()
+    const identity = { issuer: 'https://idp.example', subject: 'mallory' }
+    await list.put(deletion(1_000))
+    for (let id = 0; id < 40; id += 1)
+      expect(await list.put({ ...deletion(id, size), identity, since: id, refused: id === 15 })).toBe(true)
+
+    const kept = Array.from({ length: 16 }, (_one, index) => index + 24)
+    expect(await all()).toEqual([...kept, 1_000].map((id) => `id-${id}`).sort())
+    expect(givenUp).toEqual(
+      [15, ...Array.from({ length: 15 }, (_one, id) => id), ...range(16, 24)].map((id) => `id-${id}`),
+    )
+    const other = { issuer: 'https://other.example', subject: 'mallory' }
+    expect(await list.put({ ...deletion(2_000), identity: other })).toBe(true)
+    expect(givenUp).toHaveLength(24)
+  })
+
+  it('keeps one in place of another, in whichever record that is', async () => {
+    const { list, all, givenUp } = await setUpList()
+    for (let id = 0; id < 6; id += 1) await list.put(deletion(id, 15_000))
+
+    await list.put(deletion(7, 30_000), 'id-1')
+    await list.put(deletion(8, 10), 'id-5')
+    await list.put(deletion(8, 30_000))
+
+    expect(await all()).toEqual(['id-0', 'id-2', 'id-3', 'id-4', 'id-7', 'id-8'])
+    expect(givenUp).toEqual([])
   })
 
   it('gives each to one of those who ask at once', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { whyNotTheirs, type AccountRooms, type FreshCredential } from '../../src/connect/whose-account.js'
+import { createSignIns } from '../../src/nextcloud/sign-ins.js'
 import type { ConnectedAccount, ConnectingUser, IdentityRule } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
 import { turn, until } from '../support/promises.js'
@@ -24,11 +25,13 @@ function setUp(identity: IdentityRule | undefined, says: Awaited<ReturnType<Acco
     connect: { identity },
     nextcloud: { url: new URL(NEXTCLOUD) },
     freshCredentials: { accountOf },
+    signIns: createSignIns(clock),
     clock,
   }
   return {
     clock,
     accountOf,
+    signIns: rooms.signIns,
     ask: (credential: FreshCredential = CREDENTIAL, claims?: object) =>
       whyNotTheirs(rooms, credential, { ...ALICE, ...(claims && { claims: { ...claims } }) }),
   }
@@ -193,6 +196,20 @@ describe('Nextcloud', () => {
 
     expect(await ask()).toEqual(no(/does not take the credential/))
     expect(accountOf.mock.calls).toEqual([[SECRET]])
+  })
+
+  it('that has refused four of the user is asked about no app password for half an hour, and about tokens at once', async () => {
+    const { ask, accountOf, signIns, clock } = setUp('sub', 'refused')
+    for (let count = 0; count < 4; count += 1) await ask()
+
+    expect(await ask()).toEqual(no(/refused so many app passwords of this user/))
+    expect(accountOf.mock.calls).toHaveLength(4)
+    expect(signIns.isBarred({ ...ALICE.identity, subject: 'bob' })).toBe(false)
+    await ask({ secret: { scheme: 'Bearer', token: 'token' } })
+    expect(accountOf.mock.calls).toHaveLength(5)
+    clock.advance(30 * 60_000)
+    accountOf.mockResolvedValue(USER)
+    expect(await ask()).toBeUndefined()
   })
 
   it.each(['anyone', undefined] as const)('is not asked where the rule is %s', async (rule) => {

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { NotProvisionedError, UpstreamUnavailableError, type NotProvisionedReason } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
 import { change } from '../../grants/change.js'
-import { whyUnusable, type Grant } from '../../grants/grant.js'
+import { whyUnusable, type Grant, type Identity } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import { bury, createGrantCheck } from './grant-check.js'
@@ -71,7 +71,8 @@ function getFreshToken(
       return revived === 'late' ? 'late' : found(rooms, revived || undefined, reason)
     }
     const usable = found(rooms, stored)
-    if (force !== true || !isSameSecret(usable.secret, notThis)) return checked(rooms, stored.grant, usable)
+    if (force !== true || !isSameSecret(usable.secret, notThis))
+      return checked(rooms, identity, { grant: stored.grant, usable })
     return (await buryIfRefused(rooms, { key, identity, stored, proven })) ?? usable
   })
 }
@@ -87,8 +88,8 @@ async function buryIfRefused(
   rooms: AppPasswordRooms,
   { stored, proven, ...of }: GrantOf & { readonly stored: StoredGrant; readonly proven: boolean | undefined },
 ): Promise<'late' | undefined> {
-  if (proven === true || (await isRefused(rooms, stored.grant))) {
-    rooms.signIns.refused()
+  if (proven === true || (await isRefused(rooms, of.identity, stored.grant))) {
+    rooms.signIns.refused(of.identity)
     if (await bury(rooms, of, stored)) throw new NotProvisionedError('revoked')
     return 'late'
   }
@@ -112,9 +113,13 @@ function found(
  *
  * @throws {UpstreamUnavailableError} it may be sent later
  */
-function checked({ signIns, clock, known }: AppPasswordRooms, grant: Grant, usable: FreshToken): FreshToken {
-  const isKnown = known.has(grant.fingerprint) || clock.now() < grant.connectedAt + NEW_FOR
-  if (!isKnown && signIns.isFull()) {
+function checked(
+  { signIns, clock, known }: AppPasswordRooms,
+  identity: Identity,
+  { grant, usable }: { readonly grant: Grant; readonly usable: FreshToken },
+): FreshToken {
+  const isNew = clock.now() < grant.connectedAt + NEW_FOR && !signIns.isBarred(identity)
+  if (!isNew && !known.has(grant.fingerprint) && signIns.isFull(identity)) {
     throw new UpstreamUnavailableError(
       'Nextcloud refused too many app passwords, and this one is not known to be good',
       { service: 'Nextcloud', retryAfter: RETRY_WHEN_FULL },
@@ -124,14 +129,18 @@ function checked({ signIns, clock, known }: AppPasswordRooms, grant: Grant, usab
   return usable
 }
 
-async function isRefused(rooms: AppPasswordRooms, { fingerprint, appPassword }: Grant): Promise<boolean> {
+async function isRefused(
+  rooms: AppPasswordRooms,
+  identity: Identity,
+  { fingerprint, appPassword }: Grant,
+): Promise<boolean> {
   const { appPasswords, clock, proven, signIns } = rooms
   const askedAt = clock.monotonic()
   if (appPassword === undefined || askedAt < (proven.get(fingerprint) ?? -Infinity) + PROVEN_FOR) return false
   const refused = await appPasswords.isRefused(appPassword)
   if (refused === false) proven.set(fingerprint, askedAt)
   // The 401 at hand was one, and this is another.
-  if (refused === true) signIns.refused()
+  if (refused === true) signIns.refused(identity)
   return refused === true
 }
 

@@ -27,7 +27,7 @@ export async function revive(rooms: GrantModeRooms, dead: Dead): Promise<StoredG
   const client = consentingClient(rooms.config.grants?.consent, caller.clientId)
   if (client !== undefined && !serves(stored.grant, client)) return undefined
   if (!isDue(stored.grant, clock.now())) return undefined
-  const giveBack = signIns.takePlace()
+  const giveBack = signIns.takePlace(caller.identity)
   if (giveBack === undefined) return undefined
   let refused = false
   try {

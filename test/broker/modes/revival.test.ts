@@ -252,6 +252,51 @@ describe('the brute force protection of Nextcloud', () => {
   })
 })
 
+describe('one user whose app passwords die again and again', () => {
+  /** The user ends an app password in Nextcloud and connects again, so many times: a tool is called after each. */
+  async function dying(setup: AppPasswordWorld, auth: McpAuth, times: number) {
+    const { nextcloud } = setup
+    const codes: unknown[] = []
+    for (let count = 0; count < times; count += 1) {
+      await setup.connectAs('mallory', undefined, 'mallory')
+      for (const token of nextcloud.appPasswords) if (token.uid === 'mallory') token.refused = true
+      codes.push((await reason(auth, 'mallory')).code)
+    }
+    return codes
+  }
+  const counted = ({ nextcloud, clock }: AppPasswordWorld) =>
+    nextcloud.state.attempts.filter(({ at }) => at > clock.now() - 30 * MINUTE).length
+
+  it('does not make the others wait, nor use up what Nextcloud bears', async () => {
+    const setup = await setUp()
+    const { clock, auth } = setup
+    await setup.connectAs('bob', undefined, 'bob')
+    clock.advance(HOUR)
+    expect(await status(auth)).toBe(200)
+
+    const codes = await dying(setup, auth, 12)
+
+    expect(codes.slice(0, 2)).toEqual(Array(2).fill('ERR_NOT_PROVISIONED'))
+    expect(codes.at(-1)).toBe('ERR_UPSTREAM_UNAVAILABLE')
+    expect(counted(setup)).toBeLessThanOrEqual(5)
+    // Known to this process, and not.
+    expect([await status(auth), await status(auth, 'bob')]).toEqual([200, 200])
+  })
+
+  it('is served again half an hour later, and at once after one refusal', async () => {
+    const setup = await setUp()
+    const { clock, auth } = setup
+    await dying(setup, auth, 1)
+    await setup.connectAs('mallory', undefined, 'mallory')
+    expect(await status(auth, 'mallory')).toBe(200)
+    await dying(setup, auth, 8)
+    clock.advance(30 * MINUTE)
+    await setup.connectAs('mallory', undefined, 'mallory')
+
+    expect(await status(auth, 'mallory')).toBe(200)
+  })
+})
+
 describe('a disconnection of a dead grant', () => {
   it('deletes its app password, when Nextcloud takes that again', async () => {
     const setup = await setUp()
