@@ -30,7 +30,7 @@ const provider = new Provider(origin, {
   issueRefreshToken: () => true,
   expiresWithSession: () => false,
   findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
-  ttl: { Grant: 3_600, Interaction: 600, Session: 3_600 },
+  ttl: { AccessToken: 600, Grant: 3_600, Interaction: 600, RefreshToken: 3_600, Session: 3_600 },
   interactions: { url: (_ctx, { uid }) => `/interaction/${uid}` },
   features: {
     devInteractions: { enabled: false },
