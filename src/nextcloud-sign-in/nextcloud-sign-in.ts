@@ -3,8 +3,10 @@ import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { Provider } from 'oidc-provider'
+import { createClient } from '../authorization-server/client.js'
 import { createCodeGrant } from '../authorization-server/code-grant.js'
 import { createDiscovery } from '../authorization-server/discovery.js'
+import { createDeletions } from '../broker/deletions.js'
 import { systemClock, type Clock } from '../clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
 import { readConfig } from '../config/read-config.js'
@@ -19,8 +21,10 @@ import type { ConnectHandler } from '../http/router.js'
 import { mcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
+import { createAppPasswords } from '../nextcloud/app-passwords.js'
 import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
 import { isRefusal } from '../nextcloud/refusal.js'
+import { createSignIns } from '../nextcloud/sign-ins.js'
 import { userIn } from '../nextcloud/users.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
@@ -135,7 +139,7 @@ export async function createNextcloudSignIn(
     routes: () => createSignInRoutes(rooms),
     close: async () => {
       await auth.close()
-      close()
+      await close()
     },
   }
 }
@@ -229,6 +233,20 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
       ctx.body = page.html
     },
   })
+  const codeGrant = createCodeGrant(connect, { config, discovery, transport, clock })
+  const freshCredentials = createFreshCredentials({ nextcloud, transport })
+  const deletions = createDeletions({
+    grants,
+    client: createClient({ config, discovery, transport, clock, events }),
+    codeGrant,
+    endsAlone: stored.endsAlone,
+    issuer: () => issuer.origin,
+    appPasswords: createAppPasswords(nextcloud, transport),
+    freshCredentials,
+    signIns: createSignIns(clock),
+    clock,
+    events,
+  })
   const rooms: SignInRooms = {
     config,
     nextcloud,
@@ -236,8 +254,9 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     issuer,
     scopes,
     provider,
-    codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
-    freshCredentials: createFreshCredentials({ nextcloud, transport }),
+    codeGrant,
+    freshCredentials,
+    deletions,
     grants,
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
@@ -250,7 +269,12 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     events,
     clock,
   }
-  return { rooms, readKeys, close: () => transport.close() }
+  const close = async (): Promise<void> => {
+    deletions.close()
+    await Promise.all([grants.settle(), deletions.settle()])
+    transport.close()
+  }
+  return { rooms, readKeys, close }
 }
 
 /** Milliseconds to wait for the body of a 401. */
