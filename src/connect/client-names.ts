@@ -42,8 +42,6 @@ const PATIENCE = 10_000
 const NAME_KNOWN_FOR = 600_000
 const FAILURE_KNOWN_FOR = 60_000
 const MOST_DOCUMENTS = 1_000
-/** Documents that are fetched at one time. Beyond that the host alone is shown, because each takes a thread for the look-up. */
-const MOST_FETCHES = 8
 
 /** Control characters, and those that turn the direction of the text around them (Unicode TR36 §2.5). */
 const NOT_IN_NAMES = /[\p{Cc}\p{Zl}\p{Zp}\p{Surrogate}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu
@@ -53,7 +51,6 @@ interface Documents {
   /** Names by URL. */
   readonly known: LRUCache<string, { readonly name: Promise<string | undefined>; until: number }>
   readonly clock: Clock
-  fetches: number
 }
 
 export function createClientNames({ config, connect, fetchDocument, events, clock }: NameRooms): ClientNames {
@@ -121,7 +118,7 @@ export function readClaim(name: unknown): string | undefined {
 }
 
 function createDocuments(fetch: FetchPublicDocument, clock: Clock): Documents {
-  return { fetch, clock, fetches: 0, known: new LRUCache({ max: MOST_DOCUMENTS }) }
+  return { fetch, clock, known: new LRUCache({ max: MOST_DOCUMENTS }) }
 }
 
 /** Returns the `client_name` of a client metadata document (draft-ietf-oauth-client-id-metadata-document §4). */
@@ -129,7 +126,6 @@ function nameIn(documents: Documents, clientId: string): Promise<string | undefi
   const { known, clock } = documents
   const found = known.get(clientId)
   if (found !== undefined && clock.monotonic() < found.until) return found.name
-  if (documents.fetches >= MOST_FETCHES) return Promise.resolve(undefined)
   const entry = { name: fetchName(documents, clientId), until: clock.monotonic() + NAME_KNOWN_FOR }
   known.set(clientId, entry)
   void entry.name.then((name) => {
@@ -138,15 +134,9 @@ function nameIn(documents: Documents, clientId: string): Promise<string | undefi
   return entry.name
 }
 
-async function fetchName(documents: Documents, clientId: string): Promise<string | undefined> {
-  documents.fetches += 1
-  try {
-    const document = (await documents.fetch(clientId)) as
-      { client_id?: unknown; client_name?: unknown } | null | undefined
-    return document?.client_id === clientId ? readName(document.client_name) : undefined
-  } finally {
-    documents.fetches -= 1
-  }
+async function fetchName({ fetch }: Pick<Documents, 'fetch'>, clientId: string): Promise<string | undefined> {
+  const document = (await fetch(clientId)) as { client_id?: unknown; client_name?: unknown } | null | undefined
+  return document?.client_id === clientId ? readName(document.client_name) : undefined
 }
 
 function webAddress(clientId: string): URL | undefined {

@@ -18,7 +18,7 @@ import {
   type PendingDeletions,
 } from './pending-deletions.js'
 import { createRotations, type Rotations } from './rotations.js'
-import { createSealer } from './seal.js'
+import { createSealer, type Sealer } from './seal.js'
 import { createUses, type Uses } from './uses.js'
 
 /** Everything that is stored for users, and what works on it. */
@@ -88,20 +88,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     givenUp: ({ identity }) =>
       events.emit({ type: 'grant.revoked', ...identity, revoked: false, hint: NOT_ENDED_ELSEWHERE }),
   })
-  const newDeletion: Grants['newDeletion'] = (identity, of, refused = false) => {
-    const id = sealer.fingerprint(secretIn(of))
-    const since = clock.now()
-    const { issuer, subject } = identity
-    return {
-      id,
-      identity: { issuer, subject },
-      credential: of,
-      since,
-      tries: 0,
-      nextAt: since + FIRST_ATTEMPT,
-      refused,
-    }
-  }
+  const newDeletion = createNewDeletion(sealer, clock)
   // The deletion must not fail with the list: the attempt that follows is told of, and kept in memory.
   const note = (identity: Identity, of: Credential) =>
     deletions.put(newDeletion(identity, presented(of))).catch(ifError(StorageError, () => false))
@@ -164,6 +151,18 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
       await uses.settle()
       await settle()
     },
+  }
+}
+
+function createNewDeletion(sealer: Sealer, clock: Clock): Grants['newDeletion'] {
+  return ({ issuer, subject }, credential, refused = false) => {
+    const id = sealer.fingerprint(secretIn(credential))
+    const since = clock.now()
+    return {
+      ...{ id, identity: { issuer, subject }, credential, since, refused },
+      tries: 0,
+      nextAt: since + FIRST_ATTEMPT,
+    }
   }
 }
 

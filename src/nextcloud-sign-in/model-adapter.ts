@@ -7,11 +7,15 @@ import { recordKey, type RecordOwner } from '../grants/record-key.js'
 import type { OpenRecord, Records } from '../grants/records.js'
 import { asOutage } from './outage.js'
 
-/** The rooms that the stored models of oidc-provider need. */
-export interface ModelRooms {
+/** The rooms that the clients in the store need. */
+export interface ClientRooms {
   readonly records: Records
   readonly owner: RecordOwner
   readonly clock: Clock
+}
+
+/** The rooms that the stored models of oidc-provider need. */
+export interface ModelRooms extends ClientRooms {
   /** The error classes of oidc-provider, which is loaded only where it is used. */
   readonly errors: typeof errors
 }
@@ -19,6 +23,8 @@ export interface ModelRooms {
 interface Stored {
   readonly format: 1
   readonly payload: AdapterPayload
+  /** Of a client: whether it has got tokens. */
+  readonly isUsed?: boolean
 }
 
 /**
@@ -27,7 +33,7 @@ interface Stored {
  */
 const SPENT_KEPT = 7 * 86_400
 /** Seconds for which a client is kept that has registered itself: as long as nobody uses it, and from its last use. */
-const CLIENT_KEPT = { unused: 30 * 86_400, used: 180 * 86_400 }
+export const CLIENT_KEPT = { unused: 30 * 86_400, used: 180 * 86_400 }
 /** Seconds in which a refresh token may be spent again, because the answer to the first request may have been lost. */
 export const GRACE = 30
 
@@ -135,11 +141,27 @@ function consume(rooms: ModelRooms, model: string, id: string): Promise<void> {
 }
 
 /** Keeps a client that has registered itself, because it is in use. Another one has no record. */
-export async function keepClient(rooms: Omit<ModelRooms, 'errors'>, id: string): Promise<void> {
+export async function keepClient(rooms: ClientRooms, id: string): Promise<void> {
   const key = keyOf(rooms, 'Client', id)
-  const record = await read(rooms, key)
-  if (record === undefined) return
-  await rooms.records.write(key, record.value, record.version, CLIENT_KEPT.used * 1_000)
+  await change('a client', async () => {
+    const record = await read(rooms, key)
+    const payload = payloadOf(record)
+    if (record === undefined || payload === undefined) return undefined
+    const stored: Stored = { format: 1, payload, isUsed: true }
+    return (await rooms.records.write(key, stored, record.version, CLIENT_KEPT.used * 1_000)) === null
+      ? 'late'
+      : undefined
+  })
+}
+
+/** Ends a client that has registered itself, unless it has got tokens. */
+export function dropUnused(rooms: ClientRooms, id: string): Promise<void> {
+  const key = keyOf(rooms, 'Client', id)
+  return change('a client', async () => {
+    const record = await read(rooms, key)
+    if (record === undefined || (record.value as Stored).isUsed === true) return undefined
+    return (await rooms.records.remove(key, record.version)) ? undefined : 'late'
+  })
 }
 
 function destroy(rooms: ModelRooms, model: string, id: string): Promise<void> {

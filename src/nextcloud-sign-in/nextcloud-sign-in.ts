@@ -1,41 +1,39 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from 'node:http'
-import { LRUCache } from 'lru-cache'
 import type { Provider } from 'oidc-provider'
-import { createClient } from '../authorization-server/client.js'
-import { createCodeGrant } from '../authorization-server/code-grant.js'
 import { createDiscovery } from '../authorization-server/discovery.js'
-import { createDeletions } from '../broker/deletions.js'
 import { systemClock, type Clock } from '../clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
 import { readConfig } from '../config/read-config.js'
 import { createFlowCookies } from '../connect/cookies.js'
 import { createOneTimeRecords } from '../connect/one-time.js'
 import { createPages } from '../connect/pages/pages.js'
-import { ConfigurationError, InternalError, McpAuthError, NotProvisionedError } from '../errors/errors.js'
+import { ConfigurationError, InternalError } from '../errors/errors.js'
 import { createEvents } from '../events.js'
-import { whyUnusable, type Identity } from '../grants/grant.js'
-import { createGrants, type Grants } from '../grants/open-grants.js'
+import type { Identity } from '../grants/grant.js'
+import { createGrants } from '../grants/open-grants.js'
+import { createAddressShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
 import { mcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
-import { createAppPasswords } from '../nextcloud/app-passwords.js'
-import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
-import { isRefusal } from '../nextcloud/refusal.js'
-import { createSignIns } from '../nextcloud/sign-ins.js'
-import { userIn } from '../nextcloud/users.js'
 import type { StorageAdapter } from '../storage-adapter.js'
-import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
+import { createPublicDocuments } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
-import { createModelAdapters, keepClient } from './model-adapter.js'
-import { createProviders, type Library, type ProviderRooms, type RegisteredClient, type UsedToken } from './provider.js'
+import { createModelAdapters } from './model-adapter.js'
+import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
+import { redirectProblem } from './redirect-uri.js'
+import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
+import { createTokenRooms } from './token-rooms.js'
+import { isConnected } from './still-connected.js'
+import { createKeeping, createUnusedClients } from './unused-clients.js'
+import { publicFetch } from './client-documents.js'
 
 /** Options of `nextcloudSignIn()`. */
 export interface NextcloudSignInOptions extends Pick<
@@ -121,6 +119,7 @@ export async function createNextcloudSignIn(
   clock: Clock,
   fetchPublic?: ProviderRooms['fetchPublic'],
 ): Promise<NextcloudSignIn> {
+  checkClients(given.clients ?? [])
   const library = await loadLibrary()
   const scopes = new Map(Object.entries(given.scopes ?? DEFAULT_SCOPES))
   const storage = given.storage ?? new MemoryStorage()
@@ -141,6 +140,14 @@ export async function createNextcloudSignIn(
       await auth.close()
       await close()
     },
+  }
+}
+
+/** @throws {ConfigurationError} codes may not be sent to an address of a client */
+function checkClients(clients: readonly RegisteredClient[]): void {
+  for (const { redirectUris } of clients) {
+    const problem = redirectUris.map(redirectProblem).find((found) => found !== undefined)
+    if (problem !== undefined) throw new ConfigurationError(problem, 'clients')
   }
 }
 
@@ -216,6 +223,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
   }
   const pages = createPages({ ...names, steps: ['sign-in'] })
   const signInPages = createSignInPages(names)
+  const unusedClients = createUnusedClients(ofRecords)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -226,26 +234,17 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     readKeys,
     fetchPublic: fetchPublic ?? publicFetch(createPublicDocuments(config.http, clock)),
     isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
-    onUse: createKeeping(ofRecords, grants),
+    documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
+    onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
     showError: (ctx, error) => {
       const page = signInPages.refused(error)
       ctx.type = 'html'
       ctx.body = page.html
     },
   })
-  const codeGrant = createCodeGrant(connect, { config, discovery, transport, clock })
-  const freshCredentials = createFreshCredentials({ nextcloud, transport })
-  const deletions = createDeletions({
-    grants,
-    client: createClient({ config, discovery, transport, clock, events }),
-    codeGrant,
-    endsAlone: stored.endsAlone,
-    issuer: () => issuer.origin,
-    appPasswords: createAppPasswords(nextcloud, transport),
-    freshCredentials,
-    signIns: createSignIns(clock),
-    clock,
-    events,
+  const tokenRooms = createTokenRooms({
+    ...{ config, nextcloud, connect, stored, grants, issuer },
+    ...{ discovery, transport, clock, events },
   })
   const rooms: SignInRooms = {
     config,
@@ -254,9 +253,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     issuer,
     scopes,
     provider,
-    codeGrant,
-    freshCredentials,
-    deletions,
+    ...tokenRooms,
     grants,
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
@@ -268,39 +265,23 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
         .digest('base64url'),
     events,
     clock,
+    unusedClients,
+    registrations: registrationShares(clock),
+    authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
   }
   const close = async (): Promise<void> => {
-    deletions.close()
-    await Promise.all([grants.settle(), deletions.settle()])
+    tokenRooms.deletions.close()
+    await Promise.all([grants.settle(), tokenRooms.deletions.settle()])
     transport.close()
   }
   return { rooms, readKeys, close }
 }
 
-/** Milliseconds to wait for the body of a 401. */
-const REFUSAL_PATIENCE = 5_000
-/** Clients whose last use is remembered in this process, and milliseconds between two notes of it in the store. */
-const CLIENTS = { max: 10_000, ttl: 86_400_000 }
-
-/** Returns a function that keeps the clients that are used, by one write a day for each. */
-function createKeeping(rooms: Parameters<typeof keepClient>[0], { background }: Grants): (clientId: string) => void {
-  const noted = new LRUCache<string, true>(CLIENTS)
-  return (clientId) => {
-    if (noted.has(clientId)) return
-    noted.set(clientId, true)
-    background(keepClient(rooms, clientId).catch(() => noted.delete(clientId)))
-  }
-}
-
-/** Client metadata documents, where their addresses can be checked. */
-function publicFetch(fetchDocument: FetchPublicDocument | undefined): ProviderRooms['fetchPublic'] {
-  return async (url) => {
-    const document = await fetchDocument?.(url)
-    if (document === undefined) throw new TypeError('There is no document at a public address')
-    return Response.json(document)
-  }
-}
-
+const MINUTE = 60_000
+/** Client metadata documents that one address may have fetched in a minute. Those that are known are not fetched. */
+const MOST_DOCUMENTS = 60
+/** Sign-ins that one address may begin in the ten minutes for which each is kept. */
+const MOST_AUTHORIZATIONS = 10_000
 function needed({ nextcloud, grants }: Config): {
   readonly nextcloud: NextcloudConfig
   readonly grants: GrantsConfig
@@ -308,28 +289,6 @@ function needed({ nextcloud, grants }: Config): {
 } {
   if (nextcloud === undefined || grants?.connect === undefined) throw new InternalError('The options lack a part')
   return { nextcloud, grants, connect: grants.connect }
-}
-
-/** Whether the connection is usable. Before a refresh Nextcloud is asked too; while it is unavailable, what is stored counts. */
-async function isConnected(
-  { grants, clock, auth }: { readonly grants: Grants; readonly clock: Clock; readonly auth: McpAuth },
-  identity: Identity,
-  token: UsedToken | undefined,
-): Promise<boolean> {
-  const stored = await grants.store.read(grants.store.keyOf(identity))
-  if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
-  if (token?.kind !== 'RefreshToken') return true
-  try {
-    const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json')
-    // A 401 of something in front of Nextcloud ends nobody's session.
-    if (answer.status === 401) return !(await isRefusal(answer, REFUSAL_PATIENCE))
-    if (answer.status !== 200) return true
-    return userIn(new Uint8Array(await answer.arrayBuffer()))?.id === identity.subject
-  } catch (error) {
-    if (error instanceof NotProvisionedError) return false
-    if (error instanceof McpAuthError) return true
-    throw error
-  }
 }
 
 /** Returns the person who has signed in here in this browser. */

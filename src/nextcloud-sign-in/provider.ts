@@ -1,8 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type * as OidcProvider from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider'
+import type { AddressShares } from '../http/address-shares.js'
 import { asOutage } from './outage.js'
 import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
+import { clientOf, redirectProblem } from './redirect-uri.js'
+import { NEW_CLIENT_ID } from './registration.js'
 
 /** The module oidc-provider, which is loaded with the first sign-in server and never otherwise. */
 export type Library = typeof OidcProvider
@@ -36,6 +39,8 @@ export interface ProviderRooms {
   readonly readKeys: ReadKeyRing
   /** Fetches client metadata documents, at public addresses only. */
   readonly fetchPublic: (url: string) => Promise<Response>
+  /** The documents that each address may have fetched. */
+  readonly documents: AddressShares
   /** Whether the user is connected to Nextcloud and, with a token, for its client. Before a refresh, Nextcloud itself is asked. */
   readonly isConnected: (subject: string, token: UsedToken | undefined) => Promise<boolean>
   /** Called when a client got tokens. */
@@ -163,9 +168,12 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
     renderError: (ctx, { error }) => rooms.showError(ctx, error),
     extraClientMetadata: {
       properties: ['scope'],
-      // RFC 7591 §2: the server may drop it. Kept, it would stop each later request for one scope more.
+      // Called for each client of any kind.
       validator: (_ctx, _name, _value, metadata) => {
+        // RFC 7591 §2: the server may drop it. Kept, it would stop each later request for one scope more.
         delete metadata.scope
+        const problem = metadata.redirect_uris?.map(redirectProblem).find((found) => found !== undefined)
+        if (problem !== undefined) throw new library.errors.InvalidClientMetadata(`redirect_uris: ${problem}`)
       },
     },
     routes: {
@@ -188,11 +196,20 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
   }
 }
 
-function featuresOf({ library, resource, scopes }: ProviderRooms): Configuration['features'] {
+function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Configuration['features'] {
   return {
     devInteractions: { enabled: false },
-    registration: { enabled: true, issueRegistrationAccessToken: false },
-    clientIdMetadataDocument: { enabled: true, ack: 'draft-02', cacheDuration: DOCUMENT_CACHE },
+    registration: {
+      enabled: true,
+      issueRegistrationAccessToken: false,
+      idFactory: (ctx: KoaContextWithOIDC) => ctx.get(NEW_CLIENT_ID),
+    },
+    clientIdMetadataDocument: {
+      enabled: true,
+      ack: 'draft-02',
+      cacheDuration: DOCUMENT_CACHE,
+      allowFetch: (ctx: KoaContextWithOIDC) => documents.take(ctx.req) === 0,
+    },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => resource,
@@ -222,12 +239,6 @@ function featuresOf({ library, resource, scopes }: ProviderRooms): Configuration
 
 /** Clients differ by one slash at the end in the `resource` that they ask for. */
 const withoutSlash = (url: string): string => (url.endsWith('/') ? url.slice(0, -1) : url)
-
-/** Metadata of a client with these redirect URIs: on loopback, its port is free (RFC 8252 §7.3). */
-export function clientOf(redirectUris: readonly string[]) {
-  const isNative = redirectUris.some((uri) => !uri.startsWith('https:'))
-  return { application_type: isNative ? 'native' : 'web', redirect_uris: [...redirectUris] } as const
-}
 
 /** A session whose user is no longer connected to Nextcloud counts as none. */
 function policyOf({ interactionPolicy }: Library): ReturnType<typeof interactionPolicy.base> {

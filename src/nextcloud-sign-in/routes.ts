@@ -1,13 +1,15 @@
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sendOutcome, type Outcome } from '../connect/browser.js'
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
+import { clientNetwork } from '../http/address-shares.js'
 import { urlOf, type ConnectHandler } from '../http/router.js'
 import { receiveCode } from './callback.js'
 import { askConsent, finish, takeAnswer } from './interaction.js'
 import { meaningOf } from './outage.js'
 import { PATHS, serve } from './provider.js'
-import { countRegistration, readBody, readMetadata, refuse, withBody } from './registration.js'
+import { readBody, readMetadata, refuse, tooMany, withBody } from './registration.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
 type Page = (rooms: SignInRooms, req: IncomingMessage, res: ServerResponse) => Promise<Outcome | undefined>
@@ -23,6 +25,8 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
     const page = pageOf(path, req.method ?? '', callback)
     if (page !== undefined) return void showPage(rooms, page, { req, res, next })
     if (!own.has(path) && !path.startsWith(`${PATHS.authorization}/`)) return next()
+    const wait = path === PATHS.authorization ? rooms.authorizations.take(req) : 0
+    if (wait > 0) return refuse(res, tooMany(wait))
     const work = path === PATHS.registration ? register(rooms, req, res) : answer(rooms, req, res)
     work.catch((error: unknown) => answerOutage(rooms, error, { req, res, next }))
   }
@@ -53,12 +57,14 @@ async function register(rooms: SignInRooms, req: IncomingMessage, res: ServerRes
   res.setHeader('Access-Control-Allow-Origin', '*')
   if (req.method === 'OPTIONS') return allowRegistration(res)
   if (req.method !== 'POST') return answer(rooms, req, res)
+  const { registrations, unusedClients } = rooms
   const metadata = readMetadata(await readBody(req))
   if ('error' in metadata) return refuse(res, metadata)
-  const { records, owner } = rooms.grants
-  const refusal = await countRegistration({ records, owner, clock: rooms.clock })
-  if (refusal !== undefined) return refuse(res, refusal)
-  await answer(rooms, withBody(req, metadata), res)
+  const wait = registrations.take(req)
+  if (wait > 0) return refuse(res, tooMany(wait))
+  const clientId = randomBytes(16).toString('base64url')
+  await unusedClients.note(clientId, clientNetwork(req))
+  await answer(rooms, withBody(req, metadata, clientId), res)
 }
 
 function allowRegistration(res: ServerResponse): void {

@@ -9,7 +9,9 @@ import type { Pages } from '../connect/pages/pages.js'
 import type { Events } from '../events.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
+import type { AddressShares } from '../http/address-shares.js'
 import type { SignInPages } from './sign-in-pages.js'
+import type { UnusedClients } from './unused-clients.js'
 
 /** A person on the way to Nextcloud, for an authorization request of an MCP client. */
 export interface PendingSignIn {
@@ -45,4 +47,9 @@ export interface SignInRooms {
   readonly formMac: (interaction: string) => Promise<string>
   readonly events: Events
   readonly clock: Clock
+  readonly unusedClients: UnusedClients
+  /** What each address may register. */
+  readonly registrations: AddressShares
+  /** The sign-ins that each address may begin, because each leaves a record in the store. */
+  readonly authorizations: AddressShares
 }

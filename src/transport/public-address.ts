@@ -1,4 +1,5 @@
-import { lookup as systemLookup, type LookupAddress } from 'node:dns'
+import type { LookupAddress } from 'node:dns'
+import { Resolver } from 'node:dns/promises'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
 
 /** The addresses of IPv4 that are not of the public Internet (RFC 6890 and the registry of IANA). */
@@ -50,22 +51,43 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
+/** Finds the addresses of a name. */
+export type FindAddresses = (host: string) => Promise<readonly LookupAddress[]>
+
+/** Milliseconds for an answer of a name server, and attempts. */
+const NAME_SERVER = { timeout: 1_000, tries: 2 }
+
+/**
+ * Asks the name servers of this machine. Each question is a packet: `dns.lookup` would hold one of the four threads of the process until
+ * the last name server has failed to answer, and whoever names the host may see to that.
+ *
+ * @param servers in place of those of the machine, for tests
+ */
+export function findAddresses(servers?: readonly string[]): FindAddresses {
+  return async (host) => {
+    // A fresh one reads the machine's settings as they are now.
+    const resolver = new Resolver(NAME_SERVER)
+    if (servers !== undefined) resolver.setServers(servers)
+    const found = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)])
+    return found.flatMap((answer, at) =>
+      answer.status === 'fulfilled' ? answer.value.map((address) => ({ address, family: at === 0 ? 4 : 6 })) : [],
+    )
+  }
+}
+
 /**
  * Returns the look-up of a socket, which connects to the very addresses that were checked, so that no answer of the DNS can change in
  * between. A name with one address that is not allowed has none.
  */
-export function checkedLookup(
-  isAllowed: (address: string) => boolean = isPublicAddress,
-  resolve: typeof systemLookup = systemLookup,
-): LookupFunction {
+export function checkedLookup(isAllowed: (address: string) => boolean, find: FindAddresses): LookupFunction {
   return (host, options, callback) => {
-    resolve(host, { ...options, all: true }, (error, found) => {
-      const [first] = (found as readonly LookupAddress[] | undefined) ?? []
-      if (error !== null) return callback(error, [])
+    const finding = find(host).catch((): readonly LookupAddress[] => [])
+    void finding.then((found) => {
+      const [first] = found
       if (first === undefined || !found.every(({ address }) => isAllowed(address))) {
         return callback(Object.assign(new Error('The name leads to no public address'), { code: 'ENOTPUBLIC' }), [])
       }
-      if (options.all === true) return callback(null, found)
+      if (options.all === true) return callback(null, [...found])
       callback(null, first.address, first.family)
     })
   }

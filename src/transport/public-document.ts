@@ -5,7 +5,7 @@ import type { HttpConfig } from '../config/config.js'
 import { leaveUnread, readBody } from './answer.js'
 import { startDeadline } from './deadline.js'
 import { proxyOptions, withNodeFetch } from './node-fetch.js'
-import { checkedLookup, isPublicAddress } from './public-address.js'
+import { checkedLookup, findAddresses, isPublicAddress, type FindAddresses } from './public-address.js'
 
 /**
  * Fetches a JSON document at an address that a stranger has named. Undefined: there is none, or it may not be fetched. Over https only,
@@ -17,12 +17,17 @@ export type FetchPublicDocument = (url: string) => Promise<unknown>
 const LONGEST_DOCUMENT = 5_120
 /** Milliseconds, from the look-up of the name to the last byte. */
 const PATIENCE = 3_000
+/** Documents that are fetched at one time. Beyond that there are none. */
+const MOST_FETCHES = 32
 
-/** The parts of the way that a test replaces: the addresses that it may lead to, and the certificates that are trusted. */
+/** The parts of the way that a test replaces: the addresses that it may lead to, the certificates that are trusted, the name servers. */
 interface PublicWay {
   readonly isAllowed: (address: string) => boolean
   readonly tls: AgentOptions
+  readonly find: FindAddresses
 }
+
+const PUBLIC: PublicWay = { isAllowed: isPublicAddress, tls: {}, find: findAddresses() }
 
 /**
  * Returns undefined where addresses cannot be checked: with `http.fetch` or `http.agent`, and behind a proxy of the environment, which
@@ -31,14 +36,16 @@ interface PublicWay {
 export function createPublicDocuments(
   { fetch, agent }: Pick<HttpConfig, 'fetch' | 'agent'>,
   clock: Clock,
-  { isAllowed, tls }: PublicWay = { isAllowed: isPublicAddress, tls: {} },
+  { isAllowed, tls, find }: PublicWay = PUBLIC,
 ): FetchPublicDocument | undefined {
   if (fetch !== undefined || agent !== undefined || Object.keys(proxyOptions()).length > 0) return undefined
   const fetchPublic = withNodeFetch(
-    new HttpsAgent({ ...tls, keepAlive: false, maxCachedSessions: 0, lookup: checkedLookup(isAllowed) }),
+    new HttpsAgent({ ...tls, keepAlive: false, maxCachedSessions: 0, lookup: checkedLookup(isAllowed, find) }),
   )
+  let fetches = 0
   return async (url) => {
-    if (!mayBeFetched(url, isAllowed)) return undefined
+    if (!mayBeFetched(url, isAllowed) || fetches >= MOST_FETCHES) return undefined
+    fetches += 1
     const deadline = startDeadline(PATIENCE, clock)
     let response: Response | undefined
     try {
@@ -55,6 +62,7 @@ export function createPublicDocuments(
     } catch {
       return undefined
     } finally {
+      fetches -= 1
       leaveUnread(response?.body)
       deadline.clear()
     }

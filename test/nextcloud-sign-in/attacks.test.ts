@@ -1,8 +1,29 @@
+import { once } from 'node:events'
+import { Agent, request, type IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { MemoryStorage } from '../../src/index.js'
+import { ConfigurationError, MemoryStorage } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
 import { clientOf, REDIRECT_URI, register, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
+
+/** Addresses that a browser would open, or another app than the client's. */
+const NOT_FOR_CODES = [
+  'javascript:alert(1)',
+  'data:text/html,hello',
+  'vbscript:x',
+  'view-source:https://client.example.com/',
+  'mailto:somebody@example.com',
+  'intent://scan/',
+  'file:///etc/passwd',
+  'blob:https://client.example.com/1',
+  'about:blank',
+  'tel:112',
+  'sms:112',
+  'ws://client.example.com/',
+  'ftp://client.example.com/',
+  'ms-settings:privacy',
+  'x:callback',
+]
 
 const callbackOf = ({ origin }: SignInServer): string => `${origin}/nextcloud/callback`
 /** Tokens that Nextcloud has given to this server. */
@@ -158,15 +179,46 @@ describe('a redirect URI', () => {
     'https://client.example.com/callback#here',
     'http://client.example.com/callback',
     'http://127.0.0.1.evil.example/callback',
-    'javascript:alert(1)',
-    'data:text/html,hello',
     'no-url',
     7,
+    ...NOT_FOR_CODES,
   ])('%s cannot be registered', async (uri) => {
     const server = await startSignInServer()
     const { status, body } = await register(server.origin, { redirect_uris: [REDIRECT_URI, uri] })
 
     expect([status, body['error']]).toEqual([400, 'invalid_redirect_uri'])
+  })
+
+  it.each(NOT_FOR_CODES)('%s cannot be in a metadata document, or among the clients of the operator', async (uri) => {
+    const clientId = 'https://client.example.com/client.json'
+    const document = { client_id: clientId, redirect_uris: [REDIRECT_URI, uri], token_endpoint_auth_method: 'none' }
+    const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(document)) })
+
+    const response = await fetch(clientOf(server, clientId).authorizationUrl(), {
+      redirect: 'manual',
+      headers: { accept: 'text/html' },
+    })
+
+    expect([response.status, response.headers.get('location')]).toEqual([400, null])
+    await expect(startSignInServer({ clients: [{ clientId: 'mine', redirectUris: [uri] }] })).rejects.toThrow(
+      ConfigurationError,
+    )
+  })
+
+  it.each([
+    'cursor://anysphere.cursor-mcp/oauth/callback',
+    'vscode://publisher.extension/callback',
+    'vscode-insiders://publisher.extension/callback',
+    'warp://mcp/oauth2callback',
+    'com.raycast:/oauth',
+    'com.example.app://callback',
+    'http://[::1]:5000/callback',
+    'http://localhost/callback',
+  ])('%s of an app gets its code', async (uri) => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server, { redirect_uris: [uri] })
+
+    expect((await client.signIn(server.person('alice'))).status).toBe(200)
   })
 
   it('on loopback has any port, and the host and path that it was registered with', async () => {
@@ -183,6 +235,34 @@ describe('a redirect URI', () => {
     expect([other.status, other.headers.get('location')]).toEqual([400, null])
   })
 })
+
+interface Way {
+  readonly localAddress?: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** Registers from one address, some at a time. */
+async function flood(origin: string, times: number, way: Way | ((count: number) => Way)) {
+  const answers: { readonly status: number | undefined; readonly retryAfter: number }[] = []
+  const body = JSON.stringify({ redirect_uris: [REDIRECT_URI] })
+  const agent = new Agent({ keepAlive: true, maxSockets: 20 })
+  const send = async (count: number): Promise<void> => {
+    const { localAddress, headers } = typeof way === 'function' ? way(count) : way
+    const sent = request(`${origin}/oauth/register`, {
+      method: 'POST',
+      agent,
+      localAddress,
+      headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers },
+    })
+    sent.end(body)
+    const [response] = (await once(sent, 'response')) as [IncomingMessage]
+    response.resume()
+    answers.push({ status: response.statusCode, retryAfter: Number(response.headers['retry-after'] ?? 0) })
+  }
+  await Promise.all(Array.from({ length: times }, (_, count) => send(count)))
+  agent.destroy()
+  return answers
+}
 
 describe('registration', () => {
   it('keeps nothing of what it does not need, and makes a public client of each', async () => {
@@ -208,20 +288,37 @@ describe('registration', () => {
     expect(JSON.stringify(body)).not.toMatch(/127\.0\.0\.1|everything|xxx/)
   })
 
-  it('has room for so many an hour, for all instances together', async () => {
+  it('has room for so many an hour from one address, which shuts no other address out', async () => {
     const clock = manualClock()
-    const server = await startSignInServer({ clock, storage: new MemoryStorage({ maxEntries: 100_000 }) })
-    const { url: other } = await server.another()
-    let refused
-    for (let count = 0; count < 502 && refused === undefined; count += 1) {
-      const { status, body, headers } = await register(count % 2 === 0 ? server.origin : other)
-      if (status !== 201) refused = { count, status, error: body['error'], wait: Number(headers.get('retry-after')) }
-    }
+    const server = await startSignInServer({ clock })
+    const early = await registeredClient(server)
 
-    expect(refused).toMatchObject({ count: 500, status: 429, error: 'temporarily_unavailable' })
-    expect(refused?.wait).toBeGreaterThan(0)
-    clock.advance(3_600_000)
-    expect((await register(server.origin)).status).toBe(201)
+    const answers = await flood(server.origin, 620, { localAddress: '127.0.0.7' })
+    const refused = answers.filter(({ status }) => status === 429)
+
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(500)
+    expect(refused).toHaveLength(120)
+    for (const { retryAfter } of refused) expect(retryAfter).toBe(3_600)
+    // Neither who came before nor who comes now is shut out.
+    expect((await early.signIn(server.person('alice'))).status).toBe(200)
+    expect((await (await registeredClient(server)).signIn(server.person('bob'))).status).toBe(200)
+    clock.advance(1_800_000)
+    const [later] = await flood(server.origin, 1, { localAddress: '127.0.0.7' })
+    expect(later).toEqual({ status: 429, retryAfter: 1_800 })
+    clock.advance(1_800_000)
+    expect(await flood(server.origin, 1, { localAddress: '127.0.0.7' })).toMatchObject([{ status: 201 }])
+  })
+
+  it('is not fooled by a header that names another address, unless the app trusts the proxy that sends it', async () => {
+    const server = await startSignInServer()
+    const named = (count: number) => ({ headers: { 'x-forwarded-for': `198.51.100.${count % 250}` } })
+
+    const answers = await flood(server.origin, 510, named)
+
+    expect(answers.filter(({ status }) => status === 429)).toHaveLength(10)
+    const behindProxy = await startSignInServer({ trustProxy: true })
+    const others = await flood(behindProxy.origin, 510, named)
+    expect(others.filter(({ status }) => status === 429)).toEqual([])
   })
 
   it('refuses a body that is long, no JSON, or no object', async () => {

@@ -108,7 +108,7 @@ describe('a refresh token', () => {
 })
 
 describe('a code', () => {
-  it('is good once, also for two instances at the same time, and ends what it gave when it comes twice', async () => {
+  it('is good once, and ends what it gave when it comes twice, at every instance', async () => {
     const server = await startSignInServer()
     const client = await registeredClient(server)
     const { url: origin } = await server.another()

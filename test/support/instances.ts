@@ -1,10 +1,10 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'vite'
+import { compileProgram } from './compiled-program.js'
 import type { FromChild, InstanceOptions, Order, Outcome, Point, ToChild } from './instance-messages.js'
 
 /** One instance of the middleware in another process. Its clock stands where it is told, and goes on from there. */
@@ -36,8 +36,6 @@ export interface InstanceProcess {
 }
 
 const PROGRAM = fileURLToPath(new URL('./instance-process.ts', import.meta.url))
-/** The program has to be below a folder with the packages that it imports. */
-const PACKAGES = fileURLToPath(new URL('../../node_modules/', import.meta.url))
 /** At one time in one test file. */
 const MOST_PROCESSES = 64
 /** More at a time would only wait for each other. */
@@ -61,12 +59,13 @@ export function createInstanceProcesses(): InstanceProcesses {
 
   const ready: InstanceProcess[] = []
   const folder = mkdtempSync(path.join(tmpdir(), 'instances-'))
-  symlinkSync(PACKAGES, path.join(folder, 'node_modules'))
   let program: Promise<string> | undefined
 
   async function start(): Promise<InstanceProcess> {
     if (children.size >= MOST_PROCESSES) throw new Error('That would be too many processes')
-    const child = fork(await (program ??= compile(folder)), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const child = fork(await (program ??= compileProgram(PROGRAM, folder)), {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
     children.add(child)
     child.once('exit', () => children.delete(child))
     await once(child, 'message')
@@ -90,16 +89,6 @@ export function createInstanceProcesses(): InstanceProcesses {
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-/** One file of all the sources, which starts in a fraction of the time. */
-async function compile(folder: string): Promise<string> {
-  await build({
-    configFile: false,
-    logLevel: 'silent',
-    build: { ssr: PROGRAM, outDir: folder, target: 'node20', minify: false },
-  })
-  return path.join(folder, 'instance-process.js')
 }
 
 function createInstanceProcess(child: ChildProcess): InstanceProcess {

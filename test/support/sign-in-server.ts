@@ -37,6 +37,8 @@ export interface SignInServerOptions extends Partial<Pick<NextcloudSignInOptions
   readonly clock?: Clock
   /** The client metadata documents of the world outside. Default: none can be fetched. */
   readonly documents?: (url: string) => Promise<Response>
+  /** Whether the app takes addresses from a proxy before it. Default false. */
+  readonly trustProxy?: boolean
 }
 
 const TOOL_PATH = '/ocs/v2.php/cloud/user?format=json'
@@ -45,6 +47,7 @@ export async function startSignInServer({
   clock = systemClock,
   storage = new MemoryStorage(),
   documents,
+  trustProxy = false,
   ...given
 }: SignInServerOptions = {}): Promise<SignInServer> {
   const nextcloud = await startStandIn({ now: () => clock.now() })
@@ -74,7 +77,7 @@ export async function startSignInServer({
     )
   const signIn = await open()
   const auth = mcpAuth(signIn.options)
-  server.on('request', appOf(signIn, auth))
+  server.on('request', appOf(signIn, auth).set('trust proxy', trustProxy))
   onTestFinished(async () => {
     await stop(server)
     await Promise.all([auth.close(), signIn.close(), nextcloud.close()])

@@ -1,11 +1,15 @@
+import { lookup } from 'node:dns/promises'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:https'
 import type { RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { systemClock } from '../../src/clock.js'
-import { checkedLookup, isPublicAddress } from '../../src/transport/public-address.js'
+import { checkedLookup, findAddresses, isPublicAddress } from '../../src/transport/public-address.js'
 import { createPublicDocuments } from '../../src/transport/public-document.js'
 import { selfSigned } from '../support/certificate.js'
+import { startNameServer } from '../support/name-server.js'
 
 describe('an address', () => {
   it.each(['8.8.8.8', '1.1.1.1', '172.32.0.1', '100.128.0.1', '2606:4700::1111', '2a00:1450:4001::1'])(
@@ -51,17 +55,10 @@ describe('an address', () => {
 })
 
 describe('the look-up of a socket', () => {
-  const answers = (...found: string[]) =>
-    ((_host: string, _options: unknown, callback: (error: null, found: object[]) => void) =>
-      callback(
-        null,
-        found.map((address) => ({ address, family: 4 })),
-      )) as never
   const lookUp = (all: boolean, ...found: string[]) =>
     new Promise<unknown>((resolve) => {
-      checkedLookup(isPublicAddress, answers(...found))('app.example', { all }, (error, address) =>
-        resolve(error?.code ?? address),
-      )
+      const find = () => Promise.resolve(found.map((address) => ({ address, family: 4 })))
+      checkedLookup(isPublicAddress, find)('app.example', { all }, (error, address) => resolve(error?.code ?? address))
     })
 
   it.each([true, false])('gives the addresses that it has checked: all %s', async (all) => {
@@ -88,8 +85,9 @@ async function serve(listener: RequestListener, onConnection: () => void = () =>
 }
 
 describe('a document of a stranger', () => {
-  const onLoopback = createPublicDocuments({}, systemClock, { isAllowed: () => true, tls: { ca: cert } })!
-  const strict = createPublicDocuments({}, systemClock, { isAllowed: isPublicAddress, tls: { ca: cert } })!
+  const find = () => Promise.resolve([{ address: '127.0.0.1', family: 4 }])
+  const onLoopback = createPublicDocuments({}, systemClock, { isAllowed: () => true, tls: { ca: cert }, find })!
+  const strict = createPublicDocuments({}, systemClock, { isAllowed: isPublicAddress, tls: { ca: cert }, find })!
 
   it('is fetched over https from an address that is allowed', async () => {
     const url = await serve((_req, res) => res.end('{"client_name":"Claude"}'))
@@ -131,5 +129,65 @@ describe('a document of a stranger', () => {
     const { Agent } = await import('node:https')
     expect(createPublicDocuments({ fetch }, systemClock)).toBeUndefined()
     expect(createPublicDocuments({ agent: new Agent() }, systemClock)).toBeUndefined()
+  })
+})
+
+describe('the name of a stranger', () => {
+  const documentsBy = (nameServer: string, ca = cert) =>
+    createPublicDocuments({}, systemClock, {
+      isAllowed: (address) => address === '127.0.0.1',
+      tls: { ca },
+      find: findAddresses([nameServer]),
+    })!
+
+  it('whose name server never answers holds up no other work of this process', async () => {
+    const silent = await startNameServer(() => undefined)
+    const fetchDocument = documentsBy(silent.address)
+    const names = Array.from({ length: 20 }, (_, at) => `client-${at}.example`)
+    let ended = 0
+    const fetches = names.map((name) => fetchDocument(`https://${name}/client.json`).finally(() => (ended += 1)))
+    // As many as there are threads, and more, with every look-up still open.
+    await Promise.race([silent.asked(names), ...fetches])
+    const others = Array.from({ length: 8 }, async () => {
+      await Promise.all([lookup('localhost'), readFile(import.meta.filename)])
+    })
+    await Promise.race([Promise.all(others), ...fetches])
+
+    expect(ended).toBe(0)
+    expect(await Promise.all(fetches)).toEqual(names.map(() => undefined))
+  })
+
+  it('is found by the name servers, and checked', async () => {
+    const named = selfSigned({ names: ['client.example', 'inside.example'] })
+    const server = createServer(named, (_req, res) => res.end('{}')).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const { port } = server.address() as AddressInfo
+    const answers: Record<string, string[]> = {
+      'client.example': ['127.0.0.1'],
+      'inside.example': ['127.0.0.1', '127.0.0.2'],
+    }
+    const names = await startNameServer((name) => answers[name] ?? [])
+    const fetchDocument = documentsBy(names.address, named.cert)
+
+    expect(await fetchDocument(`https://client.example:${port}/client.json`)).toEqual({})
+    expect(await fetchDocument(`https://inside.example:${port}/client.json`)).toBeUndefined()
+    expect(await fetchDocument(`https://nobody.example:${port}/client.json`)).toBeUndefined()
+  })
+
+  it('is looked up for so many documents at a time, and no more', async () => {
+    let asked = 0
+    let end: (addresses: never[]) => void = () => undefined
+    const pending = new Promise<never[]>((resolve) => (end = resolve))
+    const find = () => ((asked += 1), pending)
+    const fetchDocument = createPublicDocuments({}, systemClock, { isAllowed: () => true, tls: {}, find })!
+    const fetches = Array.from({ length: 50 }, (_, at) => fetchDocument(`https://client-${at}.example/client.json`))
+
+    await Promise.all(fetches.slice(32))
+    end([])
+    await Promise.all(fetches)
+    expect(asked).toBe(32)
+    await fetchDocument('https://later.example/client.json')
+    expect(asked).toBe(33)
   })
 })

@@ -1,0 +1,122 @@
+import { LRUCache } from 'lru-cache'
+import { SealedValueError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
+import { change } from '../grants/change.js'
+import { recordKey } from '../grants/record-key.js'
+import { CLIENT_KEPT, dropUnused, keepClient, type ClientRooms } from './model-adapter.js'
+
+/** A client that has registered itself and has got no token yet. */
+interface Unused {
+  readonly id: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** Stands for the network that it came from. */
+  readonly from: string
+}
+
+/** Clients of all instances. A list of them is a record, which holds no more. */
+export const MOST_UNUSED = 500
+/** Attempts at one change of the list, because each instance may be at it all the time. */
+const MOST_ATTEMPTS = 50
+
+/** The clients that have registered themselves, as long as nobody has used them. */
+export interface UnusedClients {
+  /**
+   * Notes a client. Where there are too many, the oldest one of the network that most of them came from ends, so that a stranger's flood
+   * drives out itself and closes the door to nobody.
+   */
+  readonly note: (id: string, network: string) => Promise<void>
+  /** Takes a client from the list, because it is in use. */
+  readonly forget: (id: string) => Promise<void>
+}
+
+export function createUnusedClients(rooms: ClientRooms): UnusedClients {
+  let waiting: Unused[] = []
+  let next: Promise<void> | undefined
+  let last: Promise<unknown> = Promise.resolve()
+  // One after the other: requests at the same time must not keep each other from writing.
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const turn = last.then(work)
+    last = turn.catch(() => undefined)
+    return turn
+  }
+  const noteAll = async (): Promise<void> => {
+    const added = waiting
+    waiting = []
+    next = undefined
+    const surplus = await changeList(rooms, (list) => withoutSurplus([...list, ...added]))
+    await Promise.all(surplus.map(({ id }) => dropUnused(rooms, id)))
+  }
+  return {
+    note(id, network) {
+      const from = recordKey('sign-in', rooms.owner, 'network', network).slice(-8)
+      waiting.push({ id, at: rooms.clock.now(), from })
+      return (next ??= inTurn(noteAll))
+    },
+    async forget(id) {
+      await inTurn(() =>
+        changeList(rooms, (list) => {
+          const kept = list.filter((client) => client.id !== id)
+          return kept.length === list.length ? undefined : { kept, surplus: [] }
+        }),
+      )
+    },
+  }
+}
+
+interface Change {
+  readonly kept: readonly Unused[]
+  readonly surplus: readonly Unused[]
+}
+
+/** @param next undefined: there is nothing to change */
+function changeList(
+  { records, owner, clock }: ClientRooms,
+  next: (list: readonly Unused[]) => Change | undefined,
+): Promise<readonly Unused[]> {
+  const key = recordKey('sign-in', owner, 'unused clients')
+  return change(
+    'the clients',
+    async () => {
+      const record = await records.read(key).catch(ifError(SealedValueError, () => records.peek(key)))
+      const stored = Array.isArray(record?.value) ? (record.value as readonly Unused[]) : []
+      const life = CLIENT_KEPT.unused * 1_000
+      const changed = next(stored.filter(({ at }) => clock.now() < at + life))
+      if (changed === undefined) return []
+      const version = await records.write(key, changed.kept, record?.version ?? null, life)
+      return version === null ? 'late' : changed.surplus
+    },
+    MOST_ATTEMPTS,
+  )
+}
+
+/** @param list the oldest first */
+function withoutSurplus(list: readonly Unused[]): Change {
+  const kept = [...list]
+  const surplus: Unused[] = []
+  while (kept.length > MOST_UNUSED) {
+    const counts = new Map<string, number>()
+    for (const { from } of kept) counts.set(from, (counts.get(from) ?? 0) + 1)
+    const most = Math.max(...counts.values())
+    const at = kept.findIndex(({ from }) => counts.get(from) === most)
+    surplus.push(...kept.splice(at, 1))
+  }
+  return { kept, surplus }
+}
+
+/** Clients whose last use is remembered in this process, and milliseconds between two notes of it in the store. */
+const CLIENTS = { max: 10_000, ttl: 86_400_000 }
+
+/** Returns a function that keeps the clients that are used, by one write a day for each. */
+export function createKeeping(
+  rooms: ClientRooms & { readonly unusedClients: UnusedClients },
+  background: (work: Promise<unknown>) => void,
+): (clientId: string) => void {
+  const noted = new LRUCache<string, true>(CLIENTS)
+  return (clientId) => {
+    if (noted.has(clientId)) return
+    noted.set(clientId, true)
+    const kept = keepClient(rooms, clientId).then(() => rooms.unusedClients.forget(clientId))
+    background(kept.catch(() => noted.delete(clientId)))
+  }
+}

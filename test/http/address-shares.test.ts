@@ -1,0 +1,50 @@
+import type { IncomingMessage } from 'node:http'
+import { describe, expect, it } from 'vitest'
+import { clientNetwork, createAddressShares } from '../../src/http/address-shares.js'
+import { manualClock } from '../support/clock.js'
+
+const from = (remoteAddress: string | undefined, ip?: unknown): IncomingMessage =>
+  ({ socket: { remoteAddress }, ...(ip !== undefined && { ip }) }) as unknown as IncomingMessage
+
+describe('the network of a client', () => {
+  it.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:0db8:0001:0002::1', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    [undefined, ''],
+  ])('%s is of %s', (address, network) => expect(clientNetwork(from(address))).toBe(network))
+
+  it('is the one that Express finds, where there is Express', () => {
+    expect(clientNetwork(from('127.0.0.1', '192.0.2.7'))).toBe('192.0.2.7')
+    expect(clientNetwork(from('127.0.0.1', ['192.0.2.7']))).toBe('127.0.0.1')
+  })
+})
+
+describe('the shares of addresses', () => {
+  it('are each for one network, and begin again when the time since the first is over', () => {
+    const clock = manualClock()
+    const shares = createAddressShares(clock, 2, 60_000)
+
+    expect(shares.take(from('192.0.2.1'))).toBe(0)
+    clock.advance(10_000)
+    expect(shares.take(from('192.0.2.1'))).toBe(0)
+    expect(shares.take(from('192.0.2.1'))).toBe(50_000)
+    expect(shares.take(from('192.0.2.2'))).toBe(0)
+    clock.advance(49_999)
+    expect(shares.take(from('192.0.2.1'))).toBe(1)
+    clock.advance(1)
+    expect(shares.take(from('192.0.2.1'))).toBe(0)
+  })
+
+  it('are one for all addresses of a network of IPv6', () => {
+    const shares = createAddressShares(manualClock(), 1, 60_000)
+
+    expect(shares.take(from('2001:db8::1'))).toBe(0)
+    expect(shares.take(from('2001:db8::2'))).toBe(60_000)
+    expect(shares.take(from('2001:db8:0:1::1'))).toBe(0)
+  })
+})

@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest'
+import { errors } from 'oidc-provider'
+import { createEvents } from '../../src/events.js'
+import { createRecords } from '../../src/grants/records.js'
+import { createSealer } from '../../src/grants/seal.js'
+import { createModelAdapters, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { createUnusedClients, MOST_UNUSED } from '../../src/nextcloud-sign-in/unused-clients.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { manualClock } from '../support/clock.js'
+
+const DAY = 86_400_000
+
+function setUp() {
+  const clock = manualClock()
+  const storage = new MemoryStorage({}, clock)
+  const owner = { clientId: 'client', resource: 'https://mcp.example.com/mcp', nextcloud: 'https://cloud.example.com/' }
+  const open = () => {
+    const events = createEvents(() => undefined, clock)
+    const records = createRecords(storage, createSealer([new Uint8Array(32).fill(7)]), clock, events)
+    const rooms = { records, owner, clock, errors }
+    const clients = createModelAdapters(rooms)('Client')
+    const unused = createUnusedClients(rooms)
+    return {
+      unused,
+      isThere: async (id: string) => (await clients.find(id)) !== undefined,
+      keep: (id: string) => keepClient(rooms, id),
+      async register(id: string, network: string) {
+        await unused.note(id, network)
+        await clients.upsert(id, { client_id: id }, 0)
+      },
+    }
+  }
+  return { clock, one: open(), other: open(), storage }
+}
+
+describe('clients that nobody uses', () => {
+  it('are bounded in all, and a flood from one network drives out itself alone', async () => {
+    const { one, other } = setUp()
+    await one.register('honest', 'home')
+    for (let count = 0; count < MOST_UNUSED + 20; count += 1) await one.register(`flood-${count}`, 'evil')
+    await other.register('honest too', 'office')
+
+    expect(await one.isThere('honest')).toBe(true)
+    expect(await one.isThere('honest too')).toBe(true)
+    for (const gone of ['flood-0', 'flood-21']) expect(await one.isThere(gone)).toBe(false)
+    for (const left of ['flood-22', `flood-${MOST_UNUSED + 19}`]) expect(await one.isThere(left)).toBe(true)
+  })
+
+  it('stay where a client has got tokens, also before the list knows of that', async () => {
+    const { one } = setUp()
+    await one.register('used', 'evil')
+    await one.register('used and forgotten', 'evil')
+    await one.keep('used')
+    await one.keep('used and forgotten')
+    await one.unused.forget('used and forgotten')
+    for (let count = 0; count < MOST_UNUSED + 2; count += 1) await one.register(`flood-${count}`, 'evil')
+
+    expect(await one.isThere('used')).toBe(true)
+    expect(await one.isThere('used and forgotten')).toBe(true)
+    expect(await one.isThere('flood-0')).toBe(false)
+  })
+
+  it('are all noted where many register at the same time, by two instances', async () => {
+    const { one, other } = setUp()
+    await Promise.all(
+      Array.from({ length: 60 }, (_, at) => (at % 2 === 0 ? one : other).register(`client-${at}`, `network-${at}`)),
+    )
+    for (let count = 0; count < MOST_UNUSED - 60; count += 1) await one.register(`flood-${count}`, 'evil')
+
+    expect(await one.isThere('client-0')).toBe(true)
+    await one.register('flood-last', 'evil')
+    expect(await one.isThere('flood-0')).toBe(false)
+    expect(await one.isThere('client-0')).toBe(true)
+  })
+
+  it('make room again when their time is over', async () => {
+    const { clock, one } = setUp()
+    for (let count = 0; count < MOST_UNUSED; count += 1) await one.register(`old-${count}`, 'evil')
+    clock.advance(31 * DAY)
+    await one.register('new', 'evil')
+    for (let count = 0; count < MOST_UNUSED - 1; count += 1) await one.register(`later-${count}`, 'evil')
+
+    expect(await one.isThere('new')).toBe(true)
+  })
+})
