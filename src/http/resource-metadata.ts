@@ -1,4 +1,3 @@
-import type { Discovery } from '../authorization-server/discovery.js'
 import type { Config } from '../config/config.js'
 import { wellKnownUrl } from '../config/values.js'
 import { McpAuthError } from '../errors/errors.js'
@@ -9,7 +8,10 @@ const ROOT_FORM = '/.well-known/oauth-protected-resource'
 const LEGACY_FORM = '/.well-known/oauth-authorization-server'
 
 /** The parts of discovery that are published. */
-type Published = Pick<Discovery, 'issuer' | 'document'>
+interface Published {
+  readonly issuer: () => string | Promise<string>
+  readonly document: () => Promise<object>
+}
 
 /**
  * Returns the routes of this server's protected resource metadata (RFC 9728 §3): the path that goes with `resource`, that of
