@@ -19,12 +19,12 @@ import { mcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
-import { createPublicDocuments } from '../transport/public-document.js'
+import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
-import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
+import { createProviders, type Library, type RegisteredClient } from './provider.js'
 import { redirectProblem } from './redirect-uri.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
@@ -117,7 +117,7 @@ export function nextcloudSignIn(options: NextcloudSignInOptions): Promise<Nextcl
 export async function createNextcloudSignIn(
   given: NextcloudSignInOptions,
   clock: Clock,
-  fetchPublic?: ProviderRooms['fetchPublic'],
+  fetchDocument?: FetchPublicDocument,
 ): Promise<NextcloudSignIn> {
   checkClients(given.clients ?? [])
   const library = await loadLibrary()
@@ -129,7 +129,7 @@ export async function createNextcloudSignIn(
     userAt: (req) => userAt(known.rooms, req),
   })
   const auth = mcpAuth(options)
-  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchPublic })
+  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchDocument })
   known.rooms = rooms
   known.readKeys = readKeys
   await readKeys()
@@ -204,10 +204,10 @@ interface Parts {
   readonly library: Library
   readonly scopes: ReadonlyMap<string, string>
   readonly auth: McpAuth
-  readonly fetchPublic: ProviderRooms['fetchPublic'] | undefined
+  readonly fetchDocument: FetchPublicDocument | undefined
 }
 
-function build({ given, options, storage, clock, library, scopes, auth, fetchPublic }: Parts) {
+function build({ given, options, storage, clock, library, scopes, auth, fetchDocument }: Parts) {
   const config = readConfig(options)
   const { nextcloud, grants: stored, connect } = needed(config)
   const issuer = new URL(issuerOf(given))
@@ -232,7 +232,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     clients: given.clients ?? [],
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
-    fetchPublic: fetchPublic ?? publicFetch(createPublicDocuments(config.http, clock)),
+    fetchPublic: publicFetch(fetchDocument ?? createPublicDocuments(config.http, clock)),
     isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
     documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
     onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
