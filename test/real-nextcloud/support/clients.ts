@@ -7,6 +7,9 @@ export interface OAuth2Client {
   readonly clientSecret: string
 }
 
+/** Name of the client, which its sessions have too. */
+export const OAUTH2_CLIENT = 'mcp-test'
+
 /** Adds one as an administrator does in the settings, until the test ends. */
 export async function createOAuth2Client({ url, admin }: Target, redirectUri: string): Promise<OAuth2Client> {
   const headers = {
@@ -14,7 +17,7 @@ export async function createOAuth2Client({ url, admin }: Target, redirectUri: st
     'ocs-apirequest': 'true',
   }
   const place = `${url}/index.php/apps/oauth2/clients`
-  const body = new URLSearchParams({ name: 'mcp-test', redirectUri })
+  const body = new URLSearchParams({ name: OAUTH2_CLIENT, redirectUri })
   const response = await fetch(place, { method: 'POST', headers, body })
   if (!response.ok) throw new Error(`Nextcloud answers ${response.status} to a new client of oauth2`)
   const { id, clientId, clientSecret } = (await response.json()) as OAuth2Client & { readonly id: number }
