@@ -2,7 +2,6 @@ import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from 'node:http'
 import type { Provider } from 'oidc-provider'
-import { createCodeGrant } from '../authorization-server/code-grant.js'
 import { createDiscovery } from '../authorization-server/discovery.js'
 import { systemClock, type Clock } from '../clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
@@ -19,19 +18,19 @@ import type { ConnectHandler } from '../http/router.js'
 import { mcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
-import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { StorageAdapter } from '../storage-adapter.js'
-import { createPublicDocuments } from '../transport/public-document.js'
+import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
-import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
+import { createProviders, type Library, type RegisteredClient } from './provider.js'
 import { redirectProblem } from './redirect-uri.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
+import { createTokenRooms } from './token-rooms.js'
 import { isConnected } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
 import { publicFetch } from './client-documents.js'
@@ -118,7 +117,7 @@ export function nextcloudSignIn(options: NextcloudSignInOptions): Promise<Nextcl
 export async function createNextcloudSignIn(
   given: NextcloudSignInOptions,
   clock: Clock,
-  fetchPublic?: ProviderRooms['fetchPublic'],
+  fetchDocument?: FetchPublicDocument,
 ): Promise<NextcloudSignIn> {
   checkClients(given.clients ?? [])
   const library = await loadLibrary()
@@ -130,7 +129,7 @@ export async function createNextcloudSignIn(
     userAt: (req) => userAt(known.rooms, req),
   })
   const auth = mcpAuth(options)
-  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchPublic })
+  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchDocument })
   known.rooms = rooms
   known.readKeys = readKeys
   await readKeys()
@@ -139,7 +138,7 @@ export async function createNextcloudSignIn(
     routes: () => createSignInRoutes(rooms),
     close: async () => {
       await auth.close()
-      close()
+      await close()
     },
   }
 }
@@ -205,10 +204,10 @@ interface Parts {
   readonly library: Library
   readonly scopes: ReadonlyMap<string, string>
   readonly auth: McpAuth
-  readonly fetchPublic: ProviderRooms['fetchPublic'] | undefined
+  readonly fetchDocument: FetchPublicDocument | undefined
 }
 
-function build({ given, options, storage, clock, library, scopes, auth, fetchPublic }: Parts) {
+function build({ given, options, storage, clock, library, scopes, auth, fetchDocument }: Parts) {
   const config = readConfig(options)
   const { nextcloud, grants: stored, connect } = needed(config)
   const issuer = new URL(issuerOf(given))
@@ -233,7 +232,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     clients: given.clients ?? [],
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
-    fetchPublic: fetchPublic ?? publicFetch(createPublicDocuments(config.http, clock)),
+    fetchPublic: publicFetch(fetchDocument ?? createPublicDocuments(config.http, clock)),
     isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
     documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
     onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
@@ -243,6 +242,10 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
       ctx.body = page.html
     },
   })
+  const tokenRooms = createTokenRooms({
+    ...{ config, nextcloud, connect, stored, grants, issuer },
+    ...{ discovery, transport, clock, events },
+  })
   const rooms: SignInRooms = {
     config,
     nextcloud,
@@ -250,8 +253,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     issuer,
     scopes,
     provider,
-    codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
-    freshCredentials: createFreshCredentials({ nextcloud, transport }),
+    ...tokenRooms,
     grants,
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
@@ -267,7 +269,12 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     registrations: registrationShares(clock),
     authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
   }
-  return { rooms, readKeys, close: () => transport.close() }
+  const close = async (): Promise<void> => {
+    tokenRooms.deletions.close()
+    await Promise.all([grants.settle(), tokenRooms.deletions.settle()])
+    transport.close()
+  }
+  return { rooms, readKeys, close }
 }
 
 const MINUTE = 60_000

@@ -1,5 +1,6 @@
 import type { Provider } from 'oidc-provider'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
+import type { Deletions } from '../broker/deletions.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
 import type { FlowCookies } from '../connect/cookies.js'
@@ -36,6 +37,7 @@ export interface SignInRooms {
   readonly provider: () => Promise<Provider>
   readonly codeGrant: CodeGrant
   readonly freshCredentials: FreshCredentials
+  readonly deletions: Deletions
   readonly grants: Grants
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies

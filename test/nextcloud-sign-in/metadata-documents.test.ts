@@ -18,7 +18,7 @@ const documentOf = (more: Record<string, unknown> = {}) => ({
 
 describe('a client whose id is the address of its metadata', () => {
   it('signs its user in, and stands on the page with its name and its host', async () => {
-    const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(documentOf())) })
+    const server = await startSignInServer({ documents: () => Promise.resolve(documentOf()) })
     const client = clientOf(server, CLIENT_ID)
     const alice = server.person('alice')
 
@@ -31,6 +31,16 @@ describe('a client whose id is the address of its metadata', () => {
     expect(await server.auth.verify(String(answer.body['access_token']))).toMatchObject({ clientId: CLIENT_ID })
   })
 
+  it('may have any port on loopback, where its document names none and no kind of application', async () => {
+    const document = documentOf({ redirect_uris: ['http://localhost/callback', 'http://127.0.0.1/callback'] })
+    const server = await startSignInServer({ documents: () => Promise.resolve(document) })
+
+    for (const host of ['localhost', '127.0.0.1']) {
+      const client = clientOf(server, CLIENT_ID, `http://${host}:53111/callback`)
+      expect((await client.signIn(server.person('alice'))).status).toBe(200)
+    }
+  })
+
   it.each([
     ['names another id', documentOf({ client_id: 'https://client.example.com/other.json' })],
     ['has a secret', documentOf({ client_secret: 'x', token_endpoint_auth_method: 'client_secret_post' })],
@@ -38,7 +48,7 @@ describe('a client whose id is the address of its metadata', () => {
     ['has other redirect URIs', documentOf({ redirect_uris: ['https://evil.example.com/callback'] })],
     ['is no object', 'client'],
   ])('is refused where its document %s', async (_what, document) => {
-    const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(document)) })
+    const server = await startSignInServer({ documents: () => Promise.resolve(document) })
     const url = clientOf(server, CLIENT_ID).authorizationUrl()
 
     const response = await fetch(url, { redirect: 'manual', headers: { accept: 'text/html' } })
@@ -75,7 +85,7 @@ describe('a client whose id is the address of its metadata', () => {
 
   it('keeps to what its document says at the token endpoint too', async () => {
     let document = documentOf()
-    const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(document)) })
+    const server = await startSignInServer({ documents: () => Promise.resolve(document) })
     const client = clientOf(server, CLIENT_ID)
     const code = (await client.authorize(server.person('alice'))).get('code') ?? ''
     document = documentOf({ redirect_uris: ['https://evil.example.com/callback'] })

@@ -7,9 +7,12 @@ export interface OAuth2Client {
   readonly clientSecret: string
 }
 
+/** Name of the client, which its sessions have too. */
+export const OAUTH2_CLIENT = 'mcp-test'
+
 /** Adds one as an administrator does in the settings, until the test ends. */
 export const createOAuth2Client = async (target: Target, redirectUri: string): Promise<OAuth2Client> =>
-  (await addOAuth2Client(target, redirectUri, 'mcp-test')).client
+  (await addOAuth2Client(target, redirectUri, OAUTH2_CLIENT)).client
 
 /** The same with a name of its own, and the way to delete it before. */
 export async function addOAuth2Client(
