@@ -38,6 +38,10 @@ function resourceMetadata(config: Config, issuer: string): Record<string, unknow
     authorization_servers: [issuer],
     ...(config.scopesSupported.length > 0 && { scopes_supported: config.scopesSupported }),
     bearer_methods_supported: ['header'],
+    ...(config.dpop !== 'off' && {
+      dpop_bound_access_tokens_required: config.dpop === 'required',
+      dpop_signing_alg_values_supported: config.algorithms,
+    }),
     ...(config.resourceName !== undefined && { resource_name: config.resourceName }),
     ...(config.resourceDocumentation !== undefined && { resource_documentation: config.resourceDocumentation }),
   }
