@@ -74,7 +74,13 @@ async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, 
     events.emit({ type: 'connect.failed', reason: tokens.refreshToken === undefined ? 'no_refresh_token' : 'person' })
     return { page: signInPages.otherAccount() }
   }
-  await store(rooms, record.value, user, { ...tokens, refreshToken: tokens.refreshToken })
+  await store(rooms, record.value, user, { ...tokens, refreshToken: tokens.refreshToken }).catch(
+    async (error: unknown) => {
+      // The person signs in again, so these must not live on without a record.
+      await drop(rooms, tokens)
+      throw error
+    },
+  )
   return goBack(rooms, record, { user })
 }
 
@@ -102,6 +108,10 @@ async function store(
 ): Promise<void> {
   const { grants, config, clock, events, issuer } = rooms
   const identity = { issuer: issuer.origin, subject: user }
+  // A user id may be given to another person once its account is deleted. What the first agreed to is not for the second.
+  if (!(await rooms.isConnected(user).catch(ifError(UpstreamUnavailableError, () => true)))) {
+    await grants.store.disconnect(identity, undefined)
+  }
   const connection = connectionOf(rooms, tokens, { clientId, scopes: [] })
   await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })

@@ -7,6 +7,7 @@ export const REDIRECT_URI = 'https://client.example.com/callback'
 /** An answer of the token endpoint. */
 export interface TokenAnswer {
   readonly status: number
+  readonly headers: Headers
   readonly body: Record<string, unknown>
 }
 
@@ -51,7 +52,8 @@ export async function registeredClient(
 /** Sends a request to the token endpoint. */
 export async function requestTokens(origin: string, form: URLSearchParams): Promise<TokenAnswer> {
   const response = await fetch(`${origin}/oauth/token`, { method: 'POST', body: form })
-  return { status: response.status, body: (await response.json()) as Record<string, unknown> }
+  const { status, headers } = response
+  return { status, headers, body: (await response.json()) as Record<string, unknown> }
 }
 
 /** A client with this id at this place, which may be another instance. */

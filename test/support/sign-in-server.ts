@@ -33,7 +33,9 @@ export interface SignInServer {
   readonly another: () => Promise<{ readonly url: string }>
 }
 
-export interface SignInServerOptions extends Partial<Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage'>> {
+export interface SignInServerOptions extends Partial<
+  Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage' | 'http'>
+> {
   readonly clock?: Clock
   /** The client metadata documents of the world outside. Default: none can be fetched. */
   readonly documents?: (url: string) => Promise<Response>
@@ -73,7 +75,7 @@ export async function startSignInServer({
         ...given,
       },
       clock,
-      documents,
+      documents && (async (url) => (await documents(url)).json()),
     )
   const signIn = await open()
   const auth = mcpAuth(signIn.options)

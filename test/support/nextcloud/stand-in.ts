@@ -15,7 +15,7 @@ import { ocsRoutes } from './ocs.js'
 import { login } from './sessions.js'
 import { addAccount, createState, type Account, type NextcloudState } from './state.js'
 
-/** What a test does to requests instead of the stand-in. 0: no answer at all. */
+/** What a test does to requests instead of the stand-in. 0: the connection breaks off. -1: it stays open without an answer. */
 export type Disturbance = (request: Asked) => number | Told | undefined
 
 /**
@@ -114,6 +114,7 @@ export async function startStandIn({
     }
     requests.push(asked)
     const disturbed = disturbance?.(asked)
+    if (disturbed === -1) return
     if (disturbed === 0) {
       req.socket.destroy()
       return
