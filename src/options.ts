@@ -252,7 +252,23 @@ export interface McpAuthOptions {
   /** Whether the granted scopes satisfy a required one (scope hierarchies). Default: the required scope is among them. */
   readonly scopeSatisfies?: ((granted: readonly string[], required: string) => boolean) | undefined
   /**
-   * Ids of the MCP clients let in (`client_id`, else `azp`, else `cid`). Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated
+   * The verdict on a token whose `aud` is absent or an empty list (Cognito, Hydra, Clerk, GitLab, Keycloak with client metadata documents).
+   * A token that has an `aud` is judged by it in any case. Default `'reject'`.
+   *
+   * - `'reject'`: it is refused
+   * - `'client'`: its client has to be in `audience` or `allowedClients`
+   * - a function of the verified claims: your own proof that this server is the intended recipient. Only `true` lets the token in
+   *   (MCP 2025-11-25, authorization)
+   */
+  readonly missingAudience?:
+    'reject' | 'client' | ((claims: Readonly<Record<string, unknown>>) => boolean | Promise<boolean>) | undefined
+  /**
+   * `'accept'` lets in tokens that cannot be told from ID tokens (Dex puts `at_hash` into every access token; Cloudflare Access). An ID
+   * token of a client whose id is in `audience` gets in then, too. Default `'refuse'`.
+   */
+  readonly idTokenLookalikes?: 'refuse' | 'accept' | undefined
+  /**
+   * Ids of the MCP clients let in (`client_id`, else `azp`, else `cid`, else `appid`). Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated
    * by commas.
    */
   readonly allowedClients?: readonly string[] | undefined

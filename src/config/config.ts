@@ -21,7 +21,8 @@ export interface Config
     Complete<
       Pick<McpAuthOptions, 'requiredScopes' | 'scopesSupported' | 'challengeScopes' | 'scopeSatisfies' | 'algorithms'>
     >,
-    Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata'>> {
+    Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata'>>,
+    Complete<Pick<McpAuthOptions, 'missingAudience' | 'idTokenLookalikes'>> {
   /** Undefined: taken from the discovery document. */
   readonly issuer: string | undefined
   readonly discoveryUrl: URL | undefined

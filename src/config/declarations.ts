@@ -17,6 +17,7 @@ import {
   callback,
   commaStrings,
   href,
+  missingAudience,
   mode,
   number,
   oneOf,
@@ -119,6 +120,12 @@ export const OPTIONS = {
   scopeSatisfies: {
     kind: callback<Value<McpAuthOptions, 'scopeSatisfies'>>(),
     default: (granted, required) => granted.includes(required),
+  },
+  missingAudience: { kind: missingAudience, default: 'reject', flag: 'missing-audience <reject|client>' },
+  idTokenLookalikes: {
+    kind: oneOf('refuse', 'accept'),
+    default: 'refuse',
+    flag: 'id-token-lookalikes <refuse|accept>',
   },
   allowedClients: { kind: commaStrings, environment: 'ALLOWED_MCP_CLIENTS', flag: 'allowed-clients <id,…>' },
   algorithms: { kind: algorithms, default: ASYMMETRIC_ALGORITHMS, flag: 'algorithms <alg,…>' },

@@ -1,5 +1,5 @@
 import { MODES, type NextcloudMode } from '../modes.js'
-import type { HttpOptions, NextcloudOptions } from '../options.js'
+import type { HttpOptions, McpAuthOptions, NextcloudOptions } from '../options.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { type Given, isPlainObject, isScopeToken, refuse } from './values.js'
 
@@ -188,6 +188,12 @@ export const scopesOrFunction: KindOf<NextcloudScopes> = {
   fromTexts,
   check: (given) => (typeof given.value === 'function' ? (given.value as NextcloudScopes) : scopes.check(given)),
 }
+
+type MissingAudience = Exclude<McpAuthOptions['missingAudience'], undefined>
+export const missingAudience = only<MissingAudience>(
+  (value) => value === 'reject' || value === 'client' || typeof value === 'function',
+  "must be 'reject' or 'client', or a function",
+)
 
 export const adapter = only<StorageAdapter>((value) => {
   const { get, put, delete: remove, shared } = Object(value) as Partial<Record<keyof StorageAdapter, unknown>>

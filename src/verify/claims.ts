@@ -1,7 +1,9 @@
+import type { Config } from '../config/config.js'
 import {
   bound,
   expired,
   missing,
+  missingAudience,
   notYetValid,
   otherAudience,
   otherClient,
@@ -14,11 +16,10 @@ import {
 export type Claims = Readonly<Record<string, unknown>>
 
 /** The demands on the claims of an access token. */
-export interface Expectations {
-  readonly audience: readonly string[]
-  readonly resource: string
-  readonly allowedClients: ReadonlySet<string> | undefined
-}
+export type Expectations = Pick<
+  Config,
+  'audience' | 'resource' | 'allowedClients' | 'missingAudience' | 'idTokenLookalikes'
+>
 
 /** The content of an access token, read from claims that meet the expectations. */
 export interface AccessTokenClaims {
@@ -30,17 +31,21 @@ export interface AccessTokenClaims {
   readonly audience: string[]
 }
 
-/** Claims of ID tokens and logout tokens (OIDC Core §3.3.2.11, FAPI 1.0 part 2 §5.1.1, Back-Channel Logout §2.4). */
-const NOT_IN_ACCESS_TOKENS = ['at_hash', 'c_hash', 's_hash', 'events']
+/** Claims of ID tokens (OIDC Core §3.3.2.11, FAPI 1.0 part 2 §5.1.1). */
+const IN_ID_TOKENS = ['at_hash', 'c_hash', 's_hash']
+/** The claim of logout tokens (Back-Channel Logout §2.4). */
+const IN_LOGOUT_TOKENS = 'events'
 const OTHER_USES = /^(?:id|refresh|offline|logout)(?:[_+-]|$)/i
 const ACCESS_USES = /^(?:bearer|access|access_token)$/i
 /** The id of an MCP client whose token names none. */
 export const UNNAMED_CLIENT = 'unknown'
-/** Claims that speak for an access token. */
-const USUAL_IN_ACCESS_TOKENS = ['scope', 'scp', 'client_id', 'cid']
+/** Claims that speak for an access token. The last four are Entra's. */
+const USUAL_IN_ACCESS_TOKENS = ['scope', 'scp', 'client_id', 'cid', 'appid', 'azpacr', 'appidacr', 'idtyp']
+/** Claims that name the client of a token: the first that is there does. `appid` is that of Entra's tokens of version 1.0. */
+const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
 
 /**
- * Reads an access token's claims.
+ * Reads an access token's claims. One without an audience passes where `missingAudience` is a function, which the caller asks.
  *
  * @throws {InvalidTokenError} one is missing, of the wrong type or not what is expected here
  */
@@ -53,11 +58,11 @@ export function readAccessTokenClaims(
   if (typeof sub !== 'string' || sub === '') throw missing('sub', sub, 'a string that is not empty')
   if (typeof exp !== 'number' || !Number.isFinite(exp)) throw missing('exp', exp, 'a number')
   const audience = readStrings(aud)
-  if (audience.length === 0) throw missing('aud', aud, 'a string or a list of strings')
   const accepted = audience.filter((value) => expected.audience.some((wanted) => sameUri(value, wanted)))
-  if (accepted.length === 0) throw otherAudience(audience, expected.audience)
+  if (audience.length === 0) checkMissingAudience(claims, expected)
+  else if (accepted.length === 0) throw otherAudience(audience, expected.audience, expected.resource)
   const forResource = accepted.some((value) => sameUri(value, expected.resource))
-  checkKind(claims, tokenType, forResource)
+  checkKind(claims, tokenType, forResource, expected)
   // RFC 7800: a token bound to a key is worth nothing without the proof, and proofs are not verified here.
   if (cnf !== undefined && cnf !== null) throw bound(cnf)
   const clientId = readClientId(claims, expected.allowedClients)
@@ -88,6 +93,24 @@ function isAhead(time: unknown, { nowSeconds, clockTolerance }: Moment): boolean
   return time !== undefined && !(typeof time === 'number' && time <= nowSeconds + clockTolerance)
 }
 
+/**
+ * An audience that is absent, or an empty list, may be made up for: the token must be proven to be for this server in another way
+ * (MCP 2025-11-25, authorization, token handling).
+ *
+ * @throws {InvalidTokenError} it is not made up for
+ */
+function checkMissingAudience(claims: Claims, expected: Expectations): void {
+  const { audience, allowedClients, missingAudience: rule } = expected
+  const { aud } = claims
+  const isAbsent = aud === undefined || (Array.isArray(aud) && aud.length === 0)
+  if (!isAbsent || rule === 'reject') throw missing('aud', aud, 'a string or a list of strings')
+  if (typeof rule === 'function') return
+  const { claim, id } = clientOf(claims)
+  if (id === undefined || !(audience.includes(id) || allowedClients?.has(id) === true)) {
+    throw missingAudience(claim, id, [...audience, ...(allowedClients ?? [])])
+  }
+}
+
 /** Clients differ by one trailing slash in the audience that they ask for. */
 function sameUri(value: string, wanted: string): boolean {
   return withoutSlash(value) === withoutSlash(wanted)
@@ -103,7 +126,12 @@ function withoutSlash(uri: string): string {
  *
  * @throws {InvalidTokenError} it is a token of another kind
  */
-function checkKind(claims: Claims, headerType: string | undefined, forResource: boolean): void {
+function checkKind(
+  claims: Claims,
+  headerType: string | undefined,
+  forResource: boolean,
+  { idTokenLookalikes }: Expectations,
+): void {
   const header = headerType?.toLowerCase().replace(/^application\//, '')
   if (header === 'at+jwt') return
   if (header !== undefined && header !== 'jwt') throw otherKind('the header has typ', 'typ', headerType)
@@ -115,7 +143,9 @@ function checkKind(claims: Claims, headerType: string | undefined, forResource: 
   const other = uses.find(({ use }) => OTHER_USES.test(use))
   if (other !== undefined) throw otherKind(`${other.claim} is`, other.claim, other.use)
   if (uses.some(({ use }) => ACCESS_USES.test(use))) return
-  const mark = NOT_IN_ACCESS_TOKENS.find((name) => name in claims)
+  if (IN_LOGOUT_TOKENS in claims) throw otherKind(`there is a claim ${IN_LOGOUT_TOKENS}`, IN_LOGOUT_TOKENS)
+  if (idTokenLookalikes === 'accept') return
+  const mark = IN_ID_TOKENS.find((name) => name in claims)
   if (mark !== undefined) throw otherKind(`there is a claim ${mark}`, mark)
   // An ID token is for a client, so one that is for this very resource is not an ID token.
   if ('nonce' in claims && (!forResource || !hasOneOf(claims, ['scope', 'scp']))) {
@@ -132,11 +162,18 @@ function hasOneOf(claims: Claims, names: readonly string[]): boolean {
 
 /** @throws {InvalidTokenError} only some clients may come in, and the token's is not one of them */
 function readClientId(claims: Claims, allowed: Expectations['allowedClients']): string {
-  const name = ['client_id', 'azp', 'cid'].find((claim) => typeof claims[claim] === 'string' && claims[claim] !== '')
-  const id = name === undefined ? undefined : (claims[name] as string)
-  if (allowed !== undefined && (id === undefined || !allowed.has(id)))
-    throw otherClient(name ?? 'client_id', id, allowed)
+  const { claim, id } = clientOf(claims)
+  if (allowed !== undefined && (id === undefined || !allowed.has(id))) throw otherClient(claim, id, allowed)
   return id ?? UNNAMED_CLIENT
+}
+
+/** Returns the client that a token names, and the claim that does. */
+function clientOf(claims: Claims): { readonly claim: string; readonly id: string | undefined } {
+  for (const claim of CLIENT_CLAIMS) {
+    const id = claims[claim]
+    if (typeof id === 'string' && id !== '') return { claim, id }
+  }
+  return { claim: CLIENT_CLAIMS[0] ?? '', id: undefined }
 }
 
 /** Returns the scopes of `scope`, or of Entra's and Okta's `scp`. */

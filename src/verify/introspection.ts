@@ -64,9 +64,9 @@ export function createIntrospection(client: Pick<AuthorizationServerClient, 'int
 export function readIntrospection(
   answer: IntrospectionResponse | undefined,
   config: Pick<Config, 'introspection' | 'client'>,
-  moment: Moment & { readonly issuer: string },
+  { token, ...moment }: Moment & { readonly issuer: string; readonly token: string },
 ): Claims {
-  if (answer === undefined) throw config.introspection === 'always' ? noIntrospection() : notIntrospected(config)
+  if (answer === undefined) throw config.introspection === 'always' ? noIntrospection() : notIntrospected(token, config)
   if (!answer.active) throw inactive()
   const { token_type: type } = answer as Claims
   const isBearer = typeof type === 'string' && BEARER_TYPES.includes(type.toLowerCase())
@@ -82,12 +82,16 @@ export function noIntrospection(): ConfigurationError {
   )
 }
 
-function notIntrospected({ introspection, client }: Pick<Config, 'introspection' | 'client'>): InvalidTokenError {
-  if (introspection === false) return opaque('introspection is switched off here')
+function notIntrospected(
+  token: string,
+  { introspection, client }: Pick<Config, 'introspection' | 'client'>,
+): InvalidTokenError {
+  if (introspection === false) return opaque(token, 'introspection is switched off here')
   if (client?.hasCredentials === true) {
-    return opaque('the metadata of the authorization server has no introspection_endpoint')
+    return opaque(token, 'the metadata of the authorization server has no introspection_endpoint')
   }
   return opaque(
+    token,
     'there is no clientSecret (or clientAuth) here to have it introspected with',
     'set one, or have the authorization server issue JWTs',
   )

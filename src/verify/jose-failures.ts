@@ -79,9 +79,35 @@ function unfitKey(
           ? `kid is ${kid}, and the keys of ${show(issuer)} are ${published}`
           : `the signature does not fit the key of ${show(issuer)} (kid is ${kid})`) +
         (elsewhere ? `; iss, unverified, is ${show(claimed)}` : ''),
-      ...(elsewhere && { advice: 'the client seems to use another authorization server or realm' }),
+      ...adviceOn(unverifiedPart(() => decodeProtectedHeader(token)) ?? {}, { reason, claimed, issuer }),
     }
   })
+}
+
+/** The advice for tokens that no key of the issuer fits, where their form tells more than the usual. */
+function adviceOn(
+  header: Readonly<Record<string, unknown>>,
+  {
+    reason,
+    claimed,
+    issuer,
+  }: { readonly reason: 'key' | 'signature'; readonly claimed: unknown; readonly issuer: string },
+): { readonly advice?: string } {
+  // Microsoft Graph hashes the nonce before it signs, so that nobody else can verify its tokens.
+  if (reason === 'signature' && 'nonce' in header) return { advice: FOR_GRAPH }
+  if (claimed !== issuer) return { advice: 'the client seems to use another authorization server or realm' }
+  return reason === 'key' && isOrganisationServer(issuer) ? { advice: OF_ORGANISATION } : {}
+}
+
+const FOR_GRAPH =
+  'it seems to be for Microsoft Graph (there is a nonce in the header), which alone can verify it: the client must ask for a scope of this server (api://…) and for none of Graph in the same request'
+const OF_ORGANISATION =
+  'the organisation server of Okta publishes no keys for its access tokens: make issuer a custom authorization server (https://…/oauth2/default), for the clients as well'
+
+/** Whether it is Okta's server of an organisation, whose issuer is the host alone. */
+function isOrganisationServer(issuer: string): boolean {
+  const { hostname, pathname } = new URL(issuer)
+  return pathname === '/' && /\.okta(?:preview|-emea|-gov)?\.(?:com|mil)$/.test(hostname)
 }
 
 /** Returns a part of a token, unverified; undefined if there is no such part. */

@@ -11,8 +11,7 @@ interface RejectionAdvice {
 export const REJECTION_ADVICE: Readonly<Record<InvalidTokenReason, RejectionAdvice>> = {
   audience: {
     advice:
-      'have the provider put this server into aud of what MCP clients get (Keycloak: a client scope with an audience mapper, as a default scope of the MCP clients), or accept the one that is there',
-    option: 'audience',
+      'have the provider put this server into aud of what MCP clients get (Keycloak: a client scope with an audience mapper, as a default scope of the MCP clients); the aud of another server must never be accepted, because every token for that one would open this one',
   },
   issuer: {
     advice:

@@ -1,3 +1,4 @@
+import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { variableOf } from '../config/declarations.js'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
 import { isoTime, type Fault } from '../errors/rejection-details.js'
@@ -17,8 +18,7 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
   audience: 'add an audience mapper for this server at the authorization server',
   expired: 'the client must renew it; if it just did, compare the clocks',
   not_yet_valid: 'compare the clocks (NTP)',
-  missing_claim:
-    'have the authorization server put it into access tokens (Keycloak: the client scope basic has sub, an audience mapper adds aud)',
+  missing_claim: 'have the authorization server put it into access tokens',
   token_type: 'the client must send its access_token, not the id_token or refresh_token',
   sender_constrained: 'switch DPoP or mTLS binding off for MCP clients',
   client: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
@@ -54,9 +54,26 @@ export function tooLarge(length: number, most: number): InvalidTokenError {
  * @param why the reason for which this server cannot have it introspected
  * @param advice better advice than the usual
  */
-export function opaque(why: string, advice?: string): InvalidTokenError {
+export function opaque(token: string, why: string, advice?: string): InvalidTokenError {
   const better = advice === undefined ? {} : { advice }
-  return unverified('opaque', () => ({ sentence: () => `the token is not a JWT, and ${why}`, ...better }))
+  return unverified('opaque', () =>
+    isEncrypted(token)
+      ? { sentence: () => 'the token is encrypted (a JWE), and only its provider can read it', advice: DECRYPT }
+      : { sentence: () => `the token is not a JWT, and ${why}`, ...better },
+  )
+}
+
+const DECRYPT =
+  'have the authorization server sign access tokens for this server and not encrypt them (Auth0 encrypts those of clients that name no audience: set the tenant’s default audience, and switch token encryption of the API off)'
+
+/** Whether a token has the five parts of a JWE (RFC 7516 section 3.1), and a header that says how it is encrypted. */
+function isEncrypted(token: string): boolean {
+  if (token.split('.', 6).length !== 5) return false
+  try {
+    return typeof decodeProtectedHeader(token)['enc'] === 'string'
+  } catch {
+    return false
+  }
 }
 
 export function inactive(): InvalidTokenError {
@@ -70,6 +87,24 @@ export function missing(claim: string, found: unknown, wanted: string): InvalidT
     claim,
     found,
     sentence: (words) => (found === undefined ? `${claim} is missing` : `${claim} is ${words}, not ${wanted}`),
+    ...(claim in WAYS_TO && { advice: WAYS_TO[claim] }),
+  }))
+}
+
+/** The ways to a claim that providers leave out. */
+const WAYS_TO: Readonly<Record<string, string>> = {
+  aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience',
+  sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
+}
+
+/** @param id the token's client, which would have to be one of `expected` */
+export function missingAudience(claim: string, id: string | undefined, expected: readonly string[]): InvalidTokenError {
+  return rejection('missing_claim', () => ({
+    claim: 'aud',
+    expected,
+    found: id,
+    sentence: (client, accepted) => `aud is missing, and ${claim} is ${client}, none of ${accepted}`,
+    advice: `audience or allowedClients (${variableOf('allowedClients')}) would have to list the client`,
   }))
 }
 
@@ -82,13 +117,26 @@ export function otherIssuer(found: unknown, expected: string): InvalidTokenError
   }))
 }
 
-export function otherAudience(found: readonly string[], expected: readonly string[]): InvalidTokenError {
+export function otherAudience(
+  found: readonly string[],
+  expected: readonly string[],
+  resource: string,
+): InvalidTokenError {
   return rejection('audience', () => ({
     claim: 'aud',
     expected,
     found,
     sentence: (aud, accepted) => `aud is ${aud}, none of ${accepted}`,
+    ...(found.some((value) => mayMeanUs(value, expected, resource)) && { advice: MEANS_US }),
   }))
+}
+
+const MEANS_US = `that seems to be another name of this server: resource (${variableOf('resource')}) must be the URL that MCP clients have, or audience must list the name`
+
+/** Whether an audience is at the host of this server, or is made of a name of it (Entra's `api://<client id>`). */
+function mayMeanUs(audience: string, expected: readonly string[], resource: string): boolean {
+  const isAtHost = URL.canParse(audience) && new URL(audience).hostname === new URL(resource).hostname
+  return isAtHost || expected.some((name) => audience === `api://${name}`)
 }
 
 export function expired(exp: unknown, nowSeconds: number): InvalidTokenError {
@@ -120,12 +168,16 @@ export function notYetValid(
   }))
 }
 
+const LOOKALIKE = `${REMEDIES.token_type}; if the access tokens of the provider look like this, too (Dex, Cloudflare Access), set idTokenLookalikes`
+
 /** @param told the mark of the other kind of token, without its value */
 export function otherKind(told: string, claim?: string, found?: string): InvalidTokenError {
   return rejection('token_type', () => ({
     ...(claim !== undefined && { claim }),
     found,
     sentence: (value) => `${found === undefined ? told : `${told} ${value}`}, which is not what an access token has`,
+    // The token does not say outright that it is another.
+    ...(found === undefined && { advice: LOOKALIKE }),
   }))
 }
 
@@ -157,7 +209,10 @@ export function otherClient(claim: string, id: string | undefined, allowed: Read
   }))
 }
 
-/** @param verdict the end that `validateClaims` came to */
-export function refusedClaims(verdict: 'returned false' | 'threw an error', cause?: unknown): InvalidTokenError {
-  return rejection('claims', () => ({ sentence: () => `validateClaims ${verdict} for the claims` }), cause)
+/** The functions of the operator that judge claims. */
+export type ClaimsJudge = 'validateClaims' | 'missingAudience'
+
+/** @param verdict the end that the function came to */
+export function refusedClaims(judge: ClaimsJudge, verdict: string, cause?: unknown): InvalidTokenError {
+  return rejection('claims', () => ({ sentence: () => `${judge} ${verdict} for the claims` }), cause)
 }

@@ -11,7 +11,7 @@ import { checkIssuedAt, readAccessTokenClaims, type AccessTokenClaims, type Clai
 import { createIntrospection, noIntrospection, readIntrospection, type Introspect } from './introspection.js'
 import { joseRejection, type Verification } from './jose-failures.js'
 import { createJwtVerifier, type IssuerKeys, type VerifyJwt } from './keys.js'
-import { malformed, refusedClaims, tooLarge } from './rejections.js'
+import { malformed, refusedClaims, tooLarge, type ClaimsJudge } from './rejections.js'
 import { createVerifiedTokens, type VerifiedTokens } from './verified-tokens.js'
 
 /** An MCP token that has been verified. */
@@ -121,7 +121,10 @@ async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
       config,
       protectedHeader?.typ,
     )
-    if (config.validateClaims !== undefined) await checkByOperator(config.validateClaims, payload)
+    if (audience.length === 0 && typeof config.missingAudience === 'function') {
+      await checkByOperator('missingAudience', config.missingAudience, payload)
+    }
+    if (config.validateClaims !== undefined) await checkByOperator('validateClaims', config.validateClaims, payload)
     events.counters.verified += 1
     // The same claims serve every request with the token, so none may change them.
     const claims = deepFreeze(payload)
@@ -146,7 +149,7 @@ function signed({ rooms, verifyJwt }: Readers, token: string, issuer: string): R
 
 async function introspected({ rooms, introspect }: Readers, token: string, issuer: string): Read {
   const answer = rooms.config.introspection === false ? undefined : await introspect(token)
-  return { payload: readIntrospection(answer, rooms.config, verification(rooms, issuer)) }
+  return { payload: readIntrospection(answer, rooms.config, { ...verification(rooms, issuer), token }) }
 }
 
 function verification({ config, keys, clock }: VerifierRooms, issuer: string): Verification {
@@ -170,12 +173,14 @@ function isJwt(token: string): boolean {
   }
 }
 
-async function checkByOperator(validateClaims: NonNullable<Config['validateClaims']>, claims: Claims): Promise<void> {
+async function checkByOperator(judge: ClaimsJudge, isGood: (claims: Claims) => unknown, claims: Claims): Promise<void> {
   let verdict: unknown
   try {
-    verdict = await validateClaims(claims)
+    verdict = await isGood(claims)
   } catch (error) {
-    throw error instanceof McpAuthError ? error : refusedClaims('threw an error', error)
+    throw error instanceof McpAuthError ? error : refusedClaims(judge, 'threw an error', error)
   }
-  if (verdict === false) throw refusedClaims('returned false')
+  if (verdict === false) throw refusedClaims(judge, 'returned false')
+  // A proof that this server is meant is a yes and nothing less.
+  if (judge === 'missingAudience' && verdict !== true) throw refusedClaims(judge, 'did not return true')
 }

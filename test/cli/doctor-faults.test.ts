@@ -56,9 +56,9 @@ const provided =
 
 /** An MCP token with these claims. */
 const minted =
-  (claims: () => object) =>
+  (claims: (setup: DoctorSetup) => object) =>
   async (setup: DoctorSetup): Promise<void> => {
-    setup.token = await setup.as.mint({ aud: setup.resource, ...claims() })
+    setup.token = await setup.as.mint({ aud: setup.resource, ...claims(setup) })
   }
 
 function withoutMetadata({ as }: DoctorSetup): void {
@@ -264,6 +264,18 @@ const FAULTS: readonly Fault[] = [
     'token.accepted',
     minted(() => ({ exp: seconds() - 600 })),
     /reason expired: exp is.* → .*fresh token/,
+  ],
+  [
+    'an MCP token for another server, whose audience it must not suggest',
+    'token.accepted',
+    minted(() => ({ aud: 'https://other.example.com/mcp' })),
+    /reason audience: (?!.*--audience).* → .*must never be accepted/,
+  ],
+  [
+    'an MCP token for another name of this server',
+    'token.accepted',
+    minted(({ resource }) => ({ aud: new URL(resource).origin })),
+    /reason audience: .* → .*another name of this server: resource \(NEXTCLOUD_MCP_SERVER_URL\)/,
   ],
   [
     'an MCP token of a client that is not let in',

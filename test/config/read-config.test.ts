@@ -30,6 +30,8 @@ describe('the defaults', () => {
       algorithms: ASYMMETRIC_ALGORITHMS,
       clockTolerance: 5,
       introspection: 'opaque-only',
+      missingAudience: 'reject',
+      idTokenLookalikes: 'refuse',
       cache: {
         nextcloudTokens: 10_000,
         verifiedTokens: 10_000,
@@ -77,6 +79,8 @@ it('every option that is given is taken as it is', () => {
     clockTolerance: 0.5,
     validateClaims: () => true,
     introspection: 'always',
+    missingAudience: 'client',
+    idTokenLookalikes: 'accept',
     cache: { nextcloudTokens: 0, verifiedTokens: 1, renewBefore: 0.5, verifiedTtl: 0, staleKeys: 1.5, grantCheck: 0.5 },
     http: { agent: new Agent(), timeout: 1, maxResponseBytes: 1, retries: 0 },
     rootMetadata: false,

@@ -1,8 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import * as errors from 'jose/errors'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { InsufficientScopeError, InvalidTokenError } from '../../src/errors/errors.js'
 import { createEvents, reportFailure, type McpAuthEvent } from '../../src/events.js'
 import type { McpAuthOptions } from '../../src/options.js'
+import { joseRejection } from '../../src/verify/jose-failures.js'
 import { REMEDIES } from '../../src/verify/rejections.js'
 import { ask, askWith } from '../support/answers.js'
 import { manualClock } from '../support/clock.js'
@@ -51,12 +53,16 @@ interface Verified {
 }
 
 const ONLY = { allowedClients: ['claude', 'inspector'] }
+const WAYS_TO: Readonly<Record<string, string>> = {
+  sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
+  aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience',
+}
 const missing = (claim: string, value: unknown, message: string): Verified => ({
   claims: { [claim]: value },
   reason: 'missing_claim',
   claim,
   ...(value !== undefined && { found: [value].flat() }),
-  message: `${message}: have the authorization server put it into access tokens (Keycloak: the client scope basic has sub, an audience mapper adds aud)`,
+  message: `${message}: ${WAYS_TO[claim] ?? 'have the authorization server put it into access tokens'}`,
 })
 const otherKind = (claims: object, told: string, rest: Partial<Verified> = {}): Verified => ({
   claims,
@@ -65,6 +71,12 @@ const otherKind = (claims: object, told: string, rest: Partial<Verified> = {}): 
   message: `${told}, which is not what an access token has: the client must send its access_token, not the id_token or refresh_token`,
   ...rest,
 })
+const lookalike = (claims: object, told: string, rest: Partial<Verified> = {}): Verified => {
+  const { message, ...other } = otherKind(claims, told, rest)
+  const option =
+    'if the access tokens of the provider look like this, too (Dex, Cloudflare Access), set idTokenLookalikes'
+  return { ...other, message: `${message}; ${option}` }
+}
 const early = (claim: string): Verified => ({
   claims: { [claim]: NOW + 60 },
   reason: 'not_yet_valid',
@@ -86,6 +98,12 @@ const refusedByApp = (verdict: string, validateClaims: () => boolean): Verified 
   reason: 'claims',
   message: `validateClaims ${verdict} for the claims: look there for the condition`,
 })
+const notProven = (verdict: string, missingAudience: unknown): Verified => ({
+  claims: { aud: undefined },
+  options: { missingAudience } as McpAuthOptions,
+  reason: 'claims',
+  message: `missingAudience ${verdict} for the claims: look there for the condition`,
+})
 
 it.each<Verified>([
   {
@@ -96,6 +114,24 @@ it.each<Verified>([
     found: ['account'],
     message:
       'aud is ["account"], none of ["https://mcp.example.com/mcp", "mcp-server"]: add an audience mapper for this server at the authorization server',
+  },
+  ...[new URL(RESOURCE).origin, RESOURCE.replace('https:', 'http:'), `api://${CLIENT_ID}`].map((aud): Verified => ({
+    claims: { aud },
+    reason: 'audience',
+    claim: 'aud',
+    expected: [RESOURCE, CLIENT_ID],
+    found: [aud],
+    message: `aud is [${JSON.stringify(aud)}], none of ["https://mcp.example.com/mcp", "mcp-server"]: that seems to be another name of this server: resource (NEXTCLOUD_MCP_SERVER_URL) must be the URL that MCP clients have, or audience must list the name`,
+  })),
+  {
+    claims: { aud: undefined, client_id: undefined, appid: 'x' },
+    options: { missingAudience: 'client' },
+    reason: 'missing_claim',
+    claim: 'aud',
+    expected: [RESOURCE, CLIENT_ID],
+    found: ['x'],
+    message:
+      'aud is missing, and appid is "x", none of ["https://mcp.example.com/mcp", "mcp-server"]: audience or allowedClients (ALLOWED_MCP_CLIENTS) would have to list the client',
   },
   {
     claims: { exp: NOW - 60 },
@@ -118,9 +154,12 @@ it.each<Verified>([
   missing('iss', undefined, 'iss is missing'),
   otherKind({ typ: 'ID' }, 'typ is "ID"', { claim: 'typ', found: ['ID'] }),
   otherKind({ token_use: 'id' }, 'token_use is "id"', { claim: 'token_use', found: ['id'] }),
-  otherKind({ at_hash: 'x' }, 'there is a claim at_hash', { claim: 'at_hash' }),
-  otherKind({ nonce: 'n', aud: CLIENT_ID }, 'there is a claim nonce', { claim: 'nonce' }),
-  otherKind({ aud: CLIENT_ID, client_id: undefined, scope: undefined }, 'there is none of scope, scp, client_id, cid'),
+  lookalike({ at_hash: 'x' }, 'there is a claim at_hash', { claim: 'at_hash' }),
+  lookalike({ nonce: 'n', aud: CLIENT_ID }, 'there is a claim nonce', { claim: 'nonce' }),
+  lookalike(
+    { aud: CLIENT_ID, client_id: undefined, scope: undefined },
+    'there is none of scope, scp, client_id, cid, appid, azpacr, appidacr, idtyp',
+  ),
   otherKind({}, 'the header has typ "logout+jwt"', {
     mint: { header: { typ: 'logout+jwt' } },
     claim: 'typ',
@@ -147,9 +186,37 @@ it.each<Verified>([
       'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the client must ask for them, and the authorization server must grant them',
   },
   refusedByApp('returned false', () => false),
+  notProven('returned false', () => Promise.resolve(false)),
+  notProven('did not return true', () => undefined),
+  notProven('did not return true', () => 1),
+  notProven('threw an error', () => Promise.reject(new Error('secret'))),
   refusedByApp('threw an error', () => { throw new Error('secret') }), // prettier-ignore
 ])('a verified token: $message', async ({ claims, options, mint, ...rejection }) => {
   expect(await rejectionOfClaims(claims, options, mint)).toEqual({ verified: true, ...rejection })
+})
+
+it.each([() => true, () => Promise.resolve(true)])(
+  'a token without an audience that the operator proves to be for this server is good, by %s',
+  async (proves) => {
+    const asked: unknown[] = []
+    const missingAudience = (claims: object): boolean | Promise<boolean> => {
+      asked.push(claims)
+      return proves()
+    }
+    const auth = bed.open({ ...CLIENT, missingAudience })
+
+    const info = await auth.verify(await bed.as.mint({ aud: [] }))
+    expect([info.audience, info.subject, asked]).toEqual([[], 'alice', [info.claims]])
+    await auth.verify(await bed.as.mint())
+    expect(asked).toHaveLength(1)
+  },
+)
+
+it('an introspection answer without an audience is judged in the same way', async () => {
+  bed.as.script('/introspect', { json: { active: true, sub: 'alice', exp: NOW + 60, client_id: 'claude' } })
+  const auth = bed.open({ ...CLIENT, missingAudience: 'client', allowedClients: ['claude'] })
+
+  expect(await auth.verify('opaque')).toMatchObject({ audience: [], clientId: 'claude' })
 })
 
 it('a verified token of another issuer', async () => {
@@ -210,6 +277,43 @@ describe('of a token that has not been verified, which anybody can have written,
         found: ['other'],
       }),
     )
+  })
+
+  it('a token for Microsoft Graph', async () => {
+    const mint = { key: await signingKey('first'), header: { nonce: 'n' } }
+    const advice = expect.stringMatching(
+      /: it seems to be for Microsoft Graph .* scope of this server \(api:/,
+    ) as string
+    expect(await rejectionOfClaims({}, {}, mint)).toMatchObject(notVerified('signature', advice))
+    expect(await rejectionOfClaims({}, {}, { ...mint, key: await signingKey('other') })).not.toMatchObject({
+      message: advice,
+    })
+  })
+
+  it.each([
+    ['https://acme.okta.com', 'key', true],
+    ['https://acme.oktapreview.com', 'key', true],
+    ['https://acme.okta.com', 'signature', false],
+    ['https://acme.okta.com/oauth2/default', 'key', false],
+    ['https://acme.notokta.com', 'key', false],
+  ])('a token of the issuer %s that fits none by its %s: of an organisation server %s', async (issuer, fault, told) => {
+    const failure = fault === 'key' ? new errors.JWKSNoMatchingKey() : new errors.JWSSignatureVerificationFailed()
+    const verification = { issuer, algorithms: [], clockTolerance: 5, nowSeconds: NOW, publishedKeys: () => [] }
+    const rejection = joseRejection(failure, await bed.as.mint({ iss: issuer }), verification)
+    expect((rejection as InvalidTokenError).details.message.includes('organisation server')).toBe(told)
+  })
+
+  it('an encrypted one, whatever keeps it from being introspected', async () => {
+    const header = Buffer.from(JSON.stringify({ alg: 'dir', enc: 'A256GCM' })).toString('base64url')
+    const message = expect.stringMatching(
+      /^the token is encrypted \(a JWE\), .*: have the .* sign access tokens/,
+    ) as string
+    for (const options of [{ introspection: false }, { clientSecret: undefined }] as const) {
+      expect(await rejectionOf(`${header}..iv.text.tag`, options)).toEqual(notVerified('opaque', message))
+      expect(await rejectionOf('a.b.c.d.e', options)).toMatchObject({
+        message: expect.stringMatching('not a JWT') as string,
+      })
+    }
   })
 
   it('a signature that is not by the key that it names', async () => {

@@ -12,7 +12,13 @@ import {
 
 const RESOURCE = 'https://mcp.example.com/mcp'
 const CLIENT_ID = 'mcp-server'
-const EXPECTED: Expectations = { audience: [RESOURCE, CLIENT_ID], resource: RESOURCE, allowedClients: undefined }
+const EXPECTED: Expectations = {
+  audience: [RESOURCE, CLIENT_ID],
+  resource: RESOURCE,
+  allowedClients: undefined,
+  missingAudience: 'reject',
+  idTokenLookalikes: 'refuse',
+}
 const GOOD = { sub: 'alice', exp: 2_000_000_000, aud: RESOURCE, client_id: 'mcp-client', scope: 'notes:read' }
 
 /** The claims of a good token, but for these; those of undefined are left out. */
@@ -121,6 +127,65 @@ describe('the audience', () => {
   })
 })
 
+describe('a token without an audience', () => {
+  const client = { missingAudience: 'client' } as const
+  const none = [{ aud: undefined }, { aud: [] }]
+  const listed = { ...client, audience: ['mcp-client'] }
+  const allowed = { ...client, allowedClients: new Set(['mcp-client']) }
+
+  it.each(none)('passes as %j where its client is an audience or an allowed client', (aud) => {
+    expect([listed, allowed].map((expected) => read(goodBut(aud), 'JWT', expected))).toEqual(
+      [listed, allowed].map(() => expect.objectContaining({ clientId: 'mcp-client', audience: [] }) as object),
+    )
+  })
+
+  it.each(['client_id', 'azp', 'cid', 'appid'])('passes by its client in %s', (claim) => {
+    const claims = { aud: undefined, client_id: undefined, [claim]: 'mcp-client' }
+
+    expect(refusal(() => read(goodBut(claims), undefined, allowed))).toBeUndefined()
+    expect(refusal(() => read(goodBut({ ...claims, [claim]: 'another' }), undefined, allowed))).toBe('missing_claim')
+  })
+
+  it.each<[string, Claims, Partial<Expectations>]>([
+    ['another client', { client_id: 'another' }, allowed],
+    ['another client, and a good one in a later claim', { client_id: 'another', azp: 'mcp-client' }, allowed],
+    ['a client with one more slash', { client_id: 'mcp-client/' }, listed],
+    ['no client', { client_id: undefined }, client],
+    [
+      'no client, where the name that stands for it is listed',
+      { client_id: undefined },
+      { ...client, audience: ['unknown'] },
+    ],
+    ['an audience that is null', { aud: null }, allowed],
+    ['an audience that is empty', { aud: '' }, allowed],
+    ['an audience of nothing', { aud: [''] }, allowed],
+    ['an audience of another type', { aud: 7 }, allowed],
+  ])('is refused with %s', (_name, changes, expected) => {
+    expect(refusal(() => read(goodBut({ aud: undefined, ...changes }), undefined, expected))).toBe('missing_claim')
+  })
+
+  it('is one of the allowed clients as well', () => {
+    const expected = { ...listed, allowedClients: new Set(['other']) }
+
+    expect(refusal(() => read(goodBut({ aud: undefined }), undefined, expected))).toBe('client')
+  })
+
+  it('that has another audience is judged by it, whatever the rule', () => {
+    for (const missingAudience of ['client', () => true] as const) {
+      expect(refusal(() => read(goodBut({ aud: 'other' }), undefined, { ...allowed, missingAudience }))).toBe(
+        'audience',
+      )
+    }
+  })
+
+  it('has to say that it is an access token', () => {
+    const idToken = { aud: undefined, client_id: undefined, scope: undefined, azp: 'mcp-client' }
+
+    expect(refusal(() => read(goodBut(idToken), 'JWT', allowed))).toBe('token_type')
+    expect(refusal(() => read(goodBut({ aud: undefined, nonce: 'n' }), 'JWT', allowed))).toBe('token_type')
+  })
+})
+
 describe('the kind of token', () => {
   const bare = { client_id: undefined, scope: undefined }
   const idToken = { ...bare, aud: CLIENT_ID, azp: CLIENT_ID, nonce: 'n', at_hash: 'h' }
@@ -135,6 +200,10 @@ describe('the kind of token', () => {
     ["for the client, told by Okta's cid alone", 'JWT', { ...bare, aud: CLIENT_ID, cid: 'mcp-client' }],
     ['for the client, told by its scp alone', undefined, { ...bare, aud: CLIENT_ID, scp: ['notes:read'] }],
     ['no header type, and no claim that tells, for the resource', undefined, bare],
+    ["Entra's access token of version 1.0, told by its appid alone", 'JWT', { ...bare, aud: CLIENT_ID, appid: 'a' }],
+    ["Entra's access token, told by azpacr alone", 'JWT', { ...bare, aud: CLIENT_ID, azpacr: '0' }],
+    ["Entra's access token, told by appidacr alone", 'JWT', { ...bare, aud: CLIENT_ID, appidacr: '0' }],
+    ["Entra's app-only token, told by idtyp alone", 'JWT', { ...bare, aud: CLIENT_ID, idtyp: 'app' }],
     ["Keycloak's access token, for the client and with a nonce", 'JWT', { ...bare, aud: CLIENT_ID, typ: 'Bearer', nonce: 'n' }], // prettier-ignore
     ["Cognito's access token", undefined, { ...bare, aud: CLIENT_ID, token_use: 'access' }],
     ["Hydra's access token", undefined, { ...bare, aud: CLIENT_ID, token_use: 'access_token' }],
@@ -177,6 +246,22 @@ describe('the kind of token', () => {
     expect(refusal(() => read(goodBut(changes), header))).toBe('token_type')
   })
 
+  it.each<[name: string, changes: Claims, accepted: boolean]>([
+    ['an access token of Dex', { ...bare, aud: CLIENT_ID, at_hash: 'h' }, true],
+    ['an access token of Cloudflare Access', { ...bare, aud: CLIENT_ID, nonce: 'n' }, true],
+    ['one with nothing that tells', { ...bare, aud: CLIENT_ID }, true],
+    ['one with c_hash and s_hash', { c_hash: 'h', s_hash: 'h' }, true],
+    ['one that says that it is an ID token', { token_use: 'id' }, false],
+    ['one that says that it is a refresh token', { typ: 'Refresh' }, false],
+    ['a logout token', { events: {} }, false],
+    ['one for another audience', { at_hash: 'h', aud: 'other' }, false],
+  ])('may be one that cannot be told from an ID token, where that is accepted: %s', (_name, changes, accepted) => {
+    const expected = { idTokenLookalikes: 'accept' } as const
+
+    expect(refusal(() => read(goodBut(changes), 'JWT', expected)) === undefined).toBe(accepted)
+    expect(refusal(() => read(goodBut({ ...bare, aud: CLIENT_ID }), 'logout+jwt', expected))).toBe('token_type')
+  })
+
   it('for an audience that the operator chose has to say that it is one', () => {
     const expected = { audience: ['api://mcp'] }
     const chosen = { ...bare, aud: 'api://mcp' }
@@ -202,7 +287,8 @@ describe('the client', () => {
   it.each([
     [{ client_id: 'a', azp: 'b', cid: 'c' }, 'a'],
     [{ client_id: undefined, azp: 'b', cid: 'c' }, 'b'],
-    [{ client_id: undefined, cid: 'c' }, 'c'],
+    [{ client_id: undefined, cid: 'c', appid: 'd' }, 'c'],
+    [{ client_id: undefined, appid: 'd' }, 'd'],
     [{ client_id: '', azp: 'b' }, 'b'],
     [{ client_id: 7, azp: ['b'], cid: 'c' }, 'c'],
     [{ client_id: undefined }, 'unknown'],

@@ -2,6 +2,7 @@ import { passThrough } from '../../broker/modes/pass-through.js'
 import { InvalidTokenError, McpAuthError } from '../../errors/errors.js'
 import { MODES } from '../../modes.js'
 import { REJECTION_ADVICE } from '../../verify/rejection-advice.js'
+import { REMEDIES } from '../../verify/rejections.js'
 import { checkScopes } from '../../verify/scopes.js'
 import type { VerifiedToken } from '../../verify/verifier.js'
 import { waysToGive } from '../options.js'
@@ -66,7 +67,9 @@ async function checkAccepted(context: Examination, { token }: { readonly token: 
 }
 
 function refused({ reason, diagnosis }: InvalidTokenError): Verdict {
-  const { advice, option } = REJECTION_ADVICE[reason]
+  const usual = REJECTION_ADVICE[reason]
+  const special = diagnosis.advice === REMEDIES[reason] ? undefined : diagnosis.advice
+  const { advice, option } = special === undefined ? usual : { advice: special, option: undefined }
   return {
     status: 'failed',
     found: `this server would refuse it with 401 invalid_token, reason ${reason}: ${diagnosis.finding}`,

@@ -15,12 +15,13 @@ import { Failure, runOnStore } from '../failures.js'
 import type { Values } from '../options.js'
 import { createSecrets, type Secrets } from '../secrets.js'
 import { openSetUp, type StoreSetUp } from '../store-set-up.js'
-import { createFernet, type Fernet } from './fernet.js'
-import { importRows, type Tally } from './import-rows.js'
+import { accountRule, createAccounts, listedAccounts, type AccountRule, type Accounts } from './accounts.js'
+import { createFernet } from './fernet.js'
+import { countOf, importRows, type ImportRooms, type Tally } from './import-rows.js'
 import { IMPORT_HELP, IMPORT_OPTIONS } from './options.js'
-import { openPythonStore, type PythonStore } from './python-store.js'
+import { openPythonStore } from './python-store.js'
 import { report } from './report.js'
-import type { Order } from './rows.js'
+import { SECRETS, type Order } from './rows.js'
 
 /** Milliseconds for a connection to the Python server's PostgreSQL. */
 const TIMEOUT = 5_000
@@ -44,12 +45,16 @@ export async function importPython(args: readonly string[], surroundings: Surrou
     const order = readOrder(values)
     const setUp = await readSetUp(values, secrets, surroundings, order.isRehearsal ? 'forget' : 'make')
     const fernet = createFernet(await readKeys(values, secrets, surroundings))
+    const accountList = await readSecret(values['accounts'], surroundings)
+    const list = accountList === undefined ? undefined : listedAccounts(accountList)
     const target = openSetUp(setUp, surroundings)
     try {
+      const accounts = accountsOf(target, list, surroundings)
       const source = await openPythonStore(place, { directory: surroundings.directory, timeout: TIMEOUT })
       try {
-        return await transfer({ source, fernet, target, order }, secrets, surroundings)
+        return await transfer({ source, fernet, target, accounts, order }, secrets, surroundings)
       } finally {
+        accounts?.close()
         await source.close()
       }
     } finally {
@@ -58,20 +63,27 @@ export async function importPython(args: readonly string[], surroundings: Surrou
   })
 }
 
-interface Transfer {
-  readonly source: PythonStore
-  readonly fernet: Fernet
-  readonly target: StoreSetUp
-  readonly order: Order
-}
-
-async function transfer(rooms: Transfer, secrets: Secrets, { clock, print }: Surroundings): Promise<number> {
-  const { source, target, order } = rooms
+async function transfer(
+  rooms: Omit<ImportRooms, 'clock'>,
+  secrets: Secrets,
+  { clock, print }: Surroundings,
+): Promise<number> {
+  const { source, target, accounts, order } = rooms
   await target.grants.ready()
   const tally = await importRows({ ...rooms, clock })
-  print(secrets.mask(report(tally, { from: source.name, target, order })))
+  print(secrets.mask(report(tally, { from: source.name, target, accounts, order })))
   if (isWrongKey(tally)) throw new Failure(`wrong key: it opens nothing in ${source.name}`)
-  return 0
+  return countOf(tally, 'unasked') > 0 ? 1 : 0
+}
+
+/** Undefined in a mode that keeps no app passwords. */
+function accountsOf(
+  { config, settings }: StoreSetUp,
+  list: AccountRule | undefined,
+  { clock }: Surroundings,
+): Accounts | undefined {
+  if (SECRETS[settings.credential] !== SECRETS['app-password']) return undefined
+  return createAccounts(list ?? accountRule(settings.connect?.identity), config, clock)
 }
 
 /** Whether there was something to open, and nothing was opened. */
@@ -97,6 +109,7 @@ function readOrder(values: Values): Order {
     clients: isAny ? [ANY_CLIENT] : [...new Set(ids.map(inOneLine))],
     takesRestricted: restricted === 'import',
     isRehearsal: values['dry-run'] === true,
+    after: textOf(values['after']) ?? '',
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.js'
 import type { Grant, Identity } from '../../grants/grant.js'
 import type { StoreSetUp } from '../store-set-up.js'
+import type { Accounts } from './accounts.js'
 import type { Fernet } from './fernet.js'
 import type { PythonRow, PythonStore } from './python-store.js'
 import {
@@ -33,11 +34,16 @@ export interface Tally {
   readonly clientId: string | undefined
 }
 
+export const countOf = ({ tables }: Pick<Tally, 'tables'>, outcome: Outcome): number =>
+  tables.reduce((sum, { counts }) => sum + (counts.get(outcome) ?? 0), 0)
+
 /** The rooms that an import needs. */
 export interface ImportRooms {
   readonly source: PythonStore
   readonly fernet: Fernet
   readonly target: StoreSetUp
+  /** Undefined in a mode that keeps no app passwords. */
+  readonly accounts: Accounts | undefined
   readonly order: Order
   readonly clock: Clock
 }
@@ -65,7 +71,7 @@ export async function importRows(rooms: ImportRooms): Promise<Tally> {
   for (const secrets of Object.values(SECRETS)) {
     const tally: TableTally = { title: secrets.title, counts: new Map(), rows: 0, opened: 0 }
     tables.push(tally)
-    for await (const row of source.rows(secrets.table)) {
+    for await (const row of source.rows(secrets.table, order.after)) {
       tally.rows += 1
       const outcome = await importRow(rooms, secrets, row, { terms, onOpened: () => (tally.opened += 1) })
       tally.counts.set(outcome, (tally.counts.get(outcome) ?? 0) + 1)
@@ -84,7 +90,7 @@ async function importRow(
   row: PythonRow,
   { terms, onOpened }: { readonly terms: Terms; readonly onOpened: () => void },
 ): Promise<Outcome> {
-  const { fernet, target, order } = rooms
+  const { fernet, target, accounts, order } = rooms
   const sealed = row[secrets.column]
   const secret = typeof sealed === 'string' || sealed instanceof Uint8Array ? fernet(sealed) : undefined
   if (secret === undefined) return 'sealed'
@@ -98,6 +104,9 @@ async function importRow(
   const identity = { issuer: target.issuer, subject }
   const there = await standing(() => store.look(identity))
   if (there !== undefined) return there
+  const { appPassword } = brought.credential
+  const no = appPassword && (await accounts?.whyNotTheirs(identity, appPassword))
+  if (no !== undefined) return no
   if (!order.isRehearsal) {
     const grant = grantOf(rooms, identity, brought, givenAt(row, terms))
     // Another writer was first: the user has just connected.

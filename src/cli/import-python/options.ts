@@ -6,6 +6,8 @@ export const IMPORT_OPTIONS: typeof SET_UP_OPTIONS = {
   clients: { type: 'string', multiple: true },
   restricted: { type: 'string' },
   'key-file': { type: 'string' },
+  accounts: { type: 'string' },
+  after: { type: 'string' },
   'dry-run': { type: 'boolean' },
 }
 
@@ -13,8 +15,9 @@ export const IMPORT_HELP = `Usage: mcp-nextcloud-auth import-python <tokens.db |
 
 Imports the app passwords and refresh tokens of a Python nextcloud-mcp-server, so that its users need not connect
 again. The first argument is what TOKEN_STORAGE_DB or DATABASE_URL names there. That store is only read. Who is
-connected here already is kept, so the command can be run again. Stop the Python server first: two servers that
-renew one refresh token end it. Exit status: 0 done, 1 something is wrong, 2 misuse.
+connected here already is kept, so the command can be run again. Nextcloud is asked whose account each app password
+opens, and only the user's own is imported. Stop the Python server first: two servers that renew one refresh token
+end it. Exit status: 0 done, 1 something is wrong or Nextcloud was not asked about all, 2 misuse.
 
 Import:
 ${line('--clients <id,…|any>', 'the MCP clients that the imported connections serve (required).')}
@@ -24,7 +27,10 @@ ${line('--restricted <skip|import>', 'app passwords that their users restricted 
 ${line('', '(default), or import them without the restriction')}
 ${line('--key-file <file>', "the Python server's key from a file, or - for standard input;")}
 ${line('', 'several by commas. Default: the variable below')}
-${line('--dry-run', 'read and count, and write nothing')}
+${line('--accounts <file>', 'lines subject,userid: the account in Nextcloud of each user.')}
+${line('', 'Default: --identity, or else sub (the subject is the user id)')}
+${line('--after <subject>', 'begin after this user')}
+${line('--dry-run', 'read, ask Nextcloud, count, and write nothing')}
 
 Secrets:
 ${line(`${variableOf('encryptionKey')} (environment)`, 'the keys that the storage is sealed with, and the Python')}

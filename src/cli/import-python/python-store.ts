@@ -13,7 +13,7 @@ export interface PythonStore {
   /** The kind and the place, without a password. */
   readonly name: string
   /** Rows in the order of `user_id`, read in pages. None where the version of that server had no such table. */
-  readonly rows: (table: PythonTable) => AsyncIterable<PythonRow>
+  readonly rows: (table: PythonTable, after: string) => AsyncIterable<PythonRow>
   /** The client that the server registered for itself. Undefined: it was given one, or never had one. */
   readonly clientId: () => Promise<string | undefined>
   readonly close: () => unknown
@@ -55,7 +55,7 @@ export async function openPythonStore(
   }
   return {
     name: tables.name,
-    rows: (table) => rowsOf(tables, table),
+    rows: (table, after) => rowsOf(tables, table, after),
     async clientId() {
       if (!(await tables.has('oauth_clients'))) return undefined
       const [row] = await tables.query('SELECT client_id FROM oauth_clients WHERE id = 1', [])
@@ -69,10 +69,10 @@ export async function openPythonStore(
 const noStore = (name: string): StorageAdvice =>
   new StorageAdvice(`${name} is not a store of the Python server`, 'it has a table app_passwords or refresh_tokens')
 
-async function* rowsOf(tables: Tables, table: PythonTable): AsyncGenerator<PythonRow> {
+async function* rowsOf(tables: Tables, table: PythonTable, first: string): AsyncGenerator<PythonRow> {
   if (!(await tables.has(table))) return
   // The empty text is before every other one, and no user.
-  for (let after = ''; ;) {
+  for (let after = first; ;) {
     const sql = `SELECT * FROM ${table} WHERE user_id > ? ORDER BY user_id LIMIT ${PAGE}`
     const page = (await tables.query(sql, [after])) as readonly PythonRow[]
     yield* page

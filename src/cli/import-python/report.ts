@@ -1,12 +1,14 @@
 import { inOneLine } from '../../errors/secrecy.js'
 import { ANY_CLIENT } from '../../grants/grant.js'
 import type { StoreSetUp } from '../store-set-up.js'
-import type { TableTally, Tally } from './import-rows.js'
+import type { Accounts } from './accounts.js'
+import { countOf, type TableTally, type Tally } from './import-rows.js'
 import { OUTCOMES, SECRETS, type Order, type Outcome } from './rows.js'
 
 interface Way {
   readonly from: string
   readonly target: StoreSetUp
+  readonly accounts: Accounts | undefined
   readonly order: Order
 }
 
@@ -18,6 +20,9 @@ export function report(tally: Tally, way: Way): string {
   return [
     `From ${from} to ${store.name}`,
     `for ${config.resource}, client ${config.client?.id ?? '(none)'}, ${settings.nextcloud}, users of ${issuer}, ${clients}`,
+    ...(way.accounts === undefined
+      ? []
+      : [`Nextcloud is asked whose account each app password opens: by ${way.accounts.rule.name}`]),
     '',
     ...tally.tables.flatMap(countsOf),
     ...tally.restricted.map(([subject, scopes]) => `Restricted: ${inOneLine(subject)} (${inOneLine(scopes)})`),
@@ -36,19 +41,33 @@ function countsOf({ title, rows, counts }: TableTally): string[] {
   ]
 }
 
-const NOT_ASKED =
-  "Whose account each app password opens is as the Python server's store says: Nextcloud was not asked, and connect.identity neither."
+const STOPPED = {
+  refused:
+    'Nextcloud refused three app passwords in a row, and no more was asked: after ten it turns away every one from this address. If they are of this Nextcloud and dead',
+  full: 'Nextcloud refused eight app passwords, and no more was asked: after ten in 30 minutes it turns away every one from this address. After those 30 minutes',
+  unasked: 'Nextcloud did not answer three times in a row, and no more was asked.',
+}
 
-/** What nobody can tell from the Python server's store. */
-function remarks({ tables, clientId }: Tally, { target }: Way): string[] {
-  const count = (outcome: Outcome): number => tables.reduce((sum, { counts }) => sum + (counts.get(outcome) ?? 0), 0)
+/** The answers of Nextcloud, and what nobody can tell from the Python server's store. */
+function remarks(tally: Tally, { target, accounts }: Way): string[] {
   const { config, settings } = target
+  const { clientId } = tally
+  const stopped = accounts?.stopped()
   return [
-    ...(count('imported') + count('unrestricted') > 0 && SECRETS[settings.credential].table === 'app_passwords'
-      ? [NOT_ASKED]
+    ...(accounts?.strangers ?? []).map(
+      ({ subject, opens, expected }) =>
+        `Another account: ${inOneLine(subject)} is to have ${inOneLine(expected)}, and the app password opens ${inOneLine(opens)}`,
+    ),
+    ...(accounts?.rule.isAnyone === true
+      ? ['connect.identity is anyone: whose account it is, the store alone says.']
       : []),
-    ...(count('ofClient') > 0 ? [`The Python server's client was ${inOneLine(clientId ?? '')}.`] : []),
-    ...(clientId === undefined && SECRETS[settings.credential].table === 'refresh_tokens' && count('imported') > 0
+    ...(stopped === undefined
+      ? []
+      : [STOPPED[stopped.why] + (stopped.why === 'unasked' ? '' : `, go on with --after '${inOneLine(stopped.at)}'.`)]),
+    ...(countOf(tally, 'ofClient') > 0 ? [`The Python server's client was ${inOneLine(clientId ?? '')}.`] : []),
+    ...(clientId === undefined &&
+    SECRETS[settings.credential].table === 'refresh_tokens' &&
+    countOf(tally, 'imported') > 0
       ? [
           `That store does not say which client the refresh tokens are of: ${config.client?.id ?? ''} is taken to be it.`,
         ]

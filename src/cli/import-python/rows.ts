@@ -13,9 +13,10 @@ export const OUTCOMES = {
   ended: 'ended here since, or of another mode: left, a new consent replaces it',
   foreign: 'stored here under a key that is not given: left',
   restricted: 'restricted to scopes by the user: left (--restricted import takes them without the restriction)',
+  stranger: 'of another account in Nextcloud than the user is to have: left',
+  unlisted: 'of a user whom the list of --accounts does not name: left',
   refused: 'refused by Nextcloud: left, the user connects again',
-  stranger: 'of another account in Nextcloud than connect.identity expects: left',
-  unasked: 'not asked of Nextcloud: left, run this again',
+  unasked: 'without an answer of Nextcloud: left, run this again',
   expired: 'expired: left',
   ofServer: 'for the Python server itself (mcp-server): left',
   ofClient: "of another client than this server's: left, the authorization server takes them from that client alone",
@@ -34,6 +35,8 @@ export interface Order {
   readonly takesRestricted: boolean
   /** Whether nothing is written. */
   readonly isRehearsal: boolean
+  /** The user after whom the import begins; empty: at the first. */
+  readonly after: string
 }
 
 /** The terms on which rows are taken. */

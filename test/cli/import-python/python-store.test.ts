@@ -25,7 +25,7 @@ async function open(place: string, options = OPTIONS): Promise<PythonStore> {
 async function secrets(store: PythonStore, table: PythonTable, column: string): Promise<Record<string, unknown>> {
   const fernet = createFernet([Buffer.from(PYTHON_KEY, 'base64url')])
   const found: Record<string, unknown> = {}
-  for await (const row of store.rows(table)) found[row.user_id] = fernet(row[column] as Uint8Array)
+  for await (const row of store.rows(table, '')) found[row.user_id] = fernet(row[column] as Uint8Array)
   return found
 }
 
@@ -56,6 +56,13 @@ describe.each(KINDS)('a store of the Python server in %s', (kind, make) => {
       hugo: 'hugo-refresh-token-canary',
     })
     expect(await store.clientId()).toBe(PYTHON_CLIENT)
+  })
+
+  it('is read from behind a user on', async () => {
+    const users: string[] = []
+    for await (const row of (await open(await make())).rows('app_passwords', 'ed')) users.push(row.user_id)
+
+    expect(users).toEqual(['frank', 'greta', 'unknown'])
   })
 })
 
