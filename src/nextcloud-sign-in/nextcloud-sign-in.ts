@@ -228,7 +228,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const signInPages = createSignInPages(names)
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, token) =>
-    isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token)
+    isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, token)
   const provider = createProviders({
     library,
     issuer: issuer.origin,

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js'
+import type { Config } from '../config/config.js'
 import { McpAuthError, NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { whyUnusable, type Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
@@ -10,6 +11,13 @@ import type { UsedToken } from './provider.js'
 /** Milliseconds to wait for the body of a 401. */
 const REFUSAL_PATIENCE = 5_000
 
+interface Asking {
+  readonly grants: Grants
+  readonly clock: Clock
+  readonly auth: McpAuth
+  readonly config: Config
+}
+
 /**
  * Whether the connection is usable. Before a refresh Nextcloud is asked too.
  *
@@ -17,7 +25,7 @@ const REFUSAL_PATIENCE = 5_000
  * @throws {StorageError} so is the store
  */
 export async function isConnected(
-  { grants, clock, auth }: { readonly grants: Grants; readonly clock: Clock; readonly auth: McpAuth },
+  { grants, clock, auth, config }: Asking,
   identity: Identity,
   token: UsedToken | undefined,
 ): Promise<boolean> {
@@ -25,7 +33,10 @@ export async function isConnected(
   if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
   if (token?.kind !== 'RefreshToken') return true
   try {
-    return await isTaken(await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json'), identity.subject)
+    // A client waits for it as for an authorization server, and no longer.
+    const { timeout } = config.http
+    const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json', { timeout })
+    return await isTaken(answer, identity.subject)
   } catch (error) {
     if (error instanceof UpstreamUnavailableError || error instanceof StorageError) throw error
     if (error instanceof NotProvisionedError) return false
