@@ -1,6 +1,6 @@
 import { createClient } from './authorization-server/client.js'
 import { createCodeGrant, createIdentityGrant } from './authorization-server/code-grant.js'
-import { createDiscovery } from './authorization-server/discovery.js'
+import { createDiscovery, type Discovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker } from './broker/broker.js'
 import { createDeletions } from './broker/deletions.js'
@@ -36,7 +36,7 @@ import { createVerifier } from './verify/verifier.js'
 /** The rooms that the public interface asks. */
 export interface Rooms {
   readonly config: Config
-  readonly issuer: () => string | Promise<string>
+  readonly discovery: Pick<Discovery, 'issuer' | 'document'>
   readonly http: HttpRooms
   readonly callers: Callers
   readonly access: NextcloudAccess
@@ -70,7 +70,7 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
   const callers = createCallers({ config, issuer: discovery.issuer, sessions, verifier, surface })
   return {
     config,
-    issuer: discovery.issuer,
+    discovery,
     http: { config, events, verify: verifier.verify, reported: surface.reported },
     callers,
     access: nextcloud.access,

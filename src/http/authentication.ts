@@ -7,7 +7,7 @@ import type { GetNextcloudToken, McpAuthInfo } from '../auth-info.js'
 import { checkScopes } from '../verify/scopes.js'
 import { readBearerToken } from './bearer.js'
 import { answer } from './challenge.js'
-import type { ConnectHandler } from './router.js'
+import { pathOf, type ConnectHandler } from './router.js'
 
 /** The additions to a request with a verified token. */
 export interface Verified {
@@ -54,11 +54,20 @@ export interface Passage {
   readonly next: (error?: unknown) => void
 }
 
-/** Returns the middleware: it verifies the MCP token of a request, and lets it pass or answers it. */
-export function createAuthentication(rooms: HttpRooms): ConnectHandler {
+/**
+ * Returns the middleware: it verifies the MCP token of a request, and lets it pass or answers it.
+ *
+ * @param isRoute whether a path is one of `auth.routes()`, which answers requests without a token by itself
+ */
+export function createAuthentication(
+  rooms: HttpRooms,
+  isRoute: (path: string) => boolean = () => false,
+): ConnectHandler {
   const { events, verify } = rooms
   return (req, res, next) => {
     if (isPreflight(req)) return next()
+    // Mounted before auth.routes(), it would ask for a token where a client, or a browser, learns how to get one.
+    if (req.headers.authorization === undefined && isRoute(pathOf(req))) return next()
     let verified: Verified | Promise<Verified>
     try {
       verified = verify(readBearerToken(req))

@@ -236,7 +236,7 @@ describe('a redirect URI', () => {
   it.each(NOT_FOR_CODES)('%s cannot be in a metadata document, or among the clients of the operator', async (uri) => {
     const clientId = 'https://client.example.com/client.json'
     const document = { client_id: clientId, redirect_uris: [REDIRECT_URI, uri], token_endpoint_auth_method: 'none' }
-    const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(document)) })
+    const server = await startSignInServer({ documents: () => Promise.resolve(document) })
 
     const response = await fetch(clientOf(server, clientId).authorizationUrl(), {
       redirect: 'manual',

@@ -60,7 +60,7 @@ describe('the name of a client on the page that asks', () => {
 
 describe('a client whose id is the address of its metadata', () => {
   it('signs its user in, and stands on the page with its name and its host', async () => {
-    const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(documentOf())) })
+    const server = await startSignInServer({ documents: () => Promise.resolve(documentOf()) })
     const client = clientOf(server, CLIENT_ID)
 
     const words = await wordsOfQuestion(server, client)
@@ -77,7 +77,7 @@ describe('a client whose id is the address of its metadata', () => {
     async (uri) => {
       for (const more of [{}, { application_type: 'web' }]) {
         const document = documentOf({ redirect_uris: [uri], ...more })
-        const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(document)) })
+        const server = await startSignInServer({ documents: () => Promise.resolve(document) })
         const at = uri.replace(/:\d+(?=\/)|(?<=[a-z1])(?=\/callback)/, ':4999')
         const answer = await clientOf(server, CLIENT_ID).authorize(server.person('alice'), { redirect_uri: at })
         expect(answer.get('code')).not.toBeNull()
@@ -90,7 +90,7 @@ describe('a client whose id is the address of its metadata', () => {
     let fetched = 0
     const documents = (url: string) => {
       fetched += 1
-      return Promise.resolve(Response.json(documentOf({ client_id: url })))
+      return Promise.resolve(documentOf({ client_id: url }))
     }
     const server = await startSignInServer({ clock, documents, trustProxy: true })
     const ask = (at: number, from: string) =>
@@ -116,7 +116,7 @@ describe('a client whose id is the address of its metadata', () => {
     ['has other redirect URIs', documentOf({ redirect_uris: ['https://evil.example.com/callback'] })],
     ['is no object', 'client'],
   ])('is refused where its document %s', async (_what, document) => {
-    const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(document)) })
+    const server = await startSignInServer({ documents: () => Promise.resolve(document) })
     const url = clientOf(server, CLIENT_ID).authorizationUrl()
 
     const response = await fetch(url, { redirect: 'manual', headers: { accept: 'text/html' } })
@@ -153,7 +153,7 @@ describe('a client whose id is the address of its metadata', () => {
 
   it('keeps to what its document says at the token endpoint too', async () => {
     let document = documentOf()
-    const server = await startSignInServer({ documents: () => Promise.resolve(Response.json(document)) })
+    const server = await startSignInServer({ documents: () => Promise.resolve(document) })
     const client = clientOf(server, CLIENT_ID)
     const code = (await client.authorize(server.person('alice'))).get('code') ?? ''
     document = documentOf({ redirect_uris: ['https://evil.example.com/callback'] })
