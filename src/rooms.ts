@@ -136,16 +136,24 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const signIns = createSignIns(clock)
   const freshCredentials = createFreshCredentials({ nextcloud, transport })
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
+  const codeGrants =
+    stored.connect?.signIn === true
+      ? { connection: createCodeGrant(stored.connect, ground), identity: createIdentityGrant(stored.connect, ground) }
+      : undefined
   const deletions = createDeletions({
     grants,
     client,
+    codeGrant: codeGrants?.connection,
+    endsAlone: stored.endsAlone,
     issuer: ground.discovery.issuer,
     appPasswords,
+    freshCredentials,
     signIns,
     clock,
     events,
   })
   grants.whenUsed(deletions.look)
+  grants.whenLate(deletions.takeOver)
   const disconnect = createDisconnect({ grants, deletions, broker, events })
   const serves = createServes(grants, stored.consent, clock)
   const list = createConnectionList(grants, stored.credential)
@@ -153,6 +161,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const rooms = {
     ...ground,
     nextcloud,
+    codeGrants,
     grants,
     appPasswords,
     freshCredentials,
@@ -188,16 +197,13 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
 }
 
 function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
   connect: ConnectConfig,
 ): Connect {
   const { config, keys, clock } = rooms
   return createConnect({
     ...rooms,
     connect,
-    codeGrants: connect.signIn
-      ? { connection: createCodeGrant(connect, rooms), identity: createIdentityGrant(connect, rooms) }
-      : undefined,
     verifyIdToken: createIdTokenVerifier(config, keys, clock),
     loadKeys: keys.load,
     fetchDocument: createPublicDocuments(config.http, clock),

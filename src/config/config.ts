@@ -80,6 +80,8 @@ export interface GrantsConfig {
   readonly credential: KeptSecret
   /** Base URL of the Nextcloud that grants are for, with a slash at its end. */
   readonly nextcloud: string
+  /** `Quirks.endsAlone` of its authorization server. */
+  readonly endsAlone: boolean
   /** Stands for everything that access tokens are asked for: a stored one that was asked for otherwise is not served. */
   readonly askedFor: string
   /** Undefined: in memory. */

@@ -2,7 +2,6 @@ import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from 'node:http'
 import type { Provider } from 'oidc-provider'
-import { createCodeGrant } from '../authorization-server/code-grant.js'
 import { createDiscovery } from '../authorization-server/discovery.js'
 import { systemClock, type Clock } from '../clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
@@ -19,7 +18,6 @@ import type { ConnectHandler } from '../http/router.js'
 import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
-import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
@@ -33,6 +31,7 @@ import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
+import { createTokenRooms } from './token-rooms.js'
 import { isConnected } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
 import { clientNaming, publicFetch } from './client-documents.js'
@@ -140,7 +139,7 @@ export async function createNextcloudSignIn(
     routes: () => createSignInRoutes(rooms),
     close: async () => {
       await auth.close()
-      close()
+      await close()
     },
   }
 }
@@ -247,6 +246,10 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
       ctx.body = page.html
     },
   })
+  const tokenRooms = createTokenRooms({
+    ...{ config, nextcloud, connect, stored, grants, issuer },
+    ...{ discovery, transport, clock, events },
+  })
   const rooms: SignInRooms = {
     config,
     nextcloud,
@@ -255,8 +258,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     scopes,
     provider,
     nameOf: clientNaming({ config, connect, events, clock, provider }),
-    codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
-    freshCredentials: createFreshCredentials({ nextcloud, transport }),
+    ...tokenRooms,
     grants,
     isConnected: (subject) => connected(subject, { kind: 'RefreshToken' }),
     pending: createOneTimeRecords('sign-in', ofRecords),
@@ -273,7 +275,12 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     registrations: registrationShares(clock),
     authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
   }
-  return { rooms, readKeys, close: () => transport.close() }
+  const close = async (): Promise<void> => {
+    tokenRooms.deletions.close()
+    await Promise.all([grants.settle(), tokenRooms.deletions.settle()])
+    transport.close()
+  }
+  return { rooms, readKeys, close }
 }
 
 const MINUTE = 60_000

@@ -1,5 +1,6 @@
 import type { Provider } from 'oidc-provider'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
+import type { Deletions } from '../broker/deletions.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
 import type { ClientName } from '../connect/client-names.js'
@@ -41,6 +42,7 @@ export interface SignInRooms {
   ) => Promise<{ readonly client: ClientName; readonly callsItself: string | undefined }>
   readonly codeGrant: CodeGrant
   readonly freshCredentials: FreshCredentials
+  readonly deletions: Deletions
   readonly grants: Grants
   /** Whether the person's connection is usable, as Nextcloud itself says. */
   readonly isConnected: (subject: string) => Promise<boolean>

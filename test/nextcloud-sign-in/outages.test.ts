@@ -95,7 +95,7 @@ describe('a Nextcloud that is unavailable', () => {
       const client = await registeredClient(server)
       const alice = server.person('alice')
       const callback = await alice.until(client.authorizationUrl(), `${server.origin}/nextcloud/callback`)
-      server.nextcloud.disturb((request) => (request.path.includes(path) ? -1 : undefined))
+      server.nextcloud.disturb((request) => (request.path.includes(path) ? 'never' : undefined))
 
       const page = await alice.open(callback)
       server.nextcloud.disturb(undefined)
@@ -110,7 +110,7 @@ describe('a Nextcloud that is unavailable', () => {
     const server = await startSignInServer({ http: { timeout: 500 } })
     const client = await registeredClient(server)
     const tokens = await client.signIn(server.person('alice'))
-    server.nextcloud.disturb(({ path }) => (path.includes('/cloud/user') ? -1 : undefined))
+    server.nextcloud.disturb(({ path }) => (path.includes('/cloud/user') ? 'never' : undefined))
 
     const answer = await client.refresh(refreshTokenOf(tokens))
     server.nextcloud.disturb(undefined)
