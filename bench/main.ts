@@ -15,6 +15,7 @@ import { measureMiddleware } from './middleware.js'
 import { measureCachedToken, measureManyUsers, measureOneUser } from './nextcloud-tokens.js'
 import { startProgram } from './processes.js'
 import { measureRenewals } from './renewals.js'
+import { measureSignIns } from './sign-ins.js'
 import { measureThroughput } from './throughput.js'
 
 type Measured = Measurement | Measurement[]
@@ -28,6 +29,7 @@ const GROUPS: Readonly<Record<string, (form: Form) => Promise<Measured>>> = {
   'many-users': measureManyUsers,
   day: measureDay,
   renewals: measureRenewals,
+  'sign-ins': measureSignIns,
   memory: measureMemory,
   import: measureLoading,
   size: measureInstalledSize,
@@ -54,7 +56,7 @@ async function installedVersions(): Promise<Record<string, string>> {
     JSON.parse(await readFile(new URL(path, import.meta.url), 'utf8')) as Manifest
   const [own, bench] = [await read('../package.json'), await read('package.json')]
   const versions: Record<string, string> = { [own.name]: own.version }
-  for (const name of Object.keys(own.dependencies)) {
+  for (const name of [...Object.keys(own.dependencies), 'oidc-provider']) {
     versions[name] = (await read(`../node_modules/${name}/package.json`)).version
   }
   for (const name of Object.keys(bench.devDependencies).filter((each) => !each.startsWith('@types/'))) {
@@ -116,6 +118,7 @@ if (!form.quick) {
       ? { results: measured }
       : (JSON.parse(await readFile(file, 'utf8')) as { results: typeof measured })
   const newest = results.map((before) => measured.find(({ id }) => id === before.id) ?? before)
+  newest.push(...measured.filter(({ id }) => !newest.some((other) => other.id === id)))
   await writeFile(file, `${JSON.stringify({ machine, versions, results: newest }, null, 2)}\n`)
 }
 const missed = measurements.filter((measurement) => (form.quick ? missesByFar(measurement) : !meetsGoal(measurement)))

@@ -1,5 +1,6 @@
 /** A program, to be run with `--expose-gc`: tells the memory that the caches take, and ends with its parent. */
 import { mcpAuth } from '../dist/index.js'
+import { heap } from './heap.js'
 import { createSigner, inProcess, ISSUER } from './tokens.js'
 
 export interface MemoryFigures {
@@ -13,16 +14,6 @@ const USERS = 10_000
 const AT_ONCE = 50
 const distinct = Number(process.argv[2])
 process.on('disconnect', () => process.exit())
-
-/** After all that can be freed was freed. */
-async function heap(): Promise<number> {
-  for (let turn = 0; turn < 4; turn += 1) {
-    globalThis.gc?.()
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-  const { heapUsed, external } = process.memoryUsage()
-  return heapUsed + external
-}
 
 const signer = await createSigner(ISSUER, 'ES256')
 const auth = mcpAuth(inProcess(signer.keys, { life: 7_200 }).options)

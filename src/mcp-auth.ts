@@ -6,9 +6,15 @@ import { systemClock, type Clock } from './clock.js'
 import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
 import type { McpAuthStats } from './events.js'
 import type { Identity } from './grants/grant.js'
-import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
+import {
+  createAuthentication,
+  createErrorHandler,
+  createScopeGuard,
+  type ErrorHandler,
+  type HttpRooms,
+} from './http/authentication.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
-import { createRouter, type ConnectHandler } from './http/router.js'
+import { createRouter, type ConnectHandler, type Routes } from './http/router.js'
 import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
 import type { NextcloudUser } from './nextcloud/users.js'
 import type { McpAuthOptions } from './options.js'
@@ -184,7 +190,7 @@ export interface McpAuth extends ConnectHandler {
  *   nextcloud: { url: 'https://cloud.example.com', audience: 'nextcloud' },
  * })
  * app.use(auth.routes())
- * app.post('/mcp', auth, handler)
+ * app.all('/mcp', auth, handler)
  */
 export function mcpAuth(options?: McpAuthOptions): McpAuth {
   return createMcpAuth(options, systemClock)
@@ -194,25 +200,38 @@ export function mcpAuth(options?: McpAuthOptions): McpAuth {
 export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock): McpAuth {
   const rooms = createRooms(options, clock)
   const { http, access, callers, pages } = rooms
-  return Object.assign(createAuthentication(http), {
-    ...rooms.connections,
-    requireScopes: (...scopes: string[]) => createScopeGuard(http, scopes),
-    routes: () => createRouter(new Map([...resourceMetadataRoutes(rooms.config, rooms.issuer), ...pages.routes(http)])),
-    connectRedirectUri: pages.redirectUri,
-    errorHandler: createErrorHandler,
-    getNextcloudToken: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
-      access.getToken(await callers.of(who), options),
-    getNextcloudCredential: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
-      access.getCredential(await callers.of(who), options),
-    // The request is checked, and its stream listened to, before anything is waited for.
-    nextcloudFetch: async (who: Who | undefined, path: string | URL | Request, init?: NextcloudRequest) =>
-      access.fetch(path, init)(await callers.of(who)),
-    nextcloudUser: async (who: Who | undefined) => access.user(await callers.of(who)),
-    verify: callers.verify,
-    callsItself: pages.callsItself,
-    onConnected: rooms.connected,
-    ready: rooms.ready,
-    stats: rooms.stats,
-    close: rooms.close,
-  })
+  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.discovery), ...pages.routes(http)])
+  let isServed = false
+  return Object.assign(
+    createAuthentication(http, (path) => isServed && routes.has(path)),
+    {
+      ...rooms.connections,
+      requireScopes: (...scopes: string[]) => createScopeGuard(http, scopes),
+      routes: () => {
+        isServed = true
+        return createRouter(routes, (mount, paths) => warnOfMount(http, mount, paths))
+      },
+      connectRedirectUri: pages.redirectUri,
+      errorHandler: createErrorHandler,
+      getNextcloudToken: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
+        access.getToken(await callers.of(who), options),
+      getNextcloudCredential: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
+        access.getCredential(await callers.of(who), options),
+      // The request is checked, and its stream listened to, before anything is waited for.
+      nextcloudFetch: async (who: Who | undefined, path: string | URL | Request, init?: NextcloudRequest) =>
+        access.fetch(path, init)(await callers.of(who)),
+      nextcloudUser: async (who: Who | undefined) => access.user(await callers.of(who)),
+      verify: callers.verify,
+      callsItself: pages.callsItself,
+      onConnected: rooms.connected,
+      ready: rooms.ready,
+      stats: rooms.stats,
+      close: rooms.close,
+    },
+  )
+}
+
+function warnOfMount({ events }: HttpRooms, mount: string, paths: readonly string[]): void {
+  const message = `auth.routes() is mounted under ${mount}, where these paths never reach it: ${paths.join(', ')}. Mount it without a path, before other routes`
+  events.emit({ type: 'config.warning', option: 'routes', message })
 }

@@ -317,6 +317,21 @@ export interface McpAuthOptions {
   readonly cache?: CacheOptions | undefined
   /** The way to other servers. */
   readonly http?: HttpOptions | undefined
+  /**
+   * `authorization_servers` of the metadata document (RFC 9728 §2), for an authorization server that stands in front of the issuer. Default:
+   * the issuer.
+   */
+  readonly authorizationServers?: readonly string[] | undefined
+  /**
+   * URL of the metadata document that challenges name, for an ingress that routes one path only. `auth.routes()` answers there as well, if
+   * it is on the origin of `resource`. Default: the one that goes with `resource` (RFC 9728 §3.1).
+   */
+  readonly resourceMetadataUrl?: string | URL | undefined
+  /**
+   * Whether the issuer's metadata is also served at `/.well-known/oauth-authorization-server` of this origin, where clients of MCP 2025-03-26
+   * look for it. Default `false`.
+   */
+  readonly legacyMetadata?: boolean | undefined
   /** Whether the metadata document is also served at `/.well-known/oauth-protected-resource`. Default `true`. */
   readonly rootMetadata?: boolean | undefined
   /** `resource_name` of the metadata document (RFC 9728 §2). Default: not published. */

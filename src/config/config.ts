@@ -21,7 +21,7 @@ export interface Config
     Complete<
       Pick<McpAuthOptions, 'requiredScopes' | 'scopesSupported' | 'challengeScopes' | 'scopeSatisfies' | 'algorithms'>
     >,
-    Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata'>>,
+    Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata' | 'legacyMetadata'>>,
     Complete<Pick<McpAuthOptions, 'missingAudience' | 'idTokenLookalikes' | 'dpop'>> {
   /** Undefined: taken from the discovery document. */
   readonly issuer: string | undefined
@@ -31,6 +31,8 @@ export interface Config
   readonly endpoints: Readonly<Record<keyof AuthorizationServerOptions, URL | undefined>>
   readonly resource: string
   readonly resourceMetadataUrl: string
+  /** Undefined: the issuer. */
+  readonly authorizationServers: readonly string[] | undefined
   readonly resourceName: string | undefined
   readonly resourceDocumentation: string | undefined
   readonly audience: readonly string[]
@@ -86,6 +88,8 @@ export interface GrantsConfig {
   readonly credential: KeptSecret
   /** Base URL of the Nextcloud that grants are for, with a slash at its end. */
   readonly nextcloud: string
+  /** `Quirks.endsAlone` of its authorization server. */
+  readonly endsAlone: boolean
   /** Stands for everything that access tokens are asked for: a stored one that was asked for otherwise is not served. */
   readonly askedFor: string
   /** Undefined: in memory. */

@@ -29,6 +29,7 @@ import {
   text,
   truth,
   url,
+  urls,
 } from './kinds.js'
 import type { Declaration, Declarations, Declared, Options, Paths, Values } from './read-options.js'
 import { nameWith } from './values.js'
@@ -147,6 +148,9 @@ export const OPTIONS = {
   connect: { members: CONNECT, orFalse: true },
   cache: { members: CACHE },
   http: { members: HTTP },
+  authorizationServers: { kind: urls, flag: 'authorization-servers <url,…>' },
+  resourceMetadataUrl: { kind: href, flag: 'resource-metadata-url <url>' },
+  legacyMetadata: { kind: truth, default: false },
   rootMetadata: { kind: truth, default: true },
   resourceName: { kind: text },
   resourceDocumentation: { kind: href },

@@ -9,7 +9,7 @@ import { readClient } from './read-client.js'
 import { readGrants, readUsedProofs } from './read-grants.js'
 import { readNextcloud } from './read-nextcloud.js'
 import { readOptions } from './read-options.js'
-import { advertisedScopes, isSecure, refuse } from './values.js'
+import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
 
 /**
  * Reads the options and, for those not given, their environment variables.
@@ -49,10 +49,10 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     ...discovery,
     endpoints: authorizationServer,
     resource: resource.text,
-    resourceMetadataUrl: resourceMetadataUrl(resource.url),
+    resourceMetadataUrl: plain.resourceMetadataUrl ?? wellKnownUrl(resource.text),
     audience: plain.audience ?? [resource.text, ...ownAudience],
     client,
-    ...readScopes(plain),
+    ...readScopes(plain, warn),
     allowedClients: plain.allowedClients && new Set(plain.allowedClients),
     introspection: readIntrospection(values, given, isElsewhere ? 'elsewhere' : client),
     nextcloud,
@@ -64,11 +64,16 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
 
 function readScopes(
   options: Pick<OptionValues, 'requiredScopes' | 'scopesSupported' | 'challengeScopes'>,
+  warn: Warn,
 ): Pick<Config, 'scopesSupported' | 'challengeScopes'> {
   const { requiredScopes, scopesSupported = requiredScopes, challengeScopes } = options
   const asked = requiredScopes.length > 0 ? requiredScopes : scopesSupported
+  if (challengeScopes === undefined && advertisedScopes(asked).length === 0) warn('challengeScopes', NO_SCOPES)
   return { scopesSupported: advertisedScopes(scopesSupported), challengeScopes: challengeScopes ?? asked }
 }
+
+const NO_SCOPES =
+  'no scope is named for MCP clients to ask for: several ask for none then and get none (Claude, Copilot). Set requiredScopes, scopesSupported or challengeScopes'
 
 function readIssuer(
   { issuer, discoveryUrl, nextcloud }: OptionValues,
@@ -109,11 +114,6 @@ function readResource({ resource: text }: OptionValues, given: LookUp): { readon
     refuse(given('resource'), 'must be an absolute URL, written without spaces')
   }
   return { text, url: parsed }
-}
-
-/** RFC 9728 §3.1: the well-known part goes between host and path, and a lone slash after the host is dropped. */
-function resourceMetadataUrl({ origin, pathname, search }: URL): string {
-  return `${origin}/.well-known/oauth-protected-resource${pathname === '/' ? '' : pathname}${search}`
 }
 
 function warnOfPlainHttp(urls: Readonly<Record<string, URL | undefined>>, warn: Warn, prefix = ''): void {

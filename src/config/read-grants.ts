@@ -33,6 +33,7 @@ export function readGrants(options: GrantsOptions, given: LookUp, context: Grant
   return {
     credential,
     nextcloud: nextcloud.base,
+    endsAlone: quirksOf(nextcloud.preset).endsAlone,
     askedFor: askedFor(nextcloud),
     storage: storage && boundAdapter(storage),
     encryptionKeys,

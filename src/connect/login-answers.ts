@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { Deletions } from '../broker/deletions.js'
 import type { Events, OfPerson } from '../events.js'
-import { isLiving, retiredBy } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import { persevere } from '../grants/persevere.js'
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
@@ -153,11 +152,9 @@ async function store(
     clientId,
     scopes: [],
   }
-  const replaced = await persevere(clock, patience, () => grants.store.connect(identity, connection))
+  const retired = await persevere(clock, patience, () => grants.store.connect(identity, connection))
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   rooms.onConnected({ identity, clientId })
   // Left there, it would be a way in for as long as the account exists.
-  const retired = retiredBy(connection, replaced)
-  if (replaced !== undefined && retired !== undefined)
-    grants.background(deletions.end(identity, retired, !isLiving(replaced)))
+  if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
 }

@@ -12,10 +12,13 @@ import {
   credentialIn,
   isOfKind,
   retiredBy,
+  secretIn,
   ttlOf,
   type Credential,
   type Grant,
   type Identity,
+  type Retired,
+  type SentCode,
   type StoredGrant,
 } from './grant.js'
 import { readGrantPage, type GrantPage } from './grant-pages.js'
@@ -56,15 +59,18 @@ export interface GrantStore {
   /** Returns the grant under a key, for grants that were found before. */
   readonly read: (key: string) => Promise<StoredGrant | undefined>
   /** Whether the stored grant of a user has this credential, dead or alive, in whichever mode. */
-  readonly holds: (identity: Identity, credential: Credential) => Promise<boolean>
+  readonly holds: (identity: Identity, credential: Credential | SentCode) => Promise<boolean>
   /** The version of the stored grant, which is not opened. */
   readonly version: (key: string) => Promise<string | undefined>
   /** The new version, or null when another writer has changed the grant since `expected` (null: there was none). */
   readonly write: (key: string, grant: Grant, expected: string | null) => Promise<string | null>
   /** The same in two steps: seals the grant at once, while the caller does something else, and writes it when told to. */
   readonly prepare: (key: string, grant: Grant) => (expected: string) => Promise<string | null>
-  /** Replaces the stored grant, even one that cannot be opened, by a new connection. Returns the old grant as far as it opens. */
-  readonly connect: (identity: Identity, connection: Connection) => Promise<Grant | undefined>
+  /**
+   * Replaces the stored grant, even one that cannot be opened, by a new connection. Returns the credential of the old one that must end
+   * elsewhere, which is noted.
+   */
+  readonly connect: (identity: Identity, connection: Connection) => Promise<Retired | undefined>
   /** Adds the consent to one MCP client more. False if there is no grant that could serve it. */
   readonly agree: (identity: Identity, clientId: string) => Promise<boolean>
   /**
@@ -80,7 +86,7 @@ export interface GrantStore {
 }
 
 /** The rooms that the store of grants needs. */
-export interface GrantStoreRooms extends AdoptionRooms, Pick<GrantsConfig, 'credential'> {
+export interface GrantStoreRooms extends AdoptionRooms, Pick<GrantsConfig, 'credential' | 'endsAlone'> {
   /** Notes a credential before a grant loses it, so that it ends elsewhere although the process may end first. */
   readonly note: (identity: Identity, credential: Credential) => Promise<unknown>
 }
@@ -129,15 +135,12 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
   }
 }
 
-const secretIn = (credential: Credential): string =>
-  'refreshToken' in credential ? credential.refreshToken : credential.appPassword.password
-
 async function attemptConnection(
   rooms: GrantStoreRooms,
   identity: Identity,
   { clientId, ...connection }: Connection,
-): Promise<Grant | undefined | 'late'> {
-  const { records, owner, credential, clock } = rooms
+): Promise<Retired | undefined | 'late'> {
+  const { records, owner, credential, endsAlone, clock } = rooms
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
   // A user who ended the grant at the authorization server may have meant a client of it: each is asked for again.
@@ -157,12 +160,12 @@ async function attemptConnection(
     agreed: Object.fromEntries(clients.map((id) => [id, since(id)])),
     connectedAt,
   }
-  const retired = retiredBy(grant, before.grant)
-  if (retired !== undefined) await rooms.note(identity, retired)
+  const retired = retiredBy(grant, before.grant, endsAlone)
+  if (retired !== undefined) await rooms.note(identity, retired.credential)
   const version = await records.write(before.key, grant, before.version)
   if (version === null) return 'late'
   await before.discard()
-  return before.grant
+  return retired
 }
 
 async function attemptAgreement(

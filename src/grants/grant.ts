@@ -78,27 +78,56 @@ export interface Grant {
 }
 
 /** A secret that acts for a user elsewhere until it is ended there. */
-export type Credential = { readonly refreshToken: string } | { readonly appPassword: AppPassword }
+export type Credential = RefreshToken | { readonly appPassword: AppPassword }
+
+interface RefreshToken {
+  readonly refreshToken: string
+  /** Whether it was sent to the authorization server and no answer is stored yet, so that it may be spent. */
+  readonly presented?: boolean
+}
+
+/** A code of an authorization server, which was sent to it: what comes for it is a credential that nobody may have stored. */
+export interface SentCode {
+  readonly code: string
+  readonly verifier: string
+}
+
+/** Returns the secret itself. */
+export function secretIn(credential: Credential | SentCode): string {
+  if ('code' in credential) return credential.code
+  return 'refreshToken' in credential ? credential.refreshToken : credential.appPassword.password
+}
 
 /** Returns the credential in a grant, which a dead one may hold too; undefined if there is none. */
-export function credentialIn({ refreshToken, appPassword }: Grant): Credential | undefined {
-  if (refreshToken !== undefined) return { refreshToken }
+export function credentialIn({ refreshToken, appPassword, state }: Grant): Credential | undefined {
+  if (refreshToken !== undefined) return { refreshToken, ...(state === 'presented' && { presented: true }) }
   return appPassword && { appPassword }
 }
 
+/** A credential that must end elsewhere, because its grant was replaced. */
+export interface Retired {
+  readonly credential: Credential
+  /** Whether it was refused before. */
+  readonly dead: boolean
+}
+
 /**
- * Returns the credential of a grant that must end when the grant is replaced. A refresh token that makes way for another is dropped:
- * some authorization servers revoke everything of that user and client.
+ * Returns the credential of a grant that must end when the grant is replaced. A refresh token that makes way for another is dropped,
+ * unless it ends alone: some authorization servers revoke everything of that user and client.
  */
 export function retiredBy(
   connection: Pick<Grant, 'refreshToken' | 'appPassword'>,
   before: Grant | undefined,
-): Credential | undefined {
-  const old = before && credentialIn(before)
-  if (old === undefined) return undefined
-  if ('refreshToken' in old) return connection.refreshToken === undefined ? old : undefined
+  endsAlone: boolean,
+): Retired | undefined {
+  const credential = before && credentialIn(before)
+  if (before === undefined || credential === undefined) return undefined
+  const retired = { credential, dead: !isLiving(before) }
   // A write that was repeated may replace itself.
-  return connection.appPassword?.password === old.appPassword.password ? undefined : old
+  if ('appPassword' in credential)
+    return connection.appPassword?.password === credential.appPassword.password ? undefined : retired
+  const isDropped = connection.refreshToken !== undefined && !endsAlone
+  return isDropped || connection.refreshToken === credential.refreshToken ? undefined : retired
 }
 
 /** A grant, and the version to name when it is changed. */

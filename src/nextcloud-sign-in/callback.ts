@@ -1,11 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
+import { ofNamedUser } from '../broker/credential-end.js'
 import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
 import { flowOf, holds } from '../connect/cookies.js'
-import { connectionOf, NOT_ENDED } from '../connect/store-grant.js'
+import { endTokens, redeemNoted } from '../connect/noted-tokens.js'
+import { connectionOf } from '../connect/store-grant.js'
 import type { OneTimeRecord } from '../connect/one-time.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import { credentialIn, type Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult } from './interaction.js'
 import { PATHS } from './provider.js'
@@ -21,7 +24,7 @@ export async function receiveCode(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<Outcome | undefined> {
-  const { pending, cookies, pages, codeGrant, events } = rooms
+  const { pending, cookies, pages, codeGrant, events, issuer } = rooms
   const query = queryOf(req)
   const state = singleParameter(query, 'state')
   const record = await pending.read(state)
@@ -37,9 +40,10 @@ export async function receiveCode(
     events.emit({ type: 'connect.failed', reason: answer.kind === 'error' ? 'declined' : 'answer' })
     return isOurs && answer.kind === 'error' ? goBack(rooms, record, { denied: true }) : { page: pages.badAnswer() }
   }
-  const tokens = await codeGrant
-    .redeem(as, answer.parameters, record.value.verifier)
-    .catch(ifError(TokenRequestError, (refusal) => refusal))
+  const brought = { as, parameters: answer.parameters, verifier: record.value.verifier }
+  const tokens = await redeemNoted(rooms, { ...brought, identity: { issuer: issuer.origin, subject: '' } }).catch(
+    ifError(TokenRequestError, (refusal) => refusal),
+  )
   if (tokens instanceof TokenRequestError) {
     const { error, errorDescription, hint } = tokens
     events.emit({ type: 'connect.failed', reason: 'refused', error, errorDescription, hint })
@@ -88,21 +92,44 @@ async function whoIs({ freshCredentials }: SignInRooms, { access }: CodeAnswer):
 }
 
 /** Has Nextcloud end tokens that nobody may use: this ends its session and refresh token as well. */
-async function drop({ freshCredentials, events }: SignInRooms, { access }: CodeAnswer): Promise<void> {
-  if (await freshCredentials.endToken(access.accessToken)) return
-  events.emit({ type: 'connect.failed', reason: 'refused', hint: NOT_ENDED })
+async function drop(rooms: SignInRooms, tokens: CodeAnswer): Promise<void> {
+  const { events, issuer } = rooms
+  const hint = await endTokens(rooms, ofNamedUser({ issuer: issuer.origin, subject: '' }, tokens.members), tokens)
+  if (hint !== undefined) events.emit({ type: 'connect.failed', reason: 'refused', hint })
 }
 
-/** Nextcloud's tokens of the sign-in are the connection: nobody connects twice. */
+/**
+ * Nextcloud's tokens of the sign-in are the connection: nobody connects twice. Those of the sign-in before end.
+ *
+ * @throws {StorageError} they cannot be stored, and are ended
+ */
 async function store(
   rooms: SignInRooms,
   { clientId }: PendingSignIn,
   user: string,
   tokens: CodeAnswer & { readonly refreshToken: string },
 ): Promise<void> {
-  const { grants, config, clock, events, issuer } = rooms
+  const { grants, deletions, config, clock, events, issuer } = rooms
   const identity = { issuer: issuer.origin, subject: user }
   const connection = connectionOf(rooms, tokens, { clientId, scopes: [] })
-  await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
+  const retired = await forgetDead(rooms, identity)
+    .then(() => persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)))
+    .catch(async (error: unknown) => {
+      await drop(rooms, tokens)
+      throw error
+    })
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })
+  grants.background(deletions.forget(connection))
+  if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
+}
+
+/**
+ * Ends a connection that Nextcloud does not take any more. A user id may be given to another person once its account is deleted: what the
+ * first agreed to is not for the second.
+ */
+async function forgetDead({ isConnected, grants, deletions }: SignInRooms, identity: Identity): Promise<void> {
+  if (await isConnected(identity.subject).catch(ifError(UpstreamUnavailableError, () => true))) return
+  const ended = await grants.store.disconnect(identity, undefined)
+  const credential = ended?.grant && credentialIn(ended.grant)
+  if (credential !== undefined) grants.background(deletions.forget(credential))
 }

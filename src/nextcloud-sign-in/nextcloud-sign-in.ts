@@ -2,7 +2,6 @@ import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from 'node:http'
 import type { Provider } from 'oidc-provider'
-import { createCodeGrant } from '../authorization-server/code-grant.js'
 import { createDiscovery } from '../authorization-server/discovery.js'
 import { systemClock, type Clock } from '../clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
@@ -16,25 +15,26 @@ import type { Identity } from '../grants/grant.js'
 import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
-import { mcpAuth, type McpAuth } from '../mcp-auth.js'
+import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
-import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { StorageAdapter } from '../storage-adapter.js'
-import { createPublicDocuments } from '../transport/public-document.js'
+import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
 import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
+import { meaningOf } from './outage.js'
 import { redirectProblem } from './redirect-uri.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
+import { createTokenRooms } from './token-rooms.js'
 import { isConnected } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
-import { publicFetch } from './client-documents.js'
+import { clientNaming, publicFetch } from './client-documents.js'
 
 /** Options of `nextcloudSignIn()`. */
 export interface NextcloudSignInOptions extends Pick<
@@ -118,7 +118,7 @@ export function nextcloudSignIn(options: NextcloudSignInOptions): Promise<Nextcl
 export async function createNextcloudSignIn(
   given: NextcloudSignInOptions,
   clock: Clock,
-  fetchPublic?: ProviderRooms['fetchPublic'],
+  fetchDocument?: FetchPublicDocument,
 ): Promise<NextcloudSignIn> {
   checkClients(given.clients ?? [])
   const library = await loadLibrary()
@@ -129,8 +129,8 @@ export async function createNextcloudSignIn(
     local: (url) => (known.readKeys ? localAnswers(issuerOf(given), known.readKeys)(url) : undefined),
     userAt: (req) => userAt(known.rooms, req),
   })
-  const auth = mcpAuth(options)
-  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchPublic })
+  const auth = createMcpAuth(options, clock)
+  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchDocument })
   known.rooms = rooms
   known.readKeys = readKeys
   await readKeys()
@@ -139,7 +139,7 @@ export async function createNextcloudSignIn(
     routes: () => createSignInRoutes(rooms),
     close: async () => {
       await auth.close()
-      close()
+      await close()
     },
   }
 }
@@ -175,11 +175,12 @@ interface Inside {
 
 /** @internal Returns the options of the resource server beside this authorization server. */
 export function optionsFor(
-  { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http }: NextcloudSignInOptions,
+  { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http, clients = [] }: NextcloudSignInOptions,
   scopes: readonly string[],
   { local, userAt: authenticateBrowser }: Inside,
 ): LocalOptions {
   const { url, publicUrl, clientId, clientSecret } = nextcloud
+  const names = new Map(clients.map((client) => [client.clientId, client.clientName ?? client.clientId]))
   return {
     issuer: issuerOf({ resource }),
     resource,
@@ -189,7 +190,7 @@ export function optionsFor(
     nextcloud: { url, publicUrl, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
     storage,
     encryptionKey,
-    connect: { authenticateBrowser, identity: 'sub' },
+    connect: { authenticateBrowser, identity: 'sub', clientName: (id) => names.get(id) },
     resourceName,
     onEvent,
     http,
@@ -205,10 +206,10 @@ interface Parts {
   readonly library: Library
   readonly scopes: ReadonlyMap<string, string>
   readonly auth: McpAuth
-  readonly fetchPublic: ProviderRooms['fetchPublic'] | undefined
+  readonly fetchDocument: FetchPublicDocument | undefined
 }
 
-function build({ given, options, storage, clock, library, scopes, auth, fetchPublic }: Parts) {
+function build({ given, options, storage, clock, library, scopes, auth, fetchDocument }: Parts) {
   const config = readConfig(options)
   const { nextcloud, grants: stored, connect } = needed(config)
   const issuer = new URL(issuerOf(given))
@@ -225,6 +226,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
   const pages = createPages({ ...names, steps: ['sign-in'] })
   const signInPages = createSignInPages(names)
   const unusedClients = createUnusedClients(ofRecords)
+  const connected: ProviderRooms['isConnected'] = (subject, token) =>
+    isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, token)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -233,8 +236,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     clients: given.clients ?? [],
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
-    fetchPublic: fetchPublic ?? publicFetch(createPublicDocuments(config.http, clock)),
-    isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
+    fetchPublic: publicFetch(fetchDocument ?? createPublicDocuments(config.http, clock)),
+    isConnected: connected,
     documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
     onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
     showError: (ctx, error) => {
@@ -243,6 +246,10 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
       ctx.body = page.html
     },
   })
+  const tokenRooms = createTokenRooms({
+    ...{ config, nextcloud, connect, stored, grants, issuer },
+    ...{ discovery, transport, clock, events },
+  })
   const rooms: SignInRooms = {
     config,
     nextcloud,
@@ -250,9 +257,10 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     issuer,
     scopes,
     provider,
-    codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
-    freshCredentials: createFreshCredentials({ nextcloud, transport }),
+    nameOf: clientNaming({ config, connect, events, clock, provider }),
+    ...tokenRooms,
     grants,
+    isConnected: (subject) => connected(subject, { kind: 'RefreshToken' }),
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
     pages,
@@ -267,7 +275,12 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchPub
     registrations: registrationShares(clock),
     authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
   }
-  return { rooms, readKeys, close: () => transport.close() }
+  const close = async (): Promise<void> => {
+    tokenRooms.deletions.close()
+    await Promise.all([grants.settle(), tokenRooms.deletions.settle()])
+    transport.close()
+  }
+  return { rooms, readKeys, close }
 }
 
 const MINUTE = 60_000
@@ -289,6 +302,8 @@ async function userAt(rooms: SignInRooms | undefined, req: IncomingMessage): Pro
   if (rooms === undefined) return undefined
   const provider: Provider = await rooms.provider()
   const ctx = provider.createContext(req, new ServerResponse(req))
-  const { accountId } = await provider.Session.get(ctx)
+  const { accountId } = await provider.Session.get(ctx).catch((error: unknown) => {
+    throw meaningOf(error)
+  })
   return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
 }

@@ -4,6 +4,9 @@ import { markup, shownHost, type Markup } from '../connect/pages/markup.js'
 /** Addresses of this machine itself, where a browser of this machine alone gets. */
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
 
+/** Path of the page of connections, which is beside the redirect URI. */
+const OVERVIEW = '/nextcloud'
+
 /** Returns the page that says what to paste where. */
 export function landingPage(resource: string, nextcloud: URL): Page {
   const { protocol, hostname, host } = new URL(resource)
@@ -14,15 +17,15 @@ export function landingPage(resource: string, nextcloud: URL): Page {
 <p>${url}</p>
 <p>The app opens a page of this server in your browser. Say yes there, sign in to Nextcloud, and press “Grant access”. There is no password or key to copy.</p>
 ${isPublic ? undefined : markup`<div class="note"><p>${notPublic(protocol)}</p></div>`}
-${section('Claude (web, desktop and phone)', markup`<p>Settings, Connectors, Add custom connector. Paste the address, leave the advanced settings empty, add it, and press Connect.</p>`)}
-${section('Claude Code', markup`${block(`claude mcp add --transport http nextcloud ${resource}`)}<p>Then write <code>/mcp</code> in Claude Code, choose nextcloud, and Authenticate.</p>`)}
-${section('ChatGPT', markup`<p>Settings, Apps &amp; Connectors, Advanced settings: switch developer mode on. Then Create: paste the address as the MCP server URL, choose OAuth, and connect.</p>`)}
-${section('VS Code', markup`<p>In the file <code>.vscode/mcp.json</code> of your folder:</p>${block(JSON.stringify({ servers: { nextcloud: { type: 'http', url: resource } } }, null, 2))}<p>Press Start above the entry, and allow the sign-in.</p>`)}
-${section('MCP Inspector', markup`${block('npx @modelcontextprotocol/inspector')}<p>Transport type “Streamable HTTP”, this address as the URL, then Connect.</p>`)}
+${section('Claude (web, desktop and phone)', markup`<p>Customize, Connectors, the plus sign, Add custom connector. Paste the address, leave the advanced settings empty, press Add, and then Connect. In a Team or Enterprise plan, an owner adds it for all first. The app on the phone has what you have added elsewhere.</p>`)}
+${section('Claude Code', markup`${block(`claude mcp add --transport http nextcloud ${resource}`)}<p>Then sign in with <code>claude mcp login nextcloud</code>, or write <code>/mcp</code> in Claude Code, choose nextcloud, and Authenticate.</p>`)}
+${section('ChatGPT (in a browser)', markup`<p>Settings, Security and login: switch developer mode on. Then open <code>chatgpt.com/plugins</code> and press the plus sign. Paste the address as the MCP server URL, choose OAuth, create it, and install it from your own plugins.</p>`)}
+${section('VS Code', markup`<p>In the command palette, choose “MCP: Add Server”, then HTTP, and paste the address. The same in the file <code>.vscode/mcp.json</code> of a folder, where Start stands above the entry:</p>${block(JSON.stringify({ servers: { nextcloud: { type: 'http', url: resource } } }, null, 2))}`)}
+${section('MCP Inspector', markup`${block(`npx @modelcontextprotocol/inspector --transport http --server-url ${resource}`)}<p>It needs Node 22.19. Open the address that it prints, and switch the server on there.</p>`)}
 <section><h2>Why some apps need a public address</h2>
 <p>Claude on the web, on the desktop and on the phone, and ChatGPT call this server from the machines of their makers. They need a public name with https. Claude Code, VS Code and the MCP Inspector call it from your own computer, so any address that this computer reaches will do.</p></section>
 <section><h2>How to end it</h2>
-<p>Remove the connection in your app. In Nextcloud, Personal settings, Security lists the sign-in under devices and sessions: what you revoke there ends at once.</p></section>`
+<p><a href="${OVERVIEW}">Your connection</a> shows the apps that may use your Nextcloud, and ends one or all. In Nextcloud, your personal settings list the sign-in under Security, Devices &amp; sessions: what you revoke there ends at once.</p></section>`
   return { status: 200, html: writeDocument('Connect your app to your Nextcloud', 'plain', shownHost(host), content) }
 }
 

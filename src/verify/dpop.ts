@@ -216,9 +216,7 @@ function textOf(claims: JWTPayload, claim: string): string {
 
 /** Returns the URL that a request is for: `resource` says its origin, because a Host header may be anything. */
 function urlOf(resource: string, target: string): string {
-  // A target in absolute form has a host of its own (RFC 9112 §3.2.2), which counts no more than a Host header.
-  const path = target.startsWith('/') ? target : target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '')
-  return normalUrl(new URL(resource).origin + (path.startsWith('/') ? path : `/${path}`)) ?? ''
+  return normalUrl(new URL(resource).origin + (target.startsWith('/') ? target : `/${target}`)) ?? ''
 }
 
 /**

@@ -4,7 +4,7 @@ import { createMcpAuth } from '../../src/mcp-auth.js'
 import { OWN_KEY, type StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
-import { CLIENT, LEAST, refusalOf, refused } from '../support/refusal.js'
+import { CLIENT, LEAST, refusalOf, refused, warningsOf } from '../support/refusal.js'
 
 const KEY = Buffer.from(Array.from({ length: 32 }, (_, index) => index)).toString('base64url')
 const nextcloud = { url: 'https://cloud.example.com', mode: 'refresh-token' } as const
@@ -13,7 +13,7 @@ const RULE = { connect: { identity: 'sub' } }
 const authenticateBrowser = () => Promise.resolve(undefined)
 const withGrants = (options: object = {}) => ({ ...LEAST, ...CLIENT, nextcloud, ...options })
 const grantsOf = (options: object = {}, environment = {}) => readConfig(withGrants(options), environment).grants
-const warningsOf = (options: object = {}, environment = {}) => readConfig(withGrants(options), environment).warnings
+const warningsWith = (options: object = {}, environment = {}) => warningsOf(withGrants(options), environment)
 
 /** An adapter of the user's own, of which every call is counted. */
 const ownAdapter = (shared = true) =>
@@ -114,8 +114,8 @@ describe('encryptionKey', () => {
     const variable = 'encryptionKey (environment variable TOKEN_ENCRYPTION_KEY)'
 
     expect(refusalOf(withGrants({ ...exchanging, encryptionKey: 'none' }))).toMatchObject({ option: 'encryptionKey' })
-    expect(warningsOf({ ...exchanging, encryptionKey: KEY })).toEqual([['encryptionKey', message('encryptionKey')]])
-    expect(warningsOf(exchanging, { TOKEN_ENCRYPTION_KEY: 'none' })).toEqual([['encryptionKey', message(variable)]])
+    expect(warningsWith({ ...exchanging, encryptionKey: KEY })).toEqual([['encryptionKey', message('encryptionKey')]])
+    expect(warningsWith(exchanging, { TOKEN_ENCRYPTION_KEY: 'none' })).toEqual([['encryptionKey', message(variable)]])
   })
 })
 
@@ -123,8 +123,8 @@ describe('storage', () => {
   it('that is not given is memory, with a warning that it forgets', () => {
     const message =
       'no storage is given: grants are kept in memory, and every user has to connect again after a restart'
-    expect(warningsOf()).toEqual([['storage', message]])
-    expect(warningsOf({ storage: new MemoryStorage() })).toEqual([])
+    expect(warningsWith()).toEqual([['storage', message]])
+    expect(warningsWith({ storage: new MemoryStorage() })).toEqual([])
   })
 
   it.each([{ NODE_APP_INSTANCE: '0' }, { KUBERNETES_SERVICE_HOST: '10.0.0.1' }])(
@@ -134,9 +134,9 @@ describe('storage', () => {
         'storage',
         'storage is not shared, and this looks like one of several instances: each knows only its own grants',
       ]
-      expect(warningsOf({ storage: new MemoryStorage() }, environment)).toEqual([warning])
-      expect(warningsOf({ storage: ownAdapter(false), encryptionKey: KEY }, environment)).toEqual([warning])
-      expect(warningsOf({ storage: ownAdapter(), encryptionKey: KEY }, environment)).toEqual([])
+      expect(warningsWith({ storage: new MemoryStorage() }, environment)).toEqual([warning])
+      expect(warningsWith({ storage: ownAdapter(false), encryptionKey: KEY }, environment)).toEqual([warning])
+      expect(warningsWith({ storage: ownAdapter(), encryptionKey: KEY }, environment)).toEqual([])
     },
   )
 
@@ -145,8 +145,8 @@ describe('storage', () => {
     const warnings = [['storage', 'storage has no use in token-exchange mode (nextcloud.mode)']]
     for (const mode of ['token-exchange', 'jwt-bearer', 'pass-through'])
       expect(grantsOf({ ...options, nextcloud: { ...nextcloud, mode } })).toBeUndefined()
-    expect(warningsOf(options)).toEqual(warnings)
-    expect(warningsOf({ ...options, encryptionKey: KEY })).toEqual(warnings)
+    expect(warningsWith(options)).toEqual(warnings)
+    expect(warningsWith({ ...options, encryptionKey: KEY })).toEqual(warnings)
   })
 })
 
@@ -242,7 +242,7 @@ describe('app-password mode', () => {
 
   it("has a warning at each start where the rule is 'anyone', and with no other", () => {
     const warnings = (identity: unknown) =>
-      readConfig(options({ ...CLIENT, storage: new MemoryStorage(), connect: { identity } }), {}).warnings
+      warningsOf(options({ ...CLIENT, storage: new MemoryStorage(), connect: { identity } }))
 
     expect(warnings('anyone')).toEqual([['connect.identity', expect.stringContaining("is 'anyone'") as string]])
     for (const rule of ['sub', { claim: 'email' }, { userOidc: { providerId: 1 } }, () => true])

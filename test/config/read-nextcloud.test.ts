@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
 import type { Environment } from '../../src/options.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { CLIENT, LEAST, refusalOf, refused } from '../support/refusal.js'
+import { CLIENT, LEAST, refusalOf, refused, warningsOf } from '../support/refusal.js'
 
 const url = 'https://cloud.example.com/nextcloud'
 const withNextcloud = (nextcloud: object, client: object = CLIENT) => ({ ...LEAST, ...client, nextcloud })
@@ -165,30 +165,30 @@ describe('nextcloud.preset', () => {
   })
 
   it('entra has a warning in token-exchange mode, which Entra does not have, and in no other', () => {
-    const warningsOf = (nextcloud: object) => readConfig(withNextcloud({ url, ...nextcloud }), {}).warnings
+    const warningsWith = (nextcloud: object) => warningsOf(withNextcloud({ url, ...nextcloud }))
     const message =
       "nextcloud.preset is 'entra', a server without token-exchange mode: set nextcloud.mode to 'jwt-bearer'"
 
-    expect(warningsOf({ preset: 'entra' })).toEqual([['nextcloud.preset', message]])
-    expect(warningsOf({ preset: 'entra', mode: 'jwt-bearer' })).toEqual([])
-    expect(warningsOf({ preset: 'keycloak' })).toEqual([])
+    expect(warningsWith({ preset: 'entra' })).toEqual([['nextcloud.preset', message]])
+    expect(warningsWith({ preset: 'entra', mode: 'jwt-bearer' })).toEqual([])
+    expect(warningsWith({ preset: 'keycloak' })).toEqual([])
   })
 })
 
 describe('allowedClients', () => {
-  const warningsOf = (options: object) =>
-    readConfig({ ...LEAST, ...CLIENT, storage: new MemoryStorage(), ...options }, {}).warnings.flatMap(
-      ([option, message]) => (option === 'allowedClients' ? message : []),
+  const warningsWith = (options: object) =>
+    warningsOf({ ...LEAST, ...CLIENT, storage: new MemoryStorage(), ...options }).flatMap(([option, message]) =>
+      option === 'allowedClients' ? message : [],
     )
 
   it('is missed where every client of Nextcloud itself would be let in, and nowhere else', () => {
     const nextcloud = { url, preset: 'nextcloud-oidc-app' }
 
-    expect(warningsOf({ nextcloud })).toEqual([
+    expect(warningsWith({ nextcloud })).toEqual([
       expect.stringMatching(/^allowedClients \(environment variable ALLOWED_MCP_CLIENTS\) is not given: /),
     ])
-    expect(warningsOf({ nextcloud, allowedClients: ['claude'] })).toEqual([])
+    expect(warningsWith({ nextcloud, allowedClients: ['claude'] })).toEqual([])
     for (const preset of ['generic', 'keycloak', 'entra'])
-      expect(warningsOf({ nextcloud: { url, preset } })).toEqual([])
+      expect(warningsWith({ nextcloud: { url, preset } })).toEqual([])
   })
 })

@@ -24,6 +24,7 @@ function setUp(given: { clock?: ManualClock; storage?: StorageAdapter; key?: num
       encryptionKeys: [new Uint8Array(32).fill(key)],
       credential: 'refresh-token',
       nextcloud: '',
+      endsAlone: false,
       askedFor: '',
     },
     storage,

@@ -4,8 +4,8 @@ import { expect, it } from 'vitest'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
-/** Pages whose provider is run in a test of its own kind. */
-const ELSEWHERE = ['keycloak']
+/** Pages whose set-up is run in a test of its own kind. */
+const ELSEWHERE = ['keycloak', 'nextcloud-alone']
 const pages = [...read('docs/providers.md').matchAll(/\]\(([\w-]+)\.md\)/g)].map(([, name = '']) => name)
 
 it('the README leads to the pages of the providers', () => {
@@ -15,5 +15,5 @@ it('the README leads to the pages of the providers', () => {
 
 it.each(pages.filter((page) => !ELSEWHERE.includes(page)))('the options of docs/%s.md are run by its test', (page) => {
   expect(existsSync(path.join(root, `docs/${page}.md`))).toBe(true)
-  expect(read(`test/providers/${page}.test.ts`)).toMatch(new RegExp(`optionsOf\\(\\s*'${page}\\.md'`))
+  expect(read(`test/providers/${page}.test.ts`)).toMatch(new RegExp(`(?:optionsOf|runSnippet)\\(\\s*'${page}\\.md'`))
 })

@@ -30,7 +30,7 @@ async function setUp(grant = GRANT) {
   const { records, clock } = setup
   const version = await records.write(FORMER, grant, null)
   const storeOf = (credential: 'refresh-token' | 'app-password', owner = OWNER) =>
-    createGrantStore({ records, owner, credential, note: () => Promise.resolve(), clock })
+    createGrantStore({ records, owner, credential, endsAlone: false, note: () => Promise.resolve(), clock })
   return { ...setup, version: version!, storeOf, former: () => records.peek(FORMER) }
 }
 
@@ -88,7 +88,9 @@ describe('a grant of a version before 0.4', () => {
     const appPassword = { ...APP_PASSWORD, password: 'new' }
 
     const connection = { appPassword, fingerprint: 'new', clientId: 'client-3', scopes: [] }
-    expect(await storeOf('app-password').connect(ALICE, connection)).toMatchObject({ appPassword: APP_PASSWORD })
+    expect(await storeOf('app-password').connect(ALICE, connection)).toMatchObject({
+      credential: { appPassword: APP_PASSWORD },
+    })
 
     expect(await former()).toBeUndefined()
   })

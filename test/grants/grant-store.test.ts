@@ -38,6 +38,7 @@ describe('a grant', () => {
       records,
       owner: OWNER,
       credential: 'app-password',
+      endsAlone: false,
       note: () => Promise.resolve(),
       clock,
     })

@@ -29,6 +29,7 @@ export function opened() {
     records,
     owner: OWNER,
     credential: 'refresh-token',
+    endsAlone: false,
     note: () => Promise.resolve(),
     clock,
   })

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createRealStores, storeKinds } from '../support/scene.js'
-import { clientOf, registeredClient, requestTokens, type TokenAnswer } from '../support/sign-in-client.js'
+import { clientOf, registeredClient, type TokenAnswer } from '../support/sign-in-client.js'
 import { startSignInProcesses, type SignInInstances, type SignInProcesses } from '../support/sign-in-instances.js'
 
 const stores = createRealStores()
@@ -60,9 +60,9 @@ describe.each(storeKinds())('two processes of the sign-in server on one %s', (ki
     const alice = instances.person('alice')
     for (let round = 0; round < 5; round += 1) {
       const client = await registeredClient(instances)
-      const form = client.codeForm((await client.authorize(alice)).get('code') ?? '')
+      const code = (await client.authorize(alice)).get('code') ?? ''
 
-      const answers = await Promise.all(instances.each.map(({ origin }) => requestTokens(origin, form)))
+      const answers = await Promise.all(instances.each.map(({ origin }) => client.redeem(code, {}, origin)))
 
       expect(outcomes(answers)).toEqual([200, 'invalid_grant'])
       const [winner] = answers.filter(({ status }) => status === 200)

@@ -68,8 +68,7 @@ beforeAll(async () => {
   origin = await freeOrigin()
   nextcloud = await startStandIn()
   calendars = calendarStandIn('anna')
-  const search = searchStandIn('anna', ['Docs/Readme.md', 'read_ä.txt', 'readXä.txt'])
-  nextcloud.disturb((asked) => calendars.answer(asked) ?? search(asked))
+  disturb()
   secrets.push(fresh(64), fresh(64))
   const [clientId = '', secret = ''] = secrets
   const redirectUris = [`${origin}/nextcloud/callback`]
@@ -84,6 +83,12 @@ afterAll(async () => {
   await nextcloud.close()
   rmSync(folder, { recursive: true, force: true })
 })
+
+/** Adds what the stand-in does not have itself. */
+function disturb(): void {
+  const search = searchStandIn('anna', ['Docs/Readme.md', 'read_ä.txt', 'readXä.txt'])
+  nextcloud.disturb((asked) => calendars.answer(asked) ?? search(asked))
+}
 
 const visitor = () => createVisitor({ name: 'anna', password: ACCOUNT_PASSWORD })
 
@@ -205,6 +210,23 @@ describe('mcp-nextcloud-auth serve', () => {
     )
   })
 
+  it.each(['http://127.0.0.1/login/flow', 'https://cloud.internal/login/flow'])(
+    'is told by its doctor that Nextcloud takes another address for its own: %s',
+    async (location) => {
+      nextcloud.disturb(({ target }) =>
+        /oauth2.authorize.*response_type=code/.test(target) ? { status: 303, headers: { location } } : undefined,
+      )
+      const { findings } = await doctor()
+      disturb()
+      const { origin: taken } = new URL(location)
+      expect(findings.find(({ id }) => id === 'serve.sign-in')).toMatchObject({
+        status: 'failed',
+        found: expect.stringContaining(taken) as string,
+        fix: expect.stringContaining(`overwritehost --value=${new URL(nextcloud.url).host}`) as string,
+      })
+    },
+  )
+
   it('answers a call without its scope by a challenge that names the scopes', async () => {
     const client = await registeredClient({ origin, url: `${origin}/mcp` })
     const { body } = await client.signIn(visitor(), { scope: 'notes:read' })
@@ -317,6 +339,18 @@ describe('mcp-nextcloud-auth serve, told wrongly', () => {
     expect(words).toContain('NEXTCLOUD_MCP_SERVER_URL is not set')
     expect(words).toContain('NEXTCLOUD_OIDC_CLIENT_SECRET is not set')
     expect(words).toContain('NEXTCLOUD_HOST must be a URL')
+  })
+
+  it('says that its port is taken', async () => {
+    const held = createServer().listen(0, '127.0.0.1')
+    await once(held, 'listening')
+    const { port } = held.address() as AddressInfo
+    const { code, words } = await run({ ...environment(), PORT: String(port) })
+    held.close()
+    expect([code, words]).toEqual([
+      1,
+      expect.stringContaining(`something else listens on port ${port} of 127.0.0.1. Set PORT`),
+    ])
   })
 
   it.each(['http://127.0.0.1:1/', 'http://127.0.0.1:1/oauth/token', 'http://127.0.0.1:1/nextcloud', 'ftp://h/mcp'])(

@@ -32,6 +32,7 @@ it.runIf(has('better-sqlite3'))(
       records,
       owner: OWNER,
       credential: 'app-password',
+      endsAlone: false,
       note: () => Promise.resolve(),
       clock: systemClock,
     })

@@ -7,6 +7,7 @@ export const REDIRECT_URI = 'https://client.example.com/callback'
 /** An answer of the token endpoint. */
 export interface TokenAnswer {
   readonly status: number
+  readonly headers: Headers
   readonly body: Record<string, unknown>
 }
 
@@ -17,10 +18,9 @@ export interface RegisteredClient {
   readonly authorizationUrl: (more?: Record<string, string>) => URL
   /** Signs somebody in; the parameters with which the browser comes back. */
   readonly authorize: (browser: Pick<Visitor, 'until'>, more?: Record<string, string>) => Promise<URLSearchParams>
-  /** The request for tokens, to send it to several instances. */
-  readonly codeForm: (code: string) => URLSearchParams
-  readonly redeem: (code: string, more?: Record<string, string>) => Promise<TokenAnswer>
-  readonly refresh: (refreshToken: string, more?: Record<string, string>) => Promise<TokenAnswer>
+  /** @param at the instance that is asked; default: the place of the client */
+  readonly redeem: (code: string, more?: Record<string, string>, at?: string) => Promise<TokenAnswer>
+  readonly refresh: (refreshToken: string, more?: Record<string, string>, at?: string) => Promise<TokenAnswer>
   /** All of it: the answer with the tokens. */
   readonly signIn: (browser: Pick<Visitor, 'until'>, more?: Record<string, string>) => Promise<TokenAnswer>
 }
@@ -48,23 +48,15 @@ export async function registeredClient(
   return clientOf(place, String(body['client_id']), [body['redirect_uris']].flat().map(String)[0] ?? REDIRECT_URI)
 }
 
-/** Sends a request to the token endpoint. */
-export async function requestTokens(origin: string, form: URLSearchParams): Promise<TokenAnswer> {
-  const response = await fetch(`${origin}/oauth/token`, { method: 'POST', body: form })
-  return { status: response.status, body: (await response.json()) as Record<string, unknown> }
-}
-
 /** A client with this id at this place, which may be another instance. */
 export function clientOf({ origin, url }: Place, clientId: string, redirectUri = REDIRECT_URI): RegisteredClient {
   const verifier = randomBytes(32).toString('base64url')
-  const token = (fields: Record<string, string>): Promise<TokenAnswer> =>
-    requestTokens(origin, new URLSearchParams({ client_id: clientId, ...fields }))
-  const forCode = (code: string) => ({
-    grant_type: 'authorization_code',
-    code,
-    redirect_uri: redirectUri,
-    code_verifier: verifier,
-  })
+  const token = async (fields: Record<string, string>, at = origin): Promise<TokenAnswer> => {
+    const form = new URLSearchParams({ client_id: clientId, ...fields })
+    const response = await fetch(`${at}/oauth/token`, { method: 'POST', body: form })
+    const { status, headers } = response
+    return { status, headers, body: (await response.json()) as Record<string, unknown> }
+  }
   const client: RegisteredClient = {
     clientId,
     authorizationUrl: (more = {}) => {
@@ -85,9 +77,12 @@ export function clientOf({ origin, url }: Place, clientId: string, redirectUri =
     },
     authorize: async (browser, more) =>
       (await browser.until(client.authorizationUrl(more), more?.['redirect_uri'] ?? redirectUri)).searchParams,
-    codeForm: (code) => new URLSearchParams({ client_id: clientId, ...forCode(code) }),
-    redeem: (code, more) => token({ ...forCode(code), ...more }),
-    refresh: (refreshToken, more) => token({ grant_type: 'refresh_token', refresh_token: refreshToken, ...more }),
+    redeem(code, more, at) {
+      const fields = { code, redirect_uri: redirectUri, code_verifier: verifier }
+      return token({ grant_type: 'authorization_code', ...fields, ...more }, at)
+    },
+    refresh: (refreshToken, more, at) =>
+      token({ grant_type: 'refresh_token', refresh_token: refreshToken, ...more }, at),
     signIn: async (browser, more) => {
       const answer = await client.authorize(browser, more)
       const code = answer.get('code')

@@ -1,12 +1,11 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { compileProgram } from './compiled-program.js'
+import { startFront } from './front.js'
 import { fresh } from './nextcloud/exchange.js'
 import { startStandIn, type NextcloudStandIn } from './nextcloud/stand-in.js'
 import { ACCOUNT_PASSWORD, addAccount } from './nextcloud/state.js'
@@ -80,17 +79,7 @@ async function startProcess(program: string): Promise<SignInProcess> {
 
 async function openInstances(processes: readonly SignInProcess[], store: StoreAddress): Promise<SignInInstances> {
   const nextcloud = await startStandIn()
-  const ports: number[] = []
-  const visited: number[] = []
-  let next = 0
-  const front = createServer((req, res) => {
-    visited.push(next)
-    passOn(req, res, ports[next] ?? 0)
-    next = (next + 1) % ports.length
-  }).listen(0, '127.0.0.1')
-  await once(front, 'listening')
-  const at = (port: number): string => `http://127.0.0.1:${port}`
-  const origin = at((front.address() as AddressInfo).port)
+  const { origin, ports, begin, visited, close } = await startFront()
   const client = { id: 1, name: 'MCP', clientId: fresh(64), secret: fresh(64) }
   nextcloud.state.oauth2Clients.push({ ...client, redirectUris: [`${origin}/nextcloud/callback`] })
   const { url, state } = nextcloud
@@ -101,29 +90,17 @@ async function openInstances(processes: readonly SignInProcess[], store: StoreAd
     url: resource,
     origin,
     nextcloud,
-    each: ports.map((port) => ({ url: resource, origin: at(port) })),
+    each: ports.map((port) => ({ url: resource, origin: `http://127.0.0.1:${port}` })),
     person(uid) {
       addAccount(state, uid)
       return createVisitor({ name: uid, password: ACCOUNT_PASSWORD })
     },
-    begin: (instance) => (next = instance),
+    begin,
     visited,
     advance: async (instance, ms) => processes[instance]?.obey({ do: 'advance', ms }),
     async close() {
-      front.closeAllConnections()
-      front.close()
+      close()
       await nextcloud.close()
     },
   }
-}
-
-/** Sends a request on, as a router in front of the instances does. */
-function passOn(req: IncomingMessage, res: ServerResponse, port: number): void {
-  const { method, url, headers } = req
-  const forwarded = request({ host: '127.0.0.1', port, method, path: url, headers }, (answer) => {
-    res.writeHead(answer.statusCode ?? 502, answer.rawHeaders)
-    answer.pipe(res)
-  })
-  forwarded.on('error', () => res.destroy())
-  req.pipe(forwarded)
 }

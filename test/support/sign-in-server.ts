@@ -33,10 +33,14 @@ export interface SignInServer {
   readonly another: () => Promise<{ readonly url: string }>
 }
 
-export interface SignInServerOptions extends Partial<Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage'>> {
+export interface SignInServerOptions extends Partial<
+  Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage' | 'http'>
+> {
   readonly clock?: Clock
+  /** Scopes of each request to the MCP server, and of its tool `write`. Default: none, and `nextcloud`. */
+  readonly needs?: { readonly all: readonly string[]; readonly write: readonly string[] }
   /** The client metadata documents of the world outside. Default: none can be fetched. */
-  readonly documents?: (url: string) => Promise<Response>
+  readonly documents?: (url: string) => Promise<unknown>
   /** Whether the app takes addresses from a proxy before it. Default false. */
   readonly trustProxy?: boolean
 }
@@ -47,6 +51,7 @@ export async function startSignInServer({
   clock = systemClock,
   storage = new MemoryStorage(),
   documents,
+  needs = { all: [], write: ['nextcloud'] },
   trustProxy = false,
   ...given
 }: SignInServerOptions = {}): Promise<SignInServer> {
@@ -76,8 +81,8 @@ export async function startSignInServer({
       documents,
     )
   const signIn = await open()
-  const auth = mcpAuth(signIn.options)
-  server.on('request', appOf(signIn, auth).set('trust proxy', trustProxy))
+  const auth = mcpAuth({ ...signIn.options, requiredScopes: needs.all })
+  server.on('request', appOf(signIn, auth, needs.write).set('trust proxy', trustProxy))
   onTestFinished(async () => {
     await stop(server)
     await Promise.all([auth.close(), signIn.close(), nextcloud.close()])
@@ -97,7 +102,7 @@ export async function startSignInServer({
     async another() {
       const second = await open()
       const secondAuth = mcpAuth(second.options)
-      const other = createServer(appOf(second, secondAuth))
+      const other = createServer(appOf(second, secondAuth, needs.write))
       onTestFinished(async () => {
         await stop(other)
         await Promise.all([secondAuth.close(), second.close()])
@@ -107,7 +112,7 @@ export async function startSignInServer({
   }
 }
 
-function appOf(signIn: NextcloudSignIn, auth: McpAuth): express.Express {
+function appOf(signIn: NextcloudSignIn, auth: McpAuth, toWrite: readonly string[]): express.Express {
   const mcp = toNodeHandler(
     createMcpHandler(() => {
       const server = new McpServer({ name: 'alone', version: '1.0.0' })
@@ -115,15 +120,28 @@ function appOf(signIn: NextcloudSignIn, auth: McpAuth): express.Express {
         const answer = await auth.nextcloudFetch(http?.authInfo, TOOL_PATH)
         return { content: [{ type: 'text', text: await answer.text() }], isError: !answer.ok }
       })
+      server.registerTool('write', { description: 'Writes nothing' }, () => ({
+        content: [{ type: 'text', text: 'written' }],
+      }))
       return server
     }),
   )
   const app = express()
   app.use(signIn.routes())
   app.use(auth.routes())
-  app.all('/mcp', auth, (req, res) => void mcp(req, res))
+  app.all('/mcp', auth, express.json(), whenWriting(auth.requireScopes(...toWrite)), (req, res) => {
+    void mcp(req, res, req.body)
+  })
   return app
 }
+
+const whenWriting =
+  (guard: express.RequestHandler): express.RequestHandler =>
+  (req, res, next) => {
+    const { params } = (req.body ?? {}) as { params?: { name?: unknown } }
+    if (params?.name === 'write') guard(req, res, next)
+    else next()
+  }
 
 async function listen(server: Server): Promise<string> {
   server.listen(0, '127.0.0.1')

@@ -163,6 +163,14 @@ function atNextcloud(answer: Answer | NoAnswer, settings: ServeSettings, quote: 
   if (!isAnswer(answer)) return leftOut(`Nextcloud cannot be reached from here by its public name (${answer.code})`)
   const location = answer.headers.get('location') ?? ''
   const isBack = location.startsWith(`${redirectUriOf(settings)}?`)
+  const place = new URL(settings.nextcloudPublicUrl ?? settings.nextcloudUrl)
+  const { host, protocol } = URL.canParse(location, place.href) ? new URL(location, place) : place
+  if (!isBack && answer.status < 400 && (host !== place.host || protocol !== place.protocol)) {
+    return failed(
+      `Nextcloud at ${place.origin} sends browsers on to ${quote(`${protocol}//${host}`)}, which it takes for its own address`,
+      `if people open it as ${place.origin}: occ config:system:set overwritehost --value=${place.host}, and overwriteprotocol --value=${place.protocol.slice(0, -1)}; else let NEXTCLOUD_PUBLIC_URL be the address that people open`,
+    )
+  }
   if (answer.status < 400 && !isBack) return passed('a sign-in comes as far as the login page of Nextcloud')
   return failed(
     `a sign-in comes to Nextcloud, which does not take it (${describe(answer, quote)})`,

@@ -165,7 +165,7 @@ button:focus-visible, .go:focus-visible, .more:focus-visible { border-radius: 0.
   .facts > div { grid-template-columns: minmax(0, 1fr); }
 }
 @media (max-width: 30rem) and (min-height: 32rem) {
-  main > .facts + form { position: sticky; bottom: 0; margin-inline: -0.25rem; padding: 0.75rem 0.25rem; background: var(--card); }
+  main > .facts + form, main > .facts + .note + form { position: sticky; bottom: 0; margin-inline: -0.25rem; padding: 0.75rem 0.25rem; background: var(--card); }
 }
 @media (prefers-reduced-motion: no-preference) {
   button, .go { transition: background-color 120ms, border-color 120ms; }

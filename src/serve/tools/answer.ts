@@ -38,6 +38,13 @@ export async function leave(answer: Response): Promise<void> {
   await answer.body?.cancel()
 }
 
+/** The meaning of a status for whatever was asked. */
+const REASONS: Readonly<Record<number, string>> = {
+  401: 'Nextcloud does not take this sign-in any more (401): the user has ended it there, or the account is disabled. Connecting again in the app mends it.',
+  429: 'Nextcloud has too many requests (429): try again in a few minutes.',
+  503: 'Nextcloud is in maintenance, or the account is disabled (503): try again later.',
+}
+
 /** Reads no body, and tells the status: Nextcloud's own words may hold anything. */
 export async function refused(
   answer: Response,
@@ -45,7 +52,8 @@ export async function refused(
   what: string,
 ): Promise<ToolFailure> {
   await leave(answer)
-  return new ToolFailure(reasons[answer.status] ?? `Nextcloud answered ${answer.status} for ${what}.`)
+  const { status } = answer
+  return new ToolFailure(reasons[status] ?? REASONS[status] ?? `Nextcloud answered ${status} for ${what}.`)
 }
 
 /** Returns the lines with a note of those that are left out. */

@@ -87,7 +87,10 @@ async function lookAt(
     body: `<d:propfind xmlns:d="DAV:">${PROPERTIES}</d:propfind>`,
   })
   const itself = resources?.find(({ names }) => names.length === 0)
-  if (resources === undefined || itself === undefined) throw await refused(answer, reasonsFor(given), given)
+  if (resources === undefined || itself === undefined) {
+    const what = given === '' ? 'the folder of all files' : given
+    throw await refused(answer, reasonsFor(what), what)
+  }
   return { itself, children: resources.filter(({ names }) => names.length > 0) }
 }
 

@@ -5,10 +5,12 @@ import type { Browser, BrowserContextOptions, Page as BrowserPage } from 'playwr
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { sendPage } from '../../../src/connect/pages/document.js'
 import { createPages } from '../../../src/connect/pages/pages.js'
+import { createSignInPages } from '../../../src/nextcloud-sign-in/sign-in-pages.js'
 import { besidePage, complaintsOf, launchChromium } from '../../support/chromium.js'
 import { everyPage, plainWords } from '../../support/connect-pages.js'
 import { listen, type RunningApp } from '../../support/hosts.js'
 import { has } from '../../support/left-out.js'
+import { everySignInPage } from '../../support/sign-in-pages.js'
 
 const DESKTOP = { width: 1280, height: 800 }
 const PHONE = { width: 320, height: 640 }
@@ -26,13 +28,14 @@ const longWords = {
   error: '~'.repeat(100),
 }
 
-const plainPages = everyPage()
-const longPages = everyPage(longWords)
+const plainPages = new Map([...everyPage(), ...everySignInPage()])
+const longPages = new Map([...everyPage(longWords), ...everySignInPage(longWords)])
 const names = [...plainPages.keys()]
 
 it('every kind of page is among those that are looked at in a browser', () => {
   const kinds = names.map((name) => name.split(' ')[0])
-  expect([...new Set(kinds)].sort()).toEqual(Object.keys(createPages(plainWords)).sort())
+  const ofSignIn = Object.keys(createSignInPages(plainWords)).map((name) => `signIn.${name}`)
+  expect([...new Set(kinds)].sort()).toEqual([...Object.keys(createPages(plainWords)), ...ofSignIn, 'landing'].sort())
 })
 
 if (has('Chromium')) {
@@ -195,17 +198,25 @@ if (has('Chromium')) {
   })
 
   describe('what is to be pressed', () => {
-    it.each(['consent', 'goingOn', 'connected', 'disconnected', 'otherPerson', 'signIn', 'overview', 'visitOver'])(
-      'is large enough for a finger: %s',
-      async (name) => {
-        for (const viewport of [DESKTOP, PHONE]) {
-          const page = await open(name, { viewport })
-          const boxes = await Promise.all((await page.locator('button, a').all()).map((target) => target.boundingBox()))
-          expect(boxes.length).toBeGreaterThan(0)
-          for (const box of boxes) expect(Math.min(box!.width, box!.height)).toBeGreaterThanOrEqual(44)
-        }
-      },
-    )
+    it.each([
+      'consent',
+      'goingOn',
+      'connected',
+      'disconnected',
+      'otherPerson',
+      'signIn',
+      'overview',
+      'visitOver',
+      'signIn.consent',
+      'signIn.goOn',
+    ])('is large enough for a finger: %s', async (name) => {
+      for (const viewport of [DESKTOP, PHONE]) {
+        const page = await open(name, { viewport })
+        const boxes = await Promise.all((await page.locator('button, a').all()).map((target) => target.boundingBox()))
+        expect(boxes.length).toBeGreaterThan(0)
+        for (const box of boxes) expect(Math.min(box!.width, box!.height)).toBeGreaterThanOrEqual(44)
+      }
+    })
 
     it('has an edge where the system draws in its own colours', async () => {
       const page = await open('consent', { forcedColors: 'active' })
@@ -240,13 +251,17 @@ if (has('Chromium')) {
       ['consent', 'Yes, connect'],
       ['connected', 'Disconnect'],
       ['otherPerson', 'Try again with another account'],
+      ['signIn.consent', 'Yes, sign in'],
+      ['signIn.consent of somebody known', 'Yes, allow it'],
     ] as const
 
     it.each(
       STARTS.flatMap((start) => (['no-preference', 'reduce'] as const).map((motion) => [...start, motion] as const)),
     )('takes no pointer for the first 0.7 s, and then does: %s, %s, motion %s', async (name, label, reducedMotion) => {
       const page = await open(name, { reducedMotion })
-      const box = (await page.getByRole('button', { name: label, exact: true }).boundingBox())!
+      const button = page.getByRole('button', { name: label, exact: true })
+      await button.scrollIntoViewIfNeeded()
+      const box = (await button.boundingBox())!
       const click = () => page.mouse.click(box.x + box.width / 2, box.y + box.height / 2)
       const before = sent.length
       for (const time of [0, 350, 699]) {
@@ -261,18 +276,21 @@ if (has('Chromium')) {
       expect(sent).toHaveLength(1)
     })
 
-    it.each(['consent', 'consent of a registered app', 'consent to an app password'])(
-      'of the question is above the fold of a phone, whatever the names: %s',
-      async (name) => {
-        for (const query of ['', '?long']) {
-          const page = await open(name, { viewport: { width: 360, height: 640 } }, query)
-          for (const button of await page.locator('button').all()) {
-            const { y, height } = (await button.boundingBox())!
-            expect(y + height).toBeLessThanOrEqual(640)
-          }
+    it.each([
+      'consent',
+      'consent of a registered app',
+      'consent to an app password',
+      'signIn.consent',
+      'signIn.consent of a registered app',
+    ])('of the question is above the fold of a phone, whatever the names: %s', async (name) => {
+      for (const query of ['', '?long']) {
+        const page = await open(name, { viewport: { width: 360, height: 640 } }, query)
+        for (const button of await page.locator('button').all()) {
+          const { y, height } = (await button.boundingBox())!
+          expect(y + height).toBeLessThanOrEqual(640)
         }
-      },
-    )
+      }
+    })
   })
 
   describe('the policy of the pages', () => {

@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { globSync } from 'tinyglobby'
+import { describe, expect, it } from 'vitest'
+import { installCommand } from '../../src/cli/serve-packages.js'
+import { VARIABLES } from '../../src/serve/settings.js'
+
+const root = path.resolve(import.meta.dirname, '../..')
+const page = readFileSync(path.join(root, 'docs/nextcloud-alone.md'), 'utf8')
+const sources = globSync('src/**/*.ts', { cwd: root })
+  .map((file) => readFileSync(path.join(root, file), 'utf8'))
+  .join('\n')
+
+describe('the page "One Nextcloud, and no identity provider"', () => {
+  it('installs what serve asks for', () => {
+    expect(page).toContain(`\n${installCommand([])}\n`)
+  })
+
+  it('has ten steps, and every variable of serve', () => {
+    expect([...page.matchAll(/^\*\*(\d+)\. /gm)].map(([, number]) => Number(number))).toEqual(
+      Array.from({ length: 10 }, (_, index) => index + 1),
+    )
+    for (const name of Object.keys(VARIABLES)) expect(page).toContain(name)
+  })
+
+  it.each([
+    'Let this app use your Nextcloud?',
+    'Yes, sign in',
+    'Yes, allow it',
+    'The sign-in was refused',
+    'This sign-in is over',
+    'That did not fit',
+    'Not possible just now',
+    'The app Notes is not installed in this Nextcloud',
+    'Nextcloud does not take this sign-in any more (401)',
+    'something else listens on port',
+    'needs packages that are not installed',
+    'a sign-in comes as far as the login page of Nextcloud',
+    'Nextcloud sends users back to',
+    'Without it the connections in the database cannot be read: keep a copy.',
+    'In Nextcloud, the redirection URI of the OAuth 2.0 client must be',
+  ])('says what is shown: %s', (words) => {
+    expect(page).toContain(words)
+    expect(sources).toContain(words)
+  })
+})

@@ -1,0 +1,43 @@
+import { expect, it } from 'vitest'
+import { MemoryStorage } from '../../src/index.js'
+import { until } from '../support/promises.js'
+import { clientOf, registeredClient, type TokenAnswer } from '../support/sign-in-client.js'
+import { startSignInServer } from '../support/sign-in-server.js'
+import { watchedStorage } from '../support/storages.js'
+
+/** Client, code or refresh token, grant, connection, and what is spent once more as it is spent; then that, and a new refresh token. */
+const EACH = ['get', 'get', 'get', 'get', 'get', 'put', 'put']
+
+it('a code costs seven calls to the store, and so does a refresh; a client costs four more on its first day', async () => {
+  const { storage, calls } = watchedStorage(new MemoryStorage())
+  const server = await startSignInServer({ storage })
+  const alice = server.person('alice')
+  const first = await registeredClient(server)
+  const callsOf = async (request: () => Promise<TokenAnswer>, more = 0) => {
+    calls.length = 0
+    const answer = await request()
+    await until(() => calls.length >= EACH.length + more)
+    return { refreshToken: String(answer.body['refresh_token']), calls: calls.splice(0).sort() }
+  }
+  const signIn = async (client = first, more = 0) => {
+    const code = (await client.authorize(alice)).get('code') ?? ''
+    return callsOf(() => client.redeem(code), more)
+  }
+
+  // In the background, the client is kept, and taken from the list of those that nobody uses.
+  expect((await signIn(first, 4)).calls).toEqual(['get', 'get', ...EACH, 'put', 'put'])
+  const again = await signIn()
+  expect(again.calls).toEqual(EACH)
+
+  // One read for the token with which Nextcloud is asked, which then is in memory.
+  const refreshed = await callsOf(() => first.refresh(again.refreshToken), 1)
+  expect(refreshed.calls).toEqual(['get', ...EACH])
+  const next = await callsOf(() => first.refresh(refreshed.refreshToken))
+  expect(next.calls).toEqual(EACH)
+
+  // Nobody's guess costs more.
+  const guess = await callsOf(() => first.refresh('guessed'), 2 - EACH.length)
+  expect(guess.calls).toEqual(['get', 'get'])
+  const stranger = await callsOf(() => clientOf(server, 'unknown').refresh('guessed'), 1 - EACH.length)
+  expect(stranger.calls).toEqual(['get'])
+})
