@@ -23,10 +23,14 @@ export interface Served {
   readonly lines: readonly string[]
 }
 
-/** Starts it, until the test ends. */
-export async function serveBeside(target: Target): Promise<Served> {
+/**
+ * Starts it, until the test ends.
+ *
+ * @param host its name, for browsers that are to tell it from Nextcloud: they tell sites apart by host, not by port
+ */
+export async function serveBeside(target: Target, host: '127.0.0.1' | 'localhost' = '127.0.0.1'): Promise<Served> {
   const port = await freePort()
-  const origin = `http://127.0.0.1:${port}`
+  const origin = `http://${host}:${port}`
   const name = `mcp-test ${port}`
   const { client, remove } = await addOAuth2Client(target, `${origin}/nextcloud/callback`, name)
   const data = mkdtempSync(path.join(tmpdir(), 'serve-'))
