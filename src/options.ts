@@ -268,6 +268,19 @@ export interface McpAuthOptions {
    */
   readonly idTokenLookalikes?: 'refuse' | 'accept' | undefined
   /**
+   * Tokens that are bound to a key of the MCP client, which proves with each request that it has the key (DPoP, RFC 9449). Default `'off'`.
+   *
+   * - `'off'`: they are refused
+   * - `'allowed'`: they are let in with a proof, and tokens that are not bound as before
+   * - `'required'`: they alone are let in
+   *
+   * A proof is good for one method, URL (the origin of `resource` and the path of the request) and token, for 300 seconds before and after
+   * its `iat`, and once: in this process, and with a shared `storage` in all instances. A process remembers 200,000 proofs, and 50,000
+   * of one user. When there are more, those with the oldest `iat` are forgotten and all proofs as old as they are refused; a user with more
+   * is answered 503. Not in pass-through mode, because a bound token cannot be sent on.
+   */
+  readonly dpop?: 'off' | 'allowed' | 'required' | undefined
+  /**
    * Ids of the MCP clients let in (`client_id`, else `azp`, else `cid`, else `appid`). Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated
    * by commas.
    */

@@ -6,7 +6,7 @@ import type { ClientConfig, Config, Warn } from './config.js'
 import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { url } from './kinds.js'
 import { readClient } from './read-client.js'
-import { readGrants } from './read-grants.js'
+import { readGrants, readUsedProofs } from './read-grants.js'
 import { readNextcloud } from './read-nextcloud.js'
 import { readOptions } from './read-options.js'
 import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
@@ -32,7 +32,8 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     { resource: resource.url, 'nextcloud.url': nextcloud?.url, 'nextcloud.publicUrl': values.nextcloud.publicUrl },
     warn,
   )
-  const context = { nextcloud, client, resource: resource.url, environment, warn }
+  const usedProofs = readUsedProofs(values, given)
+  const context = { nextcloud, client, usedProofs, resource: resource.url, environment, warn }
   const grants = readGrants({ storage, encryptionKey, connect }, given, context)
   if (plain.http.agent !== undefined && plain.http.fetch !== undefined) {
     refuse(given('http.agent'), 'contradicts http.fetch, which has its own ways to set one')
@@ -56,6 +57,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     introspection: readIntrospection(values, given, isElsewhere ? 'elsewhere' : client),
     nextcloud,
     grants,
+    usedProofs,
     warnings,
   })
 }

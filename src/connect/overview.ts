@@ -4,6 +4,7 @@ import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { ANY_CLIENT, agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
 import { lastUseOf } from '../grants/uses.js'
+import type { AddressShares } from '../http/address-shares.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -20,14 +21,14 @@ export interface OverviewRooms extends PageRooms {
   readonly overviewUrl: string
   /** The sign-in that asks who the user is; undefined if no user signs in at the authorization server. */
   readonly identityGrant: CodeGrant | undefined
-  /** Limits the sign-ins that strangers may begin, because each leaves a record in the store. */
-  readonly visitors: Allowance
+  /** Limits the sign-ins that strangers may begin, because each leaves a record in the store: for one address, and for all. */
+  readonly visitors: { readonly each: AddressShares; readonly all: Allowance }
 }
 
 /** The purpose of the form that begins a sign-in. No identity has this key. */
 const TO_SIGN_IN = 'sign-in'
-/** Sign-ins for the page that one process begins within ten minutes. */
-export const MOST_VISITORS = 1_000
+/** Sign-ins for the page that one process begins within ten minutes: for one address, and for all. */
+export const MOST_VISITORS = { each: 20, all: 1_000 }
 /** Clients that are shown, because the name of each may have to be asked for. */
 const MOST_CLIENTS = 100
 /** All strangers count as one. */
@@ -104,7 +105,7 @@ async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, selectAcc
   if (identityGrant === undefined || connect.authenticateBrowser !== undefined || !(await canTell(rooms))) {
     return { page: pages.cannotTell() }
   }
-  const wait = visitors.take(ANYBODY)
+  const wait = visitors.each.take(req) || visitors.all.take(ANYBODY)
   if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
   return leadToSignIn({ ...rooms, codeGrant: identityGrant }, { visit: true }, { req, selectAccount })
 }

@@ -8,6 +8,7 @@ import { connectionOf } from '../connect/store-grant.js'
 import type { OneTimeRecord } from '../connect/one-time.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import { credentialIn, type Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult } from './interaction.js'
 import { PATHS } from './provider.js'
@@ -111,13 +112,24 @@ async function store(
   const { grants, deletions, config, clock, events, issuer } = rooms
   const identity = { issuer: issuer.origin, subject: user }
   const connection = connectionOf(rooms, tokens, { clientId, scopes: [] })
-  const retired = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)).catch(
-    async (error: unknown) => {
+  const retired = await forgetDead(rooms, identity)
+    .then(() => persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)))
+    .catch(async (error: unknown) => {
       await drop(rooms, tokens)
       throw error
-    },
-  )
+    })
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })
   grants.background(deletions.forget(connection))
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
+}
+
+/**
+ * Ends a connection that Nextcloud does not take any more. A user id may be given to another person once its account is deleted: what the
+ * first agreed to is not for the second.
+ */
+async function forgetDead({ isConnected, grants, deletions }: SignInRooms, identity: Identity): Promise<void> {
+  if (await isConnected(identity.subject).catch(ifError(UpstreamUnavailableError, () => true))) return
+  const ended = await grants.store.disconnect(identity, undefined)
+  const credential = ended?.grant && credentialIn(ended.grant)
+  if (credential !== undefined) grants.background(deletions.forget(credential))
 }

@@ -19,15 +19,15 @@ interface Question {
 export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
   const question = await findQuestion(rooms, req, res)
   if (question === undefined) return { page: rooms.signInPages.unknown() }
-  const { provider, interaction } = question
+  const { interaction } = question
   const { params, uid } = interaction
-  const client = await provider.Client.find(text(params['client_id']))
+  const known = await knownUser(question)
+  if (known === 'another') return askAnew(rooms, question)
   const asked = {
-    clientId: text(params['client_id']),
-    clientName: client?.clientName,
+    ...(await rooms.nameOf(text(params['client_id']))),
     goesTo: shownTarget(text(params['redirect_uri'])),
     scopes: scopesOf(rooms, interaction).map((scope) => rooms.scopes.get(scope) ?? scope),
-    user: knownUser(interaction),
+    user: known?.user,
   }
   const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.formMac(uid) }
   return { page: rooms.signInPages.consent(asked, form) }
@@ -44,8 +44,9 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
   const isOurs = isSame(form?.get('token') ?? '', await rooms.formMac(uid))
   if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: pages.notFromHere() }
   if (answer === 'no') return goOn(rooms, await deny(question))
-  const user = knownUser(question.interaction)
-  if (user !== undefined) return goOn(rooms, await grantTo(rooms, question, user))
+  const known = await knownUser(question)
+  if (known === 'another') return askAnew(rooms, question)
+  if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known.user))
   return leaveForNextcloud(rooms, question)
 }
 
@@ -95,9 +96,26 @@ function unlessUnknown(error: unknown): undefined {
   throw error
 }
 
-/** The person who has signed in here before, and need not do so again. */
-function knownUser({ prompt, session }: Interaction): string | undefined {
-  return prompt.name === 'login' ? undefined : session?.accountId
+/**
+ * The person who has signed in here before, and need not do so again. `another`: somebody else has signed in in this browser since the
+ * question was made, or nobody is signed in any more.
+ */
+async function knownUser(question: Question): Promise<{ readonly user: string } | 'another' | undefined> {
+  const { prompt, session } = question.interaction
+  if (prompt.name === 'login' || session?.accountId === undefined) return undefined
+  const { accountId } = await sessionOf(question)
+  return accountId === session.accountId ? { user: accountId } : 'another'
+}
+
+const sessionOf = ({ provider, req, res }: Question) => provider.Session.get(provider.createContext(req, res))
+
+/** The question must name the person who answers it: the same request, made once more. */
+function askAnew({ issuer, signInPages }: SignInRooms, { interaction: { params } }: Question): Outcome {
+  const again = new URL(PATHS.authorization, issuer)
+  for (const [name, value] of Object.entries(params)) {
+    for (const one of [value].flat()) if (typeof one === 'string') again.searchParams.append(name, one)
+  }
+  return { page: signInPages.anotherPerson(again.href) }
 }
 
 function scopesOf({ scopes }: SignInRooms, { params }: Interaction): readonly string[] {
@@ -149,10 +167,12 @@ async function grantTo(rooms: SignInRooms, question: Question, user: string): Pr
 }
 
 /** Ends the session of another person in this browser: oidc-provider would ask about it on a page with a script. */
-async function forgetOther({ provider, interaction, req, res }: Question, user: string): Promise<void> {
-  if (interaction.session?.accountId === undefined || interaction.session.accountId === user) return
-  const session = await provider.Session.get(provider.createContext(req, res))
-  await session.destroy()
+async function forgetOther(question: Question, user: string): Promise<void> {
+  const { interaction } = question
+  const session = await sessionOf(question)
+  const isAnother = session.accountId !== undefined && session.accountId !== user
+  if (isAnother) await session.destroy()
+  if (interaction.session === undefined || (!isAnother && interaction.session.uid === session.uid)) return
   delete (interaction as { session?: unknown }).session
   await interaction.save(interaction.exp - Math.floor(Date.now() / 1_000))
 }

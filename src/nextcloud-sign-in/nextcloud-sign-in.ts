@@ -15,7 +15,7 @@ import type { Identity } from '../grants/grant.js'
 import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
-import { mcpAuth, type McpAuth } from '../mcp-auth.js'
+import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
@@ -24,7 +24,8 @@ import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
-import { createProviders, type Library, type RegisteredClient } from './provider.js'
+import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
+import { meaningOf } from './outage.js'
 import { redirectProblem } from './redirect-uri.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
@@ -33,7 +34,7 @@ import type { SignInRooms } from './sign-in-rooms.js'
 import { createTokenRooms } from './token-rooms.js'
 import { isConnected } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
-import { publicFetch } from './client-documents.js'
+import { clientNaming, publicFetch } from './client-documents.js'
 
 /** Options of `nextcloudSignIn()`. */
 export interface NextcloudSignInOptions extends Pick<
@@ -128,7 +129,7 @@ export async function createNextcloudSignIn(
     local: (url) => (known.readKeys ? localAnswers(issuerOf(given), known.readKeys)(url) : undefined),
     userAt: (req) => userAt(known.rooms, req),
   })
-  const auth = mcpAuth(options)
+  const auth = createMcpAuth(options, clock)
   const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchDocument })
   known.rooms = rooms
   known.readKeys = readKeys
@@ -174,11 +175,12 @@ interface Inside {
 
 /** @internal Returns the options of the resource server beside this authorization server. */
 export function optionsFor(
-  { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http }: NextcloudSignInOptions,
+  { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http, clients = [] }: NextcloudSignInOptions,
   scopes: readonly string[],
   { local, userAt: authenticateBrowser }: Inside,
 ): LocalOptions {
   const { url, publicUrl, clientId, clientSecret } = nextcloud
+  const names = new Map(clients.map((client) => [client.clientId, client.clientName ?? client.clientId]))
   return {
     issuer: issuerOf({ resource }),
     resource,
@@ -188,7 +190,7 @@ export function optionsFor(
     nextcloud: { url, publicUrl, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
     storage,
     encryptionKey,
-    connect: { authenticateBrowser, identity: 'sub' },
+    connect: { authenticateBrowser, identity: 'sub', clientName: (id) => names.get(id) },
     resourceName,
     onEvent,
     http,
@@ -224,6 +226,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const pages = createPages({ ...names, steps: ['sign-in'] })
   const signInPages = createSignInPages(names)
   const unusedClients = createUnusedClients(ofRecords)
+  const connected: ProviderRooms['isConnected'] = (subject, token) =>
+    isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, token)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -233,7 +237,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
     fetchPublic: publicFetch(fetchDocument ?? createPublicDocuments(config.http, clock)),
-    isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
+    isConnected: connected,
     documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
     onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
     showError: (ctx, error) => {
@@ -253,8 +257,10 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     issuer,
     scopes,
     provider,
+    nameOf: clientNaming({ config, connect, events, clock, provider }),
     ...tokenRooms,
     grants,
+    isConnected: (subject) => connected(subject, { kind: 'RefreshToken' }),
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
     pages,
@@ -296,6 +302,8 @@ async function userAt(rooms: SignInRooms | undefined, req: IncomingMessage): Pro
   if (rooms === undefined) return undefined
   const provider: Provider = await rooms.provider()
   const ctx = provider.createContext(req, new ServerResponse(req))
-  const { accountId } = await provider.Session.get(ctx)
+  const { accountId } = await provider.Session.get(ctx).catch((error: unknown) => {
+    throw meaningOf(error)
+  })
   return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
 }

@@ -112,7 +112,7 @@ function withDefaultScope(scopes: readonly string[]): Middleware {
 
 const withRetryAfter: Middleware = async (ctx, next) => {
   await next()
-  if (ctx.status === 503) ctx.set('Retry-After', '5')
+  if (ctx.status === 503 && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', '5')
 }
 
 /** Hands a request to the provider, as one for the issuer. */
@@ -158,8 +158,10 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       const grantId = ctx.oidc.result?.consent?.grantId
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
     },
-    findAccount: async (_ctx, sub, token) => {
-      const connected = await asOutage(library.errors, isConnected(sub, token))
+    findAccount: async (ctx, sub, token) => {
+      const connected = await asOutage(library.errors, isConnected(sub, token), (seconds) =>
+        ctx.set('Retry-After', String(seconds)),
+      )
       return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
     },
     interactions: { policy: policyOf(library), url: (_ctx, { uid }) => `${PATHS.interaction}/${uid}` },
@@ -208,7 +210,8 @@ function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Co
       enabled: true,
       ack: 'draft-02',
       cacheDuration: DOCUMENT_CACHE,
-      allowFetch: (ctx: KoaContextWithOIDC) => documents.take(ctx.req) === 0,
+      // A page of this server asks outside of a request to oidc-provider, and after one that was counted.
+      allowFetch: (ctx: KoaContextWithOIDC | undefined) => ctx === undefined || documents.take(ctx.req) === 0,
     },
     resourceIndicators: {
       enabled: true,

@@ -1,12 +1,13 @@
+import type { ClientName } from '../connect/client-names.js'
 import { writeDocument, type Page } from '../connect/pages/document.js'
 import { markup, shownHost, shownName, type Markup } from '../connect/pages/markup.js'
-import { LONGEST, shownForm, webAddress, type FormTarget } from '../connect/pages/shown.js'
+import { LONGEST, shownClaim, shownClient, shownForm, webAddress, type FormTarget } from '../connect/pages/shown.js'
 
 /** The MCP client that asks, and what it asks for. */
 export interface Asked {
-  /** Its name, by its own word. Undefined: it gave none. */
-  readonly clientName: string | undefined
-  readonly clientId: string
+  readonly client: ClientName
+  /** What it calls itself. Undefined: nothing that can be shown. */
+  readonly callsItself: string | undefined
   /** Host, or scheme of an app, to which the browser is sent back. */
   readonly goesTo: string
   /** Sentences, one for each scope. */
@@ -58,6 +59,15 @@ export function createSignInPages({ serverName, nextcloudHost }: SignInPageConte
 <p>It has been finished, has run out after ten minutes, or was begun in another browser. Nothing was changed.</p>
 <p>Go back to your app and connect once more. If that does not help, allow cookies for this site.</p>`,
       ),
+    /** @param again address of the same request, made once more */
+    anotherPerson: (again: string): Page =>
+      page(
+        403,
+        'Somebody else is signed in here now',
+        markup`
+<p>This question was asked before somebody signed in or out in this browser, so it cannot be answered any more. Nothing was changed.</p>
+<p class="answers"><a class="go" href="${webAddress(again).href}"><span>Ask me again</span></a></p>`,
+      ),
     refused: (error: string): Page =>
       page(
         400,
@@ -81,19 +91,16 @@ const YES_OR_NO = (
 <button type="submit" name="answer" value="no">No, thanks</button>`
 
 function consent(
-  { clientName, clientId, goesTo, scopes, user, server, nextcloud }: Asked & { server: Markup; nextcloud: Markup },
+  { client, callsItself, goesTo, scopes, user, server, nextcloud }: Asked & { server: Markup; nextcloud: Markup },
   form: FormTarget,
 ): Markup {
-  const client = clientName === undefined ? markup`An app without a name` : shownName(clientName, LONGEST, 'An app')
-  const host = /^https:/i.test(clientId) && URL.canParse(clientId) ? shownHost(new URL(clientId).host) : undefined
   const next =
     user === undefined
       ? markup`If you say yes, you sign in at ${nextcloud} and press “Grant access” there.`
       : markup`You are signed in as ${shownName(user, LONGEST, '')}.`
   return markup`
-<p><strong>${client}</strong> would like to work in your Nextcloud for you. ${next}</p>
+<p>${shownClient(client)}${shownClaim(callsItself, client)} would like to work in your Nextcloud for you. ${next}</p>
 <dl class="facts">
-<div><dt>App</dt><dd>${client}${host === undefined ? markup` (its own words)` : markup` (from ${host})`}</dd></div>
 <div><dt>Sends you back to</dt><dd>${shownHost(goesTo)}</dd></div>
 <div><dt>Through</dt><dd>${server}</dd></div>
 <div><dt>It may</dt><dd>${shownList(scopes)}</dd></div>

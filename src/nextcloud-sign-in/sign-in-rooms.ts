@@ -3,6 +3,7 @@ import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Deletions } from '../broker/deletions.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
+import type { ClientName } from '../connect/client-names.js'
 import type { FlowCookies } from '../connect/cookies.js'
 import type { OneTimeRecords } from '../connect/one-time.js'
 import type { Pages } from '../connect/pages/pages.js'
@@ -35,10 +36,16 @@ export interface SignInRooms {
   /** Scope → a sentence for the person. */
   readonly scopes: ReadonlyMap<string, string>
   readonly provider: () => Promise<Provider>
+  /** Names an MCP client for a person. */
+  readonly nameOf: (
+    clientId: string,
+  ) => Promise<{ readonly client: ClientName; readonly callsItself: string | undefined }>
   readonly codeGrant: CodeGrant
   readonly freshCredentials: FreshCredentials
   readonly deletions: Deletions
   readonly grants: Grants
+  /** Whether the person's connection is usable, as Nextcloud itself says. */
+  readonly isConnected: (subject: string) => Promise<boolean>
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies
   readonly pages: Pages

@@ -33,6 +33,7 @@ describe('the page "One Nextcloud, and no identity provider"', () => {
     'Not possible just now',
     'The app Notes is not installed in this Nextcloud',
     'Nextcloud does not take this sign-in any more (401)',
+    'something else listens on port',
     'needs packages that are not installed',
     'a sign-in comes as far as the login page of Nextcloud',
     'Nextcloud sends users back to',

@@ -341,6 +341,18 @@ describe('mcp-nextcloud-auth serve, told wrongly', () => {
     expect(words).toContain('NEXTCLOUD_HOST must be a URL')
   })
 
+  it('says that its port is taken', async () => {
+    const held = createServer().listen(0, '127.0.0.1')
+    await once(held, 'listening')
+    const { port } = held.address() as AddressInfo
+    const { code, words } = await run({ ...environment(), PORT: String(port) })
+    held.close()
+    expect([code, words]).toEqual([
+      1,
+      expect.stringContaining(`something else listens on port ${port} of 127.0.0.1. Set PORT`),
+    ])
+  })
+
   it.each(['http://127.0.0.1:1/', 'http://127.0.0.1:1/oauth/token', 'http://127.0.0.1:1/nextcloud', 'ftp://h/mcp'])(
     'refuses %s as its address',
     async (url) => {

@@ -7,6 +7,7 @@ export const REDIRECT_URI = 'https://client.example.com/callback'
 /** An answer of the token endpoint. */
 export interface TokenAnswer {
   readonly status: number
+  readonly headers: Headers
   readonly body: Record<string, unknown>
 }
 
@@ -53,7 +54,8 @@ export function clientOf({ origin, url }: Place, clientId: string, redirectUri =
   const token = async (fields: Record<string, string>, at = origin): Promise<TokenAnswer> => {
     const form = new URLSearchParams({ client_id: clientId, ...fields })
     const response = await fetch(`${at}/oauth/token`, { method: 'POST', body: form })
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> }
+    const { status, headers } = response
+    return { status, headers, body: (await response.json()) as Record<string, unknown> }
   }
   const client: RegisteredClient = {
     clientId,

@@ -14,6 +14,8 @@ export interface Visitor {
   readonly until: (url: string | URL, stopAt: string) => Promise<URL>
   /** Sets a cookie of a host, as if it had been there before. */
   readonly setCookie: (host: string, cookie: string) => void
+  /** The `Cookie` header that it sends to an address. */
+  readonly cookies: (url: string | URL) => string
 }
 
 interface Step {
@@ -39,14 +41,19 @@ export function createVisitor(account: { readonly name: string; readonly passwor
     return jar
   }
 
+  const cookiesFor = (url: URL): string =>
+    [...jarOf(url.hostname)]
+      .filter(([, { path }]) => url.pathname.startsWith(path))
+      .map(([name, { value }]) => `${name}=${value}`)
+      .join('; ')
+
   async function send({ url, fields }: Step): Promise<Response> {
     const jar = jarOf(url.hostname)
-    const sent = [...jar].filter(([, { path }]) => url.pathname.startsWith(path))
     const response = await fetch(url, {
       method: fields === undefined ? 'GET' : 'POST',
       redirect: 'manual',
       headers: {
-        cookie: sent.map(([name, { value }]) => `${name}=${value}`).join('; '),
+        cookie: cookiesFor(url),
         accept: 'text/html',
         ...(fields && { origin: url.origin }),
       },
@@ -88,6 +95,7 @@ export function createVisitor(account: { readonly name: string; readonly passwor
         `The way ended with status ${end.status} at ${end.url.pathname}: ${wordsOf(end.html).slice(0, 300)}`,
       )
     },
+    cookies: (url) => cookiesFor(new URL(url)),
     setCookie(host, cookie) {
       const [name = '', value = ''] = cookie.split('=')
       jarOf(host).set(name, { value, path: '/' })
