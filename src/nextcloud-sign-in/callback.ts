@@ -111,14 +111,13 @@ async function store(
 ): Promise<void> {
   const { grants, deletions, config, clock, events, issuer } = rooms
   const identity = { issuer: issuer.origin, subject: user }
-  await forgetDead(rooms, identity)
   const connection = connectionOf(rooms, tokens, { clientId, scopes: [] })
-  const retired = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)).catch(
-    async (error: unknown) => {
+  const retired = await forgetDead(rooms, identity)
+    .then(() => persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)))
+    .catch(async (error: unknown) => {
       await drop(rooms, tokens)
       throw error
-    },
-  )
+    })
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })
   grants.background(deletions.forget(connection))
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
