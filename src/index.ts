@@ -35,6 +35,7 @@ export {
   ConfigurationError,
   InsufficientScopeError,
   InternalError,
+  InvalidDpopProofError,
   InvalidRequestError,
   InvalidTokenError,
   McpAuthError,
@@ -50,6 +51,7 @@ export {
 export type {
   ClaimsChallenge,
   ConnectLink,
+  DpopProofFault,
   ErrorBody,
   InvalidTokenReason,
   NextcloudRefusal,

@@ -16,6 +16,7 @@ import { createConnectionList } from './connection-list.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
 import { createWaiting } from './grants/connection-watch.js'
+import { createProofRecords } from './grants/proof-records.js'
 import type { Identity } from './grants/grant.js'
 import { createGrants } from './grants/open-grants.js'
 import type { HttpRooms } from './http/authentication.js'
@@ -29,8 +30,10 @@ import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
 import { createPublicDocuments } from './transport/public-document.js'
 import { createTransport } from './transport/transport.js'
+import { createDpop } from './verify/dpop.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
+import { createSpentProofs } from './verify/spent-proofs.js'
 import { createVerifier } from './verify/verifier.js'
 
 /** The rooms that the public interface asks. */
@@ -67,11 +70,13 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
   const nextcloud = config.nextcloud === undefined ? withoutNextcloud(ground) : withNextcloud(ground, config.nextcloud)
   const sessions = createSessions(config, nextcloud.access.getToken)
   const verifier = createVerifier(ground, sessions.present)
+  const spent = createSpentProofs(clock, createProofRecords(config, clock, events))
+  const dpop = createDpop({ config, clock, spent })
   const callers = createCallers({ config, issuer: discovery.issuer, sessions, verifier, surface })
   return {
     config,
     discovery,
-    http: { config, events, verify: verifier.verify, reported: surface.reported },
+    http: { config, events, verify: verifier.verify, dpop, reported: surface.reported },
     callers,
     access: nextcloud.access,
     connections: nextcloud.connections(callers.of),

@@ -8,6 +8,7 @@ import type {
   LocalAnswers,
   McpAuthOptions,
   NextcloudOptions,
+  OwnSignIn,
 } from '../options.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 
@@ -22,7 +23,7 @@ export interface Config
       Pick<McpAuthOptions, 'requiredScopes' | 'scopesSupported' | 'challengeScopes' | 'scopeSatisfies' | 'algorithms'>
     >,
     Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata' | 'legacyMetadata'>>,
-    Complete<Pick<McpAuthOptions, 'missingAudience' | 'idTokenLookalikes'>> {
+    Complete<Pick<McpAuthOptions, 'missingAudience' | 'idTokenLookalikes' | 'dpop'>> {
   /** Undefined: taken from the discovery document. */
   readonly issuer: string | undefined
   readonly discoveryUrl: URL | undefined
@@ -41,8 +42,12 @@ export interface Config
   readonly nextcloud: NextcloudConfig | undefined
   /** Undefined in every mode that keeps nothing of a user. */
   readonly grants: GrantsConfig | undefined
+  /** The store in which all instances see which DPoP proofs were used. Undefined: each knows its own. */
+  readonly usedProofs: UsedProofsConfig | undefined
   readonly cache: Complete<CacheOptions>
   readonly http: HttpConfig
+  /** The sign-in of an authorization server in this process. Undefined: there is none. */
+  readonly ownSignIn: OwnSignIn | undefined
   /** Option → a message about it for the operator. */
   readonly warnings: readonly (readonly [option: string, message: string])[]
 }
@@ -72,6 +77,12 @@ export interface NextcloudConfig extends Complete<
   readonly resource: readonly string[]
   /** The scopes that every caller asks for. None if `scopes` is a function, which chooses them for each MCP token. */
   readonly fixedScopes: readonly string[]
+}
+
+/** A store that is shared, with the keys that seal what is in it. */
+export interface UsedProofsConfig {
+  readonly storage: StorageAdapter
+  readonly encryptionKeys: readonly Uint8Array[]
 }
 
 /** The way in which grants are kept, and in which they come about. */

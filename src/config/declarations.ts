@@ -128,6 +128,7 @@ export const OPTIONS = {
     default: 'refuse',
     flag: 'id-token-lookalikes <refuse|accept>',
   },
+  dpop: { kind: oneOf('off', 'allowed', 'required'), default: 'off', flag: 'dpop <off|allowed|required>' },
   allowedClients: { kind: commaStrings, environment: 'ALLOWED_MCP_CLIENTS', flag: 'allowed-clients <id,…>' },
   algorithms: { kind: algorithms, default: ASYMMETRIC_ALGORITHMS, flag: 'algorithms <alg,…>' },
   clockTolerance: {

@@ -198,7 +198,7 @@ function heard(store: GrantStore, act: () => void): GrantStore {
 }
 
 /** The keys given; without any, the storage's own, since instances that share a store in memory must share its key. */
-function sealingKeys(given: readonly Uint8Array[], storage: StorageAdapter): readonly Uint8Array[] {
+export function sealingKeys(given: readonly Uint8Array[], storage: StorageAdapter): readonly Uint8Array[] {
   const own = storage[OWN_KEY]
   return given.length > 0 || own === undefined ? given : [own]
 }

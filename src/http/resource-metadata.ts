@@ -56,6 +56,10 @@ function resourceMetadata(config: Config, issuers: readonly string[]): Record<st
     authorization_servers: config.authorizationServers ?? issuers,
     ...(config.scopesSupported.length > 0 && { scopes_supported: config.scopesSupported }),
     bearer_methods_supported: ['header'],
+    ...(config.dpop !== 'off' && {
+      dpop_bound_access_tokens_required: config.dpop === 'required',
+      dpop_signing_alg_values_supported: config.algorithms,
+    }),
     ...(config.resourceName !== undefined && { resource_name: config.resourceName }),
     ...(config.resourceDocumentation !== undefined && { resource_documentation: config.resourceDocumentation }),
   }

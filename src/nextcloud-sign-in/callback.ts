@@ -5,14 +5,14 @@ import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
 import { flowOf, holds } from '../connect/cookies.js'
 import { endTokens, redeemNoted } from '../connect/noted-tokens.js'
 import { connectionOf } from '../connect/store-grant.js'
-import type { OneTimeRecord } from '../connect/one-time.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { credentialIn, type Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult } from './interaction.js'
+import { startSession } from './own-sign-in.js'
 import { PATHS } from './provider.js'
-import type { PendingSignIn, SignInRooms } from './sign-in-rooms.js'
+import type { ForClient, PendingSignIn, SignInRooms } from './sign-in-rooms.js'
 
 /**
  * `GET …/callback`: the browser comes back from Nextcloud. Undefined: the state is not of a sign-in, and another handler may know it.
@@ -39,7 +39,7 @@ export async function receiveCode(
   if (answer.kind !== 'code') {
     events.emit({ type: 'connect.failed', reason: answer.kind === 'error' ? 'declined' : 'answer' })
     return isOurs && answer.kind === 'error'
-      ? goBack(rooms, record, { denied: true })
+      ? goBack(rooms, record.value, { denied: true })
       : { page: signInPages.badAnswer() }
   }
   const brought = { as, parameters: answer.parameters, verifier: record.value.verifier }
@@ -51,7 +51,7 @@ export async function receiveCode(
     events.emit({ type: 'connect.failed', reason: 'refused', error, errorDescription, hint })
     return { page: signInPages.notLetIn(error ?? 'invalid_response') }
   }
-  if (isOurs) return signIn(rooms, record, tokens)
+  if (isOurs) return signIn(rooms, { req, res, pending: record.value }, tokens)
   await drop(rooms, tokens)
   events.emit({ type: 'connect.failed', reason: 'browser' })
   return { page: signInPages.notFromHere() }
@@ -59,17 +59,27 @@ export async function receiveCode(
 
 async function goBack(
   rooms: SignInRooms,
-  { value: { interaction } }: OneTimeRecord<PendingSignIn>,
+  pending: PendingSignIn,
   result: Parameters<typeof keepResult>[2],
 ): Promise<Outcome> {
-  const { issuer, signInPages } = rooms
+  const { issuer, signInPages, connect } = rooms
+  // Pages, and no redirects: the policy of Nextcloud's own page would bind all redirects that follow.
+  if ('visit' in pending) return { page: signInPages.goOn(issuer.origin + connect.path, 'connections') }
+  const { interaction } = pending
   await keepResult(rooms, interaction, result)
-  // A page, and no redirect: the policy of Nextcloud's own page would bind all redirects that follow.
   return { page: signInPages.goOn(`${issuer.origin}${PATHS.interaction}/${interaction}/done`, 'app') }
 }
 
+/** A browser that has come back with a code. */
+interface Arrival {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly pending: PendingSignIn
+}
+
 /** Signs in the account that Nextcloud names twice: in the answer to the code, and when asked with the token itself. */
-async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, tokens: CodeAnswer): Promise<Outcome> {
+async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer): Promise<Outcome> {
+  const { pending } = arrival
   const { signInPages, events } = rooms
   const user = await whoIs(rooms, tokens).catch(async (error: unknown) => {
     await drop(rooms, tokens)
@@ -80,8 +90,12 @@ async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, 
     events.emit({ type: 'connect.failed', reason: tokens.refreshToken === undefined ? 'no_refresh_token' : 'person' })
     return { page: signInPages.otherAccount() }
   }
-  await store(rooms, record.value, user, { ...tokens, refreshToken: tokens.refreshToken })
-  return goBack(rooms, record, { user })
+  if ('visit' in pending) {
+    // It says who is there, and is no connection.
+    await drop(rooms, tokens)
+    await startSession(rooms, arrival, user)
+  } else await store(rooms, pending, user, { ...tokens, refreshToken: tokens.refreshToken })
+  return goBack(rooms, pending, { user })
 }
 
 /** @throws {UpstreamUnavailableError} Nextcloud does not say it */
@@ -107,7 +121,7 @@ async function drop(rooms: SignInRooms, tokens: CodeAnswer): Promise<void> {
  */
 async function store(
   rooms: SignInRooms,
-  { clientId }: PendingSignIn,
+  { clientId }: ForClient,
   user: string,
   tokens: CodeAnswer & { readonly refreshToken: string },
 ): Promise<void> {

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Interaction, Provider } from 'oidc-provider'
 import type { Outcome } from '../connect/browser.js'
-import { digest, flowOf, isSame } from '../connect/cookies.js'
+import { isSame } from '../connect/cookies.js'
 import { isFromOwnPage, readForm } from '../connect/form.js'
 import { recordKey } from '../grants/record-key.js'
+import { leaveForNextcloud } from './leave.js'
 import { PATHS } from './provider.js'
 import type { SignInResult, SignInRooms } from './sign-in-rooms.js'
 
@@ -47,7 +48,10 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
   const known = await knownUser(question)
   if (known === 'another') return askAnew(rooms, question)
   if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known.user))
-  return leaveForNextcloud(rooms, question)
+  const { interaction } = question
+  const way = { interaction: interaction.uid, clientId: text(interaction.params['client_id']) }
+  const { url, cookies } = await leaveForNextcloud(rooms, way, req)
+  return { page: signInPages.goOn(url, 'nextcloud'), cookies }
 }
 
 /** `GET …/done`: the browser comes from the callback, and goes back to the MCP client. */
@@ -122,18 +126,6 @@ function scopesOf({ scopes }: SignInRooms, { params }: Interaction): readonly st
   return text(params['scope'])
     .split(' ')
     .filter((scope) => scopes.has(scope))
-}
-
-async function leaveForNextcloud(rooms: SignInRooms, { interaction, req }: Question): Promise<Outcome> {
-  const { codeGrant, cookies, signInPages, pending } = rooms
-  const as = await codeGrant.metadata()
-  const secrets = codeGrant.secrets()
-  const url = await codeGrant.authorizationUrl(as, secrets, false)
-  const cookie = cookies.issue(req, flowOf(secrets.state))
-  const { verifier, state } = secrets
-  const clientId = text(interaction.params['client_id'])
-  await pending.create({ interaction: interaction.uid, clientId, verifier, cookieHash: digest(cookie.value) }, state)
-  return { page: signInPages.goOn(url.href, 'nextcloud'), cookies: cookie.headers }
 }
 
 /** A redirect would be bound by the `form-action` of the page before, and the client may be an app or on another origin. */

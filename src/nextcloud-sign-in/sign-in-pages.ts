@@ -36,19 +36,17 @@ export function createSignInPages({ serverName, nextcloudHost }: SignInPageConte
     consent: (asked: Asked, form: FormTarget): Page =>
       page(200, 'Let this app use your Nextcloud?', consent({ ...asked, server, nextcloud }, form)),
     /** On to another page of this server, or to Nextcloud. */
-    goOn: (url: string, to: 'nextcloud' | 'app'): Page => {
+    goOn: (url: string, to: 'nextcloud' | 'app' | 'connections'): Page => {
       const { href } = webAddress(url)
-      const where = to === 'nextcloud' ? nextcloud : markup`your app`
-      return {
-        ...page(
-          200,
-          to === 'nextcloud' ? 'On to Nextcloud' : 'Signed in, on to your app',
-          markup`
+      const { title, where } = {
+        nextcloud: { title: 'On to Nextcloud', where: nextcloud },
+        app: { title: 'Signed in, on to your app', where: markup`your app` },
+        connections: { title: 'On to your connections', where: markup`your connections` },
+      }[to]
+      const content = markup`
 <p>You are being taken to ${where}. If nothing happens, please use this link:</p>
-<p class="answers"><a class="go" href="${href}"><span>Continue to ${where}</span></a></p>`,
-        ),
-        refreshTo: href,
-      }
+<p class="answers"><a class="go" href="${href}"><span>Continue to ${where}</span></a></p>`
+      return { ...page(200, title, content), refreshTo: href }
     },
     ...endings(page, { server, nextcloud }),
   }

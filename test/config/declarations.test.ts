@@ -40,6 +40,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   "must be 'opaque-only', 'always' or false": ['introspection'],
   "must be 'reject' or 'client', or a function": ['missingAudience'],
   "must be 'refuse' or 'accept'": ['idTokenLookalikes'],
+  "must be 'off', 'allowed' or 'required'": ['dpop'],
   "must be 'per-client' or 'per-user'": ['connect.consent'],
   "must be 'token-exchange', 'refresh-token', 'app-password', 'jwt-bearer' or 'pass-through'": ['nextcloud.mode'],
   "must be 'generic', 'keycloak', 'entra', 'nextcloud-oidc-app' or 'nextcloud-oauth2-app'": ['nextcloud.preset'],

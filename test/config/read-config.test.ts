@@ -33,6 +33,7 @@ describe('the defaults', () => {
       introspection: 'opaque-only',
       missingAudience: 'reject',
       idTokenLookalikes: 'refuse',
+      dpop: 'off',
       cache: {
         nextcloudTokens: 10_000,
         verifiedTokens: 10_000,
@@ -96,6 +97,7 @@ it('every option that is given is taken as it is', () => {
     introspection: 'always',
     missingAudience: 'client',
     idTokenLookalikes: 'accept',
+    dpop: 'required',
     cache: { nextcloudTokens: 0, verifiedTokens: 1, renewBefore: 0.5, verifiedTtl: 0, staleKeys: 1.5, grantCheck: 0.5 },
     http: { agent: new Agent(), timeout: 1, maxResponseBytes: 1, retries: 0 },
     rootMetadata: false,

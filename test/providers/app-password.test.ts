@@ -28,7 +28,7 @@ function pageOptions() {
       'mcp-nextcloud-auth': { mcpAuth: (options: McpAuthOptions) => ((written = options), { routes: nothing }) },
       'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object },
       'node:sqlite': { DatabaseSync: Object },
-      express: { default: () => ({ use: nothing, post: nothing, listen: nothing }) },
+      express: { default: () => ({ use: nothing, all: nothing, listen: nothing }) },
       '@modelcontextprotocol/node': { toNodeHandler: nothing },
       '@modelcontextprotocol/server': { createMcpHandler: nothing },
     },
