@@ -33,7 +33,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     { resource: resource.url, 'nextcloud.url': nextcloud?.url, 'nextcloud.publicUrl': values.nextcloud.publicUrl },
     warn,
   )
-  const usedProofs = readUsedProofs(values, given)
+  const usedProofs = readUsedProofs(values, given, { environment, warn })
   const context = { nextcloud, client, usedProofs, resource: resource.url, environment, warn }
   const grants = readGrants({ storage, encryptionKey, connect }, given, context)
   if (plain.http.agent !== undefined && plain.http.fetch !== undefined) {
