@@ -19,6 +19,13 @@ async function setUp(surroundings: Parameters<typeof appPasswordWorld>[0] = {}) 
   return setup
 }
 
+const dav = (message: string) => ({
+  body: `<?xml version="1.0"?><d:error xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns"><s:exception>Sabre\\DAV\\Exception\\NotAuthenticated</s:exception><s:message>${message}</s:message></d:error>`,
+})
+const ocs = (message: string) => ({
+  body: JSON.stringify({ ocs: { meta: { status: 'failure', statuscode: 997, message }, data: [] } }),
+})
+
 const basic = ({ nextcloud }: AppPasswordWorld, index = 0): string => {
   const { loginName, password } = nextcloud.appPasswords[index]!
   return `Basic ${Buffer.from(`${loginName}:${password}`).toString('base64')}`
@@ -128,6 +135,22 @@ describe('a 401', () => {
     expect(asked).toBe(2)
     expect(await auth.isProvisioned(ALICE)).toBe(true)
     expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
+  })
+
+  it.each<[string, string, { body: string }]>([
+    ['a public share of WebDAV', '/public.php/webdav/', dav('Username or password was incorrect')],
+    ['a public share with a password', '/public.php/dav/files/aBcD', dav('Username or password was incorrect')],
+    ['an app with a sign-in of its own', '/ocs/v2.php/apps/app_api/ex-app/state', ocs('AppAPI authentication failed')],
+  ])('of %s is about another credential: the grant lives, and no wrong sign-in counts', async (_, path, told) => {
+    const { auth, nextcloud, events } = await setUp()
+    nextcloud.disturb((asked) => (asked.path === path ? { status: 401, ...told } : undefined))
+
+    for (let count = 0; count < 12; count += 1) expect((await auth.nextcloudFetch(ALICE, path)).status).toBe(401)
+
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+    expect(events.map(({ type }) => type)).not.toContain('grant.lost')
+    expect(nextcloud.received(USER)).toHaveLength(2)
   })
 
   it('has another try with what was connected elsewhere meanwhile', async () => {
