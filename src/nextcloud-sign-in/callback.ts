@@ -24,7 +24,7 @@ export async function receiveCode(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<Outcome | undefined> {
-  const { pending, cookies, pages, codeGrant, events, issuer } = rooms
+  const { pending, cookies, signInPages, codeGrant, events, issuer } = rooms
   const query = queryOf(req)
   const state = singleParameter(query, 'state')
   const record = await pending.read(state)
@@ -33,14 +33,14 @@ export async function receiveCode(
   const as = await codeGrant.metadata()
   const answer = codeGrant.readAnswer(as, query, state)
   // From here on a replay finds nothing, and the code is sent once at most.
-  if (!(await pending.spend(record))) return { page: pages.badAnswer() }
+  if (!(await pending.spend(record))) return { page: signInPages.badAnswer() }
   const isOurs = holds(cookies.values(req, flow), record.value.cookieHash)
   if (isOurs) res.appendHeader('Set-Cookie', cookies.end(flow))
   if (answer.kind !== 'code') {
     events.emit({ type: 'connect.failed', reason: answer.kind === 'error' ? 'declined' : 'answer' })
     return isOurs && answer.kind === 'error'
       ? goBack(rooms, record.value, { denied: true })
-      : { page: pages.badAnswer() }
+      : { page: signInPages.badAnswer() }
   }
   const brought = { as, parameters: answer.parameters, verifier: record.value.verifier }
   const tokens = await redeemNoted(rooms, { ...brought, identity: { issuer: issuer.origin, subject: '' } }).catch(
@@ -49,12 +49,12 @@ export async function receiveCode(
   if (tokens instanceof TokenRequestError) {
     const { error, errorDescription, hint } = tokens
     events.emit({ type: 'connect.failed', reason: 'refused', error, errorDescription, hint })
-    return { page: pages.providerRefused({ error: error ?? 'invalid_response' }) }
+    return { page: signInPages.notLetIn(error ?? 'invalid_response') }
   }
   if (isOurs) return signIn(rooms, { req, res, pending: record.value }, tokens)
   await drop(rooms, tokens)
   events.emit({ type: 'connect.failed', reason: 'browser' })
-  return { page: pages.notFromHere() }
+  return { page: signInPages.notFromHere() }
 }
 
 async function goBack(

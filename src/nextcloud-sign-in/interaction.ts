@@ -36,14 +36,14 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
 
 /** `POST`: the answer. A yes leads to Nextcloud, unless the person has signed in there before. */
 export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
-  const { pages, signInPages, issuer } = rooms
+  const { signInPages, issuer } = rooms
   const question = await findQuestion(rooms, req, res)
   if (question === undefined) return { page: signInPages.unknown() }
   const { uid } = question.interaction
   const form = isFromOwnPage(req, issuer.origin) ? await readForm(req) : undefined
   const answer = form?.get('answer')
   const isOurs = isSame(form?.get('token') ?? '', await rooms.formMac(uid))
-  if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: pages.notFromHere() }
+  if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: signInPages.notFromHere() }
   if (answer === 'no') return goOn(rooms, await deny(question))
   const known = await knownUser(question)
   if (known === 'another') return askAnew(rooms, question)

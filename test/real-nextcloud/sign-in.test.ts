@@ -170,7 +170,7 @@ describe('one Nextcloud alone', () => {
 
     expect([victim.status, wordsOf(victim.html)]).toEqual([
       403,
-      expect.stringContaining('nothing was connected') as string,
+      expect.stringContaining('nobody was signed in') as string,
     ])
     expect(await sessionsOf(account, server)).toEqual([])
     const again = await mallory.open(callback)
