@@ -21,9 +21,10 @@ export function createOwnSignIn(known: () => SignInRooms): OwnSignIn {
     end: (req, subject, which) => asOurs(endSessions(known(), req, { subject, which })),
     signOut: (req, res) => asOurs(signOut(known(), req, res)),
     claimOf: async (clientId) => {
-      const client = await (await known().provider()).Client.find(clientId).catch(() => undefined)
       // The name in a metadata document stands on the page already.
-      return /^https:/.test(clientId) ? undefined : readClaim(client?.clientName)
+      if (clientId.startsWith('https:')) return undefined
+      const client = await (await known().provider()).Client.find(clientId).catch(() => undefined)
+      return readClaim(client?.clientName)
     },
   }
 }

@@ -25,6 +25,8 @@ export const SESSION_LIFE = 86_400_000
 const NOTED_EVERY = 600_000
 /** Sessions of one person: the last ones. */
 const MOST_SESSIONS = 50
+/** Attempts at one change of the list, because a person may sign in several apps at once. */
+const MOST_ATTEMPTS = 50
 
 /** Notes that a person has used a session, which may be new. It is in the list before its browser has it. */
 export function noteSession(rooms: SessionRooms, accountId: string, uid: string): Promise<void> {
@@ -34,13 +36,6 @@ export function noteSession(rooms: SessionRooms, accountId: string, uid: string)
     if (known !== undefined && now - known.lastUsed < NOTED_EVERY) return undefined
     const others = list.filter((session) => session !== known)
     return [...others, { uid, since: known?.since ?? now, lastUsed: now }].slice(-MOST_SESSIONS)
-  })
-}
-
-export function forgetSession(rooms: SessionRooms, accountId: string, uid: string): Promise<void> {
-  return changeList(rooms, accountId, (list) => {
-    const left = list.filter((session) => session.uid !== uid)
-    return left.length === list.length ? undefined : left
   })
 }
 
@@ -64,11 +59,15 @@ function changeList(
   next: (list: readonly NotedSession[]) => readonly NotedSession[] | undefined,
 ): Promise<void> {
   const key = keyOf(rooms, accountId)
-  return change('the sessions', async () => {
-    const { record, list } = await readList(rooms, key)
-    const changed = next(list)
-    if (changed === undefined) return undefined
-    const version = await rooms.records.write(key, changed, record?.version ?? null, SESSION_LIFE + NOTED_EVERY)
-    return version === null ? 'late' : undefined
-  })
+  return change(
+    'the sessions',
+    async () => {
+      const { record, list } = await readList(rooms, key)
+      const changed = next(list)
+      if (changed === undefined) return undefined
+      const version = await rooms.records.write(key, changed, record?.version ?? null, SESSION_LIFE + NOTED_EVERY)
+      return version === null ? 'late' : undefined
+    },
+    MOST_ATTEMPTS,
+  )
 }
