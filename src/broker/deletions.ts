@@ -260,11 +260,9 @@ async function keepOrTell(rooms: DeletionRooms, deletion: PendingDeletion, inPla
 function tell({ events }: Pick<DeletionRooms, 'events'>, { identity }: PendingDeletion, attempt: Attempt): void {
   const revoked = revocationOf({ attempt })
   if (revoked === 'pending') return
-  if (identity.subject === '') {
-    if (attempt === 'lost')
-      events.emit({ type: 'connect.failed', reason: 'answer', issuer: identity.issuer, hint: ANSWER_LOST })
-    return
-  }
   const hint = attempt === 'lost' ? ANSWER_LOST : NOT_ENDED_ELSEWHERE
-  events.emit({ type: 'grant.revoked', ...identity, revoked, ...(revoked === false && { hint }) })
+  if (identity.subject !== '')
+    events.emit({ type: 'grant.revoked', ...identity, revoked, ...(revoked === false && { hint }) })
+  // Nextcloud has not said who it was.
+  else if (revoked === false) events.emit({ type: 'connect.failed', reason: 'answer', issuer: identity.issuer, hint })
 }

@@ -19,6 +19,13 @@ const RFC = {
   thumbprint: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I',
 }
 
+const CONFIG = { algorithms: ['ES256'], resource: 'https://resource.example.org/mcp' }
+const REQUEST = { method: 'GET', target: '/protectedresource' }
+const BOUND: MaybeBound = {
+  boundTo: RFC.thumbprint,
+  caller: { token: RFC.token, identity: { issuer: 'https://server.example.com', subject: 'someone@example.com' } },
+}
+
 describe('the example of RFC 9449', () => {
   const check = async (
     changes: {
@@ -38,12 +45,9 @@ describe('the example of RFC 9449', () => {
       at = RFC.iat,
     } = changes
     const clock = manualClock(at * 1_000)
-    const config = { algorithms: ['ES256'], resource: 'https://resource.example.org/mcp' }
-    const { check: checkProof } = createDpop({ config, clock, spent: createSpentProofs(clock, undefined) })
-    const bound: MaybeBound = {
-      boundTo: 'boundTo' in changes ? changes.boundTo : RFC.thumbprint,
-      caller: { token, identity: { issuer: 'https://server.example.com', subject: 'someone@example.com' } },
-    }
+    const { check: checkProof } = createDpop({ config: CONFIG, clock, spent: createSpentProofs(clock, undefined) })
+    const boundTo = 'boundTo' in changes ? changes.boundTo : RFC.thumbprint
+    const bound = { boundTo, caller: { ...BOUND.caller, token } }
     return checkProof(proof, bound, { method, target, proof })
   }
 
@@ -71,6 +75,16 @@ describe('the example of RFC 9449', () => {
     const failure = await failureOf(check({ boundTo }))
     expect(failure).toBeInstanceOf(InvalidTokenError)
     expect(failure).toMatchObject({ reason })
+  })
+
+  it('is no good where proofs as old are no longer remembered', async () => {
+    const clock = manualClock(RFC.iat * 1_000)
+    const spent = createSpentProofs(clock, undefined, { most: 1, mostOfUser: 1 })
+    await spent.spend({ user: 'bob', key: 'key', jti: 'jti', iat: RFC.iat + 1 })
+    const { check: checkProof } = createDpop({ config: CONFIG, clock, spent })
+
+    const failure = await failureOf(checkProof(RFC.proof, BOUND, { ...REQUEST, proof: RFC.proof }))
+    expect(failure).toMatchObject({ fault: 'iat' })
   })
 
   it('has the thumbprint of the key that it shows', async () => {
