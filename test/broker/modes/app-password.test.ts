@@ -79,6 +79,31 @@ describe('a 401', () => {
     expect(await failureOf(auth.nextcloudFetch(ALICE, CLOSED))).toMatchObject({ reason: 'revoked' })
   })
 
+  it('during which the user ends the connection is an answer without one', async () => {
+    let meanwhile: (() => Promise<unknown>) | undefined
+    const { auth, nextcloud } = await setUp({
+      options: {
+        http: {
+          async fetch(url, init) {
+            const answer = await fetch(url, init)
+            const act = meanwhile
+            if (act !== undefined && new URL(url).pathname === USER) {
+              meanwhile = undefined
+              await act()
+            }
+            return answer
+          },
+        },
+      },
+    })
+    nextcloud.disturb(({ path }) => (path === CLOSED ? 401 : undefined))
+    meanwhile = () => auth.revoke(ALICE)
+
+    expect(
+      await failureOf(auth.getNextcloudCredential(ALICE).then(() => auth.nextcloudFetch(ALICE, CLOSED))),
+    ).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
+  })
+
   it('is the end of a grant whose app password Nextcloud no longer knows', async () => {
     const { auth, nextcloud, stored, events, as } = await setUp()
     expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
