@@ -5,7 +5,7 @@ import type { Credential, Identity, SentCode } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import { DELETION_LIFE, NOT_ENDED_ELSEWHERE, presented, type PendingDeletion } from '../grants/pending-deletions.js'
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
-import { attemptOnce, type Attempt, type CredentialEndRooms, type Failure } from './credential-end.js'
+import { attemptOnce, type Attempt, type AttemptEnd, type CredentialEndRooms, type Failure } from './credential-end.js'
 
 /** The end of the refresh token at the authorization server, or of the app password at Nextcloud. */
 export interface Revocation {
@@ -121,7 +121,7 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     async takeOver(identity, credential, spent) {
       const deletion = grants.newDeletion(identity, credential)
       await note(deleting, deletion, spent)
-      grants.background(finish(deleting, deletion).then((attempt) => tell(rooms, deletion, attempt)))
+      grants.background(finish(deleting, deletion).then((end) => tell(rooms, end.deletion, end.attempt)))
     },
     forget: (credential) => drop(deleting, grants.newDeletion({ issuer: '', subject: '' }, credential).id),
     look() {
@@ -137,7 +137,7 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
   }
 }
 
-function revocationOf(attempt: Attempt): Revocation['revoked'] {
+function revocationOf({ attempt }: Pick<AttemptEnd, 'attempt'>): Revocation['revoked'] {
   if (attempt === 'lost') return false
   return isFailure(attempt) || attempt === 'taken over' ? 'pending' : attempt
 }
@@ -215,32 +215,33 @@ async function attend(
     tell(deleting, deletion, false)
     return false
   }
-  const attempt = await finish(deleting, deletion, isUnavailable)
-  tell(deleting, deletion, attempt)
-  return attempt
+  const end = await finish(deleting, deletion, isUnavailable)
+  tell(deleting, end.deletion, end.attempt)
+  return end.attempt
 }
 
 /** Makes an attempt, and stores what became of it. */
-async function finish(deleting: Deleting, given: PendingDeletion, isUnavailable = false): Promise<Attempt> {
+async function finish(deleting: Deleting, given: PendingDeletion, isUnavailable = false): Promise<AttemptEnd> {
   const { clock } = deleting
   const unavailable = { attempt: 'unavailable', deletion: given } as const
-  const { attempt, deletion } = isUnavailable ? unavailable : await attemptOnce(deleting, given)
-  if (attempt === 'taken over') return attempt
+  const end = isUnavailable ? unavailable : await attemptOnce(deleting, given)
+  const { attempt, deletion } = end
+  if (attempt === 'taken over') return end
   if (!isFailure(attempt)) {
     for (const id of new Set([given.id, deletion.id])) await drop(deleting, id)
-    return attempt
+    return end
   }
   const pause = PAUSES[Math.min(deletion.tries, PAUSES.length - 1)] ?? LONGEST_PAUSE
   const refused = attempt === 'refused'
   deleting.own.add(deletion.id)
   const later = { ...deletion, tries: deletion.tries + 1, nextAt: clock.now() + pause, refused }
   try {
-    if (!(await keepOrTell(deleting, later, given.id))) return false
+    if (!(await keepOrTell(deleting, later, given.id))) return { attempt: false, deletion }
   } catch {
     deleting.backlog.keep(deletion.id, later)
   }
   if (clock.monotonic() + pause < deleting.nextLook) lookIn(deleting, pause)
-  return attempt
+  return end
 }
 
 async function drop({ grants, backlog, own }: Deleting, id: string): Promise<void> {
@@ -258,13 +259,11 @@ async function keepOrTell(rooms: DeletionRooms, deletion: PendingDeletion, inPla
 
 /** Tells of the end of a deletion. */
 function tell({ events }: Pick<DeletionRooms, 'events'>, { identity }: PendingDeletion, attempt: Attempt): void {
-  const revoked = revocationOf(attempt)
+  const revoked = revocationOf({ attempt })
   if (revoked === 'pending') return
-  if (identity.subject === '') {
-    if (attempt === 'lost')
-      events.emit({ type: 'connect.failed', reason: 'answer', issuer: identity.issuer, hint: ANSWER_LOST })
-    return
-  }
   const hint = attempt === 'lost' ? ANSWER_LOST : NOT_ENDED_ELSEWHERE
-  events.emit({ type: 'grant.revoked', ...identity, revoked, ...(revoked === false && { hint }) })
+  if (identity.subject !== '')
+    events.emit({ type: 'grant.revoked', ...identity, revoked, ...(revoked === false && { hint }) })
+  // Nextcloud has not said who it was.
+  else if (revoked === false) events.emit({ type: 'connect.failed', reason: 'answer', issuer: identity.issuer, hint })
 }

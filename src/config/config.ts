@@ -8,6 +8,7 @@ import type {
   LocalAnswers,
   McpAuthOptions,
   NextcloudOptions,
+  OwnSignIn,
 } from '../options.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 
@@ -45,6 +46,8 @@ export interface Config
   readonly usedProofs: UsedProofsConfig | undefined
   readonly cache: Complete<CacheOptions>
   readonly http: HttpConfig
+  /** The sign-in of an authorization server in this process. Undefined: there is none. */
+  readonly ownSignIn: OwnSignIn | undefined
   /** Option → a message about it for the operator. */
   readonly warnings: readonly (readonly [option: string, message: string])[]
 }

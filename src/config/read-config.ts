@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../errors/errors.js'
 import { deepFreeze } from '../freeze.js'
-import { type Environment, LOCAL_ANSWERS, type LocalOptions, processEnvironment } from '../options.js'
+import { type Environment, LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, processEnvironment } from '../options.js'
 import { quirksOf } from '../presets.js'
 import type { ClientConfig, Config, Warn } from './config.js'
 import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
@@ -19,6 +19,7 @@ import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
 export function readConfig(options: unknown = {}, environment: Environment = processEnvironment()): Config {
   const { values, given } = readOptions(OPTIONS, options, environment)
   const { authorizationServer, clientId, clientSecret, clientAuth, storage, encryptionKey, connect, ...plain } = values
+  const inside = (options ?? {}) as LocalOptions
   const warnings: [option: string, message: string][] = []
   const warn = (option: string, message: string): void => void warnings.push([option, message])
 
@@ -32,7 +33,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     { resource: resource.url, 'nextcloud.url': nextcloud?.url, 'nextcloud.publicUrl': values.nextcloud.publicUrl },
     warn,
   )
-  const usedProofs = readUsedProofs(values, given)
+  const usedProofs = readUsedProofs(values, given, { environment, warn })
   const context = { nextcloud, client, usedProofs, resource: resource.url, environment, warn }
   const grants = readGrants({ storage, encryptionKey, connect }, given, context)
   if (plain.http.agent !== undefined && plain.http.fetch !== undefined) {
@@ -44,7 +45,8 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
 
   return deepFreeze<Config>({
     ...plain,
-    http: { ...plain.http, local: (options as LocalOptions | null)?.[LOCAL_ANSWERS] },
+    http: { ...plain.http, local: inside[LOCAL_ANSWERS] },
+    ownSignIn: inside[OWN_SIGN_IN],
     issuer,
     ...discovery,
     endpoints: authorizationServer,

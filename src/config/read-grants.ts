@@ -46,8 +46,18 @@ export function readGrants(options: GrantsOptions, given: LookUp, context: Grant
 export function readUsedProofs(
   { storage, encryptionKey, dpop }: UsedProofsOptions,
   given: LookUp,
+  { environment, warn }: Pick<GrantsContext, 'environment' | 'warn'>,
 ): UsedProofsConfig | undefined {
-  if (dpop === 'off' || storage?.shared !== true) return undefined
+  if (dpop === 'off') return undefined
+  if (storage?.shared !== true) {
+    if (severalInstancesAreLikely(environment)) {
+      warn(
+        'dpop',
+        'dpop has no shared storage, and this looks like one of several instances: each lets the same proof in once',
+      )
+    }
+    return undefined
+  }
   return { storage: boundAdapter(storage), encryptionKeys: readEncryptionKeys({ storage, encryptionKey }, given) }
 }
 

@@ -18,7 +18,7 @@ import { redeemNoted } from './noted-tokens.js'
 import { takeOnce } from './one-time.js'
 import type { Page } from './pages/document.js'
 import { purposeOf, type Purpose, type Ticket } from './tickets.js'
-import { askApp, checkSubjects, whoIsThere } from './who-is-there.js'
+import { askApp, checkSubjects, isSamePerson, whoIsThere } from './who-is-there.js'
 
 /** The use of a sign-in at the authorization server. */
 export interface SignInUse {
@@ -159,7 +159,9 @@ async function completeSignIn(
   const { hasIdToken } = rooms.codeGrant
   const who = whoIsThere({ expected: identity, appSays, idToken, hasIdToken, as })
   if (who === 'bad ID token') return failed('id_token', refusalPage(rooms, { reason: 'id_token', details: {} }))
-  const purpose = typeof idToken === 'object' ? withClaims(rooms, pending, idToken.claims) : purposeOf(pending)
+  // An ID token of which only the app says that it is this user's may be another person's, and so are its claims.
+  const isOwn = typeof idToken === 'object' && isSamePerson(idToken, identity)
+  const purpose = isOwn ? withClaims(rooms, pending, idToken.claims) : purposeOf(pending)
   const no = who === 'another person' ? identity : await use.whyNot(tokens, purpose, who === 'the same')
   if (no === undefined) return use.goOn(req, purpose, tokens)
   rooms.report('person', { ...no, clientId })

@@ -6,12 +6,12 @@ import { flowOf, holds } from '../connect/cookies.js'
 import { endTokens, redeemNoted } from '../connect/noted-tokens.js'
 import { WITHDRAWN } from '../connect/login-answers.js'
 import { connectionOf } from '../connect/store-grant.js'
-import type { OneTimeRecord } from '../connect/one-time.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult } from './interaction.js'
+import { startSession } from './own-sign-in.js'
 import { PATHS } from './provider.js'
 import type { PendingSignIn, SignInRooms } from './sign-in-rooms.js'
 
@@ -25,7 +25,7 @@ export async function receiveCode(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<Outcome | undefined> {
-  const { pending, cookies, pages, codeGrant, events, issuer } = rooms
+  const { pending, cookies, signInPages, codeGrant, events, issuer } = rooms
   const query = queryOf(req)
   const state = singleParameter(query, 'state')
   const record = await pending.read(state)
@@ -34,12 +34,14 @@ export async function receiveCode(
   const as = await codeGrant.metadata()
   const answer = codeGrant.readAnswer(as, query, state)
   // From here on a replay finds nothing, and the code is sent once at most.
-  if (!(await pending.spend(record))) return { page: pages.badAnswer() }
+  if (!(await pending.spend(record))) return { page: signInPages.badAnswer() }
   const isOurs = holds(cookies.values(req, flow), record.value.cookieHash)
   if (isOurs) res.appendHeader('Set-Cookie', cookies.end(flow))
   if (answer.kind !== 'code') {
     events.emit({ type: 'connect.failed', reason: answer.kind === 'error' ? 'declined' : 'answer' })
-    return isOurs && answer.kind === 'error' ? goBack(rooms, record, { denied: true }) : { page: pages.badAnswer() }
+    return isOurs && answer.kind === 'error'
+      ? goBack(rooms, record.value, { denied: true })
+      : { page: signInPages.badAnswer() }
   }
   const brought = { as, parameters: answer.parameters, verifier: record.value.verifier }
   const tokens = await redeemNoted(rooms, { ...brought, identity: { issuer: issuer.origin, subject: '' } }).catch(
@@ -48,27 +50,37 @@ export async function receiveCode(
   if (tokens instanceof TokenRequestError) {
     const { error, errorDescription, hint } = tokens
     events.emit({ type: 'connect.failed', reason: 'refused', error, errorDescription, hint })
-    return { page: pages.providerRefused({ error: error ?? 'invalid_response' }) }
+    return { page: signInPages.notLetIn(error ?? 'invalid_response') }
   }
-  if (isOurs) return signIn(rooms, record, tokens)
+  if (isOurs) return signIn(rooms, { req, res, pending: record.value }, tokens)
   await drop(rooms, tokens)
   events.emit({ type: 'connect.failed', reason: 'browser' })
-  return { page: pages.notFromHere() }
+  return { page: signInPages.notFromHere() }
 }
 
 async function goBack(
   rooms: SignInRooms,
-  { value: { interaction } }: OneTimeRecord<PendingSignIn>,
+  pending: PendingSignIn,
   result: Parameters<typeof keepResult>[2],
 ): Promise<Outcome> {
-  const { issuer, signInPages } = rooms
+  const { issuer, signInPages, connect } = rooms
+  // Pages, and no redirects: the policy of Nextcloud's own page would bind all redirects that follow.
+  if ('visit' in pending) return { page: signInPages.goOn(issuer.origin + connect.path, 'connections') }
+  const { interaction } = pending
   await keepResult(rooms, interaction, result)
-  // A page, and no redirect: the policy of Nextcloud's own page would bind all redirects that follow.
   return { page: signInPages.goOn(`${issuer.origin}${PATHS.interaction}/${interaction}/done`, 'app') }
 }
 
+/** A browser that has come back with a code. */
+interface Arrival {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly pending: PendingSignIn
+}
+
 /** Signs in the account that Nextcloud names twice: in the answer to the code, and when asked with the token itself. */
-async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, tokens: CodeAnswer): Promise<Outcome> {
+async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer): Promise<Outcome> {
+  const { pending } = arrival
   const { signInPages, events } = rooms
   const { user, withdrawals } = await whoIs(rooms, tokens).catch(async (error: unknown) => {
     await drop(rooms, tokens)
@@ -79,9 +91,15 @@ async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, 
     events.emit({ type: 'connect.failed', reason: tokens.refreshToken === undefined ? 'no_refresh_token' : 'person' })
     return { page: signInPages.otherAccount() }
   }
-  const of = { clientId: record.value.clientId, withdrawals }
+  if ('visit' in pending) {
+    // It says who is there, and is no connection.
+    await drop(rooms, tokens)
+    await startSession(rooms, arrival, user)
+    return goBack(rooms, pending, { user })
+  }
+  const of = { clientId: pending.clientId, withdrawals }
   const stored = await store(rooms, user, { ...tokens, refreshToken: tokens.refreshToken }, of)
-  return goBack(rooms, record, stored === 'withdrawn' ? { denied: true } : { user, ...stored })
+  return goBack(rooms, pending, stored === 'withdrawn' ? { denied: true } : { user, ...stored })
 }
 
 /** What the person has agreed to in this sign-in. */

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Interaction, Provider } from 'oidc-provider'
 import type { Outcome } from '../connect/browser.js'
-import { digest, flowOf, isSame } from '../connect/cookies.js'
+import { isSame } from '../connect/cookies.js'
 import { isFromOwnPage, readForm } from '../connect/form.js'
 import { recordKey } from '../grants/record-key.js'
+import { leaveForNextcloud } from './leave.js'
 import { PATHS } from './provider.js'
 import type { SignInResult, SignInRooms } from './sign-in-rooms.js'
 
@@ -35,19 +36,22 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
 
 /** `POST`: the answer. A yes leads to Nextcloud, unless the person has signed in there before. */
 export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
-  const { pages, signInPages, issuer } = rooms
+  const { signInPages, issuer } = rooms
   const question = await findQuestion(rooms, req, res)
   if (question === undefined) return { page: signInPages.unknown() }
   const { uid } = question.interaction
   const form = isFromOwnPage(req, issuer.origin) ? await readForm(req) : undefined
   const answer = form?.get('answer')
   const isOurs = isSame(form?.get('token') ?? '', await rooms.formMac(uid))
-  if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: pages.notFromHere() }
+  if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: signInPages.notFromHere() }
   if (answer === 'no') return goOn(rooms, await deny(question))
   const known = await knownUser(question)
   if (known === 'another') return askAnew(rooms, question)
   if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known))
-  return leaveForNextcloud(rooms, question)
+  const { interaction } = question
+  const way = { interaction: interaction.uid, clientId: text(interaction.params['client_id']) }
+  const { url, cookies } = await leaveForNextcloud(rooms, way, req)
+  return { page: signInPages.goOn(url, 'nextcloud'), cookies }
 }
 
 /** `GET …/done`: the browser comes from the callback, and goes back to the MCP client. */
@@ -122,18 +126,6 @@ function scopesOf({ scopes }: SignInRooms, { params }: Interaction): readonly st
   return text(params['scope'])
     .split(' ')
     .filter((scope) => scopes.has(scope))
-}
-
-async function leaveForNextcloud(rooms: SignInRooms, { interaction, req }: Question): Promise<Outcome> {
-  const { codeGrant, cookies, signInPages, pending } = rooms
-  const as = await codeGrant.metadata()
-  const secrets = codeGrant.secrets()
-  const url = await codeGrant.authorizationUrl(as, secrets, false)
-  const cookie = cookies.issue(req, flowOf(secrets.state))
-  const { verifier, state } = secrets
-  const clientId = text(interaction.params['client_id'])
-  await pending.create({ interaction: interaction.uid, clientId, verifier, cookieHash: digest(cookie.value) }, state)
-  return { page: signInPages.goOn(url.href, 'nextcloud'), cookies: cookie.headers }
 }
 
 /** A redirect would be bound by the `form-action` of the page before, and the client may be an app or on another origin. */

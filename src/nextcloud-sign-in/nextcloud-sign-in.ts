@@ -1,7 +1,5 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { ServerResponse } from 'node:http'
-import type { Provider } from 'oidc-provider'
 import { createDiscovery } from '../authorization-server/discovery.js'
 import { systemClock, type Clock } from '../clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
@@ -16,7 +14,7 @@ import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
 import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
-import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
+import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, type McpAuthOptions, type OwnSignIn } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
@@ -25,8 +23,8 @@ import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
 import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
-import { meaningOf } from './outage.js'
-import { redirectProblem } from './redirect-uri.js'
+import { createOwnSignIn, userAt } from './own-sign-in.js'
+import { checkClients } from './redirect-uri.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
@@ -127,7 +125,11 @@ export async function createNextcloudSignIn(
   const known: { rooms?: SignInRooms; readKeys?: ReadKeyRing } = {}
   const options = optionsFor({ ...given, storage }, [...scopes.keys()], {
     local: (url) => (known.readKeys ? localAnswers(issuerOf(given), known.readKeys)(url) : undefined),
-    userAt: (req) => userAt(known.rooms, req),
+    userAt: async (req) => known.rooms && userAt(known.rooms, req),
+    signIn: createOwnSignIn(() => {
+      if (known.rooms === undefined) throw new InternalError('The rooms are not built')
+      return known.rooms
+    }),
   })
   const auth = createMcpAuth(options, clock)
   const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchDocument })
@@ -141,14 +143,6 @@ export async function createNextcloudSignIn(
       await auth.close()
       await close()
     },
-  }
-}
-
-/** @throws {ConfigurationError} codes may not be sent to an address of a client */
-function checkClients(clients: readonly RegisteredClient[]): void {
-  for (const { redirectUris } of clients) {
-    const problem = redirectUris.map(redirectProblem).find((found) => found !== undefined)
-    if (problem !== undefined) throw new ConfigurationError(problem, 'clients')
   }
 }
 
@@ -171,13 +165,15 @@ async function loadLibrary(): Promise<Library> {
 interface Inside {
   readonly local: NonNullable<LocalOptions[typeof LOCAL_ANSWERS]>
   readonly userAt: (req: IncomingMessage) => Promise<Identity | undefined>
+  /** Undefined: there are no pages. */
+  readonly signIn?: OwnSignIn
 }
 
 /** @internal Returns the options of the resource server beside this authorization server. */
 export function optionsFor(
   { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http, clients = [] }: NextcloudSignInOptions,
   scopes: readonly string[],
-  { local, userAt: authenticateBrowser }: Inside,
+  { local, userAt: authenticateBrowser, signIn }: Inside,
 ): LocalOptions {
   const { url, publicUrl, clientId, clientSecret } = nextcloud
   const names = new Map(clients.map((client) => [client.clientId, client.clientName ?? client.clientId]))
@@ -195,6 +191,7 @@ export function optionsFor(
     onEvent,
     http,
     [LOCAL_ANSWERS]: local,
+    [OWN_SIGN_IN]: signIn,
   }
 }
 
@@ -295,15 +292,4 @@ function needed({ nextcloud, grants }: Config): {
 } {
   if (nextcloud === undefined || grants?.connect === undefined) throw new InternalError('The options lack a part')
   return { nextcloud, grants, connect: grants.connect }
-}
-
-/** Returns the person who has signed in here in this browser. */
-async function userAt(rooms: SignInRooms | undefined, req: IncomingMessage): Promise<Identity | undefined> {
-  if (rooms === undefined) return undefined
-  const provider: Provider = await rooms.provider()
-  const ctx = provider.createContext(req, new ServerResponse(req))
-  const { accountId } = await provider.Session.get(ctx).catch((error: unknown) => {
-    throw meaningOf(error)
-  })
-  return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
 }

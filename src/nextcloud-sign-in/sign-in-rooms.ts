@@ -14,11 +14,18 @@ import type { AddressShares } from '../http/address-shares.js'
 import type { SignInPages } from './sign-in-pages.js'
 import type { UnusedClients } from './unused-clients.js'
 
-/** A person on the way to Nextcloud, for an authorization request of an MCP client. */
-export interface PendingSignIn {
+/** An authorization request of an MCP client. */
+export interface ForClient {
   /** Names the authorization request. */
   readonly interaction: string
   readonly clientId: string
+}
+
+/** What a person signs in for: an authorization request of an MCP client, or to see the page of connections. */
+export type PurposeOfSignIn = ForClient | { readonly visit: true }
+
+/** A person on the way to Nextcloud. */
+export type PendingSignIn = PurposeOfSignIn & {
   readonly verifier: string
   /** Hash of the cookie of the browser that agreed. */
   readonly cookieHash: string

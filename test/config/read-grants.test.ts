@@ -29,6 +29,7 @@ describe('refresh-token mode', () => {
     expect(grantsOf()).toEqual({
       credential: 'refresh-token',
       nextcloud: 'https://cloud.example.com/',
+      endsAlone: false,
       askedFor: expect.any(String) as string,
       encryptionKeys: [],
       consent: 'per-client',
@@ -147,6 +148,41 @@ describe('storage', () => {
       expect(grantsOf({ ...options, nextcloud: { ...nextcloud, mode } })).toBeUndefined()
     expect(warningsWith(options)).toEqual(warnings)
     expect(warningsWith({ ...options, encryptionKey: KEY })).toEqual(warnings)
+  })
+})
+
+describe('storage of used DPoP proofs', () => {
+  const SCOPED = { ...LEAST, challengeScopes: ['notes:read'] }
+  const proofsOf = (options: object) => readConfig({ ...SCOPED, ...CLIENT, ...options }, {}).usedProofs
+  const modes = [{}, exchanging, { nextcloud }]
+
+  it.each(modes)('is the one that is shared, whatever the mode: %j', (mode) => {
+    const stored = { ...mode, storage: ownAdapter(), encryptionKey: KEY }
+    for (const dpop of ['allowed', 'required']) {
+      const { storage, encryptionKeys } = proofsOf({ ...stored, dpop })!
+      expect(storage.shared).toBe(true)
+      expect(encryptionKeys).toHaveLength(1)
+    }
+    expect(proofsOf({ ...stored, dpop: 'off' })).toBeUndefined()
+    expect(proofsOf({ ...mode, storage: ownAdapter(false), encryptionKey: KEY, dpop: 'allowed' })).toBeUndefined()
+    expect(proofsOf({ ...mode, dpop: 'allowed' })).toBeUndefined()
+  })
+
+  it.each(modes)('needs an encryption key, and is of use: %j', (mode) => {
+    const options = { ...SCOPED, ...CLIENT, ...mode, storage: ownAdapter(), dpop: 'required' }
+    expect(refusalOf(options)).toMatchObject({ option: 'encryptionKey' })
+    expect(readConfig({ ...options, encryptionKey: KEY }, {}).warnings).toEqual([])
+  })
+
+  it('that is not there, or not shared, comes with a warning where several instances are likely', () => {
+    const warned = (options: object, environment: Record<string, string>) =>
+      readConfig({ ...SCOPED, ...options }, environment).warnings.map(([option]) => option)
+    const several = { NODE_APP_INSTANCE: '0' }
+
+    expect(warned({ dpop: 'allowed' }, several)).toEqual(['dpop'])
+    expect(warned({ dpop: 'allowed', storage: ownAdapter(), encryptionKey: KEY }, several)).toEqual([])
+    expect(warned({ dpop: 'allowed' }, {})).toEqual([])
+    expect(warned({}, several)).toEqual([])
   })
 })
 

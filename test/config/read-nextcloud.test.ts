@@ -137,6 +137,20 @@ describe('nextcloud.mode', () => {
     expect(refusal({ url, mode: 'pass-through' }, {})).toBeUndefined()
   })
 
+  it.each(['allowed', 'required'])(
+    'cannot be pass-through with dpop %s, because a bound token is worth nothing from here',
+    (dpop) => {
+      expect(refusal({ url, mode: 'pass-through' }, { dpop })).toEqual(
+        refused(
+          'dpop',
+          'contradicts pass-through mode: a token that is bound to a key of the MCP client cannot be passed on',
+        ),
+      )
+      expect(refusal({ url, mode: 'token-exchange' }, { ...CLIENT, dpop })).toBeUndefined()
+      expect(refusal({ url, mode: 'pass-through' }, { dpop: 'off' })).toBeUndefined()
+    },
+  )
+
   const given = { audience: 'a', resource: 'https://cloud.example.com', scopes: ['read'], parameters: { a: 'b' } }
   const useless = { 'pass-through': ['resource', 'scopes', 'parameters'], 'app-password': Object.keys(given) }
   const cases = Object.entries(useless).flatMap(([mode, names]) => names.map((name) => ({ mode, name })))

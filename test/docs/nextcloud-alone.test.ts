@@ -29,6 +29,7 @@ describe('the page "One Nextcloud, and no identity provider"', () => {
     'Yes, allow it',
     'The sign-in was refused',
     'This sign-in is over',
+    'Please connect again in your app',
     'That did not fit',
     'Not possible just now',
     'The app Notes is not installed in this Nextcloud',

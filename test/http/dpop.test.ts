@@ -236,6 +236,13 @@ describe('a proof', () => {
     )
   })
 
+  it('may have an end of its own, which counts by the same clock', async () => {
+    const { clock, post, prove } = await start()
+    const exp = clock.now() / 1_000 + 60
+
+    expect((await post(await prove({ claims: { exp, nbf: exp - 60 } }))).status).toBe(200)
+  })
+
   it('that is refused is not used up by it', async () => {
     const { post, prove } = await start()
     const claims = { jti: 'one' }
@@ -268,6 +275,18 @@ describe('a proof', () => {
     expect(rejected[0]?.expected).toEqual([RESOURCE])
     expect(rejected[1]?.message).toContain('compare the clocks')
     expect(JSON.stringify(events)).not.toContain(token.split('.')[2])
+  })
+
+  it('may repeat an opaque token, which the operator is not shown either', async () => {
+    const { as, clock, events, url } = await start({ clientId: 'mcp-server', clientSecret: 'secret' })
+    const cnf = { jkt: key.thumbprint }
+    const exp = clock.now() / 1_000 + 60
+    as.script('/introspect', { json: { active: true, sub: 'alice', aud: RESOURCE, client_id: 'c', exp, cnf } })
+    const claims = { htu: 'https://mcp.example.com/opaque-token' }
+
+    const proof = await signProof(key, 'opaque-token', clock.now(), { claims })
+    expect(await ask(url, withProof('opaque-token', proof))).toEqual(badProof('htu'))
+    expect(events.at(-1)).toMatchObject({ claim: 'htu', found: ['https://mcp.example.com/[token]'] })
   })
 })
 
@@ -348,6 +367,15 @@ describe('a token', () => {
     expect((await askWith(url, 'opaque')).status).toBe(401)
   })
 
+  it.each([undefined, null])('that is opaque and only said to be bound is no Bearer token: cnf %s', async (cnf) => {
+    const { as, clock, url } = await start({ dpop: 'allowed', clientId: 'mcp-server', clientSecret: 'secret' })
+    const exp = clock.now() / 1_000 + 60
+    const claims = { sub: 'alice', aud: RESOURCE, client_id: 'c', scope: 'notes:read', exp, cnf }
+    as.script('/introspect', { json: { active: true, token_type: 'DPoP', ...claims } })
+
+    expect(await askWith(url, 'opaque')).toMatchObject({ status: 401, body: { error: 'invalid_token' } })
+  })
+
   it('that is bound is refused where there is no request, and so no proof', async () => {
     const { open, token } = await start()
 
@@ -407,7 +435,10 @@ describe('a caller with a bound token', () => {
     const request = async (method: string, path: string) => {
       const claims = { htm: method, htu: `https://mcp.example.com${path}` }
       const proof = await signProof(key, token, set.clock.now(), { claims })
-      return ask(set.url, { ...withProof(token, proof), method, path })
+      const sent = withProof(token, proof)
+      // A browser's form goes to the same address.
+      const form = ['Content-Type', 'application/x-www-form-urlencoded'] as const
+      return ask(set.url, { ...sent, method, path, headers: [...(sent.headers ?? []), form] })
     }
 
     expect(await request('GET', '/nextcloud/status')).toMatchObject({ status: 200, body: { connected: true } })

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { Agent, request, type IncomingMessage } from 'node:http'
+import { createLocalJWKSet, decodeProtectedHeader, jwtVerify, type JWK } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
@@ -384,19 +385,28 @@ describe('the keys', () => {
   it('are rotated while tokens are out, which stay good, and the next ones are signed with the new key', async () => {
     const clock = manualClock()
     const server = await startSignInServer({ clock })
+    const client = await registeredClient(server)
     const keys = async () =>
-      ((await (await fetch(`${server.origin}/oauth/jwks`)).json()) as { keys: { kid: string; d?: string }[] }).keys
+      ((await (await fetch(`${server.origin}/oauth/jwks`)).json()) as { keys: (JWK & { kid: string })[] }).keys
+    const tokenOf = async (uid: string) => String((await client.signIn(server.person(uid))).body['access_token'])
     const [first] = await keys()
-
     clock.advance(91 * 86_400_000)
     await keys()
     const published = await keys()
+    // The new key is published, and does not sign yet.
+    const out = await tokenOf('alice')
     clock.advance(700_000)
     await keys()
     const signing = await keys()
+    const next = await tokenOf('bob')
 
-    expect(published.map(({ kid }) => kid)).toEqual([first?.kid, expect.any(String)])
-    expect(signing[0]?.kid).toBe(published[1]?.kid)
+    const [old, fresh] = published.map(({ kid }) => kid)
+    expect([old, published.length]).toEqual([first?.kid, 2])
+    expect(signing[0]?.kid).toBe(fresh)
+    expect([decodeProtectedHeader(out).kid, decodeProtectedHeader(next).kid]).toEqual([old, fresh])
+    for (const token of [out, next]) {
+      await jwtVerify(token, createLocalJWKSet({ keys: signing }), { issuer: server.origin, audience: server.url })
+    }
     expect(signing.every((key) => key.d === undefined)).toBe(true)
   })
 })

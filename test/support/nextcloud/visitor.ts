@@ -12,6 +12,8 @@ export interface Visitor {
   readonly open: (url: string | URL) => Promise<PageSeen>
   /** The same, until the browser is sent to an address that begins so, which is not opened. */
   readonly until: (url: string | URL, stopAt: string) => Promise<URL>
+  /** Sends a form, and goes on from there. */
+  readonly submit: (url: string | URL, fields: Readonly<Record<string, string>>) => Promise<PageSeen>
   /** Sets a cookie of a host, as if it had been there before. */
   readonly setCookie: (host: string, cookie: string) => void
   /** The `Cookie` header that it sends to an address. */
@@ -67,8 +69,8 @@ export function createVisitor(account: { readonly name: string; readonly passwor
     return response
   }
 
-  async function go(start: string | URL, stopAt?: string): Promise<PageSeen | URL> {
-    let step: Step = { url: new URL(start) }
+  async function go(start: string | URL, stopAt?: string, fields?: URLSearchParams): Promise<PageSeen | URL> {
+    let step: Step = { url: new URL(start), ...(fields && { fields }) }
     for (let count = 0; count < MOST_STEPS; count += 1) {
       const response = await send(step)
       const html = await response.text()
@@ -85,6 +87,11 @@ export function createVisitor(account: { readonly name: string; readonly passwor
   return {
     async open(url) {
       const end = await go(url)
+      if (end instanceof URL) throw new Error('A visit ends on a page')
+      return end
+    },
+    async submit(url, fields) {
+      const end = await go(url, undefined, new URLSearchParams(fields))
       if (end instanceof URL) throw new Error('A visit ends on a page')
       return end
     },
