@@ -364,7 +364,7 @@ export interface LocalOptions extends McpAuthOptions {
   readonly [OWN_SIGN_IN]?: OwnSignIn | undefined
 }
 
-/** @internal The sign-in of an authorization server in this process, as the page of connections uses it. */
+/** The sign-in of an authorization server in this process, as the page of connections uses it. */
 export interface OwnSignIn {
   /** Begins a sign-in for the page: the address to send the browser to, and `Set-Cookie` values. */
   readonly begin: (req: IncomingMessage) => Promise<{ readonly url: string; readonly cookies: readonly string[] }>
@@ -378,7 +378,7 @@ export interface OwnSignIn {
   readonly claimOf: (clientId: string) => Promise<string | undefined>
 }
 
-/** @internal A browser in which a person is signed in. */
+/** A browser in which a person is signed in. */
 export interface OwnSession {
   readonly id: string
   /** Milliseconds since the epoch. */

@@ -161,7 +161,7 @@ async function refusalOf(
   if ((await askApp(rooms, req, identity)) === false) {
     return failed('person', pages.otherPerson({ at: 'app' }), { ...identity, clientId })
   }
-  const wait = allowance.take(identity)
+  const wait = allowance.take(identity, clientId)
   return wait > 0 ? failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) })) : undefined
 }
 

@@ -31,7 +31,7 @@ export interface SpentProofs {
 export const PROOF_WINDOW = 300
 /** Seconds by which clocks of instances may differ: a proof is known in the store for so much longer. */
 const CLOCK_DIFFERENCE = 60
-/** Proofs in memory: about 30 MB. */
+/** Proofs in memory: 41 MB. */
 const MOST_PROOFS = 200_000
 /** Proofs of one user: a quarter, so that none can make those of the others be forgotten. */
 const MOST_OF_USER = 50_000

@@ -29,6 +29,7 @@ describe('refresh-token mode', () => {
     expect(grantsOf()).toEqual({
       credential: 'refresh-token',
       nextcloud: 'https://cloud.example.com/',
+      endsAlone: false,
       askedFor: expect.any(String) as string,
       encryptionKeys: [],
       consent: 'per-client',

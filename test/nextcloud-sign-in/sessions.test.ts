@@ -1,27 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
-import { attributesOf, wordsOf } from '../support/html.js'
+import { wordsOf } from '../support/html.js'
 import { createVisitor, type PageSeen, type Visitor } from '../support/nextcloud/visitor.js'
+import { press } from '../support/press-button.js'
 import { ACCOUNT_PASSWORD } from '../support/nextcloud/state.js'
 import { registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const PAGE = '/nextcloud'
 const DAY = 86_400_000
-
-/** Presses the button of a page whose words are these, or the one beside a title. */
-function press(browser: Visitor, { html, url }: PageSeen, name: string, beside = ''): Promise<PageSeen> {
-  const part = html.slice(Math.max(0, html.indexOf(beside)))
-  for (const [, form = '', inside = ''] of part.matchAll(/<form\b([^>]*)>(.*?)<\/form>/gs)) {
-    const button = /<button\b([^>]*)>([^<]*)<\/button>/.exec(inside)
-    if (button?.[2] !== name) continue
-    const wish = attributesOf(button[1] ?? '')['value'] ?? ''
-    const token = /name="token" value="([^"]+)"/.exec(inside)?.[1] ?? ''
-    return browser.submit(new URL(attributesOf(form)['action'] ?? '', url), { token, do: wish })
-  }
-  throw new Error(`There is no button ${name}: ${wordsOf(html)}`)
-}
 
 const browserOf = (name: string): Visitor => createVisitor({ name, password: ACCOUNT_PASSWORD })
 const pageIn = (browser: Visitor, { origin }: SignInServer): Promise<PageSeen> => browser.open(origin + PAGE)

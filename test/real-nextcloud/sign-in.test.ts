@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { calendarStandIn, searchStandIn } from '../serve/support/caldav.js'
 import { wordsOf } from '../support/html.js'
 import { createVisitor } from '../support/nextcloud/visitor.js'
+import { press } from '../support/press-button.js'
 import { registeredClient, type TokenAnswer } from '../support/sign-in-client.js'
 import { openApp, serveBeside, type Served } from './support/serve.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
@@ -117,6 +118,24 @@ describe('one Nextcloud alone', () => {
     await app.letExpire()
     expect(await app.call('list_notes')).not.toMatch(/^✗/)
     expect(app.signIns()).toBe(2)
+  })
+
+  it('the page of connections signs its user in, leaves no session of that, and signs out', async () => {
+    const served = await serveBeside(target)
+    const { client, answer } = await tokensOf(served, account)
+    const before = (await sessionsOf(account, served)).map(({ id }) => id)
+    const browser = createVisitor({ name: account.uid, password: account.password })
+
+    const shown = await press(browser, await browser.open(`${served.origin}/nextcloud`), 'Sign in')
+    const words = wordsOf(shown.html)
+    const after = (await sessionsOf(account, served)).map(({ id }) => id)
+    const out = await press(browser, shown, 'Sign out')
+
+    expect(words).toContain('State Connected')
+    expect(words).toContain('This browser')
+    expect(after).toEqual(before)
+    expect(wordsOf(out.html)).toContain('You have signed out here')
+    expect((await client.refresh(refreshTokenOf(answer))).status).toBe(200)
   })
 
   it('the administrator ends it for everybody by deleting the client', async () => {
