@@ -13,6 +13,7 @@ import {
   type ErrorHandler,
   type HttpRooms,
 } from './http/authentication.js'
+import { judge, type AuthenticationVerdict, type PlainRequest } from './http/plain-request.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
 import { createRouter, type ConnectHandler, type Routes } from './http/router.js'
 import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
@@ -21,6 +22,7 @@ import type { McpAuthOptions } from './options.js'
 import { createRooms } from './rooms.js'
 
 export type { Who } from './callers.js'
+export type { AuthenticationVerdict, PlainRequest } from './http/plain-request.js'
 
 /** The middleware, with its methods. */
 export interface McpAuth extends ConnectHandler {
@@ -142,6 +144,17 @@ export interface McpAuth extends ConnectHandler {
    * } while (after !== undefined)
    */
   connections(page?: ConnectionPageOptions): Promise<ConnectionPage>
+  /**
+   * Gives the verdict of the middleware without `req` and `res`, for servers that are not Connect: Fastify, Hono, Next. It never rejects for
+   * a bad token, and reports rejections as the middleware does. `onError` is not called.
+   *
+   * Rejects with {@link TypeError} when it is given no request.
+   *
+   * @example
+   * const verdict = await auth.authenticate(request) // a Request of the Fetch standard has all that is needed
+   * if ('status' in verdict) return Response.json(verdict.body, verdict)
+   */
+  authenticate(request: PlainRequest): Promise<AuthenticationVerdict>
   /** Returns an Express error handler. It answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
   errorHandler(): ErrorHandler
   /**
@@ -213,6 +226,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       },
       connectRedirectUri: pages.redirectUri,
       errorHandler: createErrorHandler,
+      authenticate: (request: PlainRequest) => judge(http, request),
       getNextcloudToken: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
         access.getToken(await callers.of(who), options),
       getNextcloudCredential: async (who: Who | undefined, options?: NextcloudTokenOptions) =>

@@ -85,7 +85,7 @@ export function createAuthentication(
 }
 
 /** Attaches the caller to a request. Undefined: it is done, because the token was verified before and needs no proof. */
-function authenticate(rooms: HttpRooms, req: IncomingMessage): Promise<void> | undefined {
+export function authenticate(rooms: HttpRooms, req: IncomingMessage): Promise<void> | undefined {
   const header = readAuthorization(req)
   const token = parseToken(header, 'bearer ')
   if (token === undefined) return authenticateByProof(rooms, req, header)
@@ -167,7 +167,7 @@ export function createErrorHandler(): ErrorHandler {
  * Whether it is a CORS preflight (Fetch standard), which the app's CORS handler answers. It never has credentials or a body: a
  * handler that does not look at the method might act on a body.
  */
-function isPreflight({ method, headers }: IncomingMessage): boolean {
+export function isPreflight({ method, headers }: IncomingMessage): boolean {
   return (
     method === 'OPTIONS' &&
     headers['access-control-request-method'] !== undefined &&
