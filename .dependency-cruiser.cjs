@@ -20,6 +20,7 @@ const DOORS = {
   'nextcloud-sign-in': [
     'http',
     'connect',
+    'broker',
     'grants',
     'nextcloud',
     'authorization-server',

@@ -5,6 +5,7 @@ import { isScopeToken } from './config/values.js'
 import { asMcpAuthError, ConfigurationError } from './errors/errors.js'
 import { MODES } from './modes.js'
 import type { Surface } from './surface.js'
+import { checkUnproven } from './verify/dpop.js'
 import { checkScopes } from './verify/scopes.js'
 import type { VerifiedToken, Verifier } from './verify/verifier.js'
 
@@ -22,12 +23,14 @@ export interface Session extends BrokerSession {
   /** The claims of the token, as the app gets them. */
   readonly info: McpAuthInfo
   readonly getNextcloudToken: GetNextcloudToken
+  /** Thumbprint of the key that each request has to prove. Undefined: the token is bound to none. */
+  readonly boundTo: string | undefined
 }
 
 /** The callers whose tokens were verified. */
 export interface Sessions {
   readonly present: (verified: VerifiedToken) => Session
-  /** Returns the session of the very object that stands for a caller outside. */
+  /** Returns the session of the very object that stands for a caller outside, or of the `extra` of one whose token is bound. */
   readonly of: (info: object) => Session | undefined
 }
 
@@ -66,15 +69,16 @@ export function createSessions(
   // a getter written into each object would cost it a kilobyte.
   const resource: PropertyDescriptor = { get: () => new URL(config.resource), enumerable: true }
   return {
-    present: ({ token, subject, issuer, clientId, scopes, expiresAt, audience, claims }) => {
+    present: ({ token, subject, issuer, clientId, scopes, expiresAt, audience, boundTo, claims }) => {
       const getNextcloudToken: GetNextcloudToken = (options) => getToken(session, options)
       const extra = Object.freeze({ subject, issuer, getNextcloudToken })
       const own = { token, subject, issuer, clientId, scopes, expiresAt, audience, resourceMetadataUrl, claims, extra }
       Object.defineProperty(own, 'resource', resource)
       const info = Object.freeze(own) as typeof own & Pick<McpAuthInfo, 'resource'>
       const caller = { token, identity: { issuer, subject }, clientId, audience, expiresAt, claims }
-      const session: Session = { info, getNextcloudToken, caller, scopes: scopesOf(info) }
+      const session: Session = { info, getNextcloudToken, caller, boundTo, scopes: scopesOf(info) }
       sessions.set(info, session)
+      if (boundTo !== undefined) sessions.set(extra, session)
       return session
     },
     of: (info) => sessions.get(info),
@@ -117,7 +121,9 @@ export function createCallers(rooms: CallerRooms): Callers {
 
 async function verify({ config, verifier, surface }: CallerRooms, token: string): Promise<McpAuthInfo> {
   try {
-    const { info } = await verifier.verify(token)
+    const verified = await verifier.verify(token)
+    checkUnproven(config, verified)
+    const { info } = verified
     checkScopes(config, info, config.requiredScopes)
     return info
   } catch (error) {
@@ -131,11 +137,17 @@ async function callerOf(rooms: CallerRooms, who: Who | undefined): Promise<Broke
   if (session !== undefined) return session
   if (!isObject(who) || !('token' in who)) return namedSession(rooms, who)
   if (typeof who.token !== 'string') throw new TypeError('who must hold the MCP token as a string')
-  const info = await verify(rooms, who.token)
+  const info = provenCopy(sessions, who)?.info ?? (await verify(rooms, who.token))
   if ((who.subject ?? info.subject) !== info.subject || (who.issuer ?? info.issuer) !== info.issuer) {
     throw new TypeError('who names another user than its token')
   }
   return sessions.of(info) as Session
+}
+
+/** A bound token proves nothing by itself. A copy that holds the `extra` of its caller is of one whose request had the proof. */
+function provenCopy(sessions: Sessions, { token, extra }: Partial<McpAuthInfo>): Session | undefined {
+  const session = isObject(extra) ? sessions.of(extra) : undefined
+  return session?.info.token === token ? session : undefined
 }
 
 /** Returns the session of a user whom the app names, without any MCP token. */

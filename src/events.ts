@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import type { Clock } from './clock.js'
 import {
   InsufficientScopeError,
+  InvalidDpopProofError,
   InvalidRequestError,
   InvalidTokenError,
   UnauthorizedError,
@@ -11,8 +12,12 @@ import {
 import type { NextcloudMode } from './modes.js'
 import type { RejectionDetails } from './errors/rejection-details.js'
 
-/** The reason for turning a request away: no credentials, not in the form of a Bearer token, a token problem, a scope missing. */
-export type RejectionReason = InvalidTokenReason | 'no_credentials' | 'invalid_request' | 'scope'
+/**
+ * The reason for turning a request away: no credentials, a token in the scheme DPoP where that is switched off, not in the form of a token,
+ * a token problem, a DPoP proof that is missing or not good, a scope missing.
+ */
+export type RejectionReason =
+  InvalidTokenReason | 'no_credentials' | 'unsupported_scheme' | 'invalid_request' | 'invalid_dpop_proof' | 'scope'
 
 /**
  * The reason for which a connection failed: the user said no (`declined`); the link is unknown, used or expired; the form or the
@@ -283,7 +288,8 @@ export function reportFailure({ counters, active, emit }: Events, error: McpAuth
 /** Returns undefined for a failure that says nothing about the request. */
 function rejectionReason(error: McpAuthError): RejectionReason | undefined {
   if (error instanceof InvalidTokenError) return error.reason
-  if (error instanceof UnauthorizedError) return 'no_credentials'
+  if (error instanceof UnauthorizedError) return error.reason
+  if (error instanceof InvalidDpopProofError) return 'invalid_dpop_proof'
   if (error instanceof InvalidRequestError) return 'invalid_request'
   if (error instanceof InsufficientScopeError) return 'scope'
   return undefined
@@ -292,10 +298,14 @@ function rejectionReason(error: McpAuthError): RejectionReason | undefined {
 /** Returns the particulars. Without a token there are few. */
 function rejectionDetails(error: McpAuthError): RejectionDetails {
   if (error instanceof InvalidTokenError || error instanceof InsufficientScopeError) return error.details
-  return {
-    message:
-      error instanceof UnauthorizedError
-        ? 'the request has no Bearer token, as the first one of an MCP client has none'
-        : 'the request has two Authorization headers, or something behind the token: look at what proxies add',
-  }
+  if (error instanceof InvalidDpopProofError) return error.details
+  return { message: error instanceof UnauthorizedError ? WITHOUT_TOKEN[error.reason] : NOT_ONE_TOKEN }
 }
+
+const WITHOUT_TOKEN: Readonly<Record<UnauthorizedError['reason'], string>> = {
+  no_credentials: 'the request has no Bearer token, as the first one of an MCP client has none',
+  unsupported_scheme:
+    'the request has a token in the scheme DPoP, which is off here: set the option dpop to allowed, or switch DPoP off for the MCP clients',
+}
+const NOT_ONE_TOKEN =
+  'the request has two Authorization headers, or something behind the token: look at what proxies add'

@@ -1,7 +1,7 @@
 import type { GetNextcloudToken, McpAuthInfo } from './auth-info.js'
 
 export { mcpAuth } from './mcp-auth.js'
-export type { McpAuth, Who } from './mcp-auth.js'
+export type { AuthenticationVerdict, McpAuth, PlainRequest, Who } from './mcp-auth.js'
 export type { ConnectedClient, ConnectionPage, ConnectionPageOptions, NextcloudConnection } from './connection-list.js'
 export type { Revocation } from './broker/disconnect.js'
 export type { NextcloudRequest, NextcloudRequestBody } from './nextcloud/nextcloud-fetch.js'
@@ -35,6 +35,7 @@ export {
   ConfigurationError,
   InsufficientScopeError,
   InternalError,
+  InvalidDpopProofError,
   InvalidRequestError,
   InvalidTokenError,
   McpAuthError,
@@ -50,6 +51,7 @@ export {
 export type {
   ClaimsChallenge,
   ConnectLink,
+  DpopProofFault,
   ErrorBody,
   InvalidTokenReason,
   NextcloudRefusal,

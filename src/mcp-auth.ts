@@ -6,15 +6,23 @@ import { systemClock, type Clock } from './clock.js'
 import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
 import type { McpAuthStats } from './events.js'
 import type { Identity } from './grants/grant.js'
-import { createAuthentication, createErrorHandler, createScopeGuard, type ErrorHandler } from './http/authentication.js'
+import {
+  createAuthentication,
+  createErrorHandler,
+  createScopeGuard,
+  type ErrorHandler,
+  type HttpRooms,
+} from './http/authentication.js'
+import { judge, type AuthenticationVerdict, type PlainRequest } from './http/plain-request.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
-import { createRouter, type ConnectHandler } from './http/router.js'
+import { createRouter, type ConnectHandler, type Routes } from './http/router.js'
 import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
 import type { NextcloudUser } from './nextcloud/users.js'
 import type { McpAuthOptions } from './options.js'
 import { createRooms } from './rooms.js'
 
 export type { Who } from './callers.js'
+export type { AuthenticationVerdict, PlainRequest } from './http/plain-request.js'
 
 /** The middleware, with its methods. */
 export interface McpAuth extends ConnectHandler {
@@ -136,6 +144,17 @@ export interface McpAuth extends ConnectHandler {
    * } while (after !== undefined)
    */
   connections(page?: ConnectionPageOptions): Promise<ConnectionPage>
+  /**
+   * Gives the verdict of the middleware without `req` and `res`, for servers that are not Connect: Fastify, Hono, Next. It never rejects for
+   * a bad token, and reports rejections as the middleware does. `onError` is not called.
+   *
+   * Rejects with {@link TypeError} when it is given no request.
+   *
+   * @example
+   * const verdict = await auth.authenticate(request) // a Request of the Fetch standard has all that is needed
+   * if ('status' in verdict) return Response.json(verdict.body, verdict)
+   */
+  authenticate(request: PlainRequest): Promise<AuthenticationVerdict>
   /** Returns an Express error handler. It answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
   errorHandler(): ErrorHandler
   /**
@@ -184,7 +203,7 @@ export interface McpAuth extends ConnectHandler {
  *   nextcloud: { url: 'https://cloud.example.com', audience: 'nextcloud' },
  * })
  * app.use(auth.routes())
- * app.post('/mcp', auth, handler)
+ * app.all('/mcp', auth, handler)
  */
 export function mcpAuth(options?: McpAuthOptions): McpAuth {
   return createMcpAuth(options, systemClock)
@@ -194,25 +213,39 @@ export function mcpAuth(options?: McpAuthOptions): McpAuth {
 export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock): McpAuth {
   const rooms = createRooms(options, clock)
   const { http, access, callers, pages } = rooms
-  return Object.assign(createAuthentication(http), {
-    ...rooms.connections,
-    requireScopes: (...scopes: string[]) => createScopeGuard(http, scopes),
-    routes: () => createRouter(new Map([...resourceMetadataRoutes(rooms.config, rooms.issuer), ...pages.routes(http)])),
-    connectRedirectUri: pages.redirectUri,
-    errorHandler: createErrorHandler,
-    getNextcloudToken: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
-      access.getToken(await callers.of(who), options),
-    getNextcloudCredential: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
-      access.getCredential(await callers.of(who), options),
-    // The request is checked, and its stream listened to, before anything is waited for.
-    nextcloudFetch: async (who: Who | undefined, path: string | URL | Request, init?: NextcloudRequest) =>
-      access.fetch(path, init)(await callers.of(who)),
-    nextcloudUser: async (who: Who | undefined) => access.user(await callers.of(who)),
-    verify: callers.verify,
-    callsItself: pages.callsItself,
-    onConnected: rooms.connected,
-    ready: rooms.ready,
-    stats: rooms.stats,
-    close: rooms.close,
-  })
+  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.discovery), ...pages.routes(http)])
+  let isServed = false
+  return Object.assign(
+    createAuthentication(http, (path) => isServed && routes.has(path)),
+    {
+      ...rooms.connections,
+      requireScopes: (...scopes: string[]) => createScopeGuard(http, scopes),
+      routes: () => {
+        isServed = true
+        return createRouter(routes, (mount, paths) => warnOfMount(http, mount, paths))
+      },
+      connectRedirectUri: pages.redirectUri,
+      errorHandler: createErrorHandler,
+      authenticate: (request: PlainRequest) => judge(http, request),
+      getNextcloudToken: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
+        access.getToken(await callers.of(who), options),
+      getNextcloudCredential: async (who: Who | undefined, options?: NextcloudTokenOptions) =>
+        access.getCredential(await callers.of(who), options),
+      // The request is checked, and its stream listened to, before anything is waited for.
+      nextcloudFetch: async (who: Who | undefined, path: string | URL | Request, init?: NextcloudRequest) =>
+        access.fetch(path, init)(await callers.of(who)),
+      nextcloudUser: async (who: Who | undefined) => access.user(await callers.of(who)),
+      verify: callers.verify,
+      callsItself: pages.callsItself,
+      onConnected: rooms.connected,
+      ready: rooms.ready,
+      stats: rooms.stats,
+      close: rooms.close,
+    },
+  )
+}
+
+function warnOfMount({ events }: HttpRooms, mount: string, paths: readonly string[]): void {
+  const message = `auth.routes() is mounted under ${mount}, where these paths never reach it: ${paths.join(', ')}. Mount it without a path, before other routes`
+  events.emit({ type: 'config.warning', option: 'routes', message })
 }

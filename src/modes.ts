@@ -81,7 +81,7 @@ export const MODES: Readonly<Record<NextcloudMode, ModeTraits>> = {
   },
   'app-password': {
     says: 'the user gives an app password once, which is stored (Login Flow v2)',
-    when: 'Nextcloud takes no bearer token',
+    when: 'most people: every Nextcloud takes it',
     provider: 'a sign-in that says who it is; users connect once, in their browser',
     ...GRANT,
     keeps: 'app-password',

@@ -268,6 +268,19 @@ export interface McpAuthOptions {
    */
   readonly idTokenLookalikes?: 'refuse' | 'accept' | undefined
   /**
+   * Tokens that are bound to a key of the MCP client, which proves with each request that it has the key (DPoP, RFC 9449). Default `'off'`.
+   *
+   * - `'off'`: they are refused
+   * - `'allowed'`: they are let in with a proof, and tokens that are not bound as before
+   * - `'required'`: they alone are let in
+   *
+   * A proof is good for one method, URL (the origin of `resource` and the path of the request) and token, for 300 seconds before and after
+   * its `iat`, and once: in this process, and with a shared `storage` in all instances. A process remembers 200,000 proofs, and 50,000
+   * of one user. When there are more, those with the oldest `iat` are forgotten and all proofs as old as they are refused; a user with more
+   * is answered 503. Not in pass-through mode, because a bound token cannot be sent on.
+   */
+  readonly dpop?: 'off' | 'allowed' | 'required' | undefined
+  /**
    * Ids of the MCP clients let in (`client_id`, else `azp`, else `cid`, else `appid`). Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated
    * by commas.
    */
@@ -304,6 +317,21 @@ export interface McpAuthOptions {
   readonly cache?: CacheOptions | undefined
   /** The way to other servers. */
   readonly http?: HttpOptions | undefined
+  /**
+   * `authorization_servers` of the metadata document (RFC 9728 §2), for an authorization server that stands in front of the issuer. Default:
+   * the issuer.
+   */
+  readonly authorizationServers?: readonly string[] | undefined
+  /**
+   * URL of the metadata document that challenges name, for an ingress that routes one path only. `auth.routes()` answers there as well, if
+   * it is on the origin of `resource`. Default: the one that goes with `resource` (RFC 9728 §3.1).
+   */
+  readonly resourceMetadataUrl?: string | URL | undefined
+  /**
+   * Whether the issuer's metadata is also served at `/.well-known/oauth-authorization-server` of this origin, where clients of MCP 2025-03-26
+   * look for it. Default `false`.
+   */
+  readonly legacyMetadata?: boolean | undefined
   /** Whether the metadata document is also served at `/.well-known/oauth-protected-resource`. Default `true`. */
   readonly rootMetadata?: boolean | undefined
   /** `resource_name` of the metadata document (RFC 9728 §2). Default: not published. */
@@ -327,9 +355,37 @@ export interface McpAuthOptions {
 /** @internal Where options hold answers that this process itself has: of an authorization server in it. */
 export const LOCAL_ANSWERS: unique symbol = Symbol('local answers')
 
+/** @internal Where options hold the sign-in of an authorization server in this process. */
+export const OWN_SIGN_IN: unique symbol = Symbol('own sign-in')
+
 /** @internal Options of a server that is its own authorization server. */
 export interface LocalOptions extends McpAuthOptions {
   readonly [LOCAL_ANSWERS]?: LocalAnswers | undefined
+  readonly [OWN_SIGN_IN]?: OwnSignIn | undefined
+}
+
+/** The sign-in of an authorization server in this process, as the page of connections uses it. */
+export interface OwnSignIn {
+  /** Begins a sign-in for the page: the address to send the browser to, and `Set-Cookie` values. */
+  readonly begin: (req: IncomingMessage) => Promise<{ readonly url: string; readonly cookies: readonly string[] }>
+  /** The browsers in which a person is signed in. */
+  readonly sessions: (req: IncomingMessage, subject: string) => Promise<readonly OwnSession[]>
+  /** Ends one of them, or all except the one that asks. */
+  readonly end: (req: IncomingMessage, subject: string, which: { readonly id: string } | 'others') => Promise<void>
+  /** Ends the session of this browser. */
+  readonly signOut: (req: IncomingMessage, res: ServerResponse) => Promise<void>
+  /** What an MCP client calls itself. Undefined: nothing, or nothing that can be shown. */
+  readonly claimOf: (clientId: string) => Promise<string | undefined>
+}
+
+/** A browser in which a person is signed in. */
+export interface OwnSession {
+  readonly id: string
+  /** Milliseconds since the epoch. */
+  readonly since: number
+  readonly lastUsed: number
+  /** Whether it is the browser that asks. */
+  readonly isHere: boolean
 }
 
 /** Returns the answer to a GET of a URL that this process serves. Undefined: it does not. */

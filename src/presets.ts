@@ -21,6 +21,11 @@ export interface Quirks {
   readonly margin: number
   /** Whether the server has a revocation endpoint if discovery or an option names one. */
   readonly revocation: boolean
+  /**
+   * Whether Nextcloud itself ends a refresh token, with its session and without the others of its user: it is spent once more, and what
+   * comes for it is ended by its access token.
+   */
+  readonly endsAlone: boolean
   /** Whether an ID token says who has signed in (OIDC Core §2). */
   readonly idToken: boolean
   /** Whether the server may take `prompt=select_account` (OIDC Core §3.1.2.1). Without it, `login` lets another person sign in. */
@@ -45,6 +50,7 @@ const GENERIC: Quirks = {
   refreshEndsAccessToken: false,
   margin: 0,
   revocation: true,
+  endsAlone: false,
   idToken: true,
   selectsAccount: true,
   letsAnyClientIn: false,
@@ -88,6 +94,7 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     scopesOnRefresh: false,
     refreshEndsAccessToken: true,
     revocation: false,
+    endsAlone: true,
     idToken: false,
     takenBy: undefined,
     endpoints: { authorization: 'index.php/apps/oauth2/authorize', token: 'index.php/apps/oauth2/api/v1/token' },

@@ -1,6 +1,6 @@
 import { createClient } from './authorization-server/client.js'
 import { createCodeGrant, createIdentityGrant } from './authorization-server/code-grant.js'
-import { createDiscovery } from './authorization-server/discovery.js'
+import { createDiscovery, type Discovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker } from './broker/broker.js'
 import { createDeletions } from './broker/deletions.js'
@@ -16,6 +16,7 @@ import { createConnectionList } from './connection-list.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
 import { createWaiting } from './grants/connection-watch.js'
+import { createProofRecords } from './grants/proof-records.js'
 import type { Identity } from './grants/grant.js'
 import { createGrants } from './grants/open-grants.js'
 import type { HttpRooms } from './http/authentication.js'
@@ -29,14 +30,16 @@ import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
 import { createPublicDocuments } from './transport/public-document.js'
 import { createTransport } from './transport/transport.js'
+import { createDpop } from './verify/dpop.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
+import { createSpentProofs } from './verify/spent-proofs.js'
 import { createVerifier } from './verify/verifier.js'
 
 /** The rooms that the public interface asks. */
 export interface Rooms {
   readonly config: Config
-  readonly issuer: () => string | Promise<string>
+  readonly discovery: Pick<Discovery, 'issuer' | 'document'>
   readonly http: HttpRooms
   readonly callers: Callers
   readonly access: NextcloudAccess
@@ -67,11 +70,13 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
   const nextcloud = config.nextcloud === undefined ? withoutNextcloud(ground) : withNextcloud(ground, config.nextcloud)
   const sessions = createSessions(config, nextcloud.access.getToken)
   const verifier = createVerifier(ground, sessions.present)
+  const spent = createSpentProofs(clock, createProofRecords(config, clock, events))
+  const dpop = createDpop({ config, clock, spent })
   const callers = createCallers({ config, issuer: discovery.issuer, sessions, verifier, surface })
   return {
     config,
-    issuer: discovery.issuer,
-    http: { config, events, verify: verifier.verify, reported: surface.reported },
+    discovery,
+    http: { config, events, verify: verifier.verify, dpop, reported: surface.reported },
     callers,
     access: nextcloud.access,
     connections: nextcloud.connections(callers.of),
@@ -136,16 +141,24 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const signIns = createSignIns(clock)
   const freshCredentials = createFreshCredentials({ nextcloud, transport })
   const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
+  const codeGrants =
+    stored.connect?.signIn === true
+      ? { connection: createCodeGrant(stored.connect, ground), identity: createIdentityGrant(stored.connect, ground) }
+      : undefined
   const deletions = createDeletions({
     grants,
     client,
+    codeGrant: codeGrants?.connection,
+    endsAlone: stored.endsAlone,
     issuer: ground.discovery.issuer,
     appPasswords,
+    freshCredentials,
     signIns,
     clock,
     events,
   })
   grants.whenUsed(deletions.look)
+  grants.whenLate(deletions.takeOver)
   const disconnect = createDisconnect({ grants, deletions, broker, events })
   const serves = createServes(grants, stored.consent, clock)
   const list = createConnectionList(grants, stored.credential)
@@ -153,6 +166,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const rooms = {
     ...ground,
     nextcloud,
+    codeGrants,
     grants,
     appPasswords,
     freshCredentials,
@@ -188,16 +202,13 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
 }
 
 function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'codeGrants' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
+  rooms: Ground & Omit<ConnectRooms, 'connect' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
   connect: ConnectConfig,
 ): Connect {
   const { config, keys, clock } = rooms
   return createConnect({
     ...rooms,
     connect,
-    codeGrants: connect.signIn
-      ? { connection: createCodeGrant(connect, rooms), identity: createIdentityGrant(connect, rooms) }
-      : undefined,
     verifyIdToken: createIdTokenVerifier(config, keys, clock),
     loadKeys: keys.load,
     fetchDocument: createPublicDocuments(config.http, clock),

@@ -36,7 +36,7 @@ export function createApp({ auth, mcp, isPassword }: AppOptions): Express {
     else res.json({ user })
   })
 
-  app.post('/mcp', auth, mcp) // + verified from here on; the app's own sessions count for nothing here
+  app.all('/mcp', auth, mcp) // + verified from here on; the app's own sessions count for nothing here
   app.use(auth.errorHandler()) // + answers what Nextcloud calls reject with, and passes on the rest
 
   const lastResort: ErrorRequestHandler = (error, _req, res, next) => {

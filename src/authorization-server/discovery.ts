@@ -11,6 +11,8 @@ import { fetchMetadata, OVERRIDES, type EndpointField } from './metadata.js'
 export interface Discovery {
   /** The issuer identifier: at once when it is configured, else from the document. */
   readonly issuer: () => string | Promise<string>
+  /** The document as the server publishes it. */
+  readonly document: () => Promise<AuthorizationServer>
   readonly jwksUri: () => Promise<string>
   /** Metadata with `token_endpoint`. */
   readonly forTokenRequests: () => Promise<AuthorizationServer>
@@ -28,9 +30,9 @@ const DOCUMENT_MAX_AGE = 3_600_000
 export function createDiscovery(config: Config, transport: Transport, clock: Clock): Discovery {
   const overrides = overridesOf(config)
   const ofGrants = serverOfGrants(config, overrides)
-  const kept = createFetchedDocument(async () => ({ ...(await fetchMetadata(config, transport)), ...overrides }), clock)
+  const kept = createFetchedDocument(() => fetchMetadata(config, transport), clock)
 
-  async function metadata(): Promise<AuthorizationServer> {
+  async function document(): Promise<AuthorizationServer> {
     const known = kept.known()
     if (known === undefined) {
       kept.coolDown.check()
@@ -41,6 +43,8 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
     return known.value
   }
 
+  const metadata = async (): Promise<AuthorizationServer> => ({ ...(await document()), ...overrides })
+
   /** With overrides nothing is discovered: they may be there because discovery does not work. */
   async function metadataFor(...fields: EndpointField[]): Promise<AuthorizationServer> {
     const known = config.issuer !== undefined && fields.every((field) => overrides[field] !== undefined)
@@ -48,7 +52,8 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
   }
 
   return {
-    issuer: () => config.issuer ?? metadata().then(({ issuer }) => issuer),
+    issuer: () => config.issuer ?? document().then(({ issuer }) => issuer),
+    document,
     jwksUri: async () => overrides.jwks_uri ?? need('jwks_uri', await metadata()),
     forTokenRequests: async () => ofGrants ?? withFields(await metadataFor('token_endpoint'), 'token_endpoint'),
     forIntrospection: async () => ifOffered('introspection_endpoint', await metadataFor('introspection_endpoint')),

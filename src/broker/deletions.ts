@@ -1,14 +1,11 @@
-import type { AuthorizationServerClient } from '../authorization-server/client.js'
-import type { Clock } from '../clock.js'
 import { StorageError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
-import type { Credential, Identity } from '../grants/grant.js'
+import type { Credential, Identity, SentCode } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
-import { DELETION_LIFE, NOT_ENDED_ELSEWHERE, type PendingDeletion } from '../grants/pending-deletions.js'
+import { DELETION_LIFE, NOT_ENDED_ELSEWHERE, presented, type PendingDeletion } from '../grants/pending-deletions.js'
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
-import type { AppPasswords } from '../nextcloud/app-passwords.js'
-import type { SignIns } from '../nextcloud/sign-ins.js'
+import { attemptOnce, type Attempt, type AttemptEnd, type CredentialEndRooms, type Failure } from './credential-end.js'
 
 /** The end of the refresh token at the authorization server, or of the app password at Nextcloud. */
 export interface Revocation {
@@ -27,10 +24,23 @@ export interface Revocation {
 export interface Deletions {
   /** Ends one that was in a grant, whose store has noted it. Never rejects. `dead`: Nextcloud refused it before. */
   readonly end: (identity: Identity, credential: Credential, dead?: boolean) => Promise<Revocation['revoked']>
-  /** Ends one that never was in a grant: notes it first, so that it is not forgotten when the process ends. */
-  readonly discard: (identity: Identity, credential: Credential) => Promise<Revocation['revoked']>
+  /**
+   * Ends one that never was in a grant: notes it first, so that it is not forgotten when the process ends.
+   *
+   * @param accessToken came with the refresh token, and may end it
+   */
+  readonly discard: (identity: Identity, credential: Credential, accessToken?: string) => Promise<Revocation['revoked']>
+  /**
+   * Notes one that Nextcloud has just given, or a code before it is sent: it is ended unless it is in a grant, or forgotten, within
+   * minutes. Rejects with {@link StorageError}.
+   *
+   * @param instead makes way for it
+   */
+  readonly expect: (identity: Identity, credential: Credential | SentCode, instead?: SentCode) => Promise<void>
+  /** Ends a refresh token that came too late for its grant, after this call. Never rejects. `spent`: fingerprint of the one before. */
+  readonly takeOver: (identity: Identity, credential: Credential, spent: string) => Promise<void>
   /** Forgets one that need not end. */
-  readonly forget: (credential: Credential) => Promise<void>
+  readonly forget: (credential: Credential | SentCode) => Promise<void>
   /** Tries again what is due. Costs a comparison of two times where nothing is. */
   readonly look: () => void
   /** The same at once, for the start of the process. */
@@ -41,21 +51,10 @@ export interface Deletions {
 }
 
 /** The rooms that deletions need. */
-export interface DeletionRooms {
-  readonly grants: Pick<Grants, 'store' | 'deletions' | 'newDeletion' | 'background'>
-  readonly client: Pick<AuthorizationServerClient, 'revoke'>
-  /** The issuer of the authorization server. Rejects when its metadata cannot be had. */
-  readonly issuer: () => string | Promise<string>
-  readonly appPasswords: Pick<AppPasswords, 'remove'>
-  readonly signIns: SignIns
-  readonly clock: Clock
+export interface DeletionRooms extends CredentialEndRooms {
+  readonly grants: CredentialEndRooms['grants'] & Pick<Grants, 'deletions' | 'newDeletion'>
   readonly events: Events
 }
-
-/** What became of an attempt. `refused`: Nextcloud did not take the app password. `unavailable`: somebody could not be asked. */
-type Attempt = boolean | 'unsupported' | Failure
-/** `failed`: somebody answered, and did not do it. */
-type Failure = 'refused' | 'unavailable' | 'failed'
 
 interface Deleting extends DeletionRooms {
   /** Outcomes that could not be stored yet: a deletion to be kept, or one to be forgotten. */
@@ -77,8 +76,13 @@ const PAUSES = [MINUTE, 10 * MINUTE, 60 * MINUTE]
 const LONGEST_PAUSE = 60 * MINUTE
 /** Milliseconds for which no other instance makes an attempt at what this one has claimed. */
 const CLAIMED_FOR = 10 * MINUTE
+/** Milliseconds from the moment at which Nextcloud gives a credential until it must be in a grant. */
+const STORED_WITHIN = 5 * MINUTE
 /** Milliseconds from the first use of the store to the first look. */
 const START_PAUSE = 500
+const ANSWER_LOST =
+  'An answer of Nextcloud was lost, as when a process ends before it has stored it. Nobody has the tokens that were in it. Their session stays in Nextcloud until its user ends it, under Personal settings, Security, Devices & sessions.'
+
 export function createDeletions(rooms: DeletionRooms): Deletions {
   const { grants, clock } = rooms
   const backlog = createWriteBehind<PendingDeletion | 'forget'>(
@@ -100,10 +104,24 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
   return {
     end: (identity, credential, dead = false) =>
       finish(deleting, grants.newDeletion(identity, credential, dead)).then(revocationOf),
-    async discard(identity, credential) {
+    async discard(identity, credential, accessToken) {
       const deletion = grants.newDeletion(identity, credential)
-      await grants.deletions.put(deletion).catch(ifError(StorageError, () => false))
-      return revocationOf(await finish(deleting, deletion))
+      await note(deleting, deletion)
+      const byItself = rooms.endsAlone ? accessToken : undefined
+      if (byItself === undefined || !(await rooms.freshCredentials.endToken(byItself)))
+        return revocationOf(await finish(deleting, deletion))
+      await drop(deleting, deletion.id)
+      return true
+    },
+    async expect(identity, credential, instead) {
+      const nextAt = clock.now() + STORED_WITHIN
+      const deletion = { ...grants.newDeletion(identity, presented(credential)), nextAt }
+      await grants.deletions.put(deletion, instead && grants.newDeletion(identity, instead).id)
+    },
+    async takeOver(identity, credential, spent) {
+      const deletion = grants.newDeletion(identity, credential)
+      await note(deleting, deletion, spent)
+      grants.background(finish(deleting, deletion).then((end) => tell(rooms, end.deletion, end.attempt)))
     },
     forget: (credential) => drop(deleting, grants.newDeletion({ issuer: '', subject: '' }, credential).id),
     look() {
@@ -119,10 +137,19 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
   }
 }
 
-const revocationOf = (attempt: Attempt): Revocation['revoked'] => (isFailure(attempt) ? 'pending' : attempt)
+function revocationOf({ attempt }: Pick<AttemptEnd, 'attempt'>): Revocation['revoked'] {
+  if (attempt === 'lost') return false
+  return isFailure(attempt) || attempt === 'taken over' ? 'pending' : attempt
+}
+
+/** Keeps a deletion, as one whose refresh token is about to be sent. The attempt that follows does not wait for the store to work. */
+async function note({ grants }: Deleting, deletion: PendingDeletion, inPlaceOf?: string): Promise<void> {
+  const noted = { ...deletion, credential: presented(deletion.credential) }
+  await grants.deletions.put(noted, inPlaceOf).catch(ifError(StorageError, () => false))
+}
 
 const isFailure = (attempt: Attempt): attempt is Failure =>
-  attempt === 'refused' || attempt === 'unavailable' || attempt === 'failed'
+  attempt === 'refused' || attempt === 'unavailable' || attempt === 'failed' || attempt === 'put off'
 
 /** Looks after so many milliseconds, whether somebody calls or not. */
 function lookIn(deleting: Deleting, ms: number): void {
@@ -152,17 +179,17 @@ function lookNow(deleting: Deleting): void {
 
 /** One look at what is pending, and an attempt at each that is due. */
 async function run(deleting: Deleting, isFirst: boolean): Promise<void> {
-  const { grants, clock, own } = deleting
+  const { grants, clock, own, backlog } = deleting
   const now = clock.now()
   // At the start a server that was unavailable is asked at once. Wrong sign-ins keep their time: a process may start often.
   const isDue = ({ id, nextAt, tries, refused }: PendingDeletion): boolean =>
-    nextAt <= now || (isFirst && tries > 0 && !refused && !own.has(id))
+    (nextAt <= now || (isFirst && tries > 0 && !refused && !own.has(id))) && backlog.get(id) !== 'forget'
   const { claimed, next } = await grants.deletions.claim(isDue, now + CLAIMED_FOR)
   if (next !== undefined) lookIn(deleting, Math.min(next - now, LONGEST_PAUSE))
   // One server that is unavailable is not waited for at each.
   const unavailable = new Set<string>()
   for (const deletion of claimed) {
-    const kind = Object.keys(deletion.credential).join()
+    const kind = 'appPassword' in deletion.credential ? 'Nextcloud' : 'authorization server'
     const attempt = await attend(deleting, deletion, unavailable.has(kind))
     if (attempt === 'unavailable') unavailable.add(kind)
   }
@@ -188,49 +215,33 @@ async function attend(
     tell(deleting, deletion, false)
     return false
   }
-  const attempt = await finish(deleting, deletion, isUnavailable)
-  if (!isFailure(attempt)) tell(deleting, deletion, attempt)
-  return attempt
+  const end = await finish(deleting, deletion, isUnavailable)
+  tell(deleting, end.deletion, end.attempt)
+  return end.attempt
 }
 
 /** Makes an attempt, and stores what became of it. */
-async function finish(deleting: Deleting, deletion: PendingDeletion, isUnavailable = false): Promise<Attempt> {
+async function finish(deleting: Deleting, given: PendingDeletion, isUnavailable = false): Promise<AttemptEnd> {
   const { clock } = deleting
-  const attempt = isUnavailable ? 'unavailable' : await attemptOnce(deleting, deletion)
+  const unavailable = { attempt: 'unavailable', deletion: given } as const
+  const end = isUnavailable ? unavailable : await attemptOnce(deleting, given)
+  const { attempt, deletion } = end
+  if (attempt === 'taken over') return end
   if (!isFailure(attempt)) {
-    await drop(deleting, deletion.id)
-    return attempt
+    for (const id of new Set([given.id, deletion.id])) await drop(deleting, id)
+    return end
   }
   const pause = PAUSES[Math.min(deletion.tries, PAUSES.length - 1)] ?? LONGEST_PAUSE
   const refused = attempt === 'refused'
   deleting.own.add(deletion.id)
   const later = { ...deletion, tries: deletion.tries + 1, nextAt: clock.now() + pause, refused }
   try {
-    if (!(await keepOrTell(deleting, later))) return false
+    if (!(await keepOrTell(deleting, later, given.id))) return { attempt: false, deletion }
   } catch {
     deleting.backlog.keep(deletion.id, later)
   }
   if (clock.monotonic() + pause < deleting.nextLook) lookIn(deleting, pause)
-  return attempt
-}
-
-async function attemptOnce(deleting: Deleting, deletion: PendingDeletion): Promise<Attempt> {
-  const { client, issuer, appPasswords, signIns } = deleting
-  const { identity, credential, refused } = deletion
-  if ('refreshToken' in credential) {
-    // No other server may see it. It waits for the configuration that has its own.
-    const isOwn = identity.issuer === (await Promise.resolve(issuer()).catch(() => undefined))
-    return isOwn ? client.revoke(credential.refreshToken) : 'failed'
-  }
-  // Whether this one is dead is not known, and one user may have many that are: they wait, so that nobody else is turned away.
-  if (signIns.isFull(identity)) return refused ? 'refused' : 'failed'
-  // One that was refused is likely to be refused again, which may turn everybody away.
-  const giveBack = refused ? signIns.takePlace(identity) : undefined
-  if (refused && giveBack === undefined) return 'refused'
-  const outcome = await appPasswords.remove(credential.appPassword)
-  if (giveBack !== undefined) giveBack(outcome === 'refused')
-  else if (outcome === 'refused') signIns.refused(identity)
-  return outcome
+  return end
 }
 
 async function drop({ grants, backlog, own }: Deleting, id: string): Promise<void> {
@@ -240,16 +251,19 @@ async function drop({ grants, backlog, own }: Deleting, id: string): Promise<voi
 }
 
 /** Keeps it; where there is no room, the operator is told. Rejects with {@link StorageError}. */
-async function keepOrTell(rooms: DeletionRooms, deletion: PendingDeletion): Promise<boolean> {
-  const kept = await rooms.grants.deletions.put(deletion)
+async function keepOrTell(rooms: DeletionRooms, deletion: PendingDeletion, inPlaceOf?: string): Promise<boolean> {
+  const kept = await rooms.grants.deletions.put(deletion, inPlaceOf)
   if (!kept) tell(rooms, deletion, false)
   return kept
 }
 
-function tell(
-  { events }: Pick<DeletionRooms, 'events'>,
-  { identity }: PendingDeletion,
-  revoked: boolean | 'unsupported',
-): void {
-  events.emit({ type: 'grant.revoked', ...identity, revoked, ...(revoked === false && { hint: NOT_ENDED_ELSEWHERE }) })
+/** Tells of the end of a deletion. */
+function tell({ events }: Pick<DeletionRooms, 'events'>, { identity }: PendingDeletion, attempt: Attempt): void {
+  const revoked = revocationOf({ attempt })
+  if (revoked === 'pending') return
+  const hint = attempt === 'lost' ? ANSWER_LOST : NOT_ENDED_ELSEWHERE
+  if (identity.subject !== '')
+    events.emit({ type: 'grant.revoked', ...identity, revoked, ...(revoked === false && { hint }) })
+  // Nextcloud has not said who it was.
+  else if (revoked === false) events.emit({ type: 'connect.failed', reason: 'answer', issuer: identity.issuer, hint })
 }

@@ -74,15 +74,18 @@ async function run(settings: ServeSettings, { print, complain }: Surroundings): 
     await server.stop(PATIENCE.requests)
     return 0
   } catch (error) {
-    complain(`mcp-nextcloud-auth serve cannot start: ${reasonOf(error)}\n`)
+    complain(`mcp-nextcloud-auth serve cannot start: ${reasonOf(error, settings)}\n`)
     return 1
   }
 }
 
 /** Returns words without secrets: errors of this package have none, and those of the system name files and addresses. */
-function reasonOf(error: unknown): string {
+function reasonOf(error: unknown, { port, host }: ServeSettings): string {
   if (error instanceof McpAuthError) return error.message
   const { code } = (error ?? {}) as { code?: unknown }
+  if (code === 'EADDRINUSE') {
+    return `something else listens on port ${port} of ${host}. Set PORT to another one, and change NEXTCLOUD_MCP_SERVER_URL and the redirection URI in Nextcloud with it`
+  }
   return typeof code === 'string' && /^[A-Z_]+$/.test(code) ? code : 'for a reason that it does not know'
 }
 

@@ -136,16 +136,19 @@ export async function openSqliteFile(
   // Each driver has its own spelling, and refuses that of the other.
   const readOnly = access === 'read-only'
   const driver = await load('better-sqlite3', directory)
+  let failure: Error | undefined
   try {
     if (driver !== undefined) return new (driver['default'] as SqliteConstructor)(file, { readonly: readOnly })
   } catch (error) {
     // Compiled for another version of Node. The one of Node itself reads the same file.
-    if ((error as { code?: unknown }).code !== 'ERR_DLOPEN_FAILED') throw error
+    if (!(error instanceof Error) || codeOf(error) !== 'ERR_DLOPEN_FAILED') throw error
+    failure = error
   }
   // A text that the compiler does not look up: older versions of Node have no such module.
   const name: string = 'node:sqlite'
   const builtIn = (await import(name).catch(() => undefined)) as { DatabaseSync: SqliteConstructor } | undefined
-  if (builtIn === undefined) throw noDriver('better-sqlite3 (and no node:sqlite in this version of Node)', directory)
+  if (builtIn === undefined)
+    throw failure ?? noDriver('better-sqlite3 (and no node:sqlite in this version of Node)', directory)
   return new builtIn.DatabaseSync(file, { readOnly })
 }
 

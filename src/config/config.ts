@@ -8,6 +8,7 @@ import type {
   LocalAnswers,
   McpAuthOptions,
   NextcloudOptions,
+  OwnSignIn,
 } from '../options.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 
@@ -21,8 +22,8 @@ export interface Config
     Complete<
       Pick<McpAuthOptions, 'requiredScopes' | 'scopesSupported' | 'challengeScopes' | 'scopeSatisfies' | 'algorithms'>
     >,
-    Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata'>>,
-    Complete<Pick<McpAuthOptions, 'missingAudience' | 'idTokenLookalikes'>> {
+    Complete<Pick<McpAuthOptions, 'clockTolerance' | 'introspection' | 'rootMetadata' | 'legacyMetadata'>>,
+    Complete<Pick<McpAuthOptions, 'missingAudience' | 'idTokenLookalikes' | 'dpop'>> {
   /** Undefined: taken from the discovery document. */
   readonly issuer: string | undefined
   readonly discoveryUrl: URL | undefined
@@ -31,6 +32,8 @@ export interface Config
   readonly endpoints: Readonly<Record<keyof AuthorizationServerOptions, URL | undefined>>
   readonly resource: string
   readonly resourceMetadataUrl: string
+  /** Undefined: the issuer. */
+  readonly authorizationServers: readonly string[] | undefined
   readonly resourceName: string | undefined
   readonly resourceDocumentation: string | undefined
   readonly audience: readonly string[]
@@ -39,8 +42,12 @@ export interface Config
   readonly nextcloud: NextcloudConfig | undefined
   /** Undefined in every mode that keeps nothing of a user. */
   readonly grants: GrantsConfig | undefined
+  /** The store in which all instances see which DPoP proofs were used. Undefined: each knows its own. */
+  readonly usedProofs: UsedProofsConfig | undefined
   readonly cache: Complete<CacheOptions>
   readonly http: HttpConfig
+  /** The sign-in of an authorization server in this process. Undefined: there is none. */
+  readonly ownSignIn: OwnSignIn | undefined
   /** Option → a message about it for the operator. */
   readonly warnings: readonly (readonly [option: string, message: string])[]
 }
@@ -72,12 +79,20 @@ export interface NextcloudConfig extends Complete<
   readonly fixedScopes: readonly string[]
 }
 
+/** A store that is shared, with the keys that seal what is in it. */
+export interface UsedProofsConfig {
+  readonly storage: StorageAdapter
+  readonly encryptionKeys: readonly Uint8Array[]
+}
+
 /** The way in which grants are kept, and in which they come about. */
 export interface GrantsConfig {
   /** The secret that is kept of a user. */
   readonly credential: KeptSecret
   /** Base URL of the Nextcloud that grants are for, with a slash at its end. */
   readonly nextcloud: string
+  /** `Quirks.endsAlone` of its authorization server. */
+  readonly endsAlone: boolean
   /** Stands for everything that access tokens are asked for: a stored one that was asked for otherwise is not served. */
   readonly askedFor: string
   /** Undefined: in memory. */

@@ -29,6 +29,7 @@ import {
   text,
   truth,
   url,
+  urls,
 } from './kinds.js'
 import type { Declaration, Declarations, Declared, Options, Paths, Values } from './read-options.js'
 import { nameWith } from './values.js'
@@ -127,6 +128,7 @@ export const OPTIONS = {
     default: 'refuse',
     flag: 'id-token-lookalikes <refuse|accept>',
   },
+  dpop: { kind: oneOf('off', 'allowed', 'required'), default: 'off', flag: 'dpop <off|allowed|required>' },
   allowedClients: { kind: commaStrings, environment: 'ALLOWED_MCP_CLIENTS', flag: 'allowed-clients <id,…>' },
   algorithms: { kind: algorithms, default: ASYMMETRIC_ALGORITHMS, flag: 'algorithms <alg,…>' },
   clockTolerance: {
@@ -146,6 +148,9 @@ export const OPTIONS = {
   connect: { members: CONNECT, orFalse: true },
   cache: { members: CACHE },
   http: { members: HTTP },
+  authorizationServers: { kind: urls, flag: 'authorization-servers <url,…>' },
+  resourceMetadataUrl: { kind: href, flag: 'resource-metadata-url <url>' },
+  legacyMetadata: { kind: truth, default: false },
   rootMetadata: { kind: truth, default: true },
   resourceName: { kind: text },
   resourceDocumentation: { kind: href },

@@ -80,13 +80,21 @@ export function claimsForRule(
   if (typeof rule === 'function') return deepFreeze(claims)
   const name = claimOfRule(rule)
   // The subject is known without its claim.
-  if (name === undefined || name === 'sub' || !Object.hasOwn(claims, name)) return undefined
-  return Object.freeze({ [name]: claims[name] })
+  if (name === undefined || name === 'sub') return undefined
+  const value = valueOf(claims, name)
+  return value === undefined ? undefined : Object.freeze({ [name]: value })
+}
+
+/** Returns a claim. An e-mail address or a telephone number that anybody may have typed in counts for none (OIDC Core §5.1, `email_verified`). */
+function valueOf(claims: Readonly<Record<string, unknown>>, name: string): unknown {
+  if (!Object.hasOwn(claims, name)) return undefined
+  const verified = `${name}_verified`
+  return Object.hasOwn(claims, verified) && String(claims[verified]) === 'false' ? undefined : claims[name]
 }
 
 /**
- * Returns the user id in Nextcloud that a rule expects of an MCP user; undefined if the claim that it compares is missing, empty or no
- * string. It is for the rules that compare.
+ * Returns the user id in Nextcloud that a rule expects of an MCP user; undefined if the claim that it compares is missing, empty, no
+ * string or not verified. It is for the rules that compare.
  */
 export function expectedUserId(
   rule: IdentityRule,
@@ -94,7 +102,7 @@ export function expectedUserId(
 ): string | undefined {
   const name = claimOfRule(rule)
   if (name === undefined) return undefined
-  const value = name === 'sub' ? subject : Object.hasOwn(claims, name) ? claims[name] : undefined
+  const value = name === 'sub' ? subject : valueOf(claims, name)
   if (!isName(value)) return undefined
   return typeof rule === 'object' && 'userOidc' in rule ? userOidcId(rule.userOidc.providerId, value) : value
 }

@@ -133,6 +133,16 @@ export const url: KindOf<URL, string | URL> = {
   },
 }
 
+/** A list of such URLs, as they are written. */
+export const urls: KindOf<readonly string[]> = {
+  check(given) {
+    const list = listOfStrings(given, given.value)
+    for (const value of list) url.check({ ...given, value })
+    return list
+  },
+  fromTexts,
+}
+
 /** The text of such a URL. */
 export const href: KindOf<string, string | URL> = { check: (given) => url.check(given).href }
 

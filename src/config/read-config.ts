@@ -1,15 +1,15 @@
 import { ConfigurationError } from '../errors/errors.js'
 import { deepFreeze } from '../freeze.js'
-import { type Environment, LOCAL_ANSWERS, type LocalOptions, processEnvironment } from '../options.js'
+import { type Environment, LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, processEnvironment } from '../options.js'
 import { quirksOf } from '../presets.js'
 import type { ClientConfig, Config, Warn } from './config.js'
 import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { url } from './kinds.js'
 import { readClient } from './read-client.js'
-import { readGrants } from './read-grants.js'
+import { readGrants, readUsedProofs } from './read-grants.js'
 import { readNextcloud } from './read-nextcloud.js'
 import { readOptions } from './read-options.js'
-import { advertisedScopes, isSecure, refuse } from './values.js'
+import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
 
 /**
  * Reads the options and, for those not given, their environment variables.
@@ -19,6 +19,7 @@ import { advertisedScopes, isSecure, refuse } from './values.js'
 export function readConfig(options: unknown = {}, environment: Environment = processEnvironment()): Config {
   const { values, given } = readOptions(OPTIONS, options, environment)
   const { authorizationServer, clientId, clientSecret, clientAuth, storage, encryptionKey, connect, ...plain } = values
+  const inside = (options ?? {}) as LocalOptions
   const warnings: [option: string, message: string][] = []
   const warn = (option: string, message: string): void => void warnings.push([option, message])
 
@@ -32,7 +33,8 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     { resource: resource.url, 'nextcloud.url': nextcloud?.url, 'nextcloud.publicUrl': values.nextcloud.publicUrl },
     warn,
   )
-  const context = { nextcloud, client, resource: resource.url, environment, warn }
+  const usedProofs = readUsedProofs(values, given, { environment, warn })
+  const context = { nextcloud, client, usedProofs, resource: resource.url, environment, warn }
   const grants = readGrants({ storage, encryptionKey, connect }, given, context)
   if (plain.http.agent !== undefined && plain.http.fetch !== undefined) {
     refuse(given('http.agent'), 'contradicts http.fetch, which has its own ways to set one')
@@ -43,30 +45,37 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
 
   return deepFreeze<Config>({
     ...plain,
-    http: { ...plain.http, local: (options as LocalOptions | null)?.[LOCAL_ANSWERS] },
+    http: { ...plain.http, local: inside[LOCAL_ANSWERS] },
+    ownSignIn: inside[OWN_SIGN_IN],
     issuer,
     ...discovery,
     endpoints: authorizationServer,
     resource: resource.text,
-    resourceMetadataUrl: resourceMetadataUrl(resource.url),
+    resourceMetadataUrl: plain.resourceMetadataUrl ?? wellKnownUrl(resource.text),
     audience: plain.audience ?? [resource.text, ...ownAudience],
     client,
-    ...readScopes(plain),
+    ...readScopes(plain, warn),
     allowedClients: plain.allowedClients && new Set(plain.allowedClients),
     introspection: readIntrospection(values, given, isElsewhere ? 'elsewhere' : client),
     nextcloud,
     grants,
+    usedProofs,
     warnings,
   })
 }
 
 function readScopes(
   options: Pick<OptionValues, 'requiredScopes' | 'scopesSupported' | 'challengeScopes'>,
+  warn: Warn,
 ): Pick<Config, 'scopesSupported' | 'challengeScopes'> {
   const { requiredScopes, scopesSupported = requiredScopes, challengeScopes } = options
   const asked = requiredScopes.length > 0 ? requiredScopes : scopesSupported
+  if (challengeScopes === undefined && advertisedScopes(asked).length === 0) warn('challengeScopes', NO_SCOPES)
   return { scopesSupported: advertisedScopes(scopesSupported), challengeScopes: challengeScopes ?? asked }
 }
+
+const NO_SCOPES =
+  'no scope is named for MCP clients to ask for: several ask for none then and get none (Claude, Copilot). Set requiredScopes, scopesSupported or challengeScopes'
 
 function readIssuer(
   { issuer, discoveryUrl, nextcloud }: OptionValues,
@@ -107,11 +116,6 @@ function readResource({ resource: text }: OptionValues, given: LookUp): { readon
     refuse(given('resource'), 'must be an absolute URL, written without spaces')
   }
   return { text, url: parsed }
-}
-
-/** RFC 9728 §3.1: the well-known part goes between host and path, and a lone slash after the host is dropped. */
-function resourceMetadataUrl({ origin, pathname, search }: URL): string {
-  return `${origin}/.well-known/oauth-protected-resource${pathname === '/' ? '' : pathname}${search}`
 }
 
 function warnOfPlainHttp(urls: Readonly<Record<string, URL | undefined>>, warn: Warn, prefix = ''): void {

@@ -4,19 +4,20 @@ import { MODES, MODES_WITH_GRANTS } from '../modes.js'
 import type { Environment, IdentityRule } from '../options.js'
 import { quirksOf } from '../presets.js'
 import { OWN_KEY, PUT_UNCOUNTED, type StorageAdapter } from '../storage-adapter.js'
-import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, Warn } from './config.js'
+import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, UsedProofsConfig, Warn } from './config.js'
 import { readsClaims, scopesOfRule } from './identity-rule.js'
 import { type LookUp, named, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { refuse } from './values.js'
 
 /** The rest of the configuration, as far as it tells about grants. */
-export interface GrantsContext extends Pick<Config, 'nextcloud' | 'client'> {
+export interface GrantsContext extends Pick<Config, 'nextcloud' | 'client' | 'usedProofs'> {
   readonly resource: URL
   readonly environment: Environment
   readonly warn: Warn
 }
 
 type GrantsOptions = Pick<OptionValues, 'storage' | 'encryptionKey' | 'connect'>
+type UsedProofsOptions = Pick<OptionValues, 'storage' | 'encryptionKey' | 'dpop'>
 
 /** The way in which grants are kept and come about. Undefined: the mode has no use for them. */
 export function readGrants(options: GrantsOptions, given: LookUp, context: GrantsContext): GrantsConfig | undefined {
@@ -26,24 +27,51 @@ export function readGrants(options: GrantsOptions, given: LookUp, context: Grant
     checkUseless(options, given, context)
     return undefined
   }
-  const { storage, encryptionKey, connect } = options
-  if (encryptionKey === undefined && storage !== undefined && storage[OWN_KEY] === undefined) {
-    refuse(
-      given('encryptionKey'),
-      `is required with a storage other than memory (environment variable ${variableOf('encryptionKey')}); npx mcp-nextcloud-auth keygen makes one`,
-    )
-  }
-  const encryptionKeys = encryptionKey?.() ?? []
+  const { storage, connect } = options
+  const encryptionKeys = readEncryptionKeys(options, given)
   warnOfStorage(storage, context)
   return {
     credential,
     nextcloud: nextcloud.base,
+    endsAlone: quirksOf(nextcloud.preset).endsAlone,
     askedFor: askedFor(nextcloud),
     storage: storage && boundAdapter(storage),
     encryptionKeys,
     consent: connect === false ? OPTIONS.connect.members.consent.default : connect.consent,
     connect: connect === false ? undefined : readConnect(connect, given, { ...context, nextcloud }),
   }
+}
+
+/** The store in which instances tell each other of DPoP proofs. Undefined: `dpop` is off, or no other process sees the store. */
+export function readUsedProofs(
+  { storage, encryptionKey, dpop }: UsedProofsOptions,
+  given: LookUp,
+  { environment, warn }: Pick<GrantsContext, 'environment' | 'warn'>,
+): UsedProofsConfig | undefined {
+  if (dpop === 'off') return undefined
+  if (storage?.shared !== true) {
+    if (severalInstancesAreLikely(environment)) {
+      warn(
+        'dpop',
+        'dpop has no shared storage, and this looks like one of several instances: each lets the same proof in once',
+      )
+    }
+    return undefined
+  }
+  return { storage: boundAdapter(storage), encryptionKeys: readEncryptionKeys({ storage, encryptionKey }, given) }
+}
+
+function readEncryptionKeys(
+  { storage, encryptionKey }: Pick<GrantsOptions, 'storage' | 'encryptionKey'>,
+  given: LookUp,
+): readonly Uint8Array[] {
+  if (encryptionKey === undefined && storage !== undefined && storage[OWN_KEY] === undefined) {
+    refuse(
+      given('encryptionKey'),
+      `is required with a storage other than memory (environment variable ${variableOf('encryptionKey')}); npx mcp-nextcloud-auth keygen makes one`,
+    )
+  }
+  return encryptionKey?.() ?? []
 }
 
 function askedFor({ base, resource, audience, fixedScopes, parameters }: NextcloudConfig): string {
@@ -54,10 +82,11 @@ function askedFor({ base, resource, audience, fixedScopes, parameters }: Nextclo
 function checkUseless(
   { storage, encryptionKey, connect }: GrantsOptions,
   given: LookUp,
-  { nextcloud, warn }: GrantsContext,
+  { nextcloud, usedProofs, warn }: GrantsContext,
 ): void {
   const mode = nextcloud?.mode ?? 'this'
-  if (storage !== undefined) warn('storage', `storage has no use in ${mode} mode (nextcloud.mode)`)
+  if (storage !== undefined && usedProofs === undefined)
+    warn('storage', `storage has no use in ${mode} mode (nextcloud.mode)`)
   if (given('connect').value !== undefined && connect !== false) {
     refuse(given('connect'), `has no use without nextcloud.mode ${MODES_WITH_GRANTS}`)
   }

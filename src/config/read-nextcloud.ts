@@ -7,7 +7,7 @@ import { refuse } from './values.js'
 
 /** The `nextcloud` options. Undefined: Nextcloud is not configured. */
 export function readNextcloud(
-  values: Pick<OptionValues, 'nextcloud' | 'storage' | 'allowedClients'>,
+  values: Pick<OptionValues, 'nextcloud' | 'storage' | 'allowedClients' | 'dpop'>,
   given: LookUp,
   { client, warn }: Pick<Config, 'client'> & { readonly warn: Warn },
 ): NextcloudConfig | undefined {
@@ -21,6 +21,7 @@ export function readNextcloud(
   if (publicUrl.search !== '') refuse(given('nextcloud.publicUrl'), 'must not have a query')
   const { scopes, mode = defaultMode(values, given, client) } = options
   refuseUseless(given, mode)
+  checkBinding(values.dpop, given, mode)
   if (MODES[mode].asksAuthorizationServer && client?.hasCredentials !== true) {
     throw withoutClient(mode, client === undefined ? 'clientId' : 'clientSecret', given('nextcloud.url').name)
   }
@@ -71,6 +72,15 @@ function refuseUseless(given: LookUp, mode: NextcloudMode): void {
   if (typeof given('nextcloud.scopes').value === 'function' && MODES[mode].keeps !== undefined) {
     refuse(given('nextcloud.scopes'), `must be a list in ${mode} mode: a grant has one set of scopes for all callers`)
   }
+}
+
+/** A token that is bound to a key of the MCP client is worth nothing from here. */
+function checkBinding(dpop: OptionValues['dpop'], given: LookUp, mode: NextcloudMode): void {
+  if (dpop === 'off' || MODES[mode].credentialFrom !== 'mcp-token') return
+  refuse(
+    given('dpop'),
+    `contradicts ${mode} mode: a token that is bound to a key of the MCP client cannot be passed on`,
+  )
 }
 
 /** In app-password mode the app's own sign-in may do instead, which is looked for with the rest of `connect`. */

@@ -109,10 +109,17 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 }
 
 /** Whether plain http is harmless because it never leaves this machine. */
-export function isLoopback(url: URL): boolean {
-  return url.hostname === 'localhost' || url.hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(url.hostname)
+/** Names under `localhost` are loopback (RFC 6761 section 6.3). */
+export function isLoopback({ hostname }: URL): boolean {
+  return /(?:^|\.)localhost$/.test(hostname) || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname)
 }
 
 export function isSecure(url: URL): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url))
+}
+
+/** Returns the address of the metadata of a resource (RFC 9728 §3.1): the well-known part goes between host and path, and a lone slash is dropped. */
+export function wellKnownUrl(resource: string): string {
+  const { origin, pathname, search } = new URL(resource)
+  return `${origin}/.well-known/oauth-protected-resource${pathname === '/' ? '' : pathname}${search}`
 }

@@ -44,7 +44,7 @@ export function endConnection(
     sendJson(res, await disconnect({ issuer, subject }, consentingClient(config.grants?.consent, clientId)))
   })
   return (req, res) => {
-    const hasToken = /^\s*bearer\b/i.test(req.headers.authorization ?? '')
+    const hasToken = /^\s*(?:bearer|dpop)\b/i.test(req.headers.authorization ?? '')
     return !hasToken && hasForm(req) ? inBrowser(req, res) : forClient(req, res)
   }
 }

@@ -4,29 +4,40 @@ import { identityKey, type Identity } from '../grants/grant.js'
 import { ONE_TIME_LIFE } from './one-time.js'
 
 /**
- * Limits the connections that a user may begin while the first of them still lives. Each leaves a record in the store, which one
- * user must not fill for all. They are counted in this process, because its memory is the store that can be filled.
+ * Limits the connections that a user may begin for a client while the first of them still lives. Each leaves a record in the store, which
+ * one user must not fill for all. A client that uses its share up keeps none of the user's others from connecting. They are counted in this
+ * process, because its memory is the store that can be filled.
  */
 export interface Allowance {
   /** Returns the milliseconds until the user may begin another. 0: now, and it is counted. */
-  readonly take: (identity: Identity) => number
+  readonly take: (identity: Identity, clientId?: string) => number
+}
+
+interface Begun {
+  readonly clientId: string
+  /** Monotonic milliseconds. */
+  readonly at: number
 }
 
 const MOST_BEGUN = 20
+/** Clients of a user that may use their share up at one time. */
+const SHARES = 3
 /** Users counted at one time. */
 const MOST_USERS = 10_000
 
-/** @param most connections that a user may begin while the first of them lives */
+/** @param most connections that a user may begin for a client while the first of them lives */
 export function createAllowance(clock: Clock, most = MOST_BEGUN): Allowance {
-  const begun = new LRUCache<string, readonly number[]>({ max: MOST_USERS })
+  const begun = new LRUCache<string, readonly Begun[]>({ max: MOST_USERS })
   return {
-    take(identity) {
+    take(identity, clientId = '') {
       const key = identityKey(identity)
       const now = clock.monotonic()
-      const living = (begun.get(key) ?? []).filter((at) => now < at + ONE_TIME_LIFE)
-      const [first] = living
-      if (first !== undefined && living.length >= most) return first + ONE_TIME_LIFE - now
-      begun.set(key, [...living, now])
+      const living = (begun.get(key) ?? []).filter(({ at }) => now < at + ONE_TIME_LIFE)
+      const ofClient = living.filter((one) => one.clientId === clientId)
+      const full = ofClient.length >= most ? ofClient : living.length >= most * SHARES ? living : []
+      const [first] = full
+      if (first !== undefined) return first.at + ONE_TIME_LIFE - now
+      begun.set(key, [...living, { clientId, at: now }])
       return 0
     },
   }

@@ -47,7 +47,7 @@ export interface ConnectRooms {
   readonly verifyIdToken: VerifyIdToken
   /** Fetches the keys that ID tokens are verified with, unless they are there. */
   readonly loadKeys: () => Promise<void>
-  readonly deletions: Pick<Deletions, 'end' | 'discard'>
+  readonly deletions: Pick<Deletions, 'end' | 'discard' | 'expect' | 'forget'>
   readonly broker: Pick<Broker, 'forget' | 'tryAgain'>
   readonly disconnect: Disconnect
   readonly events: Events

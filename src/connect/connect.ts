@@ -11,6 +11,7 @@ import {
 } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { reportFailure } from '../events.js'
+import { createAddressShares } from '../http/address-shares.js'
 import type { HttpRooms } from '../http/authentication.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from '../http/router.js'
 import { MODES } from '../modes.js'
@@ -25,7 +26,7 @@ import { createFlowCookies } from './cookies.js'
 import { disconnectInBrowser } from './disconnection.js'
 import { createGivenAnswers } from './given-answers.js'
 import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
-import { createOneTimeRecords } from './one-time.js'
+import { createOneTimeRecords, ONE_TIME_LIFE } from './one-time.js'
 import { changeOverview, MOST_VISITORS, showOverview } from './overview.js'
 import type { Page } from './pages/document.js'
 import { createPages, type PageContext, type Pages } from './pages/pages.js'
@@ -163,7 +164,11 @@ function routesOf(rooms: PageRooms, way: Way, http: HttpRooms): Routes {
 function overviewRoutes(rooms: PageRooms, identityGrant: CodeGrant | undefined): Routes {
   const { overviewUrl, connect, clock } = rooms
   if (overviewUrl === undefined) return new Map()
-  const of = { ...rooms, overviewUrl, identityGrant, visitors: createAllowance(clock, MOST_VISITORS) }
+  const visitors = {
+    each: createAddressShares(clock, MOST_VISITORS.each, ONE_TIME_LIFE),
+    all: createAllowance(clock, MOST_VISITORS.all),
+  }
+  const of = { ...rooms, overviewUrl, identityGrant, visitors }
   const [GET, POST] = [servePage(rooms, showOverview(of)), servePage(rooms, changeOverview(of))]
   return new Map([[connect.path, { GET, POST }]])
 }

@@ -4,6 +4,8 @@ import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { ANY_CLIENT, agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
 import { lastUseOf } from '../grants/uses.js'
+import type { AddressShares } from '../http/address-shares.js'
+import type { OwnSignIn } from '../options.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
@@ -20,14 +22,14 @@ export interface OverviewRooms extends PageRooms {
   readonly overviewUrl: string
   /** The sign-in that asks who the user is; undefined if no user signs in at the authorization server. */
   readonly identityGrant: CodeGrant | undefined
-  /** Limits the sign-ins that strangers may begin, because each leaves a record in the store. */
-  readonly visitors: Allowance
+  /** Limits the sign-ins that strangers may begin, because each leaves a record in the store: for one address, and for all. */
+  readonly visitors: { readonly each: AddressShares; readonly all: Allowance }
 }
 
 /** The purpose of the form that begins a sign-in. No identity has this key. */
 const TO_SIGN_IN = 'sign-in'
-/** Sign-ins for the page that one process begins within ten minutes. */
-export const MOST_VISITORS = 1_000
+/** Sign-ins for the page that one process begins within ten minutes: for one address, and for all. */
+export const MOST_VISITORS = { each: 20, all: 1_000 }
 /** Clients that are shown, because the name of each may have to be asked for. */
 const MOST_CLIENTS = 100
 /** All strangers count as one. */
@@ -35,6 +37,7 @@ const ANYBODY: Identity = { issuer: '', subject: '' }
 
 /** `GET {connect.path}`: the connection of the person who has signed in. It changes nothing, and makes no record. */
 export function showOverview(rooms: OverviewRooms): PageHandler {
+  const { ownSignIn } = rooms.config
   return async (req) => {
     const held = heldCookie(rooms, req)
     const identity = await whoVisits(rooms, req, held)
@@ -47,7 +50,9 @@ export function showOverview(rooms: OverviewRooms): PageHandler {
       ...boundForm(rooms, cookie.value, identityKey(identity)),
       connection: await connectionOf(rooms, identity),
       done,
-      signsOut: !byApp,
+      signsOut: !byApp || ownSignIn !== undefined,
+      isOwn: ownSignIn !== undefined,
+      sessions: (await ownSignIn?.sessions(req, identity.subject)) ?? [],
     })
     return { page, cookies: [...cookie.headers, ...told] }
   }
@@ -61,12 +66,13 @@ interface Asked {
 
 /** The page for somebody of whom nothing is known. */
 async function askWho(rooms: OverviewRooms, req: IncomingMessage, { held, done, told }: Asked): Promise<Outcome> {
-  const { pages, connect } = rooms
-  if (connect.authenticateBrowser !== undefined) return { page: pages.notSignedIn({ again: connect.path }) }
-  if (!(await canTell(rooms))) return { page: pages.cannotTell() }
+  const { pages, connect, config } = rooms
+  const isOwn = config.ownSignIn !== undefined
+  if (!isOwn && connect.authenticateBrowser !== undefined) return { page: pages.notSignedIn({ again: connect.path }) }
+  if (!isOwn && !(await canTell(rooms))) return { page: pages.cannotTell() }
   const cookie = issueCookie(rooms, req, held)
   return {
-    page: pages.signIn({ ...boundForm(rooms, cookie.value, TO_SIGN_IN), done }),
+    page: pages.signIn({ ...boundForm(rooms, cookie.value, TO_SIGN_IN), done, isOwn }),
     cookies: [...cookie.headers, ...told],
   }
 }
@@ -83,7 +89,8 @@ async function canTell({ identityGrant }: Pick<OverviewRooms, 'identityGrant'>):
 /** `POST {connect.path}`: what a button of the page asks for. Then the page is shown again, and says what was done. */
 export function changeOverview(rooms: OverviewRooms): PageHandler {
   const { origin, pages, connect, failed } = rooms
-  return async (req) => {
+  const { ownSignIn } = rooms.config
+  return async (req, res) => {
     const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
     const held = heldCookie(rooms, req)
     const isOurs = (purpose: string): boolean =>
@@ -94,18 +101,43 @@ export function changeOverview(rooms: OverviewRooms): PageHandler {
     if (identity === undefined || held === undefined || !isOurs(identityKey(identity))) {
       return failed('form', pages.visitOver({ again: connect.path }))
     }
-    if (wish === 'sign-out') return goBack(rooms, req, 'out', await endVisit(rooms, held))
-    return goBack(rooms, req, await end(rooms, identity, wish))
+    if (wish === 'sign-out') {
+      await ownSignIn?.signOut(req, res)
+      return goBack(rooms, req, ownSignIn ? 'signed-out' : 'out', await endVisit(rooms, held))
+    }
+    const ended = await endSessions(ownSignIn, req, { identity, wish })
+    return goBack(rooms, req, ended ?? (await end(rooms, identity, wish)))
   }
 }
 
+/** Ends sessions of the sign-in server in this process: one, or with the connection all others. */
+async function endSessions(
+  ownSignIn: OwnSignIn | undefined,
+  req: IncomingMessage,
+  { identity, wish }: { readonly identity: Identity; readonly wish: string },
+): Promise<Done | undefined> {
+  if (ownSignIn === undefined) return undefined
+  const { subject } = identity
+  if (wish === 'all') await ownSignIn.end(req, subject, 'others')
+  const chosen = (await ownSignIn.sessions(req, subject)).find(({ id }) => digest(id) === wish)
+  if (chosen === undefined) return undefined
+  await ownSignIn.end(req, subject, chosen)
+  return 'browser'
+}
+
 async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, selectAccount: boolean): Promise<Outcome> {
-  const { identityGrant, visitors, pages, failed, connect } = rooms
-  if (identityGrant === undefined || connect.authenticateBrowser !== undefined || !(await canTell(rooms))) {
-    return { page: pages.cannotTell() }
-  }
-  const wait = visitors.take(ANYBODY)
+  const { identityGrant, visitors, pages, failed, connect, config } = rooms
+  const { ownSignIn } = config
+  const isByApp = connect.authenticateBrowser !== undefined
+  const cannot = ownSignIn === undefined && (isByApp || !(await canTell(rooms)))
+  if (cannot) return { page: pages.cannotTell() }
+  const wait = visitors.each.take(req) || visitors.all.take(ANYBODY)
   if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
+  if (ownSignIn !== undefined) {
+    const { url, cookies } = await ownSignIn.begin(req)
+    return { page: pages.goingOn({ url, host: new URL(url).host }), cookies }
+  }
+  if (identityGrant === undefined) return { page: pages.cannotTell() }
   return leadToSignIn({ ...rooms, codeGrant: identityGrant }, { visit: true }, { req, selectAccount })
 }
 
@@ -141,6 +173,7 @@ async function connectionOf(
       grant.clients.slice(0, MOST_CLIENTS).map(async (clientId) => ({
         client:
           clientId === ANY_CLIENT ? { name: 'Every app that you sign in with' } : await rooms.clientNames.of(clientId),
+        callsItself: await rooms.config.ownSignIn?.claimOf(clientId),
         since: agreedAt(grant, clientId),
         lastUsed: lastUseOf(grant, clientId, used),
         end: isPerClient(rooms) ? digest(clientId) : undefined,
@@ -159,7 +192,7 @@ function troubleOf(grant: Grant, now: number): Trouble | undefined {
 const flowOfNotice = ({ connect }: Pick<PageRooms, 'connect'>): string => flowOf(`done ${connect.path}`)
 /** Milliseconds for which the page may say what was done. */
 const NOTICE_LIFE = 60_000
-const NOTICES: readonly Done[] = ['one', 'one-pending', 'all', 'all-pending', 'out']
+const NOTICES: readonly Done[] = ['one', 'one-pending', 'all', 'all-pending', 'out', 'signed-out', 'browser']
 
 /** Leads back to the page by GET, so that a reload does nothing twice. A cookie says what was done, because a link could lie. */
 function goBack(

@@ -9,15 +9,16 @@ import { claimsForRule } from '../config/identity-rule.js'
 import type { OfPerson, OfRefusal } from '../events.js'
 import type { SignedInUser } from '../verify/id-token.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import { showConnected } from './disconnection.js'
+import { showStillConnected } from './disconnection.js'
 import type { GivenAnswer } from './given-answers.js'
 import type { Beginning, PageRooms, PendingAuthorization, PendingVisit, Visit } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
+import { redeemNoted } from './noted-tokens.js'
 import { takeOnce } from './one-time.js'
 import type { Page } from './pages/document.js'
 import { purposeOf, type Purpose, type Ticket } from './tickets.js'
-import { askApp, checkSubjects, whoIsThere } from './who-is-there.js'
+import { askApp, checkSubjects, isSamePerson, whoIsThere } from './who-is-there.js'
 
 /** The use of a sign-in at the authorization server. */
 export interface SignInUse {
@@ -32,6 +33,9 @@ export interface SignInUse {
   /** The next step of that person. */
   readonly goOn: (req: IncomingMessage, purpose: Purpose, tokens: CodeAnswer) => Promise<Outcome>
 }
+
+/** Redeems the code among the parameters of an answer. */
+export type Redeem = (parameters: URLSearchParams) => Promise<CodeAnswer>
 
 /** A sign-in that came to an end at the authorization server. Whose it is, the ID token says. */
 export interface SignedIn {
@@ -126,7 +130,7 @@ async function ledBefore(
   visit: Visit,
 ): Promise<Outcome | undefined> {
   if (given.answer === 'no') return rooms.failed('declined', rooms.pages.declined())
-  if (given.connected === true) return showConnected(rooms, visit.req, pending)
+  if (given.connected === true) return showStillConnected(rooms, visit.req, pending)
   return given.login === undefined ? undefined : resume(given, visit)
 }
 
@@ -148,13 +152,16 @@ async function completeSignIn(
   checkSubjects(rooms, as)
   const { identity, clientId } = pending
   if (appSays === false) return failed('person', pages.otherPerson({ at: 'app' }), { ...identity, clientId })
-  const signedIn = await redeemAnswer(rooms, callback)
+  const redeem: Redeem = (parameters) => redeemNoted(rooms, { as, parameters, verifier: pending.verifier, identity })
+  const signedIn = await redeemAnswer({ ...rooms, redeem }, callback)
   if ('reason' in signedIn) return failed(signedIn.reason, refusalPage(rooms, signedIn), signedIn.details)
   const { tokens, idToken } = signedIn
   const { hasIdToken } = rooms.codeGrant
   const who = whoIsThere({ expected: identity, appSays, idToken, hasIdToken, as })
   if (who === 'bad ID token') return failed('id_token', refusalPage(rooms, { reason: 'id_token', details: {} }))
-  const purpose = typeof idToken === 'object' ? withClaims(rooms, pending, idToken.claims) : purposeOf(pending)
+  // An ID token of which only the app says that it is this user's may be another person's, and so are its claims.
+  const isOwn = typeof idToken === 'object' && isSamePerson(idToken, identity)
+  const purpose = isOwn ? withClaims(rooms, pending, idToken.claims) : purposeOf(pending)
   const no = who === 'another person' ? identity : await use.whyNot(tokens, purpose, who === 'the same')
   if (no === undefined) return use.goOn(req, purpose, tokens)
   rooms.report('person', { ...no, clientId })
@@ -186,15 +193,20 @@ function refusalPage({ pages }: Pick<PageRooms, 'pages'>, { reason, details }: R
  * @throws {UpstreamUnavailableError} the authorization server cannot be asked
  */
 export async function redeemAnswer(
-  { codeGrant, verifyIdToken }: Pick<SignInRooms, 'codeGrant' | 'verifyIdToken'>,
-  { as, query, state, pending: { nonce, verifier } }: Callback<Pick<PendingVisit, 'nonce' | 'verifier'>>,
+  {
+    codeGrant,
+    verifyIdToken,
+    redeem,
+  }: Pick<SignInRooms, 'verifyIdToken'> & {
+    readonly codeGrant: Pick<CodeGrant, 'readAnswer'>
+    readonly redeem: Redeem
+  },
+  { as, query, state, pending: { nonce } }: Callback<Pick<PendingVisit, 'nonce'>>,
 ): Promise<SignedIn | Refusal> {
   const answer = codeGrant.readAnswer(as, query, state)
   if (answer.kind === 'unusable') return { reason: 'answer', details: {} }
   if (answer.kind === 'error') return refusedSignIn(answer.error)
-  const tokens = await codeGrant
-    .redeem(as, answer.parameters, verifier)
-    .catch(ifError(TokenRequestError, (refusal) => refusal))
+  const tokens = await redeem(answer.parameters).catch(ifError(TokenRequestError, (refusal) => refusal))
   if (tokens instanceof TokenRequestError) {
     const { error, errorDescription, hint } = tokens
     return { reason: 'refused', details: { error, errorDescription, hint } }

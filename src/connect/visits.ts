@@ -9,7 +9,7 @@ import type { PageRooms } from './connect-rooms.js'
 import { flowOf } from './cookies.js'
 import { ONE_TIME_LIFE, randomSecret } from './one-time.js'
 import type { FormTarget } from './pages/shown.js'
-import { redeemAnswer, type ReceiveVisitor } from './sign-in.js'
+import { redeemAnswer, type ReceiveVisitor, type Redeem } from './sign-in.js'
 import { checkSubjects } from './who-is-there.js'
 
 type VisitRooms = Pick<PageRooms, 'connect' | 'cookies'>
@@ -66,7 +66,9 @@ export function receiveVisitor(rooms: PageRooms & { readonly codeGrant: CodeGran
   const { pages, failed, visits, cookies, connect, overviewUrl } = rooms
   return async (req, callback) => {
     checkSubjects(rooms, callback.as)
-    const signedIn = await redeemAnswer(rooms, callback)
+    const { as, pending } = callback
+    const redeem: Redeem = (parameters) => rooms.codeGrant.redeem(as, parameters, pending.verifier)
+    const signedIn = await redeemAnswer({ ...rooms, redeem }, callback)
     if ('reason' in signedIn) {
       const { reason, details } = signedIn
       return failed(reason, pages.visitFailed({ reason, error: details.error, again: connect.path }), details)

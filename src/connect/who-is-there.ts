@@ -41,7 +41,8 @@ function hasCommonSubjects(as: Evidence['as'], person: Evidence['idToken'], expe
   return types.length > 0 && types.every((type) => type === 'public')
 }
 
-function isSamePerson(person: Evidence['idToken'] | undefined, { issuer, subject }: Identity): boolean {
+/** Whether it is this user whom an ID token, or the app's own sign-in, names. */
+export function isSamePerson(person: Evidence['idToken'] | undefined, { issuer, subject }: Identity): boolean {
   return typeof person === 'object' && person.issuer === issuer && person.subject === subject
 }
 

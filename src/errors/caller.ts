@@ -1,19 +1,24 @@
 import { McpAuthError } from './base.js'
 import {
+  DPOP_PROOF_DESCRIPTIONS,
   INVALID_TOKEN_DESCRIPTIONS,
   readRejectionDetails,
   scopeFault,
+  type DpopProofFault,
   type Fault,
   type InvalidTokenReason,
   type RejectionDetails,
 } from './rejection-details.js'
 
-/** No credentials in the request. 401 with a challenge that has no `error` (RFC 6750 §3.1). */
+/** No credentials in the request that are of use here. 401 with a challenge that has no `error` (RFC 6750 §3.1). */
 export class UnauthorizedError extends McpAuthError {
   static readonly code = 'ERR_UNAUTHORIZED'
+  /** `unsupported_scheme`: there is a token in the scheme DPoP, which is switched off. */
+  readonly reason: 'no_credentials' | 'unsupported_scheme'
 
-  constructor() {
+  constructor(reason: UnauthorizedError['reason'] = 'no_credentials') {
     super({ status: 401, error: 'unauthorized', description: 'An access token is required' })
+    this.reason = reason
   }
 }
 
@@ -25,7 +30,7 @@ export class InvalidRequestError extends McpAuthError {
     super({
       status: 400,
       error: 'invalid_request',
-      description: 'The Authorization header must hold one Bearer token and nothing else',
+      description: 'The Authorization header must hold one access token and nothing else',
     })
   }
 }
@@ -57,6 +62,33 @@ export class InvalidTokenError extends McpAuthError {
   }
 
   /** @internal The token at fault, which `details` never shows. */
+  about(token: string): this {
+    this.#token = token
+    return this
+  }
+}
+
+/** The DPoP proof of a request is missing or not good. 401 `invalid_dpop_proof` (RFC 9449 §7.1). */
+export class InvalidDpopProofError extends McpAuthError {
+  static readonly code = 'ERR_INVALID_DPOP_PROOF'
+  /** The first fault that was found. */
+  readonly fault: DpopProofFault
+  #particulars: () => Fault
+  #token: string | undefined
+
+  /** @param particulars called only when `details` is read */
+  constructor(fault: DpopProofFault, particulars?: () => Fault, cause?: unknown) {
+    super({ status: 401, error: 'invalid_dpop_proof', description: DPOP_PROOF_DESCRIPTIONS[fault], cause })
+    this.fault = fault
+    this.#particulars = particulars ?? (() => ({ sentence: () => this.message }))
+  }
+
+  /** The particulars, for the operator and not for an answer. Put together at each reading. */
+  get details(): RejectionDetails {
+    return readRejectionDetails(this.#particulars(), this.#token)
+  }
+
+  /** @internal The access token that the proof came with, which `details` never shows. */
   about(token: string): this {
     this.#token = token
     return this

@@ -14,11 +14,33 @@ export const INVALID_TOKEN_DESCRIPTIONS = {
   not_yet_valid: 'The access token is not valid yet',
   missing_claim: 'The access token lacks a required claim',
   token_type: 'The token is not an access token',
-  sender_constrained: 'The access token is bound to a key and came without proof',
+  sender_constrained: 'The access token is bound to a key and came without proof of it',
+  not_bound: 'The access token is not bound to a key as it has to be here',
   client: 'The client of the access token is not allowed here',
   inactive: 'The access token is not active',
   claims: 'The claims of the access token are not accepted here',
 } as const
+
+/** The whole text that the client is answered about its DPoP proof, by the fault of it. */
+export const DPOP_PROOF_DESCRIPTIONS = {
+  missing: 'The request has no DPoP proof',
+  several: 'The request has more than one DPoP proof',
+  too_large: 'The DPoP proof is too large',
+  malformed: 'The DPoP proof is malformed',
+  typ: 'The DPoP proof is of another type',
+  algorithm: 'The DPoP proof is signed with an algorithm that is not accepted',
+  jwk: 'The jwk of the DPoP proof is not a public key',
+  signature: 'The signature of the DPoP proof is not valid',
+  missing_claim: 'The DPoP proof lacks a required claim',
+  htm: 'The DPoP proof is for another method',
+  htu: 'The DPoP proof is for another URL',
+  ath: 'The DPoP proof is for another access token',
+  iat: 'The DPoP proof is from a time too far from now',
+  jti: 'The DPoP proof has been used before',
+} as const
+
+/** The fault of a DPoP proof (RFC 9449 §4.3). */
+export type DpopProofFault = keyof typeof DPOP_PROOF_DESCRIPTIONS
 
 /** The reason why an access token was rejected. */
 export type InvalidTokenReason = keyof typeof INVALID_TOKEN_DESCRIPTIONS

@@ -1,23 +1,22 @@
 import type { Clock } from '../clock.js'
 import type { Config, GrantsConfig } from '../config/config.js'
-import { StorageError } from '../errors/errors.js'
-import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
 import { createElsewhere } from './elsewhere.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
-import type { Credential, Identity } from './grant.js'
+import { credentialIn, secretIn, type Credential, type Identity } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import { createRecords, type Records } from './records.js'
 import {
   createPendingDeletions,
   NOT_ENDED_ELSEWHERE,
+  presented,
   type PendingDeletion,
   type PendingDeletions,
 } from './pending-deletions.js'
 import { createRotations, type Rotations } from './rotations.js'
-import { createSealer } from './seal.js'
+import { createSealer, type Sealer } from './seal.js'
 import { createUses, type Uses } from './uses.js'
 
 /** Everything that is stored for users, and what works on it. */
@@ -30,7 +29,16 @@ export interface Grants {
   readonly rotations: Rotations
   readonly deletions: PendingDeletions
   /** Returns a deletion whose first attempt is under way. `refused`: Nextcloud refused the app password before. */
-  readonly newDeletion: (identity: Identity, credential: Credential, refused?: boolean) => PendingDeletion
+  readonly newDeletion: (
+    identity: Identity,
+    credential: PendingDeletion['credential'],
+    refused?: boolean,
+  ) => PendingDeletion
+  /**
+   * Has this called with the refresh token that came for a grant which has ended meanwhile, and with the fingerprint of the one that was
+   * spent for it.
+   */
+  readonly whenLate: (act: Late) => void
   /** Has this called at each use of the store for a grant. */
   readonly whenUsed: (act: () => void) => void
   /** `GrantsConfig.askedFor`. */
@@ -49,12 +57,15 @@ export interface Grants {
   readonly settle: () => Promise<void>
 }
 
+/** Takes a refresh token that came too late for its grant. Rejects with {@link StorageError}. */
+export type Late = (identity: Identity, credential: Credential, spent: string) => Promise<unknown>
+
 /** The rooms that grants need. */
 export interface GrantsRooms {
   readonly config: Pick<Config, 'client' | 'resource'> & {
     readonly http: Pick<Config['http'], 'timeout'>
   }
-  readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'nextcloud' | 'askedFor'>
+  readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'endsAlone' | 'nextcloud' | 'askedFor'>
   readonly storage: StorageAdapter
   readonly clock: Clock
   readonly events: Events
@@ -66,7 +77,7 @@ const LEASE_BEYOND_CALL = 5_000
 const FIRST_ATTEMPT = 60_000
 
 export function createGrants({ config, grants, storage, clock, events }: GrantsRooms): Grants {
-  const { credential, nextcloud, askedFor } = grants
+  const { credential, endsAlone, nextcloud, askedFor } = grants
   const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
   const sealer = createSealer(sealingKeys(grants.encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
@@ -75,31 +86,19 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     givenUp: ({ identity }) =>
       events.emit({ type: 'grant.revoked', ...identity, revoked: false, hint: NOT_ENDED_ELSEWHERE }),
   })
-  const newDeletion: Grants['newDeletion'] = (identity, of, refused = false) => {
-    const id = sealer.fingerprint('refreshToken' in of ? of.refreshToken : of.appPassword.password)
-    const since = clock.now()
-    const { issuer, subject } = identity
-    return {
-      id,
-      identity: { issuer, subject },
-      credential: of,
-      since,
-      tries: 0,
-      nextAt: since + FIRST_ATTEMPT,
-      refused,
-    }
-  }
-  // The deletion must not fail with the list: the attempt that follows is told of, and kept in memory.
-  const note = (identity: Identity, of: Credential) =>
-    deletions.put(newDeletion(identity, of)).catch(ifError(StorageError, () => false))
-  const kept = createGrantStore({ records, owner, credential, note, clock })
+  const newDeletion = createNewDeletion(sealer, clock)
+  const note = (identity: Identity, of: Credential) => deletions.put(newDeletion(identity, presented(of)))
+  const kept = createGrantStore({ records, owner, credential, endsAlone, note, clock })
   const uses = createUses({
     ...{ records, owner, clock },
     grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
   })
   const { background, settle } = createWork()
   const elsewhere = createElsewhere({ store: kept, owner, credential, background, events })
-  const hook = { act: (): void => undefined }
+  const hook = { act: (): void => undefined, late: (): Promise<unknown> => Promise.resolve() } as {
+    act: () => void
+    late: Late
+  }
   const told: GrantStore = {
     ...kept,
     async find(identity) {
@@ -114,6 +113,11 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
   const rotations = createRotations({
     store,
     patience: config.http.timeout,
+    onLate: async ({ identity, grant, spent }) => {
+      const late = credentialIn(grant)
+      const isSpare = endsAlone || (grant.fingerprint !== spent && !(await kept.livesByRefreshToken(identity)))
+      if (late !== undefined && isSpare) await hook.late(identity, late, spent)
+    },
     onStored: ({ identity, grant: { fingerprint }, spent }) =>
       events.emit({ type: 'grant.rotated', ...identity, fingerprint, previous: spent }),
     clock,
@@ -129,6 +133,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     rotations,
     deletions,
     newDeletion,
+    whenLate: (act) => void (hook.late = act),
     whenUsed: (act) => void (hook.act = act),
     askedFor,
     acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
@@ -143,6 +148,18 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
       await uses.settle()
       await settle()
     },
+  }
+}
+
+function createNewDeletion(sealer: Sealer, clock: Clock): Grants['newDeletion'] {
+  return ({ issuer, subject }, credential, refused = false) => {
+    const id = sealer.fingerprint(secretIn(credential))
+    const since = clock.now()
+    return {
+      ...{ id, identity: { issuer, subject }, credential, since, refused },
+      tries: 0,
+      nextAt: since + FIRST_ATTEMPT,
+    }
   }
 }
 
@@ -178,7 +195,7 @@ function heard(store: GrantStore, act: () => void): GrantStore {
 }
 
 /** The keys given; without any, the storage's own, since instances that share a store in memory must share its key. */
-function sealingKeys(given: readonly Uint8Array[], storage: StorageAdapter): readonly Uint8Array[] {
+export function sealingKeys(given: readonly Uint8Array[], storage: StorageAdapter): readonly Uint8Array[] {
   const own = storage[OWN_KEY]
   return given.length > 0 || own === undefined ? given : [own]
 }

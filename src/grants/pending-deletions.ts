@@ -2,16 +2,20 @@ import type { Clock } from '../clock.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
-import type { Credential, Identity } from './grant.js'
+import type { Credential, Identity, SentCode } from './grant.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import type { Records } from './records.js'
 
-/** A credential of a user that must end elsewhere: an app password at Nextcloud, a refresh token at its authorization server. */
+/**
+ * A credential of a user that must end elsewhere: an app password at Nextcloud, a refresh token at its authorization server, or what may
+ * come for a code.
+ */
 export interface PendingDeletion {
   /** The fingerprint of the credential. */
   readonly id: string
+  /** The subject is empty where Nextcloud has not said yet who it is. */
   readonly identity: Identity
-  readonly credential: Credential
+  readonly credential: Credential | SentCode
   /** Milliseconds since the epoch. */
   readonly since: number
   /** Attempts that failed. 0: the first one is under way, or its process has ended. */
@@ -41,7 +45,8 @@ export interface PendingDeletions {
    */
   readonly put: (deletion: PendingDeletion, inPlaceOf?: string) => Promise<boolean>
   readonly remove: (id: string) => Promise<void>
-  /** Takes those that are due, and puts off the next attempt at them. */
+  readonly has: (id: string) => Promise<boolean>
+  /** Takes those that are due, and puts off the next attempt at them. A refresh token counts as sent then, in the list. */
   readonly claim: (isDue: (deletion: PendingDeletion) => boolean, until: number) => Promise<Claim>
 }
 
@@ -73,33 +78,72 @@ export const DELETION_LIFE = 30 * 24 * 3_600_000
 /** Milliseconds for which a record of the list is kept: until the end of its last deletion has been told. */
 const SHARD_LIFE = DELETION_LIFE + 24 * 3_600_000
 const MOST_SHARDS = 32
-/** Deletions of one user. */
+/** Deletions of one user, and of those whom Nextcloud has not named yet. */
 const MOST_OF_USER = 16
+const MOST_OF_UNKNOWN = 200
+/** Attempts at one change: every sign-in at Nextcloud changes the list, at every instance. */
+const MOST_ATTEMPTS = 30
+/** Those that follow each other at once. */
+const HASTY_ATTEMPTS = 8
+/** Milliseconds before each of the others, at most. */
+const PAUSE = 50
 /** Bytes of JSON in one record, which has 64 KiB when it is sealed. */
 const SHARD_SIZE = 40_000
 
 export function createPendingDeletions(room: PendingDeletionsRooms): PendingDeletions {
+  /** The last change of this process that is not over. */
+  let line: Promise<unknown> = Promise.resolve()
+  const inLine = <T>(act: () => Promise<T>): Promise<T> => {
+    const mine = line.then(act)
+    line = mine.catch(() => undefined)
+    return mine
+  }
   return {
     put: (deletion, inPlaceOf = deletion.id) =>
-      change('the list of deletions', () => attemptPut(room, deletion, inPlaceOf)),
-    async remove(id) {
+      inLine(() => changed(room, () => attemptPut(room, deletion, inPlaceOf))),
+    remove: (id) => inLine(() => removeIn(room, id)),
+    async has(id) {
       for (let index = 0; index < MOST_SHARDS; index += 1) {
-        const outcome = await change('the list of deletions', () => attemptRemoval(room, index, id))
-        if (outcome !== 'next') return
+        const shard = await readShard(room, index)
+        if (shard.entries.some((entry) => entry.id === id)) return true
+        if (!isThere(shard)) return false
       }
+      return false
     },
-    async claim(isDue, until) {
-      const claimed: PendingDeletion[] = []
-      const left: number[] = []
-      for (let index = 0; index < MOST_SHARDS; index += 1) {
-        const shard = await change('the list of deletions', () => attemptClaim(room, index, isDue, until))
-        if (shard === undefined) break
-        claimed.push(...shard.due)
-        left.push(...shard.left)
-      }
-      return { claimed, next: left.length === 0 ? undefined : Math.min(...left) }
-    },
+    claim: (isDue, until) => inLine(() => claimIn(room, isDue, until)),
   }
+}
+
+function changed<T>({ clock }: PendingDeletionsRooms, attempt: () => Promise<T | 'late'>): Promise<T> {
+  let attempts = 0
+  const patiently = async (): Promise<T | 'late'> => {
+    if ((attempts += 1) > HASTY_ATTEMPTS) await clock.sleep(clock.random() * PAUSE)
+    return attempt()
+  }
+  return change('the list of deletions', patiently, MOST_ATTEMPTS)
+}
+
+async function removeIn(room: PendingDeletionsRooms, id: string): Promise<void> {
+  for (let index = 0; index < MOST_SHARDS; index += 1) {
+    const outcome = await changed(room, () => attemptRemoval(room, index, id))
+    if (outcome !== 'next') return
+  }
+}
+
+async function claimIn(
+  room: PendingDeletionsRooms,
+  isDue: (deletion: PendingDeletion) => boolean,
+  until: number,
+): Promise<Claim> {
+  const claimed: PendingDeletion[] = []
+  const left: number[] = []
+  for (let index = 0; index < MOST_SHARDS; index += 1) {
+    const shard = await changed(room, () => attemptClaim(room, index, isDue, until))
+    if (shard === undefined) break
+    claimed.push(...shard.due)
+    left.push(...shard.left)
+  }
+  return { claimed, next: left.length === 0 ? undefined : Math.min(...left) }
 }
 
 const keyOf = ({ owner }: PendingDeletionsRooms, index: number): string => recordKey('deletions', owner, String(index))
@@ -146,7 +190,7 @@ async function attemptPut(
   }
   for (const { index, entries: listed } of shards) {
     const [id] = listed.filter((entry) => gone.has(entry) && index !== target.index).map((entry) => entry.id)
-    if (id !== undefined) await change('the list of deletions', () => attemptRemoval(room, index, id))
+    if (id !== undefined) await changed(room, () => attemptRemoval(room, index, id))
   }
   if (over !== undefined) room.givenUp(over)
   return true
@@ -155,7 +199,7 @@ async function attemptPut(
 /** Returns the deletion that makes way for another one of its user, who has as many as may be: one that is likely to be in vain, the oldest. */
 function overShare(entries: readonly PendingDeletion[], { issuer, subject }: Identity): PendingDeletion | undefined {
   const own = entries.filter(({ identity }) => identity.issuer === issuer && identity.subject === subject)
-  if (own.length < MOST_OF_USER) return undefined
+  if (own.length < (subject === '' ? MOST_OF_UNKNOWN : MOST_OF_USER)) return undefined
   return own.sort((one, other) => Number(other.refused) - Number(one.refused) || one.since - other.since)[0]
 }
 
@@ -191,6 +235,16 @@ async function attemptClaim(
   const due = shard.entries.filter(isDue)
   const left = shard.entries.filter((entry) => !due.includes(entry)).map(({ nextAt }) => nextAt)
   if (due.length === 0) return { due, left }
-  const entries = shard.entries.map((entry) => (due.includes(entry) ? { ...entry, nextAt: until } : entry))
+  const entries = shard.entries.map((entry) => (due.includes(entry) ? taken(entry, until) : entry))
   return (await write(room, shard, entries)) === null ? 'late' : { due, left }
+}
+
+/** If the process ends that has taken it, another one finds that a refresh token may be spent. */
+function taken({ credential, ...deletion }: PendingDeletion, nextAt: number): PendingDeletion {
+  return { ...deletion, credential: presented(credential), nextAt }
+}
+
+/** Returns a credential as it is noted before it is sent. */
+export function presented<T extends Credential | SentCode>(credential: T): T {
+  return 'refreshToken' in credential ? { ...credential, presented: true } : credential
 }

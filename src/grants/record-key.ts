@@ -17,6 +17,7 @@ export type RecordKind =
   | 'deletions'
   | 'sign-in'
   | 'answer'
+  | 'proof'
 
 /** The configuration that records belong to: another client, resource or Nextcloud on the same store has records of its own. */
 export interface RecordOwner {

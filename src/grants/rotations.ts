@@ -42,15 +42,21 @@ export interface RotationRooms {
   readonly store: Store
   /** Milliseconds of attempts before `write` gives up: `http.timeout`. */
   readonly patience: number
+  /** Called with a rotation whose grant has ended or was replaced meanwhile: its refresh token lives, and nothing needs it. */
+  readonly onLate: (rotation: Rotation) => Promise<unknown>
   /** Called once for each rotation that is in the store, however late. */
   readonly onStored: (rotation: Rotation) => void
   readonly clock: Clock
 }
 
-export function createRotations({ store, patience, onStored, clock }: RotationRooms): Rotations {
+export function createRotations({ store, patience, onStored, onLate, clock }: RotationRooms): Rotations {
   const reported = new WeakSet<Rotation>()
   const bring = async (rotation: Rotation): Promise<StoredGrant | undefined> => {
     const stored = await attempt(store, rotation)
+    if (stored === 'late for its grant') {
+      await onLate(rotation)
+      return undefined
+    }
     // The background and the next call for the key may write the same one at once.
     if (stored !== undefined && !reported.has(rotation)) {
       reported.add(rotation)
@@ -60,7 +66,7 @@ export function createRotations({ store, patience, onStored, clock }: RotationRo
   }
   const backlog = createWriteBehind<Rotation>(
     // A grant that only another key opens was written by another instance: the rotation is of the past then.
-    (rotation) => bring(rotation).catch(ifError(SealedValueError, () => undefined)),
+    (rotation) => bring(rotation).catch(ifError(SealedValueError, () => onLate(rotation))),
     () => undefined,
     clock,
   )
@@ -69,7 +75,8 @@ export function createRotations({ store, patience, onStored, clock }: RotationRo
       try {
         return await persevere(clock, patience, () => bring(rotation))
       } catch (error) {
-        if (!(error instanceof SealedValueError)) backlog.keep(rotation.key, rotation)
+        if (error instanceof SealedValueError) await onLate(rotation)
+        else backlog.keep(rotation.key, rotation)
         throw error
       }
     },
@@ -80,20 +87,23 @@ export function createRotations({ store, patience, onStored, clock }: RotationRo
 }
 
 /** One attempt, unless other writers are first. */
-function attempt(store: Store, { key, grant, spent, expected }: Rotation): Promise<StoredGrant | undefined> {
+function attempt(
+  store: Store,
+  { key, grant, spent, expected }: Rotation,
+): Promise<StoredGrant | 'late for its grant' | undefined> {
   let next = grant
   let replaced = expected
   return change('the grant', async () => {
     const version = await store.write(key, next, replaced)
     if (version !== null) return { grant: next, version }
     const present = await store.read(key)
-    if (present === undefined || present.grant.generation !== grant.generation) return undefined
+    if (present === undefined || present.grant.generation !== grant.generation) return 'late for its grant'
     // An attempt that seemed to fail may have been carried out.
     if (isSameToken(present.grant, grant)) return present
     if (present.grant.fingerprint !== spent) return undefined
     // Another instance marked or refused the spent token, or a consent was taken away. The new token counts, and so does that.
-    const { clients, agreed } = present.grant
-    next = { ...grant, clients, agreed }
+    const { clients, agreed, withdrawals } = present.grant
+    next = { ...grant, clients, agreed, withdrawals }
     replaced = present.version
     return 'late'
   })

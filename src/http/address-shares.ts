@@ -11,6 +11,8 @@ export interface AddressShares {
 
 /** Addresses counted at one time. */
 const MOST_ADDRESSES = 10_000
+/** Characters. */
+const LONGEST_ADDRESS = 45
 
 /**
  * Counts in this process.
@@ -46,7 +48,8 @@ export function clientNetwork(req: IncomingMessage): string {
   const [plain = ''] = address.split('%')
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1]
   if (mapped !== undefined) return mapped
-  if (!isIPv6(plain)) return plain
+  // Behind a proxy that is trusted without reason, it may be any text.
+  if (!isIPv6(plain)) return plain.slice(0, LONGEST_ADDRESS)
   const [start = '', end] = plain.split('::')
   const before = start.split(':').filter((part) => part !== '')
   const after = end === undefined ? [] : end.split(':').filter((part) => part !== '')

@@ -1,26 +1,28 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Config } from '../config/config.js'
-import { ConfigurationError, McpAuthError } from '../errors/errors.js'
+import { ConfigurationError, McpAuthError, UnauthorizedError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { isScopeToken } from '../config/values.js'
 import type { GetNextcloudToken, McpAuthInfo } from '../auth-info.js'
+import { checkUnproven, type Dpop, type MaybeBound } from '../verify/dpop.js'
 import { checkScopes } from '../verify/scopes.js'
-import { readBearerToken } from './bearer.js'
+import { parseToken, readAuthorization } from './bearer.js'
 import { answer } from './challenge.js'
-import type { ConnectHandler } from './router.js'
+import { pathOf, urlOf, type ConnectHandler } from './router.js'
 
 /** The additions to a request with a verified token. */
-export interface Verified {
+export interface Verified extends MaybeBound {
   readonly info: McpAuthInfo
   readonly getNextcloudToken: GetNextcloudToken
 }
 
 /** The rooms that the handlers need. */
 export interface HttpRooms {
-  readonly config: Pick<Config, 'requiredScopes' | 'scopeSatisfies' | 'onError'>
+  readonly config: Pick<Config, 'requiredScopes' | 'scopeSatisfies' | 'onError' | 'dpop'>
   readonly events: Pick<Events, 'active' | 'emit'>
   /** Returns at once if the token was verified before. */
   readonly verify: (token: string) => Verified | Promise<Verified>
+  readonly dpop: Dpop
   /** Reports a failure, and returns it with the challenge that its answer needs. */
   readonly reported: (error: unknown) => McpAuthError
 }
@@ -54,33 +56,71 @@ export interface Passage {
   readonly next: (error?: unknown) => void
 }
 
-/** Returns the middleware: it verifies the MCP token of a request, and lets it pass or answers it. */
-export function createAuthentication(rooms: HttpRooms): ConnectHandler {
-  const { events, verify } = rooms
+/**
+ * Returns the middleware: it verifies the MCP token of a request, and lets it pass or answers it.
+ *
+ * @param isRoute whether a path is one of `auth.routes()`, which answers requests without a token by itself
+ */
+export function createAuthentication(
+  rooms: HttpRooms,
+  isRoute: (path: string) => boolean = () => false,
+): ConnectHandler {
   return (req, res, next) => {
     if (isPreflight(req)) return next()
-    let verified: Verified | Promise<Verified>
+    // Mounted before auth.routes(), it would ask for a token where a client, or a browser, learns how to get one.
+    if (req.headers.authorization === undefined && isRoute(pathOf(req))) return next()
+    let pending: Promise<void> | undefined
     try {
-      verified = verify(readBearerToken(req))
-      if (!(verified instanceof Promise)) {
-        attach(rooms, req, verified)
-        if (events.active()) tellAccepted(events, verified.info, true)
-      }
+      pending = authenticate(rooms, req)
     } catch (error) {
       return rejectRequest(rooms, error, { req, res, next })
     }
     // Outside the try block, because an error of the app's own handlers is not for this package to answer.
-    if (!(verified instanceof Promise)) return next()
-    verified
-      .then((awaited) => {
-        attach(rooms, req, awaited)
-        if (events.active()) tellAccepted(events, awaited.info, false)
-      })
-      .then(
-        () => next(),
-        (error: unknown) => rejectRequest(rooms, error, { req, res, next }),
-      )
+    if (pending === undefined) return next()
+    pending.then(
+      () => next(),
+      (error: unknown) => rejectRequest(rooms, error, { req, res, next }),
+    )
   }
+}
+
+/** Attaches the caller to a request. Undefined: it is done, because the token was verified before and needs no proof. */
+export function authenticate(rooms: HttpRooms, req: IncomingMessage): Promise<void> | undefined {
+  const header = readAuthorization(req)
+  const token = parseToken(header, 'bearer ')
+  if (token === undefined) return authenticateByProof(rooms, req, header)
+  const verified = rooms.verify(token)
+  if (verified instanceof Promise) return verified.then((awaited) => acceptUnproven(rooms, req, awaited, false))
+  acceptUnproven(rooms, req, verified, true)
+  return undefined
+}
+
+/** The scheme DPoP (RFC 9449 §7.1): the proof is verified with each request, whether the token was verified before or not. */
+function authenticateByProof(rooms: HttpRooms, req: IncomingMessage, header: string): Promise<void> {
+  const token = parseToken(header, 'dpop ')
+  if (token === undefined) throw new UnauthorizedError()
+  if (rooms.config.dpop === 'off') throw new UnauthorizedError('unsupported_scheme')
+  return acceptProven(rooms, req, token)
+}
+
+async function acceptProven(rooms: HttpRooms, req: IncomingMessage, token: string): Promise<void> {
+  const { dpop, verify } = rooms
+  const request = { method: req.method ?? '', target: urlOf(req), proof: req.headers['dpop'] }
+  const proof = dpop.readProof(request)
+  const verified = verify(token)
+  const awaited = await verified
+  await dpop.check(proof, awaited, request)
+  accept(rooms, req, awaited, !(verified instanceof Promise))
+}
+
+function acceptUnproven(rooms: HttpRooms, req: IncomingMessage, verified: Verified, cached: boolean): void {
+  checkUnproven(rooms.config, verified)
+  accept(rooms, req, verified, cached)
+}
+
+function accept(rooms: HttpRooms, req: IncomingMessage, verified: Verified, cached: boolean): void {
+  attach(rooms, req, verified)
+  if (rooms.events.active()) tellAccepted(rooms.events, verified.info, cached)
 }
 
 /** @throws {InsufficientScopeError} the token lacks a scope that every request needs */
@@ -127,7 +167,7 @@ export function createErrorHandler(): ErrorHandler {
  * Whether it is a CORS preflight (Fetch standard), which the app's CORS handler answers. It never has credentials or a body: a
  * handler that does not look at the method might act on a body.
  */
-function isPreflight({ method, headers }: IncomingMessage): boolean {
+export function isPreflight({ method, headers }: IncomingMessage): boolean {
   return (
     method === 'OPTIONS' &&
     headers['access-control-request-method'] !== undefined &&

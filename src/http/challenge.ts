@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http'
+import type { Config } from '../config/config.js'
 import { advertisedScopes } from '../config/values.js'
 import {
   InsufficientScopeError,
+  InvalidDpopProofError,
   InvalidRequestError,
   InvalidTokenError,
   SubjectTokenRejectedError,
@@ -11,7 +13,7 @@ import {
 } from '../errors/errors.js'
 
 /** The part of every challenge that is about this server. */
-export interface ChallengeContext {
+export interface ChallengeContext extends Pick<Config, 'dpop' | 'algorithms'> {
   readonly resourceMetadataUrl: string
   /** Named in the challenge of a 401, so that a client asks for them at once. */
   readonly challengeScopes: readonly string[]
@@ -19,6 +21,8 @@ export interface ChallengeContext {
 
 /** The parameters of a challenge, in the order in which they are written. */
 export interface ChallengeParameters {
+  /** Algorithms of DPoP proofs, of a challenge to send one (RFC 9449 §7.1). Undefined: the challenge is for a Bearer token. */
+  readonly algorithms?: readonly string[] | undefined
   readonly realm?: string
   readonly error?: string
   readonly resourceMetadataUrl: string
@@ -35,8 +39,9 @@ export interface ChallengeParameters {
  * pattern. The same parameters always give the same text, since clients compare whole challenges to notice a loop.
  */
 export function writeChallenge(parameters: ChallengeParameters): string {
-  const { realm, error, resourceMetadataUrl, scopes, description, claims } = parameters
+  const { algorithms, realm, error, resourceMetadataUrl, scopes, description, claims } = parameters
   const written = {
+    algs: algorithms?.join(' '),
     realm,
     error,
     resource_metadata: resourceMetadataUrl,
@@ -47,7 +52,7 @@ export function writeChallenge(parameters: ChallengeParameters): string {
     claims: claims?.claims,
   }
   const present = Object.entries(written).filter(([, value]) => value !== undefined && value !== '')
-  return `Bearer ${present.map(([name, value]) => `${name}="${quotable(value ?? '')}"`).join(', ')}`
+  return `${algorithms === undefined ? 'Bearer' : 'DPoP'} ${present.map(([name, value]) => `${name}="${quotable(value ?? '')}"`).join(', ')}`
 }
 
 /** Returns the characters that may stand in a quoted string (RFC 9110 §5.6.4) without being escaped. */
@@ -66,20 +71,40 @@ export function addChallenge(error: McpAuthError, context: ChallengeContext): Mc
   return error
 }
 
+/**
+ * Returns a challenge for each scheme that is let in. Each is whole, because a client looks at that of its own scheme. Bearer comes first:
+ * MCP SDK clients look for it at the beginning.
+ */
 function challengeFor(error: McpAuthError, context: ChallengeContext): string | undefined {
+  const parameters = parametersFor(error, context)
+  if (parameters === undefined) return undefined
+  const { dpop, algorithms } = context
+  const { realm, resourceMetadataUrl, scopes } = parameters
+  const forBearer = error instanceof InvalidDpopProofError ? { realm, resourceMetadataUrl, scopes } : parameters
+  return [
+    ...(dpop === 'required' ? [] : [writeChallenge(forBearer)]),
+    ...(dpop === 'off' ? [] : [writeChallenge({ ...parameters, algorithms })]),
+  ].join(', ')
+}
+
+function parametersFor(
+  error: McpAuthError,
+  context: ChallengeContext,
+): (ChallengeParameters & { readonly realm: string }) | undefined {
   const { resourceMetadataUrl, challengeScopes: scopes } = context
-  if (error instanceof UnauthorizedError) return writeChallenge({ realm: 'mcp', resourceMetadataUrl, scopes })
+  const realm = 'mcp'
+  if (error instanceof UnauthorizedError) return { realm, resourceMetadataUrl, scopes }
   const { error: code, error_description: description } = error.body
-  const problem = { realm: 'mcp', error: code, resourceMetadataUrl, description }
-  if (error instanceof InvalidTokenError || error instanceof InvalidRequestError) {
-    return writeChallenge({ ...problem, scopes })
+  const problem = { realm, error: code, resourceMetadataUrl, description }
+  if (
+    error instanceof InvalidTokenError ||
+    error instanceof InvalidDpopProofError ||
+    error instanceof InvalidRequestError
+  ) {
+    return { ...problem, scopes }
   }
-  if (error instanceof SubjectTokenRejectedError) {
-    return writeChallenge({ ...problem, scopes, claims: error.rejection.challenge })
-  }
-  if (error instanceof InsufficientScopeError) {
-    return writeChallenge({ ...problem, scopes: error.requiredScopes })
-  }
+  if (error instanceof SubjectTokenRejectedError) return { ...problem, scopes, claims: error.rejection.challenge }
+  if (error instanceof InsufficientScopeError) return { ...problem, scopes: error.requiredScopes }
   return undefined
 }
 

@@ -1,43 +1,65 @@
 import type { Config } from '../config/config.js'
+import { wellKnownUrl } from '../config/values.js'
 import { McpAuthError } from '../errors/errors.js'
 import { answer } from './challenge.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from './router.js'
 
 const ROOT_FORM = '/.well-known/oauth-protected-resource'
+const LEGACY_FORM = '/.well-known/oauth-authorization-server'
 
-/**
- * Returns the routes of this server's protected resource metadata (RFC 9728 §3): the path that goes with `resource` and, unless
- * switched off, the root, which clients try next.
- */
-export function resourceMetadataRoutes(config: Config, issuer: () => string | Promise<string>): Routes {
-  const path = withoutEndSlash(new URL(config.resourceMetadataUrl).pathname)
-  const methods = { GET: serveDocument(config, issuer), OPTIONS: allowEveryOrigin }
-  return new Map([[path, methods], ...(config.rootMetadata ? [[ROOT_FORM, methods] as const] : [])])
+/** The parts of discovery that are published. */
+interface Published {
+  readonly issuer: () => string | Promise<string>
+  readonly document: () => Promise<object>
 }
 
-function serveDocument(config: Config, issuer: () => string | Promise<string>): RouteHandler {
+/**
+ * Returns the routes of this server's protected resource metadata (RFC 9728 §3): the path that goes with `resource`, that of
+ * `resourceMetadataUrl` if it is here, and, unless switched off, the root, which clients try next. With `legacyMetadata` also the issuer's
+ * own metadata, which clients of MCP 2025-03-26 look for here.
+ */
+export function resourceMetadataRoutes(config: Config, discovery: Published): Routes {
+  const { origin } = new URL(config.resource)
+  const urls = [new URL(wellKnownUrl(config.resource)), new URL(config.resourceMetadataUrl)]
+  const paths = urls.filter((url) => url.origin === origin).map(({ pathname }) => withoutEndSlash(pathname))
+  const own = documentMethods(async () => resourceMetadata(config, [await discovery.issuer()]))
+  return new Map([
+    ...[...paths, ...(config.rootMetadata ? [ROOT_FORM] : [])].map((path) => [path, own] as const),
+    ...(config.legacyMetadata ? [[LEGACY_FORM, documentMethods(discovery.document)] as const] : []),
+  ])
+}
+
+function documentMethods(document: () => Promise<object>): Readonly<Record<string, RouteHandler>> {
+  return { GET: serveDocument(document), OPTIONS: allowEveryOrigin }
+}
+
+function serveDocument(document: () => Promise<object>): RouteHandler {
   return async (_req, res) => {
     res.setHeader('Access-Control-Allow-Origin', '*')
-    let document: string
+    let text: string
     try {
-      document = JSON.stringify(resourceMetadata(config, await issuer()))
+      text = JSON.stringify(await document())
     } catch (error) {
       if (!(error instanceof McpAuthError)) throw error
       return answer(res, error)
     }
     res.setHeader('Content-Type', 'application/json')
     res.setHeader('Cache-Control', 'public, max-age=300')
-    res.end(document)
+    res.end(text)
   }
 }
 
 /** `resource` is the very string that was configured: clients compare it, and a URL object would add a slash. */
-function resourceMetadata(config: Config, issuer: string): Record<string, unknown> {
+function resourceMetadata(config: Config, issuers: readonly string[]): Record<string, unknown> {
   return {
     resource: config.resource,
-    authorization_servers: [issuer],
+    authorization_servers: config.authorizationServers ?? issuers,
     ...(config.scopesSupported.length > 0 && { scopes_supported: config.scopesSupported }),
     bearer_methods_supported: ['header'],
+    ...(config.dpop !== 'off' && {
+      dpop_bound_access_tokens_required: config.dpop === 'required',
+      dpop_signing_alg_values_supported: config.algorithms,
+    }),
     ...(config.resourceName !== undefined && { resource_name: config.resourceName }),
     ...(config.resourceDocumentation !== undefined && { resource_documentation: config.resourceDocumentation }),
   }

@@ -12,9 +12,21 @@ export type Routes = ReadonlyMap<string, Readonly<Record<string, RouteHandler>>>
 /**
  * Serves the routes and passes on everything else. A path matches with or without one slash at its end, on the URL that the
  * client sent, wherever the handler is mounted. `HEAD` is served as `GET`; a method that a path does not have is a 405.
+ *
+ * @param unreachable told once if the handler is mounted where some of its paths never arrive
  */
-export function createRouter(routes: Routes): ConnectHandler {
+export function createRouter(
+  routes: Routes,
+  unreachable: (mount: string, paths: readonly string[]) => void = () => undefined,
+): ConnectHandler {
+  let isTold = false
   return (req, res, next) => {
+    const mount = mountOf(req)
+    if (mount !== '' && !isTold) {
+      isTold = true
+      const paths = [...routes.keys()].filter((path) => !`${path}/`.startsWith(`${mount}/`))
+      if (paths.length > 0) unreachable(mount, paths)
+    }
     const methods = routes.get(pathOf(req))
     if (methods === undefined) return next()
     const handler = methods[req.method === 'HEAD' ? 'GET' : (req.method ?? '')]
@@ -31,15 +43,37 @@ function refuseMethod(res: ServerResponse, methods: readonly string[]): void {
   res.end(JSON.stringify({ error: 'method_not_allowed', error_description: 'This path has no such method' }))
 }
 
-/** Returns the URL that the client sent, wherever the handler is mounted. */
+/**
+ * Returns the path and query of the URL that the client sent, wherever the handler is mounted. A target in absolute form counts as its
+ * path (RFC 9112 §3.2.2).
+ */
 export function urlOf(req: IncomingMessage): string {
-  return ('originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : req.url) ?? ''
+  const url = ('originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : req.url) ?? ''
+  if (url.startsWith('/')) return url
+  const absolute = /^https?:\/\/[^/?#]*/i.exec(url)
+  if (absolute === null) return url
+  const rest = url.slice(absolute[0].length)
+  return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-function pathOf(req: IncomingMessage): string {
-  const url = urlOf(req)
+/** Returns the path that a handler is mounted under: Express tells it, and Connect takes it off `url`. Empty: none. */
+function mountOf(req: IncomingMessage): string {
+  const { baseUrl, originalUrl, url = '' } = req as IncomingMessage & { baseUrl?: unknown; originalUrl?: unknown }
+  if (typeof baseUrl === 'string') return baseUrl
+  if (typeof originalUrl !== 'string' || originalUrl === url) return ''
+  const path = withoutQuery(originalUrl)
+  const below = withoutQuery(url)
+  return path.endsWith(below) ? path.slice(0, -below.length) : below === '/' ? path : ''
+}
+
+/** Returns the path of a request in the form that the routes have. */
+export function pathOf(req: IncomingMessage): string {
+  return withoutEndSlash(withoutQuery(urlOf(req)))
+}
+
+function withoutQuery(url: string): string {
   const query = url.indexOf('?')
-  return withoutEndSlash(query < 0 ? url : url.slice(0, query))
+  return query < 0 ? url : url.slice(0, query)
 }
 
 /** Returns a path in the form that the routes have. */

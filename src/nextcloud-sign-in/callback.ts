@@ -1,13 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
+import { ofNamedUser } from '../broker/credential-end.js'
 import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
 import { flowOf, holds } from '../connect/cookies.js'
-import { connectionOf, NOT_ENDED } from '../connect/store-grant.js'
-import type { OneTimeRecord } from '../connect/one-time.js'
+import { endTokens, redeemNoted } from '../connect/noted-tokens.js'
+import { WITHDRAWN } from '../connect/login-answers.js'
+import { connectionOf } from '../connect/store-grant.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import type { Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult } from './interaction.js'
+import { startSession } from './own-sign-in.js'
 import { PATHS } from './provider.js'
 import type { PendingSignIn, SignInRooms } from './sign-in-rooms.js'
 
@@ -21,7 +25,7 @@ export async function receiveCode(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<Outcome | undefined> {
-  const { pending, cookies, pages, codeGrant, events } = rooms
+  const { pending, cookies, signInPages, codeGrant, events, issuer } = rooms
   const query = queryOf(req)
   const state = singleParameter(query, 'state')
   const record = await pending.read(state)
@@ -30,42 +34,55 @@ export async function receiveCode(
   const as = await codeGrant.metadata()
   const answer = codeGrant.readAnswer(as, query, state)
   // From here on a replay finds nothing, and the code is sent once at most.
-  if (!(await pending.spend(record))) return { page: pages.badAnswer() }
+  if (!(await pending.spend(record))) return { page: signInPages.badAnswer() }
   const isOurs = holds(cookies.values(req, flow), record.value.cookieHash)
   if (isOurs) res.appendHeader('Set-Cookie', cookies.end(flow))
   if (answer.kind !== 'code') {
     events.emit({ type: 'connect.failed', reason: answer.kind === 'error' ? 'declined' : 'answer' })
-    return isOurs && answer.kind === 'error' ? goBack(rooms, record, { denied: true }) : { page: pages.badAnswer() }
+    return isOurs && answer.kind === 'error'
+      ? goBack(rooms, record.value, { denied: true })
+      : { page: signInPages.badAnswer() }
   }
-  const tokens = await codeGrant
-    .redeem(as, answer.parameters, record.value.verifier)
-    .catch(ifError(TokenRequestError, (refusal) => refusal))
+  const brought = { as, parameters: answer.parameters, verifier: record.value.verifier }
+  const tokens = await redeemNoted(rooms, { ...brought, identity: { issuer: issuer.origin, subject: '' } }).catch(
+    ifError(TokenRequestError, (refusal) => refusal),
+  )
   if (tokens instanceof TokenRequestError) {
     const { error, errorDescription, hint } = tokens
     events.emit({ type: 'connect.failed', reason: 'refused', error, errorDescription, hint })
-    return { page: pages.providerRefused({ error: error ?? 'invalid_response' }) }
+    return { page: signInPages.notLetIn(error ?? 'invalid_response') }
   }
-  if (isOurs) return signIn(rooms, record, tokens)
+  if (isOurs) return signIn(rooms, { req, res, pending: record.value }, tokens)
   await drop(rooms, tokens)
   events.emit({ type: 'connect.failed', reason: 'browser' })
-  return { page: pages.notFromHere() }
+  return { page: signInPages.notFromHere() }
 }
 
 async function goBack(
   rooms: SignInRooms,
-  { value: { interaction } }: OneTimeRecord<PendingSignIn>,
+  pending: PendingSignIn,
   result: Parameters<typeof keepResult>[2],
 ): Promise<Outcome> {
-  const { issuer, signInPages } = rooms
+  const { issuer, signInPages, connect } = rooms
+  // Pages, and no redirects: the policy of Nextcloud's own page would bind all redirects that follow.
+  if ('visit' in pending) return { page: signInPages.goOn(issuer.origin + connect.path, 'connections') }
+  const { interaction } = pending
   await keepResult(rooms, interaction, result)
-  // A page, and no redirect: the policy of Nextcloud's own page would bind all redirects that follow.
   return { page: signInPages.goOn(`${issuer.origin}${PATHS.interaction}/${interaction}/done`, 'app') }
 }
 
+/** A browser that has come back with a code. */
+interface Arrival {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly pending: PendingSignIn
+}
+
 /** Signs in the account that Nextcloud names twice: in the answer to the code, and when asked with the token itself. */
-async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, tokens: CodeAnswer): Promise<Outcome> {
+async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer): Promise<Outcome> {
+  const { pending } = arrival
   const { signInPages, events } = rooms
-  const user = await whoIs(rooms, tokens).catch(async (error: unknown) => {
+  const { user, withdrawals } = await whoIs(rooms, tokens).catch(async (error: unknown) => {
     await drop(rooms, tokens)
     throw error
   })
@@ -74,35 +91,99 @@ async function signIn(rooms: SignInRooms, record: OneTimeRecord<PendingSignIn>, 
     events.emit({ type: 'connect.failed', reason: tokens.refreshToken === undefined ? 'no_refresh_token' : 'person' })
     return { page: signInPages.otherAccount() }
   }
-  await store(rooms, record.value, user, { ...tokens, refreshToken: tokens.refreshToken })
-  return goBack(rooms, record, { user })
+  if ('visit' in pending) {
+    // It says who is there, and is no connection.
+    await drop(rooms, tokens)
+    await startSession(rooms, arrival, user)
+    return goBack(rooms, pending, { user })
+  }
+  const of = { clientId: pending.clientId, withdrawals }
+  const stored = await store(rooms, user, { ...tokens, refreshToken: tokens.refreshToken }, of)
+  return goBack(rooms, pending, stored === 'withdrawn' ? { denied: true } : { user, ...stored })
 }
 
-/** @throws {UpstreamUnavailableError} Nextcloud does not say it */
-async function whoIs({ freshCredentials }: SignInRooms, { access }: CodeAnswer): Promise<string | undefined> {
+/** What the person has agreed to in this sign-in. */
+interface Consent {
+  readonly clientId: string
+  readonly withdrawals: number
+}
+
+/** A person who has signed in: undefined if Nextcloud refuses to say who it is. */
+interface SignedIn {
+  readonly user: string | undefined
+  /** `GrantStore.withdrawals` when that was asked. */
+  readonly withdrawals: number
+}
+
+/**
+ * @throws {UpstreamUnavailableError} Nextcloud does not say it
+ * @throws {StorageError} the store cannot be asked what the user has taken back so far
+ */
+async function whoIs(rooms: SignInRooms, { access, members }: CodeAnswer): Promise<SignedIn> {
+  const { freshCredentials, grants, issuer } = rooms
+  // Before the question: the user may disconnect while it is open.
+  const withdrawals = await grants.store.withdrawals(ofNamedUser({ issuer: issuer.origin, subject: '' }, members))
   const account = await freshCredentials.accountOf({ scheme: 'Bearer', token: access.accessToken })
   if (account === undefined) {
     throw new UpstreamUnavailableError('Nextcloud does not say who has signed in', { service: 'Nextcloud' })
   }
-  return account === 'refused' ? undefined : account.id
+  return { user: account === 'refused' ? undefined : account.id, withdrawals }
 }
 
 /** Has Nextcloud end tokens that nobody may use: this ends its session and refresh token as well. */
-async function drop({ freshCredentials, events }: SignInRooms, { access }: CodeAnswer): Promise<void> {
-  if (await freshCredentials.endToken(access.accessToken)) return
-  events.emit({ type: 'connect.failed', reason: 'refused', hint: NOT_ENDED })
+async function drop(rooms: SignInRooms, tokens: CodeAnswer): Promise<void> {
+  const { events, issuer } = rooms
+  const hint = await endTokens(rooms, ofNamedUser({ issuer: issuer.origin, subject: '' }, tokens.members), tokens)
+  if (hint !== undefined) events.emit({ type: 'connect.failed', reason: 'refused', hint })
 }
 
-/** Nextcloud's tokens of the sign-in are the connection: nobody connects twice. */
+/**
+ * Nextcloud's tokens of the sign-in are the connection: nobody connects twice. Those of the sign-in before end.
+ *
+ * @returns `withdrawn` if the user has disconnected meanwhile: the tokens are ended
+ * @throws {StorageError} they cannot be stored, and are ended
+ */
 async function store(
   rooms: SignInRooms,
-  { clientId }: PendingSignIn,
   user: string,
   tokens: CodeAnswer & { readonly refreshToken: string },
-): Promise<void> {
-  const { grants, config, clock, events, issuer } = rooms
+  of: Consent,
+): Promise<Pick<Consent, 'withdrawals'> | 'withdrawn'> {
+  const { grants, deletions, config, clock, events, issuer } = rooms
   const identity = { issuer: issuer.origin, subject: user }
-  const connection = connectionOf(rooms, tokens, { clientId, scopes: [] })
-  await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection))
+  const { clientId } = of
+  const connection = connectionOf(rooms, tokens, { ...of, scopes: [] })
+  let { withdrawals } = of
+  const connect = async () => {
+    withdrawals += await forgetDead(rooms, identity)
+    return persevere(clock, config.http.timeout, () => grants.store.connect(identity, { ...connection, withdrawals }))
+  }
+  const retired = await connect().catch(async (error: unknown) => {
+    await drop(rooms, tokens)
+    throw error
+  })
+  if (retired === 'withdrawn') {
+    await drop(rooms, tokens)
+    events.emit({ type: 'connect.failed', reason: 'declined', ...identity, clientId, hint: WITHDRAWN })
+    return retired
+  }
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })
+  grants.background(deletions.forget(connection))
+  if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
+  return { withdrawals }
+}
+
+/**
+ * Ends a connection that Nextcloud does not take any more. A user id may be given to another person once its account is deleted: what the
+ * first agreed to is not for the second.
+ *
+ * @returns the number of withdrawals that this is
+ */
+async function forgetDead({ isConnected, grants, deletions }: SignInRooms, identity: Identity): Promise<0 | 1> {
+  if (await isConnected(identity.subject).catch(ifError(UpstreamUnavailableError, () => true))) return 0
+  const { state = 'disconnected' } = (await grants.store.look(identity))?.grant ?? {}
+  if (state === 'disconnected') return 0
+  const ended = await grants.store.disconnect(identity, undefined)
+  if (ended?.retired !== undefined) grants.background(deletions.forget(ended.retired.credential))
+  return 1
 }

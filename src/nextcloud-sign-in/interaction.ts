@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Interaction, Provider } from 'oidc-provider'
 import type { Outcome } from '../connect/browser.js'
-import { digest, flowOf, isSame } from '../connect/cookies.js'
+import { isSame } from '../connect/cookies.js'
 import { isFromOwnPage, readForm } from '../connect/form.js'
 import { recordKey } from '../grants/record-key.js'
+import { leaveForNextcloud } from './leave.js'
 import { PATHS } from './provider.js'
 import type { SignInResult, SignInRooms } from './sign-in-rooms.js'
 
@@ -19,15 +20,15 @@ interface Question {
 export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
   const question = await findQuestion(rooms, req, res)
   if (question === undefined) return { page: rooms.signInPages.unknown() }
-  const { provider, interaction } = question
+  const { interaction } = question
   const { params, uid } = interaction
-  const client = await provider.Client.find(text(params['client_id']))
+  const known = await knownUser(question)
+  if (known === 'another') return askAnew(rooms, question)
   const asked = {
-    clientId: text(params['client_id']),
-    clientName: client?.clientName,
+    ...(await rooms.nameOf(text(params['client_id']))),
     goesTo: shownTarget(text(params['redirect_uri'])),
     scopes: scopesOf(rooms, interaction).map((scope) => rooms.scopes.get(scope) ?? scope),
-    user: knownUser(interaction),
+    user: known?.user,
   }
   const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.formMac(uid) }
   return { page: rooms.signInPages.consent(asked, form) }
@@ -35,18 +36,22 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
 
 /** `POST`: the answer. A yes leads to Nextcloud, unless the person has signed in there before. */
 export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
-  const { pages, signInPages, issuer } = rooms
+  const { signInPages, issuer } = rooms
   const question = await findQuestion(rooms, req, res)
   if (question === undefined) return { page: signInPages.unknown() }
   const { uid } = question.interaction
   const form = isFromOwnPage(req, issuer.origin) ? await readForm(req) : undefined
   const answer = form?.get('answer')
   const isOurs = isSame(form?.get('token') ?? '', await rooms.formMac(uid))
-  if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: pages.notFromHere() }
+  if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: signInPages.notFromHere() }
   if (answer === 'no') return goOn(rooms, await deny(question))
-  const user = knownUser(question.interaction)
-  if (user !== undefined) return goOn(rooms, await grantTo(rooms, question, user))
-  return leaveForNextcloud(rooms, question)
+  const known = await knownUser(question)
+  if (known === 'another') return askAnew(rooms, question)
+  if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known))
+  const { interaction } = question
+  const way = { interaction: interaction.uid, clientId: text(interaction.params['client_id']) }
+  const { url, cookies } = await leaveForNextcloud(rooms, way, req)
+  return { page: signInPages.goOn(url, 'nextcloud'), cookies }
 }
 
 /** `GET …/done`: the browser comes from the callback, and goes back to the MCP client. */
@@ -55,7 +60,7 @@ export async function finish(rooms: SignInRooms, req: IncomingMessage, res: Serv
   const result = question && (await takeResult(rooms, question.interaction.uid))
   if (question === undefined || result === undefined) return { page: rooms.signInPages.unknown() }
   if ('denied' in result) return { returnTo: await deny(question) }
-  return { returnTo: await grantTo(rooms, question, result.user) }
+  return { returnTo: await grantTo(rooms, question, result) }
 }
 
 /** Keeps the end of a way to Nextcloud until the browser fetches it. */
@@ -95,27 +100,32 @@ function unlessUnknown(error: unknown): undefined {
   throw error
 }
 
-/** The person who has signed in here before, and need not do so again. */
-function knownUser({ prompt, session }: Interaction): string | undefined {
-  return prompt.name === 'login' ? undefined : session?.accountId
+/**
+ * The person who has signed in here before, and need not do so again. `another`: somebody else has signed in in this browser since the
+ * question was made, or nobody is signed in any more.
+ */
+async function knownUser(question: Question): Promise<{ readonly user: string } | 'another' | undefined> {
+  const { prompt, session } = question.interaction
+  if (prompt.name === 'login' || session?.accountId === undefined) return undefined
+  const { accountId } = await sessionOf(question)
+  return accountId === session.accountId ? { user: accountId } : 'another'
+}
+
+const sessionOf = ({ provider, req, res }: Question) => provider.Session.get(provider.createContext(req, res))
+
+/** The question must name the person who answers it: the same request, made once more. */
+function askAnew({ issuer, signInPages }: SignInRooms, { interaction: { params } }: Question): Outcome {
+  const again = new URL(PATHS.authorization, issuer)
+  for (const [name, value] of Object.entries(params)) {
+    for (const one of [value].flat()) if (typeof one === 'string') again.searchParams.append(name, one)
+  }
+  return { page: signInPages.anotherPerson(again.href) }
 }
 
 function scopesOf({ scopes }: SignInRooms, { params }: Interaction): readonly string[] {
   return text(params['scope'])
     .split(' ')
     .filter((scope) => scopes.has(scope))
-}
-
-async function leaveForNextcloud(rooms: SignInRooms, { interaction, req }: Question): Promise<Outcome> {
-  const { codeGrant, cookies, signInPages, pending } = rooms
-  const as = await codeGrant.metadata()
-  const secrets = codeGrant.secrets()
-  const url = await codeGrant.authorizationUrl(as, secrets, false)
-  const cookie = cookies.issue(req, flowOf(secrets.state))
-  const { verifier, state } = secrets
-  const clientId = text(interaction.params['client_id'])
-  await pending.create({ interaction: interaction.uid, clientId, verifier, cookieHash: digest(cookie.value) }, state)
-  return { page: signInPages.goOn(url.href, 'nextcloud'), cookies: cookie.headers }
 }
 
 /** A redirect would be bound by the `form-action` of the page before, and the client may be an app or on another origin. */
@@ -128,13 +138,18 @@ function deny({ provider, req, res }: Question): Promise<string> {
   return provider.interactionResult(req, res, result)
 }
 
-/** Gives the client exactly what the person has just agreed to. */
-async function grantTo(rooms: SignInRooms, question: Question, user: string): Promise<string> {
+/** Gives the client exactly what the person has just agreed to, unless it was taken back since. */
+async function grantTo(
+  rooms: SignInRooms,
+  question: Question,
+  { user, withdrawals }: Exclude<SignInResult, { readonly denied: true }>,
+): Promise<string> {
   const { provider, interaction, req, res } = question
   await forgetOther(question, user)
   const { params } = interaction
   const clientId = text(params['client_id'])
-  await rooms.grants.store.agree({ issuer: rooms.issuer.origin, subject: user }, clientId)
+  const identity = { issuer: rooms.issuer.origin, subject: user }
+  if ((await rooms.grants.store.agree(identity, clientId, withdrawals)) === 'withdrawn') return deny(question)
   const grant = new provider.Grant({ accountId: user, clientId })
   const scopes = scopesOf(rooms, interaction).join(' ')
   grant.addOIDCScope(
@@ -149,10 +164,12 @@ async function grantTo(rooms: SignInRooms, question: Question, user: string): Pr
 }
 
 /** Ends the session of another person in this browser: oidc-provider would ask about it on a page with a script. */
-async function forgetOther({ provider, interaction, req, res }: Question, user: string): Promise<void> {
-  if (interaction.session?.accountId === undefined || interaction.session.accountId === user) return
-  const session = await provider.Session.get(provider.createContext(req, res))
-  await session.destroy()
+async function forgetOther(question: Question, user: string): Promise<void> {
+  const { interaction } = question
+  const session = await sessionOf(question)
+  const isAnother = session.accountId !== undefined && session.accountId !== user
+  if (isAnother) await session.destroy()
+  if (interaction.session === undefined || (!isAnother && interaction.session.uid === session.uid)) return
   delete (interaction as { session?: unknown }).session
   await interaction.save(interaction.exp - Math.floor(Date.now() / 1_000))
 }

@@ -6,6 +6,7 @@ import { change } from '../grants/change.js'
 import { recordKey, type RecordOwner } from '../grants/record-key.js'
 import type { OpenRecord, Records } from '../grants/records.js'
 import { asOutage } from './outage.js'
+import { noteSession } from './sessions.js'
 
 /** The rooms that the clients in the store need. */
 export interface ClientRooms {
@@ -90,6 +91,9 @@ interface Entry {
 
 async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn }: Entry): Promise<void> {
   const life = model === 'Client' ? CLIENT_KEPT.unused : expiresIn
+  if (model === 'Session' && payload.uid !== undefined && payload.accountId !== undefined) {
+    await noteSession(rooms, payload.accountId, payload.uid)
+  }
   await write(rooms, keyOf(rooms, model, id), payload, life)
   if (model === 'Session' && payload.uid !== undefined) {
     await write(rooms, keyOf(rooms, 'Session uid', payload.uid), { id }, expiresIn)

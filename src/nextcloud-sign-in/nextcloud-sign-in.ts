@@ -1,8 +1,5 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { ServerResponse } from 'node:http'
-import type { Provider } from 'oidc-provider'
-import { createCodeGrant } from '../authorization-server/code-grant.js'
 import { createDiscovery } from '../authorization-server/discovery.js'
 import { systemClock, type Clock } from '../clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
@@ -16,25 +13,26 @@ import type { Identity } from '../grants/grant.js'
 import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
-import { mcpAuth, type McpAuth } from '../mcp-auth.js'
-import { LOCAL_ANSWERS, type LocalOptions, type McpAuthOptions } from '../options.js'
+import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
+import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, type McpAuthOptions, type OwnSignIn } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
-import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
-import { createProviders, type Library, type RegisteredClient } from './provider.js'
-import { redirectProblem } from './redirect-uri.js'
+import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
+import { createOwnSignIn, userAt } from './own-sign-in.js'
+import { checkClients } from './redirect-uri.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
+import { createTokenRooms } from './token-rooms.js'
 import { isConnected } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
-import { publicFetch } from './client-documents.js'
+import { clientNaming, publicFetch } from './client-documents.js'
 
 /** Options of `nextcloudSignIn()`. */
 export interface NextcloudSignInOptions extends Pick<
@@ -127,9 +125,13 @@ export async function createNextcloudSignIn(
   const known: { rooms?: SignInRooms; readKeys?: ReadKeyRing } = {}
   const options = optionsFor({ ...given, storage }, [...scopes.keys()], {
     local: (url) => (known.readKeys ? localAnswers(issuerOf(given), known.readKeys)(url) : undefined),
-    userAt: (req) => userAt(known.rooms, req),
+    userAt: async (req) => known.rooms && userAt(known.rooms, req),
+    signIn: createOwnSignIn(() => {
+      if (known.rooms === undefined) throw new InternalError('The rooms are not built')
+      return known.rooms
+    }),
   })
-  const auth = mcpAuth(options)
+  const auth = createMcpAuth(options, clock)
   const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchDocument })
   known.rooms = rooms
   known.readKeys = readKeys
@@ -139,16 +141,8 @@ export async function createNextcloudSignIn(
     routes: () => createSignInRoutes(rooms),
     close: async () => {
       await auth.close()
-      close()
+      await close()
     },
-  }
-}
-
-/** @throws {ConfigurationError} codes may not be sent to an address of a client */
-function checkClients(clients: readonly RegisteredClient[]): void {
-  for (const { redirectUris } of clients) {
-    const problem = redirectUris.map(redirectProblem).find((found) => found !== undefined)
-    if (problem !== undefined) throw new ConfigurationError(problem, 'clients')
   }
 }
 
@@ -171,15 +165,18 @@ async function loadLibrary(): Promise<Library> {
 interface Inside {
   readonly local: NonNullable<LocalOptions[typeof LOCAL_ANSWERS]>
   readonly userAt: (req: IncomingMessage) => Promise<Identity | undefined>
+  /** Undefined: there are no pages. */
+  readonly signIn?: OwnSignIn
 }
 
 /** @internal Returns the options of the resource server beside this authorization server. */
 export function optionsFor(
-  { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http }: NextcloudSignInOptions,
+  { resource, nextcloud, storage, encryptionKey, resourceName, onEvent, http, clients = [] }: NextcloudSignInOptions,
   scopes: readonly string[],
-  { local, userAt: authenticateBrowser }: Inside,
+  { local, userAt: authenticateBrowser, signIn }: Inside,
 ): LocalOptions {
   const { url, publicUrl, clientId, clientSecret } = nextcloud
+  const names = new Map(clients.map((client) => [client.clientId, client.clientName ?? client.clientId]))
   return {
     issuer: issuerOf({ resource }),
     resource,
@@ -189,11 +186,12 @@ export function optionsFor(
     nextcloud: { url, publicUrl, mode: 'refresh-token', preset: 'nextcloud-oauth2-app' },
     storage,
     encryptionKey,
-    connect: { authenticateBrowser, identity: 'sub' },
+    connect: { authenticateBrowser, identity: 'sub', clientName: (id) => names.get(id) },
     resourceName,
     onEvent,
     http,
     [LOCAL_ANSWERS]: local,
+    [OWN_SIGN_IN]: signIn,
   }
 }
 
@@ -225,6 +223,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const pages = createPages({ ...names, steps: ['sign-in'] })
   const signInPages = createSignInPages(names)
   const unusedClients = createUnusedClients(ofRecords)
+  const connected: ProviderRooms['isConnected'] = (subject, token) =>
+    isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, token)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -234,7 +234,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
     fetchPublic: publicFetch(fetchDocument ?? createPublicDocuments(config.http, clock)),
-    isConnected: (subject, token) => isConnected({ grants, clock, auth }, { issuer: issuer.origin, subject }, token),
+    isConnected: connected,
     documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
     onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
     showError: (ctx, error) => {
@@ -243,6 +243,10 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
       ctx.body = page.html
     },
   })
+  const tokenRooms = createTokenRooms({
+    ...{ config, nextcloud, connect, stored, grants, issuer },
+    ...{ discovery, transport, clock, events },
+  })
   const rooms: SignInRooms = {
     config,
     nextcloud,
@@ -250,9 +254,10 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     issuer,
     scopes,
     provider,
-    codeGrant: createCodeGrant(connect, { config, discovery, transport, clock }),
-    freshCredentials: createFreshCredentials({ nextcloud, transport }),
+    nameOf: clientNaming({ config, connect, events, clock, provider }),
+    ...tokenRooms,
     grants,
+    isConnected: (subject) => connected(subject, { kind: 'RefreshToken' }),
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
     pages,
@@ -267,7 +272,12 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     registrations: registrationShares(clock),
     authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
   }
-  return { rooms, readKeys, close: () => transport.close() }
+  const close = async (): Promise<void> => {
+    tokenRooms.deletions.close()
+    await Promise.all([grants.settle(), tokenRooms.deletions.settle()])
+    transport.close()
+  }
+  return { rooms, readKeys, close }
 }
 
 const MINUTE = 60_000
@@ -282,13 +292,4 @@ function needed({ nextcloud, grants }: Config): {
 } {
   if (nextcloud === undefined || grants?.connect === undefined) throw new InternalError('The options lack a part')
   return { nextcloud, grants, connect: grants.connect }
-}
-
-/** Returns the person who has signed in here in this browser. */
-async function userAt(rooms: SignInRooms | undefined, req: IncomingMessage): Promise<Identity | undefined> {
-  if (rooms === undefined) return undefined
-  const provider: Provider = await rooms.provider()
-  const ctx = provider.createContext(req, new ServerResponse(req))
-  const { accountId } = await provider.Session.get(ctx)
-  return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
 }

@@ -1,12 +1,21 @@
 import type { errors } from 'oidc-provider'
 import { McpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 
-/** Rejects as oidc-provider's own error, with status 503, where the store or Nextcloud is unavailable. */
-export async function asOutage<T>(classes: typeof errors, work: Promise<T>): Promise<T> {
+/**
+ * Rejects as oidc-provider's own error, with status 503, where the store or Nextcloud is unavailable.
+ *
+ * @param tell is told the seconds until another attempt makes sense
+ */
+export async function asOutage<T>(
+  classes: typeof errors,
+  work: Promise<T>,
+  tell: (retryAfter: number) => void = () => undefined,
+): Promise<T> {
   try {
     return await work
   } catch (error) {
     if (!(error instanceof StorageError || error instanceof UpstreamUnavailableError)) throw error
+    tell(error.retryAfter)
     const outage = new classes.CustomOIDCProviderError('temporarily_unavailable', 'try again in a moment')
     throw Object.assign(outage, { status: 503, statusCode: 503, expose: true, cause: error })
   }

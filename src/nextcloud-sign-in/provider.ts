@@ -6,6 +6,7 @@ import { asOutage } from './outage.js'
 import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
 import { NEW_CLIENT_ID } from './registration.js'
+import { SESSION_LIFE } from './sessions.js'
 
 /** The module oidc-provider, which is loaded with the first sign-in server and never otherwise. */
 export type Library = typeof OidcProvider
@@ -66,7 +67,7 @@ const LIFE = {
   refreshToken: 90 * DAY,
   /** From the sign-in: then the person is asked again. */
   grant: 400 * DAY,
-  session: DAY,
+  session: SESSION_LIFE / 1_000,
 }
 /** Bytes and milliseconds of the answer with a client metadata document are limited where it is fetched. Seconds in a cache. */
 const DOCUMENT_CACHE = { min: 60, max: 3_600 }
@@ -125,14 +126,19 @@ function withScopesSupported(scopes: readonly string[]): Middleware {
 
 const withRetryAfter: Middleware = async (ctx, next) => {
   await next()
-  if (ctx.status === 503) ctx.set('Retry-After', '5')
+  if (ctx.status === 503 && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', '5')
 }
 
 /** Hands a request to the provider, as one for the issuer. */
 export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  asIssuer(issuer, req)
+  return provider.callback()(req, res)
+}
+
+/** Gives a request the address of the issuer, whatever it says itself. */
+export function asIssuer(issuer: URL, req: IncomingMessage): void {
   req.headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1)
   req.headers['x-forwarded-host'] = issuer.host
-  return provider.callback()(req, res)
 }
 
 function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
@@ -171,8 +177,10 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       const grantId = ctx.oidc.result?.consent?.grantId
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
     },
-    findAccount: async (_ctx, sub, token) => {
-      const connected = await asOutage(library.errors, isConnected(sub, token))
+    findAccount: async (ctx, sub, token) => {
+      const connected = await asOutage(library.errors, isConnected(sub, token), (seconds) =>
+        ctx.set('Retry-After', String(seconds)),
+      )
       return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
     },
     interactions: { policy: policyOf(library), url: (_ctx, { uid }) => `${PATHS.interaction}/${uid}` },
@@ -220,7 +228,8 @@ function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Co
       enabled: true,
       ack: 'draft-02',
       cacheDuration: DOCUMENT_CACHE,
-      allowFetch: (ctx: KoaContextWithOIDC) => documents.take(ctx.req) === 0,
+      // A page of this server asks outside of a request to oidc-provider, and after one that was counted.
+      allowFetch: (ctx: KoaContextWithOIDC | undefined) => ctx === undefined || documents.take(ctx.req) === 0,
     },
     resourceIndicators: {
       enabled: true,

@@ -1,3 +1,5 @@
+import { ConfigurationError } from '../errors/errors.js'
+
 const LONGEST_URI = 2_000
 
 /** Hosts at which http is safe (RFC 8252 §7.3). `localhost` is there because most MCP clients use it. */
@@ -46,4 +48,12 @@ export function redirectProblem(uri: unknown): string | undefined {
 export function clientOf(redirectUris: readonly string[]) {
   const isNative = redirectUris.some((uri) => !uri.startsWith('https:'))
   return { application_type: isNative ? 'native' : 'web', redirect_uris: [...redirectUris] } as const
+}
+
+/** @throws {ConfigurationError} codes may not be sent to an address of a client */
+export function checkClients(clients: readonly { readonly redirectUris: readonly string[] }[]): void {
+  for (const { redirectUris } of clients) {
+    const problem = redirectUris.map(redirectProblem).find((found) => found !== undefined)
+    if (problem !== undefined) throw new ConfigurationError(problem, 'clients')
+  }
 }

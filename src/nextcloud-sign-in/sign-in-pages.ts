@@ -1,12 +1,13 @@
+import type { ClientName } from '../connect/client-names.js'
 import { writeDocument, type Page } from '../connect/pages/document.js'
 import { markup, shownHost, shownName, type Markup } from '../connect/pages/markup.js'
-import { LONGEST, shownForm, webAddress, type FormTarget } from '../connect/pages/shown.js'
+import { LONGEST, shownClaim, shownClient, shownForm, webAddress, type FormTarget } from '../connect/pages/shown.js'
 
 /** The MCP client that asks, and what it asks for. */
 export interface Asked {
-  /** Its name, by its own word. Undefined: it gave none. */
-  readonly clientName: string | undefined
-  readonly clientId: string
+  readonly client: ClientName
+  /** What it calls itself. Undefined: nothing that can be shown. */
+  readonly callsItself: string | undefined
   /** Host, or scheme of an app, to which the browser is sent back. */
   readonly goesTo: string
   /** Sentences, one for each scope. */
@@ -27,7 +28,7 @@ export type SignInPages = ReturnType<typeof createSignInPages>
 export function createSignInPages({ serverName, nextcloudHost }: SignInPageContext) {
   const server = shownName(serverName, LONGEST, 'this server')
   const nextcloud = shownHost(nextcloudHost)
-  const page = (status: number, title: string, content: Markup): Page => ({
+  const page: Frame = (status, title, content) => ({
     status,
     html: writeDocument(title, status === 200 ? 'plain' : 'care', server, content),
   })
@@ -35,20 +36,27 @@ export function createSignInPages({ serverName, nextcloudHost }: SignInPageConte
     consent: (asked: Asked, form: FormTarget): Page =>
       page(200, 'Let this app use your Nextcloud?', consent({ ...asked, server, nextcloud }, form)),
     /** On to another page of this server, or to Nextcloud. */
-    goOn: (url: string, to: 'nextcloud' | 'app'): Page => {
+    goOn: (url: string, to: 'nextcloud' | 'app' | 'connections'): Page => {
       const { href } = webAddress(url)
-      const where = to === 'nextcloud' ? nextcloud : markup`your app`
-      return {
-        ...page(
-          200,
-          to === 'nextcloud' ? 'On to Nextcloud' : 'Signed in, on to your app',
-          markup`
+      const { title, where } = {
+        nextcloud: { title: 'On to Nextcloud', where: nextcloud },
+        app: { title: 'Signed in, on to your app', where: markup`your app` },
+        connections: { title: 'On to your connections', where: markup`your connections` },
+      }[to]
+      const content = markup`
 <p>You are being taken to ${where}. If nothing happens, please use this link:</p>
-<p class="answers"><a class="go" href="${href}"><span>Continue to ${where}</span></a></p>`,
-        ),
-        refreshTo: href,
-      }
+<p class="answers"><a class="go" href="${href}"><span>Continue to ${where}</span></a></p>`
+      return { ...page(200, title, content), refreshTo: href }
     },
+    ...endings(page, { server, nextcloud }),
+  }
+}
+
+type Frame = (status: number, title: string, content: Markup) => Page
+
+/** The pages on which a sign-in ends without a way back to the app. */
+function endings(page: Frame, { server, nextcloud }: { readonly server: Markup; readonly nextcloud: Markup }) {
+  return {
     /** The sign-in has run out, or this browser did not begin it. */
     unknown: (): Page =>
       page(
@@ -57,6 +65,46 @@ export function createSignInPages({ serverName, nextcloudHost }: SignInPageConte
         markup`
 <p>It has been finished, has run out after ten minutes, or was begun in another browser. Nothing was changed.</p>
 <p>Go back to your app and connect once more. If that does not help, allow cookies for this site.</p>`,
+      ),
+    /** @param again address of the same request, made once more */
+    anotherPerson: (again: string): Page =>
+      page(
+        403,
+        'Somebody else is signed in here now',
+        markup`
+<p>This question was asked before somebody signed in or out in this browser, so it cannot be answered any more. Nothing was changed.</p>
+<p class="answers"><a class="go" href="${webAddress(again).href}"><span>Ask me again</span></a></p>`,
+      ),
+    /** This browser did not begin the sign-in, or another site sent the form. */
+    notFromHere: (): Page =>
+      page(
+        403,
+        'Please connect again in your app',
+        markup`
+<p>This browser cannot be recognised as the one in which the sign-in was begun, so nobody was signed in.</p>
+<ul>
+<li>Connect once more in your app, and stay in the browser that it opens.</li>
+<li>If that does not help, allow cookies for this site. They are needed for a few minutes only.</li>
+<li>If another site or a message brought you here, close this page. There is nothing else to do.</li>
+</ul>`,
+      ),
+    /** What came back from Nextcloud is not the answer that was expected. */
+    badAnswer: (): Page =>
+      page(
+        400,
+        'That did not fit',
+        markup`
+<p>The answer of ${nextcloud} that came here was incomplete, or had been used before. That happens when a page is reloaded or opened a second time.</p>
+<p>If your app is connected, all is well, and you can close this page. If not, connect once more there.</p>`,
+      ),
+    /** Nextcloud gives no tokens for its code (RFC 6749 §5.2). */
+    notLetIn: (error: string): Page =>
+      page(
+        502,
+        'The sign-in was refused',
+        markup`
+<p>${nextcloud} did not let this server finish the sign-in, so nobody was signed in. Its reason: <code>${shownName(error, LONGEST, 'unknown')}</code></p>
+<p>Connect once more in your app. If it happens again, please tell the people who run ${server}.</p>`,
       ),
     refused: (error: string): Page =>
       page(
@@ -81,19 +129,16 @@ const YES_OR_NO = (
 <button type="submit" name="answer" value="no">No, thanks</button>`
 
 function consent(
-  { clientName, clientId, goesTo, scopes, user, server, nextcloud }: Asked & { server: Markup; nextcloud: Markup },
+  { client, callsItself, goesTo, scopes, user, server, nextcloud }: Asked & { server: Markup; nextcloud: Markup },
   form: FormTarget,
 ): Markup {
-  const client = clientName === undefined ? markup`An app without a name` : shownName(clientName, LONGEST, 'An app')
-  const host = /^https:/i.test(clientId) && URL.canParse(clientId) ? shownHost(new URL(clientId).host) : undefined
   const next =
     user === undefined
       ? markup`If you say yes, you sign in at ${nextcloud} and press “Grant access” there.`
       : markup`You are signed in as ${shownName(user, LONGEST, '')}.`
   return markup`
-<p><strong>${client}</strong> would like to work in your Nextcloud for you. ${next}</p>
+<p>${shownClient(client)}${shownClaim(callsItself, client)} would like to work in your Nextcloud for you. ${next}</p>
 <dl class="facts">
-<div><dt>App</dt><dd>${client}${host === undefined ? markup` (its own words)` : markup` (from ${host})`}</dd></div>
 <div><dt>Sends you back to</dt><dd>${shownHost(goesTo)}</dd></div>
 <div><dt>Through</dt><dd>${server}</dd></div>
 <div><dt>It may</dt><dd>${shownList(scopes)}</dd></div>

@@ -1,7 +1,9 @@
 import type { Provider } from 'oidc-provider'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
+import type { Deletions } from '../broker/deletions.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
+import type { ClientName } from '../connect/client-names.js'
 import type { FlowCookies } from '../connect/cookies.js'
 import type { OneTimeRecords } from '../connect/one-time.js'
 import type { Pages } from '../connect/pages/pages.js'
@@ -12,18 +14,28 @@ import type { AddressShares } from '../http/address-shares.js'
 import type { SignInPages } from './sign-in-pages.js'
 import type { UnusedClients } from './unused-clients.js'
 
-/** A person on the way to Nextcloud, for an authorization request of an MCP client. */
-export interface PendingSignIn {
+/** An authorization request of an MCP client. */
+export interface ForClient {
   /** Names the authorization request. */
   readonly interaction: string
   readonly clientId: string
+}
+
+/** What a person signs in for: an authorization request of an MCP client, or to see the page of connections. */
+export type PurposeOfSignIn = ForClient | { readonly visit: true }
+
+/** A person on the way to Nextcloud. */
+export type PendingSignIn = PurposeOfSignIn & {
   readonly verifier: string
   /** Hash of the cookie of the browser that agreed. */
   readonly cookieHash: string
 }
 
-/** The end of that way, which waits for the browser to fetch it: the user's id in Nextcloud, or a no. */
-export type SignInResult = { readonly user: string } | { readonly denied: true }
+/**
+ * The end of that way, which waits for the browser to fetch it: the user's id in Nextcloud and `GrantStore.withdrawals` at the sign-in, or
+ * a no.
+ */
+export type SignInResult = { readonly user: string; readonly withdrawals?: number } | { readonly denied: true }
 
 /** The rooms that a sign-in needs. */
 export interface SignInRooms {
@@ -34,9 +46,16 @@ export interface SignInRooms {
   /** Scope → a sentence for the person. */
   readonly scopes: ReadonlyMap<string, string>
   readonly provider: () => Promise<Provider>
+  /** Names an MCP client for a person. */
+  readonly nameOf: (
+    clientId: string,
+  ) => Promise<{ readonly client: ClientName; readonly callsItself: string | undefined }>
   readonly codeGrant: CodeGrant
   readonly freshCredentials: FreshCredentials
+  readonly deletions: Deletions
   readonly grants: Grants
+  /** Whether the person's connection is usable, as Nextcloud itself says. */
+  readonly isConnected: (subject: string) => Promise<boolean>
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies
   readonly pages: Pages

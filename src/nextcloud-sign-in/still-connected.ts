@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
-import { McpAuthError, NotProvisionedError } from '../errors/errors.js'
+import type { Config } from '../config/config.js'
+import { McpAuthError, NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { whyUnusable, type Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { McpAuth } from '../mcp-auth.js'
@@ -10,9 +11,21 @@ import type { UsedToken } from './provider.js'
 /** Milliseconds to wait for the body of a 401. */
 const REFUSAL_PATIENCE = 5_000
 
-/** Whether the connection is usable. Before a refresh Nextcloud is asked too; while it is unavailable, what is stored counts. */
+interface Asking {
+  readonly grants: Grants
+  readonly clock: Clock
+  readonly auth: McpAuth
+  readonly config: Config
+}
+
+/**
+ * Whether the connection is usable. Before a refresh Nextcloud is asked too.
+ *
+ * @throws {UpstreamUnavailableError} Nextcloud is unavailable, which ends nothing
+ * @throws {StorageError} so is the store
+ */
 export async function isConnected(
-  { grants, clock, auth }: { readonly grants: Grants; readonly clock: Clock; readonly auth: McpAuth },
+  { grants, clock, auth, config }: Asking,
   identity: Identity,
   token: UsedToken | undefined,
 ): Promise<boolean> {
@@ -20,14 +33,34 @@ export async function isConnected(
   if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
   if (token?.kind !== 'RefreshToken') return true
   try {
-    const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json')
-    // A 401 of something in front of Nextcloud ends nobody's session.
-    if (answer.status === 401) return !(await isRefusal(answer, REFUSAL_PATIENCE))
-    if (answer.status !== 200) return true
-    return userIn(new Uint8Array(await answer.arrayBuffer()))?.id === identity.subject
+    // A client waits for it as for an authorization server, and no longer.
+    const { timeout } = config.http
+    const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json', { timeout })
+    return await isTaken(answer, identity.subject)
   } catch (error) {
+    if (error instanceof UpstreamUnavailableError || error instanceof StorageError) throw error
     if (error instanceof NotProvisionedError) return false
     if (error instanceof McpAuthError) return true
     throw error
   }
+}
+
+/** Reads Nextcloud's answer to who the user is. */
+async function isTaken(answer: Response, userId: string): Promise<boolean> {
+  // A 401 of something in front of Nextcloud ends nobody's session.
+  if (answer.status === 401) return !(await isRefusal(answer, REFUSAL_PATIENCE))
+  if (answer.status === 429 || answer.status >= 500) throw outageOf(answer)
+  if (answer.status !== 200) return true
+  return userIn(new Uint8Array(await answer.arrayBuffer()))?.id === userId
+}
+
+/** Nextcloud is in maintenance, or has had too many attempts. It states no time then, or one in seconds. */
+function outageOf({ status, headers, body }: Response): UpstreamUnavailableError {
+  void body?.cancel().catch(() => undefined)
+  const stated = Number(headers.get('retry-after') ?? Number.NaN)
+  return new UpstreamUnavailableError(`Nextcloud answers ${status} when asked who a user is`, {
+    service: 'Nextcloud',
+    httpStatus: status,
+    ...(Number.isFinite(stated) && { statedRetryAfter: stated }),
+  })
 }

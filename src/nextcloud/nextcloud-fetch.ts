@@ -65,7 +65,8 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
     return answer
   }
   // One attempt, not two: the brute force protection counts each.
-  const proven = first.scheme === 'Basic' && (await isRefusal(answer, request.timeout ?? rooms.nextcloud.timeout))
+  const isJudged = first.scheme === 'Basic' && !asksForAnother(request.url, rooms.base)
+  const proven = isJudged && (await isRefusal(answer, request.timeout ?? rooms.nextcloud.timeout))
   const other = tokens.replaceSecret(session, first, { signal, proven })
   if (body?.repeatable === false) {
     // The other secret is for the next request, and a grant that is dead is known to be.
@@ -80,6 +81,11 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
   if (last.status !== 401) tokens.secretWorked(session, second ?? first)
   else refusals.warned ||= warn(rooms, second ?? first)
   return last
+}
+
+/** Whether the path has a sign-in of its own: public shares want the password of the share, and say of any other what WebDAV says. */
+function asksForAnother({ pathname }: URL, base: URL): boolean {
+  return pathname.slice(base.pathname.length).startsWith('public.php')
 }
 
 /** Returns the other secret. The answer to the first one is read no more, unless there is no other. */

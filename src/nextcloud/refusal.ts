@@ -4,6 +4,12 @@ const MOST_READ = 65_536
 const OCS_UNAUTHORISED = 997
 const OCS_OK = 200
 const OCS_XML = new RegExp(String.raw`^\s*(?:<\?xml[^>]*>\s*)?<ocs>[\s\S]*<statuscode>${OCS_UNAUTHORISED}</statuscode>`)
+const OCS_XML_MESSAGE = /<message>([^<]*)<\/message>/
+/**
+ * Messages of Nextcloud's own sign-in (ocs/v1.php, NotLoggedInException), which are never translated. An app that has a sign-in of its own
+ * says 997, too, with a message of its own (AppAPI), and means another credential.
+ */
+const OCS_MESSAGES: readonly unknown[] = [undefined, 'Unauthorised', 'Current user is not logged in']
 /** Sabre\DAV\Auth\Backend\AbstractBasic. Without its words the header has not got to Nextcloud, which has judged nothing then. */
 const DAV =
   /<s:exception>Sabre\\DAV\\Exception\\NotAuthenticated<\/s:exception>[\s\S]*Username or password was incorrect/
@@ -18,18 +24,29 @@ const APP_MESSAGES: readonly unknown[] = ['', 'Account disabled']
  */
 export async function isRefusal(answer: Response, patience: number): Promise<boolean> {
   const text = await readText(answer.clone().body, patience)
-  return text !== undefined && (DAV.test(text) || OCS_XML.test(text) || isInJson(text))
+  return text !== undefined && (DAV.test(text) || isInXml(text) || isInJson(text))
+}
+
+function isInXml(text: string): boolean {
+  return OCS_XML.test(text) && OCS_MESSAGES.includes(OCS_XML_MESSAGE.exec(text)?.[1])
 }
 
 /** Whether an answer of OCS says that it knows no such user. */
-export const isOcsRefusal = (answer: unknown): boolean => ocsCode(answer) === OCS_UNAUTHORISED
+export function isOcsRefusal(answer: unknown): boolean {
+  return ocsMeta(answer)?.statuscode === OCS_UNAUTHORISED && OCS_MESSAGES.includes(ocsMeta(answer)?.message)
+}
 
 /** Whether an answer of OCS (v2) says that it did what it was asked to do. A proxy may answer anything with 200. */
-export const isOcsDone = (answer: unknown): boolean => ocsCode(answer) === OCS_OK
+export const isOcsDone = (answer: unknown): boolean => ocsMeta(answer)?.statuscode === OCS_OK
 
-function ocsCode(answer: unknown): unknown {
-  const { ocs } = (answer ?? {}) as { ocs?: { meta?: { statuscode?: unknown } | null } | null }
-  return ocs?.meta?.statuscode
+interface OcsMeta {
+  readonly statuscode?: unknown
+  readonly message?: unknown
+}
+
+function ocsMeta(answer: unknown): OcsMeta | null | undefined {
+  const { ocs } = (answer ?? {}) as { readonly ocs?: { readonly meta?: OcsMeta | null } | null }
+  return ocs?.meta
 }
 
 function isInJson(text: string): boolean {

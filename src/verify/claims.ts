@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.js'
+import { isJsonObject } from '../json.js'
 import {
-  bound,
   expired,
   missing,
   missingAudience,
@@ -9,6 +9,7 @@ import {
   otherClient,
   otherIssuer,
   otherKind,
+  unprovable,
   type Moment,
 } from './rejections.js'
 
@@ -18,7 +19,7 @@ export type Claims = Readonly<Record<string, unknown>>
 /** The demands on the claims of an access token. */
 export type Expectations = Pick<
   Config,
-  'audience' | 'resource' | 'allowedClients' | 'missingAudience' | 'idTokenLookalikes'
+  'audience' | 'resource' | 'allowedClients' | 'missingAudience' | 'idTokenLookalikes' | 'dpop'
 >
 
 /** The content of an access token, read from claims that meet the expectations. */
@@ -29,6 +30,8 @@ export interface AccessTokenClaims {
   readonly scopes: string[]
   readonly expiresAt: number
   readonly audience: string[]
+  /** Thumbprint of the key that a request has to prove (RFC 9449 §6.1). Undefined: the token is bound to none. */
+  readonly boundTo: string | undefined
 }
 
 /** Claims of ID tokens (OIDC Core §3.3.2.11, FAPI 1.0 part 2 §5.1.1). */
@@ -54,7 +57,7 @@ export function readAccessTokenClaims(
   expected: Expectations,
   tokenType: string | undefined,
 ): AccessTokenClaims {
-  const { sub, exp, aud, cnf } = claims
+  const { sub, exp, aud } = claims
   if (typeof sub !== 'string' || sub === '') throw missing('sub', sub, 'a string that is not empty')
   if (typeof exp !== 'number' || !Number.isFinite(exp)) throw missing('exp', exp, 'a number')
   const audience = readStrings(aud)
@@ -63,13 +66,25 @@ export function readAccessTokenClaims(
   else if (accepted.length === 0) throw otherAudience(audience, expected.audience, expected.resource)
   const forResource = accepted.some((value) => sameUri(value, expected.resource))
   checkKind(claims, tokenType, forResource, expected)
-  // RFC 7800: a token bound to a key is worth nothing without the proof, and proofs are not verified here.
-  if (cnf !== undefined && cnf !== null) throw bound(cnf)
+  const boundTo = readBinding(claims, expected)
   const clientId = readClientId(claims, expected.allowedClients)
   const scopes = readScopes(claims)
   Object.freeze(scopes)
   Object.freeze(audience)
-  return { subject: sub, clientId, scopes, expiresAt: exp, audience }
+  return { subject: sub, clientId, scopes, expiresAt: exp, audience, boundTo }
+}
+
+/**
+ * Returns the thumbprint of the key that a token is bound to. A token that is bound in another way as well needs a proof that cannot be
+ * verified here (RFC 7800 §3.1).
+ *
+ * @throws {InvalidTokenError} it is bound in another way, or `dpop` is off
+ */
+function readBinding({ cnf }: Claims, { dpop }: Expectations): string | undefined {
+  if (cnf === undefined || cnf === null) return undefined
+  const { jkt, ...others } = isJsonObject(cnf) ? cnf : {}
+  if (dpop === 'off' || typeof jkt !== 'string' || jkt === '' || Object.keys(others).length > 0) throw unprovable(cnf)
+  return jkt
 }
 
 /**

@@ -63,16 +63,22 @@ export function createIntrospection(client: Pick<AuthorizationServerClient, 'int
  */
 export function readIntrospection(
   answer: IntrospectionResponse | undefined,
-  config: Pick<Config, 'introspection' | 'client'>,
+  config: Pick<Config, 'introspection' | 'client' | 'dpop'>,
   { token, ...moment }: Moment & { readonly issuer: string; readonly token: string },
 ): Claims {
   if (answer === undefined) throw config.introspection === 'always' ? noIntrospection() : notIntrospected(token, config)
   if (!answer.active) throw inactive()
-  const { token_type: type } = answer as Claims
-  const isBearer = typeof type === 'string' && BEARER_TYPES.includes(type.toLowerCase())
-  if (type !== undefined && !isBearer) throw otherTokenType(type)
+  checkTokenType(answer, config)
   checkIntrospectedClaims(answer, moment)
   return answer
+}
+
+/** A token that is only said to be bound must name the key as well, because its proof can be held to nothing else. */
+function checkTokenType({ token_type: type, cnf }: Claims, { dpop }: Pick<Config, 'dpop'>): void {
+  if (type === undefined) return
+  const name = typeof type === 'string' ? type.toLowerCase() : ''
+  if (BEARER_TYPES.includes(name)) return
+  if (dpop === 'off' || name !== 'dpop' || cnf === undefined || cnf === null) throw otherTokenType(type)
 }
 
 export function noIntrospection(): ConfigurationError {

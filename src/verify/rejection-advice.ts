@@ -54,7 +54,14 @@ export const REJECTION_ADVICE: Readonly<Record<InvalidTokenReason, RejectionAdvi
       "the provider says that the token is not active (ended, revoked, or not for this client): get a fresh one; Nextcloud's app oidc says so of every opaque token of another client, so give MCP clients JWTs there (token type JWT)",
   },
   sender_constrained: {
-    advice: 'switch DPoP or mTLS binding of access tokens off for the MCP clients: proofs are not verified here',
+    advice:
+      'switch DPoP or mTLS binding of access tokens off for the MCP clients, or let tokens with a DPoP proof in (a bound token cannot be tried without the client, which has its key)',
+    option: 'dpop',
+  },
+  not_bound: {
+    advice:
+      'have the provider bind access tokens to the key of the client (Keycloak: Require DPoP bound tokens), or let others in',
+    option: 'dpop',
   },
   client: { advice: 'let the client in', option: 'allowedClients' },
   claims: { advice: 'validateClaims of the app refuses it: look there' },

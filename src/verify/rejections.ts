@@ -20,7 +20,8 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
   not_yet_valid: 'compare the clocks (NTP)',
   missing_claim: 'have the authorization server put it into access tokens',
   token_type: 'the client must send its access_token, not the id_token or refresh_token',
-  sender_constrained: 'switch DPoP or mTLS binding off for MCP clients',
+  sender_constrained: 'switch DPoP or mTLS binding off for MCP clients, or let DPoP in with dpop',
+  not_bound: 'have the authorization server bind tokens to the key of the DPoP proof that the client sends for them',
   client: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
   inactive: 'it has expired, was revoked, is from elsewhere, or is not for this client to introspect',
   claims: 'look there for the condition',
@@ -192,11 +193,44 @@ export function otherTokenType(type: unknown): InvalidTokenError {
   }))
 }
 
-export function bound(cnf: unknown): InvalidTokenError {
+/** @param cnf binds the token in a way whose proof is not verified here */
+export function unprovable(cnf: unknown): InvalidTokenError {
   return rejection('sender_constrained', () => ({
     claim: 'cnf',
     found: isJsonObject(cnf) ? Object.keys(cnf) : cnf,
     sentence: (by) => `cnf binds the token to a key (${by}), and proofs of it are not verified here`,
+  }))
+}
+
+/** A bound token is worth nothing by itself, because whoever stole it has it, too (RFC 9449 section 7.2). */
+export function withoutProof(): InvalidTokenError {
+  return rejection('sender_constrained', () => ({
+    claim: 'cnf',
+    found: ['jkt'],
+    sentence: () => 'cnf binds the token to a key, and it came without a DPoP proof',
+    advice:
+      'the client must send it with the scheme DPoP and a proof; only a request can have one, so the middleware must see it',
+  }))
+}
+
+export function boundToOther(): InvalidTokenError {
+  return rejection('sender_constrained', () => ({
+    claim: 'cnf',
+    found: ['jkt'],
+    sentence: () => 'cnf binds the token to another key than that of the DPoP proof',
+    advice:
+      'the client must use the key that it had when it got the token; if it does, the token is in the wrong hands',
+  }))
+}
+
+/** @param scheme the scheme of the request */
+export function notBound(scheme: 'DPoP' | 'Bearer'): InvalidTokenError {
+  return rejection('not_bound', () => ({
+    claim: 'cnf',
+    sentence: () =>
+      scheme === 'DPoP'
+        ? 'the token came with the scheme DPoP, and there is no cnf with a jkt in it'
+        : "the token came with the scheme Bearer, and dpop is 'required'",
   }))
 }
 

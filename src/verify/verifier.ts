@@ -116,7 +116,7 @@ async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
     const read = byIntrospection ? introspected : signed
     const { payload, protectedHeader } = await read(state, token, issuer)
     checkIssuedAt(payload, verification(state.rooms, issuer))
-    const { subject, clientId, scopes, expiresAt, audience } = readAccessTokenClaims(
+    const { subject, clientId, scopes, expiresAt, audience, boundTo } = readAccessTokenClaims(
       payload,
       config,
       protectedHeader?.typ,
@@ -128,7 +128,7 @@ async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
     events.counters.verified += 1
     // The same claims serve every request with the token, so none may change them.
     const claims = deepFreeze(payload)
-    const presented = state.present({ token, issuer, subject, clientId, scopes, expiresAt, audience, claims })
+    const presented = state.present({ token, issuer, subject, clientId, scopes, expiresAt, audience, boundTo, claims })
     state.tokens.keep(token, expiresAt, presented)
     return presented
   } catch (error) {

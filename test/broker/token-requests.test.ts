@@ -17,7 +17,13 @@ const CALLER = {
 }
 const TARGET = { audience: [], resource: [], scopes: [] }
 const bearer = (token: string): Secret => ({ scheme: 'Bearer', token })
-const freshOf = (token: string): FreshToken => ({ secret: bearer(token), expiresIn: 300, sentAt: 0, source: 'store' })
+const freshOf = (token: string): FreshToken => ({
+  secret: bearer(token),
+  expiresIn: 300,
+  sentAt: 0,
+  source: 'store',
+  basis: { version: '1', clients: ['mcp-client'], checkedAt: 0 },
+})
 
 /** Requests that are answered one by one, in the order in which they came. */
 function setUp() {
@@ -40,7 +46,7 @@ function setUp() {
     const { secret } = await requests.fetch({ key: 'key', caller: CALLER, target: TARGET, have })
     return (secret as Secret & { readonly token: string }).token
   }
-  return { asked, fetch, requests }
+  return { asked, fetch, requests, entries }
 }
 
 it('a caller whose token was refused asks once more where the request that it joined ends with that token', async () => {
@@ -93,3 +99,21 @@ it('requests under way are over before they are settled, those that wait for ano
   await turn()
   expect(settled).toBe(true)
 })
+
+it.each([
+  ['before it began', 0],
+  ['while it was under way', -Infinity],
+] as const)(
+  'a token is checked again before it is served, where a grant has changed while it was under way: %s',
+  async (when, checkedAt) => {
+    const { asked, fetch, requests, entries } = setUp()
+    if (when === 'before it began') requests.doubt()
+    const token = fetch()
+    await turn()
+    if (when !== 'before it began') requests.doubt()
+    asked[0]?.answer('fresh')
+    await token
+
+    expect(entries.get('key')?.basis).toMatchObject({ checkedAt })
+  },
+)

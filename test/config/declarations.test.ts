@@ -21,10 +21,11 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   'must be a string that is not empty': [...['issuer', 'resource', 'clientId', 'clientSecret', 'resourceName']],
   'must be an absolute URL': [
     ...['discoveryUrl', 'nextcloud.url', 'nextcloud.publicUrl', 'connect.returnTo', 'resourceDocumentation'],
+    ...['resourceMetadataUrl'],
     ...of('authorizationServer', ...ENDPOINTS),
   ],
   'must be a list of strings, with no empty list and no empty string': [
-    ...['audience', 'allowedClients', 'algorithms', 'nextcloud.audience', 'nextcloud.resource'],
+    ...['audience', 'allowedClients', 'algorithms', 'authorizationServers', 'nextcloud.audience', 'nextcloud.resource'],
   ],
   'must be a list of scopes, each without spaces, quotes or backslashes (RFC 6749 section 3.3)': [
     ...['requiredScopes', 'scopesSupported', 'challengeScopes', 'nextcloud.scopes', 'connect.scopes'],
@@ -35,10 +36,11 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   ],
   'must be a function': [...CALLBACKS, ...of('connect', 'authenticateBrowser', 'clientName')],
   [RULE]: ['connect.identity'],
-  'must be true or false': ['rootMetadata'],
+  'must be true or false': ['rootMetadata', 'legacyMetadata'],
   "must be 'opaque-only', 'always' or false": ['introspection'],
   "must be 'reject' or 'client', or a function": ['missingAudience'],
   "must be 'refuse' or 'accept'": ['idTokenLookalikes'],
+  "must be 'off', 'allowed' or 'required'": ['dpop'],
   "must be 'per-client' or 'per-user'": ['connect.consent'],
   "must be 'token-exchange', 'refresh-token', 'app-password', 'jwt-bearer' or 'pass-through'": ['nextcloud.mode'],
   "must be 'generic', 'keycloak', 'entra', 'nextcloud-oidc-app' or 'nextcloud-oauth2-app'": ['nextcloud.preset'],

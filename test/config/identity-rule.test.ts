@@ -91,6 +91,20 @@ describe('the user id that a rule expects', () => {
   })
 })
 
+it.each<[object, string | undefined]>([
+  [{}, 'bob@example.com'],
+  [{ email_verified: true }, 'bob@example.com'],
+  [{ email_verified: false }, undefined],
+  [{ email_verified: 'false' }, undefined],
+  [{ phone_number_verified: false }, 'bob@example.com'],
+])('an e-mail address counts unless the provider says that it is not verified: %j', (more, expected) => {
+  const claims = { email: 'bob@example.com', ...more }
+  const rule = { claim: 'email' }
+
+  expect(expectedUserId(rule, { subject: 'mallory', claims })).toBe(expected)
+  expect(claimsForRule(rule, claims)).toEqual(expected === undefined ? undefined : { email: expected })
+})
+
 it.each<[IdentityRule, readonly string[]]>([
   [{ claim: 'preferred_username' }, ['profile']],
   [{ claim: 'email' }, ['email']],

@@ -4,7 +4,7 @@ import { createMcpAuth } from '../../src/mcp-auth.js'
 import { OWN_KEY, type StorageAdapter } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
-import { CLIENT, LEAST, refusalOf, refused } from '../support/refusal.js'
+import { CLIENT, LEAST, refusalOf, refused, warningsOf } from '../support/refusal.js'
 
 const KEY = Buffer.from(Array.from({ length: 32 }, (_, index) => index)).toString('base64url')
 const nextcloud = { url: 'https://cloud.example.com', mode: 'refresh-token' } as const
@@ -13,7 +13,7 @@ const RULE = { connect: { identity: 'sub' } }
 const authenticateBrowser = () => Promise.resolve(undefined)
 const withGrants = (options: object = {}) => ({ ...LEAST, ...CLIENT, nextcloud, ...options })
 const grantsOf = (options: object = {}, environment = {}) => readConfig(withGrants(options), environment).grants
-const warningsOf = (options: object = {}, environment = {}) => readConfig(withGrants(options), environment).warnings
+const warningsWith = (options: object = {}, environment = {}) => warningsOf(withGrants(options), environment)
 
 /** An adapter of the user's own, of which every call is counted. */
 const ownAdapter = (shared = true) =>
@@ -29,6 +29,7 @@ describe('refresh-token mode', () => {
     expect(grantsOf()).toEqual({
       credential: 'refresh-token',
       nextcloud: 'https://cloud.example.com/',
+      endsAlone: false,
       askedFor: expect.any(String) as string,
       encryptionKeys: [],
       consent: 'per-client',
@@ -114,8 +115,8 @@ describe('encryptionKey', () => {
     const variable = 'encryptionKey (environment variable TOKEN_ENCRYPTION_KEY)'
 
     expect(refusalOf(withGrants({ ...exchanging, encryptionKey: 'none' }))).toMatchObject({ option: 'encryptionKey' })
-    expect(warningsOf({ ...exchanging, encryptionKey: KEY })).toEqual([['encryptionKey', message('encryptionKey')]])
-    expect(warningsOf(exchanging, { TOKEN_ENCRYPTION_KEY: 'none' })).toEqual([['encryptionKey', message(variable)]])
+    expect(warningsWith({ ...exchanging, encryptionKey: KEY })).toEqual([['encryptionKey', message('encryptionKey')]])
+    expect(warningsWith(exchanging, { TOKEN_ENCRYPTION_KEY: 'none' })).toEqual([['encryptionKey', message(variable)]])
   })
 })
 
@@ -123,8 +124,8 @@ describe('storage', () => {
   it('that is not given is memory, with a warning that it forgets', () => {
     const message =
       'no storage is given: grants are kept in memory, and every user has to connect again after a restart'
-    expect(warningsOf()).toEqual([['storage', message]])
-    expect(warningsOf({ storage: new MemoryStorage() })).toEqual([])
+    expect(warningsWith()).toEqual([['storage', message]])
+    expect(warningsWith({ storage: new MemoryStorage() })).toEqual([])
   })
 
   it.each([{ NODE_APP_INSTANCE: '0' }, { KUBERNETES_SERVICE_HOST: '10.0.0.1' }])(
@@ -134,9 +135,9 @@ describe('storage', () => {
         'storage',
         'storage is not shared, and this looks like one of several instances: each knows only its own grants',
       ]
-      expect(warningsOf({ storage: new MemoryStorage() }, environment)).toEqual([warning])
-      expect(warningsOf({ storage: ownAdapter(false), encryptionKey: KEY }, environment)).toEqual([warning])
-      expect(warningsOf({ storage: ownAdapter(), encryptionKey: KEY }, environment)).toEqual([])
+      expect(warningsWith({ storage: new MemoryStorage() }, environment)).toEqual([warning])
+      expect(warningsWith({ storage: ownAdapter(false), encryptionKey: KEY }, environment)).toEqual([warning])
+      expect(warningsWith({ storage: ownAdapter(), encryptionKey: KEY }, environment)).toEqual([])
     },
   )
 
@@ -145,8 +146,43 @@ describe('storage', () => {
     const warnings = [['storage', 'storage has no use in token-exchange mode (nextcloud.mode)']]
     for (const mode of ['token-exchange', 'jwt-bearer', 'pass-through'])
       expect(grantsOf({ ...options, nextcloud: { ...nextcloud, mode } })).toBeUndefined()
-    expect(warningsOf(options)).toEqual(warnings)
-    expect(warningsOf({ ...options, encryptionKey: KEY })).toEqual(warnings)
+    expect(warningsWith(options)).toEqual(warnings)
+    expect(warningsWith({ ...options, encryptionKey: KEY })).toEqual(warnings)
+  })
+})
+
+describe('storage of used DPoP proofs', () => {
+  const SCOPED = { ...LEAST, challengeScopes: ['notes:read'] }
+  const proofsOf = (options: object) => readConfig({ ...SCOPED, ...CLIENT, ...options }, {}).usedProofs
+  const modes = [{}, exchanging, { nextcloud }]
+
+  it.each(modes)('is the one that is shared, whatever the mode: %j', (mode) => {
+    const stored = { ...mode, storage: ownAdapter(), encryptionKey: KEY }
+    for (const dpop of ['allowed', 'required']) {
+      const { storage, encryptionKeys } = proofsOf({ ...stored, dpop })!
+      expect(storage.shared).toBe(true)
+      expect(encryptionKeys).toHaveLength(1)
+    }
+    expect(proofsOf({ ...stored, dpop: 'off' })).toBeUndefined()
+    expect(proofsOf({ ...mode, storage: ownAdapter(false), encryptionKey: KEY, dpop: 'allowed' })).toBeUndefined()
+    expect(proofsOf({ ...mode, dpop: 'allowed' })).toBeUndefined()
+  })
+
+  it.each(modes)('needs an encryption key, and is of use: %j', (mode) => {
+    const options = { ...SCOPED, ...CLIENT, ...mode, storage: ownAdapter(), dpop: 'required' }
+    expect(refusalOf(options)).toMatchObject({ option: 'encryptionKey' })
+    expect(readConfig({ ...options, encryptionKey: KEY }, {}).warnings).toEqual([])
+  })
+
+  it('that is not there, or not shared, comes with a warning where several instances are likely', () => {
+    const warned = (options: object, environment: Record<string, string>) =>
+      readConfig({ ...SCOPED, ...options }, environment).warnings.map(([option]) => option)
+    const several = { NODE_APP_INSTANCE: '0' }
+
+    expect(warned({ dpop: 'allowed' }, several)).toEqual(['dpop'])
+    expect(warned({ dpop: 'allowed', storage: ownAdapter(), encryptionKey: KEY }, several)).toEqual([])
+    expect(warned({ dpop: 'allowed' }, {})).toEqual([])
+    expect(warned({}, several)).toEqual([])
   })
 })
 
@@ -242,7 +278,7 @@ describe('app-password mode', () => {
 
   it("has a warning at each start where the rule is 'anyone', and with no other", () => {
     const warnings = (identity: unknown) =>
-      readConfig(options({ ...CLIENT, storage: new MemoryStorage(), connect: { identity } }), {}).warnings
+      warningsOf(options({ ...CLIENT, storage: new MemoryStorage(), connect: { identity } }))
 
     expect(warnings('anyone')).toEqual([['connect.identity', expect.stringContaining("is 'anyone'") as string]])
     for (const rule of ['sub', { claim: 'email' }, { userOidc: { providerId: 1 } }, () => true])

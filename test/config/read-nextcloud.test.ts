@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
 import type { Environment } from '../../src/options.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { CLIENT, LEAST, refusalOf, refused } from '../support/refusal.js'
+import { CLIENT, LEAST, refusalOf, refused, warningsOf } from '../support/refusal.js'
 
 const url = 'https://cloud.example.com/nextcloud'
 const withNextcloud = (nextcloud: object, client: object = CLIENT) => ({ ...LEAST, ...client, nextcloud })
@@ -137,6 +137,20 @@ describe('nextcloud.mode', () => {
     expect(refusal({ url, mode: 'pass-through' }, {})).toBeUndefined()
   })
 
+  it.each(['allowed', 'required'])(
+    'cannot be pass-through with dpop %s, because a bound token is worth nothing from here',
+    (dpop) => {
+      expect(refusal({ url, mode: 'pass-through' }, { dpop })).toEqual(
+        refused(
+          'dpop',
+          'contradicts pass-through mode: a token that is bound to a key of the MCP client cannot be passed on',
+        ),
+      )
+      expect(refusal({ url, mode: 'token-exchange' }, { ...CLIENT, dpop })).toBeUndefined()
+      expect(refusal({ url, mode: 'pass-through' }, { dpop: 'off' })).toBeUndefined()
+    },
+  )
+
   const given = { audience: 'a', resource: 'https://cloud.example.com', scopes: ['read'], parameters: { a: 'b' } }
   const useless = { 'pass-through': ['resource', 'scopes', 'parameters'], 'app-password': Object.keys(given) }
   const cases = Object.entries(useless).flatMap(([mode, names]) => names.map((name) => ({ mode, name })))
@@ -165,30 +179,30 @@ describe('nextcloud.preset', () => {
   })
 
   it('entra has a warning in token-exchange mode, which Entra does not have, and in no other', () => {
-    const warningsOf = (nextcloud: object) => readConfig(withNextcloud({ url, ...nextcloud }), {}).warnings
+    const warningsWith = (nextcloud: object) => warningsOf(withNextcloud({ url, ...nextcloud }))
     const message =
       "nextcloud.preset is 'entra', a server without token-exchange mode: set nextcloud.mode to 'jwt-bearer'"
 
-    expect(warningsOf({ preset: 'entra' })).toEqual([['nextcloud.preset', message]])
-    expect(warningsOf({ preset: 'entra', mode: 'jwt-bearer' })).toEqual([])
-    expect(warningsOf({ preset: 'keycloak' })).toEqual([])
+    expect(warningsWith({ preset: 'entra' })).toEqual([['nextcloud.preset', message]])
+    expect(warningsWith({ preset: 'entra', mode: 'jwt-bearer' })).toEqual([])
+    expect(warningsWith({ preset: 'keycloak' })).toEqual([])
   })
 })
 
 describe('allowedClients', () => {
-  const warningsOf = (options: object) =>
-    readConfig({ ...LEAST, ...CLIENT, storage: new MemoryStorage(), ...options }, {}).warnings.flatMap(
-      ([option, message]) => (option === 'allowedClients' ? message : []),
+  const warningsWith = (options: object) =>
+    warningsOf({ ...LEAST, ...CLIENT, storage: new MemoryStorage(), ...options }).flatMap(([option, message]) =>
+      option === 'allowedClients' ? message : [],
     )
 
   it('is missed where every client of Nextcloud itself would be let in, and nowhere else', () => {
     const nextcloud = { url, preset: 'nextcloud-oidc-app' }
 
-    expect(warningsOf({ nextcloud })).toEqual([
+    expect(warningsWith({ nextcloud })).toEqual([
       expect.stringMatching(/^allowedClients \(environment variable ALLOWED_MCP_CLIENTS\) is not given: /),
     ])
-    expect(warningsOf({ nextcloud, allowedClients: ['claude'] })).toEqual([])
+    expect(warningsWith({ nextcloud, allowedClients: ['claude'] })).toEqual([])
     for (const preset of ['generic', 'keycloak', 'entra'])
-      expect(warningsOf({ nextcloud: { url, preset } })).toEqual([])
+      expect(warningsWith({ nextcloud: { url, preset } })).toEqual([])
   })
 })

@@ -1,6 +1,6 @@
-import { describe, expect, it, vi } from 'vitest'
-import type { ConnectOptions } from '../../src/options.js'
-import { bareHost } from '../support/hosts.js'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import type { ConnectOptions, IdentityRule } from '../../src/options.js'
+import { bareHost, listen } from '../support/hosts.js'
 import type { ScriptedAnswer } from '../support/scripted-authorization-server.js'
 import { expectPage } from '../support/test-browser.js'
 import { world } from '../support/world.js'
@@ -267,6 +267,41 @@ describe("the app's own sign-in", () => {
 
     expect(await stored()).toMatchObject({ state: 'active', clients: ['mcp-client'] })
   })
+
+  it.each<[string, IdentityRule]>([
+    ['a claim', { claim: 'preferred_username' }],
+    ['a function', ({ userId }, { claims }) => userId === claims['preferred_username']],
+  ])(
+    "compares the account with the link's user by %s, not with an ID token that may be another's",
+    async (_, identity) => {
+      const accounts: Record<string, string> = { 'Bearer of-alice': 'alice.w', 'Bearer of-bob': 'bob.w' }
+      const { url, close } = await listen((req, res) => {
+        const id = accounts[req.headers.authorization ?? '']
+        const meta = { statuscode: id === undefined ? 997 : 200 }
+        res.writeHead(id === undefined ? 401 : 200).end(JSON.stringify({ ocs: { meta, data: { id } } }))
+      })
+      onTestFinished(close)
+      const { auth, as, stored, walk } = await world({
+        ...CONNECT,
+        options: ({ issuer }) => ({
+          nextcloud: { url },
+          connect: { identity, authenticateBrowser: () => Promise.resolve({ issuer, subject: 'alice' }) },
+        }),
+        metadata: { subject_types_supported: ['pairwise'] },
+      })
+      const link = async () =>
+        auth.createConnectUrl(await auth.verify(await as.mint({ preferred_username: 'alice.w' })))
+      const asPerson = (name: string) => ({
+        claims: { preferred_username: `${name}.w` },
+        tokens: { access_token: `of-${name}` },
+      })
+
+      expectPage(await walk(await link(), 'pairwise-of-bob', asPerson('bob')), 403)
+      expect(await stored()).toBeUndefined()
+      expectPage(await walk(await link(), 'pairwise-of-alice', asPerson('alice')), 200)
+      expect(await stored()).toMatchObject({ state: 'active' })
+    },
+  )
 
   it.each([
     ['says somebody else', 403, () => Promise.resolve({ issuer: 'https://idp.example', subject: 'bob' })],

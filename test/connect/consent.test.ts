@@ -231,7 +231,7 @@ describe('while the store is unavailable,', () => {
   })
 })
 
-it('a user begins no more than twenty connections in ten minutes, since each leaves something in the store', async () => {
+it('a user begins no more than twenty connections of a client in ten minutes, since each leaves something in the store', async () => {
   const { link, browser, clock, agree, events } = await world(CONNECT)
   for (let round = 0; round < 20; round += 1) await agree(browser(), await link())
 
@@ -245,6 +245,17 @@ it('a user begins no more than twenty connections in ten minutes, since each lea
   await agree(browser(), await link('bob'))
   clock.advance(600_000)
   await agree(browser(), await link())
+})
+
+it('a client that begins twenty connections keeps no other of the user from connecting, and three of them do', async () => {
+  const { auth, as, browser, agree } = await world(CONNECT)
+  const linkFor = async (client_id: string) => auth.createConnectUrl(await auth.verify(await as.mint({ client_id })))
+  for (const client of ['first', 'second', 'third']) {
+    for (let round = 0; round < 20; round += 1) await agree(browser(), await linkFor(client))
+  }
+
+  const alice = browser()
+  expectPage(await alice.press(await alice.open(await linkFor('fourth')), { answer: 'yes' }), 429)
 })
 
 it('while the authorization server is unavailable, the question is a 503 with Retry-After, and serves later', async () => {

@@ -1,3 +1,4 @@
+import type { Credential, Identity } from '../../src/grants/grant.js'
 import { expect, it, vi } from 'vitest'
 import type { Deletions } from '../../src/broker/deletions.js'
 import { createLoginAnswers, type LoginAnswerRooms } from '../../src/connect/login-answers.js'
@@ -6,11 +7,13 @@ import { createEvents } from '../../src/events.js'
 import { manualClock } from '../support/clock.js'
 import { turn } from '../support/promises.js'
 
+type Discard = (...of: [identity: Identity, credential: Credential]) => ReturnType<Deletions['discard']>
+
 const server = 'https://cloud.example.com/'
 
 it('deletes in Nextcloud the app password that it gives up for want of room, and no other', async () => {
   const clock = manualClock()
-  const remove = vi.fn<Deletions['discard']>().mockResolvedValue(true)
+  const remove = vi.fn<Discard>().mockResolvedValue(true)
   const { take } = createLoginAnswers({
     records: { replace: () => Promise.reject(new StorageError('unavailable')) },
     grants: {
@@ -46,5 +49,5 @@ it('deletes in Nextcloud the app password that it gives up for want of room, and
 })
 
 /** The app passwords that were to be deleted. */
-const deleted = (calls: readonly Parameters<Deletions['discard']>[]): string[] =>
+const deleted = (calls: readonly Parameters<Discard>[]): string[] =>
   calls.map(([, credential]) => ('appPassword' in credential ? credential.appPassword.password : ''))

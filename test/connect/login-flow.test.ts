@@ -1,3 +1,4 @@
+import type { Credential, Identity } from '../../src/grants/grant.js'
 import { describe, expect, it, vi } from 'vitest'
 import type { LoginAnswerRooms } from '../../src/connect/login-answers.js'
 import type { Deletions } from '../../src/broker/deletions.js'
@@ -11,6 +12,8 @@ import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
 import { turn, until } from '../support/promises.js'
 import { faultyStorage } from '../support/storages.js'
+
+type Discard = (...of: [identity: Identity, credential: Credential]) => ReturnType<Deletions['discard']>
 
 const ALICE = { identity: { issuer: 'https://idp.example', subject: 'alice' }, clientId: 'mcp-client' }
 const NEXTCLOUD = 'https://cloud.example.com/'
@@ -27,13 +30,19 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
   const events = createEvents((event) => heard.push(event), clock)
   const grants = createGrants({
     config: { client: undefined, resource: 'https://mcp.example.com/mcp', http: { timeout: 1_000 } },
-    grants: { encryptionKeys: [new Uint8Array(32)], credential: 'app-password', nextcloud: NEXTCLOUD, askedFor: '' },
+    grants: {
+      encryptionKeys: [new Uint8Array(32)],
+      credential: 'app-password',
+      nextcloud: NEXTCLOUD,
+      endsAlone: false,
+      askedFor: '',
+    },
     storage,
     clock,
     events,
   })
   const poll = vi.fn<LoginRooms['appPasswords']['poll']>().mockResolvedValue(undefined)
-  const remove = vi.fn<Deletions['discard']>().mockResolvedValue(true)
+  const remove = vi.fn<Discard>().mockResolvedValue(true)
   const whyNot = vi.fn<LoginAnswerRooms['whyNot']>().mockResolvedValue(undefined)
   const report = vi.fn<LoginAnswerRooms['report']>()
   const onConnected = vi.fn<LoginAnswerRooms['onConnected']>()
@@ -318,5 +327,5 @@ const credentialOf = ({ loginName, password }: ReturnType<typeof givenTo>) => ({
 })
 
 /** The app passwords that were to be deleted. */
-const deleted = (calls: readonly Parameters<Deletions['discard']>[]): string[] =>
+const deleted = (calls: readonly Parameters<Discard>[]): string[] =>
   calls.map(([, credential]) => ('appPassword' in credential ? credential.appPassword.password : ''))

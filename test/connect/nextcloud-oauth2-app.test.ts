@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { ConnectedAccount, ConnectingUser, ConnectOptions, IdentityRule, McpAuthOptions } from '../../src/index.js'
-import { failureOf } from '../support/promises.js'
+import { failureOf, turn, until } from '../support/promises.js'
 import { bareHost } from '../support/hosts.js'
 import { expectPage } from '../support/test-browser.js'
 import { world } from '../support/world.js'
@@ -88,14 +88,6 @@ describe("Nextcloud's own oauth2 app", () => {
     expect(await auth.revoke(ALICE)).toEqual({ revoked: false })
   })
 
-  it('has no endpoint for revocations', async () => {
-    const { auth, connectAs } = await setUp({ identity: accountOfAlice })
-    await connectAs('alice.w')
-
-    expect(await auth.revoke(ALICE)).toEqual({ revoked: 'unsupported' })
-    expect(await auth.isProvisioned(ALICE)).toBe(false)
-  })
-
   it.each<[McpAuthOptions, string]>([
     [
       { authorizationServer: { authorizationEndpoint: 'https://cloud.example.com/apps/oauth2/authorize' } },
@@ -111,6 +103,197 @@ describe("Nextcloud's own oauth2 app", () => {
     const to = await agree(browser(), await link())
 
     expect(to.origin + to.pathname).toBe(expected)
+  })
+})
+
+/** The tokens that Nextcloud takes: those of the app's sessions. */
+const alive = ({ nextcloud }: Setup): number => nextcloud.sessions().length
+type Setup = Awaited<ReturnType<typeof setUp>>
+const APPPASSWORD = '/ocs/v2.php/core/apppassword'
+const TOKEN = '/index.php/apps/oauth2/api/v1/token'
+const MINUTE = 60_000
+
+/** Lets what a moved clock has begun come to rest. */
+async function rest(): Promise<void> {
+  for (let turns = 0; turns < 20; turns += 1) await turn()
+  await new Promise((resolve) => setTimeout(resolve, 60))
+}
+
+/** Lets pending deletions be tried until something is so. A busy machine may need more of them. */
+async function laterUntil(setup: Setup, isSo: () => boolean): Promise<void> {
+  for (let minutes = 0; minutes < 300 && !isSo(); minutes += 1) await later(setup, 1)
+}
+
+/** Lets pending deletions be tried. */
+async function later(setup: Setup, minutes: number): Promise<void> {
+  for (let passed = 0; passed < minutes; passed += 1) {
+    setup.clock.advance(MINUTE)
+    await rest()
+  }
+}
+
+describe('a disconnection', () => {
+  it('ends the tokens in Nextcloud, by one refresh and the access token that comes for it', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    const { auth, connectAs, nextcloud, events, stored } = setup
+    await connectAs('alice.w')
+    const token = await auth.getNextcloudToken(ALICE)
+    const { refreshToken = '' } = (await stored())!
+    await rest()
+    const before = nextcloud.paths().length
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: true })
+
+    expect([alive(setup), nextcloud.takes(token), await auth.isProvisioned(ALICE)]).toEqual([0, false, false])
+    expect(nextcloud.paths().slice(before)).toEqual([TOKEN, APPPASSWORD])
+    expect(nextcloud.tokenRequests().at(-1)?.form.get('refresh_token')).toBe(refreshToken)
+    expect(events).toContainEqual(expect.objectContaining({ type: 'grant.revoked', subject: 'alice', revoked: true }))
+    await later(setup, 15)
+    expect(nextcloud.paths().slice(before)).toHaveLength(2)
+  })
+
+  it.each<[string, (path: string) => number | undefined]>([
+    ['is unavailable', () => 503],
+    ['breaks every connection', () => 0],
+    ['refreshes, and ends nothing', (path) => (path === APPPASSWORD ? 503 : undefined)],
+    ['does not let this server end anything', (path) => (path === APPPASSWORD ? 403 : undefined)],
+  ])('is pending while Nextcloud %s, and is caught up', async (_what, says) => {
+    const setup = await setUp({ identity: accountOfAlice })
+    const { auth, connectAs, nextcloud, storage } = setup
+    await connectAs('alice.w')
+    await rest()
+    nextcloud.disturb(({ path }) => says(path))
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: 'pending' })
+    expect(await auth.isProvisioned(ALICE)).toBe(false)
+    await later(setup, 3)
+    nextcloud.disturb(undefined)
+    await laterUntil(setup, () => setup.events.filter(({ type }) => type === 'grant.revoked').length === 2)
+
+    expect(alive(setup)).toBe(0)
+    expect(setup.events.filter(({ type }) => type === 'grant.revoked')).toMatchObject([
+      { revoked: 'pending' },
+      { revoked: true },
+    ])
+    expect(JSON.stringify(storage)).not.toContain(nextcloud.clientSecret)
+  })
+
+  it('is caught up for somebody who is disabled for a time', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    const { auth, connectAs, nextcloud } = setup
+    await connectAs('alice.w')
+    nextcloud.enable('alice.w', false)
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: 'pending' })
+    await later(setup, 12)
+    expect(alive(setup)).toBe(1)
+    nextcloud.enable('alice.w', true)
+    await laterUntil(setup, () => alive(setup) === 0)
+
+    expect(alive(setup)).toBe(0)
+  })
+
+  it('goes on at another instance with the token that came for the first, which the store has before it is used', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    const { auth, connectAs, nextcloud, open, clock } = setup
+    await connectAs('alice.w')
+    await rest()
+    // The process ends between the refresh and the end: nothing that it does later counts.
+    const closed = new Promise<void>((resolve) => {
+      nextcloud.disturb(({ path }) => {
+        if (path === APPPASSWORD) resolve()
+        return path === APPPASSWORD ? 'never' : undefined
+      })
+    })
+    void auth.revoke(ALICE)
+    await closed
+    nextcloud.disturb(undefined)
+    expect(alive(setup)).toBe(1)
+    clock.advance(MINUTE)
+    const another = open()
+    await another.isProvisioned(ALICE)
+    clock.advance(1_000)
+
+    await until(() => alive(setup) === 0)
+  })
+
+  it('that the user has made in Nextcloud already is one', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    await setup.connectAs('alice.w')
+    setup.nextcloud.deleteSessions()
+
+    expect(await setup.auth.revoke(ALICE)).toEqual({ revoked: true })
+  })
+
+  it('whose refresh is answered, and the answer is lost, is told, with what the user can do', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    await setup.connectAs('alice.w')
+    setup.nextcloud.disturb(({ path }) => (path === TOKEN ? 'lost' : undefined))
+    expect(await setup.auth.revoke(ALICE)).toEqual({ revoked: 'pending' })
+    setup.nextcloud.disturb(undefined)
+    await laterUntil(setup, () => setup.events.filter(({ type }) => type === 'grant.revoked').length === 2)
+
+    expect(setup.events.filter(({ type }) => type === 'grant.revoked').at(-1)).toMatchObject({
+      subject: 'alice',
+      revoked: false,
+      hint: expect.stringMatching(/answer of Nextcloud was lost.*Devices & sessions/s) as string,
+    })
+  })
+
+  it('while another instance renews leaves neither token alive', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    const { auth, connectAs, nextcloud, open, stored } = setup
+    await connectAs('alice.w')
+    await rest()
+    const another = open()
+    let ended: Promise<unknown> | undefined
+    nextcloud.afterwards(async ({ path }) => {
+      if (path !== TOKEN || ended !== undefined) return
+      ended = auth.revoke(ALICE)
+      while ((await stored())?.state !== 'disconnected') await turn()
+    })
+
+    expect(await failureOf(another.rotate(ALICE))).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
+
+    expect(await ended).toEqual({ revoked: 'pending' })
+    await until(() => alive(setup) === 0)
+    await rest()
+    expect(setup.events.filter(({ type }) => type === 'grant.revoked')).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ revoked: 'pending' }),
+        expect.objectContaining({ revoked: true }),
+      ]),
+    )
+    expect(setup.events.filter((event) => event.type === 'grant.revoked')).toHaveLength(2)
+  })
+})
+
+describe('a connection that replaces another', () => {
+  it('has the tokens before ended in Nextcloud', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    const { auth, connectAs, nextcloud } = setup
+    await connectAs('alice.w')
+    const old = await auth.getNextcloudToken(ALICE)
+
+    await connectAs('alice.w')
+
+    await until(() => alive(setup) === 1)
+    await rest()
+    const token = await auth.getNextcloudToken(ALICE)
+    expect([nextcloud.takes(old), nextcloud.takes(token), alive(setup)]).toEqual([false, true, 1])
+  })
+
+  it('has them ended later, if Nextcloud is unavailable meanwhile', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    await setup.connectAs('alice.w')
+    await rest()
+    setup.nextcloud.disturb(({ path }) => (path === APPPASSWORD ? 503 : undefined))
+    await setup.connectAs('alice.w')
+    await rest()
+    expect(alive(setup)).toBe(2)
+    setup.nextcloud.disturb(undefined)
+    await laterUntil(setup, () => alive(setup) === 1)
+
+    expect([alive(setup), setup.nextcloud.takes(await setup.auth.getNextcloudToken(ALICE))]).toEqual([1, true])
   })
 })
 

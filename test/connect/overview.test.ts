@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { digest } from '../../src/connect/cookies.js'
 import { MOST_VISITORS } from '../../src/connect/overview.js'
-import { bareHost } from '../support/hosts.js'
+import { bareHost, behindProxy } from '../support/hosts.js'
 import { wordsOf } from '../support/html.js'
 import { RESOURCE } from '../support/scripted-authorization-server.js'
 import { appPasswordWorld } from '../support/login-visits.js'
@@ -14,7 +14,10 @@ const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 const PAGE = '/nextcloud'
 
 /** Alice has connected Nextcloud for these clients, and has a browser in which she has not signed in. */
-async function setUp(parts: Pick<Parts, 'options' | 'storage' | 'metadata'> = {}, clients = ['Claude', 'Notes']) {
+async function setUp(
+  parts: Pick<Parts, 'options' | 'storage' | 'metadata' | 'host'> = {},
+  clients = ['Claude', 'Notes'],
+) {
   const setup = await world({ ...CONNECT, ...parts })
   for (const clientId of clients) {
     await setup.connect('alice', { clientId })
@@ -521,24 +524,31 @@ describe('an attack', () => {
     expect(await setup.stored()).toMatchObject({ state: 'active' })
   })
 
-  it('by very many sign-ins that nobody finishes fills no store: a thousand, and then it has to wait', async () => {
+  it('by very many sign-ins that nobody finishes fills no store: each address has its share, and all together a thousand', async () => {
     const store = faultyStorage()
-    const setup = await setUp({ storage: store }, [])
+    const setup = await setUp({ storage: store, host: behindProxy }, [])
     const wayIn = await setup.alice.open(PAGE)
     const kept = new Map(setup.alice.cookies)
-    const begin = async (): Promise<Visit> => {
+    const begin = async (address: string): Promise<Visit> => {
       setup.alice.cookies.clear()
       for (const [name, value] of kept) setup.alice.cookies.set(name, value)
-      return setup.alice.press(wayIn, { do: 'sign-in' })
+      return setup.alice.press(wayIn, { do: 'sign-in' }, { headers: [['X-Forwarded-For', address]] })
     }
-    for (let begun = 0; begun < MOST_VISITORS; begun += 1) expect((await begin()).status).toBe(200)
-    const calls = store.calls()
+    const refusedAt = async (address: string): Promise<void> => {
+      const calls = store.calls()
+      const refused = await begin(address)
+      expectPage(refused, 429)
+      expect(refused.headers['retry-after']).toBe('600')
+      expect(store.calls()).toBe(calls)
+    }
+    const { each, all } = MOST_VISITORS
+    for (let begun = 0; begun < all; begun += 1) {
+      const address = `198.51.100.${Math.floor(begun / each)}`
+      if (begun % each === 0 && begun > 0) await refusedAt(`198.51.100.${Math.floor(begun / each) - 1}`)
+      expect((await begin(address)).status).toBe(200)
+    }
 
-    const refused = await begin()
-
-    expectPage(refused, 429)
-    expect(refused.headers['retry-after']).toBe('600')
-    expect(store.calls()).toBe(calls)
+    await refusedAt('198.51.100.250')
   })
 })
 

@@ -24,6 +24,7 @@ function setUp(given: { clock?: ManualClock; storage?: StorageAdapter; key?: num
       encryptionKeys: [new Uint8Array(32).fill(key)],
       credential: 'refresh-token',
       nextcloud: '',
+      endsAlone: false,
       askedFor: '',
     },
     storage,
@@ -132,6 +133,18 @@ describe('a link', () => {
 
     expect(new Set(urls).size).toBe(1)
     expect(await first.link()).toBe(urls[0])
+  })
+
+  it('leaves no ticket behind that another instance was quicker to make', async () => {
+    const clock = manualClock()
+    const storage = new MemoryStorage(undefined, clock)
+    const first = setUp({ clock, storage })
+    const others = [setUp(first), setUp(first), setUp(first)]
+
+    await Promise.all([first, ...others].map(({ link }) => link()))
+
+    // The record of the links, and one ticket.
+    expect(await storage.list({ limit: 100 })).toHaveLength(2)
   })
 
   it('is another one for another user, for another client, and once it is used', async () => {
@@ -271,6 +284,16 @@ describe('the links of one user', () => {
     for (const client of ['a', 'b', 'c', 'd', 'e']) urls.push(await setup.link('alice', client))
 
     expect(await living(setup, urls)).toEqual([...urls.slice(0, 5), ...urls.slice(10)])
+  })
+
+  it('that are second attempts count as opened: others make way before them', async () => {
+    const setup = setUp()
+    const purpose = { identity: { issuer: 'https://idp.example', subject: 'alice' }, clientId: 'mcp-client' }
+    const again = await setup.tickets.again(purpose)
+
+    for (const client of clients(25)) await setup.link('alice', client)
+
+    expect(await setup.tickets.read(again.secret)).toBeDefined()
   })
 
   it('hold second attempts as well, which no other link replaces', async () => {

@@ -15,5 +15,5 @@ it('the README leads to the pages of the providers', () => {
 
 it.each(pages.filter((page) => !ELSEWHERE.includes(page)))('the options of docs/%s.md are run by its test', (page) => {
   expect(existsSync(path.join(root, `docs/${page}.md`))).toBe(true)
-  expect(read(`test/providers/${page}.test.ts`)).toMatch(new RegExp(`optionsOf\\(\\s*'${page}\\.md'`))
+  expect(read(`test/providers/${page}.test.ts`)).toMatch(new RegExp(`(?:optionsOf|runSnippet)\\(\\s*'${page}\\.md'`))
 })

@@ -173,7 +173,7 @@ it.each<Verified>([
     claim: 'cnf',
     found: ['jkt'],
     message:
-      'cnf binds the token to a key (["jkt"]), and proofs of it are not verified here: switch DPoP or mTLS binding off for MCP clients',
+      'cnf binds the token to a key (["jkt"]), and proofs of it are not verified here: switch DPoP or mTLS binding off for MCP clients, or let DPoP in with dpop',
   },
   {
     claims: { scope: 'notes:read profile' },

@@ -29,7 +29,8 @@ export function opened() {
     records,
     owner: OWNER,
     credential: 'refresh-token',
-    note: () => Promise.resolve(),
+    endsAlone: false,
+    note: () => Promise.resolve(true),
     clock,
   })
   const key = store.keyOf(ALICE)

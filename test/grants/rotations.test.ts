@@ -20,7 +20,7 @@ async function open() {
   }
   const reported: Rotation[] = []
   const onStored = (stored: Rotation): unknown => reported.push(stored)
-  const rotations = createRotations({ store, clock, patience: PATIENCE, onStored })
+  const rotations = createRotations({ store, clock, patience: PATIENCE, onStored, onLate: () => Promise.resolve() })
   return { ...setup, rotations, rotation, change, reported }
 }
 

@@ -16,6 +16,7 @@ describe('the network of a client', () => {
     ['::1', '0:0:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     [undefined, ''],
+    ['x'.repeat(10_000), 'x'.repeat(45)],
   ])('%s is of %s', (address, network) => expect(clientNetwork(from(address))).toBe(network))
 
   it('is the one that Express finds, where there is Express', () => {

@@ -3,7 +3,9 @@ import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { InvalidRequestError, UnauthorizedError } from '../../src/errors/errors.js'
-import { parseBearer, readBearerToken } from '../../src/http/bearer.js'
+import { parseToken, readAuthorization } from '../../src/http/bearer.js'
+
+const parseBearer = (header: string) => parseToken(header, 'bearer ')
 
 /** A request with these header lines, as Node would have read it. */
 function requestWith(...lines: [name: string, value: string][]): IncomingMessage {
@@ -44,7 +46,7 @@ const anyHeader = fc.oneof(
     .map((parts) => parts.join('')),
 )
 
-describe('parseBearer', () => {
+describe('parseToken', () => {
   it('gives back any token, whatever the case of the scheme and the space round it', () => {
     fc.assert(
       fc.property(
@@ -60,7 +62,7 @@ describe('parseBearer', () => {
     )
   })
 
-  it('gives a token that stands in the header, or one of two errors, for any text at all', () => {
+  it('gives a token that stands in the header, nothing or an error, for any text at all', () => {
     fc.assert(
       fc.property(anyHeader, (header) => {
         const outcome = outcomeOf(() => parseBearer(header))
@@ -68,7 +70,7 @@ describe('parseBearer', () => {
           expect(header).toContain(outcome)
           expect(outcome).toMatch(/^[^ \t,]+$/)
         } else {
-          expect([UnauthorizedError, InvalidRequestError]).toContain(outcome)
+          expect([undefined, InvalidRequestError]).toContain(outcome)
         }
       }),
       { numRuns: 2_000 },
@@ -86,11 +88,19 @@ describe('parseBearer', () => {
   })
 
   it.each(['', ' ', 'Bearer', 'bearer ', 'Basic abc', 'Bearerabc', 'Bearer\tabc', 'DPoP abc', 'abc', '"Bearer abc"'])(
-    'finds no credentials in %j',
+    'finds another scheme than Bearer in %j',
     (header) => {
-      expect(outcomeOf(() => parseBearer(header))).toBe(UnauthorizedError)
+      expect(outcomeOf(() => parseBearer(header))).toBeUndefined()
     },
   )
+
+  it.each(['DPoP abc', 'dpop abc', ' DPOP  abc '])('reads a token of the scheme DPoP from %j', (header) => {
+    expect(parseToken(header, 'dpop ')).toBe('abc')
+  })
+
+  it.each(['Bearer abc', 'DPoP', 'DPoPabc', 'DPoP\tabc'])('finds another scheme than DPoP in %j', (header) => {
+    expect(parseToken(header, 'dpop ')).toBeUndefined()
+  })
 
   it.each([
     'Bearer a b',
@@ -112,15 +122,15 @@ describe('parseBearer', () => {
   })
 })
 
-describe('readBearerToken', () => {
+describe('readAuthorization', () => {
   it('finds no credentials in a request without an Authorization header', () => {
-    expect(outcomeOf(() => readBearerToken(requestWith(['Accept', '*/*'])))).toBe(UnauthorizedError)
+    expect(outcomeOf(() => readAuthorization(requestWith(['Accept', '*/*'])))).toBe(UnauthorizedError)
   })
 
   it('reads the one Authorization header, and is not misled by others or by values that are called like it', () => {
     const req = requestWith(['X-Authorization', 'Bearer b'], ['X-A', 'authorization'], ['AUTHORIZATION', 'Bearer a'])
 
-    expect(readBearerToken(req)).toBe('a')
+    expect(readAuthorization(req)).toBe('Bearer a')
   })
 
   it('refuses two Authorization headers, wherever they stand, however they are spelt and whatever they hold', () => {
@@ -135,14 +145,14 @@ describe('readBearerToken', () => {
       fc.property(others, authorization, others, authorization, others, (before, one, between, two, after) => {
         const req = requestWith(...before, one, ...between, two, ...after)
 
-        expect(outcomeOf(() => readBearerToken(req))).toBe(InvalidRequestError)
+        expect(outcomeOf(() => readAuthorization(req))).toBe(InvalidRequestError)
       }),
     )
   })
 })
 
 /** What a function returns, or the class of what it throws. */
-function outcomeOf(read: () => string): unknown {
+function outcomeOf(read: () => string | undefined): unknown {
   try {
     return read()
   } catch (error) {

@@ -7,6 +7,7 @@ import {
   ConfigurationError,
   InsufficientScopeError,
   InternalError,
+  InvalidDpopProofError,
   InvalidRequestError,
   InvalidTokenError,
   SealedValueError,
@@ -17,7 +18,12 @@ import {
   UpstreamUnavailableError,
   type McpAuthError,
 } from '../../src/errors/errors.js'
-import { INVALID_TOKEN_DESCRIPTIONS, type InvalidTokenReason } from '../../src/errors/rejection-details.js'
+import {
+  DPOP_PROOF_DESCRIPTIONS,
+  INVALID_TOKEN_DESCRIPTIONS,
+  type DpopProofFault,
+  type InvalidTokenReason,
+} from '../../src/errors/rejection-details.js'
 import { addChallenge, writeChallenge, type ChallengeParameters } from '../../src/http/challenge.js'
 import { METADATA_URL } from '../support/answers.js'
 
@@ -130,13 +136,18 @@ describe('writeChallenge', () => {
 
 const challenged: [name: string, error: McpAuthError, code: string, scope: string, description: string][] = [
   ['InvalidTokenError', new InvalidTokenError('expired'), 'invalid_token', 'notes:read', 'The access token has expired'], // prettier-ignore
-  ['InvalidRequestError', new InvalidRequestError(), 'invalid_request', 'notes:read', 'The Authorization header must hold one Bearer token and nothing else'], // prettier-ignore
+  ['InvalidRequestError', new InvalidRequestError(), 'invalid_request', 'notes:read', 'The Authorization header must hold one access token and nothing else'], // prettier-ignore
   ['SubjectTokenRejectedError', new SubjectTokenRejectedError(), 'invalid_token', 'notes:read', 'The access token is no longer accepted'], // prettier-ignore
   ['InsufficientScopeError', new InsufficientScopeError(['notes:read', 'notes:write']), 'insufficient_scope', 'notes:read notes:write', 'The access token lacks a scope that this operation needs'], // prettier-ignore
 ]
 
 describe('addChallenge', () => {
-  const context = { resourceMetadataUrl: METADATA_URL, challengeScopes: ['notes:read'] }
+  const context = {
+    resourceMetadataUrl: METADATA_URL,
+    challengeScopes: ['notes:read'],
+    dpop: 'off' as const,
+    algorithms: ['ES256', 'PS256'],
+  }
   const exposed = (challenge: string) => ({
     'Cache-Control': 'no-store',
     'WWW-Authenticate': `Bearer realm="mcp", ${challenge}`,
@@ -158,6 +169,44 @@ describe('addChallenge', () => {
     )
   })
 
+  const REST = `resource_metadata="${METADATA_URL}", scope="notes:read"`
+  const ALGS = 'algs="ES256 PS256"'
+  it.each<[error: McpAuthError, bearer: string, dpop: string]>([
+    [new UnauthorizedError(), `Bearer realm="mcp", ${REST}`, `DPoP ${ALGS}, realm="mcp", ${REST}`],
+    [
+      new InvalidTokenError('expired'),
+      `Bearer realm="mcp", error="invalid_token", ${REST}, error_description="The access token has expired"`,
+      `DPoP ${ALGS}, realm="mcp", error="invalid_token", ${REST}, error_description="The access token has expired"`,
+    ],
+    [
+      new InvalidDpopProofError('htu'),
+      `Bearer realm="mcp", ${REST}`,
+      `DPoP ${ALGS}, realm="mcp", error="invalid_dpop_proof", ${REST}, error_description="The DPoP proof is for another URL"`,
+    ],
+  ])(
+    'gives %s a challenge for each scheme that is let in, Bearer first (RFC 9449 section 7.2)',
+    (error, bearer, dpop) => {
+      const challengeOf = (mode: 'allowed' | 'required') =>
+        addChallenge(error, { ...context, dpop: mode }).headers['WWW-Authenticate']
+
+      expect(challengeOf('allowed')).toBe(`${bearer}, ${dpop}`)
+      expect(challengeOf('required')).toBe(dpop)
+    },
+  )
+
+  it.each([
+    ['v1', extractV1],
+    ['v2', extractV2],
+  ])('writes the two so that the MCP SDK client %s reads the first', (_version, extract) => {
+    const error = addChallenge(new InvalidTokenError('expired'), { ...context, dpop: 'allowed' })
+
+    expect(extract(new Response(null, { status: 401, headers: error.headers }))).toMatchObject({
+      resourceMetadataUrl: new URL(METADATA_URL),
+      scope: 'notes:read',
+      error: 'invalid_token',
+    })
+  })
+
   const unchallenged: [name: string, error: McpAuthError, headers: Record<string, string>][] = [
     ['ConfigurationError', new ConfigurationError('message'), {}],
     ['InternalError', new InternalError('message'), {}],
@@ -175,6 +224,7 @@ describe('addChallenge', () => {
 it('each description is a fixed text without quotes and signs', () => {
   const errors: McpAuthError[] = [
     ...Object.keys(INVALID_TOKEN_DESCRIPTIONS).map((reason) => new InvalidTokenError(reason as InvalidTokenReason)),
+    ...Object.keys(DPOP_PROOF_DESCRIPTIONS).map((fault) => new InvalidDpopProofError(fault as DpopProofFault)),
     ...challenged.map(([, error]) => error),
     new AudienceMismatchError(),
     new SealedValueError(),

@@ -3,6 +3,7 @@ import express from 'express'
 import express4 from 'express4'
 import { describe, expect, it } from 'vitest'
 import type { ConnectHandler } from '../../src/http/router.js'
+import type { McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { ask, misconfigured, send, unavailable, type SendOptions } from '../support/answers.js'
 import { bareHost, hosts, type Handler } from '../support/hosts.js'
@@ -171,6 +172,106 @@ describe('what is published', () => {
   })
 })
 
+describe('the authorization servers', () => {
+  it('are those in front of the issuer, to the letter', async () => {
+    const authorizationServers = ['https://front.example.com', 'https://front.example.com/two/']
+    const app = await start({ authorizationServers })
+
+    expect(await documentAt(app)).toMatchObject({ authorization_servers: authorizationServers })
+    expect(app.as.received()).toEqual([])
+  })
+})
+
+describe('resourceMetadataUrl', () => {
+  const own = `${new URL(RESOURCE).origin}/mcp/metadata`
+
+  it.each([
+    ['here', own, true],
+    ['on another origin', 'https://docs.example.com/mcp/metadata', false],
+  ])('%s is named by challenges, and served if it is here', async (_where, resourceMetadataUrl, isServed) => {
+    const options = { issuer: ISSUER, resourceMetadataUrl }
+    const handlers = (auth: McpAuth) => [auth.routes(), auth, theApp]
+    const app = await world({ mode: 'none', host: bareHost, options, handlers })
+
+    const challenge = `Bearer realm="mcp", resource_metadata="${resourceMetadataUrl}"`
+    expect(await ask(app.url)).toMatchObject({ status: 401, challenge })
+    expect(await documentAt(app)).toMatchObject({ resource: RESOURCE })
+    expect((await ask(app.url, { path: '/mcp/metadata' })).status).toBe(isServed ? 200 : 401)
+  })
+})
+
+describe('legacyMetadata', () => {
+  const LEGACY = '/.well-known/oauth-authorization-server'
+  const legacy = (host = bareHost) => start(({ issuer }) => ({ issuer, legacyMetadata: true }), host)
+
+  it('is left to the app, unless it is switched on', async () => {
+    expect(await ask((await start()).url, { path: LEGACY })).toMatchObject({ body: 'the app' })
+  })
+
+  it.each(hosts)('serves what the issuer publishes, asked for once, on $name', async (host) => {
+    const app = await legacy(host)
+
+    for (const path of [LEGACY, `${LEGACY}/`, LEGACY]) {
+      const { response, text } = await send(app.url, { path })
+      expect(response.headers).toMatchObject({
+        'content-type': 'application/json',
+        'cache-control': 'public, max-age=300',
+        'access-control-allow-origin': '*',
+      })
+      expect(JSON.parse(text)).toEqual(app.as.metadata)
+    }
+    expect(app.as.received()).toHaveLength(1)
+  })
+
+  it('does not show the endpoints that only this server is to use', async () => {
+    const app = await start(({ issuer }) => ({
+      issuer,
+      legacyMetadata: true,
+      authorizationServer: { tokenEndpoint: 'https://internal.example.com/token' },
+    }))
+
+    expect(await documentAt(app, LEGACY)).toEqual(app.as.metadata)
+  })
+
+  it('is a 503 while the issuer is down, which a browser can read, and is there again afterwards', async () => {
+    const app = await legacy()
+    app.as.script(DISCOVERY, { status: 503 })
+    const { response } = await send(app.url, { path: LEGACY })
+
+    expect(response.statusCode).toBe(503)
+    expect(response.headers).toMatchObject({ 'access-control-allow-origin': '*' })
+    expect(Number(response.headers['retry-after'])).toBeGreaterThan(0)
+    app.as.script(DISCOVERY)
+    app.clock.advance(60_000)
+    expect(await documentAt(app, LEGACY)).toEqual(app.as.metadata)
+  })
+})
+
+describe('the middleware before the routes', () => {
+  it.each(hosts)('lets their paths pass without a token, and no other, on $name', async (host) => {
+    const app = await world({
+      mode: 'refresh-token',
+      host,
+      options: { legacyMetadata: true },
+      handlers: (auth) => [auth, auth.routes(), theApp],
+    })
+
+    for (const path of [PATH, `${PATH}/`, ROOT, '/.well-known/oauth-authorization-server'])
+      expect(await documentAt(app, path)).toBeInstanceOf(Object)
+    expect((await ask(app.url, { path: '/nextcloud/connect?ticket=none' })).status).toBe(410)
+    expect((await ask(app.url, { path: '/nextcloud/status' })).status).toBe(401)
+    expect((await ask(app.url, { path: '/nextcloud/callback?state=none' })).status).toBe(400)
+    for (const path of ['/', '/mcp', `${PATH}/more`, '/nextcloud/connected'])
+      expect((await ask(app.url, { path })).status).toBe(401)
+  })
+
+  it('lets nothing pass where the routes are not served', async () => {
+    const { url } = await world({ mode: 'none', host: bareHost, handlers: (auth) => [auth, theApp] })
+
+    expect((await ask(url, { path: PATH })).status).toBe(401)
+  })
+})
+
 describe('mounted elsewhere', () => {
   const as = (app: unknown) => app as Handler
 
@@ -193,6 +294,20 @@ describe('mounted elsewhere', () => {
     const { url } = await start({}, bareHost, (routes) => as(express().use('/api', routes as never)))
 
     expect(await ask(url, { path: `/api${PATH}` })).toMatchObject({ body: 'the app' })
+  })
+
+  it('where it is never reached, says so, once', async () => {
+    const warnings: unknown[] = []
+    const app = await world({
+      mode: 'none',
+      host: bareHost,
+      options: { onEvent: (event) => event.type === 'config.warning' && warnings.push(event) },
+      handlers: (auth) => [as(express().use('/api', auth.routes() as never)), theApp],
+    })
+    for (const path of ['/', '/api', `/api${PATH}`, '/api/x']) await ask(app.url, { path })
+
+    const message = `auth.routes() is mounted under /api, where these paths never reach it: ${PATH}, ${ROOT}. Mount it without a path, before other routes`
+    expect(warnings).toMatchObject([{ option: 'routes', message }])
   })
 })
 

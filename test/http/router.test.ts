@@ -1,3 +1,6 @@
+import connect from 'connect'
+import express from 'express'
+import express4 from 'express4'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -49,16 +52,48 @@ describe.each(hosts)('the router on $name', (host) => {
     ['POST', '/posted', 'posted'],
     ['GET', '/', 'root'],
     ['GET', '/later', 'later'],
+    ['GET', 'http://mcp.example.com/here', 'here'],
+    ['GET', 'HTTPS://mcp.example.com:8443/here/?query', 'here'],
+    ['GET', 'http://mcp.example.com', 'root'],
+    ['GET', 'http://mcp.example.com?query', 'root'],
   ])('serves %s %s', async (method, path, body) => {
     expect(await ask(await start(), { method, path })).toMatchObject({ status: 200, body })
   })
 
-  it.each(['/here//', '//here', '/HERE', '/her', '/herein', '/here/there', '/%68ere', '/there?/here', '/constructor'])(
-    'leaves %s to the app',
-    async (path) => {
-      expect(await ask(await start(), { path })).toMatchObject({ status: 200, body: 'the app' })
-    },
-  )
+  it.each([
+    '/here//',
+    '//here',
+    '/HERE',
+    '/her',
+    '/herein',
+    '/here/there',
+    '/%68ere',
+    '/there?/here',
+    '/constructor',
+    'http://here/there',
+    '/http://h/here',
+  ])('leaves %s to the app', async (path) => {
+    expect(await ask(await start(), { path })).toMatchObject({ status: 200, body: 'the app' })
+  })
+
+  it.runIf(host.name !== 'node:http').for([
+    ['/here', ['/here/', '/here']],
+    ['/here', ['/x']],
+    ['/api', ['/api/here', '/api', '/api?query']],
+    ['/api', ['/api']],
+    ['/api', ['/api?query']],
+  ] as const)('mounted under %s, tells once which of its paths are out of reach', async ([mount, paths]) => {
+    const told: unknown[] = []
+    const router = createRouter(routes, (...words) => told.push(words))
+    const below = host.name === 'Connect' ? connect() : host.name === 'Express 4' ? express4() : express()
+    ;(below.use as (...args: unknown[]) => unknown)(mount, router)
+    app = await host.start([below, theApp])
+    for (const path of paths) await ask(app.url, { path })
+
+    const others = mount === '/here' ? ['/posted', '/', '/later', '/failing'] : [...routes.keys()]
+    const isHit = paths.some((path) => path.startsWith(mount))
+    expect(told).toEqual(isHit ? [[mount, others]] : [])
+  })
 
   it('serves HEAD as GET, without the body', async () => {
     expect(await ask(await start(), { method: 'HEAD', path: '/here' })).toMatchObject({ status: 200, body: '' })

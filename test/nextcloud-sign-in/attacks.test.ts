@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { Agent, request, type IncomingMessage } from 'node:http'
+import { createLocalJWKSet, decodeProtectedHeader, jwtVerify, type JWK } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { ConfigurationError, MemoryStorage } from '../../src/index.js'
+import { ConfigurationError } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
+import { attributesOf, wordsOf } from '../support/html.js'
 import { clientOf, REDIRECT_URI, register, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
@@ -115,6 +117,49 @@ describe('a sign-in that somebody else began', () => {
     const answer = await post({}, `token=${token}&answer=yes`)
     expect([answer.status, answer.headers.get('refresh')]).toEqual([200, expect.stringContaining('/apps/oauth2/')])
   })
+})
+
+describe('a question that was asked before somebody else signed in in the same browser', () => {
+  /** Alice has a question in her browser, and then the browser is Bob's, or nobody's. */
+  async function atAnothers(next: 'bob' | 'nobody') {
+    const server = await startSignInServer()
+    const [one, other] = [await registeredClient(server), await registeredClient(server)]
+    const [alice, bob] = [server.person('alice'), server.person('bob')]
+    await one.signIn(alice)
+    await one.signIn(bob)
+    const question = await alice.until(other.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    const html = await (await fetch(question, { headers: { cookie: alice.cookies(question) } })).text()
+    for (const pair of bob.cookies(server.origin).split('; ')) {
+      if (/^_session(?:\.sig)?=/.test(pair)) alice.setCookie('127.0.0.1', next === 'bob' ? pair : '_session=')
+    }
+    return { server, other, browser: alice, question, html }
+  }
+
+  it.each(['bob', 'nobody'] as const)(
+    'is not answered as the first, and asked once more: now it is of %s',
+    async (next) => {
+      const { server, other, browser, question, html } = await atAnothers(next)
+      expect(wordsOf(html)).toContain('You are signed in as alice')
+
+      const seen = await fetch(question, { headers: { cookie: browser.cookies(question) } })
+      const answered = await fetch(question, {
+        method: 'POST',
+        headers: { cookie: browser.cookies(question), origin: server.origin },
+        body: new URLSearchParams({ token: /name="token" value="([^"]+)"/.exec(html)?.[1] ?? '', answer: 'yes' }),
+        redirect: 'manual',
+      })
+
+      expect([seen.status, answered.status, answered.headers.get('refresh')]).toEqual([403, 403, null])
+      const { connections } = await server.auth.connections()
+      expect(connections.flatMap(({ clients }) => clients.map(({ clientId }) => clientId))).not.toContain(
+        other.clientId,
+      )
+      const again = attributesOf(/<a class="go" ([^>]*)>/.exec(await answered.text())?.[1] ?? '')['href'] ?? ''
+      const asked = await browser.until(again, `${server.origin}/oauth/sign-in/`)
+      const words = wordsOf(await (await fetch(asked, { headers: { cookie: browser.cookies(asked) } })).text())
+      expect(words).toContain(next === 'bob' ? 'You are signed in as bob' : 'If you say yes, you sign in at')
+    },
+  )
 })
 
 /** The first step of a browser that keeps its cookies by hand. */
@@ -336,58 +381,32 @@ describe('registration', () => {
   })
 })
 
-describe('a store that is unavailable', () => {
-  it('is a 503 at each door, and never a page that signs in for ever', async () => {
-    const storage = new MemoryStorage()
-    const server = await startSignInServer({ storage })
-    const client = await registeredClient(server)
-    const alice = server.person('alice')
-    const tokens = await client.signIn(alice)
-    const question = await interactionCookie(client.authorizationUrl())
-    const down = () => Promise.reject(new Error('the disk is gone'))
-    Object.assign(storage, { get: down, put: down, delete: down })
-
-    const refreshed = await client.refresh(String(tokens.body['refresh_token']))
-    const registered = await register(server.origin)
-    const page = await fetch(question.question, { headers: { cookie: question.header } })
-    const started = await fetch(client.authorizationUrl(), { redirect: 'manual' })
-
-    expect([refreshed.status, refreshed.body['error']]).toEqual([503, 'temporarily_unavailable'])
-    expect(registered.status).toBe(503)
-    expect(page.status).toBe(503)
-    expect([started.status, started.headers.get('location')]).toEqual([503, null])
-  })
-})
-
-describe('an account of Nextcloud', () => {
-  it.each(['user:disable', 'user:delete'])('that has ended (%s) gets nothing more from any client', async (command) => {
-    const server = await startSignInServer()
-    const client = await registeredClient(server)
-    const alice = server.person('alice')
-    const tokens = await client.signIn(alice)
-    server.nextcloud.occ([command, 'alice'])
-
-    expect((await client.refresh(String(tokens.body['refresh_token']))).body['error']).toBe('invalid_grant')
-  })
-})
-
 describe('the keys', () => {
   it('are rotated while tokens are out, which stay good, and the next ones are signed with the new key', async () => {
     const clock = manualClock()
     const server = await startSignInServer({ clock })
+    const client = await registeredClient(server)
     const keys = async () =>
-      ((await (await fetch(`${server.origin}/oauth/jwks`)).json()) as { keys: { kid: string; d?: string }[] }).keys
+      ((await (await fetch(`${server.origin}/oauth/jwks`)).json()) as { keys: (JWK & { kid: string })[] }).keys
+    const tokenOf = async (uid: string) => String((await client.signIn(server.person(uid))).body['access_token'])
     const [first] = await keys()
-
     clock.advance(91 * 86_400_000)
     await keys()
     const published = await keys()
+    // The new key is published, and does not sign yet.
+    const out = await tokenOf('alice')
     clock.advance(700_000)
     await keys()
     const signing = await keys()
+    const next = await tokenOf('bob')
 
-    expect(published.map(({ kid }) => kid)).toEqual([first?.kid, expect.any(String)])
-    expect(signing[0]?.kid).toBe(published[1]?.kid)
+    const [old, fresh] = published.map(({ kid }) => kid)
+    expect([old, published.length]).toEqual([first?.kid, 2])
+    expect(signing[0]?.kid).toBe(fresh)
+    expect([decodeProtectedHeader(out).kid, decodeProtectedHeader(next).kid]).toEqual([old, fresh])
+    for (const token of [out, next]) {
+      await jwtVerify(token, createLocalJWKSet({ keys: signing }), { issuer: server.origin, audience: server.url })
+    }
     expect(signing.every((key) => key.d === undefined)).toBe(true)
   })
 })

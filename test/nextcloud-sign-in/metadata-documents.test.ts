@@ -2,8 +2,10 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { clientOf, REDIRECT_URI } from '../support/sign-in-client.js'
-import { startSignInServer } from '../support/sign-in-server.js'
+import { manualClock } from '../support/clock.js'
+import { wordsOf } from '../support/html.js'
+import { clientOf, REDIRECT_URI, registeredClient, type RegisteredClient } from '../support/sign-in-client.js'
+import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const CLIENT_ID = 'https://client.example.com/oauth/client.json'
 
@@ -16,29 +18,95 @@ const documentOf = (more: Record<string, unknown> = {}) => ({
   ...more,
 })
 
+async function wordsOfQuestion(server: SignInServer, client: RegisteredClient): Promise<string> {
+  const alice = server.person('alice')
+  const question = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+  const response = await fetch(question, { headers: { cookie: alice.cookies(question) } })
+  return wordsOf(await response.text()).replace(/(?<=[“(]) | (?=[”)])/g, '')
+}
+
+describe('the name of a client on the page that asks', () => {
+  it('is its own claim where it has registered itself, beside an id that tells it from others', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server, { client_name: 'Claude\u202E by Nextcloud' })
+
+    const words = await wordsOfQuestion(server, client)
+
+    const { clientId } = client
+    const ends = `${clientId.slice(0, 6)}…${clientId.slice(-6)}`
+    expect(words).toContain(
+      `An app that registered itself (${ends}), which calls itself “Claude by Nextcloud”, would like to work in your Nextcloud`,
+    )
+  })
+
+  it('is left out where it has none', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server, { client_name: '' })
+
+    expect(await wordsOfQuestion(server, client)).not.toContain('calls itself')
+  })
+
+  it('is that of the operator where the operator has registered it', async () => {
+    const clients = [
+      { clientId: 'mine', clientName: 'Our app', redirectUris: [REDIRECT_URI] },
+      { clientId: 'nameless', redirectUris: [REDIRECT_URI] },
+    ]
+    const server = await startSignInServer({ clients })
+
+    expect(await wordsOfQuestion(server, clientOf(server, 'mine'))).toMatch(/(?<!“)Our app would like to work/)
+    expect(await wordsOfQuestion(server, clientOf(server, 'nameless'))).toContain('nameless would like to work')
+  })
+})
+
 describe('a client whose id is the address of its metadata', () => {
   it('signs its user in, and stands on the page with its name and its host', async () => {
     const server = await startSignInServer({ documents: () => Promise.resolve(documentOf()) })
     const client = clientOf(server, CLIENT_ID)
-    const alice = server.person('alice')
 
-    const question = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    const words = await wordsOfQuestion(server, client)
     const answer = await client.signIn(server.person('alice'))
 
-    expect(question.pathname).toMatch(/^\/oauth\/sign-in\//)
+    expect(words).toContain('“Example client” from client.example.com would like to work in your Nextcloud')
     expect(answer.status).toBe(200)
     expect((await client.refresh(String(answer.body['refresh_token']))).status).toBe(200)
     expect(await server.auth.verify(String(answer.body['access_token']))).toMatchObject({ clientId: CLIENT_ID })
   })
 
-  it('may have any port on loopback, where its document names none and no kind of application', async () => {
-    const document = documentOf({ redirect_uris: ['http://localhost/callback', 'http://127.0.0.1/callback'] })
-    const server = await startSignInServer({ documents: () => Promise.resolve(document) })
+  it.each(['http://127.0.0.1/callback', 'http://localhost:3118/callback'])(
+    'gets its code at any port of %s, whatever kind of application it names',
+    async (uri) => {
+      for (const more of [{}, { application_type: 'web' }]) {
+        const document = documentOf({ redirect_uris: [uri], ...more })
+        const server = await startSignInServer({ documents: () => Promise.resolve(document) })
+        const at = uri.replace(/:\d+(?=\/)|(?<=[a-z1])(?=\/callback)/, ':4999')
+        const answer = await clientOf(server, CLIENT_ID).authorize(server.person('alice'), { redirect_uri: at })
+        expect(answer.get('code')).not.toBeNull()
+      }
+    },
+  )
 
-    for (const host of ['localhost', '127.0.0.1']) {
-      const client = clientOf(server, CLIENT_ID, `http://${host}:53111/callback`)
-      expect((await client.signIn(server.person('alice'))).status).toBe(200)
+  it('is asked of so many hosts for one address in a minute, and no other address waits for that', async () => {
+    const clock = manualClock()
+    let fetched = 0
+    const documents = (url: string) => {
+      fetched += 1
+      return Promise.resolve(documentOf({ client_id: url }))
     }
+    const server = await startSignInServer({ clock, documents, trustProxy: true })
+    const ask = (at: number, from: string) =>
+      fetch(clientOf(server, `https://client-${at}.example.com/client.json`).authorizationUrl(), {
+        redirect: 'manual',
+        headers: { accept: 'text/html', 'x-forwarded-for': from },
+      })
+    for (let at = 0; at < 70; at += 1) await (await ask(at, '198.51.100.1')).text()
+
+    expect(fetched).toBe(60)
+    // What is known is not fetched, and costs nothing.
+    expect((await ask(0, '198.51.100.1')).status).toBe(303)
+    expect((await ask(70, '198.51.100.1')).status).toBe(400)
+    expect((await ask(70, '198.51.100.2')).status).toBe(303)
+    clock.advance(60_000)
+    expect((await ask(71, '198.51.100.1')).status).toBe(303)
   })
 
   it.each([

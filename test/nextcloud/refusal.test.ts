@@ -42,6 +42,7 @@ describe('a 401 that Nextcloud gives to a dead app password', () => {
     const xml = '<?xml version="1.0"?>\n<ocs>\n <meta>\n  <statuscode>997</statuscode>\n </meta>\n <data/>\n</ocs>\n'
     expect(await verdictOn(xml)).toBe(true)
     expect(await verdictOn(xml.replace('997', '998'))).toBe(false)
+    expect(await verdictOn(xml.replace(' </meta>', '<message>Unauthorised</message></meta>'))).toBe(true)
   })
 })
 
@@ -55,6 +56,8 @@ describe('a 401 that says nothing of an app password', () => {
     ['an app route for other reasons', '{"message":"CORS requires basic auth"}'],
     ['an app with more to say', '{"message":"","code":7}'],
     ['another code of OCS', JSON.stringify(OCS).replace('997', '401')],
+    ['an app with a sign-in of its own', JSON.stringify(OCS).replace('Unauthorised', 'AppAPI authentication failed')],
+    ['the same in XML', '<ocs><meta><statuscode>997</statuscode><message>AppAPIAuth failed</message></meta></ocs>'],
     ['an envelope without meta', '{"ocs":null}'],
     ['a list', '[]'],
     ['null', 'null'],

@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { globSync } from 'tinyglobby'
+import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const run = promisify(execFile)
 const root = path.resolve(import.meta.dirname, '../..')
 const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
+/** The value by which this TypeScript lets an old `moduleResolution` pass. */
+const IGNORED = `${ts.versionMajorMinor.split('.')[0] ?? ''}.0`
 /** What every use of the package prints: the middleware answers, the metadata is served, an unknown option is named. */
 const USED = { denied: 401, resource: 'https://mcp.example.com/mcp', refused: 'typo' }
 /** What every use of its subpaths prints: each adapter refuses an unknown option, and memory passes the contract. */
@@ -77,6 +80,18 @@ describe('the packed package', () => {
     expect(names.length).toBeGreaterThan(10)
     expect(names.map(([, own]) => own)).toEqual(names.map(([name]) => name))
     expect(thrown).toEqual(['ConfigurationError', 'ConfigurationError'])
+  })
+
+  it('names the types of each subpath for the resolution that knows no exports', async () => {
+    const text = await readFile(path.join(root, 'package.json'), 'utf8')
+    const { exports, typesVersions } = JSON.parse(text) as {
+      exports: Record<string, { types?: string }>
+      typesVersions: unknown
+    }
+    const subpaths = Object.entries(exports).filter(([name, { types }]) => name !== '.' && types !== undefined)
+    expect(typesVersions).toEqual({
+      '*': Object.fromEntries(subpaths.map(([name, { types }]) => [name.slice(2), [types]])),
+    })
   })
 
   it('brings no more than the four dependencies and what those need', async () => {
@@ -220,6 +235,12 @@ describe('the packed package', () => {
     ['NodeNext, an ES module', 'module', { module: 'nodenext' }, 'express'],
     ['NodeNext, CommonJS', 'commonjs', { module: 'nodenext' }, 'express'],
     ['module CommonJS', 'commonjs', { module: 'commonjs', moduleResolution: 'bundler' }, 'express'],
+    [
+      'module CommonJS, with the resolution that knows no exports',
+      'commonjs',
+      { module: 'commonjs', moduleResolution: 'node10', skipLibCheck: true, ignoreDeprecations: IGNORED },
+      'express',
+    ],
     ['NodeNext, CommonJS, the types of Express 4', 'commonjs', { module: 'nodenext' }, 'express4'],
   ] as const
   it.each(compilations)('compiles and works in TypeScript: %s', async (_name, type, compilerOptions, express) => {

@@ -1,19 +1,73 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { parseEnv } from 'node:util'
 import { expect, it } from 'vitest'
+import { readConfig } from '../../src/config/read-config.js'
+import { MemoryStorage, type McpAuthOptions } from '../../src/index.js'
+import { ENCRYPTION_KEY } from '../support/grant-constants.js'
+import { wordsOf } from '../support/html.js'
 import { appPasswordWorld } from '../support/login-visits.js'
-import { optionsOf } from '../support/providers/page.js'
+import { runSnippet } from '../support/providers/page.js'
 
-/** The person that the page knows, at the provider and in Nextcloud. */
-const [SUBJECT, LOGIN_NAME] = ['248289761001', 'jane']
+const root = path.resolve(import.meta.dirname, '../..')
+const example = (name: string): string => readFileSync(path.join(root, 'examples/app-password', name), 'utf8')
+const page = readFileSync(path.join(root, 'docs/app-password.md'), 'utf8')
+const block = (language: string, beginning: string): string => {
+  const found = [...page.matchAll(/^```(\w+)\n(.*?)^```/gms)].find(
+    ([, of, text]) => of === language && text?.startsWith(beginning),
+  )
+  return found?.[2] ?? ''
+}
+
+/** The options that the page has its reader write, in `server.mjs` and in `.env`. */
+function pageOptions() {
+  let written: McpAuthOptions = {}
+  const nothing = (): undefined => undefined
+  runSnippet('app-password.md', 0, {
+    modules: {
+      'mcp-nextcloud-auth': { mcpAuth: (options: McpAuthOptions) => ((written = options), { routes: nothing }) },
+      'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object },
+      'node:sqlite': { DatabaseSync: Object },
+      express: { default: () => ({ use: nothing, all: nothing, listen: nothing }) },
+      '@modelcontextprotocol/node': { toNodeHandler: nothing },
+      '@modelcontextprotocol/server': { createMcpHandler: nothing },
+    },
+  })
+  const filledIn = {
+    OIDC_CLIENT_ID: 'server',
+    OIDC_CLIENT_SECRET: 'x',
+    ALLOWED_MCP_CLIENTS: 'claude',
+    TOKEN_ENCRYPTION_KEY: ENCRYPTION_KEY,
+  }
+  const variables = { ...parseEnv(block('sh', 'MCP_DEPLOYMENT_MODE')), ...filledIn }
+  return { written, config: readConfig({ ...written, storage: new MemoryStorage() }, variables) }
+}
+
+it('docs/app-password.md and its example are the same server', () => {
+  expect(block('js', 'import')).toBe(example('server.mjs'))
+  expect(block('sh', 'MCP_DEPLOYMENT_MODE')).toBe(example('example.env'))
+  expect(JSON.parse(example('package.json'))).toMatchObject(JSON.parse(block('json', '{')) as object)
+})
+
+it('the variables of docs/app-password.md are those of app-password mode, with one client and a rule', () => {
+  const { config } = pageOptions()
+
+  expect(config).toMatchObject({ allowedClients: new Set(['claude']), nextcloud: { mode: 'app-password' } })
+  expect(config.grants?.connect?.identity).toBe('sub')
+})
 
 it.each([
-  { account: LOGIN_NAME, status: 200 },
+  { account: 'jane', status: 200 },
   { account: 'somebody-else', status: 403 },
 ])('the options of docs/app-password.md connect the account of the person alone: $account', async (person) => {
-  const modules = { 'better-sqlite3': { default: Object }, 'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object } }
-  const { resourceName, connect } = optionsOf('app-password.md', {}, modules)
-  const { auth, connectAs } = await appPasswordWorld({ options: { resourceName, connect } })
+  const { written, config } = pageOptions()
+  const identity = config.grants?.connect?.identity ?? 'anyone'
+  const { auth, connectAs } = await appPasswordWorld({
+    options: { resourceName: written.resourceName, connect: { ...written.connect, identity } } as McpAuthOptions,
+  })
 
-  const { status } = await connectAs(person.account, undefined, SUBJECT)
+  const { status, text } = await connectAs(person.account, undefined, 'jane')
 
-  expect([status, await auth.isProvisioned({ subject: SUBJECT })]).toEqual([person.status, person.status === 200])
+  expect([status, await auth.isProvisioned({ subject: 'jane' })]).toEqual([person.status, person.status === 200])
+  if (person.status === 200) expect(wordsOf(text)).toContain('Claude can now work')
 })

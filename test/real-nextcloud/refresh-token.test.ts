@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { wordsOf } from '../support/html.js'
 import { createVisitor } from '../support/nextcloud/visitor.js'
@@ -6,7 +6,7 @@ import { failureOf } from '../support/promises.js'
 import { optionsOf } from '../support/providers/page.js'
 import { startAuthorizationServer, type ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
 import { expectToActAs, statusOf } from './support/acts.js'
-import { createOAuth2Client } from './support/clients.js'
+import { createOAuth2Client, OAUTH2_CLIENT } from './support/clients.js'
 import { keeping, startMcpServer, type McpServer } from './support/server.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
@@ -28,11 +28,22 @@ beforeAll(async () => {
 })
 afterAll(closeTarget)
 
-/** Ends all sessions and app passwords of an account, as its user does in the security settings. */
-async function endSessions({ uid }: Account): Promise<void> {
-  const list = await target.occ('user:auth-tokens:list', uid, '--output=json')
-  for (const { id } of JSON.parse(list) as { readonly id: number }[])
-    await target.occ('user:auth-tokens:delete', uid, `${id}`)
+interface Device {
+  readonly id: number
+  readonly name: string
+}
+
+/** The sessions and app passwords of an account, as its user sees them in the security settings. */
+const devicesOf = async ({ uid }: Account): Promise<readonly Device[]> =>
+  JSON.parse(await target.occ('user:auth-tokens:list', uid, '--output=json')) as Device[]
+
+/** Those of clients of the app oauth2. */
+const sessionsOf = async (of: Account): Promise<readonly Device[]> =>
+  (await devicesOf(of)).filter(({ name }) => name === OAUTH2_CLIENT)
+
+/** Ends all sessions and app passwords, as the user does. */
+async function endSessions(of: Account): Promise<void> {
+  for (const { id } of await devicesOf(of)) await target.occ('user:auth-tokens:delete', of.uid, `${id}`)
 }
 
 /** Opens a connect link, signs in and agrees: the words of the last page. */
@@ -110,14 +121,55 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
     return { ...server, who: { issuer: as.issuer, subject: account.uid, clientId: CLIENT } }
   }
 
-  it('connects a user, who acts, and disconnects', async () => {
+  /** The status by which Nextcloud takes an access token, or does not. */
+  async function statusWith(token: string): Promise<number> {
+    const headers = { authorization: `Bearer ${token}`, 'ocs-apirequest': 'true' }
+    return (await fetch(`${target.url}/ocs/v2.php/cloud/user?format=json`, { headers })).status
+  }
+
+  it('connects a user, who acts, and disconnects: the tokens and their session are dead in Nextcloud', async () => {
     const { who, ...server } = await start()
+    const before = await sessionsOf(account)
 
     expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     await expectToActAs(server.auth, who, account.uid)
+    const token = await server.auth.getNextcloudToken(who)
+    expect([await statusWith(token), (await sessionsOf(account)).length]).toEqual([200, before.length + 1])
 
-    expect(await server.auth.revoke(who)).toEqual({ revoked: 'unsupported' })
+    expect(await server.auth.revoke(who)).toEqual({ revoked: true })
+    expect([await statusWith(token), await sessionsOf(account)]).toEqual([401, before])
     expect(await failureOf(statusOf(server.auth, who))).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
+  })
+
+  it('ends the tokens before when a user connects again, and those of nobody else', async () => {
+    const { who, ...server } = await start()
+    const before = await sessionsOf(account)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
+    const old = await server.auth.getNextcloudToken(who)
+
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
+    await vi.waitFor(async () => expect(await statusWith(old)).toBe(401), { timeout: 20_000, interval: 200 })
+
+    expect(await statusOf(server.auth, who)).toBe(200)
+    expect(await sessionsOf(account)).toHaveLength(before.length + 1)
+    await server.auth.revoke(who)
+  })
+
+  it('ends the tokens of somebody who is disabled once they are enabled again', async () => {
+    const { who, ...server } = await start()
+    const before = await sessionsOf(account)
+    expect(await connect(server, as.issuer)).toMatch(CONNECTED)
+
+    const revoked = await target.during(['user:disable', account.uid], ['user:enable', account.uid], () =>
+      server.auth.revoke(who),
+    )
+    expect([revoked, (await sessionsOf(account)).length]).toEqual([{ revoked: 'pending' }, before.length + 1])
+    await connect(server, as.issuer)
+    await server.auth.revoke(who)
+
+    // The first one is tried again a minute later, which nobody waits for here.
+    expect(await sessionsOf(account)).toHaveLength(before.length + 1)
+    await endSessions(account)
   })
 
   it('connects nobody as somebody else', async () => {

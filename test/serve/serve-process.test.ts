@@ -257,6 +257,9 @@ describe('mcp-nextcloud-auth serve', () => {
     const html = await page.text()
     expect(page.status).toBe(200)
     expect(html).toContain(`claude mcp add --transport http nextcloud ${origin}/mcp`)
+    expect(html).toContain('href="/nextcloud"')
+    const connections = await fetch(`${origin}/nextcloud`, { headers: { accept: 'text/html' } })
+    expect([connections.status, await connections.text()]).toEqual([200, expect.stringContaining('Sign in')])
     expect(html).not.toMatch(/<script|https?:\/\/(?!127\.0\.0\.1)/)
     expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'none'; style-src 'sha256-[^']+';/)
     const opened = await fetch(`${origin}/mcp`, { headers: { accept: 'text/html' }, redirect: 'manual' })
@@ -339,6 +342,18 @@ describe('mcp-nextcloud-auth serve, told wrongly', () => {
     expect(words).toContain('NEXTCLOUD_MCP_SERVER_URL is not set')
     expect(words).toContain('NEXTCLOUD_OIDC_CLIENT_SECRET is not set')
     expect(words).toContain('NEXTCLOUD_HOST must be a URL')
+  })
+
+  it('says that its port is taken', async () => {
+    const held = createServer().listen(0, '127.0.0.1')
+    await once(held, 'listening')
+    const { port } = held.address() as AddressInfo
+    const { code, words } = await run({ ...environment(), PORT: String(port) })
+    held.close()
+    expect([code, words]).toEqual([
+      1,
+      expect.stringContaining(`something else listens on port ${port} of 127.0.0.1. Set PORT`),
+    ])
   })
 
   it.each(['http://127.0.0.1:1/', 'http://127.0.0.1:1/oauth/token', 'http://127.0.0.1:1/nextcloud', 'ftp://h/mcp'])(

@@ -32,7 +32,8 @@ it.runIf(has('better-sqlite3'))(
       records,
       owner: OWNER,
       credential: 'app-password',
-      note: () => Promise.resolve(),
+      endsAlone: false,
+      note: () => Promise.resolve(true),
       clock: systemClock,
     })
     const issuer = 'https://idp.example.com'

@@ -81,7 +81,7 @@ export function invalidRequest(scope?: string): Answer {
   return challenged(
     400,
     'invalid_request',
-    'The Authorization header must hold one Bearer token and nothing else',
+    'The Authorization header must hold one access token and nothing else',
     scope,
   )
 }

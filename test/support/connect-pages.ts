@@ -41,7 +41,7 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
   const client = { name: words.clientName, host: words.clientHost }
   const registered = { id: words.clientId }
   const form = { action: words.action, formValue: words.formValue }
-  const connected: Connection = {
+  const connected = {
     trouble: undefined,
     since: Date.UTC(2026, 2, 5, 9, 7),
     clients: [client, { name: 'Notes at work' }].map((client, index) => ({
@@ -51,7 +51,7 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
       end: words.formValue,
     })),
     more: 3,
-  }
+  } satisfies Connection
   const visit = { done: 'one', signsOut: true } as const
   return new Map([
     ['consent', pages.consent({ client, callsItself, scopes, ...form })],
@@ -69,6 +69,7 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ['connected', pages.connected({ client, disconnect: form, overview: '/nextcloud' })],
     ['connected for good', pages.connected({ client: registered })],
     ['declined', pages.declined()],
+    ['withdrawn', pages.withdrawn()],
     ['disconnected', pages.disconnected({ overview: '/nextcloud' })],
     ['linkUnusable', pages.linkUnusable()],
     ['notFromHere', pages.notFromHere()],
@@ -84,6 +85,22 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ['signIn', pages.signIn({ ...form, done: undefined })],
     ['signIn after signing out', pages.signIn({ ...form, done: 'out' })],
     ['overview', pages.overview({ ...form, ...visit, connection: connected })],
+    [
+      'overview with browsers',
+      pages.overview({
+        ...form,
+        ...visit,
+        connection: { ...connected, clients: connected.clients.map((entry) => ({ ...entry, callsItself })) },
+        isOwn: true,
+        sessions: [true, false].map((isHere) => ({
+          id: `session ${isHere}`,
+          since: connected.since,
+          lastUsed: connected.since,
+          isHere,
+        })),
+      }),
+    ],
+    ['signIn at its own server', pages.signIn({ ...form, done: 'signed-out', isOwn: true })],
     ['overview of nothing', pages.overview({ ...form, ...visit, done: 'all-pending', connection: undefined })],
     ...(['refused', 'expired', 'elsewhere'] as const).map(
       (trouble) =>

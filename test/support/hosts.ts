@@ -51,6 +51,13 @@ export const hosts: readonly Host[] = [
 
 export const [express5Host, express4Host, connectHost, bareHost] = hosts as [Host, Host, Host, Host]
 
+/** Express 5, which takes addresses from the proxy before it. */
+export const behindProxy = host('Express 5 behind a proxy', (handlers) => {
+  const app = express().set('trust proxy', 1)
+  for (const handler of handlers) app.use(handler as express.RequestHandler)
+  return app
+})
+
 /** Starts what a listener does on a port of its own. */
 export async function listen(listener: RequestListener, options: ServerOptions = {}): Promise<RunningApp> {
   const { port: wanted = 0 } = options

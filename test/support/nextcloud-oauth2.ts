@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest'
 import { createVisitor } from './nextcloud/visitor.js'
 import { startStandIn, type NextcloudStandIn } from './nextcloud/stand-in.js'
 import { ACCOUNT_PASSWORD, addAccount } from './nextcloud/state.js'
-import { fresh } from './nextcloud/exchange.js'
+import { fresh, type Asked } from './nextcloud/exchange.js'
 import { RESOURCE } from './scripted-authorization-server.js'
 
 /** A token request, as it came in. */
@@ -28,6 +28,10 @@ export interface NextcloudOAuth2 {
   /** The user deletes the app's session in the security settings. */
   readonly deleteSessions: () => void
   readonly disturb: NextcloudStandIn['disturb']
+  /** Is called with each request, when it has been carried out and before its answer is sent, which waits for it. */
+  readonly afterwards: (act: (asked: Asked) => unknown) => void
+  /** An administrator disables and enables an account. */
+  readonly enable: (uid: string, enabled: boolean) => void
 }
 
 const TOKEN = '/index.php/apps/oauth2/api/v1/token'
@@ -35,7 +39,8 @@ const CALLBACK = `${new URL(RESOURCE).origin}/nextcloud/callback`
 
 /** @param now milliseconds since the epoch */
 export async function startNextcloudOAuth2(now: () => number): Promise<NextcloudOAuth2> {
-  const { url, state, requests, disturb, close } = await startStandIn({ now })
+  let afterwards: (asked: Asked) => unknown = () => undefined
+  const { url, state, requests, disturb, close } = await startStandIn({ now, onAnswer: (asked) => afterwards(asked) })
   onTestFinished(close)
   const client = { id: state.nextId(), name: 'MCP', clientId: fresh(64), secret: fresh(64), redirectUris: [CALLBACK] }
   state.oauth2Clients.push(client)
@@ -43,6 +48,8 @@ export async function startNextcloudOAuth2(now: () => number): Promise<Nextcloud
   return {
     url,
     disturb,
+    afterwards: (act) => void (afterwards = act),
+    enable: (uid, enabled) => void (state.accounts.get(uid)!.enabled = enabled),
     clientId: client.clientId,
     clientSecret: client.secret,
     paths: () => requests.slice(pages).map(({ path }) => path),

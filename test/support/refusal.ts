@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../src/errors/errors.js'
+import type { Config } from '../../src/config/config.js'
 import { readConfig } from '../../src/config/read-config.js'
 import type { Environment } from '../../src/options.js'
 
@@ -7,6 +8,13 @@ export const LEAST = { issuer: 'https://idp.example.com', resource: 'https://mcp
 
 /** A client that can prove who it is. */
 export const CLIENT = { clientId: 'mcp-server', clientSecret: 'secret' }
+
+/** Names no scope for MCP clients to ask for, on purpose, so that there is no warning of it. */
+export const NO_SCOPES = { challengeScopes: [] }
+
+/** The warnings that options come with. */
+export const warningsOf = (options: object, environment: Environment = {}): Config['warnings'] =>
+  readConfig({ ...NO_SCOPES, ...options }, environment).warnings
 
 /** What is wrong with options. */
 export interface Refusal {

@@ -10,13 +10,17 @@ export function everySignInPage(words: PageWords = plainWords): ReadonlyMap<stri
   const pages = createSignInPages({ serverName, nextcloudHost })
   const form = { action: '/oauth/sign-in/k3Jd9x', formValue }
   const asked: Asked = {
-    clientName,
-    clientId: `https://${clientHost}/client.json`,
+    client: { name: clientName, host: clientHost },
+    callsItself: undefined,
     goesTo: clientHost,
     scopes: words === plainWords ? Object.values(SCOPES) : words.scopes,
     user: undefined,
   }
-  const registered = { clientName: undefined, clientId: words.clientId, goesTo: 'an app on this device (127.0.0.1)' }
+  const registered = {
+    client: { id: words.clientId },
+    callsItself: clientName,
+    goesTo: 'an app on this device (127.0.0.1)',
+  }
   const nextcloud = new URL(`https://${nextcloudHost}`)
   return new Map([
     ['signIn.consent', pages.consent(asked, form)],
@@ -25,6 +29,10 @@ export function everySignInPage(words: PageWords = plainWords): ReadonlyMap<stri
     ['signIn.goOn', pages.goOn(`https://cloud.example.com/index.php/apps/oauth2/authorize?${query}`, 'nextcloud')],
     ['signIn.goOn to the app', pages.goOn('http://127.0.0.1:33418/callback', 'app')],
     ['signIn.unknown', pages.unknown()],
+    ['signIn.anotherPerson', pages.anotherPerson(`https://${clientHost}/oauth/authorize?${query}`)],
+    ['signIn.notFromHere', pages.notFromHere()],
+    ['signIn.badAnswer', pages.badAnswer()],
+    ['signIn.notLetIn', pages.notLetIn(error)],
     ['signIn.refused', pages.refused(error)],
     ['signIn.otherAccount', pages.otherAccount()],
     ['landing', landingPage(`https://${words === plainWords ? 'mcp.example.com' : host}/mcp`, nextcloud)],

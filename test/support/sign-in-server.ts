@@ -33,7 +33,9 @@ export interface SignInServer {
   readonly another: () => Promise<{ readonly url: string }>
 }
 
-export interface SignInServerOptions extends Partial<Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage'>> {
+export interface SignInServerOptions extends Partial<
+  Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage' | 'http'>
+> {
   readonly clock?: Clock
   /** Scopes of each request to the MCP server, and of its tool `write`. Default: none, and `nextcloud`. */
   readonly needs?: { readonly all: readonly string[]; readonly write: readonly string[] }

@@ -18,6 +18,7 @@ import { startNextcloudAccounts, type NextcloudAccounts } from './nextcloud-acco
 import { startNextcloud, type NextcloudServer } from './nextcloud-server.js'
 import { turn, until } from './promises.js'
 import { createRefreshTokens, type RefreshTokens } from './refresh-tokens.js'
+import { NO_SCOPES } from './refusal.js'
 import {
   CLIENT_ID,
   CLIENT_SECRET,
@@ -189,6 +190,7 @@ export async function world(parts: Parts = {}): Promise<World> {
     ...(mode !== 'none' && given.clientAuth === undefined && { clientSecret: CLIENT_SECRET }),
     ...(keeping && { storage: keeping.storage, encryptionKey: ENCRYPTION_KEY }),
     onEvent: (event) => events.push(event),
+    ...(['requiredScopes', 'scopesSupported'].every((name) => !(name in { ...given, ...more })) && NO_SCOPES),
     ...given,
     ...more,
     ...(mode === 'app-password' && { connect: withRule(more.connect ?? given.connect) }),

@@ -18,6 +18,7 @@ const EXPECTED: Expectations = {
   allowedClients: undefined,
   missingAudience: 'reject',
   idTokenLookalikes: 'refuse',
+  dpop: 'off',
 }
 const GOOD = { sub: 'alice', exp: 2_000_000_000, aud: RESOURCE, client_id: 'mcp-client', scope: 'notes:read' }
 
@@ -279,8 +280,35 @@ it.each([{ jkt: 'thumbprint' }, { 'x5t#S256': 'thumbprint' }, {}, '', false])(
   },
 )
 
-it('a cnf of null binds to nothing', () => {
-  expect(refusal(() => read(goodBut({ cnf: null })))).toBeUndefined()
+it.each(['off', 'allowed', 'required'] as const)('a cnf of null or none binds to nothing, with dpop %s', (dpop) => {
+  expect(read(goodBut({ cnf: null }), 'at+jwt', { dpop }).boundTo).toBeUndefined()
+  expect(read(goodBut({}), 'at+jwt', { dpop }).boundTo).toBeUndefined()
+})
+
+describe.each(['allowed', 'required'] as const)('with dpop %s', (dpop) => {
+  it('a token is bound to the key that cnf names by its thumbprint (RFC 9449 section 6.1)', () => {
+    expect(read(goodBut({ cnf: { jkt: 'thumbprint' } }), 'at+jwt', { dpop }).boundTo).toBe('thumbprint')
+  })
+
+  it.each([
+    ...[{ 'x5t#S256': 'thumbprint' }, { jkt: 'thumbprint', 'x5t#S256': 'thumbprint' }, { jkt: 'thumbprint', kid: 'k' }],
+    ...[
+      { jkt: '' },
+      { jkt: 7 },
+      { jkt: ['thumbprint'] },
+      { jkt: null },
+      {},
+      [],
+      ['jkt'],
+      '',
+      'thumbprint',
+      0,
+      false,
+      true,
+    ],
+  ])('a token that is bound by %j in a way that cannot be proved here is refused', (cnf) => {
+    expect(refusal(() => read(goodBut({ cnf }), 'at+jwt', { dpop }))).toBe('sender_constrained')
+  })
 })
 
 describe('the client', () => {

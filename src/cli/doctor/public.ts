@@ -56,7 +56,8 @@ async function checkIssuer(context: Examination, answer: Answer): Promise<Verdic
   const { quote } = context.secrets
   const known = await knownIssuer(context)
   if ('missing' in known) return leftOut(known.missing)
-  const { issuer } = known
+  const { issuer: own } = known
+  const [issuer = own] = context.config.authorizationServers ?? []
   const listed = objectIn(answer)?.['authorization_servers']
   const servers = Array.isArray(listed) ? listed.map(String) : []
   if (servers.includes(issuer)) return passed(`authorization_servers holds ${quote(issuer)}`)
@@ -105,7 +106,7 @@ function checkStatus({ secrets }: Examination, answer: Answer | NoAnswer): Verdi
   if (answer.status === 401) return passed(`${url} answers 401 without a token`)
   const found = `${url} answers ${describe(answer, secrets.quote)} without a token, and not 401`
   if (answer.status === 200 && !isHtml(answer)) {
-    return failed(found, 'everyone gets in: put auth before the handler, app.post(path, auth, handler)')
+    return failed(found, 'everyone gets in: put auth before the handler, app.all(path, auth, handler)')
   }
   if ([404, 405].includes(answer.status)) {
     const way = `let the path of ${waysToGive('resource')} be the one of the handler`

@@ -1,8 +1,10 @@
 import type { ClientName } from '../client-names.js'
 import type { Page } from './document.js'
 import type { Frame } from './frame.js'
-import { markup, type Markup } from './markup.js'
-import { isErrorCode, shownClient, shownForm, shownMoment, type FormTarget } from './shown.js'
+import type { OwnSession } from '../../options.js'
+import { digest } from '../cookies.js'
+import { markup, shownName, type Markup } from './markup.js'
+import { isErrorCode, LONGEST, shownClient, shownForm, shownMoment, type FormTarget } from './shown.js'
 
 /** A user's connection, as its page shows it. */
 export interface Connection {
@@ -24,6 +26,8 @@ export type Trouble = 'refused' | 'expired' | 'elsewhere' | 'unreadable'
 /** An MCP client that may use a connection. */
 export interface ConnectedClient {
   readonly client: ClientName
+  /** What it calls itself. Undefined: not known. */
+  readonly callsItself?: string | undefined
   /** Milliseconds since the epoch. */
   readonly since: number
   /** Undefined: not known. */
@@ -33,16 +37,24 @@ export interface ConnectedClient {
 }
 
 /** The last thing that was done on the page. `pending`: the other server could not be reached, and is tried again. */
-export type Done = 'one' | 'one-pending' | 'all' | 'all-pending' | 'out'
+export type Done = 'one' | 'one-pending' | 'all' | 'all-pending' | 'out' | 'signed-out' | 'browser'
 
 /** The way in: opening the page alone starts nothing. */
 export function signIn(
   { page, server, nextcloud }: Frame,
-  asked: FormTarget & { readonly done: Done | undefined },
+  asked: FormTarget & {
+    readonly done: Done | undefined
+    /** Whether the page is that of the sign-in server. */
+    readonly isOwn?: boolean
+  },
 ): Page {
+  const lasts =
+    asked.isOwn === true
+      ? 'You are signed in here, in this browser, for a day'
+      : 'It is good for this page, in this browser, for ten minutes'
   return page(200, 'See your connection', 'plain')`${shownDone(asked.done)}
 <p>Sign in to see which apps can use your Nextcloud at ${nextcloud} through ${server}, and to end that.</p>
-<p class="quiet">The sign-in only tells this server who you are. It is good for this page, in this browser, for ten minutes.</p>
+<p class="quiet">The sign-in only tells this server who you are. ${lasts}${asked.isOwn === true ? ', or until you sign out' : ''}.</p>
 ${shownForm(asked, markup`<button class="primary" type="submit" name="do" value="${asked.done === 'out' ? 'another' : 'sign-in'}">Sign in</button>`)}`
 }
 
@@ -53,11 +65,14 @@ export function overview(
     /** Undefined: nothing is connected. */
     readonly connection: Connection | undefined
     readonly done: Done | undefined
-    /** Whether there is a sign-in of this page's own to end. */
+    /** Whether there is a sign-in of this page, or of its sign-in server, to end. */
     readonly signsOut: boolean
+    readonly isOwn?: boolean
+    /** The browsers in which the person is signed in at the sign-in server. */
+    readonly sessions?: readonly OwnSession[]
   },
 ): Page {
-  const { connection, done, signsOut } = shown
+  const { connection, done, signsOut, isOwn = false, sessions = [] } = shown
   const tone = connection === undefined ? 'plain' : connection.trouble === undefined ? 'good' : 'care'
   return page(200, 'Your Nextcloud connection', tone)`${shownDone(done)}
 <dl class="facts">
@@ -67,15 +82,36 @@ export function overview(
 ${connection?.since === undefined ? undefined : markup`<div><dt>Since</dt><dd>${shownMoment(connection.since)}</dd></div>`}
 </dl>
 ${connection === undefined ? NOTHING : shownConnection(shown, connection)}
-${
-  signsOut
-    ? markup`<section aria-labelledby="leave">
+${sessions.length === 0 ? undefined : shownSessions(shown, sessions)}
+${signsOut ? leave(shown, isOwn) : undefined}`
+}
+
+function leave(form: FormTarget, isOwn: boolean): Markup {
+  const why = isOwn
+    ? 'Sign out, and this browser is signed in here no more. Your apps go on. Is this not your account? Sign out at Nextcloud too, before you sign in again.'
+    : 'You are signed in to this page for ten minutes at most. Is this not your account? Sign out, then sign in with another one.'
+  return markup`<section aria-labelledby="leave">
 <h2 id="leave">Done here?</h2>
-<p class="quiet">You are signed in to this page for ten minutes at most. Is this not your account? Sign out, then sign in with another one.</p>
-${shownForm(shown, markup`<button type="submit" name="do" value="sign-out">Sign out</button>`)}
+<p class="quiet">${why}</p>
+${shownForm(form, markup`<button type="submit" name="do" value="sign-out">Sign out</button>`)}
 </section>`
-    : undefined
-}`
+}
+
+/** Browsers: whoever is at one of them can let apps in without a sign-in at Nextcloud. */
+function shownSessions(form: FormTarget, sessions: readonly OwnSession[]): Markup {
+  return markup`<section aria-labelledby="browsers">
+<h2 id="browsers">Browsers in which you are signed in</h2>
+<ul class="apps" role="list">${sessions.map((session, index) => shownSession(form, session, index))}</ul>
+</section>`
+}
+
+function shownSession(form: FormTarget, { id, since, lastUsed, isHere }: OwnSession, index: number): Markup {
+  const [title, button] = [`browser-${index}`, `end-browser-${index}`]
+  return markup`<li>
+<h3 id="${title}">${isHere ? 'This browser' : 'Another browser'}</h3>
+<p class="quiet">Since ${shownMoment(since)}<br>Last used about ${shownMoment(lastUsed)}</p>
+${isHere ? undefined : shownForm(form, markup`<button id="${button}" type="submit" name="do" value="${digest(id)}" aria-labelledby="${button} ${title}">End</button>`)}
+</li>`
 }
 
 function stateOf(connection: Connection | undefined): string {
@@ -113,12 +149,17 @@ ${shownForm(form, markup`<button type="submit" name="do" value="all">Disconnect 
 </section>`
 }
 
-function shownEntry(form: FormTarget, { client, since, lastUsed, end }: ConnectedClient, index: number): Markup {
+function shownEntry(form: FormTarget, entry: ConnectedClient, index: number): Markup {
+  const { client, callsItself, since, lastUsed, end } = entry
   const [title, button] = [`app-${index}`, `end-${index}`]
+  const claimed =
+    callsItself === undefined || callsItself === client.name
+      ? undefined
+      : markup`Calls itself “${shownName(callsItself, LONGEST, '…')}”<br>`
   const used = lastUsed === undefined ? undefined : markup`<br>Last used about ${shownMoment(lastUsed)}`
   return markup`<li>
 <h3 id="${title}">${shownClient(client)}</h3>
-<p class="quiet">Since ${shownMoment(since)}${used}</p>
+<p class="quiet">${claimed}Since ${shownMoment(since)}${used}</p>
 ${end === undefined ? undefined : shownForm(form, markup`<button id="${button}" type="submit" name="do" value="${end}" aria-labelledby="${button} ${title}">End</button>`)}
 </li>`
 }
@@ -129,6 +170,8 @@ function shownDone(done: Done | undefined): Markup | undefined {
   if (done === undefined) return undefined
   const pending = done.endsWith('-pending') ? PENDING : undefined
   if (done === 'out') return doneNote(markup`You have signed out of this page.`)
+  if (done === 'signed-out') return doneNote(markup`You have signed out here. Your apps go on.`)
+  if (done === 'browser') return doneNote(markup`You are signed out in that browser.`)
   const what = done.startsWith('all')
     ? markup`Your Nextcloud is disconnected: no app can use it through this server any more.`
     : markup`That app can no longer use your Nextcloud through this server.`

@@ -19,6 +19,13 @@ async function setUp(surroundings: Parameters<typeof appPasswordWorld>[0] = {}) 
   return setup
 }
 
+const dav = (message: string) => ({
+  body: `<?xml version="1.0"?><d:error xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns"><s:exception>Sabre\\DAV\\Exception\\NotAuthenticated</s:exception><s:message>${message}</s:message></d:error>`,
+})
+const ocs = (message: string) => ({
+  body: JSON.stringify({ ocs: { meta: { status: 'failure', statuscode: 997, message }, data: [] } }),
+})
+
 const basic = ({ nextcloud }: AppPasswordWorld, index = 0): string => {
   const { loginName, password } = nextcloud.appPasswords[index]!
   return `Basic ${Buffer.from(`${loginName}:${password}`).toString('base64')}`
@@ -70,6 +77,31 @@ describe('a 401', () => {
     nextcloud.deleteAll()
     clock.advance(60_000)
     expect(await failureOf(auth.nextcloudFetch(ALICE, CLOSED))).toMatchObject({ reason: 'revoked' })
+  })
+
+  it('during which the user ends the connection is an answer without one', async () => {
+    let meanwhile: (() => Promise<unknown>) | undefined
+    const { auth, nextcloud } = await setUp({
+      options: {
+        http: {
+          async fetch(url, init) {
+            const answer = await fetch(url, init)
+            const act = meanwhile
+            if (act !== undefined && new URL(url).pathname === USER) {
+              meanwhile = undefined
+              await act()
+            }
+            return answer
+          },
+        },
+      },
+    })
+    nextcloud.disturb(({ path }) => (path === CLOSED ? 401 : undefined))
+    meanwhile = () => auth.revoke(ALICE)
+
+    expect(
+      await failureOf(auth.getNextcloudCredential(ALICE).then(() => auth.nextcloudFetch(ALICE, CLOSED))),
+    ).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
   })
 
   it('is the end of a grant whose app password Nextcloud no longer knows', async () => {
@@ -128,6 +160,22 @@ describe('a 401', () => {
     expect(asked).toBe(2)
     expect(await auth.isProvisioned(ALICE)).toBe(true)
     expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
+  })
+
+  it.each<[string, string, { body: string }]>([
+    ['a public share of WebDAV', '/public.php/webdav/', dav('Username or password was incorrect')],
+    ['a public share with a password', '/public.php/dav/files/aBcD', dav('Username or password was incorrect')],
+    ['an app with a sign-in of its own', '/ocs/v2.php/apps/app_api/ex-app/state', ocs('AppAPI authentication failed')],
+  ])('of %s is about another credential: the grant lives, and no wrong sign-in counts', async (_, path, told) => {
+    const { auth, nextcloud, events } = await setUp()
+    nextcloud.disturb((asked) => (asked.path === path ? { status: 401, ...told } : undefined))
+
+    for (let count = 0; count < 12; count += 1) expect((await auth.nextcloudFetch(ALICE, path)).status).toBe(401)
+
+    expect(await auth.isProvisioned(ALICE)).toBe(true)
+    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+    expect(events.map(({ type }) => type)).not.toContain('grant.lost')
+    expect(nextcloud.received(USER)).toHaveLength(2)
   })
 
   it('has another try with what was connected elsewhere meanwhile', async () => {

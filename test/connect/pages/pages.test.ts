@@ -216,6 +216,8 @@ describe('the page of connections', () => {
     ['all', 'Your Nextcloud is disconnected', false],
     ['all-pending', 'Your Nextcloud is disconnected', true],
     ['out', 'You have signed out of this page', false],
+    ['signed-out', 'You have signed out here', false],
+    ['browser', 'You are signed out in that browser', false],
   ] as const)('says what was done, and whether it is tried again elsewhere: %s', (done, words, pending) => {
     for (const { html } of [pages.overview({ ...shown, done }), pages.signIn({ ...form, done })]) {
       expect(html).toContain('role="status"')

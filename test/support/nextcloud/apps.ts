@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import {
   bareJson,
   empty,
@@ -95,6 +96,9 @@ function notes(state: NextcloudState, asked: Asked, { account }: SignedIn): Told
   const at = account.notes.findIndex((note) => note.id === Number(id))
   const note = account.notes[at]
   if (note === undefined) return json(404, { errorType: 'OCA\\Notes\\Service\\NoteDoesNotExistException' }, headers)
+  const wanted = asked.headers['if-match']
+  if (method === 'PUT' && wanted !== undefined && wanted !== `"${shown(note).etag}"`)
+    return json(412, shown(note), headers)
   if (method === 'PUT') Object.assign(note, given(asked), { modified: Math.floor(state.now() / 1_000) })
   if (method === 'DELETE') account.notes.splice(at, 1)
   return json(200, method === 'DELETE' ? [] : shown(note), headers)
@@ -134,5 +138,8 @@ const shown = ({ id, title, content, category, modified }: Note) => ({
   error: false,
   errorType: '',
   content,
-  etag: String(id),
+  etag: etagOf({ title, content, category }),
 })
+
+const etagOf = (parts: Pick<Note, 'title' | 'content' | 'category'>): string =>
+  createHash('md5').update(JSON.stringify(parts)).digest('hex')

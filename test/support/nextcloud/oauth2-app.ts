@@ -61,7 +61,10 @@ export function createOAuth2App(state: NextcloudState): OAuth2App {
     if (method !== 'POST') {
       const fields = { clientIdentifier: client.clientId, stateToken, oauthState: query.get('oauthState') ?? '' }
       const { displayName = '' } = state.accounts.get(session.uid) ?? {}
-      return grantPage(session, client.name, displayName, fields, `${base}/login/flow`)
+      const told = grantPage(session, client.name, displayName, fields, `${base}/login/flow`)
+      // The part of its policy that binds all redirects behind its form.
+      const policy = `form-action 'self' ${client.redirectUris[0] ?? ''}`
+      return { ...told, headers: { ...told.headers, 'content-security-policy': policy } }
     }
     if (given.get('requesttoken') !== session.requestToken) return json(412, { message: 'CSRF check failed' })
     session.kept.delete('flow-state-token')

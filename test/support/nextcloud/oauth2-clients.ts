@@ -1,5 +1,5 @@
 import { basicOf, fieldsOf, fresh, json, type Asked, type Told } from './exchange.js'
-import type { NextcloudState } from './state.js'
+import { removeToken, type NextcloudState } from './state.js'
 
 /** The settings of the core app `oauth2`, by which an administrator adds a client. */
 export function oauth2Clients(state: NextcloudState, asked: Asked): Told | undefined {
@@ -11,7 +11,9 @@ export function oauth2Clients(state: NextcloudState, asked: Asked): Told | undef
     return json(403, { message: 'Logged in account must be an admin' })
   if (asked.method === 'DELETE') {
     const at = state.oauth2Clients.findIndex((client) => client.id === Number(id))
-    if (at !== -1) state.oauth2Clients.splice(at, 1)
+    const [client] = at === -1 ? [] : state.oauth2Clients.splice(at, 1)
+    // Nextcloud ends whatever has the client's name.
+    for (const token of state.tokens.filter((each) => each.name === client?.name)) removeToken(state, token)
     return json(200, [])
   }
   const form = fieldsOf(asked)

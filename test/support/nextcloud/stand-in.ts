@@ -15,8 +15,11 @@ import { ocsRoutes } from './ocs.js'
 import { login } from './sessions.js'
 import { addAccount, createState, type Account, type NextcloudState } from './state.js'
 
-/** What a test does to requests instead of the stand-in. 0: no answer at all. */
-export type Disturbance = (request: Asked) => number | Told | undefined
+/**
+ * What a test does to requests instead of the stand-in. 0: the connection breaks; `lost`: it breaks once the request has been carried out;
+ * `never`: there is no answer, and no end of the connection.
+ */
+export type Disturbance = (request: Asked) => number | 'lost' | 'never' | Told | undefined
 
 /**
  * A Nextcloud of one process, as a client sees it: OCS, WebDAV, Notes, Login Flow v2, the core app `oauth2`, the app `oidc`, and
@@ -47,8 +50,8 @@ export interface StandInOptions {
   readonly provider?: { readonly issuer: string; readonly clientId: string; readonly uid?: string }
   /** Gives a new account what it has at first. */
   readonly welcome?: (account: Account) => void
-  /** Hears of every answer. */
-  readonly onAnswer?: (asked: Asked, told: Told) => void
+  /** Hears of every answer, which waits for it. */
+  readonly onAnswer?: (asked: Asked, told: Told) => unknown
 }
 
 export async function startStandIn({
@@ -114,14 +117,16 @@ export async function startStandIn({
     }
     requests.push(asked)
     const disturbed = disturbance?.(asked)
-    if (disturbed === 0) {
+    if (disturbed === 'never') return
+    if (disturbed === 'lost') await onAnswer(asked, await answer(asked, isInside))
+    if (disturbed === 0 || disturbed === 'lost') {
       req.socket.destroy()
       return
     }
     const told =
       typeof disturbed === 'number' ? { status: disturbed, headers: { 'content-type': 'application/json' } } : disturbed
     const given = told ?? (await answer(asked, isInside))
-    onAnswer(asked, given)
+    await onAnswer(asked, given)
     send(res, given)
   }
 

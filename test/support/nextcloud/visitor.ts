@@ -12,8 +12,12 @@ export interface Visitor {
   readonly open: (url: string | URL) => Promise<PageSeen>
   /** The same, until the browser is sent to an address that begins so, which is not opened. */
   readonly until: (url: string | URL, stopAt: string) => Promise<URL>
+  /** Sends a form, and goes on from there. */
+  readonly submit: (url: string | URL, fields: Readonly<Record<string, string>>) => Promise<PageSeen>
   /** Sets a cookie of a host, as if it had been there before. */
   readonly setCookie: (host: string, cookie: string) => void
+  /** The `Cookie` header that it sends to an address. */
+  readonly cookies: (url: string | URL) => string
 }
 
 interface Step {
@@ -39,14 +43,19 @@ export function createVisitor(account: { readonly name: string; readonly passwor
     return jar
   }
 
+  const cookiesFor = (url: URL): string =>
+    [...jarOf(url.hostname)]
+      .filter(([, { path }]) => url.pathname.startsWith(path))
+      .map(([name, { value }]) => `${name}=${value}`)
+      .join('; ')
+
   async function send({ url, fields }: Step): Promise<Response> {
     const jar = jarOf(url.hostname)
-    const sent = [...jar].filter(([, { path }]) => url.pathname.startsWith(path))
     const response = await fetch(url, {
       method: fields === undefined ? 'GET' : 'POST',
       redirect: 'manual',
       headers: {
-        cookie: sent.map(([name, { value }]) => `${name}=${value}`).join('; '),
+        cookie: cookiesFor(url),
         accept: 'text/html',
         ...(fields && { origin: url.origin }),
       },
@@ -60,8 +69,8 @@ export function createVisitor(account: { readonly name: string; readonly passwor
     return response
   }
 
-  async function go(start: string | URL, stopAt?: string): Promise<PageSeen | URL> {
-    let step: Step = { url: new URL(start) }
+  async function go(start: string | URL, stopAt?: string, fields?: URLSearchParams): Promise<PageSeen | URL> {
+    let step: Step = { url: new URL(start), ...(fields && { fields }) }
     for (let count = 0; count < MOST_STEPS; count += 1) {
       const response = await send(step)
       const html = await response.text()
@@ -81,6 +90,11 @@ export function createVisitor(account: { readonly name: string; readonly passwor
       if (end instanceof URL) throw new Error('A visit ends on a page')
       return end
     },
+    async submit(url, fields) {
+      const end = await go(url, undefined, new URLSearchParams(fields))
+      if (end instanceof URL) throw new Error('A visit ends on a page')
+      return end
+    },
     async until(url, stopAt) {
       const end = await go(url, stopAt)
       if (end instanceof URL) return end
@@ -88,6 +102,7 @@ export function createVisitor(account: { readonly name: string; readonly passwor
         `The way ended with status ${end.status} at ${end.url.pathname}: ${wordsOf(end.html).slice(0, 300)}`,
       )
     },
+    cookies: (url) => cookiesFor(new URL(url)),
     setCookie(host, cookie) {
       const [name = '', value = ''] = cookie.split('=')
       jarOf(host).set(name, { value, path: '/' })

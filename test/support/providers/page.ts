@@ -22,10 +22,10 @@ interface Surroundings {
   readonly globals?: Readonly<Record<string, unknown>>
 }
 
-/** Runs a `ts` snippet of a page in `docs/`, counted from 0. */
+/** Runs a snippet of a page in `docs/`, in `ts` or `js`, counted from 0. */
 export function runSnippet(page: string, index: number, { modules, globals = {} }: Surroundings): void {
   const text = readFileSync(path.join(docs, page), 'utf8')
-  const code = [...text.matchAll(/^```ts\n(.*?)^```/gms)][index]?.[1]
+  const code = [...text.matchAll(/^```[tj]s\n(.*?)^```/gms)][index]?.[1]
   if (code === undefined) throw new Error(`docs/${page} has no snippet ${index}`)
   const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.CommonJS }
   const require = (name: string) => ({ __esModule: true, ...modules[name] })

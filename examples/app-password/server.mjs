@@ -1,0 +1,33 @@
+import { toNodeHandler } from '@modelcontextprotocol/node'
+import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
+import express from 'express'
+import { mcpAuth } from 'mcp-nextcloud-auth'
+import { withNextcloud } from 'mcp-nextcloud-auth/mcp-v2'
+import { SqliteStorage } from 'mcp-nextcloud-auth/sqlite'
+import { DatabaseSync } from 'node:sqlite'
+
+// All else is in .env.
+const auth = mcpAuth({
+  resourceName: 'Acme notes', // the name of this server that people see
+  storage: new SqliteStorage(new DatabaseSync('grants.db')),
+  connect: { clientName: () => 'Claude' }, // the one client that .env lets in
+  onEvent: (event) => console.log(event), // who called, and why something failed; never a token
+})
+const mcp = toNodeHandler(
+  createMcpHandler(() => {
+    const server = new McpServer({ name: 'notes', version: '1.0.0' })
+    server.registerTool(
+      'list_notes',
+      { description: 'List my notes' },
+      withNextcloud(auth, async (_ctx, nextcloud) => {
+        const answer = await nextcloud.fetch('/index.php/apps/notes/api/v1/notes')
+        return { content: [{ type: 'text', text: await answer.text() }], isError: !answer.ok }
+      }),
+    )
+    return server
+  }),
+)
+const app = express()
+app.use(auth.routes())
+app.all('/mcp', auth, (req, res) => void mcp(req, res))
+app.listen(3000)

@@ -1,0 +1,100 @@
+import { ServerResponse, type IncomingMessage } from 'node:http'
+import type { Provider } from 'oidc-provider'
+import { readClaim } from '../connect/client-names.js'
+import type { Identity } from '../grants/grant.js'
+import type { OwnSignIn } from '../options.js'
+import { leaveForNextcloud } from './leave.js'
+import { meaningOf } from './outage.js'
+import { asIssuer } from './provider.js'
+import { readSessions, SESSION_LIFE } from './sessions.js'
+import type { SignInRooms } from './sign-in-rooms.js'
+
+/**
+ * Returns what the page of connections does with the sessions of this authorization server.
+ *
+ * @param known the rooms, once they are built
+ */
+export function createOwnSignIn(known: () => SignInRooms): OwnSignIn {
+  return {
+    begin: (req) => leaveForNextcloud(known(), { visit: true }, req),
+    sessions: (req, subject) => asOurs(listSessions(known(), req, subject)),
+    end: (req, subject, which) => asOurs(endSessions(known(), req, { subject, which })),
+    signOut: (req, res) => asOurs(signOut(known(), req, res)),
+    claimOf: async (clientId) => {
+      // The name in a metadata document stands on the page already.
+      if (clientId.startsWith('https:')) return undefined
+      const client = await (await known().provider()).Client.find(clientId).catch(() => undefined)
+      return readClaim(client?.clientName)
+    },
+  }
+}
+
+/** Rejects with an outage of the store, and not with oidc-provider's word for it. */
+async function asOurs<T>(work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    throw meaningOf(error)
+  })
+}
+
+/** Returns the person who has signed in here in this browser. */
+export async function userAt(rooms: SignInRooms, req: IncomingMessage): Promise<Identity | undefined> {
+  const { session } = await asOurs(sessionAt(rooms, req))
+  const { accountId } = session
+  return accountId === undefined ? undefined : { issuer: rooms.issuer.origin, subject: accountId }
+}
+
+async function sessionAt(rooms: SignInRooms, req: IncomingMessage, res = new ServerResponse(req)) {
+  const provider: Provider = await rooms.provider()
+  asIssuer(rooms.issuer, req)
+  const ctx = provider.createContext(req, res)
+  return { provider, ctx, session: await provider.Session.get(ctx) }
+}
+
+async function listSessions(rooms: SignInRooms, req: IncomingMessage, subject: string) {
+  const { provider, session: here } = await sessionAt(rooms, req)
+  const noted = await readSessions({ ...rooms.grants, clock: rooms.clock }, subject)
+  const living = await Promise.all(
+    noted.map(async (session) => {
+      const found = await provider.Session.findByUid(session.uid)
+      return found?.accountId === subject ? [session] : []
+    }),
+  )
+  return living
+    .flat()
+    .map(({ uid, since, lastUsed }) => ({ id: uid, since, lastUsed, isHere: uid === here.uid }))
+    .reverse()
+}
+
+async function endSessions(
+  rooms: SignInRooms,
+  req: IncomingMessage,
+  { subject, which }: { readonly subject: string; readonly which: { readonly id: string } | 'others' },
+): Promise<void> {
+  const sessions = await listSessions(rooms, req, subject)
+  const provider = await rooms.provider()
+  const chosen = sessions.filter(({ id, isHere }) => (which === 'others' ? !isHere : id === which.id))
+  for (const { id } of chosen) await (await provider.Session.findByUid(id))?.destroy()
+}
+
+async function signOut(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const { provider, ctx, session } = await sessionAt(rooms, req, res)
+  await session.destroy()
+  ctx.cookies.set(provider.cookieName('session'), null, COOKIE)
+}
+
+/** Signs a person in whom Nextcloud has named. The session is a fresh one: whoever planted one in the browser would share it. */
+export async function startSession(
+  rooms: SignInRooms,
+  { req, res }: { readonly req: IncomingMessage; readonly res: ServerResponse },
+  accountId: string,
+): Promise<void> {
+  const { provider, ctx, session: before } = await sessionAt(rooms, req, res)
+  if (before.accountId !== undefined) await before.destroy()
+  const session = new provider.Session()
+  session.loginAccount({ accountId })
+  await session.save(SESSION_LIFE / 1_000)
+  ctx.cookies.set(provider.cookieName('session'), session.jti, { ...COOKIE, maxAge: SESSION_LIFE })
+}
+
+/** As oidc-provider sets it. */
+const COOKIE = { signed: true, httpOnly: true, sameSite: 'lax', path: '/' } as const
