@@ -33,8 +33,11 @@ export interface CredentialEndRooms {
  * attempt, which has that answer, goes on with it.
  */
 export type Attempt = boolean | 'unsupported' | 'lost' | 'taken over' | Failure
-/** `refused`: Nextcloud did not take it. `unavailable`: somebody could not be asked. `failed`: somebody answered, and did not do it. */
-export type Failure = 'refused' | 'unavailable' | 'failed'
+/**
+ * `refused`: Nextcloud did not take it. `unavailable`: somebody could not be asked. `failed`: somebody answered, and did not do it.
+ * `put off`: the user has connected again, and that connection might end with it.
+ */
+export type Failure = 'refused' | 'unavailable' | 'failed' | 'put off'
 
 /** The end of an attempt, and the deletion as it is then: a token that is spent makes way for another one. */
 export interface AttemptEnd {
@@ -60,7 +63,7 @@ export async function attemptOnce(rooms: CredentialEndRooms, deletion: PendingDe
   const isOwn = identity.issuer === (await Promise.resolve(rooms.issuer()).catch(() => undefined))
   if (!isOwn) return { attempt: 'failed', deletion }
   if ('code' in credential) return redeemAndEnd(rooms, { ...deletion, credential })
-  if (!rooms.endsAlone) return { attempt: await rooms.client.revoke(credential.refreshToken), deletion }
+  if (!rooms.endsAlone) return { attempt: await revoke(rooms, identity, credential.refreshToken), deletion }
   const lease = await leaseOf(rooms, deletion).catch(ifError(StorageError, () => undefined))
   if (lease === undefined) return { attempt: 'unavailable', deletion }
   try {
@@ -68,6 +71,13 @@ export async function attemptOnce(rooms: CredentialEndRooms, deletion: PendingDe
   } finally {
     rooms.grants.background(lease.release())
   }
+}
+
+/** Some authorization servers revoke everything of that user and client: while a connection lives by another token, none is revoked. */
+async function revoke({ grants, client }: CredentialEndRooms, identity: Identity, token: string): Promise<Attempt> {
+  const lives = await grants.store.livesByRefreshToken(identity).catch(ifError(StorageError, () => 'unknown' as const))
+  if (lives === 'unknown') return 'unavailable'
+  return lives ? 'put off' : client.revoke(token)
 }
 
 async function removeAppPassword(

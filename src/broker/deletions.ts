@@ -107,7 +107,8 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     async discard(identity, credential, accessToken) {
       const deletion = grants.newDeletion(identity, credential)
       await note(deleting, deletion)
-      if (accessToken === undefined || !(await rooms.freshCredentials.endToken(accessToken)))
+      const byItself = rooms.endsAlone ? accessToken : undefined
+      if (byItself === undefined || !(await rooms.freshCredentials.endToken(byItself)))
         return revocationOf(await finish(deleting, deletion))
       await drop(deleting, deletion.id)
       return true
@@ -148,7 +149,7 @@ async function note({ grants }: Deleting, deletion: PendingDeletion, inPlaceOf?:
 }
 
 const isFailure = (attempt: Attempt): attempt is Failure =>
-  attempt === 'refused' || attempt === 'unavailable' || attempt === 'failed'
+  attempt === 'refused' || attempt === 'unavailable' || attempt === 'failed' || attempt === 'put off'
 
 /** Looks after so many milliseconds, whether somebody calls or not. */
 function lookIn(deleting: Deleting, ms: number): void {

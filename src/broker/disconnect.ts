@@ -1,5 +1,5 @@
 import type { Events } from '../events.js'
-import { credentialIn, isLiving, type Grant, type Identity } from '../grants/grant.js'
+import { credentialIn, type Grant, type Identity, type Retired } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { Broker } from './broker.js'
 import type { Deletions, Revocation } from './deletions.js'
@@ -27,7 +27,9 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
     rooms.broker.forget(identity)
     if (outcome?.remains === true) return { revoked: false }
     const unwritten = rotations.drop(store.keyOf(identity))
-    const revoked = await revoke(rooms, identity, outcome?.grant, unwritten)
+    const revoked = await revoke(rooms, identity, outcome?.retired, unwritten)
+    // What is pending is kept elsewhere too, as soon as the store takes it.
+    if (outcome?.noted === false && revoked !== 'pending') await store.settle(identity).catch(() => undefined)
     if (outcome !== undefined) rooms.events.emit({ type: 'grant.revoked', ...identity, revoked })
     return { revoked }
   }
@@ -37,16 +39,14 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
 async function revoke(
   { deletions }: DisconnectRooms,
   identity: Identity,
-  grant: Grant | undefined,
+  retired: Retired | undefined,
   unwritten: Grant | undefined,
 ): Promise<Revocation['revoked']> {
-  const credential = grant && credentialIn(grant)
   const rotated = unwritten && credentialIn(unwritten)
   if (rotated !== undefined) {
     // A rotated token that is not stored yet is the one that lives.
-    if (credential !== undefined) await deletions.forget(credential)
+    if (retired !== undefined) await deletions.forget(retired.credential)
     return deletions.discard(identity, rotated)
   }
-  if (grant === undefined || credential === undefined) return false
-  return deletions.end(identity, credential, !isLiving(grant))
+  return retired === undefined ? false : deletions.end(identity, retired.credential, retired.dead)
 }

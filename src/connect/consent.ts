@@ -3,9 +3,10 @@ import type { IncomingMessage } from 'node:http'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
 import type { PageRooms, Visit, Way } from './connect-rooms.js'
 import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
-import { showConnected } from './disconnection.js'
+import { agreedAt, isLiving, type Grant } from '../grants/grant.js'
+import { showConnected, showStillConnected } from './disconnection.js'
 import { isFromOwnPage, readForm, type Form } from './form.js'
-import { MAY_REPEAT_FOR } from './given-answers.js'
+import { MAY_REPEAT_FOR, type GivenAnswer } from './given-answers.js'
 import { randomSecret, type OneTimeRecord } from './one-time.js'
 import type { AccountAt } from './pages/pages.js'
 import type { FormTarget } from './pages/shown.js'
@@ -76,7 +77,7 @@ export async function tryAgain(
 
 /** The rooms of an answer. */
 type AnswerRooms = FormRooms &
-  Pick<PageRooms, 'tickets' | 'answers' | 'allowance' | 'pages' | 'origin' | 'failed' | 'clock' | OfferRoom>
+  Pick<PageRooms, 'tickets' | 'answers' | 'allowance' | 'grants' | 'pages' | 'origin' | 'failed' | 'clock' | OfferRoom>
 type OfferRoom = 'offers' | 'config' | 'overviewUrl' | 'clientNames'
 
 /** A form as it was sent, by a browser that has proved nothing yet. */
@@ -124,9 +125,10 @@ async function answerFirst(
   sent: Sent,
   first: { readonly record: OneTimeRecord<Ticket>; readonly cookie: string; readonly answer: 'yes' | 'no' },
 ): Promise<Outcome> {
-  const { tickets, answers, pages, cookies, clock, failed } = rooms
+  const { tickets, answers, grants, pages, cookies, clock, failed } = rooms
   const { record, cookie, answer } = first
-  const ticket: Ticket = { ...record.value, answer: sent.secret }
+  const withdrawals = answer === 'yes' ? await grants.store.withdrawals(record.value.identity) : undefined
+  const ticket: Ticket = { ...record.value, answer: sent.secret, withdrawals }
   const refusal = answer === 'yes' ? await refusalOf(rooms, sent, ticket) : undefined
   if (refusal !== undefined) return refusal
   const begun = answer === 'yes' ? await way.begin(ticket, sent.req) : undefined
@@ -167,7 +169,7 @@ async function refusalOf(
 
 /** The link is spent. Only the browser that has answered is led on. */
 async function answerAgain(rooms: AnswerRooms, way: Pick<Way, 'again' | 'abandon'>, sent: Sent): Promise<Outcome> {
-  const { answers, pages, failed } = rooms
+  const { answers, grants, pages, failed } = rooms
   const given = await answers.repeatable(sent.req, sent.secret)
   if (given === undefined || cookieOf(rooms, sent, given.value.ticket) === undefined) {
     return failed('link', pages.linkUnusable())
@@ -176,9 +178,20 @@ async function answerAgain(rooms: AnswerRooms, way: Pick<Way, 'again' | 'abandon
   const answer = answerOf(sent.form, ticket)
   if (answer === undefined) return failed('form', pages.notFromHere())
   if (given.value.answer === 'no') return { page: pages.declined() }
-  if (connected === true) return showConnected(rooms, sent.req, ticket)
+  if (connected === true) return showStillConnected(rooms, sent.req, ticket)
   if (answer === 'yes') return (await refusalOf(rooms, sent, ticket)) ?? way.again(given.value, ticket, sent)
+  // From here on nothing comes of the yes, however far it has led.
+  const grant = await grants.store.withdraw(ticket.identity, ticket.clientId)
+  if (grant !== undefined && hasLedTo(grant, given.value)) {
+    await answers.note(sent.secret, { connected: true })
+    return showConnected(rooms, sent.req, ticket)
+  }
   if (!(await answers.withdraw(given))) return answerAgain(rooms, way, sent)
   await way.abandon(given.value)
   return failed('declined', pages.declined())
+}
+
+/** Whether a yes has led to this grant, which the page may not have seen yet. */
+function hasLedTo(grant: Grant, { ticket: { clientId }, at }: GivenAnswer): boolean {
+  return isLiving(grant) && grant.clients.includes(clientId) && agreedAt(grant, clientId) >= at
 }

@@ -29,6 +29,16 @@ export async function showConnected(rooms: OfferRooms, req: IncomingMessage, pur
   return { page: pages.connected({ client, disconnect, overview: overviewPath(rooms) }), cookies: cookie.headers }
 }
 
+/** The same for another callback or form of the same yes, unless the user has disconnected since. */
+export async function showStillConnected(
+  rooms: OfferRooms & Pick<PageRooms, 'grants'>,
+  req: IncomingMessage,
+  purpose: Purpose,
+): Promise<Outcome> {
+  if (await rooms.grants.store.isWithdrawn(purpose.identity, purpose)) return { page: rooms.pages.withdrawn() }
+  return showConnected(rooms, req, purpose)
+}
+
 const overviewPath = ({ connect, overviewUrl }: Pick<PageRooms, 'connect' | 'overviewUrl'>): string | undefined =>
   overviewUrl === undefined ? undefined : connect.path
 

@@ -10,8 +10,11 @@ import type { Report } from './connect-rooms.js'
 import type { OneTimeRecord, OneTimeRecords } from './one-time.js'
 import type { Purpose } from './tickets.js'
 
-/** The outcome of a login at Nextcloud: `person` and `answer` as in `connect.failed`, if nothing was connected. */
-export type LoginOutcome = 'connected' | 'person' | 'answer'
+/**
+ * The outcome of a login at Nextcloud: `person` and `answer` as in `connect.failed`, if nothing was connected. `withdrawn`: the user has
+ * taken the yes back meanwhile.
+ */
+export type LoginOutcome = 'connected' | 'person' | 'answer' | 'withdrawn'
 
 /** A user on the way through Nextcloud's Login Flow v2. */
 export interface Login extends Purpose {
@@ -62,6 +65,7 @@ interface Held {
 }
 
 const UNUSABLE = 'Nextcloud gave a login name or an app password that cannot be used.'
+export const WITHDRAWN = 'The user has said no, or disconnected, after the yes.'
 const NOT_DELETED =
   'An app password that nobody may use could not be deleted yet, which is tried again for 30 days: its user finds it in Nextcloud, under Security, Devices & sessions.'
 
@@ -127,8 +131,10 @@ async function outcomeOf(rooms: LoginAnswerRooms, held: Held): Promise<LoginOutc
     return 'person'
   }
   held.allowed = true
-  await store(rooms, answer, record.value)
-  return 'connected'
+  if (await store(rooms, answer, record.value)) return 'connected'
+  const hint = (await discard(rooms, held)) ? WITHDRAWN : `${WITHDRAWN} ${NOT_DELETED}`
+  rooms.report('declined', { ...record.value.identity, clientId: record.value.clientId, hint })
+  return 'withdrawn'
 }
 
 /** Deletes the app password at Nextcloud. Resolves to whether that is done; if not, it is tried again. */
@@ -139,22 +145,26 @@ async function discard({ appPasswords, deletions }: LoginAnswerRooms, { answer, 
   return (await deletions.discard(record.value.identity, { appPassword })) === true
 }
 
+/** Resolves to false if the user has taken the yes back meanwhile. */
 async function store(
   rooms: LoginAnswerRooms,
   { loginName, password }: LoginFlowAnswer,
-  { identity, clientId }: Purpose,
-): Promise<void> {
+  { identity, clientId, withdrawals }: Purpose,
+): Promise<boolean> {
   const { grants, appPasswords, deletions, clock, events, patience } = rooms
   const fingerprint = grants.fingerprint(password)
   const connection = {
     appPassword: { loginName, password, nextcloud: appPasswords.nextcloud },
     fingerprint,
     clientId,
+    withdrawals,
     scopes: [],
   }
   const retired = await persevere(clock, patience, () => grants.store.connect(identity, connection))
+  if (retired === 'withdrawn') return false
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   rooms.onConnected({ identity, clientId })
   // Left there, it would be a way in for as long as the account exists.
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
+  return true
 }

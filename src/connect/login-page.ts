@@ -93,6 +93,8 @@ async function showEnd(rooms: PageRooms, req: IncomingMessage, login: Login): Pr
       return showConnected(rooms, req, login)
     case 'person':
       return tryAgain(rooms, req, { ...login, at: 'nextcloud' })
+    case 'withdrawn':
+      return { page: pages.withdrawn() }
     case 'answer':
       return { page: { ...pages.badAnswer(), status: 502 } }
     default:

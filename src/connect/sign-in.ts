@@ -9,7 +9,7 @@ import { claimsForRule } from '../config/identity-rule.js'
 import type { OfPerson, OfRefusal } from '../events.js'
 import type { SignedInUser } from '../verify/id-token.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
-import { showConnected } from './disconnection.js'
+import { showStillConnected } from './disconnection.js'
 import type { GivenAnswer } from './given-answers.js'
 import type { Beginning, PageRooms, PendingAuthorization, PendingVisit, Visit } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
@@ -130,7 +130,7 @@ async function ledBefore(
   visit: Visit,
 ): Promise<Outcome | undefined> {
   if (given.answer === 'no') return rooms.failed('declined', rooms.pages.declined())
-  if (given.connected === true) return showConnected(rooms, visit.req, pending)
+  if (given.connected === true) return showStillConnected(rooms, visit.req, pending)
   return given.login === undefined ? undefined : resume(given, visit)
 }
 

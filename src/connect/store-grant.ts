@@ -8,7 +8,8 @@ import { quirksOf } from '../presets.js'
 import type { Outcome } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
 import { showConnected } from './disconnection.js'
-import { endTokens } from './noted-tokens.js'
+import { WITHDRAWN } from './login-answers.js'
+import { endTokens, NOT_ENDED } from './noted-tokens.js'
 import type { Purpose } from './tickets.js'
 import { whyNotTheirs } from './whose-account.js'
 
@@ -43,7 +44,7 @@ export async function whyNoGrant(
 export function connectionOf(
   { grants, clock }: Pick<PageRooms, 'grants' | 'clock'>,
   tokens: CodeAnswer & { readonly refreshToken: string },
-  of: Pick<Connection, 'clientId' | 'scopes'>,
+  of: Pick<Connection, 'clientId' | 'scopes' | 'withdrawals'>,
 ): Connection & { readonly refreshToken: string } {
   const { refreshToken, access } = tokens
   // Shared, so that the first tool call needs no refresh.
@@ -66,7 +67,7 @@ export function connectionOf(
 export async function storeGrant(
   rooms: PageRooms,
   req: IncomingMessage,
-  { identity, clientId, answer }: Purpose,
+  { identity, clientId, answer, withdrawals }: Purpose,
   tokens: CodeAnswer,
 ): Promise<Outcome> {
   const { answers, grants, broker, deletions, events, clock, onConnected, config, connect, failed, pages } = rooms
@@ -78,7 +79,7 @@ export async function storeGrant(
     })
   }
   const scopes = tokens.scopes ?? connect.scopes
-  const connection = connectionOf(rooms, { ...tokens, refreshToken }, { clientId, scopes })
+  const connection = connectionOf(rooms, { ...tokens, refreshToken }, { clientId, scopes, withdrawals })
   const { fingerprint } = connection
   // The code is spent, so a short outage of the store would cost the user the whole way.
   const retired = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)).catch(
@@ -87,6 +88,11 @@ export async function storeGrant(
       throw error
     },
   )
+  if (retired === 'withdrawn') {
+    const isEnded = await deletions.discard(identity, { refreshToken }, tokens.access.accessToken)
+    const hint = isEnded === 'pending' ? `${WITHDRAWN} ${NOT_ENDED}` : WITHDRAWN
+    return failed('declined', pages.withdrawn(), { ...identity, clientId, hint })
+  }
   broker.forget(identity)
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   onConnected(identity)

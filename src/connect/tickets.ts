@@ -21,14 +21,17 @@ export interface Purpose {
   readonly answer?: string | undefined
   /** The claims of the user's token that `connect.identity` needs. Absent: none. */
   readonly claims?: Readonly<Record<string, unknown>>
+  /** `GrantStore.withdrawals` when the user said yes. Undefined before that. */
+  readonly withdrawals?: number | undefined
 }
 
 /** Returns the purpose alone, of something that has one. */
-export const purposeOf = ({ identity, clientId, claims, answer }: Purpose): Purpose => ({
+export const purposeOf = ({ identity, clientId, claims, answer, withdrawals }: Purpose): Purpose => ({
   identity,
   clientId,
   ...(claims && { claims }),
   ...(answer !== undefined && { answer }),
+  ...(withdrawals !== undefined && { withdrawals }),
 })
 
 /** The purpose of a link. */

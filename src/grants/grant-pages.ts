@@ -1,7 +1,7 @@
 import { ConfigurationError, SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { KeyPage } from '../storage-adapter.js'
-import type { Grant } from './grant.js'
+import { wasNone, type Grant } from './grant.js'
 import { BEGINNING } from './record-key.js'
 import type { OpenRecord, Records } from './records.js'
 
@@ -78,7 +78,7 @@ async function readRecord({ read }: Pick<Records, 'read'>, key: string): Promise
 function grantIn({ value }: OpenRecord): Grant | undefined {
   const { format, state, generation, clients } = (value ?? {}) as Partial<Grant>
   const isGrant = format === 1 && typeof state === 'string' && typeof generation === 'number' && Array.isArray(clients)
-  return isGrant ? (value as Grant) : undefined
+  return isGrant && !wasNone(value as Grant) ? (value as Grant) : undefined
 }
 
 /** Does the work for each item, for a few at once, and returns the results in the order of the items. */

@@ -2,15 +2,23 @@ import type { GrantsConfig } from '../config/config.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
-import { adopt, formerGrant, readStored, type AdoptionRooms } from './adoption.js'
+import { adopt, formerGrant, readStored } from './adoption.js'
+import {
+  attemptDisconnection,
+  attemptSettlement,
+  attemptWithdrawal,
+  endFormer,
+  type Disconnected,
+  type DisconnectionRooms,
+} from './disconnection.js'
 import {
   agreedAt,
   ANY_CLIENT,
   asSeenBy,
-  disconnectedGrant,
   isLiving,
   credentialIn,
   isOfKind,
+  isRefreshable,
   retiredBy,
   secretIn,
   ttlOf,
@@ -20,13 +28,16 @@ import {
   type Retired,
   type SentCode,
   type StoredGrant,
+  wasNone,
 } from './grant.js'
 import { readGrantPage, type GrantPage } from './grant-pages.js'
-import { formerKey, recordKey } from './record-key.js'
-import type { KeyPage, StoredEntry } from '../storage-adapter.js'
-import type { Records } from './records.js'
+import { recordKey } from './record-key.js'
+import { readReplaceable } from './replaceable.js'
+import type { KeyPage } from '../storage-adapter.js'
 import { forgetUses } from './uses.js'
+import { isWithdrawn } from './withdrawals.js'
 
+export type { Disconnected } from './disconnection.js'
 export type { StoredGrant } from './grant.js'
 
 /** The parts of a grant that a new connection brings. */
@@ -36,14 +47,8 @@ export type Connection = Pick<
 > & {
   /** The MCP client that the user agreed to. */
   readonly clientId: string
-}
-
-/** The outcome of a disconnection. */
-export interface Disconnected {
-  /** The grant as it was. */
-  readonly grant: Grant
-  /** Whether the grant is left, because other MCP clients still have the user's consent. */
-  readonly remains: boolean
+  /** `GrantStore.withdrawals` when the user agreed. Undefined if nobody was asked. */
+  readonly withdrawals?: number | undefined
 }
 
 /**
@@ -66,18 +71,33 @@ export interface GrantStore {
   readonly write: (key: string, grant: Grant, expected: string | null) => Promise<string | null>
   /** The same in two steps: seals the grant at once, while the caller does something else, and writes it when told to. */
   readonly prepare: (key: string, grant: Grant) => (expected: string) => Promise<string | null>
+  /** Whether the user's connection lives by a refresh token, as far as can be told. */
+  readonly livesByRefreshToken: (identity: Identity) => Promise<boolean>
+  /** The number of times that the user has taken something back, for a connection that begins now. */
+  readonly withdrawals: (identity: Identity) => Promise<number>
+  /** Whether the user has taken a consent back since there were so many. */
+  readonly isWithdrawn: (identity: Identity, consent: Pick<Connection, 'clientId' | 'withdrawals'>) => Promise<boolean>
   /**
    * Replaces the stored grant, even one that cannot be opened, by a new connection. Returns the credential of the old one that must end
-   * elsewhere, which is noted.
+   * elsewhere, which is noted. `withdrawn`: the user has taken the consent back since, and nothing is stored.
    */
-  readonly connect: (identity: Identity, connection: Connection) => Promise<Retired | undefined>
-  /** Adds the consent to one MCP client more. False if there is no grant that could serve it. */
-  readonly agree: (identity: Identity, clientId: string) => Promise<boolean>
+  readonly connect: (identity: Identity, connection: Connection) => Promise<Retired | 'withdrawn' | undefined>
+  /**
+   * Adds the consent to one MCP client more. False if there is no grant that could serve it.
+   *
+   * @param withdrawals as in `Connection`
+   */
+  readonly agree: (identity: Identity, clientId: string, withdrawals?: number) => Promise<boolean | 'withdrawn'>
+  /** Ends the connections of an MCP client that are under way, and returns the grant, which stays as it is. */
+  readonly withdraw: (identity: Identity, clientId: string) => Promise<Grant | undefined>
   /**
    * Takes away the consent of one MCP client, with what the operator gave to all, and the grant with the last; without a client, the
    * grant at once. A grant that cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
+   * Connections that are under way come to nothing in any case.
    */
   readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
+  /** Forgets a credential that had to stay in the tombstone, because it has ended elsewhere. */
+  readonly settle: (identity: Identity) => Promise<void>
   /**
    * Reads the grants of all configurations in the store, page by page: `limit` of those that are wanted at most. Rejects with
    * {@link ConfigurationError} where the adapter has no `list`.
@@ -86,16 +106,18 @@ export interface GrantStore {
 }
 
 /** The rooms that the store of grants needs. */
-export interface GrantStoreRooms extends AdoptionRooms, Pick<GrantsConfig, 'credential' | 'endsAlone'> {
-  /** Notes a credential before a grant loses it, so that it ends elsewhere although the process may end first. */
-  readonly note: (identity: Identity, credential: Credential) => Promise<unknown>
-}
+export interface GrantStoreRooms extends DisconnectionRooms, Pick<GrantsConfig, 'credential' | 'endsAlone'> {}
 
 export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
   const { records, owner, credential } = rooms
   const keyOf: GrantStore['keyOf'] = ({ issuer, subject }) => recordKey('grant', owner, issuer, subject)
   const seen = (stored: StoredGrant | undefined): StoredGrant | undefined =>
-    stored && { ...stored, grant: asSeenBy(credential, stored.grant) }
+    stored && !wasNone(stored.grant) ? { ...stored, grant: asSeenBy(credential, stored.grant) } : undefined
+  const withdrawalsOf = (identity: Identity): Promise<Grant['withdrawals']> =>
+    readStored(records, keyOf(identity)).then(
+      (stored) => stored?.grant.withdrawals,
+      ifError(SealedValueError, () => undefined),
+    )
   const isOwn = (grant: Grant): boolean => !isLiving(grant) || isOfKind(credential, grant)
   return {
     keyOf,
@@ -121,8 +143,17 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       sealing.catch(() => undefined)
       return async (expected) => records.writeSealed(key, await sealing, expected, ttlOf(grant))
     },
+    livesByRefreshToken: (identity) =>
+      readStored(records, keyOf(identity)).then(
+        (stored) => stored !== undefined && isLiving(stored.grant) && isRefreshable(stored.grant),
+        ifError(SealedValueError, () => true),
+      ),
+    withdrawals: async (identity) => (await withdrawalsOf(identity))?.count ?? 0,
+    isWithdrawn: async (identity, { clientId, withdrawals }) =>
+      isWithdrawn(await withdrawalsOf(identity), [clientId, ANY_CLIENT], withdrawals),
     connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, identity, connection)),
-    agree: (identity, clientId) => change('the grant', () => attemptAgreement(rooms, identity, clientId)),
+    agree: (identity, ...to) => change('the grant', () => attemptAgreement(rooms, identity, ...to)),
+    withdraw: (identity, clientId) => change('the grant', () => attemptWithdrawal(rooms, identity, clientId)),
     async disconnect(identity, clientId) {
       const outcome = await change('the grant', () => attemptDisconnection(rooms, identity, clientId))
       const ended = outcome?.remains === true ? clientId : undefined
@@ -131,6 +162,7 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       if (outcome?.remains !== true) await endFormer(rooms, identity, outcome?.grant).catch(() => undefined)
       return outcome
     },
+    settle: (identity) => change('the grant', () => attemptSettlement(rooms, keyOf(identity))),
     all: (page, accepts) => readGrantPage(records, page, accepts),
   }
 }
@@ -138,11 +170,12 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
 async function attemptConnection(
   rooms: GrantStoreRooms,
   identity: Identity,
-  { clientId, ...connection }: Connection,
-): Promise<Retired | undefined | 'late'> {
+  { clientId, withdrawals, ...connection }: Connection,
+): Promise<Retired | 'withdrawn' | undefined | 'late'> {
   const { records, owner, credential, endsAlone, clock } = rooms
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
+  if (isWithdrawn(before.grant?.withdrawals, [clientId, ANY_CLIENT], withdrawals)) return 'withdrawn'
   // A user who ended the grant at the authorization server may have meant a client of it: each is asked for again.
   const present = before.grant && asSeenBy(credential, before.grant)
   const agreed = present !== undefined && isLiving(present) ? present.clients : []
@@ -158,6 +191,7 @@ async function attemptConnection(
     generation: (before.grant?.generation ?? 0) + 1,
     clients,
     agreed: Object.fromEntries(clients.map((id) => [id, since(id)])),
+    withdrawals: before.grant?.withdrawals,
     connectedAt,
   }
   const retired = retiredBy(grant, before.grant, endsAlone)
@@ -172,9 +206,11 @@ async function attemptAgreement(
   { records, owner, clock }: GrantStoreRooms,
   { issuer, subject }: Identity,
   clientId: string,
-): Promise<boolean | 'late'> {
+  withdrawals?: number,
+): Promise<boolean | 'withdrawn' | 'late'> {
   const key = recordKey('grant', owner, issuer, subject)
   const stored = await readStored(records, key)
+  if (isWithdrawn(stored?.grant.withdrawals, [clientId, ANY_CLIENT], withdrawals)) return 'withdrawn'
   if (stored === undefined || !isLiving(stored.grant)) return false
   const { grant, version } = stored
   if (grant.clients.includes(clientId)) return true
@@ -183,67 +219,3 @@ async function attemptAgreement(
   const next = { ...grant, clients: [...grant.clients, clientId], agreed }
   return (await records.write(key, next, version)) === null ? 'late' : true
 }
-
-async function attemptDisconnection(
-  rooms: GrantStoreRooms,
-  identity: Identity,
-  clientId: string | undefined,
-): Promise<Disconnected | undefined | 'late'> {
-  const { records, clock } = rooms
-  const before = await readReplaceable(rooms, identity)
-  if (before === 'late') return 'late'
-  const { key, version, grant } = before
-  if (version === null) return (await before.discard()) ? undefined : 'late'
-  if (grant?.state === 'disconnected') return undefined
-  if (grant === undefined) return (await records.remove(key, version)) ? undefined : 'late'
-  const clients = clientId === undefined ? [] : grant.clients.filter((id) => id !== clientId && id !== ANY_CLIENT)
-  const remains = clients.length > 0
-  // A client that had no consent takes none away.
-  if (remains && clients.length === grant.clients.length) return { grant, remains }
-  const left = remains ? { ...grant, clients } : disconnectedGrant(grant, clock.now())
-  const retired = remains ? undefined : credentialIn(grant)
-  if (retired !== undefined) await rooms.note(identity, retired)
-  return (await records.write(key, left, version, ttlOf(left))) === null ? 'late' : { grant, remains }
-}
-
-/**
- * Deletes what an instance of a version before 0.4 has stored beside the grant: it would come back once the tombstone has expired. Its
- * credential is ended with the deletions that are tried again.
- */
-async function endFormer(rooms: GrantStoreRooms, identity: Identity, ended: Grant | undefined): Promise<void> {
-  const former = await formerGrant(rooms, identity, () => true)
-  if (former === undefined) return
-  const credential = credentialIn(former.grant)
-  if (credential !== undefined && former.grant.fingerprint !== ended?.fingerprint)
-    await rooms.note(identity, credential)
-  await rooms.records.remove(formerKey('grant', rooms.owner, identity.issuer, identity.subject), former.version)
-}
-
-/** The record that is there to be replaced, and its content as far as it opens. */
-interface Replaceable {
-  readonly key: string
-  /** Null if there is none. */
-  readonly version: string | null
-  readonly grant: Grant | undefined
-  /** Deletes a record of a version before 0.4 that does not open, if there is one. False when another writer was first. */
-  readonly discard: () => Promise<boolean>
-}
-
-async function readReplaceable(rooms: GrantStoreRooms, identity: Identity): Promise<Replaceable | 'late'> {
-  const { records, owner } = rooms
-  const { issuer, subject } = identity
-  const key = recordKey('grant', owner, issuer, subject)
-  const nothing = { key, version: null, grant: undefined, discard: () => Promise.resolve(true) }
-  const stored = await readOrPeek(records, key, () => readStored(records, key))
-  if (stored !== undefined) return { ...nothing, version: stored.version, grant: grantOf(stored) }
-  const former = formerKey('grant', owner, issuer, subject)
-  const adopted = await readOrPeek(records, former, () => adopt(rooms, identity, () => true))
-  if (adopted === undefined || adopted === 'late') return adopted ?? nothing
-  if ('grant' in adopted) return { ...nothing, ...adopted }
-  return { ...nothing, discard: () => records.remove(former, adopted.version) }
-}
-
-const readOrPeek = <T>(records: Records, key: string, read: () => Promise<T>): Promise<T | StoredEntry | undefined> =>
-  read().catch(ifError(SealedValueError, () => records.peek(key)))
-
-const grantOf = (stored: StoredGrant | StoredEntry): Grant | undefined => ('grant' in stored ? stored.grant : undefined)

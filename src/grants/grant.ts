@@ -4,6 +4,7 @@ import { named } from '../config/declarations.js'
 import { SealedValueError, type NotProvisionedReason } from '../errors/errors.js'
 import type { KeptSecret } from '../modes.js'
 import type { RecordOwner } from './record-key.js'
+import type { Withdrawals } from './withdrawals.js'
 
 /** The owner of a grant. */
 export interface Identity {
@@ -67,6 +68,10 @@ export interface Grant {
   readonly clients: readonly string[]
   /** Milliseconds since the epoch at which the user agreed to each of them. Absent before 0.4: ask `agreedAt`. */
   readonly agreed?: Readonly<Record<string, number>> | undefined
+  /** Absent if the user has taken nothing back. */
+  readonly withdrawals?: Withdrawals | undefined
+  /** The credential of a tombstone that must end elsewhere, and could not be noted for that. */
+  readonly unended?: Credential | undefined
   /** The instance that sent the refresh token, while it waits for the answer. */
   readonly presentedBy?: string | undefined
   /** The failure of the last renewal (`ERR_…`), or the end of a dead grant. `at` is in milliseconds since the epoch. */
@@ -111,6 +116,12 @@ export interface Retired {
   readonly dead: boolean
 }
 
+/** Returns the credential that must end elsewhere when its grant ends; undefined if there is none. */
+export function toEnd(grant: Grant): Retired | undefined {
+  const credential = credentialIn(grant) ?? grant.unended
+  return credential && { credential, dead: grant.state === 'needs-reconnect' }
+}
+
 /**
  * Returns the credential of a grant that must end when the grant is replaced. A refresh token that makes way for another is dropped,
  * unless it ends alone: some authorization servers revoke everything of that user and client.
@@ -120,9 +131,9 @@ export function retiredBy(
   before: Grant | undefined,
   endsAlone: boolean,
 ): Retired | undefined {
-  const credential = before && credentialIn(before)
-  if (before === undefined || credential === undefined) return undefined
-  const retired = { credential, dead: !isLiving(before) }
+  const retired = before && toEnd(before)
+  if (retired === undefined) return undefined
+  const { credential } = retired
   // A write that was repeated may replace itself.
   if ('appPassword' in credential)
     return connection.appPassword?.password === credential.appPassword.password ? undefined : retired
@@ -141,10 +152,13 @@ export type LivingGrant = Grant & { readonly refreshToken: string }
 
 /** Milliseconds for which a dead grant is kept, to say what became of it. */
 const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
+/** Milliseconds for which it is kept that there was nothing to end: longer than a connection may be under way. */
+const NOTHING_ENDED_TTL = 3_600_000
 
 /** Milliseconds for which a grant is kept; undefined: for good. */
 export function ttlOf(grant: Grant): number | undefined {
-  return isLiving(grant) ? undefined : DEAD_GRANT_TTL
+  if (isLiving(grant)) return undefined
+  return wasNone(grant) ? NOTHING_ENDED_TTL : DEAD_GRANT_TTL
 }
 
 /** @throws {SealedValueError} the value is not a grant of a format that this version knows */
@@ -249,8 +263,8 @@ export function isOfKind(credential: KeptSecret, { appPassword, refreshToken }: 
 }
 
 /** The parts of a grant that its renewals and its end leave as they are. */
-export function lasting({ format, identity, owner, generation, clients, agreed, connectedAt }: Grant) {
-  return { format, identity, owner, generation, clients, agreed, connectedAt }
+export function lasting({ format, identity, owner, generation, clients, agreed, withdrawals, connectedAt }: Grant) {
+  return { format, identity, owner, generation, clients, agreed, withdrawals, connectedAt }
 }
 
 /** The remains of a grant that the authorization server or Nextcloud refused, or that has ended. */
@@ -278,3 +292,13 @@ export function disconnectedGrant(grant: Grant, at: number): Grant {
   const ended = deadGrant(grant, 'disconnected', at)
   return { ...ended, state: 'disconnected', generation, clients: [], agreed: undefined }
 }
+
+/** The tombstone of no connection: it tells only what the user has taken back. */
+export function noneEnded(identity: Identity, owner: RecordOwner, at: number): Grant {
+  const { issuer, subject } = identity
+  const of = { identity: { issuer, subject }, owner, clients: [], scopes: [], fingerprint: '' } as const
+  return { ...of, format: 1, generation: 1, state: 'disconnected', connectedAt: at }
+}
+
+/** Whether it is a tombstone of no connection, which counts as nothing except for a connection under way. */
+export const wasNone = ({ state, fingerprint }: Grant): boolean => state === 'disconnected' && fingerprint === ''

@@ -1,7 +1,5 @@
 import type { Clock } from '../clock.js'
 import type { Config, GrantsConfig } from '../config/config.js'
-import { StorageError } from '../errors/errors.js'
-import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
 import { createElsewhere } from './elsewhere.js'
@@ -89,9 +87,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
       events.emit({ type: 'grant.revoked', ...identity, revoked: false, hint: NOT_ENDED_ELSEWHERE }),
   })
   const newDeletion = createNewDeletion(sealer, clock)
-  // The deletion must not fail with the list: the attempt that follows is told of, and kept in memory.
-  const note = (identity: Identity, of: Credential) =>
-    deletions.put(newDeletion(identity, presented(of))).catch(ifError(StorageError, () => false))
+  const note = (identity: Identity, of: Credential) => deletions.put(newDeletion(identity, presented(of)))
   const kept = createGrantStore({ records, owner, credential, endsAlone, note, clock })
   const uses = createUses({
     ...{ records, owner, clock },
@@ -118,8 +114,9 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     store,
     patience: config.http.timeout,
     onLate: async ({ identity, grant, spent }) => {
-      const late = endsAlone ? credentialIn(grant) : undefined
-      if (late !== undefined) await hook.late(identity, late, spent)
+      const late = credentialIn(grant)
+      const isSpare = endsAlone || (grant.fingerprint !== spent && !(await kept.livesByRefreshToken(identity)))
+      if (late !== undefined && isSpare) await hook.late(identity, late, spent)
     },
     onStored: ({ identity, grant: { fingerprint }, spent }) =>
       events.emit({ type: 'grant.rotated', ...identity, fingerprint, previous: spent }),

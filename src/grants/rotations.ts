@@ -102,8 +102,8 @@ function attempt(
     if (isSameToken(present.grant, grant)) return present
     if (present.grant.fingerprint !== spent) return undefined
     // Another instance marked or refused the spent token, or a consent was taken away. The new token counts, and so does that.
-    const { clients, agreed } = present.grant
-    next = { ...grant, clients, agreed }
+    const { clients, agreed, withdrawals } = present.grant
+    next = { ...grant, clients, agreed, withdrawals }
     replaced = present.version
     return 'late'
   })

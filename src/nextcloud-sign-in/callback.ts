@@ -4,15 +4,16 @@ import { ofNamedUser } from '../broker/credential-end.js'
 import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
 import { flowOf, holds } from '../connect/cookies.js'
 import { endTokens, redeemNoted } from '../connect/noted-tokens.js'
+import { WITHDRAWN } from '../connect/login-answers.js'
 import { connectionOf } from '../connect/store-grant.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import { credentialIn, type Identity } from '../grants/grant.js'
+import type { Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult } from './interaction.js'
 import { startSession } from './own-sign-in.js'
 import { PATHS } from './provider.js'
-import type { ForClient, PendingSignIn, SignInRooms } from './sign-in-rooms.js'
+import type { PendingSignIn, SignInRooms } from './sign-in-rooms.js'
 
 /**
  * `GET …/callback`: the browser comes back from Nextcloud. Undefined: the state is not of a sign-in, and another handler may know it.
@@ -81,7 +82,7 @@ interface Arrival {
 async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer): Promise<Outcome> {
   const { pending } = arrival
   const { signInPages, events } = rooms
-  const user = await whoIs(rooms, tokens).catch(async (error: unknown) => {
+  const { user, withdrawals } = await whoIs(rooms, tokens).catch(async (error: unknown) => {
     await drop(rooms, tokens)
     throw error
   })
@@ -94,17 +95,39 @@ async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer):
     // It says who is there, and is no connection.
     await drop(rooms, tokens)
     await startSession(rooms, arrival, user)
-  } else await store(rooms, pending, user, { ...tokens, refreshToken: tokens.refreshToken })
-  return goBack(rooms, pending, { user })
+    return goBack(rooms, pending, { user })
+  }
+  const of = { clientId: pending.clientId, withdrawals }
+  const stored = await store(rooms, user, { ...tokens, refreshToken: tokens.refreshToken }, of)
+  return goBack(rooms, pending, stored === 'withdrawn' ? { denied: true } : { user, ...stored })
 }
 
-/** @throws {UpstreamUnavailableError} Nextcloud does not say it */
-async function whoIs({ freshCredentials }: SignInRooms, { access }: CodeAnswer): Promise<string | undefined> {
+/** What the person has agreed to in this sign-in. */
+interface Consent {
+  readonly clientId: string
+  readonly withdrawals: number
+}
+
+/** A person who has signed in: undefined if Nextcloud refuses to say who it is. */
+interface SignedIn {
+  readonly user: string | undefined
+  /** `GrantStore.withdrawals` when that was asked. */
+  readonly withdrawals: number
+}
+
+/**
+ * @throws {UpstreamUnavailableError} Nextcloud does not say it
+ * @throws {StorageError} the store cannot be asked what the user has taken back so far
+ */
+async function whoIs(rooms: SignInRooms, { access, members }: CodeAnswer): Promise<SignedIn> {
+  const { freshCredentials, grants, issuer } = rooms
+  // Before the question: the user may disconnect while it is open.
+  const withdrawals = await grants.store.withdrawals(ofNamedUser({ issuer: issuer.origin, subject: '' }, members))
   const account = await freshCredentials.accountOf({ scheme: 'Bearer', token: access.accessToken })
   if (account === undefined) {
     throw new UpstreamUnavailableError('Nextcloud does not say who has signed in', { service: 'Nextcloud' })
   }
-  return account === 'refused' ? undefined : account.id
+  return { user: account === 'refused' ? undefined : account.id, withdrawals }
 }
 
 /** Has Nextcloud end tokens that nobody may use: this ends its session and refresh token as well. */
@@ -117,35 +140,50 @@ async function drop(rooms: SignInRooms, tokens: CodeAnswer): Promise<void> {
 /**
  * Nextcloud's tokens of the sign-in are the connection: nobody connects twice. Those of the sign-in before end.
  *
+ * @returns `withdrawn` if the user has disconnected meanwhile: the tokens are ended
  * @throws {StorageError} they cannot be stored, and are ended
  */
 async function store(
   rooms: SignInRooms,
-  { clientId }: ForClient,
   user: string,
   tokens: CodeAnswer & { readonly refreshToken: string },
-): Promise<void> {
+  of: Consent,
+): Promise<Pick<Consent, 'withdrawals'> | 'withdrawn'> {
   const { grants, deletions, config, clock, events, issuer } = rooms
   const identity = { issuer: issuer.origin, subject: user }
-  const connection = connectionOf(rooms, tokens, { clientId, scopes: [] })
-  const retired = await forgetDead(rooms, identity)
-    .then(() => persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)))
-    .catch(async (error: unknown) => {
-      await drop(rooms, tokens)
-      throw error
-    })
+  const { clientId } = of
+  const connection = connectionOf(rooms, tokens, { ...of, scopes: [] })
+  let { withdrawals } = of
+  const connect = async () => {
+    withdrawals += await forgetDead(rooms, identity)
+    return persevere(clock, config.http.timeout, () => grants.store.connect(identity, { ...connection, withdrawals }))
+  }
+  const retired = await connect().catch(async (error: unknown) => {
+    await drop(rooms, tokens)
+    throw error
+  })
+  if (retired === 'withdrawn') {
+    await drop(rooms, tokens)
+    events.emit({ type: 'connect.failed', reason: 'declined', ...identity, clientId, hint: WITHDRAWN })
+    return retired
+  }
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })
   grants.background(deletions.forget(connection))
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
+  return { withdrawals }
 }
 
 /**
  * Ends a connection that Nextcloud does not take any more. A user id may be given to another person once its account is deleted: what the
  * first agreed to is not for the second.
+ *
+ * @returns the number of withdrawals that this is
  */
-async function forgetDead({ isConnected, grants, deletions }: SignInRooms, identity: Identity): Promise<void> {
-  if (await isConnected(identity.subject).catch(ifError(UpstreamUnavailableError, () => true))) return
+async function forgetDead({ isConnected, grants, deletions }: SignInRooms, identity: Identity): Promise<0 | 1> {
+  if (await isConnected(identity.subject).catch(ifError(UpstreamUnavailableError, () => true))) return 0
+  const { state = 'disconnected' } = (await grants.store.look(identity))?.grant ?? {}
+  if (state === 'disconnected') return 0
   const ended = await grants.store.disconnect(identity, undefined)
-  const credential = ended?.grant && credentialIn(ended.grant)
-  if (credential !== undefined) grants.background(deletions.forget(credential))
+  if (ended?.retired !== undefined) grants.background(deletions.forget(ended.retired.credential))
+  return 1
 }

@@ -47,7 +47,7 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
   if (answer === 'no') return goOn(rooms, await deny(question))
   const known = await knownUser(question)
   if (known === 'another') return askAnew(rooms, question)
-  if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known.user))
+  if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known))
   const { interaction } = question
   const way = { interaction: interaction.uid, clientId: text(interaction.params['client_id']) }
   const { url, cookies } = await leaveForNextcloud(rooms, way, req)
@@ -60,7 +60,7 @@ export async function finish(rooms: SignInRooms, req: IncomingMessage, res: Serv
   const result = question && (await takeResult(rooms, question.interaction.uid))
   if (question === undefined || result === undefined) return { page: rooms.signInPages.unknown() }
   if ('denied' in result) return { returnTo: await deny(question) }
-  return { returnTo: await grantTo(rooms, question, result.user) }
+  return { returnTo: await grantTo(rooms, question, result) }
 }
 
 /** Keeps the end of a way to Nextcloud until the browser fetches it. */
@@ -138,13 +138,18 @@ function deny({ provider, req, res }: Question): Promise<string> {
   return provider.interactionResult(req, res, result)
 }
 
-/** Gives the client exactly what the person has just agreed to. */
-async function grantTo(rooms: SignInRooms, question: Question, user: string): Promise<string> {
+/** Gives the client exactly what the person has just agreed to, unless it was taken back since. */
+async function grantTo(
+  rooms: SignInRooms,
+  question: Question,
+  { user, withdrawals }: Exclude<SignInResult, { readonly denied: true }>,
+): Promise<string> {
   const { provider, interaction, req, res } = question
   await forgetOther(question, user)
   const { params } = interaction
   const clientId = text(params['client_id'])
-  await rooms.grants.store.agree({ issuer: rooms.issuer.origin, subject: user }, clientId)
+  const identity = { issuer: rooms.issuer.origin, subject: user }
+  if ((await rooms.grants.store.agree(identity, clientId, withdrawals)) === 'withdrawn') return deny(question)
   const grant = new provider.Grant({ accountId: user, clientId })
   const scopes = scopesOf(rooms, interaction).join(' ')
   grant.addOIDCScope(

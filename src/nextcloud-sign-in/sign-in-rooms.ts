@@ -31,8 +31,11 @@ export type PendingSignIn = PurposeOfSignIn & {
   readonly cookieHash: string
 }
 
-/** The end of that way, which waits for the browser to fetch it: the user's id in Nextcloud, or a no. */
-export type SignInResult = { readonly user: string } | { readonly denied: true }
+/**
+ * The end of that way, which waits for the browser to fetch it: the user's id in Nextcloud and `GrantStore.withdrawals` at the sign-in, or
+ * a no.
+ */
+export type SignInResult = { readonly user: string; readonly withdrawals?: number } | { readonly denied: true }
 
 /** The rooms that a sign-in needs. */
 export interface SignInRooms {

@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError, StorageError } from '../../src/errors/errors.js'
-import { failureOf, until } from '../support/promises.js'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { failureOf, turn, until } from '../support/promises.js'
+import type { ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
 import { holdTokenRequests, tokenAnswer } from '../support/token-endpoint.js'
 import { setUpConnected } from '../support/connected-user.js'
+import { watchedStorage } from '../support/storages.js'
 import { world } from '../support/world.js'
 
 const ALICE = { subject: 'alice' }
@@ -14,6 +17,8 @@ async function setUpRevocation(name = 'revocation_endpoint') {
   setup.as.script('/revoke', { status: 200 })
   return setup
 }
+
+const revoked = (as: ScriptedAuthorizationServer) => as.received('/revoke').map(({ form }) => form.get('token'))
 
 describe('revoke()', () => {
   it('ends the grant here, and asks the server to revoke its refresh token with this client’s credentials, once', async () => {
@@ -78,6 +83,100 @@ describe('revoke()', () => {
     expect(await failureOf(waiting)).toMatchObject({ code: 'ERR_NOT_PROVISIONED', reason: 'revoked' })
     expect(await stored()).toMatchObject({ state: 'disconnected' })
     expect(JSON.stringify(await stored())).not.toContain('late')
+  })
+
+  it('revokes the refresh token too that comes of a refresh under way', async () => {
+    const { as, auth, events, first } = await setUpRevocation()
+    const held = holdTokenRequests(as)
+    const waiting = failureOf(auth.getNextcloudToken(ALICE))
+    await held.arrival()
+
+    await auth.revoke(ALICE)
+    held.answer(tokenAnswer('late', { refresh_token: 'late too' }))
+    await waiting
+    await until(() => as.received('/revoke').length === 2)
+
+    expect(revoked(as)).toEqual([first, 'late too'])
+    await auth.close()
+    expect(events.filter(({ type }) => type === 'grant.revoked')).toHaveLength(2)
+  })
+
+  it('leaves the refresh token that comes of a refresh under way alone once the user has connected again', async () => {
+    const { as, auth, connect, first, stored } = await setUpRevocation()
+    const held = holdTokenRequests(as)
+    const waiting = auth.getNextcloudToken(ALICE).catch(() => undefined)
+    await held.arrival()
+
+    await auth.revoke(ALICE)
+    await connect('alice', { refreshToken: 'again' })
+    held.answer(tokenAnswer('late', { refresh_token: 'late too' }))
+    await until(() => as.received('/token').length === 2)
+    held.answer(tokenAnswer('fresh', { refresh_token: 'rotated' }))
+
+    expect(await waiting).toBe('fresh')
+    await auth.close()
+    expect(revoked(as)).toEqual([first])
+    expect(await stored()).toMatchObject({ refreshToken: 'rotated' })
+  })
+
+  it('at another instance has the refresh token revoked that this one could not store, once it can', async () => {
+    const memory = new MemoryStorage()
+    const watched = watchedStorage(memory)
+    const setup = await world({
+      mode: 'refresh-token',
+      storage: watched.storage,
+      options: { http: { retries: 0, timeout: 1_000 } },
+    })
+    const { as, auth, open, connect, clock, refreshTokens } = setup
+    as.metadata['revocation_endpoint'] = `${as.issuer}/revoke`
+    as.script('/revoke', { status: 200 })
+    const first = await connect('alice')
+    const answered = as.received('/token').length
+    as.script('/token', (request, res) => {
+      watched.failing.add('put')
+      refreshTokens.answer(request, res)
+    })
+    const waiting = failureOf(auth.getNextcloudToken(ALICE))
+    await until(() => as.received('/token').length > answered)
+    const ended = { yet: false }
+    void waiting.then(() => (ended.yet = true))
+    for (let steps = 0; steps < 2_000 && !ended.yet; steps += 1) {
+      clock.advance(10)
+      await turn()
+    }
+    expect(await waiting).toBeInstanceOf(StorageError)
+
+    expect(await open({ storage: memory }).revoke(ALICE)).toEqual({ revoked: true })
+    watched.failing.clear()
+    for (let steps = 0; steps < 200 && as.received('/revoke').length < 2; steps += 1) {
+      clock.advance(500)
+      await turn()
+    }
+
+    expect(revoked(as)).toEqual([first, refreshTokens.familyOf(first).tokens.at(-1)])
+  })
+
+  it('that is pending is put off while the user is connected again, since some servers revoke all of a user', async () => {
+    const { as, auth, clock, connect, first } = await setUpRevocation()
+    as.script('/revoke', { status: 503 })
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: 'pending' })
+    as.script('/revoke', { status: 200 })
+    const again = await connect('alice')
+    const before = as.received('/revoke').length
+    const hours = async (count: number) => {
+      for (let hour = 0; hour < count; hour += 1) {
+        clock.advance(3_600_000)
+        await auth.isProvisioned(ALICE)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
+    await hours(5)
+    expect(as.received('/revoke')).toHaveLength(before)
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: true })
+    for (let times = 0; times < 20 && as.received('/revoke').length < before + 2; times += 1) await hours(1)
+
+    expect(revoked(as).slice(before)).toEqual([again, first])
   })
 
   it('is seen by the next caller although a look into the store had begun before it', async () => {

@@ -30,7 +30,7 @@ async function setUp(grant = GRANT) {
   const { records, clock } = setup
   const version = await records.write(FORMER, grant, null)
   const storeOf = (credential: 'refresh-token' | 'app-password', owner = OWNER) =>
-    createGrantStore({ records, owner, credential, endsAlone: false, note: () => Promise.resolve(), clock })
+    createGrantStore({ records, owner, credential, endsAlone: false, note: () => Promise.resolve(true), clock })
   return { ...setup, version: version!, storeOf, former: () => records.peek(FORMER) }
 }
 
@@ -160,22 +160,24 @@ describe('a grant of a version before 0.4', () => {
 
   it('that does not open is an error and no absence, until it is replaced or ended', async () => {
     const { store, storage, connect, stored, former } = await setUp()
-    const seal = async () => {
-      const { version } = (await former()) ?? { version: null }
-      await storage.put(FORMER, 'not to be opened', version)
-    }
-    await seal()
+    await storage.put(FORMER, 'not to be opened', (await former())?.version ?? null)
     await expect(store.find(ALICE)).rejects.toThrow(SealedValueError)
     await expect(store.look(ALICE)).rejects.toThrow(SealedValueError)
     expect(await former()).toMatchObject({ value: 'not to be opened' })
 
-    expect(await store.disconnect(ALICE, undefined)).toBeUndefined()
-    expect(await former()).toBeUndefined()
-
-    await seal()
     await connect('second')
     expect(await former()).toBeUndefined()
     expect(await stored()).toMatchObject({ refreshToken: 'second' })
+  })
+
+  it('that does not open can be ended, and is absent then', async () => {
+    const { store, storage, former } = await setUp()
+    await storage.put(FORMER, 'not to be opened', (await former())?.version ?? null)
+
+    expect(await store.disconnect(ALICE, undefined)).toBeUndefined()
+
+    expect(await former()).toBeUndefined()
+    expect(await store.find(ALICE)).toBeUndefined()
   })
 })
 

@@ -30,7 +30,7 @@ export function opened() {
     owner: OWNER,
     credential: 'refresh-token',
     endsAlone: false,
-    note: () => Promise.resolve(),
+    note: () => Promise.resolve(true),
     clock,
   })
   const key = store.keyOf(ALICE)

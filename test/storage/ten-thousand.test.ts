@@ -33,7 +33,7 @@ it.runIf(has('better-sqlite3'))(
       owner: OWNER,
       credential: 'app-password',
       endsAlone: false,
-      note: () => Promise.resolve(),
+      note: () => Promise.resolve(true),
       clock: systemClock,
     })
     const issuer = 'https://idp.example.com'

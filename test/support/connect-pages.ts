@@ -69,6 +69,7 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ['connected', pages.connected({ client, disconnect: form, overview: '/nextcloud' })],
     ['connected for good', pages.connected({ client: registered })],
     ['declined', pages.declined()],
+    ['withdrawn', pages.withdrawn()],
     ['disconnected', pages.disconnected({ overview: '/nextcloud' })],
     ['linkUnusable', pages.linkUnusable()],
     ['notFromHere', pages.notFromHere()],

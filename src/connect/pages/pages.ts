@@ -48,6 +48,7 @@ export function createPages({ serverName, nextcloudHost, steps }: PageContext) {
     waiting: of(waiting),
     connected: of(connected),
     declined: of(declined),
+    withdrawn: of(withdrawn),
     disconnected: of(disconnected),
     linkUnusable: of(linkUnusable),
     notFromHere: of(notFromHere),
@@ -153,10 +154,19 @@ const offerToDisconnect = (target: FormTarget): Markup => markup`<section aria-l
 ${shownForm(target, markup`<button type="submit">Disconnect</button>`)}
 </section>`
 
+const CHANGED_MIND = markup`<p>If you change your mind, ask for the same thing once more in the app you came from. It will give you a new link.</p>`
+
 function declined({ page, nextcloud }: Frame): Page {
   return page(200, 'Not connected', 'plain')`
 <p>You said no, so nothing was connected: no app has got access to your Nextcloud at ${nextcloud} by this link. You can close this page.</p>
-<p>If you change your mind, ask for the same thing once more in the app you came from. It will give you a new link.</p>`
+${CHANGED_MIND}`
+}
+
+/** The user has disconnected, or said no, while the connection was under way. */
+function withdrawn({ page, nextcloud }: Frame): Page {
+  return page(200, 'Not connected', 'plain')`
+<p>You said no, or disconnected, after you had said yes. So nothing was connected: no app has got access to your Nextcloud at ${nextcloud} by this link. You can close this page.</p>
+${CHANGED_MIND}`
 }
 
 function disconnected({ page, nextcloud }: Frame, { overview }: { readonly overview?: string | undefined } = {}): Page {

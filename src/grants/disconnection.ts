@@ -1,0 +1,130 @@
+import { StorageError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
+import { formerGrant, readStored, type AdoptionRooms } from './adoption.js'
+import {
+  ANY_CLIENT,
+  credentialIn,
+  disconnectedGrant,
+  noneEnded,
+  toEnd,
+  ttlOf,
+  type Credential,
+  type Grant,
+  type Identity,
+  type Retired,
+} from './grant.js'
+import { formerKey } from './record-key.js'
+import { readReplaceable, type Replaceable } from './replaceable.js'
+import { oneMore, type Withdrawals } from './withdrawals.js'
+
+/** The rooms that a disconnection needs. */
+export interface DisconnectionRooms extends AdoptionRooms {
+  /**
+   * Notes a credential before a grant loses it, so that it ends elsewhere although the process may end first. False if there is no room;
+   * rejects with {@link StorageError}.
+   */
+  readonly note: (identity: Identity, credential: Credential) => Promise<boolean>
+}
+
+/** The outcome of a disconnection. */
+export interface Disconnected {
+  /** The grant as it was. */
+  readonly grant: Grant
+  /** Whether the grant is left, because other MCP clients still have the user's consent. */
+  readonly remains: boolean
+  /** Its credential, which must end elsewhere. Undefined if there is none, or the grant is left. */
+  readonly retired: Retired | undefined
+  /** Whether that is noted. If not, the tombstone has it. */
+  readonly noted: boolean
+}
+
+/** One attempt at `GrantStore.disconnect`. */
+export async function attemptDisconnection(
+  rooms: DisconnectionRooms,
+  identity: Identity,
+  clientId: string | undefined,
+): Promise<Disconnected | undefined | 'late'> {
+  const before = await readReplaceable(rooms, identity)
+  if (before === 'late') return 'late'
+  const { grant } = before
+  const withdrawals = oneMore(grant?.withdrawals, clientId ?? ANY_CLIENT)
+  const retired = grant && toEnd(grant)
+  if (grant === undefined || (grant.state === 'disconnected' && retired === undefined)) {
+    return (await writeWithdrawals(rooms, identity, { before, withdrawals })) ? undefined : 'late'
+  }
+  const clients = clientsWithout(grant, clientId)
+  if (clients.length > 0) {
+    const written = await write(rooms, before, { ...grant, clients, withdrawals })
+    return written ? { grant, remains: true, retired: undefined, noted: true } : 'late'
+  }
+  const noted = await isNoted(rooms, identity, retired)
+  // The write may seem to fail, and the process may end: until it is noted, the credential must be somewhere.
+  const unended = noted ? undefined : retired?.credential
+  const left = { ...disconnectedGrant(grant, rooms.clock.now()), withdrawals, ...(unended && { unended }) }
+  return (await write(rooms, before, left)) ? { grant, remains: false, retired, noted } : 'late'
+}
+
+function clientsWithout({ clients }: Grant, clientId: string | undefined): readonly string[] {
+  return clientId === undefined ? [] : clients.filter((id) => id !== clientId && id !== ANY_CLIENT)
+}
+
+/** Notes that a credential must end. False if the store does not take the note, which must not keep the user connected. */
+async function isNoted(
+  { note }: DisconnectionRooms,
+  identity: Identity,
+  retired: Retired | undefined,
+): Promise<boolean> {
+  return retired === undefined || note(identity, retired.credential).catch(ifError(StorageError, () => false))
+}
+
+/** One attempt at `GrantStore.withdraw`. */
+export async function attemptWithdrawal(
+  rooms: DisconnectionRooms,
+  identity: Identity,
+  clientId: string,
+): Promise<Grant | undefined | 'late'> {
+  const before = await readReplaceable(rooms, identity)
+  if (before === 'late') return 'late'
+  const withdrawals = oneMore(before.grant?.withdrawals, clientId)
+  return (await writeWithdrawals(rooms, identity, { before, withdrawals })) ? before.grant : 'late'
+}
+
+/** Changes nothing but the withdrawals. Where there is no grant that opens, they are in a tombstone for a while. */
+async function writeWithdrawals(
+  rooms: DisconnectionRooms,
+  identity: Identity,
+  { before, withdrawals }: { readonly before: Replaceable; readonly withdrawals: Withdrawals },
+): Promise<boolean> {
+  const grant = before.grant ?? noneEnded(identity, rooms.owner, rooms.clock.now())
+  return (await write(rooms, before, { ...grant, withdrawals })) && before.discard()
+}
+
+async function write({ records }: DisconnectionRooms, { key, version }: Replaceable, grant: Grant): Promise<boolean> {
+  return (await records.write(key, grant, version, ttlOf(grant))) !== null
+}
+
+/** One attempt at `GrantStore.settle`. */
+export async function attemptSettlement({ records }: DisconnectionRooms, key: string): Promise<undefined | 'late'> {
+  const stored = await readStored(records, key)
+  if (stored?.grant.unended === undefined) return undefined
+  const { grant, version } = stored
+  const written = await records.write(key, { ...grant, unended: undefined }, version, ttlOf(grant))
+  return written === null ? 'late' : undefined
+}
+
+/**
+ * Deletes what an instance of a version before 0.4 has stored beside the grant: it would come back once the tombstone has expired. Its
+ * credential is ended with the deletions that are tried again.
+ */
+export async function endFormer(
+  rooms: DisconnectionRooms,
+  identity: Identity,
+  ended: Grant | undefined,
+): Promise<void> {
+  const former = await formerGrant(rooms, identity, () => true)
+  if (former === undefined) return
+  const credential = credentialIn(former.grant)
+  if (credential !== undefined && former.grant.fingerprint !== ended?.fingerprint)
+    await rooms.note(identity, credential)
+  await rooms.records.remove(formerKey('grant', rooms.owner, identity.issuer, identity.subject), former.version)
+}

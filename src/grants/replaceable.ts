@@ -1,0 +1,36 @@
+import { SealedValueError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
+import type { StoredEntry } from '../storage-adapter.js'
+import { adopt, readStored, type AdoptionRooms } from './adoption.js'
+import type { Grant, Identity, StoredGrant } from './grant.js'
+import { formerKey, recordKey } from './record-key.js'
+import type { Records } from './records.js'
+
+/** The record that is there to be replaced, and its content as far as it opens. */
+export interface Replaceable {
+  readonly key: string
+  /** Null if there is none. */
+  readonly version: string | null
+  readonly grant: Grant | undefined
+  /** Deletes a record of a version before 0.4 that does not open, if there is one. False when another writer was first. */
+  readonly discard: () => Promise<boolean>
+}
+
+export async function readReplaceable(rooms: AdoptionRooms, identity: Identity): Promise<Replaceable | 'late'> {
+  const { records, owner } = rooms
+  const { issuer, subject } = identity
+  const key = recordKey('grant', owner, issuer, subject)
+  const nothing = { key, version: null, grant: undefined, discard: () => Promise.resolve(true) }
+  const stored = await readOrPeek(records, key, () => readStored(records, key))
+  if (stored !== undefined) return { ...nothing, version: stored.version, grant: grantOf(stored) }
+  const former = formerKey('grant', owner, issuer, subject)
+  const adopted = await readOrPeek(records, former, () => adopt(rooms, identity, () => true))
+  if (adopted === undefined || adopted === 'late') return adopted ?? nothing
+  if ('grant' in adopted) return { ...nothing, ...adopted }
+  return { ...nothing, discard: () => records.remove(former, adopted.version) }
+}
+
+const readOrPeek = <T>(records: Records, key: string, read: () => Promise<T>): Promise<T | StoredEntry | undefined> =>
+  read().catch(ifError(SealedValueError, () => records.peek(key)))
+
+const grantOf = (stored: StoredGrant | StoredEntry): Grant | undefined => ('grant' in stored ? stored.grant : undefined)
