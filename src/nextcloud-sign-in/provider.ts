@@ -89,6 +89,7 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
   // Addresses are those of the issuer, whatever a proxy says of them.
   provider.proxy = true
   provider.use(withDefaultScope(rooms.scopes))
+  provider.use(withScopesSupported(rooms.scopes))
   provider.use(withRetryAfter)
   provider.on('grant.success', ({ oidc }: KoaContextWithOIDC) => {
     if (oidc.client !== undefined) rooms.onUse(oidc.client.clientId)
@@ -101,13 +102,25 @@ type Middleware = Parameters<Provider['use']>[0]
 /** RFC 6749 §3.3: a client that asks for no scope of this server asks for the default, which is all of them. */
 function withDefaultScope(scopes: readonly string[]): Middleware {
   return async (ctx, next) => {
-    if (ctx.path === PATHS.authorization && ctx.method === 'GET') {
-      const asked = String(ctx.query['scope'] ?? '').split(' ')
+    const { scope: given = '' } = ctx.query
+    // A scope that comes twice is oidc-provider's to refuse.
+    if (ctx.path === PATHS.authorization && ctx.method === 'GET' && typeof given === 'string') {
+      const asked = given.split(' ')
       if (!asked.some((scope) => scopes.includes(scope))) {
         ctx.query = { ...ctx.query, scope: [...asked, ...scopes].filter((scope) => scope !== '').join(' ') }
       }
     }
     await next()
+  }
+}
+
+/** Names the scopes of this server in the metadata (RFC 8414 §2), where oidc-provider has its own alone. */
+function withScopesSupported(scopes: readonly string[]): Middleware {
+  return async (ctx, next) => {
+    await next()
+    if (!ctx.path.startsWith('/.well-known/') || ctx.status !== 200) return
+    const metadata = ctx.body as { readonly scopes_supported: readonly string[] }
+    ctx.body = { ...metadata, scopes_supported: [...scopes, ...metadata.scopes_supported] }
   }
 }
 
@@ -129,7 +142,7 @@ export function asIssuer(issuer: URL, req: IncomingMessage): void {
 }
 
 function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
-  const { adapter, library, scopes, clients, isConnected } = rooms
+  const { adapter, library, clients, isConnected } = rooms
   return {
     adapter,
     jwks: { keys: [...ring.keys] },
@@ -200,7 +213,6 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       RefreshToken: LIFE.refreshToken,
       Session: LIFE.session,
     },
-    discovery: { scopes_supported: scopes },
   }
 }
 
@@ -239,6 +251,8 @@ function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Co
       allowedPolicy: (_ctx: unknown, client: { clientId: string }, token: { clientId?: string }) =>
         token.clientId === client.clientId,
     },
+    // Its endpoint would be one more place where strangers leave something.
+    pushedAuthorizationRequests: { enabled: false },
     rpInitiatedLogout: { enabled: false },
     userinfo: { enabled: false },
     // A bearer token is what MCP clients ask for today.

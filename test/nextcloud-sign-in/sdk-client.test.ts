@@ -85,7 +85,7 @@ function openClient(
     ...oauth.provider,
     ...(clientMetadataUrl !== undefined && { clientMetadataUrl }),
     ...(!keepsRefreshTokens && {
-      saveTokens: (tokens) => oauth.provider.saveTokens(omit(tokens, 'refresh_token')),
+      saveTokens: (tokens) => oauth.provider.saveTokens({ ...tokens, refresh_token: undefined }),
     }),
   }
   const open = () =>
@@ -96,12 +96,6 @@ function openClient(
       () => last,
     )
   return { oauth, open, asked }
-}
-
-function omit<T extends object>(from: T, name: keyof T): T {
-  const rest = { ...from }
-  delete rest[name]
-  return rest
 }
 
 /** The SDKs sign in while they connect, and connect once more with the tokens. */

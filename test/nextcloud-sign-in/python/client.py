@@ -1,4 +1,7 @@
-"""An MCP client of the official Python SDK. It prints the address for the browser, reads where that ended, and calls a tool."""
+"""An MCP client of the official Python SDK. It prints the address for the browser, reads where that ended, and calls tools.
+
+Arguments: the URL of the server, the names of the tools with commas between, and the address of its metadata, if that is its id.
+"""
 
 import asyncio
 import json
@@ -45,15 +48,16 @@ async def callback():
     return AuthorizationCodeResult(code=query["code"], state=query.get("state"), iss=query.get("iss"))
 
 
-async def main(url):
+async def main(url, tools, client_id=None):
     metadata = OAuthClientMetadata(client_name="Python client", redirect_uris=["http://127.0.0.1:9/callback"])
-    auth = OAuthClientProvider(url, metadata, Memory(), redirect, callback)
+    auth = OAuthClientProvider(url, metadata, Memory(), redirect, callback, client_metadata_url=client_id)
     async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
         async with streamable_http_client(url, http_client=http) as streams:
             async with ClientSession(streams[0], streams[1]) as session:
                 await session.initialize()
-                result = await session.call_tool("whoami", {})
-                say(result=[content.text for content in result.content], error=result.is_error)
+                for tool in tools.split(","):
+                    result = await session.call_tool(tool, {})
+                    say(result=[content.text for content in result.content], error=result.is_error)
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(*sys.argv[1:]))
