@@ -11,6 +11,7 @@ import {
 } from './errors/errors.js'
 import type { NextcloudMode } from './modes.js'
 import type { RejectionDetails } from './errors/rejection-details.js'
+import { createProcessWarnings, type ProcessWarnings } from './process-warnings.js'
 
 /**
  * The reason for turning a request away: no credentials, a token in the scheme DPoP where that is switched off, not in the form of a token,
@@ -199,31 +200,32 @@ export interface McpAuthStats {
 export interface Events {
   /** Whether there is a listener: without one the hot path builds no event. */
   readonly active: () => boolean
+  /** Whether anybody learns of a refusal: without a listener the first of each reason in a minute is a process warning. */
+  readonly hears: (reason: RejectionReason) => boolean
   readonly emit: (details: McpAuthEventDetails) => void
   readonly counters: Omit<McpAuthStats, 'sizes'>
 }
 
-/** Distinct process warnings of one middleware. */
-const MOST_WARNINGS = 20
 const diagnostics = channel('mcp-nextcloud-auth')
 
 type Listener = ((event: McpAuthEvent) => unknown) | undefined
-type Warn = (message: string, code: string) => void
 
 /**
  * Reports to `onEvent` and to the `diagnostics_channel` named `mcp-nextcloud-auth`. An `onEvent` that throws or rejects never
  * disturbs a request: its first failure becomes a process warning. Without it, all that the operator must mend becomes one, an
- * outage included, because a provider may be configured wrongly.
+ * outage included, because a provider may be configured wrongly, and so does the first refusal of each reason in a minute.
  */
 export function createEvents(onEvent: Listener, clock: Clock): Events {
-  const warnOnce = createWarnings()
+  const warnings = createProcessWarnings(clock)
+  const active = (): boolean => onEvent !== undefined || diagnostics.hasSubscribers
   return {
-    active: () => onEvent !== undefined || diagnostics.hasSubscribers,
+    active,
+    hears: (reason) => active() || warnings.isDue(reason),
     emit: (details) => {
       const event: McpAuthEvent = { ...details, at: clock.now() }
       if (diagnostics.hasSubscribers) diagnostics.publish(event)
-      if (onEvent === undefined) warnOf(event, warnOnce)
-      else tell(onEvent, event, warnOnce)
+      if (onEvent === undefined) warnOf(event, warnings)
+      else tell(onEvent, event, warnings.once)
     },
     counters: {
       verified: 0,
@@ -240,17 +242,7 @@ export function createEvents(onEvent: Listener, clock: Clock): Events {
   }
 }
 
-/** Returns a function that makes each process warning once, up to a bound. */
-function createWarnings(): Warn {
-  const warned = new Set<string>()
-  return (message, code) => {
-    if (warned.has(message) || warned.size >= MOST_WARNINGS) return
-    warned.add(message)
-    process.emitWarning(message, { type: 'McpAuthWarning', code })
-  }
-}
-
-function tell(onEvent: NonNullable<Listener>, event: McpAuthEvent, warnOnce: Warn): void {
+function tell(onEvent: NonNullable<Listener>, event: McpAuthEvent, warnOnce: ProcessWarnings['once']): void {
   const failed = (error: unknown): void =>
     warnOnce(`onEvent failed: ${error instanceof Error ? error.message : 'no Error was thrown'}`, 'ERR_ON_EVENT')
   try {
@@ -262,22 +254,23 @@ function tell(onEvent: NonNullable<Listener>, event: McpAuthEvent, warnOnce: War
 }
 
 /** Warns of an event that tells the operator of something to mend. */
-function warnOf(event: McpAuthEvent, warnOnce: Warn): void {
-  if (event.type === 'config.warning') warnOnce(event.message, 'ERR_CONFIGURATION')
-  if (event.type === 'idp.unavailable') warnOnce(event.message, 'ERR_UPSTREAM_UNAVAILABLE')
-  if (event.type === 'storage.failed') warnOnce(event.message, 'ERR_STORAGE')
-  if (event.type === 'request.failed' && event.status === 500) warnOnce(event.message, event.code)
-  if (event.type === 'nextcloud.failed' && event.hint !== undefined) warnOnce(event.hint, event.code)
-  if (event.type === 'grant.revoked' && event.hint !== undefined) warnOnce(event.hint, 'ERR_REVOKED')
-  if (event.type === 'connect.failed' && event.hint !== undefined) warnOnce(event.hint, 'ERR_CONNECT')
+function warnOf(event: McpAuthEvent, { once, refused }: ProcessWarnings): void {
+  if (event.type === 'token.rejected') refused(event.reason, event.message)
+  if (event.type === 'config.warning') once(event.message, 'ERR_CONFIGURATION')
+  if (event.type === 'idp.unavailable') once(event.message, 'ERR_UPSTREAM_UNAVAILABLE')
+  if (event.type === 'storage.failed') once(event.message, 'ERR_STORAGE')
+  if (event.type === 'request.failed' && event.status === 500) once(event.message, event.code)
+  if (event.type === 'nextcloud.failed' && event.hint !== undefined) once(event.hint, event.code)
+  if (event.type === 'grant.revoked' && event.hint !== undefined) once(event.hint, 'ERR_REVOKED')
+  if (event.type === 'connect.failed' && event.hint !== undefined) once(event.hint, 'ERR_CONNECT')
 }
 
 /** Counts and reports a request that does not pass, or a token that `verify()` refuses. */
-export function reportFailure({ counters, active, emit }: Events, error: McpAuthError): void {
+export function reportFailure({ counters, hears, emit }: Events, error: McpAuthError): void {
   const reason = rejectionReason(error)
   if (reason !== undefined) {
     counters.rejected[reason] = (counters.rejected[reason] ?? 0) + 1
-    if (active()) emit({ type: 'token.rejected', reason, ...rejectionDetails(error) })
+    if (hears(reason)) emit({ type: 'token.rejected', reason, ...rejectionDetails(error) })
   } else {
     const { code, status, message } = error
     counters.failed[code] = (counters.failed[code] ?? 0) + 1

@@ -105,3 +105,11 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
 export function quirksOf(preset: NextcloudPreset | undefined): Quirks {
   return PRESETS[preset ?? 'generic']
 }
+
+/** The setting of Nextcloud that is likely off where it refuses a good bearer token, for the operator. */
+export const BEARER_SWITCHES: Readonly<Record<NonNullable<Quirks['takenBy']>, string>> = {
+  'check-bearer':
+    'at Nextcloud, for this provider in user_oidc: occ user_oidc:provider NAME --check-bearer=1; its client id in aud of the token (nextcloud.audience); its discovery endpoint that of the issuer of the token; users whom Nextcloud does not know yet are refused where auto_provision of user_oidc is false',
+  oidc_provider_bearer_validation:
+    'at Nextcloud, with the app user_oidc, which takes the tokens: occ app:enable user_oidc; occ config:system:set user_oidc oidc_provider_bearer_validation --value=true --type=boolean',
+}

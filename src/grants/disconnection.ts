@@ -46,6 +46,16 @@ export async function attemptDisconnection(
 ): Promise<Disconnected | undefined | 'late'> {
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
+  // A tombstone in its place would be sealed for those who have its key.
+  if (isSealed(before)) return (await rooms.records.remove(before.key, before.version)) ? undefined : 'late'
+  return endGrant(rooms, identity, { before, clientId })
+}
+
+async function endGrant(
+  rooms: DisconnectionRooms,
+  identity: Identity,
+  { before, clientId }: { readonly before: Replaceable; readonly clientId: string | undefined },
+): Promise<Disconnected | undefined | 'late'> {
   const { grant } = before
   const withdrawals = oneMore(grant?.withdrawals, clientId ?? ANY_CLIENT)
   const retired = grant && toEnd(grant)
@@ -85,11 +95,16 @@ export async function attemptWithdrawal(
 ): Promise<Grant | undefined | 'late'> {
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
+  // It is of others, who have its key: a "no" must not end it.
+  if (isSealed(before)) return undefined
   const withdrawals = oneMore(before.grant?.withdrawals, clientId)
   return (await writeWithdrawals(rooms, identity, { before, withdrawals })) ? before.grant : 'late'
 }
 
-/** Changes nothing but the withdrawals. Where there is no grant that opens, they are in a tombstone for a while. */
+const isSealed = (before: Replaceable): before is Replaceable & { readonly version: string } =>
+  before.version !== null && before.grant === undefined
+
+/** Changes nothing but the withdrawals. Where there is no grant, they are in a tombstone for a while. */
 async function writeWithdrawals(
   rooms: DisconnectionRooms,
   identity: Identity,

@@ -1,4 +1,5 @@
 import { MODES } from '../modes.js'
+import { BEARER_SWITCHES, quirksOf } from '../presets.js'
 import type { NextcloudConfig } from '../config/config.js'
 import type { Events } from '../events.js'
 import { leaveUnread } from '../transport/answer.js'
@@ -79,7 +80,7 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
   const second = await anotherFor(answer, other)
   const last = second === undefined ? answer : await sendRequest(rooms, request, second)
   if (last.status !== 401) tokens.secretWorked(session, second ?? first)
-  else refusals.warned ||= warn(rooms, second ?? first)
+  else refusals.warned ||= warn(rooms, request, second ?? first)
   return last
 }
 
@@ -100,10 +101,28 @@ async function anotherFor(answer: Response, other: Promise<Secret | undefined>):
   }
 }
 
-/** Tells the operator of a 401 that no other token mends, if its cause can be guessed. Returns whether it did. */
-function warn<S>({ nextcloud, events }: FetchRooms<S>, refused: Secret): boolean {
-  const { choosesTokenType } = MODES[nextcloud.mode]
-  if (!choosesTokenType || refused.scheme !== 'Bearer' || JWT.test(refused.token)) return false
-  events.emit({ type: 'config.warning', option: 'nextcloud.parameters', message: NOT_A_JWT })
+/**
+ * Tells the operator of a 401 that a fresh token does not mend, as a rule by a setting that is off.
+ *
+ * @returns whether it did
+ */
+function warn<S>({ nextcloud, events, base }: Fetching<S>, { url }: Outgoing, refused: Secret): boolean {
+  if (refused.scheme !== 'Bearer' || asksForAnother(url, base)) return false
+  if (MODES[nextcloud.mode].choosesTokenType && !JWT.test(refused.token)) {
+    events.emit({ type: 'config.warning', option: 'nextcloud.parameters', message: NOT_A_JWT })
+    return true
+  }
+  const { takenBy } = quirksOf(nextcloud.preset)
+  const advice = takenBy === undefined ? ACCOUNT : `${BEARER_SWITCHES[takenBy]}; or ${ACCOUNT}`
+  events.emit({
+    type: 'config.warning',
+    option: 'nextcloud',
+    message: `${REFUSED} (${url.pathname.slice(0, MOST_SHOWN)}): ${advice}`,
+  })
   return true
 }
+
+/** Characters of a path. */
+const MOST_SHOWN = 100
+const REFUSED = 'Nextcloud refuses a fresh token with 401'
+const ACCOUNT = 'the account of the user is disabled there (occ user:info)'

@@ -84,9 +84,9 @@ it('a connection that replaces another loses sight of no app password, if its no
   const { nextcloud, clock, begin, happened, auth, ...setup } = await setUp()
   const { password } = nextcloud.appPasswords[0]!
   const goOn = async (isSo: () => boolean) => {
-    for (let steps = 0; steps < 400 && !isSo(); steps += 1) {
+    for (let steps = 0; steps < 600 && !isSo(); steps += 1) {
       clock.advance(500)
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await new Promise((resolve) => setTimeout(resolve, 25))
     }
   }
   clock.advance(1)

@@ -140,9 +140,9 @@ it('an answer of Nextcloud that an instance holds while it is cut off from the s
   await until(() => polls() > before)
   await until(() => nextcloud.appPasswords.length === 2)
   const goOn = async (ms: number, isSo: () => boolean): Promise<void> => {
-    for (let steps = 0; steps < 400 && !isSo(); steps += 1) {
+    for (let steps = 0; steps < 600 && !isSo(); steps += 1) {
       clock.advance(ms)
-      await new Promise((resolve) => setTimeout(resolve, 2))
+      await new Promise((resolve) => setTimeout(resolve, 25))
     }
   }
   await goOn(500, () => events.some(({ type }) => type === 'storage.failed'))

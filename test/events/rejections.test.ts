@@ -16,6 +16,7 @@ import {
   signingKey,
   type MintOptions,
 } from '../support/scripted-authorization-server.js'
+import { captureWarnings } from '../support/warnings.js'
 import { world, type World } from '../support/world.js'
 
 let bed: World
@@ -433,13 +434,18 @@ describe('the words are put together', () => {
     vi.clearAllMocks()
   })
 
-  it('never when there is no listener', () => {
-    const events = createEvents(undefined, manualClock())
+  it('once a minute when there is no listener', () => {
+    captureWarnings()
+    const clock = manualClock()
+    const events = createEvents(undefined, clock)
 
+    for (let count = 0; count < 3; count += 1) reportFailure(events, error)
+    expect(describeFault).toHaveBeenCalledTimes(1)
+    clock.advance(60_000)
     reportFailure(events, error)
 
-    expect(describeFault).not.toHaveBeenCalled()
-    expect(events.counters.rejected).toEqual({ claims: 1 })
+    expect(describeFault).toHaveBeenCalledTimes(2)
+    expect(events.counters.rejected).toEqual({ claims: 4 })
   })
 
   it('once for onEvent and the diagnostics channel', () => {

@@ -204,7 +204,27 @@ describe('without a listener', () => {
     expect(warnings).toMatchObject([named('ERR_STORAGE', 'The storage failed (ECONNREFUSED)')])
   })
 
-  it('a request that is turned away is none', async () => {
+  it('the first refusal of each reason in a minute is one, and says what to change', async () => {
+    const { url, as, clock } = await start()
+    const refuse = async () => {
+      expect(await ask(url)).toEqual(unauthorized())
+      for (const aud of ['x', 'y']) await askWith(url, await as.mint({ aud }))
+      await askWith(url, await as.mint({ scope: 'other' }))
+    }
+    await refuse()
+    await refuse()
+    clock.advance(60_000)
+    await refuse()
+
+    const audience = named(
+      'ERR_REJECTED',
+      expect.stringMatching(/\(audience\): aud is \["x"\].*audience mapper/) as never,
+    )
+    const scope = named('ERR_REJECTED', expect.stringMatching(/\(scope\): scope is \["other"\]/) as never)
+    expect(warnings).toMatchObject([audience, scope, audience, scope])
+  })
+
+  it('a request without credentials is none, and the answers are as with a listener', async () => {
     const { url, as } = await start()
 
     expect(await ask(url)).toEqual(unauthorized())
@@ -212,7 +232,7 @@ describe('without a listener', () => {
       invalidToken('The access token is for another audience'),
     )
     expect(await askWith(url, await as.mint({ scope: 'other' }))).toEqual(insufficientScope('notes:read'))
-    expect(warnings).toEqual([])
+    expect(warnings).toHaveLength(2)
   })
 })
 

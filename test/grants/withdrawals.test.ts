@@ -58,6 +58,19 @@ describe('a disconnection of nobody', () => {
   })
 })
 
+it('a grant that does not open is left to those who have its key when a yes is taken back, and ends with the connection', async () => {
+  const { store, connect, key, memory } = opened()
+  await connect('first', 'client-1')
+  const { version } = (await memory.get(key))!
+  await memory.put(key, 'sealed with another key', version)
+
+  expect(await store.withdraw(ALICE, 'client-1')).toBeUndefined()
+  expect(await memory.get(key)).toMatchObject({ value: 'sealed with another key' })
+
+  expect(await store.disconnect(ALICE, undefined)).toBeUndefined()
+  expect(await memory.get(key)).toBeUndefined()
+})
+
 describe('a consent that was taken back', () => {
   it.each([undefined, 'client-1'])('stays so through renewals and connections: %s', async (ended) => {
     const { store, connect, key } = opened()

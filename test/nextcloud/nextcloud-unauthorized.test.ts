@@ -290,3 +290,36 @@ describe('a renewed token', () => {
     expect(nextcloud.tokens()).toEqual([token(1), token(2), token(3), token(4)])
   })
 })
+
+describe('a fresh token that Nextcloud refuses', () => {
+  const JWT = (count: number) => tokenAnswer(`a.b.${count}`)
+  const refused = async (more: Omit<NextcloudOptions, 'url'>, path = '/notes') => {
+    const setup = await setUpFetch(more)
+    setup.as.script('/token', JWT(1), JWT(2), JWT(3), JWT(4))
+    setup.nextcloud.accept(() => false)
+    for (let count = 0; count < 2; count += 1) {
+      expect((await setup.auth.nextcloudFetch(setup.alice, path)).status).toBe(401)
+    }
+    return setup.events.filter(({ type }) => type === 'config.warning')
+  }
+
+  it('is told once, with the setting that is likely off', async () => {
+    const message = /401 \(\/notes\): at Nextcloud, .*--check-bearer=1.*; or the account .* disabled/
+
+    expect(await refused({})).toMatchObject([
+      { option: 'nextcloud', message: expect.stringMatching(message) as string },
+    ])
+  })
+
+  it('is told as the token that it is not, where it is no JWT', async () => {
+    const { auth, alice, nextcloud, events } = await setUpFetch()
+    nextcloud.accept(() => false)
+    await auth.nextcloudFetch(alice, '/notes')
+
+    expect(events.filter(({ type }) => type === 'config.warning')).toMatchObject([{ option: 'nextcloud.parameters' }])
+  })
+
+  it('is no fault at a public share, which wants the password of the share', async () => {
+    expect(await refused({}, '/public.php/webdav/')).toEqual([])
+  })
+})

@@ -1,7 +1,7 @@
 import { authorizationOf } from '../../nextcloud/credential.js'
 import { nextcloudPath } from '../../nextcloud/path-template.js'
 import { userIn } from '../../nextcloud/users.js'
-import { quirksOf } from '../../presets.js'
+import { BEARER_SWITCHES, quirksOf } from '../../presets.js'
 import { readScopes, type Claims } from '../../verify/claims.js'
 import { waysToGive } from '../options.js'
 import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
@@ -101,13 +101,11 @@ function unauthorized({ secrets }: Examination, { nextcloud, secret }: UserCrede
 
 function remedies(takenBy: ReturnType<typeof quirksOf>['takenBy'], claims: Claims): string {
   if (takenBy === undefined) return 'the user has removed this connection, or the account is disabled: connect again'
-  if (takenBy === 'oidc_provider_bearer_validation') {
-    return `at Nextcloud, with the app user_oidc, which takes the tokens: occ app:enable user_oidc; occ config:system:set user_oidc ${takenBy} --value=true --type=boolean`
-  }
-  const openid = readScopes(claims).includes('openid')
-    ? ''
-    : `; with userinfo_bearer_validation the token needs the scope openid (${waysToGive('nextcloud.scopes')})`
-  return `at Nextcloud, for this provider in user_oidc: occ user_oidc:provider NAME --check-bearer=1; its client id in aud of the token (exchange.audience, nextcloud.audience); its discovery endpoint that of the issuer of the token; users whom Nextcloud does not know yet are refused where auto_provision of user_oidc is false${openid}`
+  const openid =
+    takenBy !== 'check-bearer' || readScopes(claims).includes('openid')
+      ? ''
+      : `; with userinfo_bearer_validation the token needs the scope openid (${waysToGive('nextcloud.scopes')})`
+  return BEARER_SWITCHES[takenBy] + openid
 }
 
 /** The form of user ids that user_oidc makes by hashing. */
