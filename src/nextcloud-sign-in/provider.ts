@@ -104,7 +104,7 @@ function withDefaultScope(scopes: readonly string[]): Middleware {
   return async (ctx, next) => {
     const { scope: given = '' } = ctx.query
     // A scope that comes twice is oidc-provider's to refuse.
-    if (ctx.path === PATHS.authorization && ctx.method === 'GET' && typeof given === 'string') {
+    if (ctx.path === PATHS.authorization && typeof given === 'string') {
       const asked = given.split(' ')
       if (!asked.some((scope) => scopes.includes(scope))) {
         ctx.query = { ...ctx.query, scope: [...asked, ...scopes].filter((scope) => scope !== '').join(' ') }
@@ -211,7 +211,8 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       IdToken: LIFE.accessToken,
       Interaction: LIFE.interaction,
       RefreshToken: LIFE.refreshToken,
-      Session: LIFE.session,
+      // A session without a person serves the request that began it.
+      Session: (_ctx, { accountId }) => (accountId === undefined ? LIFE.interaction : LIFE.session),
     },
   }
 }
