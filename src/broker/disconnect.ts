@@ -27,7 +27,11 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
     rooms.broker.forget(identity)
     if (outcome?.remains === true) return { revoked: false }
     const unwritten = rotations.drop(store.keyOf(identity))
-    const revoked = await revoke(rooms, identity, outcome?.retired, unwritten)
+    const ends = await Promise.all([
+      revoke(rooms, identity, outcome?.retired, unwritten),
+      ...(outcome?.replaced ?? []).map((credential) => rooms.deletions.end(identity, credential)),
+    ])
+    const revoked = endOfAll(ends.flatMap((end) => end ?? []))
     // What is pending is kept elsewhere too, as soon as the store takes it.
     if (outcome?.noted === false && revoked !== 'pending') await store.settle(identity).catch(() => undefined)
     if (outcome !== undefined) rooms.events.emit({ type: 'grant.revoked', ...identity, revoked })
@@ -35,18 +39,24 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
   }
 }
 
-/** Ends the credential of a grant, of whichever mode it is. */
+/** What is told of several: `true` only if all have ended. */
+function endOfAll(ends: readonly Revocation['revoked'][]): Revocation['revoked'] {
+  const [left = ends.length > 0] = ends.includes('pending') ? ['pending' as const] : ends.filter((end) => end !== true)
+  return left
+}
+
+/** Ends the credential of a grant, of whichever mode it is. Undefined if there is none. */
 async function revoke(
   { deletions }: DisconnectRooms,
   identity: Identity,
   retired: Retired | undefined,
   unwritten: Grant | undefined,
-): Promise<Revocation['revoked']> {
+): Promise<Revocation['revoked'] | undefined> {
   const rotated = unwritten && credentialIn(unwritten)
   if (rotated !== undefined) {
     // A rotated token that is not stored yet is the one that lives.
     if (retired !== undefined) await deletions.forget(retired.credential)
     return deletions.discard(identity, rotated)
   }
-  return retired === undefined ? false : deletions.end(identity, retired.credential, retired.dead)
+  return retired === undefined ? undefined : deletions.end(identity, retired.credential, retired.dead)
 }

@@ -15,6 +15,7 @@ import {
 } from './grant.js'
 import { formerKey } from './record-key.js'
 import { readReplaceable, type Replaceable } from './replaceable.js'
+import { replacedIn } from './replaced-tokens.js'
 import { oneMore, type Withdrawals } from './withdrawals.js'
 
 /** The rooms that a disconnection needs. */
@@ -34,7 +35,9 @@ export interface Disconnected {
   readonly remains: boolean
   /** Its credential, which must end elsewhere. Undefined if there is none, or the grant is left. */
   readonly retired: Retired | undefined
-  /** Whether that is noted. If not, the tombstone has it. */
+  /** The refresh tokens that it kept for its end, which must end elsewhere too. */
+  readonly replaced: readonly Credential[]
+  /** Whether all that is noted. If not, the tombstone has it. */
   readonly noted: boolean
 }
 
@@ -59,32 +62,37 @@ async function endGrant(
   const { grant } = before
   const withdrawals = oneMore(grant?.withdrawals, clientId ?? ANY_CLIENT)
   const retired = grant && toEnd(grant)
-  if (grant === undefined || (grant.state === 'disconnected' && retired === undefined)) {
+  const replaced = grant === undefined ? [] : replacedIn(grant, rooms.clock.now())
+  const ending = [...(retired === undefined ? [] : [retired.credential]), ...replaced]
+  if (grant === undefined || (grant.state === 'disconnected' && ending.length === 0)) {
     return (await writeWithdrawals(rooms, identity, { before, withdrawals })) ? undefined : 'late'
   }
   const clients = clientsWithout(grant, clientId)
   if (clients.length > 0) {
     const written = await write(rooms, before, { ...grant, clients, withdrawals })
-    return written ? { grant, remains: true, retired: undefined, noted: true } : 'late'
+    return written ? { grant, remains: true, retired: undefined, replaced: [], noted: true } : 'late'
   }
-  const noted = await isNoted(rooms, identity, retired)
-  // The write may seem to fail, and the process may end: until it is noted, the credential must be somewhere.
-  const unended = noted ? undefined : retired?.credential
-  const left = { ...disconnectedGrant(grant, rooms.clock.now()), withdrawals, ...(unended && { unended }) }
-  return (await write(rooms, before, left)) ? { grant, remains: false, retired, noted } : 'late'
+  const noted = await areNoted(rooms, identity, ending)
+  // The write may seem to fail, and the process may end: until they are noted, the credentials must be somewhere.
+  const unended = noted ? {} : { ...(retired && { unended: retired.credential }), replaced: grant.replaced }
+  const left = { ...disconnectedGrant(grant, rooms.clock.now()), withdrawals, ...unended }
+  return (await write(rooms, before, left)) ? { grant, remains: false, retired, replaced, noted } : 'late'
 }
 
 function clientsWithout({ clients }: Grant, clientId: string | undefined): readonly string[] {
   return clientId === undefined ? [] : clients.filter((id) => id !== clientId && id !== ANY_CLIENT)
 }
 
-/** Notes that a credential must end. False if the store does not take the note, which must not keep the user connected. */
-async function isNoted(
+/** Notes that credentials must end. False if the store does not take a note, which must not keep the user connected. */
+async function areNoted(
   { note }: DisconnectionRooms,
   identity: Identity,
-  retired: Retired | undefined,
+  credentials: readonly Credential[],
 ): Promise<boolean> {
-  return retired === undefined || note(identity, retired.credential).catch(ifError(StorageError, () => false))
+  for (const credential of credentials) {
+    if (!(await note(identity, credential).catch(ifError(StorageError, () => false)))) return false
+  }
+  return true
 }
 
 /** One attempt at `GrantStore.withdraw`. */
@@ -121,9 +129,12 @@ async function write({ records }: DisconnectionRooms, { key, version }: Replacea
 /** One attempt at `GrantStore.settle`. */
 export async function attemptSettlement({ records }: DisconnectionRooms, key: string): Promise<undefined | 'late'> {
   const stored = await readStored(records, key)
-  if (stored?.grant.unended === undefined) return undefined
+  // What a new connection keeps is for its own end.
+  if (stored?.grant.state !== 'disconnected') return undefined
   const { grant, version } = stored
-  const written = await records.write(key, { ...grant, unended: undefined }, version, ttlOf(grant))
+  if (grant.unended === undefined && grant.replaced === undefined) return undefined
+  const left = { ...grant, unended: undefined, replaced: undefined }
+  const written = await records.write(key, left, version, ttlOf(grant))
   return written === null ? 'late' : undefined
 }
 

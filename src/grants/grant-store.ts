@@ -33,6 +33,7 @@ import {
 import { readGrantPage, type GrantPage } from './grant-pages.js'
 import { recordKey } from './record-key.js'
 import { readReplaceable } from './replaceable.js'
+import { replacedBy, replacedIn } from './replaced-tokens.js'
 import type { KeyPage } from '../storage-adapter.js'
 import { forgetUses } from './uses.js'
 import { isWithdrawn } from './withdrawals.js'
@@ -63,7 +64,7 @@ export interface GrantStore {
   readonly look: (identity: Identity) => Promise<StoredGrant | undefined>
   /** Returns the grant under a key, for grants that were found before. */
   readonly read: (key: string) => Promise<StoredGrant | undefined>
-  /** Whether the stored grant of a user has this credential, dead or alive, in whichever mode. */
+  /** Whether the stored grant of a user has this credential, dead or alive, in whichever mode, or keeps it for its end. */
   readonly holds: (identity: Identity, credential: Credential | SentCode) => Promise<boolean>
   /** The version of the stored grant, which is not opened. */
   readonly version: (key: string) => Promise<string | undefined>
@@ -109,7 +110,7 @@ export interface GrantStore {
 export interface GrantStoreRooms extends DisconnectionRooms, Pick<GrantsConfig, 'credential' | 'endsAlone'> {}
 
 export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
-  const { records, owner, credential } = rooms
+  const { records, owner, credential, clock } = rooms
   const keyOf: GrantStore['keyOf'] = ({ issuer, subject }) => recordKey('grant', owner, issuer, subject)
   const seen = (stored: StoredGrant | undefined): StoredGrant | undefined =>
     stored && !wasNone(stored.grant) ? { ...stored, grant: asSeenBy(credential, stored.grant) } : undefined
@@ -132,8 +133,12 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
     read: async (key) => seen(await readStored(records, key)),
     async holds(identity, credential) {
       const stored = await readStored(records, keyOf(identity))
-      const held = stored && credentialIn(stored.grant)
-      return held !== undefined && secretIn(held) === secretIn(credential)
+      if (stored === undefined) return false
+      const held = [
+        credentialIn(stored.grant) ?? [],
+        isLiving(stored.grant) ? replacedIn(stored.grant, clock.now()) : [],
+      ].flat()
+      return held.some((one) => secretIn(one) === secretIn(credential))
     },
     version: async (key) => (await records.peek(key))?.version,
     write: (key, grant, expected) => records.write(key, grant, expected, ttlOf(grant)),
@@ -192,6 +197,7 @@ async function attemptConnection(
     clients,
     agreed: Object.fromEntries(clients.map((id) => [id, since(id)])),
     withdrawals: before.grant?.withdrawals,
+    replaced: before.grant && replacedBy(connection, before.grant, endsAlone, connectedAt),
     connectedAt,
   }
   const retired = retiredBy(grant, before.grant, endsAlone)

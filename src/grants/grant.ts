@@ -44,6 +44,13 @@ export type GrantState = 'active' | 'presented' | 'needs-reconnect' | 'disconnec
 /** The reason why a grant is dead. */
 type GrantEnd = 'refused' | 'expired' | 'disconnected' | 'another_mode'
 
+/** A refresh token that made way for another one of the same user, and must end when the connection does. */
+export interface ReplacedToken {
+  readonly refreshToken: string
+  /** Milliseconds since the epoch at which it ends by itself, where the server states it. */
+  readonly endsAt?: number
+}
+
 /** A user's grant for Nextcloud, as it is stored (sealed). */
 export interface Grant {
   readonly format: 1
@@ -70,6 +77,8 @@ export interface Grant {
   readonly agreed?: Readonly<Record<string, number>> | undefined
   /** Absent if the user has taken nothing back. */
   readonly withdrawals?: Withdrawals | undefined
+  /** Refresh tokens that made way for others: they end with the connection. A tombstone has them if they could not be noted for that. */
+  readonly replaced?: readonly ReplacedToken[] | undefined
   /** The credential of a tombstone that must end elsewhere, and could not be noted for that. */
   readonly unended?: Credential | undefined
   /** The instance that sent the refresh token, while it waits for the answer. */
@@ -123,8 +132,8 @@ export function toEnd(grant: Grant): Retired | undefined {
 }
 
 /**
- * Returns the credential of a grant that must end when the grant is replaced. A refresh token that makes way for another is dropped,
- * unless it ends alone: some authorization servers revoke everything of that user and client.
+ * Returns the credential of a grant that must end when the grant is replaced. A refresh token that makes way for another is kept until the
+ * connection ends (`replacedBy`), unless it ends alone.
  */
 export function retiredBy(
   connection: Pick<Grant, 'refreshToken' | 'appPassword'>,
@@ -137,8 +146,8 @@ export function retiredBy(
   // A write that was repeated may replace itself.
   if ('appPassword' in credential)
     return connection.appPassword?.password === credential.appPassword.password ? undefined : retired
-  const isDropped = connection.refreshToken !== undefined && !endsAlone
-  return isDropped || connection.refreshToken === credential.refreshToken ? undefined : retired
+  const isKept = connection.refreshToken !== undefined && !endsAlone
+  return isKept || connection.refreshToken === credential.refreshToken ? undefined : retired
 }
 
 /** A grant, and the version to name when it is changed. */
@@ -263,8 +272,9 @@ export function isOfKind(credential: KeptSecret, { appPassword, refreshToken }: 
 }
 
 /** The parts of a grant that its renewals and its end leave as they are. */
-export function lasting({ format, identity, owner, generation, clients, agreed, withdrawals, connectedAt }: Grant) {
-  return { format, identity, owner, generation, clients, agreed, withdrawals, connectedAt }
+export function lasting(grant: Grant) {
+  const { format, identity, owner, generation, clients, agreed, withdrawals, replaced, connectedAt } = grant
+  return { format, identity, owner, generation, clients, agreed, withdrawals, replaced, connectedAt }
 }
 
 /** The remains of a grant that the authorization server or Nextcloud refused, or that has ended. */
@@ -290,7 +300,7 @@ export function revivedGrant(grant: Grant): Grant {
 export function disconnectedGrant(grant: Grant, at: number): Grant {
   const generation = grant.generation + 1
   const ended = deadGrant(grant, 'disconnected', at)
-  return { ...ended, state: 'disconnected', generation, clients: [], agreed: undefined }
+  return { ...ended, state: 'disconnected', generation, clients: [], agreed: undefined, replaced: undefined }
 }
 
 /** The tombstone of no connection: it tells only what the user has taken back. */

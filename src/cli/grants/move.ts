@@ -104,7 +104,7 @@ async function moveOne(move: Move, { key, version, grant }: ListedGrant): Promis
   if (!isLiving(grant) && grant.appPassword === undefined) return 'ended'
   const isBound = from.owner.clientId !== to.owner.clientId || from.issuer !== to.issuer
   if (grant.refreshToken !== undefined && isBound) return 'bound'
-  const moved = movedGrant(grant, grant.identity, to)
+  const moved = movedGrant(grant, grant.identity, to, isBound)
   const target = recordKey('grant', to.owner, to.issuer, grant.identity.subject)
   const there = await standingAt(records, target, moved)
   if (there !== 'same' && there !== undefined) return there
@@ -122,13 +122,15 @@ async function moveOne(move: Move, { key, version, grant }: ListedGrant): Promis
 }
 
 /** The grant as it is there. An access token is asked for again. */
-function movedGrant(grant: Grant, { subject }: Identity, { owner, issuer }: Place): Grant {
+function movedGrant(grant: Grant, { subject }: Identity, { owner, issuer }: Place, isBound: boolean): Grant {
   const { appPassword } = grant
   const moved: Grant & { accessToken?: unknown } = {
     ...grant,
     identity: { issuer, subject },
     owner,
     ...(appPassword && { appPassword: { ...appPassword, nextcloud: owner.nextcloud } }),
+    // No other client can end them, and no other issuer may see them.
+    ...(isBound && { replaced: undefined }),
   }
   delete moved.accessToken
   return moved
