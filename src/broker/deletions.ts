@@ -210,24 +210,25 @@ async function attend(
     await drop(deleting, deletion.id)
     return undefined
   }
-  if (clock.now() >= since + DELETION_LIFE) {
-    await drop(deleting, deletion.id)
-    tell(deleting, deletion, false)
-    return false
-  }
-  const end = await finish(deleting, deletion, isUnavailable)
-  tell(deleting, end.deletion, end.attempt)
+  // The clock may be wrong, or nobody may have looked for so long.
+  const isLast = clock.now() >= since + DELETION_LIFE
+  const end = await finish(deleting, deletion, { isUnavailable, isLast })
+  tell(deleting, end.deletion, isLast && isFailure(end.attempt) ? false : end.attempt)
   return end.attempt
 }
 
-/** Makes an attempt, and stores what became of it. */
-async function finish(deleting: Deleting, given: PendingDeletion, isUnavailable = false): Promise<AttemptEnd> {
+/** Makes an attempt, and stores what became of it. After the last one, nothing is left. */
+async function finish(
+  deleting: Deleting,
+  given: PendingDeletion,
+  { isUnavailable = false, isLast = false } = {},
+): Promise<AttemptEnd> {
   const { clock } = deleting
   const unavailable = { attempt: 'unavailable', deletion: given } as const
   const end = isUnavailable ? unavailable : await attemptOnce(deleting, given)
   const { attempt, deletion } = end
   if (attempt === 'taken over') return end
-  if (!isFailure(attempt)) {
+  if (isLast || !isFailure(attempt)) {
     for (const id of new Set([given.id, deletion.id])) await drop(deleting, id)
     return end
   }

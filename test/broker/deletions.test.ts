@@ -122,6 +122,33 @@ describe('a disconnection while Nextcloud cannot delete the app password', () =>
     await until(() => nextcloud.appPasswords.length === 0)
   })
 
+  it.each([
+    ['is carried out', undefined, true, 0],
+    ['is given up if that fails too', 503, false, 1],
+  ])(
+    'has a last attempt when its time is over for the clock of an instance, and %s',
+    async (_, status, revoked, left) => {
+      const setup = await setUp()
+      const { auth, nextcloud, open, clock } = setup
+      nextcloud.disturb(({ path }) => (path === DELETE ? 503 : undefined))
+      await auth.revoke(ALICE)
+      await auth.close()
+      const asked = tries(setup)
+      nextcloud.disturb(({ path }) => (path === DELETE ? status : undefined))
+      clock.advance(30 * DAY)
+
+      await open().ready()
+      await setup.happened('grant.revoked', 2)
+
+      expect(revocations(setup)).toEqual(['pending', revoked])
+      expect(tries(setup)).toBe(asked + 1)
+      expect(nextcloud.appPasswords).toHaveLength(left)
+      clock.advance(2 * HOUR)
+      await rest()
+      expect(tries(setup)).toBe(asked + 1)
+    },
+  )
+
   it('is caught up by the next instance, with its first call', async () => {
     const setup = await setUp()
     const { auth, nextcloud, open, clock } = setup
