@@ -13,8 +13,10 @@ import type { SignInApp } from './sign-in-app.js'
 const PROCESSES = 2
 /** Sign-ins in a minute, each with one refresh. */
 const RATE = 500
-/** People who sign in, in turns. All have been there once before the measurement. */
-const PEOPLE = Array.from({ length: 40 }, (_, index) => `person-${index}`)
+/** Sign-ins before the measurement, by people of their own. */
+const WARM_UP = 40
+/** Each signs in once: who came back within seconds would act with a token that has just been replaced. */
+const PEOPLE = Array.from({ length: WARM_UP + RATE }, (_, index) => `person-${index}`)
 
 /** Milliseconds of requests to the token endpoint. */
 interface Times {
@@ -56,12 +58,14 @@ export async function measureSignIns({ quick }: Form): Promise<Measurement[]> {
       ),
       await signingIn(String(peer), [String(peer)]),
     ] as const
-    for (const person of PEOPLE) for (const { signIn } of sides) await signIn(person)
+    for (const person of PEOPLE.slice(0, WARM_UP)) for (const { signIn } of sides) await signIn(person)
 
     const half = quick ? 5 : 30
-    const first = await atRate(sides, half)
+    const perHalf = Math.round((RATE / 60) * half)
+    const at = (first: number): readonly string[] => PEOPLE.slice(first, first + perHalf)
+    const first = await atRate(sides, at(WARM_UP))
     const before = await heapOf(apps)
-    const second = await atRate(sides, half)
+    const second = await atRate(sides, at(WARM_UP + perHalf))
     const growth = (await heapOf(apps)) / before
     return figures(both(first[0], second[0]), both(first[1], second[1]), growth)
   } finally {
@@ -119,15 +123,14 @@ async function signingIn(origin: string, instances: readonly string[]): Promise<
 }
 
 /** Begins a sign-in at each side so often, whether those before have ended or not. */
-async function atRate(sides: readonly [Side, Side], seconds: number): Promise<readonly [Times, Times]> {
+async function atRate(sides: readonly [Side, Side], people: readonly string[]): Promise<readonly [Times, Times]> {
   const times = sides.map((): Times => ({ code: [], refresh: [] })) as [Times, Times]
-  const count = Math.round((RATE / 60) * seconds)
   const start = performance.now()
   const walks: Promise<void>[] = []
-  for (let turn = 0; turn < 2 * count; turn += 1) {
+  for (let turn = 0; turn < 2 * people.length; turn += 1) {
     await setTimeout(Math.max(0, start + (turn * 60_000) / RATE / 2 - performance.now()))
     const side = turn % 2 === 0 ? 0 : 1
-    const walk = sides[side].signIn(PEOPLE[Math.floor(turn / 2) % PEOPLE.length] ?? '').then(({ code, refresh }) => {
+    const walk = sides[side].signIn(people[Math.floor(turn / 2)] ?? '').then(({ code, refresh }) => {
       times[side].code.push(code)
       times[side].refresh.push(refresh)
     })

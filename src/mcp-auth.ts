@@ -151,8 +151,11 @@ export interface McpAuth extends ConnectHandler {
    * Rejects with {@link TypeError} when it is given no request.
    *
    * @example
-   * const verdict = await auth.authenticate(request) // a Request of the Fetch standard has all that is needed
-   * if ('status' in verdict) return Response.json(verdict.body, verdict)
+   * async function answer(request: Request): Promise<Response | undefined> {
+   *   const verdict = await auth.authenticate(request)
+   *   if ('status' in verdict) return Response.json(verdict.body, verdict)
+   *   return undefined // 'info' in verdict: the token is good
+   * }
    */
   authenticate(request: PlainRequest): Promise<AuthenticationVerdict>
   /** Returns an Express error handler. It answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */

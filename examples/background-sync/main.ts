@@ -16,6 +16,7 @@ const auth = mcpAuth({
   issuer,
   ...client,
   resource: `${server.origin}/mcp`,
+  scopesSupported: ['notes:read'],
   nextcloud: { url: nextcloud.url, mode: 'refresh-token', resource: nextcloudResource },
   // A real job opens the store that the app writes: SqliteStorage, PostgresStorage or RedisStorage, with the same key.
   storage: new MemoryStorage(),

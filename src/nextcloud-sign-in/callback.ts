@@ -13,7 +13,8 @@ import { persevere } from '../grants/persevere.js'
 import { keepResult } from './interaction.js'
 import { startSession } from './own-sign-in.js'
 import { PATHS } from './provider.js'
-import type { PendingSignIn, SignInRooms } from './sign-in-rooms.js'
+import type { PendingSignIn, SignInResult, SignInRooms } from './sign-in-rooms.js'
+import { loginOf } from './withdrawn.js'
 
 /**
  * `GET …/callback`: the browser comes back from Nextcloud. Undefined: the state is not of a sign-in, and another handler may know it.
@@ -36,11 +37,12 @@ export async function receiveCode(
   // From here on a replay finds nothing, and the code is sent once at most.
   if (!(await pending.spend(record))) return { page: signInPages.badAnswer() }
   const isOurs = holds(cookies.values(req, flow), record.value.cookieHash)
-  if (isOurs) res.appendHeader('Set-Cookie', cookies.end(flow))
+  // On the way to a client, `/done` looks at it once more.
+  if (isOurs && 'visit' in record.value) res.appendHeader('Set-Cookie', cookies.end(flow))
   if (answer.kind !== 'code') {
     events.emit({ type: 'connect.failed', reason: answer.kind === 'error' ? 'declined' : 'answer' })
     return isOurs && answer.kind === 'error'
-      ? goBack(rooms, record.value, { denied: true })
+      ? goBack(rooms, { flow, pending: record.value }, { denied: true })
       : { page: signInPages.badAnswer() }
   }
   const brought = { as, parameters: answer.parameters, verifier: record.value.verifier }
@@ -52,7 +54,7 @@ export async function receiveCode(
     events.emit({ type: 'connect.failed', reason: 'refused', error, errorDescription, hint })
     return { page: signInPages.notLetIn(error ?? 'invalid_response') }
   }
-  if (isOurs) return signIn(rooms, { req, res, pending: record.value }, tokens)
+  if (isOurs) return signIn(rooms, { req, res, flow, pending: record.value }, tokens)
   await drop(rooms, tokens)
   events.emit({ type: 'connect.failed', reason: 'browser' })
   return { page: signInPages.notFromHere() }
@@ -60,14 +62,14 @@ export async function receiveCode(
 
 async function goBack(
   rooms: SignInRooms,
-  pending: PendingSignIn,
-  result: Parameters<typeof keepResult>[2],
+  { flow, pending }: Pick<Arrival, 'flow' | 'pending'>,
+  result: SignInResult,
 ): Promise<Outcome> {
   const { issuer, signInPages, connect } = rooms
   // Pages, and no redirects: the policy of Nextcloud's own page would bind all redirects that follow.
   if ('visit' in pending) return { page: signInPages.goOn(issuer.origin + connect.path, 'connections') }
-  const { interaction } = pending
-  await keepResult(rooms, interaction, result)
+  const { interaction, cookieHash } = pending
+  await keepResult(rooms, interaction, { ...result, flow, cookieHash })
   return { page: signInPages.goOn(`${issuer.origin}${PATHS.interaction}/${interaction}/done`, 'app') }
 }
 
@@ -75,6 +77,7 @@ async function goBack(
 interface Arrival {
   readonly req: IncomingMessage
   readonly res: ServerResponse
+  readonly flow: string
   readonly pending: PendingSignIn
 }
 
@@ -94,12 +97,12 @@ async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer):
   if ('visit' in pending) {
     // It says who is there, and is no connection.
     await drop(rooms, tokens)
-    await startSession(rooms, arrival, user)
-    return goBack(rooms, pending, { user })
+    await startSession(rooms, arrival, loginOf(user, withdrawals))
+    return goBack(rooms, arrival, { user, withdrawals })
   }
   const of = { clientId: pending.clientId, withdrawals }
   const stored = await store(rooms, user, { ...tokens, refreshToken: tokens.refreshToken }, of)
-  return goBack(rooms, pending, stored === 'withdrawn' ? { denied: true } : { user, ...stored })
+  return goBack(rooms, arrival, stored === 'withdrawn' ? { denied: true } : { user, ...stored })
 }
 
 /** What the person has agreed to in this sign-in. */

@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Interaction, Provider } from 'oidc-provider'
 import type { Outcome } from '../connect/browser.js'
-import { isSame } from '../connect/cookies.js'
+import { holds, isSame } from '../connect/cookies.js'
 import { isFromOwnPage, readForm } from '../connect/form.js'
 import { recordKey } from '../grants/record-key.js'
 import { leaveForNextcloud } from './leave.js'
 import { PATHS } from './provider.js'
-import type { SignInResult, SignInRooms } from './sign-in-rooms.js'
+import type { BoundResult, SignInResult, SignInRooms } from './sign-in-rooms.js'
+import { grantIdOf, isEnded, loginOf } from './withdrawn.js'
 
 /** One question to a person: the authorization request of an MCP client, in the browser that brought it. */
 interface Question {
@@ -22,7 +23,7 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
   if (question === undefined) return { page: rooms.signInPages.unknown() }
   const { interaction } = question
   const { params, uid } = interaction
-  const known = await knownUser(question)
+  const known = await knownUser(rooms, question)
   if (known === 'another') return askAnew(rooms, question)
   const asked = {
     ...(await rooms.nameOf(text(params['client_id']))),
@@ -45,7 +46,7 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
   const isOurs = isSame(form?.get('token') ?? '', await rooms.formMac(uid))
   if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: signInPages.notFromHere() }
   if (answer === 'no') return goOn(rooms, await deny(question))
-  const known = await knownUser(question)
+  const known = await knownUser(rooms, question)
   if (known === 'another') return askAnew(rooms, question)
   if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known))
   const { interaction } = question
@@ -57,14 +58,15 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
 /** `GET …/done`: the browser comes from the callback, and goes back to the MCP client. */
 export async function finish(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
   const question = await findQuestion(rooms, req, res, '/done')
-  const result = question && (await takeResult(rooms, question.interaction.uid))
+  const result = question && (await takeResult(rooms, req, question.interaction.uid))
   if (question === undefined || result === undefined) return { page: rooms.signInPages.unknown() }
+  res.appendHeader('Set-Cookie', rooms.cookies.end(result.flow))
   if ('denied' in result) return { returnTo: await deny(question) }
   return { returnTo: await grantTo(rooms, question, result) }
 }
 
 /** Keeps the end of a way to Nextcloud until the browser fetches it. */
-export async function keepResult({ grants }: SignInRooms, interaction: string, result: SignInResult): Promise<void> {
+export async function keepResult({ grants }: SignInRooms, interaction: string, result: BoundResult): Promise<void> {
   const key = recordKey('sign-in', grants.owner, 'result', interaction)
   const before = await grants.records.peek(key)
   await grants.records.write(key, result, before?.version ?? null, RESULT_LIFE)
@@ -73,11 +75,18 @@ export async function keepResult({ grants }: SignInRooms, interaction: string, r
 /** Milliseconds. */
 const RESULT_LIFE = 600_000
 
-async function takeResult({ grants }: SignInRooms, interaction: string): Promise<SignInResult | undefined> {
+/** The result is for the browser that went to Nextcloud: the cookie of the question alone may have been planted there. */
+async function takeResult(
+  { grants, cookies }: SignInRooms,
+  req: IncomingMessage,
+  interaction: string,
+): Promise<BoundResult | undefined> {
   const key = recordKey('sign-in', grants.owner, 'result', interaction)
   const record = await grants.records.read(key)
-  if (record === undefined || !(await grants.records.remove(key, record.version))) return undefined
-  return record.value as SignInResult
+  if (record === undefined) return undefined
+  const result = record.value as BoundResult
+  if (!holds(cookies.values(req, result.flow), result.cookieHash)) return undefined
+  return (await grants.records.remove(key, record.version)) ? result : undefined
 }
 
 /** The question that the path names, if this browser has its cookie. */
@@ -104,11 +113,19 @@ function unlessUnknown(error: unknown): undefined {
  * The person who has signed in here before, and need not do so again. `another`: somebody else has signed in in this browser since the
  * question was made, or nobody is signed in any more.
  */
-async function knownUser(question: Question): Promise<{ readonly user: string } | 'another' | undefined> {
+async function knownUser(
+  rooms: SignInRooms,
+  question: Question,
+): Promise<{ readonly user: string; readonly withdrawals: number } | 'another' | undefined> {
   const { prompt, session } = question.interaction
   if (prompt.name === 'login' || session?.accountId === undefined) return undefined
-  const { accountId } = await sessionOf(question)
-  return accountId === session.accountId ? { user: accountId } : 'another'
+  const now = await sessionOf(question)
+  const { accountId } = now
+  if (accountId !== session.accountId) return 'another'
+  const identity = { issuer: rooms.issuer.origin, subject: accountId }
+  // Read first: what is taken back after it ends what comes of the answer.
+  const withdrawals = await rooms.grants.store.withdrawals(identity)
+  return (await isEnded(rooms, identity, now)) ? 'another' : { user: accountId, withdrawals }
 }
 
 const sessionOf = ({ provider, req, res }: Question) => provider.Session.get(provider.createContext(req, res))
@@ -151,6 +168,7 @@ async function grantTo(
   const identity = { issuer: rooms.issuer.origin, subject: user }
   if ((await rooms.grants.store.agree(identity, clientId, withdrawals)) === 'withdrawn') return deny(question)
   const grant = new provider.Grant({ accountId: user, clientId })
+  grant.jti = grantIdOf(withdrawals)
   const scopes = scopesOf(rooms, interaction).join(' ')
   grant.addOIDCScope(
     text(params['scope'])
@@ -160,7 +178,7 @@ async function grantTo(
   )
   for (const resource of [params['resource']].flat()) grant.addResourceScope(text(resource), scopes)
   const consent = { grantId: await grant.save() }
-  return provider.interactionResult(req, res, { login: { accountId: user }, consent })
+  return provider.interactionResult(req, res, { login: loginOf(user, withdrawals), consent })
 }
 
 /** Ends the session of another person in this browser: oidc-provider would ask about it on a page with a script. */

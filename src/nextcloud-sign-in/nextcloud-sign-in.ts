@@ -223,8 +223,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const pages = createPages({ ...names, steps: ['sign-in'] })
   const signInPages = createSignInPages(names)
   const unusedClients = createUnusedClients(ofRecords)
-  const connected: ProviderRooms['isConnected'] = (subject, token) =>
-    isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, token)
+  const connected: ProviderRooms['isConnected'] = (subject, used) =>
+    isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, used)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -257,7 +257,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     nameOf: clientNaming({ config, connect, events, clock, provider }),
     ...tokenRooms,
     grants,
-    isConnected: (subject) => connected(subject, { kind: 'RefreshToken' }),
+    isConnected: (subject) => connected(subject, { token: { kind: 'RefreshToken' } }),
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies: createFlowCookies(issuer.protocol === 'https:'),
     pages,

@@ -8,6 +8,7 @@ import { meaningOf } from './outage.js'
 import { asIssuer } from './provider.js'
 import { readSessions, SESSION_LIFE } from './sessions.js'
 import type { SignInRooms } from './sign-in-rooms.js'
+import type { loginOf } from './withdrawn.js'
 
 /**
  * Returns what the page of connections does with the sessions of this authorization server.
@@ -86,12 +87,12 @@ async function signOut(rooms: SignInRooms, req: IncomingMessage, res: ServerResp
 export async function startSession(
   rooms: SignInRooms,
   { req, res }: { readonly req: IncomingMessage; readonly res: ServerResponse },
-  accountId: string,
+  login: ReturnType<typeof loginOf>,
 ): Promise<void> {
   const { provider, ctx, session: before } = await sessionAt(rooms, req, res)
   if (before.accountId !== undefined) await before.destroy()
   const session = new provider.Session()
-  session.loginAccount({ accountId })
+  session.loginAccount(login)
   await session.save(SESSION_LIFE / 1_000)
   ctx.cookies.set(provider.cookieName('session'), session.jti, { ...COOKIE, maxAge: SESSION_LIFE })
 }

@@ -7,6 +7,7 @@ import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
 import { NEW_CLIENT_ID } from './registration.js'
 import { SESSION_LIFE } from './sessions.js'
+import type { SignedInSession } from './withdrawn.js'
 
 /** The module oidc-provider, which is loaded with the first sign-in server and never otherwise. */
 export type Library = typeof OidcProvider
@@ -43,7 +44,10 @@ export interface ProviderRooms {
   /** The documents that each address may have fetched. */
   readonly documents: AddressShares
   /** Whether the user is connected to Nextcloud and, with a token, for its client. Before a refresh, Nextcloud itself is asked. */
-  readonly isConnected: (subject: string, token: UsedToken | undefined) => Promise<boolean>
+  readonly isConnected: (
+    subject: string,
+    used: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
+  ) => Promise<boolean>
   /** Called when a client got tokens. */
   readonly onUse: (clientId: string) => void
   /** Shows an error to the person at the browser. */
@@ -54,6 +58,7 @@ export interface ProviderRooms {
 export interface UsedToken {
   readonly kind: string
   readonly clientId?: string | undefined
+  readonly grantId?: string | undefined
 }
 
 const MINUTE = 60
@@ -104,7 +109,7 @@ function withDefaultScope(scopes: readonly string[]): Middleware {
   return async (ctx, next) => {
     const { scope: given = '' } = ctx.query
     // A scope that comes twice is oidc-provider's to refuse.
-    if (ctx.path === PATHS.authorization && ctx.method === 'GET' && typeof given === 'string') {
+    if (ctx.path === PATHS.authorization && typeof given === 'string') {
       const asked = given.split(' ')
       if (!asked.some((scope) => scopes.includes(scope))) {
         ctx.query = { ...ctx.query, scope: [...asked, ...scopes].filter((scope) => scope !== '').join(' ') }
@@ -141,6 +146,13 @@ export function asIssuer(issuer: URL, req: IncomingMessage): void {
   req.headers['x-forwarded-host'] = issuer.host
 }
 
+/**
+ * The name of the cookie of a session. With `__Host-`, no other host and no plain connection can set it (RFC 6265bis §4.1.3.2). Browsers take
+ * that prefix over https only.
+ */
+export const sessionCookie = (issuer: string): string =>
+  issuer.startsWith('https:') ? '__Host-mcp-nextcloud-session' : '_session'
+
 function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
   const { adapter, library, clients, isConnected } = rooms
   return {
@@ -148,6 +160,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
     jwks: { keys: [...ring.keys] },
     cookies: {
       keys: [ring.cookieKey],
+      names: { session: sessionCookie(rooms.issuer) },
       long: { signed: true, httpOnly: true, sameSite: 'lax', path: '/' },
       short: { signed: true, httpOnly: true, sameSite: 'lax' },
     },
@@ -178,8 +191,10 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
     },
     findAccount: async (ctx, sub, token) => {
-      const connected = await asOutage(library.errors, isConnected(sub, token), (seconds) =>
-        ctx.set('Retry-After', String(seconds)),
+      const connected = await asOutage(
+        library.errors,
+        isConnected(sub, { token, session: ctx.oidc.session }),
+        (seconds) => ctx.set('Retry-After', String(seconds)),
       )
       return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
     },
@@ -211,7 +226,8 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       IdToken: LIFE.accessToken,
       Interaction: LIFE.interaction,
       RefreshToken: LIFE.refreshToken,
-      Session: LIFE.session,
+      // A session without a person serves the request that began it.
+      Session: (_ctx, { accountId }) => (accountId === undefined ? LIFE.interaction : LIFE.session),
     },
   }
 }

@@ -35,7 +35,14 @@ export type PendingSignIn = PurposeOfSignIn & {
  * The end of that way, which waits for the browser to fetch it: the user's id in Nextcloud and `GrantStore.withdrawals` at the sign-in, or
  * a no.
  */
-export type SignInResult = { readonly user: string; readonly withdrawals?: number } | { readonly denied: true }
+export type SignInResult = { readonly user: string; readonly withdrawals: number } | { readonly denied: true }
+
+/** The same, for the browser that went that way. */
+export type BoundResult = SignInResult & {
+  /** Name of its flow. */
+  readonly flow: string
+  readonly cookieHash: string
+}
 
 /** The rooms that a sign-in needs. */
 export interface SignInRooms {

@@ -1,12 +1,14 @@
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { McpAuthError, NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
-import { whyUnusable, type Identity } from '../grants/grant.js'
+import { ANY_CLIENT, whyUnusable, type Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { McpAuth } from '../mcp-auth.js'
 import { isRefusal } from '../nextcloud/refusal.js'
 import { userIn } from '../nextcloud/users.js'
+import { isWithdrawn, type Withdrawals } from '../grants/withdrawals.js'
 import type { UsedToken } from './provider.js'
+import { withdrawalsIn, type SignedInSession } from './withdrawn.js'
 
 /** Milliseconds to wait for the body of a 401. */
 const REFUSAL_PATIENCE = 5_000
@@ -27,10 +29,11 @@ interface Asking {
 export async function isConnected(
   { grants, clock, auth, config }: Asking,
   identity: Identity,
-  token: UsedToken | undefined,
+  { token, session }: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
 ): Promise<boolean> {
   const stored = await grants.store.read(grants.store.keyOf(identity))
   if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
+  if (isTakenBack(stored?.grant.withdrawals, token, session)) return false
   if (token?.kind !== 'RefreshToken') return true
   try {
     // A client waits for it as for an authorization server, and no longer.
@@ -43,6 +46,19 @@ export async function isConnected(
     if (error instanceof McpAuthError) return true
     throw error
   }
+}
+
+/** Whether the user has taken back what a token, or else a session, came of. It stays so once they connect again. */
+function isTakenBack(
+  withdrawals: Withdrawals | undefined,
+  token: UsedToken | undefined,
+  session: SignedInSession | undefined,
+): boolean {
+  if (token?.grantId !== undefined) {
+    return isWithdrawn(withdrawals, [token.clientId ?? ANY_CLIENT, ANY_CLIENT], withdrawalsIn(token.grantId))
+  }
+  if (token !== undefined || session?.accountId === undefined) return false
+  return isWithdrawn(withdrawals, [ANY_CLIENT], withdrawalsIn(session.amr?.[0]))
 }
 
 /** Reads Nextcloud's answer to who the user is. */

@@ -412,7 +412,7 @@ const FAULTS: readonly Fault[] = [
     'an MCP endpoint that lets anybody in',
     'challenge.status',
     proxied('/mcp', 200, {}, '{}'),
-    /answers 200 without a token.* → .*app\.post\(path, auth, handler\)/,
+    /answers 200 without a token.* → .*app\.all\(path, auth, handler\)/,
   ],
   [
     'an MCP endpoint at another path',

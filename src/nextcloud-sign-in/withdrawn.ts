@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto'
+import { ANY_CLIENT, type Identity } from '../grants/grant.js'
+import type { SignInRooms } from './sign-in-rooms.js'
+
+/**
+ * What a person has taken back stays taken back, also once they connect again: `GrantStore.withdrawals` at their consent is part of the id
+ * of oidc-provider's grant, which all tokens of the consent bear, and of the session (`amr`, which no token here shows).
+ */
+const MARKED = /^w(\d{1,9})(?:\.|$)/
+
+/** Returns an id for a grant of oidc-provider. */
+export const grantIdOf = (withdrawals: number): string => `w${withdrawals}.${randomBytes(32).toString('base64url')}`
+
+/** Returns the number of withdrawals in a mark. Minus one, which is before all of them, if there is none. */
+export function withdrawalsIn(mark: string | undefined): number {
+  const count = MARKED.exec(mark ?? '')?.[1]
+  return count === undefined ? -1 : Number(count)
+}
+
+/** Returns what a session is begun with. */
+export const loginOf = (accountId: string, withdrawals: number): { accountId: string; amr: string[] } => ({
+  accountId,
+  amr: [`w${withdrawals}`],
+})
+
+/** The part of oidc-provider's session that counts here. */
+export interface SignedInSession {
+  readonly accountId?: string | undefined
+  readonly amr?: readonly string[] | undefined
+}
+
+/** Whether the person of a session has disconnected Nextcloud since it began: whoever holds it now may be somebody else. */
+export function isEnded(
+  { grants }: Pick<SignInRooms, 'grants'>,
+  identity: Identity,
+  { amr }: SignedInSession,
+): Promise<boolean> {
+  return grants.store.isWithdrawn(identity, { clientId: ANY_CLIENT, withdrawals: withdrawalsIn(amr?.[0]) })
+}

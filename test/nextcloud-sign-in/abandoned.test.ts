@@ -1,0 +1,77 @@
+import { expect, it } from 'vitest'
+import { MemoryStorage, type StorageAdapter } from '../../src/index.js'
+import { manualClock } from '../support/clock.js'
+import { clientOf, REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
+import { startSignInServer } from '../support/sign-in-server.js'
+
+/** Milliseconds and characters. */
+const TEN_MINUTES = 600_000
+const LONGEST = 30_000
+
+/** Memory that tells what is left in it. */
+function watched() {
+  const clock = manualClock()
+  const memory = new MemoryStorage({}, clock)
+  const left = new Map<string, { readonly life: number; readonly length: number }>()
+  const storage: StorageAdapter = {
+    shared: true,
+    get: (key) => memory.get(key),
+    put(key, value, expected, ttlMs) {
+      left.set(key, { life: ttlMs ?? Infinity, length: value.length })
+      return memory.put(key, value, expected, ttlMs)
+    },
+    delete(key, expected) {
+      left.delete(key)
+      return memory.delete(key, expected)
+    },
+  }
+  return { clock, storage, left }
+}
+
+it('a sign-in that nobody finishes leaves one record of a bounded length, for ten minutes', async () => {
+  const { storage, left } = watched()
+  const server = await startSignInServer({ storage })
+  const client = await registeredClient(server)
+  left.clear()
+
+  for (const state of ['short', 'x'.repeat(13_000)]) {
+    const answer = await fetch(client.authorizationUrl({ state }), { redirect: 'manual' })
+    expect(answer.status).toBe(303)
+  }
+  // Longer than Node.js takes.
+  await fetch(client.authorizationUrl({ state: 'x'.repeat(20_000) }), { redirect: 'manual' })
+
+  expect([...left.values()].map(({ life }) => life)).toEqual([TEN_MINUTES, TEN_MINUTES])
+  for (const { length } of left.values()) expect(length).toBeLessThan(LONGEST)
+})
+
+it('a request for authorization in a form, which may be longer than an address, leaves nothing', async () => {
+  const { storage, left } = watched()
+  const server = await startSignInServer({ storage })
+  const { searchParams } = (await registeredClient(server)).authorizationUrl({ state: 'x'.repeat(40_000) })
+  left.clear()
+
+  const answer = await fetch(`${server.origin}/oauth/authorize`, { method: 'POST', body: searchParams })
+
+  expect([answer.status, [...left]]).toEqual([404, []])
+})
+
+it('the cookie of a session that has ended leaves nothing that lasts longer than the request', async () => {
+  const { clock, storage, left } = watched()
+  // A client that has registered itself would be kept in the background.
+  const server = await startSignInServer({
+    storage,
+    clock,
+    clients: [{ clientId: 'app', redirectUris: [REDIRECT_URI] }],
+  })
+  const client = clientOf(server, 'app')
+  const alice = server.person('alice')
+  await client.signIn(alice)
+  clock.advance(25 * 3_600_000)
+  left.clear()
+
+  await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+
+  expect(left.size).toBeGreaterThan(1)
+  for (const { life } of left.values()) expect(life).toBeLessThanOrEqual(TEN_MINUTES)
+})
