@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js'
 import type { Deletions } from '../broker/deletions.js'
 import type { Events, OfPerson } from '../events.js'
 import type { Grants } from '../grants/open-grants.js'
+import { NOT_ENDED_ELSEWHERE } from '../grants/pending-deletions.js'
 import { persevere } from '../grants/persevere.js'
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
 import type { AppPasswords, LoginFlowAnswer } from '../nextcloud/app-passwords.js'
@@ -37,8 +38,11 @@ export interface LoginAnswers {
   readonly take: (secret: string, login: OneTimeRecord<Login>, answer: LoginFlowAnswer | 'unusable') => Promise<Login>
   /** Tries again what is held for a login; undefined if nothing is. Rejects as `take` does. */
   readonly retry: (secret: string) => Promise<Login> | undefined
-  /** Makes one more attempt at every answer that is held. */
-  readonly settle: () => Promise<void>
+  /**
+   * Makes one last attempt at every answer that is held. An app password that is not stored then is deleted in Nextcloud: nobody would know it
+   * once this process has ended.
+   */
+  readonly close: () => Promise<void>
 }
 
 /** The rooms that the outcome of a login needs. */
@@ -57,6 +61,10 @@ export interface LoginAnswerRooms {
   readonly events: Events
 }
 
+interface Answering extends LoginAnswerRooms {
+  closed: boolean
+}
+
 interface Held {
   readonly record: OneTimeRecord<Login>
   readonly answer: LoginFlowAnswer | 'unusable'
@@ -70,12 +78,13 @@ const NOT_DELETED =
   'An app password that nobody may use could not be deleted yet, which is tried again for 30 days: its user finds it in Nextcloud, under Security, Devices & sessions.'
 
 export function createLoginAnswers(rooms: LoginAnswerRooms): LoginAnswers {
+  const answering: Answering = { ...rooms, closed: false }
   const flights = createSingleFlight<unknown>()
   const held = createWriteBehind<Held>(
-    (one, secret) => flights.join(secret, () => finish(rooms, one)),
+    (one, secret) => flights.join(secret, () => finish(answering, one)),
     (one, secret) => {
       const last = flights.join(secret, () => Promise.resolve())
-      rooms.grants.background(abandon(rooms, one, last))
+      rooms.grants.background(abandon(answering, one, last))
     },
     rooms.clock,
   )
@@ -89,7 +98,10 @@ export function createLoginAnswers(rooms: LoginAnswerRooms): LoginAnswers {
       const one = held.get(secret)
       return one && flush(held, secret, one)
     },
-    settle: held.settle,
+    close() {
+      answering.closed = true
+      return held.end()
+    },
   }
 }
 
@@ -100,7 +112,7 @@ async function flush(held: WriteBehind<Held>, secret: string, one: Held): Promis
 }
 
 /** Resolves once the answer need not be held any more. */
-async function finish(rooms: LoginAnswerRooms, held: Held): Promise<void> {
+async function finish(rooms: Answering, held: Held): Promise<void> {
   const { records, clock, patience } = rooms
   const { record } = held
   if (clock.now() >= record.expiresAt) {
@@ -109,16 +121,19 @@ async function finish(rooms: LoginAnswerRooms, held: Held): Promise<void> {
     return
   }
   const outcome = (held.outcome ??= await outcomeOf(rooms, held))
-  await persevere(clock, patience, () => records.replace(record, { ...record.value, outcome }))
+  const replace = () => records.replace(record, { ...record.value, outcome })
+  await persevere(clock, patience, replace, () => !rooms.closed)
 }
 
 /** An app password that is not stored when its last attempt has ended must not stay at Nextcloud. */
-async function abandon(rooms: LoginAnswerRooms, held: Held, attempt: Promise<unknown>): Promise<void> {
+async function abandon(rooms: Answering, held: Held, attempt: Promise<unknown>): Promise<void> {
   await attempt.catch(() => undefined)
-  if (held.outcome === undefined) await discard(rooms, held)
+  if (held.outcome !== undefined || (await discard(rooms, held))) return
+  const { identity, clientId } = held.record.value
+  rooms.report('answer', { ...identity, clientId, hint: NOT_ENDED_ELSEWHERE })
 }
 
-async function outcomeOf(rooms: LoginAnswerRooms, held: Held): Promise<LoginOutcome> {
+async function outcomeOf(rooms: Answering, held: Held): Promise<LoginOutcome> {
   const { answer, record } = held
   if (answer === 'unusable') {
     rooms.report('answer', { hint: UNUSABLE })
@@ -138,16 +153,18 @@ async function outcomeOf(rooms: LoginAnswerRooms, held: Held): Promise<LoginOutc
 }
 
 /** Deletes the app password at Nextcloud. Resolves to whether that is done; if not, it is tried again. */
-async function discard({ appPasswords, deletions }: LoginAnswerRooms, { answer, record }: Held): Promise<boolean> {
+async function discard({ appPasswords, deletions, closed }: Answering, { answer, record }: Held): Promise<boolean> {
   if (answer === 'unusable') return true
   const { loginName, password } = answer
   const appPassword = { loginName, password, nextcloud: appPasswords.nextcloud }
-  return (await deletions.discard(record.value.identity, { appPassword })) === true
+  // A store that hangs would take the time that is left.
+  const end = closed ? deletions.end : deletions.discard
+  return (await end(record.value.identity, { appPassword })) === true
 }
 
 /** Resolves to false if the user has taken the yes back meanwhile. */
 async function store(
-  rooms: LoginAnswerRooms,
+  rooms: Answering,
   { loginName, password }: LoginFlowAnswer,
   { identity, clientId, withdrawals }: Purpose,
 ): Promise<boolean> {
@@ -160,7 +177,8 @@ async function store(
     withdrawals,
     scopes: [],
   }
-  const retired = await persevere(clock, patience, () => grants.store.connect(identity, connection))
+  const connect = () => grants.store.connect(identity, connection)
+  const retired = await persevere(clock, patience, connect, () => !rooms.closed)
   if (retired === 'withdrawn') return false
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   rooms.onConnected({ identity, clientId })

@@ -76,7 +76,7 @@ export function createLogins(rooms: LoginRooms): Logins {
       flow.closed = true
       stopAsking(flow, [...flow.watched.keys()])
     },
-    settle: () => Promise.all([flights.settle(), flow.answers.settle()]).then(flow.answers.settle),
+    settle: () => Promise.all([flights.settle(), flow.answers.close()]).then(flow.answers.close),
   }
 }
 

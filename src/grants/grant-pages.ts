@@ -2,6 +2,7 @@ import { ConfigurationError, SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { KeyPage } from '../storage-adapter.js'
 import { wasNone, type Grant } from './grant.js'
+import { deletionsIn, type DeletionsOfOwner } from './pending-deletions.js'
 import { BEGINNING } from './record-key.js'
 import type { OpenRecord, Records } from './records.js'
 
@@ -16,6 +17,8 @@ export interface ListedGrant {
 /** A part of the grants in a store. */
 export interface GrantPage {
   readonly grants: readonly ListedGrant[]
+  /** Credentials that must end elsewhere. Their records are among the others. */
+  readonly deletions: readonly DeletionsOfOwner[]
   /** Records that are no grants: links, leases and the like. */
   readonly others: number
   /** Records that cannot be opened with the keys given. */
@@ -48,6 +51,7 @@ export async function readGrantPage(
   const listed = await records.list({ after, limit: most + 1 })
   const keys = listed.filter((key) => key.startsWith(BEGINNING))
   const grants: ListedGrant[] = []
+  const deletions: DeletionsOfOwner[] = []
   const counts = { others: 0, sealed: 0, gone: 0 }
   let read = 0
   while (read < Math.min(keys.length, most) && grants.length < limit) {
@@ -56,22 +60,28 @@ export async function readGrantPage(
       if (grants.length === limit) break
       read += 1
       if (typeof found === 'string') counts[found] += 1
-      else if (accepts(found.grant)) grants.push(found)
+      else if ('entries' in found) {
+        counts.others += 1
+        deletions.push(found)
+      } else if (accepts(found.grant)) grants.push(found)
     }
   }
   const { others, sealed } = counts
   const next = keys.length > read ? keys[read - 1] : undefined
-  return { grants, others, sealed, ...(next !== undefined && { next }) }
+  return { grants, deletions, others, sealed, ...(next !== undefined && { next }) }
 }
 
 /** `gone`: deleted since it was listed. */
 type NoGrant = 'others' | 'sealed' | 'gone'
 
-async function readRecord({ read }: Pick<Records, 'read'>, key: string): Promise<ListedGrant | NoGrant> {
+async function readRecord(
+  { read }: Pick<Records, 'read'>,
+  key: string,
+): Promise<ListedGrant | DeletionsOfOwner | NoGrant> {
   const record = await read(key).catch(ifError(SealedValueError, () => 'sealed' as const))
   if (record === undefined || record === 'sealed') return record ?? 'gone'
   const grant = grantIn(record)
-  return grant === undefined ? 'others' : { key, version: record.version, grant }
+  return grant === undefined ? (deletionsIn(record) ?? 'others') : { key, version: record.version, grant }
 }
 
 /** The grant that a record holds. Every grant has these members, and no other record has all of them. */

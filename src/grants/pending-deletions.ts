@@ -4,7 +4,7 @@ import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
 import type { Credential, Identity, SentCode } from './grant.js'
 import { recordKey, type RecordOwner } from './record-key.js'
-import type { Records } from './records.js'
+import type { OpenRecord, Records } from './records.js'
 
 /**
  * A credential of a user that must end elsewhere: an app password at Nextcloud, a refresh token at its authorization server, or what may
@@ -46,6 +46,8 @@ export interface PendingDeletions {
   readonly put: (deletion: PendingDeletion, inPlaceOf?: string) => Promise<boolean>
   readonly remove: (id: string) => Promise<void>
   readonly has: (id: string) => Promise<boolean>
+  /** Returns all that open. */
+  readonly list: () => Promise<readonly PendingDeletion[]>
   /** Takes those that are due, and puts off the next attempt at them. A refresh token counts as sent then, in the list. */
   readonly claim: (isDue: (deletion: PendingDeletion) => boolean, until: number) => Promise<Claim>
 }
@@ -102,14 +104,8 @@ export function createPendingDeletions(room: PendingDeletionsRooms): PendingDele
     put: (deletion, inPlaceOf = deletion.id) =>
       inLine(() => changed(room, () => attemptPut(room, deletion, inPlaceOf))),
     remove: (id) => inLine(() => removeIn(room, id)),
-    async has(id) {
-      for (let index = 0; index < MOST_SHARDS; index += 1) {
-        const shard = await readShard(room, index)
-        if (shard.entries.some((entry) => entry.id === id)) return true
-        if (!isThere(shard)) return false
-      }
-      return false
-    },
+    has: async (id) => (await listIn(room)).some((entry) => entry.id === id),
+    list: () => listIn(room),
     claim: (isDue, until) => inLine(() => claimIn(room, isDue, until)),
   }
 }
@@ -121,6 +117,16 @@ function changed<T>({ clock }: PendingDeletionsRooms, attempt: () => Promise<T |
     return attempt()
   }
   return change('the list of deletions', patiently, MOST_ATTEMPTS)
+}
+
+async function listIn(room: PendingDeletionsRooms): Promise<readonly PendingDeletion[]> {
+  const entries: PendingDeletion[] = []
+  for (let index = 0; index < MOST_SHARDS; index += 1) {
+    const shard = await readShard(room, index)
+    if (!isThere(shard)) break
+    entries.push(...shard.entries)
+  }
+  return entries
 }
 
 async function removeIn(room: PendingDeletionsRooms, id: string): Promise<void> {
@@ -155,6 +161,18 @@ async function readShard(room: PendingDeletionsRooms, index: number): Promise<Sh
   return { index, version: record?.version ?? null, entries, opens: true }
 }
 
+/** A part of the list of one configuration. */
+export interface DeletionsOfOwner {
+  readonly owner: RecordOwner
+  readonly entries: readonly PendingDeletion[]
+}
+
+/** Returns the deletions that a record holds; undefined if it is another kind of record. */
+export function deletionsIn({ value }: OpenRecord): DeletionsOfOwner | undefined {
+  const { owner, entries } = (value ?? {}) as Partial<DeletionsOfOwner>
+  return owner !== undefined && Array.isArray(entries) ? { owner, entries } : undefined
+}
+
 const isThere = ({ version, opens }: Shard): boolean => version !== null || !opens
 
 function write(
@@ -162,7 +180,7 @@ function write(
   { index, version }: Shard,
   entries: readonly PendingDeletion[],
 ): Promise<string | null> {
-  return room.records.write(keyOf(room, index), { entries }, version, SHARD_LIFE)
+  return room.records.write(keyOf(room, index), { entries, owner: room.owner }, version, SHARD_LIFE)
 }
 
 async function attemptPut(

@@ -9,16 +9,23 @@ const LONGEST_PAUSE = 1_000
  * Retries `attempt` while the storage fails. For writes whose loss would cost the user the connection.
  *
  * @param patience milliseconds of attempts before it gives up
+ * @param goesOn false ends the attempts early
  * @throws {StorageError} the store still fails
  */
-export async function persevere<T>(clock: Clock, patience: number, attempt: () => Promise<T>): Promise<T> {
+export async function persevere<T>(
+  clock: Clock,
+  patience: number,
+  attempt: () => Promise<T>,
+  goesOn: () => boolean = () => true,
+): Promise<T> {
   const until = clock.monotonic() + patience
   for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
     try {
       return await attempt()
     } catch (error) {
       const jittered = pause * (0.5 + clock.random())
-      if (!(error instanceof StorageError) || clock.monotonic() + jittered >= until) throw error
+      const isOver = (): boolean => !goesOn() || clock.monotonic() + jittered >= until
+      if (!(error instanceof StorageError) || isOver()) throw error
       await clock.sleep(jittered)
     }
   }

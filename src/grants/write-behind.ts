@@ -14,6 +14,8 @@ export interface WriteBehind<T> {
   readonly flush: (key: string) => Promise<void>
   /** Makes one more attempt at every value. Never rejects. */
   readonly settle: () => Promise<void>
+  /** Makes a last attempt at every value, at all at once, and gives up those that fail. Never rejects. */
+  readonly end: () => Promise<void>
 }
 
 interface Backlog<T> {
@@ -58,6 +60,13 @@ export function createWriteBehind<T>(
     },
     flush: (key) => flush(backlog, key),
     settle: () => flushAll(backlog, Infinity),
+    async end() {
+      const last = async ([key, value]: [string, T]): Promise<void> =>
+        flush(backlog, key).catch(() => {
+          if (kept.get(key) === value && kept.delete(key)) giveUp(value, key)
+        })
+      await Promise.all([...kept].map(last))
+    },
   }
 }
 

@@ -2,8 +2,9 @@ import { named, variableOf } from '../../config/declarations.js'
 import { encryptionKeys } from '../../config/encryption-keys.js'
 import { inOneLine } from '../../errors/secrecy.js'
 import { createEvents } from '../../events.js'
-import type { Grant } from '../../grants/grant.js'
+import type { Grant, Identity } from '../../grants/grant.js'
 import { readGrantPage } from '../../grants/grant-pages.js'
+import type { RecordOwner } from '../../grants/record-key.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer } from '../../grants/seal.js'
 import { Misuse, type SetUp, type Surroundings } from '../command-line.js'
@@ -27,6 +28,8 @@ interface Configuration {
   readonly nextcloud: string
   readonly issuer: string
   readonly states: Record<string, number>
+  /** Credentials that are still to be ended elsewhere. */
+  pending: number
 }
 
 /** Prints every connection in the store, and the number of each configuration. No secret is among it. */
@@ -39,15 +42,20 @@ export async function listGrants({ setUp, values }: Call, surroundings: Surround
   let isFirst = true
   if (isJson) print('{"connections":[')
   for (let after: string | undefined, more = true; more;) {
-    const { grants, others, sealed, next } = await readGrantPage(records, { after, limit: PAGE })
+    const { grants, deletions, others, sealed, next } = await readGrantPage(records, { after, limit: PAGE })
     counts.sealed += sealed
     counts.opened += others + grants.length
+    for (const { owner, entries } of deletions) {
+      for (const { identity } of entries) configurationOf(configurations, owner, identity).pending += 1
+    }
     for (const { grant } of grants) {
-      const configuration = configurationOf(configurations, grant)
-      if (configuration === undefined) {
+      const { identity, owner, state } = grant
+      if (identity === undefined || owner === undefined) {
         counts.former += 1
         continue
       }
+      const { states } = configurationOf(configurations, owner, identity)
+      states[state] = (states[state] ?? 0) + 1
       const text = isJson ? jsonOf(grant) : lineOf(grant)
       print(isJson && !isFirst ? `,\n${text}` : text)
       isFirst = false
@@ -84,14 +92,12 @@ function openRecords({ store }: SetUp, { environment, clock }: Surroundings): Re
 
 function configurationOf(
   known: Map<string, Configuration>,
-  { identity, owner, state }: Grant,
-): Configuration | undefined {
-  if (identity === undefined || owner === undefined) return undefined
-  const { resource, clientId, nextcloud } = owner
-  const key = JSON.stringify([resource, clientId, nextcloud, identity.issuer])
-  const configuration = known.get(key) ?? { resource, clientId, nextcloud, issuer: identity.issuer, states: {} }
+  { resource, clientId, nextcloud }: RecordOwner,
+  { issuer }: Identity,
+): Configuration {
+  const key = JSON.stringify([resource, clientId, nextcloud, issuer])
+  const configuration = known.get(key) ?? { resource, clientId, nextcloud, issuer, states: {}, pending: 0 }
   known.set(key, configuration)
-  configuration.states[state] = (configuration.states[state] ?? 0) + 1
   return configuration
 }
 
@@ -124,8 +130,9 @@ function lineOf(grant: Grant): string {
 
 function summary(all: readonly Configuration[], { former, sealed }: { former: number; sealed: number }): string {
   return [
-    ...all.map(({ resource, clientId, nextcloud, issuer, states }) => {
+    ...all.map(({ resource, clientId, nextcloud, issuer, states, pending }) => {
       const counted = Object.entries(states).map(([state, count]) => `${count} ${state}`)
+      if (pending > 0) counted.push(`${pending} to be ended elsewhere`)
       return `${counted.join(', ')}: resource ${resource}, client ${clientId}, Nextcloud ${nextcloud}, issuer ${issuer}`
     }),
     ...(all.length === 0 ? ['no connections'] : []),

@@ -4,13 +4,14 @@ import { ifError } from '../../errors/if-error.js'
 import { readStored } from '../../grants/adoption.js'
 import { isLiving, ttlOf, type Grant, type Identity } from '../../grants/grant.js'
 import type { ListedGrant } from '../../grants/grant-pages.js'
-import { isSameOwner, recordKey, type RecordOwner } from '../../grants/record-key.js'
+import { isSameOwner, recordKey } from '../../grants/record-key.js'
 import type { Records } from '../../grants/records.js'
 import { forgetUses } from '../../grants/uses.js'
 import { Misuse, textOf, type Surroundings } from '../command-line.js'
 import type { Values } from '../options.js'
 import { openSetUp } from '../store-set-up.js'
 import { FORMER, PAGE, type Call } from './list.js'
+import { ENDINGS, moveDeletions, type Move, type Place } from './move-deletions.js'
 
 /** Outcomes of a connection, in the order in which they are told. */
 const OUTCOMES = {
@@ -22,21 +23,10 @@ const OUTCOMES = {
   ended: 'ended: left, there is nothing to move',
   busy: 'in renewal, or changed at the moment: left, run this again',
   former: `of a version before 0.4: ${FORMER}`,
+  ...ENDINGS,
 } as const
 
 type Outcome = keyof typeof OUTCOMES
-
-interface Place {
-  readonly owner: RecordOwner
-  readonly issuer: string
-}
-
-interface Move {
-  readonly records: Records
-  readonly from: Place
-  readonly to: Place
-  readonly isRehearsal: boolean
-}
 
 /** Exit status of a program that Ctrl-C ends. */
 const STOPPED = 130
@@ -46,8 +36,10 @@ export async function moveGrants({ setUp, values }: Call, surroundings: Surround
   const { grants, config, issuer, store } = openSetUp(setUp, surroundings)
   const to = { owner: grants.owner, issuer }
   const from = placeBefore(values, to, config)
-  const move: Move = { records: grants.records, from, to, isRehearsal: values['dry-run'] === true }
+  const isBound = from.owner.clientId !== to.owner.clientId || from.issuer !== to.issuer
+  const move: Move = { records: grants.records, from, to, isBound, isRehearsal: values['dry-run'] === true }
   const counts = new Map<Outcome, number>()
+  const count = (outcome: Outcome): unknown => counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
   const { isStopped, end } = surroundings.stoppable()
   const isConcerned = (grant: Grant): boolean => grant.identity === undefined || isOf(from, grant)
   let looked = 0
@@ -58,14 +50,14 @@ export async function moveGrants({ setUp, values }: Call, surroundings: Surround
       sealed += page.sealed
       for (const listed of page.grants) {
         if (isStopped()) break
-        const outcome = await moveOne(move, listed)
-        counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
+        count(await moveOne(move, listed))
         looked += 1
         if (looked % 500 === 0) surroundings.complain(`${looked} looked at, ${counts.get('moved') ?? 0} moved\n`)
       }
       after = page.next
       more = page.next !== undefined
     }
+    if (!isStopped()) await moveDeletions(move, surroundings.clock, count)
   } finally {
     end()
   }
@@ -98,11 +90,10 @@ const isOf = ({ owner, issuer }: Place, grant: Grant): boolean =>
   isSameOwner(grant.owner, owner) && grant.identity?.issuer === issuer
 
 async function moveOne(move: Move, { key, version, grant }: ListedGrant): Promise<Outcome> {
-  const { records, from, to, isRehearsal } = move
+  const { records, from, to, isBound, isRehearsal } = move
   if (grant.identity === undefined) return 'former'
   if (grant.state === 'presented') return 'busy'
   if (!isLiving(grant) && grant.appPassword === undefined) return 'ended'
-  const isBound = from.owner.clientId !== to.owner.clientId || from.issuer !== to.issuer
   if (grant.refreshToken !== undefined && isBound) return 'bound'
   const moved = movedGrant(grant, grant.identity, to, isBound)
   const target = recordKey('grant', to.owner, to.issuer, grant.identity.subject)

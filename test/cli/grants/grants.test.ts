@@ -96,6 +96,11 @@ async function setUp(
       await grants.store.connect({ issuer, subject }, connection)
       return grants
     },
+    async pend(subject: string, given: Partial<Configuration> = {}): Promise<void> {
+      const { deletions, newDeletion, owner } = grantsOf(adapter, given)
+      const appPassword = { loginName: subject, password: `${subject}-ended-canary`, nextcloud: owner.nextcloud }
+      await deletions.put(newDeletion({ issuer: { ...NOW, ...given }.issuer, subject }, { appPassword }))
+    },
     /** The grant of a user in a configuration. */
     async found(subject: string, given: Partial<Configuration> = {}): Promise<Grant | undefined> {
       const { store } = grantsOf(adapter, given)
@@ -186,6 +191,21 @@ describe.runIf(has('better-sqlite3'))('grants list', () => {
       ],
     })
     expect(document.connections.map(({ subject }) => subject).sort()).toEqual(['alice', 'bob'])
+  })
+
+  it('counts what is still to be ended elsewhere, also where nobody is connected', async () => {
+    const setup = await setUp()
+    await setup.connect('alice')
+    for (const subject of ['alice', 'bob']) await setup.pend(subject)
+    await setup.pend('carol', { 'client-id': 'other' })
+
+    const { output } = await setup.list()
+    expect(output).toMatch(/^1 active, 2 to be ended elsewhere: .*client mcp-server, /m)
+    expect(output).toMatch(/^1 to be ended elsewhere: .*client other, /m)
+    const { configurations } = JSON.parse((await setup.list('--json')).output) as { configurations: object[] }
+    expect(configurations).toHaveLength(2)
+    expect(configurations).toContainEqual(expect.objectContaining({ clientId: 'other', states: {}, pending: 1 }))
+    expect(configurations).toContainEqual(expect.objectContaining({ clientId: 'mcp-server', pending: 2 }))
   })
 
   it('counts what names neither user nor configuration, and what the keys do not open', async () => {
@@ -306,6 +326,29 @@ describe.runIf(has('better-sqlite3'))('grants move', () => {
       appPassword: { password: 'carol-canary' },
     })
     expect(await setup.found('alice', OLD)).toMatchObject({ state: 'presented' })
+  })
+
+  it('takes along what is still to be ended elsewhere, and says so', async () => {
+    const setup = await setUp()
+    await setup.pend('alice', OLD)
+    const rehearsal = await setup.move(FROM, ['--dry-run'])
+    expect(counts(rehearsal)).toEqual({ 'still to be ended elsewhere': 1 })
+    expect((await setup.list()).output).toMatch(
+      /^1 to be ended elsewhere: resource https:\/\/old\.example\.com\/mcp, /m,
+    )
+
+    expect(counts(await setup.move(FROM))).toEqual({ 'still to be ended elsewhere': 1 })
+    expect((await setup.list()).output).toMatch(/^1 to be ended elsewhere: resource https:\/\/mcp\.example\.com\/mcp, /)
+    expect(counts(await setup.move(FROM))).toEqual({})
+  })
+
+  it('forgets earlier refresh tokens of another issuer, which may not see them', async () => {
+    const old = { issuer: 'https://old.example.com' }
+    const setup = await setUp()
+    await setup.connect('alice', old)
+    await setup.change('alice', old, (grant) => ({ ...grant, replaced: [{ refreshToken: 'replaced-canary' }] }))
+    expect(counts(await setup.move({ 'from-issuer': old.issuer }))).toEqual({ moved: 1 })
+    expect(await setup.found('alice')).not.toHaveProperty('replaced')
   })
 
   it('writes nothing in a rehearsal', async () => {
