@@ -159,8 +159,8 @@ export interface StoredGrant {
 /** A grant that can be refreshed. */
 export type LivingGrant = Grant & { readonly refreshToken: string }
 
-/** Milliseconds for which a dead grant is kept, to say what became of it. */
-const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
+/** Milliseconds for which a dead grant is kept, to say what became of it, and what was taken back. */
+export const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
 /** Milliseconds for which it is kept that there was nothing to end: longer than a connection may be under way. */
 const NOTHING_ENDED_TTL = 3_600_000
 

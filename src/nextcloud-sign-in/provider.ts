@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type * as OidcProvider from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider'
 import type { AddressShares } from '../http/address-shares.js'
+import { DEAD_GRANT_TTL } from '../grants/grant.js'
 import { asOutage } from './outage.js'
 import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
@@ -68,8 +69,8 @@ const LIFE = {
   accessToken: 10 * MINUTE,
   code: MINUTE,
   interaction: 10 * MINUTE,
-  /** From the last use. */
-  refreshToken: 90 * DAY,
+  /** From the last use, and a day less than a dead grant tells what was taken back: none of before is good for a connection after. */
+  refreshToken: DEAD_GRANT_TTL / 1_000 - DAY,
   /** From the sign-in: then the person is asked again. */
   grant: 400 * DAY,
   session: SESSION_LIFE / 1_000,

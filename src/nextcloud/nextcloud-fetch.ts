@@ -114,15 +114,10 @@ function warn<S>({ nextcloud, events, base }: Fetching<S>, { url }: Outgoing, re
   }
   const { takenBy } = quirksOf(nextcloud.preset)
   const advice = takenBy === undefined ? ACCOUNT : `${BEARER_SWITCHES[takenBy]}; or ${ACCOUNT}`
-  events.emit({
-    type: 'config.warning',
-    option: 'nextcloud',
-    message: `${REFUSED} (${url.pathname.slice(0, MOST_SHOWN)}): ${advice}`,
-  })
+  // Without the path, which may hold the token of a share.
+  events.emit({ type: 'config.warning', option: 'nextcloud', message: `${REFUSED}: ${advice}` })
   return true
 }
 
-/** Characters of a path. */
-const MOST_SHOWN = 100
 const REFUSED = 'Nextcloud refuses a fresh token with 401'
 const ACCOUNT = 'the account of the user is disabled there (occ user:info)'

@@ -26,7 +26,7 @@ export const VARIABLES: Readonly<Record<string, string>> = {
   NEXTCLOUD_MCP_SERVER_URL: 'URL of this server as apps will know it, such as https://mcp.example.com/mcp',
   NEXTCLOUD_HOST: 'URL of your Nextcloud, such as https://cloud.example.com',
   NEXTCLOUD_OIDC_CLIENT_ID: 'client id from Nextcloud: Administration settings, Security, OAuth 2.0 clients',
-  NEXTCLOUD_OIDC_CLIENT_SECRET: 'the secret beside it',
+  NEXTCLOUD_OIDC_CLIENT_SECRET: 'client secret from Nextcloud, which is shown beside the client id',
   PORT: 'port to listen on; 3000 without it',
   HOST: 'address to listen on; 127.0.0.1 without it, 0.0.0.0 in a container',
   MCP_DATA: 'folder for the database and its key; ./data without it',

@@ -275,7 +275,7 @@ describe("the doctor at Nextcloud's own authorization servers", () => {
       'a client that the core app oauth2 does not have',
       'client.credentials',
       ({ cloud }) => cloud.state.oauth2Clients.pop(),
-      /has no OAuth 2\.0 client mcp-server.* → .*--client-id.*OAuth 2\.0 clients/,
+      /has no OAuth 2\.0 client of that id(?!.*mcp-server).* → .*--client-id.*not the secret.*OAuth 2\.0 clients/,
       setUpOAuth2App,
     ],
     [

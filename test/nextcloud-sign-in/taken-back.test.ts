@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { MemoryStorage } from '../../src/storage/memory.js'
 import { sessionCookie } from '../../src/nextcloud-sign-in/provider.js'
+import { manualClock } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
 import { addAccount } from '../support/nextcloud/state.js'
 import { createVisitor, type Visitor } from '../support/nextcloud/visitor.js'
@@ -7,6 +9,12 @@ import { clientOf, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const refreshTokenOf = ({ body }: { body: Record<string, unknown> }) => String(body['refresh_token'])
+
+/** Ways to end a connection as a whole. */
+const ENDS: readonly (readonly [string, (server: SignInServer) => Promise<unknown>])[] = [
+  ['the connection was ended by the app', ({ auth }) => auth.revoke({ subject: 'alice' })],
+  ['it was ended in Nextcloud', ({ nextcloud }) => Promise.resolve(nextcloud.state.tokens.splice(0))],
+]
 
 /** What a browser is asked when a client that it does not know yet sends it here. */
 async function questionAt(server: SignInServer, browser: Visitor): Promise<string> {
@@ -38,14 +46,25 @@ async function endOnPage({ origin }: SignInServer, browser: Visitor, index: numb
 }
 
 describe('a refresh token of before the end stays dead when the user connects the same client again', () => {
-  it.each<[string, (server: SignInServer) => Promise<unknown>]>([
-    ['the connection was ended by the app', ({ auth }) => auth.revoke({ subject: 'alice' })],
-    ['it was ended in Nextcloud', ({ nextcloud }) => Promise.resolve(nextcloud.state.tokens.splice(0))],
-  ])('%s', async (_how, end) => {
+  it.each(ENDS)('%s', async (_how, end) => {
     const server = await startSignInServer()
     const client = await registeredClient(server)
     const old = refreshTokenOf(await client.signIn(server.person('alice')))
     await end(server)
+
+    const fresh = await clientOf(server, client.clientId).signIn(server.person('alice'))
+
+    expect((await client.refresh(old)).status).toBe(400)
+    expect((await client.refresh(refreshTokenOf(fresh))).status).toBe(200)
+  })
+
+  it('also when all that told of the end is gone', async () => {
+    const clock = manualClock()
+    const server = await startSignInServer({ clock, storage: new MemoryStorage({}, clock) })
+    const client = await registeredClient(server)
+    const old = refreshTokenOf(await client.signIn(server.person('alice')))
+    await server.auth.revoke({ subject: 'alice' })
+    clock.advance(31 * 86_400_000)
 
     const fresh = await clientOf(server, client.clientId).signIn(server.person('alice'))
 
@@ -73,10 +92,7 @@ describe('a refresh token of before the end stays dead when the user connects th
 })
 
 describe('a session of before the end is none when the user connects again from another browser', () => {
-  it.each<[string, (server: SignInServer) => Promise<unknown>]>([
-    ['the connection was ended by the app', ({ auth }) => auth.revoke({ subject: 'alice' })],
-    ['it was ended in Nextcloud', ({ nextcloud }) => Promise.resolve(nextcloud.state.tokens.splice(0))],
-  ])('%s', async (_how, end) => {
+  it.each(ENDS)('%s', async (_how, end) => {
     const server = await startSignInServer()
     const client = await registeredClient(server)
     const [laptop, phone] = [server.person('alice'), server.person('alice')]

@@ -304,7 +304,8 @@ describe('a fresh token that Nextcloud refuses', () => {
   }
 
   it('is told once, with the setting that is likely off', async () => {
-    const message = /401 \(\/notes\): at Nextcloud, .*--check-bearer=1.*; or the account .* disabled/
+    const message =
+      /^Nextcloud refuses a fresh token with 401: at Nextcloud, .*--check-bearer=1.*; or the account .* disabled/
 
     expect(await refused({})).toMatchObject([
       { option: 'nextcloud', message: expect.stringMatching(message) as string },

@@ -1,4 +1,5 @@
 import type { Config } from '../../config/config.js'
+import { quirksOf } from '../../presets.js'
 import { readArguments, readSetUp, runCommand, type SetUp, type Surroundings } from '../command-line.js'
 import { createSecrets, type Secrets } from '../secrets.js'
 import { lazyAdapter } from '../stores.js'
@@ -58,9 +59,12 @@ async function examine(
 }
 
 /** What a report must show to be of use: names and addresses of the set-up. */
-function publicTexts({ issuer, resource, client, audience, requiredScopes, nextcloud }: Config): readonly string[] {
+/** The id of a client of Nextcloud's app `oauth2` is none of them: it looks like the secret, and may be it. */
+function publicTexts(config: Config): readonly string[] {
+  const { issuer, resource, client, audience, requiredScopes, nextcloud } = config
+  const id = quirksOf(nextcloud?.preset).endpoints === undefined ? client?.id : undefined
   const ofNextcloud = nextcloud && [nextcloud.url.href, ...nextcloud.audience, ...nextcloud.fixedScopes]
-  return [issuer ?? '', resource, client?.id ?? '', ...audience, ...requiredScopes, ...(ofNextcloud ?? [])]
+  return [issuer ?? '', resource, id ?? '', ...audience, ...requiredScopes, ...(ofNextcloud ?? [])]
 }
 
 /** The last line of defence: a known secret is not printed, even if a check lets it through. */

@@ -39,13 +39,14 @@ export async function checkOAuth2Client(context: Examination, client: ClientConf
   }
   if (isRedirect(answer)) {
     return leftOut(
-      `Nextcloud knows the client ${client.id}; its secret cannot be tried before a user connects`,
+      `Nextcloud knows the client; its secret cannot be tried before a user connects`,
       `a wrong one is invalid_client then: compare ${waysToGive('clientSecret')}`,
     )
   }
   return failed(
-    `Nextcloud has no OAuth 2.0 client ${client.id} (${describe(answer, quote)})`,
-    `compare ${waysToGive('clientId')} with Administration settings, Security, OAuth 2.0 clients`,
+    // Without the id: it may be the secret, if the two were swapped.
+    `Nextcloud has no OAuth 2.0 client of that id (${describe(answer, quote)})`,
+    `compare ${waysToGive('clientId')}, which must be the Client Identifier and not the secret, with Administration settings, Security, OAuth 2.0 clients`,
   )
 }
 
