@@ -4,7 +4,8 @@ import { readArguments, readSetUp, runCommand, type SetUp, type Surroundings } f
 import { createSecrets, type Secrets } from '../secrets.js'
 import { lazyAdapter } from '../stores.js'
 import { leftOut, type Check, type Finding } from './check.js'
-import { CHECK_IDS, CHECKS, runChecks } from './checks.js'
+import { CHECKS, runChecks } from './checks.js'
+import { readWalk, walkChecks } from './clients/walk.js'
 import { examineConfiguration } from './configuration.js'
 import { createExamination } from './examination.js'
 import { DOCTOR_HELP, DOCTOR_OPTIONS } from './options.js'
@@ -24,12 +25,14 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
       return 0
     }
     const secrets = createSecrets()
+    const walk = readWalk(values)
     const { setUp, more } =
       values['serve'] === true
         ? await (await import('./serve.js')).readServeSetUp(secrets, surroundings)
         : { setUp: await readSetUp(values, secrets, surroundings), more: [] }
-    const checks = await examine(setUp, secrets, { ...surroundings, more })
-    const findings = checks.map((finding) => masked(finding, secrets))
+    const checks = walk === undefined ? [...CHECKS, ...more] : walkChecks(walk)
+    const found = await examine(setUp, secrets, { ...surroundings, checks })
+    const findings = found.map((finding) => masked(finding, secrets))
     print(values['json'] === true ? asJson(findings) : asLines(findings))
     return findings.some(({ status }) => status === 'failed') ? 1 : 0
   })
@@ -38,20 +41,19 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
 async function examine(
   { options, token, subject, store }: SetUp,
   secrets: Secrets,
-  { environment, clock, more }: Surroundings & { readonly more: readonly Check[] },
+  { environment, clock, checks }: Surroundings & { readonly checks: readonly Check[] },
 ): Promise<readonly Finding[]> {
   const { config, finding } = examineConfiguration(
     store === undefined ? options : { ...options, storage: lazyAdapter(store) },
     environment,
   )
   if (config === undefined) {
-    const ids = [...CHECK_IDS, ...more.map(({ id }) => id)]
-    return ids.map((id) => (id === 'config' ? finding : { id, ...leftOut('mend config first') }))
+    return [finding, ...checks.map(({ id }) => ({ id, ...leftOut('mend config first') }))]
   }
   for (const text of publicTexts(config)) secrets.show(text)
   const context = createExamination({ config, clock, secrets, token, subject, store })
   try {
-    return [finding, ...(await runChecks(context, [...CHECKS, ...more]))]
+    return [finding, ...(await runChecks(context, checks))]
   } finally {
     context.transport.close()
     await store?.close()
