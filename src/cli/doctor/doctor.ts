@@ -1,6 +1,7 @@
 import { readArguments, readSetUp, runCommand, type Surroundings } from '../command-line.js'
 import { createSecrets } from '../secrets.js'
 import { CHECKS } from './checks.js'
+import { readWalk, walkChecks } from './clients/walk.js'
 import { examine } from './examine.js'
 import { DOCTOR_HELP, DOCTOR_OPTIONS } from './options.js'
 import { asJson, asLines } from './report.js'
@@ -19,11 +20,13 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
       return 0
     }
     const secrets = createSecrets()
+    const walk = readWalk(values)
     const { setUp, more } =
       values['serve'] === true
         ? await (await import('./serve.js')).readServeSetUp(secrets, surroundings)
         : { setUp: await readSetUp(values, secrets, surroundings), more: [] }
-    const findings = await examine(setUp, secrets, surroundings, [...CHECKS, ...more])
+    const checks = walk === undefined ? [...CHECKS, ...more] : walkChecks(walk)
+    const findings = await examine(setUp, secrets, surroundings, checks)
     print(values['json'] === true ? asJson(findings) : asLines(findings))
     return findings.some(({ status }) => status === 'failed') ? 1 : 0
   })
