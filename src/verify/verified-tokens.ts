@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import type { Events } from '../events.js'
+import { signatureStart } from '../token-spelling.js'
 
 /** The tokens that were found good, each with the object that stands for its caller. */
 export interface VerifiedTokens<T> {
@@ -22,7 +23,7 @@ interface Entry<T> {
   readonly staleAt: number
 }
 
-/** Characters at the end of a JWT, which are those of its signature. */
+/** Characters of the signature of a JWT. */
 const KEY_LENGTH = 32
 
 export function createVerifiedTokens<T extends object>(
@@ -57,7 +58,7 @@ export function createVerifiedTokens<T extends object>(
  * tokens may end alike, and hashing a whole JWT costs several times as much.
  */
 function entryKey(token: string): string {
-  return token.startsWith('eyJ') ? token.slice(-KEY_LENGTH) : token
+  return token.startsWith('eyJ') ? signatureStart(token, KEY_LENGTH) : token
 }
 
 function isGood({ expiresAt, staleAt }: Entry<unknown>, clock: Clock): boolean {

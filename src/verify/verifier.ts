@@ -6,12 +6,14 @@ import type { Config } from '../config/config.js'
 import { InvalidTokenError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { deepFreeze } from '../freeze.js'
+import { isDeeperThan } from '../json.js'
 import { createSingleFlight, type SingleFlight } from '../single-flight.js'
 import { checkIssuedAt, readAccessTokenClaims, type AccessTokenClaims, type Claims } from './claims.js'
 import { createIntrospection, noIntrospection, readIntrospection, type Introspect } from './introspection.js'
 import { joseRejection, type Verification } from './jose-failures.js'
 import { createJwtVerifier, type IssuerKeys, type VerifyJwt } from './keys.js'
 import { malformed, refusedClaims, tooLarge, type ClaimsJudge } from './rejections.js'
+import { hasCanonicalSignature } from '../token-spelling.js'
 import { createVerifiedTokens, type VerifiedTokens } from './verified-tokens.js'
 
 /** An MCP token that has been verified. */
@@ -64,6 +66,8 @@ interface State<T> extends Readers {
 const B64TOKEN = /^[\w.~+/-]+=*$/
 /** Characters. A longer token is refused before anything is done with it. */
 const LONGEST_TOKEN = 16_384
+/** Levels of lists and objects in claims. Copying or printing deeper ones may exhaust the stack. */
+const MOST_LEVELS = 100
 
 /** @param present makes the object that stands for a caller, which is remembered in place of the token: a lookup less per request */
 export function createVerifier<T extends object>(
@@ -106,15 +110,19 @@ function verifyOnce<T>(state: State<T>, token: string): Promise<T> {
 
 async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
   const { config, discovery, events } = state.rooms
-  const byIntrospection = config.introspection === 'always' || !isJwt(token)
+  const isSigned = isJwt(token)
+  const byIntrospection = config.introspection === 'always' || !isSigned
   let issuer = ''
   try {
     if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
+    if (isSigned && !hasCanonicalSignature(token))
+      throw malformed('its signature is not spelled in base64url (RFC 7515)')
     const known = discovery.issuer()
     // No await for values at hand and no object spread below: each costs microseconds.
     issuer = typeof known === 'string' ? known : await known
     const read = byIntrospection ? introspected : signed
     const { payload, protectedHeader } = await read(state, token, issuer)
+    if (isDeeperThan(payload, MOST_LEVELS)) throw malformed(`its claims are nested in more than ${MOST_LEVELS} levels`)
     checkIssuedAt(payload, verification(state.rooms, issuer))
     const { subject, clientId, scopes, expiresAt, audience, boundTo } = readAccessTokenClaims(
       payload,
@@ -140,7 +148,7 @@ async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
 }
 
 /** The payload of a token, with the header of a JWT. */
-type Read = Promise<{ readonly payload: Claims; readonly protectedHeader?: { readonly typ?: string } }>
+type Read = Promise<{ readonly payload: Claims; readonly protectedHeader?: { readonly typ?: unknown } }>
 
 function signed({ rooms, verifyJwt }: Readers, token: string, issuer: string): Read {
   const { clockTolerance } = rooms.config
