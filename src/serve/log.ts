@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { McpAuthInfo } from '../auth-info.js'
-import type { McpAuthEvent } from '../events.js'
+import type { EventLogger } from '../event-log.js'
 import { toolNames, toolsCalled } from './tools/tools.js'
 
 /** Writes a line to the log. */
@@ -52,15 +52,8 @@ function shownPath(url: string, told: readonly string[]): string {
   return below === undefined ? '(another path)' : `${below}/…`
 }
 
-/** Returns a listener that writes one line for each event but those of every request, which the line of the request tells. */
-export function logEvents(write: WriteLine): (event: McpAuthEvent) => void {
-  return (event) => {
-    const { type, ...rest } = event
-    const isCommon = type === 'token.accepted' || (event.type === 'nextcloud.token' && event.source === 'cache')
-    if (!isCommon) write(`event ${type} ${JSON.stringify(rest)}`)
-    if ('error' in event && event.error === 'invalid_client') write(WRONG_SECRET)
-  }
+/** Returns a logger for events that leaves out those of every request, which the line of the request tells. */
+export function eventLogger(write: WriteLine): EventLogger {
+  const at = (level: string) => (line: string) => write(`${level} ${line}`)
+  return { error: at('error'), warn: at('warn'), info: at('info'), debug: () => undefined }
 }
-
-const WRONG_SECRET =
-  'look at NEXTCLOUD_OIDC_CLIENT_SECRET: Nextcloud does not take it. If it is lost, add a client again in Nextcloud, set both variables, and start again'
