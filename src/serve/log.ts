@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { McpAuthInfo } from '../auth-info.js'
-import type { EventLogger } from '../event-log.js'
+import { logEvents } from '../event-log.js'
+import type { McpAuthEvent } from '../events.js'
 import { toolNames, toolsCalled } from './tools/tools.js'
 
 /** Writes a line to the log. */
@@ -52,8 +53,15 @@ function shownPath(url: string, told: readonly string[]): string {
   return below === undefined ? '(another path)' : `${below}/…`
 }
 
-/** Returns a logger for events that leaves out those of every request, which the line of the request tells. */
-export function eventLogger(write: WriteLine): EventLogger {
+/** Returns a listener that writes events but those of every request, which the line of the request tells. */
+export function createListener(write: WriteLine): (event: McpAuthEvent) => void {
   const at = (level: string) => (line: string) => write(`${level} ${line}`)
-  return { error: at('error'), warn: at('warn'), info: at('info'), debug: () => undefined }
+  const log = logEvents({ error: at('error'), warn: at('warn'), info: at('info'), debug: () => undefined })
+  return (event) => {
+    log(event)
+    if ('error' in event && event.error === 'invalid_client') write(WRONG_SECRET)
+  }
 }
+
+const WRONG_SECRET =
+  'look at NEXTCLOUD_OIDC_CLIENT_SECRET: Nextcloud does not take it. If it is lost, add a client again in Nextcloud, set both variables, and start again'
