@@ -173,6 +173,12 @@ export interface McpAuth extends ConnectHandler {
    * why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
+  /**
+   * Drops the signing keys and every token that was found good, at once, and fetches the keys again: for the operator who has withdrawn a key.
+   * In each process. Rejects with {@link UpstreamUnavailableError} if they cannot be fetched; they are dropped all the same, so that tokens
+   * are 503 until they can.
+   */
+  refreshKeys(): Promise<void>
   /** Returns the counters since construction and the present sizes of the caches. */
   stats(): McpAuthStats
   /**
@@ -242,6 +248,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       callsItself: pages.callsItself,
       onConnected: rooms.connected,
       ready: rooms.ready,
+      refreshKeys: rooms.refreshKeys,
       stats: rooms.stats,
       close: rooms.close,
     },
