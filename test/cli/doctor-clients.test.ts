@@ -184,5 +184,5 @@ it.each([
   ],
   ['https://idp.example.com', 'https://idp.example.com/authorize', /^at the provider, a client/],
 ])('the place in the settings of %s is named', (issuer, endpoint, place) => {
-  expect(providerSettings(issuer, endpoint).client).toMatch(place)
+  expect(providerSettings(issuer, { authorization_endpoint: endpoint }).client).toMatch(place)
 })

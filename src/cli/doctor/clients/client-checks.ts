@@ -93,8 +93,7 @@ async function checkClient(context: Examination, client: McpClient, { issuer, me
 /** The steps that make a client by hand. */
 export function adviceByHand(client: McpClient, issuer: string, metadata: Readonly<JsonObject>): string {
   const { place, kind } = client.byHand
-  const endpoint = metadata['authorization_endpoint']
-  const settings = providerSettings(issuer, typeof endpoint === 'string' ? endpoint : undefined)
+  const settings = providerSettings(issuer, metadata)
   const switchOn = settings.registration === undefined ? '' : `; or let it register: ${settings.registration}`
   return `make a ${kind} client by hand (${settings.client}) with the redirect URI ${redirectUriAt(client, metadata)}, and give its id to ${client.name}: ${place}${switchOn}`
 }

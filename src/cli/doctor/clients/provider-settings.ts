@@ -61,9 +61,13 @@ const ANY: Omit<ProviderSettings, 'issuers'> = {
 /**
  * Returns the places in the settings of a provider, as far as its issuer tells which one it is.
  *
- * @param endpoint its authorization endpoint
+ * @param metadata its metadata
  */
-export function providerSettings(issuer: string, endpoint = ''): Omit<ProviderSettings, 'issuers'> {
-  if (endpoint.includes('/apps/oidc/')) return NEXTCLOUD
+export function providerSettings(
+  issuer: string,
+  metadata: Readonly<Record<string, unknown>>,
+): Omit<ProviderSettings, 'issuers'> {
+  const endpoint = metadata['authorization_endpoint']
+  if (typeof endpoint === 'string' && endpoint.includes('/apps/oidc/')) return NEXTCLOUD
   return PROVIDERS.find(({ issuers }) => issuers.test(issuer)) ?? ANY
 }
