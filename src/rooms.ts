@@ -47,6 +47,7 @@ export interface Rooms {
   readonly pages: Connect
   readonly connected: (identity: Identity) => void
   readonly ready: () => Promise<void>
+  readonly refreshKeys: () => Promise<void>
   readonly stats: () => McpAuthStats
   readonly close: () => Promise<void>
 }
@@ -66,7 +67,7 @@ interface NextcloudRooms extends Pick<Rooms, 'access' | 'pages' | 'connected'> {
 /** @throws {ConfigurationError} an option is missing, unknown, of the wrong type or contradicts another */
 export function createRooms(options: McpAuthOptions | undefined, clock: Clock): Rooms {
   const ground = createGround(readConfig(options), clock)
-  const { config, events, discovery, transport, surface } = ground
+  const { config, events, discovery, keys, transport, surface } = ground
   const nextcloud = config.nextcloud === undefined ? withoutNextcloud(ground) : withNextcloud(ground, config.nextcloud)
   const sessions = createSessions(config, nextcloud.access.getToken)
   const verifier = createVerifier(ground, sessions.present)
@@ -87,6 +88,10 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
       if (needsOf(config).tokenRequests) await discovery.forTokenRequests()
       await nextcloud.ready()
     },
+    refreshKeys: async () => {
+      verifier.forget()
+      await keys.refresh()
+    },
     stats: () => ({
       ...structuredClone(events.counters),
       sizes: { verifiedTokens: verifier.size(), nextcloudTokens: nextcloud.access.size() },
@@ -104,7 +109,7 @@ function createGround(config: Config, clock: Clock) {
   for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
-  const keys = createIssuerKeys({ discovery, transport, clock, staleKeys: config.cache.staleKeys })
+  const keys = createIssuerKeys({ discovery, transport, clock, cache: config.cache })
   const client = createClient({ config, discovery, transport, clock, events })
   return { config, events, transport, discovery, keys, client, surface: createSurface(config, events), clock }
 }

@@ -36,6 +36,8 @@ export interface Verifier<T> {
   readonly verify: (token: string) => T | Promise<T>
   /** Resolves when the metadata and the keys that verifying needs are there. */
   readonly ready: () => Promise<void>
+  /** Forgets the tokens that were found good. */
+  readonly forget: () => void
   readonly size: () => number
 }
 
@@ -90,6 +92,7 @@ export function createVerifier<T extends object>(
       if (config.introspection !== 'always') return keys.load()
       if ((await discovery.forIntrospection()) === undefined) throw noIntrospection()
     },
+    forget: state.tokens.clear,
     size: state.tokens.size,
   }
 }
@@ -109,17 +112,17 @@ function verifyOnce<T>(state: State<T>, token: string): Promise<T> {
 }
 
 async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
-  const { config, discovery, events } = state.rooms
+  const { config, discovery, keys, events } = state.rooms
   const isSigned = isJwt(token)
   const byIntrospection = config.introspection === 'always' || !isSigned
   let issuer = ''
   try {
-    if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
-    if (isSigned && !hasCanonicalSignature(token))
-      throw malformed('its signature is not spelled in base64url (RFC 7515)')
+    checkSpelling(token, isSigned)
     const known = discovery.issuer()
     // No await for values at hand and no object spread below: each costs microseconds.
     issuer = typeof known === 'string' ? known : await known
+    // From before the token is read, so that what is withdrawn meanwhile ends it.
+    const trust = byIntrospection ? undefined : keys.trust()
     const read = byIntrospection ? introspected : signed
     const { payload, protectedHeader } = await read(state, token, issuer)
     if (isDeeperThan(payload, MOST_LEVELS)) throw malformed(`its claims are nested in more than ${MOST_LEVELS} levels`)
@@ -137,7 +140,7 @@ async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
     // The same claims serve every request with the token, so none may change them.
     const claims = deepFreeze(payload)
     const presented = state.present({ token, issuer, subject, clientId, scopes, expiresAt, audience, boundTo, claims })
-    state.tokens.keep(token, expiresAt, presented)
+    state.tokens.keep(token, expiresAt, presented, trust)
     return presented
   } catch (error) {
     // An error of jose during introspection is about this server's own credentials.
@@ -145,6 +148,12 @@ async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
     // A rejection knows its token, so as never to show it.
     throw failure instanceof InvalidTokenError ? failure.about(token) : failure
   }
+}
+
+/** @throws {InvalidTokenError} no token is spelled like that */
+function checkSpelling(token: string, isSigned: boolean): void {
+  if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
+  if (isSigned && !hasCanonicalSignature(token)) throw malformed('its signature is not spelled in base64url (RFC 7515)')
 }
 
 /** The payload of a token, with the header of a JWT. */
