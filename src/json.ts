@@ -14,3 +14,9 @@ export function parseObject(text: string): JsonObject | undefined {
     return undefined
   }
 }
+
+/** Whether a value has lists and objects in each other, more than so many levels of them. Looks no deeper than that. */
+export function isDeeperThan(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1))
+}

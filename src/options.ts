@@ -174,6 +174,11 @@ export interface CacheOptions {
   readonly renewBefore?: number | undefined
   /** Seconds for which a verified MCP token is accepted without another look, never past its `exp`; 0: never. Default 300. */
   readonly verifiedTtl?: number | undefined
+  /**
+   * Seconds for which signing keys are used without a look whether one was withdrawn, which ends the tokens that it signed. A new key is found
+   * sooner, by its first token. Default 600.
+   */
+  readonly keysMaxAge?: number | undefined
   /** Seconds for which old signing keys serve on if the key set cannot be fetched. Default 3,600. */
   readonly staleKeys?: number | undefined
   /**

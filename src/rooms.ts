@@ -52,6 +52,7 @@ export interface Rooms {
   readonly pages: Connect
   readonly connected: (identity: Identity) => void
   readonly ready: () => Promise<void>
+  readonly refreshKeys: () => Promise<void>
   readonly stats: () => McpAuthStats
   readonly close: () => Promise<void>
 }
@@ -96,6 +97,10 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
       await Promise.all(asked.map(({ discovery }) => discovery.forTokenRequests()))
       await nextcloud.ready()
     },
+    refreshKeys: async () => {
+      verifier.forget()
+      await Promise.all(providers.all.map(({ keys }) => keys.refresh()))
+    },
     stats: () => ({
       ...structuredClone(events.counters),
       sizes: { verifiedTokens: verifier.size(), nextcloudTokens: nextcloud.access.size() },
@@ -121,7 +126,7 @@ function createGround(config: Config, clock: Clock) {
 function createProvider(rooms: Omit<ClientRooms, 'discovery'>) {
   const { config, transport, clock } = rooms
   const discovery = createDiscovery(config, transport, clock)
-  const keys = createIssuerKeys({ discovery, transport, clock, staleKeys: config.cache.staleKeys })
+  const keys = createIssuerKeys({ discovery, transport, clock, cache: config.cache })
   return { ...rooms, discovery, keys, client: createClient({ ...rooms, discovery }) }
 }
 

@@ -1,6 +1,7 @@
 import type { NextcloudTokenOptions as Options } from '../auth-info.js'
 import type { Config, NextcloudConfig } from '../config/config.js'
 import type { Identity } from '../grants/grant.js'
+import { essenceOf } from '../token-spelling.js'
 import type { BrokerSession, Caller, Mode, Target } from './modes/mode.js'
 import { cacheKey } from './token-cache.js'
 
@@ -27,7 +28,14 @@ export function createTokenKeys(
     scopes: options?.scopes ?? session.scopes(),
   })
   const keyOf = ({ identity, token }: Pick<Caller, 'identity' | 'token'>, wanted: Target): string =>
-    cacheKey({ ...identity, mode, tokenEndpoint, clientId, ...wanted, mcpToken: boundToMcpToken ? token : '' })
+    cacheKey({
+      ...identity,
+      mode,
+      tokenEndpoint,
+      clientId,
+      ...wanted,
+      mcpToken: boundToMcpToken ? essenceOf(token) : '',
+    })
   return {
     target,
     key: (session: BrokerSession, options?: Options): string => {

@@ -94,6 +94,7 @@ const CACHE = {
   verifiedTokens: { kind: count, default: 10_000 },
   renewBefore: { kind: seconds, default: 60 },
   verifiedTtl: { kind: seconds, default: 300 },
+  keysMaxAge: { kind: seconds, default: 600 },
   staleKeys: { kind: seconds, default: 3_600 },
   grantCheck: { kind: seconds, default: 10 },
 } satisfies Declared<CacheOptions>

@@ -20,6 +20,7 @@ import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
+import { createCodeShares } from './code-shares.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
@@ -222,7 +223,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     nextcloudHost: nextcloud.publicUrl.host,
   }
   const pages = createPages({ ...names, steps: ['sign-in'] })
-  const signInPages = createSignInPages(names)
+  const signInPages = createSignInPages({ ...names, redirectUri: connect.redirectUri })
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, used) =>
     isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, used)
@@ -272,6 +273,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     unusedClients,
     registrations: registrationShares(clock),
     authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
+    codes: createCodeShares(clock),
   }
   const close = async (): Promise<void> => {
     tokenRooms.deletions.close()

@@ -58,5 +58,9 @@ export function logEvents(write: WriteLine): (event: McpAuthEvent) => void {
     const { type, ...rest } = event
     const isCommon = type === 'token.accepted' || (event.type === 'nextcloud.token' && event.source === 'cache')
     if (!isCommon) write(`event ${type} ${JSON.stringify(rest)}`)
+    if ('error' in event && event.error === 'invalid_client') write(WRONG_SECRET)
   }
 }
+
+const WRONG_SECRET =
+  'look at NEXTCLOUD_OIDC_CLIENT_SECRET: Nextcloud does not take it. If it is lost, add a client again in Nextcloud, set both variables, and start again'

@@ -2,6 +2,7 @@ import type { Config } from '../config/config.js'
 import { isJsonObject } from '../json.js'
 import {
   expired,
+  malformed,
   missing,
   missingAudience,
   notYetValid,
@@ -52,11 +53,7 @@ const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
  *
  * @throws {InvalidTokenError} one is missing, of the wrong type or not what is expected here
  */
-export function readAccessTokenClaims(
-  claims: Claims,
-  expected: Expectations,
-  tokenType: string | undefined,
-): AccessTokenClaims {
+export function readAccessTokenClaims(claims: Claims, expected: Expectations, tokenType: unknown): AccessTokenClaims {
   const { sub, exp, aud } = claims
   if (typeof sub !== 'string' || sub === '') throw missing('sub', sub, 'a string that is not empty')
   if (typeof exp !== 'number' || !Number.isFinite(exp)) throw missing('exp', exp, 'a number')
@@ -143,13 +140,13 @@ function withoutSlash(uri: string): string {
  */
 function checkKind(
   claims: Claims,
-  headerType: string | undefined,
+  headerType: unknown,
   forResource: boolean,
   { idTokenLookalikes }: Expectations,
 ): void {
-  const header = headerType?.toLowerCase().replace(/^application\//, '')
+  const header = readHeaderType(headerType)
   if (header === 'at+jwt') return
-  if (header !== undefined && header !== 'jwt') throw otherKind('the header has typ', 'typ', headerType)
+  if (header !== undefined && header !== 'jwt') throw otherKind('the header has typ', 'typ', String(headerType))
   // Keycloak's `typ`, and the `token_use` of Cognito and Hydra, say it outright.
   const uses = ['typ', 'token_use'].flatMap((claim) => {
     const use = claims[claim]
@@ -169,6 +166,13 @@ function checkKind(
   if (!forResource && !hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)) {
     throw otherKind(`there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`)
   }
+}
+
+/** Returns the media type in a header without `application/`, which may be left out (RFC 7515 §4.1.9). */
+function readHeaderType(type: unknown): string | undefined {
+  if (type === undefined) return undefined
+  if (typeof type !== 'string') throw malformed('typ in its header is not a string')
+  return type.toLowerCase().replace(/^application\//, '')
 }
 
 function hasOneOf(claims: Claims, names: readonly string[]): boolean {

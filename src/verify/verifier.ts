@@ -8,12 +8,14 @@ import type { PerIssuer } from '../config/per-issuer.js'
 import { InvalidTokenError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { deepFreeze } from '../freeze.js'
+import { isDeeperThan } from '../json.js'
 import { createSingleFlight, type SingleFlight } from '../single-flight.js'
 import { checkIssuedAt, readAccessTokenClaims, type AccessTokenClaims, type Claims } from './claims.js'
 import { createIntrospection, noIntrospection, readIntrospection, type Introspect } from './introspection.js'
 import { joseRejection, type Verification } from './jose-failures.js'
 import { createJwtVerifier, type IssuerKeys, type VerifyJwt } from './keys.js'
 import { malformed, refusedClaims, tooLarge, unlistedIssuer, type ClaimsJudge } from './rejections.js'
+import { hasCanonicalSignature } from '../token-spelling.js'
 import { createVerifiedTokens, type VerifiedTokens } from './verified-tokens.js'
 
 /** An MCP token that has been verified. */
@@ -36,6 +38,8 @@ export interface Verifier<T> {
   readonly verify: (token: string) => T | Promise<T>
   /** Resolves when the metadata and the keys that verifying needs are there. */
   readonly ready: () => Promise<void>
+  /** Forgets the tokens that were found good. */
+  readonly forget: () => void
   readonly size: () => number
 }
 
@@ -68,6 +72,8 @@ interface State<T> {
 const B64TOKEN = /^[\w.~+/-]+=*$/
 /** Characters. A longer token is refused before anything is done with it. */
 const LONGEST_TOKEN = 16_384
+/** Levels of lists and objects in claims. Copying or printing deeper ones may exhaust the stack. */
+const MOST_LEVELS = 100
 
 /**
  * @param issuers the rooms of each issuer
@@ -90,6 +96,7 @@ export function createVerifier<T extends object>(
     ready: async () => {
       await Promise.all(issuers.all.map(isReady))
     },
+    forget: state.tokens.clear,
     size: state.tokens.size,
   }
 }
@@ -165,16 +172,20 @@ async function introspecting({ all }: PerIssuer<Readers>): Promise<Readers> {
 
 async function verifyAgain<T>(state: State<T>, readers: Readers, token: string): Promise<T> {
   const { rooms } = readers
-  const { config, discovery, events } = rooms
-  const byIntrospection = config.introspection === 'always' || !isJwt(token)
+  const { config, discovery, keys, events } = rooms
+  const isSigned = isJwt(token)
+  const byIntrospection = config.introspection === 'always' || !isSigned
   let issuer = ''
   try {
-    if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
+    checkSpelling(token, isSigned)
     const known = discovery.issuer()
     // No await for values at hand and no object spread below: each costs microseconds.
     issuer = typeof known === 'string' ? known : await known
+    // From before the token is read, so that what is withdrawn meanwhile ends it.
+    const trust = byIntrospection ? undefined : keys.trust()
     const read = byIntrospection ? introspected : signed
     const { payload, protectedHeader } = await read(readers, token, issuer)
+    if (isDeeperThan(payload, MOST_LEVELS)) throw malformed(`its claims are nested in more than ${MOST_LEVELS} levels`)
     checkIssuedAt(payload, verification(rooms, issuer))
     const { subject, clientId, scopes, expiresAt, audience, boundTo } = readAccessTokenClaims(
       payload,
@@ -189,7 +200,7 @@ async function verifyAgain<T>(state: State<T>, readers: Readers, token: string):
     // The same claims serve every request with the token, so none may change them.
     const claims = deepFreeze(payload)
     const presented = state.present({ token, issuer, subject, clientId, scopes, expiresAt, audience, boundTo, claims })
-    state.tokens.keep(token, expiresAt, presented)
+    state.tokens.keep(token, expiresAt, presented, trust)
     return presented
   } catch (error) {
     // An error of jose during introspection is about this server's own credentials.
@@ -199,8 +210,14 @@ async function verifyAgain<T>(state: State<T>, readers: Readers, token: string):
   }
 }
 
+/** @throws {InvalidTokenError} no token is spelled like that */
+function checkSpelling(token: string, isSigned: boolean): void {
+  if (!B64TOKEN.test(token)) throw malformed('the token has characters that no token has (RFC 6750 section 2.1)')
+  if (isSigned && !hasCanonicalSignature(token)) throw malformed('its signature is not spelled in base64url (RFC 7515)')
+}
+
 /** The payload of a token, with the header of a JWT. */
-type Read = Promise<{ readonly payload: Claims; readonly protectedHeader?: { readonly typ?: string } }>
+type Read = Promise<{ readonly payload: Claims; readonly protectedHeader?: { readonly typ?: unknown } }>
 
 function signed({ rooms, verifyJwt }: Readers, token: string, issuer: string): Read {
   const { clockTolerance } = rooms.config

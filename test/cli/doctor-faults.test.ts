@@ -463,7 +463,7 @@ describe('the doctor', () => {
     expect({ status, failed, leftOut }).toEqual({
       status: 0,
       failed: [],
-      // Plain http on loopback; no required scopes; and what belongs to other modes.
+      // Plain http on loopback; no required scopes; and what belongs to other modes, or is off by default.
       leftOut: [
         'nextcloud.tls',
         'issuer.tls',
@@ -477,6 +477,8 @@ describe('the doctor', () => {
         'connect.offline-access',
         'public.tls',
         'connect.page',
+        'clients.scopes',
+        'clients.mcp-2025-03-26',
       ],
     })
     expect(findings.map(({ id }) => id)).toEqual(CHECK_IDS)

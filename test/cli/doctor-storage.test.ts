@@ -88,6 +88,8 @@ describe.each(storeKinds())('the doctor at a store in %s', (kind) => {
         'nextcloud.cors',
         'nextcloud.dav',
         'public.tls',
+        'clients.scopes',
+        'clients.mcp-2025-03-26',
       ],
     })
     expect(finding('storage.records')?.found).toMatch(/^\d+ of the records were looked at, and all open$/)

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
+import { WALK_IDS } from '../../src/cli/doctor/clients/walk.js'
 import { asLines } from '../../src/cli/doctor/report.js'
 import { createSecrets } from '../../src/cli/secrets.js'
 import { argumentsOf, expectNoSecret, ROOT, runIn, setUpDoctor } from '../support/doctor-setup.js'
@@ -133,7 +134,7 @@ describe('the command line of the doctor', () => {
     const page = readFileSync(path.join(ROOT, 'docs/doctor.md'), 'utf8')
     const documented = [...page.matchAll(/^\| `([\w.-]+)` /gm)].map((match) => match[1])
 
-    expect(documented).toEqual([...CHECK_IDS])
+    expect(documented).toEqual([...WALK_IDS, ...CHECK_IDS])
   })
 })
 

@@ -107,6 +107,9 @@ async function startProvider(): Promise<ScriptedAuthorizationServer> {
     authorization_endpoint: `${as.issuer}/authorize`,
     grant_types_supported: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:token-exchange'],
     scopes_supported: ['openid', 'offline_access'],
+    registration_endpoint: `${as.issuer}/register`,
+    code_challenge_methods_supported: ['S256'],
+    token_endpoint_auth_methods_supported: ['client_secret_basic', 'none'],
   })
   as.script(OAUTH_WELL_KNOWN, (_request, res) => res.end(JSON.stringify(as.metadata)))
   as.script('/authorize', { status: 302, headers: { location: `${as.issuer}/login?execution=1` } })

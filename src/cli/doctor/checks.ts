@@ -1,5 +1,6 @@
 import { failed, leftOut, nameOf, type Check, type Finding, type Verdict } from './check.js'
 import { clientChecks } from './client.js'
+import { mcpClientChecks } from './clients/client-checks.js'
 import { nextcloudClock, providerClock } from './clocks.js'
 import { connectChecks, connectPage } from './connect-pages.js'
 import { discoveryChecks } from './discovery.js'
@@ -34,6 +35,7 @@ export const CHECKS: readonly Check[] = [
   connectPage,
   ...metadataChecks,
   ...challengeChecks,
+  ...mcpClientChecks,
 ]
 
 /** The ids of all checks, in the order of the report. */

@@ -50,7 +50,7 @@ export function createExamination(
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
   const client = createClient({ config, discovery, transport, clock, events })
-  const keys = createIssuerKeys({ discovery, transport, clock, staleKeys: 0 })
+  const keys = createIssuerKeys({ discovery, transport, clock, cache: { ...config.cache, staleKeys: 0 } })
   return {
     ...given,
     probe: createProbe(transport, config.http, clock),

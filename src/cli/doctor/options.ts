@@ -1,4 +1,5 @@
 import { variableOf } from '../../config/declarations.js'
+import { MCP_CLIENT_IDS } from './clients/mcp-clients.js'
 import { CLIENT_SECRET_HELP, helpLine as line, SET_UP_HELP, SET_UP_OPTIONS, STORAGE_HELP } from '../options.js'
 
 export const DOCTOR_OPTIONS: typeof SET_UP_OPTIONS = {
@@ -7,6 +8,9 @@ export const DOCTOR_OPTIONS: typeof SET_UP_OPTIONS = {
   'token-file': { type: 'string' },
   subject: { type: 'string' },
   serve: { type: 'boolean' },
+  as: { type: 'string' },
+  address: { type: 'string' },
+  'as-client-id': { type: 'string' },
   json: { type: 'boolean' },
 }
 
@@ -18,6 +22,12 @@ as they do for mcpAuth(). Exit status: 0 all is well, 1 something is wrong, 2 mi
 One Nextcloud and nothing else:
 ${line('--serve', 'the set-up of mcp-nextcloud-auth serve, by its variables and')}
 ${line('', 'the folder data; let the server run, and give no other option')}
+
+The way of one MCP client, from the 401 to the sign-in page, in place of all checks:
+${line('--as <client>', 'it fails where that client would, and says what to set:')}
+${MCP_CLIENT_IDS.map((id) => line('', id)).join('\n')}
+${line('--address <url>', 'the address that people give to it (resource)')}
+${line('--as-client-id <id>', 'the client id that was made for it by hand')}
 
 Secrets:
 ${line(`${variableOf('clientSecret')} (environment)`, "this server's client secret")}

@@ -23,12 +23,15 @@ export const metadataChecks: readonly Check[] = [
   check({ id: 'metadata.root', needs: ['metadata.document'], run: checkRoot }),
 ]
 
+const asked = (context: Examination): Promise<Answer | NoAnswer> => askMcp(context, context.config.resource)
+
 export const challengeChecks: readonly Check[] = [
-  check({ id: 'challenge.status', needs: reached(THIS_SERVER), about: askMcp, run: checkStatus }),
-  check({ id: 'challenge.header', needs: ['challenge.status'], about: answered(askMcp), run: checkHeader }),
+  check({ id: 'challenge.status', needs: reached(THIS_SERVER), about: asked, run: checkStatus }),
+  check({ id: 'challenge.header', needs: ['challenge.status'], about: answered(asked), run: checkHeader }),
 ]
 
-const ROUTES =
+/** The remedy where the metadata of this server is not to be had. */
+export const ROUTES =
   'let app.use(auth.routes()) stand before other routes of the app, and the proxy pass on /.well-known/oauth-protected-resource and what is below it, as it is'
 
 function checkDocument({ secrets }: Examination, answer: Answer): Verdict {
@@ -93,10 +96,10 @@ async function checkRoot(context: Examination): Promise<Verdict> {
 /** A request of the smallest kind, for which a server that lets it through does nothing. */
 const PING = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' })
 
-function askMcp(context: Examination): Promise<Answer | NoAnswer> {
-  const { resource } = context.config
+/** Makes a request of an MCP client without a token. */
+export function askMcp(context: Examination, address: string): Promise<Answer | NoAnswer> {
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
-  return askedOnce(context, `POST ${resource}`, () => context.probe(resource, { method: 'POST', headers, body: PING }))
+  return askedOnce(context, `POST ${address}`, () => context.probe(address, { method: 'POST', headers, body: PING }))
 }
 
 function checkStatus({ secrets }: Examination, answer: Answer | NoAnswer): Verdict {
