@@ -175,6 +175,12 @@ export interface McpAuth extends ConnectHandler {
    * why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
+  /**
+   * Drops the signing keys and every token that was found good, at once, and fetches the keys again: for the operator who has withdrawn a key.
+   * In each process. Rejects with {@link UpstreamUnavailableError} if they cannot be fetched; they are dropped all the same, so that tokens
+   * are 503 until they can.
+   */
+  refreshKeys(): Promise<void>
   /** Returns the counters since construction and the present sizes of the caches. */
   stats(): McpAuthStats
   /**
@@ -225,7 +231,7 @@ export function mcpAuth(options?: McpAuthOptions): McpAuth {
 export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock): McpAuth {
   const rooms = createRooms(options, clock)
   const { http, access, callers, pages } = rooms
-  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.discovery), ...pages.routes(http)])
+  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.published), ...pages.routes(http)])
   let isServed = false
   return Object.assign(
     createAuthentication(http, (path) => isServed && routes.has(path)),
@@ -254,6 +260,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
         scopeRefusal(rooms.config, Array.isArray(info?.scopes) ? info.scopes : [], scopes),
       reported: http.reported,
       ready: rooms.ready,
+      refreshKeys: rooms.refreshKeys,
       stats: rooms.stats,
       close: rooms.close,
     },
