@@ -3,6 +3,7 @@ import type { McpAuthInfo, NextcloudCredential, NextcloudTokenOptions } from './
 import type { Revocation } from './broker/disconnect.js'
 import type { Who } from './callers.js'
 import { systemClock, type Clock } from './clock.js'
+import type { ConsistentOptions, UndecidedOptions } from './consistent-options.js'
 import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
 import type { InsufficientScopeError, McpAuthError } from './errors/errors.js'
 import type { McpAuthStats } from './events.js'
@@ -223,6 +224,8 @@ export interface McpAuth extends ConnectHandler {
  * app.use(auth.routes())
  * app.all('/mcp', auth, handler)
  */
+export function mcpAuth(options?: ConsistentOptions): McpAuth
+export function mcpAuth<Options extends McpAuthOptions>(options: UndecidedOptions<Options>): McpAuth
 export function mcpAuth(options?: McpAuthOptions): McpAuth {
   return createMcpAuth(options, systemClock)
 }

@@ -13,6 +13,7 @@ import {
 /** No credentials in the request that are of use here. 401 with a challenge that has no `error` (RFC 6750 §3.1). */
 export class UnauthorizedError extends McpAuthError {
   static readonly code = 'ERR_UNAUTHORIZED'
+  declare readonly code: typeof UnauthorizedError.code
   /** `unsupported_scheme`: there is a token in the scheme DPoP, which is switched off. */
   readonly reason: 'no_credentials' | 'unsupported_scheme'
 
@@ -25,6 +26,7 @@ export class UnauthorizedError extends McpAuthError {
 /** The credentials are not in the form of RFC 6750 §2.1. 400. */
 export class InvalidRequestError extends McpAuthError {
   static readonly code = 'ERR_INVALID_REQUEST'
+  declare readonly code: typeof InvalidRequestError.code
 
   constructor() {
     super({
@@ -38,6 +40,7 @@ export class InvalidRequestError extends McpAuthError {
 /** The access token cannot be used here. 401 `invalid_token` (RFC 6750 §3.1). */
 export class InvalidTokenError extends McpAuthError {
   static readonly code = 'ERR_INVALID_TOKEN'
+  declare readonly code: typeof InvalidTokenError.code
   /** The first fault that was found. */
   readonly reason: InvalidTokenReason
   #fault: () => Fault
@@ -71,6 +74,7 @@ export class InvalidTokenError extends McpAuthError {
 /** The DPoP proof of a request is missing or not good. 401 `invalid_dpop_proof` (RFC 9449 §7.1). */
 export class InvalidDpopProofError extends McpAuthError {
   static readonly code = 'ERR_INVALID_DPOP_PROOF'
+  declare readonly code: typeof InvalidDpopProofError.code
   /** The first fault that was found. */
   readonly fault: DpopProofFault
   #particulars: () => Fault
@@ -98,6 +102,7 @@ export class InvalidDpopProofError extends McpAuthError {
 /** The access token is valid and lacks a scope. 403 `insufficient_scope` (RFC 6750 §3.1). */
 export class InsufficientScopeError extends McpAuthError {
   static readonly code = 'ERR_INSUFFICIENT_SCOPE'
+  declare readonly code: typeof InsufficientScopeError.code
   /** Every scope of the operation, held or not. */
   readonly requiredScopes: readonly string[]
   readonly #granted: readonly string[] | undefined
@@ -145,6 +150,7 @@ export interface SubjectTokenRejection {
  */
 export class SubjectTokenRejectedError extends McpAuthError {
   static readonly code = 'ERR_SUBJECT_TOKEN_REJECTED'
+  declare readonly code: typeof SubjectTokenRejectedError.code
   /** The words of the authorization server, for logs and for the challenge. */
   readonly rejection: SubjectTokenRejection
 
@@ -164,6 +170,7 @@ export class SubjectTokenRejectedError extends McpAuthError {
 /** Pass-through: the MCP token is not also for Nextcloud. 403. */
 export class AudienceMismatchError extends McpAuthError {
   static readonly code = 'ERR_AUDIENCE'
+  declare readonly code: typeof AudienceMismatchError.code
 
   constructor() {
     super({
@@ -188,6 +195,7 @@ const REFUSED_DESCRIPTIONS: Readonly<Record<NextcloudRefusal, string>> = {
 /** Nextcloud wants a person at a browser, where `nextcloudFetch` sent a request. It was not carried out. 403. */
 export class NextcloudRefusedError extends McpAuthError {
   static readonly code = 'ERR_NEXTCLOUD_REFUSED'
+  declare readonly code: typeof NextcloudRefusedError.code
   readonly reason: NextcloudRefusal
 
   constructor(reason: NextcloudRefusal) {
@@ -222,6 +230,7 @@ const NOT_PROVISIONED_DESCRIPTIONS: Readonly<Record<NotProvisionedReason, string
 /** There is no usable grant, so the user must connect Nextcloud first. 403. */
 export class NotProvisionedError extends McpAuthError {
   static readonly code = 'ERR_NOT_PROVISIONED'
+  declare readonly code: typeof NotProvisionedError.code
   /** The reason why there is none. */
   readonly reason: NotProvisionedReason
   /** The link to show to the user; undefined when the connect pages are switched off. */

@@ -3,6 +3,7 @@ import { McpAuthError } from './base.js'
 /** An option, or a setting at the provider, is wrong. Thrown at construction, or 500 at run time. */
 export class ConfigurationError extends McpAuthError {
   static readonly code = 'ERR_CONFIGURATION'
+  declare readonly code: typeof ConfigurationError.code
   /** The option at fault, as a path (`nextcloud.url`), if there is one. */
   readonly option: string | undefined
 
@@ -23,15 +24,11 @@ const FAILED = { status: 500, error: 'server_error', description: 'The server fa
 /** Something failed in this process that should not have. 500. */
 export class InternalError extends McpAuthError {
   static readonly code = 'ERR_INTERNAL'
+  declare readonly code: typeof InternalError.code
 
   constructor(message: string, cause?: unknown) {
     super({ ...FAILED, message, cause })
   }
-}
-
-/** Returns the failure as one that can be answered: what is not an error of this package is a bug, here or in a function of the app. */
-export function asMcpAuthError(error: unknown): McpAuthError {
-  return error instanceof McpAuthError ? error : new InternalError('An error that was not expected', error)
 }
 
 /** The words of the authorization server when it refused a token request. */
@@ -49,6 +46,7 @@ export interface TokenRequestFailure {
 /** The authorization server refused the token request for a reason that the operator must mend. 502. */
 export class TokenRequestError extends McpAuthError {
   static readonly code = 'ERR_TOKEN_REQUEST'
+  declare readonly code: typeof TokenRequestError.code
   /** `error` of the answer (RFC 6749 §5.2). */
   readonly error: string | undefined
   /** `error_description` of the answer, for logs. */
@@ -78,6 +76,7 @@ export class TokenRequestError extends McpAuthError {
  */
 export class SealedValueError extends McpAuthError {
   static readonly code = 'ERR_STORAGE_SEALED'
+  declare readonly code: typeof SealedValueError.code
 
   /** @param option the option with the keys, as messages name it */
   constructor(option = 'encryptionKey') {

@@ -17,6 +17,7 @@ export interface UpstreamFailure {
 /** The authorization server (or, in `nextcloudFetch`, Nextcloud) is down, slow, overloaded or answers nonsense. 503 with `Retry-After`. */
 export class UpstreamUnavailableError extends McpAuthError {
   static readonly code = 'ERR_UPSTREAM_UNAVAILABLE'
+  declare readonly code: typeof UpstreamUnavailableError.code
   /** Seconds until another attempt makes sense. */
   readonly retryAfter: number
   /** The server's own Retry-After, in seconds. */
@@ -63,6 +64,7 @@ function unavailable(message: string, failure: UpstreamFailure): UpstreamUnavail
  */
 export class StorageError extends McpAuthError {
   static readonly code = 'ERR_STORAGE'
+  declare readonly code: typeof StorageError.code
   /** Seconds until another attempt makes sense. */
   readonly retryAfter: number
 
