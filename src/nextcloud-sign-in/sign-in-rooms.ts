@@ -13,6 +13,7 @@ import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { AddressShares } from '../http/address-shares.js'
 import type { CodeShares } from './code-shares.js'
 import type { SignInPages } from './sign-in-pages.js'
+import type { Standing } from './still-connected.js'
 import type { UnusedClients } from './unused-clients.js'
 
 /** An authorization request of an MCP client. */
@@ -62,8 +63,8 @@ export interface SignInRooms {
   readonly freshCredentials: FreshCredentials
   readonly deletions: Deletions
   readonly grants: Grants
-  /** Whether the person's connection is usable, as Nextcloud itself says. */
-  readonly isConnected: (subject: string) => Promise<boolean>
+  /** What Nextcloud says of a person's connection. Rejects with {@link UpstreamUnavailableError}. */
+  readonly standingOf: (subject: string) => Promise<Standing>
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies
   readonly pages: Pages
