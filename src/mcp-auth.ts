@@ -4,6 +4,7 @@ import type { Revocation } from './broker/disconnect.js'
 import type { Who } from './callers.js'
 import { systemClock, type Clock } from './clock.js'
 import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
+import type { InsufficientScopeError, McpAuthError } from './errors/errors.js'
 import type { McpAuthStats } from './events.js'
 import type { Identity } from './grants/grant.js'
 import {
@@ -20,6 +21,7 @@ import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
 import type { NextcloudUser } from './nextcloud/users.js'
 import type { McpAuthOptions } from './options.js'
 import { createRooms } from './rooms.js'
+import { scopeRefusal } from './verify/scopes.js'
 
 export type { Who } from './callers.js'
 export type { AuthenticationVerdict, PlainRequest } from './http/plain-request.js'
@@ -173,6 +175,12 @@ export interface McpAuth extends ConnectHandler {
    * why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
+  /**
+   * Drops the signing keys and every token that was found good, at once, and fetches the keys again: for the operator who has withdrawn a key.
+   * In each process. Rejects with {@link UpstreamUnavailableError} if they cannot be fetched; they are dropped all the same, so that tokens
+   * are 503 until they can.
+   */
+  refreshKeys(): Promise<void>
   /** Returns the counters since construction and the present sizes of the caches. */
   stats(): McpAuthStats
   /**
@@ -189,6 +197,13 @@ export interface McpAuth extends ConnectHandler {
   callsItself(connectUrl: string, name: unknown): Promise<void>
   /** @internal The user's connection has just been stored by this process. */
   onConnected(identity: Identity): void
+  /** @internal Returns the refusal of an operation whose scopes a caller has not all. A caller without a token has none. */
+  scopeRefusal(
+    info: Partial<Pick<McpAuthInfo, 'scopes'>> | undefined,
+    scopes: readonly string[],
+  ): InsufficientScopeError | undefined
+  /** @internal Reports a failure, and returns it with the challenge that its answer needs. */
+  reported(error: unknown): McpAuthError
 }
 
 /**
@@ -216,7 +231,7 @@ export function mcpAuth(options?: McpAuthOptions): McpAuth {
 export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock): McpAuth {
   const rooms = createRooms(options, clock)
   const { http, access, callers, pages } = rooms
-  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.discovery), ...pages.routes(http)])
+  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.published), ...pages.routes(http)])
   let isServed = false
   return Object.assign(
     createAuthentication(http, (path) => isServed && routes.has(path)),
@@ -241,7 +256,11 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       verify: callers.verify,
       callsItself: pages.callsItself,
       onConnected: rooms.connected,
+      scopeRefusal: (info: Partial<Pick<McpAuthInfo, 'scopes'>> | undefined, scopes: readonly string[]) =>
+        scopeRefusal(rooms.config, Array.isArray(info?.scopes) ? info.scopes : [], scopes),
+      reported: http.reported,
       ready: rooms.ready,
+      refreshKeys: rooms.refreshKeys,
       stats: rooms.stats,
       close: rooms.close,
     },

@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs'
 import { McpAuthError } from '../errors/errors.js'
 import { readSettings, VARIABLES, type ServeSettings } from '../serve/settings.js'
 import { readArguments, runCommand, type Surroundings } from './command-line.js'
+import type { Finding } from './doctor/check.js'
+import { lineOf } from './doctor/report.js'
+import { lookAtStart } from './doctor/serve.js'
 import { helpLine } from './options.js'
 import { installCommand, missingPackages } from './serve-packages.js'
 
@@ -54,11 +57,20 @@ ${faults
       )
       return 1
     }
-    return run(settings, surroundings)
+    const { wrong, failures } = await lookAtStart(surroundings)
+    if (wrong !== undefined) {
+      complain(`mcp-nextcloud-auth serve cannot start: ${wrong}\n`)
+      return 1
+    }
+    return run(settings, surroundings, failures)
   })
 }
 
-async function run(settings: ServeSettings, { print, complain }: Surroundings): Promise<number> {
+async function run(
+  settings: ServeSettings,
+  { print, complain }: Surroundings,
+  failures: readonly Finding[],
+): Promise<number> {
   const write = (line: string) => print(`${new Date().toISOString()} ${line}\n`)
   const { startServe } = await import('../serve/server.js')
   try {
@@ -67,6 +79,9 @@ async function run(settings: ServeSettings, { print, complain }: Surroundings): 
     complain(
       `Listening on ${settings.host}, port ${server.port}. Open ${new URL(settings.resource).origin}/ to connect an app.\n`,
     )
+    if (failures.length > 0) {
+      complain(`Mend this before anybody signs in:\n${failures.map((finding) => `${lineOf(finding)}\n`).join('')}`)
+    }
     await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
     complain('Stopping\n')
     // An end that takes longer is no end: what is sealed in the store stays good.

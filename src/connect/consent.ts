@@ -26,13 +26,16 @@ export function showConsent(
 ): PageHandler {
   const { tickets, pages, failed, clientNames } = rooms
   return async (req) => {
-    const secret = singleParameter(queryOf(req), 'ticket')
+    const query = queryOf(req)
+    const secret = singleParameter(query, 'ticket')
+    // The address by itself, as the doctor opens it, is no link that has failed.
+    if (!query.has('ticket')) return { page: pages.linkUnusable() }
     const ticket = await tickets.read(secret)
     if (ticket === undefined) return failed('link', pages.linkUnusable())
     // Before the form, because nobody can agree before it is known what will be asked for.
     // A preview counts too, because it costs the user nothing: such a link lives on a little longer than others.
     const [scopes, client] = await Promise.all([
-      way.scopes(),
+      way.scopes(ticket.value),
       clientNames.of(ticket.value.clientId),
       req.method === 'GET' && tickets.opened(ticket),
     ])

@@ -17,7 +17,7 @@ export interface NotedTokensRooms {
 }
 
 /** A code that the browser has brought, and the user. The subject is empty if Nextcloud has not said yet who it is. */
-interface BroughtCode {
+export interface BroughtCode {
   readonly as: AuthorizationServer
   readonly parameters: URLSearchParams
   readonly verifier: string

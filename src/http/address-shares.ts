@@ -7,6 +7,8 @@ import type { Clock } from '../clock.js'
 export interface AddressShares {
   /** Takes one of the places of the request's address. Returns the milliseconds until there is one. 0: it is taken. */
   readonly take: (req: IncomingMessage) => number
+  /** Returns how many places the request's address has left, and takes none. */
+  readonly left: (req: IncomingMessage) => number
 }
 
 /** Addresses counted at one time. */
@@ -34,6 +36,10 @@ export function createAddressShares(clock: Clock, most: number, time: number): A
       if (found.count >= most) return found.endsAt - now
       found.count += 1
       return 0
+    },
+    left(req) {
+      const found = taken.get(clientNetwork(req))
+      return found === undefined || clock.monotonic() >= found.endsAt ? most : most - found.count
     },
   }
 }

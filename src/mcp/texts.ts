@@ -1,4 +1,5 @@
-import type { NotProvisionedError } from '../errors/errors.js'
+import { advertisedScopes } from '../config/values.js'
+import type { InsufficientScopeError, NotProvisionedError } from '../errors/errors.js'
 
 /** The result of a tool that was refused, for the model to tell the user. */
 export interface RefusalResult {
@@ -37,6 +38,17 @@ export function instructions(refusal: NotProvisionedError): string {
 
 /** The result of a call that could not go on: the instructions, or the outcome of asking the user. */
 export function refusalResult(refusal: NotProvisionedError, ending: Ending = 'failed'): RefusalResult {
-  const text = ending === 'failed' ? instructions(refusal) : ENDINGS[ending]
+  return errorResult(ending === 'failed' ? instructions(refusal) : ENDINGS[ending])
+}
+
+/** The result of a call whose access token lacks a scope. */
+export function scopeResult({ body, requiredScopes }: InsufficientScopeError): RefusalResult {
+  return errorResult(
+    `${body.error_description}. It needs: ${advertisedScopes(requiredScopes).join(' ')}. ` +
+      'The user has to sign in to this server again and allow that.',
+  )
+}
+
+function errorResult(text: string): RefusalResult {
   return { content: [{ type: 'text', text }], isError: true }
 }

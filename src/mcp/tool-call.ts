@@ -29,13 +29,16 @@ export interface ClientSide {
   readonly transport?: unknown
 }
 
+/** The `McpServer` or the `Server` of an MCP SDK. */
+export type McpServerLike = ClientSide | { readonly server: ClientSide }
+
 /** Options of `withNextcloud`. */
 export interface WithNextcloudOptions {
   /**
    * The `McpServer` or `Server` that serves the tool: it alone knows what a client of 2025-11-25 or older can do. Default none:
    * such a client gets the link as text.
    */
-  readonly server?: ClientSide | { readonly server: ClientSide } | undefined
+  readonly server?: McpServerLike | undefined
   /**
    * Milliseconds for the user to answer the client's question, and again from there to connect Nextcloud. Default 55,000, because
    * MCP SDK clients give up a request after 60 s and should hear of its outcome before that. At most 600,000, the life of a link.
@@ -55,12 +58,21 @@ export function readToolOptions(options: WithNextcloudOptions): {
 } {
   const { wait } = readOptions(OPTIONS, options).values
   const { server } = options
-  if (server === undefined) return { server, wait }
-  const side: Partial<ClientSide> = 'server' in server ? server.server : server
-  if (typeof side.getClientCapabilities !== 'function') {
+  return { server: server === undefined ? undefined : lowLevelServer(server), wait }
+}
+
+/**
+ * Returns the `Server` of an `McpServer`, or the one that it is given.
+ *
+ * @throws {ConfigurationError} it is neither
+ */
+export function lowLevelServer(given: McpServerLike): ClientSide {
+  const whole = ((given as unknown) ?? {}) as { readonly server?: unknown }
+  const server = (whole.server ?? whole) as Partial<ClientSide>
+  if (typeof server.getClientCapabilities !== 'function') {
     throw new ConfigurationError('server must be the McpServer or Server of an MCP SDK', 'server')
   }
-  return { server: side as ClientSide, wait }
+  return server as ClientSide
 }
 
 /** One call of a tool, which may take more than one attempt. */

@@ -8,9 +8,17 @@ import {
 } from '@modelcontextprotocol/sdk/types.js'
 import type { McpAuth } from '../mcp-auth.js'
 import { answerRefusal, BEYOND_WAIT } from './elicitation.js'
-import { createToolCall, readToolOptions, type Nextcloud, type WithNextcloudOptions } from './tool-call.js'
+import { scopeTools, type ToolScopes } from './scoped-tools.js'
+import {
+  createToolCall,
+  readToolOptions,
+  type McpServerLike,
+  type Nextcloud,
+  type WithNextcloudOptions,
+} from './tool-call.js'
 
-export type { ClientSide, Nextcloud, WithNextcloudOptions } from './tool-call.js'
+export type { ToolScopes } from './scoped-tools.js'
+export type { ClientSide, McpServerLike, Nextcloud, WithNextcloudOptions } from './tool-call.js'
 
 /** The call, as MCP SDK v1 describes it to a tool handler. */
 export type ToolExtra = RequestHandlerExtra<ServerRequest, ServerNotification>
@@ -81,4 +89,28 @@ export function withNextcloud<A extends ToolArguments = [extra: ToolExtra], R ex
       UrlElicitationRequiredError,
     })
   }
+}
+
+/**
+ * Gives the tools of a server scopes: a call needs all scopes of its tool, and `tools/list` shows what the caller's access token may call. It
+ * is called once for a server, before or after the tools are registered. A tool that is not named is free. `scopeSatisfies` of the
+ * middleware says which scope includes another.
+ *
+ * A call without its scopes gets a text with `isError` that names them: MCP SDK v1 answers a call only after its HTTP answer has begun. For a
+ * 403, with which a client asks its user for more, put `auth.requireScopes` before the transport. A call without the middleware before it, over
+ * stdio say, has no scopes.
+ *
+ * @param server the `McpServer`, or a `Server` with handlers of your own, whose pages of a list are filtered one by one
+ * @param tools the scopes of each tool, one at least. When an `McpServer` is connected it must have a tool of each name
+ * @throws {ConfigurationError} the scopes are malformed, or the server has some already. `connect()` rejects with it when a tool is unknown
+ *
+ * @example
+ * scopedTools(auth, server, { read_note: ['notes:read'], write_note: ['notes:read', 'notes:write'] })
+ */
+export function scopedTools(auth: McpAuth, server: McpServerLike, tools: ToolScopes): void {
+  scopeTools<ToolExtra>(auth, server, tools, {
+    callerOf: ({ authInfo }) => authInfo,
+    listMembers: () => ({}),
+    onConnect: () => undefined,
+  })
 }

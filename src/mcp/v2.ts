@@ -7,22 +7,28 @@ import {
   UrlElicitationRequiredError,
   type CallToolResult,
   type InputRequiredResult,
+  type ScopeChallenge,
+  type ScopeChallengeHandler,
   type ServerContext,
 } from '@modelcontextprotocol/server'
+import { advertisedScopes } from '../config/values.js'
 import type { NotProvisionedError } from '../errors/errors.js'
 import type { McpAuth } from '../mcp-auth.js'
 import { answerRefusal, BEYOND_WAIT, elicitationOf, endingOf, lastAttempt } from './elicitation.js'
+import { registeredTools, scopeTools, type RefusalOf, type ToolScopes } from './scoped-tools.js'
 import { refusalResult, type RefusalResult } from './texts.js'
 import {
   createToolCall,
   readToolOptions,
   type ClientSide,
+  type McpServerLike,
   type Nextcloud,
   type ToolCall,
   type WithNextcloudOptions,
 } from './tool-call.js'
 
-export type { ClientSide, Nextcloud, WithNextcloudOptions } from './tool-call.js'
+export type { ToolScopes } from './scoped-tools.js'
+export type { ClientSide, McpServerLike, Nextcloud, WithNextcloudOptions } from './tool-call.js'
 
 /** The parameters of a tool handler in MCP SDK v2: first its arguments, where the tool has an input schema. */
 export type ToolArguments = [ctx: ServerContext] | [args: unknown, ctx: ServerContext]
@@ -129,4 +135,64 @@ async function answerPerRequest<R>(
   if (action !== 'accept') return refusalResult(refusal, endingOf(action))
   // The client would ask again at once, ten times in a blink: the wait is here.
   return (await call.waitForConnection(signal)) ? lastAttempt(call) : refusalResult(refusal, 'late')
+}
+
+/**
+ * Gives the tools of a server scopes: a call needs all scopes of its tool, and `tools/list` shows what the caller's access token may call. It
+ * is called once for a server, before or after the tools are registered. A tool that is not named is free. `scopeSatisfies` of the
+ * middleware says which scope includes another.
+ *
+ * A call without its scopes is a 403 `insufficient_scope` over Streamable HTTP, whose challenge names all of them (`scopeChallenge` of the SDK,
+ * from 2.1 on), so that the client asks its user for more and calls again. A batch gets the challenge of its first such call. Elsewhere it gets a
+ * text with `isError` that names them. A call without the middleware before it, over stdio say, has no scopes. For clients in browsers, expose
+ * `WWW-Authenticate` in your CORS handler, because the answer is the SDK's.
+ *
+ * @param server the `McpServer`, or a `Server` with handlers of your own, whose pages of a list are filtered one by one. At
+ *   `createMcpHandler`, a `Server` of your own gives texts
+ * @param tools the scopes of each tool, one at least. When an `McpServer` is connected it must have a tool of each name
+ * @throws {ConfigurationError} the scopes are malformed, or the server has some already. `connect()` rejects with it when a tool is unknown
+ *
+ * @example
+ * scopedTools(auth, server, { read_note: ['notes:read'], write_note: ['notes:read', 'notes:write'] })
+ */
+export function scopedTools(auth: McpAuth, server: McpServerLike, tools: ToolScopes): void {
+  const whole = server as { resolveScopeChallenge?: ScopeChallengeHandler } | undefined
+  const own = whole?.resolveScopeChallenge
+  const refusalOf = scopeTools<ServerContext>(auth, server, tools, {
+    callerOf: ({ http }) => http?.authInfo,
+    // A list for one token is not for a cache that others share.
+    listMembers: (ctx) => (isPerRequest(ctx) ? { cacheScope: 'private' } : {}),
+    onConnect: (transport, refusalOf) => {
+      if (own === undefined) challengeAt(transport, challengeBy(refusalOf))
+    },
+  })
+  if (whole === undefined || own === undefined) return
+  const isThere = (name: unknown): boolean => registeredTools(server)?.[String(name)]?.enabled === true
+  const challenge = challengeBy((name, caller) => (isThere(name) ? refusalOf(name, caller) : undefined))
+  whole.resolveScopeChallenge = (context) => challenge(context) ?? own(context)
+}
+
+/** Returns the look at a request before its HTTP answer begins. Without a token the call itself is refused: there is nothing to step up from. */
+function challengeBy(refusalOf: RefusalOf): (...of: Parameters<ScopeChallengeHandler>) => ScopeChallenge | undefined {
+  return ({ request, authInfo }) => {
+    if (request.method !== 'tools/call' || authInfo === undefined) return undefined
+    const refusal = refusalOf(request.params?.['name'], authInfo)
+    if (refusal === undefined) return undefined
+    const [first, ...others] = advertisedScopes(refusal.requiredScopes)
+    if (first === undefined) return undefined
+    return { scopes: [first, ...others], errorDescription: refusal.body.error_description }
+  }
+}
+
+/** A transport over which a challenge can be answered, with the private parts of it and of the one within it. */
+interface ChallengingTransport {
+  setScopeChallengeResolver?: (resolver: ScopeChallengeHandler) => void
+  readonly _scopeChallengeResolver?: ScopeChallengeHandler
+  readonly _webStandardTransport?: ChallengingTransport
+}
+
+/** Has a transport ask, beside the resolver of an `McpServer` that it may have already. */
+function challengeAt(transport: ChallengingTransport, challenge: ReturnType<typeof challengeBy>): void {
+  const { _scopeChallengeResolver: own } = transport._webStandardTransport ?? transport
+  transport.setScopeChallengeResolver?.((context) => challenge(context) ?? own?.(context))
 }

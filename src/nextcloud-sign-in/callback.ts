@@ -3,14 +3,15 @@ import type { CodeAnswer } from '../authorization-server/code-grant.js'
 import { ofNamedUser } from '../broker/credential-end.js'
 import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
 import { flowOf, holds } from '../connect/cookies.js'
-import { endTokens, redeemNoted } from '../connect/noted-tokens.js'
+import type { Page } from '../connect/pages/document.js'
+import { endTokens, redeemNoted, type BroughtCode } from '../connect/noted-tokens.js'
 import { WITHDRAWN } from '../connect/login-answers.js'
 import { connectionOf } from '../connect/store-grant.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
-import { keepResult } from './interaction.js'
+import { keepResult, noteSent } from './interaction.js'
 import { startSession } from './own-sign-in.js'
 import { PATHS } from './provider.js'
 import type { PendingSignIn, SignInResult, SignInRooms } from './sign-in-rooms.js'
@@ -26,11 +27,12 @@ export async function receiveCode(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<Outcome | undefined> {
-  const { pending, cookies, signInPages, codeGrant, events, issuer } = rooms
+  const { pending, cookies, signInPages, codeGrant, events } = rooms
   const query = queryOf(req)
   const state = singleParameter(query, 'state')
   const record = await pending.read(state)
-  if (record === undefined) return undefined
+  if (record === undefined)
+    return ANSWERED.some((name) => query.has(name)) ? undefined : { page: signInPages.noAnswer() }
   const flow = flowOf(state)
   const as = await codeGrant.metadata()
   const answer = codeGrant.readAnswer(as, query, state)
@@ -45,19 +47,47 @@ export async function receiveCode(
       ? goBack(rooms, { flow, pending: record.value }, { denied: true })
       : { page: signInPages.badAnswer() }
   }
-  const brought = { as, parameters: answer.parameters, verifier: record.value.verifier }
-  const tokens = await redeemNoted(rooms, { ...brought, identity: { issuer: issuer.origin, subject: '' } }).catch(
-    ifError(TokenRequestError, (refusal) => refusal),
-  )
-  if (tokens instanceof TokenRequestError) {
-    const { error, errorDescription, hint } = tokens
-    events.emit({ type: 'connect.failed', reason: 'refused', error, errorDescription, hint })
-    return { page: signInPages.notLetIn(error ?? 'invalid_response') }
-  }
+  const tokens = await redeem(rooms, req, { as, parameters: answer.parameters, pending: record.value })
+  if ('page' in tokens) return tokens
   if (isOurs) return signIn(rooms, { req, res, flow, pending: record.value }, tokens)
   await drop(rooms, tokens)
   events.emit({ type: 'connect.failed', reason: 'browser' })
   return { page: signInPages.notFromHere() }
+}
+
+/** Parameters of an answer of Nextcloud. */
+const ANSWERED = ['state', 'code', 'error']
+
+/**
+ * Sends a code to Nextcloud, one for each question and few wrong ones for each address: anybody can begin a sign-in and make a code up.
+ *
+ * @returns the tokens, or the page that says why there are none
+ */
+async function redeem(
+  rooms: SignInRooms,
+  req: IncomingMessage,
+  { as, parameters, pending }: Pick<BroughtCode, 'as' | 'parameters'> & { readonly pending: PendingSignIn },
+): Promise<CodeAnswer | { readonly page: Page }> {
+  const { signInPages, events, issuer, codes } = rooms
+  const sent = 'visit' in pending ? undefined : await noteSent(rooms, pending.interaction)
+  if (sent === 'before') return { page: signInPages.badAnswer() }
+  const identity = { issuer: issuer.origin, subject: '' }
+  try {
+    const tokens = await codes.send(req, () =>
+      redeemNoted(rooms, { as, parameters, verifier: pending.verifier, identity }),
+    )
+    if (tokens !== 'too many') return tokens
+    events.emit({ type: 'connect.failed', reason: 'too_many' })
+    return { page: signInPages.tooMany() }
+  } catch (error) {
+    if (!(error instanceof TokenRequestError)) {
+      await sent?.forget()
+      throw error
+    }
+    const { error: reason = 'invalid_response', errorDescription, hint } = error
+    events.emit({ type: 'connect.failed', reason: 'refused', error: error.error, errorDescription, hint })
+    return { page: signInPages.notLetIn(reason) }
+  }
 }
 
 async function goBack(

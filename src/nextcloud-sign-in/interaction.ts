@@ -72,6 +72,25 @@ export async function keepResult({ grants }: SignInRooms, interaction: string, r
   await grants.records.write(key, result, before?.version ?? null, RESULT_LIFE)
 }
 
+/**
+ * Notes that a code is sent for a question, before it is.
+ *
+ * @returns `before` if one was sent already; else the way to take the note back, because Nextcloud was unavailable
+ */
+export async function noteSent(
+  { grants }: SignInRooms,
+  interaction: string,
+): Promise<'before' | { readonly forget: () => Promise<void> }> {
+  const key = recordKey('sign-in', grants.owner, 'code', interaction)
+  const version = await grants.records.write(key, {}, null, RESULT_LIFE)
+  if (version === null) return 'before'
+  return {
+    forget: async () => {
+      await grants.records.remove(key, version)
+    },
+  }
+}
+
 /** Milliseconds. */
 const RESULT_LIFE = 600_000
 

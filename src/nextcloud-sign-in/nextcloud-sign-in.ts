@@ -14,11 +14,13 @@ import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
 import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
-import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, type McpAuthOptions, type OwnSignIn } from '../options.js'
+import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, type OwnSignIn } from '../local-options.js'
+import type { McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
+import { createCodeShares } from './code-shares.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
@@ -221,7 +223,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     nextcloudHost: nextcloud.publicUrl.host,
   }
   const pages = createPages({ ...names, steps: ['sign-in'] })
-  const signInPages = createSignInPages(names)
+  const signInPages = createSignInPages({ ...names, redirectUri: connect.redirectUri })
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, used) =>
     isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, used)
@@ -271,6 +273,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     unusedClients,
     registrations: registrationShares(clock),
     authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
+    codes: createCodeShares(clock),
   }
   const close = async (): Promise<void> => {
     tokenRooms.deletions.close()

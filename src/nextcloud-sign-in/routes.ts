@@ -22,7 +22,8 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
   const callback = `${rooms.connect.path}/callback`
   return (req, res, next) => {
     const path = new URL(urlOf(req), rooms.issuer).pathname
-    const page = pageOf(path, req.method ?? '', callback)
+    // As everywhere, a path may have a slash at its end: Nextcloud goes where its administrator has written.
+    const page = pageOf(path === `${callback}/` ? callback : path, req.method ?? '', callback)
     if (page !== undefined) return void showPage(rooms, page, { req, res, next })
     if (!own.has(path) && !path.startsWith(`${PATHS.authorization}/`)) return next()
     const wait = path === PATHS.authorization ? rooms.authorizations.take(req) : 0

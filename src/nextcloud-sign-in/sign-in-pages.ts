@@ -20,12 +20,14 @@ export interface SignInPageContext {
   /** Name of this MCP server. */
   readonly serverName: string
   readonly nextcloudHost: string
+  /** Address at which Nextcloud gives its code back. */
+  readonly redirectUri: string
 }
 
 /** The pages of a sign-in that the pages for connecting do not have. */
 export type SignInPages = ReturnType<typeof createSignInPages>
 
-export function createSignInPages({ serverName, nextcloudHost }: SignInPageContext) {
+export function createSignInPages({ serverName, nextcloudHost, redirectUri }: SignInPageContext) {
   const server = shownName(serverName, LONGEST, 'this server')
   const nextcloud = shownHost(nextcloudHost)
   const page: Frame = (status, title, content) => ({
@@ -49,6 +51,7 @@ export function createSignInPages({ serverName, nextcloudHost }: SignInPageConte
       return { ...page(200, title, content), refreshTo: href }
     },
     ...endings(page, { server, nextcloud }),
+    ...lost(page, { nextcloud, redirectUri }),
   }
 }
 
@@ -104,7 +107,16 @@ function endings(page: Frame, { server, nextcloud }: { readonly server: Markup; 
         'The sign-in was refused',
         markup`
 <p>${nextcloud} did not let this server finish the sign-in, so nobody was signed in. Its reason: <code>${shownName(error, LONGEST, 'unknown')}</code></p>
-<p>Connect once more in your app. If it happens again, please tell the people who run ${server}.</p>`,
+${error === 'invalid_client' ? wrongSecret(server) : again(server)}`,
+      ),
+    /** Too many wrong codes have come from this address. */
+    tooMany: (): Page =>
+      page(
+        429,
+        'Too many attempts',
+        markup`
+<p>Several sign-ins from your network have come to nothing lately, so this one was not finished. Nobody was signed in.</p>
+<p>Connect once more in your app in an hour. If it is urgent, please tell the people who run ${server}.</p>`,
       ),
     refused: (error: string): Page =>
       page(
@@ -122,6 +134,32 @@ function endings(page: Frame, { server, nextcloud }: { readonly server: Markup; 
       ),
   }
 }
+
+const again = (server: Markup): Markup =>
+  markup`<p>Connect once more in your app. If it happens again, please tell the people who run ${server}.</p>`
+
+/** Another attempt would end as this one. */
+const wrongSecret = (server: Markup): Markup =>
+  markup`<p>You can do nothing about it: the administrator of ${server} has to look at the client secret that it has for Nextcloud, and start it again. Its log says more.</p>`
+
+/** The pages for a browser that comes to a place where nothing of a sign-in can go on. */
+function lost(page: Frame, { nextcloud, redirectUri }: { readonly nextcloud: Markup; readonly redirectUri: string }) {
+  return {
+    /** Somebody has opened the address by itself. */
+    noAnswer: (): Page =>
+      page(
+        400,
+        'A sign-in begins in your app',
+        markup`
+<p>${nextcloud} sends browsers to this address at the end of a sign-in. Opened by itself, it does nothing, and nothing was changed.</p>
+<p>Connect in your app. It opens the right page.</p>
+${registered(redirectUri)}`,
+      ),
+  }
+}
+
+const registered = (redirectUri: string): Markup =>
+  markup`<p class="quiet">For the administrator: the redirection URI of the OAuth 2.0 client in Nextcloud must be <code>${redirectUri}</code></p>`
 
 const YES_OR_NO = (
   name: string,

@@ -11,6 +11,7 @@ import type { Events } from '../events.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { AddressShares } from '../http/address-shares.js'
+import type { CodeShares } from './code-shares.js'
 import type { SignInPages } from './sign-in-pages.js'
 import type { UnusedClients } from './unused-clients.js'
 
@@ -76,4 +77,6 @@ export interface SignInRooms {
   readonly registrations: AddressShares
   /** The sign-ins that each address may begin, because each leaves a record in the store. */
   readonly authorizations: AddressShares
+  /** The codes that each address may have sent to Nextcloud. */
+  readonly codes: CodeShares
 }

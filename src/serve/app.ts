@@ -7,6 +7,7 @@ import { sendPage } from '../connect/pages/document.js'
 import { PAGE_STYLE_SOURCE } from '../connect/pages/style.js'
 import type { McpAuth } from '../mcp-auth.js'
 import type { NextcloudSignIn } from '../nextcloud-sign-in/nextcloud-sign-in.js'
+import { answersAstray, notFound } from './astray.js'
 import { landingPage } from './landing-page.js'
 import { logRequests, type WriteLine } from './log.js'
 import type { ServeSettings } from './settings.js'
@@ -40,6 +41,7 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
   app.get('/health/live', (_req, res) => void res.type('text').send('alive\n'))
   app.get('/health/ready', limited(LIMITS.ready), readiness(auth))
   const page = landingPage(settings.resource, new URL(settings.nextcloudPublicUrl ?? settings.nextcloudUrl))
+  app.use(answersAstray(settings))
   app.get('/', (req, res) => sendPage(req, res, page))
 
   app.use('/oauth/register', limited(LIMITS.register))
@@ -59,7 +61,7 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
   app.all(pathname, limited(LIMITS.mcp), forBrowsers, auth, readBody, requireToolScopes(auth), (req, res) => {
     void handle(req, res, req.body)
   })
-  app.use((_req, res) => void res.status(404).json({ error: 'not_found' }))
+  app.use(notFound(settings))
   app.use(auth.errorHandler())
   app.use(lastHandler(write))
   return { app, close: () => mcp.close() }

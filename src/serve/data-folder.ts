@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { ConfigurationError } from '../errors/errors.js'
 import { SqliteStorage, type SqliteDatabase } from '../storage/sqlite.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 
@@ -8,8 +9,8 @@ import type { StorageAdapter } from '../storage-adapter.js'
 export interface DataFolder {
   readonly storage: StorageAdapter
   readonly encryptionKey: string
-  /** Where the key was made just now. Undefined: it was there, or given. */
-  readonly newKeyFile: string | undefined
+  /** Names of the files in it that were made just now. */
+  readonly made: readonly string[]
   readonly close: () => void
 }
 
@@ -38,26 +39,44 @@ export async function sqliteDriver(): Promise<Open> {
   }
 }
 
-/** Opens the folder, and makes what is missing in it: readable by its owner alone. */
+/**
+ * Opens the folder, and makes what is missing in it: readable by its owner alone.
+ *
+ * @throws {ConfigurationError} there is a database without its key
+ */
 export async function openDataFolder(folder: string, givenKey: string | undefined): Promise<DataFolder> {
   const open = await sqliteDriver()
+  const [file, keyFile] = [path.join(folder, DATABASE_FILE), path.join(folder, KEY_FILE)]
+  const isNew = !existsSync(file)
+  const known = givenKey ?? keyIn(keyFile)
+  if (known === undefined && !isNew) {
+    throw new ConfigurationError(`${folder} has a database, and there is no key to it`, 'TOKEN_ENCRYPTION_KEY')
+  }
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const { encryptionKey, newKeyFile } =
-    givenKey === undefined ? keyIn(path.join(folder, KEY_FILE)) : { encryptionKey: givenKey, newKeyFile: undefined }
-  const database = open(path.join(folder, DATABASE_FILE))
-  return { storage: new SqliteStorage(database), encryptionKey, newKeyFile, close: () => void database.close() }
+  const encryptionKey = known ?? makeKey(keyFile)
+  const database = open(file)
+  return {
+    storage: new SqliteStorage(database),
+    encryptionKey,
+    made: [...(known === undefined ? [KEY_FILE] : []), ...(isNew ? [DATABASE_FILE] : [])],
+    close: () => void database.close(),
+  }
 }
 
-function keyIn(file: string): { readonly encryptionKey: string; readonly newKeyFile: string | undefined } {
+function keyIn(file: string): string | undefined {
   try {
     const encryptionKey = readFileSync(file, 'utf8').trim()
     if ((statSync(file).mode & 0o077) !== 0) chmodSync(file, 0o600)
-    return { encryptionKey, newKeyFile: undefined }
+    return encryptionKey
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ENOENT') throw error
+    return undefined
   }
+}
+
+function makeKey(file: string): string {
   const encryptionKey = randomBytes(32).toString('base64url')
   // Another process that makes one at this moment must not have its key replaced.
   writeFileSync(file, `${encryptionKey}\n`, { mode: 0o600, flag: 'wx' })
-  return { encryptionKey, newKeyFile: file }
+  return encryptionKey
 }

@@ -1,3 +1,4 @@
+import { claudeCode, inspector, type AppSteps } from './app-steps.js'
 import { writeDocument, type Page } from '../connect/pages/document.js'
 import { markup, shownHost, type Markup } from '../connect/pages/markup.js'
 
@@ -18,10 +19,10 @@ export function landingPage(resource: string, nextcloud: URL): Page {
 <p>The app opens a page of this server in your browser. Say yes there, sign in to Nextcloud, and press “Grant access”. There is no password or key to copy.</p>
 ${isPublic ? undefined : markup`<div class="note"><p>${notPublic(protocol)}</p></div>`}
 ${section('Claude (web, desktop and phone)', markup`<p>Customize, Connectors, the plus sign, Add custom connector. Paste the address, leave the advanced settings empty, press Add, and then Connect. In a Team or Enterprise plan, an owner adds it for all first. The app on the phone has what you have added elsewhere.</p>`)}
-${section('Claude Code', markup`${block(`claude mcp add --transport http nextcloud ${resource}`)}<p>Then sign in with <code>claude mcp login nextcloud</code>, or write <code>/mcp</code> in Claude Code, choose nextcloud, and Authenticate.</p>`)}
+${section('Claude Code', steps(claudeCode(resource)))}
 ${section('ChatGPT (in a browser)', markup`<p>Settings, Security and login: switch developer mode on. Then open <code>chatgpt.com/plugins</code> and press the plus sign. Paste the address as the MCP server URL, choose OAuth, create it, and install it from your own plugins.</p>`)}
 ${section('VS Code', markup`<p>In the command palette, choose “MCP: Add Server”, then HTTP, and paste the address. The same in the file <code>.vscode/mcp.json</code> of a folder, where Start stands above the entry:</p>${block(JSON.stringify({ servers: { nextcloud: { type: 'http', url: resource } } }, null, 2))}`)}
-${section('MCP Inspector', markup`${block(`npx @modelcontextprotocol/inspector --transport http --server-url ${resource}`)}<p>It needs Node 22.19. Open the address that it prints, and switch the server on there.</p>`)}
+${section('MCP Inspector', steps(inspector(resource)))}
 <section><h2>Why some apps need a public address</h2>
 <p>Claude on the web, on the desktop and on the phone, and ChatGPT call this server from the machines of their makers. They need a public name with https. Claude Code, VS Code and the MCP Inspector call it from your own computer, so any address that this computer reaches will do.</p></section>
 <section><h2>How to end it</h2>
@@ -35,5 +36,7 @@ const notPublic = (protocol: string): string =>
     : 'This address has no https. Claude Code, VS Code and the MCP Inspector can use it from where it can be reached. Claude on the web and ChatGPT cannot.'
 
 const section = (title: string, content: Markup): Markup => markup`<section><h2>${title}</h2>${content}</section>`
+
+const steps = ({ lines, then }: AppSteps): Markup => markup`${block(lines.join('\n'))}<p>${then}</p>`
 
 const block = (text: string): Markup => markup`<pre><code>${text}</code></pre>`

@@ -1,11 +1,12 @@
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import path from 'node:path'
 import { mcpAuth } from '../mcp-auth.js'
 import { nextcloudSignIn } from '../nextcloud-sign-in/nextcloud-sign-in.js'
 import { createApp } from './app.js'
-import { openDataFolder } from './data-folder.js'
-import { logEvents, type WriteLine } from './log.js'
+import { DATABASE_FILE, KEY_FILE, openDataFolder } from './data-folder.js'
+import { createListener, type WriteLine } from './log.js'
 import { redirectUriOf, type ServeSettings } from './settings.js'
 import { SCOPES } from './tools/tool.js'
 
@@ -19,15 +20,43 @@ export interface RunningServe {
 }
 
 /**
- * Starts a whole MCP server for one Nextcloud.
+ * Starts a whole MCP server for one Nextcloud. It makes files once it has its port, and a port is free again where it cannot start.
  *
  * @throws {ConfigurationError} a setting is wrong
  * @throws {StorageError} the database cannot be used
  */
 export async function startServe(
   settings: ServeSettings,
-  { version, write }: { readonly version: string; readonly write: WriteLine },
+  parts: { readonly version: string; readonly write: WriteLine },
 ): Promise<RunningServe> {
+  let handle: RequestListener = notReady
+  const server = createServer((req, res) => handle(req, res))
+  server.listen(settings.port, settings.host)
+  await once(server, 'listening')
+  try {
+    const { app, made, close } = await createServe(settings, parts)
+    handle = app
+    return {
+      port: (server.address() as AddressInfo).port,
+      notes: notesOf(settings, made),
+      async stop(patience) {
+        await stopped(server, patience, close.requests)
+        close.data()
+      },
+    }
+  } catch (error) {
+    server.close()
+    server.closeAllConnections()
+    throw error
+  }
+}
+
+const notReady: RequestListener = (_req, res) => void res.writeHead(503, { 'retry-after': '1' }).end()
+
+async function createServe(
+  settings: ServeSettings,
+  { version, write }: { readonly version: string; readonly write: WriteLine },
+) {
   const data = await openDataFolder(settings.data, settings.encryptionKey)
   const { resource, nextcloudUrl, nextcloudPublicUrl, clientId, clientSecret } = settings
   const signIn = await nextcloudSignIn({
@@ -36,34 +65,32 @@ export async function startServe(
     scopes: SCOPES,
     storage: data.storage,
     encryptionKey: data.encryptionKey,
-    onEvent: logEvents(write),
+    onEvent: createListener(write),
   })
   const auth = mcpAuth(signIn.options)
   const { app, close } = createApp({ settings, signIn, auth, version, write })
-  const server = createServer(app)
-  server.listen(settings.port, settings.host)
-  await once(server, 'listening')
-  const made = data.newKeyFile
   return {
-    port: (server.address() as AddressInfo).port,
-    notes: [
-      ...(made === undefined
-        ? []
-        : [
-            `Made an encryption key in ${made}. Without it the connections in the database cannot be read: keep a copy.`,
-          ]),
-      `In Nextcloud, the redirection URI of the OAuth 2.0 client must be ${redirectUriOf(settings)}`,
-    ],
-    async stop(patience) {
-      await stopped(server, patience, async () => {
+    app,
+    made: data.made,
+    close: {
+      data: data.close,
+      requests: async () => {
         // Ends the tool calls that wait for a user, and waits until rotated refresh tokens are stored.
         await auth.close()
         await signIn.close()
         await close()
-      })
-      data.close()
+      },
     },
   }
+}
+
+function notesOf(settings: ServeSettings, made: readonly string[]): readonly string[] {
+  const beside = made.includes(DATABASE_FILE) ? ', and a database beside it' : ''
+  const key = `Made an encryption key in ${path.join(settings.data, KEY_FILE)}${beside}. Without the key the connections in the database cannot be read: keep a copy.`
+  return [
+    ...(made.includes(KEY_FILE) ? [key] : made.map((name) => `Made ${path.join(settings.data, name)}`)),
+    `In Nextcloud, the redirection URI of the OAuth 2.0 client must be ${redirectUriOf(settings)}`,
+  ]
 }
 
 async function stopped(server: Server, patience: number, close: () => Promise<void>): Promise<void> {

@@ -50,6 +50,7 @@ export function readSettings(
   const faults = [
     ...NEEDED.filter((name) => value(name) === undefined).map((name) => `${name} is not set: ${VARIABLES[name] ?? ''}`),
     ...urlFaults(value),
+    ...credentialFaults(value),
     ...(Number.isInteger(port) && port >= 0 && port < 65_536 ? [] : ['PORT must be a number up to 65535']),
   ]
   if (faults.length > 0) return { faults }
@@ -82,4 +83,39 @@ function urlFaults(value: (name: string) => string | undefined): string[] {
     faults.push(`NEXTCLOUD_MCP_SERVER_URL must have a path of its own, such as ${new URL(resource).origin}/mcp`)
   }
   return faults
+}
+
+const [CLIENT_ID, CLIENT_SECRET] = ['NEXTCLOUD_OIDC_CLIENT_ID', 'NEXTCLOUD_OIDC_CLIENT_SECRET'] as const
+const MADE_IN = 'Administration settings, Security, OAuth 2.0 clients'
+/** Blanks, quotation marks, and the dots that stand for the value in instructions. */
+const PASTED_ALONG = /[\s'"`\u2018-\u201F\u00AB\u00BB\u2026]/u
+
+/** What is pasted along with an id or a secret, which has letters and digits only. */
+function credentialFaults(value: (name: string) => string | undefined): string[] {
+  const faults = [CLIENT_ID, CLIENT_SECRET]
+    .filter((name) => PASTED_ALONG.test(value(name) ?? ''))
+    .map((name) => `${name} has a blank, a quotation mark or … in it: paste the value of ${MADE_IN} alone`)
+  const secret = value(CLIENT_SECRET)
+  if (secret === undefined || secret !== value(CLIENT_ID)) return faults
+  return [...faults, `${CLIENT_SECRET} is the same as ${CLIENT_ID}: Nextcloud shows two values`]
+}
+
+/** Characters of an id, and of a secret, as Nextcloud makes them. */
+const LENGTH = 64
+
+/** Says of an id and a secret that they do not look like Nextcloud's, without a value: `serve` goes on, and its doctor fails. */
+export function credentialDoubts({
+  clientId,
+  clientSecret,
+}: Pick<ServeSettings, 'clientId' | 'clientSecret'>): string[] {
+  const given = [
+    [CLIENT_ID, clientId],
+    [CLIENT_SECRET, clientSecret],
+  ] as const
+  return given
+    .filter(([, value]) => value.length !== LENGTH || !/^[A-Za-z\d]+$/.test(value))
+    .map(([name, value]) => {
+      const found = value.length === LENGTH ? 'other characters' : `${value.length} characters`
+      return `${name} has ${found}, and Nextcloud makes it of ${LENGTH} letters and digits`
+    })
 }

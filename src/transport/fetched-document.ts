@@ -7,6 +7,8 @@ export interface FetchedDocument<T> {
   /** Fetches it again; concurrent calls share one fetch, and a failure starts the cool-down. */
   readonly refresh: () => Promise<T>
   readonly refreshing: () => boolean
+  /** Drops the document, and whatever a fetch under way brings. */
+  readonly forget: () => void
   readonly coolDown: Pick<CoolDown, 'active' | 'check' | 'failing'>
 }
 
@@ -17,22 +19,27 @@ export function createFetchedDocument<T>(fetchDocument: () => Promise<T>, clock:
   const coolDown = createCoolDown(clock, LONGEST_RETRY_AFTER)
   let known: { readonly value: T; readonly fetchedAt: number } | undefined
   let pending: Promise<T> | undefined
+  const fetchOnce = (): Promise<T> => {
+    const fetching = fetchDocument()
+      .then((value) => {
+        if (pending === fetching) known = { value, fetchedAt: clock.monotonic() }
+        coolDown.succeeded()
+        return value
+      })
+      .catch((error: unknown) => coolDown.failed(error))
+      .finally(() => {
+        if (pending === fetching) pending = undefined
+      })
+    return fetching
+  }
   return {
     known: () => known,
-    refresh: () => {
-      pending ??= fetchDocument()
-        .then((value) => {
-          known = { value, fetchedAt: clock.monotonic() }
-          coolDown.succeeded()
-          return value
-        })
-        .catch((error: unknown) => coolDown.failed(error))
-        .finally(() => {
-          pending = undefined
-        })
-      return pending
-    },
+    refresh: () => (pending ??= fetchOnce()),
     refreshing: () => pending !== undefined,
+    forget: () => {
+      known = undefined
+      pending = undefined
+    },
     coolDown,
   }
 }

@@ -2,7 +2,7 @@ import * as errors from 'jose/errors'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { isNotSupported } from './jose-failures.js'
-import { createJwtVerifier, type IssuerKeys } from './keys.js'
+import { createJwtVerifier, type VerifyingKeys } from './keys.js'
 
 /**
  * Returns the user whom an ID token names, or undefined if it is not good: for this client, from this issuer, signed by it, alive,
@@ -22,7 +22,7 @@ export interface SignedInUser {
   readonly claims: Readonly<Record<string, unknown>>
 }
 
-export function createIdTokenVerifier(config: Config, keys: IssuerKeys, clock: Clock): VerifyIdToken {
+export function createIdTokenVerifier(config: Config, keys: VerifyingKeys, clock: Clock): VerifyIdToken {
   const clientId = config.client?.id ?? ''
   const verifyJwt = createJwtVerifier(keys, config.algorithms)
   return async (idToken, { issuer, nonce }) => {

@@ -18,6 +18,10 @@ export interface KeySet {
   readonly find: (header: JWSHeaderParameters | undefined, token: FlattenedJWSInput) => Promise<CryptoKey>
   /** `kid` of the keys that have one. */
   readonly kids: readonly string[]
+  /** Whether each key of another set is in this one as well, unchanged. */
+  readonly holdsAllOf: (other: KeySet) => boolean
+  /** The keys, as they are published. */
+  readonly published: ReadonlySet<string>
 }
 
 /** The errors by which jose judges a token. All others are about the key set. */
@@ -52,6 +56,7 @@ function createKeySet(document: JSONWebKeySet): KeySet {
   const keySet = createLocalJWKSet(document)
   /** Bounded by the keys of the set times the algorithms of each. */
   const known = new Map<string, CryptoKey>()
+  const published = new Set(document.keys.map((jwk) => JSON.stringify(jwk)))
   return {
     found: (header) => {
       const name = nameOfKey(header)
@@ -63,6 +68,8 @@ function createKeySet(document: JSONWebKeySet): KeySet {
       if (name !== undefined) known.set(name, key)
       return key
     },
+    published,
+    holdsAllOf: (other) => [...other.published].every((jwk) => published.has(jwk)),
     kids: keySet.jwks().keys.flatMap(({ kid }) => (typeof kid === 'string' ? [kid] : [])),
   }
 }

@@ -5,6 +5,9 @@ import type { Discovery } from '../authorization-server/discovery.js'
 import { createFetchedDocument, type FetchedDocument } from '../transport/fetched-document.js'
 import type { Transport } from '../transport/transport.js'
 import type { Clock } from '../clock.js'
+import type { Config } from '../config/config.js'
+import { UpstreamUnavailableError } from '../errors/errors.js'
+import { parseObject } from '../json.js'
 import { fetchKeySet, type KeySet } from './key-set.js'
 
 /** The issuer's signing keys. */
@@ -20,6 +23,18 @@ export interface IssuerKeys {
   readonly load: () => Promise<void>
   /** `kid` of the keys that are known and have one. */
   readonly published: () => readonly string[]
+  /** Looks for other keys after a bad signature, because a key may be replaced under its `kid`. Resolves whether it has looked. */
+  readonly lookAgain: () => Promise<boolean>
+  /** Drops the keys and fetches them again. Rejects as `load` does, and the keys are dropped all the same. */
+  readonly refresh: () => Promise<void>
+  /** The trust in the keys that are known now; it ends with the first key that is withdrawn or replaced. */
+  readonly trust: () => KeyTrust
+}
+
+/** The trust in what a set of keys has verified. */
+export interface KeyTrust {
+  /** @param now monotonic milliseconds */
+  readonly holds: (now: number) => boolean
 }
 
 /** The rooms that the keys need. */
@@ -27,50 +42,104 @@ export interface KeyRooms {
   readonly discovery: Discovery
   readonly transport: Transport
   readonly clock: Clock
-  /** Seconds for which old keys serve on if the set cannot be fetched. */
-  readonly staleKeys: number
+  /** `keysMaxAge`: seconds for which a set is used without another look. `staleKeys`: seconds for which it serves on if none can be fetched. */
+  readonly cache: Pick<Config['cache'], 'keysMaxAge' | 'staleKeys'>
 }
 
 /** The fetched key set. */
-interface Keys extends Pick<KeyRooms, 'clock' | 'staleKeys'> {
+interface Keys extends Pick<KeyRooms, 'clock' | 'cache'> {
   readonly kept: FetchedDocument<KeySet>
-  /** Monotonic milliseconds of the last fetch for a key that was not in the set. */
-  unknownKeyFetchAt: number
+  readonly looks: Looks
+  trust: KeyTrust
 }
 
-/** Milliseconds for which a key set is used without looking again. */
-const KEYS_MAX_AGE = 600_000
-/** Milliseconds between two fetches for keys that are not in the set, so that a flood of invented `kid`s costs no more. */
-const UNKNOWN_KEY_INTERVAL = 10_000
+/** The looks at the set for keys that may be new. */
+interface Looks {
+  /** Takes one, if one is left. */
+  readonly take: () => boolean
+  /** Wall-clock seconds of the last one. */
+  readonly lastAt: () => number
+}
+
+/** Milliseconds after which another look for new keys is granted, and looks that may be saved up: a stranger's token costs one, too. */
+const LOOK_INTERVAL = 10_000
+const MOST_LOOKS = 2
 
 /**
  * The keys, picked and imported by jose. Added to its remote key set: old keys serve on for `staleKeys` seconds if the set cannot
  * be fetched, failures cool down, and an unknown `kid` during an outage is an outage.
  */
-export function createIssuerKeys({ discovery, transport, clock, staleKeys }: KeyRooms): IssuerKeys {
-  const kept = createFetchedDocument(() => fetchKeySet(discovery, transport), clock)
-  const keys: Keys = { kept, clock, staleKeys, unknownKeyFetchAt: -Infinity }
+export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRooms): IssuerKeys {
+  const kept = createFetchedDocument(async () => {
+    const before = kept.known()?.value
+    const keySet = await fetchKeySet(discovery, transport)
+    if (before !== undefined && !keySet.holdsAllOf(before)) distrust()
+    return keySet
+  }, clock)
+  const newTrust = (): KeyTrust => {
+    const trust: KeyTrust = { holds: (now) => keys.trust === trust && now <= goodUntil(keys) }
+    return trust
+  }
+  const keys: Keys = { kept, clock, cache, looks: createLooks(clock), trust: { holds: () => false } }
+  const distrust = (): void => void (keys.trust = newTrust())
+  distrust()
   return {
     key: (header, token) => fresh(keys)?.found(header) ?? find(keys, header, token),
     load: async () => {
       await current(keys)
     },
     published: () => kept.known()?.value.kids ?? [],
+    lookAgain: async () => {
+      if (kept.coolDown.active() || !(kept.refreshing() || keys.looks.take())) return false
+      return kept.refresh().then(
+        () => true,
+        // The keys that are there have said no, and those that there may be are not for a stranger's token to wait for.
+        () => false,
+      )
+    },
+    refresh: async () => {
+      kept.forget()
+      distrust()
+      await kept.refresh()
+    },
+    trust: () => keys.trust,
   }
 }
 
-/** Returns the set that is used without looking again; during an outage, an old one too, for so many seconds more. */
-function fresh({ kept, clock }: Keys, staleKeys = 0): KeySet | undefined {
-  const known = kept.known()
-  const most = KEYS_MAX_AGE + staleKeys * 1_000
-  return known !== undefined && clock.monotonic() - known.fetchedAt <= most ? known.value : undefined
+function createLooks(clock: Clock): Looks {
+  let left = MOST_LOOKS
+  let grantedAt = clock.monotonic()
+  let lastAt = -Infinity
+  return {
+    take: () => {
+      const granted = Math.floor((clock.monotonic() - grantedAt) / LOOK_INTERVAL)
+      left = Math.min(left + granted, MOST_LOOKS)
+      grantedAt = left === MOST_LOOKS ? clock.monotonic() : grantedAt + granted * LOOK_INTERVAL
+      if (left === 0) return false
+      left -= 1
+      lastAt = Math.floor(clock.now() / 1_000)
+      return true
+    },
+    lastAt: () => lastAt,
+  }
+}
+
+/** Returns the end, in monotonic milliseconds, of the use of the set without another look; during an outage that is later. */
+function goodUntil({ kept, cache }: Keys, serves = kept.coolDown.failing()): number {
+  const most = cache.keysMaxAge + (serves ? cache.staleKeys : 0)
+  return (kept.known()?.fetchedAt ?? -Infinity) + most * 1_000
+}
+
+/** @param isOld whether a set will do that is good during an outage only */
+function fresh(keys: Keys, isOld = false): KeySet | undefined {
+  return keys.clock.monotonic() <= goodUntil(keys, isOld) ? keys.kept.known()?.value : undefined
 }
 
 async function current(keys: Keys): Promise<KeySet> {
   const { kept } = keys
   const usable = fresh(keys)
   if (usable !== undefined) return usable
-  const old = fresh(keys, keys.staleKeys)
+  const old = fresh(keys, true)
   if (old === undefined) {
     kept.coolDown.check()
     return kept.refresh()
@@ -82,7 +151,7 @@ async function current(keys: Keys): Promise<KeySet> {
 }
 
 async function find(keys: Keys, header: JWSHeaderParameters | undefined, token: FlattenedJWSInput): Promise<CryptoKey> {
-  const { kept, clock } = keys
+  const { kept, looks } = keys
   const keySet = await current(keys)
   try {
     return await keySet.find(header, token)
@@ -90,27 +159,51 @@ async function find(keys: Keys, header: JWSHeaderParameters | undefined, token: 
     if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
     // The issuer may have begun to use a new key since the set was fetched.
     kept.coolDown.check()
-    const looked = !kept.coolDown.failing() && clock.monotonic() - keys.unknownKeyFetchAt < UNKNOWN_KEY_INTERVAL
-    if (looked && !kept.refreshing()) throw error
-    const newer = await kept.refresh()
-    keys.unknownKeyFetchAt = clock.monotonic()
-    return newer.find(header, token)
+    if (!kept.coolDown.failing() && !kept.refreshing() && !looks.take()) throw unknownKey(error, token, looks)
+    return (await kept.refresh()).find(header, token)
   }
 }
+
+/**
+ * Returns the failure of a token whose key is unknown, when strangers' tokens have used up the looks: a key that it was issued with
+ * before the last look would have been found there; a newer one is looked for when there is a look again.
+ */
+function unknownKey(error: unknown, { payload }: FlattenedJWSInput, looks: Looks): unknown {
+  const issuedAt =
+    typeof payload === 'string' ? parseObject(Buffer.from(payload, 'base64url').toString())?.['iat'] : undefined
+  if (typeof issuedAt !== 'number' || issuedAt <= looks.lastAt()) return error
+  return new UpstreamUnavailableError(
+    'Too many tokens have come with keys that the authorization server does not publish',
+    {
+      retryAfter: LOOK_INTERVAL / 1_000,
+    },
+  )
+}
+
+/** The keys that verify JWTs. */
+export type VerifyingKeys = Pick<IssuerKeys, 'key' | 'lookAgain'>
 
 /** Verifies JWTs. Rejects as `jose.jwtVerify` does, and as `keys.key` does. */
 export type VerifyJwt = (token: string, options: JWTVerifyOptions) => Promise<JWTVerifyResult>
 
 /** Returns a verifier of JWTs that one of the issuer's keys has signed, by one of the algorithms. */
-export function createJwtVerifier(keys: Pick<IssuerKeys, 'key'>, algorithms: readonly string[]): VerifyJwt {
+export function createJwtVerifier(keys: VerifyingKeys, algorithms: readonly string[]): VerifyJwt {
   const allowed = new Set<unknown>(algorithms)
   // Checked here, before any key is looked for, because jose would make a set of them for each token.
   const key: IssuerKeys['key'] = (header, token) => {
     if (!allowed.has(header?.alg)) throw new errors.JOSEAlgNotAllowed()
     return keys.key(header, token)
   }
-  return (token, options) =>
+  const verify: VerifyJwt = (token, options) =>
     jwtVerify(token, key, options).catch((error: unknown) => tryEveryKey(error, token, options))
+  return async (token, options) => {
+    try {
+      return await verify(token, options)
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed) || !(await keys.lookAgain())) throw error
+      return verify(token, options)
+    }
+  }
 }
 
 /** Verifies a token without `kid` that fits several keys of the set: any of them may have signed it. */

@@ -1,21 +1,36 @@
 import type { Config } from '../config/config.js'
 import { InsufficientScopeError } from '../errors/errors.js'
 
+type ScopeRules = Pick<Config, 'requiredScopes' | 'scopeSatisfies'>
+
 /**
- * Checks that a verified token has every scope of an operation. The error names them all, those of every request
- * included: a client that asks for just the missing ones would lose the others (MCP 2026-07-28, authorization).
+ * Checks that a verified token has every scope of an operation.
  *
  * @throws {InsufficientScopeError} one is not satisfied
  */
 export function checkScopes(
-  rules: Pick<Config, 'requiredScopes' | 'scopeSatisfies'>,
+  rules: ScopeRules,
   info: { readonly scopes: readonly string[] },
   scopes: readonly string[],
 ): void {
+  const refusal = scopeRefusal(rules, info.scopes, scopes)
+  if (refusal !== undefined) throw refusal
+}
+
+/**
+ * Returns the refusal of an operation for which a scope is missing. It names all of them, those of every request included: a client that
+ * asks for just the missing ones would lose the others (MCP 2026-07-28, authorization).
+ */
+export function scopeRefusal(
+  rules: ScopeRules,
+  granted: readonly string[],
+  scopes: readonly string[],
+): InsufficientScopeError | undefined {
   for (const scope of scopes) {
     // Only true counts: a promise, which an async function returns, is not a verdict.
-    if ((rules.scopeSatisfies(info.scopes, scope) as unknown) !== true) {
-      throw new InsufficientScopeError([...new Set([...rules.requiredScopes, ...scopes])], info.scopes)
+    if ((rules.scopeSatisfies(granted, scope) as unknown) !== true) {
+      return new InsufficientScopeError([...new Set([...rules.requiredScopes, ...scopes])], granted)
     }
   }
+  return undefined
 }

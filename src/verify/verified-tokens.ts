@@ -3,13 +3,18 @@ import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import type { Events } from '../events.js'
 import { signatureStart } from '../token-spelling.js'
+import type { KeyTrust } from './keys.js'
 
 /** The tokens that were found good, each with the object that stands for its caller. */
 export interface VerifiedTokens<T> {
   /** Returns it for the very same token while that is good by both clocks. */
   readonly find: (token: string) => T | undefined
-  /** @param expiresAt seconds since the epoch */
-  readonly keep: (token: string, expiresAt: number, presented: T) => void
+  /**
+   * @param expiresAt seconds since the epoch
+   * @param trust the trust in the keys that verified it; undefined if it was introspected
+   */
+  readonly keep: (token: string, expiresAt: number, presented: T, trust: KeyTrust | undefined) => void
+  readonly clear: () => void
   readonly size: () => number
 }
 
@@ -21,6 +26,7 @@ interface Entry<T> {
   readonly expiresAt: number
   /** Whole monotonic milliseconds. From here on the token is verified again, wherever the wall clock has been set to. */
   readonly staleAt: number
+  readonly trust: KeyTrust | undefined
 }
 
 /** Characters of the signature of a JWT. */
@@ -32,7 +38,7 @@ export function createVerifiedTokens<T extends object>(
   { counters }: Pick<Events, 'counters'>,
 ): VerifiedTokens<T> {
   if (cache.verifiedTokens === 0 || cache.verifiedTtl === 0) {
-    return { find: () => undefined, keep: () => undefined, size: () => 0 }
+    return { find: () => undefined, keep: () => undefined, clear: () => undefined, size: () => 0 }
   }
   const entries = new LRUCache<string, Entry<T>>({
     max: cache.verifiedTokens,
@@ -45,10 +51,11 @@ export function createVerifiedTokens<T extends object>(
       const entry = entries.get(entryKey(token))
       return entry !== undefined && entry.token === token && isGood(entry, clock) ? entry.presented : undefined
     },
-    keep: (token, expiresAt, presented) => {
+    keep: (token, expiresAt, presented, trust) => {
       const staleAt = Math.floor(clock.monotonic() + cache.verifiedTtl * 1_000)
-      entries.set(entryKey(token), { token, presented, expiresAt: expiresAt + clockTolerance, staleAt })
+      entries.set(entryKey(token), { token, presented, expiresAt: expiresAt + clockTolerance, staleAt, trust })
     },
+    clear: () => entries.clear(),
     size: () => entries.size,
   }
 }
@@ -61,6 +68,7 @@ function entryKey(token: string): string {
   return token.startsWith('eyJ') ? signatureStart(token, KEY_LENGTH) : token
 }
 
-function isGood({ expiresAt, staleAt }: Entry<unknown>, clock: Clock): boolean {
-  return clock.now() < expiresAt * 1_000 && clock.monotonic() < staleAt
+function isGood({ expiresAt, staleAt, trust }: Entry<unknown>, clock: Clock): boolean {
+  const now = clock.monotonic()
+  return clock.now() < expiresAt * 1_000 && now < staleAt && trust?.holds(now) !== false
 }

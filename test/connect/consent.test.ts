@@ -55,7 +55,6 @@ describe('the page with the question', () => {
   })
 
   it.each([
-    ['without a ticket', ''],
     ['with an empty one', '?ticket='],
     ['with two', `?ticket=${'A'.repeat(43)}&ticket=${'B'.repeat(43)}`],
     ['with one that was never made', `?ticket=${'A'.repeat(43)}`],
@@ -70,6 +69,13 @@ describe('the page with the question', () => {
     expect(page.text).not.toContain('<script>')
     expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'link' }))
   })
+})
+
+it('the address of links without a ticket is a 410, and no link that has failed', async () => {
+  const { browser, events } = await world(CONNECT)
+
+  expectPage(await browser().open('/nextcloud/connect'), 410)
+  expect(events).toEqual([])
 })
 
 it('a yes sends the browser on with a Refresh and another cookie, and spends the ticket; its own lasts a minute', async () => {

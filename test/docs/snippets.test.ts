@@ -67,9 +67,9 @@ function compile({ code, from }: Snippet): string[] {
     : [
         ...(code.includes('mcpAuth({') ? [`import { mcpAuth } from 'mcp-nextcloud-auth'`] : []),
         ...(code.includes('nextcloudPath`') ? [`import { nextcloudPath } from 'mcp-nextcloud-auth'`] : []),
-        ...(code.includes('withNextcloud(')
-          ? [`import { withNextcloud } from 'mcp-nextcloud-auth/mcp-${version}'`]
-          : []),
+        ...['withNextcloud', 'scopedTools']
+          .filter((name) => code.includes(`${name}(`))
+          .map((name) => `import { ${name} } from 'mcp-nextcloud-auth/mcp-${version}'`),
         `import type { McpServer } from '@modelcontextprotocol/${version === 'v1' ? 'sdk/server/mcp.js' : 'server'}'`,
       ].join('\n')
   const file = path.join(root, 'snippet.ts')

@@ -41,6 +41,20 @@ describe('the shares of addresses', () => {
     expect(shares.take(from('192.0.2.1'))).toBe(0)
   })
 
+  it('tell what is left of them, and take nothing', () => {
+    const clock = manualClock()
+    const shares = createAddressShares(clock, 2, 60_000)
+
+    expect([shares.left(from('192.0.2.1')), shares.left(from('192.0.2.1'))]).toEqual([2, 2])
+    for (const left of [1, 0, 0]) {
+      shares.take(from('192.0.2.1'))
+      expect(shares.left(from('192.0.2.1'))).toBe(left)
+    }
+    expect(shares.left(from('192.0.2.2'))).toBe(2)
+    clock.advance(60_000)
+    expect(shares.left(from('192.0.2.1'))).toBe(2)
+  })
+
   it('are one for all addresses of a network of IPv6', () => {
     const shares = createAddressShares(manualClock(), 1, 60_000)
 

@@ -23,6 +23,10 @@ export interface McpClient {
     args?: Record<string, unknown>,
     signal?: AbortSignal,
   ) => Promise<{ text: string; isError: boolean }>
+  /** The names of the tools that it is shown, by all pages. */
+  readonly listTools: () => Promise<string[]>
+  /** Calls with another token from here on. */
+  readonly renew: (token: string) => void
   /** What the person was asked. */
   readonly questions: Record<string, unknown>[]
   /** Where it calls, and with which token. */
@@ -42,6 +46,23 @@ const toolResult = z.object({
 function textOf(result: unknown): { text: string; isError: boolean } {
   const { content, isError } = toolResult.parse(result)
   return { text: content.map((block) => block.text).join('\n'), isError }
+}
+
+interface ToolPage {
+  readonly tools: readonly { readonly name: string }[]
+  readonly nextCursor?: string | undefined
+}
+
+/** The names of all pages. The client of SDK v2 follows cursors by itself, and then there is one. */
+async function toolsOf(page: (at: { cursor?: string }) => Promise<ToolPage>): Promise<string[]> {
+  const names: string[] = []
+  let cursor: string | undefined
+  do {
+    const { tools, nextCursor }: ToolPage = await page(cursor === undefined ? {} : { cursor })
+    names.push(...tools.map(({ name }) => name))
+    cursor = nextCursor
+  } while (cursor !== undefined)
+  return names
 }
 
 /** Fetch that keeps what passes through it. */
@@ -71,17 +92,24 @@ function prepare({ url, token, answer, ...options }: McpClientOptions) {
   const { fetch: recordFetch, ...recorded } = recordingFetch()
   const elicitation = 'elicitation' in options ? options.elicitation : { url: {} }
   const questions: Record<string, unknown>[] = []
+  const headers = { Authorization: `Bearer ${token}` }
   return {
     capabilities: elicitation === undefined ? {} : { elicitation },
     endpoint: new URL(url),
-    transport: { fetch: recordFetch, requestInit: { headers: { Authorization: `Bearer ${token}` } } },
+    transport: { fetch: recordFetch, requestInit: { headers } },
     ask:
       answer &&
       (async (params: object, signal: AbortSignal) => {
         questions.push({ ...params })
         return { action: await answer({ ...params }, signal) }
       }),
-    shown: { ...recorded, url, token, questions },
+    shown: {
+      ...recorded,
+      url,
+      token,
+      questions,
+      renew: (renewed: string) => void (headers.Authorization = `Bearer ${renewed}`),
+    },
   }
 }
 
@@ -95,6 +123,7 @@ async function connectV1(options: McpClientOptions): Promise<McpClient> {
   onTestFinished(() => client.close())
   return {
     ...shown,
+    listTools: () => toolsOf((cursor) => client.listTools(cursor)),
     callTool: async (name, args = {}, signal) =>
       textOf(await client.callTool({ name, arguments: args }, undefined, signal && { signal })),
   }
@@ -110,6 +139,7 @@ async function connectV2(options: McpClientOptions, mode: 'auto' | 'legacy'): Pr
   onTestFinished(() => client.close())
   return {
     ...shown,
+    listTools: () => toolsOf((cursor) => client.listTools(cursor)),
     callTool: async (name, args = {}, signal) =>
       textOf(await client.callTool({ name, arguments: args }, signal && { signal })),
   }

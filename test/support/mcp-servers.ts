@@ -85,41 +85,51 @@ function withSessions<T extends Transport>(
   }
 }
 
-const sessionsV1 = (setup: ToolSetup, inJson?: boolean) =>
-  withSessions(StreamableHTTPServerTransport, () => serverV1(setup), inJson)
-const sessionsV2 = (setup: ToolSetup, inJson?: boolean) =>
-  withSessions(NodeStreamableHTTPServerTransport, () => serverV2(setup), inJson)
+/** The same server in either SDK. */
+export interface ServerOfEither {
+  readonly v1: () => Pick<McpServerV1, 'connect' | 'close'>
+  readonly v2: () => McpServer | McpServer['server']
+}
+
+const sessionsV1 = ({ v1 }: ServerOfEither, inJson?: boolean) => withSessions(StreamableHTTPServerTransport, v1, inJson)
+const sessionsV2 = ({ v2 }: ServerOfEither, inJson?: boolean) =>
+  withSessions(NodeStreamableHTTPServerTransport, v2, inJson)
 
 /** Every way in which the two SDKs serve tools over Streamable HTTP. */
 export const mcpServers = {
-  'SDK v1 with sessions': (setup: ToolSetup): Serve => sessionsV1(setup),
-  'SDK v1 with sessions, in JSON': (setup: ToolSetup): Serve => sessionsV1(setup, true),
+  'SDK v1 with sessions': (either: ServerOfEither): Serve => sessionsV1(either),
+  'SDK v1 with sessions, in JSON': (either: ServerOfEither): Serve => sessionsV1(either, true),
   'SDK v1 without sessions':
-    (setup: ToolSetup): Serve =>
+    ({ v1 }: ServerOfEither): Serve =>
     async (req, res) => {
-      const server = serverV1(setup)
+      const server = v1()
       const transport = new StreamableHTTPServerTransport()
       res.on('close', () => void server.close())
       await server.connect(transport)
       await transport.handleRequest(req, res, req.body)
     },
-  'SDK v2 without sessions': (setup: ToolSetup): Serve => {
-    const handler = createMcpHandler(() => serverV2(setup))
+  'SDK v2 without sessions': ({ v2 }: ServerOfEither): Serve => {
+    const handler = createMcpHandler(v2)
     onTestFinished(() => handler.close())
     const handle = toNodeHandler(handler)
     return (req, res) => handle(req, res, req.body)
   },
-  'SDK v2 with sessions': (setup: ToolSetup): Serve => sessionsV2(setup),
-  'SDK v2 with sessions, in JSON': (setup: ToolSetup): Serve => sessionsV2(setup, true),
+  'SDK v2 with sessions': (either: ServerOfEither): Serve => sessionsV2(either),
+  'SDK v2 with sessions, in JSON': (either: ServerOfEither): Serve => sessionsV2(either, true),
 } as const
 
 export type McpServerKind = keyof typeof mcpServers
 
-/** Starts one behind the middleware, until the test ends; its URL. */
-export async function startMcpServer(kind: McpServerKind, setup: ToolSetup): Promise<string> {
-  const serve = mcpServers[kind](setup)
+/** Starts one with the tools of a test behind the middleware, until the test ends; its URL. */
+export function startMcpServer(kind: McpServerKind, setup: ToolSetup): Promise<string> {
+  return serveMcp(kind, setup.auth, { v1: () => serverV1(setup), v2: () => serverV2(setup) })
+}
+
+/** The same with a server of the test's own. */
+export async function serveMcp(kind: McpServerKind, auth: McpAuth, either: ServerOfEither): Promise<string> {
+  const serve = mcpServers[kind](either)
   const app = express()
-  app.all('/mcp', setup.auth, express.json(), (req, res) => serve(req, res))
+  app.all('/mcp', auth, express.json(), (req, res) => serve(req, res))
   const running = await listen(app)
   onTestFinished(running.close)
   return `${running.url}/mcp`

@@ -1,5 +1,6 @@
 import type { Page } from '../../src/connect/pages/document.js'
 import { createSignInPages, type Asked } from '../../src/nextcloud-sign-in/sign-in-pages.js'
+import { astrayPage, notFoundPage } from '../../src/serve/astray.js'
 import { landingPage } from '../../src/serve/landing-page.js'
 import { SCOPES } from '../../src/serve/tools/tool.js'
 import { plainWords, type PageWords } from './connect-pages.js'
@@ -7,7 +8,7 @@ import { plainWords, type PageWords } from './connect-pages.js'
 /** Every page of a sign-in at Nextcloud alone, by what shows it, and the page at `/` of `serve`. */
 export function everySignInPage(words: PageWords = plainWords): ReadonlyMap<string, Page> {
   const { serverName, nextcloudHost, clientName, clientHost, host, formValue, error, query } = words
-  const pages = createSignInPages({ serverName, nextcloudHost })
+  const pages = createSignInPages({ serverName, nextcloudHost, redirectUri: `https://${host}/nextcloud/callback` })
   const form = { action: '/oauth/sign-in/k3Jd9x', formValue }
   const asked: Asked = {
     client: { name: clientName, host: clientHost },
@@ -33,8 +34,13 @@ export function everySignInPage(words: PageWords = plainWords): ReadonlyMap<stri
     ['signIn.notFromHere', pages.notFromHere()],
     ['signIn.badAnswer', pages.badAnswer()],
     ['signIn.notLetIn', pages.notLetIn(error)],
+    ['signIn.notLetIn with a wrong secret', pages.notLetIn('invalid_client')],
+    ['signIn.tooMany', pages.tooMany()],
+    ['signIn.noAnswer', pages.noAnswer()],
     ['signIn.refused', pages.refused(error)],
     ['signIn.otherAccount', pages.otherAccount()],
+    ['astray', astrayPage({ resource: `https://${host}/mcp` })],
+    ['notFound', notFoundPage({ resource: `https://${host}/mcp` })],
     ['landing', landingPage(`https://${words === plainWords ? 'mcp.example.com' : host}/mcp`, nextcloud)],
     ['landing on this computer', landingPage('http://localhost:3000/mcp', nextcloud)],
   ])

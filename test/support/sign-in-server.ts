@@ -12,6 +12,7 @@ import {
   type NextcloudSignIn,
   type NextcloudSignInOptions,
 } from '../../src/nextcloud-sign-in/nextcloud-sign-in.js'
+import { scopedTools } from '../../src/mcp/v2.js'
 import { ENCRYPTION_KEY } from './grant-constants.js'
 import { fresh } from './nextcloud/exchange.js'
 import { startStandIn, type NextcloudStandIn } from './nextcloud/stand-in.js'
@@ -116,6 +117,7 @@ function appOf(signIn: NextcloudSignIn, auth: McpAuth, toWrite: readonly string[
   const mcp = toNodeHandler(
     createMcpHandler(() => {
       const server = new McpServer({ name: 'alone', version: '1.0.0' })
+      scopedTools(auth, server, { write: toWrite })
       server.registerTool('whoami', { description: 'Who I am in Nextcloud' }, async ({ http }) => {
         const answer = await auth.nextcloudFetch(http?.authInfo, TOOL_PATH)
         return { content: [{ type: 'text', text: await answer.text() }], isError: !answer.ok }
@@ -129,19 +131,9 @@ function appOf(signIn: NextcloudSignIn, auth: McpAuth, toWrite: readonly string[
   const app = express()
   app.use(signIn.routes())
   app.use(auth.routes())
-  app.all('/mcp', auth, express.json(), whenWriting(auth.requireScopes(...toWrite)), (req, res) => {
-    void mcp(req, res, req.body)
-  })
+  app.all('/mcp', auth, (req, res) => void mcp(req, res))
   return app
 }
-
-const whenWriting =
-  (guard: express.RequestHandler): express.RequestHandler =>
-  (req, res, next) => {
-    const { params } = (req.body ?? {}) as { params?: { name?: unknown } }
-    if (params?.name === 'write') guard(req, res, next)
-    else next()
-  }
 
 async function listen(server: Server): Promise<string> {
   server.listen(0, '127.0.0.1')

@@ -14,7 +14,7 @@ const config = readConfig({ issuer: ISSUER, resource: RESOURCE, clientId: CLIENT
 const key = createLocalJWKSet({ keys: [OWN.publicJwk] })
 const verify = createIdTokenVerifier(
   config,
-  { key: (header, token) => key(header, token), load: () => Promise.resolve(), published: () => ['first'] },
+  { key: (header, token) => key(header, token), lookAgain: () => Promise.resolve(false) },
   clock,
 )
 const personOf = (idToken: string) => verify(idToken, { issuer: ISSUER, nonce: 'nonce' })
@@ -72,7 +72,7 @@ describe('an ID token (OIDC Core §3.1.3.7)', () => {
 
   it('of an algorithm that this platform does not have names nobody', async () => {
     const unsupported = new DOMException('Unrecognized algorithm name', 'NotSupportedError')
-    const keys = { key: () => Promise.reject(unsupported), load: () => Promise.resolve(), published: () => [] }
+    const keys = { key: () => Promise.reject(unsupported), lookAgain: () => Promise.resolve(false) }
     const idToken = await mint({})
     expect(
       await createIdTokenVerifier(config, keys, clock)(idToken, { issuer: ISSUER, nonce: 'nonce' }),

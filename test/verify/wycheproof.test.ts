@@ -63,7 +63,7 @@ function judge(key: JWK): Judge {
     discovery: createDiscovery(config, transport, clock),
     transport,
     clock,
-    staleKeys: 0,
+    cache: { ...config.cache, staleKeys: 0 },
   })
   const auth = bed.open()
   return {

@@ -4,6 +4,7 @@ import { needsOf, type Needs } from '../../authorization-server/needs.js'
 import type { TokenAnswer } from '../../authorization-server/token-answer.js'
 import type { Clock } from '../../clock.js'
 import type { Config } from '../../config/config.js'
+import { perIssuer } from '../../config/per-issuer.js'
 import { createEvents, type Events } from '../../events.js'
 import { createTransport, type Transport } from '../../transport/transport.js'
 import { createIssuerKeys } from '../../verify/keys.js'
@@ -49,7 +50,7 @@ export function createExamination(
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
   const client = createClient({ config, discovery, transport, clock, events })
-  const keys = createIssuerKeys({ discovery, transport, clock, staleKeys: 0 })
+  const keys = createIssuerKeys({ discovery, transport, clock, cache: { ...config.cache, staleKeys: 0 } })
   return {
     ...given,
     probe: createProbe(transport, config.http, clock),
@@ -57,7 +58,10 @@ export function createExamination(
     discovery,
     needs: needsOf(config),
     client,
-    verifier: createVerifier({ config, discovery, keys, client, clock, events }, (token) => token),
+    verifier: createVerifier(
+      perIssuer(config).map(() => ({ config, discovery, keys, client, clock, events })),
+      (token) => token,
+    ),
     events,
     answers: new Map(),
   }

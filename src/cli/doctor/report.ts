@@ -1,16 +1,19 @@
+import { printable } from '../../errors/rejection-details.js'
 import type { Finding } from './check.js'
 
 const SIGNS: Readonly<Record<Finding['status'], string>> = { passed: '✓', failed: '✗', 'left-out': '–' }
 
 /** Returns one line per check, and one that counts them. */
 export function asLines(findings: readonly Finding[]): string {
-  const lines = findings.map(({ id, status, found, fix }) => {
-    const advice = fix === undefined ? '' : ` → ${fix}`
-    return oneLine(`${SIGNS[status]} ${id}: ${found}${advice}`)
-  })
   const count = (status: Finding['status']): number => findings.filter((finding) => finding.status === status).length
   const sum = `${count('passed')} ${SIGNS.passed}, ${count('failed')} ${SIGNS.failed}, ${count('left-out')} ${SIGNS['left-out']} left out`
-  return `${[...lines, '', sum].join('\n')}\n`
+  return `${[...findings.map(lineOf), '', sum].join('\n')}\n`
+}
+
+/** Returns the line of a check. */
+export function lineOf({ id, status, found, fix }: Finding): string {
+  const advice = fix === undefined ? '' : ` → ${fix}`
+  return oneLine(`${SIGNS[status]} ${id}: ${found}${advice}`)
 }
 
 /** Returns the findings as a JSON document, whose ids stay the same from version to version. */
@@ -20,4 +23,4 @@ export function asJson(findings: readonly Finding[]): string {
 }
 
 /** Texts of other servers may hold sequences that a terminal obeys. */
-const oneLine = (text: string): string => text.replace(/[\r\n\t]+/g, ' ').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\uFFFD')
+const oneLine = (text: string): string => printable(text.replace(/[\r\n\t]+/g, ' '))

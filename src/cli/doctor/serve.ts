@@ -1,12 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { doctorSetUp, type DoctorSetUp } from '../../serve/doctor-set-up.js'
-import { readSettings, redirectUriOf, type ServeSettings } from '../../serve/settings.js'
+import { credentialDoubts, readSettings, redirectUriOf, type ServeSettings } from '../../serve/settings.js'
 import { Misuse, type SetUp, type Surroundings } from '../command-line.js'
-import type { Secrets } from '../secrets.js'
+import { createSecrets, type Secrets } from '../secrets.js'
 import { installCommand, missingPackages } from '../serve-packages.js'
 import { storeAt } from '../stores.js'
-import { check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
+import { check, failed, leftOut, passed, type Check, type Finding, type Verdict } from './check.js'
+import { CHECKS } from './checks.js'
+import { examine } from './examine.js'
 import type { Examination } from './examination.js'
 import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
 
@@ -45,16 +47,45 @@ export function readServeSetUp(
     },
     more: [
       check({ id: 'serve.packages', run: checkPackages }),
+      check({ id: 'serve.client', run: () => checkClient(settings) }),
       check({ id: 'serve.data', run: () => checkData(folder) }),
       check({ id: 'serve.sign-in', needs: ['serve.packages'], run: (context) => walk(context, settings) }),
     ],
   })
 }
 
+/** Checks of what must be good before anybody can sign in, without those of a server that runs. */
+const AT_START = /^(?:nextcloud\.|client\.credentials|connect\.redirect-uri|serve\.client)/
+
+/**
+ * Looks at the client and at Nextcloud as `serve` starts.
+ *
+ * @returns the failures, and the configuration's own: `serve` cannot start with that one
+ */
+export async function lookAtStart(
+  surroundings: Surroundings,
+): Promise<{ readonly wrong: string | undefined; readonly failures: readonly Finding[] }> {
+  const secrets = createSecrets()
+  const { setUp, more } = await readServeSetUp(secrets, surroundings)
+  const checks = [...CHECKS, ...more].filter(({ id }) => AT_START.test(id))
+  const findings = await examine(setUp, secrets, surroundings, checks)
+  const failures = findings.filter(({ status }) => status === 'failed')
+  return { wrong: failures.find(({ id }) => id === 'config')?.found, failures }
+}
+
 async function checkPackages(): Promise<Verdict> {
   const missing = await missingPackages()
   if (missing.length > 0) return failed(`not installed: ${missing.join(', ')}`, installCommand(missing))
   return passed(`all packages are there; Node ${process.versions.node}`)
+}
+
+function checkClient(settings: ServeSettings): Verdict {
+  const doubts = credentialDoubts(settings)
+  if (doubts.length === 0) return passed('the id and the secret have the form of Nextcloud’s')
+  return failed(
+    doubts.join('; '),
+    'copy both whole from Administration settings, Security, OAuth 2.0 clients; the secret is shown once, so add a client again where it is lost',
+  )
 }
 
 function checkData({ usable, found }: DoctorSetUp['folder']): Verdict {

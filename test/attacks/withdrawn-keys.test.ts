@@ -1,0 +1,249 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { UpstreamUnavailableError } from '../../src/errors/errors.js'
+import { expectRefusal } from '../support/expect-refusal.js'
+import { CLIENT_ID, CLIENT_SECRET, signingKey, type SigningKey } from '../support/scripted-authorization-server.js'
+import { until } from '../support/promises.js'
+import { world, type World } from '../support/world.js'
+
+// The end of a key, and the beginning of another: bounded, told, and at once by refreshKeys().
+
+let clock: World['clock']
+let as: World['as']
+let open: World['open']
+let close: World['close']
+
+beforeEach(async () => {
+  ;({ clock, as, open, close } = await world({ mode: 'none' }))
+})
+afterEach(() => close())
+
+const fetches = (): number => as.received('/jwks').length
+const now = (): number => Math.floor(clock.now() / 1_000)
+const seconds = (count: number): void => clock.advance(count * 1_000)
+/** A token of Alice's that outlives every test, by the first key unless another is named. */
+const token = (key: SigningKey = as.key, claims: object = {}): Promise<string> =>
+  as.mint({ exp: now() + 1e6, ...claims }, { key })
+/** Publishes these keys and no others. */
+const publish = (...keys: SigningKey[]): void =>
+  void as.keys.splice(0, as.keys.length, ...keys.map((key) => key.publicJwk))
+const isDown = (): void => as.script('/jwks', { status: 500 })
+
+describe('a key that was withdrawn', () => {
+  it.each([600, 30])(
+    'verifies tokens, new ones and known ones, for %d s after its last set and no longer',
+    async (most) => {
+      const auth = open(most === 600 ? {} : { cache: { keysMaxAge: most } })
+      const known = await token()
+      await auth.verify(known)
+      publish(await signingKey('second'))
+      seconds(most - 1)
+      const late = await token()
+
+      await auth.verify(late)
+      await auth.verify(known)
+      expect(fetches()).toBe(1)
+      clock.advance(1_001)
+
+      await expectRefusal(auth, late, 'key')
+      await expectRefusal(auth, known, 'key')
+    },
+  )
+
+  it('verifies nothing from the first set without it on, whatever that was fetched for', async () => {
+    const auth = open()
+    const second = await signingKey('second')
+    const known = await token()
+    await auth.verify(known)
+    publish(second)
+
+    await auth.verify(await token(second))
+
+    await expectRefusal(auth, known, 'key')
+  })
+
+  it('takes no other key’s tokens along: they are known when a set has been fetched again', async () => {
+    const auth = open({ cache: { verifiedTtl: 3_600 } })
+    const known = await token()
+    await auth.verify(known)
+    publish(as.key, await signingKey('second'))
+    seconds(601)
+    await auth.verify(await token())
+    const hits = auth.stats().verifiedCacheHits
+
+    await auth.verify(known)
+
+    expect(auth.stats().verifiedCacheHits).toBe(hits + 1)
+    expect(fetches()).toBe(2)
+  })
+
+  it('is trusted for staleKeys more while the key set cannot be fetched, and its known tokens are', async () => {
+    const auth = open({ cache: { staleKeys: 100, verifiedTtl: 3_600 } })
+    const known = await token()
+    await auth.verify(known)
+    isDown()
+    seconds(650)
+    await auth.verify(await token())
+    const hits = auth.stats().verifiedCacheHits
+
+    await auth.verify(known)
+    expect(auth.stats().verifiedCacheHits).toBe(hits + 1)
+    seconds(51)
+
+    await expect(auth.verify(known)).rejects.toThrow(UpstreamUnavailableError)
+  })
+
+  it('says nothing about tokens that were introspected', async () => {
+    const auth = open({
+      introspection: 'always',
+      clientId: CLIENT_ID,
+      clientSecret: CLIENT_SECRET,
+      cache: { keysMaxAge: 1 },
+    })
+    as.script('/introspect', {
+      json: { active: true, sub: 'alice', aud: 'https://mcp.example.com/mcp', exp: now() + 900 },
+    })
+    await auth.verify('opaque')
+    seconds(100)
+
+    await auth.verify('opaque')
+
+    expect(as.received('/introspect')).toHaveLength(1)
+    expect(fetches()).toBe(0)
+  })
+})
+
+describe('refreshKeys()', () => {
+  it('ends a withdrawn key and all that it has signed, at once', async () => {
+    const auth = open()
+    const known = await token()
+    await auth.verify(known)
+    const second = await signingKey('second')
+    publish(second)
+
+    await auth.refreshKeys()
+
+    expect(auth.stats().sizes.verifiedTokens).toBe(0)
+    await expectRefusal(auth, known, 'key')
+    await auth.verify(await token(second))
+  })
+
+  it('ends tokens that were introspected, too', async () => {
+    const auth = open({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET })
+    const answer = { sub: 'alice', aud: 'https://mcp.example.com/mcp', exp: now() + 900 }
+    as.script('/introspect', { json: { active: true, ...answer } }, { json: { active: false } })
+    await auth.verify('opaque')
+
+    await auth.refreshKeys()
+
+    await expectRefusal(auth, 'opaque', 'inactive')
+  })
+
+  it('rejects when they cannot be fetched, and no token is good before they can', async () => {
+    const auth = open()
+    const known = await token()
+    await auth.verify(known)
+    isDown()
+
+    await expect(auth.refreshKeys()).rejects.toThrow(UpstreamUnavailableError)
+    await expect(auth.verify(known)).rejects.toThrow(UpstreamUnavailableError)
+    as.script('/jwks')
+    seconds(60)
+    expect((await auth.verify(known)).subject).toBe('alice')
+  })
+
+  it('keeps nothing of a fetch that was under way', async () => {
+    const auth = open()
+    const known = await token()
+    const old = [...as.keys]
+    let answerOld = (): void => undefined
+    as.script('/jwks', (_request, res) => {
+      answerOld = () => void res.setHeader('content-type', 'application/json').end(JSON.stringify({ keys: old }))
+    })
+    const verifying = auth.verify(known)
+    await until(() => fetches() === 1)
+    as.script('/jwks')
+    publish(await signingKey('second'))
+
+    await auth.refreshKeys()
+    answerOld()
+    await verifying.catch(() => undefined)
+
+    await expectRefusal(auth, known, 'key')
+  })
+})
+
+describe('a key that was replaced under its own kid', () => {
+  it('is found by the first token of the new one', async () => {
+    const auth = open()
+    await auth.verify(await token())
+    const another = await signingKey(as.key.kid)
+    publish(another)
+
+    expect((await auth.verify(await token(another))).subject).toBe('alice')
+    expect(fetches()).toBe(2)
+  })
+
+  it('ends the tokens of the old one', async () => {
+    const auth = open()
+    const known = await token()
+    await auth.verify(known)
+    const another = await signingKey(as.key.kid)
+    publish(another)
+    await auth.verify(await token(another))
+
+    await expectRefusal(auth, known, 'signature')
+  })
+
+  it('costs strangers’ forged tokens two looks, and then one in ten seconds', async () => {
+    const auth = open()
+    const forger = await signingKey(as.key.kid)
+    for (let round = 0; round < 10; round += 1) await expectRefusal(auth, await token(forger), 'signature')
+    expect(fetches()).toBe(3)
+    seconds(10)
+    for (let round = 0; round < 10; round += 1) await expectRefusal(auth, await token(forger), 'signature')
+    expect(fetches()).toBe(4)
+  })
+
+  it('makes no outage of a forged token while the set cannot be fetched', async () => {
+    const auth = open()
+    await auth.verify(await token())
+    isDown()
+
+    await expectRefusal(auth, await token(await signingKey(as.key.kid)), 'signature')
+  })
+})
+
+describe('a new key', () => {
+  it('is found though a stranger’s kid was looked up just before', async () => {
+    const auth = open()
+    await expectRefusal(auth, await token(await signingKey('invented')), 'key')
+    const second = await signingKey('second')
+    publish(as.key, second)
+
+    expect((await auth.verify(await token(second))).subject).toBe('alice')
+  })
+
+  it('is a shortage, and no bad token, when strangers have used up the looks before it was there', async () => {
+    const auth = open()
+    for (let round = 0; round < 5; round += 1)
+      await expectRefusal(auth, await token(await signingKey(`invented-${round}`)), 'key')
+    seconds(2)
+    const second = await signingKey('second')
+    publish(as.key, second)
+    const good = await token(second, { iat: now() })
+
+    await expect(auth.verify(good)).rejects.toThrow(UpstreamUnavailableError)
+    seconds(8)
+    expect((await auth.verify(good)).subject).toBe('alice')
+  })
+
+  it('has not signed what was issued before the last look without it', async () => {
+    const auth = open()
+    const old = await token(await signingKey('gone'), { iat: now() })
+    for (let round = 0; round < 3; round += 1)
+      await expectRefusal(auth, await token(await signingKey(`invented-${round}`)), 'key')
+
+    await expectRefusal(auth, old, 'key')
+    expect(fetches()).toBe(3)
+  })
+})

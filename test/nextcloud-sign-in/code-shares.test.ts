@@ -1,0 +1,130 @@
+import type { IncomingMessage } from 'node:http'
+import { describe, expect, it } from 'vitest'
+import { TokenRequestError, UpstreamUnavailableError } from '../../src/errors/errors.js'
+import { createCodeShares } from '../../src/nextcloud-sign-in/code-shares.js'
+import { manualClock } from '../support/clock.js'
+import { REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
+import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
+
+const from = (remoteAddress: string): IncomingMessage => ({ socket: { remoteAddress } }) as unknown as IncomingMessage
+const wrong = () => Promise.reject(new TokenRequestError('refused', { error: 'invalid_request' }))
+const outage = () => Promise.reject(new UpstreamUnavailableError('unavailable'))
+const good = () => Promise.resolve('tokens')
+const ONE = from('192.0.2.1')
+const OTHER = from('192.0.2.2')
+
+describe('the codes that an address may have sent', () => {
+  it('are five that Nextcloud refuses in an hour, and any number of good ones and of outages', async () => {
+    const clock = manualClock()
+    const codes = createCodeShares(clock)
+    for (let count = 0; count < 20; count += 1) {
+      expect(await codes.send(ONE, good)).toBe('tokens')
+      await expect(codes.send(ONE, outage)).rejects.toThrow(UpstreamUnavailableError)
+    }
+    for (let count = 0; count < 5; count += 1) await expect(codes.send(ONE, wrong)).rejects.toThrow(TokenRequestError)
+
+    expect(await codes.send(ONE, good)).toBe('too many')
+    expect(await codes.send(OTHER, good)).toBe('tokens')
+    clock.advance(3_600_000)
+    expect(await codes.send(ONE, good)).toBe('tokens')
+  })
+
+  it('are not more where they come all at once', async () => {
+    const codes = createCodeShares(manualClock())
+    let sent = 0
+    const made = Array.from({ length: 30 }, () =>
+      codes
+        .send(ONE, () => {
+          sent += 1
+          return new Promise((resolve) => setImmediate(resolve)).then(wrong)
+        })
+        .catch(() => 'refused'),
+    )
+
+    const ends = await Promise.all(made)
+
+    expect(sent).toBe(5)
+    expect(ends.filter((end) => end === 'too many')).toHaveLength(25)
+  })
+
+  it('wait for one another where they are good, up to a hundred', async () => {
+    const codes = createCodeShares(manualClock())
+    let underWay = 0
+    let most = 0
+    const one = async () => {
+      most = Math.max(most, (underWay += 1))
+      await new Promise((resolve) => setImmediate(resolve))
+      underWay -= 1
+      return 'tokens'
+    }
+
+    const ends = await Promise.all(Array.from({ length: 110 }, () => codes.send(ONE, one)))
+
+    expect(most).toBe(5)
+    expect(ends.filter((end) => end === 'tokens')).toHaveLength(105)
+    expect(ends.filter((end) => end === 'too many')).toHaveLength(5)
+  })
+})
+
+/** A made-up code for a sign-in that a browser has begun itself. */
+const madeUp = (callback: URL): URL => {
+  const made = new URL(callback)
+  made.searchParams.set('code', 'x'.repeat(128))
+  return made
+}
+
+/** Requests for tokens that came to Nextcloud. */
+function watch({ nextcloud }: SignInServer) {
+  const sent: string[] = []
+  nextcloud.disturb(({ method, path }) => {
+    if (method === 'POST' && path.includes('/oauth2/api/v1/token')) sent.push(path)
+    return undefined
+  })
+  return sent
+}
+
+describe('made-up codes', () => {
+  it('come to Nextcloud five times from one address, so that nobody is throttled there', async () => {
+    const server = await startSignInServer({ trustProxy: true })
+    const client = await registeredClient(server)
+    const sent = watch(server)
+    const statuses: number[] = []
+    for (let count = 0; count < 12; count += 1) {
+      const mallory = server.person('mallory')
+      const callback = await mallory.until(client.authorizationUrl(), `${server.origin}/nextcloud/callback`)
+      const page = await mallory.open(madeUp(callback))
+      statuses.push(page.status)
+    }
+
+    expect(statuses).toEqual([...Array<number>(5).fill(502), ...Array<number>(7).fill(429)])
+    expect(sent).toHaveLength(5)
+    expect(server.events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'too_many' }))
+  })
+
+  it('come to Nextcloud once for each question', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const mallory = server.person('mallory')
+    const question = await mallory.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    const first = await mallory.until(question, `${server.origin}/nextcloud/callback`)
+    const second = await mallory.until(question, `${server.origin}/nextcloud/callback`)
+    const sent = watch(server)
+
+    expect(second.searchParams.get('state')).not.toBe(first.searchParams.get('state'))
+    expect([(await mallory.open(madeUp(first))).status, (await mallory.open(second)).status]).toEqual([502, 400])
+    expect(sent).toHaveLength(1)
+  })
+
+  it('leave the question open where Nextcloud was unavailable', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const alice = server.person('alice')
+    const question = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    const callback = await alice.until(question, `${server.origin}/nextcloud/callback`)
+    server.nextcloud.disturb(({ path }) => (path.includes('/oauth2/api/v1/token') ? 503 : undefined))
+    expect((await alice.open(callback)).status).toBe(503)
+    server.nextcloud.disturb(undefined)
+
+    expect((await alice.until(question, REDIRECT_URI)).searchParams.has('code')).toBe(true)
+  })
+})
