@@ -29,6 +29,8 @@ export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'
 export type { KeyPage, StorageAdapter, StoredEntry } from './storage-adapter.js'
 export type { RejectionDetails, ShownValue } from './errors/rejection-details.js'
+export { logEvents } from './event-log.js'
+export type { EventLogger } from './event-log.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
   AudienceMismatchError,
