@@ -3,8 +3,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { startIdentityProvider } from '../../examples/demo/identity-provider.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import { mcpAuth, SubjectTokenRejectedError } from '../../src/index.js'
-import type { McpAuthOptions } from '../../src/index.js'
-import { manualClock } from '../support/clock.js'
+import type { IssuerOptions, McpAuth, McpAuthOptions } from '../../src/index.js'
+import { manualClock, type ManualClock } from '../support/clock.js'
 import { NO_SCOPES } from '../support/refusal.js'
 import { startEntra } from '../support/providers/entra.js'
 import { runSnippet } from '../support/providers/page.js'
@@ -64,29 +64,54 @@ describe('two oidc-providers', () => {
 describe('tenants of Entra', () => {
   const MCP_APP = '22222222-2222-2222-2222-222222222222'
   const NEXTCLOUD_APP = '33333333-3333-3333-3333-333333333333'
-  const TENANTS = ['11111111-1111-1111-1111-111111111111', '55555555-5555-5555-5555-555555555555']
+  const TENANT = '11111111-1111-1111-1111-111111111111'
+  const TENANTS = [TENANT, '55555555-5555-5555-5555-555555555555']
+
+  const APPS = {
+    mcp: { id: MCP_APP, applicationIdUri: RESOURCE, scopes: ['tools'] },
+    nextcloud: { id: NEXTCLOUD_APP, applicationIdUri: `api://${NEXTCLOUD_APP}`, scopes: ['access'] },
+  }
+  function open(issuers: readonly IssuerOptions[], clock: ManualClock): McpAuth {
+    const nextcloud = {
+      url: 'https://cloud.example.com',
+      mode: 'jwt-bearer',
+      preset: 'entra',
+      scopes: [`api://${NEXTCLOUD_APP}/.default`],
+    } as const
+    const client = { clientId: MCP_APP, clientSecret: STAND_IN_SECRET }
+    const options = { resource: RESOURCE, ...NO_SCOPES, ...client, onEvent: () => undefined, nextcloud, issuers }
+    const auth = createMcpAuth(options, clock)
+    onTestFinished(() => auth.close())
+    return auth
+  }
+
+  it('have tokens of version 1.0 and of 2.0, which both come in and go to the token endpoint of version 2.0', async () => {
+    const clock = manualClock()
+    const tenant = await startEntra(clock, TENANT, APPS)
+    const jwksUri = String(tenant.as.metadata['jwks_uri'])
+    const tokenEndpoint = `${tenant.origin}/${TENANT}/oauth2/v2.0/token`
+    const v1 = { issuer: `https://sts.windows.net/${TENANT}/`, authorizationServer: { jwksUri, tokenEndpoint } }
+    const auth = open([{ issuer: tenant.issuer }, v1], clock)
+    for (const [version, issuer, asked] of [
+      [1, v1.issuer, 1],
+      [2, tenant.issuer, 2],
+    ] as const) {
+      tenant.version = version
+      const info = await auth.verify(await tenant.signIn('alice', 'mcp-client'))
+      expect(info).toMatchObject({ issuer, clientId: 'mcp-client' })
+      // The stand-in knows its own issuer alone: what it says to version 1.0 is not Entra's word.
+      await auth.getNextcloudToken(info).catch(() => undefined)
+      expect(tenant.as.received(`/${TENANT}/oauth2/v2.0/token`)).toHaveLength(asked)
+    }
+  })
 
   it('share one client, and each exchanges the tokens of its own people', async () => {
     const clock = manualClock()
-    const tenants = await Promise.all(TENANTS.map((tenant) => startEntra(clock, tenant, MCP_APP, NEXTCLOUD_APP)))
-    const auth = createMcpAuth(
-      {
-        resource: RESOURCE,
-        ...NO_SCOPES,
-        clientId: MCP_APP,
-        clientSecret: STAND_IN_SECRET,
-        onEvent: () => undefined,
-        nextcloud: {
-          url: 'https://cloud.example.com',
-          mode: 'jwt-bearer',
-          preset: 'entra',
-          scopes: [`api://${NEXTCLOUD_APP}/.default`],
-        },
-        issuers: tenants.map(({ issuer }) => ({ issuer })),
-      },
+    const tenants = await Promise.all(TENANTS.map((tenant) => startEntra(clock, tenant, APPS)))
+    const auth = open(
+      tenants.map(({ issuer }) => ({ issuer })),
       clock,
     )
-    onTestFinished(() => auth.close())
     for (const [index, tenant] of tenants.entries()) {
       const token = await tenant.signIn('alice', 'mcp-client')
       const exchanged = decodeJwt(await auth.getNextcloudToken({ token }))
