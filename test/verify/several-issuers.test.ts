@@ -243,7 +243,7 @@ describe('Entra', () => {
       {
         resource: 'https://mcp.example.com/mcp',
         issuers: configured.map((issuer) => ({ issuer, authorizationServer: { jwksUri: `${as.issuer}/jwks` } })),
-        onEvent: (event) => void (event.type === 'token.rejected' && messages.push(event.message)),
+        onEvent: (event) => event.type === 'token.rejected' && messages.push(event.message),
       },
       clock,
     )
