@@ -16,9 +16,8 @@ import {
   readTokenEndpointAnswer,
   type RefreshAnswer,
   type TokenAnswer,
-  type TokenErrorAnswer,
 } from './token-answer.js'
-import { classifyExchangeError, classifyGrantError } from './token-error.js'
+import { classifyExchangeError, classifyGrantError, meansDead } from './token-error.js'
 import { sendUnparsed } from './unparsed-request.js'
 
 /** This server as a client of the authorization server. */
@@ -130,12 +129,6 @@ async function refresh(
   })
 }
 
-/** Whether the server says, maybe in words of its own, that it does not have the refresh token. */
-function meansDead({ error, description = '' }: TokenErrorAnswer, quirks: Quirks): boolean {
-  if (quirks.deadRefreshToken.includes(error)) return true
-  return error === 'invalid_request' && quirks.unknownRefreshToken?.test(description) === true
-}
-
 async function revoke(
   { config, discovery, transport, quirks }: Rooms,
   refreshToken: string,
@@ -168,7 +161,7 @@ async function introspect(
     const { status } = response
     if (status >= 400 && status < 500 && status !== 404) {
       throw new ConfigurationError(
-        `The authorization server refuses introspection with status ${status}; check clientId and clientSecret`,
+        `The authorization server refuses introspection with status ${status}: check clientId and clientSecret, and that this client may introspect there`,
         'introspection',
       )
     }

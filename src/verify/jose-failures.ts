@@ -2,6 +2,7 @@ import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import * as errors from 'jose/errors'
 import { decodeJwt } from 'jose/jwt/decode'
 import type { InvalidTokenError } from '../errors/errors.js'
+import { adviceForEntra } from './entra-issuers.js'
 import { expired, malformed, missing, notYetValid, otherIssuer, unverified, type Moment } from './rejections.js'
 
 /** The demands on a JWT, for the words of a rejection. */
@@ -95,12 +96,16 @@ function adviceOn(
 ): { readonly advice?: string } {
   // Microsoft Graph hashes the nonce before it signs, so that nobody else can verify its tokens.
   if (reason === 'signature' && 'nonce' in header) return { advice: FOR_GRAPH }
-  if (claimed !== issuer) return { advice: 'the client seems to use another authorization server or realm' }
+  if (claimed !== issuer) {
+    return {
+      advice: adviceForEntra(claimed, [issuer]) ?? 'the client seems to use another authorization server or realm',
+    }
+  }
   return reason === 'key' && isOrganisationServer(issuer) ? { advice: OF_ORGANISATION } : {}
 }
 
 const FOR_GRAPH =
-  'it seems to be for Microsoft Graph (there is a nonce in the header), which alone can verify it: the client must ask for a scope of this server (api://…) and for none of Graph in the same request'
+  'it seems to be for Microsoft Graph (there is a nonce in the header), which alone can verify it: the client must ask for a scope of this server by its whole name (https://…/mcp/tools, with the Application ID URI of this server before it; docs/entra.md), and for none of Graph in the same request'
 const OF_ORGANISATION =
   'the organisation server of Okta publishes no keys for its access tokens: make issuer a custom authorization server (https://…/oauth2/default), for the clients as well'
 

@@ -173,7 +173,7 @@ describe('a look that ends after its token was replaced', () => {
       ...setup,
       end: () => end(),
       /** Lets the look of a call read the grant, after its version. The look ends when it is told to, with what it has read. */
-      async lookOf(call: () => Promise<string>): Promise<{ readonly token: Promise<string> }> {
+      lookOf: async (call: () => Promise<string>): Promise<{ readonly token: Promise<string> }> => {
         let reads = 0
         held.wait = (key) => {
           if (key !== keyOf('alice') || (reads += 1) !== 2) return undefined
