@@ -14,7 +14,6 @@ import type { AddressShares } from '../http/address-shares.js'
 import type { QuestionCookies } from './question-cookies.js'
 import type { CodeShares } from './code-shares.js'
 import type { SignInPages } from './sign-in-pages.js'
-import type { Standing } from './still-connected.js'
 import type { UnusedClients } from './unused-clients.js'
 
 /** An authorization request of an MCP client. */
@@ -46,6 +45,9 @@ export type BoundResult = SignInResult & {
   readonly flow: string
   readonly cookieHash: string
 }
+
+/** What Nextcloud says of a connection. `untold`: something in front of it has answered, or it does not say who the user is. */
+export type Standing = 'taken' | 'refused' | 'untold'
 
 /** The rooms that a sign-in needs. */
 export interface SignInRooms {

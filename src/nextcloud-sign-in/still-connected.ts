@@ -8,6 +8,7 @@ import { isRefusal } from '../nextcloud/refusal.js'
 import { userIn } from '../nextcloud/users.js'
 import { isOver, type Withdrawals } from '../grants/withdrawals.js'
 import type { UsedToken } from './provider.js'
+import type { Standing } from './sign-in-rooms.js'
 import { withdrawalsIn, type SignedInSession } from './withdrawn.js'
 
 /** Milliseconds to wait for the body of a 401. */
@@ -37,9 +38,6 @@ export async function isConnected(
   if (isTakenBack(stored?.grant.withdrawals, token, session)) return false
   return token?.kind !== 'RefreshToken' || (await standingOf(asking, identity)) !== 'refused'
 }
-
-/** What Nextcloud says of a connection. `untold`: something in front of it has answered, or it does not say who the user is. */
-export type Standing = 'taken' | 'refused' | 'untold'
 
 /**
  * Asks Nextcloud itself whether it takes a person's connection.
