@@ -49,7 +49,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   [ADAPTER]: ['storage'],
   [AGENT]: ['http.agent'],
   [number('number of seconds', 0, 600)]: ['clockTolerance'],
-  [number('number of seconds', 0, LARGEST)]: of('cache', 'renewBefore', 'verifiedTtl', 'staleKeys', 'grantCheck'),
+  [number('number of seconds', 0, LARGEST)]: of('cache', 'renewBefore', 'verifiedTtl', 'keysMaxAge', 'staleKeys', 'grantCheck'),
   [number('whole number of milliseconds', 1, LARGEST)]: ['nextcloud.timeout', 'http.timeout'],
   [number('whole number of entries', 0, 10_000_000)]: of('cache', 'nextcloudTokens', 'verifiedTokens'),
   [number('whole number of bytes', 1, LARGEST)]: ['http.maxResponseBytes'],
