@@ -1,6 +1,8 @@
 import type { GetNextcloudToken, McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
+import type { Discovery } from './authorization-server/discovery.js'
 import type { BrokerSession } from './broker/broker.js'
 import type { Config } from './config/config.js'
+import type { PerIssuer } from './config/per-issuer.js'
 import { isScopeToken } from './config/values.js'
 import { asMcpAuthError, ConfigurationError } from './errors/errors.js'
 import { MODES } from './modes.js'
@@ -11,7 +13,7 @@ import type { VerifiedToken, Verifier } from './verify/verifier.js'
 
 /**
  * The user that a call is for: `req.mcpAuth`, the MCP SDK's `authInfo`, or anything else that holds the MCP token. In refresh-token
- * and app-password mode also a user by name, for background work: without an issuer it is the configured one, and without a client it
+ * and app-password mode also a user by name, for background work: without an issuer it is the configured one (of several, name it), and without a client it
  * is the operator's own work, which needs no consent per client. Never build it from request data.
  */
 export type Who =
@@ -52,7 +54,7 @@ export interface Callers {
 /** The rooms that callers need. */
 export interface CallerRooms {
   readonly config: Config
-  readonly issuer: () => string | Promise<string>
+  readonly providers: PerIssuer<{ readonly discovery: Pick<Discovery, 'issuer'> }>
   readonly sessions: Sessions
   readonly verifier: Pick<Verifier<Session>, 'verify'>
   readonly surface: Surface
@@ -150,19 +152,26 @@ function provenCopy(sessions: Sessions, { token, extra }: Partial<McpAuthInfo>):
   return session?.info.token === token ? session : undefined
 }
 
+/** Two issuers may have users of one subject, who are not the same person. */
+function onlyIssuer({ all }: CallerRooms['providers']): string | Promise<string> {
+  if (all.length > 1) throw new TypeError('who must name its issuer, because there are several')
+  return all[0].discovery.issuer()
+}
+
 /** Returns the session of a user whom the app names, without any MCP token. */
 async function namedSession(
-  { config: { nextcloud }, issuer: configuredIssuer }: CallerRooms,
+  { config: { nextcloud }, providers }: CallerRooms,
   who: Partial<McpAuthInfo> | undefined,
 ): Promise<BrokerSession> {
   if (nextcloud === undefined || MODES[nextcloud.mode].keeps === undefined) {
     throw new TypeError('who must hold the MCP token: users are named without one only in a mode that keeps grants')
   }
-  const { subject, issuer = await configuredIssuer(), clientId } = who ?? {}
+  const { subject, issuer = await onlyIssuer(providers), clientId } = who ?? {}
   const names = [subject, issuer, clientId ?? 'none']
   if (!names.every((name) => typeof name === 'string' && name !== '') || subject === undefined) {
     throw new TypeError('who must hold an MCP token or name a subject')
   }
+  if (providers.find(issuer) === undefined) throw new TypeError('who must name one of the issuers that are configured')
   const caller = { token: '', identity: { issuer, subject }, clientId, audience: [], expiresAt: Infinity }
   return { caller, scopes: fixedScopes(nextcloud) }
 }

@@ -51,10 +51,11 @@ const KEY = /^v1:[\w-]{43}$/
 
 /** Returns a way to read the stored connections of this configuration, page by page. */
 export function createConnectionList(
-  { store, owner, uses }: Pick<Grants, 'store' | 'owner' | 'uses'>,
+  { store, ownerOf, uses }: Pick<Grants, 'store' | 'ownerOf' | 'uses'>,
   credential: GrantsConfig['credential'],
 ) {
-  const isOwn = (grant: Grant): boolean => grant.state !== 'disconnected' && isSameOwner(grant.owner, owner)
+  const isOwn = ({ state, identity, owner }: Grant): boolean =>
+    state !== 'disconnected' && identity !== undefined && isSameOwner(owner, ownerOf(identity.issuer))
   return async (page: ConnectionPageOptions = {}): Promise<ConnectionPage> => {
     const { grants, next } = await store.all(readPage(page), isOwn)
     const connections = await inBatches(grants, ({ grant }) => connectionOf(asSeenBy(credential, grant), uses))

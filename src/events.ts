@@ -242,7 +242,8 @@ export function createEvents(onEvent: Listener, clock: Clock): Events {
   }
 }
 
-function tell(onEvent: NonNullable<Listener>, event: McpAuthEvent, warnOnce: ProcessWarnings['once']): void {
+/** Tells a listener. One that throws or rejects is warned of. */
+export function tell(onEvent: NonNullable<Listener>, event: McpAuthEvent, warnOnce: ProcessWarnings['once']): void {
   const failed = (error: unknown): void =>
     warnOnce(`onEvent failed: ${error instanceof Error ? error.message : 'no Error was thrown'}`, 'ERR_ON_EVENT')
   try {

@@ -20,6 +20,7 @@ export type {
   FetchFunction,
   HttpOptions,
   IdentityRule,
+  IssuerOptions,
   McpAuthOptions,
   NextcloudMode,
   NextcloudOptions,
@@ -29,6 +30,8 @@ export { MemoryStorage } from './storage/memory.js'
 export type { MemoryStorageOptions } from './storage/memory.js'
 export type { KeyPage, StorageAdapter, StoredEntry } from './storage-adapter.js'
 export type { RejectionDetails, ShownValue } from './errors/rejection-details.js'
+export { logEvents } from './event-log.js'
+export type { EventLogger } from './event-log.js'
 export type { ConnectFailureReason, IdpOperation, McpAuthEvent, McpAuthStats, RejectionReason } from './events.js'
 export {
   AudienceMismatchError,

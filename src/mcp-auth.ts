@@ -231,7 +231,7 @@ export function mcpAuth(options?: McpAuthOptions): McpAuth {
 export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock): McpAuth {
   const rooms = createRooms(options, clock)
   const { http, access, callers, pages } = rooms
-  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.discovery), ...pages.routes(http)])
+  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.published), ...pages.routes(http)])
   let isServed = false
   return Object.assign(
     createAuthentication(http, (path) => isServed && routes.has(path)),

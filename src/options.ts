@@ -212,6 +212,27 @@ export interface HttpOptions {
 }
 
 /**
+ * One of several issuers. What it leaves out is that of the top level, where it may also come from the environment, and the preset is
+ * `nextcloud.preset`. A `clientSecret` or a `clientAuth` here stands in for both of the top level.
+ */
+export interface IssuerOptions extends Pick<
+  McpAuthOptions,
+  | 'discoveryUrl'
+  | 'authorizationServer'
+  | 'audience'
+  | 'clientId'
+  | 'clientSecret'
+  | 'clientAuth'
+  | 'introspection'
+  | 'missingAudience'
+> {
+  /** Issuer identifier of the authorization server, exact. https, or http on loopback. */
+  readonly issuer: string
+  /** The kind of its authorization server, as `nextcloud.preset`. */
+  readonly preset?: NextcloudPreset | undefined
+}
+
+/**
  * Options of `mcpAuth()`. Every one is checked at construction: an unknown name, a wrong type or a contradiction is a
  * {@link ConfigurationError} that names it. An option that is given comes before its environment variable.
  */
@@ -221,6 +242,16 @@ export interface McpAuthOptions {
    * names it; without both, the document of the Nextcloud at `NEXTCLOUD_HOST` does. Environment: `OIDC_ISSUER`.
    */
   readonly issuer?: string | undefined
+  /**
+   * Several issuers, in place of `issuer`, such as tenants of Entra (`docs/several-issuers.md`). Each has `issuer` and, where it differs from
+   * the top level, `discoveryUrl`, `authorizationServer`, `audience`, `clientId`, `clientSecret`, `clientAuth`, `introspection`,
+   * `missingAudience` and `preset`. Default: `issuer` alone.
+   *
+   * The `iss` of a token picks the entry, whose keys alone verify it. Exchanges, sign-ins, refreshes, revocations and introspections go to
+   * the authorization server of that entry. A token that is not a JWT is introspected by the first entry whose `introspection` is not `false`
+   * and whose server has an endpoint.
+   */
+  readonly issuers?: readonly IssuerOptions[] | undefined
   /**
    * URL of the metadata of an authorization server that is reached on another (internal) URL than `issuer`. Default: the well-known
    * location of `issuer`. Environment: `OIDC_DISCOVERY_URL`.
@@ -324,7 +355,7 @@ export interface McpAuthOptions {
   readonly http?: HttpOptions | undefined
   /**
    * `authorization_servers` of the metadata document (RFC 9728 §2), for an authorization server that stands in front of the issuer. Default:
-   * the issuer.
+   * the issuer, or `issuers` in their order.
    */
   readonly authorizationServers?: readonly string[] | undefined
   /**
@@ -333,8 +364,8 @@ export interface McpAuthOptions {
    */
   readonly resourceMetadataUrl?: string | URL | undefined
   /**
-   * Whether the issuer's metadata is also served at `/.well-known/oauth-authorization-server` of this origin, where clients of MCP 2025-03-26
-   * look for it. Default `false`.
+   * Whether the metadata of the issuer (the first of `issuers`) is also served at `/.well-known/oauth-authorization-server` of this
+   * origin, where clients of MCP 2025-03-26 look for it. Default `false`.
    */
   readonly legacyMetadata?: boolean | undefined
   /** Whether the metadata document is also served at `/.well-known/oauth-protected-resource`. Default `true`. */
@@ -356,45 +387,6 @@ export interface McpAuthOptions {
     | ((error: McpAuthError, req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void)
     | undefined
 }
-
-/** @internal Where options hold answers that this process itself has: of an authorization server in it. */
-export const LOCAL_ANSWERS: unique symbol = Symbol('local answers')
-
-/** @internal Where options hold the sign-in of an authorization server in this process. */
-export const OWN_SIGN_IN: unique symbol = Symbol('own sign-in')
-
-/** @internal Options of a server that is its own authorization server. */
-export interface LocalOptions extends McpAuthOptions {
-  readonly [LOCAL_ANSWERS]?: LocalAnswers | undefined
-  readonly [OWN_SIGN_IN]?: OwnSignIn | undefined
-}
-
-/** The sign-in of an authorization server in this process, as the page of connections uses it. */
-export interface OwnSignIn {
-  /** Begins a sign-in for the page: the address to send the browser to, and `Set-Cookie` values. */
-  readonly begin: (req: IncomingMessage) => Promise<{ readonly url: string; readonly cookies: readonly string[] }>
-  /** The browsers in which a person is signed in. */
-  readonly sessions: (req: IncomingMessage, subject: string) => Promise<readonly OwnSession[]>
-  /** Ends one of them, or all except the one that asks. */
-  readonly end: (req: IncomingMessage, subject: string, which: { readonly id: string } | 'others') => Promise<void>
-  /** Ends the session of this browser. */
-  readonly signOut: (req: IncomingMessage, res: ServerResponse) => Promise<void>
-  /** What an MCP client calls itself. Undefined: nothing, or nothing that can be shown. */
-  readonly claimOf: (clientId: string) => Promise<string | undefined>
-}
-
-/** A browser in which a person is signed in. */
-export interface OwnSession {
-  readonly id: string
-  /** Milliseconds since the epoch. */
-  readonly since: number
-  readonly lastUsed: number
-  /** Whether it is the browser that asks. */
-  readonly isHere: boolean
-}
-
-/** Returns the answer to a GET of a URL that this process serves. Undefined: it does not. */
-export type LocalAnswers = (url: string) => Promise<Response> | undefined
 
 /** Environment variable → text, for those that are set and not empty. */
 export type Environment = Readonly<Record<string, string | undefined>>

@@ -1,16 +1,20 @@
-import { createClient } from './authorization-server/client.js'
+import { createClient, type ClientRooms } from './authorization-server/client.js'
 import { createCodeGrant, createIdentityGrant } from './authorization-server/code-grant.js'
-import { createDiscovery, type Discovery } from './authorization-server/discovery.js'
+import { createDiscovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker } from './broker/broker.js'
+import { joinBrokers } from './broker/brokers.js'
 import { createDeletions } from './broker/deletions.js'
 import { createDisconnect } from './broker/disconnect.js'
+import type { ModeRooms } from './broker/modes/mode.js'
+import { createTokenCache } from './broker/token-cache.js'
 import { createCallers, createSessions, type CallerOf, type Callers } from './callers.js'
 import type { Clock } from './clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from './config/config.js'
+import { perIssuer, type PerIssuer } from './config/per-issuer.js'
 import { readConfig } from './config/read-config.js'
 import { createConnect, type Connect } from './connect/connect.js'
-import type { ConnectRooms } from './connect/connect-rooms.js'
+import type { ConnectRooms, SignInServer } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
 import { createConnectionList } from './connection-list.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
@@ -20,6 +24,7 @@ import { createProofRecords } from './grants/proof-records.js'
 import type { Identity } from './grants/grant.js'
 import { createGrants } from './grants/open-grants.js'
 import type { HttpRooms } from './http/authentication.js'
+import type { Published } from './http/resource-metadata.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createFreshCredentials } from './nextcloud/fresh-credentials.js'
@@ -39,7 +44,7 @@ import { createVerifier } from './verify/verifier.js'
 /** The rooms that the public interface asks. */
 export interface Rooms {
   readonly config: Config
-  readonly discovery: Pick<Discovery, 'issuer' | 'document'>
+  readonly published: Published
   readonly http: HttpRooms
   readonly callers: Callers
   readonly access: NextcloudAccess
@@ -67,16 +72,19 @@ interface NextcloudRooms extends Pick<Rooms, 'access' | 'pages' | 'connected'> {
 /** @throws {ConfigurationError} an option is missing, unknown, of the wrong type or contradicts another */
 export function createRooms(options: McpAuthOptions | undefined, clock: Clock): Rooms {
   const ground = createGround(readConfig(options), clock)
-  const { config, events, discovery, keys, transport, surface } = ground
+  const { config, events, providers, transport, surface } = ground
   const nextcloud = config.nextcloud === undefined ? withoutNextcloud(ground) : withNextcloud(ground, config.nextcloud)
   const sessions = createSessions(config, nextcloud.access.getToken)
-  const verifier = createVerifier(ground, sessions.present)
+  const verifier = createVerifier(providers, sessions.present)
   const spent = createSpentProofs(clock, createProofRecords(config, clock, events))
   const dpop = createDpop({ config, clock, spent })
-  const callers = createCallers({ config, issuer: discovery.issuer, sessions, verifier, surface })
+  const callers = createCallers({ config, providers, sessions, verifier, surface })
   return {
     config,
-    discovery,
+    published: {
+      issuers: () => Promise.all(providers.all.map(async ({ discovery }) => discovery.issuer())),
+      document: providers.all[0].discovery.document,
+    },
     http: { config, events, verify: verifier.verify, dpop, reported: surface.reported },
     callers,
     access: nextcloud.access,
@@ -85,12 +93,13 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
     connected: nextcloud.connected,
     ready: async () => {
       await verifier.ready()
-      if (needsOf(config).tokenRequests) await discovery.forTokenRequests()
+      const asked = providers.all.filter((provider) => needsOf(provider.config).tokenRequests)
+      await Promise.all(asked.map(({ discovery }) => discovery.forTokenRequests()))
       await nextcloud.ready()
     },
     refreshKeys: async () => {
       verifier.forget()
-      await keys.refresh()
+      await Promise.all(providers.all.map(({ keys }) => keys.refresh()))
     },
     stats: () => ({
       ...structuredClone(events.counters),
@@ -108,10 +117,17 @@ function createGround(config: Config, clock: Clock) {
   const events = createEvents(config.onEvent, clock)
   for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
   const transport = createTransport(config.http, clock, events)
+  const providers = perIssuer(config).map((of) => createProvider({ config: of, transport, clock, events }))
+  const tokens = createTokenCache(config.cache.nextcloudTokens, () => (events.counters.evictions += 1))
+  return { config, events, transport, providers, tokens, surface: createSurface(config, events), clock }
+}
+
+/** What is said to the authorization server of one issuer. */
+function createProvider(rooms: Omit<ClientRooms, 'discovery'>) {
+  const { config, transport, clock } = rooms
   const discovery = createDiscovery(config, transport, clock)
   const keys = createIssuerKeys({ discovery, transport, clock, cache: config.cache })
-  const client = createClient({ config, discovery, transport, clock, events })
-  return { config, events, transport, discovery, keys, client, surface: createSurface(config, events), clock }
+  return { ...rooms, discovery, keys, client: createClient({ ...rooms, discovery }) }
 }
 
 const NOTHING_STORED = {
@@ -134,28 +150,28 @@ function withNextcloud(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
 
 function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
   const appPasswords = createAppPasswords(nextcloud, ground.transport)
-  const broker = createBroker({ ...ground, nextcloud, appPasswords, signIns: createSignIns(ground.clock) })
+  const broker = createBrokerOf(ground, { nextcloud, appPasswords, signIns: createSignIns(ground.clock) })
   return { ...NOTHING_STORED, access: createAccess(ground, nextcloud, broker, noPages), settle: broker.settle }
 }
 
 function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsConfig): NextcloudRooms {
-  const { config, client, transport, clock, events } = ground
+  const { config, providers, transport, clock, events } = ground
   const storage = stored.storage ?? new MemoryStorage()
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
   const signIns = createSignIns(clock)
   const freshCredentials = createFreshCredentials({ nextcloud, transport })
-  const broker = createBroker({ ...ground, nextcloud, grants, appPasswords, signIns })
-  const codeGrants =
-    stored.connect?.signIn === true
-      ? { connection: createCodeGrant(stored.connect, ground), identity: createIdentityGrant(stored.connect, ground) }
-      : undefined
+  const broker = createBrokerOf(ground, { nextcloud, grants, appPasswords, signIns })
+  const servers = stored.connect?.signIn === true ? createServers(ground, stored.connect) : undefined
+  const ofGrants = providers.map(({ client, discovery: { issuer }, config: { issuer: name = '' } }) => ({
+    client,
+    issuer,
+    codeGrant: servers?.of(name).connection,
+  }))
   const deletions = createDeletions({
     grants,
-    client,
-    codeGrant: codeGrants?.connection,
+    serverOf: ofGrants.find,
     endsAlone: stored.endsAlone,
-    issuer: ground.discovery.issuer,
     appPasswords,
     freshCredentials,
     signIns,
@@ -171,7 +187,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   const rooms = {
     ...ground,
     nextcloud,
-    codeGrants,
+    servers,
     grants,
     appPasswords,
     freshCredentials,
@@ -206,18 +222,32 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   }
 }
 
-function withPages(
-  rooms: Ground & Omit<ConnectRooms, 'connect' | 'verifyIdToken' | 'loadKeys' | 'fetchDocument'>,
-  connect: ConnectConfig,
-): Connect {
-  const { config, keys, clock } = rooms
-  return createConnect({
-    ...rooms,
-    connect,
-    verifyIdToken: createIdTokenVerifier(config, keys, clock),
-    loadKeys: keys.load,
-    fetchDocument: createPublicDocuments(config.http, clock),
-  })
+function withPages(rooms: Omit<ConnectRooms, 'connect' | 'fetchDocument'>, connect: ConnectConfig): Connect {
+  const { config, clock } = rooms
+  return createConnect({ ...rooms, connect, fetchDocument: createPublicDocuments(config.http, clock) })
+}
+
+/** The authorization servers at which users sign in. */
+function createServers({ providers, clock }: Ground, connect: ConnectConfig): PerIssuer<SignInServer> {
+  return providers.map((rooms) => ({
+    issuer: rooms.config.issuer,
+    connection: createCodeGrant(connect, rooms),
+    identity: createIdentityGrant(connect, rooms),
+    client: rooms.client,
+    verifyIdToken: createIdTokenVerifier(rooms.config, rooms.keys, clock),
+    loadKeys: rooms.keys.load,
+  }))
+}
+
+/** The broker of each issuer has what differs there: its server, its client, and the ways of that server. */
+function createBrokerOf(
+  { providers, tokens }: Ground,
+  rooms: Pick<ModeRooms, 'nextcloud' | 'grants' | 'appPasswords' | 'signIns'>,
+): Broker {
+  const brokers = providers.map((provider) =>
+    createBroker({ ...rooms, ...provider, tokens, nextcloud: provider.config.nextcloud ?? rooms.nextcloud }),
+  )
+  return joinBrokers(brokers)
 }
 
 function createAccess(ground: Ground, nextcloud: NextcloudConfig, broker: Broker, pages: Connect): NextcloudAccess {

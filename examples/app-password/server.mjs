@@ -1,7 +1,7 @@
 import { toNodeHandler } from '@modelcontextprotocol/node'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import express from 'express'
-import { mcpAuth } from 'mcp-nextcloud-auth'
+import { logEvents, mcpAuth } from 'mcp-nextcloud-auth'
 import { withNextcloud } from 'mcp-nextcloud-auth/mcp-v2'
 import { SqliteStorage } from 'mcp-nextcloud-auth/sqlite'
 import { DatabaseSync } from 'node:sqlite'
@@ -11,7 +11,7 @@ const auth = mcpAuth({
   resourceName: 'Acme notes', // the name of this server that people see
   storage: new SqliteStorage(new DatabaseSync('grants.db')),
   connect: { clientName: () => 'Claude' }, // the one client that .env lets in
-  onEvent: (event) => console.log(event), // who called, and why something failed; never a token
+  onEvent: logEvents(console), // who called, and why something failed; never a token
 })
 const mcp = toNodeHandler(
   createMcpHandler(() => {

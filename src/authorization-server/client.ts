@@ -16,9 +16,8 @@ import {
   readTokenEndpointAnswer,
   type RefreshAnswer,
   type TokenAnswer,
-  type TokenErrorAnswer,
 } from './token-answer.js'
-import { classifyExchangeError, classifyGrantError } from './token-error.js'
+import { classifyExchangeError, classifyGrantError, meansDead } from './token-error.js'
 import { sendUnparsed } from './unparsed-request.js'
 
 /** This server as a client of the authorization server. */
@@ -128,12 +127,6 @@ async function refresh(
     if (meansDead(refusal, quirks)) return 'dead'
     throw classifyGrantError(refusal, 'refresh')
   })
-}
-
-/** Whether the server says, maybe in words of its own, that it does not have the refresh token. */
-function meansDead({ error, description = '' }: TokenErrorAnswer, quirks: Quirks): boolean {
-  if (quirks.deadRefreshToken.includes(error)) return true
-  return error === 'invalid_request' && quirks.unknownRefreshToken?.test(description) === true
 }
 
 async function revoke(

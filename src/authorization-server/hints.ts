@@ -1,3 +1,4 @@
+import { entraRefusal } from './entra-errors.js'
 import type { TokenErrorAnswer } from './token-answer.js'
 
 /** Advice for the operator, by `error`. */
@@ -108,6 +109,8 @@ export function hintFor(
 ): string | undefined {
   const [, inKeycloak] = IN_KEYCLOAK.find(([words]) => description.startsWith(words)) ?? []
   if (inKeycloak !== undefined) return `In Keycloak: ${inKeycloak}`
+  const atEntra = entraRefusal(description)?.hint
+  if (atEntra !== undefined) return atEntra
   // RFC 6749 §5.2 has 401 for clients that are not who they say, whatever the error is called.
   if (error === 'unauthorized_client' && httpStatus === 401) return BY_ERROR.get('invalid_client')
   if (typeof sent === 'string') return BY_GRANT[sent].get(error) ?? hintFor({ error, description })

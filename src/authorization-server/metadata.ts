@@ -1,6 +1,7 @@
 import * as oauth from 'oauth4webapi'
 import type { Config } from '../config/config.js'
 import { named } from '../config/declarations.js'
+import { isIssuerTemplate, LIST_TENANTS } from '../config/issuer-template.js'
 import { isLoopback, isSecure } from '../config/values.js'
 import { ConfigurationError, UpstreamUnavailableError } from '../errors/errors.js'
 import type { IdpFetch, Transport } from '../transport/transport.js'
@@ -28,6 +29,7 @@ export async function fetchMetadata(config: Config, transport: Transport): Promi
   const document = await transport.call('discovery', 'always', (fetch) => discover(config, fetch))
   // oauth4webapi compares URLs, RFC 8414 §3.3 wants the very same string.
   if (config.issuer !== undefined && document.issuer !== config.issuer) throw otherIssuer(config, document.issuer)
+  if (isIssuerTemplate(document.issuer)) throw otherIssuer(config, document.issuer)
   if (!isSecure(new URL(document.issuer))) {
     throw new ConfigurationError('The issuer in the discovery document is plain http off loopback', 'issuer')
   }
@@ -99,10 +101,10 @@ function optionOf({ discoveryUrl }: Config): 'issuer' | 'discoveryUrl' {
 
 function otherIssuer(config: Config, found: string): ConfigurationError {
   const named = found.replace(/[^\x21-\x7E]/g, '').slice(0, 200)
-  return new ConfigurationError(
-    `The discovery document names the issuer ${named}, configured is ${config.issuer ?? ''}; they must be the same string`,
-    optionOf(config),
-  )
+  const fault = isIssuerTemplate(found)
+    ? `which is for all tenants, and no token has it: ${LIST_TENANTS}`
+    : `configured is ${config.issuer ?? ''}; they must be the same string`
+  return new ConfigurationError(`The discovery document names the issuer ${named}, ${fault}`, optionOf(config))
 }
 
 /**

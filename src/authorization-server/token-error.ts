@@ -4,6 +4,8 @@ import {
   UpstreamUnavailableError,
   type McpAuthError,
 } from '../errors/errors.js'
+import type { Quirks } from '../presets.js'
+import { entraRefusal } from './entra-errors.js'
 import { hintFor } from './hints.js'
 import type { TokenErrorAnswer } from './token-answer.js'
 
@@ -26,17 +28,26 @@ export function classifyExchangeError(
   authorizationUri?: string,
 ): McpAuthError {
   const { error, description: errorDescription } = answer
-  if (MEANS_OUTAGE.includes(error)) return outage(answer)
+  if (meansOutage(answer)) return outage(answer)
   // A new MCP token would not help: the consent to this server's own client is missing.
   if (answer.suberror === 'consent_required') return refusal(answer, hintFor({ ...answer, error: 'consent_required' }))
   if (error === 'invalid_grant' && NO_SUCH_GRANT.test(errorDescription ?? '')) {
     return refusal(answer, hintFor({ ...answer, error: 'unsupported_grant_type' }))
   }
-  if (REJECTS_SUBJECT_TOKEN.includes(error) || (error === 'invalid_request' && blamesSubjectToken(errorDescription))) {
-    const challenge = answer.claims === undefined ? undefined : { claims: answer.claims, authorizationUri }
-    return new SubjectTokenRejectedError({ error, errorDescription, challenge })
-  }
-  return refusal(answer, hintFor(answer, sent))
+  if (!rejectsSubjectToken(answer)) return refusal(answer, hintFor(answer, sent))
+  const challenge = answer.claims === undefined ? undefined : { claims: answer.claims, authorizationUri }
+  return new SubjectTokenRejectedError({
+    error,
+    errorDescription,
+    hint: entraRefusal(errorDescription)?.hint,
+    challenge,
+  })
+}
+
+function rejectsSubjectToken({ error, description, claims }: TokenErrorAnswer): boolean {
+  const known = entraRefusal(description)
+  if (known !== undefined) return known.mendedBy === 'user' || (known.mendedBy === 'policy' && claims !== undefined)
+  return REJECTS_SUBJECT_TOKEN.includes(error) || (error === 'invalid_request' && blamesSubjectToken(description))
 }
 
 /**
@@ -44,7 +55,23 @@ export function classifyExchangeError(
  * A dead refresh token is told apart before. A code is seldom at fault, because the browser brought it a moment ago.
  */
 export function classifyGrantError(answer: TokenErrorAnswer, grant: 'refresh' | 'code'): McpAuthError {
-  return MEANS_OUTAGE.includes(answer.error) ? outage(answer) : refusal(answer, hintFor(answer, grant))
+  return meansOutage(answer) ? outage(answer) : refusal(answer, hintFor(answer, grant))
+}
+
+/** Whether the server says, maybe in words of its own, that it does not have the refresh token, or not without its user. */
+export function meansDead(
+  { error, description = '' }: TokenErrorAnswer,
+  quirks: Pick<Quirks, 'deadRefreshToken' | 'unknownRefreshToken'>,
+): boolean {
+  const known = entraRefusal(description)
+  // What an operator has to mend, or what passes, is said as invalid_grant too, and the refresh token lives on.
+  if (known !== undefined) return known.mendedBy === 'user' || known.mendedBy === 'consent'
+  if (quirks.deadRefreshToken.includes(error)) return true
+  return error === 'invalid_request' && quirks.unknownRefreshToken?.test(description) === true
+}
+
+function meansOutage({ error, description }: TokenErrorAnswer): boolean {
+  return MEANS_OUTAGE.includes(error) || entraRefusal(description)?.mendedBy === 'nobody'
 }
 
 /** Matches words, and Entra's codes for a secret that is wrong (7000215) or has expired (7000222), and for an unknown client (700016). */

@@ -10,7 +10,7 @@ import { exchangeMode } from './modes/exchange.js'
 import type { Basis, BrokerSession, Caller, GrantModeRooms, Have, Look, Mode, ModeRooms } from './modes/mode.js'
 import { passThroughSecrets } from './modes/pass-through.js'
 import { refreshTokenMode } from './modes/refresh-token.js'
-import { createTokenCache, type TokenCache, type TokenEntry } from './token-cache.js'
+import type { TokenCache, TokenEntry } from './token-cache.js'
 import { createTokenKeys, type TokenKeys } from './token-keys.js'
 import { checkTokenOptions } from './token-options.js'
 import { createTokenReports, type TokenReports } from './token-reports.js'
@@ -38,6 +38,12 @@ export interface Broker extends TokenSource<BrokerSession> {
   readonly settle: () => Promise<void>
 }
 
+/** The rooms that a broker needs. */
+export interface BrokerRooms extends ModeRooms {
+  /** The cache of the tokens of all issuers. */
+  readonly tokens: TokenCache
+}
+
 /** A broker that asks for tokens, with its state. */
 interface TokenBroker extends Pick<ModeRooms, 'nextcloud' | 'clock'> {
   readonly mode: Mode
@@ -60,7 +66,7 @@ const NOTHING_KEPT: Omit<Broker, 'getSecret'> = {
 }
 
 /** The broker of each mode. The compiler wants a row for every one. */
-const BROKERS: Readonly<Record<NextcloudMode, (rooms: ModeRooms) => Broker>> = {
+const BROKERS: Readonly<Record<NextcloudMode, (rooms: BrokerRooms) => Broker>> = {
   'token-exchange': (rooms) => createTokenBroker(rooms, exchangeMode(rooms)),
   'jwt-bearer': (rooms) => createTokenBroker(rooms, exchangeMode(rooms)),
   'refresh-token': (rooms) => createTokenBroker(rooms, refreshTokenMode(withGrants(rooms))),
@@ -68,7 +74,7 @@ const BROKERS: Readonly<Record<NextcloudMode, (rooms: ModeRooms) => Broker>> = {
   'pass-through': (rooms) => ({ ...NOTHING_KEPT, getSecret: passThroughSecrets(rooms) }),
 }
 
-export const createBroker = (rooms: ModeRooms): Broker => BROKERS[rooms.nextcloud.mode](rooms)
+export const createBroker = (rooms: BrokerRooms): Broker => BROKERS[rooms.nextcloud.mode](rooms)
 
 function withGrants(rooms: ModeRooms): GrantModeRooms {
   const { grants } = rooms
@@ -76,12 +82,11 @@ function withGrants(rooms: ModeRooms): GrantModeRooms {
   return { ...rooms, grants }
 }
 
-function createTokenBroker(rooms: ModeRooms, mode: Mode): Broker {
-  const { config, nextcloud, clock, events } = rooms
+function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
+  const { config, nextcloud, tokens: entries, clock, events } = rooms
   const { counters } = events
-  const { clockTolerance, cache } = config
+  const { clockTolerance } = config
   const keys = createTokenKeys(config, nextcloud, mode)
-  const entries = createTokenCache(cache.nextcloudTokens, () => (counters.evictions += 1))
   const reports = createTokenReports(nextcloud.mode, events)
   const requests = createTokenRequests({ mode, entries, reports, clockTolerance, clock })
   const broker: TokenBroker = { nextcloud, mode, keys, entries, reports, requests, counters, clock }

@@ -15,18 +15,27 @@ import type { SignIns } from '../nextcloud/sign-ins.js'
 /** The rooms that the end of a credential needs. */
 export interface CredentialEndRooms {
   readonly grants: Pick<Grants, 'store' | 'deletions' | 'newDeletion' | 'acquireLease' | 'leaseLife' | 'background'>
-  readonly client: Pick<AuthorizationServerClient, 'revoke' | 'refresh'>
-  /** Undefined if no user signs in at the authorization server. */
-  readonly codeGrant: Pick<CodeGrant, 'metadata' | 'readAnswer' | 'redeem'> | undefined
+  /** Returns the authorization server of an issuer, or the only one; undefined if none is configured for it. */
+  readonly serverOf: (issuer: string) => GrantServer | undefined
   /** `Quirks.endsAlone` of the authorization server. */
   readonly endsAlone: boolean
-  /** The issuer of the authorization server. Rejects when its metadata cannot be had. */
-  readonly issuer: () => string | Promise<string>
   readonly appPasswords: Pick<AppPasswords, 'remove'>
   readonly freshCredentials: Pick<FreshCredentials, 'endToken'>
   readonly signIns: SignIns
   readonly clock: Clock
 }
+
+/** An authorization server that has given grants. */
+export interface GrantServer {
+  readonly client: Pick<AuthorizationServerClient, 'revoke' | 'refresh'>
+  /** Undefined if no user signs in at the authorization server. */
+  readonly codeGrant: Pick<CodeGrant, 'metadata' | 'readAnswer' | 'redeem'> | undefined
+  /** The issuer of the authorization server. Rejects when its metadata cannot be had. */
+  readonly issuer: () => string | Promise<string>
+}
+
+/** The rooms that are asked to end what an authorization server has given. */
+type ServerRooms = CredentialEndRooms & GrantServer
 
 /**
  * What became of an attempt. `lost`: the credential was spent for another one, in an answer that nobody has. `taken over`: another
@@ -54,14 +63,16 @@ const LEASE_LOST = new Error('The lease ran out before the refresh token was sen
 const UNKNOWN_CODE = ['invalid_grant', 'invalid_request']
 
 /** Makes one attempt to end a credential where it came from. Never rejects. */
-export async function attemptOnce(rooms: CredentialEndRooms, deletion: PendingDeletion): Promise<AttemptEnd> {
+export async function attemptOnce(given: CredentialEndRooms, deletion: PendingDeletion): Promise<AttemptEnd> {
   const { credential, identity } = deletion
   if ('appPassword' in credential) {
-    return { attempt: await removeAppPassword(rooms, deletion, credential.appPassword), deletion }
+    return { attempt: await removeAppPassword(given, deletion, credential.appPassword), deletion }
   }
   // No other server may see it. It waits for the configuration that has its own.
-  const isOwn = identity.issuer === (await Promise.resolve(rooms.issuer()).catch(() => undefined))
-  if (!isOwn) return { attempt: 'failed', deletion }
+  const server = given.serverOf(identity.issuer)
+  const issuer = await Promise.resolve(server?.issuer()).catch(() => undefined)
+  if (server === undefined || identity.issuer !== issuer) return { attempt: 'failed', deletion }
+  const rooms = { ...given, ...server }
   if ('code' in credential) return redeemAndEnd(rooms, { ...deletion, credential })
   if (!rooms.endsAlone) return { attempt: await revoke(rooms, identity, credential.refreshToken), deletion }
   const lease = await leaseOf(rooms, deletion).catch(ifError(StorageError, () => undefined))
@@ -74,7 +85,7 @@ export async function attemptOnce(rooms: CredentialEndRooms, deletion: PendingDe
 }
 
 /** Some authorization servers revoke everything of that user and client: while a connection lives by another token, none is revoked. */
-async function revoke({ grants, client }: CredentialEndRooms, identity: Identity, token: string): Promise<Attempt> {
+async function revoke({ grants, client }: ServerRooms, identity: Identity, token: string): Promise<Attempt> {
   const lives = await grants.store.livesByRefreshToken(identity).catch(ifError(StorageError, () => 'unknown' as const))
   if (lives === 'unknown') return 'unavailable'
   return lives ? 'put off' : client.revoke(token)
@@ -111,7 +122,7 @@ async function leaseOf(
 
 /** Spends the refresh token, and has Nextcloud end what comes for it. */
 async function refreshAndEnd(
-  rooms: CredentialEndRooms,
+  rooms: ServerRooms,
   deletion: Of<Extract<Credential, { readonly refreshToken: string }>>,
   lease: Lease,
 ): Promise<AttemptEnd> {
@@ -137,7 +148,7 @@ async function refreshAndEnd(
 }
 
 /** Redeems a code whose answer nobody has, and has Nextcloud end what comes for it. */
-async function redeemAndEnd(rooms: CredentialEndRooms, deletion: Of<SentCode>): Promise<AttemptEnd> {
+async function redeemAndEnd(rooms: ServerRooms, deletion: Of<SentCode>): Promise<AttemptEnd> {
   const { codeGrant } = rooms
   const { identity, id, credential } = deletion
   if (codeGrant === undefined) return { attempt: 'failed', deletion }

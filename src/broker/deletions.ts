@@ -186,12 +186,12 @@ async function run(deleting: Deleting, isFirst: boolean): Promise<void> {
     (nextAt <= now || (isFirst && tries > 0 && !refused && !own.has(id))) && backlog.get(id) !== 'forget'
   const { claimed, next } = await grants.deletions.claim(isDue, now + CLAIMED_FOR)
   if (next !== undefined) lookIn(deleting, Math.min(next - now, LONGEST_PAUSE))
-  // One server that is unavailable is not waited for at each.
+  // One server that is unavailable is not waited for at each: Nextcloud, which has no name here, or that of an issuer.
   const unavailable = new Set<string>()
   for (const deletion of claimed) {
-    const kind = 'appPassword' in deletion.credential ? 'Nextcloud' : 'authorization server'
-    const attempt = await attend(deleting, deletion, unavailable.has(kind))
-    if (attempt === 'unavailable') unavailable.add(kind)
+    const server = 'appPassword' in deletion.credential ? '' : deletion.identity.issuer
+    const attempt = await attend(deleting, deletion, unavailable.has(server))
+    if (attempt === 'unavailable') unavailable.add(server)
   }
 }
 

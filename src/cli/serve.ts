@@ -80,7 +80,7 @@ async function run(
       `Listening on ${settings.host}, port ${server.port}. Open ${new URL(settings.resource).origin}/ to connect an app.\n`,
     )
     if (failures.length > 0) {
-      complain(`Nobody can sign in like this:\n${failures.map((finding) => `${lineOf(finding)}\n`).join('')}`)
+      complain(`Mend this before anybody signs in:\n${failures.map((finding) => `${lineOf(finding)}\n`).join('')}`)
     }
     await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
     complain('Stopping\n')

@@ -1,14 +1,13 @@
 import type { ClientAuth } from 'oauth4webapi'
+import type { LocalAnswers, OwnSignIn } from '../local-options.js'
 import type { KeptSecret } from '../modes.js'
 import type {
   AuthorizationServerOptions,
   CacheOptions,
   ConnectOptions,
   HttpOptions,
-  LocalAnswers,
   McpAuthOptions,
   NextcloudOptions,
-  OwnSignIn,
 } from '../options.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 
@@ -26,13 +25,15 @@ export interface Config
     Complete<Pick<McpAuthOptions, 'missingAudience' | 'idTokenLookalikes' | 'dpop'>> {
   /** Undefined: taken from the discovery document. */
   readonly issuer: string | undefined
+  /** The configurations of the issuers after the first, each complete: they differ in what is of the issuer. */
+  readonly others: readonly Config[]
   readonly discoveryUrl: URL | undefined
   /** Whether `discoveryUrl` is Nextcloud's own, because nothing names an issuer. */
   readonly isNextcloudByDefault: boolean
   readonly endpoints: Readonly<Record<keyof AuthorizationServerOptions, URL | undefined>>
   readonly resource: string
   readonly resourceMetadataUrl: string
-  /** Undefined: the issuer. */
+  /** Undefined: the issuers. */
   readonly authorizationServers: readonly string[] | undefined
   readonly resourceName: string | undefined
   readonly resourceDocumentation: string | undefined

@@ -16,6 +16,7 @@ import {
   ASYMMETRIC_ALGORITHMS,
   callback,
   commaStrings,
+  entries,
   href,
   missingAudience,
   mode,
@@ -36,7 +37,7 @@ import { nameWith } from './values.js'
 
 type Value<O, K extends keyof O> = Exclude<O[K], undefined>
 
-const entries = number({ unit: 'entries', most: 10_000_000 })
+const count = number({ unit: 'entries', most: 10_000_000 })
 const seconds = number({ unit: 'seconds', whole: false })
 const milliseconds = number({ unit: 'milliseconds', least: 1 })
 
@@ -89,8 +90,8 @@ const CONNECT = {
 } satisfies Declared<ConnectOptions>
 
 const CACHE = {
-  nextcloudTokens: { kind: entries, default: 10_000 },
-  verifiedTokens: { kind: entries, default: 10_000 },
+  nextcloudTokens: { kind: count, default: 10_000 },
+  verifiedTokens: { kind: count, default: 10_000 },
   renewBefore: { kind: seconds, default: 60 },
   verifiedTtl: { kind: seconds, default: 300 },
   keysMaxAge: { kind: seconds, default: 600 },
@@ -109,6 +110,7 @@ const HTTP = {
 /** Every option of `mcpAuth()`. Its documentation is its docstring in options.ts, which is held to its declaration. */
 export const OPTIONS = {
   issuer: { kind: text, environment: 'OIDC_ISSUER', flag: 'issuer <url>' },
+  issuers: { kind: entries },
   discoveryUrl: { kind: url, environment: 'OIDC_DISCOVERY_URL', flag: 'discovery-url <url>' },
   authorizationServer: { members: AUTHORIZATION_SERVER },
   resource: { kind: text, environment: 'NEXTCLOUD_MCP_SERVER_URL', flag: 'resource <url>' },

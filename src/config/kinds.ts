@@ -1,5 +1,5 @@
 import { MODES, type NextcloudMode } from '../modes.js'
-import type { HttpOptions, McpAuthOptions, NextcloudOptions } from '../options.js'
+import type { HttpOptions, IssuerOptions, McpAuthOptions, NextcloudOptions } from '../options.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { type Given, isPlainObject, isScopeToken, refuse } from './values.js'
 
@@ -142,6 +142,12 @@ export const urls: KindOf<readonly string[]> = {
   },
   fromTexts,
 }
+
+/** A list of issuers, each of which is read with what it leaves out (see `readEntries`). */
+export const entries = only<readonly IssuerOptions[]>(
+  (value) => Array.isArray(value) && value.length > 0 && value.every(isPlainObject),
+  'must be a list of objects, each with issuer, and not be empty',
+)
 
 /** The text of such a URL. */
 export const href: KindOf<string, string | URL> = { check: (given) => url.check(given).href }

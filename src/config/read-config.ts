@@ -1,14 +1,17 @@
 import { ConfigurationError } from '../errors/errors.js'
 import { deepFreeze } from '../freeze.js'
-import { type Environment, LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, processEnvironment } from '../options.js'
+import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions } from '../local-options.js'
+import { type Environment, processEnvironment } from '../options.js'
 import { quirksOf } from '../presets.js'
 import type { ClientConfig, Config, Warn } from './config.js'
 import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { url } from './kinds.js'
 import { readClient } from './read-client.js'
+import { type Entry, ofEntry, readEntries } from './read-entries.js'
 import { readGrants, readUsedProofs } from './read-grants.js'
 import { readNextcloud } from './read-nextcloud.js'
 import { readOptions } from './read-options.js'
+import { isIssuerTemplate, LIST_TENANTS } from './issuer-template.js'
 import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
 
 /**
@@ -17,6 +20,31 @@ import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
  * @throws {ConfigurationError} an option is unknown, of the wrong type, missing or contradicts another; it is named
  */
 export function readConfig(options: unknown = {}, environment: Environment = processEnvironment()): Config {
+  const [first, ...others] = readEntries(options, environment).map((entry) => ofEntry(entry, () => readOne(entry))) as [
+    Config,
+    ...Config[],
+  ]
+  checkPresets([first, ...others])
+  return others.length === 0 ? first : deepFreeze({ ...first, others, warnings: warningsOf([first, ...others]) })
+}
+
+/** With one preset the grants come from Nextcloud itself, whoever issues the MCP tokens. */
+function checkPresets(configs: readonly Config[]): void {
+  const isOfNextcloud = ({ nextcloud }: Config): boolean => quirksOf(nextcloud?.preset).endpoints !== undefined
+  if (!configs.some(isOfNextcloud) || configs.every(isOfNextcloud)) return
+  throw new ConfigurationError(
+    'issuers have the preset nextcloud-oauth2-app in some entries only: Nextcloud itself gives the grants with it, so that all must have it',
+    'issuers',
+  )
+}
+
+/** Those of the top level are found with each issuer. */
+function warningsOf(configs: readonly Config[]): Config['warnings'] {
+  const all = configs.flatMap(({ warnings }) => warnings)
+  return [...new Map(all.map((warning) => [warning.join(' '), warning])).values()]
+}
+
+function readOne({ options, environment }: Entry): Config {
   const { values, given } = readOptions(OPTIONS, options, environment)
   const { authorizationServer, clientId, clientSecret, clientAuth, storage, encryptionKey, connect, ...plain } = values
   const inside = (options ?? {}) as LocalOptions
@@ -48,6 +76,7 @@ export function readConfig(options: unknown = {}, environment: Environment = pro
     http: { ...plain.http, local: inside[LOCAL_ANSWERS] },
     ownSignIn: inside[OWN_SIGN_IN],
     issuer,
+    others: [],
     ...discovery,
     endpoints: authorizationServer,
     resource: resource.text,
@@ -94,6 +123,7 @@ function readIssuer(
     throw new ConfigurationError(message, 'issuer')
   }
   const option = given('issuer')
+  if (isIssuerTemplate(issuer)) refuse(option, `is a template, and no token has it: ${LIST_TENANTS}`)
   const parsed = url.check(option)
   if (!isSecure(parsed)) {
     refuse(option, 'must be https, or http on loopback (RFC 8414 section 2); discoveryUrl may be an internal address')

@@ -7,6 +7,7 @@ import type { Deletions } from '../broker/deletions.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
+import type { PerIssuer } from '../config/per-issuer.js'
 import type { ConnectFailureReason, Events, OfPerson, OfRefusal } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
@@ -25,11 +26,17 @@ import type { Page } from './pages/document.js'
 import type { Pages } from './pages/pages.js'
 import type { Purpose, Ticket, Tickets } from './tickets.js'
 
-/** The two uses of a sign-in at the authorization server. */
-export interface CodeGrants {
+/** An authorization server at which users sign in, for one of two uses. */
+export interface SignInServer {
+  /** Undefined: its metadata names it. */
+  readonly issuer: string | undefined
   readonly connection: CodeGrant
   /** For the page of connections: it asks who the user is, and for nothing else. */
   readonly identity: CodeGrant
+  readonly client: Pick<AuthorizationServerClient, 'revoke'>
+  readonly verifyIdToken: VerifyIdToken
+  /** Fetches the keys that ID tokens are verified with, unless they are there. */
+  readonly loadKeys: () => Promise<void>
 }
 
 /** The rooms that connecting needs. */
@@ -38,15 +45,11 @@ export interface ConnectRooms {
   readonly nextcloud: NextcloudConfig
   readonly connect: ConnectConfig
   readonly grants: Grants
-  /** Undefined if no user signs in at the authorization server. */
-  readonly codeGrants: CodeGrants | undefined
-  readonly client: Pick<AuthorizationServerClient, 'revoke'>
+  /** Undefined if no user signs in at an authorization server. */
+  readonly servers: PerIssuer<SignInServer> | undefined
   readonly appPasswords: AppPasswords
   readonly freshCredentials: FreshCredentials
   readonly signIns: SignIns
-  readonly verifyIdToken: VerifyIdToken
-  /** Fetches the keys that ID tokens are verified with, unless they are there. */
-  readonly loadKeys: () => Promise<void>
   readonly deletions: Pick<Deletions, 'end' | 'discard' | 'expect' | 'forget'>
   readonly broker: Pick<Broker, 'forget' | 'tryAgain'>
   readonly disconnect: Disconnect
@@ -70,6 +73,8 @@ export interface PendingAuthorization extends Pending, Purpose {}
 /** A person on the way to the page of connections, who may be anybody. */
 export interface PendingVisit extends Pending {
   readonly visit: true
+  /** The issuer at which the person signs in. Empty: the only one, whose metadata names it. */
+  readonly issuer: string
 }
 
 /** The offer to disconnect, on the page that says "Connected". */
@@ -86,7 +91,7 @@ export interface SignedInVisitor {
 }
 
 /** The rooms that the handlers of the pages need. Each names those that it uses. */
-export interface PageRooms extends Omit<ConnectRooms, 'codeGrants'> {
+export interface PageRooms extends Omit<ConnectRooms, 'servers'> {
   /** Origin of `resource`, which serves the pages. */
   readonly origin: string
   readonly tickets: Tickets
@@ -112,11 +117,11 @@ export type Report = (reason: ConnectFailureReason, details?: OfRefusal & OfPers
 /** The way from a user's "yes" to a stored connection. */
 export interface Way {
   /**
-   * The scopes that the page with the question shows.
+   * The scopes that the page with the question shows to a user.
    *
    * @throws {UpstreamUnavailableError} the authorization server cannot be asked for what it knows
    */
-  readonly scopes: () => Promise<readonly string[]>
+  readonly scopes: (purpose: Purpose) => Promise<readonly string[]>
   /** Prepares the first step. Whatever can fail comes here, before the ticket is spent, so that the user can simply try again. */
   readonly begin: (ticket: Ticket, req: IncomingMessage) => Promise<Beginning>
   /** Leads a browser on that has sent the same "yes" again: to the same login, or to the sign-in with a fresh state. */

@@ -1,4 +1,3 @@
-import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Caller } from '../broker/modes/mode.js'
 import { claimsForRule } from '../config/identity-rule.js'
 import {
@@ -58,11 +57,11 @@ export interface Connect {
 }
 
 export function createConnect(given: ConnectRooms): Connect {
-  const { connect, codeGrants } = given
+  const { connect, servers } = given
   const rooms = createPageRooms(given)
   // Where the sign-in is not the grant itself, the user logs in to Nextcloud too.
   const logins = MODES[given.nextcloud.mode].signInFor === 'grant' ? undefined : createLoginsOf(given, rooms)
-  const way = chooseWay(rooms, codeGrants, logins)
+  const way = chooseWay(rooms, servers, logins)
   const warnOfNameless = createNamelessWarning(given)
   const linkFor: Connect['linkFor'] = ({ identity, clientId = given.grants.owner.clientId, claims }) => {
     warnOfNameless(clientId)
@@ -70,7 +69,7 @@ export function createConnect(given: ConnectRooms): Connect {
   }
   return {
     redirectUri: connect.signIn ? connect.redirectUri : undefined,
-    routes: (http) => new Map([...routesOf(rooms, way, http), ...overviewRoutes(rooms, codeGrants?.identity)]),
+    routes: (http) => new Map([...routesOf(rooms, way, http), ...overviewRoutes(rooms, servers)]),
     linkFor,
     callsItself: (connectUrl, name) =>
       rooms.tickets.callsItself(connectUrl, name).catch(ifError(StorageError, () => undefined)),
@@ -86,9 +85,9 @@ export function createConnect(given: ConnectRooms): Connect {
 }
 
 function createPageRooms(rooms: ConnectRooms): PageRooms {
-  const { connect, codeGrants, nextcloud, grants, clock, events } = rooms
+  const { connect, servers, nextcloud, grants, clock, events } = rooms
   // An ID token says more than the MCP token of the link.
-  const linkKeepsClaims = codeGrants?.connection.hasIdToken !== true || connect.authenticateBrowser !== undefined
+  const linkKeepsClaims = servers?.all[0].connection.hasIdToken !== true || connect.authenticateBrowser !== undefined
   const records = { ...grants, clock }
   const { origin, protocol, pathname } = new URL(rooms.config.resource)
   const cookies = createFlowCookies(protocol === 'https:')
@@ -161,14 +160,14 @@ function routesOf(rooms: PageRooms, way: Way, http: HttpRooms): Routes {
 }
 
 /** The page of connections, unless the resource itself has its path: an MCP endpoint must not be hidden. */
-function overviewRoutes(rooms: PageRooms, identityGrant: CodeGrant | undefined): Routes {
+function overviewRoutes(rooms: PageRooms, servers: ConnectRooms['servers']): Routes {
   const { overviewUrl, connect, clock } = rooms
   if (overviewUrl === undefined) return new Map()
   const visitors = {
     each: createAddressShares(clock, MOST_VISITORS.each, ONE_TIME_LIFE),
     all: createAllowance(clock, MOST_VISITORS.all),
   }
-  const of = { ...rooms, overviewUrl, identityGrant, visitors }
+  const of = { ...rooms, overviewUrl, servers, visitors }
   const [GET, POST] = [servePage(rooms, showOverview(of)), servePage(rooms, changeOverview(of))]
   return new Map([[connect.path, { GET, POST }]])
 }

@@ -35,7 +35,7 @@ export function showConsent(
     // Before the form, because nobody can agree before it is known what will be asked for.
     // A preview counts too, because it costs the user nothing: such a link lives on a little longer than others.
     const [scopes, client] = await Promise.all([
-      way.scopes(),
+      way.scopes(ticket.value),
       clientNames.of(ticket.value.clientId),
       req.method === 'GET' && tickets.opened(ticket),
     ])

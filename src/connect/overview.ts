@@ -1,14 +1,14 @@
 import type { IncomingMessage } from 'node:http'
-import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { ANY_CLIENT, agreedAt, identityKey, whyUnusable, type Grant, type Identity } from '../grants/grant.js'
 import { lastUseOf } from '../grants/uses.js'
 import type { AddressShares } from '../http/address-shares.js'
-import type { OwnSignIn } from '../options.js'
+import type { OwnSignIn } from '../local-options.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
-import type { PageRooms } from './connect-rooms.js'
+import type { PerIssuer } from '../config/per-issuer.js'
+import type { PageRooms, SignInServer } from './connect-rooms.js'
 import { digest, flowOf, isSame } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
 import type { Connection, Done, Trouble } from './pages/overview.js'
@@ -20,8 +20,8 @@ import { hasOwnSubjects } from './who-is-there.js'
 export interface OverviewRooms extends PageRooms {
   /** The address of the page. */
   readonly overviewUrl: string
-  /** The sign-in that asks who the user is; undefined if no user signs in at the authorization server. */
-  readonly identityGrant: CodeGrant | undefined
+  /** The servers whose sign-in asks who the user is; undefined if no user signs in at an authorization server. */
+  readonly servers: PerIssuer<SignInServer> | undefined
   /** Limits the sign-ins that strangers may begin, because each leaves a record in the store: for one address, and for all. */
   readonly visitors: { readonly each: AddressShares; readonly all: Allowance }
 }
@@ -69,10 +69,17 @@ async function askWho(rooms: OverviewRooms, req: IncomingMessage, { held, done, 
   const { pages, connect, config } = rooms
   const isOwn = config.ownSignIn !== undefined
   if (!isOwn && connect.authenticateBrowser !== undefined) return { page: pages.notSignedIn({ again: connect.path }) }
-  if (!isOwn && !(await canTell(rooms))) return { page: pages.cannotTell() }
+  // Of several, the person chooses one, which is asked then.
+  const servers = rooms.servers?.all ?? []
+  if (!isOwn && servers.length < 2 && !(await canTell(servers[0]))) return { page: pages.cannotTell() }
   const cookie = issueCookie(rooms, req, held)
   return {
-    page: pages.signIn({ ...boundForm(rooms, cookie.value, TO_SIGN_IN), done, isOwn }),
+    page: pages.signIn({
+      ...boundForm(rooms, cookie.value, TO_SIGN_IN),
+      done,
+      isOwn,
+      servers: servers.length < 2 ? [] : servers.map((server) => ({ name: nameOf(server), value: valueOf(server) })),
+    }),
     cookies: [...cookie.headers, ...told],
   }
 }
@@ -82,9 +89,12 @@ async function askWho(rooms: OverviewRooms, req: IncomingMessage, { held, done, 
  *
  * @throws {UpstreamUnavailableError} its metadata cannot be fetched
  */
-async function canTell({ identityGrant }: Pick<OverviewRooms, 'identityGrant'>): Promise<boolean> {
-  return identityGrant?.hasIdToken === true && !hasOwnSubjects(await identityGrant.metadata())
+async function canTell(server: SignInServer | undefined): Promise<boolean> {
+  return server?.identity.hasIdToken === true && !hasOwnSubjects(await server.identity.metadata())
 }
+
+const nameOf = ({ issuer = '' }: SignInServer): string => issuer.replace(/^https?:\/\//, '').replace(/\/$/, '')
+const valueOf = ({ issuer = '' }: SignInServer): string => digest(issuer)
 
 /** `POST {connect.path}`: what a button of the page asks for. Then the page is shown again, and says what was done. */
 export function changeOverview(rooms: OverviewRooms): PageHandler {
@@ -96,7 +106,7 @@ export function changeOverview(rooms: OverviewRooms): PageHandler {
     const isOurs = (purpose: string): boolean =>
       held !== undefined && isSame(form?.get('token') ?? '', boundForm(rooms, held, purpose).formValue)
     const wish = form?.get('do') ?? ''
-    if (isOurs(TO_SIGN_IN)) return startSignIn(rooms, req, wish === 'another')
+    if (isOurs(TO_SIGN_IN)) return startSignIn(rooms, req, wish)
     const identity = form === undefined ? undefined : await whoVisits(rooms, req, held)
     if (identity === undefined || held === undefined || !isOurs(identityKey(identity))) {
       return failed('form', pages.visitOver({ again: connect.path }))
@@ -125,11 +135,15 @@ async function endSessions(
   return 'browser'
 }
 
-async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, selectAccount: boolean): Promise<Outcome> {
-  const { identityGrant, visitors, pages, failed, connect, config } = rooms
+/** @param wish `sign-in`, or `another` for another account, and which server of several */
+async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, wish: string): Promise<Outcome> {
+  const { servers, visitors, pages, failed, connect, config } = rooms
   const { ownSignIn } = config
+  const [what, which] = wish.split(' ')
+  const [only, ...more] = servers?.all ?? []
+  const server = more.length === 0 ? only : servers?.all.find((one) => valueOf(one) === which)
   const isByApp = connect.authenticateBrowser !== undefined
-  const cannot = ownSignIn === undefined && (isByApp || !(await canTell(rooms)))
+  const cannot = ownSignIn === undefined && (isByApp || !(await canTell(server)))
   if (cannot) return { page: pages.cannotTell() }
   const wait = visitors.each.take(req) || visitors.all.take(ANYBODY)
   if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
@@ -137,8 +151,9 @@ async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, selectAcc
     const { url, cookies } = await ownSignIn.begin(req)
     return { page: pages.goingOn({ url, host: new URL(url).host }), cookies }
   }
-  if (identityGrant === undefined) return { page: pages.cannotTell() }
-  return leadToSignIn({ ...rooms, codeGrant: identityGrant }, { visit: true }, { req, selectAccount })
+  if (server === undefined) return { page: pages.cannotTell() }
+  const { identity: codeGrant, issuer = '' } = server
+  return leadToSignIn({ ...rooms, codeGrant }, { visit: true, issuer }, { req, selectAccount: what === 'another' })
 }
 
 /** Ends the access of one client, or the connection. */

@@ -6,12 +6,13 @@ import { MEANS_OUTAGE } from '../authorization-server/token-error.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { claimsForRule } from '../config/identity-rule.js'
+import type { PerIssuer } from '../config/per-issuer.js'
 import type { OfPerson, OfRefusal } from '../events.js'
 import type { SignedInUser } from '../verify/id-token.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
 import { showStillConnected } from './disconnection.js'
 import type { GivenAnswer } from './given-answers.js'
-import type { Beginning, PageRooms, PendingAuthorization, PendingVisit, Visit } from './connect-rooms.js'
+import type { Beginning, PageRooms, PendingAuthorization, PendingVisit, SignInServer, Visit } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { redeemNoted } from './noted-tokens.js'
@@ -57,10 +58,15 @@ export interface Callback<Pending> {
   readonly pending: Pending
 }
 
-/** Takes in a visitor of the page of connections. */
-export type ReceiveVisitor = (req: IncomingMessage, callback: Callback<PendingVisit>) => Promise<Outcome>
+/** Takes in a visitor of the page of connections, who has signed in at this server. */
+export type ReceiveVisitor = (
+  req: IncomingMessage,
+  callback: Callback<PendingVisit>,
+  server: SignInServer,
+) => Promise<Outcome>
 
-interface SignInRooms extends PageRooms {
+/** The rooms of a sign-in at one authorization server. */
+export interface SignInRooms extends PageRooms, Pick<SignInServer, 'verifyIdToken'> {
   readonly codeGrant: CodeGrant
 }
 
@@ -76,7 +82,7 @@ export async function beginSignIn(
 /** @param purpose what the sign-in is for: its callback finds it stored, and takes no one else's word for it */
 export async function leadToSignIn(
   rooms: Pick<SignInRooms, 'codeGrant' | 'connect' | 'events' | 'pending' | 'cookies' | 'pages'>,
-  purpose: Purpose | Pick<PendingVisit, 'visit'>,
+  purpose: Purpose | Pick<PendingVisit, 'visit' | 'issuer'>,
   { req, selectAccount }: { readonly req: IncomingMessage; readonly selectAccount: boolean },
 ): Promise<Beginning> {
   const { codeGrant, pending, cookies, pages } = rooms
@@ -96,9 +102,13 @@ export async function leadToSignIn(
   }
 }
 
-/** `GET …/callback`: the browser comes back from the authorization server. */
-export function receiveAnswer(rooms: SignInRooms, use: SignInUse, receiveVisitor: ReceiveVisitor): PageHandler {
-  const { codeGrant, pages, pending, cookies, connect, failed } = rooms
+/** `GET …/callback`: the browser comes back from the authorization server to which it was sent, whatever its answer says. */
+export function receiveAnswer(
+  rooms: PageRooms & { readonly servers: PerIssuer<SignInServer> },
+  use: SignInUse,
+  receiveVisitor: ReceiveVisitor,
+): PageHandler {
+  const { servers, pages, pending, cookies, connect, failed } = rooms
   return async (req, res) => {
     const query = queryOf(req)
     const state = singleParameter(query, 'state')
@@ -107,24 +117,27 @@ export function receiveAnswer(rooms: SignInRooms, use: SignInUse, receiveVisitor
     if (claim === 'unknown') return failed('state', pages.badAnswer())
     if (claim === 'other browser') return failed('browser', pages.notFromHere())
     const { value } = claim
+    const server = servers.of('visit' in value ? value.issuer : value.identity.issuer)
+    const { connection: codeGrant, verifyIdToken, loadKeys } = server
     // Fetch what can fail before spending the record, so that reloading the page works.
     const as = await codeGrant.metadata()
-    if (connect.authenticateBrowser === undefined && codeGrant.hasIdToken) await rooms.loadKeys()
+    if (connect.authenticateBrowser === undefined && codeGrant.hasIdToken) await loadKeys()
     const appSays = 'visit' in value ? undefined : await askApp(rooms, req, value.identity)
     const given = 'visit' in value || value.answer === undefined ? undefined : await rooms.answers.read(value.answer)
     // From here on a replay finds nothing, and the code is sent once at most.
     if (!(await claim.take())) return failed('state', pages.badAnswer())
     // Set before the rest, because the flow is over even if that fails.
     res.appendHeader('Set-Cookie', cookies.end(flow))
-    if ('visit' in value) return receiveVisitor(req, { as, query, state, pending: value })
+    if ('visit' in value) return receiveVisitor(req, { as, query, state, pending: value }, server)
     const before = given && (await ledBefore(rooms, use, { given: given.value, pending: value }, { req, res }))
-    return before ?? completeSignIn(rooms, use, req, { as, query, state, pending: value, appSays })
+    const at = { ...rooms, codeGrant, verifyIdToken }
+    return before ?? completeSignIn(at, use, req, { as, query, state, pending: value, appSays })
   }
 }
 
 /** Returns where another callback of the same answer has led, or the end of a withdrawn answer. The code is not sent then. */
 async function ledBefore(
-  rooms: SignInRooms,
+  rooms: PageRooms,
   { resume }: Pick<SignInUse, 'resume'>,
   { given, pending }: { readonly given: GivenAnswer; readonly pending: PendingAuthorization },
   visit: Visit,

@@ -1,11 +1,10 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { CodeGrant } from '../authorization-server/code-grant.js'
 import { isLiving, type Identity } from '../grants/grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { MODES } from '../modes.js'
-import type { PageRooms } from './connect-rooms.js'
+import type { PageRooms, SignInServer } from './connect-rooms.js'
 import { flowOf } from './cookies.js'
 import { ONE_TIME_LIFE, randomSecret } from './one-time.js'
 import type { FormTarget } from './pages/shown.js'
@@ -62,13 +61,13 @@ function identityIn(given: Partial<Identity> | null | undefined): Identity | und
 }
 
 /** Takes in the person whom the ID token names, for ten minutes. */
-export function receiveVisitor(rooms: PageRooms & { readonly codeGrant: CodeGrant }): ReceiveVisitor {
+export function receiveVisitor(rooms: PageRooms): ReceiveVisitor {
   const { pages, failed, visits, cookies, connect, overviewUrl } = rooms
-  return async (req, callback) => {
+  return async (req, callback, { identity: codeGrant, verifyIdToken, client }) => {
     checkSubjects(rooms, callback.as)
     const { as, pending } = callback
-    const redeem: Redeem = (parameters) => rooms.codeGrant.redeem(as, parameters, pending.verifier)
-    const signedIn = await redeemAnswer({ ...rooms, redeem }, callback)
+    const redeem: Redeem = (parameters) => codeGrant.redeem(as, parameters, pending.verifier)
+    const signedIn = await redeemAnswer({ codeGrant, verifyIdToken, redeem }, callback)
     if ('reason' in signedIn) {
       const { reason, details } = signedIn
       return failed(reason, pages.visitFailed({ reason, error: details.error, again: connect.path }), details)
@@ -77,7 +76,8 @@ export function receiveVisitor(rooms: PageRooms & { readonly codeGrant: CodeGran
     if (typeof identity === 'string' || overviewUrl === undefined) {
       return failed('id_token', pages.visitFailed({ reason: 'id_token', again: connect.path }))
     }
-    if (tokens.refreshToken !== undefined) rooms.grants.background(endToken(rooms, identity, tokens.refreshToken))
+    if (tokens.refreshToken !== undefined)
+      rooms.grants.background(endToken({ ...rooms, client }, identity, tokens.refreshToken))
     const held = heldCookie(rooms, req)
     // Never the cookie that the browser brought: whoever has planted it would see the page too.
     const { secret } = await visits.create({ identity })
@@ -91,7 +91,7 @@ export function receiveVisitor(rooms: PageRooms & { readonly codeGrant: CodeGran
  * because a server may end everything that a user gave this client with any token of it (RFC 7009 §2.1).
  */
 async function endToken(
-  { grants, client, nextcloud }: Pick<PageRooms, 'grants' | 'client' | 'nextcloud'>,
+  { grants, client, nextcloud }: Pick<PageRooms, 'grants' | 'nextcloud'> & Pick<SignInServer, 'client'>,
   identity: Identity,
   refreshToken: string,
 ): Promise<void> {

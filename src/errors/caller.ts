@@ -144,6 +144,8 @@ export interface SubjectTokenRejection {
   readonly error?: string | undefined
   /** `error_description` of the answer, without anything of the request. */
   readonly errorDescription?: string | undefined
+  /** Advice for the operator. */
+  readonly hint?: string | undefined
   /** Its demands on the user; undefined if it has none. */
   readonly challenge?: ClaimsChallenge | undefined
 }

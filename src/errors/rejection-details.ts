@@ -147,8 +147,11 @@ function shownText(text: string, secrets: readonly string[]): string {
   const safe = withoutSecrets(text, secrets, '[token]').slice(0, LONGEST_SEARCHED).replace(LIKE_A_TOKEN, '[token]')
   // Cut first, since that can leave half of a character behind.
   const cut = safe.length > LONGEST_VALUE ? `${safe.slice(0, LONGEST_VALUE - 1)}…` : safe
-  return cut.replace(UNPRINTABLE, '\uFFFD')
+  return printable(cut)
 }
+
+/** Returns a text in which every character that could forge or turn a line is another one. */
+export const printable = (text: string): string => text.replace(UNPRINTABLE, '\uFFFD')
 
 /** Returns the token and those parts of it that are worth something by themselves. */
 function secretsOf(token: string): string[] {

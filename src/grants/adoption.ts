@@ -1,12 +1,12 @@
 import type { Clock } from '../clock.js'
 import { readGrant, ttlOf, type Grant, type Identity, type StoredGrant } from './grant.js'
-import { formerKey, recordKey, type RecordOwner } from './record-key.js'
+import { formerKey, ownerOf, recordKey, type RecordOwner, type RecordOwners } from './record-key.js'
 import type { Records } from './records.js'
 
 /** The rooms that adoption needs. */
 export interface AdoptionRooms {
   readonly records: Records
-  readonly owner: RecordOwner
+  readonly owner: RecordOwners
   readonly clock: Clock
 }
 
@@ -27,10 +27,11 @@ export async function readStored(records: Pick<Records, 'read'>, key: string): P
  * @param accepts chooses the grants that are wanted
  */
 export async function formerGrant(
-  { records, owner }: AdoptionRooms,
+  { records, owner: owners }: AdoptionRooms,
   { issuer, subject }: Identity,
   accepts: (grant: Grant) => boolean,
 ): Promise<StoredGrant | undefined> {
+  const owner = ownerOf(owners, issuer)
   const stored = await readStored(records, formerKey('grant', owner, issuer, subject))
   if (stored === undefined) return undefined
   const { grant, version } = stored
@@ -61,10 +62,11 @@ export async function adopt(
   identity: Identity,
   accepts: (grant: Grant) => boolean,
 ): Promise<StoredGrant | undefined | 'late'> {
-  const { records, owner } = rooms
+  const { records } = rooms
   const former = await restingGrant(rooms, identity, accepts)
   if (former === undefined) return undefined
   const { issuer, subject } = identity
+  const owner = ownerOf(rooms.owner, issuer)
   const key = recordKey('grant', owner, issuer, subject)
   const version = await records.write(key, former.grant, null, ttlOf(former.grant))
   if (version === null) return 'late'
@@ -82,8 +84,9 @@ async function restingGrant(
   identity: Identity,
   accepts: (grant: Grant) => boolean,
 ): Promise<StoredGrant | undefined> {
-  const { records, owner, clock } = rooms
+  const { records, clock } = rooms
   const { issuer, subject } = identity
+  const owner = ownerOf(rooms.owner, issuer)
   const lease = formerKey('lease', owner, formerKey('grant', owner, issuer, subject))
   for (let looks = 1; ; looks += 1) {
     const former = await formerGrant(rooms, identity, accepts)

@@ -13,7 +13,7 @@ import {
   type Identity,
   type Retired,
 } from './grant.js'
-import { formerKey } from './record-key.js'
+import { formerKey, ownerOf } from './record-key.js'
 import { readReplaceable, type Replaceable } from './replaceable.js'
 import { replacedIn } from './replaced-tokens.js'
 import { oneMore, type Withdrawals } from './withdrawals.js'
@@ -118,7 +118,7 @@ async function writeWithdrawals(
   identity: Identity,
   { before, withdrawals }: { readonly before: Replaceable; readonly withdrawals: Withdrawals },
 ): Promise<boolean> {
-  const grant = before.grant ?? noneEnded(identity, rooms.owner, rooms.clock.now())
+  const grant = before.grant ?? noneEnded(identity, ownerOf(rooms.owner, identity.issuer), rooms.clock.now())
   return (await write(rooms, before, { ...grant, withdrawals })) && before.discard()
 }
 
@@ -152,5 +152,6 @@ export async function endFormer(
   const credential = credentialIn(former.grant)
   if (credential !== undefined && former.grant.fingerprint !== ended?.fingerprint)
     await rooms.note(identity, credential)
-  await rooms.records.remove(formerKey('grant', rooms.owner, identity.issuer, identity.subject), former.version)
+  const owner = ownerOf(rooms.owner, identity.issuer)
+  await rooms.records.remove(formerKey('grant', owner, identity.issuer, identity.subject), former.version)
 }

@@ -2,7 +2,7 @@ import type { Events } from '../events.js'
 import type { KeptSecret } from '../modes.js'
 import { isLiving, isOfKind, isRefreshable, type Grant, type Identity } from './grant.js'
 import type { GrantStore } from './grant-store.js'
-import type { RecordOwner } from './record-key.js'
+import { isSameOwner, ownerOf, type RecordOwner, type RecordOwners } from './record-key.js'
 
 /** Looks, once in a process, whether the connections of a store are all of another configuration. */
 export interface Elsewhere {
@@ -12,7 +12,7 @@ export interface Elsewhere {
 
 interface ElsewhereRooms {
   readonly store: Pick<GrantStore, 'all'>
-  readonly owner: RecordOwner
+  readonly owner: RecordOwners
   readonly credential: KeptSecret
   /** Keeps work that goes on after an answer. */
   readonly background: (work: Promise<unknown>) => void
@@ -40,12 +40,12 @@ export function createElsewhere(rooms: ElsewhereRooms): Elsewhere {
       if (looked) return
       looked = true
       // An adapter without list, or a store that fails, leaves the operator without this word.
-      rooms.background(look(rooms, { ...rooms.owner, issuer }).catch(() => undefined))
+      rooms.background(look(rooms, { ...ownerOf(rooms.owner, issuer), issuer }).catch(() => undefined))
     },
   }
 }
 
-async function look({ store, credential, events }: ElsewhereRooms, here: Place): Promise<void> {
+async function look({ store, owner, credential, events }: ElsewhereRooms, here: Place): Promise<void> {
   const places = new Map<string, { readonly place: Place; readonly isBound: boolean; count: number }>()
   // Nothing is taken, so that as many records as one call reads are looked at.
   await store.all({ limit: LIMIT }, (grant) => {
@@ -60,7 +60,10 @@ async function look({ store, credential, events }: ElsewhereRooms, here: Place):
   })
   const found = [...places.values()].sort((one, other) => other.count - one.count)
   const [most] = found
-  if (most === undefined || found.some(({ place }) => PARTS.every(([part]) => place[part] === here[part]))) return
+  const isOfHere = ({ place }: { readonly place: Place }): boolean =>
+    (place.issuer === here.issuer || owner.clientIds?.has(place.issuer) === true) &&
+    isSameOwner(place, ownerOf(owner, place.issuer))
+  if (most === undefined || found.some(isOfHere)) return
   const differing = PARTS.filter(([part]) => most.place[part] !== here[part])
   events.emit({ type: 'config.warning', option: differing[0]?.[1] ?? '', message: messageOf(differing, most) })
 }

@@ -31,7 +31,7 @@ import {
   wasNone,
 } from './grant.js'
 import { readGrantPage, type GrantPage } from './grant-pages.js'
-import { recordKey } from './record-key.js'
+import { ownerOf, recordKey } from './record-key.js'
 import { readReplaceable } from './replaceable.js'
 import { replacedBy, replacedIn } from './replaced-tokens.js'
 import type { KeyPage } from '../storage-adapter.js'
@@ -111,7 +111,8 @@ export interface GrantStoreRooms extends DisconnectionRooms, Pick<GrantsConfig, 
 
 export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
   const { records, owner, credential, clock } = rooms
-  const keyOf: GrantStore['keyOf'] = ({ issuer, subject }) => recordKey('grant', owner, issuer, subject)
+  const keyOf: GrantStore['keyOf'] = ({ issuer, subject }) =>
+    recordKey('grant', ownerOf(owner, issuer), issuer, subject)
   const seen = (stored: StoredGrant | undefined): StoredGrant | undefined =>
     stored && !wasNone(stored.grant) ? { ...stored, grant: asSeenBy(credential, stored.grant) } : undefined
   const withdrawalsOf = (identity: Identity): Promise<Grant['withdrawals']> =>
@@ -191,7 +192,7 @@ async function attemptConnection(
     ...connection,
     format: 1,
     identity: { issuer: identity.issuer, subject: identity.subject },
-    owner,
+    owner: ownerOf(owner, identity.issuer),
     state: 'active',
     generation: (before.grant?.generation ?? 0) + 1,
     clients,
@@ -214,7 +215,7 @@ async function attemptAgreement(
   clientId: string,
   withdrawals?: number,
 ): Promise<boolean | 'withdrawn' | 'late'> {
-  const key = recordKey('grant', owner, issuer, subject)
+  const key = recordKey('grant', ownerOf(owner, issuer), issuer, subject)
   const stored = await readStored(records, key)
   if (isWithdrawn(stored?.grant.withdrawals, [clientId, ANY_CLIENT], withdrawals)) return 'withdrawn'
   if (stored === undefined || !isLiving(stored.grant)) return false

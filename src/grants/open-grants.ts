@@ -6,7 +6,7 @@ import { createElsewhere } from './elsewhere.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
 import { credentialIn, secretIn, type Credential, type Identity } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
-import { recordKey, type RecordOwner } from './record-key.js'
+import { ownerOf, recordKey, type RecordOwner } from './record-key.js'
 import { createRecords, type Records } from './records.js'
 import {
   createPendingDeletions,
@@ -21,8 +21,10 @@ import { createUses, type Uses } from './uses.js'
 
 /** Everything that is stored for users, and what works on it. */
 export interface Grants {
-  /** The configuration that the records belong to: part of every key. */
+  /** The configuration that records belong to which are of no one issuer: part of every key. */
   readonly owner: RecordOwner
+  /** Returns the configuration that the records of an issuer's users belong to. */
+  readonly ownerOf: (issuer: string) => RecordOwner
   readonly records: Records
   readonly store: GrantStore
   readonly uses: Uses
@@ -63,6 +65,8 @@ export type Late = (identity: Identity, credential: Credential, spent: string) =
 /** The rooms that grants need. */
 export interface GrantsRooms {
   readonly config: Pick<Config, 'client' | 'resource'> & {
+    readonly issuer?: Config['issuer']
+    readonly others?: readonly Pick<Config, 'issuer' | 'client'>[]
     readonly http: Pick<Config['http'], 'timeout'>
   }
   readonly grants: Pick<GrantsConfig, 'encryptionKeys' | 'credential' | 'endsAlone' | 'nextcloud' | 'askedFor'>
@@ -79,6 +83,7 @@ const FIRST_ATTEMPT = 60_000
 export function createGrants({ config, grants, storage, clock, events }: GrantsRooms): Grants {
   const { credential, endsAlone, nextcloud, askedFor } = grants
   const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
+  const owners = { ...owner, clientIds: clientIdsOf(config) }
   const sealer = createSealer(sealingKeys(grants.encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
   const deletions = createPendingDeletions({
@@ -88,13 +93,13 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
   })
   const newDeletion = createNewDeletion(sealer, clock)
   const note = (identity: Identity, of: Credential) => deletions.put(newDeletion(identity, presented(of)))
-  const kept = createGrantStore({ records, owner, credential, endsAlone, note, clock })
+  const kept = createGrantStore({ records, owner: owners, credential, endsAlone, note, clock })
   const uses = createUses({
-    ...{ records, owner, clock },
+    ...{ records, owner: owners, clock },
     grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
   })
   const { background, settle } = createWork()
-  const elsewhere = createElsewhere({ store: kept, owner, credential, background, events })
+  const elsewhere = createElsewhere({ store: kept, owner: owners, credential, background, events })
   const hook = { act: (): void => undefined, late: (): Promise<unknown> => Promise.resolve() } as {
     act: () => void
     late: Late
@@ -127,6 +132,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
 
   return {
     owner,
+    ownerOf: (issuer) => ownerOf(owners, issuer),
     records,
     store,
     uses,
@@ -149,6 +155,15 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
       await settle()
     },
   }
+}
+
+/** The client at each of several issuers. */
+function clientIdsOf({ issuer, client, others = [] }: GrantsRooms['config']): ReadonlyMap<string, string> {
+  return new Map(
+    [{ issuer, client }, ...others].flatMap((one) =>
+      one.issuer === undefined ? [] : [[one.issuer, one.client?.id ?? '']],
+    ),
+  )
 }
 
 function createNewDeletion(sealer: Sealer, clock: Clock): Grants['newDeletion'] {

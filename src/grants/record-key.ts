@@ -27,6 +27,17 @@ export interface RecordOwner {
   readonly nextcloud: string
 }
 
+/** The owners of the records of users: for each issuer the client there. */
+export interface RecordOwners extends RecordOwner {
+  /** Issuer → id of this server's client there, for those where it is another one. */
+  readonly clientIds?: ReadonlyMap<string, string>
+}
+
+/** Returns the owner of the records of an issuer's users. */
+export function ownerOf({ clientId, resource, nextcloud, clientIds }: RecordOwners, issuer: string): RecordOwner {
+  return { clientId: clientIds?.get(issuer) ?? clientId, resource, nextcloud }
+}
+
 /** Whether a record is of the same configuration; false for one of a version before 0.4, which names none. */
 export function isSameOwner(one: RecordOwner | undefined, other: RecordOwner): boolean {
   return one?.clientId === other.clientId && one.resource === other.resource && one.nextcloud === other.nextcloud

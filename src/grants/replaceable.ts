@@ -3,7 +3,7 @@ import { ifError } from '../errors/if-error.js'
 import type { StoredEntry } from '../storage-adapter.js'
 import { adopt, readStored, type AdoptionRooms } from './adoption.js'
 import type { Grant, Identity, StoredGrant } from './grant.js'
-import { formerKey, recordKey } from './record-key.js'
+import { formerKey, ownerOf, recordKey } from './record-key.js'
 import type { Records } from './records.js'
 
 /** The record that is there to be replaced, and its content as far as it opens. */
@@ -17,8 +17,9 @@ export interface Replaceable {
 }
 
 export async function readReplaceable(rooms: AdoptionRooms, identity: Identity): Promise<Replaceable | 'late'> {
-  const { records, owner } = rooms
+  const { records } = rooms
   const { issuer, subject } = identity
+  const owner = ownerOf(rooms.owner, issuer)
   const key = recordKey('grant', owner, issuer, subject)
   const nothing = { key, version: null, grant: undefined, discard: () => Promise.resolve(true) }
   const stored = await readOrPeek(records, key, () => readStored(records, key))

@@ -4,7 +4,7 @@ import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
 import { agreedAt, type Grant, type Identity, identityKey, isLiving } from './grant.js'
-import { recordKey, type RecordOwner } from './record-key.js'
+import { ownerOf, recordKey, type RecordOwners } from './record-key.js'
 import type { OpenRecord, Records } from './records.js'
 
 /** The last use of each MCP client of a user: by client id, in milliseconds since the epoch. */
@@ -24,7 +24,7 @@ export interface Uses {
 
 interface UsesRooms {
   readonly records: Records
-  readonly owner: RecordOwner
+  readonly owner: RecordOwners
   /** Reads a user's grant. */
   readonly grantOf: (identity: Identity) => Promise<Grant | undefined>
   readonly clock: Clock
@@ -122,7 +122,8 @@ async function write(rooms: UsesRooms, identity: Identity, fresh: LastUses): Pro
   return true
 }
 
-const keyOf = (owner: RecordOwner, { issuer, subject }: Identity): string => recordKey('use', owner, issuer, subject)
+const keyOf = (owner: RecordOwners, { issuer, subject }: Identity): string =>
+  recordKey('use', ownerOf(owner, issuer), issuer, subject)
 
 /** A record that only a key of the past opens is worth nothing. */
 const readRecord = (records: Records, key: string): Promise<OpenRecord | undefined> =>
@@ -139,7 +140,7 @@ function usesIn(record: OpenRecord | undefined): Stored['uses'] {
 }
 
 /** Reads the last uses of a user's clients in a configuration, as far as they are stored. */
-export async function readUses(records: Records, owner: RecordOwner, identity: Identity): Promise<LastUses> {
+export async function readUses(records: Records, owner: RecordOwners, identity: Identity): Promise<LastUses> {
   return new Map(usesIn(await readRecord(records, keyOf(owner, identity))))
 }
 
@@ -152,7 +153,7 @@ export function lastUseOf(grant: Grant, clientId: string, used: LastUses): numbe
 /** Deletes the last use of a client, or of all clients with the grant. */
 export function forgetUses(
   records: Records,
-  owner: RecordOwner,
+  owner: RecordOwners,
   identity: Identity,
   clientId: string | undefined,
 ): Promise<true> {

@@ -7,9 +7,11 @@ import { withoutEndSlash, type RouteHandler, type Routes } from './router.js'
 const ROOT_FORM = '/.well-known/oauth-protected-resource'
 const LEGACY_FORM = '/.well-known/oauth-authorization-server'
 
-/** The parts of discovery that are published. */
-interface Published {
-  readonly issuer: () => string | Promise<string>
+/** What the issuers' own metadata say that is published. */
+export interface Published {
+  /** In the order of the configuration. */
+  readonly issuers: () => Promise<readonly string[]>
+  /** The metadata of the first issuer. */
   readonly document: () => Promise<object>
 }
 
@@ -18,14 +20,14 @@ interface Published {
  * `resourceMetadataUrl` if it is here, and, unless switched off, the root, which clients try next. With `legacyMetadata` also the issuer's
  * own metadata, which clients of MCP 2025-03-26 look for here.
  */
-export function resourceMetadataRoutes(config: Config, discovery: Published): Routes {
+export function resourceMetadataRoutes(config: Config, published: Published): Routes {
   const { origin } = new URL(config.resource)
   const urls = [new URL(wellKnownUrl(config.resource)), new URL(config.resourceMetadataUrl)]
   const paths = urls.filter((url) => url.origin === origin).map(({ pathname }) => withoutEndSlash(pathname))
-  const own = documentMethods(async () => resourceMetadata(config, [await discovery.issuer()]))
+  const own = documentMethods(async () => resourceMetadata(config, await published.issuers()))
   return new Map([
     ...[...paths, ...(config.rootMetadata ? [ROOT_FORM] : [])].map((path) => [path, own] as const),
-    ...(config.legacyMetadata ? [[LEGACY_FORM, documentMethods(discovery.document)] as const] : []),
+    ...(config.legacyMetadata ? [[LEGACY_FORM, documentMethods(published.document)] as const] : []),
   ])
 }
 

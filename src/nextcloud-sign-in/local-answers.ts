@@ -1,4 +1,4 @@
-import type { LocalAnswers } from '../options.js'
+import type { LocalAnswers } from '../local-options.js'
 import type { ReadKeyRing } from './key-ring.js'
 import { PATHS } from './provider.js'
 

@@ -14,7 +14,8 @@ import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
 import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
-import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, type McpAuthOptions, type OwnSignIn } from '../options.js'
+import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, type OwnSignIn } from '../local-options.js'
+import type { McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
@@ -26,6 +27,7 @@ import { createModelAdapters } from './model-adapter.js'
 import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
 import { createOwnSignIn, userAt } from './own-sign-in.js'
 import { checkClients } from './redirect-uri.js'
+import { createQuestionCookies } from './question-cookies.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
@@ -226,6 +228,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, used) =>
     isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, used)
+  const cookies = createFlowCookies(issuer.protocol === 'https:')
+  const questions = createQuestionCookies(cookies, readKeys)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -235,6 +239,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
     fetchPublic: publicFetch(fetchDocument ?? createPublicDocuments(config.http, clock)),
+    questions,
     isConnected: connected,
     documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
     onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
@@ -260,7 +265,8 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     grants,
     isConnected: (subject) => connected(subject, { token: { kind: 'RefreshToken' } }),
     pending: createOneTimeRecords('sign-in', ofRecords),
-    cookies: createFlowCookies(issuer.protocol === 'https:'),
+    cookies,
+    questions,
     pages,
     signInPages,
     formMac: async (interaction) =>

@@ -5,6 +5,7 @@ import type { AddressShares } from '../http/address-shares.js'
 import { DEAD_GRANT_TTL } from '../grants/grant.js'
 import { asOutage } from './outage.js'
 import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
+import { QUESTION_COOKIES, type QuestionCookies } from './question-cookies.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
 import { NEW_CLIENT_ID } from './registration.js'
 import { SESSION_LIFE } from './sessions.js'
@@ -40,6 +41,7 @@ export interface ProviderRooms {
   readonly clients: readonly RegisteredClient[]
   readonly adapter: (model: string) => OidcProvider.Adapter
   readonly readKeys: ReadKeyRing
+  readonly questions: QuestionCookies
   /** Fetches client metadata documents, at public addresses only. */
   readonly fetchPublic: (url: string) => Promise<Response>
   /** The documents that each address may have fetched. */
@@ -97,6 +99,7 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
   provider.use(withDefaultScope(rooms.scopes))
   provider.use(withScopesSupported(rooms.scopes))
   provider.use(withRetryAfter)
+  provider.use(withEndOfQuestion(rooms.questions))
   provider.on('grant.success', ({ oidc }: KoaContextWithOIDC) => {
     if (oidc.client !== undefined) rooms.onUse(oidc.client.clientId)
   })
@@ -135,6 +138,20 @@ const withRetryAfter: Middleware = async (ctx, next) => {
   if (ctx.status === 503 && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', '5')
 }
 
+/** Ends the cookie of a question that has led back to its client. While the store is unavailable, the browser may come again. */
+function withEndOfQuestion(questions: QuestionCookies): Middleware {
+  return async (ctx, next) => {
+    await next()
+    const question = resumedBy(ctx.path)
+    if (question !== undefined && ctx.status === 303) ctx.append('Set-Cookie', await questions.end(question))
+  }
+}
+
+/** Returns the question that a path goes on from. */
+export const resumedBy = (path: string): string | undefined => RESUMED.exec(path)?.[1]
+
+const RESUMED = new RegExp(`^${PATHS.authorization}/([\\w-]+)$`)
+
 /** Hands a request to the provider, as one for the issuer. */
 export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res: ServerResponse): Promise<void> {
   asIssuer(issuer, req)
@@ -161,9 +178,10 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
     jwks: { keys: [...ring.keys] },
     cookies: {
       keys: [ring.cookieKey],
-      names: { session: sessionCookie(rooms.issuer) },
+      names: { session: sessionCookie(rooms.issuer), ...QUESTION_COOKIES },
       long: { signed: true, httpOnly: true, sameSite: 'lax', path: '/' },
-      short: { signed: true, httpOnly: true, sameSite: 'lax' },
+      // `QuestionCookies` replaces them in each request.
+      short: { signed: false, httpOnly: true, sameSite: 'lax' },
     },
     clients: clients.map(({ clientId, clientName, redirectUris }) => ({
       ...clientOf(redirectUris),
@@ -199,7 +217,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       )
       return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
     },
-    interactions: { policy: policyOf(library), url: (_ctx, { uid }) => `${PATHS.interaction}/${uid}` },
+    interactions: { policy: policyOf(library), url: urlOfQuestion(rooms.questions) },
     features: featuresOf(rooms),
     fetch: (url) => rooms.fetchPublic(url instanceof Request ? url.url : url.toString()),
     renderError: (ctx, { error }) => rooms.showError(ctx, error),
@@ -230,6 +248,14 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       // A session without a person serves the request that began it.
       Session: (_ctx, { accountId }) => (accountId === undefined ? LIFE.interaction : LIFE.session),
     },
+  }
+}
+
+/** Gives the browser the cookie of its question on the way there. */
+function urlOfQuestion(questions: QuestionCookies): NonNullable<Configuration['interactions']>['url'] {
+  return async (ctx, { uid }) => {
+    ctx.append('Set-Cookie', [...(await questions.issue(ctx.req, uid))])
+    return `${PATHS.interaction}/${uid}`
   }
 }
 

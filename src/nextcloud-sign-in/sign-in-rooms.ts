@@ -11,6 +11,7 @@ import type { Events } from '../events.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { AddressShares } from '../http/address-shares.js'
+import type { QuestionCookies } from './question-cookies.js'
 import type { CodeShares } from './code-shares.js'
 import type { SignInPages } from './sign-in-pages.js'
 import type { UnusedClients } from './unused-clients.js'
@@ -66,6 +67,7 @@ export interface SignInRooms {
   readonly isConnected: (subject: string) => Promise<boolean>
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies
+  readonly questions: QuestionCookies
   readonly pages: Pages
   readonly signInPages: SignInPages
   /** MAC of a form, by a key that all instances share. */

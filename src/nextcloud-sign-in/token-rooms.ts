@@ -21,13 +21,12 @@ export function createTokenRooms(rooms: NextcloudRooms) {
   const { nextcloud, connect, stored, issuer, transport, clock } = rooms
   const codeGrant = createCodeGrant(connect, rooms)
   const freshCredentials = createFreshCredentials({ nextcloud, transport })
+  const server = { client: createClient(rooms), codeGrant, issuer: () => issuer.origin }
   const deletions = createDeletions({
     ...rooms,
-    codeGrant,
     freshCredentials,
-    client: createClient(rooms),
+    serverOf: () => server,
     endsAlone: stored.endsAlone,
-    issuer: () => issuer.origin,
     appPasswords: createAppPasswords(nextcloud, transport),
     signIns: createSignIns(clock),
   })

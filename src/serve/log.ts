@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { McpAuthInfo } from '../auth-info.js'
+import { logEvents } from '../event-log.js'
 import type { McpAuthEvent } from '../events.js'
 import { toolNames, toolsCalled } from './tools/tools.js'
 
@@ -52,12 +53,12 @@ function shownPath(url: string, told: readonly string[]): string {
   return below === undefined ? '(another path)' : `${below}/…`
 }
 
-/** Returns a listener that writes one line for each event but those of every request, which the line of the request tells. */
-export function logEvents(write: WriteLine): (event: McpAuthEvent) => void {
+/** Returns a listener that writes events but those of every request, which the line of the request tells. */
+export function createListener(write: WriteLine): (event: McpAuthEvent) => void {
+  const at = (level: string) => (line: string) => write(`${level} ${line}`)
+  const log = logEvents({ error: at('error'), warn: at('warn'), info: at('info'), debug: () => undefined })
   return (event) => {
-    const { type, ...rest } = event
-    const isCommon = type === 'token.accepted' || (event.type === 'nextcloud.token' && event.source === 'cache')
-    if (!isCommon) write(`event ${type} ${JSON.stringify(rest)}`)
+    log(event)
     if ('error' in event && event.error === 'invalid_client') write(WRONG_SECRET)
   }
 }

@@ -6,7 +6,7 @@ import { mcpAuth } from '../mcp-auth.js'
 import { nextcloudSignIn } from '../nextcloud-sign-in/nextcloud-sign-in.js'
 import { createApp } from './app.js'
 import { DATABASE_FILE, KEY_FILE, openDataFolder } from './data-folder.js'
-import { logEvents, type WriteLine } from './log.js'
+import { createListener, type WriteLine } from './log.js'
 import { redirectUriOf, type ServeSettings } from './settings.js'
 import { SCOPES } from './tools/tool.js'
 
@@ -65,7 +65,7 @@ async function createServe(
     scopes: SCOPES,
     storage: data.storage,
     encryptionKey: data.encryptionKey,
-    onEvent: logEvents(write),
+    onEvent: createListener(write),
   })
   const auth = mcpAuth(signIn.options)
   const { app, close } = createApp({ settings, signIn, auth, version, write })

@@ -2,6 +2,7 @@ import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import * as errors from 'jose/errors'
 import { decodeJwt } from 'jose/jwt/decode'
 import type { InvalidTokenError } from '../errors/errors.js'
+import { adviceForEntra } from './entra-issuers.js'
 import { expired, malformed, missing, notYetValid, otherIssuer, unverified, type Moment } from './rejections.js'
 
 /** The demands on a JWT, for the words of a rejection. */
@@ -95,7 +96,11 @@ function adviceOn(
 ): { readonly advice?: string } {
   // Microsoft Graph hashes the nonce before it signs, so that nobody else can verify its tokens.
   if (reason === 'signature' && 'nonce' in header) return { advice: FOR_GRAPH }
-  if (claimed !== issuer) return { advice: 'the client seems to use another authorization server or realm' }
+  if (claimed !== issuer) {
+    return {
+      advice: adviceForEntra(claimed, [issuer]) ?? 'the client seems to use another authorization server or realm',
+    }
+  }
   return reason === 'key' && isOrganisationServer(issuer) ? { advice: OF_ORGANISATION } : {}
 }
 

@@ -3,6 +3,7 @@ import { variableOf } from '../config/declarations.js'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
 import { isoTime, type Fault } from '../errors/rejection-details.js'
 import { isJsonObject } from '../json.js'
+import { adviceForEntra } from './entra-issuers.js'
 
 const FRESH = 'the client must get a fresh token'
 
@@ -14,7 +15,7 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
   signature: `${FRESH}, because its key was withdrawn, or it was changed or forged`,
   algorithm: 'have the authorization server sign access tokens with one of these',
   key: `${FRESH}, because its key was withdrawn in a rotation of keys, or it was changed or forged`,
-  issuer: 'issuer must be, to the letter, what the authorization server writes into its tokens',
+  issuer: 'issuer (or one of issuers) must be, to the letter, what the authorization server writes into its tokens',
   audience: 'add an audience mapper for this server at the authorization server',
   expired: 'the client must renew it; if it just did, compare the clocks',
   not_yet_valid: 'compare the clocks (NTP)',
@@ -115,8 +116,22 @@ export function otherIssuer(found: unknown, expected: string): InvalidTokenError
     expected,
     found,
     sentence: (iss, issuer) => `iss is ${iss}, not ${issuer}`,
+    ...optionalAdvice(adviceForEntra(found, [expected])),
   }))
 }
+
+/** @param found `iss` of a token that no key has been tried on, because none of the issuers is its own */
+export function unlistedIssuer(found: unknown, issuers: readonly string[]): InvalidTokenError {
+  return unverified('issuer', () => ({
+    claim: 'iss',
+    expected: issuers,
+    found,
+    sentence: (iss, listed) => `iss, unverified, is ${found === undefined ? 'missing' : iss}, none of ${listed}`,
+    ...optionalAdvice(adviceForEntra(found, issuers)),
+  }))
+}
+
+const optionalAdvice = (advice: string | undefined) => (advice === undefined ? {} : { advice })
 
 export function otherAudience(
   found: readonly string[],

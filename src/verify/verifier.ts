@@ -1,8 +1,10 @@
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
+import { decodeJwt } from 'jose/jwt/decode'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { Discovery } from '../authorization-server/discovery.js'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
+import type { PerIssuer } from '../config/per-issuer.js'
 import { InvalidTokenError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { deepFreeze } from '../freeze.js'
@@ -12,7 +14,7 @@ import { checkIssuedAt, readAccessTokenClaims, type AccessTokenClaims, type Clai
 import { createIntrospection, noIntrospection, readIntrospection, type Introspect } from './introspection.js'
 import { joseRejection, type Verification } from './jose-failures.js'
 import { createJwtVerifier, type IssuerKeys, type VerifyJwt } from './keys.js'
-import { malformed, refusedClaims, tooLarge, type ClaimsJudge } from './rejections.js'
+import { malformed, refusedClaims, tooLarge, unlistedIssuer, type ClaimsJudge } from './rejections.js'
 import { hasCanonicalSignature } from '../token-spelling.js'
 import { createVerifiedTokens, type VerifiedTokens } from './verified-tokens.js'
 
@@ -58,7 +60,9 @@ interface Readers {
   readonly verifyJwt: VerifyJwt
 }
 
-interface State<T> extends Readers {
+interface State<T> {
+  readonly readers: PerIssuer<Readers>
+  readonly events: Pick<Events, 'counters'>
   readonly tokens: VerifiedTokens<T>
   readonly flights: SingleFlight<T>
   readonly present: (token: VerifiedToken) => T
@@ -71,30 +75,45 @@ const LONGEST_TOKEN = 16_384
 /** Levels of lists and objects in claims. Copying or printing deeper ones may exhaust the stack. */
 const MOST_LEVELS = 100
 
-/** @param present makes the object that stands for a caller, which is remembered in place of the token: a lookup less per request */
+/**
+ * @param issuers the rooms of each issuer
+ * @param present makes the object that stands for a caller, which is remembered in place of the token: a lookup less per request
+ */
 export function createVerifier<T extends object>(
-  rooms: VerifierRooms,
+  issuers: PerIssuer<VerifierRooms>,
   present: (token: VerifiedToken) => T,
 ): Verifier<T> {
-  const { config, discovery, keys, client, clock, events } = rooms
+  const [{ config, clock, events }] = issuers.all
   const state: State<T> = {
-    rooms,
+    readers: issuers.map(createReaders),
+    events,
     tokens: createVerifiedTokens<T>(config, clock, events),
     flights: createSingleFlight<T>(),
-    introspect: createIntrospection(client, clock),
-    verifyJwt: createJwtVerifier(keys, config.algorithms),
     present,
   }
   return {
     verify: (token) => verify(state, token),
     ready: async () => {
-      await discovery.issuer()
-      if (config.introspection !== 'always') return keys.load()
-      if ((await discovery.forIntrospection()) === undefined) throw noIntrospection()
+      await Promise.all(issuers.all.map(isReady))
     },
     forget: state.tokens.clear,
     size: state.tokens.size,
   }
+}
+
+function createReaders(rooms: VerifierRooms): Readers {
+  const { config, keys, client, clock } = rooms
+  return {
+    rooms,
+    introspect: createIntrospection(client, clock),
+    verifyJwt: createJwtVerifier(keys, config.algorithms),
+  }
+}
+
+async function isReady({ config, discovery, keys }: VerifierRooms): Promise<void> {
+  await discovery.issuer()
+  if (config.introspection !== 'always') return keys.load()
+  if ((await discovery.forIntrospection()) === undefined) throw noIntrospection()
 }
 
 function verify<T>(state: State<T>, token: string): T | Promise<T> {
@@ -102,17 +121,58 @@ function verify<T>(state: State<T>, token: string): T | Promise<T> {
   if (token.length > LONGEST_TOKEN) return Promise.reject(tooLarge(token.length, LONGEST_TOKEN))
   const presented = state.tokens.find(token)
   if (presented === undefined) return verifyOnce(state, token)
-  state.rooms.events.counters.verifiedCacheHits += 1
+  state.events.counters.verifiedCacheHits += 1
   return presented
 }
 
 /** A function of its own, because a closure over `token` would be an allocation for each token seen before. */
 function verifyOnce<T>(state: State<T>, token: string): Promise<T> {
-  return state.flights.join(token, () => verifyAgain(state, token))
+  const { all } = state.readers
+  return state.flights.join(token, () =>
+    all.length === 1
+      ? verifyAgain(state, all[0], token)
+      : pickReaders(state.readers, token).then((readers) => verifyAgain(state, readers, token)),
+  )
 }
 
-async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
-  const { config, discovery, keys, events } = state.rooms
+/**
+ * Picks the issuer whose keys, or whose word, decide on a token, by what the token says of itself and before anything is verified.
+ *
+ * Rejects with {@link InvalidTokenError} when no issuer is the token's own.
+ */
+async function pickReaders(readers: PerIssuer<Readers>, token: string): Promise<Readers> {
+  if (!isJwt(token)) return introspecting(readers)
+  let iss: unknown
+  try {
+    ;({ iss } = decodeJwt(token))
+  } catch {
+    throw malformed('the token looks like a JWT, and cannot be read as one').about(token)
+  }
+  const own = typeof iss === 'string' ? readers.find(iss) : undefined
+  if (own !== undefined) return own
+  throw unlistedIssuer(
+    iss,
+    readers.all.map(({ rooms }) => rooms.config.issuer ?? ''),
+  ).about(token)
+}
+
+/**
+ * Picks the first issuer that can be asked about a token that does not say whose it is. It goes to no other, because it is a credential.
+ *
+ * Rejects with {@link UpstreamUnavailableError} when an issuer before does not say whether it can.
+ */
+async function introspecting({ all }: PerIssuer<Readers>): Promise<Readers> {
+  for (const readers of all) {
+    const { config, discovery } = readers.rooms
+    if (config.introspection === false || config.client?.hasCredentials !== true) continue
+    if ((await discovery.forIntrospection()) !== undefined) return readers
+  }
+  return all[0]
+}
+
+async function verifyAgain<T>(state: State<T>, readers: Readers, token: string): Promise<T> {
+  const { rooms } = readers
+  const { config, discovery, keys, events } = rooms
   const isSigned = isJwt(token)
   const byIntrospection = config.introspection === 'always' || !isSigned
   let issuer = ''
@@ -124,9 +184,9 @@ async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
     // From before the token is read, so that what is withdrawn meanwhile ends it.
     const trust = byIntrospection ? undefined : keys.trust()
     const read = byIntrospection ? introspected : signed
-    const { payload, protectedHeader } = await read(state, token, issuer)
+    const { payload, protectedHeader } = await read(readers, token, issuer)
     if (isDeeperThan(payload, MOST_LEVELS)) throw malformed(`its claims are nested in more than ${MOST_LEVELS} levels`)
-    checkIssuedAt(payload, verification(state.rooms, issuer))
+    checkIssuedAt(payload, verification(rooms, issuer))
     const { subject, clientId, scopes, expiresAt, audience, boundTo } = readAccessTokenClaims(
       payload,
       config,
@@ -144,7 +204,7 @@ async function verifyAgain<T>(state: State<T>, token: string): Promise<T> {
     return presented
   } catch (error) {
     // An error of jose during introspection is about this server's own credentials.
-    const failure = byIntrospection ? error : joseRejection(error, token, verification(state.rooms, issuer))
+    const failure = byIntrospection ? error : joseRejection(error, token, verification(rooms, issuer))
     // A rejection knows its token, so as never to show it.
     throw failure instanceof InvalidTokenError ? failure.about(token) : failure
   }

@@ -34,6 +34,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   'must be a path such as /nextcloud: with a slash at its start, none at its end, and nothing encoded': [
     'connect.path',
   ],
+  'must be a list of objects, each with issuer, and not be empty': ['issuers'],
   'must be a function': [...CALLBACKS, ...of('connect', 'authenticateBrowser', 'clientName')],
   [RULE]: ['connect.identity'],
   'must be true or false': ['rootMetadata', 'legacyMetadata'],

@@ -18,6 +18,7 @@ describe('the defaults', () => {
     expect(read(LEAST)).toEqual({
       issuer: 'https://idp.example.com',
       isNextcloudByDefault: false,
+      others: [],
       endpoints: {},
       challengeScopes: [],
       resource: 'https://mcp.example.com/mcp',
@@ -119,6 +120,7 @@ it('every option that is given is taken as it is', () => {
     client: { id: 'mcp-server', secret: undefined, auth: clientAuth, hasCredentials: true },
     allowedClients: new Set(['with, comma', 'other']),
     isNextcloudByDefault: false,
+    others: [],
     warnings: [],
   })
 })

@@ -4,7 +4,7 @@ import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { Server as ServerV1 } from '@modelcontextprotocol/sdk/server/index.js'
 import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
-import { InMemoryTransport, McpServer, Server } from '@modelcontextprotocol/server'
+import { createMcpHandler, InMemoryTransport, McpServer, Server } from '@modelcontextprotocol/server'
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError, type McpAuth, type McpAuthOptions } from '../../src/index.js'
 import { scopedTools as scopedToolsV1 } from '../../src/mcp/v1.js'
@@ -374,6 +374,19 @@ it.each(KINDS)(
     expect(bed.events).toContainEqual(expect.objectContaining({ type: 'request.failed', code: 'ERR_INTERNAL' }))
   },
 )
+
+it('over HTTP without the middleware a call is a text, because a client without a token has none to step up from', async () => {
+  const { auth } = await world({ mode: 'none' })
+  const handler = createMcpHandler(() => withTools(new McpServer(INFO), auth, { after: scopeAll }))
+  const headers = { accept: 'application/json, text/event-stream', 'content-type': 'application/json' }
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, ...call('write_note') })
+
+  const response = await handler.fetch(new Request('https://mcp.example.com/mcp', { method: 'POST', headers, body }))
+
+  expect(response.status).toBe(200)
+  expect(await response.text()).toContain(LACKS.text)
+  await handler.close()
+})
 
 it('scopes that are no list are none', async () => {
   const { auth } = await world({ mode: 'none' })

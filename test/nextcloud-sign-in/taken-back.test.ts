@@ -137,20 +137,6 @@ it('a user id that was given to another person brings the first one nothing', as
   expect(await questionAt(server, before)).not.toContain('signed in as')
 })
 
-it('the answer of a sign-in is for the browser that went to Nextcloud, though another has the cookie of the question', async () => {
-  const server = await startSignInServer()
-  const client = await registeredClient(server)
-  const mallory = createVisitor({ name: 'mallory', password: 'x' })
-  const question = await mallory.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
-  const alice = server.person('alice')
-  for (const pair of mallory.cookies(question).split('; ')) alice.setCookie('127.0.0.1', pair)
-  const done = await alice.until(question, `${question.href}/done`)
-
-  expect((await fetch(done, { headers: { cookie: mallory.cookies(done) } })).status).toBe(410)
-  const hers = await fetch(done, { headers: { cookie: alice.cookies(done) }, redirect: 'manual' })
-  expect(hers.status).toBe(303)
-})
-
 it.each([
   ['https://mcp.example.com', '__Host-mcp-nextcloud-session'],
   ['http://127.0.0.1:3000', '_session'],

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { parseEnv } from 'node:util'
 import { expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
-import { MemoryStorage, type McpAuthOptions } from '../../src/index.js'
+import { logEvents, MemoryStorage, type McpAuthOptions } from '../../src/index.js'
 import { ENCRYPTION_KEY } from '../support/grant-constants.js'
 import { wordsOf } from '../support/html.js'
 import { appPasswordWorld } from '../support/login-visits.js'
@@ -25,7 +25,10 @@ function pageOptions() {
   const nothing = (): undefined => undefined
   runSnippet('app-password.md', 0, {
     modules: {
-      'mcp-nextcloud-auth': { mcpAuth: (options: McpAuthOptions) => ((written = options), { routes: nothing }) },
+      'mcp-nextcloud-auth': {
+        logEvents,
+        mcpAuth: (options: McpAuthOptions) => ((written = options), { routes: nothing }),
+      },
       'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object },
       'node:sqlite': { DatabaseSync: Object },
       express: { default: () => ({ use: nothing, all: nothing, listen: nothing }) },

@@ -7,6 +7,7 @@ import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK, type JWT
 export interface ReceivedRequest {
   readonly method: string
   readonly path: string
+  readonly query: URLSearchParams
   readonly headers: IncomingMessage['headers']
   readonly form: URLSearchParams
 }
@@ -77,9 +78,9 @@ export async function startAuthorizationServer(now: () => number = Date.now): Pr
     void respond(req, res)
   }
   async function respond(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const path = new URL(req.url ?? '/', 'http://localhost').pathname
+    const { pathname: path, searchParams: query } = new URL(req.url ?? '/', 'http://localhost')
     const form = new URLSearchParams(await text(req))
-    const request = { method: req.method ?? '', path, headers: req.headers, form }
+    const request = { method: req.method ?? '', path, query, headers: req.headers, form }
     received.push(request)
     const answers = scripts.get(path)
     const answer = (answers !== undefined && answers.length > 1 ? answers.shift() : answers?.[0]) ?? healthy(request)

@@ -4,6 +4,7 @@ import { needsOf, type Needs } from '../../authorization-server/needs.js'
 import type { TokenAnswer } from '../../authorization-server/token-answer.js'
 import type { Clock } from '../../clock.js'
 import type { Config } from '../../config/config.js'
+import { perIssuer } from '../../config/per-issuer.js'
 import { createEvents, type Events } from '../../events.js'
 import { createTransport, type Transport } from '../../transport/transport.js'
 import { createIssuerKeys } from '../../verify/keys.js'
@@ -57,7 +58,10 @@ export function createExamination(
     discovery,
     needs: needsOf(config),
     client,
-    verifier: createVerifier({ config, discovery, keys, client, clock, events }, (token) => token),
+    verifier: createVerifier(
+      perIssuer(config).map(() => ({ config, discovery, keys, client, clock, events })),
+      (token) => token,
+    ),
     events,
     answers: new Map(),
   }

@@ -60,7 +60,8 @@ function refusal(failure: McpAuthError, { secrets }: Examination, audience: read
   if (failure instanceof SubjectTokenRejectedError) {
     return failed(
       'the provider refuses the MCP token in the exchange, which this server itself takes',
-      'get a fresh token of a session that lives; let it be from the same realm, and for a client that this one may exchange for (Keycloak: clientId must be in its aud)',
+      failure.rejection.hint ??
+        'get a fresh token of a session that lives; let it be from the same realm, and for a client that this one may exchange for (Keycloak: clientId must be in its aud)',
     )
   }
   if (failure instanceof TokenRequestError) {

@@ -1,3 +1,4 @@
+import { printable } from '../../errors/rejection-details.js'
 import type { Finding } from './check.js'
 
 const SIGNS: Readonly<Record<Finding['status'], string>> = { passed: '✓', failed: '✗', 'left-out': '–' }
@@ -22,4 +23,4 @@ export function asJson(findings: readonly Finding[]): string {
 }
 
 /** Texts of other servers may hold sequences that a terminal obeys. */
-const oneLine = (text: string): string => text.replace(/[\r\n\t]+/g, ' ').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\uFFFD')
+const oneLine = (text: string): string => printable(text.replace(/[\r\n\t]+/g, ' '))

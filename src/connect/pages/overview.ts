@@ -1,7 +1,7 @@
 import type { ClientName } from '../client-names.js'
 import type { Page } from './document.js'
 import type { Frame } from './frame.js'
-import type { OwnSession } from '../../options.js'
+import type { OwnSession } from '../../local-options.js'
 import { digest } from '../cookies.js'
 import { markup, shownName, type Markup } from './markup.js'
 import { isErrorCode, LONGEST, shownClient, shownForm, shownMoment, type FormTarget } from './shown.js'
@@ -46,8 +46,16 @@ export function signIn(
     readonly done: Done | undefined
     /** Whether the page is that of the sign-in server. */
     readonly isOwn?: boolean
+    /** The servers of which the person chooses one. None: there is one. */
+    readonly servers?: readonly { readonly name: string; readonly value: string }[]
   },
 ): Page {
+  const { servers = [] } = asked
+  const wish = asked.done === 'out' ? 'another' : 'sign-in'
+  const buttons = servers.map(
+    ({ name, value }) =>
+      markup`<button class="primary" type="submit" name="do" value="${wish} ${value}">Sign in at ${shownName(name, LONGEST, '…')}</button>`,
+  )
   const lasts =
     asked.isOwn === true
       ? 'You are signed in here, in this browser, for a day'
@@ -55,7 +63,7 @@ export function signIn(
   return page(200, 'See your connection', 'plain')`${shownDone(asked.done)}
 <p>Sign in to see which apps can use your Nextcloud at ${nextcloud} through ${server}, and to end that.</p>
 <p class="quiet">The sign-in only tells this server who you are. ${lasts}${asked.isOwn === true ? ', or until you sign out' : ''}.</p>
-${shownForm(asked, markup`<button class="primary" type="submit" name="do" value="${asked.done === 'out' ? 'another' : 'sign-in'}">Sign in</button>`)}`
+${shownForm(asked, servers.length === 0 ? markup`<button class="primary" type="submit" name="do" value="${wish}">Sign in</button>` : markup`${buttons}`)}`
 }
 
 /** The connection, with a button for each way to end it. */

@@ -19,9 +19,14 @@ async function setUp(users: readonly string[] = ['alice', 'bob'], options: McpAu
   for (const subject of users) if (subject !== 'alice') await connect(subject)
   const failing = new Map<string, Failure>()
   const get = storage.get.bind(storage)
-  storage.get = (key) => {
+  const held: { wait: (key: string) => Promise<void> | undefined } = { wait: () => undefined }
+  storage.get = async (key) => {
     const failure = failing.get(key)
-    if (failure === undefined) return get(key)
+    if (failure === undefined) {
+      const entry = await get(key)
+      await held.wait(key)
+      return entry
+    }
     return failure === 'rejects' ? Promise.reject(new Error('this row is broken')) : new Promise(() => undefined)
   }
   const keyOf = (subject: string) => grants.store.keyOf({ issuer: as.issuer, subject })
@@ -30,6 +35,8 @@ async function setUp(users: readonly string[] = ['alice', 'bob'], options: McpAu
   await turn()
   return {
     ...setup,
+    held,
+    keyOf,
     auth,
     tokens,
     fail: (subject: string, how: Failure = 'rejects') => failing.set(keyOf(subject), how),
@@ -154,4 +161,57 @@ it('a token that ends while the store is looked into is not handed out', async (
 
   expect(token).not.toBe(tokens[0])
   expect(refreshTokens.accessTokens).toContain(token)
+})
+
+describe('a look that ends after its token was replaced', () => {
+  async function setUpHeld() {
+    const setup = await setUp(['alice'])
+    const { held, keyOf, clock } = setup
+    let end = (): void => undefined
+    clock.advance(CHECK)
+    return {
+      ...setup,
+      end: () => end(),
+      /** Lets the look of a call read the grant, after its version. The look ends when it is told to, with what it has read. */
+      lookOf: async (call: () => Promise<string>): Promise<{ readonly token: Promise<string> }> => {
+        let reads = 0
+        held.wait = (key) => {
+          if (key !== keyOf('alice') || (reads += 1) !== 2) return undefined
+          return new Promise((go) => (end = go))
+        }
+        const token = call()
+        await until(() => reads >= 2)
+        return { token }
+      },
+    }
+  }
+
+  it('leaves the new token where it was, if it saw the grant disconnected', async () => {
+    const { auth, connect, disconnectElsewhere, lookOf, end, calls } = await setUpHeld()
+    await disconnectElsewhere('alice')
+    const waiting = await lookOf(() => auth.getNextcloudToken(ALICE))
+    await connect('alice')
+    const fresh = await auth.getNextcloudToken(ALICE, { forceRefresh: true })
+    calls.length = 0
+
+    end()
+
+    expect(await waiting.token).toBe(fresh)
+    expect(await auth.getNextcloudToken(ALICE)).toBe(fresh)
+    expect(calls).toEqual([])
+  })
+
+  it('does not replace the new token by one that another instance had got before', async () => {
+    const { auth, open, lookOf, end, refreshTokens } = await setUpHeld()
+    await open().rotate(ALICE)
+    const waiting = await lookOf(() => auth.getNextcloudToken(ALICE))
+    await auth.rotate(ALICE)
+    const [, , newest] = refreshTokens.accessTokens
+
+    end()
+
+    expect(newest).toBeDefined()
+    expect(await waiting.token).toBe(newest)
+    expect(await auth.getNextcloudToken(ALICE)).toBe(newest)
+  })
 })

@@ -1,0 +1,124 @@
+import { ConfigurationError } from '../errors/errors.js'
+import type { Environment } from '../options.js'
+import { DECLARATIONS, OPTIONS, variablesOf } from './declarations.js'
+import type { Declarations } from './read-options.js'
+import { type Given, isPlainObject, readObject, refuse } from './values.js'
+
+/** The options of one issuer, those of the top level included. */
+export interface Entry {
+  readonly options: unknown
+  readonly environment: Environment
+  /** The name for messages: `issuers[1]`. Undefined: there is one issuer, at the top level. */
+  readonly name: string | undefined
+}
+
+/** Options that are of one issuer. The entry's `preset` is `nextcloud.preset` of the top level. */
+const OF_ISSUER = {
+  issuer: {},
+  discoveryUrl: {},
+  authorizationServer: {},
+  audience: {},
+  clientId: {},
+  clientSecret: {},
+  clientAuth: {},
+  introspection: {},
+  missingAudience: {},
+  preset: {},
+}
+/** Options that say where one server is. Two issuers that shared them would answer for each other's tokens. */
+const PLACES = ['discoveryUrl', 'authorizationServer'] as const
+
+/**
+ * Returns the options of each issuer: those of its entry, and of the top level what the entry leaves out.
+ *
+ * @throws {ConfigurationError} `issuers` is not a list of such entries, or contradicts another option
+ */
+export function readEntries(options: unknown, environment: Environment): readonly [Entry, ...Entry[]] {
+  if (!isPlainObject(options) || options['issuers'] === undefined) return [{ options, environment, name: undefined }]
+  const { issuers, ...top } = options
+  const given = { value: issuers, name: 'issuers', option: 'issuers' }
+  OPTIONS.issuers.kind.check(given)
+  const list = issuers as readonly Readonly<Record<string, unknown>>[]
+  if (top['issuer'] !== undefined) refuse(given, 'contradicts issuer: give one of them')
+  for (const [index, entry] of list.entries()) checkEntry(entry, `issuers[${index}]`)
+  checkDistinct(list)
+  for (const place of PLACES) {
+    const without = list.filter((entry) => entry[place] === undefined)
+    if (top[place] === undefined || without.length < 2) continue
+    const option = { value: top[place], name: place, option: place }
+    refuse(
+      option,
+      `is of one authorization server: give it in the entries of issuers, of which ${without.length} lack it`,
+    )
+  }
+  const rest = withoutIssuer(environment)
+  return list.map((entry, index) => ({
+    options: withTop(entry, top),
+    environment: rest,
+    name: `issuers[${index}]`,
+  })) as [Entry, ...Entry[]]
+}
+
+/** Checks the names and types in an entry. */
+function checkEntry(entry: Readonly<Record<string, unknown>>, name: string): void {
+  readObject({ value: entry, option: name }, OF_ISSUER, {})
+  const { authorizationServer, preset, ...plain } = entry
+  const endpoints: Declarations = OPTIONS.authorizationServer.members
+  const lookUp = readObject({ value: authorizationServer, option: `${name}.authorizationServer` }, endpoints, {})
+  for (const endpoint of Object.keys(endpoints)) check(lookUp(endpoint), `authorizationServer.${endpoint}`)
+  for (const [key, value] of Object.entries(plain))
+    check({ value, name: `${name}.${key}`, option: `${name}.${key}` }, key)
+  check({ value: preset, name: `${name}.preset`, option: `${name}.preset` }, 'nextcloud.preset')
+  if (entry['issuer'] === undefined)
+    refuse({ value: undefined, name: `${name}.issuer`, option: `${name}.issuer` }, 'is required')
+}
+
+function check(given: Given, option: string): void {
+  if (given.value !== undefined) DECLARATIONS.get(option)?.kind.check(given)
+}
+
+/** A token could not tell which of two entries is meant. */
+function checkDistinct(list: readonly Readonly<Record<string, unknown>>[]): void {
+  const seen = new Map<unknown, number>()
+  for (const [index, { issuer }] of list.entries()) {
+    const before = seen.get(issuer)
+    const option = `issuers[${index}].issuer`
+    if (before !== undefined) refuse({ value: issuer, name: option, option }, `is that of issuers[${before}], too`)
+    seen.set(issuer, index)
+  }
+}
+
+function withTop(entry: Readonly<Record<string, unknown>>, top: Readonly<Record<string, unknown>>): object {
+  const { preset, ...own } = Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== undefined))
+  const hasOwn = own['clientSecret'] !== undefined || own['clientAuth'] !== undefined
+  const { nextcloud } = top
+  return {
+    ...top,
+    // One stands in for the other, and the secret of another server is not for this one.
+    ...(hasOwn && { clientSecret: undefined, clientAuth: undefined }),
+    ...own,
+    ...(preset !== undefined && {
+      nextcloud: isPlainObject(nextcloud) ? { ...nextcloud, preset } : (nextcloud ?? { preset }),
+    }),
+  }
+}
+
+/** Without the variables that say where the one issuer is. */
+function withoutIssuer(environment: Environment): Environment {
+  const variables = [...variablesOf('issuer'), ...variablesOf('discoveryUrl')]
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !variables.includes(name)))
+}
+
+/** Runs the reading of one entry, and says in its errors which entry it is. */
+export function ofEntry<T>({ name, options }: Entry, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (name === undefined || !(error instanceof ConfigurationError)) throw error
+    const { option = '', message } = error
+    const part = option === 'nextcloud.preset' ? 'preset' : option
+    const isOfIssuer = Object.hasOwn(OF_ISSUER, part.split('.')[0] ?? '')
+    const { issuer } = options as { readonly issuer?: unknown }
+    throw isOfIssuer ? new ConfigurationError(`${name} (${String(issuer)}): ${message}`, `${name}.${part}`) : error
+  }
+}

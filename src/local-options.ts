@@ -1,0 +1,41 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { McpAuthOptions } from './options.js'
+
+/** @internal Where options hold answers that this process itself has: of an authorization server in it. */
+export const LOCAL_ANSWERS: unique symbol = Symbol('local answers')
+
+/** @internal Where options hold the sign-in of an authorization server in this process. */
+export const OWN_SIGN_IN: unique symbol = Symbol('own sign-in')
+
+/** @internal Options of a server that is its own authorization server. */
+export interface LocalOptions extends McpAuthOptions {
+  readonly [LOCAL_ANSWERS]?: LocalAnswers | undefined
+  readonly [OWN_SIGN_IN]?: OwnSignIn | undefined
+}
+
+/** The sign-in of an authorization server in this process, as the page of connections uses it. */
+export interface OwnSignIn {
+  /** Begins a sign-in for the page: the address to send the browser to, and `Set-Cookie` values. */
+  readonly begin: (req: IncomingMessage) => Promise<{ readonly url: string; readonly cookies: readonly string[] }>
+  /** The browsers in which a person is signed in. */
+  readonly sessions: (req: IncomingMessage, subject: string) => Promise<readonly OwnSession[]>
+  /** Ends one of them, or all except the one that asks. */
+  readonly end: (req: IncomingMessage, subject: string, which: { readonly id: string } | 'others') => Promise<void>
+  /** Ends the session of this browser. */
+  readonly signOut: (req: IncomingMessage, res: ServerResponse) => Promise<void>
+  /** What an MCP client calls itself. Undefined: nothing, or nothing that can be shown. */
+  readonly claimOf: (clientId: string) => Promise<string | undefined>
+}
+
+/** A browser in which a person is signed in. */
+export interface OwnSession {
+  readonly id: string
+  /** Milliseconds since the epoch. */
+  readonly since: number
+  readonly lastUsed: number
+  /** Whether it is the browser that asks. */
+  readonly isHere: boolean
+}
+
+/** Returns the answer to a GET of a URL that this process serves. Undefined: it does not. */
+export type LocalAnswers = (url: string) => Promise<Response> | undefined
