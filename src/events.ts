@@ -122,6 +122,8 @@ export type McpAuthEventDetails =
       readonly operation: IdpOperation
       readonly message: string
       readonly httpStatus: number | undefined
+      /** Of several (`issuers`), the one that is unavailable. */
+      readonly issuer?: string
     }
   | (OfGrant & {
       /** A user connected Nextcloud. */

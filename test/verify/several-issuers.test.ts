@@ -199,13 +199,15 @@ describe('an opaque token', () => {
 })
 
 it('while one issuer is unavailable its tokens are 503, and those of the other go on', async () => {
-  const { a, b, clock, open } = await twoIssuers()
+  const { a, b, clock, events, open } = await twoIssuers()
   const auth = open()
   await a.stop()
   for (let attempt = 0; attempt < 3; attempt += 1) {
     await expect(auth.verify(await a.mint({ jti: String(attempt) }))).rejects.toBeInstanceOf(UpstreamUnavailableError)
     expect(await reasonOf(auth.verify(await b.mint({ jti: String(attempt) })))).toBe('accepted')
   }
+  const outages = events.flatMap((event) => (event.type === 'idp.unavailable' ? [event.issuer] : []))
+  expect(new Set(outages)).toEqual(new Set([a.issuer]))
   await a.restart()
   clock.advance(60_000)
   expect(await reasonOf(auth.verify(await a.mint()))).toBe('accepted')
