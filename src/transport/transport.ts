@@ -84,7 +84,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
         )
       } catch (error) {
         if (error instanceof UpstreamUnavailableError) {
-          const { message, httpStatus } = error
+          const { detail: message, httpStatus } = error
           events.emit({
             type: 'idp.unavailable',
             operation,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { InvalidTokenError, UpstreamUnavailableError } from '../../src/index.js'
+import { InvalidTokenError, type McpAuthError, UpstreamUnavailableError } from '../../src/index.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import { manualClock } from '../support/clock.js'
 import { startAuthorizationServer } from '../support/scripted-authorization-server.js'
@@ -9,7 +9,7 @@ import { twoIssuers } from '../support/two-issuers.js'
 const reasonOf = (refusal: Promise<unknown>): Promise<string> =>
   refusal.then(
     () => 'accepted',
-    (error: unknown) => (error instanceof InvalidTokenError ? error.reason : String(error)),
+    (error: unknown) => (error instanceof InvalidTokenError ? error.reason : (error as McpAuthError).detail),
   )
 const secretSent = (authorization: string | undefined): string =>
   decodeURIComponent(Buffer.from((authorization ?? '').split(' ')[1] ?? '', 'base64').toString())
@@ -228,7 +228,7 @@ it('is ready when all issuers are, and says which is not', async () => {
   const { b, open } = await twoIssuers()
   await open().ready()
   await b.stop()
-  await expect(open().ready()).rejects.toThrow(new URL(b.issuer).host)
+  await expect(open().ready()).rejects.toMatchObject({ detail: expect.stringContaining(new URL(b.issuer).host) as string })
 })
 
 describe('Entra', () => {
