@@ -25,6 +25,8 @@ export interface OwnSignIn {
   readonly signOut: (req: IncomingMessage, res: ServerResponse) => Promise<void>
   /** What an MCP client calls itself. Undefined: nothing, or nothing that can be shown. */
   readonly claimOf: (clientId: string) => Promise<string | undefined>
+  /** Whether a person's living connection is surely of the account that has the user id now, as Nextcloud says. */
+  readonly isSameAccount: (subject: string) => Promise<boolean>
 }
 
 /** A browser in which a person is signed in. */

@@ -46,13 +46,18 @@ export interface AccessRooms {
 
 export function createSurface(context: ChallengeContext, events: Events): Surface {
   return {
-    dressed: (error) => (error instanceof McpAuthError ? addChallenge(error, context) : (error as Error)),
+    dressed: (error) => (error instanceof McpAuthError ? forCallers(error, context) : (error as Error)),
     reported: (error) => {
-      const failure = addChallenge(asMcpAuthError(error), context)
+      const failure = forCallers(asMcpAuthError(error), context)
       reportFailure(events, failure)
       return failure
     },
   }
+}
+
+/** Returns a failure as it goes out: with its challenge, and with nothing in its message that is for the operator. */
+function forCallers(error: McpAuthError, context: ChallengeContext): McpAuthError {
+  return addChallenge(error instanceof ConfigurationError ? error.concealed() : error, context)
 }
 
 export function createNextcloudAccess(rooms: AccessRooms): NextcloudAccess {

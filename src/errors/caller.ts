@@ -1,4 +1,4 @@
-import { McpAuthError } from './base.js'
+import { hideMembers, McpAuthError } from './base.js'
 import {
   DPOP_PROOF_DESCRIPTIONS,
   INVALID_TOKEN_DESCRIPTIONS,
@@ -55,6 +55,10 @@ export class InvalidTokenError extends McpAuthError {
     return readRejectionDetails(this.#fault(), this.#token)
   }
 
+  override get detail(): string {
+    return this.details.message
+  }
+
   /** @internal The message of `details` in its two parts; an error that an app made has no advice. */
   get diagnosis(): { readonly finding: string; readonly advice: string | undefined } {
     const { advice, ...fault } = this.#fault()
@@ -88,6 +92,10 @@ export class InvalidDpopProofError extends McpAuthError {
     return readRejectionDetails(this.#particulars(), this.#token)
   }
 
+  override get detail(): string {
+    return this.details.message
+  }
+
   /** @internal The access token that the proof came with, which `details` never shows. */
   about(token: string): this {
     this.#token = token
@@ -115,6 +123,10 @@ export class InsufficientScopeError extends McpAuthError {
   /** The particulars, for the operator and not for an answer. Put together at each reading. */
   get details(): RejectionDetails {
     return readRejectionDetails(scopeFault(this.requiredScopes, this.#granted))
+  }
+
+  override get detail(): string {
+    return this.details.message
   }
 }
 
@@ -158,6 +170,7 @@ export class SubjectTokenRejectedError extends McpAuthError {
         : 'The access token is no longer accepted',
     })
     this.rejection = rejection
+    hideMembers(this, 'rejection')
   }
 }
 

@@ -32,7 +32,7 @@ import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 import { createTokenRooms } from './token-rooms.js'
-import { isConnected } from './still-connected.js'
+import { isConnected, standingOf } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
 import { clientNaming, createClientDocuments } from './client-documents.js'
 
@@ -263,7 +263,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     nameOf: clientNaming({ config, connect, events, clock, provider }),
     ...tokenRooms,
     grants,
-    isConnected: (subject) => connected(subject, { token: { kind: 'RefreshToken' } }),
+    standingOf: (subject) => standingOf({ auth, config }, { issuer: issuer.origin, subject }),
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies,
     questions,

@@ -8,7 +8,7 @@ import { meaningOf } from './outage.js'
 import { asIssuer } from './provider.js'
 import { readSessions, SESSION_LIFE } from './sessions.js'
 import type { SignInRooms } from './sign-in-rooms.js'
-import type { loginOf } from './withdrawn.js'
+import { isSameAccount, type loginOf } from './withdrawn.js'
 
 /**
  * Returns what the page of connections does with the sessions of this authorization server.
@@ -27,6 +27,7 @@ export function createOwnSignIn(known: () => SignInRooms): OwnSignIn {
       const client = await (await known().provider()).Client.find(clientId).catch(() => undefined)
       return readClaim(client?.clientName)
     },
+    isSameAccount: (subject) => isSameAccount(known(), subject),
   }
 }
 

@@ -46,6 +46,9 @@ export type BoundResult = SignInResult & {
   readonly cookieHash: string
 }
 
+/** What Nextcloud says of a connection. `untold`: something in front of it has answered, or it does not say who the user is. */
+export type Standing = 'taken' | 'refused' | 'untold'
+
 /** The rooms that a sign-in needs. */
 export interface SignInRooms {
   readonly config: Config
@@ -63,8 +66,8 @@ export interface SignInRooms {
   readonly freshCredentials: FreshCredentials
   readonly deletions: Deletions
   readonly grants: Grants
-  /** Whether the person's connection is usable, as Nextcloud itself says. */
-  readonly isConnected: (subject: string) => Promise<boolean>
+  /** What Nextcloud says of a person's connection. Rejects with {@link UpstreamUnavailableError}. */
+  readonly standingOf: (subject: string) => Promise<Standing>
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies
   readonly questions: QuestionCookies

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { ANY_CLIENT, type Identity } from '../grants/grant.js'
+import { UpstreamUnavailableError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
+import type { Identity } from '../grants/grant.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
 /**
@@ -35,5 +37,16 @@ export function isEnded(
   identity: Identity,
   { amr }: SignedInSession,
 ): Promise<boolean> {
-  return grants.store.isWithdrawn(identity, { clientId: ANY_CLIENT, withdrawals: withdrawalsIn(amr?.[0]) })
+  return grants.store.isOver(identity, { withdrawals: withdrawalsIn(amr?.[0]) })
+}
+
+/**
+ * Whether a person's living connection is surely of the account that has the user id now: Nextcloud gives an id to another person only once
+ * its account is deleted, with all its tokens. Where Nextcloud does not say so, it need not be.
+ */
+export async function isSameAccount(
+  { standingOf }: Pick<SignInRooms, 'standingOf'>,
+  subject: string,
+): Promise<boolean> {
+  return (await standingOf(subject).catch(ifError(UpstreamUnavailableError, () => 'untold'))) === 'taken'
 }

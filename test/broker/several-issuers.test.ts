@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryStorage, UpstreamUnavailableError } from '../../src/index.js'
 import type { McpAuthOptions, StorageAdapter, Who } from '../../src/index.js'
 import { ENCRYPTION_KEY, MCP_CLIENT } from '../support/grant-constants.js'
+import { listen } from '../support/hosts.js'
 import { createRefreshTokens } from '../support/refresh-tokens.js'
 import {
   RESOURCE,
@@ -87,6 +88,19 @@ describe('an exchange', () => {
   })
 })
 
+it('a Nextcloud that refuses a fresh token is told of with the switch of the server of that token', async () => {
+  const { a, b, clock, events, open } = await twoIssuers()
+  const nextcloud = await listen((_req, res) => res.writeHead(401).end())
+  onTestFinished(nextcloud.close)
+  const mode = { url: nextcloud.url, mode: 'refresh-token' } as const
+  const keeping = { storage: new MemoryStorage(), encryptionKey: ENCRYPTION_KEY, nextcloud: mode }
+  const auth = open(keeping, {}, { preset: 'nextcloud-oidc-app' })
+  await connect({ a, b, clock }, keeping, b, 'refresh-token')
+  await auth.nextcloudFetch({ issuer: b.issuer, subject: 'alice' }, '/ocs/v2.php/cloud/user')
+  const warnings = events.flatMap((event) => (event.type === 'config.warning' ? [event.message] : []))
+  expect(warnings.join()).toContain('oidc_provider_bearer_validation --value=true')
+})
+
 /** Stores a grant of alice at one issuer, as the pages would. */
 async function connect(
   { a, b, clock }: Pick<TwoIssuers, 'a' | 'b' | 'clock'>,
@@ -158,19 +172,24 @@ describe('a grant', () => {
     expect([await auth.isProvisioned(who('a')), await auth.isProvisioned(who('b'))]).toEqual([true, false])
   })
 
-  it('of an issuer that could not be asked is ended there later, while that of the other ends at once', async () => {
-    const { a, b, clock, auth, connectAt, who } = await keeping()
-    for (const at of ['a', 'b'] as const) await connectAt(at)
-    a.script('/revoke', { status: 503 })
-    expect(await auth.revoke(who('a'))).toEqual({ revoked: 'pending' })
-    expect(await auth.revoke(who('b'))).toEqual({ revoked: true })
-    const before = a.received('/revoke').length
-    a.script('/revoke', { status: 200 })
+  it.each(['a', 'b'] as const)('that is to end is not held up by an issuer that is unavailable: %s', async (down) => {
+    const { clock, auth, connectAt, who, ...two } = await keeping()
+    const up = down === 'a' ? 'b' : 'a'
+    for (const at of ['a', 'b'] as const) {
+      await connectAt(at)
+      two[at].script('/revoke', { status: 503 })
+      expect(await auth.revoke(who(at))).toEqual({ revoked: 'pending' })
+    }
+    const before = two[up].received('/revoke').length
+    two[up].script('/revoke', { status: 200 })
     clock.advance(61_000)
-    await auth.isProvisioned(who('b'))
+    await auth.isProvisioned(who(up))
     await auth.close()
-    expect(a.received('/revoke').length).toBeGreaterThan(before)
-    expect(b.received('/revoke').length).toBe(1)
+    expect(two[up].received('/revoke').length).toBeGreaterThan(before)
+    const ended = two.events.flatMap((event) =>
+      event.type === 'grant.revoked' && event.revoked === true ? [event.issuer] : [],
+    )
+    expect(ended).toEqual([two[up].issuer])
   })
 
   it('is seen whatever the order of the entries, and by the same issuer alone', async () => {

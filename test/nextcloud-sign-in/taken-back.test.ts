@@ -5,7 +5,8 @@ import { manualClock } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
 import { addAccount } from '../support/nextcloud/state.js'
 import { createVisitor, type Visitor } from '../support/nextcloud/visitor.js'
-import { clientOf, registeredClient } from '../support/sign-in-client.js'
+import { press } from '../support/press-button.js'
+import { clientOf, registeredClient, type TokenAnswer } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const refreshTokenOf = ({ body }: { body: Record<string, unknown> }) => String(body['refresh_token'])
@@ -15,6 +16,24 @@ const ENDS: readonly (readonly [string, (server: SignInServer) => Promise<unknow
   ['the connection was ended by the app', ({ auth }) => auth.revoke({ subject: 'alice' })],
   ['it was ended in Nextcloud', ({ nextcloud }) => Promise.resolve(nextcloud.state.tokens.splice(0))],
 ]
+
+const ALICE = { subject: 'alice' }
+
+/** The answer of a tool to a client, in words. */
+async function useTool({ url }: SignInServer, { body }: TokenAnswer): Promise<string> {
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+  const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'whoami', arguments: {} } }
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { ...headers, authorization: `Bearer ${String(body['access_token'])}` },
+    body: JSON.stringify(call),
+  })
+  return `${answer.status} ${await answer.text()}`
+}
+
+/** The link by which the client of a token has its user connect. */
+const linkOf = async ({ auth }: SignInServer, { body }: TokenAnswer): Promise<string> =>
+  auth.createConnectUrl(await auth.verify(String(body['access_token'])))
 
 /** What a browser is asked when a client that it does not know yet sends it here. */
 async function questionAt(server: SignInServer, browser: Visitor): Promise<string> {
@@ -120,21 +139,105 @@ describe('a session of before the end is none when the user connects again from 
   })
 })
 
-it('a user id that was given to another person brings the first one nothing', async () => {
-  const server = await startSignInServer()
-  const { state } = server.nextcloud
-  const client = await registeredClient(server)
-  const before = server.person('alice')
-  const old = refreshTokenOf(await client.signIn(before))
-  state.accounts.delete('alice')
-  state.tokens.splice(0)
-  state.sessions.clear()
-  addAccount(state, 'alice')
-  Object.assign(state.accounts.get('alice')!, { password: 'other-password' })
-  await clientOf(server, client.clientId).signIn(createVisitor({ name: 'alice', password: 'other-password' }))
+describe('a connection that was ended in Nextcloud and is made again by a link', () => {
+  it('gives back to others nothing, and what the person signs in next works at once', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const thief = server.person('alice')
+    const stolen = refreshTokenOf(await client.signIn(thief))
+    const phone = server.person('alice')
+    const own = await clientOf(server, client.clientId).signIn(phone)
+    server.nextcloud.state.tokens.splice(0)
+    expect(await useTool(server, own)).toContain('must be made again')
 
-  expect((await client.refresh(old)).status).toBe(400)
-  expect(await questionAt(server, before)).not.toContain('signed in as')
+    expect((await phone.open(await linkOf(server, own))).status).toBe(200)
+
+    expect(await server.auth.isProvisioned(ALICE)).toBe(true)
+    expect((await client.refresh(stolen)).status).toBe(400)
+    expect((await client.refresh(refreshTokenOf(own))).status).toBe(400)
+    expect(await questionAt(server, thief)).not.toContain('signed in as')
+    const again = await clientOf(server, client.clientId).signIn(phone)
+    expect(again.status).toBe(200)
+    expect(await useTool(server, again)).toContain('"id\\":\\"alice')
+    expect((await client.refresh(refreshTokenOf(again))).status).toBe(200)
+  })
+
+  it('leaves a living one to all who have it', async () => {
+    const server = await startSignInServer()
+    const [client, other] = [await registeredClient(server), await registeredClient(server)]
+    const alice = server.person('alice')
+    const [own, others] = [await client.signIn(alice), await other.signIn(alice)]
+
+    expect((await alice.open(await linkOf(server, own))).status).toBe(200)
+
+    for (const [one, { refresh }] of [[own, client] as const, [others, other] as const])
+      expect((await refresh(refreshTokenOf(one))).status).toBe(200)
+    expect(await questionAt(server, alice)).toContain('signed in as alice')
+  })
+})
+
+describe('a user id that was given to another person', () => {
+  const OTHER = createVisitor.bind(undefined, { name: 'alice', password: 'other-password' })
+
+  function giveIdOn({ nextcloud: { state } }: SignInServer): void {
+    state.accounts.delete('alice')
+    state.tokens.splice(0)
+    state.sessions.clear()
+    addAccount(state, 'alice')
+    Object.assign(state.accounts.get('alice')!, { password: 'other-password' })
+  }
+
+  type Connects = (server: SignInServer, clientId: string, before: Visitor) => Promise<unknown>
+
+  /** Answers the token endpoint of Nextcloud with this status, after its first answer. */
+  function disturbRenewals({ nextcloud }: SignInServer, status: number): void {
+    let answers = 0
+    nextcloud.disturb(({ path }) => (path.includes('/oauth2/api/v1/token') && (answers += 1) > 1 ? status : undefined))
+  }
+
+  it.each<[string, Connects]>([
+    ['signs in with the same app', (server, clientId) => clientOf(server, clientId).signIn(OTHER())],
+    ['signs in with another app', async (server) => (await registeredClient(server)).signIn(OTHER())],
+    ...[429, 503].map((status): [string, Connects] => [
+      `signs in while Nextcloud answers ${status} to renewals`,
+      async (server, clientId) => {
+        disturbRenewals(server, status)
+        await clientOf(server, clientId).signIn(OTHER())
+        server.nextcloud.disturb(undefined)
+      },
+    ]),
+    [
+      'begins at the page of connections, and connects by a link',
+      async (server, clientId) => {
+        const second = OTHER()
+        const page = await press(second, await second.open(`${server.origin}/nextcloud`), 'Sign in')
+        expect(wordsOf(page.html)).toContain('Nothing is connected')
+        const own = await clientOf(server, clientId).signIn(second)
+        expect((await second.open(await linkOf(server, own))).status).toBe(200)
+      },
+    ],
+    [
+      'connects by a link in the browser of the first, while nobody has noticed',
+      async (server, _clientId, before) => {
+        const link = await server.auth.createConnectUrl({ ...ALICE, clientId: 'app' })
+        const second = OTHER()
+        for (const pair of before.cookies(new URL(server.origin)).split('; ')) second.setCookie('127.0.0.1', pair)
+        expect((await second.open(link)).status).toBe(200)
+      },
+    ],
+  ])('brings the first one nothing: the second %s', async (_, connect) => {
+    const server = await startSignInServer()
+    const [client, other] = [await registeredClient(server), await registeredClient(server)]
+    const before = server.person('alice')
+    const old = [await client.signIn(before), await other.signIn(before)].map(refreshTokenOf)
+    giveIdOn(server)
+
+    await connect(server, client.clientId, before)
+
+    expect(await server.auth.isProvisioned(ALICE)).toBe(true)
+    expect([(await client.refresh(old[0]!)).status, (await other.refresh(old[1]!)).status]).toEqual([400, 400])
+    expect(await questionAt(server, before)).not.toContain('signed in as')
+  })
 })
 
 it.each([
