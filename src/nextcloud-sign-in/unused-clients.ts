@@ -3,7 +3,6 @@ import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { change } from '../grants/change.js'
 import { recordKey } from '../grants/record-key.js'
-import type { ClientDocuments } from './client-documents.js'
 import { CLIENT_KEPT, dropUnused, keepClient, type ClientRooms } from './model-adapter.js'
 
 /** A client that has registered itself and has got no token yet. */
@@ -140,7 +139,7 @@ const CLIENTS = { max: 10_000, ttl: 86_400_000 }
 
 /** Returns a function that keeps the clients that are used, by one write a day for each. */
 export function createKeeping(
-  rooms: ClientRooms & { readonly unusedClients: UnusedClients; readonly documents: Pick<ClientDocuments, 'keep'> },
+  rooms: ClientRooms & { readonly unusedClients: UnusedClients; readonly documents: { readonly keep: (clientId: string) => void } },
   background: (work: Promise<unknown>) => void,
 ): (clientId: string) => void {
   const noted = new LRUCache<string, true>(CLIENTS)
