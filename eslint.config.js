@@ -20,7 +20,10 @@ export default defineConfig(
     files: ['**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: {
-      parserOptions: { project: ['./tsconfig.json', './bench/tsconfig.json'], tsconfigRootDir: import.meta.dirname },
+      parserOptions: {
+        project: ['./tsconfig.json', './bench/tsconfig.json', './examples/{fastify,nest,next}/tsconfig.json'],
+        tsconfigRootDir: import.meta.dirname,
+      },
     },
     rules: {
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
@@ -63,6 +66,14 @@ export default defineConfig(
         'error',
         { object: 'process', property: 'env', message: 'Only options.ts reads the environment.' },
       ],
+    },
+  },
+  {
+    // Modules of Nest are classes with a decorator and nothing else.
+    files: ['examples/nest/*.ts'],
+    rules: {
+      '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }],
+      '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
     },
   },
   {

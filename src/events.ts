@@ -122,6 +122,8 @@ export type McpAuthEventDetails =
       readonly operation: IdpOperation
       readonly message: string
       readonly httpStatus: number | undefined
+      /** Of several (`issuers`), the one that is unavailable. */
+      readonly issuer?: string
     }
   | (OfGrant & {
       /** A user connected Nextcloud. */
@@ -273,7 +275,7 @@ export function reportFailure({ counters, hears, emit }: Events, error: McpAuthE
     counters.rejected[reason] = (counters.rejected[reason] ?? 0) + 1
     if (hears(reason)) emit({ type: 'token.rejected', reason, ...rejectionDetails(error) })
   } else {
-    const { code, status, message } = error
+    const { code, status, detail: message } = error
     counters.failed[code] = (counters.failed[code] ?? 0) + 1
     emit({ type: 'request.failed', code, status, message })
   }

@@ -20,6 +20,7 @@ export type {
   FetchFunction,
   HttpOptions,
   IdentityRule,
+  IssuerOptions,
   McpAuthOptions,
   NextcloudMode,
   NextcloudOptions,

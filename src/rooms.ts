@@ -2,7 +2,7 @@ import { createClient, type ClientRooms } from './authorization-server/client.js
 import { createCodeGrant, createIdentityGrant } from './authorization-server/code-grant.js'
 import { createDiscovery } from './authorization-server/discovery.js'
 import { needsOf } from './authorization-server/needs.js'
-import { createBroker, type Broker } from './broker/broker.js'
+import { createBroker, type Broker, type BrokerSession } from './broker/broker.js'
 import { joinBrokers } from './broker/brokers.js'
 import { createDeletions } from './broker/deletions.js'
 import { createDisconnect } from './broker/disconnect.js'
@@ -34,7 +34,7 @@ import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
 import { createPublicDocuments } from './transport/public-document.js'
-import { createTransport } from './transport/transport.js'
+import { createTransport, type Transport } from './transport/transport.js'
 import { createDpop } from './verify/dpop.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
@@ -117,10 +117,19 @@ function createGround(config: Config, clock: Clock) {
   const events = createEvents(config.onEvent, clock)
   for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
   const transport = createTransport(config.http, clock, events)
-  const providers = perIssuer(config).map((of) => createProvider({ config: of, transport, clock, events }))
+  const several = config.others.length > 0
+  const providers = perIssuer(config).map((of) =>
+    createProvider({ config: of, transport: several ? about(of.issuer, transport) : transport, clock, events }),
+  )
   const tokens = createTokenCache(config.cache.nextcloudTokens, () => (events.counters.evictions += 1))
   return { config, events, transport, providers, tokens, surface: createSurface(config, events), clock }
 }
+
+/** The same way out, whose events name the issuer. */
+const about = (issuer: string | undefined, transport: Transport): Transport => ({
+  ...transport,
+  call: (operation, repeatable, attempt) => transport.call(operation, repeatable, attempt, issuer),
+})
 
 /** What is said to the authorization server of one issuer. */
 function createProvider(rooms: Omit<ClientRooms, 'discovery'>) {
@@ -251,7 +260,9 @@ function createBrokerOf(
 }
 
 function createAccess(ground: Ground, nextcloud: NextcloudConfig, broker: Broker, pages: Connect): NextcloudAccess {
-  const rooms = { ...ground, nextcloud, tokens: broker }
+  const presetOf = ({ caller }: BrokerSession) =>
+    (ground.providers.find(caller.identity.issuer)?.config.nextcloud ?? nextcloud).preset
+  const rooms = { ...ground, nextcloud, presetOf, tokens: broker }
   const fetch = createNextcloudFetch(rooms)
   const user = createUsers({ ...rooms, fetch })
   return createNextcloudAccess({ ...ground, mode: nextcloud.mode, broker, fetch, user, pages })

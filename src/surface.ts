@@ -2,7 +2,7 @@ import { variableOf } from './config/declarations.js'
 import type { NextcloudCredential, NextcloudTokenOptions } from './auth-info.js'
 import type { Broker, BrokerSession } from './broker/broker.js'
 import type { Connect } from './connect/connect.js'
-import { asMcpAuthError, ConfigurationError, McpAuthError } from './errors/errors.js'
+import { asMcpAuthError, ConfigurationError, McpAuthError, SubjectTokenRejectedError } from './errors/errors.js'
 import { reportFailure, type Events } from './events.js'
 import { addChallenge, type ChallengeContext } from './http/challenge.js'
 import { MODES, type NextcloudMode } from './modes.js'
@@ -46,13 +46,18 @@ export interface AccessRooms {
 
 export function createSurface(context: ChallengeContext, events: Events): Surface {
   return {
-    dressed: (error) => (error instanceof McpAuthError ? addChallenge(error, context) : (error as Error)),
+    dressed: (error) => (error instanceof McpAuthError ? forCallers(error, context) : (error as Error)),
     reported: (error) => {
-      const failure = addChallenge(asMcpAuthError(error), context)
+      const failure = forCallers(asMcpAuthError(error), context)
       reportFailure(events, failure)
       return failure
     },
   }
+}
+
+/** Returns a failure as it goes out: with its challenge, and with nothing in its message that is for the operator. */
+function forCallers(error: McpAuthError, context: ChallengeContext): McpAuthError {
+  return addChallenge(error instanceof ConfigurationError ? error.concealed() : error, context)
 }
 
 export function createNextcloudAccess(rooms: AccessRooms): NextcloudAccess {
@@ -130,14 +135,16 @@ function sharePending(session: BrokerSession, token: Promise<string>): void {
 
 /** The same promise; it rejects with what goes out. */
 async function outgoing<T>(
-  { pages, surface }: AccessRooms,
-  { caller }: BrokerSession,
+  { pages, surface, mode }: AccessRooms,
+  session: BrokerSession,
   work: Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
   try {
-    return await abortable(pages.withLink(caller, work), signal)
+    return await abortable(pages.withLink(session.caller, work), signal)
   } catch (error) {
+    // A grant stands or falls without the MCP token: it is refused because of what the user has taken back.
+    if (error instanceof SubjectTokenRejectedError && MODES[mode].keeps !== undefined) session.isOver = true
     throw surface.dressed(error)
   }
 }

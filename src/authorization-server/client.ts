@@ -161,7 +161,7 @@ async function introspect(
     const { status } = response
     if (status >= 400 && status < 500 && status !== 404) {
       throw new ConfigurationError(
-        `The authorization server refuses introspection with status ${status}; check clientId and clientSecret`,
+        `The authorization server refuses introspection with status ${status}: check clientId and clientSecret, and that this client may introspect there`,
         'introspection',
       )
     }

@@ -27,9 +27,9 @@ function explain(error: unknown): string {
   if (error instanceof Failure) return error.message
   if (error instanceof StorageAdvice) return `${error.message}; ${error.fix}`
   if (error instanceof ConfigurationError) {
-    return error.option === undefined ? error.message : `${error.message}; set it by ${waysToGive(error.option)}`
+    return error.option === undefined ? error.detail : `${error.detail}; set it by ${waysToGive(error.option)}`
   }
-  if (error instanceof McpAuthError) return `${error.message} (${codeOf(error)})`
+  if (error instanceof McpAuthError) return `${error.detail} (${codeOf(error)})`
   // The error of a driver has a code, and a message that may quote the URL.
   if (typeof (error as { code?: unknown } | null)?.code === 'string')
     return `the store cannot be used (${codeOf(error)})`

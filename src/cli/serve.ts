@@ -80,7 +80,7 @@ async function run(
       `Listening on ${settings.host}, port ${server.port}. Open ${new URL(settings.resource).origin}/ to connect an app.\n`,
     )
     if (failures.length > 0) {
-      complain(`Nobody can sign in like this:\n${failures.map((finding) => `${lineOf(finding)}\n`).join('')}`)
+      complain(`Mend this before anybody signs in:\n${failures.map((finding) => `${lineOf(finding)}\n`).join('')}`)
     }
     await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
     complain('Stopping\n')
@@ -96,7 +96,7 @@ async function run(
 
 /** Returns words without secrets: errors of this package have none, and those of the system name files and addresses. */
 function reasonOf(error: unknown, { port, host }: ServeSettings): string {
-  if (error instanceof McpAuthError) return error.message
+  if (error instanceof McpAuthError) return error.detail
   const { code } = (error ?? {}) as { code?: unknown }
   if (code === 'EADDRINUSE') {
     return `something else listens on port ${port} of ${host}. Set PORT to another one, and change NEXTCLOUD_MCP_SERVER_URL and the redirection URI in Nextcloud with it`

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { codeOfFailure, nameOfFailure } from '../errors/failure-name.js'
 import { McpAuthError } from '../errors/errors.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { PostgresStorage, type PostgresPool } from '../storage/postgres.js'
@@ -15,11 +16,11 @@ interface OpenStorage {
 
 /** Returns `ECONNREFUSED`, `28P01`, `SQLITE_READONLY`, and no message, which may quote the connection string. */
 export function codeOf(error: unknown): string {
-  if (error instanceof McpAuthError) return /\(([A-Z0-9_]{1,32})\)$/.exec(error.message)?.[1] ?? error.code
-  const { code, errors } = error as { code?: unknown; errors?: readonly unknown[] }
-  if (typeof code === 'string' && /^[A-Z0-9_]{1,32}$/.test(code)) return code
-  if (Array.isArray(errors) && errors.length > 0) return codeOf(errors[0])
-  return error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : 'unknown failure'
+  if (error instanceof McpAuthError) return /\(([A-Z0-9_]{1,32})\)$/.exec(error.detail)?.[1] ?? error.code
+  const code = codeOfFailure(error)
+  if (code !== undefined) return code
+  const { errors } = error as { errors?: readonly unknown[] }
+  return Array.isArray(errors) && errors.length > 0 ? codeOf(errors[0]) : (nameOfFailure(error) ?? 'unknown failure')
 }
 
 /** A store, as `--storage` names it. It is opened at the first need. */

@@ -178,8 +178,9 @@ async function store(
     scopes: [],
   }
   const connect = () => grants.store.connect(identity, connection)
-  const retired = await persevere(clock, patience, connect, () => !rooms.closed)
-  if (retired === 'withdrawn') return false
+  const stored = await persevere(clock, patience, connect, () => !rooms.closed)
+  if (stored === 'withdrawn') return false
+  const { retired } = stored
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   rooms.onConnected({ identity, clientId })
   // Left there, it would be a way in for as long as the account exists.

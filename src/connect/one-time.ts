@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import { InternalError, SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import { change } from '../grants/change.js'
 import type { Records } from '../grants/records.js'
 import { recordKey, type RecordKind, type RecordOwner } from '../grants/record-key.js'
 
@@ -18,6 +19,8 @@ export interface OneTimeRecord<T> {
 export interface OneTimeRecords<T extends object> {
   /** Stores a value under a new secret, unless one is given that is as random. */
   readonly create: (value: T, secret?: string) => Promise<{ readonly secret: string; readonly expiresAt: number }>
+  /** Stores a value under a secret, unless there is one. Returns the one that is there. */
+  readonly ensure: (value: T, secret: string) => Promise<T>
   /** Undefined if it is unknown, used, expired, or sealed with a key that is gone. Such a record would soon expire anyway. */
   readonly read: (secret: string) => Promise<OneTimeRecord<T> | undefined>
   /** Changes the value, but not the time when it expires. False if another request was first. */
@@ -56,23 +59,33 @@ export function createOneTimeRecords<T extends object>(
   life = ONE_TIME_LIFE,
 ): OneTimeRecords<T> {
   const keyOf = (secret: string): string => recordKey(kind, owner, secret)
+  const write = async (value: T, secret: string): Promise<Stored | undefined> => {
+    const stored: Stored = { format: 1, value, expiresAt: clock.now() + life }
+    return (await records.write(keyOf(secret), stored, null, life)) === null ? undefined : stored
+  }
+  const read = async (secret: string): Promise<OneTimeRecord<T> | undefined> => {
+    if (!SECRET.test(secret)) return undefined
+    const key = keyOf(secret)
+    // A record that only a key of the past opens counts as unknown.
+    const record = await records.read(key).catch(ifError(SealedValueError, () => undefined))
+    const stored = record?.value as Stored | undefined
+    if (record === undefined || stored?.format !== 1 || clock.now() >= stored.expiresAt) return undefined
+    // The values under these keys were all written as `T`.
+    return { key, version: record.version, value: stored.value as T, expiresAt: stored.expiresAt }
+  }
   return {
     async create(value, secret = randomSecret()) {
-      const stored: Stored = { format: 1, value, expiresAt: clock.now() + life }
-      const version = await records.write(keyOf(secret), stored, null, life)
-      if (version === null) throw new InternalError('A random secret is there already')
+      const stored = await write(value, secret)
+      if (stored === undefined) throw new InternalError('A random secret is there already')
       return { secret, expiresAt: stored.expiresAt }
     },
-    async read(secret) {
-      if (!SECRET.test(secret)) return undefined
-      const key = keyOf(secret)
-      // A record that only a key of the past opens counts as unknown.
-      const record = await records.read(key).catch(ifError(SealedValueError, () => undefined))
-      const stored = record?.value as Stored | undefined
-      if (record === undefined || stored?.format !== 1 || clock.now() >= stored.expiresAt) return undefined
-      // The values under these keys were all written as `T`.
-      return { key, version: record.version, value: stored.value as T, expiresAt: stored.expiresAt }
-    },
+    ensure: (value, secret) =>
+      change('a sign-in', async () => {
+        if ((await write(value, secret)) !== undefined) return value
+        // Undefined: it was taken in between.
+        return (await read(secret))?.value ?? 'late'
+      }),
+    read,
     async replace({ key, version, expiresAt }, value) {
       const stored: Stored = { format: 1, value, expiresAt }
       return (await records.write(key, stored, version, Math.max(1, expiresAt - clock.now()))) !== null

@@ -44,7 +44,7 @@ export async function whyNoGrant(
 export function connectionOf(
   { grants, clock }: Pick<PageRooms, 'grants' | 'clock'>,
   tokens: CodeAnswer & { readonly refreshToken: string },
-  of: Pick<Connection, 'clientId' | 'scopes' | 'withdrawals'>,
+  of: Pick<Connection, 'clientId' | 'scopes' | 'withdrawals' | 'isSameAccount'>,
 ): Connection & { readonly refreshToken: string } {
   const { refreshToken, access } = tokens
   // Shared, so that the first tool call needs no refresh.
@@ -79,20 +79,23 @@ export async function storeGrant(
     })
   }
   const scopes = tokens.scopes ?? connect.scopes
-  const connection = connectionOf(rooms, { ...tokens, refreshToken }, { clientId, scopes, withdrawals })
+  const { ownSignIn } = config
+  const isSameAccount = ownSignIn && (() => ownSignIn.isSameAccount(identity.subject))
+  const connection = connectionOf(rooms, { ...tokens, refreshToken }, { clientId, scopes, withdrawals, isSameAccount })
   const { fingerprint } = connection
   // The code is spent, so a short outage of the store would cost the user the whole way.
-  const retired = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)).catch(
+  const stored = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)).catch(
     async (error: unknown) => {
       await endTokens(rooms, identity, tokens)
       throw error
     },
   )
-  if (retired === 'withdrawn') {
+  if (stored === 'withdrawn') {
     const isEnded = await deletions.discard(identity, { refreshToken }, tokens.access.accessToken)
     const hint = isEnded === 'pending' ? `${WITHDRAWN} ${NOT_ENDED}` : WITHDRAWN
     return failed('declined', pages.withdrawn(), { ...identity, clientId, hint })
   }
+  const { retired } = stored
   broker.forget(identity)
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   onConnected(identity)

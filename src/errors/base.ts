@@ -11,8 +11,8 @@ interface ErrorFacts {
   readonly error: string
   readonly description: string
   readonly connectUrl?: string | undefined
-  /** Default: the description. */
-  readonly message?: string
+  /** The particulars, for the operator. Default: the description. */
+  readonly detail?: string | undefined
   readonly cause?: unknown
 }
 
@@ -20,7 +20,8 @@ interface ErrorFacts {
  * The base of every error of this package. It carries what is needed to answer a request, under the names that Express's
  * default error handler reads (`status`, `headers`); `auth.errorHandler()` also sends `body`.
  *
- * No message, header or body holds a token, a secret or anything from the request, except the single-use ticket in `connect_url`.
+ * Message, headers and body are fixed texts, which anybody may be shown; `detail` is for the operator. None of them holds a token, a secret
+ * or anything from the request, except the single-use ticket in `connect_url`.
  */
 export abstract class McpAuthError extends Error {
   /** A stable string, `ERR_…`. */
@@ -31,12 +32,14 @@ export abstract class McpAuthError extends Error {
   readonly body: ErrorBody
   /** Headers to answer with; a 401 or 403 about the MCP token has its RFC 6750 challenge here. */
   headers: Record<string, string> = { 'Cache-Control': 'no-store' }
+  readonly #detail: string | undefined
 
-  protected constructor({ status, error, description, connectUrl, message = description, cause }: ErrorFacts) {
-    super(message, cause === undefined ? undefined : { cause })
+  protected constructor({ status, error, description, connectUrl, detail, cause }: ErrorFacts) {
+    super(description, cause === undefined ? undefined : { cause })
     this.name = new.target.name
     this.code = (new.target as unknown as { readonly code: string }).code
     this.status = status
+    this.#detail = detail
     this.body = {
       error,
       error_description: description,
@@ -49,8 +52,21 @@ export abstract class McpAuthError extends Error {
     return this.status
   }
 
-  /** Whether `message` may be shown to the caller: not when it is for the operator. `body` always may. */
+  /**
+   * What went wrong, for the operator and not for an answer: the words of a server, a URL, the setting to change. Not enumerable. The event of the
+   * failure holds it too.
+   */
+  get detail(): string {
+    return this.#detail ?? this.message
+  }
+
+  /** Whether the failure is the caller's to mend, as Express and `http-errors` have it: below 500. */
   get expose(): boolean {
     return this.status < 500
   }
+}
+
+/** Makes members of an error not enumerable, so that neither `console.log` nor `JSON.stringify` nor a spread copy shows them. */
+export function hideMembers(error: McpAuthError, ...names: string[]): void {
+  for (const name of names) Object.defineProperty(error, name, { enumerable: false })
 }

@@ -1,4 +1,4 @@
-import { McpAuthError } from './base.js'
+import { hideMembers, McpAuthError } from './base.js'
 import {
   DPOP_PROOF_DESCRIPTIONS,
   INVALID_TOKEN_DESCRIPTIONS,
@@ -58,6 +58,10 @@ export class InvalidTokenError extends McpAuthError {
     return readRejectionDetails(this.#fault(), this.#token)
   }
 
+  override get detail(): string {
+    return this.details.message
+  }
+
   /** @internal The message of `details` in its two parts; an error that an app made has no advice. */
   get diagnosis(): { readonly finding: string; readonly advice: string | undefined } {
     const { advice, ...fault } = this.#fault()
@@ -92,6 +96,10 @@ export class InvalidDpopProofError extends McpAuthError {
     return readRejectionDetails(this.#particulars(), this.#token)
   }
 
+  override get detail(): string {
+    return this.details.message
+  }
+
   /** @internal The access token that the proof came with, which `details` never shows. */
   about(token: string): this {
     this.#token = token
@@ -121,6 +129,10 @@ export class InsufficientScopeError extends McpAuthError {
   get details(): RejectionDetails {
     return readRejectionDetails(scopeFault(this.requiredScopes, this.#granted))
   }
+
+  override get detail(): string {
+    return this.details.message
+  }
 }
 
 /** Demands of the authorization server on the user, which only the MCP client can fulfil. */
@@ -144,7 +156,7 @@ export interface SubjectTokenRejection {
 }
 
 /**
- * The MCP token was refused in an exchange, or has expired since it was verified. 401 `invalid_token`: the MCP client must get a new one.
+ * The MCP token was refused in an exchange, or has expired since it was verified, or the user has taken back what it came of. 401 `invalid_token`: the MCP client must get a new one.
  * If the authorization server demands more of the user (Entra: multi-factor authentication, say), 401 `insufficient_claims`
  * with the `claims` that the client must ask for.
  */
@@ -164,6 +176,7 @@ export class SubjectTokenRejectedError extends McpAuthError {
         : 'The access token is no longer accepted',
     })
     this.rejection = rejection
+    hideMembers(this, 'rejection')
   }
 }
 

@@ -1,6 +1,9 @@
-import { McpAuthError } from './base.js'
+import { hideMembers, McpAuthError } from './base.js'
 
-/** An option, or a setting at the provider, is wrong. Thrown at construction, or 500 at run time. */
+/**
+ * An option, or a setting at the provider, is wrong. Thrown at construction, where the message says which and how to mend it; 500 at run time,
+ * where that is in `detail`, because the message may reach an MCP client.
+ */
 export class ConfigurationError extends McpAuthError {
   static readonly code = 'ERR_CONFIGURATION'
   declare readonly code: typeof ConfigurationError.code
@@ -12,10 +15,18 @@ export class ConfigurationError extends McpAuthError {
       status: 500,
       error: 'server_error',
       description: 'The server is not configured correctly',
-      message,
+      detail: message,
       cause,
     })
     this.option = option
+    this.message = message
+  }
+
+  /** @internal The same error, for a caller of this server. */
+  concealed(): this {
+    this.stack = (this.stack ?? '').replace(this.message, () => this.body.error_description)
+    this.message = this.body.error_description
+    return this
   }
 }
 
@@ -26,8 +37,8 @@ export class InternalError extends McpAuthError {
   static readonly code = 'ERR_INTERNAL'
   declare readonly code: typeof InternalError.code
 
-  constructor(message: string, cause?: unknown) {
-    super({ ...FAILED, message, cause })
+  constructor(detail: string, cause?: unknown) {
+    super({ ...FAILED, detail, cause })
   }
 }
 
@@ -56,17 +67,18 @@ export class TokenRequestError extends McpAuthError {
   /** Advice for the operator. */
   readonly hint: string | undefined
 
-  constructor(message: string, failure: TokenRequestFailure = {}) {
+  constructor(detail: string, failure: TokenRequestFailure = {}) {
     super({
       status: 502,
       error: 'nextcloud_token_refused',
       description: 'The authorization server refused a token for Nextcloud',
-      message,
+      detail,
     })
     this.error = failure.error
     this.errorDescription = failure.errorDescription
     this.httpStatus = failure.httpStatus
     this.hint = failure.hint
+    hideMembers(this, 'error', 'errorDescription', 'hint')
   }
 }
 
@@ -82,7 +94,7 @@ export class SealedValueError extends McpAuthError {
   constructor(option = 'encryptionKey') {
     super({
       ...FAILED,
-      message:
+      detail:
         `A stored value cannot be opened: check that ${option} holds the ` +
         'key that it was sealed with, and keep old keys in the list, behind the new one, after a rotation',
     })

@@ -1,4 +1,5 @@
 import { McpAuthError } from './base.js'
+import { nameOfFailure } from './failure-name.js'
 
 /** The facts of an outage. */
 export interface UpstreamFailure {
@@ -30,12 +31,12 @@ export class UpstreamUnavailableError extends McpAuthError {
   readonly service: 'The authorization server' | 'Nextcloud'
   readonly #failure: UpstreamFailure
 
-  constructor(message: string, failure: UpstreamFailure = {}) {
+  constructor(detail: string, failure: UpstreamFailure = {}) {
     super({
       status: 503,
       error: 'temporarily_unavailable',
       description: `${failure.service ?? 'The authorization server'} is not available`,
-      message,
+      detail,
     })
     this.#failure = failure
     this.retryAfter = wholeSeconds(failure.retryAfter ?? failure.statedRetryAfter)
@@ -48,19 +49,19 @@ export class UpstreamUnavailableError extends McpAuthError {
 
   /** @internal The same failure, told again: to another caller, at another time, of another service. */
   with(changes: UpstreamFailure): UpstreamUnavailableError {
-    return unavailable(this.message, { ...this.#failure, ...changes })
+    return unavailable(this.detail, { ...this.#failure, ...changes })
   }
 }
 
 /** Stands outside the class, because the build gives a class that names itself another `name`. */
-function unavailable(message: string, failure: UpstreamFailure): UpstreamUnavailableError {
-  return new UpstreamUnavailableError(message, failure)
+function unavailable(detail: string, failure: UpstreamFailure): UpstreamUnavailableError {
+  return new UpstreamUnavailableError(detail, failure)
 }
 
 /**
  * The storage of grants failed, or did not answer. 503 with `Retry-After`; nothing was deleted.
  *
- * Of its cause only a code goes into the message: the text of a database client's error may hold a connection string.
+ * Of its cause only a code goes into `detail`: the text of a database client's error may hold a connection string.
  */
 export class StorageError extends McpAuthError {
   static readonly code = 'ERR_STORAGE'
@@ -69,13 +70,13 @@ export class StorageError extends McpAuthError {
   readonly retryAfter: number
 
   /** @param retryAfter seconds, default 5 */
-  constructor(message: string, cause?: unknown, retryAfter?: number) {
-    const code = codeOf(cause)
+  constructor(detail: string, cause?: unknown, retryAfter?: number) {
+    const code = nameOfFailure(cause)
     super({
       status: 503,
       error: 'temporarily_unavailable',
       description: 'The storage of connections is not available',
-      message: code === undefined ? message : `${message} (${code})`,
+      detail: code === undefined ? detail : `${detail} (${code})`,
     })
     this.retryAfter = wholeSeconds(retryAfter)
     this.headers['Retry-After'] = String(this.retryAfter)
@@ -85,11 +86,4 @@ export class StorageError extends McpAuthError {
 /** Returns whole seconds, at least one. */
 function wholeSeconds(retryAfter = 5): number {
   return Math.max(1, Math.ceil(retryAfter))
-}
-
-/** Returns `ECONNREFUSED`, `SQLITE_BUSY`, `57P03`, or else `TypeError`: it names a failure and holds nothing else. */
-function codeOf(cause: unknown): string | undefined {
-  if (typeof cause !== 'object' || cause === null) return undefined
-  if ('code' in cause && typeof cause.code === 'string' && /^[A-Z0-9_]{1,32}$/.test(cause.code)) return cause.code
-  return cause instanceof Error && cause.name !== 'Error' && /^\w{1,40}$/.test(cause.name) ? cause.name : undefined
 }

@@ -120,8 +120,19 @@ export function scopeFault(required: readonly string[], granted: readonly string
     expected: required,
     found: granted,
     sentence: (found, expected) => `scope is ${found} and this operation needs ${expected}`,
-    advice: 'the client must ask for them, and the authorization server must grant them',
+    advice: isShortened(required, granted) ? SHORTENED : NOT_GRANTED,
   }
+}
+
+const NOT_GRANTED =
+  'the client must ask for them, and the authorization server must grant them (requiredScopes, requireScopes and scopedTools say which)'
+const SHORTENED =
+  'the token has their last parts alone, as Entra shortens them: set scopeSatisfies to compare those (docs/entra.md)'
+
+/** Whether all that is missing is there without what stands before its last slash. */
+function isShortened(required: readonly string[], granted: readonly string[] = []): boolean {
+  const missing = required.filter((scope) => !granted.includes(scope))
+  return missing.every((scope) => scope.includes('/') && granted.includes(scope.slice(scope.lastIndexOf('/') + 1)))
 }
 
 /** Returns the seconds of a claim as ISO 8601, or the value as it is if it is not a number or no calendar goes that far. */

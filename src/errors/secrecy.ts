@@ -8,10 +8,18 @@ export function isSecret(text: string | undefined): text is string {
   return text !== undefined && text.length >= SHORTEST_SECRET
 }
 
-/** Returns the text with `mark` in place of each whole secret. */
+/** The ways in which a server may give back what it was sent: as it is, in a form or a URL, in JSON, in Basic credentials. */
+function spellings(secret: string): readonly string[] {
+  const inUrl = encodeURIComponent(Buffer.from(secret).toString())
+  const inForm = new URLSearchParams([['', secret]]).toString().slice(1)
+  const escaped = [inUrl, inForm].flatMap((text) => [text, text.replace(/%[0-9A-F]{2}/g, (hex) => hex.toLowerCase())])
+  return [secret, ...escaped, JSON.stringify(secret).slice(1, -1), Buffer.from(secret).toString('base64')]
+}
+
+/** Returns the text with `mark` in place of each whole secret, however it is spelled. */
 export function withoutSecrets(text: string, secrets: Iterable<string | undefined>, mark = HIDDEN): string {
   // The longest first, because one may be part of another.
-  const hidden = [...secrets].filter(isSecret).sort((a, b) => b.length - a.length)
+  const hidden = [...new Set([...secrets].filter(isSecret).flatMap(spellings))].sort((a, b) => b.length - a.length)
   return hidden.reduce((left, secret) => left.replaceAll(secret, mark), text)
 }
 

@@ -60,7 +60,7 @@ async function endGrant(
   { before, clientId }: { readonly before: Replaceable; readonly clientId: string | undefined },
 ): Promise<Disconnected | undefined | 'late'> {
   const { grant } = before
-  const withdrawals = oneMore(grant?.withdrawals, clientId ?? ANY_CLIENT)
+  const withdrawals = oneMore(grant?.withdrawals, clientId)
   const retired = grant && toEnd(grant)
   const replaced = grant === undefined ? [] : replacedIn(grant, rooms.clock.now())
   const ending = [...(retired === undefined ? [] : [retired.credential]), ...replaced]

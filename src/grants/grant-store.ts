@@ -1,6 +1,7 @@
 import type { GrantsConfig } from '../config/config.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import type { KeptSecret } from '../modes.js'
 import { change } from './change.js'
 import { adopt, formerGrant, readStored } from './adoption.js'
 import {
@@ -36,7 +37,7 @@ import { readReplaceable } from './replaceable.js'
 import { replacedBy, replacedIn } from './replaced-tokens.js'
 import type { KeyPage } from '../storage-adapter.js'
 import { forgetUses } from './uses.js'
-import { isWithdrawn } from './withdrawals.js'
+import { isOver, isWithdrawn, withReplaced } from './withdrawals.js'
 
 export type { Disconnected } from './disconnection.js'
 export type { StoredGrant } from './grant.js'
@@ -50,6 +51,19 @@ export type Connection = Pick<
   readonly clientId: string
   /** `GrantStore.withdrawals` when the user agreed. Undefined if nobody was asked. */
   readonly withdrawals?: number | undefined
+  /**
+   * Tells whether the living grant that is there is surely of the account that has just signed in. Undefined: the subject tells, because
+   * the issuer gives it to nobody else.
+   */
+  readonly isSameAccount?: (() => Promise<boolean>) | undefined
+}
+
+/** A connection that is stored. */
+export interface Connected {
+  /** The credential of the grant before, which must end elsewhere. Undefined if there is none. */
+  readonly retired: Retired | undefined
+  /** `GrantStore.withdrawals` at that moment, for what comes of the connection. */
+  readonly withdrawals: number
 }
 
 /**
@@ -78,11 +92,17 @@ export interface GrantStore {
   readonly withdrawals: (identity: Identity) => Promise<number>
   /** Whether the user has taken a consent back since there were so many. */
   readonly isWithdrawn: (identity: Identity, consent: Pick<Connection, 'clientId' | 'withdrawals'>) => Promise<boolean>
+  /** Whether what came of a consent has ended since; without a client, of a sign-in. */
+  readonly isOver: (
+    identity: Identity,
+    consent: Partial<Pick<Connection, 'clientId' | 'withdrawals'>>,
+  ) => Promise<boolean>
   /**
-   * Replaces the stored grant, even one that cannot be opened, by a new connection. Returns the credential of the old one that must end
-   * elsewhere, which is noted. `withdrawn`: the user has taken the consent back since, and nothing is stored.
+   * Replaces the stored grant, even one that cannot be opened, by a new connection. Unless that grant lives and is of the same account,
+   * all that came of it ends. The credential that must end elsewhere is noted. `withdrawn`: the user has taken the consent back since,
+   * and nothing is stored.
    */
-  readonly connect: (identity: Identity, connection: Connection) => Promise<Retired | 'withdrawn' | undefined>
+  readonly connect: (identity: Identity, connection: Connection) => Promise<Connected | 'withdrawn'>
   /**
    * Adds the consent to one MCP client more. False if there is no grant that could serve it.
    *
@@ -156,7 +176,8 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       ),
     withdrawals: async (identity) => (await withdrawalsOf(identity))?.count ?? 0,
     isWithdrawn: async (identity, { clientId, withdrawals }) =>
-      isWithdrawn(await withdrawalsOf(identity), [clientId, ANY_CLIENT], withdrawals),
+      isWithdrawn(await withdrawalsOf(identity), clientId, withdrawals),
+    isOver: async (identity, { clientId, withdrawals }) => isOver(await withdrawalsOf(identity), clientId, withdrawals),
     connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, identity, connection)),
     agree: (identity, ...to) => change('the grant', () => attemptAgreement(rooms, identity, ...to)),
     withdraw: (identity, clientId) => change('the grant', () => attemptWithdrawal(rooms, identity, clientId)),
@@ -176,18 +197,15 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
 async function attemptConnection(
   rooms: GrantStoreRooms,
   identity: Identity,
-  { clientId, withdrawals, ...connection }: Connection,
-): Promise<Retired | 'withdrawn' | undefined | 'late'> {
+  { clientId, withdrawals: known, isSameAccount, ...connection }: Connection,
+): Promise<Connected | 'withdrawn' | 'late'> {
   const { records, owner, credential, endsAlone, clock } = rooms
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
-  if (isWithdrawn(before.grant?.withdrawals, [clientId, ANY_CLIENT], withdrawals)) return 'withdrawn'
-  // A user who ended the grant at the authorization server may have meant a client of it: each is asked for again.
-  const present = before.grant && asSeenBy(credential, before.grant)
-  const agreed = present !== undefined && isLiving(present) ? present.clients : []
-  const clients = [...new Set([...agreed, ...(clientId === ANY_CLIENT ? [] : [clientId])])]
+  if (isWithdrawn(before.grant?.withdrawals, clientId, known)) return 'withdrawn'
+  const present = await continued(credential, before.grant, isSameAccount)
+  const withdrawals = present === undefined ? withReplaced(before.grant?.withdrawals) : present.withdrawals
   const connectedAt = clock.now()
-  const since = (id: string): number => (present === undefined || id === clientId ? connectedAt : agreedAt(present, id))
   const grant: Grant = {
     ...connection,
     format: 1,
@@ -195,9 +213,8 @@ async function attemptConnection(
     owner: ownerOf(owner, identity.issuer),
     state: 'active',
     generation: (before.grant?.generation ?? 0) + 1,
-    clients,
-    agreed: Object.fromEntries(clients.map((id) => [id, since(id)])),
-    withdrawals: before.grant?.withdrawals,
+    ...agreedClients(present, clientId, connectedAt),
+    withdrawals,
     replaced: before.grant && replacedBy(connection, before.grant, endsAlone, connectedAt),
     connectedAt,
   }
@@ -206,7 +223,27 @@ async function attemptConnection(
   const version = await records.write(before.key, grant, before.version)
   if (version === null) return 'late'
   await before.discard()
-  return retired
+  return { retired, withdrawals: withdrawals?.count ?? 0 }
+}
+
+/**
+ * Returns the grant that a new connection goes on with: a living one of the same account. A user who ended it at the authorization server
+ * may have meant a client of it, and whoever has the subject now may be somebody else. Then each client is asked for again.
+ */
+async function continued(
+  credential: KeptSecret,
+  before: Grant | undefined,
+  isSameAccount: Connection['isSameAccount'],
+): Promise<Grant | undefined> {
+  const seen = before && asSeenBy(credential, before)
+  return seen !== undefined && isLiving(seen) && (await (isSameAccount?.() ?? true)) ? seen : undefined
+}
+
+/** The clients of a connection: those of the grant that it goes on with, and the one that the user agreed to now. */
+function agreedClients(present: Grant | undefined, clientId: string, now: number): Pick<Grant, 'clients' | 'agreed'> {
+  const clients = [...new Set([...(present?.clients ?? []), ...(clientId === ANY_CLIENT ? [] : [clientId])])]
+  const since = (id: string): number => (present === undefined || id === clientId ? now : agreedAt(present, id))
+  return { clients, agreed: Object.fromEntries(clients.map((id) => [id, since(id)])) }
 }
 
 async function attemptAgreement(
@@ -217,7 +254,7 @@ async function attemptAgreement(
 ): Promise<boolean | 'withdrawn' | 'late'> {
   const key = recordKey('grant', ownerOf(owner, issuer), issuer, subject)
   const stored = await readStored(records, key)
-  if (isWithdrawn(stored?.grant.withdrawals, [clientId, ANY_CLIENT], withdrawals)) return 'withdrawn'
+  if (isOver(stored?.grant.withdrawals, clientId, withdrawals)) return 'withdrawn'
   if (stored === undefined || !isLiving(stored.grant)) return false
   const { grant, version } = stored
   if (grant.clients.includes(clientId)) return true

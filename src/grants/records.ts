@@ -96,7 +96,7 @@ async function call<T>(
   } catch (error) {
     const isOurs = error instanceof StorageError || error instanceof ConfigurationError
     const failure = isOurs ? error : new StorageError('The storage failed', error)
-    events.emit({ type: 'storage.failed', operation, message: failure.message })
+    events.emit({ type: 'storage.failed', operation, message: failure.detail })
     throw failure
   }
 }

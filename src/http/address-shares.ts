@@ -48,18 +48,30 @@ export function createAddressShares(clock: Clock, most: number, time: number): A
  * Returns the network that a request comes from: an address of IPv4, or the first 64 bits of one of IPv6, which are one customer's. It is the
  * address that Express finds behind the proxies that the app trusts (`trust proxy`). Elsewhere it is that of the connection.
  */
-export function clientNetwork(req: IncomingMessage): string {
+export const clientNetwork = (req: IncomingMessage): string => networksOf(req)[0]
+
+/** Returns the same network, and two wider ones around it: anybody may have a /48 of IPv6, and providers have a /32 (RFC 6177). */
+export function networksOf(req: IncomingMessage): readonly [narrow: string, wider: string, widest: string] {
   const seen: unknown = 'ip' in req ? req.ip : undefined
   const address = typeof seen === 'string' ? seen : (req.socket.remoteAddress ?? '')
   const [plain = ''] = address.split('%')
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1]
-  if (mapped !== undefined) return mapped
+  const ipv4 = /^(?:::ffff:)?((\d+\.\d+)\.\d+)\.\d+$/i.exec(plain)
+  if (ipv4 !== null) return [plain.replace(/^.*:/, ''), `${ipv4[1] ?? ''}.0/24`, `${ipv4[2] ?? ''}.0.0/16`]
   // Behind a proxy that is trusted without reason, it may be any text.
-  if (!isIPv6(plain)) return plain.slice(0, LONGEST_ADDRESS)
-  const [start = '', end] = plain.split('::')
+  if (!isIPv6(plain)) {
+    const text = plain.slice(0, LONGEST_ADDRESS)
+    return [text, text, text]
+  }
+  const groups = groupsOf(plain)
+  const first = (bits: number) => `${groups.slice(0, bits / 16).join(':')}::/${bits}`
+  return [first(64), first(48), first(32)]
+}
+
+/** @param address of IPv6 */
+function groupsOf(address: string): readonly string[] {
+  const [start = '', end] = address.split('::')
   const before = start.split(':').filter((part) => part !== '')
   const after = end === undefined ? [] : end.split(':').filter((part) => part !== '')
   const zeros = Array<string>(Math.max(0, 8 - before.length - after.length)).fill('0')
-  const groups = [...before, ...zeros, ...after].map((part) => Number.parseInt(part, 16).toString(16))
-  return `${groups.slice(0, 4).join(':')}::/64`
+  return [...before, ...zeros, ...after].map((part) => Number.parseInt(part, 16).toString(16))
 }

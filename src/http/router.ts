@@ -68,7 +68,12 @@ function mountOf(req: IncomingMessage): string {
 
 /** Returns the path of a request in the form that the routes have. */
 export function pathOf(req: IncomingMessage): string {
-  return withoutEndSlash(withoutQuery(urlOf(req)))
+  return withoutEndSlash(rawPathOf(req))
+}
+
+/** Returns the path of a request, letter for letter: a limit of the app's for a path must count all that comes to it. */
+export function rawPathOf(req: IncomingMessage): string {
+  return withoutQuery(urlOf(req))
 }
 
 function withoutQuery(url: string): string {

@@ -7,15 +7,15 @@ import type { Page } from '../connect/pages/document.js'
 import { endTokens, redeemNoted, type BroughtCode } from '../connect/noted-tokens.js'
 import { WITHDRAWN } from '../connect/login-answers.js'
 import { connectionOf } from '../connect/store-grant.js'
-import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
+import { SealedValueError, TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
-import type { Identity } from '../grants/grant.js'
+import { isLiving, type Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult, noteSent } from './interaction.js'
 import { startSession } from './own-sign-in.js'
-import { PATHS } from './provider.js'
+import { PATHS } from './paths.js'
 import type { PendingSignIn, SignInResult, SignInRooms } from './sign-in-rooms.js'
-import { loginOf } from './withdrawn.js'
+import { isSameAccount, loginOf } from './withdrawn.js'
 
 /**
  * `GET …/callback`: the browser comes back from Nextcloud. Undefined: the state is not of a sign-in, and another handler may know it.
@@ -127,7 +127,8 @@ async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer):
   if ('visit' in pending) {
     // It says who is there, and is no connection.
     await drop(rooms, tokens)
-    await startSession(rooms, arrival, loginOf(user, withdrawals))
+    const ended = await endOfBefore(rooms, { issuer: rooms.issuer.origin, subject: user })
+    await startSession(rooms, arrival, loginOf(user, withdrawals + ended))
     return goBack(rooms, arrival, { user, withdrawals })
   }
   const of = { clientId: pending.clientId, withdrawals }
@@ -185,21 +186,18 @@ async function store(
   const { grants, deletions, config, clock, events, issuer } = rooms
   const identity = { issuer: issuer.origin, subject: user }
   const { clientId } = of
-  const connection = connectionOf(rooms, tokens, { ...of, scopes: [] })
-  let { withdrawals } = of
-  const connect = async () => {
-    withdrawals += await forgetDead(rooms, identity)
-    return persevere(clock, config.http.timeout, () => grants.store.connect(identity, { ...connection, withdrawals }))
-  }
-  const retired = await connect().catch(async (error: unknown) => {
+  const connection = connectionOf(rooms, tokens, { ...of, scopes: [], isSameAccount: () => isSameAccount(rooms, user) })
+  const connect = () => grants.store.connect(identity, connection)
+  const stored = await persevere(clock, config.http.timeout, connect).catch(async (error: unknown) => {
     await drop(rooms, tokens)
     throw error
   })
-  if (retired === 'withdrawn') {
+  if (stored === 'withdrawn') {
     await drop(rooms, tokens)
     events.emit({ type: 'connect.failed', reason: 'declined', ...identity, clientId, hint: WITHDRAWN })
-    return retired
+    return stored
   }
+  const { retired, withdrawals } = stored
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })
   grants.background(deletions.forget(connection))
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
@@ -207,15 +205,20 @@ async function store(
 }
 
 /**
- * Ends a connection that Nextcloud does not take any more. A user id may be given to another person once its account is deleted: what the
- * first agreed to is not for the second.
+ * Ends a connection that a person who visits the page need not have made: a user id may be given to another person once its account is
+ * deleted, and what the first agreed to is not for the second to see.
  *
  * @returns the number of withdrawals that this is
+ * @throws {UpstreamUnavailableError} Nextcloud does not say whether the connection is good
  */
-async function forgetDead({ isConnected, grants, deletions }: SignInRooms, identity: Identity): Promise<0 | 1> {
-  if (await isConnected(identity.subject).catch(ifError(UpstreamUnavailableError, () => true))) return 0
-  const { state = 'disconnected' } = (await grants.store.look(identity))?.grant ?? {}
-  if (state === 'disconnected') return 0
+async function endOfBefore({ standingOf, grants, deletions }: SignInRooms, identity: Identity): Promise<0 | 1> {
+  const before = await grants.store.look(identity).catch(ifError(SealedValueError, () => 'unreadable' as const))
+  // It is of others, who have its key, and shows nothing here.
+  if (before === 'unreadable') return 0
+  const standing = before !== undefined && isLiving(before.grant) ? await standingOf(identity.subject) : 'refused'
+  if (standing === 'taken') return 0
+  // A look at the page must not end a good connection.
+  if (standing === 'untold') throw new UpstreamUnavailableError('Nextcloud does not say who the user is')
   const ended = await grants.store.disconnect(identity, undefined)
   if (ended?.retired !== undefined) grants.background(deletions.forget(ended.retired.credential))
   return 1

@@ -3,9 +3,10 @@ import type { Interaction, Provider } from 'oidc-provider'
 import type { Outcome } from '../connect/browser.js'
 import { holds, isSame } from '../connect/cookies.js'
 import { isFromOwnPage, readForm } from '../connect/form.js'
+import { rawPathOf } from '../http/router.js'
 import { recordKey } from '../grants/record-key.js'
 import { leaveForNextcloud } from './leave.js'
-import { PATHS } from './provider.js'
+import { PATHS, questionIn } from './paths.js'
 import type { BoundResult, SignInResult, SignInRooms } from './sign-in-rooms.js'
 import { grantIdOf, isEnded, loginOf } from './withdrawn.js'
 
@@ -31,7 +32,7 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
     scopes: scopesOf(rooms, interaction).map((scope) => rooms.scopes.get(scope) ?? scope),
     user: known?.user,
   }
-  const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.formMac(uid) }
+  const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.questions.formMac(uid) }
   return { page: rooms.signInPages.consent(asked, form) }
 }
 
@@ -43,7 +44,7 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
   const { uid } = question.interaction
   const form = isFromOwnPage(req, issuer.origin) ? await readForm(req) : undefined
   const answer = form?.get('answer')
-  const isOurs = isSame(form?.get('token') ?? '', await rooms.formMac(uid))
+  const isOurs = isSame(form?.get('token') ?? '', await rooms.questions.formMac(uid))
   if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: signInPages.notFromHere() }
   if (answer === 'no') return goOn(rooms, await deny(question))
   const known = await knownUser(rooms, question)
@@ -57,10 +58,9 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
 
 /** `GET …/done`: the browser comes from the callback, and goes back to the MCP client. */
 export async function finish(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
-  const question = await findQuestion(rooms, req, res, '/done')
+  const question = await findQuestion(rooms, req, res)
   const result = question && (await takeResult(rooms, req, question.interaction.uid))
   if (question === undefined || result === undefined) return { page: rooms.signInPages.unknown() }
-  res.appendHeader('Set-Cookie', rooms.cookies.end(result.flow))
   if ('denied' in result) return { returnTo: await deny(question) }
   return { returnTo: await grantTo(rooms, question, result) }
 }
@@ -108,17 +108,17 @@ async function takeResult(
   return (await grants.records.remove(key, record.version)) ? result : undefined
 }
 
-/** The question that the path names, if this browser has its cookie. */
+/** The question that the path names, if this browser has brought it. Undefined also if it would be a question about nothing. */
 async function findQuestion(
   rooms: SignInRooms,
   req: IncomingMessage,
   res: ServerResponse,
-  end = '',
 ): Promise<Question | undefined> {
+  const { question } = questionIn(rawPathOf(req)) ?? {}
+  if (question === undefined || !(await rooms.questions.admit(req, question))) return undefined
   const provider = await rooms.provider()
   const interaction = await provider.interactionDetails(req, res).catch(unlessUnknown)
-  const path = new URL(req.url ?? '', rooms.issuer).pathname
-  if (interaction === undefined || !path.endsWith(`${PATHS.interaction}/${interaction.uid}${end}`)) return undefined
+  if (interaction === undefined || scopesOf(rooms, interaction).length === 0) return undefined
   return { provider, interaction, req, res }
 }
 

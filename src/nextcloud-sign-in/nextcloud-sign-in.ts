@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { createDiscovery } from '../authorization-server/discovery.js'
 import { systemClock, type Clock } from '../clock.js'
@@ -27,14 +26,15 @@ import { createModelAdapters } from './model-adapter.js'
 import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
 import { createOwnSignIn, userAt } from './own-sign-in.js'
 import { checkClients } from './redirect-uri.js'
+import { createQuestionCookies } from './question-cookies.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 import { createTokenRooms } from './token-rooms.js'
-import { isConnected } from './still-connected.js'
+import { isConnected, standingOf } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
-import { clientNaming, publicFetch } from './client-documents.js'
+import { clientNaming, createClientDocuments } from './client-documents.js'
 
 /** Options of `nextcloudSignIn()`. */
 export interface NextcloudSignInOptions extends Pick<
@@ -227,6 +227,9 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, used) =>
     isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, used)
+  const documents = createClientDocuments(fetchDocument ?? createPublicDocuments(config.http, clock), clock)
+  const cookies = createFlowCookies(issuer.protocol === 'https:')
+  const questions = createQuestionCookies(cookies, readKeys)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -235,10 +238,11 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     clients: given.clients ?? [],
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
-    fetchPublic: publicFetch(fetchDocument ?? createPublicDocuments(config.http, clock)),
+    questions,
     isConnected: connected,
-    documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
-    onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
+    documents,
+    onAsked: unusedClients.asked,
+    onUse: createKeeping({ ...ofRecords, unusedClients, documents }, grants.background),
     showError: (ctx, error) => {
       const page = signInPages.refused(error)
       ctx.type = 'html'
@@ -259,15 +263,12 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     nameOf: clientNaming({ config, connect, events, clock, provider }),
     ...tokenRooms,
     grants,
-    isConnected: (subject) => connected(subject, { token: { kind: 'RefreshToken' } }),
+    standingOf: (subject) => standingOf({ auth, config }, { issuer: issuer.origin, subject }),
     pending: createOneTimeRecords('sign-in', ofRecords),
-    cookies: createFlowCookies(issuer.protocol === 'https:'),
+    cookies,
+    questions,
     pages,
     signInPages,
-    formMac: async (interaction) =>
-      createHmac('sha256', (await readKeys()).cookieKey)
-        .update(`form ${interaction}`)
-        .digest('base64url'),
     events,
     clock,
     unusedClients,
@@ -284,8 +285,6 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
 }
 
 const MINUTE = 60_000
-/** Client metadata documents that one address may have fetched in a minute. Those that are known are not fetched. */
-const MOST_DOCUMENTS = 60
 /** Sign-ins that one address may begin in the ten minutes for which each is kept. */
 const MOST_AUTHORIZATIONS = 10_000
 function needed({ nextcloud, grants }: Config): {

@@ -3,12 +3,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sendOutcome, type Outcome } from '../connect/browser.js'
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
-import { clientNetwork } from '../http/address-shares.js'
-import { urlOf, type ConnectHandler } from '../http/router.js'
+import { networksOf } from '../http/address-shares.js'
+import { rawPathOf, type ConnectHandler } from '../http/router.js'
 import { receiveCode } from './callback.js'
 import { askConsent, finish, takeAnswer } from './interaction.js'
 import { meaningOf } from './outage.js'
-import { PATHS, serve } from './provider.js'
+import { PATHS, questionIn, resumedBy } from './paths.js'
+import { serve } from './provider.js'
 import { readBody, readMetadata, refuse, tooMany, withBody } from './registration.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
@@ -16,21 +17,33 @@ type Page = (rooms: SignInRooms, req: IncomingMessage, res: ServerResponse) => P
 
 const METADATA = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
 
-/** Serves the paths of the sign-in, and passes on everything else. */
+/**
+ * Serves the paths of the sign-in, and passes on everything else. They are compared letter for letter, so that nothing is served which a
+ * limit of the app's for one of them has not counted.
+ */
 export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
   const own = new Set<string>([...Object.values(PATHS), ...METADATA])
   const callback = `${rooms.connect.path}/callback`
   return (req, res, next) => {
-    const path = new URL(urlOf(req), rooms.issuer).pathname
-    // As everywhere, a path may have a slash at its end: Nextcloud goes where its administrator has written.
-    const page = pageOf(path === `${callback}/` ? callback : path, req.method ?? '', callback)
+    const path = rawPathOf(req)
+    const resumed = resumedBy(path)
+    const page = pageOf(path, req.method ?? '', callback)
     if (page !== undefined) return void showPage(rooms, page, { req, res, next })
-    if (!own.has(path) && !path.startsWith(`${PATHS.authorization}/`)) return next()
+    if (resumed === undefined && !own.has(path)) return next()
     const wait = path === PATHS.authorization ? rooms.authorizations.take(req) : 0
     if (wait > 0) return refuse(res, tooMany(wait))
-    const work = path === PATHS.registration ? register(rooms, req, res) : answer(rooms, req, res)
-    work.catch((error: unknown) => answerOutage(rooms, error, { req, res, next }))
+    workOf(rooms, { path, resumed }, req, res).catch((error: unknown) => answerOutage(rooms, error, { req, res, next }))
   }
+}
+
+function workOf(
+  rooms: SignInRooms,
+  { path, resumed }: { readonly path: string; readonly resumed: string | undefined },
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  if (resumed !== undefined) return resume(rooms, resumed, req, res)
+  return path === PATHS.registration ? register(rooms, req, res) : answer(rooms, req, res)
 }
 
 /** An outage is an answer that machines understand, and every other error is the app's to handle. */
@@ -53,6 +66,12 @@ async function answer(rooms: SignInRooms, req: IncomingMessage, res: ServerRespo
   await serve(await rooms.provider(), rooms.issuer, req, res)
 }
 
+/** Leads back to the client, in the browser that brought the question alone. */
+async function resume(rooms: SignInRooms, question: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  if (await rooms.questions.admit(req, question)) return answer(rooms, req, res)
+  sendOutcome(req, res, { page: rooms.signInPages.unknown() })
+}
+
 /** Dynamic registration (RFC 7591), by clients in browsers too. */
 async function register(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<void> {
   res.setHeader('Access-Control-Allow-Origin', '*')
@@ -64,7 +83,7 @@ async function register(rooms: SignInRooms, req: IncomingMessage, res: ServerRes
   const wait = registrations.take(req)
   if (wait > 0) return refuse(res, tooMany(wait))
   const clientId = randomBytes(16).toString('base64url')
-  await unusedClients.note(clientId, clientNetwork(req))
+  await unusedClients.note(clientId, networksOf(req))
   await answer(rooms, withBody(req, metadata, clientId), res)
 }
 
@@ -77,9 +96,11 @@ function allowRegistration(res: ServerResponse): void {
 }
 
 function pageOf(path: string, method: string, callback: string): Page | undefined {
-  if (path === callback) return method === 'GET' ? receiveCode : undefined
-  if (!path.startsWith(`${PATHS.interaction}/`)) return undefined
-  if (path.endsWith('/done')) return method === 'GET' ? finish : undefined
+  // As everywhere, this path may have a slash at its end: Nextcloud goes where its administrator has written.
+  if (path === callback || path === `${callback}/`) return method === 'GET' ? receiveCode : undefined
+  const place = questionIn(path)
+  if (place === undefined) return undefined
+  if (place.page === '/done') return method === 'GET' ? finish : undefined
   if (method === 'POST') return takeAnswer
   return method === 'GET' || method === 'HEAD' ? askConsent : undefined
 }

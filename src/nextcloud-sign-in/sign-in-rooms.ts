@@ -11,6 +11,7 @@ import type { Events } from '../events.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { AddressShares } from '../http/address-shares.js'
+import type { QuestionCookies } from './question-cookies.js'
 import type { CodeShares } from './code-shares.js'
 import type { SignInPages } from './sign-in-pages.js'
 import type { UnusedClients } from './unused-clients.js'
@@ -45,6 +46,9 @@ export type BoundResult = SignInResult & {
   readonly cookieHash: string
 }
 
+/** What Nextcloud says of a connection. `untold`: something in front of it has answered, or it does not say who the user is. */
+export type Standing = 'taken' | 'refused' | 'untold'
+
 /** The rooms that a sign-in needs. */
 export interface SignInRooms {
   readonly config: Config
@@ -62,14 +66,13 @@ export interface SignInRooms {
   readonly freshCredentials: FreshCredentials
   readonly deletions: Deletions
   readonly grants: Grants
-  /** Whether the person's connection is usable, as Nextcloud itself says. */
-  readonly isConnected: (subject: string) => Promise<boolean>
+  /** What Nextcloud says of a person's connection. Rejects with {@link UpstreamUnavailableError}. */
+  readonly standingOf: (subject: string) => Promise<Standing>
   readonly pending: OneTimeRecords<PendingSignIn>
   readonly cookies: FlowCookies
+  readonly questions: QuestionCookies
   readonly pages: Pages
   readonly signInPages: SignInPages
-  /** MAC of a form, by a key that all instances share. */
-  readonly formMac: (interaction: string) => Promise<string>
   readonly events: Events
   readonly clock: Clock
   readonly unusedClients: UnusedClients

@@ -1,13 +1,14 @@
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { McpAuthError, NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
-import { ANY_CLIENT, whyUnusable, type Identity } from '../grants/grant.js'
+import { whyUnusable, type Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { McpAuth } from '../mcp-auth.js'
 import { isRefusal } from '../nextcloud/refusal.js'
 import { userIn } from '../nextcloud/users.js'
-import { isWithdrawn, type Withdrawals } from '../grants/withdrawals.js'
+import { isOver, type Withdrawals } from '../grants/withdrawals.js'
 import type { UsedToken } from './provider.js'
+import type { Standing } from './sign-in-rooms.js'
 import { withdrawalsIn, type SignedInSession } from './withdrawn.js'
 
 /** Milliseconds to wait for the body of a 401. */
@@ -27,23 +28,36 @@ interface Asking {
  * @throws {StorageError} so is the store
  */
 export async function isConnected(
-  { grants, clock, auth, config }: Asking,
+  asking: Asking,
   identity: Identity,
   { token, session }: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
 ): Promise<boolean> {
+  const { grants, clock } = asking
   const stored = await grants.store.read(grants.store.keyOf(identity))
   if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
   if (isTakenBack(stored?.grant.withdrawals, token, session)) return false
-  if (token?.kind !== 'RefreshToken') return true
+  return token?.kind !== 'RefreshToken' || (await standingOf(asking, identity)) !== 'refused'
+}
+
+/**
+ * Asks Nextcloud itself whether it takes a person's connection.
+ *
+ * @throws {UpstreamUnavailableError} Nextcloud is unavailable, which ends nothing
+ * @throws {StorageError} so is the store
+ */
+export async function standingOf(
+  { auth, config }: Omit<Asking, 'grants' | 'clock'>,
+  identity: Identity,
+): Promise<Standing> {
   try {
     // A client waits for it as for an authorization server, and no longer.
     const { timeout } = config.http
     const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json', { timeout })
-    return await isTaken(answer, identity.subject)
+    return await readStanding(answer, identity.subject)
   } catch (error) {
     if (error instanceof UpstreamUnavailableError || error instanceof StorageError) throw error
-    if (error instanceof NotProvisionedError) return false
-    if (error instanceof McpAuthError) return true
+    if (error instanceof NotProvisionedError) return 'refused'
+    if (error instanceof McpAuthError) return 'untold'
     throw error
   }
 }
@@ -55,19 +69,19 @@ function isTakenBack(
   session: SignedInSession | undefined,
 ): boolean {
   if (token?.grantId !== undefined) {
-    return isWithdrawn(withdrawals, [token.clientId ?? ANY_CLIENT, ANY_CLIENT], withdrawalsIn(token.grantId))
+    return isOver(withdrawals, token.clientId, withdrawalsIn(token.grantId))
   }
   if (token !== undefined || session?.accountId === undefined) return false
-  return isWithdrawn(withdrawals, [ANY_CLIENT], withdrawalsIn(session.amr?.[0]))
+  return isOver(withdrawals, undefined, withdrawalsIn(session.amr?.[0]))
 }
 
 /** Reads Nextcloud's answer to who the user is. */
-async function isTaken(answer: Response, userId: string): Promise<boolean> {
+async function readStanding(answer: Response, userId: string): Promise<Standing> {
   // A 401 of something in front of Nextcloud ends nobody's session.
-  if (answer.status === 401) return !(await isRefusal(answer, REFUSAL_PATIENCE))
+  if (answer.status === 401) return (await isRefusal(answer, REFUSAL_PATIENCE)) ? 'refused' : 'untold'
   if (answer.status === 429 || answer.status >= 500) throw outageOf(answer)
-  if (answer.status !== 200) return true
-  return userIn(new Uint8Array(await answer.arrayBuffer()))?.id === userId
+  if (answer.status !== 200) return 'untold'
+  return userIn(new Uint8Array(await answer.arrayBuffer()))?.id === userId ? 'taken' : 'refused'
 }
 
 /** Nextcloud is in maintenance, or has had too many attempts. It states no time then, or one in seconds. */

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { ANY_CLIENT, type Identity } from '../grants/grant.js'
+import { UpstreamUnavailableError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
+import type { Identity } from '../grants/grant.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
 /**
@@ -15,6 +17,17 @@ export const grantIdOf = (withdrawals: number): string => `w${withdrawals}.${ran
 export function withdrawalsIn(mark: string | undefined): number {
   const count = MARKED.exec(mark ?? '')?.[1]
   return count === undefined ? -1 : Number(count)
+}
+
+/** The claim of an access token that has the same number. */
+const CLAIM = 'mcp_nextcloud_withdrawals'
+
+/** Returns the claim for an access token of a grant of oidc-provider. */
+export const markOf = (grantId: string | undefined): Record<string, number> => ({ [CLAIM]: withdrawalsIn(grantId) })
+
+/** Reads it. Minus one if there is none. */
+export function withdrawalsOf({ [CLAIM]: count }: Readonly<Record<string, unknown>>): number {
+  return typeof count === 'number' ? count : -1
 }
 
 /** Returns what a session is begun with. */
@@ -35,5 +48,16 @@ export function isEnded(
   identity: Identity,
   { amr }: SignedInSession,
 ): Promise<boolean> {
-  return grants.store.isWithdrawn(identity, { clientId: ANY_CLIENT, withdrawals: withdrawalsIn(amr?.[0]) })
+  return grants.store.isOver(identity, { withdrawals: withdrawalsIn(amr?.[0]) })
+}
+
+/**
+ * Whether a person's living connection is surely of the account that has the user id now: Nextcloud gives an id to another person only once
+ * its account is deleted, with all its tokens. Where Nextcloud does not say so, it need not be.
+ */
+export async function isSameAccount(
+  { standingOf }: Pick<SignInRooms, 'standingOf'>,
+  subject: string,
+): Promise<boolean> {
+  return (await standingOf(subject).catch(ifError(UpstreamUnavailableError, () => 'untold'))) === 'taken'
 }

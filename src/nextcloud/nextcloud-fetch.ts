@@ -1,5 +1,5 @@
 import { MODES } from '../modes.js'
-import { BEARER_SWITCHES, quirksOf } from '../presets.js'
+import { BEARER_SWITCHES, quirksOf, type NextcloudPreset } from '../presets.js'
 import type { NextcloudConfig } from '../config/config.js'
 import type { Events } from '../events.js'
 import { leaveUnread } from '../transport/answer.js'
@@ -31,6 +31,8 @@ export interface PreparedRequest<S> extends Pick<Outgoing, 'signal'> {
 /** The rooms that fetching needs. */
 export interface FetchRooms<S> extends Omit<RequestRooms, 'base' | 'publicBase'> {
   readonly nextcloud: NextcloudConfig
+  /** The kind of the authorization server of a user. */
+  readonly presetOf: (session: S) => NextcloudPreset
   readonly tokens: TokenSource<S>
   readonly events: Events
 }
@@ -80,7 +82,7 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
   const second = await anotherFor(answer, other)
   const last = second === undefined ? answer : await sendRequest(rooms, request, second)
   if (last.status !== 401) tokens.secretWorked(session, second ?? first)
-  else refusals.warned ||= warn(rooms, request, second ?? first)
+  else refusals.warned ||= warn(rooms, session, request, second ?? first)
   return last
 }
 
@@ -106,13 +108,18 @@ async function anotherFor(answer: Response, other: Promise<Secret | undefined>):
  *
  * @returns whether it did
  */
-function warn<S>({ nextcloud, events, base }: Fetching<S>, { url }: Outgoing, refused: Secret): boolean {
+function warn<S>(
+  { nextcloud, presetOf, events, base }: Fetching<S>,
+  session: S,
+  { url }: Outgoing,
+  refused: Secret,
+): boolean {
   if (refused.scheme !== 'Bearer' || asksForAnother(url, base)) return false
   if (MODES[nextcloud.mode].choosesTokenType && !JWT.test(refused.token)) {
     events.emit({ type: 'config.warning', option: 'nextcloud.parameters', message: NOT_A_JWT })
     return true
   }
-  const { takenBy } = quirksOf(nextcloud.preset)
+  const { takenBy } = quirksOf(presetOf(session))
   const advice = takenBy === undefined ? ACCOUNT : `${BEARER_SWITCHES[takenBy]}; or ${ACCOUNT}`
   // Without the path, which may hold the token of a share.
   events.emit({ type: 'config.warning', option: 'nextcloud', message: `${REFUSED}: ${advice}` })

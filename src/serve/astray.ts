@@ -1,4 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express'
+import { queryOf } from '../connect/browser.js'
 import { sendPage, writeDocument, type Page } from '../connect/pages/document.js'
 import { markup, shownHost } from '../connect/pages/markup.js'
 import { redirectUriOf, type ServeSettings } from './settings.js'
@@ -9,8 +10,8 @@ export function answersAstray(settings: ServeSettings): RequestHandler {
   const { pathname } = new URL(redirectUri)
   const page = astrayPage(settings)
   return (req, res, next) => {
-    const { searchParams } = new URL(req.url, redirectUri)
-    const isAnswer = searchParams.has('state') && (searchParams.has('code') || searchParams.has('error'))
+    const query = queryOf(req)
+    const isAnswer = query.has('state') && (query.has('code') || query.has('error'))
     if (req.method !== 'GET' || !isAnswer || req.path.replace(/\/$/, '') === pathname) next()
     else sendPage(req, res, page)
   }

@@ -14,7 +14,7 @@ export interface Transport {
   readonly fetch: FetchFunction
   /**
    * One call to the authorization server. `attempt` gets a fetch whose answers are read to their end and are never a
-   * redirect, 429 or 5xx. It is run again after a failure that `repeatable` allows.
+   * redirect, 429 or 5xx. It is run again after a failure that `repeatable` allows. The event of a failure names the `issuer`, if given.
    *
    * @throws {UpstreamUnavailableError} the server is unreachable, slow, overloaded, or answers too much or elsewhere
    */
@@ -22,6 +22,7 @@ export interface Transport {
     operation: IdpOperation,
     repeatable: Repeatable,
     attempt: (fetch: IdpFetch, ask: Ask) => Promise<T>,
+    issuer?: string,
   ) => Promise<T>
   /**
    * The same for Nextcloud itself, once and without an event: what asks for it can wait.
@@ -71,7 +72,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
   const begin = (): Call => ({ config, fetch, clock, deadline: startDeadline(config.timeout, clock) })
   return {
     fetch,
-    call: async (operation, repeatable, attempt) => {
+    call: async (operation, repeatable, attempt, issuer) => {
       const call = begin()
       const ask: Ask = (url, init) => {
         events.counters.idpRequests += 1
@@ -83,8 +84,14 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
         )
       } catch (error) {
         if (error instanceof UpstreamUnavailableError) {
-          const { message, httpStatus } = error
-          events.emit({ type: 'idp.unavailable', operation, message, httpStatus })
+          const { detail: message, httpStatus } = error
+          events.emit({
+            type: 'idp.unavailable',
+            operation,
+            message,
+            httpStatus,
+            ...(issuer !== undefined && { issuer }),
+          })
         }
         throw error
       } finally {

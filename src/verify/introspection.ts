@@ -5,6 +5,7 @@ import type { AuthorizationServerClient } from '../authorization-server/client.j
 import { createCoolDown } from '../transport/cool-down.js'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
+import { variableOf } from '../config/declarations.js'
 import { ConfigurationError, UpstreamUnavailableError, type InvalidTokenError } from '../errors/errors.js'
 import { checkIntrospectedClaims, type Claims } from './claims.js'
 import { inactive, opaque, otherTokenType, type Moment } from './rejections.js'
@@ -83,7 +84,7 @@ function checkTokenType({ token_type: type, cnf }: Claims, { dpop }: Pick<Config
 
 export function noIntrospection(): ConfigurationError {
   return new ConfigurationError(
-    "The metadata of the authorization server has no introspection_endpoint, which introspection: 'always' needs",
+    "The metadata of the authorization server has no introspection_endpoint, which introspection: 'always' needs: set it to 'opaque-only', or authorizationServer.introspectionEndpoint",
     'introspection',
   )
 }
@@ -92,13 +93,18 @@ function notIntrospected(
   token: string,
   { introspection, client }: Pick<Config, 'introspection' | 'client'>,
 ): InvalidTokenError {
-  if (introspection === false) return opaque(token, 'introspection is switched off here')
+  if (introspection === false)
+    return opaque(
+      token,
+      'introspection is false here',
+      'set it to opaque-only, or have the authorization server issue JWTs',
+    )
   if (client?.hasCredentials === true) {
     return opaque(token, 'the metadata of the authorization server has no introspection_endpoint')
   }
   return opaque(
     token,
     'there is no clientSecret (or clientAuth) here to have it introspected with',
-    'set one, or have the authorization server issue JWTs',
+    `set one (${variableOf('clientSecret')}), or have the authorization server issue JWTs`,
   )
 }

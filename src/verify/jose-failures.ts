@@ -105,7 +105,7 @@ function adviceOn(
 }
 
 const FOR_GRAPH =
-  'it seems to be for Microsoft Graph (there is a nonce in the header), which alone can verify it: the client must ask for a scope of this server (api://…) and for none of Graph in the same request'
+  'it seems to be for Microsoft Graph (there is a nonce in the header), which alone can verify it: the client must ask for a scope of this server by its whole name (https://…/mcp/tools, with the Application ID URI of this server before it; docs/entra.md), and for none of Graph in the same request'
 const OF_ORGANISATION =
   'the organisation server of Okta publishes no keys for its access tokens: make issuer a custom authorization server (https://…/oauth2/default), for the clients as well'
 

@@ -3,7 +3,7 @@ import { variableOf } from '../config/declarations.js'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
 import { isoTime, type Fault } from '../errors/rejection-details.js'
 import { isJsonObject } from '../json.js'
-import { adviceForEntra } from './entra-issuers.js'
+import { adviceOnIssuer } from './issuer-advice.js'
 
 const FRESH = 'the client must get a fresh token'
 
@@ -11,20 +11,24 @@ const FRESH = 'the client must get a fresh token'
 export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
   malformed: 'the client must send the whole access token and nothing else',
   too_large: 'put fewer claims (groups, roles) in it',
-  opaque: 'have the authorization server issue JWTs',
+  opaque:
+    'have the authorization server issue JWTs; one that cannot (Google, GitHub) needs another in front of it that can and signs people in there (Keycloak, Zitadel, authentik)',
   signature: `${FRESH}, because its key was withdrawn, or it was changed or forged`,
-  algorithm: 'have the authorization server sign access tokens with one of these',
+  algorithm: 'have the authorization server sign access tokens with one of these, or let algorithms have more',
   key: `${FRESH}, because its key was withdrawn in a rotation of keys, or it was changed or forged`,
   issuer: 'issuer (or one of issuers) must be, to the letter, what the authorization server writes into its tokens',
-  audience: 'add an audience mapper for this server at the authorization server',
+  audience:
+    'the client must ask for this server (resource), and the authorization server must put it into aud (Keycloak: a client scope with an audience mapper)',
   expired: 'the client must renew it; if it just did, compare the clocks',
   not_yet_valid: 'compare the clocks (NTP)',
   missing_claim: 'have the authorization server put it into access tokens',
   token_type: 'the client must send its access_token, not the id_token or refresh_token',
   sender_constrained: 'switch DPoP or mTLS binding off for MCP clients, or let DPoP in with dpop',
-  not_bound: 'have the authorization server bind tokens to the key of the DPoP proof that the client sends for them',
+  not_bound:
+    "have the authorization server bind tokens to the key of the DPoP proof that the client sends for them, or set dpop to 'allowed'",
   client: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
-  inactive: 'it has expired, was revoked, is from elsewhere, or is not for this client to introspect',
+  inactive:
+    "it has expired, was revoked or is from elsewhere: the client must get a fresh one; or clientId may not introspect it (Nextcloud's app oidc has that of every other client): have it issue JWTs",
   claims: 'look there for the condition',
 }
 
@@ -66,7 +70,7 @@ export function opaque(token: string, why: string, advice?: string): InvalidToke
 }
 
 const DECRYPT =
-  'have the authorization server sign access tokens for this server and not encrypt them (Auth0 encrypts those of clients that name no audience: set the tenant’s default audience, and switch token encryption of the API off)'
+  "have the authorization server sign access tokens for this server and not encrypt them (Auth0 encrypts those of clients that name no audience: set the tenant's default audience to this server, and switch token encryption of the API off)"
 
 /** Whether a token has the five parts of a JWE (RFC 7516 section 3.1), and a header that says how it is encrypted. */
 function isEncrypted(token: string): boolean {
@@ -96,6 +100,7 @@ export function missing(claim: string, found: unknown, wanted: string): InvalidT
 /** The ways to a claim that providers leave out. */
 const WAYS_TO: Readonly<Record<string, string>> = {
   aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience',
+  exp: 'have the authorization server issue access tokens that end: give them a lifetime there',
   sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
 }
 
@@ -106,7 +111,7 @@ export function missingAudience(claim: string, id: string | undefined, expected:
     expected,
     found: id,
     sentence: (client, accepted) => `aud is missing, and ${claim} is ${client}, none of ${accepted}`,
-    advice: `audience or allowedClients (${variableOf('allowedClients')}) would have to list the client`,
+    advice: `allowedClients (${variableOf('allowedClients')}) would have to list the client (or audience, where tokens of that client are for this server alone)`,
   }))
 }
 
@@ -116,7 +121,7 @@ export function otherIssuer(found: unknown, expected: string): InvalidTokenError
     expected,
     found,
     sentence: (iss, issuer) => `iss is ${iss}, not ${issuer}`,
-    ...optionalAdvice(adviceForEntra(found, [expected])),
+    ...optionalAdvice(adviceOnIssuer(found, [expected])),
   }))
 }
 
@@ -127,9 +132,12 @@ export function unlistedIssuer(found: unknown, issuers: readonly string[]): Inva
     expected: issuers,
     found,
     sentence: (iss, listed) => `iss, unverified, is ${found === undefined ? 'missing' : iss}, none of ${listed}`,
-    ...optionalAdvice(adviceForEntra(found, issuers)),
+    advice: adviceOnIssuer(found, issuers) ?? UNLISTED,
   }))
 }
+
+const UNLISTED =
+  'if its users are to come in, add it to issuers, to the letter; else the client signs in at the wrong authorization server'
 
 const optionalAdvice = (advice: string | undefined) => (advice === undefined ? {} : { advice })
 

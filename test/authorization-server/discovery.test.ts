@@ -137,7 +137,7 @@ describe('the document', () => {
     ['fails', { issuer: ISSUER }, failing, `${OIDC} answers with status 500`],
     ['has a query', { issuer: ISSUER, discoveryUrl: `${OIDC}?key=x` }, failing, `${OIDC} answers with status 500`],
   ])('that %s is an outage, which names the place, the answer and the option', async (_name, given, answer, said) => {
-    await expect(jwksUriOf(given, answer)).rejects.toMatchObject({ ...outage(), message: said })
+    await expect(jwksUriOf(given, answer)).rejects.toMatchObject({ ...outage(), detail: said })
   })
 
   it.each<[name: string, answer: Answer]>([

@@ -45,7 +45,7 @@ it.each(modesWhere(({ credentialFrom }) => credentialFrom === 'exchange'))(
       error: 'invalid_target',
       errorDescription: 'no such audience',
       httpStatus: 403,
-      message: 'The authorization server refused the token request: invalid_target',
+      detail: 'The authorization server refused the token request: invalid_target',
     })
     expect(failure.headers).toEqual({ 'Cache-Control': 'no-store' })
     expect(failure.body).toEqual({
@@ -62,7 +62,7 @@ it('the MCP token itself, in an answer, is refused with a hint: 502', async () =
   expect(failure).toMatchObject({
     code: 'ERR_TOKEN_REQUEST',
     status: 502,
-    message: 'The token answer is the very token that was sent',
+    detail: 'The token answer is the very token that was sent',
     hint: expect.stringContaining('nextcloud.audience') as string,
   })
 })

@@ -181,11 +181,13 @@ describe('the walk of a client', () => {
     }
   })
 
-  it('has no resource for a client of MCP 2025-03-26', async () => {
+  it('has neither resource nor scope for a client of MCP 2025-03-26', async () => {
     const realm = await startRealm()
     const { walk } = await setUpWalk(realm, { legacyMetadata: true })
+    const walked = await walk('mcp-2025-03-26')
 
-    expect(requestIn(await walk('mcp-2025-03-26')).has('resource')).toBe(false)
+    expect([...requestIn(walked).keys()].filter((name) => ['resource', 'scope'].includes(name))).toEqual([])
+    expect(walked.finding('as.scopes').fix).toMatch(/grant notes:read to clients that ask for nothing/)
   })
 })
 

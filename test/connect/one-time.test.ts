@@ -1,5 +1,5 @@
 import { expect, it, vi } from 'vitest'
-import { createOneTimeRecords, ONE_TIME_LIFE } from '../../src/connect/one-time.js'
+import { createOneTimeRecords, ONE_TIME_LIFE, randomSecret } from '../../src/connect/one-time.js'
 import { opened, OWNER } from '../grants/opened.js'
 
 it.each([
@@ -39,4 +39,16 @@ it.each([
   clock.advance(passed)
 
   expect(await logins.spend(record)).toBe(isSpent)
+})
+
+it('a value is stored under a secret once, whoever else is at it, and again once it was taken', async () => {
+  const { clock, records } = opened()
+  const logins = createOneTimeRecords<{ by: number }>('login', { records, owner: OWNER, clock })
+  const secret = randomSecret()
+
+  const [one, other] = await Promise.all([logins.ensure({ by: 1 }, secret), logins.ensure({ by: 2 }, secret)])
+  expect(other).toEqual(one)
+  expect((await logins.read(secret))?.value).toEqual(one)
+  await logins.spend((await logins.read(secret))!)
+  expect(await logins.ensure({ by: 3 }, secret)).toEqual({ by: 3 })
 })

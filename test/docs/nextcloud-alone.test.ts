@@ -59,7 +59,7 @@ describe('the page "One Nextcloud, and no identity provider"', () => {
     'needs packages that are not installed',
     'a sign-in comes as far as the login page of Nextcloud',
     'Without the key the connections in the database cannot be read: keep a copy.',
-    'Nobody can sign in like this',
+    'Mend this before anybody signs in',
     'Nextcloud sent you to another address',
     'A sign-in begins in your app',
     'Too many attempts',

@@ -9,18 +9,37 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 const run = promisify(execFile)
 const root = path.resolve(import.meta.dirname, '../..')
 
-const examples = ['background-sync/main.ts', 'express-mcp/check.ts', 'existing-app/check.ts']
+const examples = [
+  'background-sync/main.ts',
+  'express-mcp/check.ts',
+  'existing-app/check.ts',
+  'fastify/check.ts',
+  'hono/check.ts',
+  'nest/check.ts',
+  'next/check.ts',
+]
 
 it.each(examples)('the example %s does what it says, prints no secret and ends by itself', async (file) => {
   // Rejects where it ends with anything but 0.
   const { stdout, stderr } = await run(process.execPath, ['--import', 'tsx', `examples/${file}`], {
     cwd: root,
     timeout: 60_000,
+    // Decorators are switched on there.
+    env: { ...process.env, TSX_TSCONFIG_PATH: file.startsWith('nest/') ? 'examples/nest/tsconfig.json' : undefined },
   })
 
   expect(stderr).toBe('')
   expect(stdout).toContain('  ok  ')
   expect(stdout).not.toMatch(/FAILED|eyJ[\w-]{8}|ticket=|code=/)
+})
+
+it('the examples for other frameworks have one MCP server in common', async () => {
+  const sources = ['fastify', 'hono', 'nest', 'next/lib'].map((folder) =>
+    readFile(path.join(root, 'examples', folder, 'mcp.ts'), 'utf8'),
+  )
+  const [first, ...others] = await Promise.all(sources)
+
+  for (const other of others) expect(other).toBe(first)
 })
 
 /** What the README of an example says to run in an app of one's own, line by line. */
@@ -35,6 +54,9 @@ describe.each([
   ['express-mcp', 'mcp-v1.ts'],
   ['existing-app', undefined],
   ['files', undefined],
+  ['fastify', undefined],
+  ['hono', undefined],
+  ['nest', undefined],
 ])('the example %s, copied into an app with nothing but what its README names,', (example, otherSdk) => {
   let app: string
   let said: string[]
@@ -44,7 +66,9 @@ describe.each([
     said = await commands(example)
     const source = path.join(root, 'examples', example)
     for (const file of await readdir(source)) {
-      if (file.endsWith('.ts') && file !== 'check.ts') await copyFile(path.join(source, file), path.join(app, file))
+      const isOfTheApp =
+        (file.endsWith('.ts') && file !== 'check.ts') || (example === 'nest' && file === 'tsconfig.json')
+      if (isOfTheApp) await copyFile(path.join(source, file), path.join(app, file))
     }
     expect(said).toContain('npm pkg set type=module')
     await writeFile(path.join(app, 'package.json'), '{ "type": "module" }')

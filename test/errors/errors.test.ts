@@ -30,7 +30,7 @@ describe('a StorageError', () => {
   })
 
   it.each(['ECONNREFUSED', 'SQLITE_BUSY', '57P03'])('names the code of its cause: %s', (code) => {
-    expect(new StorageError('Failed', Object.assign(new Error(), { code })).message).toBe(`Failed (${code})`)
+    expect(new StorageError('Failed', Object.assign(new Error(), { code })).detail).toBe(`Failed (${code})`)
   })
 
   it.each([
@@ -42,7 +42,7 @@ describe('a StorageError', () => {
   ])('holds nothing else of its cause, which may hold a connection string: case %#', (cause) => {
     const error = new StorageError('The store failed', cause)
 
-    expect(error.message).toBe('The store failed')
+    expect(error.detail).toBe('The store failed')
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('pw-secret')
   })
 })
@@ -56,7 +56,7 @@ describe('an error told again', () => {
     })
     const told = first.with({ retryAfter: 7.5 }).with({ service: 'Nextcloud' })
 
-    expect(told).toMatchObject({ message: 'unavailable', httpStatus: 503, statedRetryAfter: 90, unprocessed: true })
+    expect(told).toMatchObject({ detail: 'unavailable', httpStatus: 503, statedRetryAfter: 90, unprocessed: true })
     expect([told.retryAfter, told.headers['Retry-After'], told.body.error_description]).toEqual([
       8,
       '8',

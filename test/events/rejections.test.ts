@@ -55,6 +55,7 @@ interface Verified {
 
 const ONLY = { allowedClients: ['claude', 'inspector'] }
 const WAYS_TO: Readonly<Record<string, string>> = {
+  exp: 'have the authorization server issue access tokens that end: give them a lifetime there',
   sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
   aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience',
 }
@@ -114,7 +115,7 @@ it.each<Verified>([
     expected: [RESOURCE, CLIENT_ID],
     found: ['account'],
     message:
-      'aud is ["account"], none of ["https://mcp.example.com/mcp", "mcp-server"]: add an audience mapper for this server at the authorization server',
+      'aud is ["account"], none of ["https://mcp.example.com/mcp", "mcp-server"]: the client must ask for this server (resource), and the authorization server must put it into aud (Keycloak: a client scope with an audience mapper)',
   },
   ...[new URL(RESOURCE).origin, RESOURCE.replace('https:', 'http:'), `api://${CLIENT_ID}`].map((aud): Verified => ({
     claims: { aud },
@@ -132,7 +133,7 @@ it.each<Verified>([
     expected: [RESOURCE, CLIENT_ID],
     found: ['x'],
     message:
-      'aud is missing, and appid is "x", none of ["https://mcp.example.com/mcp", "mcp-server"]: audience or allowedClients (ALLOWED_MCP_CLIENTS) would have to list the client',
+      'aud is missing, and appid is "x", none of ["https://mcp.example.com/mcp", "mcp-server"]: allowedClients (ALLOWED_MCP_CLIENTS) would have to list the client (or audience, where tokens of that client are for this server alone)',
   },
   {
     claims: { exp: NOW - 60 },
@@ -184,7 +185,7 @@ it.each<Verified>([
     expected: ['notes:read', 'notes:write'],
     found: ['notes:read', 'profile'],
     message:
-      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the client must ask for them, and the authorization server must grant them',
+      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the client must ask for them, and the authorization server must grant them (requiredScopes, requireScopes and scopedTools say which)',
   },
   refusedByApp('returned false', () => false),
   notProven('returned false', () => Promise.resolve(false)),
@@ -227,7 +228,7 @@ it('a verified token of another issuer', async () => {
     claim: 'iss',
     expected: [bed.as.issuer],
     found: ['https://other.example'],
-    message: `iss is "https://other.example", not "${bed.as.issuer}": issuer must be, to the letter, what the authorization server writes into its tokens`,
+    message: `iss is "https://other.example", not "${bed.as.issuer}": issuer (or one of issuers) must be, to the letter, what the authorization server writes into its tokens`,
   })
 })
 
@@ -245,7 +246,7 @@ describe('of a token that has not been verified, which anybody can have written,
     expect(await rejectionOfClaims({}, { algorithms: ['RS256', 'PS256'] })).toEqual(
       notVerified(
         'algorithm',
-        'alg is "ES256", none of ["RS256", "PS256"]: have the authorization server sign access tokens with one of these',
+        'alg is "ES256", none of ["RS256", "PS256"]: have the authorization server sign access tokens with one of these, or let algorithms have more',
         { claim: 'alg', expected: ['RS256', 'PS256'], found: ['ES256'] },
       ),
     )
@@ -283,7 +284,7 @@ describe('of a token that has not been verified, which anybody can have written,
   it('a token for Microsoft Graph', async () => {
     const mint = { key: await signingKey('first'), header: { nonce: 'n' } }
     const advice = expect.stringMatching(
-      /: it seems to be for Microsoft Graph .* scope of this server \(api:/,
+      /: it seems to be for Microsoft Graph .* scope of this server by its whole name/,
     ) as string
     expect(await rejectionOfClaims({}, {}, mint)).toMatchObject(notVerified('signature', advice))
     expect(await rejectionOfClaims({}, {}, { ...mint, key: await signingKey('other') })).not.toMatchObject({
@@ -328,13 +329,16 @@ describe('of a token that has not been verified, which anybody can have written,
   })
 
   it.each([
-    ['introspection is switched off here: have the authorization server issue JWTs', { introspection: false }],
     [
-      'there is no clientSecret (or clientAuth) here to have it introspected with: set one, or have the authorization server issue JWTs',
+      'introspection is false here: set it to opaque-only, or have the authorization server issue JWTs',
+      { introspection: false },
+    ],
+    [
+      'there is no clientSecret (or clientAuth) here to have it introspected with: set one (OIDC_CLIENT_SECRET), or have the authorization server issue JWTs',
       { clientSecret: undefined },
     ],
     [
-      'the metadata of the authorization server has no introspection_endpoint: have the authorization server issue JWTs',
+      'the metadata of the authorization server has no introspection_endpoint: have the authorization server issue JWTs; one that cannot (Google, GitHub) needs another in front of it that can and signs people in there (Keycloak, Zitadel, authentik)',
       {},
     ],
   ] as const)('an opaque one: %s', async (why, options) => {
@@ -347,7 +351,7 @@ describe('of a token that has not been verified, which anybody can have written,
     [
       'inactive',
       'opaque',
-      'the authorization server says that the token is not active: it has expired, was revoked, is from elsewhere, or is not for this client to introspect',
+      "the authorization server says that the token is not active: it has expired, was revoked or is from elsewhere: the client must get a fresh one; or clientId may not introspect it (Nextcloud's app oidc has that of every other client): have it issue JWTs",
     ],
     ['malformed', 'a"b', `the token has characters that no token has (RFC 6750 section 2.1): ${NOT_WHOLE}`],
     ['malformed', 'eyJhbGciOjd9.e30.AAAA', `the token looks like a JWT, and cannot be read as one: ${NOT_WHOLE}`],

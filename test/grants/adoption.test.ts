@@ -89,7 +89,7 @@ describe('a grant of a version before 0.4', () => {
 
     const connection = { appPassword, fingerprint: 'new', clientId: 'client-3', scopes: [] }
     expect(await storeOf('app-password').connect(ALICE, connection)).toMatchObject({
-      credential: { appPassword: APP_PASSWORD },
+      retired: { credential: { appPassword: APP_PASSWORD } },
     })
 
     expect(await former()).toBeUndefined()
@@ -139,7 +139,7 @@ describe('a grant of a version before 0.4', () => {
     const store = storeOf('app-password')
 
     const connection = { appPassword: APP_PASSWORD, fingerprint: 'new', clientId: 'client-3', scopes: [] }
-    expect(await store.connect(ALICE, connection)).toBeUndefined()
+    expect(await store.connect(ALICE, connection)).toMatchObject({ retired: undefined })
     expect((await store.find(ALICE))?.grant.clients).toEqual(['client-3'])
     await store.disconnect(ALICE, undefined)
 

@@ -56,7 +56,7 @@ describe('a store that fails', () => {
     const error = await failureOf(call(records))
 
     expect(error).toBeInstanceOf(StorageError)
-    expect(error).toMatchObject({ message: 'The storage failed (ECONNREFUSED)', status: 503 })
+    expect(error).toMatchObject({ detail: 'The storage failed (ECONNREFUSED)', status: 503 })
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('password')
     expect(events).toEqual([
       { type: 'storage.failed', operation, message: 'The storage failed (ECONNREFUSED)', at: clock.now() },
@@ -75,7 +75,7 @@ describe('a store that fails', () => {
     const cause = Object.assign(new Error('x'), { code: 'redis://user:password@host', name: 'Error: secret' })
     const { records } = open({ get: () => Promise.reject(cause) })
 
-    expect(await failureOf(records.read(KEY))).toMatchObject({ message: 'The storage failed' })
+    expect(await failureOf(records.read(KEY))).toMatchObject({ detail: 'The storage failed' })
   })
 
   it.each(calls)('may throw instead of rejecting: %s', async (operation, call) => {
@@ -85,7 +85,7 @@ describe('a store that fails', () => {
       },
     })
 
-    expect(await failureOf(call(records))).toMatchObject({ message: 'The storage failed (TypeError)' })
+    expect(await failureOf(call(records))).toMatchObject({ detail: 'The storage failed (TypeError)' })
   })
 
   it.each(calls)('is one that does not answer in 5 s: %s', async (operation, call) => {
@@ -103,7 +103,7 @@ describe('a store that fails', () => {
     expect(settled).not.toHaveBeenCalled()
     clock.advance(1)
 
-    expect(await pending).toMatchObject({ message: 'The storage did not answer within 5000 ms' })
+    expect(await pending).toMatchObject({ detail: 'The storage did not answer within 5000 ms' })
   })
 
   it.each([
@@ -123,7 +123,7 @@ describe('a store that fails', () => {
 
     expect(await failureOf(call(records))).toMatchObject({
       code: 'ERR_STORAGE',
-      message: `The storage answers ${operation} with something it must not`,
+      detail: `The storage answers ${operation} with something it must not`,
     })
   })
 })

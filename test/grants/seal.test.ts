@@ -23,9 +23,9 @@ async function expectRefusal(opened: Promise<unknown>): Promise<void> {
     (error: unknown) => error,
   )
   expect(failure).toBeInstanceOf(SealedValueError)
-  const { message, cause, code, status, body, headers } = failure as SealedValueError
-  expect({ message, cause, code, status, body, headers }).toEqual({
-    message: MESSAGE,
+  const { detail, cause, code, status, body, headers } = failure as SealedValueError
+  expect({ detail, cause, code, status, body, headers }).toEqual({
+    detail: MESSAGE,
     cause: undefined,
     code: 'ERR_STORAGE_SEALED',
     status: 500,

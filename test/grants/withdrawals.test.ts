@@ -1,40 +1,141 @@
 import { describe, expect, it } from 'vitest'
-import { ANY_CLIENT } from '../../src/grants/grant.js'
-import { isWithdrawn, oneMore, type Withdrawals } from '../../src/grants/withdrawals.js'
+import { isOver, isWithdrawn, oneMore, withReplaced, type Withdrawals } from '../../src/grants/withdrawals.js'
+import { refusedGrant } from '../../src/grants/grant.js'
+import type { Connected } from '../../src/grants/grant-store.js'
 import { ALICE, opened } from './opened.js'
 
 const HOUR = 3_600_000
 
-const after = (...clients: readonly string[]): Withdrawals | undefined =>
-  clients.reduce<Withdrawals | undefined>((before, clientId) => oneMore(before, clientId), undefined)
+/** The end of the connection, and a connection in place of another one. */
+const [ALL, REPLACED] = [undefined, Symbol('replaced')]
+
+const after = (...ends: readonly (string | typeof ALL | typeof REPLACED)[]): Withdrawals | undefined =>
+  ends.reduce<Withdrawals | undefined>(
+    (before, end) => (typeof end === 'symbol' ? withReplaced(before) : oneMore(before, end)),
+    undefined,
+  )
+
+const others = (count: number): readonly string[] => Array.from({ length: count }, (_, index) => `other-${index}`)
 
 describe('a consent', () => {
   it.each<[string, Withdrawals | undefined, number | undefined, boolean]>([
     ['stands where nothing was taken back', after(), 0, false],
     ['is withdrawn by the same client', after('a'), 0, true],
-    ['is withdrawn by the end of the connection', after(ANY_CLIENT), 0, true],
+    ['is withdrawn by the end of the connection', after(ALL), 0, true],
     ['stands when another client is ended', after('b'), 0, false],
-    ['stands when it was given after that', after('a', ANY_CLIENT), 2, false],
+    ['stands when it was given after that', after('a', ALL), 2, false],
     ['is withdrawn by what came after it, however much came before', after('a', 'b', 'a', 'b'), 2, true],
     ['stands where only others came after it', after('a', 'b', 'b'), 1, false],
+    ['stands where another client came after it many times', after('a', ...Array<string>(40).fill('b')), 1, false],
     [
-      'is withdrawn where it is not known any more what came after it',
+      'is withdrawn by its own client, though another came many times',
       after('a', ...Array<string>(40).fill('b')),
       0,
       true,
     ],
+    ['stands while it is known what came after it', after(...others(20)), 0, false],
+    ['is withdrawn where it is not known any more what came after it', after(...others(21)), 0, true],
+    ['stands where what is not known any more came before it', after(...others(21)), 1, false],
+    ['stands where a connection was replaced', after(REPLACED), 0, false],
+    ['is withdrawn by the same client before a connection was replaced', after('a', REPLACED), 0, true],
     ['stands once what was taken back is forgotten', undefined, 3, false],
-    ['of nobody stands', after(ANY_CLIENT), undefined, false],
+    ['of nobody stands', after(ALL), undefined, false],
   ])('%s', (_, withdrawals, known, isIt) => {
-    expect(isWithdrawn(withdrawals, ['a', ANY_CLIENT], known)).toBe(isIt)
+    expect(isWithdrawn(withdrawals, 'a', known)).toBe(isIt)
+    // What came of it is over too.
+    if (isIt) expect(isOver(withdrawals, 'a', known)).toBe(true)
   })
 
   it('costs a record the room of twenty clients at most', () => {
-    const many = after(...Array.from({ length: 100 }, (_, index) => `client-${index}`))
+    const many = after(...others(100))
     expect(many).toMatchObject({ count: 100 })
     expect(many?.clients).toHaveLength(20)
   })
 })
+
+describe('what came of a consent', () => {
+  it.each<[string, Withdrawals | undefined, number | undefined, boolean]>([
+    ['stands where nothing was taken back', after(), 0, false],
+    ['is over once a connection was replaced', after(REPLACED), 0, true],
+    ['is over once a connection was replaced, whatever came after', after(REPLACED, 'b', ...others(5)), 0, true],
+    ['stands where the connection was replaced before', after(REPLACED, 'b'), 1, false],
+    ['of nobody stands', after(REPLACED), undefined, false],
+    ['of which nothing is known is over', after('b'), -1, true],
+  ])('%s', (_, withdrawals, known, isIt) => {
+    expect(isOver(withdrawals, 'a', known)).toBe(isIt)
+  })
+
+  it('is for a session over with the connection, and not with one client', () => {
+    expect([after('a'), after(ALL), after(REPLACED)].map((one) => isOver(one, undefined, 0))).toEqual([
+      false,
+      true,
+      true,
+    ])
+  })
+})
+
+describe('a connection', () => {
+  const of = { fingerprint: 'f', scopes: [], refreshToken: 'next', clientId: 'client-2' }
+
+  it.each<[string, (setup: ReturnType<typeof opened>) => unknown, (() => Promise<boolean>) | undefined, boolean]>([
+    ['in place of none', ({ store }) => store.find(ALICE), undefined, true],
+    ['in place of a living one', ({ connect }) => connect('first', 'client-1'), undefined, false],
+    ['in place of a living one of the same account', ({ connect }) => connect('first', 'client-1'), yes, false],
+    ['in place of a living one of another account', ({ connect }) => connect('first', 'client-1'), no, true],
+    ['in place of one that was refused', refused, yes, true],
+    ['in place of one whose last client was ended', lastEnded, yes, true],
+    ['in place of one that was ended', ended, yes, true],
+  ])('%s leaves to others what they have, or ends it: %#', async (_, before, isSameAccount, ends) => {
+    const setup = opened()
+    const { store } = setup
+    await before(setup)
+    const known = { clientId: 'client-1', withdrawals: await store.withdrawals(ALICE) }
+    const stored = await store.connect(ALICE, { ...of, ...(isSameAccount && { isSameAccount }) })
+
+    expect(await store.isOver(ALICE, known)).toBe(ends)
+    expect(await store.isOver(ALICE, { withdrawals: known.withdrawals })).toBe(ends)
+    expect(await store.agree(ALICE, 'client-1', known.withdrawals)).toBe(ends ? 'withdrawn' : true)
+    // A connection under way is of whoever signs in at its end.
+    expect(await store.isWithdrawn(ALICE, known)).toBe(false)
+    const { withdrawals } = stored as Connected
+    expect(await store.isOver(ALICE, { clientId: 'client-2', withdrawals })).toBe(false)
+    expect((await store.find(ALICE))?.grant.clients).toEqual(ends ? ['client-2'] : ['client-1', 'client-2'])
+  })
+
+  it('is asked about with the grant that it replaces: two at once leave each other what they have', async () => {
+    const { store } = opened()
+    let asked = 0
+    const isSameAccount = () => Promise.resolve((asked += 1) > 0)
+    const [one, other] = await Promise.all(
+      ['client-1', 'client-2'].map((clientId) => store.connect(ALICE, { ...of, clientId, isSameAccount })),
+    )
+
+    for (const [clientId, stored] of [['client-1', one] as const, ['client-2', other] as const]) {
+      const { withdrawals } = stored as Connected
+      expect(await store.isOver(ALICE, { clientId, withdrawals })).toBe(false)
+    }
+    expect(asked).toBe(1)
+  })
+})
+
+const yes = () => Promise.resolve(true)
+const no = () => Promise.resolve(false)
+
+async function refused({ store, connect, key }: ReturnType<typeof opened>): Promise<void> {
+  await connect('first', 'client-1')
+  const { grant, version } = (await store.read(key))!
+  await store.write(key, refusedGrant(grant, 0), version)
+}
+
+async function lastEnded({ store, connect }: ReturnType<typeof opened>): Promise<void> {
+  await connect('first', 'client-1')
+  await store.disconnect(ALICE, 'client-1')
+}
+
+async function ended({ store, connect }: ReturnType<typeof opened>): Promise<void> {
+  await connect('first', 'client-1')
+  await store.disconnect(ALICE, undefined)
+}
 
 describe('a disconnection of nobody', () => {
   it('counts for a connection under way, and is no grant otherwise', async () => {
@@ -49,7 +150,10 @@ describe('a disconnection of nobody', () => {
     expect(await store.connect(ALICE, { ...of, withdrawals })).toBe('withdrawn')
     expect(await store.agree(ALICE, 'client-1', withdrawals)).toBe('withdrawn')
     expect(await store.find(ALICE)).toBeUndefined()
-    expect(await store.connect(ALICE, { ...of, withdrawals: await store.withdrawals(ALICE) })).toBeUndefined()
+    expect(await store.connect(ALICE, { ...of, withdrawals: await store.withdrawals(ALICE) })).toEqual({
+      retired: undefined,
+      withdrawals: 2,
+    })
     expect(await store.find(ALICE)).toMatchObject({ grant: { state: 'active', refreshToken: 'first' } })
 
     await store.disconnect({ ...ALICE, subject: 'bob' }, undefined)

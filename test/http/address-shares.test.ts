@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { clientNetwork, createAddressShares } from '../../src/http/address-shares.js'
+import { clientNetwork, createAddressShares, networksOf } from '../../src/http/address-shares.js'
 import { manualClock } from '../support/clock.js'
 
 const from = (remoteAddress: string | undefined, ip?: unknown): IncomingMessage =>
@@ -18,6 +18,14 @@ describe('the network of a client', () => {
     [undefined, ''],
     ['x'.repeat(10_000), 'x'.repeat(45)],
   ])('%s is of %s', (address, network) => expect(clientNetwork(from(address))).toBe(network))
+
+  it.each([
+    ['192.0.2.1', ['192.0.2.1', '192.0.2.0/24', '192.0.0.0/16']],
+    ['::ffff:192.0.2.1', ['192.0.2.1', '192.0.2.0/24', '192.0.0.0/16']],
+    ['2001:db8:1:2:3:4:5:6', ['2001:db8:1:2::/64', '2001:db8:1::/48', '2001:db8::/32']],
+    ['2001:db8::1', ['2001:db8:0:0::/64', '2001:db8:0::/48', '2001:db8::/32']],
+    ['unknown', ['unknown', 'unknown', 'unknown']],
+  ])('%s is in wider ones', (address, networks) => expect(networksOf(from(address))).toEqual(networks))
 
   it('is the one that Express finds, where there is Express', () => {
     expect(clientNetwork(from('127.0.0.1', '192.0.2.7'))).toBe('192.0.2.7')

@@ -90,7 +90,7 @@ describe('a sign-in that somebody else began', () => {
 
     expect((await alice.open(question)).status).toBe(410)
     expect((await alice.open(`${question.href}/done`)).status).toBe(410)
-    expect((await alice.open(question.href.replace('/sign-in/', '/authorize/'))).status).toBe(400)
+    expect((await alice.open(question.href.replace('/sign-in/', '/authorize/'))).status).toBe(410)
   })
 
   it('takes no answer from another site, and none without the value of its own form', async () => {

@@ -1,35 +1,12 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import path from 'node:path'
-import { createInterface } from 'node:readline'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { has } from '../support/left-out.js'
-import { pythonWithMcp } from '../support/python.js'
+import { PYTHON_REDIRECT_URI as REDIRECT_URI, runPythonClient } from '../support/python-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
-const CLIENT = path.join(import.meta.dirname, 'python/client.py')
-const REDIRECT_URI = 'http://127.0.0.1:9/callback'
-
-/** Runs the client for Alice: the addresses that her browser was sent to, and what the tools answered. */
-async function run({ url, person }: SignInServer, tools: readonly string[], ...clientId: string[]) {
+/** Runs the client for Alice. */
+function run({ url, person }: SignInServer, tools: readonly string[], clientId?: string) {
   const alice = person('alice')
-  const client = spawn(pythonWithMcp() ?? '', [CLIENT, url, tools.join(), ...clientId], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  onTestFinished(() => void client.kill())
-  const ended = once(client, 'exit')
-  const asked: URL[] = []
-  const results: unknown[] = []
-  for await (const line of createInterface(client.stdout)) {
-    const message = JSON.parse(line) as { readonly open?: string; readonly result?: unknown }
-    if (message.open === undefined) results.push(message)
-    else {
-      asked.push(new URL(message.open))
-      client.stdin.write(`${(await alice.until(message.open, REDIRECT_URI)).href}\n`)
-    }
-  }
-  expect(await ended).toEqual([0, null])
-  return { asked: asked.map(({ searchParams }) => searchParams), results }
+  return runPythonClient({ url, tools, clientId, open: (address, stopAt) => alice.until(address, stopAt) })
 }
 
 const answered = (words: string) => ({ result: [expect.stringContaining(words)], error: false })

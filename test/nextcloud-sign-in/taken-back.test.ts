@@ -5,7 +5,8 @@ import { manualClock } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
 import { addAccount } from '../support/nextcloud/state.js'
 import { createVisitor, type Visitor } from '../support/nextcloud/visitor.js'
-import { clientOf, registeredClient } from '../support/sign-in-client.js'
+import { press } from '../support/press-button.js'
+import { clientOf, registeredClient, type TokenAnswer } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const refreshTokenOf = ({ body }: { body: Record<string, unknown> }) => String(body['refresh_token'])
@@ -15,6 +16,37 @@ const ENDS: readonly (readonly [string, (server: SignInServer) => Promise<unknow
   ['the connection was ended by the app', ({ auth }) => auth.revoke({ subject: 'alice' })],
   ['it was ended in Nextcloud', ({ nextcloud }) => Promise.resolve(nextcloud.state.tokens.splice(0))],
 ]
+
+const ALICE = { subject: 'alice' }
+
+/** The answer of a tool to a client, in words. */
+async function useTool({ url }: SignInServer, { body }: TokenAnswer): Promise<string> {
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+  const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'whoami', arguments: {} } }
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { ...headers, authorization: `Bearer ${String(body['access_token'])}` },
+    body: JSON.stringify(call),
+  })
+  return `${answer.status} ${await answer.text()}`
+}
+
+/** The answer of an endpoint for clients, with the token of one. */
+async function accountAt(
+  { origin }: SignInServer,
+  name: 'status' | 'disconnect',
+  { body }: TokenAnswer,
+): Promise<string> {
+  const answer = await fetch(`${origin}/nextcloud/${name}`, {
+    method: name === 'status' ? 'GET' : 'POST',
+    headers: { authorization: `Bearer ${String(body['access_token'])}` },
+  })
+  return `${answer.status} ${await answer.text()}`
+}
+
+/** The link by which the client of a token has its user connect. */
+const linkOf = async ({ auth }: SignInServer, { body }: TokenAnswer): Promise<string> =>
+  auth.createConnectUrl(await auth.verify(String(body['access_token'])))
 
 /** What a browser is asked when a client that it does not know yet sends it here. */
 async function questionAt(server: SignInServer, browser: Visitor): Promise<string> {
@@ -120,35 +152,167 @@ describe('a session of before the end is none when the user connects again from 
   })
 })
 
-it('a user id that was given to another person brings the first one nothing', async () => {
-  const server = await startSignInServer()
-  const { state } = server.nextcloud
-  const client = await registeredClient(server)
-  const before = server.person('alice')
-  const old = refreshTokenOf(await client.signIn(before))
-  state.accounts.delete('alice')
-  state.tokens.splice(0)
-  state.sessions.clear()
-  addAccount(state, 'alice')
-  Object.assign(state.accounts.get('alice')!, { password: 'other-password' })
-  await clientOf(server, client.clientId).signIn(createVisitor({ name: 'alice', password: 'other-password' }))
+describe('a connection that was ended in Nextcloud and is made again by a link', () => {
+  it('gives back to others nothing, and what the person signs in next works at once', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const thief = server.person('alice')
+    const stolen = refreshTokenOf(await client.signIn(thief))
+    const phone = server.person('alice')
+    const own = await clientOf(server, client.clientId).signIn(phone)
+    server.nextcloud.state.tokens.splice(0)
+    expect(await useTool(server, own)).toContain('must be made again')
 
-  expect((await client.refresh(old)).status).toBe(400)
-  expect(await questionAt(server, before)).not.toContain('signed in as')
+    expect((await phone.open(await linkOf(server, own))).status).toBe(200)
+
+    expect(await server.auth.isProvisioned(ALICE)).toBe(true)
+    expect((await client.refresh(stolen)).status).toBe(400)
+    expect((await client.refresh(refreshTokenOf(own))).status).toBe(400)
+    expect(await questionAt(server, thief)).not.toContain('signed in as')
+    const again = await clientOf(server, client.clientId).signIn(phone)
+    expect(again.status).toBe(200)
+    expect(await useTool(server, again)).toContain('"id\\":\\"alice')
+    expect((await client.refresh(refreshTokenOf(again))).status).toBe(200)
+  })
+
+  it('leaves a living one to all who have it', async () => {
+    const server = await startSignInServer()
+    const [client, other] = [await registeredClient(server), await registeredClient(server)]
+    const alice = server.person('alice')
+    const [own, others] = [await client.signIn(alice), await other.signIn(alice)]
+
+    expect((await alice.open(await linkOf(server, own))).status).toBe(200)
+
+    for (const [one, { refresh }] of [[own, client] as const, [others, other] as const])
+      expect((await refresh(refreshTokenOf(one))).status).toBe(200)
+    expect(await questionAt(server, alice)).toContain('signed in as alice')
+  })
 })
 
-it('the answer of a sign-in is for the browser that went to Nextcloud, though another has the cookie of the question', async () => {
-  const server = await startSignInServer()
-  const client = await registeredClient(server)
-  const mallory = createVisitor({ name: 'mallory', password: 'x' })
-  const question = await mallory.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
-  const alice = server.person('alice')
-  for (const pair of mallory.cookies(question).split('; ')) alice.setCookie('127.0.0.1', pair)
-  const done = await alice.until(question, `${question.href}/done`)
+describe('an access token of before the end', () => {
+  const ENDED = 'The access token is no longer accepted'
 
-  expect((await fetch(done, { headers: { cookie: mallory.cookies(done) } })).status).toBe(410)
-  const hers = await fetch(done, { headers: { cookie: alice.cookies(done) }, redirect: 'manual' })
-  expect(hers.status).toBe(303)
+  it.each(ENDS)('is refused once the user has connected the same client again: %s', async (_how, end) => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const old = await client.signIn(server.person('alice'))
+    const verified = await server.auth.verify(String(old.body['access_token']))
+    expect(await useTool(server, old)).toContain('"id\\":\\"alice')
+    await end(server)
+    const fresh = await clientOf(server, client.clientId).signIn(server.person('alice'))
+
+    expect(await accountAt(server, 'status', old)).toMatch(/^401 .*invalid_token/)
+    expect(await accountAt(server, 'disconnect', old)).toMatch(/^401 .*invalid_token/)
+    expect(await server.auth.isProvisioned(verified)).toBe(false)
+    expect(await useTool(server, old)).toContain(ENDED)
+    // From then on the client hears that it must get another one.
+    expect(await useTool(server, old)).toMatch(/^401 .*invalid_token/)
+    await expect(server.auth.verify(String(old.body['access_token']))).rejects.toThrow(ENDED)
+    expect(await useTool(server, fresh)).toContain('"id\\":\\"alice')
+    expect(await accountAt(server, 'status', fresh)).toBe('200 {"connected":true}')
+  })
+
+  it('is refused at another instance too', async () => {
+    const server = await startSignInServer()
+    const [client, other] = [await registeredClient(server), await registeredClient(server)]
+    const alice = server.person('alice')
+    const [old, others] = [await client.signIn(alice), await other.signIn(alice)]
+    const second = { ...server, url: `${(await server.another()).url}/mcp` }
+    await accountAt(server, 'disconnect', old)
+    await clientOf(server, client.clientId).signIn(alice)
+
+    expect(await useTool(second, others)).toContain('"id\\":\\"alice')
+    expect(await useTool(second, old)).toContain(ENDED)
+    expect(await useTool(second, old)).toMatch(/^401 /)
+    expect(await useTool(second, others)).toContain('"id\\":\\"alice')
+  })
+
+  it('of one client does not end with another, however often that disconnects', async () => {
+    const server = await startSignInServer()
+    const [client, other] = [await registeredClient(server), await registeredClient(server)]
+    const alice = server.person('alice')
+    const [own, others] = [await client.signIn(alice), await other.signIn(alice)]
+    for (let times = 0; times < 24; times += 1) await accountAt(server, 'disconnect', own)
+
+    expect(await useTool(server, others)).toContain('"id\\":\\"alice')
+    expect((await other.refresh(refreshTokenOf(others))).status).toBe(200)
+    expect(await questionAt(server, alice)).toContain('signed in as alice')
+  })
+
+  it('is good for its user by name, and for a client whose user has taken nothing back', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const own = await client.signIn(server.person('alice'))
+    await clientOf(server, client.clientId).signIn(server.person('alice'))
+
+    expect(await useTool(server, own)).toContain('"id\\":\\"alice')
+    expect(await server.auth.isProvisioned({ ...ALICE, clientId: client.clientId })).toBe(true)
+  })
+})
+
+describe('a user id that was given to another person', () => {
+  const OTHER = createVisitor.bind(undefined, { name: 'alice', password: 'other-password' })
+
+  function giveIdOn({ nextcloud: { state } }: SignInServer): void {
+    state.accounts.delete('alice')
+    state.tokens.splice(0)
+    state.sessions.clear()
+    addAccount(state, 'alice')
+    Object.assign(state.accounts.get('alice')!, { password: 'other-password' })
+  }
+
+  type Connects = (server: SignInServer, clientId: string, before: Visitor) => Promise<unknown>
+
+  /** Answers the token endpoint of Nextcloud with this status, after its first answer. */
+  function disturbRenewals({ nextcloud }: SignInServer, status: number): void {
+    let answers = 0
+    nextcloud.disturb(({ path }) => (path.includes('/oauth2/api/v1/token') && (answers += 1) > 1 ? status : undefined))
+  }
+
+  it.each<[string, Connects]>([
+    ['signs in with the same app', (server, clientId) => clientOf(server, clientId).signIn(OTHER())],
+    ['signs in with another app', async (server) => (await registeredClient(server)).signIn(OTHER())],
+    ...[429, 503].map((status): [string, Connects] => [
+      `signs in while Nextcloud answers ${status} to renewals`,
+      async (server, clientId) => {
+        disturbRenewals(server, status)
+        await clientOf(server, clientId).signIn(OTHER())
+        server.nextcloud.disturb(undefined)
+      },
+    ]),
+    [
+      'begins at the page of connections, and connects by a link',
+      async (server, clientId) => {
+        const second = OTHER()
+        const page = await press(second, await second.open(`${server.origin}/nextcloud`), 'Sign in')
+        expect(wordsOf(page.html)).toContain('Nothing is connected')
+        const own = await clientOf(server, clientId).signIn(second)
+        expect((await second.open(await linkOf(server, own))).status).toBe(200)
+      },
+    ],
+    [
+      'connects by a link in the browser of the first, while nobody has noticed',
+      async (server, _clientId, before) => {
+        const link = await server.auth.createConnectUrl({ ...ALICE, clientId: 'app' })
+        const second = OTHER()
+        for (const pair of before.cookies(new URL(server.origin)).split('; ')) second.setCookie('127.0.0.1', pair)
+        expect((await second.open(link)).status).toBe(200)
+      },
+    ],
+  ])('brings the first one nothing: the second %s', async (_, connect) => {
+    const server = await startSignInServer()
+    const [client, other] = [await registeredClient(server), await registeredClient(server)]
+    const before = server.person('alice')
+    const first = await client.signIn(before)
+    const old = [first, await other.signIn(before)].map(refreshTokenOf)
+    giveIdOn(server)
+
+    await connect(server, client.clientId, before)
+
+    expect(await server.auth.isProvisioned(ALICE)).toBe(true)
+    expect([(await client.refresh(old[0]!)).status, (await other.refresh(old[1]!)).status]).toEqual([400, 400])
+    expect(await questionAt(server, before)).not.toContain('signed in as')
+  })
 })
 
 it.each([

@@ -30,7 +30,7 @@ describe('a login flow', () => {
     const start = (url: string) => createAppPasswords(nextcloudAt(url), transport).start('notes')
 
     expect(await failureOf(start('https://cloud.example.com'))).toMatchObject({
-      message: expect.stringContaining('overwriteprotocol') as string,
+      detail: expect.stringContaining('overwriteprotocol') as string,
     })
     expect((await start(nextcloud.url)).login).toBe(answer.login)
   })

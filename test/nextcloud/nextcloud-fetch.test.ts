@@ -168,7 +168,7 @@ describe('a failure', () => {
         name: 'UpstreamUnavailableError',
         code: 'ERR_UPSTREAM_UNAVAILABLE',
         status: 503,
-        message: 'Nextcloud cannot be reached (ECONNREFUSED)',
+        detail: 'Nextcloud cannot be reached (ECONNREFUSED)',
         unprocessed: true,
         headers: { 'Retry-After': '5', 'Cache-Control': 'no-store' },
         body: { error: 'temporarily_unavailable', error_description: 'Nextcloud is not available' },
@@ -183,7 +183,7 @@ describe('a failure', () => {
     nextcloud.handle(() => undefined)
     expect(await failureOf(fetch('/'))).toMatchObject({
       status: 503,
-      message: 'Nextcloud cannot be reached (no answer within 50 ms)',
+      detail: 'Nextcloud cannot be reached (no answer within 50 ms)',
     })
   })
 

@@ -59,7 +59,7 @@ it.each([
   const { fetch, received } = await setUp()
   expect(await failureOf(fetch({ method, body }))).toMatchObject({
     status: 503,
-    message: expect.stringMatching(/^Nextcloud cannot be reached \((?:ECONNRESET|EPIPE)\)$/) as string,
+    detail: expect.stringMatching(/^Nextcloud cannot be reached \((?:ECONNRESET|EPIPE)\)$/) as string,
   })
   expect(received).toEqual([`${method} broken`])
 })

@@ -59,7 +59,7 @@ async function* paced(): AsyncGenerator<string> {
 const unavailable = (why: string) => ({
   name: 'UpstreamUnavailableError',
   status: 503,
-  message: `Nextcloud cannot be reached (${why} within ${TIMEOUT} ms)`,
+  detail: `Nextcloud cannot be reached (${why} within ${TIMEOUT} ms)`,
 })
 
 describe('a body that flows for longer than nextcloud.timeout', () => {
@@ -137,7 +137,7 @@ describe('init.timeout', () => {
       res.end()
     })
     expect(await failureOf(put(undefined, { timeout: 20 }))).toMatchObject({
-      message: 'Nextcloud cannot be reached (no answer within 20 ms)',
+      detail: 'Nextcloud cannot be reached (no answer within 20 ms)',
     })
     expect((await put(undefined, { timeout: 20_000 })).status).toBe(200)
   })

@@ -90,7 +90,7 @@ describe('an answer that names no user', () => {
     expect(await failureOf(auth.nextcloudUser(alice))).toMatchObject({
       code: 'ERR_UPSTREAM_UNAVAILABLE',
       status: 503,
-      message: `Nextcloud does not say who the user is (status ${status})`,
+      detail: `Nextcloud does not say who the user is (status ${status})`,
       httpStatus: status,
     })
     answers(nextcloud, ALICE)
@@ -108,7 +108,7 @@ describe('an answer that names no user', () => {
       answer()
       expect(await failureOf(auth.nextcloudUser(alice))).toMatchObject({
         code: 'ERR_UPSTREAM_UNAVAILABLE',
-        message: expect.stringMatching(message) as string,
+        detail: expect.stringMatching(message) as string,
       })
     }
   })

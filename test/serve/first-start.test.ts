@@ -95,7 +95,7 @@ describe('a first start of serve', () => {
     expect(first.output).toContain(
       `Made an encryption key in ${path.join(folder, 'data/encryption.key')}, and a database beside it.`,
     )
-    expect(first.output).not.toContain('Nobody can sign in like this')
+    expect(first.output).not.toContain('Mend this before anybody signs in')
   })
 
   it.each([
@@ -106,7 +106,7 @@ describe('a first start of serve', () => {
     const { started } = await serveSetUp()
     const told = await started(other)
     await expect.poll(() => told.output).toMatch(words)
-    expect(told.output).toContain('Nobody can sign in like this')
+    expect(told.output).toContain('Mend this before anybody signs in')
     expect(told.output).not.toMatch(/x{8}|hushhush/)
   }) // prettier-ignore
 })

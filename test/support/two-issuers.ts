@@ -31,7 +31,8 @@ export const CLIENTS = {
 export async function twoIssuers(): Promise<TwoIssuers> {
   const clock = manualClock()
   const [a, b] = [await startAuthorizationServer(clock.now), await startAuthorizationServer(clock.now)]
-  onTestFinished(async () => void (await Promise.all([a.close(), b.close()])))
+  onTestFinished(a.close)
+  onTestFinished(b.close)
   const events: McpAuthEvent[] = []
   return {
     a,

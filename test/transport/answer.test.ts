@@ -24,7 +24,7 @@ describe('an answer', () => {
 
     expect(await failureOf(response)).toMatchObject({
       code: 'ERR_UPSTREAM_UNAVAILABLE',
-      message: 'https://idp.example.com/path redirects instead of answering',
+      detail: 'https://idp.example.com/path redirects instead of answering',
       httpStatus: status,
     })
   })
@@ -41,7 +41,9 @@ describe('an answer', () => {
     const response = new Response(null, { status: 500 })
     const answer = readWhole(response, `https://idp.example.com/${'a'.repeat(5_000)}`, 1, clock)
 
-    return expect(answer).rejects.toThrow(/^https:\/\/idp\.example\.com\/a{276} answers with status 500$/)
+    return expect(answer).rejects.toMatchObject({
+      detail: expect.stringMatching(/^https:\/\/idp\.example\.com\/a{276} answers with status 500$/) as string,
+    })
   })
 
   it.each([204, 205, 304])('with status %i becomes a response without a body', (status) => {
@@ -92,7 +94,7 @@ describe('a server that cannot be reached', () => {
     const failure = unreachable('The server', error)
 
     expect(failure).toBeInstanceOf(UpstreamUnavailableError)
-    expect(failure.message).toBe(`The server cannot be reached (${said})`)
+    expect(failure.detail).toBe(`The server cannot be reached (${said})`)
     expect(inspect(failure, { depth: 9, showHidden: true })).not.toContain('secret')
   })
 

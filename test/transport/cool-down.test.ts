@@ -91,7 +91,7 @@ describe('meanwhile the last failure is told again', () => {
     const failure = thrown(coolDown.check)
     expect(failure).toBeInstanceOf(UpstreamUnavailableError)
     expect(failure).toMatchObject({
-      message: 'unavailable',
+      detail: 'unavailable',
       status: 503,
       httpStatus: 503,
       retryAfter: 61,

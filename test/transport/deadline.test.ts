@@ -14,7 +14,7 @@ it.each<[url: string | undefined, named: string]>([
 
   await expect(deadline.race(never())).rejects.toMatchObject({
     code: 'ERR_UPSTREAM_UNAVAILABLE',
-    message: `${named} did not answer within ${TIMEOUT} ms`,
+    detail: `${named} did not answer within ${TIMEOUT} ms`,
     retryAfter: 5,
   })
   expect(deadline.signal.aborted).toBe(true)

@@ -45,7 +45,7 @@ describe('a failure', () => {
     }
     expect(kept.known()?.value).toBe('document')
     expect([kept.coolDown.active(), kept.coolDown.failing()]).toEqual([true, true])
-    expect(() => kept.coolDown.check()).toThrow('unavailable')
+    expect(() => kept.coolDown.check()).toThrow(expect.objectContaining({ detail: 'unavailable' }))
     expect(kept.refreshing()).toBe(false)
   })
 

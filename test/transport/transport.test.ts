@@ -102,7 +102,7 @@ describe('a server that does not answer', () => {
 
     const failure = await failureOf(get(open({ timeout }), 'always'))
 
-    expect(failure.message).toContain('80 ms')
+    expect(failure.detail).toContain('80 ms')
     expect(failure).toMatchObject({ retryAfter: 5, httpStatus: undefined })
     expect(asked()).toHaveLength(1)
     await hungUp
@@ -110,9 +110,9 @@ describe('a server that does not answer', () => {
 
   it('is unavailable when it hangs up, and when it cannot be reached', async () => {
     as.script('/path', (_request, res) => res.destroy())
-    expect((await failureOf(get(open()))).message).toContain('(ECONNRESET)')
+    expect((await failureOf(get(open()))).detail).toContain('(ECONNRESET)')
     await as.stop()
-    expect((await failureOf(get(open()))).message).toContain('(ECONNREFUSED)')
+    expect((await failureOf(get(open()))).detail).toContain('(ECONNREFUSED)')
   })
 
   it('is reported, with nothing of the request', async () => {
@@ -288,7 +288,7 @@ describe('connections', () => {
     const failure = await failureOf(get(open({ timeout: 400 }), 'always'))
     await hungUp
 
-    expect(failure.message).toBe(`${as.issuer}/path did not answer within 400 ms`)
+    expect(failure.detail).toBe(`${as.issuer}/path did not answer within 400 ms`)
     expect(asked()).toHaveLength(2)
   })
 

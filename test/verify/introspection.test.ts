@@ -259,7 +259,7 @@ it.each([400, 401, 403, 405])(
       code: 'ERR_CONFIGURATION',
       status: 500,
       option: 'introspection',
-      message: expect.stringContaining(`with status ${status}`) as string,
+      detail: expect.stringContaining(`with status ${status}`) as string,
       body: { error: 'server_error', error_description: 'The server is not configured correctly' },
       headers: { 'Cache-Control': 'no-store' },
     })

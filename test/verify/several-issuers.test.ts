@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { InvalidTokenError, UpstreamUnavailableError } from '../../src/index.js'
+import { InvalidTokenError, type McpAuthError, UpstreamUnavailableError } from '../../src/index.js'
 import { createMcpAuth } from '../../src/mcp-auth.js'
 import { manualClock } from '../support/clock.js'
 import { startAuthorizationServer } from '../support/scripted-authorization-server.js'
@@ -9,7 +9,7 @@ import { twoIssuers } from '../support/two-issuers.js'
 const reasonOf = (refusal: Promise<unknown>): Promise<string> =>
   refusal.then(
     () => 'accepted',
-    (error: unknown) => (error instanceof InvalidTokenError ? error.reason : String(error)),
+    (error: unknown) => (error instanceof InvalidTokenError ? error.reason : (error as McpAuthError).detail),
   )
 const secretSent = (authorization: string | undefined): string =>
   decodeURIComponent(Buffer.from((authorization ?? '').split(' ')[1] ?? '', 'base64').toString())
@@ -199,13 +199,15 @@ describe('an opaque token', () => {
 })
 
 it('while one issuer is unavailable its tokens are 503, and those of the other go on', async () => {
-  const { a, b, clock, open } = await twoIssuers()
+  const { a, b, clock, events, open } = await twoIssuers()
   const auth = open()
   await a.stop()
   for (let attempt = 0; attempt < 3; attempt += 1) {
     await expect(auth.verify(await a.mint({ jti: String(attempt) }))).rejects.toBeInstanceOf(UpstreamUnavailableError)
     expect(await reasonOf(auth.verify(await b.mint({ jti: String(attempt) })))).toBe('accepted')
   }
+  const outages = events.flatMap((event) => (event.type === 'idp.unavailable' ? [event.issuer] : []))
+  expect(new Set(outages)).toEqual(new Set([a.issuer]))
   await a.restart()
   clock.advance(60_000)
   expect(await reasonOf(auth.verify(await a.mint()))).toBe('accepted')
@@ -226,7 +228,7 @@ it('is ready when all issuers are, and says which is not', async () => {
   const { b, open } = await twoIssuers()
   await open().ready()
   await b.stop()
-  await expect(open().ready()).rejects.toThrow(new URL(b.issuer).host)
+  await expect(open().ready()).rejects.toMatchObject({ detail: expect.stringContaining(new URL(b.issuer).host) as string })
 })
 
 describe('Entra', () => {
@@ -243,7 +245,7 @@ describe('Entra', () => {
       {
         resource: 'https://mcp.example.com/mcp',
         issuers: configured.map((issuer) => ({ issuer, authorizationServer: { jwksUri: `${as.issuer}/jwks` } })),
-        onEvent: (event) => void (event.type === 'token.rejected' && messages.push(event.message)),
+        onEvent: (event) => event.type === 'token.rejected' && messages.push(event.message),
       },
       clock,
     )

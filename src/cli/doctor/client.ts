@@ -68,7 +68,7 @@ async function checkCredentials(context: Examination, { id }: ClientConfig): Pro
     const said = failure instanceof McpAuthError ? secrets.quote(wordsOf(failure)) : 'that it is dead'
     return passed(`the provider takes the credentials of ${id} (of a made-up refresh token it says ${said})`)
   }
-  const found = `the token endpoint gives no usable answer: ${secrets.quote(failure.message)}`
+  const found = `the token endpoint gives no usable answer: ${secrets.quote(failure.detail)}`
   if (!needs.tokenRequests) return leftOut(`${found}; this configuration does not need one`)
   return failed(
     found,
@@ -85,7 +85,7 @@ const wrongCredentials = (id: string, said: string): Verdict =>
 /** The introspection endpoint looks at the client first where the token endpoint looks at the grant (Nextcloud's app oidc). */
 async function introspects({ client, secrets }: Examination, id: string): Promise<Verdict> {
   const answer = await outcomeOf(() => client.introspect(madeUp()))
-  if (answer instanceof ConfigurationError) return wrongCredentials(id, secrets.quote(answer.message))
+  if (answer instanceof ConfigurationError) return wrongCredentials(id, secrets.quote(answer.detail))
   if (answer !== undefined && !(answer instanceof McpAuthError)) {
     return passed(`the provider takes the credentials of ${id} (it introspects a made-up token for them)`)
   }

@@ -38,7 +38,7 @@ async function checkRedirectUri(context: Examination, connect: ConnectConfig): P
   const fix = `register ${redirectUri}, to the letter, as a redirect URI of this client at the provider`
   const grant = createCodeGrant(connect, context)
   const url = await outcomeOf(async () => grant.authorizationUrl(await grant.metadata(), grant.secrets(), false))
-  if (url instanceof McpAuthError) return leftOut(quote(url.message), fix)
+  if (url instanceof McpAuthError) return leftOut(quote(url.detail), fix)
   const answer = await context.probe(url.href, { headers: { accept: 'text/html' } })
   if (!isAnswer(answer)) {
     return leftOut(`the authorization endpoint cannot be reached from here (${answer.code}), as browsers must`, fix)

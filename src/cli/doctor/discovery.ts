@@ -109,7 +109,7 @@ async function checkEndpoints(context: Examination): Promise<Verdict> {
   if (failure instanceof McpAuthError) {
     const option = failure instanceof ConfigurationError ? failure.option : undefined
     return failed(
-      context.secrets.quote(failure.message),
+      context.secrets.quote(failure.detail),
       option === undefined
         ? 'have the provider name https addresses (Keycloak: KC_HOSTNAME with https), or give them by --jwks-uri, --token-endpoint and the like (authorizationServer)'
         : `give it by ${waysToGive(option)}, or switch it on at the provider`,

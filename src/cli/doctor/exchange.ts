@@ -70,7 +70,7 @@ function refusal(failure: McpAuthError, { secrets }: Examination, audience: read
       `${failure.hint ?? 'look into the log of the provider'} (asked for: audience ${audience.join(', ')}, by ${waysToGive('nextcloud.audience')})`,
     )
   }
-  return failed(`the exchange gets no answer: ${secrets.quote(failure.message)}`, 'see discovery.endpoints above')
+  return failed(`the exchange gets no answer: ${secrets.quote(failure.detail)}`, 'see discovery.endpoints above')
 }
 
 function checkAudience({ config, secrets }: Examination, { claims: { aud } }: DecodedJwt): Verdict {

@@ -56,7 +56,7 @@ async function checkAccepted(context: Examination, { token }: { readonly token: 
   if (verified instanceof InvalidTokenError) return refused(verified)
   if (verified instanceof McpAuthError) {
     return failed(
-      `whether this server takes it cannot be told: ${secrets.quote(verified.message)}`,
+      `whether this server takes it cannot be told: ${secrets.quote(verified.detail)}`,
       'see the checks of discovery, jwks and client above',
     )
   }

@@ -51,6 +51,12 @@ function lackOf(document: Readonly<JsonObject>): string | undefined {
 /** Chooses the scopes as the client does: those of the 401, else of this server's metadata, else what it does without any. */
 export function checkScopes(context: Examination, walk: Walk): Verdict {
   const { client, challenge, metadata = {}, provider = {} } = walk
+  if (client.metadataAt === 'this server') {
+    return leftOut(
+      `${client.name} reads no scope from a 401: it asks for those of its own settings, or for none`,
+      `have the provider grant ${context.config.requiredScopes.join(' ') || 'what tools need'} to clients that ask for nothing`,
+    )
+  }
   const listed = textsIn(provider['scopes_supported'])
   const named = challenge?.scope?.split(' ').filter((scope) => scope !== '') ?? textsIn(metadata['scopes_supported'])
   const asked = named.length === 0 && client.unscoped === 'all of the provider' ? listed : named

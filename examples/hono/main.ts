@@ -1,0 +1,13 @@
+import { serve } from '@hono/node-server'
+import { mcpAuth } from 'mcp-nextcloud-auth'
+import { createApp } from './app.js'
+import { createMcp } from './mcp.js'
+
+// Issuer, resource, client and Nextcloud are read from the environment by mcpAuth() itself.
+const auth = mcpAuth({ requiredScopes: ['notes:read'] })
+const { PORT = '3000', HOST = '127.0.0.1' } = process.env
+const { fetch } = createApp(auth, createMcp(auth))
+
+serve({ fetch, port: Number(PORT), hostname: HOST }, ({ port }) => {
+  process.stdout.write(`Listening on ${HOST}:${port}\n`)
+})

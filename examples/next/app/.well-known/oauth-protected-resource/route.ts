@@ -1,0 +1,5 @@
+import { GET } from './mcp/route'
+
+export const dynamic = 'force-dynamic'
+
+export { GET }

@@ -1,0 +1,20 @@
+/** Matches `ECONNREFUSED`, `EAI_AGAIN`, `SQLITE_BUSY`, `CERT_HAS_EXPIRED`, and the five characters of SQLSTATE. */
+const CODE = /^(?:[A-Z]{1,20}(?:_[A-Z0-9]{1,20}){0,6}|[0-9A-Z]{5})$/
+/** The first words of Redis's errors. */
+const REDIS_WORD =
+  /^(?:READONLY|OOM|NOAUTH|NOPERM|WRONGPASS|MISCONF|CLUSTERDOWN|MASTERDOWN|LOADING|BUSY|WRONGTYPE|NOREPLICAS|TRYAGAIN|CROSSSLOT|MOVED|ASK|EXECABORT)\b/
+const CLASS = /^[A-Z][A-Za-z]{1,30}Error$/
+
+/** Returns the code of a failure, if it has the form of one: a `code` that somebody made up may hold a secret. */
+export function codeOfFailure(error: unknown): string | undefined {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  return typeof code === 'string' && CODE.test(code) ? code : undefined
+}
+
+/** Returns the code, the word of Redis, or the class of a failure. Undefined: it has none. Its text is somebody else's and may hold a secret. */
+export function nameOfFailure(error: unknown): string | undefined {
+  const code = codeOfFailure(error)
+  if (code !== undefined || !(error instanceof Error)) return code
+  const word = REDIS_WORD.exec(error.message)?.[0]
+  return word ?? (CLASS.test(error.name) ? error.name : undefined)
+}
