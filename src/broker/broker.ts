@@ -1,7 +1,8 @@
 import type { NextcloudTokenOptions as Options } from '../auth-info.js'
-import { InternalError, McpAuthError, NotProvisionedError } from '../errors/errors.js'
+import { InternalError, McpAuthError, NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
+import { isOver } from '../grants/withdrawals.js'
 import type { NextcloudMode } from '../modes.js'
 import { isSameSecret, type ReplaceOptions, type Secret, type TokenSource } from '../nextcloud/credential.js'
 import { abortable } from '../single-flight.js'
@@ -232,9 +233,14 @@ async function fetchFor(
   return secret
 }
 
-/** @throws {NotProvisionedError} the user has not agreed to this MCP client, or no longer does */
+/**
+ * @throws {NotProvisionedError} the user has not agreed to this MCP client, or no longer does
+ * @throws {SubjectTokenRejectedError} the user has taken back what the MCP token came of
+ */
 function checkPermission({ mode, reports }: TokenBroker, caller: Caller, basis: Basis | undefined): void {
-  if (mode.grants?.permits(caller, basis) === false) throw reports.failed(new NotProvisionedError('consent'), caller)
+  if (mode.grants?.permits(caller, basis) !== false) return
+  const over = isOver(basis?.withdrawals, caller.clientId, caller.withdrawals)
+  throw reports.failed(over ? new SubjectTokenRejectedError() : new NotProvisionedError('consent'), caller)
 }
 
 async function replaceSecret(

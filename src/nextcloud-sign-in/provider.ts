@@ -12,7 +12,7 @@ import { middlewaresOf } from './middlewares.js'
 import { PATHS } from './paths.js'
 import { NEW_CLIENT_ID } from './registration.js'
 import { SESSION_LIFE } from './sessions.js'
-import type { SignedInSession } from './withdrawn.js'
+import { markOf, type SignedInSession } from './withdrawn.js'
 
 /** The module oidc-provider, which is loaded with the first sign-in server and never otherwise. */
 export type Library = typeof OidcProvider
@@ -70,6 +70,8 @@ const LIFE = {
   /** From the sign-in: then the person is asked again. */
   grant: 400 * DAY,
   session: SESSION_LIFE / 1_000,
+  /** From the sign-in, and a day less than a dead grant tells what was taken back: none of before is good after. */
+  sessionInAll: DEAD_GRANT_TTL / 1_000 - DAY,
 }
 /** Seconds for which oidc-provider has a client metadata document in its cache, beside the longer one of `ClientDocuments`. */
 const DOCUMENT_CACHE = { min: 60, max: 60 }
@@ -148,6 +150,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
     },
     clientBasedCORS: () => true,
     claims: { openid: ['sub'] },
+    extraTokenClaims: (_ctx, token) => markOf('grantId' in token ? token.grantId : undefined),
     scopes: ['openid', 'offline_access'],
     responseTypes: ['code'],
     pkce: { required: () => true },
@@ -189,7 +192,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       Interaction: LIFE.interaction,
       RefreshToken: LIFE.refreshToken,
       // A session without a person serves the request that began it.
-      Session: (_ctx, { accountId }) => (accountId === undefined ? LIFE.interaction : LIFE.session),
+      Session: (_ctx, session) => (session.accountId === undefined ? LIFE.interaction : lifeOfSession(session)),
     },
   }
 }
@@ -216,6 +219,11 @@ function urlOfQuestion({
     ctx.append('Set-Cookie', [...(await questions.issue(ctx.req, uid))])
     return `${PATHS.interaction}/${uid}`
   }
+}
+
+/** Seconds from now. */
+function lifeOfSession({ loginTs = 0 }: { readonly loginTs?: number | undefined }): number {
+  return Math.max(1, Math.min(LIFE.session, loginTs + LIFE.sessionInAll - Math.floor(Date.now() / 1_000)))
 }
 
 function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Configuration['features'] {

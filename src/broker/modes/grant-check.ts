@@ -1,7 +1,13 @@
 import { LRUCache } from 'lru-cache'
-import { ConfigurationError, StorageError } from '../../errors/errors.js'
+import {
+  ConfigurationError,
+  NotProvisionedError,
+  StorageError,
+  SubjectTokenRejectedError,
+} from '../../errors/errors.js'
 import { consentingClient, refusedGrant, serves, whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
+import { isOver } from '../../grants/withdrawals.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import type { Basis, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
 
@@ -31,7 +37,8 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   const consent = config.grants?.consent
   const looks = new WeakMap<Basis, Promise<boolean | FreshToken>>()
   const health: Health = { failing: new LRUCache({ max: MOST_FAILING }), run: new Set() }
-  const permits: GrantCheck['permits'] = ({ clientId }, grant) => {
+  const permits: GrantCheck['permits'] = ({ clientId, withdrawals }, grant) => {
+    if (isOver(grant?.withdrawals, clientId, withdrawals)) return false
     const client = consentingClient(consent, clientId)
     return client === undefined || (grant !== undefined && serves(grant, client))
   }
@@ -43,10 +50,11 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       await grants.rotations.flush(key)
       return grants.store.find(identity)
     },
-    whyNot: (caller, grant) => {
+    refusal: (caller, grant) => {
+      if (isOver(grant?.withdrawals, caller.clientId, caller.withdrawals)) return new SubjectTokenRejectedError()
       // A grant without any clients has ended for everybody.
       if (grant === undefined || grant.clients.length === 0 || permits(caller, grant)) return undefined
-      return whyUnusable(grant, caller.clientId, clock.now())
+      return new NotProvisionedError(whyUnusable(grant, caller.clientId, clock.now()) ?? 'consent')
     },
     used: ({ identity, clientId }, basis) => {
       if (clientId !== undefined && basis?.clients.includes(clientId) === true) grants.uses.note(identity, clientId)
@@ -109,6 +117,7 @@ async function look(
     if (!isSameSecret(secretOf(stored.grant), secret)) return fresh(stored) ?? false
     basis.version = stored.version
     basis.clients = stored.grant.clients
+    basis.withdrawals = stored.grant.withdrawals
   }
   basis.checkedAt = clock.monotonic()
   return true
