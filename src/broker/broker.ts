@@ -1,8 +1,7 @@
 import type { NextcloudTokenOptions as Options } from '../auth-info.js'
-import { InternalError, McpAuthError, NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
+import { InternalError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
-import { isOver } from '../grants/withdrawals.js'
 import type { NextcloudMode } from '../modes.js'
 import { isSameSecret, type ReplaceOptions, type Secret, type TokenSource } from '../nextcloud/credential.js'
 import { abortable } from '../single-flight.js'
@@ -238,9 +237,8 @@ async function fetchFor(
  * @throws {SubjectTokenRejectedError} the user has taken back what the MCP token came of
  */
 function checkPermission({ mode, reports }: TokenBroker, caller: Caller, basis: Basis | undefined): void {
-  if (mode.grants?.permits(caller, basis) !== false) return
-  const over = isOver(basis?.withdrawals, caller.clientId, caller.withdrawals)
-  throw reports.failed(over ? new SubjectTokenRejectedError() : new NotProvisionedError('consent'), caller)
+  const denial = mode.grants?.denial(caller, basis)
+  if (denial !== undefined) throw reports.failed(denial, caller)
 }
 
 async function replaceSecret(

@@ -23,23 +23,53 @@ const LONGEST_ADDRESS = 45
  * @param time milliseconds, from the first time on
  */
 export function createAddressShares(clock: Clock, most: number, time: number): AddressShares {
-  const taken = new LRUCache<string, { readonly endsAt: number; count: number }>({ max: MOST_ADDRESSES })
+  const shares = createShares(clock, most, time)
   return {
     take(req) {
       const network = clientNetwork(req)
-      const now = clock.monotonic()
-      const found = taken.get(network)
-      if (found === undefined || now >= found.endsAt) {
-        taken.set(network, { endsAt: now + time, count: 1 })
-        return 0
-      }
-      if (found.count >= most) return found.endsAt - now
-      found.count += 1
-      return 0
+      const wait = shares.wait(network)
+      if (wait === 0) shares.take(network)
+      return wait
     },
-    left(req) {
-      const found = taken.get(clientNetwork(req))
-      return found === undefined || clock.monotonic() >= found.endsAt ? most : most - found.count
+    left: (req) => shares.left(clientNetwork(req)),
+  }
+}
+
+function createShares(clock: Clock, most: number, time: number) {
+  const taken = new LRUCache<string, { readonly endsAt: number; count: number }>({ max: MOST_ADDRESSES })
+  const living = (network: string) => {
+    const found = taken.get(network)
+    return found !== undefined && clock.monotonic() < found.endsAt ? found : undefined
+  }
+  return {
+    /** Milliseconds until there is a place. */
+    wait: (network: string): number => {
+      const found = living(network)
+      return found === undefined || found.count < most ? 0 : found.endsAt - clock.monotonic()
+    },
+    take: (network: string): void => {
+      const found = living(network)
+      if (found === undefined) taken.set(network, { endsAt: clock.monotonic() + time, count: 1 })
+      else found.count += 1
+    },
+    left: (network: string): number => most - (living(network)?.count ?? 0),
+  }
+}
+
+/** Limits what strangers may do, for each client address, and for the two wider networks around it. */
+export function createNetworkShares(
+  clock: Clock,
+  most: readonly [narrow: number, wider: number, widest: number],
+  time: number,
+): Pick<AddressShares, 'take'> {
+  const shares = most.map((places) => createShares(clock, places, time))
+  return {
+    take(req) {
+      const networks = networksOf(req)
+      const waits = shares.map(({ wait }, wide) => wait(networks[wide] ?? ''))
+      const longest = Math.max(...waits)
+      if (longest === 0) for (const [wide, { take }] of shares.entries()) take(networks[wide] ?? '')
+      return longest
     },
   }
 }

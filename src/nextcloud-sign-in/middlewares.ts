@@ -19,13 +19,28 @@ function withDefaultScope(scopes: readonly string[]): Middleware {
   }
 }
 
+/** The form with which it would send codes has a script, which the policies of most apps forbid, so that people would see an empty page. */
+const FORM = 'form_post'
+
+const withoutFormPost: Middleware = async (ctx, next) => {
+  // Any name that is not known is refused as this one.
+  if (ctx.path === PATHS.authorization && ctx.query['response_mode'] === FORM) {
+    ctx.query = { ...ctx.query, response_mode: 'form' }
+  }
+  await next()
+}
+
 /** Names the scopes of this server in the metadata (RFC 8414 §2), where oidc-provider has its own alone. */
 function withScopesSupported(scopes: readonly string[]): Middleware {
   return async (ctx, next) => {
     await next()
     if (!ctx.path.startsWith('/.well-known/') || ctx.status !== 200) return
-    const metadata = ctx.body as { readonly scopes_supported: readonly string[] }
-    ctx.body = { ...metadata, scopes_supported: [...scopes, ...metadata.scopes_supported] }
+    const metadata = ctx.body as Readonly<Record<'scopes_supported' | 'response_modes_supported', readonly string[]>>
+    ctx.body = {
+      ...metadata,
+      scopes_supported: [...scopes, ...metadata.scopes_supported],
+      response_modes_supported: metadata.response_modes_supported.filter((mode) => mode !== FORM),
+    }
   }
 }
 
@@ -51,5 +66,11 @@ export function middlewaresOf({
   readonly scopes: readonly string[]
   readonly questions: QuestionCookies
 }): readonly Middleware[] {
-  return [withDefaultScope(scopes), withScopesSupported(scopes), withRetryAfter, withEndOfQuestion(questions)]
+  return [
+    withDefaultScope(scopes),
+    withoutFormPost,
+    withScopesSupported(scopes),
+    withRetryAfter,
+    withEndOfQuestion(questions),
+  ]
 }

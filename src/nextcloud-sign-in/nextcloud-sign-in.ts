@@ -6,8 +6,8 @@ import { readConfig } from '../config/read-config.js'
 import { createFlowCookies } from '../connect/cookies.js'
 import { createOneTimeRecords } from '../connect/one-time.js'
 import { createPages } from '../connect/pages/pages.js'
-import { ConfigurationError, InternalError } from '../errors/errors.js'
-import { createEvents } from '../events.js'
+import { asMcpAuthError, ConfigurationError, InternalError } from '../errors/errors.js'
+import { createEvents, reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
@@ -242,6 +242,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     isConnected: connected,
     documents,
     onAsked: unusedClients.asked,
+    onError: (error) => reportFailure(events, asMcpAuthError(error)),
     onUse: createKeeping({ ...ofRecords, unusedClients, documents }, grants.background),
     showError: (ctx, error) => {
       const page = signInPages.refused(error)

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type * as OidcProvider from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider'
@@ -40,6 +41,8 @@ export interface ProviderRooms {
     subject: string,
     used: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
   ) => Promise<boolean>
+  /** Told of an error that nothing here expects: Koa would print its stack. */
+  readonly onError: (error: unknown) => void
   /** Called when somebody is asked about a client. */
   readonly onAsked: (clientId: string) => void
   /** Called when a client got tokens. */
@@ -90,6 +93,12 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
   // Addresses are those of the issuer, whatever a proxy says of them.
   provider.proxy = true
   for (const step of middlewaresOf(rooms)) provider.use(step)
+  // The types of the provider know its own events alone.
+  const koa: EventEmitter = provider
+  koa.on('error', (error: unknown, { req, res }: KoaContextWithOIDC) => {
+    // Strangers break requests off as often as they like.
+    if (req.complete && !res.destroyed) rooms.onError(error)
+  })
   provider.on('grant.success', ({ oidc }: KoaContextWithOIDC) => {
     if (oidc.client !== undefined) rooms.onUse(oidc.client.clientId)
   })
@@ -155,6 +164,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
     },
     findAccount: async (ctx, sub, token) => {
+      respellResource(ctx, token)
       const connected = await asOutage(
         library.errors,
         isConnected(sub, { token, session: ctx.oidc.session }),
@@ -259,6 +269,20 @@ function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Co
     // A bearer token is what MCP clients ask for today.
     dPoP: { enabled: false },
   } as Configuration['features']
+}
+
+/**
+ * Gives the `resource` of a token request the spelling in which it was granted: oidc-provider spends the code before it compares the two,
+ * letter for letter.
+ */
+function respellResource(ctx: KoaContextWithOIDC, token: object | undefined): void {
+  const params = ctx.oidc.params as { resource?: unknown } | undefined
+  const granted = [token && 'resource' in token ? token.resource : undefined]
+    .flat()
+    .filter((one) => typeof one === 'string')
+  const asked = params?.resource
+  if (params === undefined || ctx.oidc.route !== 'token' || typeof asked !== 'string') return
+  params.resource = granted.find((one) => withoutSlash(one) === withoutSlash(asked)) ?? asked
 }
 
 /** Clients differ by one slash at the end in the `resource` that they ask for. */

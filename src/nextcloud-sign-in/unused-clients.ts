@@ -139,7 +139,10 @@ const CLIENTS = { max: 10_000, ttl: 86_400_000 }
 
 /** Returns a function that keeps the clients that are used, by one write a day for each. */
 export function createKeeping(
-  rooms: ClientRooms & { readonly unusedClients: UnusedClients; readonly documents: { readonly keep: (clientId: string) => void } },
+  rooms: ClientRooms & {
+    readonly unusedClients: UnusedClients
+    readonly documents: { readonly keep: (clientId: string) => void }
+  },
   background: (work: Promise<unknown>) => void,
 ): (clientId: string) => void {
   const noted = new LRUCache<string, true>(CLIENTS)

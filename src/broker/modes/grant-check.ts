@@ -9,7 +9,7 @@ import { consentingClient, refusedGrant, serves, whyUnusable, type Grant } from 
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isOver } from '../../grants/withdrawals.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
-import type { Basis, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
+import type { Basis, Consenting, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
 
 /** The rooms that the check needs. */
 export interface GrantCheckRooms extends Pick<GrantModeRooms, 'config' | 'grants' | 'clock'> {
@@ -44,6 +44,8 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   }
   return {
     permits,
+    denial: (caller, grant) =>
+      overToken(caller, grant) ?? (permits(caller, grant) ? undefined : new NotProvisionedError('consent')),
     async read(identity) {
       const key = grants.store.keyOf(identity)
       // A rotated token that is not stored yet is the one that lives.
@@ -51,7 +53,8 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       return grants.store.find(identity)
     },
     refusal: (caller, grant) => {
-      if (isOver(grant?.withdrawals, caller.clientId, caller.withdrawals)) return new SubjectTokenRejectedError()
+      const over = overToken(caller, grant)
+      if (over !== undefined) return over
       // A grant without any clients has ended for everybody.
       if (grant === undefined || grant.clients.length === 0 || permits(caller, grant)) return undefined
       return new NotProvisionedError(whyUnusable(grant, caller.clientId, clock.now()) ?? 'consent')
@@ -73,6 +76,14 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       return { outcome, awaited }
     },
   }
+}
+
+/** Returns the refusal of a token that is over: a new connection does not mend it, and a new token does. */
+function overToken(
+  { clientId, withdrawals }: Consenting,
+  grant: Pick<Grant, 'withdrawals'> | undefined,
+): SubjectTokenRejectedError | undefined {
+  return isOver(grant?.withdrawals, clientId, withdrawals) ? new SubjectTokenRejectedError() : undefined
 }
 
 /** Lets a living token serve through an outage of the store. */

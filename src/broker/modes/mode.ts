@@ -125,6 +125,11 @@ type Refusal = NotProvisionedError | SubjectTokenRejectedError
 export interface GrantCheck {
   /** Whether the user agreed to the caller's MCP client, and has not taken back what its token came of. */
   readonly permits: (caller: Consenting, grant: Pick<Grant, 'clients' | 'withdrawals'> | undefined) => boolean
+  /** Returns the refusal of a caller whom `permits` says no to. */
+  readonly denial: (
+    caller: Consenting,
+    grant: Pick<Grant, 'clients' | 'withdrawals'> | undefined,
+  ) => Refusal | undefined
   /** Reads a user's grant from the store. */
   readonly read: (identity: Identity) => Promise<StoredGrant | undefined>
   /**

@@ -53,6 +53,12 @@ it('a token of before a withdrawal is served until the next look at the grant, w
     true,
   ])
   expect(reads()).toBe(1)
+  // Those who waited for a token that another caller got are each judged by themselves.
+  expect([one, other, caller('client-3')].map((of) => check.denial(of, basis))).toEqual([
+    expect.any(SubjectTokenRejectedError),
+    undefined,
+    expect.any(NotProvisionedError),
+  ])
 })
 
 it('a caller hears whether a new connection helps, or a new token', async () => {
