@@ -50,7 +50,7 @@ export function createAddressShares(clock: Clock, most: number, time: number): A
  */
 export function clientNetwork(req: IncomingMessage): string {
   const seen: unknown = 'ip' in req ? req.ip : undefined
-  const address = typeof seen === 'string' ? seen : (req.socket.remoteAddress ?? '')
+  const address = typeof seen === 'string' ? seen : ((req as Partial<IncomingMessage>).socket?.remoteAddress ?? '')
   const [plain = ''] = address.split('%')
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1]
   if (mapped !== undefined) return mapped
