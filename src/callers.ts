@@ -4,7 +4,7 @@ import type { BrokerSession } from './broker/broker.js'
 import type { Config } from './config/config.js'
 import type { PerIssuer } from './config/per-issuer.js'
 import { isScopeToken } from './config/values.js'
-import { asMcpAuthError, ConfigurationError } from './errors/errors.js'
+import { asMcpAuthError, ConfigurationError, SubjectTokenRejectedError } from './errors/errors.js'
 import { MODES } from './modes.js'
 import type { Surface } from './surface.js'
 import { checkUnproven } from './verify/dpop.js'
@@ -65,7 +65,7 @@ export function createSessions(
   getToken: (session: BrokerSession, options?: NextcloudTokenOptions) => Promise<string>,
 ): Sessions {
   const sessions = new WeakMap<object, Session>()
-  const { resourceMetadataUrl } = config
+  const { resourceMetadataUrl, ownSignIn } = config
   const scopesOf = createScopesOf(config)
   // A getter, because a URL can be changed, and one object serves every request with the token. One descriptor for all, because
   // a getter written into each object would cost it a kilobyte.
@@ -77,7 +77,15 @@ export function createSessions(
       const own = { token, subject, issuer, clientId, scopes, expiresAt, audience, resourceMetadataUrl, claims, extra }
       Object.defineProperty(own, 'resource', resource)
       const info = Object.freeze(own) as typeof own & Pick<McpAuthInfo, 'resource'>
-      const caller = { token, identity: { issuer, subject }, clientId, audience, expiresAt, claims }
+      const caller = {
+        token,
+        identity: { issuer, subject },
+        clientId,
+        audience,
+        expiresAt,
+        claims,
+        withdrawals: ownSignIn?.withdrawalsOf(claims),
+      }
       const session: Session = { info, getNextcloudToken, caller, boundTo, scopes: scopesOf(info) }
       sessions.set(info, session)
       if (boundTo !== undefined) sessions.set(extra, session)
@@ -125,6 +133,7 @@ async function verify({ config, verifier, surface }: CallerRooms, token: string)
   try {
     const verified = await verifier.verify(token)
     checkUnproven(config, verified)
+    if (verified.isOver === true) throw new SubjectTokenRejectedError()
     const { info } = verified
     checkScopes(config, info, config.requiredScopes)
     return info

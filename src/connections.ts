@@ -9,6 +9,7 @@ import { ConfigurationError } from './errors/errors.js'
 import type { Serves, Waiting } from './grants/connection-watch.js'
 import { consentingClient, whyUnusable, type Identity } from './grants/grant.js'
 import type { Grants } from './grants/open-grants.js'
+import { isOver } from './grants/withdrawals.js'
 import { MODES_WITH_GRANTS } from './modes.js'
 import type { NextcloudAccess } from './surface.js'
 
@@ -34,7 +35,7 @@ export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
   return {
     connections: list,
     isProvisioned: forCaller(async ({ caller }) => {
-      const isServed = async () => (await serves(caller.identity))(caller.clientId)
+      const isServed = async () => (await serves(caller.identity))(caller.clientId, caller.withdrawals)
       return (await isServed()) || ((await broker.tryAgain(caller)) && isServed())
     }),
     createConnectUrl: forCaller(async ({ caller }) => (await pages.linkFor(caller)).connectUrl),
@@ -50,7 +51,9 @@ export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
 export function createServes({ store }: Pick<Grants, 'store'>, consent: GrantsConfig['consent'], clock: Clock) {
   return async (identity: Identity): Promise<Serves> => {
     const stored = await store.find(identity)
-    return (clientId) => whyUnusable(stored?.grant, consentingClient(consent, clientId), clock.now()) === undefined
+    return (clientId, withdrawals) =>
+      whyUnusable(stored?.grant, consentingClient(consent, clientId), clock.now()) === undefined &&
+      !isOver(stored?.grant.withdrawals, clientId, withdrawals)
   }
 }
 

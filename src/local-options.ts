@@ -25,6 +25,8 @@ export interface OwnSignIn {
   readonly signOut: (req: IncomingMessage, res: ServerResponse) => Promise<void>
   /** What an MCP client calls itself. Undefined: nothing, or nothing that can be shown. */
   readonly claimOf: (clientId: string) => Promise<string | undefined>
+  /** `GrantStore.withdrawals` when the user agreed to what an access token came of, by its claims. */
+  readonly withdrawalsOf: (claims: Readonly<Record<string, unknown>>) => number
   /** Whether a person's living connection is surely of the account that has the user id now, as Nextcloud says. */
   readonly isSameAccount: (subject: string) => Promise<boolean>
 }

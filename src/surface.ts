@@ -2,7 +2,7 @@ import { variableOf } from './config/declarations.js'
 import type { NextcloudCredential, NextcloudTokenOptions } from './auth-info.js'
 import type { Broker, BrokerSession } from './broker/broker.js'
 import type { Connect } from './connect/connect.js'
-import { asMcpAuthError, ConfigurationError, McpAuthError } from './errors/errors.js'
+import { asMcpAuthError, ConfigurationError, McpAuthError, SubjectTokenRejectedError } from './errors/errors.js'
 import { reportFailure, type Events } from './events.js'
 import { addChallenge, type ChallengeContext } from './http/challenge.js'
 import { MODES, type NextcloudMode } from './modes.js'
@@ -135,14 +135,16 @@ function sharePending(session: BrokerSession, token: Promise<string>): void {
 
 /** The same promise; it rejects with what goes out. */
 async function outgoing<T>(
-  { pages, surface }: AccessRooms,
-  { caller }: BrokerSession,
+  { pages, surface, mode }: AccessRooms,
+  session: BrokerSession,
   work: Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
   try {
-    return await abortable(pages.withLink(caller, work), signal)
+    return await abortable(pages.withLink(session.caller, work), signal)
   } catch (error) {
+    // A grant stands or falls without the MCP token: it is refused because of what the user has taken back.
+    if (error instanceof SubjectTokenRejectedError && MODES[mode].keeps !== undefined) session.isOver = true
     throw surface.dressed(error)
   }
 }

@@ -1,5 +1,5 @@
 import type { NextcloudTokenOptions as Options } from '../auth-info.js'
-import { InternalError, McpAuthError, NotProvisionedError } from '../errors/errors.js'
+import { InternalError, McpAuthError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { NextcloudMode } from '../modes.js'
@@ -232,9 +232,13 @@ async function fetchFor(
   return secret
 }
 
-/** @throws {NotProvisionedError} the user has not agreed to this MCP client, or no longer does */
+/**
+ * @throws {NotProvisionedError} the user has not agreed to this MCP client, or no longer does
+ * @throws {SubjectTokenRejectedError} the user has taken back what the MCP token came of
+ */
 function checkPermission({ mode, reports }: TokenBroker, caller: Caller, basis: Basis | undefined): void {
-  if (mode.grants?.permits(caller, basis) === false) throw reports.failed(new NotProvisionedError('consent'), caller)
+  const denial = mode.grants?.denial(caller, basis)
+  if (denial !== undefined) throw reports.failed(denial, caller)
 }
 
 async function replaceSecret(

@@ -125,13 +125,17 @@ async function fetch(requesting: Requesting, request: TokenRequest, flightKey: s
       // One that began without knowing of the refused token may have found the very same in the store.
       if (own.flight || disappointments > 0 || !isSameSecret(fresh.secret, have.notThis)) return fresh
     } catch (error) {
-      if (own.flight || disappointments >= MOST_FLIGHTS || !isWantOfConsent(error)) throw error
+      if (own.flight || disappointments >= MOST_FLIGHTS || !isOfOneCaller(requesting, error)) throw error
       // The caller who began it has lost the user's consent. This one may still have it.
     }
   }
 }
 
 const isWantOfConsent = (error: unknown): boolean => error instanceof NotProvisionedError && error.reason === 'consent'
+
+/** Whether a flight for a grant has failed for the caller who began it, and not for the others who wait for it. */
+const isOfOneCaller = ({ mode }: Requesting, error: unknown): boolean =>
+  isWantOfConsent(error) || (!mode.boundToMcpToken && error instanceof SubjectTokenRejectedError)
 
 function mayGoOn({ mode: { grants } }: Requesting, caller: Caller, { stored }: Found): boolean {
   return grants === undefined || grants.permits(caller, stored?.grant)
@@ -141,6 +145,7 @@ function mayGoOn({ mode: { grants } }: Requesting, caller: Caller, { stored }: F
  * Finds the grant that a request begins with.
  *
  * @throws {NotProvisionedError} it does not serve the caller's MCP client
+ * @throws {SubjectTokenRejectedError} the user has taken back what the caller's MCP token came of
  */
 async function find(requesting: Requesting, { key, caller }: TokenRequest): Promise<Found> {
   const { mode, looks, reports, clock, doubts } = requesting
@@ -152,13 +157,13 @@ async function find(requesting: Requesting, { key, caller }: TokenRequest): Prom
     return look(requesting, caller, grants)
   }
   let found = await looks.join(key, begin)
-  let reason = grants.whyNot(caller, found.stored?.grant)
-  if (reason !== undefined && !own.look) {
+  let refusal = grants.refusal(caller, found.stored?.grant)
+  if (refusal !== undefined && !own.look) {
     // It began before this call, and may have missed that the user agreed.
     found = await looks.join(key, begin)
-    reason = grants.whyNot(caller, found.stored?.grant)
+    refusal = grants.refusal(caller, found.stored?.grant)
   }
-  if (reason !== undefined) throw reports.failed(new NotProvisionedError(reason), caller)
+  if (refusal !== undefined) throw reports.failed(refusal, caller)
   return found
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { asMcpAuthError, UnauthorizedError } from '../errors/errors.js'
+import { asMcpAuthError, SubjectTokenRejectedError, UnauthorizedError } from '../errors/errors.js'
 import { consentingClient, whyUnusable } from '../grants/grant.js'
+import { isOver } from '../grants/withdrawals.js'
 import { createAuthentication, rejectRequest, type HttpRooms } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'
 import type { McpAuthInfo } from '../auth-info.js'
@@ -8,14 +9,12 @@ import type { PageRooms } from './connect-rooms.js'
 import { hasForm } from './form.js'
 
 /** The rooms of the endpoints for MCP clients. */
-interface AccountRooms extends Pick<PageRooms, 'config'> {
+interface AccountRooms extends Pick<PageRooms, 'config' | 'grants' | 'clock'> {
   readonly http: HttpRooms
 }
 
 /** `GET …/status`, for an MCP client: whether Nextcloud is connected for it, and the link to connect it if it is not. */
-export function showStatus(
-  rooms: AccountRooms & Pick<PageRooms, 'broker' | 'grants' | 'clock' | 'tickets'>,
-): RouteHandler {
+export function showStatus(rooms: AccountRooms & Pick<PageRooms, 'broker' | 'tickets'>): RouteHandler {
   const { broker, grants, config, clock, tickets } = rooms
   return withToken(rooms, async ({ issuer, subject, clientId, claims }, res) => {
     const identity = { issuer, subject }
@@ -51,9 +50,10 @@ export function endConnection(
 
 /** Runs a handler for the user of a verified MCP token. Without one, and if it fails, the answer is that of the middleware. */
 function withToken(
-  { http }: Pick<AccountRooms, 'http'>,
+  rooms: AccountRooms,
   handler: (info: McpAuthInfo, res: ServerResponse) => Promise<void>,
 ): RouteHandler {
+  const { http } = rooms
   const authenticate = createAuthentication(http)
   return (req: IncomingMessage & { mcpAuth?: McpAuthInfo }, res) =>
     new Promise<void>((resolve, reject) => {
@@ -63,11 +63,27 @@ function withToken(
       authenticate(req, res, (error) => {
         // An onError of the app's may have let it pass, without a user to act for.
         if (error !== undefined || req.mcpAuth === undefined) return next(error ?? new UnauthorizedError())
-        handler(req.mcpAuth, res)
+        const { mcpAuth: info } = req
+        checkStanding(rooms, info)
+          .then(() => handler(info, res))
           .catch((failure: unknown) => rejectRequest(http, failure, { req, res, next }))
           .then(resolve, reject)
       })
     })
+}
+
+/**
+ * Refuses a token of before where the same client has a newer consent: it may be another person's.
+ *
+ * @throws {SubjectTokenRejectedError} the user has taken back what the token came of
+ */
+async function checkStanding({ config, grants, clock }: AccountRooms, info: McpAuthInfo): Promise<void> {
+  const { issuer, subject, clientId, claims } = info
+  if (config.ownSignIn === undefined) return
+  const grant = (await grants.store.find({ issuer, subject }))?.grant
+  if (whyUnusable(grant, clientId, clock.now()) !== undefined) return
+  const withdrawals = config.ownSignIn.withdrawalsOf(claims)
+  if (isOver(grant?.withdrawals, clientId, withdrawals)) throw new SubjectTokenRejectedError()
 }
 
 function sendJson(res: ServerResponse, body: object): void {

@@ -103,11 +103,21 @@ function createQuestion(clientName: ConnectConfig['clientName'], events: Events,
   }
 }
 
+/** Marks that would end the quotation in which a name stands, so that the words after it were this server's. Apostrophes stay. */
+const QUOTATION_MARKS =
+  /["\u00AB\u00BB\u02BA\u02EE\u05F4\u201C-\u201F\u2033\u2036\u275D\u275E\u301D-\u301F\u{1F676}-\u{1F678}\uFF02]/gu
+
 /** Returns a name that can be shown, cut to its longest; undefined if there is none. */
 export function readName(name: unknown): string | undefined {
-  if (typeof name !== 'string' || name.trim() === '') return undefined
+  if (typeof name !== 'string') return undefined
   // Cut first, because a stranger's name may be long. A character has two units at most.
-  const characters = Array.from(name.trim().slice(0, 2 * LONGEST_NAME)).slice(0, LONGEST_NAME)
+  const unquoted = name
+    .trim()
+    .slice(0, 4 * LONGEST_NAME)
+    .replace(QUOTATION_MARKS, '')
+    .trim()
+  if (unquoted === '') return undefined
+  const characters = Array.from(unquoted.slice(0, 2 * LONGEST_NAME)).slice(0, LONGEST_NAME)
   const cut = characters.join('')
   return cut.search(NOT_IN_NAMES) < 0 ? cut : undefined
 }

@@ -10,7 +10,7 @@ import {
 } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { reportFailure } from '../events.js'
-import { createAddressShares } from '../http/address-shares.js'
+import { createNetworkShares } from '../http/address-shares.js'
 import type { HttpRooms } from '../http/authentication.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from '../http/router.js'
 import { MODES } from '../modes.js'
@@ -164,7 +164,7 @@ function overviewRoutes(rooms: PageRooms, servers: ConnectRooms['servers']): Rou
   const { overviewUrl, connect, clock } = rooms
   if (overviewUrl === undefined) return new Map()
   const visitors = {
-    each: createAddressShares(clock, MOST_VISITORS.each, ONE_TIME_LIFE),
+    each: createNetworkShares(clock, MOST_VISITORS.each, ONE_TIME_LIFE),
     all: createAllowance(clock, MOST_VISITORS.all),
   }
   const of = { ...rooms, overviewUrl, servers, visitors }

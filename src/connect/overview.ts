@@ -23,13 +23,13 @@ export interface OverviewRooms extends PageRooms {
   /** The servers whose sign-in asks who the user is; undefined if no user signs in at an authorization server. */
   readonly servers: PerIssuer<SignInServer> | undefined
   /** Limits the sign-ins that strangers may begin, because each leaves a record in the store: for one address, and for all. */
-  readonly visitors: { readonly each: AddressShares; readonly all: Allowance }
+  readonly visitors: { readonly each: Pick<AddressShares, 'take'>; readonly all: Allowance }
 }
 
 /** The purpose of the form that begins a sign-in. No identity has this key. */
 const TO_SIGN_IN = 'sign-in'
-/** Sign-ins for the page that one process begins within ten minutes: for one address, and for all. */
-export const MOST_VISITORS = { each: 20, all: 1_000 }
+/** Sign-ins for the page that one process begins within ten minutes: for one address and the wider networks around it, and for all. */
+export const MOST_VISITORS = { each: [20, 60, 200], all: 1_000 } as const
 /** Clients that are shown, because the name of each may have to be asked for. */
 const MOST_CLIENTS = 100
 /** All strangers count as one. */

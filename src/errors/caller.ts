@@ -151,7 +151,7 @@ export interface SubjectTokenRejection {
 }
 
 /**
- * The MCP token was refused in an exchange, or has expired since it was verified. 401 `invalid_token`: the MCP client must get a new one.
+ * The MCP token was refused in an exchange, or has expired since it was verified, or the user has taken back what it came of. 401 `invalid_token`: the MCP client must get a new one.
  * If the authorization server demands more of the user (Entra: multi-factor authentication, say), 401 `insufficient_claims`
  * with the `claims` that the client must ask for.
  */

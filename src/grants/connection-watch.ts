@@ -1,8 +1,12 @@
 import type { Clock } from '../clock.js'
 import { identityKey, type Identity } from './grant.js'
 
-/** Tells whether the user's connection serves an MCP client; without a client, whether there is one at all. */
-export type Serves = (clientId: string | undefined) => boolean
+/**
+ * Tells whether the user's connection serves an MCP client; without a client, whether there is one at all.
+ *
+ * @param withdrawals those that a token of the client came after. Undefined: it is not about a token
+ */
+export type Serves = (clientId: string | undefined, withdrawals?: number) => boolean
 
 /** Waits for users to connect Nextcloud, in this process or in another one on the same store. */
 export interface Waiting {

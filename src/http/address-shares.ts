@@ -23,23 +23,53 @@ const LONGEST_ADDRESS = 45
  * @param time milliseconds, from the first time on
  */
 export function createAddressShares(clock: Clock, most: number, time: number): AddressShares {
-  const taken = new LRUCache<string, { readonly endsAt: number; count: number }>({ max: MOST_ADDRESSES })
+  const shares = createShares(clock, most, time)
   return {
     take(req) {
       const network = clientNetwork(req)
-      const now = clock.monotonic()
-      const found = taken.get(network)
-      if (found === undefined || now >= found.endsAt) {
-        taken.set(network, { endsAt: now + time, count: 1 })
-        return 0
-      }
-      if (found.count >= most) return found.endsAt - now
-      found.count += 1
-      return 0
+      const wait = shares.wait(network)
+      if (wait === 0) shares.take(network)
+      return wait
     },
-    left(req) {
-      const found = taken.get(clientNetwork(req))
-      return found === undefined || clock.monotonic() >= found.endsAt ? most : most - found.count
+    left: (req) => shares.left(clientNetwork(req)),
+  }
+}
+
+function createShares(clock: Clock, most: number, time: number) {
+  const taken = new LRUCache<string, { readonly endsAt: number; count: number }>({ max: MOST_ADDRESSES })
+  const living = (network: string) => {
+    const found = taken.get(network)
+    return found !== undefined && clock.monotonic() < found.endsAt ? found : undefined
+  }
+  return {
+    /** Milliseconds until there is a place. */
+    wait: (network: string): number => {
+      const found = living(network)
+      return found === undefined || found.count < most ? 0 : found.endsAt - clock.monotonic()
+    },
+    take: (network: string): void => {
+      const found = living(network)
+      if (found === undefined) taken.set(network, { endsAt: clock.monotonic() + time, count: 1 })
+      else found.count += 1
+    },
+    left: (network: string): number => most - (living(network)?.count ?? 0),
+  }
+}
+
+/** Limits what strangers may do, for each client address, and for the two wider networks around it. */
+export function createNetworkShares(
+  clock: Clock,
+  most: readonly [narrow: number, wider: number, widest: number],
+  time: number,
+): Pick<AddressShares, 'take'> {
+  const shares = most.map((places) => createShares(clock, places, time))
+  return {
+    take(req) {
+      const networks = networksOf(req)
+      const waits = shares.map(({ wait }, wide) => wait(networks[wide] ?? ''))
+      const longest = Math.max(...waits)
+      if (longest === 0) for (const [wide, { take }] of shares.entries()) take(networks[wide] ?? '')
+      return longest
     },
   }
 }
@@ -48,18 +78,30 @@ export function createAddressShares(clock: Clock, most: number, time: number): A
  * Returns the network that a request comes from: an address of IPv4, or the first 64 bits of one of IPv6, which are one customer's. It is the
  * address that Express finds behind the proxies that the app trusts (`trust proxy`). Elsewhere it is that of the connection.
  */
-export function clientNetwork(req: IncomingMessage): string {
+export const clientNetwork = (req: IncomingMessage): string => networksOf(req)[0]
+
+/** Returns the same network, and two wider ones around it: anybody may have a /48 of IPv6, and providers have a /32 (RFC 6177). */
+export function networksOf(req: IncomingMessage): readonly [narrow: string, wider: string, widest: string] {
   const seen: unknown = 'ip' in req ? req.ip : undefined
   const address = typeof seen === 'string' ? seen : ((req as Partial<IncomingMessage>).socket?.remoteAddress ?? '')
   const [plain = ''] = address.split('%')
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1]
-  if (mapped !== undefined) return mapped
+  const ipv4 = /^(?:::ffff:)?((\d+\.\d+)\.\d+)\.\d+$/i.exec(plain)
+  if (ipv4 !== null) return [plain.replace(/^.*:/, ''), `${ipv4[1] ?? ''}.0/24`, `${ipv4[2] ?? ''}.0.0/16`]
   // Behind a proxy that is trusted without reason, it may be any text.
-  if (!isIPv6(plain)) return plain.slice(0, LONGEST_ADDRESS)
-  const [start = '', end] = plain.split('::')
+  if (!isIPv6(plain)) {
+    const text = plain.slice(0, LONGEST_ADDRESS)
+    return [text, text, text]
+  }
+  const groups = groupsOf(plain)
+  const first = (bits: number) => `${groups.slice(0, bits / 16).join(':')}::/${bits}`
+  return [first(64), first(48), first(32)]
+}
+
+/** @param address of IPv6 */
+function groupsOf(address: string): readonly string[] {
+  const [start = '', end] = address.split('::')
   const before = start.split(':').filter((part) => part !== '')
   const after = end === undefined ? [] : end.split(':').filter((part) => part !== '')
   const zeros = Array<string>(Math.max(0, 8 - before.length - after.length)).fill('0')
-  const groups = [...before, ...zeros, ...after].map((part) => Number.parseInt(part, 16).toString(16))
-  return `${groups.slice(0, 4).join(':')}::/64`
+  return [...before, ...zeros, ...after].map((part) => Number.parseInt(part, 16).toString(16))
 }

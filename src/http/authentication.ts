@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Config } from '../config/config.js'
-import { ConfigurationError, McpAuthError, UnauthorizedError } from '../errors/errors.js'
+import { ConfigurationError, McpAuthError, SubjectTokenRejectedError, UnauthorizedError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { isScopeToken } from '../config/values.js'
 import type { GetNextcloudToken, McpAuthInfo } from '../auth-info.js'
@@ -14,6 +14,8 @@ import { pathOf, urlOf, type ConnectHandler } from './router.js'
 export interface Verified extends MaybeBound {
   readonly info: McpAuthInfo
   readonly getNextcloudToken: GetNextcloudToken
+  /** Whether the user has taken back what the token came of. */
+  readonly isOver?: boolean
 }
 
 /** The rooms that the handlers need. */
@@ -123,8 +125,12 @@ function accept(rooms: HttpRooms, req: IncomingMessage, verified: Verified, cach
   if (rooms.events.active()) tellAccepted(rooms.events, verified.info, cached)
 }
 
-/** @throws {InsufficientScopeError} the token lacks a scope that every request needs */
-function attach({ config }: HttpRooms, req: PassingRequest, { info, getNextcloudToken }: Verified): void {
+/**
+ * @throws {InsufficientScopeError} the token lacks a scope that every request needs
+ * @throws {SubjectTokenRejectedError} the user has taken back what the token came of
+ */
+function attach({ config }: HttpRooms, req: PassingRequest, { info, getNextcloudToken, isOver }: Verified): void {
+  if (isOver === true) throw new SubjectTokenRejectedError()
   checkScopes(config, info, config.requiredScopes)
   req.mcpAuth = info
   req.auth = info

@@ -13,7 +13,7 @@ import { isLiving, type Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult, noteSent } from './interaction.js'
 import { startSession } from './own-sign-in.js'
-import { PATHS } from './provider.js'
+import { PATHS } from './paths.js'
 import type { PendingSignIn, SignInResult, SignInRooms } from './sign-in-rooms.js'
 import { isSameAccount, loginOf } from './withdrawn.js'
 

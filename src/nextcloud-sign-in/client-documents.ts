@@ -1,23 +1,133 @@
+import type { IncomingMessage } from 'node:http'
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../clock.js'
 import { createClientNames, readClaim } from '../connect/client-names.js'
-import type { FetchPublicDocument } from '../transport/public-document.js'
-import type { ProviderRooms } from './provider.js'
+import { UpstreamUnavailableError } from '../errors/errors.js'
+import { createAddressShares, networksOf } from '../http/address-shares.js'
+import { createSingleFlight } from '../single-flight.js'
+import { NO_ANSWER, type FetchPublicDocument } from '../transport/public-document.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 import { clientOf } from './redirect-uri.js'
 
-/** Client metadata documents, where their addresses can be checked. */
-export function publicFetch(fetchDocument: FetchPublicDocument | undefined): ProviderRooms['fetchPublic'] {
-  return async (url) => {
-    const document = await fetchDocument?.(url)
-    if (document === undefined) throw new TypeError('There is no document at a public address')
-    return Response.json(withKind(document))
+/** The metadata documents of MCP clients. Anybody can name one, so each network has a share of the places in which they are fetched. */
+export interface ClientDocuments {
+  /**
+   * Fetches a document, unless it is known. While its host gives no answer, the last good one counts for a day: an app that is told that its
+   * client is unknown drops its tokens.
+   *
+   * @param req undefined: a page of this server asks, after a request that was counted
+   * @returns whether there is one, for `read`
+   * @throws {UpstreamUnavailableError} nobody can say now whether there is one
+   */
+  readonly find: (url: string, req: IncomingMessage | undefined) => Promise<boolean>
+  /** Rejects for every URL but those of documents that were found. */
+  readonly read: (url: string) => Promise<Response>
+  /** Keeps the document of a client that got tokens, whatever strangers have fetched. */
+  readonly keep: (url: string) => void
+}
+
+interface Known {
+  readonly document: unknown
+  /** By the monotonic clock, in milliseconds. */
+  readonly fetchedAt: number
+}
+
+const MINUTE = 60_000
+/** Milliseconds for which a document is not fetched again, and for which it is good while its host gives no answer. */
+const FRESH = 10 * MINUTE
+const GOOD = 86_400_000
+/** Documents that are known. */
+const MOST_KNOWN = 1_000
+/** Documents that one address may have fetched in a minute. Those that are known are not fetched. */
+const MOST_A_MINUTE = 60
+/** Documents that are fetched at one time for an address, and for the wider networks around it. */
+const MOST_AT_ONCE = [4, 8, 16] as const
+
+export function createClientDocuments(fetchDocument: FetchPublicDocument | undefined, clock: Clock): ClientDocuments {
+  const shares = createAddressShares(clock, MOST_A_MINUTE, MINUTE)
+  const places = createPlaces()
+  const known = new LRUCache<string, Known>({ max: MOST_KNOWN })
+  const used = new LRUCache<string, Known>({ max: MOST_KNOWN })
+  const flights = createSingleFlight<unknown>()
+  const recall = (url: string, life: number): Known | undefined => {
+    const found = known.get(url) ?? used.get(url)
+    return found !== undefined && clock.monotonic() < found.fetchedAt + life ? found : undefined
+  }
+  const learn = async (url: string, req: IncomingMessage | undefined): Promise<unknown> => {
+    if (req !== undefined && shares.take(req) > 0) return NO_ANSWER
+    const leave = places.enter(req)
+    if (leave === undefined) return NO_ANSWER
+    const document = await Promise.resolve(fetchDocument?.(url)).finally(leave)
+    if (document === NO_ANSWER) return NO_ANSWER
+    for (const documents of [known, used]) documents.delete(url)
+    if (document !== undefined) known.set(url, { document: neededOf(document), fetchedAt: clock.monotonic() })
+    return document
+  }
+  return {
+    async find(url, req) {
+      if (recall(url, FRESH) !== undefined) return true
+      const document = await flights.join(url, () => learn(url, req))
+      if (document !== NO_ANSWER) return document !== undefined
+      if (recall(url, GOOD) !== undefined) return true
+      throw new UpstreamUnavailableError('The metadata document of a client cannot be fetched now')
+    },
+    read(url) {
+      const found = recall(url, GOOD)
+      if (found === undefined) return Promise.reject(new TypeError('There is no document at a public address'))
+      return Promise.resolve(Response.json(found.document))
+    },
+    keep(url) {
+      const found = known.get(url)
+      if (found !== undefined) used.set(url, found)
+    },
   }
 }
 
-/** Returns a document with the kind of application that its redirect URIs make it: few documents name it. */
-function withKind(document: unknown): unknown {
-  const { redirect_uris: uris } = (document ?? {}) as { readonly redirect_uris?: unknown }
-  if (!Array.isArray(uris) || !uris.every((uri) => typeof uri === 'string')) return document
-  return { ...(document as object), application_type: clientOf(uris).application_type }
+/** The places of networks for what takes a while. */
+function createPlaces() {
+  const taken = new Map<string, number>()
+  return {
+    /** Takes a place in each of the networks around a request, and returns what gives them back. Undefined: there is none. */
+    enter(req: IncomingMessage | undefined): (() => void) | undefined {
+      const networks = req === undefined ? [] : networksOf(req)
+      const at = (network: string) => taken.get(network) ?? 0
+      const places = networks.map((network, wide) => ({ key: `${wide} ${network}`, most: MOST_AT_ONCE[wide] ?? 0 }))
+      if (places.some(({ key, most }) => at(key) >= most)) return undefined
+      for (const { key } of places) taken.set(key, at(key) + 1)
+      return () => {
+        for (const { key } of places) {
+          if (at(key) > 1) taken.set(key, at(key) - 1)
+          else taken.delete(key)
+        }
+      }
+    },
+  }
+}
+
+/** The members of a document that count here. Some others would make oidc-provider fetch more, or ask for what nobody has agreed to. */
+const NEEDED = [
+  'client_id',
+  'client_name',
+  'client_uri',
+  'redirect_uris',
+  'grant_types',
+  'response_types',
+  'token_endpoint_auth_method',
+  // It refuses these.
+  'client_secret',
+  'client_secret_expires_at',
+]
+
+/** Returns what is needed of a document, with the kind of application that its redirect URIs make it: few documents name it. */
+function neededOf(document: unknown): unknown {
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) return document
+  const given = document as Readonly<Record<string, unknown>>
+  const needed = Object.fromEntries(
+    NEEDED.filter((name) => Object.hasOwn(given, name)).map((name) => [name, given[name]]),
+  )
+  const { redirect_uris: uris } = needed
+  if (!Array.isArray(uris) || !uris.every((uri) => typeof uri === 'string')) return needed
+  return { ...needed, application_type: clientOf(uris).application_type }
 }
 
 /** Returns the names of MCP clients as the pages for connecting have them. What a client says of itself is its claim. */

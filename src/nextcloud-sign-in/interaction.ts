@@ -6,7 +6,7 @@ import { isFromOwnPage, readForm } from '../connect/form.js'
 import { rawPathOf } from '../http/router.js'
 import { recordKey } from '../grants/record-key.js'
 import { leaveForNextcloud } from './leave.js'
-import { PATHS } from './provider.js'
+import { PATHS, questionIn } from './paths.js'
 import type { BoundResult, SignInResult, SignInRooms } from './sign-in-rooms.js'
 import { grantIdOf, isEnded, loginOf } from './withdrawn.js'
 
@@ -32,7 +32,7 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
     scopes: scopesOf(rooms, interaction).map((scope) => rooms.scopes.get(scope) ?? scope),
     user: known?.user,
   }
-  const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.formMac(uid) }
+  const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.questions.formMac(uid) }
   return { page: rooms.signInPages.consent(asked, form) }
 }
 
@@ -44,7 +44,7 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
   const { uid } = question.interaction
   const form = isFromOwnPage(req, issuer.origin) ? await readForm(req) : undefined
   const answer = form?.get('answer')
-  const isOurs = isSame(form?.get('token') ?? '', await rooms.formMac(uid))
+  const isOurs = isSame(form?.get('token') ?? '', await rooms.questions.formMac(uid))
   if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: signInPages.notFromHere() }
   if (answer === 'no') return goOn(rooms, await deny(question))
   const known = await knownUser(rooms, question)
@@ -121,14 +121,6 @@ async function findQuestion(
   if (interaction === undefined || scopesOf(rooms, interaction).length === 0) return undefined
   return { provider, interaction, req, res }
 }
-
-/** Returns the question that a path of these pages names, and what comes after it. */
-export function questionIn(path: string): { readonly question: string; readonly page: string } | undefined {
-  const [, question, page = ''] = QUESTION.exec(path) ?? []
-  return question === undefined ? undefined : { question, page }
-}
-
-const QUESTION = new RegExp(`^${PATHS.interaction}/([\\w-]+)(/done)?$`)
 
 /** @throws whatever is not "there is no such interaction in this browser" */
 function unlessUnknown(error: unknown): undefined {

@@ -1,6 +1,6 @@
 import type { LocalAnswers } from '../local-options.js'
 import type { ReadKeyRing } from './key-ring.js'
-import { PATHS } from './provider.js'
+import { PATHS } from './paths.js'
 
 /**
  * Returns the metadata and the public keys of this authorization server, for the resource server in the same process: the public name

@@ -92,12 +92,18 @@ interface Entry {
 async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn }: Entry): Promise<void> {
   const life = model === 'Client' ? CLIENT_KEPT.unused : expiresIn
   if (model === 'Session' && payload.uid !== undefined && payload.accountId !== undefined) {
-    await noteSession(rooms, payload.accountId, payload.uid)
+    for (const uid of await noteSession(rooms, payload.accountId, payload.uid)) await endSession(rooms, uid)
   }
   await write(rooms, keyOf(rooms, model, id), payload, life)
   if (model === 'Session' && payload.uid !== undefined) {
     await write(rooms, keyOf(rooms, 'Session uid', payload.uid), { id }, expiresIn)
   }
+}
+
+async function endSession(rooms: ModelRooms, uid: string): Promise<void> {
+  const { id } = (await findModel(rooms, 'Session uid', uid)) ?? {}
+  if (typeof id === 'string') await destroy(rooms, 'Session', id)
+  await destroy(rooms, 'Session uid', uid)
 }
 
 function write(rooms: ModelRooms, key: string, payload: object, expiresIn: number | undefined): Promise<void> {

@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { createDiscovery } from '../authorization-server/discovery.js'
 import { systemClock, type Clock } from '../clock.js'
@@ -7,8 +6,8 @@ import { readConfig } from '../config/read-config.js'
 import { createFlowCookies } from '../connect/cookies.js'
 import { createOneTimeRecords } from '../connect/one-time.js'
 import { createPages } from '../connect/pages/pages.js'
-import { ConfigurationError, InternalError } from '../errors/errors.js'
-import { createEvents } from '../events.js'
+import { asMcpAuthError, ConfigurationError, InternalError } from '../errors/errors.js'
+import { createEvents, reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
@@ -35,7 +34,7 @@ import type { SignInRooms } from './sign-in-rooms.js'
 import { createTokenRooms } from './token-rooms.js'
 import { isConnected, standingOf } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
-import { clientNaming, publicFetch } from './client-documents.js'
+import { clientNaming, createClientDocuments } from './client-documents.js'
 
 /** Options of `nextcloudSignIn()`. */
 export interface NextcloudSignInOptions extends Pick<
@@ -228,6 +227,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, used) =>
     isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, used)
+  const documents = createClientDocuments(fetchDocument ?? createPublicDocuments(config.http, clock), clock)
   const cookies = createFlowCookies(issuer.protocol === 'https:')
   const questions = createQuestionCookies(cookies, readKeys)
   const provider = createProviders({
@@ -238,11 +238,12 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     clients: given.clients ?? [],
     adapter: createModelAdapters({ ...ofRecords, errors: library.errors }),
     readKeys,
-    fetchPublic: publicFetch(fetchDocument ?? createPublicDocuments(config.http, clock)),
     questions,
     isConnected: connected,
-    documents: createAddressShares(clock, MOST_DOCUMENTS, MINUTE),
-    onUse: createKeeping({ ...ofRecords, unusedClients }, grants.background),
+    documents,
+    onAsked: unusedClients.asked,
+    onError: (error) => reportFailure(events, asMcpAuthError(error)),
+    onUse: createKeeping({ ...ofRecords, unusedClients, documents }, grants.background),
     showError: (ctx, error) => {
       const page = signInPages.refused(error)
       ctx.type = 'html'
@@ -269,10 +270,6 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     questions,
     pages,
     signInPages,
-    formMac: async (interaction) =>
-      createHmac('sha256', (await readKeys()).cookieKey)
-        .update(`form ${interaction}`)
-        .digest('base64url'),
     events,
     clock,
     unusedClients,
@@ -289,8 +286,6 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
 }
 
 const MINUTE = 60_000
-/** Client metadata documents that one address may have fetched in a minute. Those that are known are not fetched. */
-const MOST_DOCUMENTS = 60
 /** Sign-ins that one address may begin in the ten minutes for which each is kept. */
 const MOST_AUTHORIZATIONS = 10_000
 function needed({ nextcloud, grants }: Config): {

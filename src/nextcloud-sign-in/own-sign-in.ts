@@ -8,7 +8,7 @@ import { meaningOf } from './outage.js'
 import { asIssuer } from './provider.js'
 import { readSessions, SESSION_LIFE } from './sessions.js'
 import type { SignInRooms } from './sign-in-rooms.js'
-import { isSameAccount, type loginOf } from './withdrawn.js'
+import { isEnded, isSameAccount, withdrawalsOf, type loginOf, type SignedInSession } from './withdrawn.js'
 
 /**
  * Returns what the page of connections does with the sessions of this authorization server.
@@ -27,6 +27,7 @@ export function createOwnSignIn(known: () => SignInRooms): OwnSignIn {
       const client = await (await known().provider()).Client.find(clientId).catch(() => undefined)
       return readClaim(client?.clientName)
     },
+    withdrawalsOf,
     isSameAccount: (subject) => isSameAccount(known(), subject),
   }
 }
@@ -49,7 +50,16 @@ async function sessionAt(rooms: SignInRooms, req: IncomingMessage, res = new Ser
   const provider: Provider = await rooms.provider()
   asIssuer(rooms.issuer, req)
   const ctx = provider.createContext(req, res)
-  return { provider, ctx, session: await provider.Session.get(ctx) }
+  const session = await provider.Session.get(ctx)
+  if (!(await isOver(rooms, session))) return { provider, ctx, session }
+  // Whoever has its cookie may be somebody else by now, and it must not come back once that is forgotten.
+  await session.destroy()
+  return { provider, ctx, session: new provider.Session() }
+}
+
+/** Whether a session is of before its person has taken everything back. */
+async function isOver(rooms: SignInRooms, { accountId, amr }: SignedInSession): Promise<boolean> {
+  return accountId !== undefined && isEnded(rooms, { issuer: rooms.issuer.origin, subject: accountId }, { amr })
 }
 
 async function listSessions(rooms: SignInRooms, req: IncomingMessage, subject: string) {
@@ -58,7 +68,7 @@ async function listSessions(rooms: SignInRooms, req: IncomingMessage, subject: s
   const living = await Promise.all(
     noted.map(async (session) => {
       const found = await provider.Session.findByUid(session.uid)
-      return found?.accountId === subject ? [session] : []
+      return found?.accountId === subject && !(await isOver(rooms, found)) ? [session] : []
     }),
   )
   return living

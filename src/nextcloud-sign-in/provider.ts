@@ -1,28 +1,21 @@
+import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type * as OidcProvider from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider'
-import type { AddressShares } from '../http/address-shares.js'
 import { DEAD_GRANT_TTL } from '../grants/grant.js'
+import type { ClientDocuments } from './client-documents.js'
 import { asOutage } from './outage.js'
 import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
 import { QUESTION_COOKIES, type QuestionCookies } from './question-cookies.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
+import { middlewaresOf } from './middlewares.js'
+import { PATHS } from './paths.js'
 import { NEW_CLIENT_ID } from './registration.js'
 import { SESSION_LIFE } from './sessions.js'
-import type { SignedInSession } from './withdrawn.js'
+import { markOf, type SignedInSession } from './withdrawn.js'
 
 /** The module oidc-provider, which is loaded with the first sign-in server and never otherwise. */
 export type Library = typeof OidcProvider
-
-/** Paths of the authorization server, on the origin of `resource`. */
-export const PATHS = {
-  authorization: '/oauth/authorize',
-  token: '/oauth/token',
-  registration: '/oauth/register',
-  revocation: '/oauth/revoke',
-  jwks: '/oauth/jwks',
-  interaction: '/oauth/sign-in',
-} as const
 
 /** A client that the operator registers by hand. */
 export interface RegisteredClient {
@@ -42,15 +35,16 @@ export interface ProviderRooms {
   readonly adapter: (model: string) => OidcProvider.Adapter
   readonly readKeys: ReadKeyRing
   readonly questions: QuestionCookies
-  /** Fetches client metadata documents, at public addresses only. */
-  readonly fetchPublic: (url: string) => Promise<Response>
-  /** The documents that each address may have fetched. */
-  readonly documents: AddressShares
+  readonly documents: ClientDocuments
   /** Whether the user is connected to Nextcloud and, with a token, for its client. Before a refresh, Nextcloud itself is asked. */
   readonly isConnected: (
     subject: string,
     used: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
   ) => Promise<boolean>
+  /** Told of an error that nothing here expects: Koa would print its stack. */
+  readonly onError: (error: unknown) => void
+  /** Called when somebody is asked about a client. */
+  readonly onAsked: (clientId: string) => void
   /** Called when a client got tokens. */
   readonly onUse: (clientId: string) => void
   /** Shows an error to the person at the browser. */
@@ -76,9 +70,11 @@ const LIFE = {
   /** From the sign-in: then the person is asked again. */
   grant: 400 * DAY,
   session: SESSION_LIFE / 1_000,
+  /** From the sign-in, and a day less than a dead grant tells what was taken back: none of before is good after. */
+  sessionInAll: DEAD_GRANT_TTL / 1_000 - DAY,
 }
-/** Bytes and milliseconds of the answer with a client metadata document are limited where it is fetched. Seconds in a cache. */
-const DOCUMENT_CACHE = { min: 60, max: 3_600 }
+/** Seconds for which oidc-provider has a client metadata document in its cache, beside the longer one of `ClientDocuments`. */
+const DOCUMENT_CACHE = { min: 60, max: 60 }
 
 /** Returns a function that gives the provider with the keys of the moment: oidc-provider reads its keys once. */
 export function createProviders(rooms: ProviderRooms): () => Promise<Provider> {
@@ -96,61 +92,18 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
   const provider = new library.Provider(issuer, configurationOf(rooms, ring))
   // Addresses are those of the issuer, whatever a proxy says of them.
   provider.proxy = true
-  provider.use(withDefaultScope(rooms.scopes))
-  provider.use(withScopesSupported(rooms.scopes))
-  provider.use(withRetryAfter)
-  provider.use(withEndOfQuestion(rooms.questions))
+  for (const step of middlewaresOf(rooms)) provider.use(step)
+  // The types of the provider know its own events alone.
+  const koa: EventEmitter = provider
+  koa.on('error', (error: unknown, { req, res }: KoaContextWithOIDC) => {
+    // Strangers break requests off as often as they like.
+    if (req.complete && !res.destroyed) rooms.onError(error)
+  })
   provider.on('grant.success', ({ oidc }: KoaContextWithOIDC) => {
     if (oidc.client !== undefined) rooms.onUse(oidc.client.clientId)
   })
   return provider
 }
-
-type Middleware = Parameters<Provider['use']>[0]
-
-/** RFC 6749 §3.3: a client that asks for no scope of this server asks for the default, which is all of them. */
-function withDefaultScope(scopes: readonly string[]): Middleware {
-  return async (ctx, next) => {
-    const { scope: given = '' } = ctx.query
-    // A scope that comes twice is oidc-provider's to refuse.
-    if (ctx.path === PATHS.authorization && typeof given === 'string') {
-      const asked = given.split(' ')
-      if (!asked.some((scope) => scopes.includes(scope))) {
-        ctx.query = { ...ctx.query, scope: [...asked, ...scopes].filter((scope) => scope !== '').join(' ') }
-      }
-    }
-    await next()
-  }
-}
-
-/** Names the scopes of this server in the metadata (RFC 8414 §2), where oidc-provider has its own alone. */
-function withScopesSupported(scopes: readonly string[]): Middleware {
-  return async (ctx, next) => {
-    await next()
-    if (!ctx.path.startsWith('/.well-known/') || ctx.status !== 200) return
-    const metadata = ctx.body as { readonly scopes_supported: readonly string[] }
-    ctx.body = { ...metadata, scopes_supported: [...scopes, ...metadata.scopes_supported] }
-  }
-}
-
-const withRetryAfter: Middleware = async (ctx, next) => {
-  await next()
-  if (ctx.status === 503 && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', '5')
-}
-
-/** Ends the cookie of a question that has led back to its client. While the store is unavailable, the browser may come again. */
-function withEndOfQuestion(questions: QuestionCookies): Middleware {
-  return async (ctx, next) => {
-    await next()
-    const question = resumedBy(ctx.path)
-    if (question !== undefined && ctx.status === 303) ctx.append('Set-Cookie', await questions.end(question))
-  }
-}
-
-/** Returns the question that a path goes on from. */
-export const resumedBy = (path: string): string | undefined => RESUMED.exec(path)?.[1]
-
-const RESUMED = new RegExp(`^${PATHS.authorization}/([\\w-]+)$`)
 
 /** Hands a request to the provider, as one for the issuer. */
 export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -197,6 +150,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
     },
     clientBasedCORS: () => true,
     claims: { openid: ['sub'] },
+    extraTokenClaims: (_ctx, token) => markOf('grantId' in token ? token.grantId : undefined),
     scopes: ['openid', 'offline_access'],
     responseTypes: ['code'],
     pkce: { required: () => true },
@@ -210,6 +164,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
     },
     findAccount: async (ctx, sub, token) => {
+      respellResource(ctx, token)
       const connected = await asOutage(
         library.errors,
         isConnected(sub, { token, session: ctx.oidc.session }),
@@ -217,20 +172,11 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       )
       return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
     },
-    interactions: { policy: policyOf(library), url: urlOfQuestion(rooms.questions) },
+    interactions: { policy: policyOf(library), url: urlOfQuestion(rooms) },
     features: featuresOf(rooms),
-    fetch: (url) => rooms.fetchPublic(url instanceof Request ? url.url : url.toString()),
+    fetch: (url) => rooms.documents.read(url instanceof Request ? url.url : url.toString()),
     renderError: (ctx, { error }) => rooms.showError(ctx, error),
-    extraClientMetadata: {
-      properties: ['scope'],
-      // Called for each client of any kind.
-      validator: (_ctx, _name, _value, metadata) => {
-        // RFC 7591 §2: the server may drop it. Kept, it would stop each later request for one scope more.
-        delete metadata.scope
-        const problem = metadata.redirect_uris?.map(redirectProblem).find((found) => found !== undefined)
-        if (problem !== undefined) throw new library.errors.InvalidClientMetadata(`redirect_uris: ${problem}`)
-      },
-    },
+    extraClientMetadata: { properties: ['scope'], validator: checkRedirectUris(library) },
     routes: {
       authorization: PATHS.authorization,
       token: PATHS.token,
@@ -246,17 +192,38 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       Interaction: LIFE.interaction,
       RefreshToken: LIFE.refreshToken,
       // A session without a person serves the request that began it.
-      Session: (_ctx, { accountId }) => (accountId === undefined ? LIFE.interaction : LIFE.session),
+      Session: (_ctx, session) => (session.accountId === undefined ? LIFE.interaction : lifeOfSession(session)),
     },
   }
 }
 
+/** Called for each client of any kind. */
+function checkRedirectUris({ errors }: Library): NonNullable<Configuration['extraClientMetadata']>['validator'] {
+  return (_ctx, _name, _value, metadata) => {
+    // RFC 7591 §2: the server may drop it. Kept, it would stop each later request for one scope more.
+    delete metadata.scope
+    const uris: unknown = metadata.redirect_uris
+    // What is no list is oidc-provider's to refuse.
+    const problem = (Array.isArray(uris) ? uris : []).map(redirectProblem).find((found) => found !== undefined)
+    if (problem !== undefined) throw new errors.InvalidClientMetadata(`redirect_uris: ${problem}`)
+  }
+}
+
 /** Gives the browser the cookie of its question on the way there. */
-function urlOfQuestion(questions: QuestionCookies): NonNullable<Configuration['interactions']>['url'] {
-  return async (ctx, { uid }) => {
+function urlOfQuestion({
+  questions,
+  onAsked,
+}: Pick<ProviderRooms, 'questions' | 'onAsked'>): NonNullable<Configuration['interactions']>['url'] {
+  return async (ctx, { uid, params }) => {
+    if (typeof params['client_id'] === 'string') onAsked(params['client_id'])
     ctx.append('Set-Cookie', [...(await questions.issue(ctx.req, uid))])
     return `${PATHS.interaction}/${uid}`
   }
+}
+
+/** Seconds from now. */
+function lifeOfSession({ loginTs = 0 }: { readonly loginTs?: number | undefined }): number {
+  return Math.max(1, Math.min(LIFE.session, loginTs + LIFE.sessionInAll - Math.floor(Date.now() / 1_000)))
 }
 
 function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Configuration['features'] {
@@ -271,8 +238,9 @@ function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Co
       enabled: true,
       ack: 'draft-02',
       cacheDuration: DOCUMENT_CACHE,
-      // A page of this server asks outside of a request to oidc-provider, and after one that was counted.
-      allowFetch: (ctx: KoaContextWithOIDC | undefined) => ctx === undefined || documents.take(ctx.req) === 0,
+      // What it may fetch then was fetched here.
+      allowFetch: (ctx: KoaContextWithOIDC | undefined, url: string) =>
+        asOutage(library.errors, documents.find(url, ctx?.req), (seconds) => ctx?.set('Retry-After', String(seconds))),
     },
     resourceIndicators: {
       enabled: true,
@@ -301,6 +269,20 @@ function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Co
     // A bearer token is what MCP clients ask for today.
     dPoP: { enabled: false },
   } as Configuration['features']
+}
+
+/**
+ * Gives the `resource` of a token request the spelling in which it was granted: oidc-provider spends the code before it compares the two,
+ * letter for letter.
+ */
+function respellResource(ctx: KoaContextWithOIDC, token: object | undefined): void {
+  const params = ctx.oidc.params as { resource?: unknown } | undefined
+  const granted = [token && 'resource' in token ? token.resource : undefined]
+    .flat()
+    .filter((one) => typeof one === 'string')
+  const asked = params?.resource
+  if (params === undefined || ctx.oidc.route !== 'token' || typeof asked !== 'string') return
+  params.resource = granted.find((one) => withoutSlash(one) === withoutSlash(asked)) ?? asked
 }
 
 /** Clients differ by one slash at the end in the `resource` that they ask for. */

@@ -18,6 +18,8 @@ export interface WayOfQuestion {
 export interface QuestionCookies {
   /** The same for each call, so that a question leaves one record, however often it is answered. */
   readonly wayOf: (question: string) => Promise<WayOfQuestion>
+  /** Returns the MAC of a question's form, by a key that all instances share. */
+  readonly formMac: (question: string) => Promise<string>
   /** Returns the `Set-Cookie` values for the browser that brings a question. */
   readonly issue: (req: IncomingMessage, question: string) => Promise<readonly string[]>
   /**
@@ -33,15 +35,17 @@ export interface QuestionCookies {
 export const QUESTION_COOKIES = { interaction: '_interaction', resume: '_interaction_resume' } as const
 
 export function createQuestionCookies(cookies: FlowCookies, readKeys: ReadKeyRing): QuestionCookies {
+  const mac = async (purpose: string, question: string): Promise<string> =>
+    createHmac('sha256', (await readKeys()).cookieKey)
+      .update(`${purpose} ${question}`)
+      .digest('base64url')
   const wayOf = async (question: string): Promise<WayOfQuestion> => {
-    const { cookieKey } = await readKeys()
-    const mac = (purpose: string) =>
-      createHmac('sha256', cookieKey).update(`${purpose} ${question}`).digest('base64url')
-    const state = mac('state')
-    return { state, flow: flowOf(state), value: mac('browser') }
+    const state = await mac('state', question)
+    return { state, flow: flowOf(state), value: await mac('browser', question) }
   }
   return {
     wayOf,
+    formMac: (question) => mac('form', question),
     async issue(req, question) {
       const { flow, value } = await wayOf(question)
       return cookies.issue(req, flow, { value, life: ONE_TIME_LIFE }).headers

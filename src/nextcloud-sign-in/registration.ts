@@ -80,14 +80,15 @@ export async function readBody(req: IncomingMessage): Promise<unknown> {
   if (req.readableDidRead) return 'body' in req ? req.body : undefined
   const chunks: Buffer[] = []
   let length = 0
-  for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    length += chunk.byteLength
-    if (length > LONGEST_BODY) return undefined
-    chunks.push(chunk)
-  }
   try {
+    for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      length += chunk.byteLength
+      if (length > LONGEST_BODY) return undefined
+      chunks.push(chunk)
+    }
     return JSON.parse(Buffer.concat(chunks).toString()) as unknown
   } catch {
+    // It is no JSON, or the client is gone.
     return undefined
   }
 }

@@ -3,12 +3,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sendOutcome, type Outcome } from '../connect/browser.js'
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
-import { clientNetwork } from '../http/address-shares.js'
+import { networksOf } from '../http/address-shares.js'
 import { rawPathOf, type ConnectHandler } from '../http/router.js'
 import { receiveCode } from './callback.js'
-import { askConsent, finish, questionIn, takeAnswer } from './interaction.js'
+import { askConsent, finish, takeAnswer } from './interaction.js'
 import { meaningOf } from './outage.js'
-import { PATHS, resumedBy, serve } from './provider.js'
+import { PATHS, questionIn, resumedBy } from './paths.js'
+import { serve } from './provider.js'
 import { readBody, readMetadata, refuse, tooMany, withBody } from './registration.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
@@ -82,7 +83,7 @@ async function register(rooms: SignInRooms, req: IncomingMessage, res: ServerRes
   const wait = registrations.take(req)
   if (wait > 0) return refuse(res, tooMany(wait))
   const clientId = randomBytes(16).toString('base64url')
-  await unusedClients.note(clientId, clientNetwork(req))
+  await unusedClients.note(clientId, networksOf(req))
   await answer(rooms, withBody(req, metadata, clientId), res)
 }
 

@@ -28,15 +28,23 @@ const MOST_SESSIONS = 50
 /** Attempts at one change of the list, because a person may sign in several apps at once. */
 const MOST_ATTEMPTS = 50
 
-/** Notes that a person has used a session, which may be new. It is in the list before its browser has it. */
-export function noteSession(rooms: SessionRooms, accountId: string, uid: string): Promise<void> {
+/**
+ * Notes that a person has used a session, which may be new. It is in the list before its browser has it.
+ *
+ * @returns the sessions that there is no room for in the list: nobody could see or end them, so that they must end
+ */
+export async function noteSession(rooms: SessionRooms, accountId: string, uid: string): Promise<readonly string[]> {
   const now = rooms.clock.now()
-  return changeList(rooms, accountId, (list) => {
+  let dropped: readonly NotedSession[] = []
+  await changeList(rooms, accountId, (list) => {
+    dropped = []
     const known = list.find((session) => session.uid === uid)
     if (known !== undefined && now - known.lastUsed < NOTED_EVERY) return undefined
     const others = list.filter((session) => session !== known)
-    return [...others, { uid, since: known?.since ?? now, lastUsed: now }].slice(-MOST_SESSIONS)
+    dropped = others.slice(0, Math.max(0, others.length + 1 - MOST_SESSIONS))
+    return [...others.slice(dropped.length), { uid, since: known?.since ?? now, lastUsed: now }]
   })
+  return dropped.map((session) => session.uid)
 }
 
 /** Reads the sessions of a person. Some of them may have ended. */

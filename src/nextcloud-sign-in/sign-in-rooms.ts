@@ -73,8 +73,6 @@ export interface SignInRooms {
   readonly questions: QuestionCookies
   readonly pages: Pages
   readonly signInPages: SignInPages
-  /** MAC of a form, by a key that all instances share. */
-  readonly formMac: (interaction: string) => Promise<string>
   readonly events: Events
   readonly clock: Clock
   readonly unusedClients: UnusedClients

@@ -10,12 +10,17 @@ interface Unused {
   readonly id: string
   /** Milliseconds since the epoch. */
   readonly at: number
-  /** Stands for the network that it came from. */
+  /** Stands for the networks that it came from, the widest first: each is `PART` characters more. */
   readonly from: string
 }
 
 /** Clients of all instances. A list of them is a record, which holds no more. */
 export const MOST_UNUSED = 500
+/** Characters for one network, and for all of them. */
+const PART = 6
+const LEVELS = [PART, 2 * PART, 3 * PART]
+/** Clients that somebody is being asked about, and milliseconds. */
+const ASKED = { max: 10_000, life: 600_000 }
 /** Attempts at one change of the list, because each instance may be at it all the time. */
 const MOST_ATTEMPTS = 50
 
@@ -23,14 +28,20 @@ const MOST_ATTEMPTS = 50
 export interface UnusedClients {
   /**
    * Notes a client. Where there are too many, the oldest one of the network that most of them came from ends, so that a stranger's flood
-   * drives out itself and closes the door to nobody.
+   * drives out itself and closes the door to nobody. In that network, those go first about whom nobody is asked.
+   *
+   * @param networks the narrowest first
    */
-  readonly note: (id: string, network: string) => Promise<void>
+  readonly note: (id: string, networks: readonly string[]) => Promise<void>
+  /** Notes that somebody is asked about a client, in this process. */
+  readonly asked: (id: string) => void
   /** Takes a client from the list, because it is in use. */
   readonly forget: (id: string) => Promise<void>
 }
 
 export function createUnusedClients(rooms: ClientRooms): UnusedClients {
+  const askedAt = new LRUCache<string, number>({ max: ASKED.max })
+  const isAsked = (id: string): boolean => rooms.clock.monotonic() < (askedAt.get(id) ?? -Infinity) + ASKED.life
   let waiting: Unused[] = []
   let next: Promise<void> | undefined
   let last: Promise<unknown> = Promise.resolve()
@@ -44,12 +55,14 @@ export function createUnusedClients(rooms: ClientRooms): UnusedClients {
     const added = waiting
     waiting = []
     next = undefined
-    const surplus = await changeList(rooms, (list) => withoutSurplus([...list, ...added]))
+    const surplus = await changeList(rooms, (list) => withoutSurplus([...list, ...added], isAsked))
     await Promise.all(surplus.map(({ id }) => dropUnused(rooms, id)))
   }
   return {
-    note(id, network) {
-      const from = recordKey('sign-in', rooms.owner, 'network', network).slice(-8)
+    asked: (id) => void askedAt.set(id, rooms.clock.monotonic()),
+    note(id, networks) {
+      const parts = networks.map((network) => recordKey('sign-in', rooms.owner, 'network', network).slice(-PART))
+      const from = parts.reverse().join('')
       waiting.push({ id, at: rooms.clock.now(), from })
       return (next ??= inTurn(noteAll))
     },
@@ -91,17 +104,34 @@ function changeList(
 }
 
 /** @param list the oldest first */
-function withoutSurplus(list: readonly Unused[]): Change {
+function withoutSurplus(list: readonly Unused[], isAsked: (id: string) => boolean): Change {
   const kept = [...list]
   const surplus: Unused[] = []
   while (kept.length > MOST_UNUSED) {
-    const counts = new Map<string, number>()
-    for (const { from } of kept) counts.set(from, (counts.get(from) ?? 0) + 1)
-    const most = Math.max(...counts.values())
-    const at = kept.findIndex(({ from }) => counts.get(from) === most)
-    surplus.push(...kept.splice(at, 1))
+    const crowd = LEVELS.reduce(largestGroup, kept)
+    const last = crowd.find(({ id }) => !isAsked(id)) ?? crowd[0]
+    surplus.push(
+      ...kept.splice(
+        kept.findIndex((client) => client === last),
+        1,
+      ),
+    )
   }
   return { kept, surplus }
+}
+
+/** Returns the clients of the network that most of them came from, in their order. */
+function largestGroup(clients: readonly Unused[], level: number): Unused[] {
+  const groups = new Map<string, Unused[]>()
+  let largest: Unused[] = []
+  for (const client of clients) {
+    const network = client.from.slice(0, level)
+    const group = groups.get(network) ?? []
+    groups.set(network, group)
+    group.push(client)
+  }
+  for (const group of groups.values()) if (group.length > largest.length) largest = group
+  return largest
 }
 
 /** Clients whose last use is remembered in this process, and milliseconds between two notes of it in the store. */
@@ -109,11 +139,15 @@ const CLIENTS = { max: 10_000, ttl: 86_400_000 }
 
 /** Returns a function that keeps the clients that are used, by one write a day for each. */
 export function createKeeping(
-  rooms: ClientRooms & { readonly unusedClients: UnusedClients },
+  rooms: ClientRooms & {
+    readonly unusedClients: UnusedClients
+    readonly documents: { readonly keep: (clientId: string) => void }
+  },
   background: (work: Promise<unknown>) => void,
 ): (clientId: string) => void {
   const noted = new LRUCache<string, true>(CLIENTS)
   return (clientId) => {
+    rooms.documents.keep(clientId)
     if (noted.has(clientId)) return
     noted.set(clientId, true)
     const kept = keepClient(rooms, clientId).then(() => rooms.unusedClients.forget(clientId))

@@ -19,6 +19,17 @@ export function withdrawalsIn(mark: string | undefined): number {
   return count === undefined ? -1 : Number(count)
 }
 
+/** The claim of an access token that has the same number. */
+const CLAIM = 'mcp_nextcloud_withdrawals'
+
+/** Returns the claim for an access token of a grant of oidc-provider. */
+export const markOf = (grantId: string | undefined): Record<string, number> => ({ [CLAIM]: withdrawalsIn(grantId) })
+
+/** Reads it. Minus one if there is none. */
+export function withdrawalsOf({ [CLAIM]: count }: Readonly<Record<string, unknown>>): number {
+  return typeof count === 'number' ? count : -1
+}
+
 /** Returns what a session is begun with. */
 export const loginOf = (accountId: string, withdrawals: number): { accountId: string; amr: string[] } => ({
   accountId,

@@ -68,6 +68,8 @@ async function createServe(
     onEvent: createListener(write),
   })
   const auth = mcpAuth(signIn.options)
+  // Deletions that a stop has left undone are tried at once, and not first when somebody asks for something.
+  void auth.ready().catch(() => undefined)
   const { app, close } = createApp({ settings, signIn, auth, version, write })
   return {
     app,

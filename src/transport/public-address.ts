@@ -1,6 +1,7 @@
 import type { LookupAddress } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
+import { failureCode } from './answer.js'
 
 /** The addresses of IPv4 that are not of the public Internet (RFC 6890 and the registry of IANA). */
 const NOT_PUBLIC_IPV4 = subnets('ipv4', [
@@ -51,11 +52,14 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
-/** Finds the addresses of a name. */
+/** Finds the addresses of a name. Rejects where no name server says whether there are any. */
 export type FindAddresses = (host: string) => Promise<readonly LookupAddress[]>
 
 /** Milliseconds for an answer of a name server, and attempts. */
 const NAME_SERVER = { timeout: 1_000, tries: 2 }
+
+/** Answers of a name server that a name has no address of a kind. */
+const NO_ADDRESS = new Set(['ENOTFOUND', 'ENODATA'])
 
 /**
  * Asks the name servers of this machine. Each question is a packet: `dns.lookup` would hold one of the four threads of the process until
@@ -69,6 +73,10 @@ export function findAddresses(servers?: readonly string[]): FindAddresses {
     const resolver = new Resolver(NAME_SERVER)
     if (servers !== undefined) resolver.setServers(servers)
     const found = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)])
+    const isUnknown = found.every(
+      (answer) => answer.status === 'rejected' && !NO_ADDRESS.has(failureCode(answer.reason)),
+    )
+    if (isUnknown) throw Object.assign(new Error('No name server answers'), { code: 'EAI_AGAIN' })
     return found.flatMap((answer, at) =>
       answer.status === 'fulfilled' ? answer.value.map((address) => ({ address, family: at === 0 ? 4 : 6 })) : [],
     )
@@ -81,14 +89,14 @@ export function findAddresses(servers?: readonly string[]): FindAddresses {
  */
 export function checkedLookup(isAllowed: (address: string) => boolean, find: FindAddresses): LookupFunction {
   return (host, options, callback) => {
-    const finding = find(host).catch((): readonly LookupAddress[] => [])
-    void finding.then((found) => {
+    const refuse = (error: Error): void => callback(error, [])
+    find(host).then((found) => {
       const [first] = found
       if (first === undefined || !found.every(({ address }) => isAllowed(address))) {
-        return callback(Object.assign(new Error('The name leads to no public address'), { code: 'ENOTPUBLIC' }), [])
+        return refuse(Object.assign(new Error('The name leads to no public address'), { code: 'ENOTPUBLIC' }))
       }
       if (options.all === true) return callback(null, [...found])
       callback(null, first.address, first.family)
-    })
+    }, refuse)
   }
 }

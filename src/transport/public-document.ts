@@ -2,7 +2,8 @@ import { Agent as HttpsAgent, type AgentOptions } from 'node:https'
 import { isIP } from 'node:net'
 import type { Clock } from '../clock.js'
 import type { HttpConfig } from '../config/config.js'
-import { leaveUnread, readBody } from './answer.js'
+import { UpstreamUnavailableError } from '../errors/errors.js'
+import { failureCode, leaveUnread, readBody } from './answer.js'
 import { startDeadline } from './deadline.js'
 import { proxyOptions, withNodeFetch } from './node-fetch.js'
 import { checkedLookup, findAddresses, isPublicAddress, type FindAddresses } from './public-address.js'
@@ -13,12 +14,16 @@ import { checkedLookup, findAddresses, isPublicAddress, type FindAddresses } fro
  */
 export type FetchPublicDocument = (url: string) => Promise<unknown>
 
+/** The answer in place of a document where it is not known whether there is one: its host fails or is slow, or too many are fetched. */
+export const NO_ANSWER = Symbol('no answer')
+
 /** Bytes, after decompression. */
 const LONGEST_DOCUMENT = 5_120
 /** Milliseconds, from the look-up of the name to the last byte. */
 const PATIENCE = 3_000
-/** Documents that are fetched at one time. Beyond that there are none. */
+/** Documents that are fetched at one time, in all and from one host. */
 const MOST_FETCHES = 32
+const MOST_FROM_HOST = 8
 
 /** The parts of the way that a test replaces: the addresses that it may lead to, the certificates that are trusted, the name servers. */
 interface PublicWay {
@@ -42,10 +47,11 @@ export function createPublicDocuments(
   const fetchPublic = withNodeFetch(
     new HttpsAgent({ ...tls, keepAlive: false, maxCachedSessions: 0, lookup: checkedLookup(isAllowed, find) }),
   )
-  let fetches = 0
+  const places = createPlaces()
   return async (url) => {
-    if (!mayBeFetched(url, isAllowed) || fetches >= MOST_FETCHES) return undefined
-    fetches += 1
+    if (!mayBeFetched(url, isAllowed)) return undefined
+    const leave = places.enter(new URL(url).host)
+    if (leave === undefined) return NO_ANSWER
     const deadline = startDeadline(PATIENCE, clock)
     let response: Response | undefined
     try {
@@ -55,17 +61,50 @@ export function createPublicDocuments(
         signal: deadline.signal,
       })
       response = await deadline.race(request)
+      if (response.status === 429 || response.status >= 500) return NO_ANSWER
       if (response.status !== 200) return undefined
-      return JSON.parse(
-        new TextDecoder().decode(await deadline.race(readBody(response, url, LONGEST_DOCUMENT))),
-      ) as unknown
-    } catch {
-      return undefined
+      return parsed(await deadline.race(readBody(response, url, LONGEST_DOCUMENT)))
+    } catch (error) {
+      return isDecided(error) ? undefined : NO_ANSWER
     } finally {
-      fetches -= 1
+      leave()
       leaveUnread(response?.body)
       deadline.clear()
     }
+  }
+}
+
+/** Whether another attempt would end as this one: the document is too long, or its host is not public. */
+function isDecided(error: unknown): boolean {
+  const isAnswered = error instanceof UpstreamUnavailableError && error.httpStatus !== undefined
+  return isAnswered || failureCode(error) === 'ENOTPUBLIC'
+}
+
+function parsed(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body)) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+function createPlaces() {
+  const taken = new Map<string, number>()
+  let all = 0
+  return {
+    /** Takes a place, and returns what gives it back. Undefined: there is none. */
+    enter(host: string): (() => void) | undefined {
+      const here = taken.get(host) ?? 0
+      if (all >= MOST_FETCHES || here >= MOST_FROM_HOST) return undefined
+      all += 1
+      taken.set(host, here + 1)
+      return () => {
+        all -= 1
+        const left = (taken.get(host) ?? 1) - 1
+        if (left > 0) taken.set(host, left)
+        else taken.delete(host)
+      }
+    },
   }
 }
 

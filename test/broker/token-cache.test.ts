@@ -31,7 +31,7 @@ describe('tokenEntry', () => {
   }
 
   it('holds the secret, its basis and its life, counted from the request', () => {
-    const basis = { version: '1', clients: [], checkedAt: 0 }
+    const basis = { version: '1', clients: [], withdrawals: undefined, checkedAt: 0 }
     expect(tokenEntry({ ...answer(300, 7_000), basis }, { renewBefore: 60, margin: 0 }, Infinity)).toEqual({
       secret,
       renewAt: 247_000,

@@ -22,7 +22,7 @@ const freshOf = (token: string): FreshToken => ({
   expiresIn: 300,
   sentAt: 0,
   source: 'store',
-  basis: { version: '1', clients: ['mcp-client'], checkedAt: 0 },
+  basis: { version: '1', clients: ['mcp-client'], withdrawals: undefined, checkedAt: 0 },
 })
 
 /** Requests that are answered one by one, in the order in which they came. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { clientNetwork, createAddressShares } from '../../src/http/address-shares.js'
+import { clientNetwork, createAddressShares, createNetworkShares, networksOf } from '../../src/http/address-shares.js'
 import { manualClock } from '../support/clock.js'
 
 const from = (remoteAddress: string | undefined, ip?: unknown): IncomingMessage =>
@@ -18,6 +18,14 @@ describe('the network of a client', () => {
     [undefined, ''],
     ['x'.repeat(10_000), 'x'.repeat(45)],
   ])('%s is of %s', (address, network) => expect(clientNetwork(from(address))).toBe(network))
+
+  it.each([
+    ['192.0.2.1', ['192.0.2.1', '192.0.2.0/24', '192.0.0.0/16']],
+    ['::ffff:192.0.2.1', ['192.0.2.1', '192.0.2.0/24', '192.0.0.0/16']],
+    ['2001:db8:1:2:3:4:5:6', ['2001:db8:1:2::/64', '2001:db8:1::/48', '2001:db8::/32']],
+    ['2001:db8::1', ['2001:db8:0:0::/64', '2001:db8:0::/48', '2001:db8::/32']],
+    ['unknown', ['unknown', 'unknown', 'unknown']],
+  ])('%s is in wider ones', (address, networks) => expect(networksOf(from(address))).toEqual(networks))
 
   it('is the one that Express finds, where there is Express', () => {
     expect(clientNetwork(from('127.0.0.1', '192.0.2.7'))).toBe('192.0.2.7')
@@ -61,5 +69,26 @@ describe('the shares of addresses', () => {
     expect(shares.take(from('2001:db8::1'))).toBe(0)
     expect(shares.take(from('2001:db8::2'))).toBe(60_000)
     expect(shares.take(from('2001:db8:0:1::1'))).toBe(0)
+  })
+})
+
+describe('the shares of networks', () => {
+  it('are counted for an address, and for the two networks around it', () => {
+    const clock = manualClock()
+    const shares = createNetworkShares(clock, [2, 3, 5], 60_000)
+    const take = (address: string) => shares.take(from(address)) === 0
+
+    expect([take('2001:db8:1:1::1'), take('2001:db8:1:1::2'), take('2001:db8:1:1::3')]).toEqual([true, true, false])
+    expect([take('2001:db8:1:2::1'), take('2001:db8:1:3::1')]).toEqual([true, false])
+    expect([take('2001:db8:2::1'), take('2001:db8:3::1'), take('2001:db8:4::1')]).toEqual([true, true, false])
+    expect([take('2001:db9::1'), take('192.0.2.1')]).toEqual([true, true])
+    clock.advance(60_000)
+    expect(take('2001:db8:1:1::1')).toBe(true)
+  })
+
+  it('take nothing of the others where one is used up', () => {
+    const shares = createNetworkShares(manualClock(), [1, 2, 2], 60_000)
+    const waits = ['192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2'].map((address) => shares.take(from(address)))
+    expect(waits).toEqual([0, 60_000, 60_000, 0])
   })
 })

@@ -1,9 +1,11 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { NO_ANSWER } from '../../src/transport/public-document.js'
 import { manualClock } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
+import { until } from '../support/promises.js'
 import { clientOf, REDIRECT_URI, registeredClient, type RegisteredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
@@ -103,7 +105,7 @@ describe('a client whose id is the address of its metadata', () => {
     expect(fetched).toBe(60)
     // What is known is not fetched, and costs nothing.
     expect((await ask(0, '198.51.100.1')).status).toBe(303)
-    expect((await ask(70, '198.51.100.1')).status).toBe(400)
+    expect((await ask(70, '198.51.100.1')).status).toBe(503)
     expect((await ask(70, '198.51.100.2')).status).toBe(303)
     clock.advance(60_000)
     expect((await ask(71, '198.51.100.1')).status).toBe(303)
@@ -162,4 +164,92 @@ describe('a client whose id is the address of its metadata', () => {
 
     expect([stolen.status, stolen.body['error']]).toEqual([400, 'invalid_grant'])
   })
+})
+
+describe('a host of a document that gives no answer', () => {
+  const refreshAt = async (server: SignInServer, clientId: string) => {
+    const form = { grant_type: 'refresh_token', refresh_token: 'x', client_id: clientId }
+    const answer = await fetch(`${server.origin}/oauth/token`, { method: 'POST', body: new URLSearchParams(form) })
+    return { status: answer.status, headers: answer.headers, body: await answer.json() }
+  }
+
+  it('makes the request one for later, and drops no tokens', async () => {
+    const server = await startSignInServer({ documents: () => Promise.resolve(NO_ANSWER) })
+    const asked = await fetch(clientOf(server, CLIENT_ID).authorizationUrl(), { redirect: 'manual' })
+    const refreshed = await refreshAt(server, CLIENT_ID)
+
+    expect([asked.status, refreshed.status]).toEqual([503, 503])
+    expect(refreshed.headers.get('retry-after')).toMatch(/^\d+$/)
+    expect(refreshed.body).toMatchObject({ error: 'temporarily_unavailable' })
+  })
+
+  it('is not asked again for ten minutes, and its last document is good for a day', async () => {
+    const clock = manualClock()
+    let fetched = 0
+    let document: unknown = documentOf()
+    const documents = () => ((fetched += 1), Promise.resolve(document))
+    const server = await startSignInServer({ clock, documents })
+    // Another provider begins with an empty cache of its own.
+    const later = (ms: number) => (clock.advance(ms), vi.spyOn(Date, 'now').mockReturnValue(Date.now() + ms))
+    onTestFinished(() => void vi.restoreAllMocks())
+    expect((await refreshAt(server, CLIENT_ID)).status).toBe(400)
+    later(599_000)
+    expect((await refreshAt(server, CLIENT_ID)).status).toBe(400)
+    expect(fetched).toBe(1)
+
+    document = NO_ANSWER
+    later(60_000)
+    expect((await refreshAt(server, CLIENT_ID)).body).toMatchObject({ error: 'invalid_grant' })
+    expect(fetched).toBe(2)
+    later(86_400_000)
+    expect((await refreshAt(server, CLIENT_ID)).status).toBe(503)
+    document = undefined
+    expect((await refreshAt(server, CLIENT_ID)).body).toMatchObject({ error: 'invalid_client' })
+  })
+
+  it('does not keep others from being asked', async () => {
+    let isHeld = true
+    const held: ((document: unknown) => void)[] = []
+    const documents = (url: string) =>
+      isHeld && url.includes('evil')
+        ? new Promise<unknown>((end) => held.push(end))
+        : Promise.resolve(url.includes('evil') ? NO_ANSWER : documentOf({ client_id: url }))
+    const server = await startSignInServer({ documents, trustProxy: true })
+    const ask = (id: string, from: string) =>
+      fetch(clientOf(server, id).authorizationUrl(), { redirect: 'manual', headers: { 'x-forwarded-for': from } })
+    const evil = Array.from({ length: 40 }, (_, at) => ask(`https://evil.example/${at}`, `2001:db8:1:${at % 16}::1`))
+    let answered = 0
+    for (const answer of evil) void answer.then(() => (answered += 1))
+    await until(() => held.length === 8 && answered === 32)
+
+    expect((await ask(CLIENT_ID, '2001:db8:2::1')).status).toBe(303)
+    expect((await ask('https://other.example/client.json', '2001:db8:1::1')).status).toBe(503)
+    isHeld = false
+    for (const end of held) end(NO_ANSWER)
+    expect(new Set((await Promise.all(evil)).map(({ status }) => status))).toEqual(new Set([503]))
+    expect(held).toHaveLength(8)
+  })
+})
+
+it.each([
+  { sector_identifier_uri: 'https://inside.example/sector', subject_type: 'pairwise' },
+  { jwks_uri: 'https://inside.example/jwks' },
+  { default_max_age: 0, request_uris: ['https://inside.example/r'], logo_uri: 'https://inside.example/l' },
+])('a document leads to no other address, and asks for nothing but a client: %j', async (more) => {
+  const fetched: string[] = []
+  const documents = (url: string) => (fetched.push(url), Promise.resolve(documentOf(more)))
+  const server = await startSignInServer({ documents })
+
+  expect((await clientOf(server, CLIENT_ID).signIn(server.person('alice'))).status).toBe(200)
+  expect(fetched).toEqual([CLIENT_ID])
+})
+
+it.each([
+  { redirect_uris: { 0: 'x' } },
+  { redirect_uris: 'https://client.example.com/callback' },
+  { redirect_uris: [1] },
+  { redirect_uris: null },
+])('a document with %j is refused', async (more) => {
+  const server = await startSignInServer({ documents: () => Promise.resolve(documentOf(more)) })
+  expect((await fetch(clientOf(server, CLIENT_ID).authorizationUrl(), { redirect: 'manual' })).status).toBe(400)
 })

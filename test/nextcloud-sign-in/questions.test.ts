@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { wordsOf } from '../support/html.js'
 import type { Visitor } from '../support/nextcloud/visitor.js'
 import { MemoryStorage } from '../../src/index.js'
@@ -257,4 +257,50 @@ describe('a request target that is no URL', () => {
     expect(targets).toEqual(expect.arrayContaining(seen))
     expect(seen).toEqual(expect.arrayContaining(['//', '//[', '//a:b', '/\\']))
   })
+})
+
+it('a code is redeemed and a token refreshed for the same resource with or without a slash at its end', async () => {
+  const server = await startSignInServer()
+  const client = await registeredClient(server)
+  const alice = server.person('alice')
+  for (const [asked, redeemed] of [
+    [server.url, `${server.url}/`],
+    [`${server.url}/`, server.url],
+  ] as const) {
+    const code = (await client.authorize(alice, { resource: asked })).get('code') ?? ''
+    const tokens = await client.redeem(code, { resource: redeemed })
+    expect(tokens.status).toBe(200)
+    const refreshed = await client.refresh(String(tokens.body['refresh_token']), { resource: redeemed })
+    expect(refreshed.status).toBe(200)
+    expect(await server.auth.verify(String(refreshed.body['access_token']))).toMatchObject({ subject: 'alice' })
+  }
+  const code = (await client.authorize(alice)).get('code') ?? ''
+  const elsewhere = await client.redeem(code, { resource: 'https://elsewhere.example/mcp' })
+  expect(elsewhere.body).toMatchObject({ error: 'invalid_target' })
+})
+
+it('codes are not sent by a form, which is not advertised', async () => {
+  const server = await startSignInServer()
+  const client = await registeredClient(server)
+  const metadata = (await (await fetch(`${server.origin}/.well-known/oauth-authorization-server`)).json()) as object
+  expect(metadata).toMatchObject({ response_modes_supported: ['fragment', 'query'] })
+  const { headers } = await fetch(client.authorizationUrl({ response_mode: 'form_post' }), { redirect: 'manual' })
+  expect(headers.get('location')).toContain('error=unsupported_response_mode')
+})
+
+it('a request that a stranger breaks off is told to nobody', async () => {
+  const server = await startSignInServer()
+  const printed = vi.spyOn(console, 'error').mockReturnValue()
+  const { port } = new URL(server.origin)
+  for (const path of ['/oauth/token', '/oauth/revoke', '/oauth/register']) {
+    const socket = connect(Number(port), '127.0.0.1')
+    const head = `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na=`
+    await new Promise<void>((resolve) => socket.write(head, () => resolve()))
+    await fetch(`${server.origin}/oauth/jwks`)
+    socket.destroy()
+    await once(socket, 'close')
+  }
+  await fetch(`${server.origin}/oauth/jwks`)
+  expect([printed.mock.calls, server.events]).toEqual([[], []])
+  printed.mockRestore()
 })

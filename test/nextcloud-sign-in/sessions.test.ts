@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
@@ -175,3 +175,82 @@ describe('the page of connections at a sign-in server', () => {
     expect(wordsOf((await pageIn(bob, server)).html)).toContain('State Connected')
   })
 })
+
+describe('a session that has ended', () => {
+  it.each<[string, (server: SignInServer) => Promise<unknown>]>([
+    ['before its person connects again', () => Promise.resolve()],
+    [
+      'and its person has connected again elsewhere',
+      async (server) => (await registeredClient(server)).signIn(browserOf('alice')),
+    ],
+  ])('neither opens the page nor works it: %s', async (_, next) => {
+    const server = await startSignInServer()
+    const laptop = server.person('alice')
+    await (await registeredClient(server)).signIn(laptop)
+    const page = await pageIn(laptop, server)
+    const cookies = laptop.cookies(server.origin)
+    await server.auth.revoke({ subject: 'alice' })
+    await next(server)
+    const connected = await server.auth.isProvisioned({ subject: 'alice' })
+
+    expect((await press(laptop, page, 'Disconnect all')).status).toBe(403)
+
+    expect(await server.auth.isProvisioned({ subject: 'alice' })).toBe(connected)
+    const seen = await fetch(server.origin + PAGE, { headers: { cookie: cookies } })
+    expect(wordsOf(await seen.text())).toContain('Sign in to see which apps')
+  })
+
+  it('is in no list', async () => {
+    const server = await startSignInServer()
+    const [laptop, phone] = [server.person('alice'), browserOf('alice')]
+    await (await registeredClient(server)).signIn(laptop)
+    await server.auth.revoke({ subject: 'alice' })
+    await (await registeredClient(server)).signIn(phone)
+
+    expect(wordsOf((await pageIn(phone, server)).html)).not.toContain('Another browser')
+  })
+
+  it('does not come back when all that told of the end is gone, however often it was brought', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      const start = Date.now()
+      const clock = manualClock(start)
+      const server = await startSignInServer({ clock, storage: new MemoryStorage({}, clock) })
+      const client = await registeredClient(server)
+      const laptop = server.person('alice')
+      await client.signIn(laptop)
+      await server.auth.revoke({ subject: 'alice' })
+      for (let times = 1; times <= 37; times += 1) {
+        clock.advance(0.83 * DAY)
+        vi.setSystemTime(clock.now())
+        const cookie = laptop.cookies(server.origin)
+        await fetch(client.authorizationUrl(), { redirect: 'manual', headers: { cookie } }).then((answer) => {
+          for (const set of answer.headers.getSetCookie())
+            if (set.startsWith('_session')) laptop.setCookie('127.0.0.1', set.split(';')[0] ?? '')
+        })
+      }
+      await client.signIn(browserOf('alice'))
+
+      const seen = await fetch(server.origin + PAGE, { headers: { cookie: laptop.cookies(server.origin) } })
+      expect(wordsOf(await seen.text())).toContain('Sign in to see which apps')
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+})
+
+it('a session that there is no room for in the list has ended', async () => {
+  const server = await startSignInServer()
+  const client = await registeredClient(server)
+  const first = server.person('alice')
+  await client.signIn(first)
+  expect(await mustSignIn(first, server)).toBe(false)
+  for (let others = 0; others < 49; others += 1) await client.signIn(browserOf('alice'))
+  expect(await mustSignIn(first, server)).toBe(false)
+
+  await client.signIn(browserOf('alice'))
+
+  const page = await fetch(server.origin + PAGE, { headers: { cookie: first.cookies(server.origin) } })
+  expect(wordsOf(await page.text())).toContain('Sign in to see which apps')
+  expect(await mustSignIn(first, server)).toBe(true)
+}, 60_000)

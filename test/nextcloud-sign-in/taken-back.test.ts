@@ -31,6 +31,19 @@ async function useTool({ url }: SignInServer, { body }: TokenAnswer): Promise<st
   return `${answer.status} ${await answer.text()}`
 }
 
+/** The answer of an endpoint for clients, with the token of one. */
+async function accountAt(
+  { origin }: SignInServer,
+  name: 'status' | 'disconnect',
+  { body }: TokenAnswer,
+): Promise<string> {
+  const answer = await fetch(`${origin}/nextcloud/${name}`, {
+    method: name === 'status' ? 'GET' : 'POST',
+    headers: { authorization: `Bearer ${String(body['access_token'])}` },
+  })
+  return `${answer.status} ${await answer.text()}`
+}
+
 /** The link by which the client of a token has its user connect. */
 const linkOf = async ({ auth }: SignInServer, { body }: TokenAnswer): Promise<string> =>
   auth.createConnectUrl(await auth.verify(String(body['access_token'])))
@@ -176,6 +189,67 @@ describe('a connection that was ended in Nextcloud and is made again by a link',
   })
 })
 
+describe('an access token of before the end', () => {
+  const ENDED = 'The access token is no longer accepted'
+
+  it.each(ENDS)('is refused once the user has connected the same client again: %s', async (_how, end) => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const old = await client.signIn(server.person('alice'))
+    const verified = await server.auth.verify(String(old.body['access_token']))
+    expect(await useTool(server, old)).toContain('"id\\":\\"alice')
+    await end(server)
+    const fresh = await clientOf(server, client.clientId).signIn(server.person('alice'))
+
+    expect(await accountAt(server, 'status', old)).toMatch(/^401 .*invalid_token/)
+    expect(await accountAt(server, 'disconnect', old)).toMatch(/^401 .*invalid_token/)
+    expect(await server.auth.isProvisioned(verified)).toBe(false)
+    expect(await useTool(server, old)).toContain(ENDED)
+    // From then on the client hears that it must get another one.
+    expect(await useTool(server, old)).toMatch(/^401 .*invalid_token/)
+    await expect(server.auth.verify(String(old.body['access_token']))).rejects.toThrow(ENDED)
+    expect(await useTool(server, fresh)).toContain('"id\\":\\"alice')
+    expect(await accountAt(server, 'status', fresh)).toBe('200 {"connected":true}')
+  })
+
+  it('is refused at another instance too', async () => {
+    const server = await startSignInServer()
+    const [client, other] = [await registeredClient(server), await registeredClient(server)]
+    const alice = server.person('alice')
+    const [old, others] = [await client.signIn(alice), await other.signIn(alice)]
+    const second = { ...server, url: `${(await server.another()).url}/mcp` }
+    await accountAt(server, 'disconnect', old)
+    await clientOf(server, client.clientId).signIn(alice)
+
+    expect(await useTool(second, others)).toContain('"id\\":\\"alice')
+    expect(await useTool(second, old)).toContain(ENDED)
+    expect(await useTool(second, old)).toMatch(/^401 /)
+    expect(await useTool(second, others)).toContain('"id\\":\\"alice')
+  })
+
+  it('of one client does not end with another, however often that disconnects', async () => {
+    const server = await startSignInServer()
+    const [client, other] = [await registeredClient(server), await registeredClient(server)]
+    const alice = server.person('alice')
+    const [own, others] = [await client.signIn(alice), await other.signIn(alice)]
+    for (let times = 0; times < 24; times += 1) await accountAt(server, 'disconnect', own)
+
+    expect(await useTool(server, others)).toContain('"id\\":\\"alice')
+    expect((await other.refresh(refreshTokenOf(others))).status).toBe(200)
+    expect(await questionAt(server, alice)).toContain('signed in as alice')
+  })
+
+  it('is good for its user by name, and for a client whose user has taken nothing back', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const own = await client.signIn(server.person('alice'))
+    await clientOf(server, client.clientId).signIn(server.person('alice'))
+
+    expect(await useTool(server, own)).toContain('"id\\":\\"alice')
+    expect(await server.auth.isProvisioned({ ...ALICE, clientId: client.clientId })).toBe(true)
+  })
+})
+
 describe('a user id that was given to another person', () => {
   const OTHER = createVisitor.bind(undefined, { name: 'alice', password: 'other-password' })
 
@@ -229,7 +303,8 @@ describe('a user id that was given to another person', () => {
     const server = await startSignInServer()
     const [client, other] = [await registeredClient(server), await registeredClient(server)]
     const before = server.person('alice')
-    const old = [await client.signIn(before), await other.signIn(before)].map(refreshTokenOf)
+    const first = await client.signIn(before)
+    const old = [first, await other.signIn(before)].map(refreshTokenOf)
     giveIdOn(server)
 
     await connect(server, client.clientId, before)

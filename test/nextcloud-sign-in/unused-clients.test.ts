@@ -24,8 +24,8 @@ function setUp() {
       unused,
       isThere: async (id: string) => (await clients.find(id)) !== undefined,
       keep: (id: string) => keepClient(rooms, id),
-      async register(id: string, network: string) {
-        await unused.note(id, network)
+      async register(id: string, ...networks: string[]) {
+        await unused.note(id, [...networks, ...networks, ...networks].slice(0, 3))
         await clients.upsert(id, { client_id: id }, 0)
       },
     }
@@ -44,6 +44,32 @@ describe('clients that nobody uses', () => {
     expect(await one.isThere('honest too')).toBe(true)
     for (const gone of ['flood-0', 'flood-21']) expect(await one.isThere(gone)).toBe(false)
     for (const left of ['flood-22', `flood-${MOST_UNUSED + 19}`]) expect(await one.isThere(left)).toBe(true)
+  })
+
+  it.each([
+    ['a /48', (at: number) => [`2001:db8:1:${at}::/64`, '2001:db8:1::/48', '2001:db8::/32']],
+    ['a /32', (at: number) => [`2001:db8:${at}:0::/64`, `2001:db8:${at}::/48`, '2001:db8::/32']],
+  ])('are driven out by a flood from %s no more than by one from an address', async (_what, from) => {
+    const { one } = setUp()
+    await one.register('honest', '198.51.100.7', '198.51.100.0/24', '198.51.0.0/16')
+    for (let count = 0; count < MOST_UNUSED + 20; count += 1) await one.register(`flood-${count}`, ...from(count))
+
+    expect(await one.isThere('honest')).toBe(true)
+    expect(await one.isThere('flood-20')).toBe(false)
+    expect(await one.isThere('flood-21')).toBe(true)
+  })
+
+  it('stay for ten minutes where somebody is asked about one, while its own network has others', async () => {
+    const { clock, one } = setUp()
+    await one.register('asked about', 'evil')
+    one.unused.asked('asked about')
+    for (let count = 0; count < MOST_UNUSED; count += 1) await one.register(`flood-${count}`, 'evil')
+    expect(await one.isThere('asked about')).toBe(true)
+    expect(await one.isThere('flood-0')).toBe(false)
+
+    clock.advance(600_000)
+    await one.register('flood-last', 'evil')
+    expect(await one.isThere('asked about')).toBe(false)
   })
 
   it('stay where a client has got tokens, also before the list knows of that', async () => {

@@ -271,3 +271,35 @@ it.each([
   await expect(call('list_events', { from, to })).rejects.toBeInstanceOf(ToolFailure)
   expect(requests).toEqual([])
 })
+
+const CALENDARS = multistatus(
+  ...['trap', 'home'].map(
+    (name) =>
+      [
+        `/remote.php/dav/calendars/anna%20b/${name}/`,
+        `<d:displayname>${name}</d:displayname><d:resourcetype><d:collection/><c:calendar xmlns:c="urn:ietf:params:xml:ns:caldav"/></d:resourcetype>`,
+      ] as [string, string],
+  ),
+)
+
+it('lists the events of the other calendars where Nextcloud fails for one', async () => {
+  const { call } = nextcloud(CALENDARS, { status: 500 }, multistatus())
+  const text = await call('list_events', { from: '2026-12-01', to: '2026-12-02' })
+  expect(text).toBe('There are no events.\nThe calendar trap [trap] is left out: Nextcloud answered 500 for trap.')
+})
+
+it('fails where Nextcloud fails for the calendar that was asked for, or for all', async () => {
+  const range = { from: '2026-12-01', to: '2026-12-02' }
+  const one = nextcloud(CALENDARS, { status: 500 })
+  await expect(one.call('list_events', { ...range, calendar: 'trap' })).rejects.toThrow(
+    'Nextcloud answered 500 for trap.',
+  )
+  const all = nextcloud(CALENDARS, { status: 500 }, { status: 500 })
+  await expect(all.call('list_events', range)).rejects.toThrow('home')
+})
+
+it.each(['..\\', 'Docs\\x', '\\'])('takes no path with a backslash: %j', async (path) => {
+  const { call, requests } = nextcloud()
+  await expect(call('list_files', { path })).rejects.toBeInstanceOf(ToolFailure)
+  expect(requests).toEqual([])
+})

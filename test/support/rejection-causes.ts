@@ -109,7 +109,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the token is for another service of the same provider',
-    names: /audience mapper for this server|asks? for.*resource/,
+    names: /ask for this server \(resource\).*audience mapper/,
     told: withClaims({ aud: ['account'] }),
   },
   {
@@ -134,13 +134,25 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'issuer differs from iss by the slash at the end',
-    names: /slash|to the letter/,
+    names: /slash at the end: write issuer/,
     told: withClaims(({ as }) => ({ iss: `${as.issuer}/` })),
   },
   {
     cause: 'the provider behind a proxy writes http into iss',
-    names: /https?:|scheme|proxy/,
+    names: /http and https: tell the authorization server its public address/,
     told: withClaims(({ as }) => ({ iss: as.issuer.replace('http:', 'https:') })),
+  },
+  {
+    cause: 'the provider names itself by the internal host that it was asked at',
+    names: /KC_HOSTNAME.*discoveryUrl/,
+    told: withClaims(
+      () => ({ iss: 'http://keycloak:8080/realms/acme' }),
+      ({ as }) => {
+        const issuer = 'https://idp.example.com/realms/acme'
+        as.metadata['issuer'] = issuer
+        return { issuer, discoveryUrl: `${as.issuer}/.well-known/openid-configuration` }
+      },
+    ),
   },
   {
     cause: 'Entra issues tokens of version 1 to a server for version 2',
@@ -206,7 +218,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'an opaque token, and introspection is false',
-    names: /introspection/,
+    names: /introspection is false here: set it/,
     told: withText('opaque-token', { ...CLIENT, introspection: false }),
   },
   {
@@ -219,7 +231,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the provider says of an opaque token that it is not active',
-    names: /introspect/,
+    names: /clientId may not introspect/,
     told: withText('opaque-token', CLIENT),
   },
   {
@@ -251,7 +263,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the token never expires',
-    names: /exp/,
+    names: /give them a lifetime/,
     told: withClaims({ exp: undefined }),
   },
   {

@@ -7,8 +7,9 @@ import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { systemClock } from '../../src/clock.js'
 import { checkedLookup, findAddresses, isPublicAddress } from '../../src/transport/public-address.js'
-import { createPublicDocuments } from '../../src/transport/public-document.js'
+import { createPublicDocuments, NO_ANSWER } from '../../src/transport/public-document.js'
 import { selfSigned } from '../support/certificate.js'
+import { until } from '../support/promises.js'
 import { startNameServer } from '../support/name-server.js'
 
 describe('an address', () => {
@@ -115,9 +116,34 @@ describe('a document of a stranger', () => {
     ['an error', (_req, res) => res.writeHead(404).end('{}')],
     ['more than 5 KB', (_req, res) => res.end(JSON.stringify('x'.repeat(5_120)))],
     ['no JSON', (_req, res) => res.end('<html>')],
-    ['a connection that breaks off', (req) => req.socket.destroy()],
   ])('is none: %s', async (_what, listener) => {
     expect(await onLoopback(await serve(listener))).toBeUndefined()
+  })
+
+  it.each<[what: string, listener: RequestListener]>([
+    ['a connection that breaks off', (req) => req.socket.destroy()],
+    [
+      'an answer that breaks off',
+      (_req, res) => (res.writeHead(200), res.write('{'), void setImmediate(() => res.destroy())),
+    ],
+    ['an error of its host', (_req, res) => res.writeHead(500).end('{}')],
+    ['a host that has too much to do', (_req, res) => res.writeHead(429).end('{}')],
+  ])('may be there, and nobody knows: %s', async (_what, listener) => {
+    expect(await onLoopback(await serve(listener))).toBe(NO_ANSWER)
+  })
+
+  it('is fetched from one host so many times at once, and others do not wait for it', async () => {
+    const waiting: (() => void)[] = []
+    const url = await serve((_req, res) => void waiting.push(() => res.end('{}')))
+    const other = await serve((_req, res) => res.end('{}'))
+    const fetches = Array.from({ length: 12 }, (_, at) => onLoopback(`${url}?${at}`))
+
+    expect(await Promise.all(fetches.slice(8))).toEqual(Array(4).fill(NO_ANSWER))
+    expect(await onLoopback(other)).toEqual({})
+    await until(() => waiting.length === 8)
+    for (const answer of waiting) answer()
+    expect(await Promise.all(fetches.slice(0, 8))).toEqual(Array(8).fill({}))
+    expect(await onLoopback(other)).toEqual({})
   })
 
   it.each(['http://localhost/client.json', 'https://user:pass@localhost/x', 'ftp://localhost/', 'nonsense'])(
@@ -154,7 +180,7 @@ describe('the name of a stranger', () => {
     await Promise.race([Promise.all(others), ...fetches])
 
     expect(ended).toBe(0)
-    expect(await Promise.all(fetches)).toEqual(names.map(() => undefined))
+    expect(await Promise.all(fetches)).toEqual(names.map(() => NO_ANSWER))
   })
 
   it('is found by the name servers, and checked', async () => {

@@ -65,7 +65,9 @@ function getFreshToken(
   return change('the grant', async () => {
     const stored = attempts++ === 0 ? given : await check.read(identity)
     // The user may have taken the consent back meanwhile.
-    const reason = check.whyNot(caller, stored?.grant) ?? whyUnusable(stored?.grant, undefined, clock.now())
+    const refusal = check.refusal(caller, stored?.grant)
+    if (refusal !== undefined) throw refusal
+    const reason = whyUnusable(stored?.grant, undefined, clock.now())
     if (stored === undefined || reason !== undefined) {
       const revived = stored && reason === 'revoked' && (await revive(rooms, { key, caller, stored }))
       return revived === 'late' ? 'late' : found(rooms, revived || undefined, reason)
@@ -149,7 +151,7 @@ function fresh({ clock }: AppPasswordRooms, { grant, version }: StoredGrant): Fr
   const secret = secretOf(grant)
   if (secret === undefined) return undefined
   const now = clock.monotonic()
-  const basis = { version, clients: grant.clients, checkedAt: now }
+  const basis = { version, clients: grant.clients, withdrawals: grant.withdrawals, checkedAt: now }
   return { secret, expiresIn: KEPT, sentAt: now, source: 'store', basis }
 }
 

@@ -1,9 +1,15 @@
 import { LRUCache } from 'lru-cache'
-import { ConfigurationError, StorageError } from '../../errors/errors.js'
+import {
+  ConfigurationError,
+  NotProvisionedError,
+  StorageError,
+  SubjectTokenRejectedError,
+} from '../../errors/errors.js'
 import { consentingClient, refusedGrant, serves, whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
+import { isOver } from '../../grants/withdrawals.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
-import type { Basis, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
+import type { Basis, Consenting, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
 
 /** The rooms that the check needs. */
 export interface GrantCheckRooms extends Pick<GrantModeRooms, 'config' | 'grants' | 'clock'> {
@@ -31,22 +37,27 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   const consent = config.grants?.consent
   const looks = new WeakMap<Basis, Promise<boolean | FreshToken>>()
   const health: Health = { failing: new LRUCache({ max: MOST_FAILING }), run: new Set() }
-  const permits: GrantCheck['permits'] = ({ clientId }, grant) => {
+  const permits: GrantCheck['permits'] = ({ clientId, withdrawals }, grant) => {
+    if (isOver(grant?.withdrawals, clientId, withdrawals)) return false
     const client = consentingClient(consent, clientId)
     return client === undefined || (grant !== undefined && serves(grant, client))
   }
   return {
     permits,
+    denial: (caller, grant) =>
+      overToken(caller, grant) ?? (permits(caller, grant) ? undefined : new NotProvisionedError('consent')),
     async read(identity) {
       const key = grants.store.keyOf(identity)
       // A rotated token that is not stored yet is the one that lives.
       await grants.rotations.flush(key)
       return grants.store.find(identity)
     },
-    whyNot: (caller, grant) => {
+    refusal: (caller, grant) => {
+      const over = overToken(caller, grant)
+      if (over !== undefined) return over
       // A grant without any clients has ended for everybody.
       if (grant === undefined || grant.clients.length === 0 || permits(caller, grant)) return undefined
-      return whyUnusable(grant, caller.clientId, clock.now())
+      return new NotProvisionedError(whyUnusable(grant, caller.clientId, clock.now()) ?? 'consent')
     },
     used: ({ identity, clientId }, basis) => {
       if (clientId !== undefined && basis?.clients.includes(clientId) === true) grants.uses.note(identity, clientId)
@@ -65,6 +76,14 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       return { outcome, awaited }
     },
   }
+}
+
+/** Returns the refusal of a token that is over: a new connection does not mend it, and a new token does. */
+function overToken(
+  { clientId, withdrawals }: Consenting,
+  grant: Pick<Grant, 'withdrawals'> | undefined,
+): SubjectTokenRejectedError | undefined {
+  return isOver(grant?.withdrawals, clientId, withdrawals) ? new SubjectTokenRejectedError() : undefined
 }
 
 /** Lets a living token serve through an outage of the store. */
@@ -109,6 +128,7 @@ async function look(
     if (!isSameSecret(secretOf(stored.grant), secret)) return fresh(stored) ?? false
     basis.version = stored.version
     basis.clients = stored.grant.clients
+    basis.withdrawals = stored.grant.withdrawals
   }
   basis.checkedAt = clock.monotonic()
   return true

@@ -2,7 +2,7 @@ import type { AuthorizationServerClient } from '../../authorization-server/clien
 import type { TokenAnswer } from '../../authorization-server/token-answer.js'
 import type { Clock } from '../../clock.js'
 import type { Config, NextcloudConfig } from '../../config/config.js'
-import type { NotProvisionedReason } from '../../errors/errors.js'
+import type { NotProvisionedError, SubjectTokenRejectedError } from '../../errors/errors.js'
 import type { Events } from '../../events.js'
 import type { Grant, Identity } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
@@ -21,6 +21,11 @@ export interface Caller {
   readonly audience: readonly string[]
   /** `exp`, in seconds. */
   readonly expiresAt: number
+  /**
+   * `GrantStore.withdrawals` when the user agreed to what the MCP token came of, where it says so: a token of this server's own. Undefined:
+   * nobody was asked here.
+   */
+  readonly withdrawals?: number | undefined
   /** The claims of the MCP token. Absent for background work. */
   readonly claims?: Readonly<Record<string, unknown>>
 }
@@ -37,6 +42,8 @@ export interface BrokerSession {
   readonly scopes: () => readonly string[]
   /** The cache key of calls without options, once it is known. */
   defaultKey?: string
+  /** Whether the user has taken back what the MCP token came of, as a look into the store has said. It is refused from then on. */
+  isOver?: boolean
   /** One promise shared by all calls without options while it is pending. A chain per caller is expensive with a thousand of them. */
   pending?: Promise<string> | undefined
 }
@@ -65,6 +72,7 @@ export interface Basis {
   version: string
   /** MCP clients that the user agreed to. */
   clients: readonly string[]
+  withdrawals: Grant['withdrawals']
   /** Monotonic milliseconds of the last look into the store. */
   checkedAt: number
 }
@@ -80,7 +88,7 @@ export interface FreshToken extends Pick<TokenAnswer, 'expiresIn' | 'sentAt'> {
 /** One way to get Nextcloud tokens. */
 export interface Mode {
   /**
-   * Gets a fresh one. Called at most once at a time for the same caller and target, and for a caller whom `grants.whyNot` refuses never.
+   * Gets a fresh one. Called at most once at a time for the same caller and target, and for a caller whom `grants.refusal` refuses never.
    *
    * @param found the caller's grant, just read; undefined if there is none, or the mode has no grants
    */
@@ -107,14 +115,28 @@ export interface Mode {
   readonly grants?: GrantCheck
 }
 
+/** The consent that a caller acts by. */
+export type Consenting = Pick<Caller, 'clientId' | 'withdrawals'>
+
+/** A caller gets no token from a grant that may serve others. */
+type Refusal = NotProvisionedError | SubjectTokenRejectedError
+
 /** Decides whether a caller may have a token from a grant. */
 export interface GrantCheck {
-  /** Whether the user agreed to the caller's MCP client. */
-  readonly permits: (caller: Pick<Caller, 'clientId'>, grant: Pick<Grant, 'clients'> | undefined) => boolean
+  /** Whether the user agreed to the caller's MCP client, and has not taken back what its token came of. */
+  readonly permits: (caller: Consenting, grant: Pick<Grant, 'clients' | 'withdrawals'> | undefined) => boolean
+  /** Returns the refusal of a caller whom `permits` says no to. */
+  readonly denial: (
+    caller: Consenting,
+    grant: Pick<Grant, 'clients' | 'withdrawals'> | undefined,
+  ) => Refusal | undefined
   /** Reads a user's grant from the store. */
   readonly read: (identity: Identity) => Promise<StoredGrant | undefined>
-  /** Returns the reason for which nothing is done with a grant for this caller, because it serves other MCP clients only. */
-  readonly whyNot: (caller: Pick<Caller, 'clientId'>, grant: Grant | undefined) => NotProvisionedReason | undefined
+  /**
+   * Returns the refusal of a caller for whom nothing is done with a grant: it serves other MCP clients only, or the caller's token is over,
+   * which a new connection does not mend and a new token does.
+   */
+  readonly refusal: (caller: Consenting, grant: Grant | undefined) => Refusal | undefined
   /** Whether the caller gets the cached token: true at once if that is known, else what a look into the store says. */
   readonly check: (caller: Caller, secret: Secret, basis: Basis) => true | Look
   /** Notes that the caller's MCP client is served, if the user agreed to it. */

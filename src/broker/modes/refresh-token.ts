@@ -83,8 +83,8 @@ async function getFreshToken(
     await clock.sleep(pause * (0.5 + clock.random()))
     present = await check.read(identity)
     // The user may have taken the consent back meanwhile.
-    const reason = check.whyNot(caller, present?.grant)
-    if (reason !== undefined) throw new NotProvisionedError(reason)
+    const refusal = check.refusal(caller, present?.grant)
+    if (refusal !== undefined) throw refusal
   }
 }
 
@@ -132,7 +132,7 @@ function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead 
   const sentAt = now - Math.max(0, clock.now() - shared.sentAt)
   const life = tokenLife({ expiresIn, sentAt }, timing)
   if (life === undefined || now >= life.ownEnd - (ahead === true ? life.ahead : 0)) return undefined
-  const basis = { version, clients: grant.clients, checkedAt: now }
+  const basis = { version, clients: grant.clients, withdrawals: grant.withdrawals, checkedAt: now }
   return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'store', basis }
 }
 

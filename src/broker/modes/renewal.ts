@@ -135,7 +135,8 @@ async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer)
   if (written === undefined) return 'changed'
   if (answer.access instanceof TokenRequestError) return coolDowns.failed(next.fingerprint, answer.access)
   const { accessToken: token, expiresIn, sentAt } = answer.access
-  const basis = { version: written.version, clients: written.grant.clients, checkedAt: clock.monotonic() }
+  const { clients, withdrawals } = written.grant
+  const basis = { version: written.version, clients, withdrawals, checkedAt: clock.monotonic() }
   return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'idp', basis }
 }
 

@@ -128,11 +128,19 @@ async function listEvents(
   const asked = range.calendar === undefined ? calendars : calendars.filter(({ id }) => id === range.calendar)
   if (range.calendar !== undefined && asked.length === 0) throw noCalendar(range.calendar)
   const events: (CalendarEvent & { readonly calendar: string })[] = []
+  const failures: string[] = []
   for (const { id, name } of asked.slice(0, MOST_CALENDARS)) {
-    for (const event of await eventsOf(nextcloud, id, from, to)) events.push({ ...event, calendar: name })
+    try {
+      for (const event of await eventsOf(nextcloud, id, from, to)) events.push({ ...event, calendar: name })
+    } catch (error) {
+      // Anybody can share a calendar that Nextcloud cannot read: the others go on.
+      if (!(error instanceof ToolFailure) || asked.length === 1) throw error
+      failures.push(`The calendar ${oneLine(name, 200)} [${id}] is left out: ${error.message}`)
+    }
   }
+  if (failures.length > 0 && failures.length === asked.length) throw new ToolFailure(failures.join('\n'))
   events.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0))
-  return lines(events.map(shownEvent), MOST_EVENTS, 'There are no events.')
+  return [lines(events.map(shownEvent), MOST_EVENTS, 'There are no events.'), ...failures].join('\n')
 }
 
 const noCalendar = (calendar: string): ToolFailure =>

@@ -59,6 +59,8 @@ export const fileTools: readonly Tool[] = [
 
 function namesIn(given: string): string[] {
   const names = given.split('/').filter((name) => name !== '')
+  // Nextcloud has no such names, and a URL would take a backslash for a slash.
+  if (given.includes('\\')) throw new ToolFailure('A path must not have a backslash in it: folders are told with /.')
   if (names.some((name) => name === '.' || name === '..' || /\p{Surrogate}/u.test(name))) {
     throw new ToolFailure('A path must not have . or .. in it.')
   }

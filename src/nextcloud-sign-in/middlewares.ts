@@ -1,0 +1,76 @@
+import type { Provider } from 'oidc-provider'
+import { PATHS, resumedBy } from './paths.js'
+import type { QuestionCookies } from './question-cookies.js'
+
+export type Middleware = Parameters<Provider['use']>[0]
+
+/** RFC 6749 §3.3: a client that asks for no scope of this server asks for the default, which is all of them. */
+function withDefaultScope(scopes: readonly string[]): Middleware {
+  return async (ctx, next) => {
+    const { scope: given = '' } = ctx.query
+    // A scope that comes twice is oidc-provider's to refuse.
+    if (ctx.path === PATHS.authorization && typeof given === 'string') {
+      const asked = given.split(' ')
+      if (!asked.some((scope) => scopes.includes(scope))) {
+        ctx.query = { ...ctx.query, scope: [...asked, ...scopes].filter((scope) => scope !== '').join(' ') }
+      }
+    }
+    await next()
+  }
+}
+
+/** The form with which it would send codes has a script, which the policies of most apps forbid, so that people would see an empty page. */
+const FORM = 'form_post'
+
+const withoutFormPost: Middleware = async (ctx, next) => {
+  // Any name that is not known is refused as this one.
+  if (ctx.path === PATHS.authorization && ctx.query['response_mode'] === FORM) {
+    ctx.query = { ...ctx.query, response_mode: 'form' }
+  }
+  await next()
+}
+
+/** Names the scopes of this server in the metadata (RFC 8414 §2), where oidc-provider has its own alone. */
+function withScopesSupported(scopes: readonly string[]): Middleware {
+  return async (ctx, next) => {
+    await next()
+    if (!ctx.path.startsWith('/.well-known/') || ctx.status !== 200) return
+    const metadata = ctx.body as Readonly<Record<'scopes_supported' | 'response_modes_supported', readonly string[]>>
+    ctx.body = {
+      ...metadata,
+      scopes_supported: [...scopes, ...metadata.scopes_supported],
+      response_modes_supported: metadata.response_modes_supported.filter((mode) => mode !== FORM),
+    }
+  }
+}
+
+const withRetryAfter: Middleware = async (ctx, next) => {
+  await next()
+  if (ctx.status === 503 && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', '5')
+}
+
+/** Ends the cookie of a question that has led back to its client. While the store is unavailable, the browser may come again. */
+function withEndOfQuestion(questions: QuestionCookies): Middleware {
+  return async (ctx, next) => {
+    await next()
+    const question = resumedBy(ctx.path)
+    if (question !== undefined && ctx.status === 303) ctx.append('Set-Cookie', await questions.end(question))
+  }
+}
+
+/** Returns the steps of each request to oidc-provider, the outermost first. */
+export function middlewaresOf({
+  scopes,
+  questions,
+}: {
+  readonly scopes: readonly string[]
+  readonly questions: QuestionCookies
+}): readonly Middleware[] {
+  return [
+    withDefaultScope(scopes),
+    withoutFormPost,
+    withScopesSupported(scopes),
+    withRetryAfter,
+    withEndOfQuestion(questions),
+  ]
+}
