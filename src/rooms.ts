@@ -76,7 +76,9 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
   const { config, events, providers, transport, surface } = ground
   const nextcloud = config.nextcloud === undefined ? withoutNextcloud(ground) : withNextcloud(ground, config.nextcloud)
   const sessions = createSessions(config, nextcloud.access.getToken)
-  const verifier = createVerifier(providers, sessions.present, clientNetwork)
+  const verifier = createVerifier(providers, sessions.present, (from) =>
+    clientNetwork(from as Parameters<typeof clientNetwork>[0]),
+  )
   const spent = createSpentProofs(clock, createProofRecords(config, clock, events))
   const dpop = createDpop({ config, clock, spent })
   const callers = createCallers({ config, providers, sessions, verifier, surface })

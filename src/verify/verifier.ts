@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { decodeJwt } from 'jose/jwt/decode'
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
@@ -38,7 +37,7 @@ export interface Verifier<T> {
    * {@link UpstreamUnavailableError} the authorization server is needed to tell and cannot be asked,
    * {@link ConfigurationError} it refuses to tell, or is not the one configured.
    */
-  readonly verify: (token: string, from?: IncomingMessage) => T | Promise<T>
+  readonly verify: (token: string, from?: object) => T | Promise<T>
   /** Resolves when the metadata and the keys that verifying needs are there. */
   readonly ready: () => Promise<void>
   /** Forgets the tokens that were found good. */
@@ -69,7 +68,7 @@ interface State<T> {
   readonly tokens: VerifiedTokens<T>
   readonly flights: SingleFlight<T>
   readonly present: (token: VerifiedToken) => T
-  readonly networkOf: (from: IncomingMessage) => string | undefined
+  readonly networkOf: (from: object) => string | undefined
 }
 
 /** RFC 6750 §2.1, b64token. */
@@ -123,7 +122,7 @@ async function isReady({ config, discovery, keys }: VerifierRooms): Promise<void
   if ((await discovery.forIntrospection()) === undefined) throw noIntrospection()
 }
 
-function verify<T>(state: State<T>, token: string, from?: IncomingMessage): T | Promise<T> {
+function verify<T>(state: State<T>, token: string, from?: object): T | Promise<T> {
   if (typeof token !== 'string') return Promise.reject(malformed('the token is not a string'))
   if (token.length > LONGEST_TOKEN) return Promise.reject(tooLarge(token.length, LONGEST_TOKEN))
   const presented = state.tokens.find(token)
@@ -133,7 +132,7 @@ function verify<T>(state: State<T>, token: string, from?: IncomingMessage): T | 
 }
 
 /** A function of its own, because a closure over `token` would be an allocation for each token seen before. */
-function verifyOnce<T>(state: State<T>, token: string, from?: IncomingMessage): Promise<T> {
+function verifyOnce<T>(state: State<T>, token: string, from?: object): Promise<T> {
   const { all } = state.readers
   return state.flights.join(token, () =>
     all.length === 1
@@ -177,12 +176,7 @@ async function introspecting({ all }: PerIssuer<Readers>): Promise<Readers> {
   return all[0]
 }
 
-async function verifyAgain<T>(
-  state: State<T>,
-  readers: Readers,
-  token: string,
-  from: IncomingMessage | undefined,
-): Promise<T> {
+async function verifyAgain<T>(state: State<T>, readers: Readers, token: string, from: object | undefined): Promise<T> {
   const { rooms } = readers
   const { config, discovery, keys, events } = rooms
   const isSigned = isJwt(token)
