@@ -175,6 +175,10 @@ async function namedSession(
   if (nextcloud === undefined || MODES[nextcloud.mode].keeps === undefined) {
     throw new TypeError('who must hold the MCP token: users are named without one only in a mode that keeps grants')
   }
+  // It stood for the caller of a request, and must not become the operator's own work.
+  if (who?.claims !== undefined || who?.expiresAt !== undefined) {
+    throw new TypeError('who has claims and no MCP token: it has lost its token on the way')
+  }
   const { subject, issuer = await onlyIssuer(providers), clientId } = who ?? {}
   const names = [subject, issuer, clientId ?? 'none']
   if (!names.every((name) => typeof name === 'string' && name !== '') || subject === undefined) {

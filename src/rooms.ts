@@ -23,6 +23,7 @@ import { createWaiting } from './grants/connection-watch.js'
 import { createProofRecords } from './grants/proof-records.js'
 import type { Identity } from './grants/grant.js'
 import { createGrants } from './grants/open-grants.js'
+import { clientNetwork } from './http/address-shares.js'
 import type { HttpRooms } from './http/authentication.js'
 import type { Published } from './http/resource-metadata.js'
 import type { McpAuthOptions } from './options.js'
@@ -75,7 +76,9 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
   const { config, events, providers, transport, surface } = ground
   const nextcloud = config.nextcloud === undefined ? withoutNextcloud(ground) : withNextcloud(ground, config.nextcloud)
   const sessions = createSessions(config, nextcloud.access.getToken)
-  const verifier = createVerifier(providers, sessions.present)
+  const verifier = createVerifier(providers, sessions.present, (from) =>
+    clientNetwork(from as Parameters<typeof clientNetwork>[0]),
+  )
   const spent = createSpentProofs(clock, createProofRecords(config, clock, events))
   const dpop = createDpop({ config, clock, spent })
   const callers = createCallers({ config, providers, sessions, verifier, surface })

@@ -10,6 +10,26 @@ const setUpWithAlice = async () => {
   return { ...setup, alice, token: await alice.extra.getNextcloudToken() }
 }
 
+describe('in a mode that knows users by name', () => {
+  it.each<[string, (alice: McpAuthInfo) => object]>([
+    ['a copy that has lost its token', (alice) => ({ ...alice, token: undefined })],
+    [
+      'the rest of a copy',
+      ({ subject, issuer, clientId, claims, extra }) => ({ subject, issuer, clientId, claims, extra }),
+    ],
+    ['claims and a subject', ({ subject, claims }) => ({ subject, claims })],
+    ['an end and a subject', ({ subject, expiresAt }) => ({ subject, expiresAt })],
+  ])('%s is no user by name, and not the operator’s own work: TypeError', async (_name, copy) => {
+    const { auth, connect, signIn } = await world({ mode: 'refresh-token' })
+    await connect()
+    const who = copy(await signIn()) as Who
+
+    expect(await failureOf(auth.getNextcloudToken(who))).toBeInstanceOf(TypeError)
+    expect(await failureOf(auth.revoke(who))).toBeInstanceOf(TypeError)
+    expect(await auth.isProvisioned({ subject: 'alice' })).toBe(true)
+  })
+})
+
 describe('auth.getNextcloudToken(who)', () => {
   it('takes req.mcpAuth itself', async () => {
     const { alice, auth, exchanges, token } = await setUpWithAlice()

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.js'
 import type { ClientConfig, Config } from '../config/config.js'
 import { ConfigurationError, McpAuthError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import { parseObject } from '../json.js'
 import type { Events } from '../events.js'
 import { quirksOf, type Quirks } from '../presets.js'
 import type { Transport } from '../transport/transport.js'
@@ -51,10 +52,14 @@ export interface AuthorizationServerClient {
   /**
    * The introspection answer (RFC 7662), or undefined when the server has no such endpoint or this server no credentials.
    *
+   * @param repeatable whether the request is repeated when it gets no usable answer
    * @throws {ConfigurationError} the server refused to answer
    * @throws {UpstreamUnavailableError} there was no usable answer
    */
-  readonly introspect: (token: string) => Promise<oauth.IntrospectionResponse | undefined>
+  readonly introspect: (
+    token: string,
+    repeatable: 'always' | 'never',
+  ) => Promise<oauth.IntrospectionResponse | undefined>
 }
 
 /** The rooms that requests to the authorization server are made with. */
@@ -76,7 +81,7 @@ export function createClient(given: ClientRooms): AuthorizationServerClient {
     exchange: (...request) => exchange(rooms, ...request),
     refresh: (...request) => refresh(rooms, ...request),
     revoke: (refreshToken) => revoke(rooms, refreshToken).catch(ifError(McpAuthError, () => 'unavailable' as const)),
-    introspect: (token) => introspect(rooms, token),
+    introspect: (...request) => introspect(rooms, ...request),
   }
 }
 
@@ -148,22 +153,32 @@ async function revoke(
   })
 }
 
+const refusalsOfClient = new WeakSet<object>()
+
+/** Whether introspection was refused because this server is not the client that it says (RFC 6749 §5.2), whatever the token. */
+export function refusesClient(error: unknown): boolean {
+  return error instanceof ConfigurationError && refusalsOfClient.has(error)
+}
+
 async function introspect(
   { config: { client }, discovery, transport, quirks }: Rooms,
-  token: string,
+  ...[token, repeatable]: Parameters<AuthorizationServerClient['introspect']>
 ): Promise<oauth.IntrospectionResponse | undefined> {
   if (client?.hasCredentials !== true) return undefined
   const as = await discovery.forIntrospection()
   if (as === undefined) return undefined
-  return transport.call('introspection', 'always', async (fetch) => {
+  return transport.call('introspection', repeatable, async (fetch) => {
     const options = { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'access_token' } }
     const response = await oauth.introspectionRequest(...introduction(client, as, quirks), token, options)
     const { status } = response
     if (status >= 400 && status < 500 && status !== 404) {
-      throw new ConfigurationError(
+      const refusal = new ConfigurationError(
         `The authorization server refuses introspection with status ${status}: check clientId and clientSecret, and that this client may introspect there`,
         'introspection',
       )
+      const { error } = parseObject(await response.text()) ?? {}
+      if (error === 'invalid_client') refusalsOfClient.add(refusal)
+      throw refusal
     }
     try {
       return await oauth.processIntrospectionResponse(as, { client_id: client.id }, response)

@@ -83,7 +83,7 @@ export const clientNetwork = (req: IncomingMessage): string => networksOf(req)[0
 /** Returns the same network, and two wider ones around it: anybody may have a /48 of IPv6, and providers have a /32 (RFC 6177). */
 export function networksOf(req: IncomingMessage): readonly [narrow: string, wider: string, widest: string] {
   const seen: unknown = 'ip' in req ? req.ip : undefined
-  const address = typeof seen === 'string' ? seen : (req.socket.remoteAddress ?? '')
+  const address = typeof seen === 'string' ? seen : ((req as Partial<IncomingMessage>).socket?.remoteAddress ?? '')
   const [plain = ''] = address.split('%')
   const ipv4 = /^(?:::ffff:)?((\d+\.\d+)\.\d+)\.\d+$/i.exec(plain)
   if (ipv4 !== null) return [plain.replace(/^.*:/, ''), `${ipv4[1] ?? ''}.0/24`, `${ipv4[2] ?? ''}.0.0/16`]

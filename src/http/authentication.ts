@@ -23,7 +23,7 @@ export interface HttpRooms {
   readonly config: Pick<Config, 'requiredScopes' | 'scopeSatisfies' | 'onError' | 'dpop'>
   readonly events: Pick<Events, 'active' | 'emit'>
   /** Returns at once if the token was verified before. */
-  readonly verify: (token: string) => Verified | Promise<Verified>
+  readonly verify: (token: string, from?: IncomingMessage) => Verified | Promise<Verified>
   readonly dpop: Dpop
   /** Reports a failure, and returns it with the challenge that its answer needs. */
   readonly reported: (error: unknown) => McpAuthError
@@ -91,7 +91,7 @@ export function authenticate(rooms: HttpRooms, req: IncomingMessage): Promise<vo
   const header = readAuthorization(req)
   const token = parseToken(header, 'bearer ')
   if (token === undefined) return authenticateByProof(rooms, req, header)
-  const verified = rooms.verify(token)
+  const verified = rooms.verify(token, req)
   if (verified instanceof Promise) return verified.then((awaited) => acceptUnproven(rooms, req, awaited, false))
   acceptUnproven(rooms, req, verified, true)
   return undefined
@@ -109,7 +109,7 @@ async function acceptProven(rooms: HttpRooms, req: IncomingMessage, token: strin
   const { dpop, verify } = rooms
   const request = { method: req.method ?? '', target: urlOf(req), proof: req.headers['dpop'] }
   const proof = dpop.readProof(request)
-  const verified = verify(token)
+  const verified = verify(token, req)
   const awaited = await verified
   await dpop.check(proof, awaited, request)
   accept(rooms, req, awaited, !(verified instanceof Promise))
@@ -173,13 +173,20 @@ export function createErrorHandler(): ErrorHandler {
  * Whether it is a CORS preflight (Fetch standard), which the app's CORS handler answers. It never has credentials or a body: a
  * handler that does not look at the method might act on a body.
  */
-export function isPreflight({ method, headers }: IncomingMessage): boolean {
+export function isPreflight(req: IncomingMessage): boolean {
+  const { method, headers } = req
   return (
     method === 'OPTIONS' &&
     headers['access-control-request-method'] !== undefined &&
     headers['transfer-encoding'] === undefined &&
-    Number(headers['content-length'] ?? 0) === 0
+    Number(headers['content-length'] ?? 0) === 0 &&
+    !mayHaveFrames(req)
   )
+}
+
+/** HTTP/2 has bodies without any header that tells of them (RFC 9113 §8.1): only the end of the stream says that there is none. */
+function mayHaveFrames(req: IncomingMessage & { readonly stream?: { readonly endAfterHeaders?: boolean } }): boolean {
+  return req.httpVersionMajor >= 2 && req.stream?.endAfterHeaders !== true
 }
 
 /** Reports and answers a request that does not pass: by `onError`, else with the JSON of the error. */

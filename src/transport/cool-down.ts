@@ -58,13 +58,13 @@ export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown
 }
 
 /** @param max keys whose failures are remembered at one time; the key used least recently is forgotten first */
-export function createCoolDowns(clock: Clock, max: number): CoolDowns {
+export function createCoolDowns(clock: Clock, max: number, longestStated = Infinity): CoolDowns {
   const coolDowns = new LRUCache<string, CoolDown>({ max })
   return {
     active: (key) => coolDowns.get(key)?.active() === true,
     check: (key) => coolDowns.get(key)?.check(),
     failed: (key, error) => {
-      const coolDown = coolDowns.get(key) ?? createCoolDown(clock)
+      const coolDown = coolDowns.get(key) ?? createCoolDown(clock, longestStated)
       coolDowns.set(key, coolDown)
       return coolDown.failed(error)
     },

@@ -1,57 +1,129 @@
 import { hash } from 'node:crypto'
 import type { IntrospectionResponse } from 'oauth4webapi'
 import { LRUCache } from 'lru-cache'
-import type { AuthorizationServerClient } from '../authorization-server/client.js'
-import { createCoolDown } from '../transport/cool-down.js'
+import { refusesClient, type AuthorizationServerClient } from '../authorization-server/client.js'
+import { createCoolDown, createCoolDowns } from '../transport/cool-down.js'
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { variableOf } from '../config/declarations.js'
 import { ConfigurationError, UpstreamUnavailableError, type InvalidTokenError } from '../errors/errors.js'
 import { checkIntrospectedClaims, type Claims } from './claims.js'
+import { createPlaces } from './places.js'
 import { inactive, opaque, otherTokenType, type Moment } from './rejections.js'
 
-/** Asks the authorization server about a token (RFC 7662). Undefined if there is no way to ask. */
-export type Introspect = (token: string) => Promise<IntrospectionResponse | undefined>
+/**
+ * Asks the authorization server about a token (RFC 7662). Undefined if there is no way to ask.
+ *
+ * @param from the network of the caller
+ */
+export type Introspect = (token: string, from?: string) => Promise<IntrospectionResponse | undefined>
 
 /** Requests under way at one time. */
 const MOST_AT_ONCE = 50
 /** Tokens remembered as inactive, and for how many milliseconds. */
 const INACTIVE_ENTRIES = 1_000
 const INACTIVE_TTL = 5_000
+/** Tokens remembered for a failure that came of them, and tokens remembered as good, which are worth another attempt. */
+const FAILED_ENTRIES = 1_000
+const GOOD_ENTRIES = 10_000
 /** Seconds. Any caller's token can cause a failure, so that none may end introspection for all for longer than this. */
 const LONGEST_RETRY_AFTER = 60
+/** Different tokens that failed since the last answer: the server is at fault then, and not a token. */
+const RUN_OF_FAILURES = 10
+/** Milliseconds between two attempts during such a run, and for which it closes the door. */
+const PROBE_INTERVAL = 1_000
+const LONGEST_CLOSED = 30_000
 const INACTIVE = { active: false }
 /** `token_type` of introspection answers about access tokens that need no proof. */
 const BEARER_TYPES = ['bearer', 'access_token', 'n_a']
 
 /**
- * Introspection that strangers cannot turn against the authorization server, because any opaque token causes a request: so many
- * requests at once, a cool-down after a failure, and a short memory of inactive tokens.
+ * Introspection that strangers cannot turn against the authorization server, nor against each other, because any opaque token causes a
+ * request. There are so many places, shared fairly; inactive tokens are remembered for a short time; a failure is remembered for its token, and
+ * ends introspection for all only if it cannot be a token's fault.
+ *
+ * @param patience milliseconds to wait for a place
  */
-export function createIntrospection(client: Pick<AuthorizationServerClient, 'introspect'>, clock: Clock): Introspect {
-  const coolDown = createCoolDown(clock, LONGEST_RETRY_AFTER)
+export function createIntrospection(
+  client: Pick<AuthorizationServerClient, 'introspect'>,
+  clock: Clock,
+  patience: number,
+): Introspect {
+  const forAll = createCoolDown(clock, LONGEST_RETRY_AFTER)
+  const forToken = createCoolDowns(clock, FAILED_ENTRIES, LONGEST_RETRY_AFTER)
+  const run = createRun(clock)
+  const places = createPlaces(clock, MOST_AT_ONCE, patience)
   const inactiveUntil = new LRUCache<string, number>({ max: INACTIVE_ENTRIES })
-  let underWay = 0
+  const good = new LRUCache<string, true>({ max: GOOD_ENTRIES })
 
-  return async (token) => {
-    // A hash, because a stranger's token may be long and is not kept.
-    const tokenHash = hash('sha256', token, 'base64url')
-    if (clock.monotonic() < (inactiveUntil.get(tokenHash) ?? -Infinity)) return INACTIVE
-    coolDown.check()
-    if (underWay >= MOST_AT_ONCE) {
-      throw new UpstreamUnavailableError('Too many tokens are being introspected at once', { retryAfter: 1 })
-    }
-    underWay += 1
+  const ask = async (token: string, tokenHash: string): Promise<IntrospectionResponse | undefined> => {
     try {
-      const answer = await client.introspect(token)
-      coolDown.succeeded()
+      const answer = await client.introspect(token, good.has(tokenHash) ? 'always' : 'never')
+      for (const memory of [forAll, run]) memory.succeeded()
+      forToken.succeeded(tokenHash)
       if (answer?.active === false) inactiveUntil.set(tokenHash, clock.monotonic() + INACTIVE_TTL)
+      if (answer?.active === true) good.set(tokenHash, true)
       return answer
     } catch (error) {
-      return coolDown.failed(error)
-    } finally {
-      underWay -= 1
+      if (isOfServer(error)) return forAll.failed(error)
+      run.failed(tokenHash, error)
+      return forToken.failed(tokenHash, error)
     }
+  }
+
+  return async (token, from) => {
+    // A hash, because a stranger's token may be long and is not kept.
+    const tokenHash = hash('sha256', token, 'base64url')
+    const isInactive = (): boolean => clock.monotonic() < (inactiveUntil.get(tokenHash) ?? -Infinity)
+    const check = (): void => {
+      forAll.check()
+      forToken.check(tokenHash)
+    }
+    if (isInactive()) return INACTIVE
+    check()
+    const leave = await places.take(from)
+    try {
+      // Much may have been learnt while it waited.
+      if (isInactive()) return INACTIVE
+      check()
+      run.check()
+      return await ask(token, tokenHash)
+    } finally {
+      leave()
+    }
+  }
+}
+
+/** Whether a failure cannot be the fault of the token that it came of: it is not this client's to ask, or there is nobody to ask. */
+function isOfServer(error: unknown): boolean {
+  if (refusesClient(error)) return true
+  return error instanceof UpstreamUnavailableError && error.unprocessed && error.httpStatus === undefined
+}
+
+/** A run of failures of different tokens without an answer between them. It closes the door for a while, but for a probe now and then. */
+function createRun(clock: Clock) {
+  const tokens = new Set<string>()
+  let closedAt = 0
+  let probeAt = 0
+  let last: unknown
+  const succeeded = (): void => tokens.clear()
+  return {
+    succeeded,
+    failed: (token: string, error: unknown): void => {
+      tokens.add(token)
+      last = error
+      if (tokens.size !== RUN_OF_FAILURES) return
+      closedAt = clock.monotonic()
+      probeAt = closedAt + PROBE_INTERVAL
+    },
+    /** Throws the last failure while the door is closed. */
+    check: (): void => {
+      if (tokens.size < RUN_OF_FAILURES) return
+      const now = clock.monotonic()
+      if (now - closedAt >= LONGEST_CLOSED) return succeeded()
+      if (now >= probeAt) probeAt = now + PROBE_INTERVAL
+      else throw last instanceof UpstreamUnavailableError ? last.with({ retryAfter: (probeAt - now) / 1_000 }) : last
+    },
   }
 }
 

@@ -30,12 +30,14 @@ export interface Verifier<T> {
   /**
    * Returns what `present` made of the token: at once if it was verified before, else a promise.
    *
+   * @param from the request that it came with
+   *
    * The promise rejects with
    * {@link InvalidTokenError} the token cannot be used here,
    * {@link UpstreamUnavailableError} the authorization server is needed to tell and cannot be asked,
    * {@link ConfigurationError} it refuses to tell, or is not the one configured.
    */
-  readonly verify: (token: string) => T | Promise<T>
+  readonly verify: (token: string, from?: object) => T | Promise<T>
   /** Resolves when the metadata and the keys that verifying needs are there. */
   readonly ready: () => Promise<void>
   /** Forgets the tokens that were found good. */
@@ -66,6 +68,7 @@ interface State<T> {
   readonly tokens: VerifiedTokens<T>
   readonly flights: SingleFlight<T>
   readonly present: (token: VerifiedToken) => T
+  readonly networkOf: (from: object) => string | undefined
 }
 
 /** RFC 6750 §2.1, b64token. */
@@ -78,10 +81,12 @@ const MOST_LEVELS = 100
 /**
  * @param issuers the rooms of each issuer
  * @param present makes the object that stands for a caller, which is remembered in place of the token: a lookup less per request
+ * @param networkOf names the network that a request comes from, if that is known
  */
 export function createVerifier<T extends object>(
   issuers: PerIssuer<VerifierRooms>,
   present: (token: VerifiedToken) => T,
+  networkOf: State<T>['networkOf'] = () => undefined,
 ): Verifier<T> {
   const [{ config, clock, events }] = issuers.all
   const state: State<T> = {
@@ -90,9 +95,10 @@ export function createVerifier<T extends object>(
     tokens: createVerifiedTokens<T>(config, clock, events),
     flights: createSingleFlight<T>(),
     present,
+    networkOf,
   }
   return {
-    verify: (token) => verify(state, token),
+    verify: (token, from) => verify(state, token, from),
     ready: async () => {
       await Promise.all(issuers.all.map(isReady))
     },
@@ -105,7 +111,7 @@ function createReaders(rooms: VerifierRooms): Readers {
   const { config, keys, client, clock } = rooms
   return {
     rooms,
-    introspect: createIntrospection(client, clock),
+    introspect: createIntrospection(client, clock, config.http.timeout),
     verifyJwt: createJwtVerifier(keys, config.algorithms),
   }
 }
@@ -116,22 +122,22 @@ async function isReady({ config, discovery, keys }: VerifierRooms): Promise<void
   if ((await discovery.forIntrospection()) === undefined) throw noIntrospection()
 }
 
-function verify<T>(state: State<T>, token: string): T | Promise<T> {
+function verify<T>(state: State<T>, token: string, from?: object): T | Promise<T> {
   if (typeof token !== 'string') return Promise.reject(malformed('the token is not a string'))
   if (token.length > LONGEST_TOKEN) return Promise.reject(tooLarge(token.length, LONGEST_TOKEN))
   const presented = state.tokens.find(token)
-  if (presented === undefined) return verifyOnce(state, token)
+  if (presented === undefined) return verifyOnce(state, token, from)
   state.events.counters.verifiedCacheHits += 1
   return presented
 }
 
 /** A function of its own, because a closure over `token` would be an allocation for each token seen before. */
-function verifyOnce<T>(state: State<T>, token: string): Promise<T> {
+function verifyOnce<T>(state: State<T>, token: string, from?: object): Promise<T> {
   const { all } = state.readers
   return state.flights.join(token, () =>
     all.length === 1
-      ? verifyAgain(state, all[0], token)
-      : pickReaders(state.readers, token).then((readers) => verifyAgain(state, readers, token)),
+      ? verifyAgain(state, all[0], token, from)
+      : pickReaders(state.readers, token).then((readers) => verifyAgain(state, readers, token, from)),
   )
 }
 
@@ -170,7 +176,7 @@ async function introspecting({ all }: PerIssuer<Readers>): Promise<Readers> {
   return all[0]
 }
 
-async function verifyAgain<T>(state: State<T>, readers: Readers, token: string): Promise<T> {
+async function verifyAgain<T>(state: State<T>, readers: Readers, token: string, from: object | undefined): Promise<T> {
   const { rooms } = readers
   const { config, discovery, keys, events } = rooms
   const isSigned = isJwt(token)
@@ -184,7 +190,12 @@ async function verifyAgain<T>(state: State<T>, readers: Readers, token: string):
     // From before the token is read, so that what is withdrawn meanwhile ends it.
     const trust = byIntrospection ? undefined : keys.trust()
     const read = byIntrospection ? introspected : signed
-    const { payload, protectedHeader } = await read(readers, token, issuer)
+    const { payload, protectedHeader } = await read(
+      readers,
+      token,
+      issuer,
+      from && (state.networkOf(from) || undefined),
+    )
     if (isDeeperThan(payload, MOST_LEVELS)) throw malformed(`its claims are nested in more than ${MOST_LEVELS} levels`)
     checkIssuedAt(payload, verification(rooms, issuer))
     const { subject, clientId, scopes, expiresAt, audience, boundTo } = readAccessTokenClaims(
@@ -224,8 +235,8 @@ function signed({ rooms, verifyJwt }: Readers, token: string, issuer: string): R
   return verifyJwt(token, { issuer, clockTolerance, currentDate: new Date(rooms.clock.now()) })
 }
 
-async function introspected({ rooms, introspect }: Readers, token: string, issuer: string): Read {
-  const answer = rooms.config.introspection === false ? undefined : await introspect(token)
+async function introspected({ rooms, introspect }: Readers, token: string, issuer: string, from?: string): Read {
+  const answer = rooms.config.introspection === false ? undefined : await introspect(token, from)
   return { payload: readIntrospection(answer, rooms.config, { ...verification(rooms, issuer), token }) }
 }
 

@@ -228,7 +228,9 @@ it('is ready when all issuers are, and says which is not', async () => {
   const { b, open } = await twoIssuers()
   await open().ready()
   await b.stop()
-  await expect(open().ready()).rejects.toMatchObject({ detail: expect.stringContaining(new URL(b.issuer).host) as string })
+  await expect(open().ready()).rejects.toMatchObject({
+    detail: expect.stringContaining(new URL(b.issuer).host) as string,
+  })
 })
 
 describe('Entra', () => {

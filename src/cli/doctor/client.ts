@@ -84,7 +84,7 @@ const wrongCredentials = (id: string, said: string): Verdict =>
 
 /** The introspection endpoint looks at the client first where the token endpoint looks at the grant (Nextcloud's app oidc). */
 async function introspects({ client, secrets }: Examination, id: string): Promise<Verdict> {
-  const answer = await outcomeOf(() => client.introspect(madeUp()))
+  const answer = await outcomeOf(() => client.introspect(madeUp(), 'always'))
   if (answer instanceof ConfigurationError) return wrongCredentials(id, secrets.quote(answer.detail))
   if (answer !== undefined && !(answer instanceof McpAuthError)) {
     return passed(`the provider takes the credentials of ${id} (it introspects a made-up token for them)`)

@@ -1,0 +1,249 @@
+import type { IntrospectionResponse } from 'oauth4webapi'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { UpstreamUnavailableError } from '../../src/errors/errors.js'
+import { createIntrospection } from '../../src/verify/introspection.js'
+import { manualClock } from '../support/clock.js'
+import { express5Host } from '../support/hosts.js'
+import { protectedApp } from '../support/protected-app.js'
+import { failureOf, turn, until } from '../support/promises.js'
+import { CLIENT_ID, CLIENT_SECRET, RESOURCE, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
+import { world, type World } from '../support/world.js'
+
+// One stranger's token never closes the door for others, and places are shared fairly.
+
+let clock: World['clock']
+let as: World['as']
+let open: World['open']
+let close: World['close']
+
+beforeEach(async () => {
+  ;({ clock, as, open, close } = await world({ mode: 'none' }))
+})
+afterEach(() => close())
+
+const asked = (): number => as.received('/introspect').length
+const good = (): ScriptedAnswer => ({
+  json: { active: true, sub: 'alice', aud: RESOURCE, client_id: 'c', exp: Math.floor(clock.now() / 1_000) + 3_600 },
+})
+const asClient = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
+/** The tokens for which the server fails, and how. Every other one is good. */
+const failFor = (isBad: (token: string) => boolean, bad: ScriptedAnswer): void => {
+  as.script('/introspect', (request, res) => {
+    const answer = isBad(request.form.get('token') ?? '') ? bad : good()
+    if (typeof answer === 'function') return void answer(request, res)
+    res.writeHead(answer.status ?? 200, { 'content-type': 'application/json', ...answer.headers })
+    res.end(answer.text ?? JSON.stringify(answer.json ?? {}))
+  })
+}
+
+describe('a stranger’s token for which the server', () => {
+  it.each<[what: string, answer: ScriptedAnswer]>([
+    ['answers 400', { status: 400, json: { error: 'invalid_request' } }],
+    ['answers 401 without a word', { status: 401, text: '' }],
+    ['answers 403, as a firewall does', { status: 403, text: '<html>blocked</html>' }],
+    ['answers 404', { status: 404 }],
+    ['answers 405', { status: 405 }],
+    ['answers 414', { status: 414 }],
+    ['answers 429 and asks for an hour', { status: 429, headers: { 'retry-after': '3600' } }],
+    ['answers 500', { status: 500 }],
+    ['answers 503', { status: 503 }],
+    ['answers with a page', { text: '<html>' }],
+    ['answers with more than can be read', { text: 'x'.repeat(2_000_000) }],
+    ['hangs up', (_request, res) => res.destroy()],
+  ])('%s closes the door for nobody else', async (_what, answer) => {
+    failFor((token) => token.startsWith('bad'), answer)
+    const auth = open(asClient)
+
+    for (let round = 0; round < 3; round += 1) {
+      await failureOf(auth.verify(`bad-${round}`))
+      expect((await auth.verify(`good-${round}`)).subject).toBe('alice')
+    }
+    await failureOf(auth.verify('bad-0'))
+    expect(asked()).toBe(6)
+  })
+
+  it('never answers closes it neither, when it is one', async () => {
+    failFor(
+      (token) => token === 'bad',
+      () => undefined,
+    )
+    const auth = open({ ...asClient, http: { timeout: 100 } })
+
+    const late = failureOf(auth.verify('bad'))
+    expect((await auth.verify('good')).subject).toBe('alice')
+    expect(await late).toBeInstanceOf(UpstreamUnavailableError)
+  })
+
+  it.each(['../../../../etc/passwd', '%00', 'a'.repeat(8_000), '-'])(
+    'has something to say, %#, closes it for nobody else',
+    async (token) => {
+      failFor((given) => given === token, { status: 403, text: 'blocked' })
+      const auth = open(asClient)
+      await failureOf(auth.verify(token))
+      expect((await auth.verify('good')).subject).toBe('alice')
+    },
+  )
+})
+
+describe('the door is closed for all', () => {
+  it('when this server is not the client that it says', async () => {
+    as.script('/introspect', { status: 401, json: { error: 'invalid_client' } })
+    const auth = open(asClient)
+    for (const token of ['a', 'b', 'c']) {
+      expect(await failureOf(auth.verify(token))).toMatchObject({ code: 'ERR_CONFIGURATION' })
+    }
+    expect(asked()).toBe(1)
+  })
+
+  it('when there is nobody at the endpoint', async () => {
+    const auth = open(asClient)
+    as.script('/introspect', good())
+    await auth.verify('good')
+    await as.stop()
+    // The first finds the connection of before broken off, the second finds nobody.
+    await failureOf(auth.verify('first'))
+    await failureOf(auth.verify('second'))
+    await as.restart()
+
+    expect(await failureOf(auth.verify('b'))).toBeInstanceOf(UpstreamUnavailableError)
+    clock.advance(1_000)
+    expect((await auth.verify('b')).subject).toBe('alice')
+  })
+
+  it('when ten tokens have failed without an answer between them, but for one probe in a second, and for 30 s at the most', async () => {
+    failFor(() => true, { status: 500 })
+    const auth = open(asClient)
+    for (let index = 0; index < 10; index += 1) await failureOf(auth.verify(`bad-${index}`))
+    expect(asked()).toBe(10)
+
+    for (let index = 0; index < 5; index += 1)
+      expect(await failureOf(auth.verify(`late-${index}`))).toMatchObject({ retryAfter: 1 })
+    expect(asked()).toBe(10)
+    clock.advance(1_000)
+    for (let index = 0; index < 5; index += 1) await failureOf(auth.verify(`probe-${index}`))
+    expect(asked()).toBe(11)
+    clock.advance(1_000)
+    failFor(() => false, { status: 500 })
+    expect((await auth.verify('good')).subject).toBe('alice')
+    expect((await auth.verify('another')).subject).toBe('alice')
+  })
+
+  it('for no longer than 30 s, whatever a probe finds', async () => {
+    failFor((token) => token.startsWith('bad'), { status: 500 })
+    const auth = open(asClient)
+    for (let index = 0; index < 10; index += 1) await failureOf(auth.verify(`bad-${index}`))
+    for (let second = 0; second < 29; second += 1) {
+      clock.advance(1_000)
+      await failureOf(auth.verify(`bad-probe-${second}`))
+      await failureOf(auth.verify(`good-${second}`))
+    }
+    clock.advance(1_000)
+
+    expect((await auth.verify('good')).subject).toBe('alice')
+  })
+
+  it('not by one token that fails ten times', async () => {
+    failFor((token) => token === 'bad', { status: 500 })
+    const auth = open(asClient)
+    for (let index = 0; index < 12; index += 1) {
+      await failureOf(auth.verify('bad'))
+      clock.advance(30_000)
+    }
+    expect((await auth.verify('good')).subject).toBe('alice')
+  })
+})
+
+describe('places', () => {
+  /** Introspection whose answers come when the test says so. */
+  function slow() {
+    const time = manualClock()
+    const pending: (() => void)[] = []
+    const introspect = (): Promise<IntrospectionResponse> =>
+      new Promise((resolve) => pending.push(() => resolve({ active: true })))
+    return { time, pending, ask: createIntrospection({ introspect }, time, 10_000) }
+  }
+
+  it('are a quarter for one network, and the others find theirs at once', async () => {
+    const { pending, ask } = slow()
+    const strangers = Array.from({ length: 30 }, (_, index) => ask(`stranger-${index}`, '203.0.113.7'))
+    await turn()
+    expect(pending).toHaveLength(12)
+    const honest = ask('honest', '198.51.100.1')
+    await turn()
+    expect(pending).toHaveLength(13)
+
+    while (pending.length > 0) {
+      pending.shift()?.()
+      await turn()
+    }
+    await Promise.all([...strangers, honest])
+  })
+
+  it('go to the network that has the fewest, when all are taken', async () => {
+    const { pending, ask } = slow()
+    const begun: string[] = []
+    const asking = Array.from({ length: 80 }, async (_, index) => {
+      await ask(`stranger-${index}`, `203.0.113.${index % 5}`)
+      begun.push('stranger')
+    })
+    await turn()
+    const honest = ask('honest', '198.51.100.1').then(() => begun.push('honest'))
+    await turn()
+    expect(pending).toHaveLength(50)
+
+    pending.shift()?.()
+    await turn()
+    const newest = pending.at(-1)
+    newest?.()
+    await honest
+    expect(begun).toEqual(['stranger', 'honest'])
+    while (pending.length > 0) {
+      pending.shift()?.()
+      await turn()
+    }
+    await Promise.all(asking)
+  })
+
+  it('are waited for as long as http.timeout, and what left is not served', async () => {
+    const { time, pending, ask } = slow()
+    const strangers = Array.from({ length: 13 }, (_, index) => ask(`stranger-${index}`, '203.0.113.7'))
+    const late = failureOf(strangers[12] ?? expect.unreachable())
+    await turn()
+    time.advance(10_000)
+
+    expect(await late).toBeInstanceOf(UpstreamUnavailableError)
+    while (pending.length > 0) {
+      pending.shift()?.()
+      await turn()
+    }
+    await Promise.all(strangers.slice(0, 12))
+  })
+
+  it('have so many who wait, and no more', async () => {
+    const { ask } = slow()
+    const many = Array.from({ length: 1_051 }, (_, index) => ask(`stranger-${index}`, `203.0.113.${index % 200}`))
+    const last = await failureOf(many[1_050] ?? expect.unreachable())
+    expect(last).toBeInstanceOf(UpstreamUnavailableError)
+    for (const one of many) one.catch(() => undefined)
+  })
+})
+
+it('a network has its quarter of the places over HTTP, too', async () => {
+  const served = await world({
+    mode: 'none',
+    host: express5Host,
+    handlers: protectedApp,
+    options: asClient,
+  })
+  served.as.script('/introspect', () => undefined)
+  const controllers = Array.from({ length: 20 }, () => new AbortController())
+  const waiting = controllers.map(({ signal }, index) =>
+    fetch(`${served.url}/mcp`, { headers: { authorization: `Bearer opaque-${index}` }, signal }).catch(() => undefined),
+  )
+  await until(() => served.as.received('/introspect').length === 12)
+  for (let turns = 0; turns < 20; turns += 1) await turn()
+
+  expect(served.as.received('/introspect')).toHaveLength(12)
+  for (const controller of controllers) controller.abort()
+  await Promise.all(waiting)
+})
