@@ -63,7 +63,7 @@ export interface Asked {
 export function inProcess(
   keys: JSONWebKeySet,
   { life = 300, wait = () => Promise.resolve() }: { life?: number; wait?: () => Promise<void> } = {},
-): { readonly options: McpAuthOptions; readonly asked: Asked } {
+): { readonly options: Omit<McpAuthOptions, 'onError'>; readonly asked: Asked } {
   const asked: Asked = { tokenRequests: 0 }
   const metadata = { issuer: ISSUER, jwks_uri: `${ISSUER}/jwks`, token_endpoint: `${ISSUER}/token` }
   const fetch = async (url: string): Promise<Response> => {

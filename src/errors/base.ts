@@ -16,6 +16,9 @@ interface ErrorFacts {
   readonly cause?: unknown
 }
 
+/** Beside the errors and not in them, where a print that shows hidden members would show them, too. */
+const details = new WeakMap<McpAuthError, string>()
+
 /**
  * The base of every error of this package. It carries what is needed to answer a request, under the names that Express's
  * default error handler reads (`status`, `headers`); `auth.errorHandler()` also sends `body`.
@@ -32,14 +35,13 @@ export abstract class McpAuthError extends Error {
   readonly body: ErrorBody
   /** Headers to answer with; a 401 or 403 about the MCP token has its RFC 6750 challenge here. */
   headers: Record<string, string> = { 'Cache-Control': 'no-store' }
-  readonly #detail: string | undefined
 
   protected constructor({ status, error, description, connectUrl, detail, cause }: ErrorFacts) {
     super(description, cause === undefined ? undefined : { cause })
     this.name = new.target.name
     this.code = (new.target as unknown as { readonly code: string }).code
     this.status = status
-    this.#detail = detail
+    if (detail !== undefined) details.set(this, detail)
     this.body = {
       error,
       error_description: description,
@@ -57,7 +59,7 @@ export abstract class McpAuthError extends Error {
    * failure holds it too.
    */
   get detail(): string {
-    return this.#detail ?? this.message
+    return details.get(this) ?? this.message
   }
 
   /** Whether the failure is the caller's to mend, as Express and `http-errors` have it: below 500. */

@@ -287,7 +287,13 @@ describe('it is an outage, 503, when', () => {
 
   it('and the question is repeated before that, about a token that was good before', async () => {
     const auth = open()
-    as.script('/introspect', answer({ exp: clock.now() / 1_000 + 3_600 }), { status: 500 }, { text: '<html>' }, answer())
+    as.script(
+      '/introspect',
+      answer({ exp: clock.now() / 1_000 + 3_600 }),
+      { status: 500 },
+      { text: '<html>' },
+      answer(),
+    )
     await auth.verify(OPAQUE)
     clock.advance(301_000)
 
