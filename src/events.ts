@@ -299,7 +299,8 @@ function rejectionDetails(error: McpAuthError): RejectionDetails {
 }
 
 const WITHOUT_TOKEN: Readonly<Record<UnauthorizedError['reason'], string>> = {
-  no_credentials: 'the request has no Bearer token, as the first one of an MCP client has none',
+  no_credentials:
+    'the request has no Bearer token, which is usual for the first one of an MCP client; if it stays so, the client does not sign in, or a proxy drops the Authorization header',
   unsupported_scheme:
     'the request has a token in the scheme DPoP, which is off here: set the option dpop to allowed, or switch DPoP off for the MCP clients',
 }

@@ -103,8 +103,8 @@ function otherIssuer(config: Config, found: string): ConfigurationError {
   const named = found.replace(/[^\x21-\x7E]/g, '').slice(0, 200)
   const fault = isIssuerTemplate(found)
     ? `which is for all tenants, and no token has it: ${LIST_TENANTS}`
-    : `configured is ${config.issuer ?? ''}; they must be the same string: write issuer as the document has it, or have the provider name itself by its public address (Keycloak: KC_HOSTNAME)`
-  return new ConfigurationError(`The discovery document names the issuer ${named}, ${fault}`, optionOf(config))
+    : `and "${config.issuer ?? ''}" is configured; they must be the same string: write issuer as the document has it, or have the provider name itself by its public address (Keycloak: KC_HOSTNAME)`
+  return new ConfigurationError(`The discovery document names the issuer "${named}", ${fault}`, optionOf(config))
 }
 
 /**

@@ -158,13 +158,14 @@ function checkKind(
   if (IN_LOGOUT_TOKENS in claims) throw otherKind(`there is a claim ${IN_LOGOUT_TOKENS}`, IN_LOGOUT_TOKENS)
   if (idTokenLookalikes === 'accept') return
   const mark = IN_ID_TOKENS.find((name) => name in claims)
-  if (mark !== undefined) throw otherKind(`there is a claim ${mark}`, mark)
+  // MCP clients send no nonce, so that the access tokens of a provider whose look like this have none.
+  if (mark !== undefined) throw otherKind(`there is a claim ${mark}`, mark, undefined, !('nonce' in claims))
   // An ID token is for a client, so one that is for this very resource is not an ID token.
   if ('nonce' in claims && (!forResource || !hasOneOf(claims, ['scope', 'scp']))) {
     throw otherKind('there is a claim nonce', 'nonce')
   }
   if (!forResource && !hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)) {
-    throw otherKind(`there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`)
+    throw otherKind(`there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`, undefined, undefined, true)
   }
 }
 

@@ -1,6 +1,7 @@
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import * as errors from 'jose/errors'
 import { decodeJwt } from 'jose/jwt/decode'
+import { variableOf } from '../config/declarations.js'
 import type { InvalidTokenError } from '../errors/errors.js'
 import { adviceForEntra } from './entra-issuers.js'
 import { expired, malformed, missing, notYetValid, otherIssuer, unverified, type Moment } from './rejections.js'
@@ -98,7 +99,9 @@ function adviceOn(
   if (reason === 'signature' && 'nonce' in header) return { advice: FOR_GRAPH }
   if (claimed !== issuer) {
     return {
-      advice: adviceForEntra(claimed, [issuer]) ?? 'the client seems to use another authorization server or realm',
+      advice:
+        adviceForEntra(claimed, [issuer]) ??
+        `the client seems to use another authorization server or realm: it must sign in where the metadata of this server says, or issuer (${variableOf('issuer')}) must be that one`,
     }
   }
   return reason === 'key' && isOrganisationServer(issuer) ? { advice: OF_ORGANISATION } : {}

@@ -23,7 +23,8 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
   not_yet_valid: 'compare the clocks (NTP)',
   missing_claim: 'have the authorization server put it into access tokens',
   token_type: 'the client must send its access_token, not the id_token or refresh_token',
-  sender_constrained: 'switch DPoP or mTLS binding off for MCP clients, or let DPoP in with dpop',
+  sender_constrained:
+    'switch DPoP off for MCP clients at the provider, or set dpop to allowed and have them send proofs',
   not_bound:
     "have the authorization server bind tokens to the key of the DPoP proof that the client sends for them, or set dpop to 'allowed'",
   client: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
@@ -99,7 +100,7 @@ export function missing(claim: string, found: unknown, wanted: string): InvalidT
 
 /** The ways to a claim that providers leave out. */
 const WAYS_TO: Readonly<Record<string, string>> = {
-  aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience',
+  aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience to client and list those clients in allowedClients',
   exp: 'have the authorization server issue access tokens that end: give them a lifetime there',
   sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
 }
@@ -192,16 +193,18 @@ export function notYetValid(
   }))
 }
 
-const LOOKALIKE = `${REMEDIES.token_type}; if the access tokens of the provider look like this, too (Dex, Cloudflare Access), set idTokenLookalikes`
+const LOOKALIKE = `${REMEDIES.token_type}; if the access tokens of the provider look like this, too (Dex, Cloudflare Access), set idTokenLookalikes to accept`
 
-/** @param told the mark of the other kind of token, without its value */
-export function otherKind(told: string, claim?: string, found?: string): InvalidTokenError {
+/**
+ * @param told the mark of the other kind of token, without its value
+ * @param isLookalike whether an access token of some provider may look like this
+ */
+export function otherKind(told: string, claim?: string, found?: string, isLookalike = false): InvalidTokenError {
   return rejection('token_type', () => ({
     ...(claim !== undefined && { claim }),
     found,
     sentence: (value) => `${found === undefined ? told : `${told} ${value}`}, which is not what an access token has`,
-    // The token does not say outright that it is another.
-    ...(found === undefined && { advice: LOOKALIKE }),
+    ...(isLookalike && { advice: LOOKALIKE }),
   }))
 }
 
@@ -216,12 +219,15 @@ export function otherTokenType(type: unknown): InvalidTokenError {
   }))
 }
 
+const FOR_MTLS = 'it is bound to a client certificate (mTLS), so switch that off for MCP clients at the provider'
+
 /** @param cnf binds the token in a way whose proof is not verified here */
 export function unprovable(cnf: unknown): InvalidTokenError {
   return rejection('sender_constrained', () => ({
     claim: 'cnf',
     found: isJsonObject(cnf) ? Object.keys(cnf) : cnf,
     sentence: (by) => `cnf binds the token to a key (${by}), and proofs of it are not verified here`,
+    ...(isJsonObject(cnf) && 'x5t#S256' in cnf && { advice: FOR_MTLS }),
   }))
 }
 

@@ -57,7 +57,7 @@ const ONLY = { allowedClients: ['claude', 'inspector'] }
 const WAYS_TO: Readonly<Record<string, string>> = {
   exp: 'have the authorization server issue access tokens that end: give them a lifetime there',
   sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
-  aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience',
+  aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience to client and list those clients in allowedClients',
 }
 const missing = (claim: string, value: unknown, message: string): Verified => ({
   claims: { [claim]: value },
@@ -76,7 +76,7 @@ const otherKind = (claims: object, told: string, rest: Partial<Verified> = {}): 
 const lookalike = (claims: object, told: string, rest: Partial<Verified> = {}): Verified => {
   const { message, ...other } = otherKind(claims, told, rest)
   const option =
-    'if the access tokens of the provider look like this, too (Dex, Cloudflare Access), set idTokenLookalikes'
+    'if the access tokens of the provider look like this, too (Dex, Cloudflare Access), set idTokenLookalikes to accept'
   return { ...other, message: `${message}; ${option}` }
 }
 const early = (claim: string): Verified => ({
@@ -157,7 +157,8 @@ it.each<Verified>([
   otherKind({ typ: 'ID' }, 'typ is "ID"', { claim: 'typ', found: ['ID'] }),
   otherKind({ token_use: 'id' }, 'token_use is "id"', { claim: 'token_use', found: ['id'] }),
   lookalike({ at_hash: 'x' }, 'there is a claim at_hash', { claim: 'at_hash' }),
-  lookalike({ nonce: 'n', aud: CLIENT_ID }, 'there is a claim nonce', { claim: 'nonce' }),
+  otherKind({ nonce: 'n', aud: CLIENT_ID }, 'there is a claim nonce', { claim: 'nonce' }),
+  otherKind({ at_hash: 'x', nonce: 'n' }, 'there is a claim at_hash', { claim: 'at_hash' }),
   lookalike(
     { aud: CLIENT_ID, client_id: undefined, scope: undefined },
     'there is none of scope, scp, client_id, cid, appid, azpacr, appidacr, idtyp',
@@ -175,7 +176,15 @@ it.each<Verified>([
     claim: 'cnf',
     found: ['jkt'],
     message:
-      'cnf binds the token to a key (["jkt"]), and proofs of it are not verified here: switch DPoP or mTLS binding off for MCP clients, or let DPoP in with dpop',
+      'cnf binds the token to a key (["jkt"]), and proofs of it are not verified here: switch DPoP off for MCP clients at the provider, or set dpop to allowed and have them send proofs',
+  },
+  {
+    claims: { cnf: { 'x5t#S256': 'thumbprint' } },
+    reason: 'sender_constrained',
+    claim: 'cnf',
+    found: ['x5t#S256'],
+    message:
+      'cnf binds the token to a key (["x5t#S256"]), and proofs of it are not verified here: it is bound to a client certificate (mTLS), so switch that off for MCP clients at the provider',
   },
   {
     claims: { scope: 'notes:read profile' },
@@ -269,7 +278,7 @@ describe('of a token that has not been verified, which anybody can have written,
       'from elsewhere',
       { iss: 'https://idp.example/realms/b' },
       '; iss, unverified, is "https://idp.example/realms/b"',
-      'the client seems to use another authorization server or realm',
+      'the client seems to use another authorization server or realm: it must sign in where the metadata of this server says, or issuer (OIDC_ISSUER) must be that one',
     ],
   ])('a key that the issuer does not publish, of a token that says it is %s', async (_name, claims, told, advice) => {
     expect(await rejectionOfClaims(claims, {}, { key: await signingKey('other') })).toEqual(
@@ -398,7 +407,8 @@ it('a request without credentials, and one with more than a token', async () => 
     {
       type: 'token.rejected',
       reason: 'no_credentials',
-      message: 'the request has no Bearer token, as the first one of an MCP client has none',
+      message:
+        'the request has no Bearer token, which is usual for the first one of an MCP client; if it stays so, the client does not sign in, or a proxy drops the Authorization header',
     },
     {
       type: 'token.rejected',

@@ -217,6 +217,6 @@ it('the issuer follows the host of the request: by another name it is another is
   await expect(server.auth.ready()).rejects.toMatchObject({
     code: 'ERR_CONFIGURATION',
     option: 'discoveryUrl',
-    message: expect.stringMatching(/^The discovery document names the issuer http:\/\/localhost/) as string,
+    message: expect.stringMatching(/^The discovery document names the issuer "http:\/\/localhost/) as string,
   })
 })

@@ -140,6 +140,18 @@ export const CAUSES: readonly Cause[] = [
   {
     cause: 'the provider behind a proxy writes http into iss',
     names: /http and https: tell the authorization server its public address/,
+    told: withClaims(
+      () => ({ iss: 'http://idp.example.com/realms/acme' }),
+      ({ as }) => {
+        const issuer = 'https://idp.example.com/realms/acme'
+        as.metadata['issuer'] = issuer
+        return { issuer, discoveryUrl: `${as.issuer}/.well-known/openid-configuration` }
+      },
+    ),
+  },
+  {
+    cause: 'issuer is written with http, and the provider has https',
+    names: /write issuer \(OIDC_ISSUER\) with https/,
     told: withClaims(({ as }) => ({ iss: as.issuer.replace('http:', 'https:') })),
   },
   {
