@@ -96,16 +96,8 @@ const anyClient = (): string =>
   `${named('allowedClients')} is not given: with the preset nextcloud-oidc-app, a token of any client of that Nextcloud is taken, and clients can register themselves there`
 
 function checkPreset(given: LookUp, { preset, mode }: Pick<NextcloudConfig, 'preset' | 'mode'>, warn: Warn): void {
-  const { exchanges, idToken, endpoints } = quirksOf(preset)
+  const { exchanges, idToken } = quirksOf(preset)
   const { credentialFrom, signInFor } = MODES[mode]
-  for (const name of ['authorizationEndpoint', 'tokenEndpoint'] as const) {
-    const option = given(`authorizationServer.${name}`)
-    if (endpoints === undefined || option.value === undefined) continue
-    refuse(
-      option,
-      `contradicts the preset ${preset}: its endpoints are those of nextcloud.url, and clientSecret is for them`,
-    )
-  }
   if (credentialFrom === 'exchange' && exchanges.length === 0) {
     refuse(
       given('nextcloud.preset'),

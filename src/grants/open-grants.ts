@@ -111,8 +111,12 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
       if (stored === undefined) elsewhere.look(identity)
       return stored
     },
-    connect: (identity, ...more) => kept.connect(identity, ...more).finally(() => uses.drop(identity)),
-    disconnect: (identity, ...more) => kept.disconnect(identity, ...more).finally(() => uses.drop(identity)),
+    connect: (identity, connection) =>
+      kept.connect(identity, connection).finally(() => uses.drop(identity, connection.clientId)),
+    agree: (identity, clientId, ...more) =>
+      kept.agree(identity, clientId, ...more).finally(() => uses.drop(identity, clientId)),
+    disconnect: (identity, clientId) =>
+      kept.disconnect(identity, clientId).finally(() => uses.drop(identity, clientId)),
   }
   const store = heard(told, () => hook.act())
   const rotations = createRotations({

@@ -16,8 +16,8 @@ export interface Uses {
   readonly note: (identity: Identity, clientId: string) => void
   /** Reads what is stored, and what this process has noted since. */
   readonly read: (identity: Identity) => Promise<LastUses>
-  /** Forgets what this process has noted, because the user has connected or disconnected. */
-  readonly drop: (identity: Identity) => void
+  /** Forgets what this process has noted of a client that the user has connected or disconnected; without a client, of all. */
+  readonly drop: (identity: Identity, clientId: string | undefined) => void
   /** Stores what is noted. Never rejects. */
   readonly settle: () => Promise<void>
 }
@@ -89,7 +89,13 @@ export function createUses(rooms: UsesRooms): Uses {
       for (const [id, at] of users.get(identityKey(identity))?.uses ?? []) uses.set(id, Math.max(at, uses.get(id) ?? 0))
       return uses
     },
-    drop: (identity) => users.delete(identityKey(identity)),
+    drop(identity, clientId) {
+      const key = identityKey(identity)
+      if (clientId === undefined) return void users.delete(key)
+      const noted = users.get(key)
+      noted?.uses.delete(clientId)
+      noted?.pending.delete(clientId)
+    },
     settle,
   }
 }

@@ -140,7 +140,7 @@ const again = (server: Markup): Markup =>
 
 /** Another attempt would end as this one. */
 const wrongSecret = (server: Markup): Markup =>
-  markup`<p>You can do nothing about it: the administrator of ${server} has to look at the client secret that it has for Nextcloud, and start it again. Its log says more.</p>`
+  markup`<p>The administrator of ${server} has to look at the client secret that it has for Nextcloud, and start ${server} again. Its log says more. Then connect once more in your app.</p>`
 
 /** The pages for a browser that comes to a place where nothing of a sign-in can go on. */
 function lost(page: Frame, { nextcloud, redirectUri }: { readonly nextcloud: Markup; readonly redirectUri: string }) {

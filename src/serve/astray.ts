@@ -30,8 +30,8 @@ type Place = Pick<ServeSettings, 'resource'>
 
 export function astrayPage(place: Place): Page {
   const content = markup`
-<p>You have signed in at Nextcloud, and it sent you here. It must send you to another address of this server, so nobody was signed in. You can do nothing about it.</p>
-<p>For the administrator: the redirection URI of the OAuth 2.0 client in Nextcloud must be this, to the letter:</p>
+<p>You have signed in at Nextcloud, and it sent you here. It must send you to another address of this server, so nobody was signed in.</p>
+<p>If this is your server: the redirection URI of the OAuth 2.0 client in Nextcloud must be this, to the letter. Nextcloud has no button to edit it, so add a second client with it, give this server its identifier and secret, and delete the first. Then connect once more in your app. If it is not yours, please show this page to the people who run it.</p>
 <p><code>${redirectUriOf(place)}</code></p>`
   const title = 'Nextcloud sent you to another address'
   return { status: 400, html: writeDocument(title, 'care', hostOf(place), content) }

@@ -168,26 +168,6 @@ describe('nextcloud.mode', () => {
 })
 
 describe('nextcloud.preset', () => {
-  it.each(['authorizationEndpoint', 'tokenEndpoint'])(
-    'nextcloud-oauth2-app contradicts %s, to which a secret of Nextcloud would go',
-    (name) => {
-      const preset = 'nextcloud-oauth2-app'
-      const options = { ...withNextcloud({ url, preset, mode: 'refresh-token' }), connect: { identity: 'sub' } }
-      const given = { ...options, authorizationServer: { [name]: 'https://idp.example.com/oauth' } }
-
-      expect(refusalOf(given)).toEqual(
-        refused(
-          `authorizationServer.${name}`,
-          'contradicts the preset nextcloud-oauth2-app: its endpoints are those of nextcloud.url, and clientSecret is for them',
-        ),
-      )
-      expect(refusalOf({ ...given, authorizationServer: { jwksUri: 'https://idp.example.com/jwks' } })).toBeUndefined()
-      expect(
-        refusalOf({ ...given, ...withNextcloud({ url, preset: 'keycloak', mode: 'refresh-token' }) }),
-      ).toBeUndefined()
-    },
-  )
-
   it.each(
     ['nextcloud-oidc-app', 'nextcloud-oauth2-app'].flatMap((preset) =>
       ['token-exchange', 'jwt-bearer'].map((mode) => ({ preset, mode })),

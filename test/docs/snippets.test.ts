@@ -66,6 +66,7 @@ function compile({ code, from }: Snippet): string[] {
     ? ''
     : [
         ...(code.includes('mcpAuth({') ? [`import { mcpAuth } from 'mcp-nextcloud-auth'`] : []),
+        ...(code.includes('logEvents(') ? [`import { logEvents } from 'mcp-nextcloud-auth'`] : []),
         ...(code.includes('nextcloudPath`') ? [`import { nextcloudPath } from 'mcp-nextcloud-auth'`] : []),
         ...['withNextcloud', 'scopedTools']
           .filter((name) => code.includes(`${name}(`))

@@ -109,10 +109,26 @@ describe('a use', () => {
     expect(known.length).toBeGreaterThan(90)
     expect(known.length).toBeLessThanOrEqual(100)
 
-    uses.drop(ALICE)
+    uses.drop(ALICE, undefined)
     uses.note(ALICE, 'stranger')
     await uses.settle()
     expect(Object.keys(await stored())).not.toContain('stranger')
+  })
+
+  it('of one client is forgotten with that client, and those of the others are known though nothing is stored yet', async () => {
+    const { uses, clock, connect, stored } = await setUp()
+    for (const id of ['client-1', 'client-2']) {
+      await connect(`token of ${id}`, id)
+      uses.note(ALICE, id)
+    }
+
+    uses.drop(ALICE, 'client-1')
+
+    expect([...(await uses.read(ALICE)).keys()]).toEqual(['client-2'])
+    clock.advance(1)
+    uses.note(ALICE, 'client-1')
+    await uses.settle()
+    expect(Object.keys(await stored()).sort()).toEqual(['client-1', 'client-2'])
   })
 
   it('is no reason to fail where the record does not open', async () => {
