@@ -65,17 +65,26 @@ async function freeOrigin(): Promise<string> {
 
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'serve-'))
-  origin = await freeOrigin()
   nextcloud = await startStandIn()
   calendars = calendarStandIn('anna')
   disturb()
   secrets.push(fresh(64), fresh(64))
   const [clientId = '', secret = ''] = secrets
-  const redirectUris = [`${origin}/nextcloud/callback`]
-  nextcloud.state.oauth2Clients.push({ id: nextcloud.state.nextId(), name: 'MCP', clientId, secret, redirectUris })
   addAccount(nextcloud.state, 'anna')
-  server = start()
-  await live(server)
+  // The port has to be known beforehand, and another process may take it before the server does.
+  for (let attempt = 1; ; attempt += 1) {
+    origin = await freeOrigin()
+    const redirectUris = [`${origin}/nextcloud/callback`]
+    nextcloud.state.oauth2Clients.splice(0)
+    nextcloud.state.oauth2Clients.push({ id: nextcloud.state.nextId(), name: 'MCP', clientId, secret, redirectUris })
+    server = start()
+    try {
+      return await live(server)
+    } catch (error) {
+      if (attempt === 5 || !output.includes('something else listens')) throw error
+      output = ''
+    }
+  }
 })
 
 afterAll(async () => {
