@@ -293,8 +293,8 @@ export interface McpAuthOptions {
    *
    * - `'reject'`: it is refused
    * - `'client'`: its client has to be in `audience` or `allowedClients`
-   * - a function of the verified claims: your own proof that this server is the intended recipient. Only `true` lets the token in
-   *   (MCP 2025-11-25, authorization)
+   * - `(claims) => boolean`: your own proof, by the verified claims, that this server is the intended recipient, in a promise too. Only
+   *   `true` lets the token in (MCP 2025-11-25, authorization)
    */
   readonly missingAudience?:
     'reject' | 'client' | ((claims: Readonly<Record<string, unknown>>) => boolean | Promise<boolean>) | undefined

@@ -36,6 +36,13 @@ export interface AccessTokenClaims {
   readonly boundTo: string | undefined
 }
 
+/** The audiences of a token that are this server's. */
+interface Audiences {
+  readonly accepted: readonly string[]
+  /** Whether `resource` is one of them. */
+  readonly forResource: boolean
+}
+
 /** Claims of ID tokens (OIDC Core §3.3.2.11, FAPI 1.0 part 2 §5.1.1). */
 const IN_ID_TOKENS = ['at_hash', 'c_hash', 's_hash']
 /** The claim of logout tokens (Back-Channel Logout §2.4). */
@@ -145,7 +152,7 @@ function withoutSlash(uri: string): string {
 function checkKind(
   claims: Claims,
   headerType: unknown,
-  { accepted, forResource }: { readonly accepted: readonly string[]; readonly forResource: boolean },
+  audiences: Audiences,
   { idTokenLookalikes, client }: Expectations,
 ): void {
   const header = readHeaderType(headerType)
@@ -160,7 +167,13 @@ function checkKind(
   if (other !== undefined) throw otherKind(`${other.claim} is`, other.claim, other.use)
   if (uses.some(({ use }) => ACCESS_USES.test(use))) return
   if (IN_LOGOUT_TOKENS in claims) throw otherKind(`there is a claim ${IN_LOGOUT_TOKENS}`, IN_LOGOUT_TOKENS)
-  if (idTokenLookalikes === 'accept') return
+  if (idTokenLookalikes === 'refuse') checkLookalike(claims, audiences, client)
+}
+
+/**
+ * @throws {InvalidTokenError} an ID token may look like this
+ */
+function checkLookalike(claims: Claims, { accepted, forResource }: Audiences, client: Expectations['client']): void {
   const mark = IN_ID_TOKENS.find((name) => name in claims)
   // MCP clients send no nonce, so that the access tokens of a provider whose look like this have none.
   if (mark !== undefined) throw otherKind(`there is a claim ${mark}`, mark, undefined, !('nonce' in claims))
