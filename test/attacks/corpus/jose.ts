@@ -6,8 +6,8 @@ import { base64url, jwkOf, macOf, signatureOf, type Forge, type Parts } from './
 
 /** JOSE: what RFC 8725 (best current practices for JWTs) warns of, and what libraries have fallen for. */
 
-const NONE = 'CVE-2015-9235 (alg none), RFC 8725 §3.2'
-const CONFUSION = 'CVE-2016-10555 (RS256 to HS256), RFC 8725 §3.1'
+const NONE = 'CVE-2022-23540 (alg none), RFC 8725 §3.2'
+const CONFUSION = 'CVE-2015-9235, CVE-2016-10555 (RS256 to HS256), RFC 8725 §3.1'
 const BOUND_KEY = 'RFC 7517 §4.4, RFC 8725 §3.1 (one algorithm for each key)'
 const BROUGHT = 'CVE-2018-0114 (the token brings its key), RFC 8725 §3.10'
 const SSRF = 'RFC 8725 §3.10 (SSRF by jku and x5u)'
@@ -178,7 +178,7 @@ const keys: readonly TokenRow[] = [
   ],
   ['a kid that leads to /dev/null', LOOKUP, mine(() => ({ kid: '../../../../../../dev/null' }))],
   ['a kid with SQL', LOOKUP, mine(() => ({ kid: "x' UNION SELECT 'secret' --" }))],
-  ['a kid with a command', 'CVE-2017-17405 (command by kid)', mine(() => ({ kid: '|touch /tmp/evil' }))],
+  ['a kid with a command', 'CWE-78 (command by kid)', mine(() => ({ kid: '|touch /tmp/evil' }))],
   ['the kid __proto__', 'CWE-1321 (prototype)', mine(() => ({ kid: '__proto__' }))],
   ['the kid constructor', 'CWE-1321 (prototype)', mine(() => ({ kid: 'constructor' }))],
   ['a kid with a null byte behind a published one', LOOKUP, mine(() => ({ kid: 'rsa\0' }))],
