@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { withoutWhitespace } from '../http/whitespace.js'
 
 /** The fields of a form that are there once. */
 export type Form = ReadonlyMap<string, string>
@@ -11,7 +12,7 @@ const FORM_TYPE = 'application/x-www-form-urlencoded'
 
 /** Whether the body of a request is a form, in the encoding that browsers send by themselves. */
 export function hasForm({ headers }: IncomingMessage): boolean {
-  return headers['content-type']?.split(';')[0]?.trim().toLowerCase() === FORM_TYPE
+  return withoutWhitespace(headers['content-type']?.split(';')[0] ?? '').toLowerCase() === FORM_TYPE
 }
 
 /**

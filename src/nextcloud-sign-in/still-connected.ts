@@ -34,10 +34,15 @@ export async function isConnected(
   { token, session }: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
 ): Promise<boolean> {
   const { grants, clock } = asking
-  const stored = await grants.store.read(grants.store.keyOf(identity))
-  if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
-  if (isTakenBack(stored?.grant.withdrawals, token, session)) return false
-  return token?.kind !== 'RefreshToken' || (await standingOf(asking, identity)) !== 'refused'
+  const isStored = async (): Promise<boolean> => {
+    const stored = await grants.store.read(grants.store.keyOf(identity))
+    if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
+    return !isTakenBack(stored?.grant.withdrawals, token, session)
+  }
+  if (!(await isStored())) return false
+  if (token?.kind !== 'RefreshToken') return true
+  // While Nextcloud was asked, the user may have ended the connection.
+  return (await standingOf(asking, identity)) !== 'refused' && isStored()
 }
 
 /** Whether the person of a session has let an MCP client in, and has not taken that back. While the store does not say so, it is a no. */
