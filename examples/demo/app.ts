@@ -6,6 +6,7 @@ import { mcpAuth, MemoryStorage, type McpAuth, type McpAuthEvent } from 'mcp-nex
 import { createConnectingNotesServer } from './mcp-server-connect.js'
 import { createNotesServerV1 } from './mcp-server-v1.js'
 import { createNotesServer } from './mcp-server-v2.js'
+import { toolScopes } from './notes.js'
 
 export interface NotesApp {
   readonly app: Express
@@ -58,14 +59,13 @@ export function createNotesApp(options: NotesAppOptions): NotesApp {
   app.disable('x-powered-by')
   app.use(auth.routes(), authV1.routes(), authConnect.routes())
 
-  // Any Content-Type, because the scope check below must see every body that the MCP server sees.
-  const parseBody = express.json({ type: () => true })
-
   const mcp = createMcpHandler(() => createNotesServer(auth))
   const handleMcp = toNodeHandler(mcp)
-  app.post('/mcp', auth, parseBody, requireToolScopes(auth), (req, res) => handleMcp(req, res, req.body))
+  app.post('/mcp', auth, (req, res) => handleMcp(req, res))
 
-  app.post('/mcp-v1', authV1, parseBody, requireToolScopes(authV1), async (req, res) => {
+  // Any Content-Type, because the scope check must see every body that the MCP server sees.
+  const parseBody = express.json({ type: () => true })
+  app.post('/mcp-v1', authV1, parseBody, requireScopeToWrite(authV1), async (req, res) => {
     // Without session ids, every request is served by a server and a transport of its own.
     const server = createNotesServerV1(authV1)
     const transport = new StreamableHTTPServerTransport()
@@ -76,9 +76,7 @@ export function createNotesApp(options: NotesAppOptions): NotesApp {
 
   const connecting = createMcpHandler(() => createConnectingNotesServer(authConnect))
   const handleConnecting = toNodeHandler(connecting)
-  app.post('/mcp-connect', authConnect, parseBody, requireToolScopes(authConnect), (req, res) =>
-    handleConnecting(req, res, req.body),
-  )
+  app.post('/mcp-connect', authConnect, (req, res) => handleConnecting(req, res))
 
   // None of them keeps sessions, so there is no stream to open (GET) and none to end (DELETE).
   app.all(['/mcp', '/mcp-v1', '/mcp-connect'], (_req, res) => {
@@ -98,11 +96,11 @@ export function createNotesApp(options: NotesAppOptions): NotesApp {
 }
 
 /**
- * Asks for more scopes where a tool needs them (step-up). That must be an HTTP answer, 403 with a challenge, so it is
- * decided before the MCP server sees the message.
+ * Asks for more scopes where a tool needs them (step-up). That must be an HTTP answer, 403 with a challenge. SDK v1 begins its answer before
+ * it looks at the call, so it is decided before that. SDK v2 needs none of this: `scopedTools` has it answer by a 403.
  */
-function requireToolScopes(auth: McpAuth): RequestHandler {
-  const requireWriting = auth.requireScopes('notes:read', 'notes:write')
+function requireScopeToWrite(auth: McpAuth): RequestHandler {
+  const requireWriting = auth.requireScopes(...toolScopes.create_note)
   return (req, res, next) => {
     if (toolsCalled(req).includes('create_note')) requireWriting(req, res, next)
     else next()

@@ -1,11 +1,12 @@
 import { McpServer, type CallToolResult } from '@modelcontextprotocol/server'
 import type { McpAuth } from 'mcp-nextcloud-auth'
-import { withNextcloud } from 'mcp-nextcloud-auth/mcp-v2'
-import { createNote, listNotes, newNote, noteId, readNote } from './notes.js'
+import { scopedTools, withNextcloud } from 'mcp-nextcloud-auth/mcp-v2'
+import { createNote, listNotes, newNote, noteId, readNote, toolScopes } from './notes.js'
 
 /** The note tools for users who connect Nextcloud once: whoever has not, is asked to by the MCP client, within the call. */
 export function createConnectingNotesServer(auth: McpAuth): McpServer {
   const server = new McpServer({ name: 'notes', version: '1.0.0' })
+  scopedTools(auth, server, toolScopes)
   server.registerTool(
     'list_notes',
     { description: 'List your notes' },

@@ -1,10 +1,12 @@
 import { McpServer, type CallToolResult, type ServerContext } from '@modelcontextprotocol/server'
 import type { McpAuth } from 'mcp-nextcloud-auth'
-import { createNote, listNotes, newNote, noteId, readNote, type NextcloudFetch } from './notes.js'
+import { scopedTools } from 'mcp-nextcloud-auth/mcp-v2'
+import { createNote, listNotes, newNote, noteId, readNote, toolScopes, type NextcloudFetch } from './notes.js'
 
 /** The note tools on MCP SDK v2, which serves each request with a server of its own. */
 export function createNotesServer(auth: McpAuth): McpServer {
   const server = new McpServer({ name: 'notes', version: '1.0.0' })
+  scopedTools(auth, server, toolScopes)
   server.registerTool('list_notes', { description: 'List your notes' }, async (ctx) =>
     text(await listNotes(nextcloudFor(ctx))),
   )

@@ -9,6 +9,9 @@ export type NextcloudFetch = (
 export const noteId = z.object({ id: z.number().int().describe('Number of the note, as list_notes gives it') })
 export const newNote = z.object({ title: z.string().min(1), content: z.string() })
 
+/** The scopes of tools beyond those of every request. */
+export const toolScopes = { create_note: ['notes:read', 'notes:write'] }
+
 const notesPath = '/index.php/apps/notes/api/v1/notes'
 const note = z.object({ id: z.number(), title: z.string(), content: z.string() })
 

@@ -2,11 +2,10 @@ import express, { type Express, type RequestHandler } from 'express'
 import { rateLimit } from 'express-rate-limit'
 import helmet from 'helmet'
 import type { McpAuth } from 'mcp-nextcloud-auth'
-import { tools } from './notes.js'
 
 /** The MCP server, on the one SDK or the other. */
 export interface McpEndpoint {
-  readonly handle: RequestHandler
+  readonly handlers: readonly RequestHandler[]
   readonly close: () => Promise<void>
 }
 
@@ -21,27 +20,13 @@ export function createApp(auth: McpAuth, endpoint: McpEndpoint, proxies: number)
   app.use('/nextcloud', rateLimit({ windowMs: 60_000, limit: 60, standardHeaders: 'draft-8', legacyHeaders: false }))
   app.use(auth.routes())
 
-  // Any Content-Type, because the scope check must see every body that the MCP server sees.
+  // Any Content-Type, so that the limit holds for every body.
   const parseBody = express.json({ type: () => true, limit: '1mb' })
-  app.post('/mcp', auth, parseBody, requireToolScopes(auth), endpoint.handle)
+  app.post('/mcp', auth, parseBody, ...endpoint.handlers)
   // There are no sessions, so there is no stream to open (GET) and none to end (DELETE).
   app.all('/mcp', (_req, res) => {
     res.status(405).set('Allow', 'POST').json({ error: 'method_not_allowed' })
   })
   app.use(auth.errorHandler())
   return app
-}
-
-/** Asks the MCP client for the scopes of the tools that a request calls (step-up): 403 with a challenge, where they are missing. */
-function requireToolScopes(auth: McpAuth): RequestHandler {
-  return (req, res, next) => {
-    // JSON-RPC messages may come as a batch.
-    const messages = [req.body as unknown].flat() as ({ method?: unknown; params?: { name?: unknown } } | undefined)[]
-    const called = messages
-      .filter((message) => message?.method === 'tools/call')
-      .map((message) => message?.params?.name)
-    const needed = Object.entries(tools).flatMap(([name, { scopes }]) => (called.includes(name) ? scopes : []))
-    if (needed.length === 0) next()
-    else auth.requireScopes(...new Set(needed))(req, res, next)
-  }
 }

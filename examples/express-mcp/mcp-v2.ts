@@ -1,14 +1,15 @@
 import { toNodeHandler } from '@modelcontextprotocol/node'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import type { McpAuth } from 'mcp-nextcloud-auth'
-import { withNextcloud } from 'mcp-nextcloud-auth/mcp-v2'
+import { scopedTools, withNextcloud } from 'mcp-nextcloud-auth/mcp-v2'
 import type { McpEndpoint } from './app.js'
-import { createNote, listNotes, readNote, tools } from './notes.js'
+import { createNote, listNotes, readNote, tools, toolScopes } from './notes.js'
 
 /** The tools on MCP SDK v2: a client that can show links is sent to the connect page within the call. */
 export function mcpEndpointV2(auth: McpAuth): McpEndpoint {
   const mcp = createMcpHandler(() => {
     const server = new McpServer({ name: 'nextcloud-notes', version: '1.0.0' })
+    scopedTools(auth, server, toolScopes)
     const { list_notes, read_note, create_note } = tools
     server.registerTool(
       'list_notes',
@@ -28,5 +29,5 @@ export function mcpEndpointV2(auth: McpAuth): McpEndpoint {
     return server
   })
   const handle = toNodeHandler(mcp)
-  return { handle: (req, res) => void handle(req, res, req.body), close: () => mcp.close() }
+  return { handlers: [(req, res) => void handle(req, res, req.body)], close: () => mcp.close() }
 }

@@ -21,6 +21,9 @@ export const tools = {
   },
 } as const
 
+/** The scopes of each tool by its name. */
+export const toolScopes = Object.fromEntries(Object.entries(tools).map(([name, { scopes }]) => [name, scopes]))
+
 interface TextResult {
   [key: string]: unknown
   content: { type: 'text'; text: string }[]

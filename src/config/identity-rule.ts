@@ -11,6 +11,7 @@ const SHAPES =
 export const identityRule: KindOf<IdentityRule> = {
   check: (given) => readRule(given.value) ?? refuse(given, SHAPES),
   fromText: (text) => ruleOfText(text) ?? text,
+  values: ["'sub'", '{ claim }', '{ userOidc: { providerId, claim } }', '(account, who)', "'anyone'"],
 }
 
 function readRule(value: unknown): IdentityRule | undefined {

@@ -13,6 +13,8 @@ export interface Kind<T> {
   readonly fromTexts?: (texts: readonly string[]) => unknown
   /** Unit of a number, in plural. */
   readonly unit?: string
+  /** The values that there are, as code has them, where they are few. */
+  readonly values?: readonly string[]
 }
 
 /** A kind of value for which `G` may be given. */
@@ -50,6 +52,7 @@ export function oneOf<const V extends readonly (string | false)[]>(...values: V)
   return {
     check: (given) => values.find((value) => value === given.value) ?? refuse(given, `must be ${list}`),
     fromText: (word) => values.find((value) => String(value) === word) ?? word,
+    values: shown,
   }
 }
 
@@ -206,10 +209,13 @@ export const scopesOrFunction: KindOf<NextcloudScopes> = {
 }
 
 type MissingAudience = Exclude<McpAuthOptions['missingAudience'], undefined>
-export const missingAudience = only<MissingAudience>(
-  (value) => value === 'reject' || value === 'client' || typeof value === 'function',
-  "must be 'reject' or 'client', or a function",
-)
+export const missingAudience: KindOf<MissingAudience> = {
+  ...only<MissingAudience>(
+    (value) => value === 'reject' || value === 'client' || typeof value === 'function',
+    "must be 'reject' or 'client', or a function",
+  ),
+  values: ["'reject'", "'client'", '(claims) => boolean'],
+}
 
 export const adapter = only<StorageAdapter>((value) => {
   const { get, put, delete: remove, shared } = Object(value) as Partial<Record<keyof StorageAdapter, unknown>>

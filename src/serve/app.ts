@@ -11,7 +11,7 @@ import { answersAstray, notFound } from './astray.js'
 import { landingPage } from './landing-page.js'
 import { logRequests, type WriteLine } from './log.js'
 import type { ServeSettings } from './settings.js'
-import { registerTools, scopesFor } from './tools/tools.js'
+import { registerTools } from './tools/tools.js'
 
 export interface AppParts {
   readonly settings: ServeSettings
@@ -56,9 +56,9 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
     return server
   })
   const handle = toNodeHandler(mcp)
-  // Any Content-Type, because the look at the scopes must see every body that the MCP server sees.
+  // Any Content-Type, so that the limit holds for every body, and the log tells the tool of every call.
   const readBody = express.json({ type: () => true, limit: LARGEST_BODY })
-  app.all(pathname, limited(LIMITS.mcp), forBrowsers, auth, readBody, requireToolScopes(auth), (req, res) => {
+  app.all(pathname, limited(LIMITS.mcp), forBrowsers, auth, readBody, (req, res) => {
     void handle(req, res, req.body)
   })
   app.use(notFound(settings))
@@ -121,15 +121,6 @@ const forBrowsers: RequestHandler = (req, res, next) => {
   } else if (req.method === 'GET' && req.headers.authorization === undefined && req.accepts()[0] === 'text/html') {
     res.redirect(303, '/')
   } else next()
-}
-
-/** Asks the MCP client for the scopes of the tools that a request calls (step-up): 403 with a challenge, where they are missing. */
-function requireToolScopes(auth: McpAuth): RequestHandler {
-  return (req, res, next) => {
-    const needed = scopesFor(req.body)
-    if (needed.length === 0) next()
-    else auth.requireScopes(...needed)(req, res, next)
-  }
 }
 
 /** Answers every other error without its message, which may quote the request. */

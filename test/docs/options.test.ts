@@ -12,21 +12,23 @@ const root = path.resolve(import.meta.dirname, '../..')
 const README = path.join(root, 'README.md')
 
 /** Interface → option → its docstring, in one line a paragraph. */
-const docstrings = readDocstrings(path.join(root, 'src/options.ts'))
+const docstrings = readMembers((member) => {
+  const [doc] = ts.getJSDocCommentsAndTags(member)
+  const text = doc && ts.isJSDoc(doc) ? (ts.getTextOfJSDocComment(doc.comment) ?? '') : ''
+  return text.replaceAll(/([^\n])\n(?=[^\n-])/g, '$1 ')
+})
 
-function readDocstrings(file: string): Map<string, Map<string, string>> {
+/** Reads something of each member of each interface of the options. */
+function readMembers<T>(read: (member: ts.TypeElement) => T): Map<string, Map<string, T>> {
+  const file = path.join(root, 'src/options.ts')
   const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.ES2022, true)
   return new Map(
-    source.statements.filter(ts.isInterfaceDeclaration).map(({ name, members }) => [
-      name.text,
-      new Map(
-        members.map((member) => {
-          const [doc] = ts.getJSDocCommentsAndTags(member)
-          const text = doc && ts.isJSDoc(doc) ? (ts.getTextOfJSDocComment(doc.comment) ?? '') : ''
-          return [member.name?.getText() ?? '', text.replaceAll(/([^\n])\n(?=[^\n-])/g, '$1 ')]
-        }),
-      ),
-    ]),
+    source.statements
+      .filter(ts.isInterfaceDeclaration)
+      .map(({ name, members }) => [
+        name.text,
+        new Map(members.map((member) => [member.name?.getText() ?? '', read(member)])),
+      ]),
   )
 }
 
@@ -57,8 +59,8 @@ function documented(declarations: Declarations, prefix = ''): Documented[] {
 }
 
 const all = documented(OPTIONS)
-/** A sentence that begins so, in which a full stop within backticks is none. */
-const sentence = (start: string) => new RegExp(`(?:^|(?<=[.] ))${start}((?:\`[^\`]*\`|[^.\`])*)[.](?: |$)`)
+/** A sentence that begins so, in which a full stop within backticks or before a digit is none. */
+const sentence = (start: string) => new RegExp(`(?:^|(?<=[.] ))${start}((?:\`[^\`]*\`|[.](?=\\d)|[^.\`])*)[.](?: |$)`)
 const DEFAULT = sentence('(?:Default:? |(?=Required))')
 const ENVIRONMENT = sentence('Environment: ')
 const firstParagraph = (doc: string) => doc.split('\n')[0]!
@@ -74,7 +76,14 @@ function row({ option, declaration: { default: value, kind }, doc }: Documented)
   const text = firstParagraph(doc)
   const stated = DEFAULT.exec(text)?.[1] ?? ''
   const unit = { seconds: 's', milliseconds: 'ms' }[kind?.unit ?? ''] ?? kind?.unit
-  const meaning = text.replace(DEFAULT, '').replace(ENVIRONMENT, '').trim().replace(/\.$/, '')
+  const said = text.replace(DEFAULT, '').replace(ENVIRONMENT, '').trim().replace(/\.$/, '')
+  const values = (kind?.values ?? []).map((each) => `\`${each}\``)
+  const list = [...doc.matchAll(/^- (.*)$/gm)].map(([, item]) => item!)
+  // A list in the docstring says what each of them does.
+  const told = values.every((value, index) => list[index]?.startsWith(`${value}:`))
+    ? list.join('; ')
+    : `One of ${values.join(', ')}`
+  const meaning = values.every((value) => said.includes(value)) ? said : `${said}. ${told}`
   return [
     `\`${option}\``,
     ENVIRONMENT.exec(text)?.[1] ?? '',
@@ -109,6 +118,26 @@ async function readme(): Promise<string> {
 
 it('the tables of the README are those of the declarations (npm run docs:options writes them)', async () => {
   await expect(await readme()).toMatchFileSnapshot(README)
+})
+
+/** Interface and option → the words in quotes of its type. */
+const words = readMembers((member) =>
+  ts.isPropertySignature(member) ? [...(member.type?.getText().matchAll(/'[\w-]+'/g) ?? [])].map(([word]) => word) : [],
+)
+
+it.each(all)('the row of $option has every value of its type', (option) => {
+  const { option: name, declaration } = option
+  const [, group = '', member = ''] = /^(.*\.)?(\w+)$/.exec(name) ?? []
+  const ofType = words.get(INTERFACES[group]!)?.get(member) ?? []
+  const [, , standard = '', meaning = ''] = row(option)
+
+  expect(declaration.kind?.values ?? []).toEqual(expect.arrayContaining(ofType))
+  for (const value of declaration.kind?.values ?? []) expect(`${standard} ${meaning}`).toContain(`\`${value}\``)
+  const [, flagged] = /<(.*\|.*)>/.exec(declaration.flag ?? '') ?? []
+  const inText = declaration.kind?.values
+    ?.filter((value) => !value.includes('=>'))
+    .map((value) => value.replaceAll("'", ''))
+  if (flagged !== undefined) expect(flagged.split('|')).toEqual(inText)
 })
 
 describe('the docstring of', () => {

@@ -87,10 +87,10 @@ describe('a tool call', () => {
   })
 
   describe.each(['mcpUrl', 'mcpV1Url'] as const)('at %s', (server) => {
-    it.each([
-      ['by itself', (call: object): object => call, 'application/json'],
-      ['in a batch', (call: object): object => [{ ...call, id: 0, method: 'ping' }, call], 'application/json'],
-      ['as what only looks like JSON', (call: object): object => call, 'text/plain; a=application/json'],
+    it.each<[string, (call: object) => object, string]>([
+      ['by itself', (call) => call, 'application/json'],
+      ['in a batch', (call) => [{ ...call, id: 0, method: 'ping' }, call], 'application/json'],
+      ['as what only looks like JSON', (call) => call, 'text/plain; a=application/json'],
     ])('of a tool that writes, %s, needs notes:write and names all scopes', async (_form, message, contentType) => {
       const url = servers[server]
       const token = await readerToken('alice', url)
@@ -103,12 +103,15 @@ describe('a tool call', () => {
 
       const { status, headers, body } = await post(url, token, message(call), contentType)
 
-      expect(status).toBe(403)
-      expect(headers.get('WWW-Authenticate')).toContain(
-        `error="insufficient_scope", resource_metadata="${metadataUrl(url)}", scope="notes:read notes:write"`,
-      )
-      expect(body).toMatchObject({ error: 'insufficient_scope' })
       expect(servers.nextcloud.received).toEqual([])
+      // SDK v2 reads nothing but JSON.
+      if (server === 'mcpUrl' && contentType !== 'application/json') return expect(status).toBe(415)
+      expect(status).toBe(403)
+      const challenge = headers.get('WWW-Authenticate')
+      expect(challenge).toContain('error="insufficient_scope", ')
+      expect(challenge).toContain(`resource_metadata="${metadataUrl(url)}"`)
+      expect(challenge).toContain('scope="notes:read notes:write"')
+      expect(body).toMatchObject({ error: 'insufficient_scope' })
     })
   })
 })

@@ -206,8 +206,13 @@ describe('the tools of serve', () => {
     const read = await app.call('read_file', { path: 'Docs/From a tool.md' })
     expect(read).toContain('# Plän')
     const [, etag = ''] = /etag ("[^"]+")/.exec(read) ?? []
-    const written = await app.call('write_file', { path: 'Docs/From a tool.md', content: '# Other', etag })
+    let written = ''
+    // Nextcloud keeps the etag of a file that is written again within the same second.
+    for (let writes = 0; writes < 200 && (written === '' || written.includes(etag)); writes++) {
+      written = await app.call('write_file', { path: 'Docs/From a tool.md', content: '# Other', etag })
+    }
     expect(written).toMatch(/^Wrote /)
+    expect(written).not.toContain(etag)
     expect(await app.call('write_file', { path: 'Docs/From a tool.md', content: 'x', etag })).toMatch(/^✗ .*412/)
     expect(await app.call('list_files', { path: 'Docs' })).toContain('From a tool.md')
     expect(await app.call('search_files', { name: 'from a' })).toContain('Docs/From a tool.md')

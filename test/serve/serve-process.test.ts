@@ -236,27 +236,33 @@ describe('mcp-nextcloud-auth serve', () => {
     },
   )
 
-  it('answers a call without its scope by a challenge that names the scopes', async () => {
+  it('lists the tools of the scopes, and answers a call without its scopes by a challenge that names them', async () => {
     const client = await registeredClient({ origin, url: `${origin}/mcp` })
     const { body } = await client.signIn(visitor(), { scope: 'notes:read' })
     expect(body['scope']).toBe('notes:read')
     secrets.push(String(body['access_token']))
-    const post = (name: string) =>
+    const post = (method: string, params: object = {}, contentType = 'application/json') =>
       fetch(`${origin}/mcp`, {
         method: 'POST',
         headers: {
           authorization: `Bearer ${String(body['access_token'])}`,
-          'content-type': 'application/json',
+          'content-type': contentType,
           accept: 'application/json, text/event-stream',
         },
-        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: {} } }),
+        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
       })
-    const refused = await post('add_event')
+    const call = (name: string, contentType?: string) => post('tools/call', { name, arguments: {} }, contentType)
+    const refused = await call('add_event')
     expect(refused.status).toBe(403)
     expect(refused.headers.get('www-authenticate')).toMatch(
       /error="insufficient_scope".*scope="calendar:read calendar:write"/,
     )
-    const listed = await post('list_notes')
+    expect(refused.headers.get('access-control-allow-origin')).toBe('*')
+    expect(refused.headers.get('access-control-expose-headers')).toMatch(/WWW-Authenticate/i)
+    expect((await call('add_event', 'text/plain; a=application/json')).status).toBe(415)
+    const tools = await (await post('tools/list')).text()
+    expect(tools.match(/(?<="name":")\w+/g)).toEqual(['list_notes', 'read_note'])
+    const listed = await call('list_notes')
     expect(listed.status).toBe(200)
     expect(await listed.text()).toContain('Milk')
   })

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { TOOLS, registerTools, scopesFor, toolsCalled } from '../../src/serve/tools/tools.js'
+import { TOOLS, toolsCalled } from '../../src/serve/tools/tools.js'
 import { SCOPES, ToolFailure, type NextcloudOfTool } from '../../src/serve/tools/tool.js'
 
 type Answer = {
@@ -80,28 +80,6 @@ it('finds the calls in a body, whatever it holds', () => {
   ]) {
     expect(toolsCalled(body)).toEqual([])
   }
-  expect(scopesFor([message('read_file'), message('write_file'), message('other')])).toEqual([
-    'files:read',
-    'files:write',
-  ])
-})
-
-it('refuses a call by a client without the scope, even if nothing before it did', async () => {
-  const handlers = new Map<string, (args: unknown, ctx: unknown) => Promise<unknown>>()
-  const server = { registerTool: (name: string, _: unknown, handler: never) => handlers.set(name, handler) }
-  const fetched: unknown[] = []
-  const auth = {
-    getNextcloudCredential: () => Promise.resolve({ type: 'bearer', token: 't', headers: {} }),
-    nextcloudFetch: (...args: unknown[]) => fetched.push(args),
-  }
-  registerTools(server as never, auth as never, () => undefined)
-  const ctx = { http: { authInfo: { scopes: ['notes:read'] } }, mcpReq: { signal: new AbortController().signal } }
-  const answer = await handlers.get('create_note')?.({ title: 'x', content: '' }, ctx)
-  expect(answer).toEqual({
-    content: [{ type: 'text', text: 'This app may not do that. It must ask for: notes:write' }],
-    isError: true,
-  })
-  expect(fetched).toEqual([])
 })
 
 it('lists a folder of a Nextcloud that is in a folder of its host', async () => {

@@ -1,7 +1,7 @@
 import type { McpServer } from '@modelcontextprotocol/server'
 import { McpAuthError, NotProvisionedError } from '../../errors/errors.js'
 import type { McpAuth } from '../../mcp-auth.js'
-import { withNextcloud } from '../../mcp/v2.js'
+import { scopedTools, withNextcloud } from '../../mcp/v2.js'
 import { calendarTools } from './calendar.js'
 import { fileTools } from './files.js'
 import { noteTools } from './notes.js'
@@ -20,14 +20,9 @@ export function toolsCalled(body: unknown): readonly string[] {
     .filter((name) => typeof name === 'string')
 }
 
-/** Returns every scope that the calls in a body need. */
-export function scopesFor(body: unknown): readonly string[] {
-  const called = toolsCalled(body)
-  return [...new Set(TOOLS.flatMap(({ name, scopes }) => (called.includes(name) ? scopes : [])))]
-}
-
 /** @param report hears of defects, by the tool's name and the class of the error */
 export function registerTools(server: McpServer, auth: McpAuth, report: (tool: string, error: string) => void): void {
+  scopedTools(auth, server, Object.fromEntries(TOOLS.map(({ name, scopes }) => [name, scopes])))
   for (const tool of TOOLS) {
     const { name, title, description, input, readOnly } = tool
     server.registerTool(
@@ -38,18 +33,10 @@ export function registerTools(server: McpServer, auth: McpAuth, report: (tool: s
         inputSchema: input,
         annotations: { readOnlyHint: readOnly, destructiveHint: false, openWorldHint: false },
       },
-      withNextcloud(auth, async (args, ctx, nextcloud) => {
-        const missing = missingScopes(tool, ctx.http?.authInfo?.scopes ?? [])
-        if (missing.length > 0) return text(`This app may not do that. It must ask for: ${missing.join(', ')}`, true)
-        return run(tool, nextcloud, args, report)
-      }),
+      withNextcloud(auth, (args, _ctx, nextcloud) => run(tool, nextcloud, args, report)),
     )
   }
 }
-
-/** The second look: the request itself has been refused by then, with a challenge that has clients ask for more. */
-const missingScopes = ({ scopes }: Tool, granted: readonly string[]): string[] =>
-  scopes.filter((scope) => !granted.includes(scope))
 
 interface TextResult {
   [key: string]: unknown

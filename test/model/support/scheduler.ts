@@ -131,8 +131,8 @@ export function call<T>({
           const result = carryOut()
           scheduler.learn(instance, tell(result))
           settle = () => (fault === 'unanswered' ? reject(failure(fault)) : resolve(result))
-        } catch (error) {
-          settle = () => reject(error)
+        } catch (error: unknown) {
+          settle = () => reject(error as Error)
         }
         if (fault === 'slow')
           scheduler.offer({ instance, name: `answer: ${name}`, on: '', kind: 'answer', take: settle })
