@@ -3,7 +3,7 @@ import { chaos } from './support/chaos.js'
 import { usePlainProcess } from './support/plain-process.js'
 import { brokenRules } from './support/rules.js'
 
-vi.mock('lru-cache', async () => ({ LRUCache: (await import('./support/small-caches.js')).SmallCache }))
+vi.mock('lru-cache', async () => ({ LRUCache: (await import('../support/small-caches.js')).SmallCache }))
 
 const first = Number(process.env['MODEL_SEED'] ?? 1)
 const runs = Number(process.env['MODEL_RUNS'] ?? 2_000)

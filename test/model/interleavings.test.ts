@@ -5,7 +5,7 @@ import { usePlainProcess } from './support/plain-process.js'
 import { brokenRules } from './support/rules.js'
 import { connected, rest, type Act } from './support/world.js'
 
-vi.mock('lru-cache', async () => ({ LRUCache: (await import('./support/small-caches.js')).SmallCache }))
+vi.mock('lru-cache', async () => ({ LRUCache: (await import('../support/small-caches.js')).SmallCache }))
 
 /** States of each case at most: `npm run model` goes through all. */
 const most = Number(process.env['MODEL_STATES'] ?? 150)
