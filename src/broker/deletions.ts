@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { StorageError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
@@ -66,7 +67,7 @@ interface Deleting extends DeletionRooms {
   looked: boolean
   closed: boolean
   /** Ids of those that this process tried itself. */
-  readonly own: Set<string>
+  readonly own: LRUCache<string, true>
   cancel: () => void
 }
 
@@ -80,6 +81,8 @@ const CLAIMED_FOR = 10 * MINUTE
 const STORED_WITHIN = 5 * MINUTE
 /** Milliseconds from the first use of the store to the first look. */
 const START_PAUSE = 500
+/** Another instance may end those that this one has tried. */
+const MOST_OWN = 10_000
 const ANSWER_LOST =
   'An answer of Nextcloud was lost, as when a process ends before it has stored it. Nobody has the tokens that were in it. Their session stays in Nextcloud until its user ends it, under Personal settings, Security, Devices & sessions.'
 
@@ -98,7 +101,7 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     started: false,
     looked: false,
     closed: false,
-    own: new Set(),
+    own: new LRUCache({ max: MOST_OWN }),
     cancel: () => undefined,
   }
   return {
@@ -234,7 +237,7 @@ async function finish(
   }
   const pause = PAUSES[Math.min(deletion.tries, PAUSES.length - 1)] ?? LONGEST_PAUSE
   const refused = attempt === 'refused'
-  deleting.own.add(deletion.id)
+  deleting.own.set(deletion.id, true)
   const later = { ...deletion, tries: deletion.tries + 1, nextAt: clock.now() + pause, refused }
   try {
     if (!(await keepOrTell(deleting, later, given.id))) return { attempt: false, deletion }
