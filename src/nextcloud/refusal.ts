@@ -1,3 +1,4 @@
+import { afterPatience, systemClock } from '../clock.js'
 /** Bytes of a 401 that are read for Nextcloud's own word. Its answers have a few hundred. */
 const MOST_READ = 65_536
 /** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
@@ -80,10 +81,10 @@ async function readText(body: Response['body'], patience: number): Promise<strin
   const timing = { late: false }
   // Not waited for: it resolves when the other branch of the answer is read or given up too.
   const stop = (): void => void reader.cancel().catch(() => undefined)
-  const timer = setTimeout(() => {
+  const cancel = afterPatience(systemClock, patience, () => {
     timing.late = true
     stop()
-  }, patience).unref()
+  })
   try {
     const chunks: Uint8Array[] = []
     for (let length = 0; ;) {
@@ -100,6 +101,6 @@ async function readText(body: Response['body'], patience: number): Promise<strin
   } catch {
     return undefined
   } finally {
-    clearTimeout(timer)
+    cancel()
   }
 }

@@ -101,10 +101,15 @@ function readBinding({ cnf }: Claims, { dpop }: Expectations): string | undefine
  */
 export function checkIntrospectedClaims(claims: Claims, moment: Moment & { readonly issuer: string }): void {
   const { iss, exp, nbf } = claims
-  const { issuer, nowSeconds, clockTolerance } = moment
+  const { issuer } = moment
   if (iss !== undefined && iss !== issuer) throw otherIssuer(iss, issuer)
-  if (typeof exp === 'number' && exp <= nowSeconds - clockTolerance) throw expired(exp, nowSeconds)
+  checkNotExpired(exp, moment)
   if (isAhead(nbf, moment)) throw notYetValid('nbf', nbf, moment)
+}
+
+/** @throws {InvalidTokenError} the token has ended */
+export function checkNotExpired(exp: unknown, { nowSeconds, clockTolerance }: Moment): void {
+  if (typeof exp === 'number' && exp <= nowSeconds - clockTolerance) throw expired(exp, nowSeconds)
 }
 
 /** A token from the future was made by a clock that cannot be trusted with its `exp` either. */
