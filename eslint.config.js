@@ -1,5 +1,8 @@
 import js from '@eslint/js'
 import { defineConfig } from 'eslint/config'
+import redos from 'eslint-plugin-redos'
+import { configs as regexp } from 'eslint-plugin-regexp'
+import security from 'eslint-plugin-security'
 import tseslint from 'typescript-eslint'
 
 const MODES = /^(token-exchange|refresh-token|app-password|jwt-bearer|pass-through)$/
@@ -46,6 +49,30 @@ export default defineConfig(
       'max-lines-per-function': ['error', 80],
       'max-params': ['error', 4],
       complexity: ['error', 15],
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    extends: [security.configs.recommended, regexp.recommended],
+    plugins: { redos },
+    rules: {
+      // Measures each literal (recheck). A few seconds are enough for all that are here.
+      'redos/no-vulnerable': ['error', { timeout: 20_000 }],
+      'regexp/no-super-linear-move': 'error',
+      // Judges by nested quantifiers, bounded ones included. The two rules above judge by time.
+      'security/detect-unsafe-regex': 'off',
+      // Every index by a name. The compiler has `noUncheckedIndexedAccess`, and what comes from outside is read by Object.hasOwn.
+      'security/detect-object-injection': 'off',
+      // The files are the operator's: no request names one.
+      'security/detect-non-literal-fs-filename': 'off',
+      // Comparisons of a secret with `undefined`.
+      'security/detect-possible-timing-attacks': 'off',
+      // `no-misleading-character-class` forbids what it asks for, where the alternatives are joiners.
+      'regexp/prefer-character-class': 'off',
+      // Spelling. Expressions here are spelled as the grammars that they come from.
+      'regexp/use-ignore-case': 'off',
+      'regexp/prefer-w': 'off',
+      'regexp/control-character-escape': 'off',
     },
   },
   {

@@ -3,7 +3,10 @@
  * and, in a tool handler, `extra.authInfo` (SDK v1) or `ctx.http.authInfo` (SDK v2).
  */
 export interface McpAuthInfo {
-  /** The MCP token itself. It is for this server only: never send it on. */
+  /**
+   * The MCP token itself. It is for this server only: never send it on. Not enumerable, so that neither `console.log` nor
+   * `JSON.stringify` nor a spread copy shows it: pass the object itself on, or `{ token: info.token }`, and not a copy.
+   */
   readonly token: string
   /** `sub`. */
   readonly subject: string

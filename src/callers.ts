@@ -74,9 +74,11 @@ export function createSessions(
     present: ({ token, subject, issuer, clientId, scopes, expiresAt, audience, boundTo, claims }) => {
       const getNextcloudToken: GetNextcloudToken = (options) => getToken(session, options)
       const extra = Object.freeze({ subject, issuer, getNextcloudToken })
-      const own = { token, subject, issuer, clientId, scopes, expiresAt, audience, resourceMetadataUrl, claims, extra }
-      Object.defineProperty(own, 'resource', resource)
-      const info = Object.freeze(own) as typeof own & Pick<McpAuthInfo, 'resource'>
+      const shown = { subject, issuer, clientId, scopes, expiresAt, audience, resourceMetadataUrl, claims, extra }
+      Object.defineProperty(shown, 'resource', resource)
+      // Not enumerable, so that no log of the object, nor of a request or a context that holds it, shows the token.
+      Object.defineProperty(shown, 'token', { value: token })
+      const info = Object.freeze(shown) as typeof shown & Pick<McpAuthInfo, 'resource' | 'token'>
       const caller = {
         token,
         identity: { issuer, subject },
@@ -172,12 +174,14 @@ async function namedSession(
   { config: { nextcloud }, providers }: CallerRooms,
   who: Partial<McpAuthInfo> | undefined,
 ): Promise<BrokerSession> {
-  if (nextcloud === undefined || MODES[nextcloud.mode].keeps === undefined) {
-    throw new TypeError('who must hold the MCP token: users are named without one only in a mode that keeps grants')
-  }
   // It stood for the caller of a request, and must not become the operator's own work.
   if (who?.claims !== undefined || who?.expiresAt !== undefined) {
-    throw new TypeError('who has claims and no MCP token: it has lost its token on the way')
+    throw new TypeError(
+      'who has claims and no MCP token: a copy, made by a spread or by JSON, has none. Pass req.mcpAuth or authInfo itself, or { token }',
+    )
+  }
+  if (nextcloud === undefined || MODES[nextcloud.mode].keeps === undefined) {
+    throw new TypeError('who must hold the MCP token: users are named without one only in a mode that keeps grants')
   }
   const { subject, issuer = await onlyIssuer(providers), clientId } = who ?? {}
   const names = [subject, issuer, clientId ?? 'none']

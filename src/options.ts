@@ -299,8 +299,8 @@ export interface McpAuthOptions {
   readonly missingAudience?:
     'reject' | 'client' | ((claims: Readonly<Record<string, unknown>>) => boolean | Promise<boolean>) | undefined
   /**
-   * `'accept'` lets in tokens that cannot be told from ID tokens (Dex puts `at_hash` into every access token; Cloudflare Access). An ID
-   * token of a client whose id is in `audience` gets in then, too. Default `'refuse'`.
+   * `'accept'` lets in tokens that cannot be told from ID tokens (Dex puts `at_hash` into every access token; Cloudflare Access; any whose
+   * `aud` is the client that got it). An ID token of a client whose id is in `audience` gets in then, too. Default `'refuse'`.
    */
   readonly idTokenLookalikes?: 'refuse' | 'accept' | undefined
   /**
@@ -317,8 +317,8 @@ export interface McpAuthOptions {
    */
   readonly dpop?: 'off' | 'allowed' | 'required' | undefined
   /**
-   * Ids of the MCP clients let in (`client_id`, else `azp`, else `cid`, else `appid`). Default: any. Environment: `ALLOWED_MCP_CLIENTS`, separated
-   * by commas.
+   * Ids of the MCP clients let in (`client_id`, else `azp`, else `cid`, else `appid`). Default: any but `clientId`, whose tokens for `resource` are
+   * this server's own. Environment: `ALLOWED_MCP_CLIENTS`, separated by commas.
    */
   readonly allowedClients?: readonly string[] | undefined
   /** Accepted JWS algorithms. `none` and `HS*` are refused. Default: every asymmetric one. */

@@ -12,7 +12,9 @@ const setUpWithAlice = async () => {
 
 describe('in a mode that knows users by name', () => {
   it.each<[string, (alice: McpAuthInfo) => object]>([
-    ['a copy that has lost its token', (alice) => ({ ...alice, token: undefined })],
+    ['a spread copy', (alice) => ({ ...alice })],
+    ['a copy by JSON', (alice) => JSON.parse(JSON.stringify(alice)) as object],
+    ['a copy with an empty place for the token', (alice) => ({ ...alice, token: undefined })],
     [
       'the rest of a copy',
       ({ subject, issuer, clientId, claims, extra }) => ({ subject, issuer, clientId, claims, extra }),
@@ -24,7 +26,11 @@ describe('in a mode that knows users by name', () => {
     await connect()
     const who = copy(await signIn()) as Who
 
-    expect(await failureOf(auth.getNextcloudToken(who))).toBeInstanceOf(TypeError)
+    const failure = await failureOf(auth.getNextcloudToken(who))
+    expect(failure).toBeInstanceOf(TypeError)
+    expect(failure).toMatchObject({
+      message: expect.stringMatching(/Pass req\.mcpAuth or authInfo itself|as a string$/) as string,
+    })
     expect(await failureOf(auth.revoke(who))).toBeInstanceOf(TypeError)
     expect(await auth.isProvisioned({ subject: 'alice' })).toBe(true)
   })
@@ -38,8 +44,7 @@ describe('auth.getNextcloudToken(who)', () => {
   })
 
   it.each<[string, (alice: McpAuthInfo) => Who]>([
-    ['a spread copy', (alice) => ({ ...alice })],
-    ['a copy through JSON', (alice) => JSON.parse(JSON.stringify(alice)) as Who],
+    ['a copy with the token', (alice) => ({ ...alice, token: alice.token })],
     ['an object with the MCP token alone', ({ token }) => ({ token })],
     ['an object with token, subject and issuer', ({ token, subject, issuer }) => ({ token, subject, issuer })],
   ])('takes %s, at its token', async (_name, copy) => {
@@ -49,9 +54,11 @@ describe('auth.getNextcloudToken(who)', () => {
   })
 
   it.each<[string, (alice: McpAuthInfo) => unknown]>([
-    ['a copy with another subject', (alice) => ({ ...alice, subject: 'bob' })],
-    ['a copy with an empty subject', (alice) => ({ ...alice, subject: '' })],
-    ['a copy with another issuer', (alice) => ({ ...alice, issuer: 'https://evil.example.com' })],
+    ['a spread copy', (alice) => ({ ...alice })],
+    ['a copy by JSON', (alice) => JSON.parse(JSON.stringify(alice)) as unknown],
+    ['a copy with another subject', (alice) => ({ ...alice, token: alice.token, subject: 'bob' })],
+    ['a copy with an empty subject', (alice) => ({ ...alice, token: alice.token, subject: '' })],
+    ['a copy with another issuer', (alice) => ({ ...alice, token: alice.token, issuer: 'https://evil.example.com' })],
     ['a subject without a token', () => ({ subject: 'alice' })],
     ['an issuer and a subject without a token', ({ issuer, subject }) => ({ issuer, subject })],
     ['a token that is no text', (alice) => ({ ...alice, token: 42 })],
@@ -87,14 +94,17 @@ describe('auth.getNextcloudToken(who)', () => {
     const { alice, auth, clock, exchanges } = await setUpWithAlice()
     clock.advance(3_605_000)
     expect(await failureOf(auth.getNextcloudToken(alice))).toBeInstanceOf(SubjectTokenRejectedError)
-    expect(await failureOf(auth.getNextcloudToken({ ...alice }))).toMatchObject({ status: 401, reason: 'expired' })
+    expect(await failureOf(auth.getNextcloudToken({ token: alice.token }))).toMatchObject({
+      status: 401,
+      reason: 'expired',
+    })
     expect(exchanges()).toBe(1)
   })
 
   it('gives the error for a token that is no longer good the challenge it is to be answered with', async () => {
     const { alice, auth, clock } = await setUpWithAlice()
     clock.advance(3_605_000)
-    for (const who of [alice, { ...alice }]) {
+    for (const who of [alice, { token: alice.token }]) {
       const { headers } = (await failureOf(auth.getNextcloudToken(who))) as McpAuthError
       expect(headers['WWW-Authenticate']).toMatch(/^Bearer realm="mcp", error="invalid_token", resource_metadata="/)
     }

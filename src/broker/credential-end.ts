@@ -1,7 +1,7 @@
 import type { AuthorizationServerClient } from '../authorization-server/client.js'
 import type { CodeAnswer, CodeGrant } from '../authorization-server/code-grant.js'
 import type { RefreshAnswer, TokenAnswer } from '../authorization-server/token-answer.js'
-import type { Clock } from '../clock.js'
+import { sleepThrough, type Clock } from '../clock.js'
 import { StorageError, TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { AppPassword, Credential, Identity, SentCode } from '../grants/grant.js'
@@ -112,11 +112,11 @@ async function leaseOf(
   { grants, clock }: CredentialEndRooms,
   { identity }: PendingDeletion,
 ): Promise<Lease | undefined> {
-  const until = clock.monotonic() + grants.leaseLife
+  let until = clock.monotonic() + grants.leaseLife
   for (;;) {
     const lease = await grants.acquireLease(grants.store.keyOf(identity))
     if (lease !== undefined || clock.monotonic() >= until) return lease
-    await clock.sleep(PAUSE)
+    until += await sleepThrough(clock, PAUSE)
   }
 }
 

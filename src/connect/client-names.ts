@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Clock } from '../clock.js'
+import { afterPatience, type Clock } from '../clock.js'
 import type { Config, ConnectConfig } from '../config/config.js'
 import type { Events } from '../events.js'
 import type { FetchPublicDocument } from '../transport/public-document.js'
@@ -89,7 +89,7 @@ function createQuestion(clientName: ConnectConfig['clientName'], events: Events,
   return async (clientId: string): Promise<string | undefined> => {
     let stop: (() => void) | undefined
     const late = new Promise<false>((resolve) => {
-      stop = clock.after(PATIENCE, () => resolve(false))
+      stop = afterPatience(clock, PATIENCE, () => resolve(false))
     })
     try {
       const answer: unknown = await Promise.race([clientName(clientId), late])

@@ -1,5 +1,6 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { withoutWhitespace } from '../http/whitespace.js'
 import { ONE_TIME_LIFE, randomSecret } from './one-time.js'
 
 /** A cookie that was made for one flow in one browser. */
@@ -96,6 +97,6 @@ export function isSame(one: string, other: string): boolean {
 function readCookies({ headers }: IncomingMessage): [name: string, value: string][] {
   return (headers.cookie ?? '').split(';').flatMap((pair) => {
     const at = pair.indexOf('=')
-    return at < 0 ? [] : [[pair.slice(0, at).trim(), pair.slice(at + 1).trim()]]
+    return at < 0 ? [] : [[withoutWhitespace(pair.slice(0, at)), withoutWhitespace(pair.slice(at + 1))]]
   })
 }

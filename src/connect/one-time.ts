@@ -90,8 +90,9 @@ export function createOneTimeRecords<T extends object>(
       const stored: Stored = { format: 1, value, expiresAt }
       return (await records.write(key, stored, version, Math.max(1, expiresAt - clock.now()))) !== null
     },
-    // It may have expired since it was read.
-    spend: async ({ key, version, expiresAt }) => clock.now() < expiresAt && records.remove(key, version),
+    // It may have expired since it was read, and while the store was asked.
+    spend: async ({ key, version, expiresAt }) =>
+      clock.now() < expiresAt && (await records.remove(key, version)) && clock.now() < expiresAt,
     async drop(secret) {
       const key = keyOf(secret)
       const entry = await records.peek(key)

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import { afterPatience, sleepThrough, type Clock } from '../clock.js'
 import type { ConnectConfig, NextcloudConfig } from '../config/config.js'
 import { claimOfRule, expectedUserId, nameOfRule } from '../config/identity-rule.js'
 import type { OfPerson } from '../events.js'
@@ -72,13 +72,13 @@ async function askFor(
   identity: Purpose['identity'],
 ): Promise<NextcloudUser | keyof typeof NO_ACCOUNT> {
   if (secret.scheme === 'Basic' && signIns.isBarred(identity)) return 'barred'
-  const until = clock.monotonic() + PATIENCE
+  let until = clock.monotonic() + PATIENCE
   for (let left = PATIENCE; left > 0; left = until - clock.monotonic()) {
     const answer = await within(clock, left, freshCredentials.accountOf(secret))
     // Asking again would be one more wrong password, and too many lock this server out.
     if (answer === 'refused' && secret.scheme === 'Basic') signIns.refused(identity)
     if (answer !== undefined) return answer
-    await clock.sleep(Math.max(1, Math.min(PAUSE, until - clock.monotonic())))
+    until += await sleepThrough(clock, Math.max(1, Math.min(PAUSE, until - clock.monotonic())))
   }
   return 'unavailable'
 }
@@ -128,7 +128,7 @@ function accountOf(
 /** The outcome of work, or undefined when it takes longer than so many milliseconds. */
 function within<T>(clock: Clock, ms: number, work: Promise<T>): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
-    const stop = clock.after(ms, () => resolve(undefined))
+    const stop = afterPatience(clock, ms, () => resolve(undefined))
     work.then(resolve, reject).finally(stop)
   })
 }

@@ -91,6 +91,7 @@ const SHORTEST_SEGMENT = 16
  */
 const LONGEST_SEARCHED = 1_000
 /** The beginning of a JWT, a JWS or a JWE: base64url of `{"`, and a dot somewhere. */
+// eslint-disable-next-line redos/no-vulnerable -- LONGEST_SEARCHED bounds the text
 const LIKE_A_TOKEN = /ey[JAIK][\w-]{6,}\.[\w.~+/=-]*/g
 /** Characters that control, forge or turn lines, or have no width or no meaning (lone surrogates, private use). */
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/gu

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import { afterPatience, type Clock } from '../clock.js'
 import { identityKey, type Identity } from './grant.js'
 
 /**
@@ -77,7 +77,7 @@ export function createWaiting({ look, clock }: Pick<Waits, 'look' | 'clock'>): W
             resolve(connected)
           },
         }
-        const cancelDeadline = clock.after(ms, giveUp)
+        const cancelDeadline = afterPatience(clock, ms, giveUp)
         signal?.addEventListener('abort', giveUp, { once: true })
         group.waiters.add(waiter)
         waits.count += 1

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import { sleepThrough, type Clock } from '../clock.js'
 import { StorageError } from '../errors/errors.js'
 
 /** Milliseconds before the first new attempt, on average; it doubles with each, up to the longest. */
@@ -18,7 +18,7 @@ export async function persevere<T>(
   attempt: () => Promise<T>,
   goesOn: () => boolean = () => true,
 ): Promise<T> {
-  const until = clock.monotonic() + patience
+  let until = clock.monotonic() + patience
   for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
     try {
       return await attempt()
@@ -26,7 +26,7 @@ export async function persevere<T>(
       const jittered = pause * (0.5 + clock.random())
       const isOver = (): boolean => !goesOn() || clock.monotonic() + jittered >= until
       if (!(error instanceof StorageError) || isOver()) throw error
-      await clock.sleep(jittered)
+      until += await sleepThrough(clock, jittered)
     }
   }
 }

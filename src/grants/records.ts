@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import { afterPatience, type Clock } from '../clock.js'
 import { ConfigurationError, StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { PUT_UNCOUNTED, type KeyPage, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
@@ -103,7 +103,8 @@ async function call<T>(
 
 function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {
-    const cancel = clock.after(ms, () => reject(new StorageError(`The storage did not answer within ${ms} ms`)))
+    const tooLate = (): void => reject(new StorageError(`The storage did not answer within ${ms} ms`))
+    const cancel = afterPatience(clock, ms, tooLate)
     pending.then(resolve, reject).finally(cancel)
   })
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { InvalidRequestError, UnauthorizedError } from '../errors/errors.js'
+import { withoutWhitespace } from './whitespace.js'
 
 /** The schemes that tokens come in, as they begin (RFC 6750 §2.1, RFC 9449 §7.1). */
 export type TokenScheme = 'bearer ' | 'dpop '
@@ -25,10 +26,10 @@ export function readAuthorization(req: IncomingMessage): string {
  * @throws {InvalidRequestError} something follows the token
  */
 export function parseToken(header: string, scheme: TokenScheme): string | undefined {
-  const value = header.trim()
+  const value = withoutWhitespace(header)
   // RFC 9110 §11.1: the scheme is case-insensitive.
   if (value.slice(0, scheme.length).toLowerCase() !== scheme) return undefined
-  const token = value.slice(scheme.length).trimStart()
+  const token = withoutWhitespace(value.slice(scheme.length))
   // A comma joins two headers that some proxy merged into one; whitespace in a field is a space or a tab (RFC 9110 §5.6.3).
   // One by one, because a pattern takes several times as long.
   if (token.includes(',') || token.includes(' ') || token.includes('\t')) throw new InvalidRequestError()

@@ -126,16 +126,16 @@ export function createToolCall<R>(
 }
 
 function nextcloudOf(credential: NextcloudCredential, ways: Pick<Nextcloud, 'fetch' | 'user'>): Nextcloud {
-  return {
-    // A getter, because not every mode has one.
-    get token(): string {
-      if (credential.type === 'bearer') return credential.token
-      throw new ConfigurationError(
-        'There is no nextcloud.token in app-password mode: use nextcloud.fetch or nextcloud.credential',
-        'nextcloud.mode',
-      )
-    },
-    credential,
-    ...ways,
-  }
+  const shown = { credential, ...ways }
+  // A getter, because not every mode has one. Not enumerable, so that no logger, JSON or copy holds the token by accident.
+  return Object.defineProperty(shown, 'token', { get: () => tokenIn(credential) }) as typeof shown &
+    Pick<Nextcloud, 'token'>
+}
+
+function tokenIn(credential: NextcloudCredential): string {
+  if (credential.type === 'bearer') return credential.token
+  throw new ConfigurationError(
+    'There is no nextcloud.token in app-password mode: use nextcloud.fetch or nextcloud.credential',
+    'nextcloud.mode',
+  )
 }

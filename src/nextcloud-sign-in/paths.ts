@@ -14,9 +14,11 @@ export function questionIn(path: string): { readonly question: string; readonly 
   return question === undefined ? undefined : { question, page }
 }
 
+// eslint-disable-next-line security/detect-non-literal-regexp -- made of PATHS
 const QUESTION = new RegExp(`^${PATHS.interaction}/([\\w-]+)(/done)?$`)
 
 /** Returns the question that a path goes on from. */
 export const resumedBy = (path: string): string | undefined => RESUMED.exec(path)?.[1]
 
+// eslint-disable-next-line security/detect-non-literal-regexp -- made of PATHS
 const RESUMED = new RegExp(`^${PATHS.authorization}/([\\w-]+)$`)

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { flowOf, isSame, type FlowCookies } from '../connect/cookies.js'
 import { ONE_TIME_LIFE } from '../connect/one-time.js'
+import { withoutWhitespace } from '../http/whitespace.js'
 import type { ReadKeyRing } from './key-ring.js'
 
 /** The way of one question: the `state` that goes to Nextcloud, and the cookie of the browser that brought the question. */
@@ -62,6 +63,6 @@ export function createQuestionCookies(cookies: FlowCookies, readKeys: ReadKeyRin
 
 function withQuestion(header: string, question: string): string {
   const names: string[] = Object.values(QUESTION_COOKIES)
-  const others = header.split(';').filter((pair) => !names.includes(pair.split('=', 1)[0]?.trim() ?? ''))
+  const others = header.split(';').filter((pair) => !names.includes(withoutWhitespace(pair.split('=', 1)[0] ?? '')))
   return [...others, ...names.map((name) => `${name}=${question}`)].join(';')
 }

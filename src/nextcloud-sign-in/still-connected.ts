@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { McpAuthError, NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { whyUnusable, type Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { McpAuth } from '../mcp-auth.js'
@@ -33,10 +34,26 @@ export async function isConnected(
   { token, session }: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
 ): Promise<boolean> {
   const { grants, clock } = asking
-  const stored = await grants.store.read(grants.store.keyOf(identity))
-  if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
-  if (isTakenBack(stored?.grant.withdrawals, token, session)) return false
-  return token?.kind !== 'RefreshToken' || (await standingOf(asking, identity)) !== 'refused'
+  const isStored = async (): Promise<boolean> => {
+    const stored = await grants.store.read(grants.store.keyOf(identity))
+    if (whyUnusable(stored?.grant, token?.clientId, clock.now()) !== undefined) return false
+    return !isTakenBack(stored?.grant.withdrawals, token, session)
+  }
+  if (!(await isStored())) return false
+  if (token?.kind !== 'RefreshToken') return true
+  // While Nextcloud was asked, the user may have ended the connection.
+  return (await standingOf(asking, identity)) !== 'refused' && isStored()
+}
+
+/** Whether the person of a session has let an MCP client in, and has not taken that back. While the store does not say so, it is a no. */
+export async function hasAgreed(
+  { grants }: Pick<Asking, 'grants'>,
+  identity: Identity,
+  { clientId, session }: { readonly clientId: string; readonly session: SignedInSession },
+): Promise<boolean> {
+  const stored = await grants.store.read(grants.store.keyOf(identity)).catch(ifError(McpAuthError, () => undefined))
+  // What the operator's import gave to all clients is the word of nobody who was asked.
+  return stored?.grant.clients.includes(clientId) === true && !isTakenBack(stored.grant.withdrawals, undefined, session)
 }
 
 /**

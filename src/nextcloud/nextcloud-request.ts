@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import { afterPatience, systemClock } from '../clock.js'
 import type { NextcloudConfig } from '../config/config.js'
 import { NextcloudRefusedError, UpstreamUnavailableError } from '../errors/errors.js'
 import {
@@ -184,20 +185,25 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
   out.signal?.throwIfAborted()
   const timeout = out.timeout ?? nextcloud.timeout
   const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(), timeout).unref()
+  const wait = (): (() => void) => afterPatience(systemClock, timeout, () => controller.abort())
+  let stopWaiting = wait()
+  const waitAgain = (): void => {
+    stopWaiting()
+    stopWaiting = wait()
+  }
   const signal = out.signal ? AbortSignal.any([out.signal, controller.signal]) : controller.signal
   let upload: Upload | undefined
   const cancel = () => upload?.cancel()
   if (out.body !== undefined) signal.addEventListener('abort', cancel)
   const attempt = async (): Promise<Response> => {
-    upload = out.body && createUpload(out.body, () => timer.refresh())
+    upload = out.body && createUpload(out.body, waitAgain)
     return transport.fetch(out.url.href, { ...fetchInit(out, await upload?.start()), signal })
   }
   try {
     return standardResponse(
       await attempt().catch((error: unknown) => {
         if (signal.aborted || !isFromStaleConnection(error) || !mayRepeat(out)) throw error
-        timer.refresh()
+        waitAgain()
         return attempt()
       }),
     )
@@ -211,7 +217,7 @@ async function send({ nextcloud, transport }: RequestRooms, out: Outgoing): Prom
       service: 'Nextcloud',
     })
   } finally {
-    clearTimeout(timer)
+    stopWaiting()
     // The caller's signal may live long, and would hold the body as long.
     signal.removeEventListener('abort', cancel)
   }

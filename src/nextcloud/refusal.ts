@@ -1,9 +1,10 @@
+import { afterPatience, systemClock } from '../clock.js'
 /** Bytes of a 401 that are read for Nextcloud's own word. Its answers have a few hundred. */
 const MOST_READ = 65_536
 /** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
 const OCS_UNAUTHORISED = 997
 const OCS_OK = 200
-const OCS_XML = new RegExp(String.raw`^\s*(?:<\?xml[^>]*>\s*)?<ocs>[\s\S]*<statuscode>${OCS_UNAUTHORISED}</statuscode>`)
+const OCS_XML = /^\s*(?:<\?xml[^>]*>\s*)?<ocs>[\s\S]*<statuscode>997<\/statuscode>/
 const OCS_XML_MESSAGE = /<message>([^<]*)<\/message>/
 /**
  * Messages of Nextcloud's own sign-in (ocs/v1.php, NotLoggedInException), which are never translated. An app that has a sign-in of its own
@@ -11,8 +12,10 @@ const OCS_XML_MESSAGE = /<message>([^<]*)<\/message>/
  */
 const OCS_MESSAGES: readonly unknown[] = [undefined, 'Unauthorised', 'Current user is not logged in']
 /** Sabre\DAV\Auth\Backend\AbstractBasic. Without its words the header has not got to Nextcloud, which has judged nothing then. */
-const DAV =
-  /<s:exception>Sabre\\DAV\\Exception\\NotAuthenticated<\/s:exception>[\s\S]*Username or password was incorrect/
+const DAV = [
+  '<s:exception>Sabre\\DAV\\Exception\\NotAuthenticated</s:exception>',
+  'Username or password was incorrect',
+] as const
 /** Messages of app routes to Basic authentication that failed. Anybody's without one is "Current user is not logged in". */
 const APP_MESSAGES: readonly unknown[] = ['', 'Account disabled']
 
@@ -24,7 +27,13 @@ const APP_MESSAGES: readonly unknown[] = ['', 'Account disabled']
  */
 export async function isRefusal(answer: Response, patience: number): Promise<boolean> {
   const text = await readText(answer.clone().body, patience)
-  return text !== undefined && (DAV.test(text) || isInXml(text) || isInJson(text))
+  return text !== undefined && (isInDav(text) || isInXml(text) || isInJson(text))
+}
+
+function isInDav(text: string): boolean {
+  const [exception, message] = DAV
+  const at = text.indexOf(exception)
+  return at >= 0 && text.includes(message, at)
 }
 
 function isInXml(text: string): boolean {
@@ -72,10 +81,10 @@ async function readText(body: Response['body'], patience: number): Promise<strin
   const timing = { late: false }
   // Not waited for: it resolves when the other branch of the answer is read or given up too.
   const stop = (): void => void reader.cancel().catch(() => undefined)
-  const timer = setTimeout(() => {
+  const cancel = afterPatience(systemClock, patience, () => {
     timing.late = true
     stop()
-  }, patience).unref()
+  })
   try {
     const chunks: Uint8Array[] = []
     for (let length = 0; ;) {
@@ -92,6 +101,6 @@ async function readText(body: Response['body'], patience: number): Promise<strin
   } catch {
     return undefined
   } finally {
-    clearTimeout(timer)
+    cancel()
   }
 }

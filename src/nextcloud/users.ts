@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import { afterPatience, systemClock, type Clock } from '../clock.js'
 import type { Config, NextcloudConfig } from '../config/config.js'
 import { McpAuthError, UpstreamUnavailableError } from '../errors/errors.js'
 import { failureCode, readBody } from '../transport/answer.js'
@@ -54,7 +54,9 @@ export function createUsers<S>(rooms: UsersRooms<S>): (session: S) => Promise<Ne
 }
 
 async function ask<S>({ config, nextcloud, fetch }: UsersRooms<S>, session: S): Promise<NextcloudUser> {
-  const signal = AbortSignal.timeout(nextcloud.timeout)
+  const controller = new AbortController()
+  const { signal } = controller
+  const stop = afterPatience(systemClock, nextcloud.timeout, () => controller.abort())
   try {
     const answer = await fetch(PATH, { signal, headers: { accept: 'application/json' } }).send(session)
     const user = userIn(await readBody(answer, nextcloud.base, config.http.maxResponseBytes))
@@ -62,6 +64,8 @@ async function ask<S>({ config, nextcloud, fetch }: UsersRooms<S>, session: S): 
   } catch (error) {
     if (error instanceof McpAuthError) throw error
     return noUser(signal.aborted ? `no answer within ${nextcloud.timeout} ms` : failureCode(error))
+  } finally {
+    stop()
   }
 }
 

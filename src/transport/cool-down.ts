@@ -11,6 +11,8 @@ export interface CoolDown {
   readonly active: () => boolean
   /** Whether the last attempt failed. */
   readonly failing: () => boolean
+  /** Whether it ended so long ago that the next failure counts as the first. */
+  readonly forgotten: () => boolean
   /** Throws the last failure while it is too early for another attempt. */
   readonly check: () => void
   /** Notes a failure and throws it. */
@@ -24,11 +26,16 @@ export interface CoolDowns {
   readonly check: (key: string) => void
   readonly failed: (key: string, error: unknown) => never
   readonly succeeded: (key: string) => void
+  readonly size: () => number
 }
 
 /** Milliseconds. */
 const FIRST = 1_000
 const LONGEST = 30_000
+/** Milliseconds after its end for which a cool-down of a key is remembered: a spent token, or a stranger's, never comes back to clear it. */
+const REMEMBERED_FOR = 2 * LONGEST
+/** Cool-downs that are looked at, the ones used least recently, when another one begins. */
+const SWEPT = 8
 
 export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown {
   let failures = 0
@@ -37,6 +44,7 @@ export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown
   return {
     active: () => clock.monotonic() < until,
     failing: () => failures > 0,
+    forgotten: () => clock.monotonic() >= until + REMEMBERED_FOR,
     check: () => {
       const left = until - clock.monotonic()
       if (left > 0) throw toldAgain(last, left)
@@ -60,15 +68,30 @@ export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown
 /** @param max keys whose failures are remembered at one time; the key used least recently is forgotten first */
 export function createCoolDowns(clock: Clock, max: number, longestStated = Infinity): CoolDowns {
   const coolDowns = new LRUCache<string, CoolDown>({ max })
+  const known = (key: string): CoolDown | undefined => {
+    const coolDown = coolDowns.get(key)
+    if (coolDown?.forgotten() !== true) return coolDown
+    coolDowns.delete(key)
+    return undefined
+  }
+  const sweep = (): void => {
+    let looks = 0
+    for (const key of coolDowns.rkeys()) {
+      if (coolDowns.peek(key)?.forgotten() === true) coolDowns.delete(key)
+      if ((looks += 1) >= SWEPT) return
+    }
+  }
   return {
-    active: (key) => coolDowns.get(key)?.active() === true,
-    check: (key) => coolDowns.get(key)?.check(),
+    active: (key) => known(key)?.active() === true,
+    check: (key) => known(key)?.check(),
     failed: (key, error) => {
-      const coolDown = coolDowns.get(key) ?? createCoolDown(clock, longestStated)
+      sweep()
+      const coolDown = known(key) ?? createCoolDown(clock, longestStated)
       coolDowns.set(key, coolDown)
       return coolDown.failed(error)
     },
     succeeded: (key) => void coolDowns.delete(key),
+    size: () => coolDowns.size,
   }
 }
 

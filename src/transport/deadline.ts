@@ -1,15 +1,12 @@
-import type { Clock } from '../clock.js'
+import { afterPatience, systemClock, type Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import { nameOf } from './url-name.js'
 
 /**
- * Milliseconds. A process that stood still (stopped, swapped out, kept busy) finds its timers due before the answers that have come meanwhile,
- * and an answer may hold the only copy of a user's new refresh token. So the answer gets a moment more after a standstill of up to
- * `LONGEST_STANDSTILL`. After a longer one another instance may have taken over: then nothing more may be sent.
+ * Milliseconds. An answer to a refresh token may hold the only copy of a user's new one, so it gets a moment more after a standstill of up to
+ * this. After a longer one another instance may have taken over: then nothing more may be sent.
  */
-const SHORTEST_STANDSTILL = 50
-const LONGEST_STANDSTILL = 2_500
-const MOMENT = 100
+export const LONGEST_STANDSTILL = 2_500
 
 /** The time that a call may take, with all its attempts. */
 export interface Deadline {
@@ -23,8 +20,11 @@ export interface Deadline {
   readonly clear: () => void
 }
 
-/** @param timeout milliseconds */
-export function startDeadline(timeout: number, clock: Clock): Deadline {
+/**
+ * @param timeout milliseconds
+ * @param longestStandstill as for `afterPatience`
+ */
+export function startDeadline(timeout: number, clock: Clock, longestStandstill = Infinity): Deadline {
   const controller = new AbortController()
   const { signal } = controller
   const end = clock.monotonic() + timeout
@@ -37,11 +37,9 @@ export function startDeadline(timeout: number, clock: Clock): Deadline {
     })
   })
   expired.catch(() => undefined)
-  let timer = setTimeout(() => {
-    const late = clock.monotonic() - end
-    if (late < SHORTEST_STANDSTILL || late > LONGEST_STANDSTILL) controller.abort()
-    else timer = setTimeout(() => controller.abort(), MOMENT).unref()
-  }, timeout).unref()
+  // By the system's timers, because the attempt is one of the network.
+  const real = { after: systemClock.after, monotonic: clock.monotonic }
+  const stop = afterPatience(real, timeout, () => controller.abort(), longestStandstill)
   return {
     signal,
     asked: (url) => {
@@ -49,6 +47,6 @@ export function startDeadline(timeout: number, clock: Clock): Deadline {
     },
     remaining: () => end - clock.monotonic(),
     race: (attempt) => Promise.race([attempt, expired]),
-    clear: () => clearTimeout(timer),
+    clear: stop,
   }
 }

@@ -4,7 +4,7 @@ import { UpstreamUnavailableError } from '../errors/errors.js'
 import type { Events, IdpOperation } from '../events.js'
 import type { FetchFunction } from '../options.js'
 import { asResponse, leaveUnread, readWhole, redirectTarget, unreachable, type WholeAnswer } from './answer.js'
-import { startDeadline, type Deadline } from './deadline.js'
+import { LONGEST_STANDSTILL, startDeadline, type Deadline } from './deadline.js'
 import { createOwnAgents, withNodeFetch } from './node-fetch.js'
 import { nameOf } from './url-name.js'
 
@@ -69,11 +69,15 @@ interface Call {
 export function createTransport(config: HttpConfig, clock: Clock, events: Events): Transport {
   const own = createOwnAgents()
   const fetch = config.fetch ?? withNodeFetch(config.agent ?? own)
-  const begin = (): Call => ({ config, fetch, clock, deadline: startDeadline(config.timeout, clock) })
+  const begin = (repeatable: Repeatable): Call => {
+    // What may be sent once must not be sent late.
+    const longest = repeatable === 'always' ? Infinity : LONGEST_STANDSTILL
+    return { config, fetch, clock, deadline: startDeadline(config.timeout, clock, longest) }
+  }
   return {
     fetch,
     call: async (operation, repeatable, attempt, issuer) => {
-      const call = begin()
+      const call = begin(repeatable)
       const ask: Ask = (url, init) => {
         events.counters.idpRequests += 1
         return request(call, url, init)
@@ -99,7 +103,7 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
       }
     },
     askNextcloud: async (url, init) => {
-      const call = begin()
+      const call = begin('always')
       try {
         return asResponse(await call.deadline.race(request(call, url, init)), url)
       } catch (error) {

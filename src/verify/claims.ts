@@ -10,6 +10,7 @@ import {
   otherClient,
   otherIssuer,
   otherKind,
+  ownClient,
   unprovable,
   type Moment,
 } from './rejections.js'
@@ -20,7 +21,7 @@ export type Claims = Readonly<Record<string, unknown>>
 /** The demands on the claims of an access token. */
 export type Expectations = Pick<
   Config,
-  'audience' | 'resource' | 'allowedClients' | 'missingAudience' | 'idTokenLookalikes' | 'dpop'
+  'audience' | 'resource' | 'allowedClients' | 'missingAudience' | 'idTokenLookalikes' | 'dpop' | 'client'
 >
 
 /** The content of an access token, read from claims that meet the expectations. */
@@ -35,6 +36,13 @@ export interface AccessTokenClaims {
   readonly boundTo: string | undefined
 }
 
+/** The audiences of a token that are this server's. */
+interface Audiences {
+  readonly accepted: readonly string[]
+  /** Whether `resource` is one of them. */
+  readonly forResource: boolean
+}
+
 /** Claims of ID tokens (OIDC Core §3.3.2.11, FAPI 1.0 part 2 §5.1.1). */
 const IN_ID_TOKENS = ['at_hash', 'c_hash', 's_hash']
 /** The claim of logout tokens (Back-Channel Logout §2.4). */
@@ -43,8 +51,10 @@ const OTHER_USES = /^(?:id|refresh|offline|logout)(?:[_+-]|$)/i
 const ACCESS_USES = /^(?:bearer|access|access_token)$/i
 /** The id of an MCP client whose token names none. */
 export const UNNAMED_CLIENT = 'unknown'
-/** Claims that speak for an access token. The last four are Entra's. */
-const USUAL_IN_ACCESS_TOKENS = ['scope', 'scp', 'client_id', 'cid', 'appid', 'azpacr', 'appidacr', 'idtyp']
+/** Claims that no ID token has: `scp` and `cid` are Okta's and Entra's, `uid` is Okta's and authentik's, the last four are Entra's. */
+const NEVER_IN_ID_TOKENS = ['scp', 'cid', 'uid', 'appid', 'azpacr', 'appidacr', 'idtyp']
+/** Claims that speak for an access token. The ID tokens of Nextcloud's app `oidc` have a `scope`, too. */
+const USUAL_IN_ACCESS_TOKENS = ['scope', 'client_id', ...NEVER_IN_ID_TOKENS]
 /** Claims that name the client of a token: the first that is there does. `appid` is that of Entra's tokens of version 1.0. */
 const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
 
@@ -62,7 +72,8 @@ export function readAccessTokenClaims(claims: Claims, expected: Expectations, to
   if (audience.length === 0) checkMissingAudience(claims, expected)
   else if (accepted.length === 0) throw otherAudience(audience, expected.audience, expected.resource)
   const forResource = accepted.some((value) => sameUri(value, expected.resource))
-  checkKind(claims, tokenType, forResource, expected)
+  checkKind(claims, tokenType, { accepted, forResource }, expected)
+  if (forResource) checkNotOurs(claims, expected)
   const boundTo = readBinding(claims, expected)
   const clientId = readClientId(claims, expected.allowedClients)
   const scopes = readScopes(claims)
@@ -90,10 +101,15 @@ function readBinding({ cnf }: Claims, { dpop }: Expectations): string | undefine
  */
 export function checkIntrospectedClaims(claims: Claims, moment: Moment & { readonly issuer: string }): void {
   const { iss, exp, nbf } = claims
-  const { issuer, nowSeconds, clockTolerance } = moment
+  const { issuer } = moment
   if (iss !== undefined && iss !== issuer) throw otherIssuer(iss, issuer)
-  if (typeof exp === 'number' && exp <= nowSeconds - clockTolerance) throw expired(exp, nowSeconds)
+  checkNotExpired(exp, moment)
   if (isAhead(nbf, moment)) throw notYetValid('nbf', nbf, moment)
+}
+
+/** @throws {InvalidTokenError} the token has ended */
+export function checkNotExpired(exp: unknown, { nowSeconds, clockTolerance }: Moment): void {
+  if (typeof exp === 'number' && exp <= nowSeconds - clockTolerance) throw expired(exp, nowSeconds)
 }
 
 /** A token from the future was made by a clock that cannot be trusted with its `exp` either. */
@@ -141,8 +157,8 @@ function withoutSlash(uri: string): string {
 function checkKind(
   claims: Claims,
   headerType: unknown,
-  forResource: boolean,
-  { idTokenLookalikes }: Expectations,
+  audiences: Audiences,
+  { idTokenLookalikes, client }: Expectations,
 ): void {
   const header = readHeaderType(headerType)
   if (header === 'at+jwt') return
@@ -156,7 +172,13 @@ function checkKind(
   if (other !== undefined) throw otherKind(`${other.claim} is`, other.claim, other.use)
   if (uses.some(({ use }) => ACCESS_USES.test(use))) return
   if (IN_LOGOUT_TOKENS in claims) throw otherKind(`there is a claim ${IN_LOGOUT_TOKENS}`, IN_LOGOUT_TOKENS)
-  if (idTokenLookalikes === 'accept') return
+  if (idTokenLookalikes === 'refuse') checkLookalike(claims, audiences, client)
+}
+
+/**
+ * @throws {InvalidTokenError} an ID token may look like this
+ */
+function checkLookalike(claims: Claims, { accepted, forResource }: Audiences, client: Expectations['client']): void {
   const mark = IN_ID_TOKENS.find((name) => name in claims)
   // MCP clients send no nonce, so that the access tokens of a provider whose look like this have none.
   if (mark !== undefined) throw otherKind(`there is a claim ${mark}`, mark, undefined, !('nonce' in claims))
@@ -167,6 +189,21 @@ function checkKind(
   if (!forResource && !hasOneOf(claims, USUAL_IN_ACCESS_TOKENS)) {
     throw otherKind(`there is none of ${USUAL_IN_ACCESS_TOKENS.join(', ')}`, undefined, undefined, true)
   }
+  // An ID token need not name its client, which is its audience (OIDC Core §2).
+  const { id = client?.id } = clientOf(claims)
+  if (!forResource && id !== undefined && accepted.includes(id) && !hasOneOf(claims, NEVER_IN_ID_TOKENS)) {
+    throw otherKind('its aud is the very client that got it,', 'aud', id, true)
+  }
+}
+
+/**
+ * A token that this server's own client got, for Nextcloud or at a sign-in, is not one of an MCP client, unless MCP clients share that client.
+ *
+ * @throws {InvalidTokenError} the token is this server's own
+ */
+function checkNotOurs(claims: Claims, { client, allowedClients }: Expectations): void {
+  const { claim, id } = clientOf(claims)
+  if (id !== undefined && id === client?.id && allowedClients?.has(id) !== true) throw ownClient(claim, id)
 }
 
 /** Returns the media type in a header without `application/`, which may be left out (RFC 7515 §4.1.9). */

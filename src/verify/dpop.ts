@@ -10,6 +10,7 @@ import { InvalidDpopProofError, McpAuthError, type DpopProofFault } from '../err
 import { isoTime, type Fault } from '../errors/rejection-details.js'
 import { hashOfParts } from '../hash-of-parts.js'
 import { isJsonObject } from '../json.js'
+import { checkNotExpired } from './claims.js'
 import { isNotSupported } from './jose-failures.js'
 import { boundToOther, notBound, withoutProof } from './rejections.js'
 import { PROOF_WINDOW, type SpentProofs } from './spent-proofs.js'
@@ -18,7 +19,12 @@ import { PROOF_WINDOW, type SpentProofs } from './spent-proofs.js'
 export interface MaybeBound {
   /** Thumbprint of the key that the token is bound to; undefined if it is bound to none. */
   readonly boundTo: string | undefined
-  readonly caller: { readonly token: string; readonly identity: { readonly issuer: string; readonly subject: string } }
+  readonly caller: {
+    readonly token: string
+    readonly identity: { readonly issuer: string; readonly subject: string }
+    /** Seconds. */
+    readonly expiresAt: number
+  }
 }
 
 /** A request with a proof. */
@@ -49,7 +55,7 @@ export interface Dpop {
 
 /** The rooms that proofs need. */
 export interface DpopRooms {
-  readonly config: Pick<Config, 'algorithms' | 'resource'>
+  readonly config: Pick<Config, 'algorithms' | 'resource' | 'clockTolerance'>
   readonly clock: Clock
   readonly spent: Pick<SpentProofs, 'spend'>
 }
@@ -120,8 +126,13 @@ async function check(rooms: DpopRooms, proof: string, { token, request }: Presen
       advice: 'the client must sign a new proof for each request',
     })
   }
-  if (outcome === 'old') throw outOfTime(iat, nowSeconds)
+  // The store may have taken longer than the proof, or the token, was good.
+  const now = Math.floor(clock.now() / 1_000)
+  if (outcome === 'old' || !isInTime(iat, now)) throw outOfTime(iat, now)
+  checkNotExpired(caller.expiresAt, { nowSeconds: now, clockTolerance: config.clockTolerance })
 }
+
+const isInTime = (iat: number, nowSeconds: number): boolean => Math.abs(nowSeconds - iat) <= PROOF_WINDOW
 
 /** The key is held to the token before it verifies anything, so that a stranger's key costs no more than a hash. */
 async function verifyProof(
@@ -204,7 +215,7 @@ function checkClaims(claims: JWTPayload, expected: ExpectedClaims): { readonly j
   }
   // Neither hash is shown: each stands for a token.
   if (ath !== expected.ath) throw faulty('ath', 'ath is not the hash of the token in the request', { claim: 'ath' })
-  if (Math.abs(nowSeconds - iat) > PROOF_WINDOW) throw outOfTime(iat, nowSeconds)
+  if (!isInTime(iat, nowSeconds)) throw outOfTime(iat, nowSeconds)
   return { jti, iat }
 }
 

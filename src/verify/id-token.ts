@@ -37,6 +37,8 @@ export function createIdTokenVerifier(config: Config, keys: VerifyingKeys, clock
       const { sub: subject, azp, aud } = payload
       const several = Array.isArray(aud) && aud.length > 1
       if ((azp !== undefined || several) && azp !== clientId) return undefined
+      // The keys may have taken a while.
+      if ((payload.exp ?? 0) <= Math.floor(clock.now() / 1_000) - config.clockTolerance) return undefined
       if (payload['nonce'] !== nonce || typeof subject !== 'string' || subject === '') return undefined
       return { issuer, subject, claims: payload }
     } catch (error) {

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import { afterPatience, type Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 
 /** Places for requests that strangers can cause, shared fairly: whoever takes many keeps nobody else out. */
@@ -60,7 +60,7 @@ export function createPlaces(clock: Clock, most: number, patience: number): Plac
         if (isFree(from)) return enter()
         if (waiting.length >= most * WAITING_FOR_EACH) return reject(tooMany())
         const stopWaiting = (): void => void (waiting = waiting.filter((other) => other !== waiter))
-        const cancel = clock.after(patience, () => {
+        const cancel = afterPatience(clock, patience, () => {
           stopWaiting()
           reject(tooMany())
         })

@@ -278,6 +278,16 @@ export function otherClient(claim: string, id: string | undefined, allowed: Read
   }))
 }
 
+/** @param id this server's own client, which got the token */
+export function ownClient(claim: string, id: string): InvalidTokenError {
+  return rejection('client', () => ({
+    claim,
+    found: id,
+    sentence: (found) => `${claim} is ${found}, which is clientId: this server got the token for itself`,
+    advice: `MCP clients must have a client of their own; if they share this one, allowedClients (${variableOf('allowedClients')}) would have to list it`,
+  }))
+}
+
 /** The functions of the operator that judge claims. */
 export type ClaimsJudge = 'validateClaims' | 'missingAudience'
 

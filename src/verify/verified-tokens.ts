@@ -49,7 +49,10 @@ export function createVerifiedTokens<T extends object>(
   return {
     find: (token) => {
       const entry = entries.get(entryKey(token))
-      return entry !== undefined && entry.token === token && isGood(entry, clock) ? entry.presented : undefined
+      if (entry === undefined || entry.token !== token) return undefined
+      if (isGood(entry, clock)) return entry.presented
+      entries.delete(entryKey(token))
+      return undefined
     },
     keep: (token, expiresAt, presented, trust) => {
       const staleAt = Math.floor(clock.monotonic() + cache.verifiedTtl * 1_000)

@@ -10,7 +10,7 @@ import type { Events } from '../events.js'
 import { deepFreeze } from '../freeze.js'
 import { isDeeperThan } from '../json.js'
 import { createSingleFlight, type SingleFlight } from '../single-flight.js'
-import { checkIssuedAt, readAccessTokenClaims, type AccessTokenClaims, type Claims } from './claims.js'
+import { checkIssuedAt, checkNotExpired, readAccessTokenClaims, type AccessTokenClaims, type Claims } from './claims.js'
 import { createIntrospection, noIntrospection, readIntrospection, type Introspect } from './introspection.js'
 import { joseRejection, type Verification } from './jose-failures.js'
 import { createJwtVerifier, type IssuerKeys, type VerifyJwt } from './keys.js'
@@ -178,7 +178,7 @@ async function introspecting({ all }: PerIssuer<Readers>): Promise<Readers> {
 
 async function verifyAgain<T>(state: State<T>, readers: Readers, token: string, from: object | undefined): Promise<T> {
   const { rooms } = readers
-  const { config, discovery, keys, events } = rooms
+  const { config, discovery, keys, clock, events } = rooms
   const isSigned = isJwt(token)
   const byIntrospection = config.introspection === 'always' || !isSigned
   let issuer = ''
@@ -203,10 +203,11 @@ async function verifyAgain<T>(state: State<T>, readers: Readers, token: string, 
       config,
       protectedHeader?.typ,
     )
-    if (audience.length === 0 && typeof config.missingAudience === 'function') {
-      await checkByOperator('missingAudience', config.missingAudience, payload)
-    }
-    if (config.validateClaims !== undefined) await checkByOperator('validateClaims', config.validateClaims, payload)
+    const asked = askOperator(config, payload, audience)
+    if (asked !== undefined) await asked
+    // While somebody was asked, keys may have been withdrawn, and the token may have ended.
+    if (trust?.holds(clock.monotonic()) === false) await signed(readers, token, issuer)
+    checkNotExpired(expiresAt, verification(rooms, issuer))
     events.counters.verified += 1
     // The same claims serve every request with the token, so none may change them.
     const claims = deepFreeze(payload)
@@ -259,6 +260,21 @@ function isJwt(token: string): boolean {
   } catch {
     return false
   }
+}
+
+/** Asks the operator's own checks, where there are any. */
+function askOperator(
+  { missingAudience, validateClaims }: Pick<Config, 'missingAudience' | 'validateClaims'>,
+  claims: Claims,
+  audience: readonly string[],
+): Promise<void> | undefined {
+  const proves = audience.length === 0 && typeof missingAudience === 'function' ? missingAudience : undefined
+  if (proves === undefined && validateClaims === undefined) return undefined
+  const ask = async (): Promise<void> => {
+    if (proves !== undefined) await checkByOperator('missingAudience', proves, claims)
+    if (validateClaims !== undefined) await checkByOperator('validateClaims', validateClaims, claims)
+  }
+  return ask()
 }
 
 async function checkByOperator(judge: ClaimsJudge, isGood: (claims: Claims) => unknown, claims: Claims): Promise<void> {

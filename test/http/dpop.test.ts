@@ -411,7 +411,8 @@ describe('a caller with a bound token', () => {
       }
       const [alice, bob] = [await sign('alice'), await sign('bob')]
 
-      for (const who of [alice, { ...alice }]) expect(await set.auth.getNextcloudToken(who)).toBe('nextcloud-token-1')
+      for (const who of [alice, { ...alice, token: alice.token }])
+        expect(await set.auth.getNextcloudToken(who)).toBe('nextcloud-token-1')
       const [{ headers, form }] = set.as.received('/token') as [ReceivedRequest]
       expect(form.get(mode === 'jwt-bearer' ? 'assertion' : 'subject_token')).toBe(alice.token)
       expect(headers).not.toHaveProperty('dpop')
@@ -419,8 +420,8 @@ describe('a caller with a bound token', () => {
       const refusal = { status: 401, reason: 'sender_constrained' }
       for (const who of [
         { token: alice.token },
-        JSON.parse(JSON.stringify(alice)) as McpAuthInfo,
-        { ...alice, extra: bob.extra },
+        { ...(JSON.parse(JSON.stringify(alice)) as McpAuthInfo), token: alice.token },
+        { ...alice, token: alice.token, extra: bob.extra },
       ]) {
         expect(await failureOf(set.auth.getNextcloudToken(who))).toMatchObject(refusal)
       }

@@ -19,7 +19,7 @@ beforeEach(async () => {
 })
 
 const outcome = async (nextcloud: McpAuthOptions['nextcloud'] = {}): Promise<Outcome> => {
-  const claims = { aud: 'mcp', azp: 'mcp', client_id: undefined, scope: 'openid profile' }
+  const claims = { aud: 'mcp', azp: 'mcp', uid: 'u', client_id: undefined, scope: 'openid profile' }
   return outcomeOf(await startServer(options, clock, { nextcloud }), await authentik.mcp.standIn.mint(claims))
 }
 

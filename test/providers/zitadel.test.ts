@@ -83,7 +83,7 @@ it.each<[what: string, says: string, nextcloud: McpAuthOptions['nextcloud'], hin
 })
 
 it('a subject token that Zitadel does not take is the MCP client’s to replace, and the operator can read why', async () => {
-  const token = await zitadel.mint({ ...ALICE, aud: ['mcp-client'] })
+  const token = await zitadel.mint({ ...ALICE, aud: ['mcp-client'], client_id: 'another-client' })
   const answer = await outcome(token, { audience: 'mcp-client' })
 
   expect(answer).toMatchObject(rejected('invalid_request', /^subject_token invalid$/))

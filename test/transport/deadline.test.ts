@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { startDeadline } from '../../src/transport/deadline.js'
+import { LONGEST_STANDSTILL, startDeadline } from '../../src/transport/deadline.js'
 import { manualClock } from '../support/clock.js'
 
 const TIMEOUT = 30
@@ -32,15 +32,16 @@ it('an attempt in time is the outcome, and nothing is aborted then', async () =>
 })
 
 it.each([
-  ['gives up at once', 49, true],
-  ['waits a moment more for an answer that may have come', 50, false],
-  ['waits a moment more for an answer that may have come', 2_500, false],
-  ['gives up at once, since another instance may have taken over', 2_501, true],
-])('it %s when the process stood still for %i ms', (_rule, standstill, atOnce) => {
+  ['gives up at once', 49, true, Infinity],
+  ['waits a moment more for an answer that may have come', 50, false, Infinity],
+  ['waits a moment more for an answer that may have come', 20_000, false, Infinity],
+  ['waits a moment more for the answer to what may be sent once', 2_500, false, LONGEST_STANDSTILL],
+  ['gives up at once, since another instance may have taken over', 2_501, true, LONGEST_STANDSTILL],
+])('it %s when the process stood still for %i ms', (_rule, standstill, atOnce, longest) => {
   vi.useFakeTimers()
   onTestFinished(() => void vi.useRealTimers())
   const clock = manualClock()
-  const { signal } = startDeadline(TIMEOUT, clock)
+  const { signal } = startDeadline(TIMEOUT, clock, longest)
   clock.advance(TIMEOUT + standstill)
 
   vi.advanceTimersByTime(TIMEOUT)

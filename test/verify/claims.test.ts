@@ -18,6 +18,7 @@ const EXPECTED: Expectations = {
   allowedClients: undefined,
   missingAudience: 'reject',
   idTokenLookalikes: 'refuse',
+  client: { id: CLIENT_ID, hasCredentials: true } as Expectations['client'],
   dpop: 'off',
 }
 const GOOD = { sub: 'alice', exp: 2_000_000_000, aud: RESOURCE, client_id: 'mcp-client', scope: 'notes:read' }
@@ -196,7 +197,13 @@ describe('the kind of token', () => {
     ['RFC 9068 header as a media type', 'application/at+jwt', bare],
     ['RFC 9068 header in capitals', 'AT+JWT', bare],
     ['RFC 9068 header, for the client, with a nonce', 'at+jwt', idToken],
-    ['for the client, told by its scope alone', 'JWT', { ...bare, aud: CLIENT_ID, scope: 'notes:read' }],
+    ['for this client, got by another one', 'JWT', { ...bare, aud: CLIENT_ID, azp: 'mcp-client', scope: 'notes:read' }],
+    [
+      'for several clients, got by one of the others',
+      'JWT',
+      { aud: ['mcp-client', CLIENT_ID], client_id: 'mcp-client' },
+    ],
+    ["authentik's access token, told by its uid", 'JWT', { ...bare, aud: CLIENT_ID, azp: CLIENT_ID, scope: 'openid', uid: 'u' }], // prettier-ignore
     ['for the client, told by its client_id alone', 'jwt', { ...bare, aud: CLIENT_ID, client_id: 'mcp-client' }],
     ["for the client, told by Okta's cid alone", 'JWT', { ...bare, aud: CLIENT_ID, cid: 'mcp-client' }],
     ['for the client, told by its scp alone', undefined, { ...bare, aud: CLIENT_ID, scp: ['notes:read'] }],
@@ -227,6 +234,14 @@ describe('the kind of token', () => {
     ['an ID token told by its nonce', 'JWT', { ...bare, nonce: 'n' }],
     ['an ID token for the resource with a client_id, told by its nonce', 'JWT', { scope: undefined, nonce: 'n' }],
     ['an ID token for the client with a scope, told by its nonce', 'JWT', { aud: CLIENT_ID, nonce: 'n' }],
+    ["an ID token of Nextcloud's app oidc, with a scope and no at_hash", 'JWT', { ...bare, aud: CLIENT_ID, azp: CLIENT_ID, scope: 'openid profile' }], // prettier-ignore
+    ['an ID token with a scope, which names no client but its audience', 'JWT', { ...bare, aud: CLIENT_ID, scope: 'openid' }], // prettier-ignore
+    [
+      'an ID token with the id of its client in client_id',
+      undefined,
+      { ...bare, aud: CLIENT_ID, client_id: CLIENT_ID },
+    ],
+    ['an ID token for two clients, got by this one', 'JWT', { aud: [CLIENT_ID, 'other'], client_id: undefined, azp: CLIENT_ID }], // prettier-ignore
     ['an ID token that says it in one of two places', 'JWT', { typ: 'Bearer', token_use: 'id' }],
     ['an ID token that says it in another of two places', 'JWT', { typ: 'ID', token_use: 'access' }],
     ['a kind of ID token', 'JWT', { typ: 'ID_token' }],
@@ -249,6 +264,7 @@ describe('the kind of token', () => {
 
   it.each<[name: string, changes: Claims, accepted: boolean]>([
     ['an access token of Dex', { ...bare, aud: CLIENT_ID, at_hash: 'h' }, true],
+    ['one for the client that got it', { ...bare, aud: CLIENT_ID, azp: CLIENT_ID, scope: 'openid' }, true],
     ['an access token of Cloudflare Access', { ...bare, aud: CLIENT_ID, nonce: 'n' }, true],
     ['one with nothing that tells', { ...bare, aud: CLIENT_ID }, true],
     ['one with c_hash and s_hash', { c_hash: 'h', s_hash: 'h' }, true],
@@ -263,12 +279,53 @@ describe('the kind of token', () => {
     expect(refusal(() => read(goodBut({ ...bare, aud: CLIENT_ID }), 'logout+jwt', expected))).toBe('token_type')
   })
 
+  it('for an audience that the operator chose is not for the client that got it, where that is the audience', () => {
+    const expected = { audience: ['another-client'], client: undefined }
+    const idToken = { ...bare, aud: 'another-client', azp: 'another-client', scope: 'openid' }
+
+    expect(refusal(() => read(goodBut(idToken), 'JWT', expected))).toBe('token_type')
+    expect(refusal(() => read(goodBut({ ...idToken, azp: 'mcp-client' }), 'JWT', expected))).toBeUndefined()
+  })
+
   it('for an audience that the operator chose has to say that it is one', () => {
     const expected = { audience: ['api://mcp'] }
     const chosen = { ...bare, aud: 'api://mcp' }
 
     expect(refusal(() => read(goodBut(chosen), 'JWT', expected))).toBe('token_type')
     expect(refusal(() => read(goodBut({ ...chosen, scope: 'notes:read' }), 'JWT', expected))).toBeUndefined()
+  })
+})
+
+describe('a token of this server’s own client', () => {
+  it.each<[name: string, header: string | undefined, changes: Claims]>([
+    ['for the resource', 'JWT', { client_id: CLIENT_ID }],
+    ['for the resource with one more slash', 'JWT', { aud: `${RESOURCE}/`, client_id: CLIENT_ID }],
+    ['for the resource and another', 'JWT', { aud: [RESOURCE, 'nextcloud'], client_id: CLIENT_ID }],
+    ['named by azp', 'JWT', { client_id: undefined, azp: CLIENT_ID }],
+    ['named by cid', undefined, { client_id: undefined, cid: CLIENT_ID }],
+    ['named by appid', 'JWT', { client_id: undefined, appid: CLIENT_ID }],
+    ['with the header of RFC 9068', 'at+jwt', { client_id: CLIENT_ID }],
+    ["with Keycloak's typ", 'JWT', { client_id: undefined, azp: CLIENT_ID, typ: 'Bearer' }],
+  ])('is not one of an MCP client: %s', (_name, header, changes) => {
+    for (const idTokenLookalikes of ['refuse', 'accept'] as const) {
+      expect(refusal(() => read(goodBut(changes), header, { idTokenLookalikes }))).toBe('client')
+    }
+    const others = { allowedClients: new Set(['mcp-client']) }
+    expect(refusal(() => read(goodBut(changes), header, others))).toBe('client')
+  })
+
+  it('is one where MCP clients share the client, as allowedClients says', () => {
+    const shared = { allowedClients: new Set([CLIENT_ID]) }
+
+    expect(read(goodBut({ client_id: CLIENT_ID }), 'JWT', shared).clientId).toBe(CLIENT_ID)
+  })
+
+  it('is none where this server has no client, or another one', () => {
+    const named = goodBut({ client_id: CLIENT_ID })
+
+    expect(refusal(() => read(named, 'JWT', { client: undefined }))).toBeUndefined()
+    expect(refusal(() => read({ ...named, azp: 'mcp-client' }, 'JWT'))).toBe('client')
+    expect(refusal(() => read({ ...named, client_id: 'mcp-client', azp: CLIENT_ID }, 'JWT'))).toBeUndefined()
   })
 })
 

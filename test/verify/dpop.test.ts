@@ -19,11 +19,15 @@ const RFC = {
   thumbprint: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I',
 }
 
-const CONFIG = { algorithms: ['ES256'], resource: 'https://resource.example.org/mcp' }
+const CONFIG = { algorithms: ['ES256'], resource: 'https://resource.example.org/mcp', clockTolerance: 5 }
 const REQUEST = { method: 'GET', target: '/protectedresource' }
 const BOUND: MaybeBound = {
   boundTo: RFC.thumbprint,
-  caller: { token: RFC.token, identity: { issuer: 'https://server.example.com', subject: 'someone@example.com' } },
+  caller: {
+    token: RFC.token,
+    identity: { issuer: 'https://server.example.com', subject: 'someone@example.com' },
+    expiresAt: RFC.iat + 3_600,
+  },
 }
 
 describe('the example of RFC 9449', () => {

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { NotProvisionedError, UpstreamUnavailableError, type NotProvisionedReason } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
 import { change } from '../../grants/change.js'
-import { whyUnusable, type Grant, type Identity } from '../../grants/grant.js'
+import { identityKey, whyUnusable, type Grant, type Identity } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
 import { bury, createGrantCheck } from './grant-check.js'
@@ -10,10 +10,10 @@ import type { Caller, FreshToken, GrantCheck, GrantModeRooms, GrantOf, Have, Mod
 import { revive } from './revival.js'
 
 interface AppPasswordRooms extends GrantModeRooms {
-  /** Monotonic milliseconds at which Nextcloud last said that it takes an app password, by fingerprint. */
-  readonly proven: LRUCache<string, number>
-  /** Fingerprints of app passwords that this process has handed out. */
-  readonly known: LRUCache<string, true>
+  /** The app password that Nextcloud last said it takes, and when (monotonic milliseconds), by its user. */
+  readonly proven: LRUCache<string, { readonly fingerprint: string; readonly at: number }>
+  /** Fingerprints of the app passwords that this process has handed out, by their users. */
+  readonly known: LRUCache<string, string>
 }
 
 /**
@@ -33,8 +33,8 @@ const RETRY_WHEN_FULL = 300
 export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
   const rooms = {
     ...modeRooms,
-    proven: new LRUCache<string, number>({ max: MOST_PROVEN }),
-    known: new LRUCache<string, true>({ max: MOST_PROVEN }),
+    proven: new LRUCache<string, { readonly fingerprint: string; readonly at: number }>({ max: MOST_PROVEN }),
+    known: new LRUCache<string, string>({ max: MOST_PROVEN }),
   }
   const check = createGrantCheck({ ...rooms, secretOf, fresh: (stored) => fresh(rooms, stored) })
   return {
@@ -121,13 +121,13 @@ function checked(
   { grant, usable }: { readonly grant: Grant; readonly usable: FreshToken },
 ): FreshToken {
   const isNew = clock.now() < grant.connectedAt + NEW_FOR && !signIns.isBarred(identity)
-  if (!isNew && !known.has(grant.fingerprint) && signIns.isFull(identity)) {
+  if (!isNew && known.get(identityKey(identity)) !== grant.fingerprint && signIns.isFull(identity)) {
     throw new UpstreamUnavailableError(
       'Nextcloud refused too many app passwords, and this one is not known to be good',
       { service: 'Nextcloud', retryAfter: RETRY_WHEN_FULL },
     )
   }
-  known.set(grant.fingerprint, true)
+  known.set(identityKey(identity), grant.fingerprint)
   return usable
 }
 
@@ -137,10 +137,12 @@ async function isRefused(
   { fingerprint, appPassword }: Grant,
 ): Promise<boolean> {
   const { appPasswords, clock, proven, signIns } = rooms
-  const askedAt = clock.monotonic()
-  if (appPassword === undefined || askedAt < (proven.get(fingerprint) ?? -Infinity) + PROVEN_FOR) return false
+  const at = clock.monotonic()
+  const last = proven.get(identityKey(identity))
+  const isProven = last?.fingerprint === fingerprint && at < last.at + PROVEN_FOR
+  if (appPassword === undefined || isProven) return false
   const refused = await appPasswords.isRefused(appPassword)
-  if (refused === false) proven.set(fingerprint, askedAt)
+  if (refused === false) proven.set(identityKey(identity), { fingerprint, at })
   // The 401 at hand was one, and this is another.
   if (refused === true) signIns.refused(identity)
   return refused === true

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { sleepThrough } from '../../clock.js'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
 import { accessTokenOf, deadGrant, whyUnusable, type SharedAccessToken } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
@@ -16,8 +17,8 @@ interface RefreshRooms extends GrantModeRooms {
   readonly coolDowns: CoolDowns
   readonly renew: Renewal
   readonly check: GrantCheck
-  /** Fingerprints of the refresh tokens whose end has been reported. */
-  readonly reportedExpired: LRUCache<string, true>
+  /** Fingerprints of the refresh tokens whose end has been reported, by the keys of their grants. */
+  readonly reportedExpired: LRUCache<string, string>
 }
 
 /** Milliseconds between looks at a grant that another instance is renewing; they double, up to the longest. */
@@ -37,7 +38,7 @@ export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
   const timing = { renewBefore: refreshEndsAccessToken ? 0 : config.cache.renewBefore, margin }
   const coolDowns = createCoolDowns(clock, COOL_DOWNS)
   const renew = createRenewal(modeRooms, coolDowns)
-  const reportedExpired = new LRUCache<string, true>({ max: COOL_DOWNS })
+  const reportedExpired = new LRUCache<string, string>({ max: COOL_DOWNS })
   const grants = createGrantCheck({
     ...modeRooms,
     secretOf: (grant) => bearerOf(accessTokenOf(grant, modeRooms.grants.askedFor)),
@@ -61,7 +62,7 @@ async function getFreshToken(
   const { grants, check, coolDowns, clock } = rooms
   const { identity } = caller
   const of = { key: grants.store.keyOf(identity), identity }
-  const patience = clock.monotonic() + grants.leaseLife + PATIENCE_BEYOND_LEASE
+  let patience = clock.monotonic() + grants.leaseLife + PATIENCE_BEYOND_LEASE
   let { notThis } = have
   let present = found
   for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
@@ -80,7 +81,7 @@ async function getFreshToken(
         retryAfter: 1,
       })
     }
-    await clock.sleep(pause * (0.5 + clock.random()))
+    patience += await sleepThrough(clock, pause * (0.5 + clock.random()))
     present = await check.read(identity)
     // The user may have taken the consent back meanwhile.
     const refusal = check.refusal(caller, present?.grant)
@@ -112,8 +113,8 @@ async function expire(
   { grant, version }: StoredGrant,
 ): Promise<boolean> {
   const { grants, clock, events, reportedExpired } = rooms
-  if (!reportedExpired.has(grant.fingerprint)) {
-    reportedExpired.set(grant.fingerprint, true)
+  if (reportedExpired.get(key) !== grant.fingerprint) {
+    reportedExpired.set(key, grant.fingerprint)
     events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
   }
   if (clock.now() < (grant.refreshEndsAt ?? Infinity) + EXPIRED_KEPT) return true

@@ -99,6 +99,8 @@ async function present(rooms: RenewalRooms, marked: Marked): Promise<FreshToken 
     return rooms.coolDowns.failed(grant.fingerprint, error)
   }
   if (answer !== 'dead') return store(rooms, marked, answer)
+  // Spent or refused, it never comes back.
+  rooms.coolDowns.succeeded(grant.fingerprint)
   if (await bury(rooms, marked, marked)) throw new NotProvisionedError('revoked')
   return 'changed'
 }

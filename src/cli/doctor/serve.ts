@@ -151,7 +151,7 @@ async function visitAs(
   const [, token] = (isAnswer(consent) ? /name="token" value="([\w-]+)"/.exec(consent.text) : null) ?? []
   if (token === undefined) return lost('the page that asks the person', consent, quote)
   const agreed = await visit(href, new URLSearchParams({ token, answer: 'yes' }))
-  const target = /url=(\S+)$/.exec(headerOf(agreed, 'refresh') ?? '')?.[1]
+  const target = /^\d+; ?url=(\S+)$/.exec(headerOf(agreed, 'refresh') ?? '')?.[1]
   if (target === undefined) return lost('the way to Nextcloud', agreed, quote)
   return atNextcloud(await visit(target), settings, quote)
 }

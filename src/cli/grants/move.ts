@@ -75,7 +75,7 @@ function placeBefore(values: Values, to: Place, { nextcloud }: Config): Place {
     owner: {
       clientId: given('client-id') ?? clientId,
       resource: given('resource') ?? resource,
-      nextcloud: url === undefined ? to.owner.nextcloud : new URL(url).href.replace(/\/*$/, '/'),
+      nextcloud: url === undefined ? to.owner.nextcloud : new URL(url).href.replace(/(?<!\/)\/*$/, '/'),
     },
     issuer: given('issuer') ?? to.issuer,
   }

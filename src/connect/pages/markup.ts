@@ -55,6 +55,6 @@ function readableText(text: string): string {
       .replace(/[\s\p{Cc}\u2800]+/gu, ' ')
       // Marks piled up would cover the lines above and below.
       .replace(/(\p{Mark}{4})\p{Mark}+/gu, '$1')
-      .replace(/^(?:\s|\p{Mark}|\u200C|\u200D)+|\s+$/gu, '')
+      .replace(/^[\s\p{Mark}\u200C\u200D]+| $/gu, '')
   )
 }

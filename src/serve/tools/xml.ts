@@ -57,7 +57,7 @@ function element(text: string, at: number, open: Open[]): number {
   const isEnd = text[at + 1] === '/'
   const isEmpty = text[end - 2] === '/'
   const inside = text.slice(at + (isEnd ? 2 : 1), end - (isEmpty ? 2 : 1))
-  const [, name = '', attributes = ''] = /^(?:[^\s:]*:)?(\S*)(.*)$/s.exec(inside) ?? []
+  const [, name = '', attributes = ''] = /^(?:[^\s:]*:)?(\S*)(.*)/s.exec(inside) ?? []
   if (isEnd) {
     if (open.length === 1 || open.pop()?.name !== name) throw new SyntaxError('An element ends that has not begun')
     return end

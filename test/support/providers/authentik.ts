@@ -71,7 +71,7 @@ export async function startAuthentik(clock: ManualClock): Promise<Authentik> {
     const scope = form.get('scope') ?? ''
     const { sub } = claims
     return {
-      access_token: await target.standIn.mint({ sub, aud: target.clientId, azp: target.clientId, scope }),
+      access_token: await target.standIn.mint({ sub, aud: target.clientId, azp: target.clientId, uid: 'u', scope }),
       issued_token_type: requested,
       token_type: 'Bearer',
       expires_in: 300,
