@@ -54,9 +54,9 @@ export function configOptions(values: Values): Record<string, unknown> {
     if (second === undefined) options[first] = value
     else options[first] = { ...(options[first] as object | undefined), [second]: value }
   }
-  const { issuer, ...others } = options
   const issuers = [values['issuer'] ?? []].flat()
-  return issuers.length < 2 ? options : { ...others, issuers: issuers.map((issuer: unknown) => ({ issuer })) }
+  if (issuers.length < 2) return options
+  return { ...options, issuer: undefined, issuers: issuers.map((issuer: unknown) => ({ issuer })) }
 }
 
 function valueOf({ fromText, fromTexts }: Kind<unknown>, texts: readonly string[]): unknown {
