@@ -276,7 +276,7 @@ export function reportFailure({ counters, hears, emit }: Events, error: McpAuthE
     if (hears(reason)) emit({ type: 'token.rejected', reason, ...rejectionDetails(error) })
   } else {
     const { code, status, detail: message } = error
-    counters.failed[code] = (counters.failed[code] ?? 0) + 1
+    if (status >= 500) counters.failed[code] = (counters.failed[code] ?? 0) + 1
     emit({ type: 'request.failed', code, status, message })
   }
 }

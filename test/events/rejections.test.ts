@@ -169,7 +169,7 @@ it.each<Verified>([
   otherKind({ at_hash: 'x', nonce: 'n' }, 'there is a claim at_hash', { claim: 'at_hash' }),
   lookalike(
     { aud: CLIENT_ID, client_id: undefined, scope: undefined },
-    'there is none of scope, scp, client_id, cid, appid, azpacr, appidacr, idtyp',
+    'there is none of scope, client_id, scp, cid, uid, appid, azpacr, appidacr, idtyp',
   ),
   otherKind({}, 'the header has typ "logout+jwt"', {
     mint: { header: { typ: 'logout+jwt' } },
