@@ -227,7 +227,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const signInPages = createSignInPages({ ...names, redirectUri: connect.redirectUri })
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, used) =>
-    isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, used)
+    isConnected({ grants, clock, auth, config, nextcloud }, { issuer: issuer.origin, subject }, used)
   const documents = createClientDocuments(fetchDocument ?? createPublicDocuments(config.http, clock), clock)
   const cookies = createFlowCookies(issuer.protocol === 'https:')
   const questions = createQuestionCookies(cookies, readKeys)
@@ -263,7 +263,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     nameOf: clientNaming({ config, connect, events, clock, provider }),
     ...tokenRooms,
     grants,
-    standingOf: (subject) => standingOf({ auth, config }, { issuer: issuer.origin, subject }),
+    standingOf: (subject) => standingOf({ auth, config, nextcloud }, { issuer: issuer.origin, subject }),
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies,
     questions,
