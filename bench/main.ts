@@ -17,6 +17,7 @@ import { startProgram } from './processes.js'
 import { measureRenewals } from './renewals.js'
 import { measureSignIns } from './sign-ins.js'
 import { measureThroughput } from './throughput.js'
+import { installedVersions } from './versions.js'
 
 type Measured = Measurement | Measurement[]
 
@@ -48,28 +49,6 @@ async function throughput(form: Form): Promise<Measured> {
   } finally {
     as.stop()
   }
-}
-
-/** Versions of this package, of its dependencies, and of the packages that it is compared with. */
-async function installedVersions(): Promise<Record<string, string>> {
-  const read = async (path: string): Promise<Manifest> =>
-    JSON.parse(await readFile(new URL(path, import.meta.url), 'utf8')) as Manifest
-  const [own, bench] = [await read('../package.json'), await read('package.json')]
-  const versions: Record<string, string> = { [own.name]: own.version }
-  for (const name of [...Object.keys(own.dependencies), 'oidc-provider']) {
-    versions[name] = (await read(`../node_modules/${name}/package.json`)).version
-  }
-  for (const name of Object.keys(bench.devDependencies).filter((each) => !each.startsWith('@types/'))) {
-    versions[name] ??= (await read(`node_modules/${name}/package.json`)).version
-  }
-  return versions
-}
-
-interface Manifest {
-  readonly name: string
-  readonly version: string
-  readonly dependencies: Readonly<Record<string, string>>
-  readonly devDependencies: Readonly<Record<string, string>>
 }
 
 /** Of two measurements of a group, each figure from the one that meets its goal, or the later one. */

@@ -27,7 +27,7 @@ const LEVEL_OF: {
 } = {
   'token.accepted': 'debug',
   'token.rejected': ({ reason }) => USUAL_REASONS[reason] ?? 'warn',
-  'request.failed': 'error',
+  'request.failed': ({ code }) => OF_A_USER[code] ?? 'error',
   'nextcloud.token': 'debug',
   'nextcloud.failed': ({ code }) => OF_A_USER[code] ?? 'error',
   'idp.unavailable': 'error',

@@ -276,7 +276,7 @@ export function reportFailure({ counters, hears, emit }: Events, error: McpAuthE
     if (hears(reason)) emit({ type: 'token.rejected', reason, ...rejectionDetails(error) })
   } else {
     const { code, status, detail: message } = error
-    counters.failed[code] = (counters.failed[code] ?? 0) + 1
+    if (status >= 500) counters.failed[code] = (counters.failed[code] ?? 0) + 1
     emit({ type: 'request.failed', code, status, message })
   }
 }
@@ -302,7 +302,7 @@ const WITHOUT_TOKEN: Readonly<Record<UnauthorizedError['reason'], string>> = {
   no_credentials:
     'the request has no Bearer token, which is usual for the first one of an MCP client; if it stays so, the client does not sign in, or a proxy drops the Authorization header',
   unsupported_scheme:
-    'the request has a token in the scheme DPoP, which is off here: set the option dpop to allowed, or switch DPoP off for the MCP clients',
+    'the request has a token in the scheme DPoP, which is off here: set the option dpop to allowed, or switch DPoP off for the MCP client at the authorization server',
 }
 const NOT_ONE_TOKEN =
   'the request has two Authorization headers, or something behind the token: look at what proxies add'

@@ -21,7 +21,9 @@ export function hasCanonicalSignature(token: string): boolean {
  * n−s), else the token.
  */
 export function essenceOf(token: string): string {
-  return token.startsWith('eyJ') && token.includes('.') ? token.slice(0, token.lastIndexOf('.')) : token
+  const end = token.lastIndexOf('.')
+  const isJws = end > 0 && token.startsWith('eyJ') && token.indexOf('.', token.indexOf('.') + 1) === end
+  return isJws ? token.slice(0, end) : token
 }
 
 /**

@@ -17,7 +17,7 @@ export interface EntraRefusal {
 }
 
 const REGISTRATION = 'App registrations, the app of clientId'
-const CONSENT = `${REGISTRATION}, API permissions: add the delegated permission for the scope of Nextcloud's app, and press "Grant admin consent", because there is nobody to ask during an exchange.`
+const CONSENT = `nobody has agreed that the app of clientId acts in Nextcloud's app for its users, and an exchange cannot ask them: ${REGISTRATION}, API permissions: add the delegated permission of Nextcloud's app whose scope is in nextcloud.scopes, and press "Grant admin consent".`
 const SCOPES =
   "nextcloud.scopes must be ['<Application ID URI of Nextcloud's app>/.default'], and connect.scopes scopes of that one app."
 const WEB = `${REGISTRATION}, Authentication: the redirect URI auth.connectRedirectUri must stand there under the platform Web.`

@@ -1,9 +1,10 @@
+import { variableOf } from '../config/declarations.js'
 import { entraRefusal } from './entra-errors.js'
 import type { TokenErrorAnswer } from './token-answer.js'
 
 /** Advice for the operator, by `error`. */
 const BY_ERROR = mapOf({
-  invalid_client: 'Check clientId, clientSecret (or clientAuth) and the authentication method of this client.',
+  invalid_client: `The authorization server does not take this server's own client: compare clientId (${variableOf('clientId')}) and clientSecret (${variableOf('clientSecret')}) with what it has, and see that the client may authenticate by a secret there; else set clientAuth.`,
   unauthorized_client:
     'This client may not use the grant: switch token exchange on for it at the authorization server.',
   unsupported_grant_type: 'The authorization server does not offer this grant: check nextcloud.mode.',
@@ -29,7 +30,7 @@ const IN_KEYCLOAK = Object.entries({
   'Client is not within the token audience':
     'give the MCP client a client scope (type Default) with a mapper of type Audience whose "Included Client Audience" is clientId, and switch "Add to access token" on there.',
   'Requested audience not available':
-    'give the client of clientId a client scope (type Default, or Optional and named in nextcloud.scopes) with a mapper of type Audience whose "Included Client Audience" is nextcloud.audience; asking for an audience does not add it, and "Always use lightweight access token" (Advanced) must be off.',
+    'Clients, the client of clientId, Client scopes: add a client scope (type Default, or Optional and named in nextcloud.scopes) with a mapper of type Audience whose "Included Client Audience" is nextcloud.audience, because asking alone adds no audience; Advanced: switch "Always use lightweight access token" off.',
   'Audience not found':
     'there is no client whose Client ID is nextcloud.audience; it must be the one that the user_oidc app of Nextcloud has there.',
   'Client disabled': 'Clients, the client whose Client ID is nextcloud.audience: switch it to "Enabled".',

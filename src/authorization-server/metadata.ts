@@ -100,11 +100,11 @@ function optionOf({ discoveryUrl }: Config): 'issuer' | 'discoveryUrl' {
 }
 
 function otherIssuer(config: Config, found: string): ConfigurationError {
-  const named = found.replace(/[^\x21-\x7E]/g, '').slice(0, 200)
+  const shown = found.replace(/[^\x21-\x7E]/g, '').slice(0, 200)
   const fault = isIssuerTemplate(found)
     ? `which is for all tenants, and no token has it: ${LIST_TENANTS}`
-    : `and "${config.issuer ?? ''}" is configured; they must be the same string: write issuer as the document has it, or have the provider name itself by its public address (Keycloak: KC_HOSTNAME)`
-  return new ConfigurationError(`The discovery document names the issuer "${named}", ${fault}`, optionOf(config))
+    : `and "${config.issuer ?? ''}" is configured; they must be the same string: make ${named('issuer')} what the document has; if that is an internal address, have the provider name its public one instead (Keycloak: KC_HOSTNAME)`
+  return new ConfigurationError(`The discovery document names the issuer "${shown}", ${fault}`, optionOf(config))
 }
 
 /**

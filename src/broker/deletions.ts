@@ -42,6 +42,8 @@ export interface Deletions {
   readonly takeOver: (identity: Identity, credential: Credential, spent: string) => Promise<void>
   /** Forgets one that need not end. */
   readonly forget: (credential: Credential | SentCode) => Promise<void>
+  /** Forgets what `expect` has noted of one that is in a grant now. The end of that grant may note it again meanwhile, which counts. */
+  readonly stored: (credential: Credential) => Promise<void>
   /** Tries again what is due. Costs a comparison of two times where nothing is. */
   readonly look: () => void
   /** The same at once, for the start of the process. */
@@ -57,9 +59,16 @@ export interface DeletionRooms extends CredentialEndRooms {
   readonly events: Events
 }
 
+/** A deletion to be forgotten: the note of it that is meant, or any. */
+interface Forgotten {
+  readonly forget: string | undefined
+}
+
 interface Deleting extends DeletionRooms {
   /** Outcomes that could not be stored yet: a deletion to be kept, or one to be forgotten. */
-  readonly backlog: WriteBehind<PendingDeletion | 'forget'>
+  readonly backlog: WriteBehind<PendingDeletion | Forgotten>
+  /** The notes that `expect` has made, by id, until they are forgotten. */
+  readonly expected: Map<string, string | undefined>
   /** Monotonic milliseconds. */
   nextLook: number
   started: boolean
@@ -71,6 +80,7 @@ interface Deleting extends DeletionRooms {
   cancel: () => void
 }
 
+const NOBODY: Identity = { issuer: '', subject: '' }
 const MINUTE = 60_000
 /** Milliseconds after the first failure, the second, and each further one. */
 const PAUSES = [MINUTE, 10 * MINUTE, 60 * MINUTE]
@@ -88,15 +98,15 @@ const ANSWER_LOST =
 
 export function createDeletions(rooms: DeletionRooms): Deletions {
   const { grants, clock } = rooms
-  const backlog = createWriteBehind<PendingDeletion | 'forget'>(
-    async (outcome, id) =>
-      outcome === 'forget' ? grants.deletions.remove(id) : keepOrTell(rooms, outcome).then(() => undefined),
-    (outcome) => outcome === 'forget' || tell(rooms, outcome, false),
+  const backlog = createWriteBehind<PendingDeletion | Forgotten>(
+    (outcome, id) => ('forget' in outcome ? grants.deletions.remove(id, outcome.forget) : keepOrTell(rooms, outcome)),
+    (outcome) => 'forget' in outcome || tell(rooms, outcome, false),
     clock,
   )
   const deleting: Deleting = {
     ...rooms,
     backlog,
+    expected: new Map(),
     nextLook: Infinity,
     started: false,
     looked: false,
@@ -110,6 +120,11 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     async discard(identity, credential, accessToken) {
       const deletion = grants.newDeletion(identity, credential)
       await note(deleting, deletion)
+      // A write that seemed to fail may have been carried out.
+      if (await grants.store.holds(identity, credential).catch(() => false)) {
+        await drop(deleting, deletion.id, deletion.note)
+        return false
+      }
       const byItself = rooms.endsAlone ? accessToken : undefined
       if (byItself === undefined || !(await rooms.freshCredentials.endToken(byItself)))
         return revocationOf(await finish(deleting, deletion))
@@ -119,6 +134,7 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     async expect(identity, credential, instead) {
       const nextAt = clock.now() + STORED_WITHIN
       const deletion = { ...grants.newDeletion(identity, presented(credential)), nextAt }
+      deleting.expected.set(deletion.id, deletion.note)
       await grants.deletions.put(deletion, instead && grants.newDeletion(identity, instead).id)
     },
     async takeOver(identity, credential, spent) {
@@ -126,7 +142,12 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
       await note(deleting, deletion, spent)
       grants.background(finish(deleting, deletion).then((end) => tell(rooms, end.deletion, end.attempt)))
     },
-    forget: (credential) => drop(deleting, grants.newDeletion({ issuer: '', subject: '' }, credential).id),
+    forget: (credential) => drop(deleting, grants.newDeletion(NOBODY, credential).id),
+    async stored(credential) {
+      const { id } = grants.newDeletion(NOBODY, credential)
+      const noted = deleting.expected.get(id)
+      if (noted !== undefined) await drop(deleting, id, noted)
+    },
     look() {
       if (!deleting.started) lookIn(deleting, START_PAUSE)
       else if (clock.monotonic() >= deleting.nextLook) lookNow(deleting)
@@ -186,7 +207,7 @@ async function run(deleting: Deleting, isFirst: boolean): Promise<void> {
   const now = clock.now()
   // At the start a server that was unavailable is asked at once. Wrong sign-ins keep their time: a process may start often.
   const isDue = ({ id, nextAt, tries, refused }: PendingDeletion): boolean =>
-    (nextAt <= now || (isFirst && tries > 0 && !refused && !own.has(id))) && backlog.get(id) !== 'forget'
+    (nextAt <= now || (isFirst && tries > 0 && !refused && !own.has(id))) && !('forget' in (backlog.get(id) ?? {}))
   const { claimed, next } = await grants.deletions.claim(isDue, now + CLAIMED_FOR)
   if (next !== undefined) lookIn(deleting, Math.min(next - now, LONGEST_PAUSE))
   // One server that is unavailable is not waited for at each: Nextcloud, which has no name here, or that of an issuer.
@@ -210,7 +231,7 @@ async function attend(
   const isInUse = await grants.store.holds(identity, credential).catch(() => undefined)
   if (isInUse === undefined) return undefined
   if (isInUse) {
-    await drop(deleting, deletion.id)
+    await drop(deleting, deletion.id, deletion.note)
     return undefined
   }
   // The clock may be wrong, or nobody may have looked for so long.
@@ -248,10 +269,12 @@ async function finish(
   return end
 }
 
-async function drop({ grants, backlog, own }: Deleting, id: string): Promise<void> {
+/** Forgets a deletion. With `note`, a later note of the same credential stays. */
+async function drop({ grants, backlog, own, expected }: Deleting, id: string, note?: string): Promise<void> {
   own.delete(id)
+  expected.delete(id)
   backlog.drop(id)
-  await grants.deletions.remove(id).catch(() => backlog.keep(id, 'forget'))
+  await grants.deletions.remove(id, note).catch(() => backlog.keep(id, { forget: note }))
 }
 
 /** Keeps it; where there is no room, the operator is told. Rejects with {@link StorageError}. */

@@ -1,6 +1,8 @@
 import type { Events } from '../events.js'
-import { credentialIn, type Grant, type Identity, type Retired } from '../grants/grant.js'
+import { credentialIn, type Identity } from '../grants/grant.js'
+import type { Disconnected } from '../grants/grant-store.js'
 import type { Grants } from '../grants/open-grants.js'
+import type { Rotation } from '../grants/rotations.js'
 import type { Broker } from './broker.js'
 import type { Deletions, Revocation } from './deletions.js'
 
@@ -27,11 +29,7 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
     rooms.broker.forget(identity)
     if (outcome?.remains === true) return { revoked: false }
     const unwritten = rotations.drop(store.keyOf(identity))
-    const ends = await Promise.all([
-      revoke(rooms, identity, outcome?.retired, unwritten),
-      ...(outcome?.replaced ?? []).map((credential) => rooms.deletions.end(identity, credential)),
-    ])
-    const revoked = endOfAll(ends.flatMap((end) => end ?? []))
+    const revoked = endOfAll(await endEach(rooms, identity, outcome, unwritten))
     // What is pending is kept elsewhere too, as soon as the store takes it.
     if (outcome?.noted === false && revoked !== 'pending') await store.settle(identity).catch(() => undefined)
     if (outcome !== undefined) rooms.events.emit({ type: 'grant.revoked', ...identity, revoked })
@@ -45,18 +43,21 @@ function endOfAll(ends: readonly Revocation['revoked'][]): Revocation['revoked']
   return left
 }
 
-/** Ends the credential of a grant, of whichever mode it is. Undefined if there is none. */
-async function revoke(
+/** Ends the credentials of a grant, of whichever mode it is, and the rotated one that could not be stored. */
+async function endEach(
   { deletions }: DisconnectRooms,
   identity: Identity,
-  retired: Retired | undefined,
-  unwritten: Grant | undefined,
-): Promise<Revocation['revoked'] | undefined> {
-  const rotated = unwritten && credentialIn(unwritten)
-  if (rotated !== undefined) {
-    // A rotated token that is not stored yet is the one that lives.
-    if (retired !== undefined) await deletions.forget(retired.credential)
-    return deletions.discard(identity, rotated)
-  }
-  return retired === undefined ? undefined : deletions.end(identity, retired.credential, retired.dead)
+  outcome: Disconnected | undefined,
+  unwritten: Rotation | undefined,
+): Promise<readonly Revocation['revoked'][]> {
+  const rotated = unwritten && credentialIn(unwritten.grant)
+  const retired = outcome?.retired
+  // A rotated token that is not stored yet is the one that lives, unless it is of a connection before.
+  const isSpent = rotated !== undefined && unwritten?.spent === outcome?.grant.fingerprint
+  if (isSpent && retired !== undefined) await deletions.forget(retired.credential)
+  return Promise.all([
+    ...(retired === undefined || isSpent ? [] : [deletions.end(identity, retired.credential, retired.dead)]),
+    ...(rotated === undefined ? [] : [deletions.discard(identity, rotated)]),
+    ...(outcome?.replaced ?? []).map((credential) => deletions.end(identity, credential)),
+  ])
 }

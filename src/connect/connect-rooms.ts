@@ -50,7 +50,7 @@ export interface ConnectRooms {
   readonly appPasswords: AppPasswords
   readonly freshCredentials: FreshCredentials
   readonly signIns: SignIns
-  readonly deletions: Pick<Deletions, 'end' | 'discard' | 'expect' | 'forget'>
+  readonly deletions: Pick<Deletions, 'end' | 'discard' | 'expect' | 'forget' | 'stored'>
   readonly broker: Pick<Broker, 'forget' | 'tryAgain'>
   readonly disconnect: Disconnect
   readonly events: Events

@@ -63,7 +63,11 @@ export function createConnect(given: ConnectRooms): Connect {
   const logins = MODES[given.nextcloud.mode].signInFor === 'grant' ? undefined : createLoginsOf(given, rooms)
   const way = chooseWay(rooms, servers, logins)
   const warnOfNameless = createNamelessWarning(given)
-  const linkFor: Connect['linkFor'] = ({ identity, clientId = given.grants.owner.clientId, claims }) => {
+  const linkFor: Connect['linkFor'] = ({
+    identity,
+    clientId = given.grants.ownerOf(identity.issuer).clientId,
+    claims,
+  }) => {
     warnOfNameless(clientId)
     return rooms.tickets.linkFor({ identity, clientId, ...(claims && { claims }) })
   }

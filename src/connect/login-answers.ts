@@ -171,6 +171,7 @@ async function store(
   const { grants, appPasswords, deletions, clock, events, patience } = rooms
   const fingerprint = grants.fingerprint(password)
   const connection = {
+    connection: fingerprint,
     appPassword: { loginName, password, nextcloud: appPasswords.nextcloud },
     fingerprint,
     clientId,

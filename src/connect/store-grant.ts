@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { CodeAnswer } from '../authorization-server/code-grant.js'
 import type { OfPerson } from '../events.js'
@@ -52,6 +53,7 @@ export function connectionOf(
   const refreshEndsAt = refreshEnd(tokens, access.sentAt, clock)
   return {
     ...of,
+    connection: randomUUID(),
     refreshToken,
     fingerprint: grants.fingerprint(refreshToken),
     ...(refreshEndsAt !== undefined && { refreshEndsAt }),
@@ -84,14 +86,16 @@ export async function storeGrant(
   const connection = connectionOf(rooms, { ...tokens, refreshToken }, { clientId, scopes, withdrawals, isSameAccount })
   const { fingerprint } = connection
   // The code is spent, so a short outage of the store would cost the user the whole way.
+  const discard = () => deletions.discard(identity, { refreshToken }, tokens.access.accessToken)
   const stored = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)).catch(
-    async (error: unknown) => {
-      await endTokens(rooms, identity, tokens)
+    (error: unknown) => {
+      // No page waits for a store that fails.
+      grants.background(discard())
       throw error
     },
   )
   if (stored === 'withdrawn') {
-    const isEnded = await deletions.discard(identity, { refreshToken }, tokens.access.accessToken)
+    const isEnded = await discard()
     const hint = isEnded === 'pending' ? `${WITHDRAWN} ${NOT_ENDED}` : WITHDRAWN
     return failed('declined', pages.withdrawn(), { ...identity, clientId, hint })
   }
@@ -99,7 +103,7 @@ export async function storeGrant(
   broker.forget(identity)
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   onConnected(identity)
-  grants.background(deletions.forget(connection))
+  grants.background(deletions.stored(connection))
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
   await answers.note(answer, { connected: true })
   return showConnected(rooms, req, { identity, clientId })

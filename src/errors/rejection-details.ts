@@ -126,7 +126,7 @@ export function scopeFault(required: readonly string[], granted: readonly string
 }
 
 const NOT_GRANTED =
-  'the client must ask for them, and the authorization server must grant them (requiredScopes, requireScopes and scopedTools say which)'
+  'the authorization server must have these scopes and grant them to the client, and the client must ask for them (challengeScopes says for which); they are needed by requiredScopes, or by requireScopes or scopedTools in the code'
 const SHORTENED =
   'the token has their last parts alone, as Entra shortens them: set scopeSatisfies to compare those (docs/entra.md)'
 

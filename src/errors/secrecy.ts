@@ -18,8 +18,10 @@ function spellings(secret: string): readonly string[] {
 
 /** Returns the text with `mark` in place of each whole secret, however it is spelled. */
 export function withoutSecrets(text: string, secrets: Iterable<string | undefined>, mark = HIDDEN): string {
+  // No spelling is shorter than its secret. A long token is not spelled for the short texts of a refusal, because strangers send such tokens.
+  const fitting = [...secrets].filter((secret) => isSecret(secret) && secret.length <= text.length) as string[]
   // The longest first, because one may be part of another.
-  const hidden = [...new Set([...secrets].filter(isSecret).flatMap(spellings))].sort((a, b) => b.length - a.length)
+  const hidden = [...new Set(fitting.flatMap(spellings))].sort((a, b) => b.length - a.length)
   return hidden.reduce((left, secret) => left.replaceAll(secret, mark), text)
 }
 

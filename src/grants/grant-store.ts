@@ -45,7 +45,7 @@ export type { StoredGrant } from './grant.js'
 /** The parts of a grant that a new connection brings. */
 export type Connection = Pick<
   Grant,
-  'fingerprint' | 'refreshEndsAt' | 'scopes' | 'accessToken' | 'refreshToken' | 'appPassword'
+  'fingerprint' | 'refreshEndsAt' | 'scopes' | 'accessToken' | 'refreshToken' | 'appPassword' | 'connection'
 > & {
   /** The MCP client that the user agreed to. */
   readonly clientId: string
@@ -202,7 +202,8 @@ async function attemptConnection(
   const { records, owner, credential, endsAlone, clock } = rooms
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
-  if (isWithdrawn(before.grant?.withdrawals, clientId, known)) return 'withdrawn'
+  const outcome = outcomeBefore(before.grant, { clientId, withdrawals: known, connection: connection.connection })
+  if (outcome !== undefined) return outcome
   const present = await continued(credential, before.grant, isSameAccount)
   const withdrawals = present === undefined ? withReplaced(before.grant?.withdrawals) : present.withdrawals
   const connectedAt = clock.now()
@@ -224,6 +225,19 @@ async function attemptConnection(
   if (version === null) return 'late'
   await before.discard()
   return { retired, withdrawals: withdrawals?.count ?? 0 }
+}
+
+/** Returns the outcome of a connection that is stored already, or that its user has taken back; undefined if it is to be stored. */
+function outcomeBefore(
+  grant: Grant | undefined,
+  { clientId, withdrawals, connection }: Pick<Connection, 'clientId' | 'withdrawals' | 'connection'>,
+): Connected | 'withdrawn' | undefined {
+  // A write that seemed to fail may have been carried out, and its refresh token may be spent by now.
+  if (grant !== undefined && connection !== undefined && grant.connection === connection) {
+    const isServed = grant.clients.includes(clientId)
+    return isServed ? { retired: undefined, withdrawals: grant.withdrawals?.count ?? 0 } : 'withdrawn'
+  }
+  return isWithdrawn(grant?.withdrawals, clientId, withdrawals) ? 'withdrawn' : undefined
 }
 
 /**

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import type { Config, GrantsConfig } from '../config/config.js'
 import type { Events } from '../events.js'
@@ -175,7 +176,7 @@ function createNewDeletion(sealer: Sealer, clock: Clock): Grants['newDeletion'] 
     const id = sealer.fingerprint(secretIn(credential))
     const since = clock.now()
     return {
-      ...{ id, identity: { issuer, subject }, credential, since, refused },
+      ...{ id, identity: { issuer, subject }, credential, since, refused, note: randomUUID() },
       tries: 0,
       nextAt: since + FIRST_ATTEMPT,
     }

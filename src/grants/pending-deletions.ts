@@ -24,12 +24,14 @@ export interface PendingDeletion {
   readonly nextAt: number
   /** Whether the last attempt was a sign-in that Nextcloud refused. */
   readonly refused: boolean
+  /** Tells this note of the credential from a later one. Absent before 0.4. */
+  readonly note?: string
 }
 
 /** Deletions that were taken for an attempt, which no other instance makes meanwhile. */
 export interface Claim {
   readonly claimed: readonly PendingDeletion[]
-  /** Milliseconds since the epoch of the first attempt at those left; undefined if none are. */
+  /** Milliseconds since the epoch of the next attempt at those left; undefined if there is none. */
   readonly next: number | undefined
 }
 
@@ -44,7 +46,8 @@ export interface PendingDeletions {
    * A user has room for a few, so that none fills the list for the others: beyond them an older one of the same user is given up.
    */
   readonly put: (deletion: PendingDeletion, inPlaceOf?: string) => Promise<boolean>
-  readonly remove: (id: string) => Promise<void>
+  /** Removes one. With `note`, a later note of the same credential stays. */
+  readonly remove: (id: string, note?: string) => Promise<void>
   readonly has: (id: string) => Promise<boolean>
   /** Returns all that open. */
   readonly list: () => Promise<readonly PendingDeletion[]>
@@ -103,7 +106,7 @@ export function createPendingDeletions(room: PendingDeletionsRooms): PendingDele
   return {
     put: (deletion, inPlaceOf = deletion.id) =>
       inLine(() => changed(room, () => attemptPut(room, deletion, inPlaceOf))),
-    remove: (id) => inLine(() => removeIn(room, id)),
+    remove: (id, note) => inLine(() => removeIn(room, { id, note })),
     has: async (id) => (await listIn(room)).some((entry) => entry.id === id),
     list: () => listIn(room),
     claim: (isDue, until) => inLine(() => claimIn(room, isDue, until)),
@@ -129,9 +132,9 @@ async function listIn(room: PendingDeletionsRooms): Promise<readonly PendingDele
   return entries
 }
 
-async function removeIn(room: PendingDeletionsRooms, id: string): Promise<void> {
+async function removeIn(room: PendingDeletionsRooms, what: Removed): Promise<void> {
   for (let index = 0; index < MOST_SHARDS; index += 1) {
-    const outcome = await changed(room, () => attemptRemoval(room, index, id))
+    const outcome = await changed(room, () => attemptRemoval(room, index, what))
     if (outcome !== 'next') return
   }
 }
@@ -149,7 +152,9 @@ async function claimIn(
     claimed.push(...shard.due)
     left.push(...shard.left)
   }
-  return { claimed, next: left.length === 0 ? undefined : Math.min(...left) }
+  // One that is left although it is due is about to be removed.
+  const ahead = left.filter((at) => at > room.clock.now())
+  return { claimed, next: ahead.length === 0 ? undefined : Math.min(...ahead) }
 }
 
 const keyOf = ({ owner }: PendingDeletionsRooms, index: number): string => recordKey('deletions', owner, String(index))
@@ -207,8 +212,8 @@ async function attemptPut(
     if (earlier.opens) await write(room, earlier, earlier.entries)
   }
   for (const { index, entries: listed } of shards) {
-    const [id] = listed.filter((entry) => gone.has(entry) && index !== target.index).map((entry) => entry.id)
-    if (id !== undefined) await changed(room, () => attemptRemoval(room, index, id))
+    const [other] = index === target.index ? [] : listed.filter((entry) => gone.has(entry))
+    if (other !== undefined) await changed(room, () => attemptRemoval(room, index, { id: other.id, note: other.note }))
   }
   if (over !== undefined) room.givenUp(over)
   return true
@@ -223,15 +228,21 @@ function overShare(entries: readonly PendingDeletion[], { issuer, subject }: Ide
 
 const fits = (entries: readonly PendingDeletion[]): boolean => Buffer.byteLength(JSON.stringify(entries)) <= SHARD_SIZE
 
+/** A deletion to remove: the note of it that is meant, or any. */
+type Removed = Pick<PendingDeletion, 'id'> & { readonly note: string | undefined }
+
+const isMeant = (entry: PendingDeletion, { id, note }: Removed): boolean =>
+  entry.id === id && (note === undefined || entry.note === undefined || entry.note === note)
+
 /** Resolves to `next` if the deletion may be in the next record. */
 async function attemptRemoval(
   room: PendingDeletionsRooms,
   index: number,
-  id: string,
+  what: Removed,
 ): Promise<'next' | 'done' | 'late'> {
   const shard = await readShard(room, index)
   if (!isThere(shard)) return 'done'
-  const entries = shard.entries.filter((entry) => entry.id !== id)
+  const entries = shard.entries.filter((entry) => !isMeant(entry, what))
   if (entries.length === shard.entries.length || shard.version === null) return 'next'
   // An empty record is kept as long as another one follows it.
   const isLast = entries.length === 0 && !isThere(await readShard(room, index + 1))

@@ -29,8 +29,8 @@ export interface Rotations {
   readonly write: (rotation: Rotation) => Promise<StoredGrant | undefined>
   /** Writes the rotation that is kept for a key. Rejects with {@link StorageError} when the store still fails. */
   readonly flush: (key: string) => Promise<void>
-  /** Forgets the rotation that is kept for a key, and returns its grant. */
-  readonly drop: (key: string) => Grant | undefined
+  /** Forgets the rotation that is kept for a key, and returns it. */
+  readonly drop: (key: string) => Rotation | undefined
   /** Makes one more attempt at every rotation that is kept. */
   readonly settle: () => Promise<void>
 }
@@ -81,7 +81,7 @@ export function createRotations({ store, patience, onStored, onLate, clock }: Ro
       }
     },
     flush: backlog.flush,
-    drop: (key) => backlog.drop(key)?.grant,
+    drop: backlog.drop,
     settle: backlog.settle,
   }
 }

@@ -61,7 +61,7 @@ export function createNetworkShares(
   clock: Clock,
   most: readonly [narrow: number, wider: number, widest: number],
   time: number,
-): Pick<AddressShares, 'take'> {
+): AddressShares {
   const shares = most.map((places) => createShares(clock, places, time))
   return {
     take(req) {
@@ -70,6 +70,10 @@ export function createNetworkShares(
       const longest = Math.max(...waits)
       if (longest === 0) for (const [wide, { take }] of shares.entries()) take(networks[wide] ?? '')
       return longest
+    },
+    left(req) {
+      const networks = networksOf(req)
+      return Math.min(...shares.map(({ left }, wide) => left(networks[wide] ?? '')))
     },
   }
 }

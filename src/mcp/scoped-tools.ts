@@ -69,7 +69,7 @@ export function scopeTools<E>(auth: McpAuth, given: McpServerLike, map: ToolScop
   scopedServers.add(server)
 
   const missing = (name: unknown, caller: ToolCaller): InsufficientScopeError | undefined => {
-    const scopes = needs.get(String(name))
+    const scopes = typeof name === 'string' ? needs.get(name) : undefined
     if (scopes === undefined) return undefined
     try {
       return auth.scopeRefusal(caller, scopes)

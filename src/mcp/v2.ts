@@ -167,7 +167,8 @@ export function scopedTools(auth: McpAuth, server: McpServerLike, tools: ToolSco
     },
   })
   if (whole === undefined || own === undefined) return
-  const isThere = (name: unknown): boolean => registeredTools(server)?.[String(name)]?.enabled === true
+  const isThere = (name: unknown): boolean =>
+    typeof name === 'string' && registeredTools(server)?.[name]?.enabled === true
   const challenge = challengeBy((name, caller) => (isThere(name) ? refusalOf(name, caller) : undefined))
   whole.resolveScopeChallenge = (context) => challenge(context) ?? own(context)
 }

@@ -199,7 +199,7 @@ async function store(
   }
   const { retired, withdrawals } = stored
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint: connection.fingerprint })
-  grants.background(deletions.forget(connection))
+  grants.background(deletions.stored(connection))
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
   return { withdrawals }
 }

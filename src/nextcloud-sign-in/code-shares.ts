@@ -2,62 +2,86 @@ import type { IncomingMessage } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import { TokenRequestError } from '../errors/errors.js'
-import { clientNetwork, createAddressShares } from '../http/address-shares.js'
+import { clientNetwork, createNetworkShares } from '../http/address-shares.js'
 
 /**
- * Limits the codes that each client address may have sent to Nextcloud and that Nextcloud refuses. After ten of them it refuses all
- * requests of this server for tokens, those of everybody who is connected included.
+ * Limits the codes that may be sent to Nextcloud and that Nextcloud refuses, of each network and of all. After ten of them it refuses all
+ * requests of this server for tokens, those of everybody who is connected included. Here only new sign-ins wait.
  */
 export interface CodeShares {
   /**
-   * Sends a code, as soon as an answer to each code under way from that address could be a refusal and still be within its share.
+   * Sends a code, as soon as an answer to each code under way could be a refusal and still be within the shares.
    *
    * @returns the answer, or `too many`: nothing was sent
    */
   readonly send: <T>(req: IncomingMessage, redeem: () => Promise<T>) => Promise<T | 'too many'>
 }
 
-/** Refused codes of one address in an hour. */
-const MOST_REFUSED = 5
+/** Refused codes in an hour: of one address, and of the two networks around it. Fewer than of all, so that none takes up all. */
+const MOST_REFUSED = [5, 6, 7] as const
 const HOUR = 3_600_000
-/** Codes of one address that wait at one time. */
-const MOST_WAITING = 100
+/** Refused codes of all, below Nextcloud's own limit: refresh tokens are refused, too, and other instances may be at the same address. */
+const MOST_IN_ALL = 8
+/** Milliseconds for which Nextcloud counts a wrong request. */
+const COUNTED_FOR = 30 * 60_000
+/** Codes that wait at one time: of one address, and of all, which have a few of each address. */
+const MOST_WAITING = { each: 100, all: 1_000 }
 /** Addresses with codes under way. */
 const MOST_ADDRESSES = 10_000
+
+/** Counts in this process. */
+export function createCodeShares(clock: Clock): CodeShares {
+  const refused = createNetworkShares(clock, MOST_REFUSED, HOUR)
+  /** Monotonic milliseconds. */
+  let times: readonly number[] = []
+  const current = () => times.filter((at) => clock.monotonic() < at + COUNTED_FOR)
+  const all = newLine(MOST_WAITING.all)
+  const lines = new LRUCache<string, Line>({ max: MOST_ADDRESSES })
+  return {
+    send(req, redeem) {
+      const network = clientNetwork(req)
+      const line = lines.get(network) ?? newLine(MOST_WAITING.each)
+      lines.set(network, line)
+      const counted = async () => {
+        try {
+          return await redeem()
+        } catch (error) {
+          if (error instanceof TokenRequestError) {
+            refused.take(req)
+            times = [...current(), clock.monotonic()]
+          }
+          throw error
+        }
+      }
+      const inLineOfAll = () => inLine(all, () => MOST_IN_ALL - current().length, counted)
+      return inLine(line, () => refused.left(req), inLineOfAll)
+    },
+  }
+}
 
 interface Line {
   underWay: number
   readonly waiting: (() => void)[]
+  readonly mostWaiting: number
 }
 
-/** Counts in this process. */
-export function createCodeShares(clock: Clock): CodeShares {
-  const refused = createAddressShares(clock, MOST_REFUSED, HOUR)
-  const lines = new LRUCache<string, Line>({ max: MOST_ADDRESSES })
-  return {
-    async send(req, redeem) {
-      const network = clientNetwork(req)
-      const line = lines.get(network) ?? { underWay: 0, waiting: [] }
-      lines.set(network, line)
-      const places = () => refused.left(req)
-      while (places() > 0 && line.underWay >= places()) {
-        if (line.waiting.length >= MOST_WAITING) return 'too many'
-        await new Promise<void>((go) => line.waiting.push(go))
-      }
-      if (line.underWay >= places()) {
-        line.waiting.shift()?.()
-        return 'too many'
-      }
-      line.underWay += 1
-      try {
-        return await redeem()
-      } catch (error) {
-        if (error instanceof TokenRequestError) refused.take(req)
-        throw error
-      } finally {
-        line.underWay -= 1
-        line.waiting.shift()?.()
-      }
-    },
+const newLine = (mostWaiting: number): Line => ({ underWay: 0, waiting: [], mostWaiting })
+
+/** @param places that are left, with those that work under way has taken */
+async function inLine<T>(line: Line, places: () => number, work: () => Promise<T>): Promise<T | 'too many'> {
+  while (places() > 0 && line.underWay >= places()) {
+    if (line.waiting.length >= line.mostWaiting) return 'too many'
+    await new Promise<void>((go) => line.waiting.push(go))
+  }
+  if (line.underWay >= places()) {
+    line.waiting.shift()?.()
+    return 'too many'
+  }
+  line.underWay += 1
+  try {
+    return await work()
+  } finally {
+    line.underWay -= 1
+    line.waiting.shift()?.()
   }
 }

@@ -7,6 +7,7 @@ import { rawPathOf } from '../http/router.js'
 import { recordKey } from '../grants/record-key.js'
 import { leaveForNextcloud } from './leave.js'
 import { PATHS, questionIn } from './paths.js'
+import { shownTarget } from './redirect-uri.js'
 import type { BoundResult, SignInResult, SignInRooms } from './sign-in-rooms.js'
 import { grantIdOf, isEnded, loginOf } from './withdrawn.js'
 
@@ -209,14 +210,6 @@ async function forgetOther(question: Question, user: string): Promise<void> {
   if (interaction.session === undefined || (!isAnother && interaction.session.uid === session.uid)) return
   delete (interaction as { session?: unknown }).session
   await interaction.save(interaction.exp - Math.floor(Date.now() / 1_000))
-}
-
-/** The host, or for an app on this computer what it is. */
-function shownTarget(redirectUri: string): string {
-  if (!URL.canParse(redirectUri)) return ''
-  const { protocol, hostname, host } = new URL(redirectUri)
-  if (protocol !== 'https:' && protocol !== 'http:') return `an app on this device (${protocol.slice(0, -1)})`
-  return /^(?:localhost|127\.0\.0\.1|\[::1\])$/.test(hostname) ? `an app on this device (${hostname})` : host
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '')

@@ -1,4 +1,5 @@
-import type { Provider } from 'oidc-provider'
+import type { KoaContextWithOIDC, Provider } from 'oidc-provider'
+import type { ShowError } from './error-pages.js'
 import { PATHS, resumedBy } from './paths.js'
 import type { QuestionCookies } from './question-cookies.js'
 
@@ -58,19 +59,45 @@ function withEndOfQuestion(questions: QuestionCookies): Middleware {
   }
 }
 
-/** Returns the steps of each request to oidc-provider, the outermost first. */
-export function middlewaresOf({
-  scopes,
-  questions,
-}: {
+/**
+ * Leads nobody to an address that anybody may have registered, unless that client is trusted (RFC 9700 §4.11.2). Each error of any other is
+ * a page, from which the person goes on or does not.
+ */
+function withoutOpenRedirect({ isTrusted, showError }: Pick<Steps, 'isTrusted' | 'showError'>): Middleware {
+  return async (given, next) => {
+    await next()
+    // Whatever has set a Location has made one.
+    const ctx = given as KoaContextWithOIDC
+    const to = ctx.res.getHeader('Location')
+    if (ctx.path !== PATHS.authorization || typeof to !== 'string' || to.startsWith(`${PATHS.interaction}/`)) return
+    if (await isTrusted(ctx)) return
+    ctx.remove('Location')
+    showError(ctx, errorIn(to), to)
+  }
+}
+
+/** Returns the error that oidc-provider has put into a redirect URI, which may have a query of its own and no fragment. */
+function errorIn(to: string): string {
+  const { hash, searchParams } = new URL(to)
+  return (hash === '' ? searchParams : new URLSearchParams(hash.slice(1))).get('error') ?? ''
+}
+
+interface Steps {
   readonly scopes: readonly string[]
   readonly questions: QuestionCookies
-}): readonly Middleware[] {
+  /** Whether the client of a request may get answers about which nobody was asked. */
+  readonly isTrusted: (ctx: KoaContextWithOIDC) => Promise<boolean>
+  readonly showError: ShowError
+}
+
+/** Returns the steps of each request to oidc-provider, the outermost first. */
+export function middlewaresOf({ scopes, questions, ...redirects }: Steps): readonly Middleware[] {
   return [
     withDefaultScope(scopes),
     withoutFormPost,
     withScopesSupported(scopes),
     withRetryAfter,
     withEndOfQuestion(questions),
+    withoutOpenRedirect(redirects),
   ]
 }

@@ -29,10 +29,11 @@ import { checkClients } from './redirect-uri.js'
 import { createQuestionCookies } from './question-cookies.js'
 import { registrationShares } from './registration.js'
 import { createSignInRoutes } from './routes.js'
+import { errorPages } from './error-pages.js'
 import { createSignInPages } from './sign-in-pages.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 import { createTokenRooms } from './token-rooms.js'
-import { isConnected, standingOf } from './still-connected.js'
+import { hasAgreed, isConnected, standingOf } from './still-connected.js'
 import { createKeeping, createUnusedClients } from './unused-clients.js'
 import { clientNaming, createClientDocuments } from './client-documents.js'
 
@@ -226,7 +227,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
   const signInPages = createSignInPages({ ...names, redirectUri: connect.redirectUri })
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, used) =>
-    isConnected({ grants, clock, auth, config }, { issuer: issuer.origin, subject }, used)
+    isConnected({ grants, clock, auth, config, nextcloud }, { issuer: issuer.origin, subject }, used)
   const documents = createClientDocuments(fetchDocument ?? createPublicDocuments(config.http, clock), clock)
   const cookies = createFlowCookies(issuer.protocol === 'https:')
   const questions = createQuestionCookies(cookies, readKeys)
@@ -244,11 +245,9 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     onAsked: unusedClients.asked,
     onError: (error) => reportFailure(events, asMcpAuthError(error)),
     onUse: createKeeping({ ...ofRecords, unusedClients, documents }, grants.background),
-    showError: (ctx, error) => {
-      const page = signInPages.refused(error)
-      ctx.type = 'html'
-      ctx.body = page.html
-    },
+    hasAgreed: (subject, clientId, session) =>
+      hasAgreed({ grants }, { issuer: issuer.origin, subject }, { clientId, session }),
+    showError: errorPages(signInPages),
   })
   const tokenRooms = createTokenRooms({
     ...{ config, nextcloud, connect, stored, grants, issuer },
@@ -264,7 +263,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     nameOf: clientNaming({ config, connect, events, clock, provider }),
     ...tokenRooms,
     grants,
-    standingOf: (subject) => standingOf({ auth, config }, { issuer: issuer.origin, subject }),
+    standingOf: (subject) => standingOf({ auth, config, nextcloud }, { issuer: issuer.origin, subject }),
     pending: createOneTimeRecords('sign-in', ofRecords),
     cookies,
     questions,

@@ -4,6 +4,7 @@ import type * as OidcProvider from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider'
 import { DEAD_GRANT_TTL } from '../grants/grant.js'
 import type { ClientDocuments } from './client-documents.js'
+import type { ShowError } from './error-pages.js'
 import { asOutage } from './outage.js'
 import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
 import { QUESTION_COOKIES, type QuestionCookies } from './question-cookies.js'
@@ -47,8 +48,9 @@ export interface ProviderRooms {
   readonly onAsked: (clientId: string) => void
   /** Called when a client got tokens. */
   readonly onUse: (clientId: string) => void
-  /** Shows an error to the person at the browser. */
-  readonly showError: (ctx: KoaContextWithOIDC, error: string) => void
+  /** Whether the person of a session has let an MCP client in, and has not taken that back. */
+  readonly hasAgreed: (subject: string, clientId: string, session: SignedInSession) => Promise<boolean>
+  readonly showError: ShowError
 }
 
 /** A code or token that is exchanged for others. */
@@ -92,7 +94,7 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
   const provider = new library.Provider(issuer, configurationOf(rooms, ring))
   // Addresses are those of the issuer, whatever a proxy says of them.
   provider.proxy = true
-  for (const step of middlewaresOf(rooms)) provider.use(step)
+  for (const step of middlewaresOf({ ...rooms, isTrusted: (ctx) => isTrusted(rooms, ctx) })) provider.use(step)
   // The types of the provider know its own events alone.
   const koa: EventEmitter = provider
   koa.on('error', (error: unknown, { req, res }: KoaContextWithOIDC) => {
@@ -103,6 +105,15 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
     if (oidc.client !== undefined) rooms.onUse(oidc.client.clientId)
   })
   return provider
+}
+
+/** Whether the operator has registered the client of a request, or the person at the browser has let it in. */
+async function isTrusted({ clients, hasAgreed }: ProviderRooms, { oidc }: KoaContextWithOIDC): Promise<boolean> {
+  const { client, session } = oidc
+  if (client === undefined) return false
+  const { clientId } = client
+  if (clients.some((known) => known.clientId === clientId)) return true
+  return session?.accountId !== undefined && hasAgreed(session.accountId, clientId, session)
 }
 
 /** Hands a request to the provider, as one for the issuer. */
@@ -295,7 +306,7 @@ function policyOf({ interactionPolicy }: Library): ReturnType<typeof interaction
   policy
     .get('login')
     ?.checks.add(
-      new Check('no_connection', 'Nextcloud must be connected again', (ctx) =>
+      new Check('no_connection', 'Nextcloud must be connected again', 'login_required', (ctx) =>
         ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined
           ? Check.REQUEST_PROMPT
           : Check.NO_NEED_TO_PROMPT,

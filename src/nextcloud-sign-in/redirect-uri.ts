@@ -57,3 +57,11 @@ export function checkClients(clients: readonly { readonly redirectUris: readonly
     if (problem !== undefined) throw new ConfigurationError(problem, 'clients')
   }
 }
+
+/** Names the place of a redirect URI to a person: its host, or for an app on this computer what it is. */
+export function shownTarget(redirectUri: string): string {
+  if (!URL.canParse(redirectUri)) return ''
+  const { protocol, hostname, host } = new URL(redirectUri)
+  if (protocol !== 'https:' && protocol !== 'http:') return `an app on this device (${protocol.slice(0, -1)})`
+  return LOOPBACK.test(hostname) ? `an app on this device (${hostname})` : host
+}

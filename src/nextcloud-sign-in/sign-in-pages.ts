@@ -2,6 +2,7 @@ import type { ClientName } from '../connect/client-names.js'
 import { writeDocument, type Page } from '../connect/pages/document.js'
 import { markup, shownHost, shownName, type Markup } from '../connect/pages/markup.js'
 import { LONGEST, shownClaim, shownClient, shownForm, webAddress, type FormTarget } from '../connect/pages/shown.js'
+import { shownTarget } from './redirect-uri.js'
 
 /** The MCP client that asks, and what it asks for. */
 export interface Asked {
@@ -118,13 +119,14 @@ ${error === 'invalid_client' ? wrongSecret(server) : again(server)}`,
 <p>Several sign-ins from your network have come to nothing lately, so this one was not finished. Nobody was signed in.</p>
 <p>Connect once more in your app in an hour. If it is urgent, please tell the people who run ${server}.</p>`,
       ),
-    refused: (error: string): Page =>
+    /** @param back address at which the app waits for the error. Undefined: there is none */
+    refused: (error: string, back?: string): Page =>
       page(
-        400,
+        error === 'temporarily_unavailable' ? 503 : 400,
         'The app asked for something that is not possible',
         markup`
 <p>Your app sent a request that this server cannot answer. Its reason: <code>${shownName(error, LONGEST, 'unknown')}</code></p>
-<p>Connect once more in your app. If it happens again, remove this server there and add it again.</p>`,
+<p>Connect once more in your app. If it happens again, remove this server there and add it again.</p>${back === undefined ? undefined : wayBack(back)}`,
       ),
     otherAccount: (): Page =>
       page(
@@ -134,6 +136,11 @@ ${error === 'invalid_client' ? wrongSecret(server) : again(server)}`,
       ),
   }
 }
+
+/** Anybody may have registered the address, so that the person decides (RFC 9700 §4.11.2). */
+const wayBack = (to: string): Markup => markup`
+<div class="note"><p>If somebody sent you here, close this page. If you have just connected an app yourself, you can tell it what happened.</p></div>
+<p class="answers"><a class="go" href="${to}"><span>Go back to ${shownHost(shownTarget(to))}</span></a></p>`
 
 const again = (server: Markup): Markup =>
   markup`<p>Connect once more in your app. If it happens again, please tell the people who run ${server}.</p>`

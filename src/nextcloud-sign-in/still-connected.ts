@@ -1,12 +1,14 @@
 import type { Clock } from '../clock.js'
-import type { Config } from '../config/config.js'
+import type { Config, NextcloudConfig } from '../config/config.js'
 import { McpAuthError, NotProvisionedError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
 import { whyUnusable, type Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { McpAuth } from '../mcp-auth.js'
 import { isRefusal } from '../nextcloud/refusal.js'
-import { userIn } from '../nextcloud/users.js'
+import { answeredWithin, userIn } from '../nextcloud/users.js'
 import { isOver, type Withdrawals } from '../grants/withdrawals.js'
+import { leaveUnread, readBody } from '../transport/answer.js'
 import type { UsedToken } from './provider.js'
 import type { Standing } from './sign-in-rooms.js'
 import { withdrawalsIn, type SignedInSession } from './withdrawn.js'
@@ -19,6 +21,7 @@ interface Asking {
   readonly clock: Clock
   readonly auth: McpAuth
   readonly config: Config
+  readonly nextcloud: Pick<NextcloudConfig, 'base'>
 }
 
 /**
@@ -44,6 +47,17 @@ export async function isConnected(
   return (await standingOf(asking, identity)) !== 'refused' && isStored()
 }
 
+/** Whether the person of a session has let an MCP client in, and has not taken that back. While the store does not say so, it is a no. */
+export async function hasAgreed(
+  { grants }: Pick<Asking, 'grants'>,
+  identity: Identity,
+  { clientId, session }: { readonly clientId: string; readonly session: SignedInSession },
+): Promise<boolean> {
+  const stored = await grants.store.read(grants.store.keyOf(identity)).catch(ifError(McpAuthError, () => undefined))
+  // What the operator's import gave to all clients is the word of nobody who was asked.
+  return stored?.grant.clients.includes(clientId) === true && !isTakenBack(stored.grant.withdrawals, undefined, session)
+}
+
 /**
  * Asks Nextcloud itself whether it takes a person's connection.
  *
@@ -51,19 +65,20 @@ export async function isConnected(
  * @throws {StorageError} so is the store
  */
 export async function standingOf(
-  { auth, config }: Omit<Asking, 'grants' | 'clock'>,
+  { auth, config, nextcloud }: Omit<Asking, 'grants' | 'clock'>,
   identity: Identity,
 ): Promise<Standing> {
   try {
     // A client waits for it as for an authorization server, and no longer.
-    const { timeout } = config.http
-    const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json', { timeout })
-    return await readStanding(answer, identity.subject)
+    const { timeout, maxResponseBytes } = config.http
+    return await answeredWithin(timeout, async (signal) => {
+      const answer = await auth.nextcloudFetch(identity, '/ocs/v2.php/cloud/user?format=json', { timeout, signal })
+      const read = () => readBody(answer, nextcloud.base, maxResponseBytes)
+      return readStanding(answer, read, identity.subject)
+    })
   } catch (error) {
     if (error instanceof UpstreamUnavailableError || error instanceof StorageError) throw error
-    if (error instanceof NotProvisionedError) return 'refused'
-    if (error instanceof McpAuthError) return 'untold'
-    throw error
+    return error instanceof NotProvisionedError ? 'refused' : 'untold'
   }
 }
 
@@ -81,17 +96,21 @@ function isTakenBack(
 }
 
 /** Reads Nextcloud's answer to who the user is. */
-async function readStanding(answer: Response, userId: string): Promise<Standing> {
-  // A 401 of something in front of Nextcloud ends nobody's session.
-  if (answer.status === 401) return (await isRefusal(answer, REFUSAL_PATIENCE)) ? 'refused' : 'untold'
-  if (answer.status === 429 || answer.status >= 500) throw outageOf(answer)
-  if (answer.status !== 200) return 'untold'
-  return userIn(new Uint8Array(await answer.arrayBuffer()))?.id === userId ? 'taken' : 'refused'
+async function readStanding(answer: Response, read: () => Promise<Uint8Array>, userId: string): Promise<Standing> {
+  try {
+    // A 401 of something in front of Nextcloud ends nobody's session.
+    if (answer.status === 401) return (await isRefusal(answer, REFUSAL_PATIENCE)) ? 'refused' : 'untold'
+    if (answer.status === 429 || answer.status >= 500) throw outageOf(answer)
+    const user = answer.status === 200 ? userIn(await read()) : undefined
+    if (user === undefined) return 'untold'
+    return user.id === userId ? 'taken' : 'refused'
+  } finally {
+    leaveUnread(answer.body)
+  }
 }
 
 /** Nextcloud is in maintenance, or has had too many attempts. It states no time then, or one in seconds. */
-function outageOf({ status, headers, body }: Response): UpstreamUnavailableError {
-  void body?.cancel().catch(() => undefined)
+function outageOf({ status, headers }: Response): UpstreamUnavailableError {
   const stated = Number(headers.get('retry-after') ?? Number.NaN)
   return new UpstreamUnavailableError(`Nextcloud answers ${status} when asked who a user is`, {
     service: 'Nextcloud',

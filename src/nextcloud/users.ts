@@ -53,17 +53,29 @@ export function createUsers<S>(rooms: UsersRooms<S>): (session: S) => Promise<Ne
   }
 }
 
-async function ask<S>({ config, nextcloud, fetch }: UsersRooms<S>, session: S): Promise<NextcloudUser> {
-  const controller = new AbortController()
-  const { signal } = controller
-  const stop = afterPatience(systemClock, nextcloud.timeout, () => controller.abort())
-  try {
+function ask<S>({ config, nextcloud, fetch }: UsersRooms<S>, session: S): Promise<NextcloudUser> {
+  return answeredWithin(nextcloud.timeout, async (signal) => {
     const answer = await fetch(PATH, { signal, headers: { accept: 'application/json' } }).send(session)
     const user = userIn(await readBody(answer, nextcloud.base, config.http.maxResponseBytes))
     return user ?? noUser(`status ${answer.status}`, answer.status)
+  })
+}
+
+/**
+ * Asks Nextcloud who a user is, and reads the answer to its end.
+ *
+ * @param timeout milliseconds for all of it
+ * @throws {UpstreamUnavailableError} the answer is late, or breaks off
+ */
+export async function answeredWithin<T>(timeout: number, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController()
+  const { signal } = controller
+  const stop = afterPatience(systemClock, timeout, () => controller.abort())
+  try {
+    return await ask(signal)
   } catch (error) {
     if (error instanceof McpAuthError) throw error
-    return noUser(signal.aborted ? `no answer within ${nextcloud.timeout} ms` : failureCode(error))
+    return noUser(signal.aborted ? `no answer within ${timeout} ms` : failureCode(error))
   } finally {
     stop()
   }

@@ -10,7 +10,11 @@ export function adviceForEntra(found: unknown, configured: readonly string[]): s
   const known = configured.map(entraIssuer).filter((one) => one !== undefined)
   if (other === undefined || known.length === 0) return undefined
   if (!known.some(({ tenant }) => tenant === other.tenant)) return OTHER_TENANT
-  return `it is an access token of version ${other.version} of Entra: list both issuers of the tenant with issuers (https://sts.windows.net/${other.tenant}/ for version 1.0, https://login.microsoftonline.com/${other.tenant}/v2.0 for version 2.0), or set requestedAccessTokenVersion (in older manifests accessTokenAcceptedVersion) to 2 in the manifest of the app registration of this server`
+  const change =
+    other.version === '1.0'
+      ? 'set requestedAccessTokenVersion (in older manifests accessTokenAcceptedVersion) to 2 in the manifest of the app registration of this server'
+      : `make https://login.microsoftonline.com/${other.tenant}/v2.0 the issuer`
+  return `it is an access token of version ${other.version} of Entra: ${change}, or, to take both versions, replace issuer by issuers with https://sts.windows.net/${other.tenant}/ (1.0) and https://login.microsoftonline.com/${other.tenant}/v2.0 (2.0)`
 }
 
 const OTHER_TENANT =

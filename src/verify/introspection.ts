@@ -110,9 +110,9 @@ function createRun(clock: Clock) {
   return {
     succeeded,
     failed: (token: string, error: unknown): void => {
-      tokens.add(token)
       last = error
-      if (tokens.size !== RUN_OF_FAILURES) return
+      // Once for a run: the same tokens, coming again, keep the door closed no longer.
+      if (tokens.has(token) || tokens.add(token).size !== RUN_OF_FAILURES) return
       closedAt = clock.monotonic()
       probeAt = closedAt + PROBE_INTERVAL
     },

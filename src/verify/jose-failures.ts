@@ -101,7 +101,7 @@ function adviceOn(
     return {
       advice:
         adviceForEntra(claimed, [issuer]) ??
-        `the client seems to use another authorization server or realm: it must sign in where the metadata of this server says, or issuer (${variableOf('issuer')}) must be that one`,
+        `the token seems to be from another authorization server or realm: if people are to sign in there, make it issuer (${variableOf('issuer')}); else the client must sign in at that of this server again`,
     }
   }
   return reason === 'key' && isOrganisationServer(issuer) ? { advice: OF_ORGANISATION } : {}
@@ -109,8 +109,7 @@ function adviceOn(
 
 const FOR_GRAPH =
   'it seems to be for Microsoft Graph (there is a nonce in the header), which alone can verify it: the client must ask for a scope of this server by its whole name (https://…/mcp/tools, with the Application ID URI of this server before it; docs/entra.md), and for none of Graph in the same request'
-const OF_ORGANISATION =
-  'the organisation server of Okta publishes no keys for its access tokens: make issuer a custom authorization server (https://…/oauth2/default), for the clients as well'
+const OF_ORGANISATION = `issuer is the organisation server of Okta, which publishes no keys for its access tokens: make a custom authorization server of Okta issuer (${variableOf('issuer')}), such as https://…/oauth2/default, where MCP clients then sign in`
 
 /** Whether it is Okta's server of an organisation, whose issuer is the host alone. */
 function isOrganisationServer(issuer: string): boolean {

@@ -33,6 +33,10 @@ export function createPlaces(clock: Clock, most: number, patience: number): Plac
   const takenBy = (from: string | undefined): number => taken.get(from) ?? 0
   const isFree = (from: string | undefined): boolean =>
     underWay < most && (from === undefined || takenBy(from) < mostOfOne)
+  // Of the queue, too, a network has a quarter.
+  const isFull = (from: string | undefined): boolean =>
+    waiting.length >= most * WAITING_FOR_EACH ||
+    (from !== undefined && waiting.filter((waiter) => waiter.from === from).length >= mostOfOne * WAITING_FOR_EACH)
   const occupy = (from: string | undefined): void => {
     underWay += 1
     taken.set(from, takenBy(from) + 1)
@@ -58,7 +62,7 @@ export function createPlaces(clock: Clock, most: number, patience: number): Plac
           })
         }
         if (isFree(from)) return enter()
-        if (waiting.length >= most * WAITING_FOR_EACH) return reject(tooMany())
+        if (isFull(from)) return reject(tooMany())
         const stopWaiting = (): void => void (waiting = waiting.filter((other) => other !== waiter))
         const cancel = afterPatience(clock, patience, () => {
           stopWaiting()

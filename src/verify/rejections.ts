@@ -12,14 +12,15 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
   malformed: 'the client must send the whole access token and nothing else',
   too_large: 'put fewer claims (groups, roles) in it',
   opaque:
-    'have the authorization server issue JWTs; one that cannot (Google, GitHub) needs another in front of it that can and signs people in there (Keycloak, Zitadel, authentik)',
+    'have the authorization server issue JWTs for this server, which is a setting of the client or the API there; one that cannot (Google, GitHub) needs another before it that can (Keycloak, Zitadel, authentik), and that one is issuer then; if it has an endpoint all the same, set authorizationServer.introspectionEndpoint',
   signature: `${FRESH}, because its key was withdrawn, or it was changed or forged`,
   algorithm: 'have the authorization server sign access tokens with one of these, or let algorithms have more',
   key: `${FRESH}, because its key was withdrawn in a rotation of keys, or it was changed or forged`,
   issuer: 'issuer (or one of issuers) must be, to the letter, what the authorization server writes into its tokens',
   audience:
     'the client must ask for this server (resource), and the authorization server must put it into aud (Keycloak: a client scope with an audience mapper)',
-  expired: 'the client must renew it; if it just did, compare the clocks',
+  expired:
+    'that is usual, and the client renews it by itself; if fresh ones are refused too, compare the clocks of this machine and of the authorization server (NTP)',
   not_yet_valid: 'compare the clocks (NTP)',
   missing_claim: 'have the authorization server put it into access tokens',
   token_type: 'the client must send its access_token, not the id_token or refresh_token',
@@ -112,7 +113,7 @@ export function missingAudience(claim: string, id: string | undefined, expected:
     expected,
     found: id,
     sentence: (client, accepted) => `aud is missing, and ${claim} is ${client}, none of ${accepted}`,
-    advice: `allowedClients (${variableOf('allowedClients')}) would have to list the client (or audience, where tokens of that client are for this server alone)`,
+    advice: `to let the client in, add its id to allowedClients (${variableOf('allowedClients')}), which then lets in no other than those that it lists, or to audience, where tokens of that client are for this server alone`,
   }))
 }
 
@@ -152,17 +153,22 @@ export function otherAudience(
     expected,
     found,
     sentence: (aud, accepted) => `aud is ${aud}, none of ${accepted}`,
-    ...(found.some((value) => mayMeanUs(value, expected, resource)) && { advice: MEANS_US }),
+    ...optionalAdvice(adviceOnAudience(found, expected, resource)),
   }))
 }
 
-const MEANS_US = `that seems to be another name of this server: resource (${variableOf('resource')}) must be the URL that MCP clients have, or audience must list the name`
-
-/** Whether an audience is at the host of this server, or is made of a name of it (Entra's `api://<client id>`). */
-function mayMeanUs(audience: string, expected: readonly string[], resource: string): boolean {
-  const isAtHost = URL.canParse(audience) && new URL(audience).hostname === new URL(resource).hostname
-  return isAtHost || expected.some((name) => audience === `api://${name}`)
+/** Returns the advice on audiences that may be other names of this server; undefined where none may. */
+function adviceOnAudience(found: readonly string[], expected: readonly string[], resource: string): string | undefined {
+  if (found.some((audience) => expected.some((name) => audience === `api://${name}`))) return OF_APPLICATION
+  const { hostname } = new URL(resource)
+  return found.some((audience) => URL.canParse(audience) && new URL(audience).hostname === hostname)
+    ? AT_HOST
+    : undefined
 }
+
+const OF_APPLICATION =
+  "that is the name that Entra gives to this server's own app: make the Application ID URI of the app the URL of this server (docs/entra.md), or list the name in audience, beside resource"
+const AT_HOST = `that is another URL of the host of this server: if MCP clients have it for this server, make it resource (${variableOf('resource')}); if it is another server's, the client must ask for this one`
 
 export function expired(exp: unknown, nowSeconds: number): InvalidTokenError {
   return rejection('expired', () => ({

@@ -27,8 +27,10 @@ export function scopeRefusal(
   scopes: readonly string[],
 ): InsufficientScopeError | undefined {
   for (const scope of scopes) {
-    // Only true counts: a promise, which an async function returns, is not a verdict.
-    if ((rules.scopeSatisfies(granted, scope) as unknown) !== true) {
+    const verdict: unknown = rules.scopeSatisfies(granted, scope)
+    // Only true counts: a promise, which an async function returns, is not a verdict. One that rejects must not end the process.
+    if (verdict instanceof Promise) verdict.catch(() => undefined)
+    if (verdict !== true) {
       return new InsufficientScopeError([...new Set([...rules.requiredScopes, ...scopes])], granted)
     }
   }

@@ -66,7 +66,7 @@ interface State<T> {
   readonly readers: PerIssuer<Readers>
   readonly events: Pick<Events, 'counters'>
   readonly tokens: VerifiedTokens<T>
-  readonly flights: SingleFlight<T>
+  flights: SingleFlight<T>
   readonly present: (token: VerifiedToken) => T
   readonly networkOf: (from: object) => string | undefined
 }
@@ -102,7 +102,11 @@ export function createVerifier<T extends object>(
     ready: async () => {
       await Promise.all(issuers.all.map(isReady))
     },
-    forget: state.tokens.clear,
+    forget: () => {
+      state.tokens.clear()
+      // Who comes from now on joins no verification with the keys of before.
+      state.flights = createSingleFlight()
+    },
     size: state.tokens.size,
   }
 }

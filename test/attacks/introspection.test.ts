@@ -138,6 +138,23 @@ describe('the door is closed for all', () => {
       await failureOf(auth.verify(`good-${second}`))
     }
     clock.advance(1_000)
+    // It takes the probe, if there is one.
+    await failureOf(auth.verify('bad-last'))
+
+    expect((await auth.verify('good')).subject).toBe('alice')
+  })
+
+  it('for no longer than 30 s, though the same ten tokens come again and again', async () => {
+    failFor((token) => token.startsWith('bad'), { status: 500 })
+    const auth = open(asClient)
+    for (let index = 0; index < 10; index += 1) await failureOf(auth.verify(`bad-${index}`))
+    for (let second = 0; second < 29; second += 1) {
+      clock.advance(1_000)
+      await failureOf(auth.verify(`bad-${second % 10}`))
+    }
+    clock.advance(1_000)
+    // It takes the probe, if there is one.
+    await failureOf(auth.verify('bad-last'))
 
     expect((await auth.verify('good')).subject).toBe('alice')
   })
@@ -217,6 +234,20 @@ describe('places', () => {
       await turn()
     }
     await Promise.all(strangers.slice(0, 12))
+  })
+
+  it('are waited for by a quarter from one network, and the others wait on', async () => {
+    const { pending, ask } = slow()
+    const crowd = Array.from({ length: 12 + 240 }, (_, index) => ask(`crowd-${index}`, '203.0.113.7'))
+    const last = ask('one-more', '203.0.113.7')
+    expect(await failureOf(last)).toBeInstanceOf(UpstreamUnavailableError)
+    const others = Array.from({ length: 39 }, (_, index) => ask(`other-${index}`, `198.51.100.${index % 4}`))
+
+    while (pending.length > 0) {
+      pending.shift()?.()
+      await turn()
+    }
+    await Promise.all([...crowd, ...others])
   })
 
   it('have so many who wait, and no more', async () => {

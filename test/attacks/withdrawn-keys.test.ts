@@ -151,6 +151,22 @@ describe('refreshKeys()', () => {
     expect((await auth.verify(known)).subject).toBe('alice')
   })
 
+  it('lets nobody join a verification that began before it', async () => {
+    let goOn = (): void => undefined
+    const auth = open({ validateClaims: () => new Promise<boolean>((resolve) => (goOn = () => resolve(true))) })
+    const known = await token()
+    const before = auth.verify(known)
+    await until(() => fetches() === 1)
+    publish(await signingKey('second'))
+
+    await auth.refreshKeys()
+    const after = expectRefusal(auth, known, 'key')
+    goOn()
+    await before
+
+    await after
+  })
+
   it('keeps nothing of a fetch that was under way', async () => {
     const auth = open()
     const known = await token()

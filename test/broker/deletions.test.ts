@@ -490,7 +490,7 @@ describe('the list of pending deletions', () => {
     const { records, owner } = grants
     const list = createPendingDeletions({ records, owner, clock, givenUp: ({ id }) => givenUp.push(id) })
     const all = async () => (await list.claim(() => true, 7)).claimed.map(({ id }) => id).sort()
-    return { list, all, storage, givenUp }
+    return { list, all, storage, givenUp, later: clock.now() + 1_000 }
   }
 
   it('holds hundreds of long ones, no record beyond 64 KiB, and is gone when they are', async () => {
@@ -551,14 +551,33 @@ describe('the list of pending deletions', () => {
   })
 
   it('gives each to one of those who ask at once', async () => {
-    const { list } = await setUpList()
+    const { list, later } = await setUpList()
     for (let id = 0; id < 5; id += 1) await list.put(deletion(id))
 
-    const claims = await Promise.all([1, 2, 3].map(() => list.claim(({ nextAt }) => nextAt < 100, 1_000)))
+    const claims = await Promise.all([1, 2, 3].map(() => list.claim(({ nextAt }) => nextAt < 100, later)))
 
     expect(claims.flatMap(({ claimed }) => claimed.map(({ id }) => id)).sort()).toEqual(
       [0, 1, 2, 3, 4].map((id) => `id-${id}`),
     )
-    expect(claims.some(({ next }) => next === 1_000)).toBe(true)
+    expect(claims.some(({ next }) => next === later)).toBe(true)
+  })
+
+  it('names no next attempt for one that is left although it is due, which would be looked for again at once, and again', async () => {
+    const { list } = await setUpList()
+    await list.put(deletion(1))
+
+    expect(await list.claim(() => false, 1)).toEqual({ claimed: [], next: undefined })
+  })
+
+  it('keeps a later note of the same credential than the one that is removed', async () => {
+    const { list, all } = await setUpList()
+    await list.put({ ...deletion(1), note: 'of a connection' })
+    await list.put({ ...deletion(1), note: 'of its end' })
+
+    await list.remove('id-1', 'of a connection')
+    expect(await all()).toEqual(['id-1'])
+
+    await list.remove('id-1', 'of its end')
+    expect(await all()).toEqual([])
   })
 })

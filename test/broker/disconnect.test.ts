@@ -153,6 +153,30 @@ describe('revoke()', () => {
     expect(revoked(as)).toEqual([first, refreshTokens.familyOf(first).tokens.at(-1)])
   })
 
+  it('ends the newer connection as well as a token of the one before that could not be stored', async () => {
+    const { as, auth, open, connect, clock, failing, first, refreshTokens } = await setUpRevocation()
+    const answered = as.received('/token').length
+    as.script('/token', (request, res) => {
+      failing.add('put')
+      refreshTokens.answer(request, res)
+    })
+    const ended = { yet: false }
+    const waiting = failureOf(auth.getNextcloudToken(ALICE)).finally(() => (ended.yet = true))
+    await until(() => as.received('/token').length > answered)
+    for (let steps = 0; steps < 2_000 && !ended.yet; steps += 1) {
+      clock.advance(10)
+      await turn()
+    }
+    expect(await waiting).toBeInstanceOf(StorageError)
+    failing.clear()
+    const second = await connect('alice')
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: true })
+    await open().close()
+
+    expect(revoked(as).sort()).toEqual([first, refreshTokens.familyOf(first).tokens.at(-1), second].sort())
+  })
+
   it('that is pending is put off while the user is connected again, since some servers revoke all of a user', async () => {
     const { as, auth, clock, connect, first } = await setUpRevocation()
     as.script('/revoke', { status: 503 })

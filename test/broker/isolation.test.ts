@@ -3,21 +3,11 @@ import { decodeJwt } from 'jose'
 import { expect, it, onTestFinished } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { askWith } from '../support/answers.js'
+import { chance } from '../support/chance.js'
 import { listen } from '../support/hosts.js'
 import type { ReceivedRequest, ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
 import { tokenAnswer, tokenError } from '../support/token-endpoint.js'
 import { world, type World } from '../support/world.js'
-
-/** mulberry32: the same seed, the same course of events. */
-function chance(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 const shuffled = <T>(items: readonly T[], random: () => number): T[] =>
   items

@@ -275,7 +275,7 @@ const FAULTS: readonly Fault[] = [
     'an MCP token for another name of this server',
     'token.accepted',
     minted(({ resource }) => ({ aud: new URL(resource).origin })),
-    /reason audience: .* → .*another name of this server: resource \(NEXTCLOUD_MCP_SERVER_URL\)/,
+    /reason audience: .* → .*make it resource \(NEXTCLOUD_MCP_SERVER_URL\)/,
   ],
   [
     'an MCP token of a client that is not let in',

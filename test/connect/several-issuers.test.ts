@@ -118,6 +118,19 @@ describe('a connection', () => {
     expect(setup.events.filter(({ type }) => type === 'grant.stored')).toMatchObject([{ issuer: setup[at].issuer }])
   })
 
+  it.each(['a', 'b'] as const)(
+    'for this server’s own work is consent for its client at the issuer of the user: %s',
+    async (at) => {
+      const { auth, browser, authorize, ...two } = await setUp()
+      const link = await auth.createConnectUrl({ issuer: two[at].issuer, subject: 'alice' })
+      const { refreshTo } = await browser.press(await browser.open(link), { answer: 'yes' })
+      await browser.open(await authorize(at, refreshTo))
+
+      const { connections } = await auth.connections()
+      expect(connections).toMatchObject([{ issuer: two[at].issuer, clients: [{ clientId: CLIENTS[at].clientId }] }])
+    },
+  )
+
   it.each(['a', 'b'] as const)('is made at one issuer while the other is unavailable: %s', async (at) => {
     const setup = await setUp()
     await setup[at === 'a' ? 'b' : 'a'].stop()

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { attacksPage, OURS, type Results } from '../../bench/attacks-page.js'
 import { GROUPS } from '../attacks/corpus/attack.js'
 import { CORPUS } from '../attacks/corpus/corpus.js'
 import { ELSEWHERE } from '../attacks/elsewhere.js'
@@ -36,5 +37,24 @@ describe('each attack that is held elsewhere has its test there:', () => {
       written.some((text) => source.includes(text)),
       `${file} has no test “${title}”`,
     ).toBe(true)
+  })
+})
+
+describe('docs/attacks.md', () => {
+  const results = JSON.parse(read('bench/attacks.json')) as Results
+  const words = (page: string): string[] => page.split(/[\s|*-]+/)
+
+  it('has the outcome of the last run of npm run attacks', () => {
+    const page = read('docs/attacks.md')
+    expect(words(attacksPage(page, results))).toEqual(words(page))
+  })
+
+  it('is of a run of the corpus as it is now, all of which this package holds', () => {
+    const sent = (group: string): number =>
+      CORPUS.filter((attack) => attack.group === group && typeof attack.refused !== 'object').length
+    for (const group of Object.keys(GROUPS)) {
+      expect(results.groups[group]?.[OURS], group).toEqual({ held: sent(group), of: sent(group) })
+    }
+    for (const [name, refused] of Object.entries(results.refused)) expect(refused, name).toEqual([])
   })
 })

@@ -47,6 +47,11 @@ describe('logEvents', () => {
       'the words {"code":"ERR_INTERNAL","status":500}',
     ],
     [
+      { type: 'request.failed', code: 'ERR_SUBJECT_TOKEN_REJECTED', status: 401, message },
+      'warn',
+      'the words {"code":"ERR_SUBJECT_TOKEN_REJECTED","status":401}',
+    ],
+    [
       { type: 'nextcloud.token', ...alice, mode: 'token-exchange', source: 'idp', durationMs: 3 },
       'debug',
       `{${ALICE},"mode":"token-exchange","source":"idp","durationMs":3}`,

@@ -1,6 +1,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { McpAuthEvent, McpAuthStats } from '../../src/events.js'
+import { systemClock } from '../../src/clock.js'
+import { InternalError, SubjectTokenRejectedError } from '../../src/errors/errors.js'
+import { createEvents, reportFailure, type McpAuthEvent, type McpAuthStats } from '../../src/events.js'
 import type { McpAuth } from '../../src/mcp-auth.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import { ask, askWith, insufficientScope } from '../support/answers.js'
@@ -227,4 +229,13 @@ describe('stats()', () => {
 
     expect(auth.stats()).toEqual({ ...nothing, rejected: { no_credentials: 1 } })
   })
+})
+
+it('counts the failures of the server as failed, and none that is its caller’s', () => {
+  const events = createEvents(() => undefined, systemClock)
+
+  reportFailure(events, new SubjectTokenRejectedError())
+  reportFailure(events, new InternalError('a fault'))
+
+  expect(events.counters.failed).toEqual({ ERR_INTERNAL: 1 })
 })

@@ -24,6 +24,10 @@ beforeEach(async () => {
   bed = await world({ mode: 'none' })
 })
 
+const AT_HOST =
+  "that is another URL of the host of this server: if MCP clients have it for this server, make it resource (NEXTCLOUD_MCP_SERVER_URL); if it is another server's, the client must ask for this one"
+const OF_APPLICATION =
+  "that is the name that Entra gives to this server's own app: make the Application ID URI of the app the URL of this server (docs/entra.md), or list the name in audience, beside resource"
 const CLIENT = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
 const NOW = Date.UTC(2026, 0, 1) / 1_000
 const PLAIN = { header: { typ: 'JWT' } }
@@ -117,13 +121,17 @@ it.each<Verified>([
     message:
       'aud is ["account"], none of ["https://mcp.example.com/mcp", "mcp-server"]: the client must ask for this server (resource), and the authorization server must put it into aud (Keycloak: a client scope with an audience mapper)',
   },
-  ...[new URL(RESOURCE).origin, RESOURCE.replace('https:', 'http:'), `api://${CLIENT_ID}`].map((aud): Verified => ({
+  ...[
+    [new URL(RESOURCE).origin, AT_HOST],
+    [RESOURCE.replace('https:', 'http:'), AT_HOST],
+    [`api://${CLIENT_ID}`, OF_APPLICATION],
+  ].map(([aud, advice]): Verified => ({
     claims: { aud },
     reason: 'audience',
     claim: 'aud',
     expected: [RESOURCE, CLIENT_ID],
     found: [aud],
-    message: `aud is [${JSON.stringify(aud)}], none of ["https://mcp.example.com/mcp", "mcp-server"]: that seems to be another name of this server: resource (NEXTCLOUD_MCP_SERVER_URL) must be the URL that MCP clients have, or audience must list the name`,
+    message: `aud is [${JSON.stringify(aud)}], none of ["https://mcp.example.com/mcp", "mcp-server"]: ${advice}`,
   })),
   {
     claims: { aud: undefined, client_id: undefined, appid: 'x' },
@@ -133,7 +141,7 @@ it.each<Verified>([
     expected: [RESOURCE, CLIENT_ID],
     found: ['x'],
     message:
-      'aud is missing, and appid is "x", none of ["https://mcp.example.com/mcp", "mcp-server"]: allowedClients (ALLOWED_MCP_CLIENTS) would have to list the client (or audience, where tokens of that client are for this server alone)',
+      'aud is missing, and appid is "x", none of ["https://mcp.example.com/mcp", "mcp-server"]: to let the client in, add its id to allowedClients (ALLOWED_MCP_CLIENTS), which then lets in no other than those that it lists, or to audience, where tokens of that client are for this server alone',
   },
   {
     claims: { exp: NOW - 60 },
@@ -142,7 +150,7 @@ it.each<Verified>([
     expected: ['2026-01-01T00:00:00Z'],
     found: ['2025-12-31T23:59:00Z'],
     message:
-      'exp is "2025-12-31T23:59:00Z" and it is "2026-01-01T00:00:00Z" here: the client must renew it; if it just did, compare the clocks',
+      'exp is "2025-12-31T23:59:00Z" and it is "2026-01-01T00:00:00Z" here: that is usual, and the client renews it by itself; if fresh ones are refused too, compare the clocks of this machine and of the authorization server (NTP)',
   },
   early('nbf'),
   early('iat'),
@@ -161,7 +169,7 @@ it.each<Verified>([
   otherKind({ at_hash: 'x', nonce: 'n' }, 'there is a claim at_hash', { claim: 'at_hash' }),
   lookalike(
     { aud: CLIENT_ID, client_id: undefined, scope: undefined },
-    'there is none of scope, scp, client_id, cid, appid, azpacr, appidacr, idtyp',
+    'there is none of scope, client_id, scp, cid, uid, appid, azpacr, appidacr, idtyp',
   ),
   otherKind({}, 'the header has typ "logout+jwt"', {
     mint: { header: { typ: 'logout+jwt' } },
@@ -194,7 +202,7 @@ it.each<Verified>([
     expected: ['notes:read', 'notes:write'],
     found: ['notes:read', 'profile'],
     message:
-      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the client must ask for them, and the authorization server must grant them (requiredScopes, requireScopes and scopedTools say which)',
+      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the authorization server must have these scopes and grant them to the client, and the client must ask for them (challengeScopes says for which); they are needed by requiredScopes, or by requireScopes or scopedTools in the code',
   },
   refusedByApp('returned false', () => false),
   notProven('returned false', () => Promise.resolve(false)),
@@ -278,7 +286,7 @@ describe('of a token that has not been verified, which anybody can have written,
       'from elsewhere',
       { iss: 'https://idp.example/realms/b' },
       '; iss, unverified, is "https://idp.example/realms/b"',
-      'the client seems to use another authorization server or realm: it must sign in where the metadata of this server says, or issuer (OIDC_ISSUER) must be that one',
+      'the token seems to be from another authorization server or realm: if people are to sign in there, make it issuer (OIDC_ISSUER); else the client must sign in at that of this server again',
     ],
   ])('a key that the issuer does not publish, of a token that says it is %s', async (_name, claims, told, advice) => {
     expect(await rejectionOfClaims(claims, {}, { key: await signingKey('other') })).toEqual(
@@ -347,7 +355,7 @@ describe('of a token that has not been verified, which anybody can have written,
       { clientSecret: undefined },
     ],
     [
-      'the metadata of the authorization server has no introspection_endpoint: have the authorization server issue JWTs; one that cannot (Google, GitHub) needs another in front of it that can and signs people in there (Keycloak, Zitadel, authentik)',
+      'the metadata of the authorization server has no introspection_endpoint: have the authorization server issue JWTs for this server, which is a setting of the client or the API there; one that cannot (Google, GitHub) needs another before it that can (Keycloak, Zitadel, authentik), and that one is issuer then; if it has an endpoint all the same, set authorizationServer.introspectionEndpoint',
       {},
     ],
   ] as const)('an opaque one: %s', async (why, options) => {

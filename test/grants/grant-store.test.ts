@@ -20,6 +20,29 @@ describe('a grant', () => {
     expect(await stored()).toBeUndefined()
   })
 
+  it('whose connection is written again, because the first write seemed to fail, keeps the refresh token that it has got since', async () => {
+    const { store, key, stored } = opened()
+    const connection = {
+      connection: 'this one',
+      refreshToken: 'first',
+      fingerprint: 'first',
+      scopes: [],
+      withdrawals: 0,
+    }
+    const connect = () => store.connect(ALICE, { ...connection, clientId: 'client-1' })
+    await connect()
+    const { grant, version } = (await store.read(key))!
+    await store.write(key, { ...grant, refreshToken: 'second', fingerprint: 'second' }, version)
+
+    expect(await connect()).toMatchObject({ retired: undefined })
+    expect(await stored()).toMatchObject({ refreshToken: 'second', generation: 1 })
+
+    await store.withdraw(ALICE, 'client-1')
+    expect(await connect()).toMatchObject({ retired: undefined })
+    await store.disconnect(ALICE, 'client-1')
+    expect(await connect()).toBe('withdrawn')
+  })
+
   it('that is connected again lives for good again', async () => {
     const { clock, store, connect, stored } = opened()
     await connect()

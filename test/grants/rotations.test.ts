@@ -157,7 +157,7 @@ describe('a store that fails', () => {
     failing.add('put')
     await expect(rotations.write(rotation)).rejects.toThrow(StorageError)
 
-    expect(rotations.drop(rotation.key)).toEqual(rotation.grant)
+    expect(rotations.drop(rotation.key)).toEqual(rotation)
     failing.clear()
     await rotations.settle()
 

@@ -91,4 +91,12 @@ describe('the shares of networks', () => {
     const waits = ['192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2'].map((address) => shares.take(from(address)))
     expect(waits).toEqual([0, 60_000, 60_000, 0])
   })
+
+  it('have left what the fullest network has left', () => {
+    const shares = createNetworkShares(manualClock(), [2, 3, 4], 60_000)
+    const left = (address: string) => shares.left(from(address))
+    for (const address of ['192.0.2.1', '192.0.2.1', '192.0.2.2']) shares.take(from(address))
+
+    expect([left('192.0.2.1'), left('192.0.2.3'), left('192.0.3.1'), left('198.51.100.1')]).toEqual([0, 0, 1, 2])
+  })
 })

@@ -523,3 +523,12 @@ describe.each([
     await client.close()
   })
 })
+
+it('a promise that rejects is no verdict either, and ends no process', async () => {
+  const { auth } = await world({
+    mode: 'none',
+    options: { scopeSatisfies: (() => Promise.reject(new Error('not a verdict'))) as never },
+  })
+
+  expect(auth.scopeRefusal({ scopes: ['admin'] }, ['admin'])).toMatchObject({ requiredScopes: ['admin'] })
+})

@@ -66,6 +66,72 @@ describe('the codes that an address may have sent', () => {
   })
 })
 
+/** How many of the codes from each of some addresses are sent, where Nextcloud refuses all. */
+async function sentFrom(codes: ReturnType<typeof createCodeShares>, addresses: readonly string[]): Promise<number[]> {
+  const sent: number[] = []
+  for (const address of addresses) {
+    let count = 0
+    for (let times = 0; times < 12; times += 1) {
+      const send = () => ((count += 1), wrong())
+      await codes.send(from(address), send).catch(() => undefined)
+    }
+    sent.push(count)
+  }
+  return sent
+}
+
+describe('the codes that all addresses together may have sent', () => {
+  it.each([
+    ['of IPv4', ['192.0.2.1', '198.51.100.1', '203.0.113.1'], [5, 3, 0]],
+    ['of a /24 and the next', ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.3.1', '192.0.4.1'], [5, 1, 0, 1, 0]],
+    ['of a /48 and the next', ['2001:db8::1', '2001:db8:0:1::1', '2001:db8:1::1', '2001:db9::1'], [5, 1, 1, 1]],
+  ])('are eight that Nextcloud refuses in half an hour, whoever sends them: %s', async (_, addresses, sent) => {
+    expect(await sentFrom(createCodeShares(manualClock()), addresses)).toEqual(sent)
+  })
+
+  it('are good for all again when Nextcloud counts them no more, each half an hour after it was sent', async () => {
+    const clock = manualClock()
+    const codes = createCodeShares(clock)
+    await sentFrom(codes, ['192.0.2.1'])
+    clock.advance(29 * 60_000)
+    await sentFrom(codes, ['198.51.100.1'])
+    expect(await codes.send(from('203.0.113.1'), good)).toBe('too many')
+    clock.advance(60_000)
+
+    expect(await codes.send(from('203.0.113.1'), good)).toBe('tokens')
+    expect(await sentFrom(codes, ['2001:db8::1', '203.0.113.1'])).toEqual([5, 0])
+  })
+
+  it('are not more where they come all at once, from as many addresses', async () => {
+    const codes = createCodeShares(manualClock())
+    let sent = 0
+    const made = Array.from({ length: 30 }, (_, at) =>
+      codes
+        .send(from(`${at + 1}.0.2.1`), () => {
+          sent += 1
+          return new Promise((resolve) => setImmediate(resolve)).then(wrong)
+        })
+        .catch(() => 'refused'),
+    )
+
+    const ends = await Promise.all(made)
+
+    expect(sent).toBe(8)
+    expect(ends.filter((end) => end === 'too many')).toHaveLength(22)
+  })
+
+  it('wait for one another where they are good, up to a thousand', async () => {
+    const codes = createCodeShares(manualClock())
+    const one = () => new Promise((resolve) => setImmediate(() => resolve('tokens')))
+
+    const made = Array.from({ length: 1_020 }, (_, at) => codes.send(from(`10.${at >> 8}.${at & 255}.1`), one))
+
+    const ends = await Promise.all(made)
+    expect(ends.filter((end) => end === 'tokens')).toHaveLength(1_008)
+    expect(ends.filter((end) => end === 'too many')).toHaveLength(12)
+  })
+})
+
 /** A made-up code for a sign-in that a browser has begun itself. */
 const madeUp = (callback: URL): URL => {
   const made = new URL(callback)
@@ -99,6 +165,26 @@ describe('made-up codes', () => {
     expect(statuses).toEqual([...Array<number>(5).fill(502), ...Array<number>(7).fill(429)])
     expect(sent).toHaveLength(5)
     expect(server.events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'too_many' }))
+  })
+
+  it('from many addresses keep no app from its refresh, only new sign-ins', async () => {
+    const clock = manualClock()
+    const server = await startSignInServer({ trustProxy: true, clock })
+    const client = await registeredClient(server)
+    const tokens = await client.signIn(server.person('alice'))
+    // Nextcloud's own access token has ended, so that the refresh asks for another one there.
+    clock.advance(2 * 3_600_000)
+    const callbackOf = `${server.origin}/nextcloud/callback`
+    const statuses: number[] = []
+    for (let count = 1; count <= 12; count += 1) {
+      const mallory = server.person('mallory')
+      const callback = madeUp(await mallory.until(client.authorizationUrl(), callbackOf))
+      const headers = { cookie: mallory.cookies(callback), 'x-forwarded-for': `${count}.0.2.1` }
+      statuses.push((await fetch(callback, { headers })).status)
+    }
+
+    expect(statuses).toEqual([...Array<number>(8).fill(502), ...Array<number>(4).fill(429)])
+    expect((await client.refresh(String(tokens.body['refresh_token']))).status).toBe(200)
   })
 
   it('come to Nextcloud once for each question', async () => {

@@ -1,6 +1,6 @@
 import { decodeJwt } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { REDIRECT_URI, register, registeredClient } from '../support/sign-in-client.js'
+import { clientOf, REDIRECT_URI, register, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 /** What OAuth 2.1, its extensions and MCP's authorization ask of an authorization server, seen from outside. */
@@ -92,8 +92,9 @@ describe('a request for authorization (OAuth 2.1 §4.1.1)', () => {
     ['asks that nobody be asked', { prompt: 'none' }, 'login_required'],
     ['asks for another mode of the answer', { response_mode: 'web_message' }, 'unsupported_response_mode'],
   ])('that %s is refused at the client, with issuer and state', async (_what, more, error) => {
-    const server = await startSignInServer()
-    const url = (await registeredClient(server)).authorizationUrl(more)
+    // Of a client that anybody may have registered, it is a page: see redirects.test.ts.
+    const server = await startSignInServer({ clients: [{ clientId: 'by-hand', redirectUris: [REDIRECT_URI] }] })
+    const url = clientOf(server, 'by-hand').authorizationUrl(more)
     for (const [name, value] of Object.entries(more)) if (value === '') url.searchParams.delete(name)
 
     const answer = await refusedAtClient(url)

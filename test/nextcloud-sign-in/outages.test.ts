@@ -3,6 +3,11 @@ import { MemoryStorage } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
 import { register, registeredClient } from '../support/sign-in-client.js'
+import { json, page as html } from '../support/nextcloud/exchange.js'
+import type { Disturbance } from '../support/nextcloud/stand-in.js'
+import { ACCOUNT_PASSWORD } from '../support/nextcloud/state.js'
+import { createVisitor } from '../support/nextcloud/visitor.js'
+import { press } from '../support/press-button.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const HOUR = 3_600_000
@@ -88,6 +93,23 @@ describe('a Nextcloud that is unavailable', () => {
     expect((await client.refresh(refreshTokenOf(tokens))).status).toBe(200)
   })
 
+  it.each<[string, ReturnType<Disturbance>]>([
+    ['has no end', 'half'],
+    ['breaks off', 'broken'],
+    ['is too long', json(200, { ocs: { data: { id: 'alice', more: 'x'.repeat(20_000) } } })],
+  ])('gives an answer to a refresh that %s: a 503, and the refresh token stays good', async (_what, told) => {
+    const server = await startSignInServer({ http: { timeout: 500, maxResponseBytes: 20_000 } })
+    const client = await registeredClient(server)
+    const tokens = await client.signIn(server.person('alice'))
+    server.nextcloud.disturb(({ path }) => (path.includes('/cloud/user') ? told : undefined))
+
+    const answer = await client.refresh(refreshTokenOf(tokens))
+    server.nextcloud.disturb(undefined)
+
+    expect([answer.status, answer.body['error']]).toEqual([503, 'temporarily_unavailable'])
+    expect((await client.refresh(refreshTokenOf(tokens))).status).toBe(200)
+  })
+
   it.each([TOKEN, '/cloud/user'])(
     'holds back its answer at %s: a page for the person, and the next try signs in',
     async (path) => {
@@ -117,6 +139,31 @@ describe('a Nextcloud that is unavailable', () => {
 
     expect([answer.status, answer.body['error']]).toEqual([503, 'temporarily_unavailable'])
     expect((await client.refresh(refreshTokenOf(tokens))).status).toBe(200)
+  })
+})
+
+describe('an answer with status 200 that names nobody', () => {
+  it.each([
+    ['the page of a proxy', html(200, 'Please sign in to the network')],
+    ['an upgrade that is due', html(200, 'Update needed')],
+    ['OCS without a user', json(200, { ocs: { meta: { statuscode: 200 }, data: [] } })],
+  ])('ends nothing at a refresh, nor when the person visits the page of connections: %s', async (_what, told) => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const tokens = await client.signIn(server.person('alice'))
+    const browser = createVisitor({ name: 'alice', password: ACCOUNT_PASSWORD })
+    const page = await browser.open(`${server.origin}/nextcloud`)
+    let asked = 0
+    // The first question of the visit is who has signed in, and the second is whether the connection is theirs.
+    server.nextcloud.disturb(({ path }) => (path.includes('/cloud/user') && (asked += 1) > 1 ? told : undefined))
+
+    const seen = await press(browser, page, 'Sign in')
+    const refreshed = await client.refresh(refreshTokenOf(tokens))
+    server.nextcloud.disturb(undefined)
+
+    expect([seen.status, refreshed.status]).toEqual([503, 200])
+    expect(await server.auth.isProvisioned({ subject: 'alice' })).toBe(true)
+    expect((await client.refresh(refreshTokenOf(refreshed))).status).toBe(200)
   })
 })
 

@@ -6,7 +6,7 @@ import { wordsOf } from '../support/html.js'
 import type { Visitor } from '../support/nextcloud/visitor.js'
 import { MemoryStorage } from '../../src/index.js'
 import { faultyStorage } from '../support/storages.js'
-import { REDIRECT_URI, registeredClient, type RegisteredClient } from '../support/sign-in-client.js'
+import { clientOf, REDIRECT_URI, registeredClient, type RegisteredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const questionOf = (server: SignInServer, client: RegisteredClient, browser: Visitor): Promise<URL> =>
@@ -280,12 +280,22 @@ it('a code is redeemed and a token refreshed for the same resource with or witho
 })
 
 it('codes are not sent by a form, which is not advertised', async () => {
-  const server = await startSignInServer()
-  const client = await registeredClient(server)
+  const server = await startSignInServer({ clients: [{ clientId: 'by-hand', redirectUris: [REDIRECT_URI] }] })
   const metadata = (await (await fetch(`${server.origin}/.well-known/oauth-authorization-server`)).json()) as object
   expect(metadata).toMatchObject({ response_modes_supported: ['fragment', 'query'] })
-  const { headers } = await fetch(client.authorizationUrl({ response_mode: 'form_post' }), { redirect: 'manual' })
-  expect(headers.get('location')).toContain('error=unsupported_response_mode')
+  const { searchParams } = clientOf(server, 'by-hand').authorizationUrl({ response_mode: 'form_post' })
+  // As a form too, because oidc-provider reads the parameters there.
+  for (const more of [undefined, { prompt: 'none' }]) {
+    for (const [name, value] of Object.entries(more ?? {})) searchParams.set(name, value)
+    for (const method of ['GET', 'POST']) {
+      const url = `${server.origin}/oauth/authorize${method === 'GET' ? `?${String(searchParams)}` : ''}`
+      const body = method === 'GET' ? null : new URLSearchParams(searchParams)
+      const first = await fetch(url, { method, body, redirect: 'manual' })
+      const to = first.headers.get('location') ?? ''
+      const { headers } = method === 'GET' ? first : await fetch(server.origin + to, { redirect: 'manual' })
+      expect(headers.get('location')).toContain('error=unsupported_response_mode')
+    }
+  }
 })
 
 it('a request that a stranger breaks off is told to nobody', async () => {

@@ -27,8 +27,10 @@ describe('an access token', () => {
   it('is not given for another resource', async () => {
     const server = await startSignInServer()
     const client = await registeredClient(server)
+    const alice = server.person('alice')
+    await client.signIn(alice)
 
-    const answer = await client.authorize(server.person('alice'), { resource: 'https://other.example.com/mcp' })
+    const answer = await client.authorize(alice, { resource: 'https://other.example.com/mcp' })
 
     expect(answer.get('error')).toBe('invalid_target')
   })

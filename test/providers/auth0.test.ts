@@ -47,7 +47,7 @@ it('the issuer ends in a slash; without it, it is another one, and that is said'
   expect(server.events).toContainEqual(
     expect.objectContaining({
       type: 'request.failed',
-      message: `The discovery document names the issuer "${auth0.issuer}", and "${auth0.origin}" is configured; they must be the same string: write issuer as the document has it, or have the provider name itself by its public address (Keycloak: KC_HOSTNAME)`,
+      message: `The discovery document names the issuer "${auth0.issuer}", and "${auth0.origin}" is configured; they must be the same string: make issuer (environment variable OIDC_ISSUER) what the document has; if that is an internal address, have the provider name its public one instead (Keycloak: KC_HOSTNAME)`,
     }),
   )
 })

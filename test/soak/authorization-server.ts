@@ -51,6 +51,8 @@ export interface SoakServer {
   readonly rotateKeys: () => Promise<void>
   /** Opens a token endpoint for one process, and returns its URL. */
   readonly tokenEndpointFor: (process: string) => string
+  /** Does something when the next refresh token of a group has been replaced, before the answer is sent. */
+  readonly atNextRefresh: (group: string, happens: () => unknown) => void
   /** A person signs in: path and query of the callback. */
   readonly authorize: (to: URL, subject: string) => Promise<string>
   readonly issuedAs: (accessToken: string) => Issued | undefined
@@ -83,6 +85,7 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
   const codes = new Map<string, { readonly subject: string; readonly json: Record<string, unknown> }>()
   let key = as.key
   let keys = 0
+  const next = new Map<string, () => unknown>()
   const stranger = await signingKey('stranger')
 
   function note(accessToken: unknown, family: Family): void {
@@ -127,6 +130,13 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
     return (family && owners.get(family)) ?? ''
   }
 
+  async function happening(by: string): Promise<void> {
+    const group = by.split('-')[0] ?? ''
+    const happens = next.get(group)
+    next.delete(group)
+    await happens?.()
+  }
+
   /** One in a hundred requests stalls, five fail: half of the stalled and a fifth of the failed ones after the server has done its part. */
   async function answer({ form }: ReceivedRequest, res: ServerResponse, by: string): Promise<void> {
     const isRefresh = form.get('grant_type') === 'refresh_token'
@@ -135,6 +145,7 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
     if (lot >= 6) {
       const { status, json, use } = carryOut()
       if (use) {
+        await happening(by)
         use.answeredAt = Date.now()
         res.once('close', () => (use.lost ||= !res.writableFinished))
       }
@@ -167,12 +178,13 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
     forge: (subject, resource) => as.mint(claimsFor(subject, resource), { key: { ...stranger, kid: fresh('kid') } }),
     async rotateKeys() {
       keys += 1
-      const next = await signingKey(`key-${keys}`)
-      as.keys.push(next.publicJwk)
+      const successor = await signingKey(`key-${keys}`)
+      as.keys.push(successor.publicJwk)
       as.keys.splice(0, as.keys.length - 2)
-      key = next
+      key = successor
       judge.count('signing keys replaced')
     },
+    atNextRefresh: (group, happens) => void next.set(group, happens),
     tokenEndpointFor(process) {
       as.script(`/token/${process}`, (request: ReceivedRequest, res: ServerResponse) => answer(request, res, process))
       return `${issuer}/token/${process}`

@@ -48,8 +48,9 @@ export interface Group {
 
 export interface Store {
   readonly address: StoreAddress
-  readonly restart: () => Promise<void>
-  readonly pause: (ms: number) => Promise<void>
+  /** Makes it stand still, or ends it as a crash does. Call what it resolves to for it to go on. */
+  readonly pause: () => Promise<() => unknown>
+  readonly crash: () => Promise<() => unknown>
 }
 
 interface GroupRooms {
@@ -207,13 +208,25 @@ export async function startGroup(
       }),
     async harmStore() {
       harms += 1
-      const isRestart = harms % 2 === 1 && kind !== 'SQLite'
-      const overs = [
-        judge.fault(kind, isRestart ? 'the store is restarted' : 'the store stands still'),
-        disturbances.note(kind),
-      ]
-      await (isRestart ? store.restart() : store.pause(OUTAGE))
-      for (const over of overs) over()
+      const isCrash = harms % 2 === 1
+      // In the moment in which it is needed most: the server has replaced a refresh token, and the new one is on its way.
+      const happened = new Promise<void>((resolve) =>
+        rooms.server().atNextRefresh(kind, async () => {
+          const overs = [
+            judge.fault(kind, isCrash ? 'the store crashes' : 'the store stands still'),
+            disturbances.note(kind),
+          ]
+          const goOn = await (isCrash ? store.crash() : store.pause())
+          // The answer is sent meanwhile.
+          void sleep(OUTAGE)
+            .then(goOn)
+            .finally(() => {
+              for (const over of overs) over()
+              resolve()
+            })
+        }),
+      )
+      await Promise.race([happened, sleep(60_000, undefined, { ref: false })])
     },
     rollOut: (key) =>
       inTurn(async () => {
@@ -249,9 +262,3 @@ function judgeMemory(judge: Judge, { name, heap }: Running): void {
 }
 
 const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN
-
-export const pauseServer = async ({ pause, resume }: { pause: () => void; resume: () => void }, ms: number) => {
-  pause()
-  await sleep(ms)
-  resume()
-}

@@ -10,8 +10,10 @@ import { compileProgram } from '../support/compiled-program.js'
 import { startFront } from '../support/front.js'
 import { startPostgresServer } from '../support/postgres-server.js'
 import { startRedisServer } from '../support/redis-server.js'
+import type { RunningServer } from '../support/server-process.js'
+import type { StoreAddress } from '../support/stores.js'
 import { LIFE, startSoakServer, type SoakServer } from './authorization-server.js'
-import { createDisturbances, pauseServer, startGroup, type Group, type Store } from './group.js'
+import { createDisturbances, startGroup, type Group, type Store } from './group.js'
 import { createJudge, EVERYBODY, type Judge } from './judge.js'
 import { createUser, type User } from './user.js'
 
@@ -27,31 +29,28 @@ const STANDSTILL = 1_000
 /** Seconds between two of a kind: of the long form, in proportion, and at least so many. */
 const every = (seconds: number, least: number): number => Math.max(least, (seconds * SECONDS) / LONG)
 
-async function redisStore(ends: (() => unknown)[]): Promise<Store> {
-  const server = await startRedisServer()
-  ends.push(server.stop)
-  const address = { kind: 'Redis', url: server.url } as const
-  return { address, restart: server.restart, pause: (ms) => pauseServer(server, ms) }
-}
-
-async function postgresStore(ends: (() => unknown)[]): Promise<Store> {
-  const server = await startPostgresServer()
-  ends.push(server.stop)
-  const address = { kind: 'PostgreSQL', url: server.url } as const
-  return { address, restart: server.restart, pause: (ms) => pauseServer(server, ms) }
+/** A server that can be made to stand still, and to crash. */
+function serverStore(address: StoreAddress, { pause, resume, kill, restart }: RunningServer): Store {
+  return {
+    address,
+    pause: () => Promise.resolve(pause()).then(() => resume),
+    crash: () => kill().then(() => restart),
+  }
 }
 
 function sqliteStore(folder: string): Store {
   const file = path.join(folder, 'soak.db')
-  const pause = async (ms: number): Promise<void> => {
+  const pause: Store['pause'] = () => {
     if (Database === undefined) throw new Error('better-sqlite3 is not on this machine')
-    const database = new Database(file, { timeout: 60_000 })
+    const database = new Database(file, { timeout: 10_000 })
     database.exec('BEGIN EXCLUSIVE')
-    await sleep(ms)
-    database.exec('ROLLBACK')
-    database.close()
+    return Promise.resolve(() => {
+      database.exec('ROLLBACK')
+      database.close()
+    })
   }
-  return { address: { kind: 'SQLite', file }, restart: () => pause(1_000), pause }
+  // A file has no process that could crash.
+  return { address: { kind: 'SQLite', file }, pause, crash: pause }
 }
 
 /** Notes when this process, with the authorization server and the clients in it, stands still. */
@@ -119,7 +118,16 @@ it(
       ends.push(server.close)
       const old = newKey()
       const rooms = { judge, program, disturbances, server: () => server, longestLife: (SECONDS + 600) * 1_000 }
-      for (const store of [await redisStore(ends), await postgresStore(ends), sqliteStore(folder)]) {
+      const redis = await startRedisServer()
+      ends.push(redis.stop)
+      const postgres = await startPostgresServer()
+      ends.push(postgres.stop)
+      const stores = [
+        serverStore({ kind: 'Redis', url: redis.url }, redis),
+        serverStore({ kind: 'PostgreSQL', url: postgres.url }, postgres),
+        sqliteStore(folder),
+      ]
+      for (const store of stores) {
         const front = await startFront()
         ends.push(front.close)
         groups.push(await startGroup(rooms, { store, front, encryptionKey: old }))

@@ -119,7 +119,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the audience is another name of this server: Entra’s api://<client id>',
-    names: /audience must list/,
+    names: /list the name in audience/,
     told: withClaims({ aud: `api://${CLIENT_ID}` }, CLIENT),
   },
   {
@@ -285,7 +285,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the client signs in at another realm of the same server',
-    names: /another authorization server or realm/,
+    names: /make it issuer \(OIDC_ISSUER\)/,
     told: async () => {
       const setting = await world({ mode: 'none' })
       const key = await signingKey('other')
@@ -294,7 +294,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the issuer is Okta’s organisation server',
-    names: /issuer a custom authorization server/,
+    names: /make a custom authorization server of Okta issuer \(OIDC_ISSUER\)/,
     told: async () => {
       const setting = await world({ mode: 'none' })
       const issuer = 'https://acme.okta.com'
@@ -362,7 +362,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'issuer and the provider’s own name differ by a slash',
-    names: /issuer .*must be the same string/,
+    names: /must be the same string: make issuer .*OIDC_ISSUER/,
     told: async () => {
       const setting = await world({ mode: 'none' })
       const token = await setting.as.mint()
@@ -430,7 +430,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the secret of this server is wrong at the token endpoint',
-    names: /clientSecret/,
+    names: /clientSecret \(OIDC_CLIENT_SECRET\)/,
     told: refusedExchange({ error: 'invalid_client' }, {}, 401),
   },
   {

@@ -38,6 +38,7 @@ export function everySignInPage(words: PageWords = plainWords): ReadonlyMap<stri
     ['signIn.tooMany', pages.tooMany()],
     ['signIn.noAnswer', pages.noAnswer()],
     ['signIn.refused', pages.refused(error)],
+    ['signIn.refused with a way back', pages.refused(error, `https://${clientHost}/callback?${query}`)],
     ['signIn.otherAccount', pages.otherAccount()],
     ['astray', astrayPage({ resource: `https://${host}/mcp` })],
     ['notFound', notFoundPage({ resource: `https://${host}/mcp` })],

@@ -82,6 +82,13 @@ export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, 
   if (page.refreshTo !== undefined && !/^https?:[\x21-\x7E]+$/.test(page.refreshTo)) {
     throw new TypeError('refreshTo must be a URL')
   }
+  setPageHeaders(res, page)
+  for (const cookie of cookies) res.appendHeader('Set-Cookie', cookie)
+  res.end(req.method === 'HEAD' ? undefined : page.html)
+}
+
+/** Sets the status and the headers of a page that something else sends. */
+export function setPageHeaders(res: ServerResponse, page: Page): void {
   for (const name of NOT_FOR_PAGES) res.removeHeader(name)
   res.statusCode = page.status
   res.setHeader('Content-Type', 'text/html; charset=utf-8')
@@ -96,6 +103,4 @@ export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, 
   res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
   if (page.refreshTo !== undefined) res.setHeader('Refresh', `${page.refreshAfter ?? 0}; url=${page.refreshTo}`)
   if (page.retryAfter !== undefined) res.setHeader('Retry-After', String(page.retryAfter))
-  for (const cookie of cookies) res.appendHeader('Set-Cookie', cookie)
-  res.end(req.method === 'HEAD' ? undefined : page.html)
 }

@@ -17,9 +17,9 @@ import { addAccount, createState, type Account, type NextcloudState } from './st
 
 /**
  * What a test does to requests instead of the stand-in. 0: the connection breaks; `lost`: it breaks once the request has been carried out;
- * `never`: there is no answer, and no end of the connection.
+ * `never`: there is no answer, and no end of the connection; `half`: the answer has no end; `broken`: the connection breaks in its middle.
  */
-export type Disturbance = (request: Asked) => number | 'lost' | 'never' | Told | undefined
+export type Disturbance = (request: Asked) => number | 'lost' | 'never' | 'half' | 'broken' | Told | undefined
 
 /**
  * A Nextcloud of one process, as a client sees it: OCS, WebDAV, Notes, Login Flow v2, the core app `oauth2`, the app `oidc`, and
@@ -121,6 +121,12 @@ export async function startStandIn({
     if (disturbed === 'lost') await onAnswer(asked, await answer(asked, isInside))
     if (disturbed === 0 || disturbed === 'lost') {
       req.socket.destroy()
+      return
+    }
+    if (disturbed === 'half' || disturbed === 'broken') {
+      res
+        .writeHead(200, { 'content-type': 'application/json' })
+        .write('{', () => disturbed === 'broken' && res.destroy())
       return
     }
     const told =

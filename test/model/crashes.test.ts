@@ -1,0 +1,30 @@
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { chaos } from './support/chaos.js'
+import { usePlainCipher } from './support/plain-cipher.js'
+import { brokenRules } from './support/rules.js'
+
+vi.mock('lru-cache', async () => ({ LRUCache: (await import('./support/small-caches.js')).SmallCache }))
+
+const first = Number(process.env['MODEL_SEED'] ?? 1)
+const runs = Number(process.env['MODEL_RUNS'] ?? 2_000)
+/** Milliseconds: fewer courses say less, and a busy machine is no failure. */
+const most = Number(process.env['MODEL_SECONDS'] ?? 10) * 1_000
+
+let restore: () => void
+beforeAll(async () => {
+  restore = await usePlainCipher()
+})
+afterAll(() => restore())
+
+it('three instances that crash, stand still and lose answers keep the rules, whatever the order of their steps', async () => {
+  const end = performance.now() + most
+  let seed = first
+  for (; seed < first + runs && performance.now() < end; seed += 1) {
+    const { world, users } = await chaos(seed)
+    const broken = await brokenRules(world, users)
+    if (broken.length === 0) continue
+    const course = world.scheduler.log.join('\n')
+    expect.fail(`With MODEL_SEED=${seed} (${world.kind}):\n${broken.join('\n')}\nafter\n${course}`)
+  }
+  expect(seed).toBeGreaterThan(first)
+})
