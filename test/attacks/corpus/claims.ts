@@ -45,6 +45,11 @@ const audiences = rows(AUD, [
 ]).concat(
   rows(AUD, [
     ['none', () => ({ aud: undefined }), 'missing_claim'],
+    [
+      'none, of a client that is called as this server is',
+      ({ resource }) => ({ aud: undefined, client_id: resource }),
+      'missing_claim',
+    ],
     ['null', () => ({ aud: null }), 'missing_claim'],
     ['empty', () => ({ aud: '' }), 'missing_claim'],
     ['an empty list', () => ({ aud: [] }), 'missing_claim'],
