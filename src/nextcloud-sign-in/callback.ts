@@ -220,6 +220,7 @@ async function endOfBefore({ standingOf, grants, deletions }: SignInRooms, ident
   // A look at the page must not end a good connection.
   if (standing === 'untold') throw new UpstreamUnavailableError('Nextcloud does not say who the user is')
   const ended = await grants.store.disconnect(identity, undefined)
-  if (ended?.retired !== undefined) grants.background(deletions.forget(ended.retired.credential))
+  const retired = ended === 'sealed' ? undefined : ended?.retired
+  if (retired !== undefined) grants.background(deletions.forget(retired.credential))
   return 1
 }
