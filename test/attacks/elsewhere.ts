@@ -444,6 +444,12 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'do not show it a question',
     ],
     [
+      'a planted cookie of a question, behind a no-break space',
+      'RFC 6265bis §4.1.3.2 (__Host-), cookie tossing',
+      'nextcloud-sign-in/questions',
+      'do not show it a question beside its own cookie behind a no-break space, which is another name to a browser',
+    ],
+    [
       'a planted session',
       'CWE-384 (fixation)',
       'nextcloud-sign-in/sessions',

@@ -50,7 +50,7 @@ const claims = () =>
 /** Good claims in which little is changed, so that many are accepted. */
 const nearClaims = () =>
   claims().chain((odd) =>
-    fc.subarray(Object.keys(odd), { maxLength: 2 }).map((names) => ({
+    fc.subarray(Object.keys(odd), { maxLength: Math.min(2, Object.keys(odd).length) }).map((names) => ({
       ...{
         iss: bed.as.issuer,
         sub: 'alice',
@@ -74,7 +74,7 @@ const header = nearly({
   zip: fc.constant('DEF'),
 })
 const nearHeader = header.chain((odd) =>
-  fc.subarray(Object.keys(odd), { maxLength: 1 }).map((names) => ({
+  fc.subarray(Object.keys(odd), { maxLength: Math.min(1, Object.keys(odd).length) }).map((names) => ({
     ...{ alg: 'ES256', kid: 'first', typ: 'at+jwt' },
     ...Object.fromEntries(names.map((name) => [name, odd[name]])),
   })),
@@ -168,10 +168,11 @@ describe('a token', () => {
   it('that was changed anywhere is refused, and one without a change is not', async () => {
     const good = await bed.as.mint()
     await bed.auth.verify(good)
+    const character = oneOf(...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.='.split(''))
     const change = fc.record({
-      at: fc.nat(good.length),
-      take: fc.nat(3),
-      put: fc.oneof(anyText(3), oneOf('.', '=', 'A', '-', '')),
+      at: fc.oneof(fc.nat(good.length), fc.constant(good.length - 1)),
+      take: fc.nat(2),
+      put: fc.oneof(character, character, anyText(3)),
     })
     await fuzz(
       fc.asyncProperty(change, async ({ at, take, put }) => {

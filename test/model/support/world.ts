@@ -59,7 +59,7 @@ export function createWorld(kind: Kind, random: () => number, life = 300): World
   const around: Surroundings = {
     ...{ kind, scheduler, random },
     store: createStore(scheduler),
-    server: createServer(scheduler, life),
+    server: createServer(scheduler, life, kind !== 'ends alone'),
     onSend: (spend) => checkSpend(world, spend),
   }
   const world: World = {
