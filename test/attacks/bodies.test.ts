@@ -45,7 +45,7 @@ describe('a form that a parser of the app has read', () => {
 
     expect(await readForm(parsed(made(longest)))).toEqual(new Map([['do', 'x']]))
     expect(await readForm(parsed(made(`${longest}${'a&'.repeat(8_000)}`)))).toBeUndefined()
-    expect([...(await readFields(parsed(made(`do=x&${'a'.repeat(20_000)}`))))]).toEqual([])
+    expect([...(await readFields(parsed(made(`do=x${'&'.repeat(20_000)}`))))]).toEqual([])
   })
 })
 
