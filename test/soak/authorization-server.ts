@@ -14,6 +14,8 @@ import type { Judge } from './judge.js'
 export const LIFE = 10
 /** Milliseconds for which a request that stalls gets no answer: longer than `http.timeout`. */
 const STALL = 8_000
+/** Milliseconds that a slow answer takes: longer than the grace that others give without a lease, and shorter than `http.timeout`. */
+const SLOW = 4_300
 
 /** Whose an access token is. */
 export interface Issued {
@@ -137,17 +139,24 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
     await happens?.()
   }
 
-  /** One in a hundred requests stalls, five fail: half of the stalled and a fifth of the failed ones after the server has done its part. */
+  /**
+   * One in a hundred requests stalls, five fail: half of the stalled and a fifth of the failed ones after the server has done its part. One
+   * is answered late, which is no fault.
+   */
   async function answer({ form }: ReceivedRequest, res: ServerResponse, by: string): Promise<void> {
     const isRefresh = form.get('grant_type') === 'refresh_token'
     const carryOut = () => (isRefresh ? refresh(form, by) : redeem(form))
     const lot = judge.calm() ? 100 : Math.random() * 100
     if (lot >= 6) {
       const { status, json, use } = carryOut()
+      if (use) res.once('close', () => (use.lost ||= !res.writableFinished))
+      if (lot >= 99 && lot < 100) {
+        judge.count('slow answers')
+        await sleep(SLOW, undefined, { ref: false })
+      }
       if (use) {
         await happening(by)
         use.answeredAt = Date.now()
-        res.once('close', () => (use.lost ||= !res.writableFinished))
       }
       res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
       return

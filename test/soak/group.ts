@@ -166,6 +166,7 @@ export async function startGroup(
   async function end(one: Running): Promise<void> {
     one.ending = true
     const exit = once(one.child, 'exit')
+    const askedAt = Date.now()
     one.child.kill('SIGTERM')
     const late = setTimeout(() => {
       judge.violation('a process did not end on SIGTERM', one.name)
@@ -173,6 +174,8 @@ export async function startGroup(
     }, TIMEOUT + BUSY_MACHINE)
     await exit
     clearTimeout(late)
+    // It gives up what it still holds when `http.timeout` is over.
+    if (Date.now() - askedAt >= TIMEOUT) disturbances.note(one.name)()
     judge.count('processes that ended on SIGTERM')
     judgeMemory(judge, one)
   }
