@@ -54,6 +54,19 @@ export async function attemptDisconnection(
   return endGrant(rooms, identity, { before, clientId })
 }
 
+/** One attempt at `GrantStore.endUnless`. */
+export async function attemptEnd(
+  rooms: DisconnectionRooms,
+  identity: Identity,
+  isKept: (grant: Grant | undefined) => Promise<boolean>,
+): Promise<Disconnected | undefined | 'kept' | 'late'> {
+  const before = await readReplaceable(rooms, identity)
+  if (before === 'late') return 'late'
+  // One that does not open is of others, who have its key.
+  if (isSealed(before) || (await isKept(before.grant))) return 'kept'
+  return endGrant(rooms, identity, { before, clientId: undefined })
+}
+
 async function endGrant(
   rooms: DisconnectionRooms,
   identity: Identity,

@@ -6,6 +6,7 @@ import { change } from './change.js'
 import { adopt, formerGrant, readStored } from './adoption.js'
 import {
   attemptDisconnection,
+  attemptEnd,
   attemptSettlement,
   attemptWithdrawal,
   endFormer,
@@ -117,6 +118,16 @@ export interface GrantStore {
    * Connections that are under way come to nothing in any case.
    */
   readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
+  /**
+   * Ends a grant as `disconnect` does, unless it is kept. One that cannot be opened is. Whatever takes its place meanwhile is asked about
+   * again.
+   *
+   * @param isKept asks about the grant; undefined if there is none
+   */
+  readonly endUnless: (
+    identity: Identity,
+    isKept: (grant: Grant | undefined) => Promise<boolean>,
+  ) => Promise<Disconnected | undefined | 'kept'>
   /** Forgets a credential that had to stay in the tombstone, because it has ended elsewhere. */
   readonly settle: (identity: Identity) => Promise<void>
   /**
@@ -183,15 +194,29 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
     withdraw: (identity, clientId) => change('the grant', () => attemptWithdrawal(rooms, identity, clientId)),
     async disconnect(identity, clientId) {
       const outcome = await change('the grant', () => attemptDisconnection(rooms, identity, clientId))
-      const ended = outcome?.remains === true ? clientId : undefined
-      // The connection has ended, whatever becomes of this.
-      await forgetUses(records, owner, identity, ended).catch(() => undefined)
-      if (outcome?.remains !== true) await endFormer(rooms, identity, outcome?.grant).catch(() => undefined)
+      await forgetWhatEnded(rooms, identity, { outcome, clientId })
+      return outcome
+    },
+    async endUnless(identity, isKept) {
+      const outcome = await change('the grant', () => attemptEnd(rooms, identity, isKept))
+      if (outcome !== 'kept') await forgetWhatEnded(rooms, identity, { outcome, clientId: undefined })
       return outcome
     },
     settle: (identity) => change('the grant', () => attemptSettlement(rooms, keyOf(identity))),
     all: (page, accepts) => readGrantPage(records, page, accepts),
   }
+}
+
+/** Never rejects: the connection has ended, whatever becomes of this. */
+async function forgetWhatEnded(
+  rooms: GrantStoreRooms,
+  identity: Identity,
+  { outcome, clientId }: { readonly outcome: Disconnected | undefined; readonly clientId: string | undefined },
+): Promise<void> {
+  const { records, owner } = rooms
+  const ended = outcome?.remains === true ? clientId : undefined
+  await forgetUses(records, owner, identity, ended).catch(() => undefined)
+  if (outcome?.remains !== true) await endFormer(rooms, identity, outcome?.grant).catch(() => undefined)
 }
 
 async function attemptConnection(
