@@ -3,8 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // They have configurations of their own: vitest.keycloak.config.ts, vitest.nextcloud.config.ts.
-    exclude: ['test/keycloak/**', 'test/real-nextcloud/**'],
+    // They have configurations of their own: vitest.keycloak.config.ts, vitest.nextcloud.config.ts, vitest.soak.config.ts.
+    exclude: ['test/keycloak/**', 'test/real-nextcloud/**', 'test/soak/**'],
     globalSetup: ['test/support/shared-servers.ts'],
     reporters: ['default', './test/support/closing-line-reporter.ts'],
     // Most files wait for servers, stores and browsers rather than for the processor.

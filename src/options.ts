@@ -343,7 +343,7 @@ export interface McpAuthOptions {
   readonly storage?: StorageAdapter | undefined
   /**
    * Keys of 32 bytes each, base64url or base64 (`npx mcp-nextcloud-auth keygen` makes one): the first seals what is stored, all open
-   * it. A string is split at its commas, and a key made for the Python server fits. Required with a `storage` other than memory.
+   * it. A new key is given to every process behind the old one before it is put first anywhere. A string is split at its commas, and a key made for the Python server fits. Required with a `storage` other than memory.
    * Environment: `TOKEN_ENCRYPTION_KEY`.
    */
   readonly encryptionKey?: string | readonly string[] | undefined

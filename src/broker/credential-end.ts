@@ -65,6 +65,8 @@ const UNKNOWN_CODE = ['invalid_grant', 'invalid_request']
 /** Makes one attempt to end a credential where it came from. Never rejects. */
 export async function attemptOnce(given: CredentialEndRooms, deletion: PendingDeletion): Promise<AttemptEnd> {
   const { credential, identity } = deletion
+  // It is opened first.
+  if ('sealed' in credential) return { attempt: 'failed', deletion }
   if ('appPassword' in credential) {
     return { attempt: await removeAppPassword(given, deletion, credential.appPassword), deletion }
   }

@@ -1,10 +1,19 @@
 import { LRUCache } from 'lru-cache'
-import { StorageError } from '../errors/errors.js'
+import { SealedValueError, StorageError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { Events } from '../events.js'
-import type { Credential, Identity, SentCode } from '../grants/grant.js'
+import {
+  toEnd,
+  type Credential,
+  type Grant,
+  type Identity,
+  type Retired,
+  type SealedGrant,
+  type SentCode,
+} from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
 import { DELETION_LIFE, NOT_ENDED_ELSEWHERE, presented, type PendingDeletion } from '../grants/pending-deletions.js'
+import { replacedIn } from '../grants/replaced-tokens.js'
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
 import { attemptOnce, type Attempt, type AttemptEnd, type CredentialEndRooms, type Failure } from './credential-end.js'
 
@@ -55,7 +64,7 @@ export interface Deletions {
 
 /** The rooms that deletions need. */
 export interface DeletionRooms extends CredentialEndRooms {
-  readonly grants: CredentialEndRooms['grants'] & Pick<Grants, 'deletions' | 'newDeletion'>
+  readonly grants: CredentialEndRooms['grants'] & Pick<Grants, 'deletions' | 'newDeletion' | 'mayOpen' | 'openSealed'>
   readonly events: Events
 }
 
@@ -206,8 +215,11 @@ async function run(deleting: Deleting, isFirst: boolean): Promise<void> {
   const { grants, clock, own, backlog } = deleting
   const now = clock.now()
   // At the start a server that was unavailable is asked at once. Wrong sign-ins keep their time: a process may start often.
-  const isDue = ({ id, nextAt, tries, refused }: PendingDeletion): boolean =>
-    (nextAt <= now || (isFirst && tries > 0 && !refused && !own.has(id))) && !('forget' in (backlog.get(id) ?? {}))
+  const isDue = ({ id, nextAt, tries, refused, credential, since }: PendingDeletion): boolean =>
+    (nextAt <= now || (isFirst && tries > 0 && !refused && !own.has(id))) &&
+    !('forget' in (backlog.get(id) ?? {})) &&
+    // What another instance has the key of is for that one, until nobody has come.
+    (!('sealed' in credential) || grants.mayOpen(credential) || now >= since + DELETION_LIFE)
   const { claimed, next } = await grants.deletions.claim(isDue, now + CLAIMED_FOR)
   if (next !== undefined) lookIn(deleting, Math.min(next - now, LONGEST_PAUSE))
   // One server that is unavailable is not waited for at each: Nextcloud, which has no name here, or that of an issuer.
@@ -227,6 +239,7 @@ async function attend(
 ): Promise<Attempt | undefined> {
   const { grants, clock } = deleting
   const { identity, credential, since } = deletion
+  if ('sealed' in credential) return attendSealed(deleting, deletion, credential)
   // A record that does not open may hold it.
   const isInUse = await grants.store.holds(identity, credential).catch(() => undefined)
   if (isInUse === undefined) return undefined
@@ -239,6 +252,32 @@ async function attend(
   const end = await finish(deleting, deletion, { isUnavailable, isLast })
   tell(deleting, end.deletion, isLast && isFailure(end.attempt) ? false : end.attempt)
   return end.attempt
+}
+
+/** Ends what is in a grant that another instance could not open. */
+async function attendSealed(
+  deleting: Deleting,
+  { id, identity }: PendingDeletion,
+  sealed: SealedGrant,
+): Promise<Attempt | undefined> {
+  const { grants, clock } = deleting
+  const grant = await grants.openSealed(sealed).catch(ifError(SealedValueError, () => undefined))
+  const ends = grant === undefined ? [] : endsOf(grant, clock.now())
+  const deletions = ends.map(({ credential, dead }) => grants.newDeletion(identity, credential, dead))
+  // In the list before the record goes, because this process may end in between.
+  for (const deletion of deletions) await keepOrTell(deleting, deletion)
+  await drop(deleting, id)
+  if (grant === undefined) tell(deleting, grants.newDeletion(identity, sealed), false)
+  let last: Attempt | undefined
+  for (const deletion of deletions) last = await attend(deleting, deletion, last === 'unavailable')
+  return last
+}
+
+/** Returns the credentials that must end with a grant. */
+function endsOf(grant: Grant, now: number): readonly Retired[] {
+  const retired = toEnd(grant)
+  const replaced = replacedIn(grant, now).map((credential) => ({ credential, dead: false }))
+  return [...(retired === undefined ? [] : [retired]), ...replaced]
 }
 
 /** Makes an attempt, and stores what became of it. After the last one, nothing is left. */

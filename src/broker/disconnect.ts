@@ -25,14 +25,17 @@ export interface DisconnectRooms {
 export function createDisconnect(rooms: DisconnectRooms): Disconnect {
   const { store, rotations } = rooms.grants
   return async (identity, clientId) => {
-    const outcome = await store.disconnect(identity, clientId)
+    const told = await store.disconnect(identity, clientId)
+    const outcome = told === 'sealed' ? undefined : told
     rooms.broker.forget(identity)
     if (outcome?.remains === true) return { revoked: false }
     const unwritten = rotations.drop(store.keyOf(identity))
-    const revoked = endOfAll(await endEach(rooms, identity, outcome, unwritten))
+    const ends = await endEach(rooms, identity, outcome, unwritten)
+    // Whoever has the key ends what is in it.
+    const revoked = told === 'sealed' ? 'pending' : endOfAll(ends)
     // What is pending is kept elsewhere too, as soon as the store takes it.
     if (outcome?.noted === false && revoked !== 'pending') await store.settle(identity).catch(() => undefined)
-    if (outcome !== undefined) rooms.events.emit({ type: 'grant.revoked', ...identity, revoked })
+    if (told !== undefined) rooms.events.emit({ type: 'grant.revoked', ...identity, revoked })
     return { revoked }
   }
 }

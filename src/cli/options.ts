@@ -18,8 +18,12 @@ const FLAGS: readonly Flag[] = [...DECLARATIONS].flatMap(([option, { flag, kind 
   return name === undefined ? [] : { name, option, usage: `--${flag ?? ''}`, variables: variablesOf(option), kind }
 })
 
-/** Flags of the doctor's own for options whose values must not stand on a command line. */
-const OWN_FLAGS: Readonly<Record<string, string>> = { clientSecret: '--client-secret-file', storage: '--storage' }
+/** Flags of the doctor's own, for options whose values must not stand on a command line, or that are no text. */
+const OWN_FLAGS: Readonly<Record<string, string>> = {
+  clientSecret: '--client-secret-file',
+  storage: '--storage',
+  issuers: '--issuer, once for each',
+}
 
 /** The variable with the URL of the store, in place of `--storage`: the URL may hold a password. */
 export const STORAGE_VARIABLE = 'DOCTOR_STORAGE'
@@ -50,7 +54,9 @@ export function configOptions(values: Values): Record<string, unknown> {
     if (second === undefined) options[first] = value
     else options[first] = { ...(options[first] as object | undefined), [second]: value }
   }
-  return options
+  const issuers = [values['issuer'] ?? []].flat()
+  if (issuers.length < 2) return options
+  return { ...options, issuer: undefined, issuers: issuers.map((issuer: unknown) => ({ issuer })) }
 }
 
 function valueOf({ fromText, fromTexts }: Kind<unknown>, texts: readonly string[]): unknown {

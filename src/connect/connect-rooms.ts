@@ -83,6 +83,8 @@ export interface DisconnectOffer {
   /** Undefined where consent is per user. */
   readonly clientId: string | undefined
   readonly cookieHash: string
+  /** `GrantStore.withdrawals` when it was made. */
+  readonly withdrawals: number
 }
 
 /** A person who has signed in to see their connections. */

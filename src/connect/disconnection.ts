@@ -7,21 +7,26 @@ import type { PageRooms } from './connect-rooms.js'
 import { digest, flowOf, holds } from './cookies.js'
 import { isFromOwnPage, readForm } from './form.js'
 import { randomSecret, takeOnce } from './one-time.js'
+import type { Page } from './pages/document.js'
 import type { Purpose } from './tickets.js'
 
-type OfferRooms = Pick<PageRooms, 'offers' | 'cookies' | 'connect' | 'config' | 'pages' | 'overviewUrl' | 'clientNames'>
+type OfferRooms = Pick<
+  PageRooms,
+  'offers' | 'cookies' | 'connect' | 'config' | 'pages' | 'overviewUrl' | 'clientNames' | 'grants'
+>
 
 /** The end of the way: the operator's page if there is one, otherwise a page with an offer to disconnect. */
 export async function showConnected(rooms: OfferRooms, req: IncomingMessage, purpose: Purpose): Promise<Outcome> {
-  const { connect, cookies, pages, offers, config, clientNames } = rooms
+  const { connect, cookies, pages, offers, config, clientNames, grants } = rooms
   const { identity } = purpose
   if (connect.returnTo !== undefined) return { returnTo: connect.returnTo }
   const secret = randomSecret()
   const cookie = cookies.issue(req, flowOf(secret))
   const clientId = consentingClient(config.grants?.consent, purpose.clientId)
   const client = await clientNames.of(purpose.clientId)
-  const offer = await offers
-    .create({ identity, clientId, cookieHash: digest(cookie.value) }, secret)
+  const offer = await grants.store
+    .withdrawals(identity)
+    .then((withdrawals) => offers.create({ identity, clientId, cookieHash: digest(cookie.value), withdrawals }, secret))
     .catch(ifError(StorageError, () => undefined))
   // Without the offer, the connection is as good as it is.
   if (offer === undefined) return { page: pages.connected({ client, overview: overviewPath(rooms) }) }
@@ -30,11 +35,7 @@ export async function showConnected(rooms: OfferRooms, req: IncomingMessage, pur
 }
 
 /** The same for another callback or form of the same yes, unless the user has disconnected since. */
-export async function showStillConnected(
-  rooms: OfferRooms & Pick<PageRooms, 'grants'>,
-  req: IncomingMessage,
-  purpose: Purpose,
-): Promise<Outcome> {
+export async function showStillConnected(rooms: OfferRooms, req: IncomingMessage, purpose: Purpose): Promise<Outcome> {
   if (await rooms.grants.store.isWithdrawn(purpose.identity, purpose)) return { page: rooms.pages.withdrawn() }
   return showConnected(rooms, req, purpose)
 }
@@ -42,17 +43,24 @@ export async function showStillConnected(
 const overviewPath = ({ connect, overviewUrl }: Pick<PageRooms, 'connect' | 'overviewUrl'>): string | undefined =>
   overviewUrl === undefined ? undefined : connect.path
 
+const noMore = (rooms: OfferRooms): Page =>
+  overviewPath(rooms) === undefined ? rooms.pages.notFromHere() : rooms.pages.visitOver({ again: rooms.connect.path })
+
 /** Disconnects in the browser in which the connection was made. */
 export function disconnectInBrowser(
   rooms: OfferRooms & Pick<PageRooms, 'disconnect' | 'origin' | 'failed'>,
 ): PageHandler {
-  const { offers, cookies, pages, disconnect, origin, failed } = rooms
+  const { offers, cookies, pages, disconnect, origin, failed, grants } = rooms
   return async (req) => {
     const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
     const secret = form?.get('token') ?? ''
     const flow = flowOf(secret)
     const claim = await takeOnce(offers, secret, ({ cookieHash }) => holds(cookies.values(req, flow), cookieHash))
-    if (typeof claim === 'string' || !(await claim.take())) return failed('form', pages.notFromHere())
+    if (typeof claim === 'string') return failed('form', pages.notFromHere())
+    // What is there now was connected after it, and may be another person's.
+    const { identity, withdrawals } = claim.value
+    if (await grants.store.isOver(identity, { withdrawals })) return failed('form', noMore(rooms))
+    if (!(await claim.take())) return failed('form', pages.notFromHere())
     try {
       await disconnect(claim.value.identity, claim.value.clientId)
     } catch (error) {

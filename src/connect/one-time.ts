@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
-import { InternalError, SealedValueError } from '../errors/errors.js'
-import { ifError } from '../errors/if-error.js'
+import { InternalError } from '../errors/errors.js'
 import { change } from '../grants/change.js'
 import type { Records } from '../grants/records.js'
 import { recordKey, type RecordKind, type RecordOwner } from '../grants/record-key.js'
@@ -21,7 +20,7 @@ export interface OneTimeRecords<T extends object> {
   readonly create: (value: T, secret?: string) => Promise<{ readonly secret: string; readonly expiresAt: number }>
   /** Stores a value under a secret, unless there is one. Returns the one that is there. */
   readonly ensure: (value: T, secret: string) => Promise<T>
-  /** Undefined if it is unknown, used, expired, or sealed with a key that is gone. Such a record would soon expire anyway. */
+  /** Undefined if it is unknown, used, expired, or sealed with a key that is gone (`Records.readIfOpens`). Such a record would soon expire anyway. */
   readonly read: (secret: string) => Promise<OneTimeRecord<T> | undefined>
   /** Changes the value, but not the time when it expires. False if another request was first. */
   readonly replace: (record: OneTimeRecord<T>, value: T) => Promise<boolean>
@@ -67,7 +66,7 @@ export function createOneTimeRecords<T extends object>(
     if (!SECRET.test(secret)) return undefined
     const key = keyOf(secret)
     // A record that only a key of the past opens counts as unknown.
-    const record = await records.read(key).catch(ifError(SealedValueError, () => undefined))
+    const record = await records.readIfOpens(key)
     const stored = record?.value as Stored | undefined
     if (record === undefined || stored?.format !== 1 || clock.now() >= stored.expiresAt) return undefined
     // The values under these keys were all written as `T`.

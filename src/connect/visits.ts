@@ -97,8 +97,9 @@ async function endToken(
 ): Promise<void> {
   const stored =
     MODES[nextcloud.mode].signInFor === 'grant'
-      ? await grants.store.look(identity).catch(ifError(SealedValueError, () => undefined))
+      ? await grants.store.look(identity).catch(ifError(SealedValueError, () => 'unreadable' as const))
       : undefined
+  if (stored === 'unreadable') return
   if (stored === undefined || !isLiving(stored.grant)) await client.revoke(refreshToken)
 }
 

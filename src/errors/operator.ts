@@ -96,7 +96,8 @@ export class SealedValueError extends McpAuthError {
       ...FAILED,
       detail:
         `A stored value cannot be opened: check that ${option} holds the ` +
-        'key that it was sealed with, and keep old keys in the list, behind the new one, after a rotation',
+        'key that it was sealed with, keep old keys in the list, behind the new one, after a rotation, and give a new key to every ' +
+        'process before it is the first of any',
     })
   }
 }

@@ -1,4 +1,5 @@
-import { StorageError } from '../errors/errors.js'
+import { named } from '../config/declarations.js'
+import { SealedValueError, StorageError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { formerGrant, readStored, type AdoptionRooms } from './adoption.js'
 import {
@@ -12,6 +13,7 @@ import {
   type Grant,
   type Identity,
   type Retired,
+  type SealedGrant,
 } from './grant.js'
 import { formerKey, ownerOf } from './record-key.js'
 import { readReplaceable, type Replaceable } from './replaceable.js'
@@ -24,7 +26,7 @@ export interface DisconnectionRooms extends AdoptionRooms {
    * Notes a credential before a grant loses it, so that it ends elsewhere although the process may end first. False if there is no room;
    * rejects with {@link StorageError}.
    */
-  readonly note: (identity: Identity, credential: Credential) => Promise<boolean>
+  readonly note: (identity: Identity, credential: Credential | SealedGrant) => Promise<boolean>
 }
 
 /** The outcome of a disconnection. */
@@ -41,17 +43,37 @@ export interface Disconnected {
   readonly noted: boolean
 }
 
-/** One attempt at `GrantStore.disconnect`. */
+/**
+ * One attempt at `GrantStore.disconnect`. `sealed`: the grant could not be opened.
+ *
+ * @throws {SealedValueError} it could neither be opened nor noted, and stays
+ */
 export async function attemptDisconnection(
   rooms: DisconnectionRooms,
   identity: Identity,
   clientId: string | undefined,
-): Promise<Disconnected | undefined | 'late'> {
+): Promise<Disconnected | 'sealed' | undefined | 'late'> {
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
+  const { sealed } = before
+  if (sealed === undefined) return endGrant(rooms, identity, { before, clientId })
+  await noteSealed(rooms, identity, sealed)
   // A tombstone in its place would be sealed for those who have its key.
-  if (isSealed(before)) return (await rooms.records.remove(before.key, before.version)) ? undefined : 'late'
-  return endGrant(rooms, identity, { before, clientId })
+  if (before.version !== null) return (await rooms.records.remove(before.key, before.version)) ? 'sealed' : 'late'
+  return (await before.discard()) ? 'sealed' : 'late'
+}
+
+/**
+ * Notes a record that is about to be deleted or replaced: a credential in it, which only others can read, must end elsewhere.
+ *
+ * @throws {SealedValueError} there is no room
+ */
+export async function noteSealed(
+  { note }: Pick<DisconnectionRooms, 'note'>,
+  identity: Identity,
+  sealed: SealedGrant,
+): Promise<void> {
+  if (!(await note(identity, sealed))) throw new SealedValueError(named('encryptionKey'))
 }
 
 /** One attempt at `GrantStore.endUnless`. */
@@ -63,7 +85,7 @@ export async function attemptEnd(
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
   // One that does not open is of others, who have its key.
-  if (isSealed(before) || (await isKept(before.grant))) return 'kept'
+  if (before.sealed !== undefined || (await isKept(before.grant))) return 'kept'
   return endGrant(rooms, identity, { before, clientId: undefined })
 }
 
@@ -117,13 +139,10 @@ export async function attemptWithdrawal(
   const before = await readReplaceable(rooms, identity)
   if (before === 'late') return 'late'
   // It is of others, who have its key: a "no" must not end it.
-  if (isSealed(before)) return undefined
+  if (before.sealed !== undefined) return undefined
   const withdrawals = oneMore(before.grant?.withdrawals, clientId)
   return (await writeWithdrawals(rooms, identity, { before, withdrawals })) ? before.grant : 'late'
 }
-
-const isSealed = (before: Replaceable): before is Replaceable & { readonly version: string } =>
-  before.version !== null && before.grant === undefined
 
 /** Changes nothing but the withdrawals. Where there is no grant, they are in a tombstone for a while. */
 async function writeWithdrawals(

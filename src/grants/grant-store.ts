@@ -10,6 +10,7 @@ import {
   attemptSettlement,
   attemptWithdrawal,
   endFormer,
+  noteSealed,
   type Disconnected,
   type DisconnectionRooms,
 } from './disconnection.js'
@@ -99,7 +100,7 @@ export interface GrantStore {
     consent: Partial<Pick<Connection, 'clientId' | 'withdrawals'>>,
   ) => Promise<boolean>
   /**
-   * Replaces the stored grant, even one that cannot be opened, by a new connection. Unless that grant lives and is of the same account,
+   * Replaces the stored grant, even one that cannot be opened, which is noted, by a new connection. Unless that grant lives and is of the same account,
    * all that came of it ends. The credential that must end elsewhere is noted. `withdrawn`: the user has taken the consent back since,
    * and nothing is stored.
    */
@@ -114,10 +115,13 @@ export interface GrantStore {
   readonly withdraw: (identity: Identity, clientId: string) => Promise<Grant | undefined>
   /**
    * Takes away the consent of one MCP client, with what the operator gave to all, and the grant with the last; without a client, the
-   * grant at once. A grant that cannot be opened is deleted. Undefined if there was nothing to take away, or the grant could not be opened.
-   * Connections that are under way come to nothing in any case.
+   * grant at once. `sealed`: it could not be opened, and is noted and deleted. Undefined if there was nothing to take away. Connections
+   * that are under way come to nothing, unless the grant could not be opened.
    */
-  readonly disconnect: (identity: Identity, clientId: string | undefined) => Promise<Disconnected | undefined>
+  readonly disconnect: (
+    identity: Identity,
+    clientId: string | undefined,
+  ) => Promise<Disconnected | 'sealed' | undefined>
   /**
    * Ends a grant as `disconnect` does, unless it is kept. One that cannot be opened is. Whatever takes its place meanwhile is asked about
    * again.
@@ -211,12 +215,15 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
 async function forgetWhatEnded(
   rooms: GrantStoreRooms,
   identity: Identity,
-  { outcome, clientId }: { readonly outcome: Disconnected | undefined; readonly clientId: string | undefined },
+  {
+    outcome,
+    clientId,
+  }: { readonly outcome: Disconnected | 'sealed' | undefined; readonly clientId: string | undefined },
 ): Promise<void> {
   const { records, owner } = rooms
-  const ended = outcome?.remains === true ? clientId : undefined
-  await forgetUses(records, owner, identity, ended).catch(() => undefined)
-  if (outcome?.remains !== true) await endFormer(rooms, identity, outcome?.grant).catch(() => undefined)
+  const { remains = false, grant } = outcome === 'sealed' ? {} : (outcome ?? {})
+  await forgetUses(records, owner, identity, remains ? clientId : undefined).catch(() => undefined)
+  if (!remains) await endFormer(rooms, identity, grant).catch(() => undefined)
 }
 
 async function attemptConnection(
@@ -230,8 +237,10 @@ async function attemptConnection(
   const outcome = outcomeBefore(before.grant, { clientId, withdrawals: known, connection: connection.connection })
   if (outcome !== undefined) return outcome
   const present = await continued(credential, before.grant, isSameAccount)
-  const withdrawals = present === undefined ? withReplaced(before.grant?.withdrawals) : present.withdrawals
   const connectedAt = clock.now()
+  // What was taken back before is not known of one that does not open: the new count is beyond any that it may have had.
+  const taken = before.sealed === undefined ? before.grant?.withdrawals : { count: connectedAt, all: 0, clients: [] }
+  const withdrawals = present === undefined ? withReplaced(taken) : present.withdrawals
   const grant: Grant = {
     ...connection,
     format: 1,
@@ -246,6 +255,7 @@ async function attemptConnection(
   }
   const retired = retiredBy(grant, before.grant, endsAlone)
   if (retired !== undefined) await rooms.note(identity, retired.credential)
+  if (before.sealed !== undefined) await noteSealed(rooms, identity, before.sealed)
   const version = await records.write(before.key, grant, before.version)
   if (version === null) return 'late'
   await before.discard()

@@ -108,8 +108,20 @@ export interface SentCode {
   readonly verifier: string
 }
 
+/**
+ * The record of a grant that the instance which ended it could not open: it had not the key yet, or no longer. Whoever has the key ends what
+ * is in it.
+ */
+export interface SealedGrant {
+  /** The value as it was stored. */
+  readonly sealed: string
+  /** The key of the record that it is bound to. */
+  readonly record: string
+}
+
 /** Returns the secret itself. */
-export function secretIn(credential: Credential | SentCode): string {
+export function secretIn(credential: Credential | SentCode | SealedGrant): string {
+  if ('sealed' in credential) return credential.sealed
   if ('code' in credential) return credential.code
   return 'refreshToken' in credential ? credential.refreshToken : credential.appPassword.password
 }

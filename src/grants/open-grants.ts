@@ -5,7 +5,15 @@ import type { Events } from '../events.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
 import { createElsewhere } from './elsewhere.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
-import { credentialIn, secretIn, type Credential, type Identity } from './grant.js'
+import {
+  credentialIn,
+  readGrant,
+  secretIn,
+  type Credential,
+  type Grant,
+  type Identity,
+  type SealedGrant,
+} from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
 import { ownerOf, recordKey, type RecordOwner } from './record-key.js'
 import { createRecords, type Records } from './records.js'
@@ -46,6 +54,10 @@ export interface Grants {
   readonly whenUsed: (act: () => void) => void
   /** `GrantsConfig.askedFor`. */
   readonly askedFor: string
+  /** Whether a grant was sealed with a key that is known here. */
+  readonly mayOpen: (of: SealedGrant) => boolean
+  /** Opens it. Rejects with {@link SealedValueError}. */
+  readonly openSealed: (of: SealedGrant) => Promise<Grant>
   /** Takes the lease of a grant, by the grant's key; undefined when another instance has it. */
   readonly acquireLease: (grantKey: string) => Promise<Lease | undefined>
   /** Milliseconds. */
@@ -93,7 +105,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
       events.emit({ type: 'grant.revoked', ...identity, revoked: false, hint: NOT_ENDED_ELSEWHERE }),
   })
   const newDeletion = createNewDeletion(sealer, clock)
-  const note = (identity: Identity, of: Credential) => deletions.put(newDeletion(identity, presented(of)))
+  const note = createNote(deletions, newDeletion)
   const kept = createGrantStore({ records, owner: owners, credential, endsAlone, note, clock })
   const uses = createUses({
     ...{ records, owner: owners, clock },
@@ -101,10 +113,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
   })
   const { background, settle } = createWork()
   const elsewhere = createElsewhere({ store: kept, owner: owners, credential, background, events })
-  const hook = { act: (): void => undefined, late: (): Promise<unknown> => Promise.resolve() } as {
-    act: () => void
-    late: Late
-  }
+  const hook: { act: () => void; late: Late } = { act: () => undefined, late: () => Promise.resolve() }
   const told: GrantStore = {
     ...kept,
     async find(identity) {
@@ -133,7 +142,6 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     clock,
   })
   const leaseLife = config.http.timeout + LEASE_BEYOND_CALL
-  const leases = { records, clock, lifeMs: leaseLife }
 
   return {
     owner,
@@ -147,7 +155,9 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     whenLate: (act) => void (hook.late = act),
     whenUsed: (act) => void (hook.act = act),
     askedFor,
-    acquireLease: (grantKey) => acquireLease(leases, recordKey('lease', owner, grantKey)),
+    ...openersOf(sealer),
+    acquireLease: (grantKey) =>
+      acquireLease({ records, clock, lifeMs: leaseLife }, recordKey('lease', owner, grantKey)),
     leaseLife,
     fingerprint: sealer.fingerprint,
     background,
@@ -180,6 +190,24 @@ function createNewDeletion(sealer: Sealer, clock: Clock): Grants['newDeletion'] 
       tries: 0,
       nextAt: since + FIRST_ATTEMPT,
     }
+  }
+}
+
+function createNote(
+  deletions: PendingDeletions,
+  newDeletion: Grants['newDeletion'],
+): (identity: Identity, of: Credential | SealedGrant) => Promise<boolean> {
+  return (identity, of) => {
+    const deletion = newDeletion(identity, presented(of))
+    // Nobody here makes a first attempt at what does not open.
+    return deletions.put('sealed' in of ? { ...deletion, nextAt: deletion.since } : deletion)
+  }
+}
+
+function openersOf(sealer: Sealer): Pick<Grants, 'mayOpen' | 'openSealed'> {
+  return {
+    mayOpen: ({ record, sealed }) => sealer.mayOpen(record, sealed),
+    openSealed: async ({ record, sealed }) => readGrant(await sealer.open(record, sealed)),
   }
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { change } from './change.js'
-import type { Credential, Identity, SentCode } from './grant.js'
+import type { Credential, Identity, SealedGrant, SentCode } from './grant.js'
 import { recordKey, type RecordOwner } from './record-key.js'
 import type { OpenRecord, Records } from './records.js'
 
@@ -15,7 +15,7 @@ export interface PendingDeletion {
   readonly id: string
   /** The subject is empty where Nextcloud has not said yet who it is. */
   readonly identity: Identity
-  readonly credential: Credential | SentCode
+  readonly credential: Credential | SentCode | SealedGrant
   /** Milliseconds since the epoch. */
   readonly since: number
   /** Attempts that failed. 0: the first one is under way, or its process has ended. */
@@ -262,7 +262,9 @@ async function attemptClaim(
   const shard = await readShard(room, index)
   if (!isThere(shard)) return undefined
   const due = shard.entries.filter(isDue)
-  const left = shard.entries.filter((entry) => !due.includes(entry)).map(({ nextAt }) => nextAt)
+  const isForOthers = ({ credential, nextAt }: PendingDeletion): boolean =>
+    'sealed' in credential && nextAt <= room.clock.now()
+  const left = shard.entries.flatMap((entry) => (due.includes(entry) || isForOthers(entry) ? [] : [entry.nextAt]))
   if (due.length === 0) return { due, left }
   const entries = shard.entries.map((entry) => (due.includes(entry) ? taken(entry, until) : entry))
   return (await write(room, shard, entries)) === null ? 'late' : { due, left }
@@ -274,6 +276,6 @@ function taken({ credential, ...deletion }: PendingDeletion, nextAt: number): Pe
 }
 
 /** Returns a credential as it is noted before it is sent. */
-export function presented<T extends Credential | SentCode>(credential: T): T {
+export function presented<T extends Credential | SentCode | SealedGrant>(credential: T): T {
   return 'refreshToken' in credential ? { ...credential, presented: true } : credential
 }

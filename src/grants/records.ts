@@ -1,8 +1,9 @@
 import { afterPatience, type Clock } from '../clock.js'
-import { ConfigurationError, StorageError } from '../errors/errors.js'
+import { LRUCache } from 'lru-cache'
+import { ConfigurationError, SealedValueError, StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { PUT_UNCOUNTED, type KeyPage, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
-import type { Sealer } from './seal.js'
+import { sealingKeyOf, type Sealer } from './seal.js'
 
 /** A record, opened. */
 export interface OpenRecord {
@@ -19,6 +20,12 @@ export interface OpenRecord {
 export interface Records {
   /** @throws {SealedValueError} the record is there and cannot be opened */
   readonly read: (key: string) => Promise<OpenRecord | undefined>
+  /**
+   * The same for a record that is worth little without its content: the value is undefined if only a key of the past opens it. A key that is
+   * met for the first time may be on its way to this process (a restart of several, one by one). For an hour that rejects with
+   * {@link StorageError}, because another instance opens the record.
+   */
+  readonly readIfOpens: (key: string) => Promise<OpenRecord | undefined>
   /** The entry as it is stored, for a record that is compared, replaced or deleted without being opened. */
   readonly peek: (key: string) => Promise<StoredEntry | undefined>
   /** Seals and writes; the new version, or null when another writer was first. */
@@ -49,6 +56,7 @@ const TIMEOUTS = { get: 5_000, put: 5_000, delete: 5_000, list: 60_000 }
 
 export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Clock, events: Events): Records {
   const watch = { clock, events }
+  const isOfThePast = createKeyMemory(clock)
   const peek: Records['peek'] = (key) => call(watch, 'get', () => storage.get(key), isEntry)
   const writeSealed: Records['writeSealed'] = (key, sealed, expected, ttlMs) =>
     call(watch, 'put', () => storage.put(key, sealed, expected, ttlMs), isVersion)
@@ -63,6 +71,17 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
     async read(key) {
       const entry = await peek(key)
       return entry && { value: await sealer.open(key, entry.value), version: entry.version }
+    },
+    async readIfOpens(key) {
+      const entry = await peek(key)
+      if (entry === undefined) return undefined
+      const { version } = entry
+      try {
+        return { value: await sealer.open(key, entry.value), version }
+      } catch (error) {
+        if (!(error instanceof SealedValueError) || !isOfThePast(entry.value)) throw unopened(error)
+        return { value: undefined, version }
+      }
     },
     peek,
     seal: sealer.seal,
@@ -79,6 +98,26 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
       storage.list &&
       (async (page) => (await call(watch, 'list', async () => storage.list?.(page), isPage(page))) ?? []),
   }
+}
+
+/** Milliseconds for which a key that is not known here may be on its way. */
+const ON_ITS_WAY = 3_600_000
+const MOST_KEYS = 100
+
+/** Returns a function that says whether the key of a sealed value was met here so long ago that it does not come any more. */
+function createKeyMemory(clock: Clock): (sealed: string) => boolean {
+  const metAt = new LRUCache<string, number>({ max: MOST_KEYS })
+  return (sealed) => {
+    const id = sealingKeyOf(sealed)
+    const at = metAt.get(id) ?? clock.monotonic()
+    metAt.set(id, at)
+    return clock.monotonic() >= at + ON_ITS_WAY
+  }
+}
+
+function unopened(error: unknown): unknown {
+  if (!(error instanceof SealedValueError)) return error
+  return new StorageError(`A record is sealed with a key that is not known here: ${error.detail}`)
 }
 
 /** One call of the adapter: what it throws, how long it takes and what it answers are not taken on trust. */

@@ -2,7 +2,7 @@ import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { StoredEntry } from '../storage-adapter.js'
 import { adopt, readStored, type AdoptionRooms } from './adoption.js'
-import type { Grant, Identity, StoredGrant } from './grant.js'
+import type { Grant, Identity, SealedGrant, StoredGrant } from './grant.js'
 import { formerKey, ownerOf, recordKey } from './record-key.js'
 import type { Records } from './records.js'
 
@@ -12,6 +12,8 @@ export interface Replaceable {
   /** Null if there is none. */
   readonly version: string | null
   readonly grant: Grant | undefined
+  /** The record, if it does not open. */
+  readonly sealed: SealedGrant | undefined
   /** Deletes a record of a version before 0.4 that does not open, if there is one. False when another writer was first. */
   readonly discard: () => Promise<boolean>
 }
@@ -21,17 +23,20 @@ export async function readReplaceable(rooms: AdoptionRooms, identity: Identity):
   const { issuer, subject } = identity
   const owner = ownerOf(rooms.owner, issuer)
   const key = recordKey('grant', owner, issuer, subject)
-  const nothing = { key, version: null, grant: undefined, discard: () => Promise.resolve(true) }
+  const nothing = { key, version: null, grant: undefined, sealed: undefined, discard: () => Promise.resolve(true) }
   const stored = await readOrPeek(records, key, () => readStored(records, key))
-  if (stored !== undefined) return { ...nothing, version: stored.version, grant: grantOf(stored) }
+  if (stored !== undefined) return { ...nothing, version: stored.version, ...contentOf(stored, key) }
   const former = formerKey('grant', owner, issuer, subject)
   const adopted = await readOrPeek(records, former, () => adopt(rooms, identity, () => true))
   if (adopted === undefined || adopted === 'late') return adopted ?? nothing
   if ('grant' in adopted) return { ...nothing, ...adopted }
-  return { ...nothing, discard: () => records.remove(former, adopted.version) }
+  return { ...nothing, ...contentOf(adopted, former), discard: () => records.remove(former, adopted.version) }
 }
 
 const readOrPeek = <T>(records: Records, key: string, read: () => Promise<T>): Promise<T | StoredEntry | undefined> =>
   read().catch(ifError(SealedValueError, () => records.peek(key)))
 
-const grantOf = (stored: StoredGrant | StoredEntry): Grant | undefined => ('grant' in stored ? stored.grant : undefined)
+const contentOf = (stored: StoredGrant | StoredEntry, record: string): Pick<Replaceable, 'grant' | 'sealed'> =>
+  'grant' in stored
+    ? { grant: stored.grant, sealed: undefined }
+    : { grant: undefined, sealed: { sealed: stored.value, record } }

@@ -5,6 +5,7 @@ import { CompactEncrypt } from 'jose/jwe/compact/encrypt'
 import { named } from '../config/declarations.js'
 import { InternalError, SealedValueError } from '../errors/errors.js'
 import { LOSSLESS } from '../hash-of-parts.js'
+import { parseObject } from '../json.js'
 
 /**
  * Seals stored values, so that the store sees no token and cannot change a value or move it to another record unnoticed. An older
@@ -23,6 +24,8 @@ export interface Sealer {
    * @throws {SealedValueError} when it was sealed with none of the keys, was sealed for another record, or was changed
    */
   readonly open: (recordKey: string, sealed: string) => Promise<unknown>
+  /** Whether a value says that it was sealed for `recordKey` with one of the keys. */
+  readonly mayOpen: (recordKey: string, sealed: string) => boolean
   /**
    * 16 characters of base64url that stand for a secret, always the same ones, and tell nothing of it without the key. They are
    * made with the last key of the list: so they stay the same while a new key is put first, whether an instance has it yet or
@@ -41,6 +44,7 @@ interface RingKey {
 const KEY_LENGTH = 32
 /** 96 bits: 16 characters of base64url. */
 const FINGERPRINT_LENGTH = 12
+const MOST_KID = 16
 const OPEN_OPTIONS = {
   keyManagementAlgorithms: ['dir'],
   contentEncryptionAlgorithms: ['A256GCM'],
@@ -81,6 +85,7 @@ export function createSealer(keys: readonly Uint8Array[]): Sealer {
         throw new SealedValueError(named('encryptionKey'))
       }
     },
+    mayOpen: (recordKey, sealed) => ring.some((key) => hasHeader(sealed, key, recordKey)),
     fingerprint: (secret) =>
       createHmac('sha256', fingerprintKey)
         .update(secret, LOSSLESS)
@@ -115,6 +120,13 @@ function header(key: RingKey, recordKey: string): CompactJWEHeaderParameters {
  */
 function hasHeader(sealed: string, key: RingKey, recordKey: string): boolean {
   return sealed.startsWith(`${Buffer.from(JSON.stringify(header(key, recordKey))).toString('base64url')}.`)
+}
+
+/** Returns the id of the key that a value says it was sealed with; empty if it says none. */
+export function sealingKeyOf(sealed: string): string {
+  const header = parseObject(Buffer.from(sealed.slice(0, Math.max(0, sealed.indexOf('.'))), 'base64url').toString())
+  const { kid } = header ?? {}
+  return typeof kid === 'string' && kid.length <= MOST_KID ? kid : ''
 }
 
 /** Base64url has several texts for the same bytes where bits are left over at the end. Only one of them is the sealed one. */

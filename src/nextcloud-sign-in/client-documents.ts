@@ -22,7 +22,7 @@ export interface ClientDocuments {
   readonly find: (url: string, req: IncomingMessage | undefined) => Promise<boolean>
   /** Rejects for every URL but those of documents that were found. */
   readonly read: (url: string) => Promise<Response>
-  /** Keeps the document of a client that got tokens, whatever strangers have fetched. */
+  /** Keeps the document of a client that got tokens, whatever strangers have fetched, and has it fetched whatever they do. */
   readonly keep: (url: string) => void
 }
 
@@ -54,13 +54,18 @@ export function createClientDocuments(fetchDocument: FetchPublicDocument | undef
     return found !== undefined && clock.monotonic() < found.fetchedAt + life ? found : undefined
   }
   const learn = async (url: string, req: IncomingMessage | undefined): Promise<unknown> => {
-    if (req !== undefined && shares.take(req) > 0) return NO_ANSWER
-    const leave = places.enter(req)
+    const isUsed = used.has(url)
+    // A document that people use is one, and is fetched once in a while: it waits for nothing that strangers have fetched.
+    const asking = isUsed ? undefined : req
+    if (asking !== undefined && shares.take(asking) > 0) return NO_ANSWER
+    const leave = places.enter(asking)
     if (leave === undefined) return NO_ANSWER
-    const document = await Promise.resolve(fetchDocument?.(url)).finally(leave)
+    const document = await Promise.resolve(fetchDocument?.(url, isUsed)).finally(leave)
     if (document === NO_ANSWER) return NO_ANSWER
     for (const documents of [known, used]) documents.delete(url)
-    if (document !== undefined) known.set(url, { document: neededOf(document), fetchedAt: clock.monotonic() })
+    if (document === undefined) return undefined
+    const found = { document: neededOf(document), fetchedAt: clock.monotonic() }
+    for (const documents of isUsed ? [known, used] : [known]) documents.set(url, found)
     return document
   }
   return {

@@ -102,8 +102,8 @@ async function takeResult(
   interaction: string,
 ): Promise<BoundResult | undefined> {
   const key = recordKey('sign-in', grants.owner, 'result', interaction)
-  const record = await grants.records.read(key)
-  if (record === undefined) return undefined
+  const record = await grants.records.readIfOpens(key)
+  if (record?.value === undefined) return undefined
   const result = record.value as BoundResult
   if (!holds(cookies.values(req, result.flow), result.cookieHash)) return undefined
   return (await grants.records.remove(key, record.version)) ? result : undefined

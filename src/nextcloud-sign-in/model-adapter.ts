@@ -1,7 +1,5 @@
 import type { Adapter, AdapterPayload, errors } from 'oidc-provider'
 import type { Clock } from '../clock.js'
-import { SealedValueError } from '../errors/errors.js'
-import { ifError } from '../errors/if-error.js'
 import { change } from '../grants/change.js'
 import { recordKey, type RecordOwner } from '../grants/record-key.js'
 import type { OpenRecord, Records } from '../grants/records.js'
@@ -74,7 +72,7 @@ function keyOf({ owner }: Pick<ModelRooms, 'owner'>, model: string, id: string):
 
 /** A record that only a key of the past opens counts as absent: the person signs in again. */
 function read(rooms: Pick<ModelRooms, 'records'>, key: string): Promise<OpenRecord | undefined> {
-  return rooms.records.read(key).catch(ifError(SealedValueError, () => undefined))
+  return rooms.records.readIfOpens(key)
 }
 
 function payloadOf(record: OpenRecord | undefined): AdapterPayload | undefined {
@@ -169,7 +167,7 @@ export function dropUnused(rooms: ClientRooms, id: string): Promise<void> {
   const key = keyOf(rooms, 'Client', id)
   return change('a client', async () => {
     const record = await read(rooms, key)
-    if (record === undefined || (record.value as Stored).isUsed === true) return undefined
+    if (record === undefined || (record.value as Stored | undefined)?.isUsed === true) return undefined
     return (await rooms.records.remove(key, record.version)) ? undefined : 'late'
   })
 }

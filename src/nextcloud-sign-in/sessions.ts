@@ -1,5 +1,3 @@
-import { SealedValueError } from '../errors/errors.js'
-import { ifError } from '../errors/if-error.js'
 import { change } from '../grants/change.js'
 import { recordKey, type RecordOwner } from '../grants/record-key.js'
 import type { Records } from '../grants/records.js'
@@ -55,7 +53,7 @@ export async function readSessions(rooms: SessionRooms, accountId: string): Prom
 const keyOf = ({ owner }: SessionRooms, accountId: string): string => recordKey('sign-in', owner, 'sessions', accountId)
 
 async function readList({ records, clock }: SessionRooms, key: string) {
-  const record = await records.read(key).catch(ifError(SealedValueError, () => records.peek(key)))
+  const record = await records.readIfOpens(key)
   const stored = Array.isArray(record?.value) ? (record.value as readonly NotedSession[]) : []
   return { record, list: stored.filter(({ lastUsed }) => clock.now() < lastUsed + SESSION_LIFE + NOTED_EVERY) }
 }

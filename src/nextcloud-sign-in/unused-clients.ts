@@ -1,6 +1,4 @@
 import { LRUCache } from 'lru-cache'
-import { SealedValueError } from '../errors/errors.js'
-import { ifError } from '../errors/if-error.js'
 import { change } from '../grants/change.js'
 import { recordKey } from '../grants/record-key.js'
 import { CLIENT_KEPT, dropUnused, keepClient, type ClientRooms } from './model-adapter.js'
@@ -91,7 +89,7 @@ function changeList(
   return change(
     'the clients',
     async () => {
-      const record = await records.read(key).catch(ifError(SealedValueError, () => records.peek(key)))
+      const record = await records.readIfOpens(key)
       const stored = Array.isArray(record?.value) ? (record.value as readonly Unused[]) : []
       const life = CLIENT_KEPT.unused * 1_000
       const changed = next(stored.filter(({ at }) => clock.now() < at + life))

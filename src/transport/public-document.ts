@@ -11,8 +11,10 @@ import { checkedLookup, findAddresses, isPublicAddress, type FindAddresses } fro
 /**
  * Fetches a JSON document at an address that a stranger has named. Undefined: there is none, or it may not be fetched. Over https only,
  * from public addresses only, without redirects, credentials or connections that were there before. It never rejects.
+ *
+ * @param isKnown whether it is in use here: such documents have places of their own, which no stranger takes
  */
-export type FetchPublicDocument = (url: string) => Promise<unknown>
+export type FetchPublicDocument = (url: string, isKnown?: boolean) => Promise<unknown>
 
 /** The answer in place of a document where it is not known whether there is one: its host fails or is slow, or too many are fetched. */
 export const NO_ANSWER = Symbol('no answer')
@@ -21,9 +23,9 @@ export const NO_ANSWER = Symbol('no answer')
 const LONGEST_DOCUMENT = 5_120
 /** Milliseconds, from the look-up of the name to the last byte. */
 const PATIENCE = 3_000
-/** Documents that are fetched at one time, in all and from one host. */
-const MOST_FETCHES = 32
-const MOST_FROM_HOST = 8
+/** Documents that are fetched at one time, in all and from one host: those that strangers name, and beside them those that are in use. */
+const MOST_FETCHES = { all: 32, fromHost: 8 }
+const MOST_KNOWN = { all: 8, fromHost: 4 }
 
 /** The parts of the way that a test replaces: the addresses that it may lead to, the certificates that are trusted, the name servers. */
 interface PublicWay {
@@ -47,10 +49,11 @@ export function createPublicDocuments(
   const fetchPublic = withNodeFetch(
     new HttpsAgent({ ...tls, keepAlive: false, maxCachedSessions: 0, lookup: checkedLookup(isAllowed, find) }),
   )
-  const places = createPlaces()
-  return async (url) => {
+  const places = createPlaces(MOST_FETCHES)
+  const placesOfKnown = createPlaces(MOST_KNOWN)
+  return async (url, isKnown = false) => {
     if (!mayBeFetched(url, isAllowed)) return undefined
-    const leave = places.enter(new URL(url).host)
+    const leave = (isKnown ? placesOfKnown : places).enter(new URL(url).host)
     if (leave === undefined) return NO_ANSWER
     const deadline = startDeadline(PATIENCE, clock)
     let response: Response | undefined
@@ -88,14 +91,14 @@ function parsed(body: Uint8Array): unknown {
   }
 }
 
-function createPlaces() {
+function createPlaces(most: typeof MOST_FETCHES) {
   const taken = new Map<string, number>()
   let all = 0
   return {
     /** Takes a place, and returns what gives it back. Undefined: there is none. */
     enter(host: string): (() => void) | undefined {
       const here = taken.get(host) ?? 0
-      if (all >= MOST_FETCHES || here >= MOST_FROM_HOST) return undefined
+      if (all >= most.all || here >= most.fromHost) return undefined
       all += 1
       taken.set(host, here + 1)
       return () => {

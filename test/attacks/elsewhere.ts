@@ -92,6 +92,36 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'cannot be changed by one request for the others',
     ],
     [
+      'a token that ends while it is looked at',
+      'CWE-367 (time of check, time of use)',
+      'attacks/after-a-wait',
+      'while %s decides is refused',
+    ],
+    [
+      'a key that is withdrawn while a token is looked at',
+      'CWE-367 (time of check, time of use)',
+      'attacks/after-a-wait',
+      'a token whose key is withdrawn while validateClaims decides is refused',
+    ],
+    [
+      'a proof that grows old in a slow store',
+      'CWE-367, RFC 9449 §11.1',
+      'attacks/after-a-wait',
+      'a proof that grows too old meanwhile is refused',
+    ],
+    [
+      'a Nextcloud token that ends on its way',
+      'CWE-367 (time of check, time of use)',
+      'attacks/after-a-wait',
+      'a Nextcloud token that ends while its grant is looked at is not handed out',
+    ],
+    [
+      'a user who disconnects meanwhile',
+      'CWE-367 (time of check, time of use)',
+      'attacks/after-a-wait',
+      'a person who disconnects while Nextcloud is asked about them gets no further tokens',
+    ],
+    [
       'OPTIONS with a body over HTTP/2',
       'Fetch standard, RFC 9113 §8.1',
       'attacks/preflight',
@@ -414,6 +444,12 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'do not show it a question',
     ],
     [
+      'a planted cookie of a question, behind a no-break space',
+      'RFC 6265bis §4.1.3.2 (__Host-), cookie tossing',
+      'nextcloud-sign-in/questions',
+      'do not show it a question beside its own cookie behind a no-break space, which is another name to a browser',
+    ],
+    [
       'a planted session',
       'CWE-384 (fixation)',
       'nextcloud-sign-in/sessions',
@@ -540,6 +576,30 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'CWE-209, CWE-532',
       'attacks/leaks',
       'shows no part of it, in the error, its body, its headers and its event',
+    ],
+    [
+      'the caller, printed in every way',
+      'CWE-532',
+      'attacks/shown-tokens',
+      'shows its token to whoever asks for it by name, and to nobody else',
+    ],
+    [
+      'the caller in a tool handler',
+      'CWE-532',
+      'attacks/shown-tokens',
+      'the caller keeps its token, in each call of a session, and its context shows none',
+    ],
+    [
+      'a copy of the caller that has lost its token',
+      'CWE-639',
+      'attacks/shown-tokens',
+      'a copy without its token is told what to pass in its place, and is nobody in any mode',
+    ],
+    [
+      'the address of a page',
+      'CWE-598 (Referer, opener, caches)',
+      'connect/pages/pages',
+      'sends the page with headers that keep it to itself',
     ],
     ['the object, printed in every way', 'CWE-532', 'attacks/leaks', 'the object itself shows no secret and no key'],
     [

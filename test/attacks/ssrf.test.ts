@@ -42,9 +42,7 @@ it.each([
   'gopher://127.0.0.1:6379/_',
 ])('metadata that name %s as a place for keys are refused before it is asked', async (jwks_uri) => {
   const { signIn } = await world({ metadata: { jwks_uri } })
-  expect(await failureOf(signIn())).toMatchObject({
-    code: expect.stringMatching(/^ERR_(CONFIGURATION|UPSTREAM)/) as string,
-  })
+  expect(await failureOf(signIn())).toMatchObject({ code: 'ERR_CONFIGURATION' })
 })
 
 it.each(STATUSES)('a revocation that is sent on by %i takes no refresh token elsewhere', async (status) => {

@@ -136,7 +136,7 @@ describe.runIf(has('better-sqlite3'))('the doctor at a file of SQLite', () => {
     [
       'an older key',
       0,
-      '1 of the records were looked at, and all open, 1 of them with an older key, which must stay in the list',
+      '1 of the records were looked at, and all open, 1 of them with another key than the first, which must stay in the list; a new key goes to every process as old,new first, then as new,old, then alone',
       /^$/,
     ],
   ])('tells records that were sealed with %s', async (name, wrong, found, fix) => {

@@ -174,7 +174,7 @@ describe('a grant of a version before 0.4', () => {
     const { store, storage, former } = await setUp()
     await storage.put(FORMER, 'not to be opened', (await former())?.version ?? null)
 
-    expect(await store.disconnect(ALICE, undefined)).toBeUndefined()
+    expect(await store.disconnect(ALICE, undefined)).toBe('sealed')
 
     expect(await former()).toBeUndefined()
     expect(await store.find(ALICE)).toBeUndefined()

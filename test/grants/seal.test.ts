@@ -14,7 +14,8 @@ const sealer = createSealer([oldKey])
 
 const MESSAGE =
   'A stored value cannot be opened: check that encryptionKey (environment variable TOKEN_ENCRYPTION_KEY) holds the ' +
-  'key that it was sealed with, and keep old keys in the list, behind the new one, after a rotation'
+  'key that it was sealed with, keep old keys in the list, behind the new one, after a rotation, and give a new key to every ' +
+  'process before it is the first of any'
 
 /** Expects that it does not open, and that the error says so and nothing else. */
 async function expectRefusal(opened: Promise<unknown>): Promise<void> {

@@ -225,7 +225,7 @@ it('a grant that does not open is left to those who have its key when a yes is t
   expect(await store.withdraw(ALICE, 'client-1')).toBeUndefined()
   expect(await memory.get(key)).toMatchObject({ value: 'sealed with another key' })
 
-  expect(await store.disconnect(ALICE, undefined)).toBeUndefined()
+  expect(await store.disconnect(ALICE, undefined)).toBe('sealed')
   expect(await memory.get(key)).toBeUndefined()
 })
 

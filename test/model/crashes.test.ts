@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { chaos } from './support/chaos.js'
-import { usePlainCipher } from './support/plain-cipher.js'
+import { usePlainProcess } from './support/plain-process.js'
 import { brokenRules } from './support/rules.js'
 
-vi.mock('lru-cache', async () => ({ LRUCache: (await import('./support/small-caches.js')).SmallCache }))
+vi.mock('lru-cache', async () => ({ LRUCache: (await import('../support/small-caches.js')).SmallCache }))
 
 const first = Number(process.env['MODEL_SEED'] ?? 1)
 const runs = Number(process.env['MODEL_RUNS'] ?? 2_000)
@@ -12,7 +12,7 @@ const most = Number(process.env['MODEL_SECONDS'] ?? 10) * 1_000
 
 let restore: () => void
 beforeAll(async () => {
-  restore = await usePlainCipher()
+  restore = await usePlainProcess()
 })
 afterAll(() => restore())
 

@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { everyInterleaving } from './support/explore.js'
 import type { Kind } from './support/instance.js'
-import { usePlainCipher } from './support/plain-cipher.js'
+import { usePlainProcess } from './support/plain-process.js'
 import { brokenRules } from './support/rules.js'
 import { connected, rest, type Act } from './support/world.js'
 
-vi.mock('lru-cache', async () => ({ LRUCache: (await import('./support/small-caches.js')).SmallCache }))
+vi.mock('lru-cache', async () => ({ LRUCache: (await import('../support/small-caches.js')).SmallCache }))
 
 /** States of each case at most: `npm run model` goes through all. */
 const most = Number(process.env['MODEL_STATES'] ?? 150)
 
 let restore: () => void
 beforeAll(async () => {
-  restore = await usePlainCipher()
+  restore = await usePlainProcess()
 })
 afterAll(() => restore())
 

@@ -10,6 +10,7 @@ import { clientOf, REDIRECT_URI, registeredClient, type RegisteredClient } from 
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const CLIENT_ID = 'https://client.example.com/oauth/client.json'
+const DAY = 86_400_000
 
 const documentOf = (more: Record<string, unknown> = {}) => ({
   client_id: CLIENT_ID,
@@ -229,6 +230,49 @@ describe('a host of a document that gives no answer', () => {
     expect(new Set((await Promise.all(evil)).map(({ status }) => status))).toEqual(new Set([503]))
     expect(held).toHaveLength(8)
   })
+})
+
+it('a client that people use is known for longer than a day, and strangers keep its document from nobody', async () => {
+  const clock = manualClock()
+  const asked: (readonly [string, boolean | undefined])[] = []
+  const held: (() => void)[] = []
+  let isSlow = true
+  const documents = (url: string, isKnown?: boolean) => {
+    asked.push([url, isKnown])
+    if (url === CLIENT_ID) return Promise.resolve(documentOf())
+    return isSlow ? new Promise((end) => held.push(() => end(NO_ANSWER))) : Promise.resolve(NO_ANSWER)
+  }
+  const server = await startSignInServer({ clock, documents, trustProxy: true })
+  await clientOf(server, CLIENT_ID).signIn(server.person('alice'))
+  const nextDays = () => (clock.advance(2 * DAY), vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 2 * DAY))
+  onTestFinished(() => void vi.restoreAllMocks())
+  const ask = async (id: string) => {
+    const headers = { 'x-forwarded-for': '198.51.100.1' }
+    const { status } = await fetch(clientOf(server, id).authorizationUrl(), { redirect: 'manual', headers })
+    return status
+  }
+  const isThereForItself = async () => {
+    asked.length = 0
+    expect(await ask('https://other.example/client.json')).toBe(503)
+    expect(await ask(CLIENT_ID)).toBe(303)
+    expect(asked).toEqual([[CLIENT_ID, true]])
+  }
+
+  // All places of the network, and once more, because the document has been fetched again meanwhile.
+  for (let round = 0; round < 2; round += 1) {
+    nextDays()
+    isSlow = true
+    const evil = Array.from({ length: 4 }, (_, at) => ask(`https://evil.example/${round}/${at}`))
+    while (held.length < 4) await new Promise(setImmediate)
+    await isThereForItself()
+    isSlow = false
+    for (const end of held.splice(0)) end()
+    await Promise.all(evil)
+  }
+  // All that it may have fetched in a minute.
+  nextDays()
+  for (let at = 0; at < 60; at += 1) await ask(`https://evil.example/${at}`)
+  await isThereForItself()
 })
 
 it.each([

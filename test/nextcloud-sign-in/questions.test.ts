@@ -43,6 +43,18 @@ describe('the cookies of oidc-provider, planted in another browser', () => {
     expect(await server.auth.isProvisioned({ subject: 'alice' })).toBe(false)
   })
 
+  it('do not show it a question beside its own cookie behind a no-break space, which is another name to a browser', async () => {
+    const server = await startSignInServer()
+    const mallory = server.person('mallory')
+    const question = await questionOf(server, await registeredClient(server), mallory)
+    const own = mallory.cookies(question)
+    const planted = own.replaceAll('mcp-nextcloud-', '\xA0$&')
+    const statusWith = async (cookie: string): Promise<number> =>
+      (await fetch(question, { headers: { cookie } })).status
+
+    expect([planted === own, await statusWith(planted), await statusWith(own)]).toEqual([false, 410, 200])
+  })
+
   it.each([false, true])('do not sign it in as somebody else (it was signed in: %s)', async (wasSignedIn) => {
     const server = await startSignInServer()
     const client = await registeredClient(server)

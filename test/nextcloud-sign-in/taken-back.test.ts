@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { SubjectTokenRejectedError } from '../../src/errors/errors.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { sessionCookie } from '../../src/nextcloud-sign-in/provider.js'
 import { manualClock } from '../support/clock.js'
@@ -204,6 +205,8 @@ describe('an access token of before the end', () => {
     expect(await accountAt(server, 'status', old)).toMatch(/^401 .*invalid_token/)
     expect(await accountAt(server, 'disconnect', old)).toMatch(/^401 .*invalid_token/)
     expect(await server.auth.isProvisioned(verified)).toBe(false)
+    await expect(server.auth.createConnectUrl(verified)).rejects.toBeInstanceOf(SubjectTokenRejectedError)
+    await expect(server.auth.revoke(verified)).rejects.toBeInstanceOf(SubjectTokenRejectedError)
     expect(await useTool(server, old)).toContain(ENDED)
     // From then on the client hears that it must get another one.
     expect(await useTool(server, old)).toMatch(/^401 .*invalid_token/)
@@ -248,6 +251,19 @@ describe('an access token of before the end', () => {
     expect(await useTool(server, own)).toContain('"id\\":\\"alice')
     expect(await server.auth.isProvisioned({ ...ALICE, clientId: client.clientId })).toBe(true)
   })
+})
+
+it('a token whose user has disconnected leads to a connection, as long as there is none', async () => {
+  const server = await startSignInServer()
+  const client = await registeredClient(server)
+  const alice = server.person('alice')
+  const old = await client.signIn(alice)
+  const verified = await server.auth.verify(String(old.body['access_token']))
+
+  expect(await server.auth.revoke(verified)).toMatchObject({ revoked: true })
+  expect(await linkOf(server, old)).toMatch(/^http/)
+  await expect(server.auth.revoke(verified)).resolves.toHaveProperty('revoked')
+  expect(await server.auth.createConnectUrl({ ...ALICE, clientId: client.clientId })).toMatch(/^http/)
 })
 
 describe('a user id that was given to another person', () => {
@@ -312,6 +328,20 @@ describe('a user id that was given to another person', () => {
     expect(await server.auth.isProvisioned(ALICE)).toBe(true)
     expect([(await client.refresh(old[0]!)).status, (await other.refresh(old[1]!)).status]).toEqual([400, 400])
     expect(await questionAt(server, before)).not.toContain('signed in as')
+  })
+
+  it('is not disconnected by the page on which the first one connected', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const first = server.person('alice')
+    const connected = await first.open(await linkOf(server, await client.signIn(first)))
+    giveIdOn(server)
+    const own = await clientOf(server, client.clientId).signIn(OTHER())
+
+    const pressed = await press(first, connected, 'Disconnect')
+
+    expect([pressed.status, wordsOf(pressed.html)]).toEqual([403, expect.stringContaining('Nothing was changed')])
+    expect(await useTool(server, own)).toContain('"id\\":\\"alice')
   })
 })
 

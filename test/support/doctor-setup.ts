@@ -100,7 +100,7 @@ export async function setUpDoctor(appOptions: McpAuthOptions = {}): Promise<Doct
   return setup
 }
 
-async function startProvider(): Promise<ScriptedAuthorizationServer> {
+export async function startProvider(): Promise<ScriptedAuthorizationServer> {
   const as = await startAuthorizationServer()
   onTestFinished(() => as.close())
   Object.assign(as.metadata, {

@@ -148,20 +148,20 @@ function createInstanceProcess(child: ChildProcess): InstanceProcess {
       child.kill('SIGKILL')
       if (child.signalCode === null) await once(child, 'exit')
     },
-    stall(seconds) {
-      const signal = (name: NodeJS.Signals): unknown => child.pid !== undefined && process.kill(child.pid, name)
-      // It goes on again even if this process ends meanwhile.
-      const rescue = spawn('/bin/sh', ['-c', 'sleep "$1"; kill -CONT "$0"', String(child.pid), String(seconds + 60)], {
-        stdio: 'ignore',
-      })
-      rescue.unref()
-      signal('SIGSTOP')
-      const over = new Promise<void>((resolve) => setTimeout(resolve, seconds * 1_000)).then(() => {
-        signal('SIGCONT')
-        rescue.kill()
-      })
-      return { over }
-    },
+    stall: (seconds) => ({ over: standStill(child, seconds) }),
   }
   return self
+}
+
+/** Stops a process where it stands, for so many seconds. Resolves when it goes on. */
+export async function standStill(child: ChildProcess, seconds: number): Promise<void> {
+  // It goes on again even if this process ends meanwhile.
+  const rescue = spawn('/bin/sh', ['-c', 'sleep "$1"; kill -CONT "$0"', String(child.pid), String(seconds + 60)], {
+    stdio: 'ignore',
+  })
+  rescue.unref()
+  child.kill('SIGSTOP')
+  await new Promise<void>((resolve) => setTimeout(resolve, seconds * 1_000))
+  child.kill('SIGCONT')
+  rescue.kill()
 }

@@ -35,7 +35,7 @@ export interface SignInServer {
 }
 
 export interface SignInServerOptions extends Partial<
-  Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage' | 'http'>
+  Pick<NextcloudSignInOptions, 'scopes' | 'clients' | 'storage' | 'http' | 'encryptionKey'>
 > {
   readonly clock?: Clock
   /** Scopes of each request to the MCP server, and of its tool `write`. Default: none, and `nextcloud`. */

@@ -216,4 +216,26 @@ describe('the name of a stranger', () => {
     await fetchDocument('https://later.example/client.json')
     expect(asked).toBe(33)
   })
+
+  it('is looked up although strangers have taken all places, if it is in use, and so many of those from one host', async () => {
+    const asked: string[] = []
+    let end: (addresses: never[]) => void = () => undefined
+    const pending = new Promise<never[]>((resolve) => (end = resolve))
+    const find = (host: string) => (asked.push(host), pending)
+    const fetchDocument = createPublicDocuments({}, systemClock, { isAllowed: () => true, tls: {}, find })!
+    const at = (host: string, count: number, isKnown: boolean) =>
+      Array.from({ length: count }, (_, index) => fetchDocument(`https://${host}/${index}.json`, isKnown))
+    const strangers = [...Array(32).keys()].flatMap((count) => at(`client-${count}.example`, 1, false))
+    const known = at('known.example', 4, true)
+
+    expect(await at('known.example', 1, true)[0]).toBe(NO_ANSWER)
+    known.push(...at('other.example', 4, true))
+    expect(await at('third.example', 1, true)[0]).toBe(NO_ANSWER)
+    end([])
+    await Promise.all([...strangers, ...known])
+    expect(asked.filter((host) => !host.startsWith('client-'))).toEqual([
+      ...Array<string>(4).fill('known.example'),
+      ...Array<string>(4).fill('other.example'),
+    ])
+  })
 })

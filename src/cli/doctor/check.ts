@@ -16,6 +16,8 @@ export interface Verdict {
 
 export interface Finding extends Verdict {
   readonly id: string
+  /** The issuer that it is about, where there are several. */
+  readonly issuer?: string
 }
 
 /** One question about the set-up. */

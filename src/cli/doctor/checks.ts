@@ -15,17 +15,22 @@ import { storageChecks } from './storage.js'
 import { tokenChecks } from './token.js'
 import { userChecks } from './user-checks.js'
 
+/** Checks of one issuer, which are made of each. */
+export const ISSUER_CHECKS: readonly Check[] = [
+  ...connectionChecks(PROVIDER),
+  providerClock,
+  ...discoveryChecks,
+  ...keyChecks,
+  ...clientChecks,
+]
+
 /** Every check of a configuration that can be read, in the order of the report. */
 export const CHECKS: readonly Check[] = [
   // First, because it may be the provider too.
   ...connectionChecks(NEXTCLOUD),
   nextcloudClock,
   nextcloudStatus,
-  ...connectionChecks(PROVIDER),
-  providerClock,
-  ...discoveryChecks,
-  ...keyChecks,
-  ...clientChecks,
+  ...ISSUER_CHECKS,
   ...tokenChecks,
   ...exchangeChecks,
   ...storageChecks,

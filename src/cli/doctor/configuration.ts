@@ -14,9 +14,12 @@ export function examineConfiguration(
 ): { readonly config: Config | undefined; readonly finding: Finding } {
   try {
     const { config, assumed } = readAsApp(options, environment)
-    const { issuer, discoveryUrl, resource, nextcloud, warnings } = config
+    const { issuer, others, discoveryUrl, resource, nextcloud, warnings } = config
     const found = [
-      `issuer ${issuer ?? `of ${discoveryUrl?.href ?? ''}`}`,
+      ...[
+        `issuer ${issuer ?? `of ${discoveryUrl?.href ?? ''}`}`,
+        ...others.map(({ issuer }) => `issuer ${issuer ?? ''}`),
+      ],
       `resource ${resource}`,
       nextcloud === undefined ? 'no Nextcloud' : `Nextcloud ${nextcloud.url.href} in ${nextcloud.mode} mode`,
       ...(assumed.length === 0

@@ -4,18 +4,22 @@ import { needsOf, type Needs } from '../../authorization-server/needs.js'
 import type { TokenAnswer } from '../../authorization-server/token-answer.js'
 import type { Clock } from '../../clock.js'
 import type { Config } from '../../config/config.js'
-import { perIssuer } from '../../config/per-issuer.js'
+import { perIssuer, type PerIssuer } from '../../config/per-issuer.js'
 import { createEvents, type Events } from '../../events.js'
 import { createTransport, type Transport } from '../../transport/transport.js'
 import { createIssuerKeys } from '../../verify/keys.js'
 import { createVerifier, type VerifiedToken, type Verifier } from '../../verify/verifier.js'
 import type { Secrets } from '../secrets.js'
 import type { Store } from '../stores.js'
+import { decoded } from './jwt.js'
 import { createProbe, type Answer, type NoAnswer, type Probe } from './probe.js'
 
 /** The set-up to examine, the rooms of the server itself, and the finds that later checks build on. */
 export interface Examination {
+  /** The configuration, as it is for the issuer that is looked at. */
   readonly config: Config
+  /** The names of all issuers, in their order, which are known unless there is one alone. */
+  readonly issuers: readonly (string | undefined)[]
   readonly clock: Clock
   readonly secrets: Secrets
   /** The MCP token to try. */
@@ -42,29 +46,43 @@ export interface Examination {
   userId?: string
 }
 
-export function createExamination(
+/** Returns the examinations of the issuers, that of the token's own first, else of the first that is configured. */
+export function createExaminations(
   given: Pick<Examination, 'config' | 'clock' | 'secrets' | 'token' | 'subject' | 'store'>,
-): Examination {
-  const { config, clock } = given
+): readonly [Examination, ...Examination[]] {
+  const { config, clock, token } = given
   const events = createEvents(() => undefined, clock)
   const transport = createTransport(config.http, clock, events)
-  const discovery = createDiscovery(config, transport, clock)
-  const client = createClient({ config, discovery, transport, clock, events })
-  const keys = createIssuerKeys({ discovery, transport, clock, cache: { ...config.cache, staleKeys: 0 } })
-  return {
+  const rooms = perIssuer(config).map((one) => roomsOf(one, { transport, clock, events }))
+  const shared = {
     ...given,
+    issuers: rooms.all.map(({ config: { issuer } }) => issuer),
     probe: createProbe(transport, config.http, clock),
     transport,
-    discovery,
-    needs: needsOf(config),
-    client,
-    verifier: createVerifier(
-      perIssuer(config).map(() => ({ config, discovery, keys, client, clock, events })),
-      (token) => token,
-    ),
-    events,
+    verifier: createVerifier(rooms, (verified) => verified),
     answers: new Map(),
   }
+  const own = ownOf(rooms, token)
+  const others = rooms.all.filter((one) => one !== own)
+  return [{ ...shared, ...own }, ...others.map((one) => ({ ...shared, ...one }))]
+}
+
+function roomsOf(config: Config, { transport, clock, events }: Pick<Examination, 'transport' | 'clock' | 'events'>) {
+  const discovery = createDiscovery(config, transport, clock)
+  return {
+    config,
+    discovery,
+    keys: createIssuerKeys({ discovery, transport, clock, cache: { ...config.cache, staleKeys: 0 } }),
+    client: createClient({ config, discovery, transport, clock, events }),
+    needs: needsOf(config),
+    clock,
+    events,
+  }
+}
+
+function ownOf<T>(rooms: PerIssuer<T>, token: string | undefined): T {
+  const claimed = token === undefined ? undefined : decoded(token)?.claims['iss']
+  return (typeof claimed === 'string' ? rooms.find(claimed) : undefined) ?? rooms.all[0]
 }
 
 /** Returns the answer to a request, which is made once. */

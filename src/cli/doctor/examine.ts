@@ -4,9 +4,9 @@ import type { SetUp, Surroundings } from '../command-line.js'
 import type { Secrets } from '../secrets.js'
 import { lazyAdapter } from '../stores.js'
 import { leftOut, type Check, type Finding } from './check.js'
-import { runChecks } from './checks.js'
+import { ISSUER_CHECKS, runChecks } from './checks.js'
 import { examineConfiguration } from './configuration.js'
-import { createExamination } from './examination.js'
+import { createExaminations, type Examination } from './examination.js'
 
 /** Runs checks of a set-up, that of its configuration first. No finding has a secret in it. */
 export async function examine(
@@ -23,14 +23,27 @@ export async function examine(
   if (config === undefined) {
     return [masked(finding, secrets), ...checks.map(({ id }) => ({ id, ...leftOut('mend config first') }))]
   }
-  for (const text of publicTexts(config)) secrets.show(text)
-  const context = createExamination({ config, clock, secrets, token, subject, store })
+  for (const text of [config, ...config.others].flatMap(publicTexts)) secrets.show(text)
+  const [first, ...others] = createExaminations({ config, clock, secrets, token, subject, store })
+  const ofIssuer = checks.filter((check) => ISSUER_CHECKS.includes(check))
   try {
-    return [finding, ...(await runChecks(context, checks))].map((found) => masked(found, secrets))
+    const findings = [finding, ...(await runIn(first, checks))]
+    for (const other of others) findings.push(...(await runIn(other, ofIssuer)))
+    return findings.map((found) => masked(found, secrets))
   } finally {
-    context.transport.close()
+    first.transport.close()
     await store?.close()
   }
+}
+
+/** Runs checks, and names the issuer in the findings about one of several. */
+async function runIn(context: Examination, checks: readonly Check[]): Promise<readonly Finding[]> {
+  const { issuer } = context.config
+  const findings = await runChecks(context, checks)
+  if (context.issuers.length === 1 || issuer === undefined) return findings
+  return findings.map((finding) =>
+    ISSUER_CHECKS.some(({ id }) => id === finding.id) ? { ...finding, issuer } : finding,
+  )
 }
 
 /**

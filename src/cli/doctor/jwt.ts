@@ -1,6 +1,7 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose'
+import type { Clock } from '../../clock.js'
 import type { Claims } from '../../verify/claims.js'
-import type { Examination } from './examination.js'
+import type { Secrets } from '../secrets.js'
 
 /** A JWT whose signature is not verified. */
 export interface DecodedJwt {
@@ -20,7 +21,10 @@ export function decoded(token: string): DecodedJwt | undefined {
 /** Claims that are shown with their values, because they tell nothing of a person beyond the subject. Of others only the names are. */
 const SHOWN = ['iss', 'aud', 'sub', 'client_id', 'azp', 'cid', 'scope', 'scp', 'iat', 'nbf', 'exp', 'typ', 'token_use']
 
-export function describeClaims(claims: Claims, { secrets, clock }: Pick<Examination, 'secrets' | 'clock'>): string {
+export function describeClaims(
+  claims: Claims,
+  { secrets, clock }: { readonly secrets: Secrets; readonly clock: Clock },
+): string {
   const shown = SHOWN.filter((name) => name in claims).map((name) => {
     const value = claims[name]
     const isTime = ['iat', 'nbf', 'exp'].includes(name) && typeof value === 'number'

@@ -62,6 +62,6 @@ export async function checkOAuth2RedirectUri(
   if (registered === redirectUri) return passed(`Nextcloud sends users back to ${redirectUri}`)
   return failed(
     `Nextcloud sends users of this client to ${context.secrets.quote(registered)}, and not to ${redirectUri}`,
-    `let the redirection URI of the client (Administration settings, Security, OAuth 2.0 clients) be ${redirectUri}, to the letter`,
+    `let the redirection URI of the client (Administration settings, Security, OAuth 2.0 clients) be ${redirectUri}, to the letter; where Nextcloud has no button to edit it, add a second client, and delete the first`,
   )
 }

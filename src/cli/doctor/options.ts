@@ -4,6 +4,8 @@ import { CLIENT_SECRET_HELP, helpLine as line, SET_UP_HELP, SET_UP_OPTIONS, STOR
 
 export const DOCTOR_OPTIONS: typeof SET_UP_OPTIONS = {
   ...SET_UP_OPTIONS,
+  // Several are `issuers`.
+  issuer: { type: 'string', multiple: true },
   token: { type: 'string' },
   'token-file': { type: 'string' },
   subject: { type: 'string' },
@@ -41,6 +43,7 @@ ${STORAGE_HELP}
 ${line('--subject <sub>', 'the user whose grant is tried; an MCP token does as well')}
 
 ${SET_UP_HELP}
+Several issuers: --issuer once for each. What belongs to an issuer is looked at for each of them.
 
 Output:
 ${line('--json', 'a JSON document in place of lines')}

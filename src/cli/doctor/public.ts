@@ -59,14 +59,15 @@ async function checkIssuer(context: Examination, answer: Answer): Promise<Verdic
   const { quote } = context.secrets
   const known = await knownIssuer(context)
   if ('missing' in known) return leftOut(known.missing)
-  const { issuer: own } = known
-  const [issuer = own] = context.config.authorizationServers ?? []
+  const { config, issuers } = context
+  const wanted = config.authorizationServers?.slice(0, 1) ?? issuers.map((issuer) => issuer ?? known.issuer)
   const listed = objectIn(answer)?.['authorization_servers']
   const servers = Array.isArray(listed) ? listed.map(String) : []
-  if (servers.includes(issuer)) return passed(`authorization_servers holds ${quote(issuer)}`)
+  const lacking = wanted.filter((issuer) => !servers.includes(issuer))
+  if (lacking.length === 0) return passed(`authorization_servers holds ${wanted.map(quote).join(', ')}`)
   return failed(
-    `authorization_servers is ${quote(servers.join(', ') || 'not there')}, which lacks ${quote(issuer)}`,
-    `give the app and the doctor the same issuer, by ${waysToGive('issuer')}`,
+    `authorization_servers is ${quote(servers.join(', ') || 'not there')}, which lacks ${lacking.map(quote).join(', ')}`,
+    `give the app and the doctor the same issuer, by ${waysToGive('issuer')}; several by ${waysToGive('issuers')}`,
   )
 }
 

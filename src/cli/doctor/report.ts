@@ -11,9 +11,10 @@ export function asLines(findings: readonly Finding[]): string {
 }
 
 /** Returns the line of a check. */
-export function lineOf({ id, status, found, fix }: Finding): string {
+export function lineOf({ id, issuer, status, found, fix }: Finding): string {
+  const about = issuer === undefined ? '' : ` (${issuer})`
   const advice = fix === undefined ? '' : ` → ${fix}`
-  return oneLine(`${SIGNS[status]} ${id}: ${found}${advice}`)
+  return oneLine(`${SIGNS[status]} ${id}${about}: ${found}${advice}`)
 }
 
 /** Returns the findings as a JSON document, whose ids stay the same from version to version. */

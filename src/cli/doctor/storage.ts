@@ -76,9 +76,12 @@ async function checkSeal(_context: Examination, { records }: SealedStore): Promi
   return failed('what the first key seals does not open again', 'the store changes values: it must keep any text')
 }
 
+/** The order in which several processes change the key. */
+const ORDER = 'a new key goes to every process as old,new first, then as new,old, then alone'
+
 /** Records of users: only the number that the keys open is told of them. */
 async function checkRecords(_context: Examination, { records, keys, store }: SealedStore): Promise<Verdict> {
-  const opened = { first: 0, older: 0, none: 0 }
+  const opened = { first: 0, others: 0, none: 0 }
   const [first, all] = [createSealer(keys.slice(0, 1)), createSealer(keys)]
   const { adapter } = await store.opened()
   for (const key of await adapter.list({ after: BEGINNING, limit: SAMPLE })) {
@@ -90,17 +93,19 @@ async function checkRecords(_context: Examination, { records, keys, store }: Sea
         .open(key, entry.value)
         .then(() => true)
         .catch(ifError(SealedValueError, () => false))
-    opened[(await opens(first)) ? 'first' : (await opens(all)) ? 'older' : 'none'] += 1
+    opened[(await opens(first)) ? 'first' : (await opens(all)) ? 'others' : 'none'] += 1
   }
-  const { older, none } = opened
-  const looked = opened.first + older + none
+  const { others, none } = opened
+  const looked = opened.first + others + none
   if (looked === 0) return leftOut('there are no records yet')
   if (none === 0) {
-    const withOlder = older === 0 ? '' : `, ${older} of them with an older key, which must stay in the list`
-    return passed(`${looked} of the records were looked at, and all open${withOlder}`)
+    const withOthers =
+      others === 0 ? '' : `, ${others} of them with another key than the first, which must stay in the list`
+    const next = keys.length < 2 ? '' : `; ${ORDER}`
+    return passed(`${looked} of the records were looked at, and all open${withOthers}${next}`)
   }
   return failed(
     `${none} of ${looked} records that were looked at open with none of the keys given`,
-    `put the key that they were sealed with back into ${waysToGive('encryptionKey')}, behind the new one, separated by a comma; if it is lost, these users must connect again`,
+    `put the key that they were sealed with back into ${waysToGive('encryptionKey')}, behind the new one, separated by a comma (${ORDER}); if it is lost, these users must connect again`,
   )
 }

@@ -45,6 +45,12 @@ const audiences = rows(AUD, [
 ]).concat(
   rows(AUD, [
     ['none', () => ({ aud: undefined }), 'missing_claim'],
+    [
+      'none, of a client that is called as this server is',
+      ({ resource }) => ({ aud: undefined, client_id: resource }),
+      'missing_claim',
+    ],
+    ['in __proto__', ({ resource }) => ({ aud: undefined, ['__proto__']: { aud: resource } }), 'missing_claim'],
     ['null', () => ({ aud: null }), 'missing_claim'],
     ['empty', () => ({ aud: '' }), 'missing_claim'],
     ['an empty list', () => ({ aud: [] }), 'missing_claim'],
@@ -191,6 +197,9 @@ const scopes = rows(SCOPE, [
   ['a list in a list', () => ({ scope: [['notes:read']] })],
   ['an object', () => ({ scope: { 'notes:read': true } })],
   ['true', () => ({ scope: true })],
+  ['in __proto__', () => ({ scope: undefined, ['__proto__']: { scope: 'notes:read' } })],
+  ['in constructor', () => ({ scope: undefined, constructor: { prototype: { scope: 'notes:read' } } })],
+  ['with a letter that looks the same', () => ({ scope: 'nоtes:read' })],
   ['in a claim of another name', () => ({ scope: undefined, scopes: 'notes:read', permissions: ['notes:read'] })],
 ])
 

@@ -170,6 +170,37 @@ const http: readonly Row[] = [
     'no token',
     2,
   ],
+  [
+    'an upgrade to WebSocket',
+    'CWE-1385 (WebSocket)',
+    () =>
+      get(
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+      ).replace('Connection: close\r\n', ''),
+    'no token',
+  ],
+  [
+    'an upgrade to HTTP/2',
+    'CWE-444 (h2c smuggling)',
+    () =>
+      get('Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__').replace(
+        'Connection: close\r\n',
+        '',
+      ),
+    'no token',
+  ],
+  ['HTTP/1.0 without a Host', 'RFC 9112 §3.2', () => 'GET /mcp HTTP/1.0\r\n\r\n', 'no token'],
+  ['two Hosts', 'RFC 9112 §3.2', () => get('Host: evil.example'), 'no token'],
+  ['an escaped space behind the scheme', SCHEME, ({ jwt }) => get(`Authorization: Bearer%20${jwt()}`), 'no token'],
+  [
+    'a token in the user of an absolute target',
+    ELSEWHERE,
+    ({ jwt }) => raw(`GET http://x:${jwt()}@mcp.example.com/mcp`),
+    'no token',
+  ],
   ['a body that never comes', 'CWE-400 (slow bodies)', () => raw('POST /mcp', 'Content-Length: 1000000'), 'no token'],
   [
     'a header behind a line feed alone',

@@ -13,16 +13,19 @@ interface Trouble {
   readonly pause: number
   /** Chance of a step that time passes first. */
   readonly delay: number
+  /** Chance of a step that the store is out of reach of its instance from then on, for a while. */
+  readonly outage: number
 }
 
 const KINDS: readonly Kind[] = ['revoked', 'ends alone', 'app password']
 const INSTANCES = ['A', 'B', 'C']
 const TROUBLES: readonly Trouble[] = [
-  { crash: 0, fault: 0, pause: 0, delay: 0 },
-  { crash: 0.02, fault: 0, pause: 0, delay: 0 },
-  { crash: 0, fault: 0.06, pause: 0, delay: 0.03 },
-  { crash: 0, fault: 0, pause: 0.03, delay: 0.05 },
-  { crash: 0.01, fault: 0.03, pause: 0.02, delay: 0.03 },
+  { crash: 0, fault: 0, pause: 0, delay: 0, outage: 0 },
+  { crash: 0.02, fault: 0, pause: 0, delay: 0, outage: 0 },
+  { crash: 0, fault: 0.06, pause: 0, delay: 0.03, outage: 0 },
+  { crash: 0, fault: 0, pause: 0, delay: 0, outage: 0.04 },
+  { crash: 0, fault: 0, pause: 0.03, delay: 0.05, outage: 0 },
+  { crash: 0.01, fault: 0.03, pause: 0.02, delay: 0.03, outage: 0.01 },
 ]
 const FAULTS: readonly Fault[] = ['lost', 'unanswered']
 /** Milliseconds. */
@@ -31,6 +34,7 @@ const DELAYS = [20, 300, 2_000, 6_000, 15_000]
 /** Chance of a call that its answer takes a step of its own. */
 const SLOW = 0.25
 const MOST_STEPS = 600
+const OF_STORE = /^(?:get|put|delete) /
 
 /** One course of events of three instances, which the seed decides. Returns the world before it comes to rest. */
 export async function chaos(seed: number): Promise<{ readonly world: World; readonly users: readonly string[] }> {
@@ -67,6 +71,9 @@ function anyAct(any: Chance['any'], random: () => number, users: readonly string
 async function disturb(world: World, trouble: Trouble, { random, any }: Chance): Promise<void> {
   const { scheduler } = world
   const still = new Map<string, number>()
+  const cutOff = new Map<string, number>()
+  const isCutOff = ({ instance, name }: Step): boolean =>
+    OF_STORE.test(name) && (cutOff.get(instance) ?? 0) > scheduler.now()
   const openAt = ({ at, instance }: Step): number => Math.max(at, still.get(instance) ?? 0)
   for (let steps = 0; steps < MOST_STEPS; steps += 1) {
     const waiting = scheduler.waiting()
@@ -87,6 +94,8 @@ async function disturb(world: World, trouble: Trouble, { random, any }: Chance):
       scheduler.kill(instance)
     } else if (random() < trouble.pause) still.set(instance, scheduler.now() + any(PAUSES))
     else if (random() < trouble.delay) scheduler.advanceTo(scheduler.now() + any(DELAYS))
+    else if (random() < trouble.outage) cutOff.set(instance, scheduler.now() + any(PAUSES))
+    else if (isCutOff(step)) await take(world, step, 'lost')
     else await take(world, step, step.kind === 'call' ? faultOf(trouble, { random, any }) : undefined)
   }
 }

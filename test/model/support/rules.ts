@@ -1,5 +1,5 @@
 import type { Grant } from '../../../src/grants/grant.js'
-import { plainValue } from './plain-cipher.js'
+import { plainValue } from './plain-process.js'
 import type { Session } from './server.js'
 import { rest, type Deed, type World } from './world.js'
 

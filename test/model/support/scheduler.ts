@@ -131,8 +131,9 @@ export function call<T>({
           const result = carryOut()
           scheduler.learn(instance, tell(result))
           settle = () => (fault === 'unanswered' ? reject(failure(fault)) : resolve(result))
-        } catch (error: unknown) {
-          settle = () => reject(error as Error)
+        } catch (error) {
+          const reason = error instanceof Error ? error : new Error(String(error))
+          settle = () => reject(reason)
         }
         if (fault === 'slow')
           scheduler.offer({ instance, name: `answer: ${name}`, on: '', kind: 'answer', take: settle })

@@ -55,8 +55,11 @@ export interface ModelServer {
 const TIMEOUT = 5_000
 const NEXTCLOUD = 'https://cloud.example.com/'
 
-/** @param life seconds of an access token */
-export function createServer(scheduler: Scheduler, life: number): ModelServer {
+/**
+ * @param life seconds of an access token
+ * @param reuseEnds whether a refresh token that is presented again ends its session
+ */
+export function createServer(scheduler: Scheduler, life: number, reuseEnds: boolean): ModelServer {
   const sessions: Session[] = []
   const spends: Spend[] = []
   const codes = new Map<string, string>()
@@ -103,8 +106,8 @@ export function createServer(scheduler: Scheduler, life: number): ModelServer {
       spend.arrived = true
       const session = sessionOf(token)
       if (session?.secrets.at(-1) !== token || !session.alive) {
-        // RFC 9700 §4.14.2: a token that is presented again ends its session.
-        if (session !== undefined) session.alive = false
+        // RFC 9700 §4.14.2: a token that is presented again ends its session. Nextcloud does not know it any more.
+        if (session !== undefined && reuseEnds) session.alive = false
         return 'dead' as const
       }
       spend.next = give(instance, session)

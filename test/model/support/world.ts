@@ -1,3 +1,4 @@
+import { vi } from 'vitest'
 import { turn } from '../../support/promises.js'
 import { recordKey } from '../../../src/grants/record-key.js'
 import type { Secret } from '../../../src/nextcloud/credential.js'
@@ -58,7 +59,7 @@ export function createWorld(kind: Kind, random: () => number, life = 300): World
   const around: Surroundings = {
     ...{ kind, scheduler, random },
     store: createStore(scheduler),
-    server: createServer(scheduler, life),
+    server: createServer(scheduler, life, kind !== 'ends alone'),
     onSend: (spend) => checkSpend(world, spend),
   }
   const world: World = {
@@ -154,6 +155,11 @@ export async function take(world: World, step: Step, fault?: Parameters<Step['ta
   if (step.name === STORE_TIMEOUT || (fault !== undefined && fault !== 'slow')) world.troubled.add(step.instance)
   world.scheduler.take(step, fault)
   await turn()
+  // A process that stood still gives what came meanwhile a moment, by the timers of Node. It passes at once here.
+  while (vi.getTimerCount() > 0) {
+    vi.runOnlyPendingTimers()
+    await turn()
+  }
 }
 
 /** Lets everything come to rest, one step after the other, as time passes by itself. */

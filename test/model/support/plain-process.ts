@@ -1,11 +1,13 @@
+import { vi } from 'vitest'
+
 /** Bytes of a GCM tag. */
 const TAG = 16
 
 /**
- * Makes sealing a matter of microtasks, without a cipher: what runs in the thread pool would take the order of events out of the
- * scheduler's hands. The sealer has tests of its own. Returns what puts the cipher back.
+ * Puts the order of events into the scheduler's hands: sealing is a matter of microtasks, without the cipher that runs in the thread pool,
+ * and no timer of Node goes off by itself. The sealer has tests of its own. Returns what puts both back.
  */
-export async function usePlainCipher(): Promise<() => void> {
+export async function usePlainProcess(): Promise<() => void> {
   const { subtle } = crypto
   const key = await subtle.importKey('raw', new Uint8Array(32), 'AES-GCM', false, ['encrypt', 'decrypt'])
   const plain = {
@@ -18,8 +20,10 @@ export async function usePlainCipher(): Promise<() => void> {
     decrypt: (_algorithm: unknown, _key: unknown, sealed: Uint8Array) =>
       Promise.resolve(sealed.slice(0, sealed.length - TAG).buffer),
   }
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   for (const [name, value] of Object.entries(plain)) Object.defineProperty(subtle, name, { value, configurable: true })
   return () => {
+    vi.useRealTimers()
     for (const name of Object.keys(plain)) Reflect.deleteProperty(subtle, name)
   }
 }
