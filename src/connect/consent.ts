@@ -5,7 +5,7 @@ import type { PageRooms, Visit, Way } from './connect-rooms.js'
 import { digest, flowOf, isSame, type FlowCookie } from './cookies.js'
 import { agreedAt, isLiving, type Grant } from '../grants/grant.js'
 import { showConnected, showStillConnected } from './disconnection.js'
-import { isFromOwnPage, readForm, type Form } from './form.js'
+import { readOwnForm, type Form } from './form.js'
 import { MAY_REPEAT_FOR, type GivenAnswer } from './given-answers.js'
 import { randomSecret, type OneTimeRecord } from './one-time.js'
 import type { AccountAt } from './pages/pages.js'
@@ -96,9 +96,9 @@ interface Sent extends Visit {
  * click or a reload does: what was answered first counts, and a no counts in any case.
  */
 export function answerConsent(rooms: AnswerRooms, way: Pick<Way, 'begin' | 'again' | 'abandon'>): PageHandler {
-  const { tickets, pages, origin, failed } = rooms
+  const { tickets, pages, failed } = rooms
   return async (req, res) => {
-    const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
+    const form = await readOwnForm(rooms, req)
     const flow = form?.get('token')?.split('.')[0] ?? ''
     const sent: Sent = { req, res, form, flow, secret: singleParameter(queryOf(req), 'ticket') }
     const record = await tickets.read(sent.secret)

@@ -24,6 +24,8 @@ export interface FlowCookies {
     flow: string,
     given?: { readonly value: string; readonly life: number },
   ) => FlowCookie
+  /** Whether the browser brings a cookie of any flow. */
+  readonly any: (req: IncomingMessage) => boolean
   /** The values that the browser holds for a flow: more than one if a name was set twice. */
   readonly values: (req: IncomingMessage, flow: string) => readonly string[]
   /** The `Set-Cookie` value that has the browser keep a cookie for so many milliseconds more. */
@@ -67,6 +69,7 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
         headers: [keep(flow, value, life), ...surplus.map((name) => end(name.slice(prefix.length)))],
       }
     },
+    any: (req) => readCookies(req).some(([name]) => name.startsWith(prefix)),
     values: (req, flow) =>
       readCookies(req)
         .filter(([name]) => name === prefix + flow)

@@ -5,7 +5,7 @@ import { consentingClient } from '../grants/grant.js'
 import type { Outcome, PageHandler } from './browser.js'
 import type { PageRooms } from './connect-rooms.js'
 import { digest, flowOf, holds } from './cookies.js'
-import { isFromOwnPage, readForm } from './form.js'
+import { readOwnForm } from './form.js'
 import { randomSecret, takeOnce } from './one-time.js'
 import type { Page } from './pages/document.js'
 import type { Purpose } from './tickets.js'
@@ -50,9 +50,9 @@ const noMore = (rooms: OfferRooms): Page =>
 export function disconnectInBrowser(
   rooms: OfferRooms & Pick<PageRooms, 'disconnect' | 'origin' | 'failed'>,
 ): PageHandler {
-  const { offers, cookies, pages, disconnect, origin, failed, grants } = rooms
+  const { offers, cookies, pages, disconnect, failed, grants } = rooms
   return async (req) => {
-    const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
+    const form = await readOwnForm(rooms, req)
     const secret = form?.get('token') ?? ''
     const flow = flowOf(secret)
     const claim = await takeOnce(offers, secret, ({ cookieHash }) => holds(cookies.values(req, flow), cookieHash))

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { FlowCookies } from './cookies.js'
 import { withoutWhitespace } from '../http/whitespace.js'
 
 /** The fields of a form that are there once. */
@@ -33,6 +34,7 @@ export async function readFields(req: IncomingMessage): Promise<URLSearchParams>
   if (!hasForm(req)) return fields
   const body: unknown = req.readableDidRead ? 'body' in req && req.body : await readText(req)
   const isText = typeof body === 'string' || Buffer.isBuffer(body)
+  if (isText && body.length > LONGEST_FORM) return fields
   const given: Iterable<[string, unknown]> = isText ? new URLSearchParams(body.toString()) : Object.entries(body ?? {})
   for (const [name, values] of given) {
     for (const value of [values].flat()) if (typeof value === 'string') fields.append(name, value)
@@ -80,6 +82,17 @@ async function readText(req: IncomingMessage): Promise<string | undefined> {
     return undefined
   }
   return Buffer.concat(chunks).toString()
+}
+
+/**
+ * Reads the form that a browser with one of the cookies has sent from a page of this origin. A body of anybody else is not looked at, because
+ * nothing can come of it.
+ */
+export async function readOwnForm(
+  { cookies, origin }: { readonly cookies: Pick<FlowCookies, 'any'>; readonly origin: string },
+  req: IncomingMessage,
+): Promise<Form | undefined> {
+  return cookies.any(req) && isFromOwnPage(req, origin) ? readForm(req) : undefined
 }
 
 /**

@@ -10,7 +10,7 @@ import type { Outcome, PageHandler } from './browser.js'
 import type { PerIssuer } from '../config/per-issuer.js'
 import type { PageRooms, SignInServer } from './connect-rooms.js'
 import { digest, flowOf, isSame } from './cookies.js'
-import { isFromOwnPage, readForm } from './form.js'
+import { readOwnForm } from './form.js'
 import type { Connection, Done, Trouble } from './pages/overview.js'
 import { leadToSignIn } from './sign-in.js'
 import { boundForm, endVisit, heldCookie, issueCookie, whoVisits } from './visits.js'
@@ -98,11 +98,11 @@ const valueOf = ({ issuer = '' }: SignInServer): string => digest(issuer)
 
 /** `POST {connect.path}`: what a button of the page asks for. Then the page is shown again, and says what was done. */
 export function changeOverview(rooms: OverviewRooms): PageHandler {
-  const { origin, pages, connect, failed } = rooms
+  const { pages, connect, failed } = rooms
   const { ownSignIn } = rooms.config
   return async (req, res) => {
-    const form = isFromOwnPage(req, origin) ? await readForm(req) : undefined
     const held = heldCookie(rooms, req)
+    const form = held === undefined ? undefined : await readOwnForm(rooms, req)
     const isOurs = (purpose: string): boolean =>
       held !== undefined && isSame(form?.get('token') ?? '', boundForm(rooms, held, purpose).formValue)
     const wish = form?.get('do') ?? ''

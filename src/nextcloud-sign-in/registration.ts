@@ -1,6 +1,7 @@
 import { IncomingMessage, type ServerResponse } from 'node:http'
 import type { Clock } from '../clock.js'
 import { createAddressShares, type AddressShares } from '../http/address-shares.js'
+import { parseObject } from '../json.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
 
 /** The metadata of a client (RFC 7591 §2) that counts here. */
@@ -77,7 +78,7 @@ export function tooMany(wait: number): Refusal {
 
 /** Reads the body of a registration, also if a parser of the app's has done so. Undefined: it is no JSON, or too long. */
 export async function readBody(req: IncomingMessage): Promise<unknown> {
-  if (req.readableDidRead) return 'body' in req ? req.body : undefined
+  if (req.readableDidRead) return parsed('body' in req ? req.body : undefined)
   const chunks: Buffer[] = []
   let length = 0
   try {
@@ -91,6 +92,12 @@ export async function readBody(req: IncomingMessage): Promise<unknown> {
     // It is no JSON, or the client is gone.
     return undefined
   }
+}
+
+/** What a parser of the app's has made of a body: an object, or the text. */
+function parsed(body: unknown): unknown {
+  if (typeof body !== 'string' && !Buffer.isBuffer(body)) return body
+  return body.length > LONGEST_BODY ? undefined : parseObject(body.toString())
 }
 
 /** The header of a registration in which oidc-provider finds the id of the new client. */

@@ -7,7 +7,7 @@ import { nextcloudSignIn } from '../nextcloud-sign-in/nextcloud-sign-in.js'
 import { createApp } from './app.js'
 import { DATABASE_FILE, KEY_FILE, openDataFolder } from './data-folder.js'
 import { createListener, type WriteLine } from './log.js'
-import { redirectUriOf, type ServeSettings } from './settings.js'
+import { portDoubt, redirectUriOf, type ServeSettings } from './settings.js'
 import { SCOPES } from './tools/tool.js'
 
 /** A server that runs. */
@@ -92,6 +92,7 @@ function notesOf(settings: ServeSettings, made: readonly string[]): readonly str
   return [
     ...(made.includes(KEY_FILE) ? [key] : made.map((name) => `Made ${path.join(settings.data, name)}`)),
     `In Nextcloud, the redirection URI of the OAuth 2.0 client must be ${redirectUriOf(settings)}`,
+    ...[portDoubt(settings) ?? []].flat(),
   ]
 }
 

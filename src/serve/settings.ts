@@ -21,6 +21,22 @@ export interface ServeSettings {
 export const redirectUriOf = ({ resource }: Pick<ServeSettings, 'resource'>): string =>
   `${new URL(resource).origin}/nextcloud/callback`
 
+/** Says that apps on this computer would not find the server, unless something leads from one port to the other. Undefined: they do. */
+export function portDoubt({
+  resource,
+  host,
+  port,
+}: Pick<ServeSettings, 'resource' | 'host' | 'port'>): string | undefined {
+  const { protocol, hostname, port: given } = new URL(resource)
+  const named = Number(given === '' ? 80 : given)
+  // A proxy speaks https for it, and a container may have another port outside.
+  const isOpen = protocol === 'https:' || !LOOPBACK.test(hostname) || !LOOPBACK.test(host)
+  if (isOpen || port === 0 || port === named) return undefined
+  return `NEXTCLOUD_MCP_SERVER_URL has port ${named}, and this server listens on ${port}: set PORT=${named}, unless a proxy leads from one to the other`
+}
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[?::1\]?)$/
+
 /** Variable → its meaning. The first four must be set. */
 export const VARIABLES: Readonly<Record<string, string>> = {
   NEXTCLOUD_MCP_SERVER_URL: 'URL of this server as apps will know it, such as https://mcp.example.com/mcp',

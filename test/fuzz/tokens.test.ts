@@ -168,10 +168,11 @@ describe('a token', () => {
   it('that was changed anywhere is refused, and one without a change is not', async () => {
     const good = await bed.as.mint()
     await bed.auth.verify(good)
+    const character = oneOf(...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.='.split(''))
     const change = fc.record({
-      at: fc.nat(good.length),
-      take: fc.nat(3),
-      put: fc.oneof(anyText(3), oneOf('.', '=', 'A', '-', '')),
+      at: fc.oneof(fc.nat(good.length), fc.constant(good.length - 1)),
+      take: fc.nat(2),
+      put: fc.oneof(character, character, anyText(3)),
     })
     await fuzz(
       fc.asyncProperty(change, async ({ at, take, put }) => {

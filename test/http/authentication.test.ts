@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { UnauthorizedError } from '../../src/errors/errors.js'
 import { createErrorHandler, type ErrorHandler } from '../../src/http/authentication.js'
 import type { ConnectHandler } from '../../src/http/router.js'
@@ -20,6 +20,7 @@ import {
 import { hosts, type Handler, type Host } from '../support/hosts.js'
 import { failureOf } from '../support/promises.js'
 import { showCaller, type PassedRequest } from '../support/protected-app.js'
+import { twoIssuers } from '../support/two-issuers.js'
 import { world } from '../support/world.js'
 
 interface Around {
@@ -104,6 +105,64 @@ describe.each(hosts)('on $name', (host) => {
     expect(await askWith(url, await as.mint({ aud: 'x', scope: '' }))).toEqual(
       invalidToken('The access token is for another audience'),
     )
+  })
+
+  it.each<[string, Record<string, unknown>, McpAuthOptions, string]>([
+    [
+      'without aud',
+      { aud: undefined },
+      { missingAudience: 'client', allowedClients: ['mcp-client'] },
+      'The access token lacks a required claim',
+    ],
+    [
+      'that looks like an ID token',
+      { at_hash: 'h', client_id: undefined, scope: undefined },
+      { idTokenLookalikes: 'accept' },
+      'The token is not an access token',
+    ],
+  ])('a token %s gets in by the option for it alone', async (_what, claims, options, refused) => {
+    const unscoped = { requiredScopes: [], challengeScopes: ['notes:read'] }
+    const strict = await start(host, unscoped)
+    const lenient = await start(host, { ...unscoped, ...options })
+
+    const ofTyp = { header: { typ: 'JWT' } }
+    expect(await askWith(strict.url, await strict.as.mint(claims, ofTyp))).toEqual(invalidToken(refused))
+    expect((await askWith(lenient.url, await lenient.as.mint(claims, ofTyp))).status).toBe(200)
+  })
+
+  it.each<[McpAuthOptions, string]>([
+    [{ challengeScopes: ['a'], requiredScopes: ['b'], scopesSupported: ['c'] }, 'a'],
+    [{ requiredScopes: ['b'], scopesSupported: ['b', 'c'] }, 'b'],
+    [{ requiredScopes: [], scopesSupported: ['b', 'c'] }, 'b c'],
+    [{ requiredScopes: [], scopesSupported: ['b'], challengeScopes: [] }, ''],
+  ])('the first 401 names the scopes to ask for: %j', async (options, scope) => {
+    const { url } = await start(host, options)
+
+    expect((await ask(url)).challenge).toBe(unauthorized(scope).challenge)
+  })
+
+  it('a token of each issuer gets in, and of no other', async () => {
+    const { a, b, open } = await twoIssuers()
+    const auth = open()
+    const { url, close } = await host.start([auth, showCaller])
+    onTestFinished(close)
+
+    expect((await askWith(url, await a.mint({ sub: 'alice' }))).body).toMatchObject({ issuer: a.issuer })
+    expect((await askWith(url, await b.mint({ sub: 'bob' }))).body).toMatchObject({ issuer: b.issuer })
+    for (const token of [await a.mint({ iss: b.issuer }), await a.mint({ iss: `${a.issuer}/realms/other` })]) {
+      expect((await askWith(url, token)).status).toBe(401)
+    }
+  })
+
+  it('a request without rawHeaders, as test doubles are, is like any other', async () => {
+    const without: ConnectHandler = (req, _res, next) => {
+      Object.defineProperty(req, 'rawHeaders', { value: undefined })
+      next()
+    }
+    const { url, askWith: askAs } = await start(host, {}, { before: [without] })
+
+    expect((await askAs('/', 'GET')).status).toBe(200)
+    expect(await ask(url)).toEqual(unauthorized())
   })
 
   it('a HEAD request without credentials gets the same challenge and no body', async () => {

@@ -172,17 +172,17 @@ describe('what is published', () => {
   })
 })
 
-describe('the authorization servers', () => {
+describe.each(hosts)('the authorization servers on $name', (host) => {
   it('are those in front of the issuer, to the letter', async () => {
     const authorizationServers = ['https://front.example.com', 'https://front.example.com/two/']
-    const app = await start({ authorizationServers })
+    const app = await start({ authorizationServers }, host)
 
     expect(await documentAt(app)).toMatchObject({ authorization_servers: authorizationServers })
     expect(app.as.received()).toEqual([])
   })
 })
 
-describe('resourceMetadataUrl', () => {
+describe.each(hosts)('resourceMetadataUrl on $name', (host) => {
   const own = `${new URL(RESOURCE).origin}/mcp/metadata`
 
   it.each([
@@ -191,7 +191,7 @@ describe('resourceMetadataUrl', () => {
   ])('%s is named by challenges, and served if it is here', async (_where, resourceMetadataUrl, isServed) => {
     const options = { issuer: ISSUER, resourceMetadataUrl }
     const handlers = (auth: McpAuth) => [auth.routes(), auth, theApp]
-    const app = await world({ mode: 'none', host: bareHost, options, handlers })
+    const app = await world({ mode: 'none', host, options, handlers })
 
     const challenge = `Bearer realm="mcp", resource_metadata="${resourceMetadataUrl}"`
     expect(await ask(app.url)).toMatchObject({ status: 401, challenge })

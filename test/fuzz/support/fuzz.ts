@@ -43,3 +43,14 @@ export function nearly(
   ])
   return fc.record(Object.fromEntries(odd) as Record<string, fc.Arbitrary<unknown>>, { requiredKeys: [] })
 }
+
+/** An object that is good but for one or two members. */
+export const nearlyGood = (
+  good: Readonly<Record<string, unknown>>,
+  odd: fc.Arbitrary<Readonly<Record<string, unknown>>>,
+): fc.Arbitrary<Readonly<Record<string, unknown>>> =>
+  odd.chain((members) =>
+    fc
+      .subarray(Object.keys(members), { maxLength: Math.min(2, Object.keys(members).length) })
+      .map((names) => ({ ...good, ...Object.fromEntries(names.map((name) => [name, members[name]])) })),
+  )
