@@ -38,7 +38,19 @@ export async function fetchMetadata(config: Config, transport: Transport): Promi
     if (url !== undefined && config.endpoints[OVERRIDES[field]] === undefined)
       checkEndpoint(field, url, document, config)
   }
+  checkLists(document)
   return document
+}
+
+/** Lists that are looked into, which the library takes as they are (RFC 8414 §2). */
+const LISTS = ['token_endpoint_auth_methods_supported', 'scopes_supported', 'subject_types_supported'] as const
+
+function checkLists(document: oauth.AuthorizationServer): void {
+  for (const field of LISTS) {
+    if (!Array.isArray(document[field] ?? [])) {
+      throw new UpstreamUnavailableError(`The metadata of the authorization server has a ${field} that is not a list`)
+    }
+  }
 }
 
 async function discover(config: Config, fetch: IdpFetch): Promise<oauth.AuthorizationServer> {

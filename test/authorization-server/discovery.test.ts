@@ -148,6 +148,9 @@ describe('the document', () => {
     ['without an issuer', { ...METADATA, issuer: undefined }],
     ['with an issuer that is not a string', { ...METADATA, issuer: [ISSUER] }],
     ['with an issuer that is not a URL', { ...METADATA, issuer: 'acme' }],
+    ['with ways of authentication that are not a list', { ...METADATA, token_endpoint_auth_methods_supported: {} }],
+    ['with scopes that are not a list', { ...METADATA, scopes_supported: 1 }],
+    ['with kinds of subjects that are not a list', { ...METADATA, subject_types_supported: true }],
     ['refused', refusing],
     ['a redirect', () => new Response(null, { status: 302, headers: { location: RFC_8414 } })],
   ])('that is %s is an outage, whether the issuer is known or not', async (_name, answer) => {
