@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { UpstreamUnavailableError } from '../../src/errors/errors.js'
 import { expectRefusal } from '../support/expect-refusal.js'
 import { CLIENT_ID, CLIENT_SECRET, signingKey, type SigningKey } from '../support/scripted-authorization-server.js'
-import { until } from '../support/promises.js'
+import { failureOf, until } from '../support/promises.js'
 import { world, type World } from '../support/world.js'
 
 // The end of a key, and the beginning of another: bounded, told, and at once by refreshKeys().
@@ -151,19 +151,19 @@ describe('refreshKeys()', () => {
     expect((await auth.verify(known)).subject).toBe('alice')
   })
 
-  it('lets nobody join a verification that began before it', async () => {
+  it('lets nobody join a verification that began before it, and refuses whom it was for', async () => {
     let goOn = (): void => undefined
     const auth = open({ validateClaims: () => new Promise<boolean>((resolve) => (goOn = () => resolve(true))) })
     const known = await token()
-    const before = auth.verify(known)
+    const before = failureOf(auth.verify(known))
     await until(() => fetches() === 1)
     publish(await signingKey('second'))
 
     await auth.refreshKeys()
     const after = expectRefusal(auth, known, 'key')
     goOn()
-    await before
 
+    expect(await before).toMatchObject({ status: 401, reason: 'key' })
     await after
   })
 
