@@ -28,20 +28,6 @@ export async function readForm(req: IncomingMessage): Promise<Form | undefined> 
   return text === undefined ? undefined : singleFields(text)
 }
 
-/** Returns all that stands in the form of a request's body, in the same way. Empty: there is none, or it is too long. */
-export async function readFields(req: IncomingMessage): Promise<URLSearchParams> {
-  const fields = new URLSearchParams()
-  if (!hasForm(req)) return fields
-  const body: unknown = req.readableDidRead ? 'body' in req && req.body : await readText(req)
-  const isText = typeof body === 'string' || Buffer.isBuffer(body)
-  if (isText && body.length > LONGEST_FORM) return fields
-  const given: Iterable<[string, unknown]> = isText ? new URLSearchParams(body.toString()) : Object.entries(body ?? {})
-  for (const [name, values] of given) {
-    for (const value of [values].flat()) if (typeof value === 'string') fields.append(name, value)
-  }
-  return fields.toString().length > LONGEST_FORM ? new URLSearchParams() : fields
-}
-
 /** The fields in what an app's parser made of the body. */
 function fieldsOf(body: unknown): Form | undefined {
   if (typeof body === 'string' || Buffer.isBuffer(body)) {

@@ -76,6 +76,19 @@ export async function noteSealed(
   if (!(await note(identity, sealed))) throw new SealedValueError(named('encryptionKey'))
 }
 
+/** One attempt at `GrantStore.endUnless`. */
+export async function attemptEnd(
+  rooms: DisconnectionRooms,
+  identity: Identity,
+  isKept: (grant: Grant | undefined) => Promise<boolean>,
+): Promise<Disconnected | undefined | 'kept' | 'late'> {
+  const before = await readReplaceable(rooms, identity)
+  if (before === 'late') return 'late'
+  // One that does not open is of others, who have its key.
+  if (before.sealed !== undefined || (await isKept(before.grant))) return 'kept'
+  return endGrant(rooms, identity, { before, clientId: undefined })
+}
+
 async function endGrant(
   rooms: DisconnectionRooms,
   identity: Identity,

@@ -6,6 +6,7 @@ import { change } from './change.js'
 import { adopt, formerGrant, readStored } from './adoption.js'
 import {
   attemptDisconnection,
+  attemptEnd,
   attemptSettlement,
   attemptWithdrawal,
   endFormer,
@@ -121,6 +122,16 @@ export interface GrantStore {
     identity: Identity,
     clientId: string | undefined,
   ) => Promise<Disconnected | 'sealed' | undefined>
+  /**
+   * Ends a grant as `disconnect` does, unless it is kept. One that cannot be opened is. Whatever takes its place meanwhile is asked about
+   * again.
+   *
+   * @param isKept asks about the grant; undefined if there is none
+   */
+  readonly endUnless: (
+    identity: Identity,
+    isKept: (grant: Grant | undefined) => Promise<boolean>,
+  ) => Promise<Disconnected | undefined | 'kept'>
   /** Forgets a credential that had to stay in the tombstone, because it has ended elsewhere. */
   readonly settle: (identity: Identity) => Promise<void>
   /**
@@ -187,15 +198,32 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
     withdraw: (identity, clientId) => change('the grant', () => attemptWithdrawal(rooms, identity, clientId)),
     async disconnect(identity, clientId) {
       const outcome = await change('the grant', () => attemptDisconnection(rooms, identity, clientId))
-      const { remains = false, grant } = outcome === 'sealed' ? {} : (outcome ?? {})
-      // The connection has ended, whatever becomes of this.
-      await forgetUses(records, owner, identity, remains ? clientId : undefined).catch(() => undefined)
-      if (!remains) await endFormer(rooms, identity, grant).catch(() => undefined)
+      await forgetWhatEnded(rooms, identity, { outcome, clientId })
+      return outcome
+    },
+    async endUnless(identity, isKept) {
+      const outcome = await change('the grant', () => attemptEnd(rooms, identity, isKept))
+      if (outcome !== 'kept') await forgetWhatEnded(rooms, identity, { outcome, clientId: undefined })
       return outcome
     },
     settle: (identity) => change('the grant', () => attemptSettlement(rooms, keyOf(identity))),
     all: (page, accepts) => readGrantPage(records, page, accepts),
   }
+}
+
+/** Never rejects: the connection has ended, whatever becomes of this. */
+async function forgetWhatEnded(
+  rooms: GrantStoreRooms,
+  identity: Identity,
+  {
+    outcome,
+    clientId,
+  }: { readonly outcome: Disconnected | 'sealed' | undefined; readonly clientId: string | undefined },
+): Promise<void> {
+  const { records, owner } = rooms
+  const { remains = false, grant } = outcome === 'sealed' ? {} : (outcome ?? {})
+  await forgetUses(records, owner, identity, remains ? clientId : undefined).catch(() => undefined)
+  if (!remains) await endFormer(rooms, identity, grant).catch(() => undefined)
 }
 
 async function attemptConnection(

@@ -173,15 +173,15 @@ export interface StoredGrant {
 /** A grant that can be refreshed. */
 export type LivingGrant = Grant & { readonly refreshToken: string }
 
-/** Milliseconds for which a dead grant is kept, to say what became of it, and what was taken back. */
+/**
+ * Milliseconds for which a dead grant is kept, to say what became of it, and what was taken back. The tombstone of no connection is kept as
+ * long: without it the count would begin again below that of a session that lives.
+ */
 export const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
-/** Milliseconds for which it is kept that there was nothing to end: longer than a connection may be under way. */
-const NOTHING_ENDED_TTL = 3_600_000
 
 /** Milliseconds for which a grant is kept; undefined: for good. */
 export function ttlOf(grant: Grant): number | undefined {
-  if (isLiving(grant)) return undefined
-  return wasNone(grant) ? NOTHING_ENDED_TTL : DEAD_GRANT_TTL
+  return isLiving(grant) ? undefined : DEAD_GRANT_TTL
 }
 
 /** @throws {SealedValueError} the value is not a grant of a format that this version knows */

@@ -7,8 +7,7 @@ import type { Page } from '../connect/pages/document.js'
 import { endTokens, redeemNoted, type BroughtCode } from '../connect/noted-tokens.js'
 import { WITHDRAWN } from '../connect/login-answers.js'
 import { connectionOf } from '../connect/store-grant.js'
-import { SealedValueError, TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
-import { ifError } from '../errors/if-error.js'
+import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { isLiving, type Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
 import { keepResult, noteSent } from './interaction.js'
@@ -212,15 +211,13 @@ async function store(
  * @throws {UpstreamUnavailableError} Nextcloud does not say whether the connection is good
  */
 async function endOfBefore({ standingOf, grants, deletions }: SignInRooms, identity: Identity): Promise<0 | 1> {
-  const before = await grants.store.look(identity).catch(ifError(SealedValueError, () => 'unreadable' as const))
-  // It is of others, who have its key, and shows nothing here.
-  if (before === 'unreadable') return 0
-  const standing = before !== undefined && isLiving(before.grant) ? await standingOf(identity.subject) : 'refused'
-  if (standing === 'taken') return 0
-  // A look at the page must not end a good connection.
-  if (standing === 'untold') throw new UpstreamUnavailableError('Nextcloud does not say who the user is')
-  const ended = await grants.store.disconnect(identity, undefined)
-  const retired = ended === 'sealed' ? undefined : ended?.retired
-  if (retired !== undefined) grants.background(deletions.forget(retired.credential))
+  const ended = await grants.store.endUnless(identity, async (before) => {
+    const standing = before !== undefined && isLiving(before) ? await standingOf(identity.subject) : 'refused'
+    // A look at the page must not end a good connection.
+    if (standing === 'untold') throw new UpstreamUnavailableError('Nextcloud does not say who the user is')
+    return standing === 'taken'
+  })
+  if (ended === 'kept') return 0
+  if (ended?.retired !== undefined) grants.background(deletions.forget(ended.retired.credential))
   return 1
 }

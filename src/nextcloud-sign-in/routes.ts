@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sendOutcome, type Outcome } from '../connect/browser.js'
-import { readFields } from '../connect/form.js'
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
 import { networksOf } from '../http/address-shares.js'
@@ -37,11 +36,6 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
   }
 }
 
-/** OpenID Connect Core §3.1.2.1: a request for authorization may be a form. What is asked of a query is asked of it too, so it becomes one. */
-async function asQuery(req: IncomingMessage, res: ServerResponse): Promise<void> {
-  sendOutcome(req, res, { returnTo: `${PATHS.authorization}?${String(await readFields(req))}` })
-}
-
 function workOf(
   rooms: SignInRooms,
   { path, resumed }: { readonly path: string; readonly resumed: string | undefined },
@@ -49,7 +43,6 @@ function workOf(
   res: ServerResponse,
 ): Promise<void> {
   if (resumed !== undefined) return resume(rooms, resumed, req, res)
-  if (path === PATHS.authorization && req.method === 'POST') return asQuery(req, res)
   return path === PATHS.registration ? register(rooms, req, res) : answer(rooms, req, res)
 }
 

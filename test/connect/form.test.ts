@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
-import { hasForm, isFromOwnPage, readFields, readForm } from '../../src/connect/form.js'
+import { hasForm, isFromOwnPage, readForm } from '../../src/connect/form.js'
 
 const ORIGIN = 'https://mcp.example.com'
 const FORM = 'application/x-www-form-urlencoded'
@@ -90,31 +90,6 @@ describe('a form', () => {
   ])('comes from a parser of the app as %s', async (_what, body, expected) => {
     expect(await fields(await readBefore(body))).toEqual(expected)
   })
-})
-
-describe('all fields of a form', () => {
-  const all = async (req: IncomingMessage) => String(await readFields(req))
-
-  it.each([
-    ['text', 'a=1&b=2&b=3'],
-    ['bytes', Buffer.from('a=1&b=2&b=3')],
-    ['fields', { a: '1', b: ['2', '3'], c: { d: '4' }, e: 5 }],
-  ])('come from a parser of the app as %s', async (_what, body) => {
-    expect(await all(await readBefore(body))).toBe('a=1&b=2&b=3')
-  })
-
-  it('come from the body, in their order, and none of what is no form', async () => {
-    expect(await all(requestOf(['b=3&a=', '1&b=2']))).toBe('b=3&a=1&b=2')
-    expect(await all(requestOf(['a=1'], { 'content-type': 'text/plain' }))).toBe('')
-  })
-
-  it.each([`a=${'x'.repeat(16_384)}`, Buffer.alloc(16_385, 'a'), { a: 'x'.repeat(16_384) }, undefined, null, 7])(
-    'are none of what is too long or nothing',
-    async (body) => {
-      expect(await all(await readBefore(body))).toBe('')
-      if (typeof body === 'string') expect(await all(requestOf([body]))).toBe('')
-    },
-  )
 })
 
 describe('a form from a page of this origin', () => {

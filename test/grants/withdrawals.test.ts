@@ -4,7 +4,7 @@ import { refusedGrant } from '../../src/grants/grant.js'
 import type { Connected } from '../../src/grants/grant-store.js'
 import { ALICE, opened } from './opened.js'
 
-const HOUR = 3_600_000
+const DAY = 86_400_000
 
 /** The end of the connection, and a connection in place of another one. */
 const [ALL, REPLACED] = [undefined, Symbol('replaced')]
@@ -137,6 +137,58 @@ async function ended({ store, connect }: ReturnType<typeof opened>): Promise<voi
   await store.disconnect(ALICE, undefined)
 }
 
+describe('an end unless it is to be kept', () => {
+  it('asks about the very grant that it ends: of one that came meanwhile too', async () => {
+    const { store, connect } = opened()
+    await connect('first')
+    const asked: unknown[] = []
+    const ended = await store.endUnless(ALICE, async (grant) => {
+      if (asked.push(grant?.refreshToken) === 1) await connect('second')
+      return false
+    })
+
+    expect(asked).toEqual(['first', 'second'])
+    expect(ended).toMatchObject({ retired: { credential: { refreshToken: 'second' } } })
+    expect(await store.find(ALICE)).toMatchObject({ grant: { state: 'disconnected' } })
+  })
+
+  it.each([
+    ['of a grant', (set: ReturnType<typeof opened>) => set.connect('first')],
+    ['of none', () => Promise.resolve()],
+  ])('keeps what came meanwhile: %s', async (_, before) => {
+    const set = opened()
+    await before(set)
+    const { store, connect } = set
+    const ended = await store.endUnless(ALICE, async (grant) => {
+      if (grant?.refreshToken === 'second') return true
+      await connect('second')
+      return false
+    })
+
+    expect(ended).toBe('kept')
+    expect(await store.find(ALICE)).toMatchObject({ grant: { state: 'active', refreshToken: 'second' } })
+  })
+
+  it('takes nothing back where it keeps the grant, and one thing where there is none', async () => {
+    const { store, connect } = opened()
+    expect(await store.endUnless(ALICE, no)).toBeUndefined()
+    expect(await store.withdrawals(ALICE)).toBe(1)
+    await connect('first')
+    const before = await store.withdrawals(ALICE)
+
+    expect(await store.endUnless(ALICE, yes)).toBe('kept')
+    expect(await store.withdrawals(ALICE)).toBe(before)
+  })
+
+  it('leaves a grant that does not open to those who have its key', async () => {
+    const { store, key, memory } = opened()
+    await memory.put(key, 'sealed by another key', null)
+
+    expect(await store.endUnless(ALICE, no)).toBe('kept')
+    expect(await memory.get(key)).toMatchObject({ value: 'sealed by another key' })
+  })
+})
+
 describe('a disconnection of nobody', () => {
   it('counts for a connection under way, and is no grant otherwise', async () => {
     const { store, key, memory, clock } = opened()
@@ -157,7 +209,9 @@ describe('a disconnection of nobody', () => {
     expect(await store.find(ALICE)).toMatchObject({ grant: { state: 'active', refreshToken: 'first' } })
 
     await store.disconnect({ ...ALICE, subject: 'bob' }, undefined)
-    clock.advance(HOUR)
+    clock.advance(30 * DAY - 1)
+    expect(await store.withdrawals({ ...ALICE, subject: 'bob' })).toBe(1)
+    clock.advance(1)
     expect(await memory.get(store.keyOf({ ...ALICE, subject: 'bob' }))).toBeUndefined()
   })
 })

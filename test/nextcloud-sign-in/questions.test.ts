@@ -295,19 +295,9 @@ it('codes are not sent by a form, which is not advertised', async () => {
   const server = await startSignInServer({ clients: [{ clientId: 'by-hand', redirectUris: [REDIRECT_URI] }] })
   const metadata = (await (await fetch(`${server.origin}/.well-known/oauth-authorization-server`)).json()) as object
   expect(metadata).toMatchObject({ response_modes_supported: ['fragment', 'query'] })
-  const { searchParams } = clientOf(server, 'by-hand').authorizationUrl({ response_mode: 'form_post' })
-  // As a form too, because oidc-provider reads the parameters there.
-  for (const more of [undefined, { prompt: 'none' }]) {
-    for (const [name, value] of Object.entries(more ?? {})) searchParams.set(name, value)
-    for (const method of ['GET', 'POST']) {
-      const url = `${server.origin}/oauth/authorize${method === 'GET' ? `?${String(searchParams)}` : ''}`
-      const body = method === 'GET' ? null : new URLSearchParams(searchParams)
-      const first = await fetch(url, { method, body, redirect: 'manual' })
-      const to = first.headers.get('location') ?? ''
-      const { headers } = method === 'GET' ? first : await fetch(server.origin + to, { redirect: 'manual' })
-      expect(headers.get('location')).toContain('error=unsupported_response_mode')
-    }
-  }
+  const url = clientOf(server, 'by-hand').authorizationUrl({ response_mode: 'form_post' })
+  const { headers } = await fetch(url, { redirect: 'manual' })
+  expect(headers.get('location')).toContain('error=unsupported_response_mode')
 })
 
 it('a request that a stranger breaks off is told to nobody', async () => {

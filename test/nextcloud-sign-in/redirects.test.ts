@@ -76,17 +76,14 @@ describe.each(['registered', 'document'])('a %s client that the person at the br
   })
 })
 
-it('the same request as a form is a request all the same, and its answer a page', async () => {
-  const { server, client } = await clientOfKind('registered')
-  for (const [more, error] of REFUSED) {
-    const { searchParams } = client.authorizationUrl(more)
-    const form = await ask(`${server.origin}/oauth/authorize`, '', searchParams)
-    expect([form.status, form.location?.split('?')[0]]).toEqual([303, '/oauth/authorize'])
-    expectPage(await ask(new URL(form.location ?? '', server.origin)), error)
-  }
-  const good = await ask(`${server.origin}/oauth/authorize`, '', client.authorizationUrl().searchParams)
-  expect((await ask(new URL(good.location ?? '', server.origin))).location).toMatch(/^\/oauth\/sign-in\//)
-})
+it.each([{}, { prompt: 'none' }, { response_mode: 'form_post' }])(
+  'as a form, a request with %j is none',
+  async (more) => {
+    const { server, client } = await clientOfKind('registered')
+    const form = await ask(`${server.origin}/oauth/authorize`, '', client.authorizationUrl(more).searchParams)
+    expect([form.status, form.location]).toEqual([404, null])
+  },
+)
 
 describe('a person who is signed in', () => {
   async function signedIn() {

@@ -200,6 +200,26 @@ describe('a session that has ended', () => {
     expect(wordsOf(await seen.text())).toContain('Sign in to see which apps')
   })
 
+  it.each<[string, (server: SignInServer, browser: Visitor) => Promise<unknown>]>([
+    ['connects', async (server, browser) => (await registeredClient(server)).signIn(browser)],
+    ['visits the page', async (server, browser) => press(browser, await pageIn(browser, server), 'Sign in')],
+  ])(
+    'of a visit without a connection is over for as long as it lives once another has its user id and %s',
+    async (_, act) => {
+      const clock = manualClock(Date.now())
+      const server = await startSignInServer({ clock, storage: new MemoryStorage({}, clock) })
+      const first = server.person('alice')
+      await press(first, await pageIn(first, server), 'Sign in')
+      clock.advance(0.9 * DAY)
+      expect(wordsOf((await pageIn(first, server)).html)).toContain('This browser')
+      server.nextcloud.occ(['user:delete', 'alice'])
+
+      await act(server, server.person('alice'))
+
+      expect(wordsOf((await pageIn(first, server)).html)).toContain('Sign in to see which apps')
+    },
+  )
+
   it('is in no list', async () => {
     const server = await startSignInServer()
     const [laptop, phone] = [server.person('alice'), browserOf('alice')]

@@ -1,5 +1,8 @@
 import { expect, it } from 'vitest'
 import { MemoryStorage, type StorageAdapter } from '../../src/index.js'
+import { ACCOUNT_PASSWORD } from '../support/nextcloud/state.js'
+import { createVisitor } from '../support/nextcloud/visitor.js'
+import { press } from '../support/press-button.js'
 import { registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer as Server } from '../support/sign-in-server.js'
 
@@ -48,3 +51,43 @@ it.each<[string, Parameters<typeof disconnecting>[0]]>([
   expect((await client.signIn(alice)).status).toBe(200)
   expect(await server.auth.isProvisioned(ALICE)).toBe(true)
 })
+
+it.each([1, 2, 3, 4, 5])(
+  'a visit of the page of connections ends no connection that is made meanwhile, before write %i of the visit',
+  async (at) => {
+    let left = 0
+    let connect = (): Promise<unknown> => Promise.resolve()
+    const memory = new MemoryStorage()
+    const storage: StorageAdapter = {
+      shared: true,
+      get: (key) => memory.get(key),
+      list: (page) => memory.list(page),
+      put: async (...args) => {
+        if (left > 0 && (left -= 1) === 0) await connect()
+        return memory.put(...args)
+      },
+      delete: (...args) => memory.delete(...args),
+    }
+    const server = await startSignInServer({ storage })
+    const [client, visitor] = [await registeredClient(server), server.person('alice')]
+    const other = createVisitor({ name: 'alice', password: ACCOUNT_PASSWORD })
+    connect = () => client.signIn(other)
+    const page = await visitor.open(`${server.origin}/nextcloud`)
+    server.nextcloud.disturb(({ path }) => {
+      if (path === USER && left === 0) {
+        left = at
+        server.nextcloud.disturb(undefined)
+      }
+      return undefined
+    })
+
+    await press(visitor, page, 'Sign in')
+
+    left = 0
+    await server.auth.ready()
+    await server.signIn.close()
+    expect(server.events.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
+    expect(await server.auth.isProvisioned(ALICE)).toBe(true)
+    expect(server.nextcloud.state.tokens.filter(({ kind }) => kind === 'oauth2')).toHaveLength(1)
+  },
+)
