@@ -253,7 +253,7 @@ export const SHAPES: readonly Shape[] = [
     source: 'https://accounts.google.com/.well-known/openid-configuration',
     token: () => 'ya29.an-opaque-token',
     metadata: { introspection_endpoint: undefined },
-    told: /Google, GitHub.*in front of it/,
+    told: /Google, GitHub.*another before it/,
   },
   {
     provider: 'Clerk, opaque',
