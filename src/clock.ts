@@ -40,6 +40,7 @@ export function afterPatience(
   const cancel = after(ms, () => {
     const late = monotonic() - end
     if (late < SHORTEST_STANDSTILL || late > longest) return callback()
+    // Real time, whatever the clock: answers are read by the event loop.
     moment = setTimeout(callback, MOMENT).unref()
   })
   return () => {

@@ -7,7 +7,7 @@ import type { GrantsConfig } from './config/config.js'
 import type { Connect } from './connect/connect.js'
 import { ConfigurationError, SubjectTokenRejectedError } from './errors/errors.js'
 import type { Serves, Waiting } from './grants/connection-watch.js'
-import { consentingClient, isLiving, whyUnusable, type Identity } from './grants/grant.js'
+import { consentingClient, whyUnusable, type Identity } from './grants/grant.js'
 import type { Grants } from './grants/open-grants.js'
 import { isOver } from './grants/withdrawals.js'
 import { MODES_WITH_GRANTS } from './modes.js'
@@ -19,7 +19,7 @@ export type Connections = ReturnType<typeof createConnections>
 interface ConnectionRooms {
   readonly list: (page?: ConnectionPageOptions) => Promise<ConnectionPage>
   readonly serves: (identity: Identity) => Promise<Serves>
-  readonly isOfBefore: (caller: TokenOfConsent) => Promise<boolean>
+  readonly grants: Pick<Grants, 'store'>
   readonly access: Pick<NextcloudAccess, 'rotate'>
   readonly broker: Pick<Broker, 'tryAgain'>
   readonly disconnect: Disconnect
@@ -28,14 +28,15 @@ interface ConnectionRooms {
 }
 
 export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
-  const { list, serves, isOfBefore, access, broker, disconnect, pages, waiting } = rooms
+  const { list, serves, grants, access, broker, disconnect, pages, waiting } = rooms
   const forCaller =
     <A extends unknown[], R>(act: (session: BrokerSession, ...more: A) => Promise<R>) =>
     async (who: Who | undefined, ...more: A): Promise<R> =>
       act(await callerOf(who), ...more)
   const forLivingToken = <R>(act: (session: BrokerSession) => Promise<R>) =>
     forCaller(async (session) => {
-      if (await isOfBefore(session.caller)) throw new SubjectTokenRejectedError()
+      const { identity, ...consent } = session.caller
+      if (await grants.store.isOfBefore(identity, consent)) throw new SubjectTokenRejectedError()
       return act(session)
     })
   return {
@@ -60,20 +61,6 @@ export function createServes({ store }: Pick<Grants, 'store'>, consent: GrantsCo
     return (clientId, withdrawals) =>
       whyUnusable(stored?.grant, consentingClient(consent, clientId), clock.now()) === undefined &&
       !isOver(stored?.grant.withdrawals, clientId, withdrawals)
-  }
-}
-
-type TokenOfConsent = Pick<BrokerSession['caller'], 'identity' | 'clientId' | 'withdrawals'>
-
-/**
- * Returns a look into the storage whether a token is of a consent that was taken back, and there is a connection: it may be another
- * person's.
- */
-export function createIsOfBefore({ store }: Pick<Grants, 'store'>) {
-  return async ({ identity, clientId, withdrawals }: TokenOfConsent): Promise<boolean> => {
-    if (withdrawals === undefined) return false
-    const grant = (await store.find(identity))?.grant
-    return grant !== undefined && isLiving(grant) && isOver(grant.withdrawals, clientId, withdrawals)
   }
 }
 

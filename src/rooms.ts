@@ -17,7 +17,7 @@ import { createConnect, type Connect } from './connect/connect.js'
 import type { ConnectRooms, SignInServer } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
 import { createConnectionList } from './connection-list.js'
-import { createConnections, createIsOfBefore, createServes, noGrants, type Connections } from './connections.js'
+import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
 import { createWaiting } from './grants/connection-watch.js'
 import { createProofRecords } from './grants/proof-records.js'
@@ -194,7 +194,6 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   grants.whenLate(deletions.takeOver)
   const disconnect = createDisconnect({ grants, deletions, broker, events })
   const serves = createServes(grants, stored.consent, clock)
-  const isOfBefore = createIsOfBefore(grants)
   const list = createConnectionList(grants, stored.credential)
   const waiting = createWaiting({ look: serves, clock })
   const rooms = {
@@ -217,7 +216,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     pages,
     connected: waiting.connected,
     connections: (callerOf) =>
-      createConnections({ list, serves, isOfBefore, access, broker, disconnect, pages, waiting }, callerOf),
+      createConnections({ list, serves, grants, access, broker, disconnect, pages, waiting }, callerOf),
     ready: async () => {
       await grants.ready()
       deletions.start()

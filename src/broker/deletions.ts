@@ -76,8 +76,8 @@ interface Forgotten {
 interface Deleting extends DeletionRooms {
   /** Outcomes that could not be stored yet: a deletion to be kept, or one to be forgotten. */
   readonly backlog: WriteBehind<PendingDeletion | Forgotten>
-  /** The notes that `expect` has made, by id, until they are forgotten. */
-  readonly expected: Map<string, string | undefined>
+  /** The notes that `expect` has made, by id, until they are forgotten. One that is pushed out is found to be in use, and dropped. */
+  readonly expected: LRUCache<string, string>
   /** Monotonic milliseconds. */
   nextLook: number
   started: boolean
@@ -115,7 +115,7 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
   const deleting: Deleting = {
     ...rooms,
     backlog,
-    expected: new Map(),
+    expected: new LRUCache({ max: MOST_OWN }),
     nextLook: Infinity,
     started: false,
     looked: false,
@@ -143,7 +143,7 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     async expect(identity, credential, instead) {
       const nextAt = clock.now() + STORED_WITHIN
       const deletion = { ...grants.newDeletion(identity, presented(credential)), nextAt }
-      deleting.expected.set(deletion.id, deletion.note)
+      if (deletion.note !== undefined) deleting.expected.set(deletion.id, deletion.note)
       await grants.deletions.put(deletion, instead && grants.newDeletion(identity, instead).id)
     },
     async takeOver(identity, credential, spent) {

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asMcpAuthError, SubjectTokenRejectedError, UnauthorizedError } from '../errors/errors.js'
 import { consentingClient, whyUnusable } from '../grants/grant.js'
-import { isOver } from '../grants/withdrawals.js'
 import { createAuthentication, rejectRequest, type HttpRooms } from '../http/authentication.js'
 import type { RouteHandler } from '../http/router.js'
 import type { McpAuthInfo } from '../auth-info.js'
@@ -73,17 +72,15 @@ function withToken(
 }
 
 /**
- * Refuses a token of before where the same client has a newer consent: it may be another person's.
+ * Refuses a token of before where there is a newer connection: it may be another person's.
  *
  * @throws {SubjectTokenRejectedError} the user has taken back what the token came of
  */
-async function checkStanding({ config, grants, clock }: AccountRooms, info: McpAuthInfo): Promise<void> {
+async function checkStanding({ config, grants }: AccountRooms, info: McpAuthInfo): Promise<void> {
   const { issuer, subject, clientId, claims } = info
-  if (config.ownSignIn === undefined) return
-  const grant = (await grants.store.find({ issuer, subject }))?.grant
-  if (whyUnusable(grant, clientId, clock.now()) !== undefined) return
-  const withdrawals = config.ownSignIn.withdrawalsOf(claims)
-  if (isOver(grant?.withdrawals, clientId, withdrawals)) throw new SubjectTokenRejectedError()
+  const withdrawals = config.ownSignIn?.withdrawalsOf(claims)
+  if (await grants.store.isOfBefore({ issuer, subject }, { clientId, withdrawals }))
+    throw new SubjectTokenRejectedError()
 }
 
 function sendJson(res: ServerResponse, body: object): void {

@@ -100,6 +100,14 @@ export interface GrantStore {
     consent: Partial<Pick<Connection, 'clientId' | 'withdrawals'>>,
   ) => Promise<boolean>
   /**
+   * Whether a token is of a consent that has ended, and there is a connection, which may be another person's. One that does not open is not
+   * known to be.
+   */
+  readonly isOfBefore: (
+    identity: Identity,
+    consent: { readonly clientId: string | undefined; readonly withdrawals?: number | undefined },
+  ) => Promise<boolean>
+  /**
    * Replaces the stored grant, even one that cannot be opened, which is noted, by a new connection. Unless that grant lives and is of the same account,
    * all that came of it ends. The credential that must end elsewhere is noted. `withdrawn`: the user has taken the consent back since,
    * and nothing is stored.
@@ -150,11 +158,12 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
     recordKey('grant', ownerOf(owner, issuer), issuer, subject)
   const seen = (stored: StoredGrant | undefined): StoredGrant | undefined =>
     stored && !wasNone(stored.grant) ? { ...stored, grant: asSeenBy(credential, stored.grant) } : undefined
-  const withdrawalsOf = (identity: Identity): Promise<Grant['withdrawals']> =>
+  const grantOf = (identity: Identity): Promise<Grant | undefined> =>
     readStored(records, keyOf(identity)).then(
-      (stored) => stored?.grant.withdrawals,
+      (stored) => stored?.grant,
       ifError(SealedValueError, () => undefined),
     )
+  const withdrawalsOf = async (identity: Identity) => (await grantOf(identity))?.withdrawals
   const isOwn = (grant: Grant): boolean => !isLiving(grant) || isOfKind(credential, grant)
   return {
     keyOf,
@@ -193,6 +202,11 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
     isWithdrawn: async (identity, { clientId, withdrawals }) =>
       isWithdrawn(await withdrawalsOf(identity), clientId, withdrawals),
     isOver: async (identity, { clientId, withdrawals }) => isOver(await withdrawalsOf(identity), clientId, withdrawals),
+    async isOfBefore(identity, { clientId, withdrawals }) {
+      if (withdrawals === undefined) return false
+      const grant = await grantOf(identity)
+      return grant !== undefined && isLiving(grant) && isOver(grant.withdrawals, clientId, withdrawals)
+    },
     connect: (identity, connection) => change('the grant', () => attemptConnection(rooms, identity, connection)),
     agree: (identity, ...to) => change('the grant', () => attemptAgreement(rooms, identity, ...to)),
     withdraw: (identity, clientId) => change('the grant', () => attemptWithdrawal(rooms, identity, clientId)),

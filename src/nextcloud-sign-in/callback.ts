@@ -76,6 +76,8 @@ async function redeem(
       redeemNoted(rooms, { as, parameters, verifier: pending.verifier, identity }),
     )
     if (tokens !== 'too many') return tokens
+    // Nothing was sent, so that the same question may be answered again.
+    await sent?.forget()
     events.emit({ type: 'connect.failed', reason: 'too_many' })
     return { page: signInPages.tooMany() }
   } catch (error) {

@@ -119,7 +119,7 @@ async function findQuestion(
   if (question === undefined || !(await rooms.questions.admit(req, question))) return undefined
   const provider = await rooms.provider()
   const interaction = await provider.interactionDetails(req, res).catch(unlessUnknown)
-  if (interaction === undefined || scopesOf(rooms, interaction).length === 0) return undefined
+  if (interaction === undefined) return undefined
   return { provider, interaction, req, res }
 }
 

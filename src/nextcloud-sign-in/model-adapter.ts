@@ -90,7 +90,8 @@ interface Entry {
 async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn }: Entry): Promise<void> {
   const life = model === 'Client' ? CLIENT_KEPT.unused : expiresIn
   if (model === 'Session' && payload.uid !== undefined && payload.accountId !== undefined) {
-    for (const uid of await noteSession(rooms, payload.accountId, payload.uid)) await endSession(rooms, uid)
+    const { accountId, uid } = payload
+    await noteSession(rooms, { accountId, uid }, (surplus) => endSession(rooms, surplus))
   }
   await write(rooms, keyOf(rooms, model, id), payload, life)
   if (model === 'Session' && payload.uid !== undefined) {

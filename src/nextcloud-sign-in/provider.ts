@@ -226,7 +226,9 @@ function urlOfQuestion({
   onAsked,
 }: Pick<ProviderRooms, 'questions' | 'onAsked'>): NonNullable<Configuration['interactions']>['url'] {
   return async (ctx, { uid, params }) => {
-    if (typeof params['client_id'] === 'string') onAsked(params['client_id'])
+    const { client_id: id } = params
+    // A client with a metadata document is not among those that registered themselves.
+    if (typeof id === 'string' && !id.startsWith('https:')) onAsked(id)
     ctx.append('Set-Cookie', [...(await questions.issue(ctx.req, uid))])
     return `${PATHS.interaction}/${uid}`
   }

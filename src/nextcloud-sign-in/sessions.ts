@@ -29,20 +29,23 @@ const MOST_ATTEMPTS = 50
 /**
  * Notes that a person has used a session, which may be new. It is in the list before its browser has it.
  *
- * @returns the sessions that there is no room for in the list: nobody could see or end them, so that they must end
+ * @param end ends a session that there is no room for in the list, where nobody could see or end it
  */
-export async function noteSession(rooms: SessionRooms, accountId: string, uid: string): Promise<readonly string[]> {
+export function noteSession(
+  rooms: SessionRooms,
+  { accountId, uid }: { readonly accountId: string; readonly uid: string },
+  end: (uid: string) => Promise<void>,
+): Promise<void> {
   const now = rooms.clock.now()
-  let dropped: readonly NotedSession[] = []
-  await changeList(rooms, accountId, (list) => {
-    dropped = []
+  return changeList(rooms, accountId, async (list) => {
     const known = list.find((session) => session.uid === uid)
     if (known !== undefined && now - known.lastUsed < NOTED_EVERY) return undefined
     const others = list.filter((session) => session !== known)
-    dropped = others.slice(0, Math.max(0, others.length + 1 - MOST_SESSIONS))
-    return [...others.slice(dropped.length), { uid, since: known?.since ?? now, lastUsed: now }]
+    const surplus = others.slice(0, Math.max(0, others.length + 1 - MOST_SESSIONS))
+    // Before the list loses them, because the store may fail in between.
+    for (const session of surplus) await end(session.uid)
+    return [...others.slice(surplus.length), { uid, since: known?.since ?? now, lastUsed: now }]
   })
-  return dropped.map((session) => session.uid)
 }
 
 /** Reads the sessions of a person. Some of them may have ended. */
@@ -62,14 +65,14 @@ async function readList({ records, clock }: SessionRooms, key: string) {
 function changeList(
   rooms: SessionRooms,
   accountId: string,
-  next: (list: readonly NotedSession[]) => readonly NotedSession[] | undefined,
+  next: (list: readonly NotedSession[]) => Promise<readonly NotedSession[] | undefined>,
 ): Promise<void> {
   const key = keyOf(rooms, accountId)
   return change(
     'the sessions',
     async () => {
       const { record, list } = await readList(rooms, key)
-      const changed = next(list)
+      const changed = await next(list)
       if (changed === undefined) return undefined
       const version = await rooms.records.write(key, changed, record?.version ?? null, SESSION_LIFE + NOTED_EVERY)
       return version === null ? 'late' : undefined

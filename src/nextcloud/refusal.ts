@@ -1,9 +1,11 @@
 import { afterPatience, systemClock } from '../clock.js'
+
 /** Bytes of a 401 that are read for Nextcloud's own word. Its answers have a few hundred. */
 const MOST_READ = 65_536
 /** `OCP\AppFramework\OCSController::RESPOND_UNAUTHORISED`. */
 const OCS_UNAUTHORISED = 997
 const OCS_OK = 200
+/** `OCS_UNAUTHORISED` in XML. */
 const OCS_XML = /^\s*(?:<\?xml[^>]*>\s*)?<ocs>[\s\S]*<statuscode>997<\/statuscode>/
 const OCS_XML_MESSAGE = /<message>([^<]*)<\/message>/
 /**

@@ -187,6 +187,25 @@ describe('made-up codes', () => {
     expect((await client.refresh(String(tokens.body['refresh_token']))).status).toBe(200)
   })
 
+  it('leave the question open that had to wait', async () => {
+    const clock = manualClock()
+    const server = await startSignInServer({ trustProxy: true, clock })
+    const client = await registeredClient(server)
+    const callbackOf = `${server.origin}/nextcloud/callback`
+    for (let count = 1; count <= 8; count += 1) {
+      const mallory = server.person('mallory')
+      const callback = madeUp(await mallory.until(client.authorizationUrl(), callbackOf))
+      await fetch(callback, { headers: { cookie: mallory.cookies(callback), 'x-forwarded-for': `${count}.0.2.1` } })
+    }
+    clock.advance(25 * 60_000)
+    const alice = server.person('alice')
+    const question = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    expect((await alice.open(await alice.until(question, callbackOf))).status).toBe(429)
+    clock.advance(6 * 60_000)
+
+    expect((await alice.until(question, REDIRECT_URI)).searchParams.has('code')).toBe(true)
+  })
+
   it('come to Nextcloud once for each question', async () => {
     const server = await startSignInServer()
     const client = await registeredClient(server)

@@ -1,4 +1,9 @@
 import { describe, expect, it, vi } from 'vitest'
+import { StorageError } from '../../src/errors/errors.js'
+import { createEvents } from '../../src/events.js'
+import { createRecords } from '../../src/grants/records.js'
+import { createSealer } from '../../src/grants/seal.js'
+import { noteSession, readSessions } from '../../src/nextcloud-sign-in/sessions.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
@@ -274,3 +279,23 @@ it('a session that there is no room for in the list has ended', async () => {
   expect(wordsOf(await page.text())).toContain('Sign in to see which apps')
   expect(await mustSignIn(first, server)).toBe(true)
 }, 60_000)
+
+it('a session that there is no room for stays in the list until it has ended', async () => {
+  const clock = manualClock()
+  const events = createEvents(() => undefined, clock)
+  const records = createRecords(new MemoryStorage(undefined, clock), createSealer([new Uint8Array(32)]), clock, events)
+  const rooms = { records, clock, owner: { clientId: 'c', resource: 'r', nextcloud: 'n' } }
+  const note = (uid: string, end: (uid: string) => Promise<void> = () => Promise.resolve()) =>
+    noteSession(rooms, { accountId: 'alice', uid }, end)
+  for (let each = 0; each < 50; each += 1) await note(`session-${each}`)
+  const uids = async () => (await readSessions(rooms, 'alice')).map(({ uid }) => uid)
+
+  await expect(note('one-more', () => Promise.reject(new StorageError('unavailable')))).rejects.toThrow(StorageError)
+  expect(await uids()).toContain('session-0')
+  const ended: string[] = []
+  await note('one-more', (uid) => Promise.resolve(void ended.push(uid)))
+
+  expect(ended).toEqual(['session-0'])
+  expect(await uids()).toEqual(expect.not.arrayContaining(['session-0']))
+  expect(await uids()).toHaveLength(50)
+})

@@ -1,5 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { SubjectTokenRejectedError } from '../../src/errors/errors.js'
+import { createSealer } from '../../src/grants/seal.js'
+import type { StorageAdapter } from '../../src/index.js'
+import { ENCRYPTION_KEY } from '../support/grant-constants.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { sessionCookie } from '../../src/nextcloud-sign-in/provider.js'
 import { manualClock } from '../support/clock.js'
@@ -48,6 +52,19 @@ async function accountAt(
 /** The link by which the client of a token has its user connect. */
 const linkOf = async ({ auth }: SignInServer, { body }: TokenAnswer): Promise<string> =>
   auth.createConnectUrl(await auth.verify(String(body['access_token'])))
+
+/** Seals the grant as an instance with another key would have. */
+async function sealGrantElsewhere(storage: StorageAdapter): Promise<void> {
+  const [ours, others] = [Buffer.from(ENCRYPTION_KEY, 'base64url'), randomBytes(32)].map((key) =>
+    createSealer([new Uint8Array(key)]),
+  )
+  for (const key of (await storage.list?.({ limit: 1_000 })) ?? []) {
+    const { value, version } = (await storage.get(key)) ?? expect.unreachable()
+    const opened = await ours?.open(key, value).catch(() => undefined)
+    if (typeof opened !== 'object' || opened === null || !('generation' in opened)) continue
+    await storage.put(key, (await others?.seal(key, opened)) ?? expect.unreachable(), version, 86_400_000)
+  }
+}
 
 /** What a browser is asked when a client that it does not know yet sends it here. */
 async function questionAt(server: SignInServer, browser: Visitor): Promise<string> {
@@ -214,6 +231,25 @@ describe('an access token of before the end', () => {
     expect(await useTool(server, fresh)).toContain('"id\\":\\"alice')
     expect(await accountAt(server, 'status', fresh)).toBe('200 {"connected":true}')
   })
+
+  it.each<[string, (server: SignInServer, answer: TokenAnswer) => Promise<unknown>]>([
+    [
+      'at the endpoint',
+      async (server, answer) => JSON.parse((await accountAt(server, 'disconnect', answer)).slice(4)) as unknown,
+    ],
+    ['by the app', async ({ auth }, { body }) => auth.revoke(await auth.verify(String(body['access_token'])))],
+  ])(
+    'ends a connection that this server has no key of, %s, and whoever has the key ends the rest',
+    async (_how, end) => {
+      const server = await startSignInServer()
+      const client = await registeredClient(server)
+      const answer = await client.signIn(server.person('alice'))
+      await sealGrantElsewhere(server.storage)
+
+      expect(await end(server, answer)).toEqual({ revoked: 'pending' })
+      expect(await server.auth.isProvisioned(ALICE)).toBe(false)
+    },
+  )
 
   it('is refused at another instance too', async () => {
     const server = await startSignInServer()

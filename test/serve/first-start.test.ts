@@ -5,6 +5,7 @@ import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { credentialDoubts, readSettings } from '../../src/serve/settings.js'
 import { wordsOf } from '../support/html.js'
+import { until } from '../support/promises.js'
 import { registeredClient, REDIRECT_URI } from '../support/sign-in-client.js'
 import { serveSetUp } from './support/serve-set-up.js'
 
@@ -200,4 +201,23 @@ it('the doctor tells a secret that is cut by the name of its variable', async ()
     found: expect.stringContaining('NEXTCLOUD_OIDC_CLIENT_SECRET has 60 characters') as string,
   })
   expect(words).not.toContain('hushhush')
+})
+
+it('what could not be ended in Nextcloud before a stop is tried again at the next start, before anybody asks', async () => {
+  const { nextcloud, origin, started, visitor } = await serveSetUp()
+  const first = await started()
+  const { body } = await (await registeredClient({ origin, url: `${origin}/mcp` })).signIn(visitor())
+  const isEnd = ({ method, path }: { method: string; path: string }) =>
+    method === 'DELETE' && path.includes('/core/apppassword')
+  nextcloud.disturb((asked) => (isEnd(asked) ? 503 : undefined))
+  const headers = { authorization: `Bearer ${String(body['access_token'])}` }
+  const disconnected = await fetch(`${origin}/nextcloud/disconnect`, { method: 'POST', headers })
+  expect(await disconnected.json()).toEqual({ revoked: 'pending' })
+  await first.stop()
+  nextcloud.disturb(undefined)
+  expect(nextcloud.state.tokens.filter(({ kind }) => kind === 'oauth2')).toHaveLength(1)
+
+  await started()
+
+  await until(() => nextcloud.state.tokens.every(({ kind }) => kind !== 'oauth2'))
 })

@@ -77,7 +77,11 @@ export async function serveSetUp({ redirectUri = (origin: string) => `${origin}/
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
       if (!told.output.includes('Listening on')) throw new Error(`It does not start: ${told.output}`)
-      return told
+      const stop = async () => {
+        child.kill('SIGTERM')
+        await once(child, 'exit')
+      }
+      return Object.assign(told, { stop })
     },
     doctor: async (other?: Readonly<Record<string, string>>) => {
       const { child, told } = run(['doctor', '--serve', '--json'], other)
