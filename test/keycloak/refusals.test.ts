@@ -71,7 +71,7 @@ describe('the operator has to mend, 502, and the hint names what in the words of
       make: () =>
         realm.setClient('mcp-server', { attributes: { 'client.use.lightweight.access.token.enabled': 'true' } }),
       refusal: NO_AUDIENCE,
-      hint: '"Always use lightweight access token" (Advanced) must be off',
+      hint: 'Advanced: switch "Always use lightweight access token" off',
     },
     {
       name: 'the MCP server is not in the audience of the MCP token',
