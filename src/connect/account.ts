@@ -72,15 +72,18 @@ function withToken(
 }
 
 /**
- * Refuses a token of before where there is a newer connection: it may be another person's.
+ * Refuses a token of before where a newer connection serves its client: it may be another person's. One that does not serve the client is
+ * neither shown to it nor ended by it.
  *
  * @throws {SubjectTokenRejectedError} the user has taken back what the token came of
  */
-async function checkStanding({ config, grants }: AccountRooms, info: McpAuthInfo): Promise<void> {
+async function checkStanding({ config, grants, clock }: AccountRooms, info: McpAuthInfo): Promise<void> {
   const { issuer, subject, clientId, claims } = info
+  const identity = { issuer, subject }
   const withdrawals = config.ownSignIn?.withdrawalsOf(claims)
-  if (await grants.store.isOfBefore({ issuer, subject }, { clientId, withdrawals }))
-    throw new SubjectTokenRejectedError()
+  if (!(await grants.store.isOfBefore(identity, { clientId, withdrawals }))) return
+  const stored = await grants.store.find(identity)
+  if (whyUnusable(stored?.grant, clientId, clock.now()) === undefined) throw new SubjectTokenRejectedError()
 }
 
 function sendJson(res: ServerResponse, body: object): void {
