@@ -15,6 +15,7 @@ import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from './con
 import { perIssuer, type PerIssuer } from './config/per-issuer.js'
 import { readConfig } from './config/read-config.js'
 import { createConnect, type Connect } from './connect/connect.js'
+import { createCodeShares } from './connect/code-shares.js'
 import type { ConnectRooms, SignInServer } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
 import { createConnectionList } from './connection-list.js'
@@ -185,12 +186,14 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     issuer,
     codeGrant: servers?.of(name).connection,
   }))
+  const codes = config.ownSignIn?.codes ?? createCodeShares(clock)
   const deletions = createDeletions({
     grants,
     serverOf: ofGrants.find,
     endsAlone: stored.endsAlone,
     appPasswords,
     freshCredentials,
+    codes,
     signIns,
     clock,
     events,
@@ -211,6 +214,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     signIns,
     broker,
     deletions,
+    codes,
     disconnect,
     onConnected: waiting.connected,
   }
