@@ -295,14 +295,12 @@ function rejectionReason(error: McpAuthError): RejectionReason | undefined {
 function rejectionDetails(error: McpAuthError): RejectionDetails {
   if (error instanceof InvalidTokenError || error instanceof InsufficientScopeError) return error.details
   if (error instanceof InvalidDpopProofError) return error.details
-  return { message: error instanceof UnauthorizedError ? WITHOUT_TOKEN[error.reason] : NOT_ONE_TOKEN }
+  return { message: error instanceof UnauthorizedError ? WITHOUT_TOKEN[error.reason] : error.detail }
 }
 
 const WITHOUT_TOKEN: Readonly<Record<UnauthorizedError['reason'], string>> = {
   no_credentials:
-    'the request has no Bearer token, which is usual for the first one of an MCP client; if it stays so, the client does not sign in, or a proxy drops the Authorization header',
+    'the request has no Bearer token: nothing to change if the next one of this MCP client has one, because the first never has. If none ever has, the client does not sign in: "npx mcp-nextcloud-auth doctor --as claude" shows at which step it stops. If it did sign in, a proxy drops the Authorization header',
   unsupported_scheme:
-    'the request has a token in the scheme DPoP, which is off here: set the option dpop to allowed, or switch DPoP off for the MCP client at the authorization server',
+    "the request has a token in the scheme DPoP, which is off here: set dpop to 'allowed', or switch DPoP off for the MCP client at the authorization server",
 }
-const NOT_ONE_TOKEN =
-  'the request has two Authorization headers, or something behind the token: look at what proxies add'

@@ -8,6 +8,7 @@ import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js
 import type { InsufficientScopeError, McpAuthError } from './errors/errors.js'
 import type { McpAuthStats } from './events.js'
 import type { Identity } from './grants/grant.js'
+import type { McpAuthHealth } from './health.js'
 import {
   createAuthentication,
   createErrorHandler,
@@ -182,6 +183,20 @@ export interface McpAuth extends ConnectHandler {
    * are 503 until they can.
    */
   refreshKeys(): Promise<void>
+  /**
+   * Tells whether this instance can serve, from what its requests have shown, for probes and monitors. Where nothing is known, or the last
+   * request failed, it looks first: at most once a second whoever asks, and at most for `http.timeout`. Never rejects.
+   *
+   * Mind that an outage of the provider or of Nextcloud shows in all instances at once. To take an instance out of service, ask for `keys.ok`
+   * and `storage?.ok`; raise an alarm on `ok`.
+   *
+   * @example
+   * app.get('/health/ready', async (_req, res) => {
+   *   const { keys, storage } = await auth.health()
+   *   res.sendStatus(keys.ok && storage?.ok !== false ? 200 : 503)
+   * })
+   */
+  health(): Promise<McpAuthHealth>
   /** Returns the counters since construction and the present sizes of the caches. */
   stats(): McpAuthStats
   /**
@@ -264,6 +279,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       reported: http.reported,
       ready: rooms.ready,
       refreshKeys: rooms.refreshKeys,
+      health: rooms.health,
       stats: rooms.stats,
       close: rooms.close,
     },

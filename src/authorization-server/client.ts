@@ -1,6 +1,7 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
 import type { ClientConfig, Config } from '../config/config.js'
+import { variableOf } from '../config/declarations.js'
 import { ConfigurationError, McpAuthError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import { parseObject } from '../json.js'
@@ -173,7 +174,7 @@ async function introspect(
     const { status } = response
     if (status >= 400 && status < 500 && status !== 404) {
       const refusal = new ConfigurationError(
-        `The authorization server refuses introspection with status ${status}: check clientId and clientSecret, and that this client may introspect there`,
+        `The authorization server refuses introspection with status ${status}: compare clientId (${variableOf('clientId')}) and clientSecret (${variableOf('clientSecret')}) with what it has; if they are right, let that client introspect there`,
         'introspection',
       )
       const { error } = parseObject(await response.text()) ?? {}

@@ -197,8 +197,8 @@ function checkIdentity(
   }
 }
 
-const CHOICE = `it says whose account a user may connect, and not that of whoever was sent the link. Choose by the user ids of your Nextcloud:
-- they are the subjects of the MCP tokens (Nextcloud's own app oidc): 'sub'
-- they are a claim, such as the user name (user_oidc with --mapping-uid=preferred_username --unique-uid=0): { claim: 'preferred_username' }
-- user_oidc makes them, in its default, 64 hexadecimal digits: { userOidc: { providerId: 1 } }, where occ user_oidc:provider lists the id
-- LDAP, a list of your own, anything else: a function (account, who) => boolean`
+const CHOICE = `it is the rule by which the Nextcloud account that is connected must be that of the MCP user. Choose by the user ids that "occ user:list" shows for your users, with the value of the option first and of the variable behind it:
+- they are the sub of the MCP tokens (Nextcloud's own app oidc): 'sub' or sub
+- they are another claim, such as the user name (user_oidc with --mapping-uid=preferred_username --unique-uid=0): { claim: 'preferred_username' } or claim:preferred_username
+- they have 64 hexadecimal digits (made by user_oidc, in its default): { userOidc: { providerId: 1 } } or user_oidc:1, with the id that "occ user_oidc:provider" lists
+- anything else (LDAP, a list of your own): a function (account, who) => boolean, as an option only`

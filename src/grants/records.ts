@@ -100,6 +100,11 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
   }
 }
 
+/** Asks the store for an entry, whether it is there or not, to see that it answers. Rejects as {@link Records} do. */
+export async function reachStore(storage: StorageAdapter, key: string, clock: Clock, events: Events): Promise<void> {
+  await call({ clock, events }, 'get', () => storage.get(key), isEntry)
+}
+
 /** Milliseconds for which a key that is not known here may be on its way. */
 const ON_ITS_WAY = 3_600_000
 const MOST_KEYS = 100

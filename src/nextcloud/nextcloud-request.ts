@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { afterPatience, systemClock } from '../clock.js'
 import type { NextcloudConfig } from '../config/config.js'
+import type { Contact } from '../contact.js'
 import { NextcloudRefusedError, UpstreamUnavailableError } from '../errors/errors.js'
 import {
   isFromStaleConnection,
@@ -45,6 +46,7 @@ export interface RequestRooms {
   readonly publicBase: URL
   readonly nextcloud: Pick<NextcloudConfig, 'timeout'>
   readonly transport: Pick<Transport, 'fetch'>
+  readonly contact: Pick<Contact, 'noted'>
 }
 
 /** A request that can be sent, for any user. */
@@ -159,7 +161,7 @@ export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Se
   const { base, publicBase } = rooms
   const headers = { ...out.headers, authorization: authorizationOf(secret) }
   for (let { url } = out, redirects = 0; ; redirects += 1) {
-    const response = await send(rooms, { ...out, url, headers })
+    const response = await rooms.contact.noted(send(rooms, { ...out, url, headers }))
     const target = redirectTarget(response, url.href)
     const refusal = target && (refusalAt(base, target) ?? refusalAt(publicBase, target))
     if (refusal !== undefined) {

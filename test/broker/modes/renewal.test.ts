@@ -194,14 +194,17 @@ function mortal(storage: StorageAdapter, dies: Death) {
   const counts = { get: 0, put: 0, delete: 0 }
   let dead = false
   let bury = (): void => undefined
+  let die = (): void => undefined
+  const death = new Promise<void>((resolve) => (die = resolve))
   const buried = new Promise<never>((_resolve, reject) => (bury = () => reject(new Error('It is dead'))))
   buried.catch(() => undefined)
   async function pass<T>(call: keyof typeof counts, work: () => Promise<T>): Promise<T> {
     counts[call] += 1
-    const death = dead ? 'before' : dies(call, counts[call])
-    const result = death === 'before' ? undefined : await work()
-    if (death === undefined) return result as T
+    const end = dead ? 'before' : dies(call, counts[call])
+    const result = end === 'before' ? undefined : await work()
+    if (end === undefined) return result as T
     dead = true
+    die()
     return buried
   }
   const way: StorageAdapter = {
@@ -210,19 +213,20 @@ function mortal(storage: StorageAdapter, dies: Death) {
     put: (key, value, expected, ttlMs) => pass('put', () => storage.put(key, value, expected, ttlMs)),
     delete: (key, expected) => pass('delete', () => storage.delete(key, expected)),
   }
-  return { way, bury }
+  return { way, bury, death }
 }
 
 /** The key of Alice's grant. */
 const keyOfAlice = ({ as, grants }: GrantWorld) => grants.store.keyOf({ issuer: as.issuer, subject: 'alice' })
 
-/** A caller of an instance that dies, who gets no answer. */
-function callInVain({ open, storage }: GrantWorld, dies: Death): void {
-  const { way, bury } = mortal(storage, dies)
+/** Calls an instance that dies, and gets no answer; resolves when it is dead. */
+function callInVain({ open, storage }: GrantWorld, dies: Death): Promise<void> {
+  const { way, bury, death } = mortal(storage, dies)
   open({ storage: way })
     .getNextcloudToken(ALICE)
     .catch(() => undefined)
   onTestFinished(bury)
+  return death
 }
 
 describe('a renewal that another instance has left behind', () => {
@@ -233,8 +237,7 @@ describe('a renewal that another instance has left behind', () => {
     const setup = await world({ mode: 'refresh-token' })
     const { clock, open, refreshTokens } = setup
     const first = await setup.connect()
-    callInVain(setup, (call, count) => (call === 'put' && count === put ? 'after' : undefined))
-    await turn()
+    await callInVain(setup, (call, count) => (call === 'put' && count === put ? 'after' : undefined))
     const death = clock.monotonic()
 
     await open().getNextcloudToken(ALICE)
@@ -251,8 +254,7 @@ describe('a renewal that another instance has left behind', () => {
     const setup = await world({ mode: 'refresh-token' })
     const { clock, connect, grants, open, refreshTokens } = setup
     const first = await connect()
-    callInVain(setup, (call, count) => (call === 'put' && count === 3 ? 'before' : undefined))
-    while (refreshTokens.accessTokens.length === 0) await turn()
+    await callInVain(setup, (call, count) => (call === 'put' && count === 3 ? 'before' : undefined))
     const key = keyOfAlice(setup)
     const [, second = ''] = refreshTokens.familyOf(first).tokens
     const accessToken = {
