@@ -58,6 +58,7 @@ export function createPages({ serverName, nextcloudHost, steps }: PageContext) {
     noRefreshToken: of(noRefreshToken),
     unavailable: of(unavailable),
     tooMany: of(tooMany),
+    tooManyRefused: of(tooManyRefused),
     failed: of(failed),
     signIn: of(signIn),
     overview: of(overview),
@@ -281,6 +282,13 @@ function tooMany({ page, server }: Frame, { retryAfter }: { readonly retryAfter:
 <p>Connecting your Nextcloud was begun many times within a few minutes. Nothing was changed.</p>
 <p>Please wait ${shownTime(retryAfter)} before you try again. If it was not you who began it, tell the people who run ${server}.</p>`
   return { ...tooMany, retryAfter }
+}
+
+/** Too many codes that came with sign-ins were refused. */
+function tooManyRefused({ page, server }: Frame): Page {
+  return page(429, 'Too many attempts', 'care')`
+<p>Several sign-ins have come to nothing lately, so this one was not finished. Nothing was changed.</p>
+<p>Please try again in an hour: go back to the app you came from (your MCP client) and ask for the same thing once more. If it is urgent, tell the people who run ${server}.</p>`
 }
 
 function failed({ page, server }: Frame): Page {
