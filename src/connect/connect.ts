@@ -177,11 +177,13 @@ function overviewRoutes(rooms: PageRooms, servers: ConnectRooms['servers']): Rou
   return new Map([[connect.path, { GET, POST }]])
 }
 
+const CONNECT = { name: 'mcp.auth.connect' } as const
+
 /** Answers a failure with a page too, because a person looks at it. */
 function servePage(rooms: Pick<PageRooms, 'events' | 'pages' | 'connect'>, handler: PageHandler): RouteHandler {
   return async (req, res) => {
     try {
-      sendOutcome(req, res, await handler(req, res))
+      sendOutcome(req, res, await events.during(CONNECT, async () => handler(req, res)))
     } catch (error) {
       const failure = asMcpAuthError(error)
       reportFailure(rooms.events, failure)
