@@ -183,7 +183,7 @@ const CONNECT = { name: 'mcp.auth.connect' } as const
 function servePage(rooms: Pick<PageRooms, 'events' | 'pages' | 'connect'>, handler: PageHandler): RouteHandler {
   return async (req, res) => {
     try {
-      sendOutcome(req, res, await events.during(CONNECT, async () => handler(req, res)))
+      sendOutcome(req, res, await rooms.events.during(CONNECT, async () => handler(req, res)))
     } catch (error) {
       const failure = asMcpAuthError(error)
       reportFailure(rooms.events, failure)
