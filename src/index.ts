@@ -8,6 +8,7 @@ export type { NextcloudRequest, NextcloudRequestBody } from './nextcloud/nextclo
 export { nextcloudPath } from './nextcloud/path-template.js'
 export type { NextcloudUser } from './nextcloud/users.js'
 export type { ConnectHandler } from './http/router.js'
+export type { McpAuthHealth } from './health.js'
 export type { AuthenticatedRequest, ErrorHandler } from './http/authentication.js'
 export type { GetNextcloudToken, McpAuthExtra, McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
 export type { NextcloudCredential, NextcloudHeaders } from './auth-info.js'

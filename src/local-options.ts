@@ -13,8 +13,25 @@ export interface LocalOptions extends McpAuthOptions {
   readonly [OWN_SIGN_IN]?: OwnSignIn | undefined
 }
 
+/**
+ * Limits the codes that are sent to Nextcloud's app `oauth2` and that it refuses, of each network and of all. After ten of them it refuses
+ * all requests of this process for tokens, those of everybody who is connected included. Here only new sign-ins wait.
+ */
+export interface CodeShares {
+  /**
+   * Sends a code, as soon as an answer to each code under way could be a refusal and still be within the shares.
+   *
+   * @returns the answer, or `too many`: nothing was sent
+   */
+  readonly send: <T>(req: IncomingMessage, redeem: () => Promise<T>) => Promise<T | 'too many'>
+  /** The same for a code whose answer was lost, with nobody at a browser. It leaves places to those who are. */
+  readonly sendAgain: <T>(redeem: () => Promise<T>) => Promise<T | 'too many'>
+}
+
 /** The sign-in of an authorization server in this process, as the page of connections uses it. */
 export interface OwnSignIn {
+  /** One count for all who send codes to the same Nextcloud. */
+  readonly codes: CodeShares
   /** Begins a sign-in for the page: the address to send the browser to, and `Set-Cookie` values. */
   readonly begin: (req: IncomingMessage) => Promise<{ readonly url: string; readonly cookies: readonly string[] }>
   /** The browsers in which a person is signed in. */

@@ -26,6 +26,8 @@ export interface Quirks {
    * comes for it is ended by its access token.
    */
   readonly endsAlone: boolean
+  /** Whether the token endpoint counts what it refuses of an address, and soon refuses everything from there. */
+  readonly throttles: boolean
   /** Whether an ID token says who has signed in (OIDC Core §2). */
   readonly idToken: boolean
   /** Whether the server may take `prompt=select_account` (OIDC Core §3.1.2.1). Without it, `login` lets another person sign in. */
@@ -51,6 +53,7 @@ const GENERIC: Quirks = {
   margin: 0,
   revocation: true,
   endsAlone: false,
+  throttles: false,
   idToken: true,
   selectsAccount: true,
   letsAnyClientIn: false,
@@ -95,6 +98,7 @@ export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
     refreshEndsAccessToken: true,
     revocation: false,
     endsAlone: true,
+    throttles: true,
     idToken: false,
     takenBy: undefined,
     endpoints: { authorization: 'index.php/apps/oauth2/authorize', token: 'index.php/apps/oauth2/api/v1/token' },

@@ -10,19 +10,23 @@ import type { ModeRooms } from './broker/modes/mode.js'
 import { createTokenCache } from './broker/token-cache.js'
 import { createCallers, createSessions, type CallerOf, type Callers } from './callers.js'
 import type { Clock } from './clock.js'
+import { createContact } from './contact.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from './config/config.js'
 import { perIssuer, type PerIssuer } from './config/per-issuer.js'
 import { readConfig } from './config/read-config.js'
 import { createConnect, type Connect } from './connect/connect.js'
+import { createCodeShares } from './connect/code-shares.js'
 import type { ConnectRooms, SignInServer } from './connect/connect-rooms.js'
 import { noPages } from './connect/no-pages.js'
 import { createConnectionList } from './connection-list.js'
 import { createConnections, createServes, noGrants, type Connections } from './connections.js'
 import { createEvents, type McpAuthStats } from './events.js'
+import { createHealth, toNextcloud, toProvider, toStore, type McpAuthHealth } from './health.js'
 import { createWaiting } from './grants/connection-watch.js'
 import { createProofRecords } from './grants/proof-records.js'
 import type { Identity } from './grants/grant.js'
 import { createGrants } from './grants/open-grants.js'
+import { createTokenRecords } from './grants/token-records.js'
 import { clientNetwork } from './http/address-shares.js'
 import type { HttpRooms } from './http/authentication.js'
 import type { Published } from './http/resource-metadata.js'
@@ -35,7 +39,7 @@ import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
 import { createPublicDocuments } from './transport/public-document.js'
-import { createTransport, type Transport } from './transport/transport.js'
+import { createTransport } from './transport/transport.js'
 import { createDpop } from './verify/dpop.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
@@ -54,6 +58,7 @@ export interface Rooms {
   readonly connected: (identity: Identity) => void
   readonly ready: () => Promise<void>
   readonly refreshKeys: () => Promise<void>
+  readonly health: () => Promise<McpAuthHealth>
   readonly stats: () => McpAuthStats
   readonly close: () => Promise<void>
 }
@@ -79,6 +84,7 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
   const verifier = createVerifier(providers, sessions.present, (from) =>
     clientNetwork(from as Parameters<typeof clientNetwork>[0]),
   )
+  const { health, close: stopLooking } = createHealth(ground)
   const spent = createSpentProofs(clock, createProofRecords(config, clock, events))
   const dpop = createDpop({ config, clock, spent })
   const callers = createCallers({ config, providers, sessions, verifier, surface })
@@ -104,11 +110,13 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
       verifier.forget()
       await Promise.all(providers.all.map(({ keys }) => keys.refresh()))
     },
+    health,
     stats: () => ({
       ...structuredClone(events.counters),
       sizes: { verifiedTokens: verifier.size(), nextcloudTokens: nextcloud.access.size() },
     }),
     close: async () => {
+      stopLooking()
       nextcloud.close()
       await Promise.race([nextcloud.settle(), patience(config.http.timeout)])
       transport.close()
@@ -117,22 +125,21 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
 }
 
 function createGround(config: Config, clock: Clock) {
-  const events = createEvents(config.onEvent, clock)
+  const store = createContact(clock)
+  const events = toStore(store, createEvents(config.onEvent, clock))
   for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
-  const transport = createTransport(config.http, clock, events)
+  const contact = createContact(clock)
+  const transport = toNextcloud(contact, createTransport(config.http, clock, events))
   const several = config.others.length > 0
-  const providers = perIssuer(config).map((of) =>
-    createProvider({ config: of, transport: several ? about(of.issuer, transport) : transport, clock, events }),
-  )
+  const providers = perIssuer(config).map((of) => {
+    const server = createContact(clock)
+    const way = toProvider(server, transport, several ? of.issuer : undefined)
+    return { ...createProvider({ config: of, transport: way, clock, events }), contact: server }
+  })
   const tokens = createTokenCache(config.cache.nextcloudTokens, () => (events.counters.evictions += 1))
-  return { config, events, transport, providers, tokens, surface: createSurface(config, events), clock }
+  const surface = createSurface(config, events)
+  return { config, events, transport, providers, tokens, surface, clock, contact, store }
 }
-
-/** The same way out, whose events name the issuer. */
-const about = (issuer: string | undefined, transport: Transport): Transport => ({
-  ...transport,
-  call: (operation, repeatable, attempt) => transport.call(operation, repeatable, attempt, issuer),
-})
 
 /** What is said to the authorization server of one issuer. */
 function createProvider(rooms: Omit<ClientRooms, 'discovery'>) {
@@ -161,9 +168,20 @@ function withNextcloud(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
 }
 
 function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
-  const appPasswords = createAppPasswords(nextcloud, ground.transport)
-  const broker = createBrokerOf(ground, { nextcloud, appPasswords, signIns: createSignIns(ground.clock) })
-  return { ...NOTHING_STORED, access: createAccess(ground, nextcloud, broker, noPages), settle: broker.settle }
+  const { config, transport, clock, events } = ground
+  const appPasswords = createAppPasswords(nextcloud, transport)
+  const tokenRecords = config.sharedTokens && createTokenRecords(config.sharedTokens, clock, events)
+  const broker = createBrokerOf(ground, {
+    ...{ nextcloud, appPasswords },
+    ...(tokenRecords && { tokenRecords }),
+    signIns: createSignIns(clock),
+  })
+  return {
+    ...NOTHING_STORED,
+    access: createAccess(ground, nextcloud, broker, noPages),
+    ready: tokenRecords?.ready ?? NOTHING_STORED.ready,
+    settle: broker.settle,
+  }
 }
 
 function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsConfig): NextcloudRooms {
@@ -180,12 +198,14 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     issuer,
     codeGrant: servers?.of(name).connection,
   }))
+  const codes = config.ownSignIn?.codes ?? createCodeShares(clock)
   const deletions = createDeletions({
     grants,
     serverOf: ofGrants.find,
     endsAlone: stored.endsAlone,
     appPasswords,
     freshCredentials,
+    codes,
     signIns,
     clock,
     events,
@@ -206,6 +226,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     signIns,
     broker,
     deletions,
+    codes,
     disconnect,
     onConnected: waiting.connected,
   }
@@ -254,7 +275,7 @@ function createServers({ providers, clock }: Ground, connect: ConnectConfig): Pe
 /** The broker of each issuer has what differs there: its server, its client, and the ways of that server. */
 function createBrokerOf(
   { providers, tokens }: Ground,
-  rooms: Pick<ModeRooms, 'nextcloud' | 'grants' | 'appPasswords' | 'signIns'>,
+  rooms: Pick<ModeRooms, 'nextcloud' | 'grants' | 'tokenRecords' | 'appPasswords' | 'signIns'>,
 ): Broker {
   const brokers = providers.map((provider) =>
     createBroker({ ...rooms, ...provider, tokens, nextcloud: provider.config.nextcloud ?? rooms.nextcloud }),

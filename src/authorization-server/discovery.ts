@@ -13,6 +13,8 @@ export interface Discovery {
   readonly issuer: () => string | Promise<string>
   /** The document as the server publishes it. */
   readonly document: () => Promise<AuthorizationServer>
+  /** Fetches the document if that failed and it is needed, also during a cool-down. Rejects as `document` does. */
+  readonly lookAgain: () => Promise<void>
   readonly jwksUri: () => Promise<string>
   /** Metadata with `token_endpoint`. */
   readonly forTokenRequests: () => Promise<AuthorizationServer>
@@ -30,7 +32,7 @@ const DOCUMENT_MAX_AGE = 3_600_000
 export function createDiscovery(config: Config, transport: Transport, clock: Clock): Discovery {
   const overrides = overridesOf(config)
   const ofGrants = serverOfGrants(config, overrides)
-  const kept = createFetchedDocument(() => fetchMetadata(config, transport), clock)
+  const kept = createFetchedDocument(() => fetchMetadata(config, transport), clock, transport.coolsDown)
 
   async function document(): Promise<AuthorizationServer> {
     const known = kept.known()
@@ -54,6 +56,9 @@ export function createDiscovery(config: Config, transport: Transport, clock: Clo
   return {
     issuer: () => config.issuer ?? document().then(({ issuer }) => issuer),
     document,
+    lookAgain: async () => {
+      if (kept.known() === undefined && kept.coolDown.failing()) await kept.refresh()
+    },
     jwksUri: async () => overrides.jwks_uri ?? need('jwks_uri', await metadata()),
     forTokenRequests: async () => ofGrants ?? withFields(await metadataFor('token_endpoint'), 'token_endpoint'),
     forIntrospection: async () => ifOffered('introspection_endpoint', await metadataFor('introspection_endpoint')),

@@ -1,3 +1,5 @@
+import { variableOf } from '../config/declarations.js'
+
 /**
  * The one who can mend a refusal of Entra.
  *
@@ -52,7 +54,7 @@ const BY_CODE: ReadonlyMap<string, EntraRefusal> = new Map(
       [
         [500131],
         'operator',
-        'the MCP token is for another app than that of clientId: clientId must be the app whose Application ID URI is resource (in lower case), and MCP clients must ask for a scope of that app.',
+        `the MCP token is for another app than that of clientId: clientId (${variableOf('clientId')}) must be the app whose Application ID URI is resource (in lower case), and MCP clients must ask for a scope of that app.`,
       ],
       [
         [7000114],

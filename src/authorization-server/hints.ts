@@ -66,7 +66,7 @@ const BY_REQUEST: readonly Rule[] = [
   {
     error: 'invalid_scope',
     applies: (sent) => !sent.has('scope'),
-    hint: 'Set nextcloud.scopes: this authorization server issues no token without a scope (Okta).',
+    hint: "Set nextcloud.scopes to the scope for Nextcloud that is defined there, such as ['nextcloud:access']: this authorization server issues no token without a scope (Okta: one of the custom authorization server for Nextcloud, and not openid).",
   },
   {
     error: 'invalid_request',

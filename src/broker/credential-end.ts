@@ -8,6 +8,7 @@ import type { AppPassword, Credential, Identity, SentCode } from '../grants/gran
 import type { Lease } from '../grants/lease.js'
 import type { Grants } from '../grants/open-grants.js'
 import { presented, type PendingDeletion } from '../grants/pending-deletions.js'
+import type { CodeShares } from '../local-options.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { SignIns } from '../nextcloud/sign-ins.js'
@@ -21,6 +22,7 @@ export interface CredentialEndRooms {
   readonly endsAlone: boolean
   readonly appPasswords: Pick<AppPasswords, 'remove'>
   readonly freshCredentials: Pick<FreshCredentials, 'endToken'>
+  readonly codes: Pick<CodeShares, 'sendAgain'>
   readonly signIns: SignIns
   readonly clock: Clock
 }
@@ -44,7 +46,7 @@ type ServerRooms = CredentialEndRooms & GrantServer
 export type Attempt = boolean | 'unsupported' | 'lost' | 'taken over' | Failure
 /**
  * `refused`: Nextcloud did not take it. `unavailable`: somebody could not be asked. `failed`: somebody answered, and did not do it.
- * `put off`: the user has connected again, and that connection might end with it.
+ * `put off`: it might harm others now. The user has connected again, and that connection might end with it, or Nextcloud has refused many codes.
  */
 export type Failure = 'refused' | 'unavailable' | 'failed' | 'put off'
 
@@ -159,7 +161,9 @@ async function redeemAndEnd(rooms: ServerRooms, deletion: Of<SentCode>): Promise
     const as = await codeGrant.metadata()
     const answer = codeGrant.readAnswer(as, new URLSearchParams({ code, state: id }), id)
     if (answer.kind !== 'code') return { attempt: 'failed', deletion }
-    const { access, refreshToken, members } = await codeGrant.redeem(as, answer.parameters, verifier)
+    const tokens = await rooms.codes.sendAgain(() => codeGrant.redeem(as, answer.parameters, verifier))
+    if (tokens === 'too many') return { attempt: 'put off', deletion }
+    const { access, refreshToken, members } = tokens
     if (refreshToken === undefined)
       return { attempt: (await rooms.freshCredentials.endToken(access.accessToken)) || 'lost', deletion }
     const of = { ...deletion, identity: ofNamedUser(identity, members) }

@@ -11,6 +11,7 @@ import type { PerIssuer } from '../config/per-issuer.js'
 import type { ConnectFailureReason, Events, OfPerson, OfRefusal } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import type { Grants } from '../grants/open-grants.js'
+import type { CodeShares } from '../local-options.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { SignIns } from '../nextcloud/sign-ins.js'
@@ -51,6 +52,8 @@ export interface ConnectRooms {
   readonly freshCredentials: FreshCredentials
   readonly signIns: SignIns
   readonly deletions: Pick<Deletions, 'end' | 'discard' | 'expect' | 'forget' | 'stored'>
+  /** The codes that each address may have sent to Nextcloud. */
+  readonly codes: Pick<CodeShares, 'send'>
   readonly broker: Pick<Broker, 'forget' | 'tryAgain'>
   readonly disconnect: Disconnect
   readonly events: Events

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { AuthorizationServer } from 'oauth4webapi'
 import type { CodeAnswer, CodeGrant } from '../authorization-server/code-grant.js'
 import { ofNamedUser } from '../broker/credential-end.js'
@@ -6,6 +7,7 @@ import type { NextcloudConfig } from '../config/config.js'
 import { StorageError, TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { Identity } from '../grants/grant.js'
+import type { CodeShares } from '../local-options.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import { quirksOf } from '../presets.js'
 
@@ -27,6 +29,22 @@ export interface BroughtCode {
 export const NOT_ENDED =
   'Its tokens could not be ended in Nextcloud yet, which is tried again: the user finds the session there, under Security, Devices & sessions.'
 
+type RedeemingRooms = NotedTokensRooms & { readonly codeGrant: Pick<CodeGrant, 'redeem'> }
+
+/**
+ * Redeems a code as `redeemNoted` does, and where the server counts what it refuses, only as long as it may refuse some more.
+ *
+ * @returns `too many`: nothing was sent
+ */
+export async function redeemCounted(
+  rooms: RedeemingRooms & { readonly codes: Pick<CodeShares, 'send'> },
+  req: IncomingMessage,
+  brought: BroughtCode,
+): Promise<CodeAnswer | 'too many'> {
+  const redeem = () => redeemNoted(rooms, brought)
+  return quirksOf(rooms.nextcloud.preset).throttles ? rooms.codes.send(req, redeem) : redeem()
+}
+
 /**
  * Redeems a code. Where Nextcloud can end what comes for it, the code is noted before it is sent, and the refresh token in its place
  * before anything else is done with it: if this process ends in between, another one ends what it finds.
@@ -36,7 +54,7 @@ export const NOT_ENDED =
  * @throws {UpstreamUnavailableError} there was no usable answer
  */
 export async function redeemNoted(
-  { nextcloud, deletions, codeGrant }: NotedTokensRooms & { readonly codeGrant: Pick<CodeGrant, 'redeem'> },
+  { nextcloud, deletions, codeGrant }: RedeemingRooms,
   { as, parameters, verifier, identity }: BroughtCode,
 ): Promise<CodeAnswer> {
   if (!quirksOf(nextcloud.preset).endsAlone) return codeGrant.redeem(as, parameters, verifier)

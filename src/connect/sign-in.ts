@@ -15,7 +15,7 @@ import type { GivenAnswer } from './given-answers.js'
 import type { Beginning, PageRooms, PendingAuthorization, PendingVisit, SignInServer, Visit } from './connect-rooms.js'
 import { tryAgain } from './consent.js'
 import { digest, flowOf, holds } from './cookies.js'
-import { redeemNoted } from './noted-tokens.js'
+import { redeemCounted } from './noted-tokens.js'
 import { takeOnce } from './one-time.js'
 import type { Page } from './pages/document.js'
 import { purposeOf, type Purpose, type Ticket } from './tickets.js'
@@ -35,8 +35,8 @@ export interface SignInUse {
   readonly goOn: (req: IncomingMessage, purpose: Purpose, tokens: CodeAnswer) => Promise<Outcome>
 }
 
-/** Redeems the code among the parameters of an answer. */
-export type Redeem = (parameters: URLSearchParams) => Promise<CodeAnswer>
+/** Redeems the code among the parameters of an answer. `too many`: it was not sent. */
+export type Redeem = (parameters: URLSearchParams) => Promise<CodeAnswer | 'too many'>
 
 /** A sign-in that came to an end at the authorization server. Whose it is, the ID token says. */
 export interface SignedIn {
@@ -46,7 +46,7 @@ export interface SignedIn {
 
 /** A sign-in that came to nothing. */
 export interface Refusal {
-  readonly reason: 'answer' | 'declined' | 'refused' | 'id_token'
+  readonly reason: 'answer' | 'declined' | 'refused' | 'id_token' | 'too_many'
   readonly details: OfRefusal
 }
 
@@ -86,6 +86,7 @@ export async function leadToSignIn(
   { req, selectAccount }: { readonly req: IncomingMessage; readonly selectAccount: boolean },
 ): Promise<Beginning> {
   const { codeGrant, pending, cookies, pages } = rooms
+  await codeGrant.checkClient()
   const as = await codeGrant.metadata()
   checkSubjects(rooms, as)
   const secrets = codeGrant.secrets()
@@ -165,7 +166,8 @@ async function completeSignIn(
   checkSubjects(rooms, as)
   const { identity, clientId } = pending
   if (appSays === false) return failed('person', pages.otherPerson({ at: 'app' }), { ...identity, clientId })
-  const redeem: Redeem = (parameters) => redeemNoted(rooms, { as, parameters, verifier: pending.verifier, identity })
+  const redeem: Redeem = (parameters) =>
+    redeemCounted(rooms, req, { as, parameters, verifier: pending.verifier, identity })
   const signedIn = await redeemAnswer({ ...rooms, redeem }, callback)
   if ('reason' in signedIn) return failed(signedIn.reason, refusalPage(rooms, signedIn), signedIn.details)
   const { tokens, idToken } = signedIn
@@ -195,6 +197,8 @@ function refusalPage({ pages }: Pick<PageRooms, 'pages'>, { reason, details }: R
       return { ...pages.badAnswer(), status: 403 }
     case 'declined':
       return pages.declined()
+    case 'too_many':
+      return pages.tooManyRefused()
     case 'refused':
       return pages.providerRefused({ error: details.error ?? 'invalid_response' })
   }
@@ -224,6 +228,7 @@ export async function redeemAnswer(
     const { error, errorDescription, hint } = tokens
     return { reason: 'refused', details: { error, errorDescription, hint } }
   }
+  if (tokens === 'too many') return { reason: 'too_many', details: {} }
   if (tokens.idToken === undefined) return { tokens, idToken: 'none' }
   return { tokens, idToken: (await verifyIdToken(tokens.idToken, { issuer: as.issuer, nonce })) ?? 'bad' }
 }

@@ -70,6 +70,7 @@ export function receiveVisitor(rooms: PageRooms): ReceiveVisitor {
     const signedIn = await redeemAnswer({ codeGrant, verifyIdToken, redeem }, callback)
     if ('reason' in signedIn) {
       const { reason, details } = signedIn
+      if (reason === 'too_many') return failed(reason, pages.tooManyRefused(), details)
       return failed(reason, pages.visitFailed({ reason, error: details.error, again: connect.path }), details)
     }
     const { tokens, idToken: identity } = signedIn

@@ -28,11 +28,13 @@ export class InvalidRequestError extends McpAuthError {
   static readonly code = 'ERR_INVALID_REQUEST'
   declare readonly code: typeof InvalidRequestError.code
 
-  constructor() {
+  /** @param detail for the operator: the fault, and who has to mend it */
+  constructor(detail?: string) {
     super({
       status: 400,
       error: 'invalid_request',
       description: 'The Authorization header must hold one access token and nothing else',
+      detail,
     })
   }
 }

@@ -126,9 +126,9 @@ export function scopeFault(required: readonly string[], granted: readonly string
 }
 
 const NOT_GRANTED =
-  'the authorization server must have these scopes and grant them to the client, and the client must ask for them (challengeScopes says for which); they are needed by requiredScopes, or by requireScopes or scopedTools in the code'
+  'the authorization server has not granted what is missing: define it there as a scope, and let the MCP client have it (Keycloak: a client scope of that name, at the client); the 403 tells the client to ask for it. What no request should need, take out of requiredScopes (for one route or tool: out of auth.requireScopes() or scopedTools())'
 const SHORTENED =
-  'the token has their last parts alone, as Entra shortens them: set scopeSatisfies to compare those (docs/entra.md)'
+  "the token has their last parts alone, as Entra shortens them: set scopeSatisfies to (granted, required) => granted.includes(required.split('/').at(-1) ?? ''), which compares those (docs/entra.md)"
 
 /** Whether all that is missing is there without what stands before its last slash. */
 function isShortened(required: readonly string[], granted: readonly string[] = []): boolean {

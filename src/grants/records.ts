@@ -100,6 +100,11 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
   }
 }
 
+/** Asks the store for an entry, whether it is there or not, to see that it answers. Rejects as {@link Records} do. */
+export async function reachStore(storage: StorageAdapter, key: string, clock: Clock, events: Events): Promise<void> {
+  await call({ clock, events }, 'get', () => storage.get(key), isEntry)
+}
+
 /** Milliseconds for which a key that is not known here may be on its way. */
 const ON_ITS_WAY = 3_600_000
 const MOST_KEYS = 100
@@ -129,9 +134,14 @@ async function call<T>(
 ): Promise<T> {
   try {
     // Started in a promise, because an adapter may throw instead of rejecting.
-    const answer = await limited(Promise.resolve().then(run), TIMEOUTS[operation], clock)
-    if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
-    return answer
+    return await events.during(
+      { name: 'mcp.auth.storage', attributes: { 'db.operation.name': operation } },
+      async () => {
+        const answer = await limited(Promise.resolve().then(run), TIMEOUTS[operation], clock)
+        if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
+        return answer
+      },
+    )
   } catch (error) {
     const isOurs = error instanceof StorageError || error instanceof ConfigurationError
     const failure = isOurs ? error : new StorageError('The storage failed', error)
@@ -140,7 +150,8 @@ async function call<T>(
   }
 }
 
-function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
+/** Rejects with {@link StorageError} if the storage takes longer. */
+export function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {
     const tooLate = (): void => reject(new StorageError(`The storage did not answer within ${ms} ms`))
     const cancel = afterPatience(clock, ms, tooLate)

@@ -5,6 +5,13 @@ import { withoutWhitespace } from './whitespace.js'
 /** The schemes that tokens come in, as they begin (RFC 6750 §2.1, RFC 9449 §7.1). */
 export type TokenScheme = 'bearer ' | 'dpop '
 
+const TWO_HEADERS =
+  'the request has two Authorization headers: a proxy adds one of its own, such as Basic credentials: have it pass on that of the client alone'
+const JOINED_HEADERS =
+  'the Authorization header has a comma in it: a proxy has joined two of these headers into one: have it pass on that of the client alone'
+const MORE_THAN_A_TOKEN =
+  'the Authorization header has a blank behind or in the token: the client must send the scheme once, the token, and nothing else'
+
 /**
  * Returns the `Authorization` header of a request. A token in the query string or the body is ignored (MCP 2025-11-25, authorization,
  * token requirements).
@@ -13,7 +20,7 @@ export type TokenScheme = 'bearer ' | 'dpop '
  * @throws {InvalidRequestError} there are two
  */
 export function readAuthorization(req: IncomingMessage): string {
-  if (hasTwoAuthorizationHeaders(req)) throw new InvalidRequestError()
+  if (hasTwoAuthorizationHeaders(req)) throw new InvalidRequestError(TWO_HEADERS)
   const header = req.headers.authorization
   if (header === undefined) throw new UnauthorizedError()
   return header
@@ -30,9 +37,9 @@ export function parseToken(header: string, scheme: TokenScheme): string | undefi
   // RFC 9110 §11.1: the scheme is case-insensitive.
   if (value.slice(0, scheme.length).toLowerCase() !== scheme) return undefined
   const token = withoutWhitespace(value.slice(scheme.length))
-  // A comma joins two headers that some proxy merged into one; whitespace in a field is a space or a tab (RFC 9110 §5.6.3).
-  // One by one, because a pattern takes several times as long.
-  if (token.includes(',') || token.includes(' ') || token.includes('\t')) throw new InvalidRequestError()
+  // One by one, because a pattern takes several times as long. Whitespace in a field is a space or a tab (RFC 9110 §5.6.3).
+  if (token.includes(',')) throw new InvalidRequestError(JOINED_HEADERS)
+  if (token.includes(' ') || token.includes('\t')) throw new InvalidRequestError(MORE_THAN_A_TOKEN)
   return token
 }
 

@@ -4,7 +4,7 @@ import { ofNamedUser } from '../broker/credential-end.js'
 import { queryOf, singleParameter, type Outcome } from '../connect/browser.js'
 import { flowOf, holds } from '../connect/cookies.js'
 import type { Page } from '../connect/pages/document.js'
-import { endTokens, redeemNoted, type BroughtCode } from '../connect/noted-tokens.js'
+import { endTokens, redeemCounted, type BroughtCode } from '../connect/noted-tokens.js'
 import { WITHDRAWN } from '../connect/login-answers.js'
 import { connectionOf } from '../connect/store-grant.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
@@ -67,14 +67,12 @@ async function redeem(
   req: IncomingMessage,
   { as, parameters, pending }: Pick<BroughtCode, 'as' | 'parameters'> & { readonly pending: PendingSignIn },
 ): Promise<CodeAnswer | { readonly page: Page }> {
-  const { signInPages, events, issuer, codes } = rooms
+  const { signInPages, events, issuer } = rooms
   const sent = 'visit' in pending ? undefined : await noteSent(rooms, pending.interaction)
   if (sent === 'before') return { page: signInPages.badAnswer() }
   const identity = { issuer: issuer.origin, subject: '' }
   try {
-    const tokens = await codes.send(req, () =>
-      redeemNoted(rooms, { as, parameters, verifier: pending.verifier, identity }),
-    )
+    const tokens = await redeemCounted(rooms, req, { as, parameters, verifier: pending.verifier, identity })
     if (tokens !== 'too many') return tokens
     // Nothing was sent, so that the same question may be answered again.
     await sent?.forget()

@@ -3,6 +3,7 @@ import { createDiscovery } from '../authorization-server/discovery.js'
 import { systemClock, type Clock } from '../clock.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
 import { readConfig } from '../config/read-config.js'
+import { createCodeShares } from '../connect/code-shares.js'
 import { createFlowCookies } from '../connect/cookies.js'
 import { createOneTimeRecords } from '../connect/one-time.js'
 import { createPages } from '../connect/pages/pages.js'
@@ -13,13 +14,12 @@ import { createGrants } from '../grants/open-grants.js'
 import { createAddressShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
 import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
-import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions, type OwnSignIn } from '../local-options.js'
+import { LOCAL_ANSWERS, OWN_SIGN_IN, type CodeShares, type LocalOptions, type OwnSignIn } from '../local-options.js'
 import type { McpAuthOptions } from '../options.js'
 import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
-import { createCodeShares } from './code-shares.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
@@ -125,6 +125,7 @@ export async function createNextcloudSignIn(
   const library = await loadLibrary()
   const scopes = new Map(Object.entries(given.scopes ?? DEFAULT_SCOPES))
   const storage = given.storage ?? new MemoryStorage()
+  const codes = createCodeShares(clock)
   const known: { rooms?: SignInRooms; readKeys?: ReadKeyRing } = {}
   const options = optionsFor({ ...given, storage }, [...scopes.keys()], {
     local: (url) => (known.readKeys ? localAnswers(issuerOf(given), known.readKeys)(url) : undefined),
@@ -132,10 +133,20 @@ export async function createNextcloudSignIn(
     signIn: createOwnSignIn(() => {
       if (known.rooms === undefined) throw new InternalError('The rooms are not built')
       return known.rooms
-    }),
+    }, codes),
   })
   const auth = createMcpAuth(options, clock)
-  const { rooms, readKeys, close } = build({ given, options, storage, clock, library, scopes, auth, fetchDocument })
+  const { rooms, readKeys, close } = build({
+    given,
+    options,
+    storage,
+    clock,
+    library,
+    scopes,
+    auth,
+    codes,
+    fetchDocument,
+  })
   known.rooms = rooms
   known.readKeys = readKeys
   await readKeys()
@@ -206,10 +217,11 @@ interface Parts {
   readonly library: Library
   readonly scopes: ReadonlyMap<string, string>
   readonly auth: McpAuth
+  readonly codes: CodeShares
   readonly fetchDocument: FetchPublicDocument | undefined
 }
 
-function build({ given, options, storage, clock, library, scopes, auth, fetchDocument }: Parts) {
+function build({ given, options, storage, clock, library, scopes, auth, codes, fetchDocument }: Parts) {
   const config = readConfig(options)
   const { nextcloud, grants: stored, connect } = needed(config)
   const issuer = new URL(issuerOf(given))
@@ -250,7 +262,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     showError: errorPages(signInPages),
   })
   const tokenRooms = createTokenRooms({
-    ...{ config, nextcloud, connect, stored, grants, issuer },
+    ...{ config, nextcloud, connect, stored, grants, issuer, codes },
     ...{ discovery, transport, clock, events },
   })
   const rooms: SignInRooms = {
@@ -274,7 +286,7 @@ function build({ given, options, storage, clock, library, scopes, auth, fetchDoc
     unusedClients,
     registrations: registrationShares(clock),
     authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
-    codes: createCodeShares(clock),
+    codes,
   }
   const close = async (): Promise<void> => {
     tokenRooms.deletions.close()

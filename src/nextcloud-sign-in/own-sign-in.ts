@@ -15,8 +15,9 @@ import { isEnded, isSameAccount, withdrawalsOf, type loginOf, type SignedInSessi
  *
  * @param known the rooms, once they are built
  */
-export function createOwnSignIn(known: () => SignInRooms): OwnSignIn {
+export function createOwnSignIn(known: () => SignInRooms, codes: OwnSignIn['codes']): OwnSignIn {
   return {
+    codes,
     begin: (req) => leaveForNextcloud(known(), { visit: true }, req),
     sessions: (req, subject) => asOurs(listSessions(known(), req, subject)),
     end: (req, subject, which) => asOurs(endSessions(known(), req, { subject, which })),

@@ -2,6 +2,7 @@ import { createClient, type ClientRooms } from '../authorization-server/client.j
 import { createCodeGrant } from '../authorization-server/code-grant.js'
 import { createDeletions } from '../broker/deletions.js'
 import type { ConnectConfig, GrantsConfig, NextcloudConfig } from '../config/config.js'
+import type { CodeShares } from '../local-options.js'
 import type { Grants } from '../grants/open-grants.js'
 import { createAppPasswords } from '../nextcloud/app-passwords.js'
 import { createFreshCredentials } from '../nextcloud/fresh-credentials.js'
@@ -13,6 +14,7 @@ interface NextcloudRooms extends ClientRooms {
   readonly connect: ConnectConfig
   readonly stored: Pick<GrantsConfig, 'endsAlone'>
   readonly grants: Grants
+  readonly codes: CodeShares
   readonly issuer: URL
 }
 

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { afterPatience, systemClock } from '../clock.js'
 import type { NextcloudConfig } from '../config/config.js'
+import type { Contact } from '../contact.js'
 import { NextcloudRefusedError, UpstreamUnavailableError } from '../errors/errors.js'
 import {
   isFromStaleConnection,
@@ -10,6 +11,8 @@ import {
   unreachable,
 } from '../transport/answer.js'
 import type { Transport } from '../transport/transport.js'
+import { nextcloudRequest } from '../transport/nextcloud-work.js'
+import type { Events } from '../events.js'
 import { authorizationOf, type Secret } from './credential.js'
 import { isWithin, refusalAt, resolvePath } from './nextcloud-path.js'
 import {
@@ -45,6 +48,8 @@ export interface RequestRooms {
   readonly publicBase: URL
   readonly nextcloud: Pick<NextcloudConfig, 'timeout'>
   readonly transport: Pick<Transport, 'fetch'>
+  readonly contact: Pick<Contact, 'noted'>
+  readonly events: Pick<Events, 'during'>
 }
 
 /** A request that can be sent, for any user. */
@@ -159,7 +164,9 @@ export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Se
   const { base, publicBase } = rooms
   const headers = { ...out.headers, authorization: authorizationOf(secret) }
   for (let { url } = out, redirects = 0; ; redirects += 1) {
-    const response = await send(rooms, { ...out, url, headers })
+    const response = await rooms.contact.noted(
+      rooms.events.during(nextcloudRequest(url.href, out.method), () => send(rooms, { ...out, url, headers })),
+    )
     const target = redirectTarget(response, url.href)
     const refusal = target && (refusalAt(base, target) ?? refusalAt(publicBase, target))
     if (refusal !== undefined) {

@@ -99,10 +99,11 @@ function limited(limit: number): RequestHandler {
 
 function readiness(auth: McpAuth): RequestHandler {
   return (_req, res) => {
-    auth.ready().then(
-      () => res.type('text').send('ready\n'),
-      () => res.status(503).type('text').send('not ready\n'),
-    )
+    // An outage of Nextcloud is the same for each instance, so that none need be taken out of service for it.
+    void auth.health().then(({ keys, storage }) => {
+      if (keys.ok && storage?.ok !== false) res.type('text').send('ready\n')
+      else res.status(503).type('text').send('not ready\n')
+    })
   }
 }
 

@@ -1,17 +1,17 @@
 import { claudeCode, inspector, type AppSteps } from './app-steps.js'
+import { isLoopback } from '../config/values.js'
 import { writeDocument, type Page } from '../connect/pages/document.js'
 import { markup, shownHost, type Markup } from '../connect/pages/markup.js'
-
-/** Addresses of this machine itself, where a browser of this machine alone gets. */
-const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
 
 /** Path of the page of connections, which is beside the redirect URI. */
 const OVERVIEW = '/nextcloud'
 
 /** Returns the page that says what to paste where. */
 export function landingPage(resource: string, nextcloud: URL): Page {
-  const { protocol, hostname, host } = new URL(resource)
-  const isPublic = protocol === 'https:' && !LOOPBACK.test(hostname)
+  const address = new URL(resource)
+  const { protocol, host } = address
+  // Nothing but a browser of this machine gets to an address on loopback.
+  const isPublic = protocol === 'https:' && !isLoopback(address)
   const url = markup`<code>${resource}</code>`
   const content = markup`
 <p>Apps such as Claude can work with the files, notes and calendars of ${shownHost(nextcloud.host)} through this server. Give your app this address:</p>

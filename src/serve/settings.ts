@@ -1,5 +1,6 @@
 import path from 'node:path'
 import type { Environment } from '../options.js'
+import { isLoopback } from '../config/values.js'
 
 /** What `serve` is told by the environment. */
 export interface ServeSettings {
@@ -27,15 +28,14 @@ export function portDoubt({
   host,
   port,
 }: Pick<ServeSettings, 'resource' | 'host' | 'port'>): string | undefined {
-  const { protocol, hostname, port: given } = new URL(resource)
-  const named = Number(given === '' ? 80 : given)
+  const address = new URL(resource)
+  const named = Number(address.port === '' ? 80 : address.port)
+  const hostname = host === '::1' ? '[::1]' : host
   // A proxy speaks https for it, and a container may have another port outside.
-  const isOpen = protocol === 'https:' || !LOOPBACK.test(hostname) || !LOOPBACK.test(host)
+  const isOpen = address.protocol === 'https:' || !isLoopback(address) || !isLoopback({ hostname })
   if (isOpen || port === 0 || port === named) return undefined
   return `NEXTCLOUD_MCP_SERVER_URL has port ${named}, and this server listens on ${port}: set PORT=${named}, unless a proxy leads from one to the other`
 }
-
-const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[?::1\]?)$/
 
 /** Variable → its meaning. The first four must be set. */
 export const VARIABLES: Readonly<Record<string, string>> = {

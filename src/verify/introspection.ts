@@ -43,14 +43,16 @@ const BEARER_TYPES = ['bearer', 'access_token', 'n_a']
  * ends introspection for all only if it cannot be a token's fault.
  *
  * @param patience milliseconds to wait for a place
+ * @param begun called with each cool-down that begins
  */
 export function createIntrospection(
   client: Pick<AuthorizationServerClient, 'introspect'>,
   clock: Clock,
   patience: number,
+  begun?: () => void,
 ): Introspect {
-  const forAll = createCoolDown(clock, LONGEST_RETRY_AFTER)
-  const forToken = createCoolDowns(clock, FAILED_ENTRIES, LONGEST_RETRY_AFTER)
+  const forAll = createCoolDown(clock, LONGEST_RETRY_AFTER, begun)
+  const forToken = createCoolDowns(clock, FAILED_ENTRIES, begun, LONGEST_RETRY_AFTER)
   const run = createRun(clock)
   const places = createPlaces(clock, MOST_AT_ONCE, patience)
   const inactiveUntil = new LRUCache<string, number>({ max: INACTIVE_ENTRIES })
@@ -139,7 +141,8 @@ export function readIntrospection(
   config: Pick<Config, 'introspection' | 'client' | 'dpop'>,
   { token, ...moment }: Moment & { readonly issuer: string; readonly token: string },
 ): Claims {
-  if (answer === undefined) throw config.introspection === 'always' ? noIntrospection() : notIntrospected(token, config)
+  if (answer === undefined)
+    throw config.introspection === 'always' ? noIntrospection() : notIntrospected({ token, ...moment }, config)
   if (!answer.active) throw inactive()
   checkTokenType(answer, config)
   checkIntrospectedClaims(answer, moment)
@@ -156,20 +159,26 @@ function checkTokenType({ token_type: type, cnf }: Claims, { dpop }: Pick<Config
 
 export function noIntrospection(): ConfigurationError {
   return new ConfigurationError(
-    "The metadata of the authorization server has no introspection_endpoint, which introspection: 'always' needs: set it to 'opaque-only', or authorizationServer.introspectionEndpoint",
+    "The metadata of the authorization server has no introspection_endpoint, which introspection: 'always' needs: set introspection to 'opaque-only'; if there is an endpoint that the metadata does not name, set authorizationServer.introspectionEndpoint to it",
     'introspection',
   )
 }
 
+/** Issuers whose access tokens nobody else can verify. */
+const WITHOUT_JWTS = /^https:\/\/(?:accounts\.google|github)\.com(?:\/|$)/
+const IN_FRONT = `put a provider that issues JWTs (Keycloak, Zitadel, authentik) in front of it, at which people sign in with Google or GitHub, and make that one issuer (${variableOf('issuer')})`
+
 function notIntrospected(
-  token: string,
+  { issuer, token }: { readonly issuer: string; readonly token: string },
   { introspection, client }: Pick<Config, 'introspection' | 'client'>,
 ): InvalidTokenError {
+  if (WITHOUT_JWTS.test(issuer))
+    return opaque(token, 'issuer is one that introspects for nobody (Google, GitHub)', IN_FRONT)
   if (introspection === false)
     return opaque(
       token,
       'introspection is false here',
-      'set it to opaque-only, or have the authorization server issue JWTs',
+      "set introspection to 'opaque-only', or have the authorization server issue JWTs",
     )
   if (client?.hasCredentials === true) {
     return opaque(token, 'the metadata of the authorization server has no introspection_endpoint')
@@ -177,6 +186,6 @@ function notIntrospected(
   return opaque(
     token,
     'there is no clientSecret (or clientAuth) here to have it introspected with',
-    `set one (${variableOf('clientSecret')}), or have the authorization server issue JWTs`,
+    `set clientSecret (${variableOf('clientSecret')}) to that of clientId, or have the authorization server issue JWTs`,
   )
 }

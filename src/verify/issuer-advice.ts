@@ -18,17 +18,17 @@ const NEAR: readonly {
 }[] = [
   {
     same: (issuer) => issuer.replace(/\/$/, ''),
-    advice: `they differ by the slash at the end: write issuer (${variableOf('issuer')}) as the token has it`,
+    advice: `they differ by the slash at the end: write issuer (${variableOf('issuer')}) as iss has it`,
   },
   {
     same: (issuer) => issuer.replace(/^https?:/, ''),
     when: (found) => found.startsWith('https:'),
-    advice: `they differ by http and https: write issuer (${variableOf('issuer')}) with https, as the token has it`,
+    advice: `they differ by http and https: write issuer (${variableOf('issuer')}) with https, as iss has it`,
   },
   {
     same: (issuer) => issuer.replace(/^https?:/, ''),
     advice:
-      'they differ by http and https: tell the authorization server its public address (Keycloak: KC_HOSTNAME, and KC_PROXY_HEADERS behind a proxy), so that it writes https into its tokens, and make issuer the same',
+      'they differ by http and https: tell the authorization server its public address (Keycloak: KC_HOSTNAME, and KC_PROXY_HEADERS behind a proxy), so that it writes https into its tokens; issuer is right as it is',
   },
   {
     same: (issuer) => (URL.canParse(issuer) ? new URL(issuer).pathname.replace(/^\/$/, issuer) : issuer),

@@ -3,8 +3,18 @@ import * as errors from 'jose/errors'
 import { decodeJwt } from 'jose/jwt/decode'
 import { variableOf } from '../config/declarations.js'
 import type { InvalidTokenError } from '../errors/errors.js'
+import { ASYMMETRIC_ALGORITHMS } from '../config/kinds.js'
 import { adviceForEntra } from './entra-issuers.js'
-import { expired, malformed, missing, notYetValid, otherIssuer, unverified, type Moment } from './rejections.js'
+import {
+  expired,
+  malformed,
+  missing,
+  notYetValid,
+  otherIssuer,
+  REMEDIES,
+  unverified,
+  type Moment,
+} from './rejections.js'
 
 /** The demands on a JWT, for the words of a rejection. */
 export interface Verification extends Moment {
@@ -59,9 +69,15 @@ function otherAlgorithm(token: string, { algorithms }: Verification): InvalidTok
           sentence: (found) => `alg is ${found}, and the header asks for something that cannot be verified here`,
           advice: 'have the authorization server leave it out',
         }
-      : { ...fault, sentence: (found, expected) => `alg is ${found}, none of ${expected}` }
+      : {
+          ...fault,
+          sentence: (found, expected) => `alg is ${found}, none of ${expected}`,
+          ...(ASYMMETRIC_ALGORITHMS.includes(String(alg)) && { advice: LEFT_OUT }),
+        }
   })
 }
+
+const LEFT_OUT = `add it to algorithms, or ${REMEDIES.algorithm}`
 
 /** The usual cause is a client that signs in somewhere else: its tokens say so, though unverified. */
 function unfitKey(
@@ -107,8 +123,7 @@ function adviceOn(
   return reason === 'key' && isOrganisationServer(issuer) ? { advice: OF_ORGANISATION } : {}
 }
 
-const FOR_GRAPH =
-  'it seems to be for Microsoft Graph (there is a nonce in the header), which alone can verify it: the client must ask for a scope of this server by its whole name (https://…/mcp/tools, with the Application ID URI of this server before it; docs/entra.md), and for none of Graph in the same request'
+const FOR_GRAPH = `it seems to be for Microsoft Graph (there is a nonce in the header), which alone can verify it: the client must ask for a scope of this server by its whole name and for none of Graph beside it: set challengeScopes (${variableOf('challengeScopes')}), which a 401 has clients ask for, to that scope, such as https://mcp.example.com/mcp/tools (Application ID URI, slash, name; docs/entra.md)`
 const OF_ORGANISATION = `issuer is the organisation server of Okta, which publishes no keys for its access tokens: make a custom authorization server of Okta issuer (${variableOf('issuer')}), such as https://…/oauth2/default, where MCP clients then sign in`
 
 /** Whether it is Okta's server of an organisation, whose issuer is the host alone. */

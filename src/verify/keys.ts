@@ -25,6 +25,12 @@ export interface IssuerKeys {
   readonly published: () => readonly string[]
   /** Looks for other keys after a bad signature, because a key may be replaced under its `kid`. Resolves whether it has looked. */
   readonly lookAgain: () => Promise<boolean>
+  /** Milliseconds since the keys were fetched. Undefined: there are none. */
+  readonly age: () => number | undefined
+  /** Whether there are keys that serve while no others can be fetched. */
+  readonly areUsable: () => boolean
+  /** Fetches the key set now, also during a cool-down. */
+  readonly look: () => Promise<void>
   /** Drops the keys and fetches them again. Rejects as `load` does, and the keys are dropped all the same. */
   readonly refresh: () => Promise<void>
   /** The trust in the keys that are known now; it ends with the first key that is withdrawn or replaced. */
@@ -70,12 +76,16 @@ const MOST_LOOKS = 2
  * be fetched, failures cool down, and an unknown `kid` during an outage is an outage.
  */
 export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRooms): IssuerKeys {
-  const kept = createFetchedDocument(async () => {
-    const before = kept.known()?.value
-    const keySet = await fetchKeySet(discovery, transport)
-    if (before !== undefined && !keySet.holdsAllOf(before)) distrust()
-    return keySet
-  }, clock)
+  const kept = createFetchedDocument(
+    async () => {
+      const before = kept.known()?.value
+      const keySet = await fetchKeySet(discovery, transport)
+      if (before !== undefined && !keySet.holdsAllOf(before)) distrust()
+      return keySet
+    },
+    clock,
+    transport.coolsDown,
+  )
   const newTrust = (): KeyTrust => {
     const trust: KeyTrust = { holds: (now) => keys.trust === trust && now <= goodUntil(keys) }
     return trust
@@ -96,6 +106,15 @@ export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRoom
         // The keys that are there have said no, and those that there may be are not for a stranger's token to wait for.
         () => false,
       )
+    },
+    age: () => {
+      const known = kept.known()
+      return known && clock.monotonic() - known.fetchedAt
+    },
+    areUsable: () => fresh(keys, true) !== undefined,
+    look: async () => {
+      await discovery.lookAgain()
+      await kept.refresh()
     },
     refresh: async () => {
       kept.forget()

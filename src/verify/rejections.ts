@@ -12,25 +12,26 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
   malformed: 'the client must send the whole access token and nothing else',
   too_large: 'put fewer claims (groups, roles) in it',
   opaque:
-    'have the authorization server issue JWTs for this server, which is a setting of the client or the API there; one that cannot (Google, GitHub) needs another before it that can (Keycloak, Zitadel, authentik), and that one is issuer then; if it has an endpoint all the same, set authorizationServer.introspectionEndpoint',
+    "have the authorization server issue JWTs to MCP clients (Auth0: set the tenant's default audience to resource); if it has an introspection endpoint that its metadata does not name, set authorizationServer.introspectionEndpoint to it",
   signature: `${FRESH}, because its key was withdrawn, or it was changed or forged`,
-  algorithm: 'have the authorization server sign access tokens with one of these, or let algorithms have more',
+  algorithm: 'have the authorization server sign access tokens with one of these',
   key: `${FRESH}, because its key was withdrawn in a rotation of keys, or it was changed or forged`,
   issuer: 'issuer (or one of issuers) must be, to the letter, what the authorization server writes into its tokens',
   audience:
-    'the client must ask for this server (resource), and the authorization server must put it into aud (Keycloak: a client scope with an audience mapper)',
+    'have the authorization server put this server (resource) into aud: Keycloak by an audience mapper whose "Included Custom Audience" is resource, in a client scope (type Default) of the MCP client; other servers where the client asks for resource',
   expired:
     'that is usual, and the client renews it by itself; if fresh ones are refused too, compare the clocks of this machine and of the authorization server (NTP)',
-  not_yet_valid: 'compare the clocks (NTP)',
+  not_yet_valid:
+    'the clock of this machine is behind, or that of the authorization server is ahead: have both set by NTP',
   missing_claim: 'have the authorization server put it into access tokens',
   token_type: 'the client must send its access_token, not the id_token or refresh_token',
   sender_constrained:
-    'switch DPoP off for MCP clients at the provider, or set dpop to allowed and have them send proofs',
+    "switch DPoP off for MCP clients at the provider, or, if they can send proofs, set dpop to 'allowed'",
   not_bound:
-    "have the authorization server bind tokens to the key of the DPoP proof that the client sends for them, or set dpop to 'allowed'",
+    'have the authorization server bind tokens to the key of the DPoP proof with which the client asks for them (Keycloak: Require DPoP bound tokens, at the client)',
   client: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
   inactive:
-    "it has expired, was revoked or is from elsewhere: the client must get a fresh one; or clientId may not introspect it (Nextcloud's app oidc has that of every other client): have it issue JWTs",
+    "an old one has expired or was revoked, and the client gets a fresh one by itself; if fresh ones are refused too, the authorization server does not let clientId introspect the tokens of other clients: have it issue JWTs to MCP clients (Nextcloud's app oidc: the Access Token Type JWT at each MCP client)",
   claims: 'look there for the condition',
 }
 
@@ -101,7 +102,7 @@ export function missing(claim: string, found: unknown, wanted: string): InvalidT
 
 /** The ways to a claim that providers leave out. */
 const WAYS_TO: Readonly<Record<string, string>> = {
-  aud: 'have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience to client and list those clients in allowedClients',
+  aud: `have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience to 'client' and list those clients in allowedClients (${variableOf('allowedClients')})`,
   exp: 'have the authorization server issue access tokens that end: give them a lifetime there',
   sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
 }
@@ -112,8 +113,9 @@ export function missingAudience(claim: string, id: string | undefined, expected:
     claim: 'aud',
     expected,
     found: id,
-    sentence: (client, accepted) => `aud is missing, and ${claim} is ${client}, none of ${accepted}`,
-    advice: `to let the client in, add its id to allowedClients (${variableOf('allowedClients')}), which then lets in no other than those that it lists, or to audience, where tokens of that client are for this server alone`,
+    sentence: (client, accepted) =>
+      `aud is missing, and its client (${claim}) is ${client}, while audience and allowedClients list ${accepted}`,
+    advice: `to let this client in, add its id to allowedClients (${variableOf('allowedClients')}), which then lets in no other than those that it lists, or to audience, where tokens of that client are for this server alone`,
   }))
 }
 
@@ -265,7 +267,10 @@ export function notBound(scheme: 'DPoP' | 'Bearer'): InvalidTokenError {
     sentence: () =>
       scheme === 'DPoP'
         ? 'the token came with the scheme DPoP, and there is no cnf with a jkt in it'
-        : "the token came with the scheme Bearer, and dpop is 'required'",
+        : "the token is bound to no key (there is no cnf with a jkt in it), and dpop is 'required'",
+    ...(scheme === 'Bearer' && {
+      advice: `set dpop to 'allowed' to let such tokens in, too; else ${REMEDIES.not_bound}`,
+    }),
   }))
 }
 

@@ -2,10 +2,23 @@ import { describe, expect, it } from 'vitest'
 import { isSecure, nearName } from '../../src/config/values.js'
 
 it('only http is harmless on loopback', () => {
-  const harmless = ['https://h', 'http://localhost', 'http://127.1.2.3', 'http://[::1]']
+  const harmless = [
+    'https://h',
+    'http://localhost',
+    'http://127.1.2.3',
+    'http://[::1]',
+    'http://x.localhost',
+    'http://a.b.localhost:1',
+  ]
   const not = [
     ...['http://h', 'http://10.0.0.1', 'http://0.0.0.0', 'http://[::]', 'http://128.0.0.1'],
-    ...['http://localhost.example.com', 'http://127.0.0.1.example.com', 'ftp://localhost', 'ws://127.0.0.1'],
+    ...[
+      'http://localhost.example.com',
+      'http://xlocalhost',
+      'http://127.0.0.1.example.com',
+      'ftp://localhost',
+      'ws://127.0.0.1',
+    ],
   ]
 
   expect(harmless.filter((url) => !isSecure(new URL(url)))).toEqual([])

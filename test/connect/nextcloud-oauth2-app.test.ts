@@ -106,6 +106,67 @@ describe("Nextcloud's own oauth2 app", () => {
   })
 })
 
+it('has no client for this server: the link asks nothing and says what to do, and is good once that is mended', async () => {
+  const setup = await setUp({ identity: accountOfAlice })
+  const { link, browser, nextcloud, clock, connectAs } = setup
+  const address = await link()
+  const putBack = nextcloud.deleteClient()
+
+  const page = await browser().open(address)
+
+  expectPage(page, 500)
+  expect(page.text).toContain('https://mcp.example.com/nextcloud/callback')
+  putBack()
+  clock.advance(5_000)
+  expectPage(await browser().open(address), 200)
+  expectPage(await connectAs('alice.w'), 200)
+})
+
+describe('codes that somebody makes up', () => {
+  /** Statuses of the pages, and how many of the codes were sent. */
+  async function sentOf(
+    { link, agree, browser }: Pick<Setup, 'link' | 'agree' | 'browser'>,
+    sent: () => number,
+    more = '',
+  ) {
+    const statuses: number[] = []
+    for (let count = 0; count < 8; count += 1) {
+      const mallory = browser()
+      const state = (await agree(mallory, await link())).searchParams.get('state') ?? ''
+      const page = await mallory.open(`/nextcloud/callback?state=${state}&code=${'x'.repeat(128)}${more}`)
+      statuses.push(page.status)
+    }
+    return { statuses, sent: sent() }
+  }
+
+  it('come to Nextcloud five times, so that nobody is throttled there', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    const { nextcloud, events, connectAs } = setup
+
+    const { statuses, sent } = await sentOf(setup, () => nextcloud.tokenRequests().length)
+
+    expect(statuses).toEqual([...Array<number>(5).fill(502), ...Array<number>(3).fill(429)])
+    expect(sent).toBe(5)
+    expect(events).toContainEqual(expect.objectContaining({ type: 'connect.failed', reason: 'too_many' }))
+    expectPage(await connectAs('alice.w'), 429)
+    setup.clock.advance(60 * MINUTE)
+    expectPage(await connectAs('alice.w'), 200)
+  })
+
+  it('all come to a server that does not count them', async () => {
+    const setup = await world(CONNECT)
+    setup.as.script('/token', { status: 400, json: { error: 'invalid_grant' } })
+
+    const { statuses, sent } = await sentOf(
+      setup,
+      () => setup.as.received('/token').length,
+      `&iss=${encodeURIComponent(setup.as.issuer)}`,
+    )
+
+    expect([statuses, sent]).toEqual([Array<number>(8).fill(502), 8])
+  })
+})
+
 /** The tokens that Nextcloud takes: those of the app's sessions. */
 const alive = ({ nextcloud }: Setup): number => nextcloud.sessions().length
 type Setup = Awaited<ReturnType<typeof setUp>>

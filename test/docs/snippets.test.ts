@@ -107,6 +107,13 @@ describe('snippets in the documentation', () => {
     expect(snippets.filter(({ from }) => from.startsWith('src')).length).toBeGreaterThanOrEqual(2)
   })
 
+  it('mount an MCP endpoint for all methods, because a GET that no route has is a 404 to clients, and not a 401 or a 405', () => {
+    const mounted = snippets.flatMap(({ code }) => code.match(/app\.\w+\(\s*'\/mcp'/g) ?? [])
+
+    expect(mounted.length).toBeGreaterThanOrEqual(6)
+    expect(mounted.filter((start) => !start.startsWith('app.all('))).toEqual([])
+  })
+
   it.each(snippets.map((snippet) => [snippet.from, snippet] as const))('compile: %s', (_from, snippet) => {
     expect(compile(snippet)).toEqual([])
   })

@@ -130,6 +130,19 @@ describe.each(hosts)('on $name', (host) => {
     expect((await askWith(lenient.url, await lenient.as.mint(claims, ofTyp))).status).toBe(200)
   })
 
+  it('an introspection answer without aud gets in by missingAudience alone', async () => {
+    const client = { clientId: 'mcp-server', clientSecret: 'secret', requiredScopes: [] }
+    const statuses = []
+    for (const options of [{}, { missingAudience: 'client', allowedClients: ['claude'] }] as const) {
+      const { as, clock, url } = await start(host, { ...client, ...options })
+      const exp = clock.now() / 1_000 + 300
+      as.script('/introspect', { json: { active: true, sub: 'alice', client_id: 'claude', exp } })
+      statuses.push((await askWith(url, 'opaque')).status)
+    }
+
+    expect(statuses).toEqual([401, 200])
+  })
+
   it.each<[McpAuthOptions, string]>([
     [{ challengeScopes: ['a'], requiredScopes: ['b'], scopesSupported: ['c'] }, 'a'],
     [{ requiredScopes: ['b'], scopesSupported: ['b', 'c'] }, 'b'],

@@ -95,7 +95,7 @@ describe.each(hosts)('on $name', (host) => {
     expect(await ask(url, { headers: [['Authorization', 'Basic x']] })).toEqual(unauthorized())
     const reasons = events.flatMap((event) => (event.type === 'token.rejected' ? event.reason : []))
     expect(reasons).toEqual(['unsupported_scheme', 'unsupported_scheme', 'no_credentials'])
-    expect(events[0]).toMatchObject({ message: expect.stringContaining('set the option dpop') as string })
+    expect(events[0]).toMatchObject({ message: expect.stringContaining('set dpop to') as string })
   })
 })
 

@@ -233,8 +233,8 @@ describe('legacyMetadata', () => {
     expect(await documentAt(app, LEGACY)).toEqual(app.as.metadata)
   })
 
-  it('is a 503 while the issuer is down, which a browser can read, and is there again afterwards', async () => {
-    const app = await legacy()
+  it.each(hosts)('is a 503 while the issuer is down, for a browser too, and is there again, on $name', async (host) => {
+    const app = await legacy(host)
     app.as.script(DISCOVERY, { status: 503 })
     const { response } = await send(app.url, { path: LEGACY })
 

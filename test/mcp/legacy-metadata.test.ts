@@ -3,16 +3,16 @@ import { StreamableHTTPClientTransport } from 'mcp-sdk-1.11/client/streamableHtt
 import { expect, it, onTestFinished } from 'vitest'
 import { startIdentityProvider } from '../../examples/demo/identity-provider.js'
 import { createOAuthClient } from '../../examples/demo/oauth-client.js'
-import { bareHost } from '../support/hosts.js'
+import { bareHost, hosts } from '../support/hosts.js'
 import { world } from '../support/world.js'
 
 /** Lets a client of MCP 2025-03-26 connect; the addresses that it sends its user to. */
-async function sentTo(legacyMetadata: boolean): Promise<{ issuer: string; opened: URL[] }> {
+async function sentTo(legacyMetadata: boolean, host = bareHost): Promise<{ issuer: string; opened: URL[] }> {
   const provider = await startIdentityProvider()
   onTestFinished(() => provider.close())
   const app = await world({
     mode: 'none',
-    host: bareHost,
+    host,
     options: { issuer: provider.issuer, legacyMetadata },
     handlers: (auth) => [auth.routes(), auth],
   })
@@ -31,12 +31,15 @@ async function sentTo(legacyMetadata: boolean): Promise<{ issuer: string; opened
   return { issuer: provider.issuer, opened }
 }
 
-it('legacyMetadata leads a client of MCP 2025-03-26 (SDK 1.11) to the sign-in of the provider, where it registers itself', async () => {
-  const { issuer, opened } = await sentTo(true)
+it.each(hosts)(
+  'legacyMetadata leads a client of MCP 2025-03-26 (SDK 1.11) to the sign-in of the provider, where it registers itself, on $name',
+  async (host) => {
+    const { issuer, opened } = await sentTo(true, host)
 
-  expect(opened.map(({ origin }) => origin)).toEqual([issuer])
-  expect(opened[0]?.searchParams.get('client_id')).toMatch(/\S/)
-})
+    expect(opened.map(({ origin }) => origin)).toEqual([issuer])
+    expect(opened[0]?.searchParams.get('client_id')).toMatch(/\S/)
+  },
+)
 
 it('without it, such a client finds no provider', async () => {
   const { issuer, opened } = await sentTo(false)

@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest'
 import { ConfigurationError, type McpAuth, type McpAuthOptions } from '../../src/index.js'
 import { scopedTools as scopedToolsV1 } from '../../src/mcp/v1.js'
 import { scopedTools, type ToolScopes } from '../../src/mcp/v2.js'
+import { hosts, type Host } from '../support/hosts.js'
 import { mcpClients, type McpClient, type McpClientKind } from '../support/mcp-clients.js'
 import { mcpServers, serveMcp, type McpServerKind, type ServerOfEither } from '../support/mcp-servers.js'
 import { world, type World } from '../support/world.js'
@@ -75,10 +76,11 @@ async function serve(
   kind: McpServerKind,
   given: Given | ((auth: McpAuth) => ServerOfEither) = { after: scopeAll },
   options: McpAuthOptions = {},
+  host?: Host,
 ): Promise<Scoped> {
   const bed = await world({ mode: 'none', options })
   const { auth } = bed
-  const url = await serveMcp(kind, auth, typeof given === 'function' ? given(auth) : either(auth, given))
+  const url = await serveMcp(kind, auth, typeof given === 'function' ? given(auth) : either(auth, given), host)
   const token = (scope: string): Promise<string> => bed.as.mint({ scope })
   return {
     bed,
@@ -135,6 +137,36 @@ describe.each(['before', 'after'] as const)('scoped %s the tools are registered'
       else expect(await reader?.callTool('write_note')).toEqual(LACKS)
     },
   )
+})
+
+describe.each(hosts)('without sessions, on $name', (host) => {
+  it('a call without its scopes is a 403 in SDK v2, whose challenge names them all', async () => {
+    const { post } = await serve('SDK v2 without sessions', undefined, {}, host)
+
+    const response = await post('openid notes:write', call('write_note'))
+    expect(response.status).toBe(403)
+    expect(response.headers.get('www-authenticate')).toContain('scope="notes:read notes:write"')
+    expect((await post('notes:read notes:write', call('write_note'))).status).toBe(200)
+  })
+
+  it('such a call is a text in SDK v1', async () => {
+    const { post } = await serve('SDK v1 without sessions', undefined, {}, host)
+
+    const response = await post('openid notes:write', call('write_note'))
+    expect([response.status, (await response.text()).includes(LACKS.text)]).toEqual([200, true])
+  })
+
+  it.each<[string, McpServerKind, number]>([
+    ['is not allowed in SDK v2', 'SDK v2 without sessions', 405],
+    ['that takes no stream is told so in SDK v1', 'SDK v1 without sessions', 406],
+  ])('a GET %s, and is a 401 without a token', async (_what, kind, status) => {
+    const { url, token } = await serve(kind, undefined, {}, host)
+
+    const headers = { authorization: `Bearer ${await token('openid')}`, accept: 'application/json' }
+    const [good, bad] = [await fetch(url, { headers }), await fetch(url)]
+    expect([good.status, bad.status]).toEqual([status, 401])
+    for (const response of [good, bad]) await response.text()
+  })
 })
 
 describe.each(V2)('a call without its scopes at a server (%s)', (kind) => {

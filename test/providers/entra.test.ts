@@ -229,7 +229,9 @@ describe('a token of this tenant that is not a person’s for this server', () =
     const server = await startServer(options, clock, { audience: NEXTCLOUD_APP })
     const other = await entra.mint({ aud: NEXTCLOUD_APP, oid: 'alice', azp: 'mcp-client', scp: 'tools', ...NONE })
 
-    expect(await outcomeOf(server, other)).toMatchObject(refused('invalid_grant', /clientId must be the app whose/))
+    expect(await outcomeOf(server, other)).toMatchObject(
+      refused('invalid_grant', /clientId \(OIDC_CLIENT_ID\) must be the app whose/),
+    )
   })
 
   it('of version 1 is refused by its issuer, whose name the message has', async () => {

@@ -3,6 +3,7 @@ import { portDoubt } from '../../src/serve/settings.js'
 
 it.each([
   ['http://localhost:3000/mcp', '127.0.0.1', 3001, 3000],
+  ['http://mcp.localhost:3000/mcp', '::1', 3001, 3000],
   ['http://127.0.0.1:8080/mcp', 'localhost', 3000, 8080],
   ['http://[::1]/mcp', '::1', 3000, 80],
 ])('%s is not where a server at %s, port %i listens, which says so', (resource, host, port, named) => {

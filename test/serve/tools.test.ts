@@ -1,5 +1,9 @@
 import { expect, it } from 'vitest'
-import { TOOLS, toolsCalled } from '../../src/serve/tools/tools.js'
+import { UpstreamUnavailableError } from '../../src/errors/errors.js'
+import { readBytes } from '../../src/serve/tools/answer.js'
+import { runTool, TOOLS, toolsCalled } from '../../src/serve/tools/tools.js'
+import { manualClock } from '../support/clock.js'
+import { turn } from '../support/promises.js'
 import { SCOPES, ToolFailure, type NextcloudOfTool } from '../../src/serve/tools/tool.js'
 
 type Answer = {
@@ -33,7 +37,15 @@ function nextcloud(...answers: readonly Answer[]) {
     if (tool === undefined) throw new Error(`There is no tool ${name}`)
     return tool.run({ fetch, user }, tool.input.parse(args))
   }
-  return { requests, call }
+  /** The same as an MCP client gets it, and the defects that were reported. */
+  const callByClient = async (name: string, args: Record<string, unknown>) => {
+    const tool = TOOLS.find((each) => each.name === name)
+    if (tool === undefined) throw new Error(`There is no tool ${name}`)
+    const defects: string[] = []
+    const { content, isError } = await runTool(tool, { fetch, user }, args, (_, error) => void defects.push(error))
+    return { text: content[0]?.text, isError, defects }
+  }
+  return { requests, call, callByClient }
 }
 
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -280,4 +292,96 @@ it.each(['..\\', 'Docs\\x', '\\'])('takes no path with a backslash: %j', async (
   const { call, requests } = nextcloud()
   await expect(call('list_files', { path })).rejects.toBeInstanceOf(ToolFailure)
   expect(requests).toEqual([])
+})
+
+/** A body that begins so, and goes on as it is told. */
+function bodyThat(end: (stream: ReadableStreamDefaultController) => void, cancelled: () => void = () => undefined) {
+  let begun = false
+  return new ReadableStream({
+    pull(stream) {
+      if (begun) return end(stream)
+      begun = true
+      stream.enqueue(Buffer.from('{"id": 1, "ti'))
+    },
+    cancel: cancelled,
+  })
+}
+
+const breaksOff = () => bodyThat((stream) => stream.error(new TypeError('terminated')))
+
+it.each([
+  ['read_note', { id: 1 }, 'Nextcloud is not available.'],
+  ['list_notes', {}, 'Nextcloud is not available.'],
+  ['list_calendars', {}, 'Nextcloud is not available.'],
+  [
+    'create_note',
+    { title: 'x', content: '' },
+    'Nextcloud is not available. It may have been done all the same: read it before you try again.',
+  ],
+  [
+    'update_note',
+    { id: 1, etag: 'e', title: 'x' },
+    'Nextcloud is not available. It may have been done all the same: read it before you try again.',
+  ],
+])('tells an answer to %s that breaks off as an outage, and as no defect', async (name, args, text) => {
+  const { callByClient } = nextcloud({
+    status: name === 'list_calendars' ? 207 : 200,
+    headers: JSON_TYPE,
+    body: breaksOff(),
+  })
+
+  expect(await callByClient(name, args)).toEqual({ text, isError: true, defects: [] })
+})
+
+it('tells a file that breaks off as an outage', async () => {
+  const file = multistatus(['/remote.php/dav/files/anna%20b/a.txt', FILE])
+  const { callByClient } = nextcloud(file, { status: 206, body: breaksOff() })
+
+  const answer = await callByClient('read_file', { path: 'a.txt', offset: 0 })
+
+  expect(answer).toEqual({ text: 'Nextcloud is not available.', isError: true, defects: [] })
+})
+
+it('waits a minute for the end of a body, and ends its connection then', async () => {
+  const clock = manualClock()
+  let isCancelled = false
+  const answer = new Response(
+    bodyThat(
+      () => undefined,
+      () => void (isCancelled = true),
+    ),
+  )
+  const reading = readBytes(answer, 1_000, clock).catch((error: unknown) => error)
+  clock.advance(59_999)
+  await turn()
+  expect(isCancelled).toBe(false)
+  clock.advance(1)
+
+  expect(await reading).toBeInstanceOf(UpstreamUnavailableError)
+  expect(isCancelled).toBe(true)
+})
+
+it('ends the connection of a body that is too large', async () => {
+  let isCancelled = false
+  const large = bodyThat(
+    (stream) => stream.enqueue(Buffer.alloc(600_000)),
+    () => void (isCancelled = true),
+  )
+
+  await expect(readBytes(new Response(large))).rejects.toThrow('larger than 1048576 bytes')
+  expect(isCancelled).toBe(true)
+})
+
+it('takes the word of a status whose body is broken off', async () => {
+  const { callByClient } = nextcloud({
+    status: 404,
+    headers: JSON_TYPE,
+    body: new ReadableStream({ start: (stream) => stream.error(new Error('x')) }),
+  })
+
+  expect(await callByClient('read_note', { id: 7 })).toEqual({
+    text: 'There is no note 7 (404).',
+    isError: true,
+    defects: [],
+  })
 })

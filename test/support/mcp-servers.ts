@@ -9,7 +9,8 @@ import { z } from 'zod'
 import type { McpAuth } from '../../src/index.js'
 import { withNextcloud as withNextcloudV1 } from '../../src/mcp/v1.js'
 import { withNextcloud, type Nextcloud } from '../../src/mcp/v2.js'
-import { listen } from './hosts.js'
+import type { ConnectHandler } from '../../src/http/router.js'
+import { listen, type Host } from './hosts.js'
 
 /** What the tools of a test do: `read_note` with an id, `list_notes` without. */
 export type ToolBody = (nextcloud: Nextcloud, id: number | undefined) => string | Promise<string>
@@ -126,8 +127,20 @@ export function startMcpServer(kind: McpServerKind, setup: ToolSetup): Promise<s
 }
 
 /** The same with a server of the test's own. */
-export async function serveMcp(kind: McpServerKind, auth: McpAuth, either: ServerOfEither): Promise<string> {
+export async function serveMcp(
+  kind: McpServerKind,
+  auth: McpAuth,
+  either: ServerOfEither,
+  host?: Host,
+): Promise<string> {
   const serve = mcpServers[kind](either)
+  if (host !== undefined) {
+    // As the quick start has it: whatever the method, and the body is the SDK's to read.
+    const handler: ConnectHandler = (req, res) => void serve(req as Request, res as Response)
+    const bare = await host.start([auth.routes(), auth, handler])
+    onTestFinished(bare.close)
+    return `${bare.url}/mcp`
+  }
   const app = express()
   app.all('/mcp', auth, express.json(), (req, res) => serve(req, res))
   const running = await listen(app)

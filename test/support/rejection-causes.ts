@@ -60,6 +60,13 @@ const withClaims = (claims: Claims | ((setting: World) => Claims), options?: Opt
   return turnedAway(setting, token, options)
 }
 
+/** An issuer that is not the stand-in's own, with its document at the stand-in. */
+function only(issuer: string, { as }: World): McpAuthOptions {
+  const discoveryUrl = `${as.issuer}/.well-known/openid-configuration`
+  as.metadata['issuer'] = issuer
+  return { issuer, discoveryUrl }
+}
+
 /** A text in place of a JWT. */
 const withText = (token: string, options?: Options) => async () =>
   turnedAway(await world({ mode: 'none' }), token, options)
@@ -104,12 +111,12 @@ const ISSUER = 'https://idp.example.com/realms/acme'
 export const CAUSES: readonly Cause[] = [
   {
     cause: 'the MCP client sends no token at all',
-    names: /no Bearer token/,
+    names: /next one of this MCP client.*--as claude/,
     told: async () => turnedAway(await world({ mode: 'none' }), undefined),
   },
   {
     cause: 'the token is for another service of the same provider',
-    names: /ask for this server \(resource\).*audience mapper/,
+    names: /"Included Custom Audience" is resource/,
     told: withClaims({ aud: ['account'] }),
   },
   {
@@ -119,12 +126,12 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the audience is another name of this server: Entra’s api://<client id>',
-    names: /list the name in audience/,
+    names: /Application ID URI.*list the name in audience/,
     told: withClaims({ aud: `api://${CLIENT_ID}` }, CLIENT),
   },
   {
     cause: 'the token has no aud (Cognito, Hydra)',
-    names: /missingAudience/,
+    names: /missingAudience to 'client'.*allowedClients/,
     told: withClaims({ aud: undefined, client_id: 'claude' }),
   },
   {
@@ -142,28 +149,23 @@ export const CAUSES: readonly Cause[] = [
     names: /http and https: tell the authorization server its public address/,
     told: withClaims(
       () => ({ iss: 'http://idp.example.com/realms/acme' }),
-      ({ as }) => {
-        const issuer = 'https://idp.example.com/realms/acme'
-        as.metadata['issuer'] = issuer
-        return { issuer, discoveryUrl: `${as.issuer}/.well-known/openid-configuration` }
-      },
+      (setting) => only(ISSUER, setting),
     ),
   },
   {
     cause: 'issuer is written with http, and the provider has https',
-    names: /write issuer \(OIDC_ISSUER\) with https/,
-    told: withClaims(({ as }) => ({ iss: as.issuer.replace('http:', 'https:') })),
+    names: /http and https: write issuer \(OIDC_ISSUER\) with https/,
+    told: withClaims(
+      () => ({ iss: 'https://idp.localhost/realms/acme' }),
+      (setting) => only('http://idp.localhost/realms/acme', setting),
+    ),
   },
   {
     cause: 'the provider names itself by the internal host that it was asked at',
     names: /KC_HOSTNAME.*discoveryUrl/,
     told: withClaims(
       () => ({ iss: 'http://keycloak:8080/realms/acme' }),
-      ({ as }) => {
-        const issuer = 'https://idp.example.com/realms/acme'
-        as.metadata['issuer'] = issuer
-        return { issuer, discoveryUrl: `${as.issuer}/.well-known/openid-configuration` }
-      },
+      (setting) => only(ISSUER, setting),
     ),
   },
   {
@@ -172,10 +174,8 @@ export const CAUSES: readonly Cause[] = [
     told: async () => {
       const setting = await world({ mode: 'none' })
       const issuer = 'https://login.microsoftonline.com/11111111-1111-1111-1111-111111111111/v2.0'
-      const discoveryUrl = `${setting.as.issuer}/.well-known/openid-configuration`
-      setting.as.metadata['issuer'] = issuer
       const token = await setting.as.mint({ iss: 'https://sts.windows.net/11111111-1111-1111-1111-111111111111/' })
-      return turnedAway(setting, token, { issuer, discoveryUrl })
+      return turnedAway(setting, token, only(issuer, setting))
     },
   },
   {
@@ -200,7 +200,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'Auth0 encrypts tokens of clients that name no audience (JWE)',
-    names: /default audience|token encryption/,
+    names: /default audience to this server.*token encryption/,
     told: async () => {
       const token = await new EncryptJWT({})
         .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
@@ -230,20 +230,20 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'an opaque token, and introspection is false',
-    names: /introspection is false here: set it/,
+    names: /set introspection to 'opaque-only'/,
     told: withText('opaque-token', { ...CLIENT, introspection: false }),
   },
   {
-    cause: 'an opaque token, and the provider has no introspection (Google)',
-    names: /introspection_endpoint/,
+    cause: 'an opaque token, and the provider is one that introspects for nobody (Google)',
+    names: /provider that issues JWTs .* in front of it.*OIDC_ISSUER/,
     told: async () => {
       const setting = await world({ mode: 'none', metadata: { introspection_endpoint: undefined } })
-      return turnedAway(setting, 'opaque-token', CLIENT)
+      return turnedAway(setting, 'opaque-token', { ...CLIENT, ...only('https://accounts.google.com', setting) })
     },
   },
   {
     cause: 'the provider says of an opaque token that it is not active',
-    names: /clientId may not introspect/,
+    names: /does not let clientId introspect.*issue JWTs/,
     told: withText('opaque-token', CLIENT),
   },
   {
@@ -265,12 +265,12 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the token has expired, or a clock is wrong',
-    names: /clock/,
+    names: /usual.*clocks/,
     told: withClaims(({ clock }) => ({ exp: clock.now() / 1_000 - 3_600 })),
   },
   {
     cause: 'the clock of this machine is behind',
-    names: /NTP|clock/,
+    names: /clock of this machine is behind.*NTP/,
     told: withClaims(({ clock }) => ({ nbf: clock.now() / 1_000 + 600 })),
   },
   {
@@ -298,20 +298,18 @@ export const CAUSES: readonly Cause[] = [
     told: async () => {
       const setting = await world({ mode: 'none' })
       const issuer = 'https://acme.okta.com'
-      setting.as.metadata['issuer'] = issuer
       const key = await signingKey('of-okta')
-      const discoveryUrl = `${setting.as.issuer}/.well-known/openid-configuration`
-      return turnedAway(setting, await setting.as.mint({ iss: issuer }, { key }), { issuer, discoveryUrl })
+      return turnedAway(setting, await setting.as.mint({ iss: issuer }, { key }), only(issuer, setting))
     },
   },
   {
     cause: 'the token lacks a scope of requiredScopes',
-    names: /requiredScopes/,
+    names: /let the MCP client have it.*requiredScopes/,
     told: withClaims({ scope: 'openid profile' }, { requiredScopes: ['notes:read'] }),
   },
   {
     cause: 'Entra’s token has the short name of the scope',
-    names: /scopeSatisfies/,
+    names: /set scopeSatisfies to \(granted, required\) => /,
     told: withClaims({ scope: undefined, scp: 'tools' }, { requiredScopes: [`${RESOURCE}/tools`] }),
   },
   {
@@ -326,12 +324,12 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the provider binds tokens to a key (DPoP), and the client sends them as Bearer',
-    names: /dpop/,
+    names: /switch DPoP off.*dpop to 'allowed'/,
     told: withClaims({ cnf: { jkt: 'k' } }),
   },
   {
     cause: 'the client sends DPoP, which is off here',
-    names: /dpop/,
+    names: /dpop to 'allowed'/,
     told: async () => turnedAway(await world({ mode: 'none' }), undefined, {}, [['Authorization', 'DPoP token']]),
   },
   {
@@ -341,7 +339,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'dpop is required, and the provider does not bind',
-    names: /dpop/,
+    names: /set dpop to 'allowed'/,
     told: withClaims({}, { dpop: 'required' }),
   },
   {
@@ -357,7 +355,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'a proxy adds a second Authorization header, or Basic credentials',
-    names: /Authorization/,
+    names: /two Authorization headers: a proxy adds one/,
     told: async () => turnedAway(await world({ mode: 'none' }), 'a', {}, [['Authorization', 'Bearer b']]),
   },
   {
@@ -372,12 +370,12 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'issuer is Entra’s common endpoint',
-    names: /tenant/,
+    names: /one entry of issuers each/,
     told: refusedOptions({ issuer: 'https://login.microsoftonline.com/{tenantid}/v2.0', resource: RESOURCE }),
   },
   {
     cause: 'resource is not set',
-    names: /resource is required/,
+    names: /resource is required.*NEXTCLOUD_MCP_SERVER_URL/,
     told: refusedOptions({ issuer: ISSUER }),
   },
   {
@@ -393,7 +391,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'app-password mode without a rule whose account it is',
-    names: /connect\.identity/,
+    names: /connect\.identity .*NEXTCLOUD_IDENTITY.*occ user:list.*'sub' or sub/s,
     told: refusedOptions({
       issuer: ISSUER,
       resource: RESOURCE,
@@ -435,7 +433,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'Okta wants a scope',
-    names: /nextcloud\.scopes/,
+    names: /nextcloud\.scopes to the scope for Nextcloud.*\['nextcloud:access'\]/,
     told: refusedExchange({ error: 'invalid_scope', error_description: "'scope' must be provided." }),
   },
   {
@@ -452,7 +450,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'Entra: the token is for another app',
-    names: /clientId must be the app/,
+    names: /clientId \(OIDC_CLIENT_ID\) must be the app/,
     told: refusedExchange(
       {
         error: 'invalid_grant',
@@ -471,5 +469,18 @@ export const CAUSES: readonly Cause[] = [
       },
       OBO,
     ),
+  },
+  {
+    cause: 'an opaque token, and the provider has no introspection, though it can issue JWTs (Auth0)',
+    names: /issue JWTs to MCP clients.*default audience to resource/,
+    told: async () => {
+      const setting = await world({ mode: 'none', metadata: { introspection_endpoint: undefined } })
+      return turnedAway(setting, 'opaque-token', CLIENT)
+    },
+  },
+  {
+    cause: 'a proxy joins two Authorization headers into one',
+    names: /comma in it: a proxy has joined two/,
+    told: async () => turnedAway(await world({ mode: 'none' }), 'a, Basic b'),
   },
 ]

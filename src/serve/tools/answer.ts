@@ -1,24 +1,46 @@
+import { afterPatience, systemClock } from '../../clock.js'
+import { UpstreamUnavailableError } from '../../errors/errors.js'
 import { ToolFailure } from './tool.js'
 
 /** Bytes of an answer of Nextcloud that are read. */
-export const MOST_ANSWER = 1_048_576
+const MOST_ANSWER = 1_048_576
+/** Milliseconds for the body of an answer, as `nextcloud.timeout` by default for what comes before. */
+const BODY_PATIENCE = 60_000
 
 /**
  * Reads an answer to its end.
  *
  * @throws {ToolFailure} it is larger than `most` bytes
+ * @throws {UpstreamUnavailableError} it breaks off, or its end is late
  */
-export async function readBytes(answer: Response, most = MOST_ANSWER): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let size = 0
-  const body = answer.body as AsyncIterable<Uint8Array> | null
-  // Leaving the loop ends the connection.
-  for await (const part of body ?? []) {
-    size += part.length
-    if (size > most) throw new ToolFailure(`Nextcloud’s answer is larger than ${most} bytes, so it is not read.`)
-    parts.push(part)
+export async function readBytes(answer: Response, most = MOST_ANSWER, clock = systemClock): Promise<Uint8Array> {
+  const reader = (answer.body as ReadableStream<Uint8Array> | null)?.getReader()
+  if (reader === undefined) return new Uint8Array()
+  const timing = { late: false }
+  const stop = (): void => void reader.cancel().catch(() => undefined)
+  const cancel = afterPatience(clock, BODY_PATIENCE, () => {
+    timing.late = true
+    stop()
+  })
+  try {
+    const parts: Uint8Array[] = []
+    for (let size = 0; ;) {
+      const { value } = await reader.read().catch(() => brokenOff('breaks off'))
+      if (timing.late) brokenOff(`has no end within ${BODY_PATIENCE} ms`)
+      if (value === undefined) return Buffer.concat(parts)
+      size += value.length
+      if (size > most) throw new ToolFailure(`Nextcloud’s answer is larger than ${most} bytes, so it is not read.`)
+      parts.push(value)
+    }
+  } finally {
+    cancel()
+    // Ends the connection of an answer that is not read to its end.
+    stop()
   }
-  return Buffer.concat(parts)
+}
+
+function brokenOff(how: string): never {
+  throw new UpstreamUnavailableError(`The answer of Nextcloud ${how}`, { service: 'Nextcloud' })
 }
 
 export const readText = async (answer: Response): Promise<string> => new TextDecoder().decode(await readBytes(answer))
@@ -33,9 +55,9 @@ export async function readJson(answer: Response): Promise<unknown> {
   }
 }
 
-/** Leaves an answer unread, so that its connection is free again. */
+/** Leaves an answer unread, so that its connection is free again. What it says by its status holds, also if it breaks off. */
 export async function leave(answer: Response): Promise<void> {
-  await answer.body?.cancel()
+  await answer.body?.cancel().catch(() => undefined)
 }
 
 /** The meaning of a status for whatever was asked. */

@@ -1,5 +1,5 @@
 import type { McpServer } from '@modelcontextprotocol/server'
-import { McpAuthError, NotProvisionedError } from '../../errors/errors.js'
+import { McpAuthError, NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
 import type { McpAuth } from '../../mcp-auth.js'
 import { scopedTools, withNextcloud } from '../../mcp/v2.js'
 import { calendarTools } from './calendar.js'
@@ -33,7 +33,7 @@ export function registerTools(server: McpServer, auth: McpAuth, report: (tool: s
         inputSchema: input,
         annotations: { readOnlyHint: readOnly, destructiveHint: false, openWorldHint: false },
       },
-      withNextcloud(auth, (args, _ctx, nextcloud) => run(tool, nextcloud, args, report)),
+      withNextcloud(auth, (args, _ctx, nextcloud) => runTool(tool, nextcloud, args, report)),
     )
   }
 }
@@ -44,8 +44,9 @@ interface TextResult {
   isError?: boolean
 }
 
-async function run(
-  { name, run }: Tool,
+/** Runs a tool, and tells what it gives or why there is nothing in words for the model. */
+export async function runTool(
+  { name, run, readOnly }: Tool,
   nextcloud: NextcloudOfTool,
   args: unknown,
   report: (tool: string, error: string) => void,
@@ -56,11 +57,17 @@ async function run(
     // The user must connect first: the client hears of the link.
     if (error instanceof NotProvisionedError) throw error
     if (error instanceof ToolFailure) return text(error.message, true)
-    if (error instanceof McpAuthError) return text(`${error.body.error_description}.`, true)
+    if (error instanceof McpAuthError) {
+      const isUnsure = !readOnly && error instanceof UpstreamUnavailableError && !error.unprocessed
+      return text(`${error.body.error_description}.${isUnsure ? MAY_BE_DONE : ''}`, true)
+    }
     report(name, error instanceof Error ? error.name : 'unknown')
     return text('That did not work, for a reason that this server does not know.', true)
   }
 }
+
+/** The answer to a change was lost, and a model would make it once more. */
+const MAY_BE_DONE = ' It may have been done all the same: read it before you try again.'
 
 const text = (words: string, isError = false): TextResult => ({
   content: [{ type: 'text', text: words }],

@@ -112,6 +112,7 @@ export function createInstance(name: string, world: Surroundings): Instance {
     ...{ grants, appPasswords, freshCredentials, signIns, clock, events },
     serverOf: () => ({ client, codeGrant, issuer: () => ISSUER }),
     endsAlone: stored.endsAlone,
+    codes: { sendAgain: (redeem) => redeem() },
   })
   grants.whenUsed(deletions.look)
   grants.whenLate(deletions.takeOver)

@@ -251,9 +251,10 @@ export const SHAPES: readonly Shape[] = [
     provider: 'Google, GitHub',
     how: 'opaque, and nobody may introspect them: a provider that issues JWTs in front of it (Keycloak, Zitadel, authentik)',
     source: 'https://accounts.google.com/.well-known/openid-configuration',
+    setUp: only('https://accounts.google.com'),
     token: () => 'ya29.an-opaque-token',
     metadata: { introspection_endpoint: undefined },
-    told: /Google, GitHub.*another before it/,
+    told: /Google, GitHub.*in front of it/,
   },
   {
     provider: 'Clerk, opaque',
@@ -276,6 +277,6 @@ export const SHAPES: readonly Shape[] = [
     source: 'docs/nextcloud-oidc-app.md, oidc 2.0.9',
     token: () => 'opaque-token-of-the-app',
     introspection: { active: false },
-    told: /app oidc.*have it issue JWTs/,
+    told: /have it issue JWTs.*app oidc/,
   },
 ]

@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { TokenRequestError, UpstreamUnavailableError } from '../../src/errors/errors.js'
-import { createCodeShares } from '../../src/nextcloud-sign-in/code-shares.js'
+import { createCodeShares } from '../../src/connect/code-shares.js'
 import { manualClock } from '../support/clock.js'
+import { fresh } from '../support/nextcloud/exchange.js'
 import { REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
@@ -132,10 +133,43 @@ describe('the codes that all addresses together may have sent', () => {
   })
 })
 
+describe('the codes that are sent again, because their answer was lost', () => {
+  it('are four that Nextcloud refuses in half an hour, so that others can sign in meanwhile', async () => {
+    const clock = manualClock()
+    const codes = createCodeShares(clock)
+    let sent = 0
+    const again = () => codes.sendAgain(() => ((sent += 1), wrong())).catch(() => 'refused')
+    const ends: string[] = []
+    for (let count = 0; count < 6; count += 1) ends.push(await again())
+
+    expect([ends, sent]).toEqual([[...Array<string>(4).fill('refused'), 'too many', 'too many'], 4])
+    expect(await sentFrom(codes, ['192.0.2.1'])).toEqual([4])
+    clock.advance(30 * 60_000)
+    expect(await again()).toBe('refused')
+  })
+
+  it('are not more where they come all at once', async () => {
+    const codes = createCodeShares(manualClock())
+    let sent = 0
+    const slowly = () => ((sent += 1), new Promise((resolve) => setImmediate(resolve)).then(wrong))
+
+    await Promise.all(Array.from({ length: 10 }, () => codes.sendAgain(slowly).catch(() => 'refused')))
+
+    expect(sent).toBe(4)
+  })
+
+  it('wait for nothing while codes of people are refused', async () => {
+    const codes = createCodeShares(manualClock())
+    await sentFrom(codes, ['192.0.2.1'])
+
+    expect(await codes.sendAgain(good)).toBe('too many')
+  })
+})
+
 /** A made-up code for a sign-in that a browser has begun itself. */
 const madeUp = (callback: URL): URL => {
   const made = new URL(callback)
-  made.searchParams.set('code', 'x'.repeat(128))
+  made.searchParams.set('code', fresh(128))
   return made
 }
 
@@ -185,6 +219,50 @@ describe('made-up codes', () => {
 
     expect(statuses).toEqual([...Array<number>(8).fill(502), ...Array<number>(4).fill(429)])
     expect((await client.refresh(String(tokens.body['refresh_token']))).status).toBe(200)
+  })
+
+  it('are one count with those of the links that an app gives to its user', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const mallory = server.person('mallory')
+    const { body } = await client.signIn(mallory)
+    const callbackOf = `${server.origin}/nextcloud/callback`
+    const sent = watch(server)
+    const statuses: number[] = []
+    for (let count = 0; count < 4; count += 1) {
+      const link = await server.auth.createConnectUrl(await server.auth.verify(String(body['access_token'])))
+      statuses.push((await mallory.open(madeUp(await mallory.until(link, callbackOf)))).status)
+      const other = server.person('other')
+      const callback = await other.until(client.authorizationUrl(), callbackOf)
+      statuses.push((await other.open(madeUp(callback))).status)
+    }
+
+    expect(statuses).toEqual([...Array<number>(5).fill(502), ...Array<number>(3).fill(429)])
+    expect(sent).toHaveLength(5)
+  })
+
+  it('whose answers were lost are sent again four times, and the others later, so that nobody is throttled', async () => {
+    const clock = manualClock()
+    const server = await startSignInServer({ trustProxy: true, clock })
+    const client = await registeredClient(server)
+    const callbackOf = `${server.origin}/nextcloud/callback`
+    server.nextcloud.disturb(({ path }) => (path.includes('/oauth2/api/v1/token') ? 504 : undefined))
+    for (let count = 1; count <= 12; count += 1) {
+      const mallory = server.person('mallory')
+      const callback = madeUp(await mallory.until(client.authorizationUrl(), callbackOf))
+      const headers = { cookie: mallory.cookies(callback), 'x-forwarded-for': `${count}.0.2.1` }
+      expect((await fetch(callback, { headers })).status).toBe(503)
+    }
+    const sent = watch(server)
+    const alice = server.person('alice')
+    await server.auth.ready()
+    for (let minutes = 0; minutes < 25; minutes += 1) {
+      clock.advance(60_000)
+      await new Promise((resolve) => setTimeout(resolve, 60))
+    }
+
+    expect(sent).toHaveLength(4)
+    expect((await client.signIn(alice)).status).toBe(200)
   })
 
   it('leave the question open that had to wait', async () => {

@@ -1,27 +1,16 @@
-import type { IncomingMessage } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import { TokenRequestError } from '../errors/errors.js'
 import { clientNetwork, createNetworkShares } from '../http/address-shares.js'
-
-/**
- * Limits the codes that may be sent to Nextcloud and that Nextcloud refuses, of each network and of all. After ten of them it refuses all
- * requests of this server for tokens, those of everybody who is connected included. Here only new sign-ins wait.
- */
-export interface CodeShares {
-  /**
-   * Sends a code, as soon as an answer to each code under way could be a refusal and still be within the shares.
-   *
-   * @returns the answer, or `too many`: nothing was sent
-   */
-  readonly send: <T>(req: IncomingMessage, redeem: () => Promise<T>) => Promise<T | 'too many'>
-}
+import type { CodeShares } from '../local-options.js'
 
 /** Refused codes in an hour: of one address, and of the two networks around it. Fewer than of all, so that none takes up all. */
 const MOST_REFUSED = [5, 6, 7] as const
 const HOUR = 3_600_000
 /** Refused codes of all, below Nextcloud's own limit: refresh tokens are refused, too, and other instances may be at the same address. */
 const MOST_IN_ALL = 8
+/** Refused codes of all after which none is sent again: whoever had them lost in an outage must not keep others from signing in. */
+const MOST_BEFORE_AGAIN = 4
 /** Milliseconds for which Nextcloud counts a wrong request. */
 const COUNTED_FOR = 30 * 60_000
 /** Codes that wait at one time: of one address, and of all, which have a few of each address. */
@@ -37,24 +26,37 @@ export function createCodeShares(clock: Clock): CodeShares {
   const current = () => times.filter((at) => clock.monotonic() < at + COUNTED_FOR)
   const all = newLine(MOST_WAITING.all)
   const lines = new LRUCache<string, Line>({ max: MOST_ADDRESSES })
+  const counted = async <T>(redeem: () => Promise<T>, from: () => void = () => undefined): Promise<T> => {
+    try {
+      return await redeem()
+    } catch (error) {
+      if (error instanceof TokenRequestError) {
+        from()
+        times = [...current(), clock.monotonic()]
+      }
+      throw error
+    }
+  }
   return {
     send(req, redeem) {
       const network = clientNetwork(req)
       const line = lines.get(network) ?? newLine(MOST_WAITING.each)
       lines.set(network, line)
-      const counted = async () => {
-        try {
-          return await redeem()
-        } catch (error) {
-          if (error instanceof TokenRequestError) {
-            refused.take(req)
-            times = [...current(), clock.monotonic()]
-          }
-          throw error
-        }
-      }
-      const inLineOfAll = () => inLine(all, () => MOST_IN_ALL - current().length, counted)
+      const inLineOfAll = () =>
+        inLine(
+          all,
+          () => MOST_IN_ALL - current().length,
+          () => counted(redeem, () => void refused.take(req)),
+        )
       return inLine(line, () => refused.left(req), inLineOfAll)
+    },
+    async sendAgain(redeem) {
+      if (all.underWay + current().length >= MOST_BEFORE_AGAIN) return 'too many'
+      return inLine(
+        all,
+        () => MOST_IN_ALL - current().length,
+        () => counted(redeem),
+      )
     },
   }
 }
