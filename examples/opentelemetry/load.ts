@@ -94,7 +94,7 @@ export async function runLoad(seconds: number, interval: number): Promise<Run> {
     for (const end of ends) end()
     await Promise.all([exchanging.auth.close(), connecting.auth.close()])
     await telemetry.end()
-    await Promise.all([...servers.map(({ close }) => close()), services.close()])
+    await Promise.all([...servers.map((server) => server.close()), services.close()])
   }
 }
 
@@ -151,6 +151,8 @@ async function underLoad({ mint, failing }: Services, resource: string, length: 
 async function failures({ failing, mint, forget }: Services, apps: Record<'exchanging' | 'connecting', Instrumented>) {
   const { exchanging, connecting } = apps
   const late = await exchanging.auth.verify(await mint({ sub: `${CANARY}-subject-late`, aud: exchanging.resource }))
+  const expired = await mint({ sub: `${CANARY}-subject`, aud: exchanging.resource, exp: 1_000_000_000 })
+  await exchanging.auth.verify(expired).catch(() => undefined)
   failing.provider = 503
   await Promise.allSettled([exchanging.auth.getNextcloudToken(late), exchanging.auth.verify(`${CANARY}-another`)])
   failing.provider = 0
