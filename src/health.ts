@@ -118,8 +118,8 @@ export function createHealth(rooms: HealthRooms) {
 
 /** The services whose health is told, each with a harmless request. */
 function servicesOf({ config, providers, transport, contact, store, clock, events }: HealthRooms): Services {
-  const { nextcloud, grants, usedProofs, resource, client } = config
-  const storage = grants === undefined ? usedProofs?.storage : grants.storage
+  const { nextcloud, grants, usedProofs, sharedTokens, resource, client } = config
+  const storage = grants === undefined ? (usedProofs ?? sharedTokens)?.storage : grants.storage
   const key = recordKey('grant', { clientId: client?.id ?? '', resource, nextcloud: nextcloud?.base ?? '' })
   return {
     providers: providers.all.map(keyService),
