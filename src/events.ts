@@ -314,7 +314,7 @@ function rejectionDetails(error: McpAuthError): RejectionDetails {
 
 const WITHOUT_TOKEN: Readonly<Record<UnauthorizedError['reason'], string>> = {
   no_credentials:
-    'the request has no Bearer token: nothing to change if the next one of this MCP client has one, because the first never has. If none ever has, the client does not sign in: "npx mcp-nextcloud-auth doctor --as claude" shows at which step it stops. If it did sign in, a proxy drops the Authorization header',
+    'the request has no Bearer token, which is usual for the first request of an MCP client. If later ones have none either, the client does not sign in: "npx mcp-nextcloud-auth doctor --as claude" shows at which step a client stops. If it did sign in, a proxy drops the Authorization header',
   unsupported_scheme:
     "the request has a token in the scheme DPoP, which is off here: set dpop to 'allowed', or switch DPoP off for the MCP client at the authorization server",
 }

@@ -184,7 +184,7 @@ async function introspect(
     const { status } = response
     if (status >= 400 && status < 500 && status !== 404) {
       const refusal = new ConfigurationError(
-        `The authorization server refuses introspection with status ${status}: compare clientId (${variableOf('clientId')}) and clientSecret (${variableOf('clientSecret')}) with what it has; if they are right, let that client introspect there`,
+        `The authorization server refuses introspection with status ${status}: compare clientId (${variableOf('clientId')}) and clientSecret (${variableOf('clientSecret')}) with what is registered there; if they are right, allow that client to introspect there, or set clientAuth to the way in which it has to authenticate`,
         'introspection',
       )
       const { error } = parseObject(await response.text()) ?? {}
