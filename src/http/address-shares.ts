@@ -16,6 +16,9 @@ const MOST_ADDRESSES = 10_000
 /** Characters. */
 const LONGEST_ADDRESS = 45
 
+/** The places of {@link networksOf}. */
+export const WIDTHS = [0, 1, 2] as const
+
 /**
  * Counts in this process.
  *
@@ -62,18 +65,17 @@ export function createNetworkShares(
   most: readonly [narrow: number, wider: number, widest: number],
   time: number,
 ): AddressShares {
-  const shares = most.map((places) => createShares(clock, places, time))
+  const shares = WIDTHS.map((wide) => ({ wide, ...createShares(clock, most[wide], time) }))
   return {
     take(req) {
       const networks = networksOf(req)
-      const waits = shares.map(({ wait }, wide) => wait(networks[wide] ?? ''))
-      const longest = Math.max(...waits)
-      if (longest === 0) for (const [wide, { take }] of shares.entries()) take(networks[wide] ?? '')
+      const longest = Math.max(...shares.map(({ wide, wait }) => wait(networks[wide])))
+      if (longest === 0) for (const { wide, take } of shares) take(networks[wide])
       return longest
     },
     left(req) {
       const networks = networksOf(req)
-      return Math.min(...shares.map(({ left }, wide) => left(networks[wide] ?? '')))
+      return Math.min(...shares.map(({ wide, left }) => left(networks[wide])))
     },
   }
 }
@@ -89,8 +91,11 @@ export function networksOf(req: IncomingMessage): readonly [narrow: string, wide
   const seen: unknown = 'ip' in req ? req.ip : undefined
   const address = typeof seen === 'string' ? seen : ((req as Partial<IncomingMessage>).socket?.remoteAddress ?? '')
   const [plain = ''] = address.split('%')
-  const ipv4 = /^(?:::ffff:)?((\d+\.\d+)\.\d+)\.\d+$/i.exec(plain)
-  if (ipv4 !== null) return [plain.replace(/^.*:/, ''), `${ipv4[1] ?? ''}.0/24`, `${ipv4[2] ?? ''}.0.0/16`]
+  if (/^(?:::ffff:)?\d+\.\d+\.\d+\.\d+$/i.test(plain)) {
+    const parts = plain.replace(/^.*:/, '').split('.')
+    const first = (count: number) => parts.slice(0, count).join('.')
+    return [first(4), `${first(3)}.0/24`, `${first(2)}.0.0/16`]
+  }
   // Behind a proxy that is trusted without reason, it may be any text.
   if (!isIPv6(plain)) {
     const text = plain.slice(0, LONGEST_ADDRESS)

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import { createClientNames, readClaim } from '../connect/client-names.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
-import { createAddressShares, networksOf } from '../http/address-shares.js'
+import { createAddressShares, networksOf, WIDTHS } from '../http/address-shares.js'
 import { createSingleFlight } from '../single-flight.js'
 import { NO_ANSWER, type FetchPublicDocument } from '../transport/public-document.js'
 import type { SignInRooms } from './sign-in-rooms.js'
@@ -94,9 +94,10 @@ function createPlaces() {
   return {
     /** Takes a place in each of the networks around a request, and returns what gives them back. Undefined: there is none. */
     enter(req: IncomingMessage | undefined): (() => void) | undefined {
-      const networks = req === undefined ? [] : networksOf(req)
+      if (req === undefined) return () => undefined
+      const networks = networksOf(req)
       const at = (network: string) => taken.get(network) ?? 0
-      const places = networks.map((network, wide) => ({ key: `${wide} ${network}`, most: MOST_AT_ONCE[wide] ?? 0 }))
+      const places = WIDTHS.map((wide) => ({ key: `${wide} ${networks[wide]}`, most: MOST_AT_ONCE[wide] }))
       if (places.some(({ key, most }) => at(key) >= most)) return undefined
       for (const { key } of places) taken.set(key, at(key) + 1)
       return () => {

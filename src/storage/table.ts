@@ -37,7 +37,7 @@ export function readTable(options: object | undefined, schemas: 'schemas' | 'no 
   return {
     name,
     table: parts.map((part) => `"${part}"`).join('.'),
-    index: `"${parts.at(-1) ?? ''}_expires_at"`,
+    index: `"${parts.slice(-1).join()}_expires_at"`,
     autoCreate,
   }
 }
