@@ -170,7 +170,10 @@ export interface CacheOptions {
   readonly nextcloudTokens?: number | undefined
   /** Entries of the cache of verified MCP tokens; 0 turns it off. Default 10,000. */
   readonly verifiedTokens?: number | undefined
-  /** Seconds before its end at which a Nextcloud token in use is renewed, at most 20 % of its life. Default 60. */
+  /**
+   * Seconds before its end at which a Nextcloud token in use is renewed, at most 20 % of its life. Default: 60, at most 10 % of its life, so
+   * that constant use costs 1.11 times the least possible requests.
+   */
   readonly renewBefore?: number | undefined
   /** Seconds for which a verified MCP token is accepted without another look, never past its `exp`; 0: never. Default 300. */
   readonly verifiedTtl?: number | undefined
@@ -182,8 +185,9 @@ export interface CacheOptions {
   /** Seconds for which old signing keys serve on if the key set cannot be fetched. Default 3,600. */
   readonly staleKeys?: number | undefined
   /**
-   * Seconds for which a cached token of a grant is used without a look into the storage, so that a disconnection elsewhere shows
-   * within that time (refresh-token and app-password mode). Default 10.
+   * Seconds for which a cached token is used without a look into the storage, so that a disconnection elsewhere shows within that time, and a
+   * token that was replaced elsewhere, with `forceRefresh` or because Nextcloud refused it, is replaced here (every mode with a `storage`).
+   * Default 10.
    */
   readonly grantCheck?: number | undefined
 }
@@ -337,8 +341,9 @@ export interface McpAuthOptions {
   /** Nextcloud. Without it, tokens are verified and `getNextcloudToken()` rejects. */
   readonly nextcloud?: NextcloudOptions | undefined
   /**
-   * The store of grants in refresh-token and app-password mode: one of the adapters of this package, or your own. Default: in memory,
-   * which forgets them with the process.
+   * The store of grants in refresh-token and app-password mode, and of the exchanged tokens that instances share in token-exchange and
+   * jwt-bearer mode (give `nextcloud.mode`): one of the adapters of this package, or your own. Default: grants are in memory, which forgets
+   * them with the process, and each instance exchanges for itself.
    */
   readonly storage?: StorageAdapter | undefined
   /**

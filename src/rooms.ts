@@ -26,6 +26,7 @@ import { createWaiting } from './grants/connection-watch.js'
 import { createProofRecords } from './grants/proof-records.js'
 import type { Identity } from './grants/grant.js'
 import { createGrants } from './grants/open-grants.js'
+import { createTokenRecords } from './grants/token-records.js'
 import { clientNetwork } from './http/address-shares.js'
 import type { HttpRooms } from './http/authentication.js'
 import type { Published } from './http/resource-metadata.js'
@@ -167,9 +168,20 @@ function withNextcloud(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
 }
 
 function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
-  const appPasswords = createAppPasswords(nextcloud, ground.transport)
-  const broker = createBrokerOf(ground, { nextcloud, appPasswords, signIns: createSignIns(ground.clock) })
-  return { ...NOTHING_STORED, access: createAccess(ground, nextcloud, broker, noPages), settle: broker.settle }
+  const { config, transport, clock, events } = ground
+  const appPasswords = createAppPasswords(nextcloud, transport)
+  const tokenRecords = config.sharedTokens && createTokenRecords(config.sharedTokens, clock, events)
+  const broker = createBrokerOf(ground, {
+    ...{ nextcloud, appPasswords },
+    ...(tokenRecords && { tokenRecords }),
+    signIns: createSignIns(clock),
+  })
+  return {
+    ...NOTHING_STORED,
+    access: createAccess(ground, nextcloud, broker, noPages),
+    ready: tokenRecords?.ready ?? NOTHING_STORED.ready,
+    settle: broker.settle,
+  }
 }
 
 function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsConfig): NextcloudRooms {
@@ -263,7 +275,7 @@ function createServers({ providers, clock }: Ground, connect: ConnectConfig): Pe
 /** The broker of each issuer has what differs there: its server, its client, and the ways of that server. */
 function createBrokerOf(
   { providers, tokens }: Ground,
-  rooms: Pick<ModeRooms, 'nextcloud' | 'grants' | 'appPasswords' | 'signIns'>,
+  rooms: Pick<ModeRooms, 'nextcloud' | 'grants' | 'tokenRecords' | 'appPasswords' | 'signIns'>,
 ): Broker {
   const brokers = providers.map((provider) =>
     createBroker({ ...rooms, ...provider, tokens, nextcloud: provider.config.nextcloud ?? rooms.nextcloud }),

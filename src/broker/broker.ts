@@ -7,14 +7,24 @@ import { isSameSecret, type ReplaceOptions, type Secret, type TokenSource } from
 import { abortable } from '../single-flight.js'
 import { appPasswordMode } from './modes/app-password.js'
 import { exchangeMode } from './modes/exchange.js'
-import type { Basis, BrokerSession, Caller, GrantModeRooms, Have, Look, Mode, ModeRooms } from './modes/mode.js'
+import type {
+  Basis,
+  BrokerSession,
+  Caller,
+  GrantModeRooms,
+  Have,
+  Look,
+  Mode,
+  ModeRooms,
+  TokenRequest,
+} from './modes/mode.js'
 import { passThroughSecrets } from './modes/pass-through.js'
 import { refreshTokenMode } from './modes/refresh-token.js'
 import type { TokenCache, TokenEntry } from './token-cache.js'
 import { createTokenKeys, type TokenKeys } from './token-keys.js'
 import { checkTokenOptions } from './token-options.js'
 import { createTokenReports, type TokenReports } from './token-reports.js'
-import { createTokenRequests, type TokenRequest, type TokenRequests } from './token-requests.js'
+import { createTokenRequests, type TokenRequests } from './token-requests.js'
 
 export type { BrokerSession } from './modes/mode.js'
 
@@ -106,7 +116,10 @@ function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
       entries.delete(keys.keyOfGrant(identity))
     },
     size: () => entries.size,
-    settle: requests.settle,
+    settle: async () => {
+      await requests.settle()
+      await mode.settle?.()
+    },
   }
 }
 
@@ -124,7 +137,7 @@ function getSecret(broker: TokenBroker, session: BrokerSession, options?: Option
   if (entry === undefined || force)
     return miss(broker, session, force ? { force, notThis: entry?.secret } : {}, options)
   // Once for each MCP token. Later calls note it when a look into the store is due.
-  if (isFirst) broker.mode.grants?.used(session.caller, entry.basis)
+  if (isFirst) broker.mode.grants?.used(session.caller, entry.basis?.consent)
   return serve(broker, session, { entry, have: {} }, options)
 }
 
@@ -142,9 +155,9 @@ function serve(
   options?: Options,
 ): Secret | Promise<Secret> {
   const { entry } = cached
-  const verdict = (entry.basis && broker.mode.grants?.check(session.caller, entry.secret, entry.basis)) ?? true
+  const verdict = (entry.basis && broker.mode.check?.(session.caller, entry.secret, entry.basis)) ?? true
   if (verdict === true) return handOut(broker, entry, session)
-  broker.mode.grants?.used(session.caller, entry.basis)
+  broker.mode.grants?.used(session.caller, entry.basis?.consent)
   const key = broker.keys.key(session, options)
   const confirmed = follow(broker, { key, caller: session.caller, entry }, verdict.outcome)
   if (verdict.awaited) return confirm(broker, session, { ...cached, confirmed }, options)
@@ -158,7 +171,7 @@ function living(broker: TokenBroker, session: BrokerSession, options?: Options):
   const key = keys.key(session, options)
   const entry = entries.get(key)
   if (entry === undefined || !isLiving(broker, session, entry)) return undefined
-  const mayRenew = entry.basis === undefined || mode.grants?.permits(session.caller, entry.basis) === true
+  const mayRenew = mode.grants?.permits(session.caller, entry.basis?.consent) !== false
   if (clock.monotonic() >= entry.renewAt && mayRenew && !requests.isCoolingDown(key)) {
     const request = requestOf(broker, session, { notThis: entry.secret, ahead: true }, options)
     requests.fetch(request).catch(() => undefined)
@@ -208,7 +221,9 @@ async function confirm(
   })
   // The look may have taken longer than the secret lived. Fetching again rejects with the reason.
   const serves =
-    entry !== undefined && isLiving(broker, session, entry) && mode.grants?.permits(caller, entry.basis) === true
+    entry !== undefined &&
+    isLiving(broker, session, entry) &&
+    mode.grants?.permits(caller, entry.basis?.consent) !== false
   return serves ? handOut(broker, entry, session) : miss(broker, session, have, options)
 }
 
@@ -226,7 +241,7 @@ async function fetchFor(
 ): Promise<Secret> {
   const { secret, basis } = await abortable(broker.requests.fetch(request), signal)
   checkPermission(broker, caller, basis)
-  broker.mode.grants?.used(caller, basis)
+  broker.mode.grants?.used(caller, basis?.consent)
   const entry = broker.entries.get(request.key)
   if (entry !== undefined && isSameSecret(entry.secret, secret)) entry.handedOut = true
   return secret
@@ -237,7 +252,7 @@ async function fetchFor(
  * @throws {SubjectTokenRejectedError} the user has taken back what the MCP token came of
  */
 function checkPermission({ mode, reports }: TokenBroker, caller: Caller, basis: Basis | undefined): void {
-  const denial = mode.grants?.denial(caller, basis)
+  const denial = mode.grants?.denial(caller, basis?.consent)
   if (denial !== undefined) throw reports.failed(denial, caller)
 }
 

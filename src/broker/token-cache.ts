@@ -30,7 +30,7 @@ export interface TokenEntry {
   unproven: boolean
   /** Some caller has had it. */
   handedOut: boolean
-  /** The grant that it comes from; undefined if it comes from an MCP token. */
+  /** The record that it comes from or is shared in; undefined if there is none. */
   readonly basis: Basis | undefined
 }
 
@@ -47,7 +47,10 @@ export type Timing = Pick<Mode, 'renewBefore' | 'margin'>
 
 /** Seconds of life of a token whose answer has no `expires_in`. */
 const ASSUMED_LIFE = 300
-const RENEW_AHEAD_SHARE = 0.2
+const MOST_AHEAD = 0.2
+/** The lead that is chosen here: the smaller of 60 s and a tenth of the life, so that constant use costs 1.11 times the least. */
+const USUAL_LEAD = 60
+const USUAL_AHEAD = 0.1
 const NO_CACHE: TokenCache = { get: () => undefined, set: () => undefined, delete: () => false, size: 0 }
 
 /** @param max entries; 0: nothing is kept */
@@ -87,6 +90,9 @@ export function tokenLife(
   const seconds = expiresIn ?? ASSUMED_LIFE
   if (Number.isNaN(seconds)) return undefined
   const life = seconds * 1_000
-  const ahead = Math.min(renewBefore * 1_000, life * RENEW_AHEAD_SHARE)
-  return { ownEnd: sentAt + life - Math.min(margin * 1_000, life * RENEW_AHEAD_SHARE), ahead }
+  const ahead = Math.min(
+    (renewBefore ?? USUAL_LEAD) * 1_000,
+    life * (renewBefore === undefined ? USUAL_AHEAD : MOST_AHEAD),
+  )
+  return { ownEnd: sentAt + life - Math.min(margin * 1_000, life * MOST_AHEAD), ahead }
 }

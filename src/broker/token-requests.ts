@@ -9,20 +9,11 @@ import {
   type Caller,
   type FreshToken,
   type GrantCheck,
-  type Have,
   type Mode,
-  type Target,
+  type TokenRequest,
 } from './modes/mode.js'
 import { tokenEntry, type TokenCache } from './token-cache.js'
 import type { TokenReports } from './token-reports.js'
-
-/** One request: for whom, for what, and under which cache key. */
-export interface TokenRequest {
-  readonly key: string
-  readonly caller: Caller
-  readonly target: Target
-  readonly have: Have
-}
 
 /** Requests for fresh tokens: at most one for a key at a time, put off after a failure, kept and reported when it ends. */
 export interface TokenRequests {
@@ -81,7 +72,7 @@ export function createTokenRequests(
 ): TokenRequests {
   const requesting: Requesting = {
     ...rooms,
-    coolDowns: createCoolDowns(rooms.clock, COOL_DOWNS),
+    coolDowns: createCoolDowns(rooms.clock, COOL_DOWNS, rooms.reports.coolsDown),
     looks: createSingleFlight(),
     flights: createSingleFlight(),
     begun: new Map(),
@@ -205,14 +196,15 @@ async function sendAndKeep(
 
 async function send(
   requesting: Requesting,
-  { key, caller, target, have }: TokenRequest,
+  request: TokenRequest,
   found: StoredGrant | undefined,
 ): Promise<FreshToken> {
   const { mode, coolDowns } = requesting
+  const { key, caller, have } = request
   if (mode.boundToMcpToken) coolDowns.check(key)
   if (isExpired(requesting, caller)) throw new SubjectTokenRejectedError()
   try {
-    const fresh = await mode.getFreshToken(caller, target, have, found)
+    const fresh = await mode.getFreshToken(request, found)
     coolDowns.succeeded(key)
     return fresh
   } catch (error) {

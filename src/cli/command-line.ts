@@ -154,7 +154,7 @@ function storeOf(
     prefix: textOf(values['storage-prefix']),
     missingFile,
   })
-  if (store === undefined) throw new Misuse('--storage must be sqlite:./file.db, redis://… or postgres://…')
+  if (store === undefined) throw new Misuse('--storage must be sqlite:./file.db, redis://…, postgres://… or mysql://…')
   return store
 }
 

@@ -44,8 +44,10 @@ export interface Config
   /** Undefined in every mode that keeps nothing of a user. */
   readonly grants: GrantsConfig | undefined
   /** The store in which all instances see which DPoP proofs were used. Undefined: each knows its own. */
-  readonly usedProofs: UsedProofsConfig | undefined
-  readonly cache: Complete<CacheOptions>
+  readonly usedProofs: SharedStoreConfig | undefined
+  /** The store of the exchanged tokens that instances share. Undefined: each instance exchanges for itself. */
+  readonly sharedTokens: SharedStoreConfig | undefined
+  readonly cache: Complete<Omit<CacheOptions, 'renewBefore'>> & Pick<CacheOptions, 'renewBefore'>
   readonly http: HttpConfig
   /** The sign-in of an authorization server in this process. Undefined: there is none. */
   readonly ownSignIn: OwnSignIn | undefined
@@ -80,8 +82,8 @@ export interface NextcloudConfig extends Complete<
   readonly fixedScopes: readonly string[]
 }
 
-/** A store that is shared, with the keys that seal what is in it. */
-export interface UsedProofsConfig {
+/** A store, with the keys that seal what is in it. */
+export interface SharedStoreConfig {
   readonly storage: StorageAdapter
   readonly encryptionKeys: readonly Uint8Array[]
 }

@@ -92,7 +92,7 @@ const CONNECT = {
 const CACHE = {
   nextcloudTokens: { kind: count, default: 10_000 },
   verifiedTokens: { kind: count, default: 10_000 },
-  renewBefore: { kind: seconds, default: 60 },
+  renewBefore: { kind: seconds },
   verifiedTtl: { kind: seconds, default: 300 },
   keysMaxAge: { kind: seconds, default: 600 },
   staleKeys: { kind: seconds, default: 3_600 },

@@ -8,7 +8,7 @@ import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarati
 import { url } from './kinds.js'
 import { readClient } from './read-client.js'
 import { type Entry, ofEntry, readEntries } from './read-entries.js'
-import { readGrants, readUsedProofs } from './read-grants.js'
+import { readGrants, readSharedTokens, readUsedProofs } from './read-grants.js'
 import { readNextcloud } from './read-nextcloud.js'
 import { readOptions } from './read-options.js'
 import { isIssuerTemplate, LIST_TENANTS } from './issuer-template.js'
@@ -62,7 +62,8 @@ function readOne({ options, environment }: Entry): Config {
     warn,
   )
   const usedProofs = readUsedProofs(values, given, { environment, warn })
-  const context = { nextcloud, client, usedProofs, resource: resource.url, environment, warn }
+  const sharedTokens = readSharedTokens(values, given, { nextcloud, environment, warn })
+  const context = { nextcloud, client, usedProofs, sharedTokens, resource: resource.url, environment, warn }
   const grants = readGrants({ storage, encryptionKey, connect }, given, context)
   if (plain.http.agent !== undefined && plain.http.fetch !== undefined) {
     refuse(given('http.agent'), 'contradicts http.fetch, which has its own ways to set one')
@@ -89,6 +90,7 @@ function readOne({ options, environment }: Entry): Config {
     nextcloud,
     grants,
     usedProofs,
+    sharedTokens,
     warnings,
   })
 }

@@ -4,20 +4,20 @@ import { MODES, MODES_WITH_GRANTS } from '../modes.js'
 import type { Environment, IdentityRule } from '../options.js'
 import { quirksOf } from '../presets.js'
 import { OWN_KEY, PUT_UNCOUNTED, type StorageAdapter } from '../storage-adapter.js'
-import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, UsedProofsConfig, Warn } from './config.js'
+import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, SharedStoreConfig, Warn } from './config.js'
 import { readsClaims, scopesOfRule } from './identity-rule.js'
 import { type LookUp, named, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { refuse } from './values.js'
 
 /** The rest of the configuration, as far as it tells about grants. */
-export interface GrantsContext extends Pick<Config, 'nextcloud' | 'client' | 'usedProofs'> {
+export interface GrantsContext extends Pick<Config, 'nextcloud' | 'client' | 'usedProofs' | 'sharedTokens'> {
   readonly resource: URL
   readonly environment: Environment
   readonly warn: Warn
 }
 
 type GrantsOptions = Pick<OptionValues, 'storage' | 'encryptionKey' | 'connect'>
-type UsedProofsOptions = Pick<OptionValues, 'storage' | 'encryptionKey' | 'dpop'>
+type StoreOptions = Pick<GrantsOptions, 'storage' | 'encryptionKey'>
 
 /** The way in which grants are kept and come about. Undefined: the mode has no use for them. */
 export function readGrants(options: GrantsOptions, given: LookUp, context: GrantsContext): GrantsConfig | undefined {
@@ -44,10 +44,10 @@ export function readGrants(options: GrantsOptions, given: LookUp, context: Grant
 
 /** The store in which instances tell each other of DPoP proofs. Undefined: `dpop` is off, or no other process sees the store. */
 export function readUsedProofs(
-  { storage, encryptionKey, dpop }: UsedProofsOptions,
+  { storage, encryptionKey, dpop }: StoreOptions & Pick<OptionValues, 'dpop'>,
   given: LookUp,
   { environment, warn }: Pick<GrantsContext, 'environment' | 'warn'>,
-): UsedProofsConfig | undefined {
+): SharedStoreConfig | undefined {
   if (dpop === 'off') return undefined
   if (storage?.shared !== true) {
     if (severalInstancesAreLikely(environment)) {
@@ -61,10 +61,19 @@ export function readUsedProofs(
   return { storage: boundAdapter(storage), encryptionKeys: readEncryptionKeys({ storage, encryptionKey }, given) }
 }
 
-function readEncryptionKeys(
-  { storage, encryptionKey }: Pick<GrantsOptions, 'storage' | 'encryptionKey'>,
+/** The store in which instances share exchanged tokens. Undefined: the mode exchanges nothing, or there is no store. */
+export function readSharedTokens(
+  { storage, encryptionKey }: StoreOptions,
   given: LookUp,
-): readonly Uint8Array[] {
+  { nextcloud, environment, warn }: Pick<GrantsContext, 'nextcloud' | 'environment' | 'warn'>,
+): SharedStoreConfig | undefined {
+  if (storage === undefined || nextcloud === undefined || MODES[nextcloud.mode].credentialFrom !== 'exchange')
+    return undefined
+  warnOfOwnStorage(storage, 'shares its exchanged tokens with none', { environment, warn })
+  return { storage: boundAdapter(storage), encryptionKeys: readEncryptionKeys({ storage, encryptionKey }, given) }
+}
+
+function readEncryptionKeys({ storage, encryptionKey }: StoreOptions, given: LookUp): readonly Uint8Array[] {
   if (encryptionKey === undefined && storage !== undefined && storage[OWN_KEY] === undefined) {
     refuse(
       given('encryptionKey'),
@@ -82,10 +91,10 @@ function askedFor({ base, resource, audience, fixedScopes, parameters }: Nextclo
 function checkUseless(
   { storage, encryptionKey, connect }: GrantsOptions,
   given: LookUp,
-  { nextcloud, usedProofs, warn }: GrantsContext,
+  { nextcloud, usedProofs, sharedTokens, warn }: GrantsContext,
 ): void {
   const mode = nextcloud?.mode ?? 'this'
-  if (storage !== undefined && usedProofs === undefined)
+  if (storage !== undefined && usedProofs === undefined && sharedTokens === undefined)
     warn('storage', `storage has no use in ${mode} mode (nextcloud.mode)`)
   if (given('connect').value !== undefined && connect !== false) {
     refuse(given('connect'), `has no use without nextcloud.mode ${MODES_WITH_GRANTS}`)
@@ -94,22 +103,27 @@ function checkUseless(
   // A variable may be there for another server on the same machine.
   if (key.variable === undefined) encryptionKey?.()
   if (key.value !== undefined && storage === undefined) {
-    const why = 'it seals grants, and those come with storage (refresh-token mode)'
+    const why = 'it seals what is in storage, and none is given'
     warn('encryptionKey', `${key.name} has no use in ${mode} mode: ${why}`)
   }
 }
 
-function warnOfStorage(storage: StorageAdapter | undefined, { environment, warn }: GrantsContext): void {
+function warnOfStorage(storage: StorageAdapter | undefined, context: GrantsContext): void {
   if (storage === undefined) {
     const message =
       'no storage is given: grants are kept in memory, and every user has to connect again after a restart'
-    warn('storage', message)
+    context.warn('storage', message)
   }
-  if (storage?.shared !== true && severalInstancesAreLikely(environment)) {
-    const message =
-      'storage is not shared, and this looks like one of several instances: each knows only its own grants'
-    warn('storage', message)
-  }
+  warnOfOwnStorage(storage, 'knows only its own grants', context)
+}
+
+function warnOfOwnStorage(
+  storage: StorageAdapter | undefined,
+  what: string,
+  { environment, warn }: Pick<GrantsContext, 'environment' | 'warn'>,
+): void {
+  if (storage?.shared === true || !severalInstancesAreLikely(environment)) return
+  warn('storage', `storage is not shared, and this looks like one of several instances: each ${what}`)
 }
 
 /** The marks of a cluster worker, of PM2 and of Kubernetes. */

@@ -194,12 +194,17 @@ export function readGrant(value: unknown): Grant {
 /** A fresh access token as it is shared; undefined when it must not be kept. */
 export function sharedAccessToken(
   fresh: { readonly accessToken: string; readonly expiresIn: number | undefined; readonly sentAt: number },
-  askedFor: string,
+  askedFor: string | undefined,
   clock: Clock,
 ): SharedAccessToken | undefined {
   const { accessToken: token, expiresIn } = fresh
   if (Number.isNaN(expiresIn)) return undefined
-  return { token, sentAt: wallTime(fresh.sentAt, clock), askedFor, ...(expiresIn !== undefined && { expiresIn }) }
+  return {
+    token,
+    sentAt: wallTime(fresh.sentAt, clock),
+    ...(askedFor !== undefined && { askedFor }),
+    ...(expiresIn !== undefined && { expiresIn }),
+  }
 }
 
 /** The shared access token of a grant; undefined if there is none, or it was asked for with other words than today's. */

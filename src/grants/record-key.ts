@@ -18,6 +18,8 @@ export type RecordKind =
   | 'sign-in'
   | 'answer'
   | 'proof'
+  | 'token'
+  | 'exchange'
 
 /** The configuration that records belong to: another client, resource or Nextcloud on the same store has records of its own. */
 export interface RecordOwner {

@@ -134,9 +134,14 @@ async function call<T>(
 ): Promise<T> {
   try {
     // Started in a promise, because an adapter may throw instead of rejecting.
-    const answer = await limited(Promise.resolve().then(run), TIMEOUTS[operation], clock)
-    if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
-    return answer
+    return await events.during(
+      { name: 'mcp.auth.storage', attributes: { 'db.operation.name': operation } },
+      async () => {
+        const answer = await limited(Promise.resolve().then(run), TIMEOUTS[operation], clock)
+        if (!isAnswer(answer)) throw new StorageError(`The storage answers ${operation} with something it must not`)
+        return answer
+      },
+    )
   } catch (error) {
     const isOurs = error instanceof StorageError || error instanceof ConfigurationError
     const failure = isOurs ? error : new StorageError('The storage failed', error)
@@ -145,7 +150,8 @@ async function call<T>(
   }
 }
 
-function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
+/** Rejects with {@link StorageError} if the storage takes longer. */
+export function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {
     const tooLate = (): void => reject(new StorageError(`The storage did not answer within ${ms} ms`))
     const cancel = afterPatience(clock, ms, tooLate)

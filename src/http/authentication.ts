@@ -21,7 +21,7 @@ export interface Verified extends MaybeBound {
 /** The rooms that the handlers need. */
 export interface HttpRooms {
   readonly config: Pick<Config, 'requiredScopes' | 'scopeSatisfies' | 'onError' | 'dpop'>
-  readonly events: Pick<Events, 'active' | 'emit'>
+  readonly events: Pick<Events, 'active' | 'emit' | 'watch'>
   /** Returns at once if the token was verified before. */
   readonly verify: (token: string, from?: IncomingMessage) => Verified | Promise<Verified>
   readonly dpop: Dpop

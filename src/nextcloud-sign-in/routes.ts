@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { UnknownClientError } from '../authorization-server/known-client.js'
 import { sendOutcome, type Outcome } from '../connect/browser.js'
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
@@ -120,7 +121,8 @@ async function showPage(rooms: SignInRooms, page: Page, { req, res, next }: Visi
     const failure = asMcpAuthError(meaningOf(error))
     reportFailure(rooms.events, failure)
     if (res.headersSent) return void res.end()
-    const { pages } = rooms
+    const { pages, connect } = rooms
+    if (failure instanceof UnknownClientError) return sendOutcome(req, res, { page: pages.unknownClient(connect) })
     const who = failure instanceof StorageError ? 'store' : 'nextcloud'
     const { retryAfter = 0 } = failure as Partial<UpstreamUnavailableError>
     sendOutcome(req, res, { page: isOutage(failure) ? pages.unavailable({ retryAfter, who }) : pages.failed() })

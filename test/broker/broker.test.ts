@@ -182,7 +182,7 @@ describe('forceRefresh', () => {
     const { clock, exchanges, fetched, signIn } = await world()
     const { getNextcloudToken } = (await signIn()).extra
     await getNextcloudToken()
-    clock.advance(240_000)
+    clock.advance(270_000)
     expect(await getNextcloudToken()).toBe('nextcloud-token-1')
     await fetched(2)
     expect(await getNextcloudToken({ forceRefresh: true })).toBe('nextcloud-token-2')

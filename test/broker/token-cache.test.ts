@@ -25,13 +25,18 @@ describe('cacheKey', () => {
 describe('tokenEntry', () => {
   const secret = { scheme: 'Bearer' as const, token: 'token' }
   const answer = (expiresIn: number | undefined, sentAt = 0) => ({ secret, expiresIn, sentAt, source: 'idp' as const })
-  const life = (expiresIn: number | undefined, renewBefore: number, margin: number, subjectEndsAt: number) => {
+  const life = (
+    expiresIn: number | undefined,
+    renewBefore: number | undefined,
+    margin: number,
+    subjectEndsAt: number,
+  ) => {
     const entry = tokenEntry(answer(expiresIn), { renewBefore, margin }, subjectEndsAt)
     return entry && [entry.renewAt, entry.deadAt]
   }
 
   it('holds the secret, its basis and its life, counted from the request', () => {
-    const basis = { version: '1', clients: [], withdrawals: undefined, checkedAt: 0 }
+    const basis = { version: '1', checkedAt: 0 }
     expect(tokenEntry({ ...answer(300, 7_000), basis }, { renewBefore: 60, margin: 0 }, Infinity)).toEqual({
       secret,
       renewAt: 247_000,
@@ -46,6 +51,8 @@ describe('tokenEntry', () => {
     ['a long life', [3_600, 60, 0, Infinity], [3_540_000, 3_600_000]],
     ['a lead of a fifth of its life', [300, 60, 0, Infinity], [240_000, 300_000]],
     ['a life for which the lead is more than a fifth', [299, 60, 0, Infinity], [239_200, 299_000]],
+    ['no lead of its own, and a long life: 60 s', [3_600, undefined, 0, Infinity], [3_540_000, 3_600_000]],
+    ['no lead of its own: a tenth of its life', [300, undefined, 0, Infinity], [270_000, 300_000]],
     ['less than a second', [0.5, 60, 0, Infinity], [400, 500]],
     ['no lead', [300, 0, 0, Infinity], [300_000, 300_000]],
     ['a lead beyond its life', [300, 10_000, 0, Infinity], [240_000, 300_000]],

@@ -22,7 +22,7 @@ const freshOf = (token: string): FreshToken => ({
   expiresIn: 300,
   sentAt: 0,
   source: 'store',
-  basis: { version: '1', clients: ['mcp-client'], withdrawals: undefined, checkedAt: 0 },
+  basis: { version: '1', consent: { clients: ['mcp-client'], withdrawals: undefined }, checkedAt: 0 },
 })
 
 /** Requests that are answered one by one, in the order in which they came. */
@@ -35,7 +35,7 @@ function setUp() {
   const entries = createTokenCache(10, () => undefined)
   const asked: { readonly have: Have; readonly answer: (token: string) => void }[] = []
   const mode: Mode = {
-    getFreshToken: (_caller, _target, have) =>
+    getFreshToken: ({ have }) =>
       new Promise((resolve) => asked.push({ have, answer: (token) => resolve(freshOf(token)) })),
     boundToMcpToken: false,
     renewBefore: 0,

@@ -38,7 +38,6 @@ describe('the defaults', () => {
       cache: {
         nextcloudTokens: 10_000,
         verifiedTokens: 10_000,
-        renewBefore: 60,
         verifiedTtl: 300,
         keysMaxAge: 600,
         staleKeys: 3_600,

@@ -111,7 +111,7 @@ describe('encryptionKey', () => {
 
   it('has no use without grants: an option is checked, and each is a warning', () => {
     const message = (name: string) =>
-      `${name} has no use in token-exchange mode: it seals grants, and those come with storage (refresh-token mode)`
+      `${name} has no use in token-exchange mode: it seals what is in storage, and none is given`
     const variable = 'encryptionKey (environment variable TOKEN_ENCRYPTION_KEY)'
 
     expect(refusalOf(withGrants({ ...exchanging, encryptionKey: 'none' }))).toMatchObject({ option: 'encryptionKey' })
@@ -141,13 +141,38 @@ describe('storage', () => {
     },
   )
 
-  it('has no use in another mode, with a warning, and an encryption key for it with no other', () => {
-    const options = { ...exchanging, storage: ownAdapter() }
-    const warnings = [['storage', 'storage has no use in token-exchange mode (nextcloud.mode)']]
-    for (const mode of ['token-exchange', 'jwt-bearer', 'pass-through'])
-      expect(grantsOf({ ...options, nextcloud: { ...nextcloud, mode } })).toBeUndefined()
+  it('has no use in pass-through mode, with a warning, and an encryption key for it with no other', () => {
+    const options = { ...exchanging, nextcloud: { ...nextcloud, mode: 'pass-through' }, storage: ownAdapter() }
+    const warnings = [['storage', 'storage has no use in pass-through mode (nextcloud.mode)']]
+    expect(grantsOf(options)).toBeUndefined()
     expect(warningsWith(options)).toEqual(warnings)
     expect(warningsWith({ ...options, encryptionKey: KEY })).toEqual(warnings)
+  })
+})
+
+describe.each(['token-exchange', 'jwt-bearer'])('storage in %s mode', (mode) => {
+  const options = { ...exchanging, nextcloud: { ...nextcloud, mode } }
+  const sharedTokensOf = (more: object) => readConfig(withGrants({ ...options, ...more }), {}).sharedTokens
+
+  it('is for exchanged tokens, and keeps no grants', () => {
+    expect(sharedTokensOf({})).toBeUndefined()
+    const given = { storage: ownAdapter(), encryptionKey: KEY }
+    expect(sharedTokensOf(given)).toMatchObject({ storage: { shared: true }, encryptionKeys: [expect.any(Uint8Array)] })
+    expect(grantsOf({ ...options, ...given })).toBeUndefined()
+    expect(warningsWith({ ...options, ...given })).toEqual([])
+  })
+
+  it('must have a key, unless it is memory', () => {
+    expect(refusalOf(withGrants({ ...options, storage: ownAdapter() }))).toMatchObject({ option: 'encryptionKey' })
+    expect(sharedTokensOf({ storage: new MemoryStorage() })).toMatchObject({ encryptionKeys: [] })
+  })
+
+  it('that is not shared comes with a warning where several instances are likely', () => {
+    const given = { ...options, storage: new MemoryStorage() }
+    const warning =
+      'storage is not shared, and this looks like one of several instances: each shares its exchanged tokens with none'
+    expect(warningsWith(given)).toEqual([])
+    expect(warningsWith(given, { NODE_APP_INSTANCE: '0' })).toEqual([['storage', warning]])
   })
 })
 

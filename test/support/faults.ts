@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { InstanceOptions, Outcome, Point } from './instance-messages.js'
 import type { Instance, InstanceProcess, InstanceProcesses } from './instances.js'
+import { startMariaDbServer } from './mariadb-server.js'
 import { startPostgresServer } from './postgres-server.js'
 import { startRedisServer } from './redis-server.js'
 import { startScene, type RealStores, type Scene, type SceneOptions } from './scene.js'
@@ -43,6 +44,8 @@ export interface FaultOptions {
   /** `http.timeout`, in milliseconds. */
   readonly timeout?: number
 }
+
+const SERVERS = { Redis: startRedisServer, PostgreSQL: startPostgresServer, MariaDB: startMariaDbServer }
 
 const CALLERS = 5
 const LIFE = 300_000
@@ -248,8 +251,8 @@ export function createFaults(
   }
 
   /** The server of the store is killed at a step, and started again. */
-  async function restarted(kind: 'Redis' | 'PostgreSQL', step: Step) {
-    const server = await (kind === 'Redis' ? startRedisServer() : startPostgresServer())
+  async function restarted(kind: keyof typeof SERVERS, step: Step) {
+    const server = await SERVERS[kind]()
     const stage = await setStage(kind, { timeout: 30_000 }, bystander, { store: { kind, url: server.url } })
     const { scene, holder, other } = stage
     const pause = await holder.pauseAt(STEPS[step])

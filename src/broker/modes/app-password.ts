@@ -5,7 +5,7 @@ import { change } from '../../grants/change.js'
 import { identityKey, whyUnusable, type Grant, type Identity } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
-import { bury, createGrantCheck } from './grant-check.js'
+import { basisOf, bury, createGrantCheck } from './grant-check.js'
 import type { Caller, FreshToken, GrantCheck, GrantModeRooms, GrantOf, Have, Mode } from './mode.js'
 import { revive } from './revival.js'
 
@@ -38,7 +38,7 @@ export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
   }
   const check = createGrantCheck({ ...rooms, secretOf, fresh: (stored) => fresh(rooms, stored) })
   return {
-    getFreshToken: (caller, _target, have, found) => getFreshToken({ ...rooms, check }, caller, have, found),
+    getFreshToken: ({ caller, have }, found) => getFreshToken({ ...rooms, check }, caller, have, found),
     boundToMcpToken: false,
     renewBefore: rooms.config.cache.renewBefore,
     margin: 0,
@@ -49,6 +49,7 @@ export function appPasswordMode(modeRooms: GrantModeRooms): Mode {
         ifError(NotProvisionedError, () => false),
       ),
     grants: check,
+    check: check.check,
   }
 }
 
@@ -149,12 +150,11 @@ async function isRefused(
 }
 
 /** Returns the app password for the cache; undefined if the grant has none. */
-function fresh({ clock }: AppPasswordRooms, { grant, version }: StoredGrant): FreshToken | undefined {
-  const secret = secretOf(grant)
+function fresh({ clock }: AppPasswordRooms, stored: StoredGrant): FreshToken | undefined {
+  const secret = secretOf(stored.grant)
   if (secret === undefined) return undefined
   const now = clock.monotonic()
-  const basis = { version, clients: grant.clients, withdrawals: grant.withdrawals, checkedAt: now }
-  return { secret, expiresIn: KEPT, sentAt: now, source: 'store', basis }
+  return { secret, expiresIn: KEPT, sentAt: now, source: 'store', basis: basisOf(stored, now) }
 }
 
 function secretOf({ appPassword }: Grant): Secret | undefined {

@@ -1,7 +1,8 @@
 import { InternalError } from '../../errors/errors.js'
 import type { NextcloudMode } from '../../modes.js'
 import { jwtBearer } from './jwt-bearer.js'
-import type { Exchange, Mode, ModeRooms } from './mode.js'
+import type { Exchange, FreshToken, Mode, ModeRooms, TokenRequest } from './mode.js'
+import { createSharing, type Sharing } from './shared-exchange.js'
 import { tokenExchange } from './token-exchange.js'
 
 type ExchangeRooms = Pick<ModeRooms, 'config' | 'nextcloud' | 'client'>
@@ -20,15 +21,32 @@ export function createExchange(rooms: ExchangeRooms): Exchange {
   return create(rooms)
 }
 
-export function exchangeMode(rooms: ExchangeRooms): Mode {
+export function exchangeMode(rooms: ModeRooms): Mode {
   const exchange = createExchange(rooms)
+  const timing = { renewBefore: rooms.config.cache.renewBefore, margin: 0 }
+  const getFreshToken = async ({ caller, target }: TokenRequest): Promise<FreshToken> => {
+    const { accessToken: token, expiresIn, sentAt } = await exchange(caller, target)
+    return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'idp' }
+  }
+  const mode = { getFreshToken, boundToMcpToken: true, ...timing }
+  return rooms.tokenRecords === undefined ? mode : sharedMode(mode, createSharing(rooms, rooms.tokenRecords, timing))
+}
+
+/** Returns the same mode, in which one instance exchanges and the others take its token. */
+function sharedMode(mode: Mode, { take, check, settle }: Sharing): Mode {
   return {
-    getFreshToken: async (caller, target) => {
-      const { accessToken: token, expiresIn, sentAt } = await exchange(caller, target)
-      return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'idp' }
+    ...mode,
+    check,
+    settle,
+    async getFreshToken(request, found) {
+      const taken = await take(request)
+      if ('secret' in taken) return taken
+      try {
+        return await taken.share(await mode.getFreshToken(request, found))
+      } catch (error) {
+        taken.giveUp()
+        throw error
+      }
     },
-    boundToMcpToken: true,
-    renewBefore: rooms.config.cache.renewBefore,
-    margin: 0,
   }
 }

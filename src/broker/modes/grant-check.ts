@@ -9,7 +9,7 @@ import { consentingClient, refusedGrant, serves, whyUnusable, type Grant } from 
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isOver } from '../../grants/withdrawals.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
-import type { Basis, Consenting, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
+import type { Basis, Consent, Consenting, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
 
 /** The rooms that the check needs. */
 export interface GrantCheckRooms extends Pick<GrantModeRooms, 'config' | 'grants' | 'clock'> {
@@ -59,11 +59,11 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       if (grant === undefined || grant.clients.length === 0 || permits(caller, grant)) return undefined
       return new NotProvisionedError(whyUnusable(grant, caller.clientId, clock.now()) ?? 'consent')
     },
-    used: ({ identity, clientId }, basis) => {
-      if (clientId !== undefined && basis?.clients.includes(clientId) === true) grants.uses.note(identity, clientId)
+    used: ({ identity, clientId }, granted) => {
+      if (clientId !== undefined && granted?.clients.includes(clientId) === true) grants.uses.note(identity, clientId)
     },
     check: (caller, secret, basis) => {
-      const permitted = permits(caller, basis)
+      const permitted = permits(caller, basis.consent)
       if (permitted && clock.monotonic() - basis.checkedAt < grantCheck) return true
       const key = grants.store.keyOf(caller.identity)
       const awaited = !permitted || !(health.failing.has(key) || health.run.size >= UNAVAILABLE)
@@ -81,10 +81,19 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
 /** Returns the refusal of a token that is over: a new connection does not mend it, and a new token does. */
 function overToken(
   { clientId, withdrawals }: Consenting,
-  grant: Pick<Grant, 'withdrawals'> | undefined,
+  grant: Pick<Consent, 'withdrawals'> | undefined,
 ): SubjectTokenRejectedError | undefined {
   return isOver(grant?.withdrawals, clientId, withdrawals) ? new SubjectTokenRejectedError() : undefined
 }
+
+/** Returns what the basis of a token keeps of a grant. */
+export const basisOf = ({ grant, version }: StoredGrant, checkedAt: number): Basis => ({
+  version,
+  consent: consentOf(grant),
+  checkedAt,
+})
+
+const consentOf = ({ clients, withdrawals }: Grant): Consent => ({ clients, withdrawals })
 
 /** Lets a living token serve through an outage of the store. */
 async function servingThrough(
@@ -127,8 +136,7 @@ async function look(
     if (stored === undefined || whyUnusable(stored.grant, undefined, clock.now()) !== undefined) return false
     if (!isSameSecret(secretOf(stored.grant), secret)) return fresh(stored) ?? false
     basis.version = stored.version
-    basis.clients = stored.grant.clients
-    basis.withdrawals = stored.grant.withdrawals
+    basis.consent = consentOf(stored.grant)
   }
   basis.checkedAt = clock.monotonic()
   return true

@@ -7,6 +7,7 @@ import type { Events } from '../../events.js'
 import type { Grant, Identity } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Grants } from '../../grants/open-grants.js'
+import type { SharedToken, TokenRecords } from '../../grants/token-records.js'
 import type { AppPasswords } from '../../nextcloud/app-passwords.js'
 import type { Secret } from '../../nextcloud/credential.js'
 import type { SignIns } from '../../nextcloud/sign-ins.js'
@@ -67,12 +68,24 @@ export interface Have {
   readonly ahead?: boolean | undefined
 }
 
-/** The stored grant that a token came from, as last seen. */
+/** One request for a token: for whom, for what, and under which cache key. */
+export interface TokenRequest {
+  readonly key: string
+  readonly caller: Caller
+  readonly target: Target
+  readonly have: Have
+}
+
+/** The consent in a grant. */
+export type Consent = Pick<Grant, 'clients' | 'withdrawals'>
+
+/** The record that a token came from or is shared in, as last seen. */
 export interface Basis {
   version: string
-  /** MCP clients that the user agreed to. */
-  clients: readonly string[]
-  withdrawals: Grant['withdrawals']
+  /** The consent in it, if it is a grant. */
+  consent?: Consent
+  /** The token in it and the key of the record, if it is one that instances share. */
+  readonly shared?: { readonly key: string; readonly token: SharedToken }
   /** Monotonic milliseconds of the last look into the store. */
   checkedAt: number
 }
@@ -81,27 +94,22 @@ export interface Basis {
 export interface FreshToken extends Pick<TokenAnswer, 'expiresIn' | 'sentAt'> {
   readonly secret: Secret
   readonly source: 'idp' | 'store'
-  /** The grant that it came from; undefined if it came from an MCP token. */
+  /** The record that it came from or is shared in; undefined if there is none. */
   readonly basis?: Basis | undefined
 }
 
 /** One way to get Nextcloud tokens. */
 export interface Mode {
   /**
-   * Gets a fresh one. Called at most once at a time for the same caller and target, and for a caller whom `grants.refusal` refuses never.
+   * Gets a fresh one. Called at most once at a time for the same key, and for a caller whom `grants.refusal` refuses never.
    *
    * @param found the caller's grant, just read; undefined if there is none, or the mode has no grants
    */
-  readonly getFreshToken: (
-    caller: Caller,
-    target: Target,
-    have: Have,
-    found: StoredGrant | undefined,
-  ) => Promise<FreshToken>
+  readonly getFreshToken: (request: TokenRequest, found: StoredGrant | undefined) => Promise<FreshToken>
   /** Whether the token is got for one MCP token, which it must not outlive, and not for a user. */
   readonly boundToMcpToken: boolean
-  /** Seconds before its end at which a token is renewed ahead. */
-  readonly renewBefore: number
+  /** Seconds before its end at which a token is renewed ahead. Undefined: by its life. */
+  readonly renewBefore: number | undefined
   /** Seconds before its stated end from which a token is not used. */
   readonly margin: number
   /**
@@ -113,6 +121,10 @@ export interface Mode {
   readonly tryAgain?: (caller: Pick<Caller, 'identity' | 'clientId'>) => Promise<boolean>
   /** The check of tokens from grants, in the modes that have grants. */
   readonly grants?: GrantCheck
+  /** Whether the caller gets the cached token: true at once if that is known, else what a look into the store says. Default: true. */
+  readonly check?: (caller: Caller, secret: Secret, basis: Basis) => true | Look
+  /** Resolves when the work has ended that nobody waits for. */
+  readonly settle?: () => Promise<unknown>
 }
 
 /** The consent that a caller acts by. */
@@ -124,12 +136,9 @@ type Refusal = NotProvisionedError | SubjectTokenRejectedError
 /** Decides whether a caller may have a token from a grant. */
 export interface GrantCheck {
   /** Whether the user agreed to the caller's MCP client, and has not taken back what its token came of. */
-  readonly permits: (caller: Consenting, grant: Pick<Grant, 'clients' | 'withdrawals'> | undefined) => boolean
+  readonly permits: (caller: Consenting, grant: Consent | undefined) => boolean
   /** Returns the refusal of a caller whom `permits` says no to. */
-  readonly denial: (
-    caller: Consenting,
-    grant: Pick<Grant, 'clients' | 'withdrawals'> | undefined,
-  ) => Refusal | undefined
+  readonly denial: (caller: Consenting, grant: Consent | undefined) => Refusal | undefined
   /** Reads a user's grant from the store. */
   readonly read: (identity: Identity) => Promise<StoredGrant | undefined>
   /**
@@ -137,13 +146,12 @@ export interface GrantCheck {
    * which a new connection does not mend and a new token does.
    */
   readonly refusal: (caller: Consenting, grant: Grant | undefined) => Refusal | undefined
-  /** Whether the caller gets the cached token: true at once if that is known, else what a look into the store says. */
-  readonly check: (caller: Caller, secret: Secret, basis: Basis) => true | Look
+  readonly check: NonNullable<Mode['check']>
   /** Notes that the caller's MCP client is served, if the user agreed to it. */
-  readonly used: (caller: Caller, basis: Basis | undefined) => void
+  readonly used: (caller: Caller, consent: Consent | undefined) => void
 }
 
-/** A look into the store, at the grant of a cached token. */
+/** A look into the store, at the record of a cached token. */
 export interface Look {
   /** True: the token stands. Another token replaces it. False: it is gone, and to be fetched again. */
   readonly outcome: Promise<boolean | FreshToken>
@@ -175,6 +183,8 @@ export interface ModeRooms {
   readonly signIns: SignIns
   /** The stored grants, in the modes that keep some. */
   readonly grants?: GrantRooms
+  /** The exchanged tokens that instances share. Absent: each exchanges for itself. */
+  readonly tokenRecords?: TokenRecords
   readonly clock: Clock
   readonly events: Events
 }

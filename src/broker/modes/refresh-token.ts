@@ -1,15 +1,15 @@
 import { LRUCache } from 'lru-cache'
-import { sleepThrough } from '../../clock.js'
 import { NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
-import { accessTokenOf, deadGrant, whyUnusable, type SharedAccessToken } from '../../grants/grant.js'
+import { accessTokenOf, deadGrant, whyUnusable } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
-import type { Secret } from '../../nextcloud/credential.js'
 import { quirksOf } from '../../presets.js'
 import { createCoolDowns, type CoolDowns } from '../../transport/cool-down.js'
-import { tokenLife, type Timing } from '../token-cache.js'
-import { createGrantCheck } from './grant-check.js'
+import type { Timing } from '../token-cache.js'
+import { basisOf, createGrantCheck } from './grant-check.js'
 import type { Caller, FreshToken, GrantCheck, GrantModeRooms, GrantOf, Have, Mode } from './mode.js'
+import { createPauses } from './pauses.js'
 import { createRenewal, type Renewal } from './renewal.js'
+import { bearerOf, livingToken } from './stored-token.js'
 
 interface RefreshRooms extends GrantModeRooms {
   readonly timing: Timing
@@ -21,9 +21,6 @@ interface RefreshRooms extends GrantModeRooms {
   readonly reportedExpired: LRUCache<string, string>
 }
 
-/** Milliseconds between looks at a grant that another instance is renewing; they double, up to the longest. */
-const FIRST_PAUSE = 25
-const LONGEST_PAUSE = 500
 /** Milliseconds beyond the lease of an instance that may have died: for its successor to get an answer. */
 const PATIENCE_BEYOND_LEASE = 5_000
 /** Milliseconds beyond its stated end for which a refresh token is kept. */
@@ -33,10 +30,10 @@ const COOL_DOWNS = 10_000
 
 /** RFC 6749 §6, on a grant that the user gave once and that several instances share. */
 export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
-  const { config, nextcloud, clock } = modeRooms
+  const { config, nextcloud, clock, events } = modeRooms
   const { refreshEndsAccessToken, margin } = quirksOf(nextcloud.preset)
   const timing = { renewBefore: refreshEndsAccessToken ? 0 : config.cache.renewBefore, margin }
-  const coolDowns = createCoolDowns(clock, COOL_DOWNS)
+  const coolDowns = createCoolDowns(clock, COOL_DOWNS, () => void (events.counters.coolDowns += 1))
   const renew = createRenewal(modeRooms, coolDowns)
   const reportedExpired = new LRUCache<string, string>({ max: COOL_DOWNS })
   const grants = createGrantCheck({
@@ -46,10 +43,11 @@ export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
   })
   const rooms: RefreshRooms = { ...modeRooms, timing, coolDowns, renew, reportedExpired, check: grants }
   return {
-    getFreshToken: (caller, _target, have, found) => getFreshToken(rooms, caller, have, found),
+    getFreshToken: ({ caller, have }, found) => getFreshToken(rooms, caller, have, found),
     boundToMcpToken: false,
     ...timing,
     grants,
+    check: grants.check,
   }
 }
 
@@ -62,10 +60,10 @@ async function getFreshToken(
   const { grants, check, coolDowns, clock } = rooms
   const { identity } = caller
   const of = { key: grants.store.keyOf(identity), identity }
-  let patience = clock.monotonic() + grants.leaseLife + PATIENCE_BEYOND_LEASE
+  const again = createPauses(clock, grants.leaseLife + PATIENCE_BEYOND_LEASE)
   let { notThis } = have
   let present = found
-  for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+  for (;;) {
     const stored = await usable(rooms, of, present)
     if (stored !== 'changed') {
       // Without a token of its own, a forced caller rejects the stored one.
@@ -76,12 +74,11 @@ async function getFreshToken(
       const fresh = await rooms.renew(of, stored)
       if (fresh !== 'changed') return fresh
     }
-    if (clock.monotonic() >= patience) {
+    if (!(await again())) {
       throw new UpstreamUnavailableError('Another instance has been refreshing this grant for too long', {
         retryAfter: 1,
       })
     }
-    patience += await sleepThrough(clock, pause * (0.5 + clock.random()))
     present = await check.read(identity)
     // The user may have taken the consent back meanwhile.
     const refusal = check.refusal(caller, present?.grant)
@@ -122,21 +119,8 @@ async function expire(
 }
 
 /** Returns the access token in the store; undefined if there is none, or it will not do. */
-function sharedToken(rooms: RefreshRooms, stored: StoredGrant, { notThis, ahead }: Have): FreshToken | undefined {
+function sharedToken(rooms: RefreshRooms, stored: StoredGrant, have: Have): FreshToken | undefined {
   const { timing, clock, grants } = rooms
-  const { grant, version } = stored
-  const shared = accessTokenOf(grant, grants.askedFor)
-  if (shared === undefined || (notThis?.scheme === 'Bearer' && shared.token === notThis.token)) return undefined
-  const now = clock.monotonic()
-  const { token, expiresIn } = shared
-  // The time is by another machine's clock; this one may be behind.
-  const sentAt = now - Math.max(0, clock.now() - shared.sentAt)
-  const life = tokenLife({ expiresIn, sentAt }, timing)
-  if (life === undefined || now >= life.ownEnd - (ahead === true ? life.ahead : 0)) return undefined
-  const basis = { version, clients: grant.clients, withdrawals: grant.withdrawals, checkedAt: now }
-  return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'store', basis }
-}
-
-function bearerOf(shared: SharedAccessToken | undefined): Secret | undefined {
-  return shared && { scheme: 'Bearer', token: shared.token }
+  const living = livingToken(accessTokenOf(stored.grant, grants.askedFor), have, timing, clock)
+  return living && { ...living, source: 'store', basis: basisOf(stored, clock.monotonic()) }
 }

@@ -19,7 +19,7 @@ import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Lease } from '../../grants/lease.js'
 import { quirksOf } from '../../presets.js'
 import type { CoolDowns } from '../../transport/cool-down.js'
-import { bury } from './grant-check.js'
+import { basisOf, bury } from './grant-check.js'
 import type { FreshToken, GrantModeRooms, GrantOf } from './mode.js'
 
 /**
@@ -137,8 +137,7 @@ async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer)
   if (written === undefined) return 'changed'
   if (answer.access instanceof TokenRequestError) return coolDowns.failed(next.fingerprint, answer.access)
   const { accessToken: token, expiresIn, sentAt } = answer.access
-  const { clients, withdrawals } = written.grant
-  const basis = { version: written.version, clients, withdrawals, checkedAt: clock.monotonic() }
+  const basis = basisOf(written, clock.monotonic())
   return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'idp', basis }
 }
 

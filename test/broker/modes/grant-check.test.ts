@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { createGrantCheck, type GrantCheckRooms } from '../../../src/broker/modes/grant-check.js'
+import { basisOf, createGrantCheck, type GrantCheckRooms } from '../../../src/broker/modes/grant-check.js'
 import type { Basis, Caller } from '../../../src/broker/modes/mode.js'
 import { NotProvisionedError, SubjectTokenRejectedError } from '../../../src/errors/errors.js'
 import { ALICE, opened } from '../../grants/opened.js'
@@ -22,7 +22,7 @@ async function setUp() {
     fresh: () => undefined,
   } as unknown as GrantCheckRooms)
   const { grant, version } = (await store.read(key))!
-  const basis: Basis = { version, clients: grant.clients, withdrawals: grant.withdrawals, checkedAt: clock.monotonic() }
+  const basis: Basis = basisOf({ grant, version }, clock.monotonic())
   const caller = (clientId: string, known: number | undefined = withdrawals): Caller => {
     return { token: '', identity: ALICE, clientId, audience: [], expiresAt: Infinity, withdrawals: known }
   }
@@ -37,13 +37,13 @@ it('a token of before a withdrawal is served until the next look at the grant, w
   await store.disconnect(ALICE, 'client-1')
   await connect('third', 'client-1')
 
-  expect([check.check(one, SECRET, basis), check.permits(one, basis)]).toEqual([true, true])
+  expect([check.check(one, SECRET, basis), check.permits(one, basis.consent)]).toEqual([true, true])
   expect(reads()).toBe(0)
   clock.advance(10_000)
   const look = check.check(other, SECRET, basis)
   expect(look === true ? look : await look.outcome).toBe(true)
   expect(reads()).toBe(1)
-  expect([one, other, caller('client-1', withdrawals + 1)].map((of) => check.permits(of, basis))).toEqual([
+  expect([one, other, caller('client-1', withdrawals + 1)].map((of) => check.permits(of, basis.consent))).toEqual([
     false,
     true,
     true,
@@ -54,7 +54,7 @@ it('a token of before a withdrawal is served until the next look at the grant, w
   ])
   expect(reads()).toBe(1)
   // Those who waited for a token that another caller got are each judged by themselves.
-  expect([one, other, caller('client-3')].map((of) => check.denial(of, basis))).toEqual([
+  expect([one, other, caller('client-3')].map((of) => check.denial(of, basis.consent))).toEqual([
     expect.any(SubjectTokenRejectedError),
     undefined,
     expect.any(NotProvisionedError),

@@ -450,7 +450,7 @@ describe('a refresh that fails', () => {
     await afterStart({ auth, clock })
     const token = await auth.getNextcloudToken(ALICE)
     as.script('/token', { status: 500 })
-    clock.advance(240 * SECOND)
+    clock.advance(275 * SECOND)
     calls.length = 0
 
     for (let call = 0; call < 5; call += 1) {
