@@ -1,6 +1,6 @@
 import { claimOfRule, expectedUserId, nameOfRule } from '../../config/identity-rule.js'
 import type { IdentityRule } from '../../options.js'
-import { waysToGive } from '../options.js'
+import { waysToGive } from './words.js'
 import { failed, leftOut, passed, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 

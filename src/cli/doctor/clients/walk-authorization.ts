@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { waysToGive } from '../../options.js'
+import { waysToGive } from '../words.js'
 import { failed, leftOut, passed, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { describe, isAnswer, type Answer } from '../probe.js'

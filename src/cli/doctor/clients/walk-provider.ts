@@ -1,6 +1,6 @@
 import { isSecure } from '../../../config/values.js'
 import type { JsonObject } from '../../../json.js'
-import { waysToGive } from '../../options.js'
+import { waysToGive } from '../words.js'
 import { failed, leftOut, passed, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { lookAt, ownPlaces, providerPlaces } from './places.js'

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { isLoopback, isSecure } from '../../../config/values.js'
 import { isPublicAddress } from '../../../transport/public-address.js'
-import { waysToGive } from '../../options.js'
+import { waysToGive } from '../words.js'
 import { failed, leftOut, passed, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { describe, isAnswer, isHtml, isRedirect, type Answer } from '../probe.js'
