@@ -6,7 +6,7 @@ import { keepsEntries } from '../../grants/probe.js'
 import { BEGINNING } from '../../grants/record-key.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
-import { waysToGive } from '../options.js'
+import { forApp, waysToGive } from './words.js'
 import { codeOf, StorageAdvice, type Store } from '../stores.js'
 import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
@@ -21,7 +21,7 @@ const sealedStore: Subject<SealedStore> = ({ config, store, clock, events }) => 
   const { grants, nextcloud } = config
   if (grants === undefined) return missing(`${nextcloud?.mode ?? 'this'} mode stores nothing`)
   if (grants.storage === undefined || store === undefined) {
-    return missing('grants are kept in memory: name the store of the app by --storage')
+    return missing(`grants are kept in memory: name the store of the app by ${forApp('--storage')}`)
   }
   const { encryptionKeys: keys } = grants
   return { records: createRecords(grants.storage, createSealer(keys), clock, events), keys, store }
