@@ -98,7 +98,7 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
     remove: (key, expected) => call(watch, 'delete', () => storage.delete(key, expected), isBoolean),
     list:
       storage.list &&
-      (async (page) => (await call(watch, 'list', async () => storage.list?.(page), isPage(page))) ?? []),
+      ((page) => call(watch, 'list', async () => storage.list?.(page) as Promise<string[]>, isPage(page))),
   }
 }
 
