@@ -3,7 +3,7 @@
 
 /** The files on the ground: every room stands on them, and they stand on each other alone. */
 const GROUND =
-  '^src/(auth-info|clock|consistent-options|contact|event-log|events|freeze|hash-of-parts|json|local-options|modes|options|presets|process-warnings|single-flight|storage-adapter|token-spelling|config/(config|declarations|encryption-keys|identity-rule|issuer-template|kinds|per-issuer|read-options|values)|errors/[^/]+)\\.ts$'
+  '^src/(auth-info|clock|consistent-options|contact|event-line|event-log|events|freeze|hash-of-parts|json|local-options|modes|options|presets|process-warnings|single-flight|storage-adapter|token-spelling|watchers|config/(config|declarations|encryption-keys|identity-rule|issuer-template|kinds|per-issuer|read-options|values)|errors/[^/]+)\\.ts$'
 
 /** Room → what it may import besides itself and the ground. */
 const DOORS = {
@@ -30,6 +30,7 @@ const DOORS = {
     'mcp-auth.ts',
   ],
   serve: ['nextcloud-sign-in', 'mcp', 'connect', 'nextcloud', 'storage', 'mcp-auth.ts'],
+  telemetry: ['mcp-auth.ts'],
   cli: ['config', 'authorization-server', 'transport', 'verify', 'broker', 'nextcloud', 'grants', 'storage', 'serve'],
 }
 
@@ -120,7 +121,7 @@ module.exports = {
       name: 'the-four-dependencies',
       comment: 'runtime dependencies are jose, lru-cache, node-fetch and oauth4webapi',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(mcp|nextcloud-sign-in|serve)/' },
+      from: { path: '^src/', pathNot: '^src/(mcp|nextcloud-sign-in|serve|telemetry)/' },
       to: { dependencyTypes: NPM, pathNot: 'node_modules/(jose|lru-cache|node-fetch|oauth4webapi)/' },
     },
     {
@@ -129,6 +130,20 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/nextcloud-sign-in/' },
       to: { dependencyTypes: NPM, pathNot: 'node_modules/(@types/)?(jose|lru-cache|oidc-provider)/' },
+    },
+    {
+      name: 'telemetry-is-an-entry-of-its-own',
+      comment: 'an app that does not import it loads nothing of OpenTelemetry',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/telemetry/' },
+      to: { path: '^src/telemetry/' },
+    },
+    {
+      name: 'telemetry-needs-the-api-alone',
+      comment: 'the entry has one optional peer',
+      severity: 'error',
+      from: { path: '^src/telemetry/' },
+      to: { dependencyTypes: NPM, pathNot: 'node_modules/@opentelemetry/api/' },
     },
     {
       name: 'serve-needs-what-it-names',

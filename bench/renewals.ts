@@ -6,6 +6,7 @@ import { systemClock } from '../src/clock.js'
 import { readConfig } from '../src/config/read-config.js'
 import { createEvents } from '../src/events.js'
 import { createGrants } from '../src/grants/open-grants.js'
+import { startMariaDbServer } from '../test/support/mariadb-server.js'
 import { startPostgresServer } from '../test/support/postgres-server.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { openStore, type StoreAddress } from '../test/support/stores.js'
@@ -32,6 +33,10 @@ const STORES: readonly (() => Promise<RunningStore>)[] = [
   async () => {
     const { url, stop } = await startPostgresServer()
     return { address: { kind: 'PostgreSQL', url }, stop }
+  },
+  async () => {
+    const { url, stop } = await startMariaDbServer()
+    return { address: { kind: 'MariaDB', url }, stop }
   },
   async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'bench-'))

@@ -1,6 +1,6 @@
 import { systemClock } from './clock.js'
 import { ConfigurationError } from './errors/errors.js'
-import { printable } from './errors/rejection-details.js'
+import { lineOf } from './event-line.js'
 import { tell, type McpAuthEvent } from './events.js'
 import { createProcessWarnings } from './process-warnings.js'
 
@@ -71,11 +71,4 @@ export function logEvents(logger: EventLogger): (event: McpAuthEvent) => void {
 function levelOf(event: McpAuthEvent): Level {
   const level = LEVEL_OF[event.type] as Level | ((event: McpAuthEvent) => Level)
   return typeof level === 'string' ? level : level(event)
-}
-
-/** The time is left out, because loggers write their own. */
-function lineOf(event: McpAuthEvent): string {
-  const { type, message, ...others } = event as McpAuthEvent & { readonly message?: string }
-  const rest = JSON.stringify({ ...others, at: undefined })
-  return printable([type, ...(message === undefined ? [] : [message]), ...(rest === '{}' ? [] : [rest])].join(' '))
 }

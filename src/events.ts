@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import { debuglog } from 'node:util'
 import type { Clock } from './clock.js'
 import {
   InsufficientScopeError,
@@ -9,9 +10,11 @@ import {
   type InvalidTokenReason,
   type McpAuthError,
 } from './errors/errors.js'
+import { lineOf } from './event-line.js'
 import type { NextcloudMode } from './modes.js'
 import type { RejectionDetails } from './errors/rejection-details.js'
 import { createProcessWarnings, type ProcessWarnings } from './process-warnings.js'
+import { createWatchers, type Watchers } from './watchers.js'
 
 /**
  * The reason for turning a request away: no credentials, a token in the scheme DPoP where that is switched off, not in the form of a token,
@@ -192,6 +195,8 @@ export interface McpAuthStats {
   refreshes: number
   /** HTTP requests to the authorization server, of every kind. */
   idpRequests: number
+  /** Failures after which nothing more is tried for a while: 1 s, doubling to 30 s. */
+  coolDowns: number
   /** Entries that a full cache dropped. */
   evictions: number
   /** Entries of the two caches. */
@@ -199,7 +204,7 @@ export interface McpAuthStats {
 }
 
 /** Takes every decision. */
-export interface Events {
+export interface Events extends Pick<Watchers<McpAuthEvent>, 'during' | 'watch'> {
   /** Whether there is a listener: without one the hot path builds no event. */
   readonly active: () => boolean
   /** Whether anybody learns of a refusal: without a listener the first of each reason in a minute is a process warning. */
@@ -209,6 +214,8 @@ export interface Events {
 }
 
 const diagnostics = channel('mcp-nextcloud-auth')
+/** `NODE_DEBUG=mcp-nextcloud-auth`, which Node reads once. */
+const debug = debuglog('mcp-nextcloud-auth')
 
 type Listener = ((event: McpAuthEvent) => unknown) | undefined
 
@@ -219,13 +226,19 @@ type Listener = ((event: McpAuthEvent) => unknown) | undefined
  */
 export function createEvents(onEvent: Listener, clock: Clock): Events {
   const warnings = createProcessWarnings(clock)
-  const active = (): boolean => onEvent !== undefined || diagnostics.hasSubscribers
+  const { any, tell: tellWatchers, during, watch } = createWatchers<McpAuthEvent>()
+  const isHeard = onEvent !== undefined || debug.enabled
+  const active = (): boolean => isHeard || diagnostics.hasSubscribers || any()
   return {
     active,
+    during,
+    watch,
     hears: (reason) => active() || warnings.isDue(reason),
     emit: (details) => {
       const event: McpAuthEvent = { ...details, at: clock.now() }
       if (diagnostics.hasSubscribers) diagnostics.publish(event)
+      if (debug.enabled) debug('%s', lineOf(event))
+      tellWatchers(event)
       if (onEvent === undefined) warnOf(event, warnings)
       else tell(onEvent, event, warnings.once)
     },
@@ -239,6 +252,7 @@ export function createEvents(onEvent: Listener, clock: Clock): Events {
       exchanges: 0,
       refreshes: 0,
       idpRequests: 0,
+      coolDowns: 0,
       evictions: 0,
     },
   }
@@ -300,7 +314,7 @@ function rejectionDetails(error: McpAuthError): RejectionDetails {
 
 const WITHOUT_TOKEN: Readonly<Record<UnauthorizedError['reason'], string>> = {
   no_credentials:
-    'the request has no Bearer token: nothing to change if the next one of this MCP client has one, because the first never has. If none ever has, the client does not sign in: "npx mcp-nextcloud-auth doctor --as claude" shows at which step it stops. If it did sign in, a proxy drops the Authorization header',
+    'the request has no Bearer token, which is usual for the first request of an MCP client. If later ones have none either, the client does not sign in: "npx mcp-nextcloud-auth doctor --as claude" shows at which step a client stops. If it did sign in, a proxy drops the Authorization header',
   unsupported_scheme:
     "the request has a token in the scheme DPoP, which is off here: set dpop to 'allowed', or switch DPoP off for the MCP client at the authorization server",
 }

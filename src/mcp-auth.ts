@@ -6,7 +6,7 @@ import { systemClock, type Clock } from './clock.js'
 import type { ConsistentOptions, UndecidedOptions } from './consistent-options.js'
 import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
 import type { InsufficientScopeError, McpAuthError } from './errors/errors.js'
-import type { McpAuthStats } from './events.js'
+import type { McpAuthEvent, McpAuthStats } from './events.js'
 import type { Identity } from './grants/grant.js'
 import type { McpAuthHealth } from './health.js'
 import {
@@ -23,6 +23,7 @@ import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
 import type { NextcloudUser } from './nextcloud/users.js'
 import type { McpAuthOptions } from './options.js'
 import { createRooms } from './rooms.js'
+import type { Watcher } from './watchers.js'
 import { scopeRefusal } from './verify/scopes.js'
 
 export type { Who } from './callers.js'
@@ -173,8 +174,8 @@ export interface McpAuth extends ConnectHandler {
    */
   verify(token: string): Promise<McpAuthInfo>
   /**
-   * Resolves when the authorization server's metadata and keys are there, and the storage, if there is one. Rejects with the reason
-   * why not. Optional: everything is also fetched when it is first needed.
+   * Resolves when the authorization server's metadata and keys are there, and the storage of grants, if there is one, takes an entry and
+   * gives it back. Rejects with the reason why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
   /**
@@ -187,13 +188,13 @@ export interface McpAuth extends ConnectHandler {
    * Tells whether this instance can serve, from what its requests have shown, for probes and monitors. Where nothing is known, or the last
    * request failed, it looks first: at most once a second whoever asks, and at most for `http.timeout`. Never rejects.
    *
-   * Mind that an outage of the provider or of Nextcloud shows in all instances at once. To take an instance out of service, ask for `keys.ok`
-   * and `storage?.ok`; raise an alarm on `ok`.
+   * Mind that an outage of the provider, the storage or Nextcloud shows in all instances at once. Take an instance out of service for `keys.ok`
+   * alone, and raise an alarm on `ok`.
    *
    * @example
    * app.get('/health/ready', async (_req, res) => {
-   *   const { keys, storage } = await auth.health()
-   *   res.sendStatus(keys.ok && storage?.ok !== false ? 200 : 503)
+   *   const { keys } = await auth.health()
+   *   res.sendStatus(keys.ok ? 200 : 503)
    * })
    */
   health(): Promise<McpAuthHealth>
@@ -218,6 +219,8 @@ export interface McpAuth extends ConnectHandler {
     info: Partial<Pick<McpAuthInfo, 'scopes'>> | undefined,
     scopes: readonly string[],
   ): InsufficientScopeError | undefined
+  /** @internal Has a watcher take part in events and work, and returns the function that ends it. */
+  watch(watcher: Watcher<McpAuthEvent>): () => void
   /** @internal Reports a failure, and returns it with the challenge that its answer needs. */
   reported(error: unknown): McpAuthError
 }
@@ -279,6 +282,7 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
       reported: http.reported,
       ready: rooms.ready,
       refreshKeys: rooms.refreshKeys,
+      watch: rooms.http.events.watch,
       health: rooms.health,
       stats: rooms.stats,
       close: rooms.close,

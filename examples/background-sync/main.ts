@@ -18,7 +18,7 @@ const auth = mcpAuth({
   resource: `${server.origin}/mcp`,
   scopesSupported: ['notes:read'],
   nextcloud: { url: nextcloud.url, mode: 'refresh-token', resource: nextcloudResource },
-  // A real job opens the store that the app writes: SqliteStorage, PostgresStorage or RedisStorage, with the same key.
+  // A real job opens the store that the app writes: SqliteStorage, PostgresStorage, MySqlStorage or RedisStorage, with the same key.
   storage: new MemoryStorage(),
 })
 const routes = auth.routes()

@@ -51,7 +51,7 @@ export function createNotesApp(options: NotesAppOptions): NotesApp {
     resourceName: 'Demo notes',
     rootMetadata: false,
     nextcloud: { url: nextcloudUrl, mode: 'refresh-token', resource: nextcloudResource },
-    // It forgets with the process. An app keeps grants in SqliteStorage, PostgresStorage or RedisStorage.
+    // It forgets with the process. An app keeps grants in SqliteStorage, PostgresStorage, MySqlStorage or RedisStorage.
     storage: new MemoryStorage(),
   })
 

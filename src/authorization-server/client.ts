@@ -7,7 +7,8 @@ import { ifError } from '../errors/if-error.js'
 import { parseObject } from '../json.js'
 import type { Events } from '../events.js'
 import { quirksOf, type Quirks } from '../presets.js'
-import type { Transport } from '../transport/transport.js'
+import type { Ask, IdpFetch, Transport } from '../transport/transport.js'
+import type { Work } from '../watchers.js'
 import { introduction } from './client-authentication.js'
 import type { Discovery } from './discovery.js'
 import { requestOptions } from './request-options.js'
@@ -92,7 +93,8 @@ async function exchange(
 ): Promise<TokenAnswer> {
   const client = needClient(config, 'A token exchange')
   const as = await discovery.forTokenRequests()
-  return transport.call('token', 'always', async (_fetch, ask) => {
+  const work = { name: 'mcp.auth.token_exchange', at: as.token_endpoint } as const
+  const send = async (_fetch: IdpFetch, ask: Ask): Promise<TokenAnswer> => {
     const sentAt = clock.monotonic()
     events.counters.exchanges += 1
     const answer = await sendUnparsed(ask, (fetch) =>
@@ -106,7 +108,13 @@ async function exchange(
     const { body, refusal } = readTokenEndpointAnswer(answer, [client.secret, mcpToken])
     if (refusal !== undefined) throw classifyExchangeError(refusal, parameters, as.authorization_endpoint)
     return { ...checkTokenAnswer(body, mcpToken), sentAt }
-  })
+  }
+  return events.during(work, () => transport.call('token', 'always', send))
+}
+
+const REFRESH: Work<RefreshAnswer | 'dead'> = {
+  name: 'mcp.auth.token_refresh',
+  told: (answer) => (answer === 'dead' ? { 'error.type': 'invalid_grant' } : {}),
 }
 
 async function refresh(
@@ -116,7 +124,7 @@ async function refresh(
   const client = needClient(config, 'A refresh')
   const as = await discovery.forTokenRequests()
   const form = new URLSearchParams([...parameters, ['refresh_token', refreshToken]])
-  return transport.call('token', 'unprocessed', async (_fetch, ask) => {
+  const send = async (_fetch: IdpFetch, ask: Ask): Promise<RefreshAnswer | 'dead'> => {
     beforeSending()
     const sentAt = clock.monotonic()
     events.counters.refreshes += 1
@@ -132,7 +140,8 @@ async function refresh(
     if (refusal === undefined) return readRefreshAnswer(body, refreshToken, sentAt)
     if (meansDead(refusal, quirks)) return 'dead'
     throw classifyGrantError(refusal, 'refresh')
-  })
+  }
+  return events.during({ ...REFRESH, at: as.token_endpoint }, () => transport.call('token', 'unprocessed', send))
 }
 
 async function revoke(
@@ -162,19 +171,20 @@ export function refusesClient(error: unknown): boolean {
 }
 
 async function introspect(
-  { config: { client }, discovery, transport, quirks }: Rooms,
+  { config: { client }, discovery, transport, quirks, events }: Rooms,
   ...[token, repeatable]: Parameters<AuthorizationServerClient['introspect']>
 ): Promise<oauth.IntrospectionResponse | undefined> {
   if (client?.hasCredentials !== true) return undefined
   const as = await discovery.forIntrospection()
   if (as === undefined) return undefined
-  return transport.call('introspection', repeatable, async (fetch) => {
+  const work = { name: 'mcp.auth.introspect', at: as.introspection_endpoint } as const
+  const send = async (fetch: IdpFetch): Promise<oauth.IntrospectionResponse> => {
     const options = { ...requestOptions(fetch), additionalParameters: { token_type_hint: 'access_token' } }
     const response = await oauth.introspectionRequest(...introduction(client, as, quirks), token, options)
     const { status } = response
     if (status >= 400 && status < 500 && status !== 404) {
       const refusal = new ConfigurationError(
-        `The authorization server refuses introspection with status ${status}: compare clientId (${variableOf('clientId')}) and clientSecret (${variableOf('clientSecret')}) with what it has; if they are right, let that client introspect there`,
+        `The authorization server refuses introspection with status ${status}: compare clientId (${variableOf('clientId')}) and clientSecret (${variableOf('clientSecret')}) with what is registered there; if they are right, allow that client to introspect there, or set clientAuth to the way in which it has to authenticate`,
         'introspection',
       )
       const { error } = parseObject(await response.text()) ?? {}
@@ -187,7 +197,8 @@ async function introspect(
       // The library's error holds the whole answer, so it is not kept.
       throw malformed('introspection', status)
     }
-  })
+  }
+  return events.during(work, () => transport.call('introspection', repeatable, send))
 }
 
 /** @throws {ConfigurationError} this server is not a client of the authorization server */

@@ -11,6 +11,7 @@ import {
   type SignIn,
 } from './authorization-request.js'
 import { introduction } from './client-authentication.js'
+import { createClientCheck } from './known-client.js'
 import { needClient, type ClientRooms } from './client.js'
 import { requestOptions } from './request-options.js'
 import {
@@ -49,6 +50,8 @@ export interface CodeGrant {
    * @throws {UpstreamUnavailableError} it cannot be fetched
    */
   readonly metadata: () => Promise<oauth.AuthorizationServer>
+  /** Rejects with {@link UnknownClientError} if the server says that it has no such client. */
+  readonly checkClient: () => Promise<void>
   /** Whether the server's ID token says who has signed in. */
   readonly hasIdToken: boolean
   /** The scopes to ask for there. */
@@ -120,6 +123,7 @@ function codeGrantOf(use: Use, rooms: Rooms): CodeGrant {
   const signIn = { ...use, client, quirks }
   return {
     metadata: discovery.forAuthorization,
+    checkClient: createClientCheck({ ...rooms, nextcloud: config.nextcloud, client }),
     hasIdToken: quirks.idToken,
     scopes: (as) => requestedScopes(as, signIn),
     secrets: authorizationSecrets,
@@ -154,7 +158,7 @@ function redeem(
   { client, connect, resources, parameters: further, quirks }: SignIn & Use,
   ...[as, parameters, verifier]: Parameters<CodeGrant['redeem']>
 ): Promise<CodeAnswer> {
-  const code = parameters.get('code') ?? ''
+  const code = String(parameters.get('code'))
   const additionalParameters = new URLSearchParams(further)
   // RFC 8707 §2.2: also here, as the refreshes to come will say it.
   for (const resource of resources) additionalParameters.append('resource', resource)

@@ -32,7 +32,7 @@ const DOCUMENT_MAX_AGE = 3_600_000
 export function createDiscovery(config: Config, transport: Transport, clock: Clock): Discovery {
   const overrides = overridesOf(config)
   const ofGrants = serverOfGrants(config, overrides)
-  const kept = createFetchedDocument(() => fetchMetadata(config, transport), clock)
+  const kept = createFetchedDocument(() => fetchMetadata(config, transport), clock, transport.coolsDown)
 
   async function document(): Promise<AuthorizationServer> {
     const known = kept.known()

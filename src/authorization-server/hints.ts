@@ -4,7 +4,7 @@ import type { TokenErrorAnswer } from './token-answer.js'
 
 /** Advice for the operator, by `error`. */
 const BY_ERROR = mapOf({
-  invalid_client: `The authorization server does not take this server's own client: compare clientId (${variableOf('clientId')}) and clientSecret (${variableOf('clientSecret')}) with what it has, and see that the client may authenticate by a secret there; else set clientAuth.`,
+  invalid_client: `The authorization server does not take this server's own client: compare clientId (${variableOf('clientId')}) and clientSecret (${variableOf('clientSecret')}) with what is registered there. If they are right, the client is registered there for a key or a certificate: set clientAuth, such as PrivateKeyJwt(key) of oauth4webapi.`,
   unauthorized_client:
     'This client may not use the grant: switch token exchange on for it at the authorization server.',
   unsupported_grant_type: 'The authorization server does not offer this grant: check nextcloud.mode.',

@@ -17,6 +17,7 @@ export function createTokenReports(mode: NextcloudMode, events: Events) {
     got: ({ identity }: Caller, source: FreshToken['source'] | 'cache', durationMs: number): void => {
       if (events.active()) events.emit({ type: 'nextcloud.token', mode, source, ...identity, durationMs })
     },
+    coolsDown: (): void => void (events.counters.coolDowns += 1),
     /** Reports a failure and returns it as an error of this package. */
     failed: (error: unknown, { identity }: Caller): McpAuthError => {
       const failure = asMcpAuthError(error)

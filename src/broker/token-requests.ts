@@ -72,7 +72,7 @@ export function createTokenRequests(
 ): TokenRequests {
   const requesting: Requesting = {
     ...rooms,
-    coolDowns: createCoolDowns(rooms.clock, COOL_DOWNS),
+    coolDowns: createCoolDowns(rooms.clock, COOL_DOWNS, rooms.reports.coolsDown),
     looks: createSingleFlight(),
     flights: createSingleFlight(),
     begun: new Map(),

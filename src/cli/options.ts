@@ -85,9 +85,9 @@ export const CLIENT_SECRET_HELP = helpLine(
 )
 
 export const STORAGE_HELP = `Storage:
-${helpLine('--storage <url>', 'sqlite:./file.db, redis://… or postgres://…; a password in it')}
-${helpLine('', `can be seen too: use ${STORAGE_VARIABLE} (environment) then`)}
-${helpLine('--storage-table <name>', 'table of SQLite and PostgreSQL, where it is another')}
+${helpLine('--storage <url>', 'sqlite:./file.db, redis://…, postgres://… or mysql://…; a password')}
+${helpLine('', `in it can be seen too: use ${STORAGE_VARIABLE} then`)}
+${helpLine('--storage-table <name>', 'table of a database, where it is another')}
 ${helpLine('--storage-prefix <text>', 'prefix of Redis, where it is another')}`
 
 export const SET_UP_HELP = `Set-up, as for mcpAuth():

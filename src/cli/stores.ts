@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { codeOfFailure, nameOfFailure } from '../errors/failure-name.js'
 import { McpAuthError } from '../errors/errors.js'
 import type { StorageAdapter } from '../storage-adapter.js'
+import { MySqlStorage, type MySqlPromisePool } from '../storage/mysql.js'
 import { PostgresStorage, type PostgresPool } from '../storage/postgres.js'
 import { RedisStorage, type IoRedisClient, type NodeRedisClient } from '../storage/redis.js'
 import { SqliteStorage, type SqliteDatabase } from '../storage/sqlite.js'
@@ -65,6 +66,8 @@ export function storeAt(url: string, options: StorageOptions): Store | undefined
   if (['postgres:', 'postgresql:'].includes(protocol)) {
     return openedOnce(`PostgreSQL at ${host}`, () => openPostgres(url, options))
   }
+  if (protocol === 'mysql:') return openedOnce(`MySQL at ${host}`, () => openMySql(url, options))
+  if (protocol === 'mariadb:') return openedOnce(`MariaDB at ${host}`, () => openMySql(url, options))
   return undefined
 }
 
@@ -172,6 +175,18 @@ async function openPostgres(url: string, options: StorageOptions): Promise<OpenS
   const { table } = options
   const pool = await openPool(url, options)
   return { adapter: new PostgresStorage(pool, { table }), close: () => pool.end() }
+}
+
+async function openMySql(url: string, { directory, timeout, table }: StorageOptions): Promise<OpenStorage> {
+  const driver = await load('mysql2', directory)
+  if (driver === undefined) throw noDriver('mysql2', directory)
+  const createPool = driver['createPool'] as (options: object) => {
+    promise(): MySqlPromisePool & { end(): Promise<void> }
+  }
+  // The driver reads no other scheme's URL.
+  const uri = url.replace(/^mariadb:/i, 'mysql:')
+  const pool = createPool({ uri, connectionLimit: 2, connectTimeout: timeout }).promise()
+  return { adapter: new MySqlStorage(pool, { table }), close: () => pool.end() }
 }
 
 interface AnyRedis {

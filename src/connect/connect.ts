@@ -1,4 +1,5 @@
 import type { Caller } from '../broker/modes/mode.js'
+import { UnknownClientError } from '../authorization-server/known-client.js'
 import { claimsForRule } from '../config/identity-rule.js'
 import {
   asMcpAuthError,
@@ -28,7 +29,7 @@ import { createLogins, LOGIN_KNOWN_FOR, type Logins } from './login-flow.js'
 import { createOneTimeRecords, ONE_TIME_LIFE } from './one-time.js'
 import { changeOverview, MOST_VISITORS, showOverview } from './overview.js'
 import type { Page } from './pages/document.js'
-import { createPages, type PageContext, type Pages } from './pages/pages.js'
+import { createPages, type PageContext } from './pages/pages.js'
 import { createTickets } from './tickets.js'
 import { chooseWay } from './way.js'
 import { whyNotTheirs } from './whose-account.js'
@@ -176,21 +177,24 @@ function overviewRoutes(rooms: PageRooms, servers: ConnectRooms['servers']): Rou
   return new Map([[connect.path, { GET, POST }]])
 }
 
+const CONNECT = { name: 'mcp.auth.connect' } as const
+
 /** Answers a failure with a page too, because a person looks at it. */
-function servePage({ events, pages }: Pick<PageRooms, 'events' | 'pages'>, handler: PageHandler): RouteHandler {
+function servePage(rooms: Pick<PageRooms, 'events' | 'pages' | 'connect'>, handler: PageHandler): RouteHandler {
   return async (req, res) => {
     try {
-      sendOutcome(req, res, await handler(req, res))
+      sendOutcome(req, res, await rooms.events.during(CONNECT, async () => handler(req, res)))
     } catch (error) {
       const failure = asMcpAuthError(error)
-      reportFailure(events, failure)
+      reportFailure(rooms.events, failure)
       if (res.headersSent) return void res.end()
-      sendOutcome(req, res, { page: pageOf(pages, failure) })
+      sendOutcome(req, res, { page: pageOf(rooms, failure) })
     }
   }
 }
 
-function pageOf(pages: Pages, failure: McpAuthError): Page {
+function pageOf({ pages, connect }: Pick<PageRooms, 'pages' | 'connect'>, failure: McpAuthError): Page {
+  if (failure instanceof UnknownClientError) return pages.unknownClient(connect)
   if (failure instanceof StorageError) return pages.unavailable({ retryAfter: failure.retryAfter, who: 'store' })
   if (!(failure instanceof UpstreamUnavailableError)) return pages.failed()
   const { retryAfter, service } = failure

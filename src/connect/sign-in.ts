@@ -86,6 +86,7 @@ export async function leadToSignIn(
   { req, selectAccount }: { readonly req: IncomingMessage; readonly selectAccount: boolean },
 ): Promise<Beginning> {
   const { codeGrant, pending, cookies, pages } = rooms
+  await codeGrant.checkClient()
   const as = await codeGrant.metadata()
   checkSubjects(rooms, as)
   const secrets = codeGrant.secrets()

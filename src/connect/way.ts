@@ -32,6 +32,7 @@ function signIn(rooms: PageRooms, servers: Servers): Way {
   return {
     scopes: async (purpose) => {
       const codeGrant = codeGrantOf(purpose)
+      await codeGrant.checkClient()
       return codeGrant.scopes(await codeGrant.metadata())
     },
     begin,

@@ -126,7 +126,7 @@ export function scopeFault(required: readonly string[], granted: readonly string
 }
 
 const NOT_GRANTED =
-  'the authorization server has not granted what is missing: define it there as a scope, and let the MCP client have it (Keycloak: a client scope of that name, at the client); the 403 tells the client to ask for it. What no request should need, take out of requiredScopes (for one route or tool: out of auth.requireScopes() or scopedTools())'
+  'the authorization server has not granted what is missing: define it there as a scope, and let the MCP client have it (Keycloak: a client scope of that name, at the client); the 403 tells the client to ask for it. If requests should not need it, remove it from requiredScopes (for one route or tool: from auth.requireScopes() or scopedTools())'
 const SHORTENED =
   "the token has their last parts alone, as Entra shortens them: set scopeSatisfies to (granted, required) => granted.includes(required.split('/').at(-1) ?? ''), which compares those (docs/entra.md)"
 

@@ -21,7 +21,7 @@ export interface Verified extends MaybeBound {
 /** The rooms that the handlers need. */
 export interface HttpRooms {
   readonly config: Pick<Config, 'requiredScopes' | 'scopeSatisfies' | 'onError' | 'dpop'>
-  readonly events: Pick<Events, 'active' | 'emit'>
+  readonly events: Pick<Events, 'active' | 'emit' | 'watch'>
   /** Returns at once if the token was verified before. */
   readonly verify: (token: string, from?: IncomingMessage) => Verified | Promise<Verified>
   readonly dpop: Dpop
@@ -107,7 +107,7 @@ function authenticateByProof(rooms: HttpRooms, req: IncomingMessage, header: str
 
 async function acceptProven(rooms: HttpRooms, req: IncomingMessage, token: string): Promise<void> {
   const { dpop, verify } = rooms
-  const request = { method: req.method ?? '', target: urlOf(req), proof: req.headers['dpop'] }
+  const request = { method: String(req.method), target: urlOf(req), proof: req.headers['dpop'] }
   const proof = dpop.readProof(request)
   const verified = verify(token, req)
   const awaited = await verified

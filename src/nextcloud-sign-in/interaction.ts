@@ -23,6 +23,8 @@ interface Question {
 export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<Outcome> {
   const question = await findQuestion(rooms, req, res)
   if (question === undefined) return { page: rooms.signInPages.unknown() }
+  // The question would be about nothing: Nextcloud has ended all connections of a client that is deleted.
+  await rooms.codeGrant.checkClient()
   const { interaction } = question
   const { params, uid } = interaction
   const known = await knownUser(rooms, question)
@@ -48,6 +50,7 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
   const isOurs = isSame(form?.get('token') ?? '', await rooms.questions.formMac(uid))
   if (!isOurs || (answer !== 'yes' && answer !== 'no')) return { page: signInPages.notFromHere() }
   if (answer === 'no') return goOn(rooms, await deny(question))
+  await rooms.codeGrant.checkClient()
   const known = await knownUser(rooms, question)
   if (known === 'another') return askAnew(rooms, question)
   if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known))

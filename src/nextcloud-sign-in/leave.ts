@@ -13,6 +13,7 @@ export async function leaveForNextcloud(
   purpose: PurposeOfSignIn,
   req: IncomingMessage,
 ): Promise<{ readonly url: string; readonly cookies: readonly string[] }> {
+  await codeGrant.checkClient()
   const as = await codeGrant.metadata()
   const secrets = codeGrant.secrets()
   const { state, flow, value } =

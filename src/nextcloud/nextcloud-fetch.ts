@@ -29,7 +29,7 @@ export interface PreparedRequest<S> extends Pick<Outgoing, 'signal'> {
 }
 
 /** The rooms that fetching needs. */
-export interface FetchRooms<S> extends Omit<RequestRooms, 'base' | 'publicBase'> {
+export interface FetchRooms<S> extends Omit<RequestRooms, 'base' | 'publicBase' | 'events'> {
   readonly nextcloud: NextcloudConfig
   /** The kind of the authorization server of a user. */
   readonly presetOf: (session: S) => NextcloudPreset
@@ -38,7 +38,7 @@ export interface FetchRooms<S> extends Omit<RequestRooms, 'base' | 'publicBase'>
 }
 
 /** The rooms, with what is known of this Nextcloud. */
-interface Fetching<S> extends FetchRooms<S>, RequestRooms {
+interface Fetching<S> extends FetchRooms<S>, Omit<RequestRooms, 'events'> {
   readonly nextcloud: NextcloudConfig
   readonly refusals: { warned: boolean }
 }

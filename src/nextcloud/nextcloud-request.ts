@@ -11,6 +11,8 @@ import {
   unreachable,
 } from '../transport/answer.js'
 import type { Transport } from '../transport/transport.js'
+import { nextcloudRequest } from '../transport/nextcloud-work.js'
+import type { Events } from '../events.js'
 import { authorizationOf, type Secret } from './credential.js'
 import { isWithin, refusalAt, resolvePath } from './nextcloud-path.js'
 import {
@@ -47,6 +49,7 @@ export interface RequestRooms {
   readonly nextcloud: Pick<NextcloudConfig, 'timeout'>
   readonly transport: Pick<Transport, 'fetch'>
   readonly contact: Pick<Contact, 'noted'>
+  readonly events: Pick<Events, 'during'>
 }
 
 /** A request that can be sent, for any user. */
@@ -161,7 +164,9 @@ export async function sendRequest(rooms: RequestRooms, out: Outgoing, secret: Se
   const { base, publicBase } = rooms
   const headers = { ...out.headers, authorization: authorizationOf(secret) }
   for (let { url } = out, redirects = 0; ; redirects += 1) {
-    const response = await rooms.contact.noted(send(rooms, { ...out, url, headers }))
+    const response = await rooms.contact.noted(
+      rooms.events.during(nextcloudRequest(url.href, out.method), () => send(rooms, { ...out, url, headers })),
+    )
     const target = redirectTarget(response, url.href)
     const refusal = target && (refusalAt(base, target) ?? refusalAt(publicBase, target))
     if (refusal !== undefined) {

@@ -23,8 +23,12 @@ export interface Table {
 
 const OPTIONS = { table: { kind: text, default: DEFAULT_TABLE }, autoCreate: { kind: truth, default: true } }
 
-/** Reads the options of an adapter over SQL; a schema may stand in front of the table where there are `schemas`. */
-export function readTable(options: object | undefined, schemas: 'schemas' | 'no schemas'): Table {
+/**
+ * Reads the options of an adapter over SQL; a schema may stand in front of the table where there are `schemas`.
+ *
+ * @param quote the mark on both sides of a name
+ */
+export function readTable(options: object | undefined, schemas: 'schemas' | 'no schemas', quote = '"'): Table {
   const { values, given } = readOptions(OPTIONS, options)
   const { table: name, autoCreate } = values
   const parts = name.split('.')
@@ -36,8 +40,8 @@ export function readTable(options: object | undefined, schemas: 'schemas' | 'no 
   }
   return {
     name,
-    table: parts.map((part) => `"${part}"`).join('.'),
-    index: `"${parts.at(-1) ?? ''}_expires_at"`,
+    table: parts.map((part) => `${quote}${part}${quote}`).join('.'),
+    index: `${quote}${parts.slice(-1).join()}_expires_at${quote}`,
     autoCreate,
   }
 }

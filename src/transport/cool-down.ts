@@ -37,7 +37,8 @@ const REMEMBERED_FOR = 2 * LONGEST
 /** Cool-downs that are looked at, the ones used least recently, when another one begins. */
 const SWEPT = 8
 
-export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown {
+/** @param begun called with each failure */
+export function createCoolDown(clock: Clock, longestStated = Infinity, begun: () => void = () => undefined): CoolDown {
   let failures = 0
   let until = -Infinity
   let last: unknown
@@ -55,6 +56,7 @@ export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown
       until = clock.monotonic() + pause
       failures += 1
       last = error
+      begun()
       throw toldAgain(error, pause)
     },
     succeeded: () => {
@@ -66,7 +68,7 @@ export function createCoolDown(clock: Clock, longestStated = Infinity): CoolDown
 }
 
 /** @param max keys whose failures are remembered at one time; the key used least recently is forgotten first */
-export function createCoolDowns(clock: Clock, max: number, longestStated = Infinity): CoolDowns {
+export function createCoolDowns(clock: Clock, max: number, begun?: () => void, longestStated = Infinity): CoolDowns {
   const coolDowns = new LRUCache<string, CoolDown>({ max })
   const known = (key: string): CoolDown | undefined => {
     const coolDown = coolDowns.get(key)
@@ -86,7 +88,7 @@ export function createCoolDowns(clock: Clock, max: number, longestStated = Infin
     check: (key) => known(key)?.check(),
     failed: (key, error) => {
       sweep()
-      const coolDown = known(key) ?? createCoolDown(clock, longestStated)
+      const coolDown = known(key) ?? createCoolDown(clock, longestStated, begun)
       coolDowns.set(key, coolDown)
       return coolDown.failed(error)
     },

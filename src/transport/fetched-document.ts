@@ -15,8 +15,13 @@ export interface FetchedDocument<T> {
 /** Seconds. A document that every request needs is asked for again after that, whatever the server says. */
 const LONGEST_RETRY_AFTER = 60
 
-export function createFetchedDocument<T>(fetchDocument: () => Promise<T>, clock: Clock): FetchedDocument<T> {
-  const coolDown = createCoolDown(clock, LONGEST_RETRY_AFTER)
+/** @param begun called with each cool-down that begins */
+export function createFetchedDocument<T>(
+  fetchDocument: () => Promise<T>,
+  clock: Clock,
+  begun?: () => void,
+): FetchedDocument<T> {
+  const coolDown = createCoolDown(clock, LONGEST_RETRY_AFTER, begun)
   let known: { readonly value: T; readonly fetchedAt: number } | undefined
   let pending: Promise<T> | undefined
   const fetchOnce = (): Promise<T> => {

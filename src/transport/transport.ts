@@ -6,6 +6,7 @@ import type { FetchFunction } from '../options.js'
 import { asResponse, leaveUnread, readWhole, redirectTarget, unreachable, type WholeAnswer } from './answer.js'
 import { LONGEST_STANDSTILL, startDeadline, type Deadline } from './deadline.js'
 import { createOwnAgents, withNodeFetch } from './node-fetch.js'
+import { nextcloudRequest } from './nextcloud-work.js'
 import { nameOf } from './url-name.js'
 
 /** The one way out of this package over HTTP. */
@@ -30,6 +31,8 @@ export interface Transport {
    * @throws {UpstreamUnavailableError} Nextcloud is unreachable, slow, overloaded, or answers too much or elsewhere
    */
   readonly askNextcloud: (url: string, init: Parameters<IdpFetch>[1]) => Promise<Response>
+  /** Counts a cool-down that begins. */
+  readonly coolsDown: () => void
   /** Closes this package's own connections; an agent of the app's stays as it is. */
   readonly close: () => void
 }
@@ -105,13 +108,16 @@ export function createTransport(config: HttpConfig, clock: Clock, events: Events
     askNextcloud: async (url, init) => {
       const call = begin('always')
       try {
-        return asResponse(await call.deadline.race(request(call, url, init)), url)
+        return await events.during(nextcloudRequest(url, init.method), async () =>
+          asResponse(await call.deadline.race(request(call, url, init)), url),
+        )
       } catch (error) {
         throw error instanceof UpstreamUnavailableError ? error.with({ service: 'Nextcloud' }) : error
       } finally {
         call.deadline.clear()
       }
     },
+    coolsDown: () => void (events.counters.coolDowns += 1),
     close: own.close,
   }
 }

@@ -43,14 +43,16 @@ const BEARER_TYPES = ['bearer', 'access_token', 'n_a']
  * ends introspection for all only if it cannot be a token's fault.
  *
  * @param patience milliseconds to wait for a place
+ * @param begun called with each cool-down that begins
  */
 export function createIntrospection(
   client: Pick<AuthorizationServerClient, 'introspect'>,
   clock: Clock,
   patience: number,
+  begun?: () => void,
 ): Introspect {
-  const forAll = createCoolDown(clock, LONGEST_RETRY_AFTER)
-  const forToken = createCoolDowns(clock, FAILED_ENTRIES, LONGEST_RETRY_AFTER)
+  const forAll = createCoolDown(clock, LONGEST_RETRY_AFTER, begun)
+  const forToken = createCoolDowns(clock, FAILED_ENTRIES, begun, LONGEST_RETRY_AFTER)
   const run = createRun(clock)
   const places = createPlaces(clock, MOST_AT_ONCE, patience)
   const inactiveUntil = new LRUCache<string, number>({ max: INACTIVE_ENTRIES })

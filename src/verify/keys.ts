@@ -76,12 +76,16 @@ const MOST_LOOKS = 2
  * be fetched, failures cool down, and an unknown `kid` during an outage is an outage.
  */
 export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRooms): IssuerKeys {
-  const kept = createFetchedDocument(async () => {
-    const before = kept.known()?.value
-    const keySet = await fetchKeySet(discovery, transport)
-    if (before !== undefined && !keySet.holdsAllOf(before)) distrust()
-    return keySet
-  }, clock)
+  const kept = createFetchedDocument(
+    async () => {
+      const before = kept.known()?.value
+      const keySet = await fetchKeySet(discovery, transport)
+      if (before !== undefined && !keySet.holdsAllOf(before)) distrust()
+      return keySet
+    },
+    clock,
+    transport.coolsDown,
+  )
   const newTrust = (): KeyTrust => {
     const trust: KeyTrust = { holds: (now) => keys.trust === trust && now <= goodUntil(keys) }
     return trust

@@ -10,7 +10,8 @@ const FRESH = 'the client must get a fresh token'
 /** One clause for the operator, which ends the sentence of a rejection. A rejection that knows more about its cause has a better one. */
 export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
   malformed: 'the client must send the whole access token and nothing else',
-  too_large: 'put fewer claims (groups, roles) in it',
+  too_large:
+    'have the authorization server put fewer groups and roles into access tokens (Keycloak: remove their mappers from the client scopes of the MCP client); the limit is fixed',
   opaque:
     "have the authorization server issue JWTs to MCP clients (Auth0: set the tenant's default audience to resource); if it has an introspection endpoint that its metadata does not name, set authorizationServer.introspectionEndpoint to it",
   signature: `${FRESH}, because its key was withdrawn, or it was changed or forged`,
@@ -31,7 +32,7 @@ export const REMEDIES: Readonly<Record<InvalidTokenReason, string>> = {
     'have the authorization server bind tokens to the key of the DPoP proof with which the client asks for them (Keycloak: Require DPoP bound tokens, at the client)',
   client: `allowedClients (${variableOf('allowedClients')}) would have to list it`,
   inactive:
-    "an old one has expired or was revoked, and the client gets a fresh one by itself; if fresh ones are refused too, the authorization server does not let clientId introspect the tokens of other clients: have it issue JWTs to MCP clients (Nextcloud's app oidc: the Access Token Type JWT at each MCP client)",
+    "an old one has expired or was revoked, and the client gets a fresh one by itself; if fresh ones are refused too, the authorization server does not let clientId introspect the tokens of other clients: allow that there, or have it issue JWTs to MCP clients (Nextcloud's app oidc has no such switch: set the Access Token Type JWT at each MCP client)",
   claims: 'look there for the condition',
 }
 
@@ -73,7 +74,7 @@ export function opaque(token: string, why: string, advice?: string): InvalidToke
 }
 
 const DECRYPT =
-  "have the authorization server sign access tokens for this server and not encrypt them (Auth0 encrypts those of clients that name no audience: set the tenant's default audience to this server, and switch token encryption of the API off)"
+  "have the authorization server sign access tokens for this server and not encrypt them: at Auth0, set the tenant's default audience to resource; if they are encrypted after that too, switch token encryption of the API off"
 
 /** Whether a token has the five parts of a JWE (RFC 7516 section 3.1), and a header that says how it is encrypted. */
 function isEncrypted(token: string): boolean {
@@ -102,8 +103,8 @@ export function missing(claim: string, found: unknown, wanted: string): InvalidT
 
 /** The ways to a claim that providers leave out. */
 const WAYS_TO: Readonly<Record<string, string>> = {
-  aud: `have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience to 'client' and list those clients in allowedClients (${variableOf('allowedClients')})`,
-  exp: 'have the authorization server issue access tokens that end: give them a lifetime there',
+  aud: `have the authorization server put resource into it (Keycloak: a client scope of the MCP client with an audience mapper whose "Included Custom Audience" is resource); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience to 'client' and list the client ids of your MCP clients in allowedClients (${variableOf('allowedClients')})`,
+  exp: 'have the authorization server give access tokens a lifetime, such as five minutes',
   sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
 }
 
@@ -115,7 +116,7 @@ export function missingAudience(claim: string, id: string | undefined, expected:
     found: id,
     sentence: (client, accepted) =>
       `aud is missing, and its client (${claim}) is ${client}, while audience and allowedClients list ${accepted}`,
-    advice: `to let this client in, add its id to allowedClients (${variableOf('allowedClients')}), which then lets in no other than those that it lists, or to audience, where tokens of that client are for this server alone`,
+    advice: `to let this client in, add its id to allowedClients (${variableOf('allowedClients')}), which then lets in only the clients that it lists`,
   }))
 }
 
@@ -170,7 +171,7 @@ function adviceOnAudience(found: readonly string[], expected: readonly string[],
 
 const OF_APPLICATION =
   "that is the name that Entra gives to this server's own app: make the Application ID URI of the app the URL of this server (docs/entra.md), or list the name in audience, beside resource"
-const AT_HOST = `that is another URL of the host of this server: if MCP clients have it for this server, make it resource (${variableOf('resource')}); if it is another server's, the client must ask for this one`
+const AT_HOST = `that is another URL on the host of this server: if MCP clients reach this server by it, set resource (${variableOf('resource')}) to it; if it belongs to another server, set the URL in the MCP client to resource`
 
 export function expired(exp: unknown, nowSeconds: number): InvalidTokenError {
   return rejection('expired', () => ({
@@ -227,7 +228,8 @@ export function otherTokenType(type: unknown): InvalidTokenError {
   }))
 }
 
-const FOR_MTLS = 'it is bound to a client certificate (mTLS), so switch that off for MCP clients at the provider'
+const FOR_MTLS =
+  'it is bound to a client certificate (mTLS): switch that off for MCP clients at the provider (Keycloak: the client, Advanced, "OAuth 2.0 Mutual TLS Certificate Bound Access Tokens Enabled")'
 
 /** @param cnf binds the token in a way whose proof is not verified here */
 export function unprovable(cnf: unknown): InvalidTokenError {

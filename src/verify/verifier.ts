@@ -52,7 +52,7 @@ export interface VerifierRooms {
   readonly keys: IssuerKeys
   readonly client: Pick<AuthorizationServerClient, 'introspect'>
   readonly clock: Clock
-  readonly events: Pick<Events, 'counters'>
+  readonly events: Pick<Events, 'counters' | 'during'>
 }
 
 /** The two ways to read a token. */
@@ -64,7 +64,7 @@ interface Readers {
 
 interface State<T> {
   readonly readers: PerIssuer<Readers>
-  readonly events: Pick<Events, 'counters'>
+  readonly events: Pick<Events, 'counters' | 'during'>
   readonly tokens: VerifiedTokens<T>
   flights: SingleFlight<T>
   readonly present: (token: VerifiedToken) => T
@@ -112,10 +112,11 @@ export function createVerifier<T extends object>(
 }
 
 function createReaders(rooms: VerifierRooms): Readers {
-  const { config, keys, client, clock } = rooms
+  const { config, keys, client, clock, events } = rooms
+  const coolsDown = (): void => void (events.counters.coolDowns += 1)
   return {
     rooms,
-    introspect: createIntrospection(client, clock, config.http.timeout),
+    introspect: createIntrospection(client, clock, config.http.timeout, coolsDown),
     verifyJwt: createJwtVerifier(keys, config.algorithms),
   }
 }
@@ -135,14 +136,16 @@ function verify<T>(state: State<T>, token: string, from?: object): T | Promise<T
   return presented
 }
 
+const VERIFY = { name: 'mcp.auth.verify' } as const
+
 /** A function of its own, because a closure over `token` would be an allocation for each token seen before. */
 function verifyOnce<T>(state: State<T>, token: string, from?: object): Promise<T> {
   const { all } = state.readers
-  return state.flights.join(token, () =>
+  const run = (): Promise<T> =>
     all.length === 1
       ? verifyAgain(state, all[0], token, from)
-      : pickReaders(state.readers, token).then((readers) => verifyAgain(state, readers, token, from)),
-  )
+      : pickReaders(state.readers, token).then((readers) => verifyAgain(state, readers, token, from))
+  return state.flights.join(token, () => state.events.during(VERIFY, run))
 }
 
 /**
@@ -162,7 +165,7 @@ async function pickReaders(readers: PerIssuer<Readers>, token: string): Promise<
   if (own !== undefined) return own
   throw unlistedIssuer(
     iss,
-    readers.all.map(({ rooms }) => rooms.config.issuer ?? ''),
+    readers.all.map(({ rooms }) => String(rooms.config.issuer)),
   ).about(token)
 }
 

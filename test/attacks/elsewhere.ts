@@ -733,7 +733,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     [
       'made-up codes at Nextcloud',
       'CWE-307',
-      'nextcloud-sign-in/code-shares',
+      'connect/code-shares',
       'come to Nextcloud five times from one address, so that nobody is throttled there',
     ],
     [

@@ -44,7 +44,7 @@ describe('nextcloud.failed', () => {
         subject: 'alice',
         error: 'invalid_client',
         errorDescription: 'no such client',
-        hint: "The authorization server does not take this server's own client: compare clientId (OIDC_CLIENT_ID) and clientSecret (OIDC_CLIENT_SECRET) with what it has, and see that the client may authenticate by a secret there; else set clientAuth.",
+        hint: "The authorization server does not take this server's own client: compare clientId (OIDC_CLIENT_ID) and clientSecret (OIDC_CLIENT_SECRET) with what is registered there. If they are right, the client is registered there for a key or a certificate: set clientAuth, such as PrivateKeyJwt(key) of oauth4webapi.",
         at: expect.any(Number) as number,
       },
     ])

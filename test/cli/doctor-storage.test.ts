@@ -179,6 +179,8 @@ describe('the doctor at a store', () => {
       'postgres://user:canary-PW-x93hdkQ2@127.0.0.1:1/db',
       /PostgreSQL at 127\.0\.0\.1:1 cannot be used \(ECONNREFUSED\)/,
     ],
+    ['mysql://user:canary-PW-x93hdkQ2@127.0.0.1:1/db', /MySQL at 127\.0\.0\.1:1 cannot be used \(ECONNREFUSED\)/],
+    ['mariadb://user:canary-PW-x93hdkQ2@127.0.0.1:1/db', /MariaDB at 127\.0\.0\.1:1 cannot be used \(ECONNREFUSED\)/],
     ['sqlite:./not/there.db', /there is no file .*not\/there\.db/],
   ])('finds a store that is unavailable, without its password: %s', async (url, found) => {
     const setup = await setUpGrantsDoctor()
@@ -192,12 +194,15 @@ describe('the doctor at a store', () => {
     expect(finding('storage.seal')?.found).toBe('mend storage.access first')
   })
 
-  it.each(['redis://127.0.0.1:1', 'postgres://127.0.0.1:1/db'])('says if a driver is missing: %s', async (url) => {
-    const finding = await lookFrom(folder, url)
+  it.each(['redis://127.0.0.1:1', 'postgres://127.0.0.1:1/db', 'mysql://127.0.0.1:1/db'])(
+    'says if a driver is missing: %s',
+    async (url) => {
+      const finding = await lookFrom(folder, url)
 
-    expect(finding?.found).toMatch(/there is no (?:redis or ioredis|pg) in this project$/)
-    expect(finding?.fix).toMatch(/npm install/)
-  })
+      expect(finding?.found).toMatch(/there is no (?:redis or ioredis|pg|mysql2) in this project$/)
+      expect(finding?.fix).toMatch(/npm install/)
+    },
+  )
 
   it('closes a store that it has opened', async () => {
     const ended = vi.fn()

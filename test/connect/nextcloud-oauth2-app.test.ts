@@ -106,6 +106,22 @@ describe("Nextcloud's own oauth2 app", () => {
   })
 })
 
+it('has no client for this server: the link asks nothing and says what to do, and is good once that is mended', async () => {
+  const setup = await setUp({ identity: accountOfAlice })
+  const { link, browser, nextcloud, clock, connectAs } = setup
+  const address = await link()
+  const putBack = nextcloud.deleteClient()
+
+  const page = await browser().open(address)
+
+  expectPage(page, 500)
+  expect(page.text).toContain('https://mcp.example.com/nextcloud/callback')
+  putBack()
+  clock.advance(5_000)
+  expectPage(await browser().open(address), 200)
+  expectPage(await connectAs('alice.w'), 200)
+})
+
 describe('codes that somebody makes up', () => {
   /** Statuses of the pages, and how many of the codes were sent. */
   async function sentOf(

@@ -154,6 +154,7 @@ fault('The same without grace: the answer is lost', one, AFTER_A_LEASE, LOST, (k
   faults.stalled(kind, 'storing', BEYOND_LEASE_AND_GRACE),
 )
 
+const databases = only('PostgreSQL', 'MariaDB')
 const STEPS = [
   ['before the grant is read', 'reading'],
   ['before the lease is taken', 'leasing'],
@@ -162,12 +163,12 @@ const STEPS = [
 for (const [when, step] of STEPS) {
   // Its client keeps what it is asked for until it is connected again.
   fault(`Redis is away for 2 s, ${when}`, only('Redis'), SOON, A_TOKEN, (kind) => faults.storeAway(kind, step, 2))
-  fault(`PostgreSQL is away for 2 s, ${when}`, only('PostgreSQL'), SOON, A_TOKEN_LATER, (kind) =>
+  fault(`PostgreSQL or MariaDB is away for 2 s, ${when}`, databases, SOON, A_TOKEN_LATER, (kind) =>
     faults.storeAway(kind, step, 2),
   )
 }
-const servers = only('Redis', 'PostgreSQL')
-fault('Redis or PostgreSQL is away for 1 s when the answer comes', servers, SOON, A_TOKEN, (kind) =>
+const servers = only('Redis', 'PostgreSQL', 'MariaDB')
+fault('Redis, PostgreSQL or MariaDB is away for 1 s when the answer comes', servers, SOON, A_TOKEN, (kind) =>
   faults.storeAway(kind, 'storing', 1),
 )
 fault('Away for 7 s when the answer comes', servers, SOON, A_TOKEN_LATER, (kind) =>
@@ -189,8 +190,19 @@ fault('Away for 2 s after the new token was stored', servers, SOON, A_TOKEN, (ki
 fault('Redis is restarted when the answer comes', only('Redis'), SOON, A_TOKEN, () =>
   faults.restarted('Redis', 'storing'),
 )
-fault('PostgreSQL is restarted when the answer comes', only('PostgreSQL'), SOON, A_TOKEN, () =>
-  faults.restarted('PostgreSQL', 'storing'),
+for (const kind of ['PostgreSQL', 'MariaDB'] as const) {
+  fault(`${kind} is restarted when the answer comes`, only(kind), SOON, A_TOKEN, () =>
+    faults.restarted(kind, 'storing'),
+  )
+}
+const FORGOTTEN = 'Redis is killed, and the replica that takes over had not got the new token'
+fault(FORGOTTEN, only('Redis'), SOON, { ...LOST, callers: `a token, then ${LOST.callers}` }, () => faults.failedOver())
+fault(
+  'The same with `min-replicas-to-write 1`: a token that no replica would get is not taken',
+  only('Redis'),
+  SOON,
+  A_TOKEN,
+  () => faults.failedOver(['--min-replicas-to-write', '1']),
 )
 const file = only('SQLite')
 fault('The SQLite file is locked for 7 s, before the lease is taken', file, SOON, A_TOKEN_LATER, () =>
@@ -247,12 +259,12 @@ describe('what callers get, what is stored and whether the connection lives', ()
   })
 })
 
-it('no fault but an answer that is lost without grace asks the user to connect again', () => {
+it('no fault but an answer that is lost without grace, or forgotten by the store, asks the user to connect again', () => {
   const asking = all.filter(({ expected }) => expected.reconnect).map(({ name }) => name)
-  expect(new Set(asking)).toEqual(new Set(['The same without grace: the answer is lost', BY_CHOICE]))
+  expect(new Set(asking)).toEqual(new Set(['The same without grace: the answer is lost', FORGOTTEN, BY_CHOICE]))
 })
 
-if (present.length === 3) {
+if (present.length === 4) {
   it('docs/reliability.md says so', async () => {
     const rows = await Promise.all(
       all.map(async ({ name, within }, index): Promise<FaultRow> => {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { createConnection } from 'mysql2/promise'
 import pg from 'pg'
 import { createClient } from 'redis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -88,6 +89,12 @@ async function dumpOf(address: StoreAddress): Promise<string> {
     const values = await Promise.all(keys.filter((_, index) => types[index] === 'string').map((key) => client.get(key)))
     client.destroy()
     return [...keys, ...values].join('\n')
+  }
+  if (address.kind === 'MariaDB') {
+    const connection = await createConnection(address.url)
+    const [rows] = await connection.query('SELECT * FROM mcp_nextcloud_auth')
+    await connection.end()
+    return (rows as object[]).map((row) => Object.values(row).map(String).join()).join('\n')
   }
   const client = new pg.Client({ connectionString: address.url })
   await client.connect()

@@ -187,6 +187,7 @@ describe('stats()', () => {
     exchanges: 0,
     refreshes: 0,
     idpRequests: 0,
+    coolDowns: 0,
     evictions: 0,
     sizes: { verifiedTokens: 0, nextcloudTokens: 0 },
   }

@@ -25,7 +25,7 @@ beforeEach(async () => {
 })
 
 const AT_HOST =
-  "that is another URL of the host of this server: if MCP clients have it for this server, make it resource (NEXTCLOUD_MCP_SERVER_URL); if it is another server's, the client must ask for this one"
+  'that is another URL on the host of this server: if MCP clients reach this server by it, set resource (NEXTCLOUD_MCP_SERVER_URL) to it; if it belongs to another server, set the URL in the MCP client to resource'
 const OF_APPLICATION =
   "that is the name that Entra gives to this server's own app: make the Application ID URI of the app the URL of this server (docs/entra.md), or list the name in audience, beside resource"
 const CLIENT = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
@@ -59,9 +59,9 @@ interface Verified {
 
 const ONLY = { allowedClients: ['claude', 'inspector'] }
 const WAYS_TO: Readonly<Record<string, string>> = {
-  exp: 'have the authorization server issue access tokens that end: give them a lifetime there',
+  exp: 'have the authorization server give access tokens a lifetime, such as five minutes',
   sub: 'have the authorization server put it into access tokens (Keycloak: the client scope basic, and no lightweight access token)',
-  aud: "have the authorization server name this server in it (Keycloak: a client scope with an audience mapper); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience to 'client' and list those clients in allowedClients (ALLOWED_MCP_CLIENTS)",
+  aud: 'have the authorization server put resource into it (Keycloak: a client scope of the MCP client with an audience mapper whose "Included Custom Audience" is resource); if it cannot, as Cognito, Hydra, Clerk and GitLab, set missingAudience to \'client\' and list the client ids of your MCP clients in allowedClients (ALLOWED_MCP_CLIENTS)',
 }
 const missing = (claim: string, value: unknown, message: string): Verified => ({
   claims: { [claim]: value },
@@ -140,7 +140,7 @@ it.each<Verified>([
     expected: [RESOURCE, CLIENT_ID],
     found: ['x'],
     message:
-      'aud is missing, and its client (appid) is "x", while audience and allowedClients list ["https://mcp.example.com/mcp", "mcp-server"]: to let this client in, add its id to allowedClients (ALLOWED_MCP_CLIENTS), which then lets in no other than those that it lists, or to audience, where tokens of that client are for this server alone',
+      'aud is missing, and its client (appid) is "x", while audience and allowedClients list ["https://mcp.example.com/mcp", "mcp-server"]: to let this client in, add its id to allowedClients (ALLOWED_MCP_CLIENTS), which then lets in only the clients that it lists',
   },
   {
     claims: { exp: NOW - 60 },
@@ -190,7 +190,7 @@ it.each<Verified>([
     claim: 'cnf',
     found: ['x5t#S256'],
     message:
-      'cnf binds the token to a key (["x5t#S256"]), and proofs of it are not verified here: it is bound to a client certificate (mTLS), so switch that off for MCP clients at the provider',
+      'cnf binds the token to a key (["x5t#S256"]), and proofs of it are not verified here: it is bound to a client certificate (mTLS): switch that off for MCP clients at the provider (Keycloak: the client, Advanced, "OAuth 2.0 Mutual TLS Certificate Bound Access Tokens Enabled")',
   },
   {
     claims: { scope: 'notes:read profile' },
@@ -200,7 +200,7 @@ it.each<Verified>([
     expected: ['notes:read', 'notes:write'],
     found: ['notes:read', 'profile'],
     message:
-      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the authorization server has not granted what is missing: define it there as a scope, and let the MCP client have it (Keycloak: a client scope of that name, at the client); the 403 tells the client to ask for it. What no request should need, take out of requiredScopes (for one route or tool: out of auth.requireScopes() or scopedTools())',
+      'scope is ["notes:read", "profile"] and this operation needs ["notes:read", "notes:write"]: the authorization server has not granted what is missing: define it there as a scope, and let the MCP client have it (Keycloak: a client scope of that name, at the client); the 403 tells the client to ask for it. If requests should not need it, remove it from requiredScopes (for one route or tool: from auth.requireScopes() or scopedTools())',
   },
   refusedByApp('returned false', () => false),
   notProven('returned false', () => Promise.resolve(false)),
@@ -366,7 +366,7 @@ describe('of a token that has not been verified, which anybody can have written,
     [
       'too_large',
       'a'.repeat(16_385),
-      'the token has 16385 characters, and 16384 is the most: put fewer claims (groups, roles) in it',
+      'the token has 16385 characters, and 16384 is the most: have the authorization server put fewer groups and roles into access tokens (Keycloak: remove their mappers from the client scopes of the MCP client); the limit is fixed',
     ],
   ])('one that is %s', async (reason, token, message) => {
     expect(await rejectionOf(token)).toEqual(notVerified(reason, message))
@@ -396,7 +396,12 @@ it('the token itself is not shown, though an introspection answer repeats it', a
 })
 
 it.each<[string, RejectionReason, string, readonly string[]]>([
-  ['without credentials', 'no_credentials', 'the request has no Bearer token: nothing to change if the next one', []],
+  [
+    'without credentials',
+    'no_credentials',
+    'the request has no Bearer token, which is usual for the first request of an MCP client',
+    [],
+  ],
   [
     'with two headers',
     'invalid_request',

@@ -15,7 +15,7 @@ const IGNORED = `${ts.versionMajorMinor.split('.')[0] ?? ''}.0`
 /** What every use of the package prints: the middleware answers, the metadata is served, an unknown option is named. */
 const USED = { denied: 401, resource: 'https://mcp.example.com/mcp', refused: 'typo' }
 /** What every use of its subpaths prints: each adapter refuses an unknown option, and memory passes the contract. */
-const SUBPATHS = { refused: ['typo', 'typo', 'typo', 'typo'], stored: 'value', tests: 84, failed: [] }
+const SUBPATHS = { refused: ['typo', 'typo', 'typo', 'typo', 'typo'], stored: 'value', tests: 84, failed: [] }
 
 let scratch: string
 let files: string[]
@@ -187,27 +187,26 @@ describe('the packed package', () => {
       .split(' ')
       .slice(2)
       .map((name) => name.replace(/(?<=.)@\d+$/, ''))
-    const peers = Object.keys(peerDependencies).filter((name) => name !== '@modelcontextprotocol/sdk')
+    const others = ['@modelcontextprotocol/sdk', '@opentelemetry/api', 'mysql2']
+    const peers = Object.keys(peerDependencies).filter((name) => !others.includes(name))
     expect(named.filter((name) => name !== 'better-sqlite3').sort()).toEqual(['mcp-nextcloud-auth', ...peers].sort())
     expect(failure.stderr).not.toContain('secret-canary')
   })
 
-  const sdks = [
-    ['mcp-v1', 'sdk'],
-    ['mcp-v2', 'server'],
+  const peers = [
+    ['mcp-v1', '@modelcontextprotocol/sdk'],
+    ['mcp-v2', '@modelcontextprotocol/server'],
+    ['opentelemetry', '@opentelemetry/api'],
   ] as const
-  it.each(sdks)(
-    'gives %s to an app that has that one MCP SDK alone, in JavaScript and TypeScript',
-    async (entry, sdk) => {
+  it.each(peers)(
+    'gives %s to an app that has its one peer alone, in JavaScript and TypeScript',
+    async (entry, peer) => {
       const folder = await mkdtemp(path.join(scratch, `${entry}-`))
       const modules = path.join(folder, 'node_modules')
-      await mkdir(path.join(modules, '@modelcontextprotocol'), { recursive: true })
-      await symlink(
-        path.join(root, 'node_modules/@modelcontextprotocol', sdk),
-        path.join(modules, '@modelcontextprotocol', sdk),
-      )
+      await mkdir(path.dirname(path.join(modules, peer)), { recursive: true })
+      await symlink(path.join(root, 'node_modules', peer), path.join(modules, peer))
       await symlink(path.join(root, 'node_modules/zod'), path.join(modules, 'zod'))
-      // A copy, since a link would lead to a folder where no SDK is.
+      // A copy, since a link would lead to a folder where no peer is.
       await cp(path.join(scratch, 'node_modules/mcp-nextcloud-auth'), path.join(modules, 'mcp-nextcloud-auth'), {
         recursive: true,
       })

@@ -8,6 +8,7 @@ import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
 import { expect, it } from 'vitest'
 import { compileProgram } from '../support/compiled-program.js'
 import { startFront } from '../support/front.js'
+import { startMariaDbServer } from '../support/mariadb-server.js'
 import { startPostgresServer } from '../support/postgres-server.js'
 import { startRedisServer } from '../support/redis-server.js'
 import type { RunningServer } from '../support/server-process.js'
@@ -122,9 +123,12 @@ it(
       ends.push(redis.stop)
       const postgres = await startPostgresServer()
       ends.push(postgres.stop)
+      const mariaDb = await startMariaDbServer()
+      ends.push(mariaDb.stop)
       const stores = [
         serverStore({ kind: 'Redis', url: redis.url }, redis),
         serverStore({ kind: 'PostgreSQL', url: postgres.url }, postgres),
+        serverStore({ kind: 'MariaDB', url: mariaDb.url }, mariaDb),
         sqliteStore(folder),
       ]
       for (const store of stores) {

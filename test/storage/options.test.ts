@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigurationError } from '../../src/errors/errors.js'
 import { MemoryStorage, type MemoryStorageOptions } from '../../src/storage/memory.js'
+import { MySqlStorage } from '../../src/storage/mysql.js'
 import { PostgresStorage } from '../../src/storage/postgres.js'
 import { RedisStorage } from '../../src/storage/redis.js'
 import { SqliteStorage } from '../../src/storage/sqlite.js'
@@ -47,6 +48,21 @@ const adapters: [
       ['table', { table: 'a.' }],
       ['table', { table: 'x; DROP TABLE y' }],
       ['table', { table: 'a"b' }],
+    ],
+  ],
+  [
+    'MySqlStorage',
+    (client, options) => new MySqlStorage(client, options),
+    { query: nothing },
+    [undefined, null, 'mysql://localhost', {}, { promise: nothing }],
+    'MySqlStorage needs a pool of mysql2 (createPool(…)), or an object with its query()',
+    [
+      ['tables', { tables: 'x' }],
+      ['autoCreate', { autoCreate: 1 }],
+      ['table', { table: 'a.b.c' }],
+      ['table', { table: 'a.' }],
+      ['table', { table: 'x; DROP TABLE y' }],
+      ['table', { table: 'a`b' }],
     ],
   ],
   [

@@ -81,6 +81,8 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
     ['noRefreshToken', pages.noRefreshToken()],
     ['unavailable', pages.unavailable({ retryAfter: 30, who: 'provider' })],
     ['tooMany', pages.tooMany({ retryAfter: 540 })],
+    ['tooManyRefused', pages.tooManyRefused()],
+    ['unknownClient', pages.unknownClient({ redirectUri: 'https://mcp.example.com/nextcloud/callback' })],
     ['failed', pages.failed()],
     ['signIn', pages.signIn({ ...form, done: undefined })],
     ['signIn after signing out', pages.signIn({ ...form, done: 'out' })],

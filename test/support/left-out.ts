@@ -1,6 +1,7 @@
 import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
 import { expect, it, TestRunner } from 'vitest'
 import { chromiumProgram } from './chromium.js'
+import { mariaDbProgram } from './mariadb-server.js'
 import { pgbouncerProgram } from './pgbouncer.js'
 import { postgresProgram } from './postgres-server.js'
 import { pythonWithMcp } from './python.js'
@@ -10,6 +11,7 @@ import { redisServerProgram } from './redis-server.js'
 const NEEDS = {
   Redis: [redisServerProgram, 'redis-server is not on this machine'],
   PostgreSQL: [postgresProgram, 'postgres is not on this machine'],
+  MariaDB: [mariaDbProgram, 'mariadbd is not on this machine'],
   pgbouncer: [pgbouncerProgram, 'pgbouncer is not on this machine'],
   'Python SDK': [pythonWithMcp, 'run .ci/install-servers, which makes a Python with the package mcp'],
   Chromium: [chromiumProgram, 'chromium is not on this machine'],

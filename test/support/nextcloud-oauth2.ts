@@ -27,6 +27,8 @@ export interface NextcloudOAuth2 {
   readonly sessions: () => readonly string[]
   /** The user deletes the app's session in the security settings. */
   readonly deleteSessions: () => void
+  /** An administrator deletes the client. Returns a function that adds it again. */
+  readonly deleteClient: () => () => void
   readonly disturb: NextcloudStandIn['disturb']
   /** Is called with each request, when it has been carried out and before its answer is sent, which waits for it. */
   readonly afterwards: (act: (asked: Asked) => unknown) => void
@@ -68,5 +70,9 @@ export async function startNextcloudOAuth2(now: () => number): Promise<Nextcloud
       state.tokens.some(({ password, endsAt = Infinity }) => password === accessToken && now() < endsAt),
     sessions: () => state.tokens.filter(({ kind }) => kind === 'oauth2').map(({ uid }) => uid),
     deleteSessions: () => void state.tokens.splice(0),
+    deleteClient() {
+      state.oauth2Clients.splice(0)
+      return () => void state.oauth2Clients.push(client)
+    },
   }
 }

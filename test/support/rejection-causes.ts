@@ -111,7 +111,7 @@ const ISSUER = 'https://idp.example.com/realms/acme'
 export const CAUSES: readonly Cause[] = [
   {
     cause: 'the MCP client sends no token at all',
-    names: /next one of this MCP client.*--as claude/,
+    names: /later ones have none.*--as claude/,
     told: async () => turnedAway(await world({ mode: 'none' }), undefined),
   },
   {
@@ -200,7 +200,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'Auth0 encrypts tokens of clients that name no audience (JWE)',
-    names: /default audience to this server.*token encryption/,
+    names: /default audience to resource.*token encryption/,
     told: async () => {
       const token = await new EncryptJWT({})
         .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
@@ -275,7 +275,7 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     cause: 'the token never expires',
-    names: /give them a lifetime/,
+    names: /access tokens a lifetime/,
     told: withClaims({ exp: undefined }),
   },
   {

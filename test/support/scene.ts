@@ -17,7 +17,7 @@ import {
   startAuthorizationServer,
   type ScriptedAuthorizationServer,
 } from './scripted-authorization-server.js'
-import { freshDatabase, sharedRedis } from './shared-servers.js'
+import { freshDatabase, freshMariaDb, sharedRedis } from './shared-servers.js'
 import { openStore, type StoreAddress, type StoreKind } from './stores.js'
 import { NEXTCLOUD, openGrants } from './world.js'
 
@@ -88,6 +88,7 @@ export function storeKinds(): StoreKind[] {
   const kinds: StoreKind[] = []
   if (has('Redis')) kinds.push('Redis')
   if (has('PostgreSQL')) kinds.push('PostgreSQL')
+  if (has('MariaDB')) kinds.push('MariaDB')
   if (has('better-sqlite3')) kinds.push('SQLite')
   return kinds
 }
@@ -103,10 +104,12 @@ export function createRealStores(): RealStores {
   const directory = mkdtempSync(path.join(tmpdir(), 'stores-'))
   let files = 0
   let database: Promise<string> | undefined
+  let mariaDb: Promise<string> | undefined
   return {
     async address(kind) {
       if (kind === 'Redis') return { kind, url: await sharedRedis() }
       if (kind === 'PostgreSQL') return { kind, url: await (database ??= freshDatabase()) }
+      if (kind === 'MariaDB') return { kind, url: await (mariaDb ??= freshMariaDb()) }
       files += 1
       return { kind, file: path.join(directory, `${files}.db`) }
     },

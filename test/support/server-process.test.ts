@@ -12,9 +12,10 @@ const connects = (port: number) =>
     socket.once('connect', () => socket.destroy())
   })
 
-const starting: [name: 'Redis' | 'PostgreSQL', start: string][] = [
+const starting: [name: 'Redis' | 'PostgreSQL' | 'MariaDB', start: string][] = [
   ['Redis', `(await import('${path.join(import.meta.dirname, 'redis-server.ts')}')).startRedisServer()`],
   ['PostgreSQL', `(await import('${path.join(import.meta.dirname, 'postgres-server.ts')}')).startPostgresServer()`],
+  ['MariaDB', `(await import('${path.join(import.meta.dirname, 'mariadb-server.ts')}')).startMariaDbServer()`],
 ]
 
 it.each(starting.filter(([name]) => has(name)))(

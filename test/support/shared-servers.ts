@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { createConnection } from 'mysql2/promise'
 import pg from 'pg'
 import { inject } from 'vitest'
 import type { TestProject } from 'vitest/node'
+import { startMariaDbServer } from './mariadb-server.js'
 import { startPostgresServer } from './postgres-server.js'
 import { startRedisServer } from './redis-server.js'
 
@@ -14,7 +16,7 @@ declare module 'vitest' {
   }
 }
 
-const START = { '/postgres': startPostgresServer, '/redis': startRedisServer }
+const START = { '/mariadb': startMariaDbServer, '/postgres': startPostgresServer, '/redis': startRedisServer }
 
 /**
  * Vitest calls it before a run. The servers that all test files share are started by the first that asks for one, and none by
@@ -54,6 +56,17 @@ export async function freshDatabase(): Promise<string> {
   const name = `test_${randomBytes(8).toString('hex')}`
   await client.query(`CREATE DATABASE ${name}`)
   await client.end()
+  url.pathname = name
+  return url.href
+}
+
+/** The URL of an empty database of the MariaDB that all test files share. Do not stop or pause that one. */
+export async function freshMariaDb(): Promise<string> {
+  const url = new URL(await shared('/mariadb'))
+  const connection = await createConnection(url.href)
+  const name = `test_${randomBytes(8).toString('hex')}`
+  await connection.query(`CREATE DATABASE ${name}`)
+  await connection.end()
   url.pathname = name
   return url.href
 }

@@ -1,4 +1,5 @@
 import type { StorageAdapter } from '../../src/index.js'
+import { MySqlStorage } from '../../src/storage/mysql.js'
 import { PostgresStorage } from '../../src/storage/postgres.js'
 import { RedisStorage } from '../../src/storage/redis.js'
 import { SqliteStorage } from '../../src/storage/sqlite.js'
@@ -7,7 +8,7 @@ import { SqliteStorage } from '../../src/storage/sqlite.js'
 export type StoreAddress =
   | { readonly kind: 'SQLite'; readonly file: string }
   | { readonly kind: 'Redis'; readonly url: string; readonly prefix?: string }
-  | { readonly kind: 'PostgreSQL'; readonly url: string }
+  | { readonly kind: 'PostgreSQL' | 'MariaDB'; readonly url: string }
 
 export type StoreKind = StoreAddress['kind']
 
@@ -33,6 +34,11 @@ export async function openStore(address: StoreAddress): Promise<OpenStore> {
       adapter: new RedisStorage(client, { prefix: address.prefix }),
       close: () => Promise.resolve(client.destroy()),
     }
+  }
+  if (address.kind === 'MariaDB') {
+    const { createPool } = await import('mysql2/promise')
+    const pool = createPool({ uri: address.url, connectionLimit: 4 })
+    return { adapter: new MySqlStorage(pool), close: () => pool.end() }
   }
   const { default: pg } = await import('pg')
   const pool = new pg.Pool({ connectionString: address.url, max: 4 })

@@ -5,12 +5,14 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 export interface TcpGate {
   readonly port: number
   readonly close: () => void
-  readonly open: () => Promise<void>
+  /** To another port, if one is given. */
+  readonly open: (target?: number) => Promise<void>
   /** Keeps what the server answers so many milliseconds from now on. */
   readonly slow: (ms: number) => void
 }
 
-export async function startTcpGate(target: number): Promise<TcpGate> {
+export async function startTcpGate(first: number): Promise<TcpGate> {
+  let target = first
   const sockets = new Set<Socket>()
   let server: Server
   let delay = 0
@@ -45,7 +47,10 @@ export async function startTcpGate(target: number): Promise<TcpGate> {
       server.close()
       for (const socket of sockets) socket.destroy()
     },
-    open: () => listen(port),
+    open(to = target) {
+      target = to
+      return listen(port)
+    },
     slow: (ms) => void (delay = ms),
   }
 }

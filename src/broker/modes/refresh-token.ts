@@ -30,10 +30,10 @@ const COOL_DOWNS = 10_000
 
 /** RFC 6749 §6, on a grant that the user gave once and that several instances share. */
 export function refreshTokenMode(modeRooms: GrantModeRooms): Mode {
-  const { config, nextcloud, clock } = modeRooms
+  const { config, nextcloud, clock, events } = modeRooms
   const { refreshEndsAccessToken, margin } = quirksOf(nextcloud.preset)
   const timing = { renewBefore: refreshEndsAccessToken ? 0 : config.cache.renewBefore, margin }
-  const coolDowns = createCoolDowns(clock, COOL_DOWNS)
+  const coolDowns = createCoolDowns(clock, COOL_DOWNS, () => void (events.counters.coolDowns += 1))
   const renew = createRenewal(modeRooms, coolDowns)
   const reportedExpired = new LRUCache<string, string>({ max: COOL_DOWNS })
   const grants = createGrantCheck({

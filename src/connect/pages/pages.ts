@@ -60,6 +60,7 @@ export function createPages({ serverName, nextcloudHost, steps }: PageContext) {
     tooMany: of(tooMany),
     tooManyRefused: of(tooManyRefused),
     failed: of(failed),
+    unknownClient: of(unknownClient),
     signIn: of(signIn),
     overview: of(overview),
     notSignedIn: of(notSignedIn),
@@ -289,6 +290,15 @@ function tooManyRefused({ page, server }: Frame): Page {
   return page(429, 'Too many attempts', 'care')`
 <p>Several sign-ins have come to nothing lately, so this one was not finished. Nothing was changed.</p>
 <p>Please try again in an hour: go back to the app you came from (your MCP client) and ask for the same thing once more. If it is urgent, tell the people who run ${server}.</p>`
+}
+
+/** Nextcloud has no client of the id that this server has: nobody at a browser can mend that. */
+function unknownClient({ page, server, nextcloud }: Frame, { redirectUri }: { readonly redirectUri: string }): Page {
+  return page(500, 'Nextcloud does not know this server', 'care')`
+<p>${nextcloud} has no OAuth 2.0 client with the identifier that ${server} has for it. It was deleted there, or the identifier is wrong. Nobody can sign in or connect before that is mended. Nothing was changed.</p>
+<p>Please tell the people who run ${server}. Then connect once more in your app.</p>
+<div class="note"><p>For the administrator: in ${nextcloud}, add a client under Administration settings, Security, OAuth 2.0 clients, with the redirection URI below. Give its identifier and secret to ${server}, and start that again.</p>
+<p><code>${redirectUri}</code></p></div>`
 }
 
 function failed({ page, server }: Frame): Page {

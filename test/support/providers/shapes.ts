@@ -172,7 +172,7 @@ export const SHAPES: readonly Shape[] = [
     source: 'https://auth0.com/docs/secure/tokens/access-tokens/json-web-encryption',
     token: () => new EncryptJWT({}).setProtectedHeader({ alg: 'dir', enc: 'A256GCM' }).encrypt(new Uint8Array(32)),
     metadata: { introspection_endpoint: undefined },
-    told: /default audience to this server.*token encryption/,
+    told: /default audience to resource.*token encryption/,
   },
   {
     provider: 'Cognito, with resource binding',
