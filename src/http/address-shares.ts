@@ -76,8 +76,11 @@ export function networksOf(req: IncomingMessage): readonly [narrow: string, wide
   const seen: unknown = 'ip' in req ? req.ip : undefined
   const address = typeof seen === 'string' ? seen : ((req as Partial<IncomingMessage>).socket?.remoteAddress ?? '')
   const [plain = ''] = address.split('%')
-  const ipv4 = /^(?:::ffff:)?((\d+\.\d+)\.\d+)\.\d+$/i.exec(plain)
-  if (ipv4 !== null) return [plain.replace(/^.*:/, ''), `${ipv4[1] ?? ''}.0/24`, `${ipv4[2] ?? ''}.0.0/16`]
+  if (/^(?:::ffff:)?\d+\.\d+\.\d+\.\d+$/i.test(plain)) {
+    const parts = plain.replace(/^.*:/, '').split('.')
+    const first = (count: number) => parts.slice(0, count).join('.')
+    return [first(4), `${first(3)}.0/24`, `${first(2)}.0.0/16`]
+  }
   // Behind a proxy that is trusted without reason, it may be any text.
   if (!isIPv6(plain)) {
     const text = plain.slice(0, LONGEST_ADDRESS)

@@ -80,7 +80,7 @@ export function tooMany(wait: number): Refusal {
 
 /** Reads the body of a registration, also if a parser of the app's has done so. Undefined: it is no JSON, or too long. */
 export async function readBody(req: IncomingMessage): Promise<unknown> {
-  if (req.readableDidRead) return parsed('body' in req ? req.body : undefined)
+  if (req.readableDidRead) return parsed((req as { readonly body?: unknown }).body)
   const chunks: Buffer[] = []
   let length = 0
   try {

@@ -28,7 +28,7 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
   return (req, res, next) => {
     const path = rawPathOf(req)
     const resumed = resumedBy(path)
-    const page = pageOf(path, req.method ?? '', callback)
+    const page = pageOf(path, String(req.method), callback)
     if (page !== undefined) return void showPage(rooms, page, { req, res, next })
     if (resumed === undefined && !own.has(path)) return next()
     const refusal = path === PATHS.authorization ? refusalOf(rooms, req) : undefined

@@ -24,7 +24,7 @@ export function judgeByRule(
     )
   }
   const expected = expectedUserId(rule, who)
-  if (expected === undefined) return noClaim(claimOfRule(rule) ?? '', verified !== undefined)
+  if (expected === undefined) return noClaim(String(claimOfRule(rule)), verified !== undefined)
   const byRule = `by the rule ${nameOfRule(rule)}`
   if (expected === userId) return passed(`${byRule}, the account ${quote(userId)} is this user's`)
   return failed(

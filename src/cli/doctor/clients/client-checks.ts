@@ -85,7 +85,7 @@ async function checkClient(context: Examination, client: McpClient, { issuer, me
   }
   const found =
     way === 'document'
-      ? `${client.name} names itself by its metadata document ${client.document ?? ''}`
+      ? `${client.name} names itself by its metadata document ${client.document}`
       : `${client.name} registers itself`
   return passed(found, noteOnAddress(client, context.config.resource))
 }
@@ -101,7 +101,7 @@ export function adviceByHand(client: McpClient, issuer: string, metadata: Readon
 /** The redirect URI with which a client comes to a provider with this metadata. */
 export function redirectUriAt({ redirectUris, withoutIssuer }: McpClient, metadata: Readonly<JsonObject>): string {
   const namesItself = metadata['authorization_response_iss_parameter_supported'] === true
-  return (namesItself ? undefined : withoutIssuer) ?? redirectUris[0] ?? ''
+  return (namesItself ? undefined : withoutIssuer) ?? redirectUris[0]
 }
 
 function noteOnAddress({ callsFrom }: McpClient, resource: string): string | undefined {
