@@ -14,7 +14,7 @@ import type { IssuerKeys } from './verify/keys.js'
 
 /** The health of one instance, as far as it is known. Nothing in it is secret. */
 export interface McpAuthHealth {
-  /** Whether all of it is well. False from `close()` on. */
+  /** Whether all of it is well. A storage in which there are exchanged tokens alone does not count, because no call fails for it. False from `close()` on. */
   ok: boolean
   /** The signing keys of the issuer. */
   keys: {
@@ -59,7 +59,7 @@ interface KeyService extends Service {
 
 interface Services {
   readonly providers: readonly KeyService[]
-  readonly storage: Service | undefined
+  readonly storage: (Service & { readonly isCache: boolean }) | undefined
   readonly nextcloud: Service | undefined
 }
 
@@ -118,12 +118,13 @@ export function createHealth(rooms: HealthRooms) {
 
 /** The services whose health is told, each with a harmless request. */
 function servicesOf({ config, providers, transport, contact, store, clock, events }: HealthRooms): Services {
-  const { nextcloud, grants, usedProofs, resource, client } = config
-  const storage = grants === undefined ? usedProofs?.storage : grants.storage
+  const { nextcloud, grants, usedProofs, sharedTokens, resource, client } = config
+  const { storage } = grants ?? usedProofs ?? sharedTokens ?? {}
   const key = recordKey('grant', { clientId: client?.id ?? '', resource, nextcloud: nextcloud?.base ?? '' })
   return {
     providers: providers.all.map(keyService),
     storage: storage && {
+      isCache: grants === undefined && usedProofs === undefined,
       contact: store,
       look: () => reachStore(storage, key, clock, events).then(store.answered),
     },
@@ -163,7 +164,8 @@ function told({ providers, storage, nextcloud }: Services, isClosed: boolean): M
     storage: storage && { ok: storage.contact.isGood() },
     nextcloud: nextcloud && { lastAnswerAt: nextcloud.contact.lastAnswerAt(), ok: nextcloud.contact.isGood() },
   }
-  return { ok: !isClosed && Object.values(health).every((part) => part?.ok !== false), ...health }
+  const needed = storage?.isCache === true ? { ...health, storage: undefined } : health
+  return { ok: !isClosed && Object.values(needed).every((part) => part?.ok !== false), ...health }
 }
 
 /** Undefined if one of them is. */

@@ -174,8 +174,8 @@ export interface McpAuth extends ConnectHandler {
    */
   verify(token: string): Promise<McpAuthInfo>
   /**
-   * Resolves when the authorization server's metadata and keys are there, and the storage, if there is one. Rejects with the reason
-   * why not. Optional: everything is also fetched when it is first needed.
+   * Resolves when the authorization server's metadata and keys are there, and the storage of grants, if there is one, takes an entry and
+   * gives it back. Rejects with the reason why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
   /**
@@ -188,13 +188,13 @@ export interface McpAuth extends ConnectHandler {
    * Tells whether this instance can serve, from what its requests have shown, for probes and monitors. Where nothing is known, or the last
    * request failed, it looks first: at most once a second whoever asks, and at most for `http.timeout`. Never rejects.
    *
-   * Mind that an outage of the provider or of Nextcloud shows in all instances at once. To take an instance out of service, ask for `keys.ok`
-   * and `storage?.ok`; raise an alarm on `ok`.
+   * Mind that an outage of the provider, the storage or Nextcloud shows in all instances at once. Take an instance out of service for `keys.ok`
+   * alone, and raise an alarm on `ok`.
    *
    * @example
    * app.get('/health/ready', async (_req, res) => {
-   *   const { keys, storage } = await auth.health()
-   *   res.sendStatus(keys.ok && storage?.ok !== false ? 200 : 503)
+   *   const { keys } = await auth.health()
+   *   res.sendStatus(keys.ok ? 200 : 503)
    * })
    */
   health(): Promise<McpAuthHealth>

@@ -193,6 +193,14 @@ describe('health()', () => {
     expect(await auth.health()).toMatchObject({ ok: false, storage: ILL })
   })
 
+  it('is well without a storage that exchanged tokens alone are in, and says that it fails', async () => {
+    const get = () => Promise.reject(new Error('canary'))
+    const storage = { shared: true, get, put: get, delete: get }
+    const { auth } = await world({ nextcloud: true, options: { storage, encryptionKey: ENCRYPTION_KEY } })
+
+    expect(await auth.health()).toMatchObject({ ok: true, storage: ILL })
+  })
+
   it('looks at a storage that is used for DPoP proofs alone', async () => {
     const get = () => Promise.reject(new Error('canary'))
     const storage = { shared: true, get, put: get, delete: get }

@@ -97,7 +97,7 @@ function limited(limit: number): RequestHandler {
   })
 }
 
-function readiness(auth: McpAuth): RequestHandler {
+export function readiness(auth: Pick<McpAuth, 'health'>): RequestHandler {
   return (_req, res) => {
     // An outage of Nextcloud is the same for each instance, so that none need be taken out of service for it.
     void auth.health().then(({ keys, storage }) => {
@@ -125,9 +125,9 @@ const forBrowsers: RequestHandler = (req, res, next) => {
 }
 
 /** Answers every other error without its message, which may quote the request. */
-function lastHandler(write: WriteLine): ErrorRequestHandler {
+export function lastHandler(write: WriteLine): ErrorRequestHandler {
   return (error: unknown, _req, res, next) => {
-    const { status, name } = (error ?? {}) as { status?: unknown; name?: unknown }
+    const { status, name } = error as { status?: unknown; name?: unknown }
     const isOfClient = typeof status === 'number' && status >= 400 && status < 500
     if (!isOfClient) write(`failure error=${typeof name === 'string' ? name : 'unknown'}`)
     if (res.headersSent) return next(error)

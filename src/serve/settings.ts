@@ -27,14 +27,17 @@ export function portDoubt({
   resource,
   host,
   port,
-}: Pick<ServeSettings, 'resource' | 'host' | 'port'>): string | undefined {
+}: Pick<ServeSettings, 'resource' | 'host' | 'port'>): { readonly found: string; readonly fix: string } | undefined {
   const address = new URL(resource)
   const named = Number(address.port === '' ? 80 : address.port)
   const hostname = host === '::1' ? '[::1]' : host
   // A proxy speaks https for it, and a container may have another port outside.
   const isOpen = address.protocol === 'https:' || !isLoopback(address) || !isLoopback({ hostname })
   if (isOpen || port === 0 || port === named) return undefined
-  return `NEXTCLOUD_MCP_SERVER_URL has port ${named}, and this server listens on ${port}: set PORT=${named}, unless a proxy leads from one to the other`
+  return {
+    found: `NEXTCLOUD_MCP_SERVER_URL has port ${named}, and this server listens on ${port}`,
+    fix: `set PORT=${named}, unless a proxy leads from one to the other`,
+  }
 }
 
 /** Variable → its meaning. The first four must be set. */
@@ -50,7 +53,7 @@ export const VARIABLES: Readonly<Record<string, string>> = {
   NEXTCLOUD_PUBLIC_URL: 'URL of your Nextcloud in browsers, where it is another one',
 }
 
-const NEEDED = Object.keys(VARIABLES).slice(0, 4)
+const NEEDED = Object.entries(VARIABLES).slice(0, 4)
 /** First segments of paths that this server has for itself. */
 const TAKEN = ['oauth', 'nextcloud', 'health', '.well-known']
 
@@ -61,28 +64,27 @@ export function readSettings(
 ):
   | { readonly settings: ServeSettings; readonly faults?: undefined }
   | { readonly settings?: undefined; readonly faults: readonly string[] } {
-  const value = (name: string) => environment[name]?.trim() || undefined
+  const text = (name: string) => environment[name]?.trim() ?? ''
+  const value = (name: string) => text(name) || undefined
   const port = Number(value('PORT') ?? 3000)
   const faults = [
-    ...NEEDED.filter((name) => value(name) === undefined).map((name) => `${name} is not set: ${VARIABLES[name] ?? ''}`),
+    ...NEEDED.filter(([name]) => text(name) === '').map(([name, meaning]) => `${name} is not set: ${meaning}`),
     ...urlFaults(value),
     ...credentialFaults(value),
     ...(Number.isInteger(port) && port >= 0 && port < 65_536 ? [] : ['PORT must be a number up to 65535']),
   ]
-  if (faults.length > 0) return { faults }
-  return {
-    settings: {
-      resource: value('NEXTCLOUD_MCP_SERVER_URL') ?? '',
-      nextcloudUrl: value('NEXTCLOUD_HOST') ?? '',
-      nextcloudPublicUrl: value('NEXTCLOUD_PUBLIC_URL'),
-      clientId: value('NEXTCLOUD_OIDC_CLIENT_ID') ?? '',
-      clientSecret: value('NEXTCLOUD_OIDC_CLIENT_SECRET') ?? '',
-      host: value('HOST') ?? '127.0.0.1',
-      port,
-      data: path.resolve(directory, value('MCP_DATA') ?? 'data'),
-      encryptionKey: value('TOKEN_ENCRYPTION_KEY'),
-    },
+  const settings = {
+    resource: text('NEXTCLOUD_MCP_SERVER_URL'),
+    nextcloudUrl: text('NEXTCLOUD_HOST'),
+    nextcloudPublicUrl: value('NEXTCLOUD_PUBLIC_URL'),
+    clientId: text('NEXTCLOUD_OIDC_CLIENT_ID'),
+    clientSecret: text('NEXTCLOUD_OIDC_CLIENT_SECRET'),
+    host: value('HOST') ?? '127.0.0.1',
+    port,
+    data: path.resolve(directory, value('MCP_DATA') ?? 'data'),
+    encryptionKey: value('TOKEN_ENCRYPTION_KEY'),
   }
+  return faults.length > 0 ? { faults } : { settings }
 }
 
 function urlFaults(value: (name: string) => string | undefined): string[] {

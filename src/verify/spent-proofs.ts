@@ -108,11 +108,11 @@ function sweep(state: State, now: number): void {
 
 function forget(state: State, second: number): void {
   state.forgotten = Math.max(state.forgotten, second)
-  for (const { id, user } of state.seconds.get(second) ?? []) {
+  state.seconds.get(second)?.forEach(({ id, user }) => {
     state.ids.delete(id)
-    const left = (state.users.get(user) ?? 0) - 1
+    const left = Number(state.users.get(user)) - 1
     if (left > 0) state.users.set(user, left)
     else state.users.delete(user)
-  }
+  })
   state.seconds.delete(second)
 }

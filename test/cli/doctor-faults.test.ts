@@ -275,7 +275,7 @@ const FAULTS: readonly Fault[] = [
     'an MCP token for another name of this server',
     'token.accepted',
     minted(({ resource }) => ({ aud: new URL(resource).origin })),
-    /reason audience: .* → .*make it resource \(NEXTCLOUD_MCP_SERVER_URL\)/,
+    /reason audience: .* → .*set resource \(NEXTCLOUD_MCP_SERVER_URL\) to it/,
   ],
   [
     'an MCP token of a client that is not let in',

@@ -16,6 +16,7 @@ const examples = [
   'fastify/check.ts',
   'hono/check.ts',
   'nest/check.ts',
+  'opentelemetry/check.ts',
   'next/check.ts',
 ]
 

@@ -95,11 +95,10 @@ async function calendarsOf(nextcloud: NextcloudOfTool): Promise<readonly Calenda
   const path = nextcloudPath`/remote.php/dav/calendars/${id}/`
   const { answer, resources } = await askDav(nextcloud, { method: 'PROPFIND', path, depth: '1', body: LIST })
   if (resources === undefined) throw await refused(answer, {}, 'the calendars')
-  return resources.filter(hasEvents).map((resource) => ({
-    id: resource.names[0] ?? '',
-    name: textOf(resource, 'displayname') ?? resource.names[0] ?? '',
-    writable: mayAdd(resource),
-  }))
+  return resources.filter(hasEvents).map((resource) => {
+    const calendarId = resource.names.join('/')
+    return { id: calendarId, name: textOf(resource, 'displayname') || calendarId, writable: mayAdd(resource) }
+  })
 }
 
 function hasEvents({ names, properties }: Resource): boolean {

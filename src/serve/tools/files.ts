@@ -90,7 +90,7 @@ async function lookAt(
   })
   const itself = resources?.find(({ names }) => names.length === 0)
   if (resources === undefined || itself === undefined) {
-    const what = given === '' ? 'the folder of all files' : given
+    const what = given === '' ? 'home folder' : given
     throw await refused(answer, reasonsFor(what), what)
   }
   return { itself, children: resources.filter(({ names }) => names.length > 0) }
@@ -116,7 +116,8 @@ async function readFile(
   const { itself } = await lookAt(nextcloud, given, '0')
   if (isFolder(itself)) throw new ToolFailure(`${given} is a folder: list_files lists it.`)
   const size = Number(textOf(itself, 'getcontentlength') ?? 0)
-  if (offset >= size) return `${given} has ${size} bytes, and etag ${textOf(itself, 'getetag') ?? ''}.`
+  const listed = textOf(itself, 'getetag') ?? 'unknown'
+  if (offset >= size) return `${given} has ${size} bytes, and etag ${listed}.`
   const headers = { range: `bytes=${offset}-${offset + MOST_READ - 1}`, 'accept-encoding': 'identity' }
   const answer = await nextcloud.fetch(await addressOf(nextcloud, namesIn(given)), { headers })
   if (answer.status !== 206) throw await refused(answer, reasonsFor(given), given)
@@ -124,9 +125,12 @@ async function readFile(
   if (text === undefined) throw new ToolFailure(`${given} is not a text file.`)
   const end = offset + Buffer.byteLength(text)
   const more = end < size ? ` It goes on: read it with offset ${end}.` : ''
-  const tag = answer.headers.get('oc-etag') ?? answer.headers.get('etag') ?? ''
-  return `${given} has ${size} bytes, and etag ${tag}. These are bytes ${offset} to ${end}.${more}\n\n${text}`
+  return `${given} has ${size} bytes, and etag ${etagOf(answer, listed)}. These are bytes ${offset} to ${end}.${more}\n\n${text}`
 }
+
+/** A web server in between may change `ETag`, and not the other. */
+const etagOf = ({ headers }: Response, otherwise: string): string =>
+  headers.get('oc-etag') ?? headers.get('etag') ?? otherwise
 
 /** Undefined: it is not UTF-8. A character that is cut at the end is left to the next piece. */
 function textIn(bytes: Uint8Array): string | undefined {
@@ -165,7 +169,7 @@ async function writeFile(
   }
   if (!answer.ok) throw await refused(answer, reasonsFor(given), given)
   await leave(answer)
-  return `Wrote ${given}. Its etag is now ${answer.headers.get('oc-etag') ?? answer.headers.get('etag') ?? 'unknown'}.`
+  return `Wrote ${given}. Its etag is now ${etagOf(answer, 'unknown')}.`
 }
 
 async function makeFolders(nextcloud: NextcloudOfTool, names: readonly string[]): Promise<void> {

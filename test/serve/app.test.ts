@@ -1,0 +1,146 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import express from 'express'
+import { expect, it, onTestFinished } from 'vitest'
+import type { McpAuthHealth } from '../../src/health.js'
+import { lastHandler, readiness } from '../../src/serve/app.js'
+import { startServe } from '../../src/serve/server.js'
+import { readSettings } from '../../src/serve/settings.js'
+import { listen } from '../support/hosts.js'
+import { startStandIn } from '../support/nextcloud/stand-in.js'
+
+/** A server of this name that listens on any port of this machine, as behind a proxy. */
+async function served(resource: string, more: Record<string, string> = {}) {
+  const nextcloud = await startStandIn()
+  const data = mkdtempSync(path.join(tmpdir(), 'serve-'))
+  const { settings } = readSettings(
+    {
+      NEXTCLOUD_MCP_SERVER_URL: resource,
+      NEXTCLOUD_HOST: nextcloud.url,
+      NEXTCLOUD_OIDC_CLIENT_ID: 'i'.repeat(64),
+      NEXTCLOUD_OIDC_CLIENT_SECRET: 's'.repeat(64),
+      MCP_DATA: data,
+      PORT: '0',
+      ...more,
+    },
+    '/',
+  )
+  if (settings === undefined) throw new Error('There are faults')
+  const lines: string[] = []
+  const server = await startServe(settings, { version: '1', write: (line) => void lines.push(line) })
+  onTestFinished(async () => {
+    await server.stop(100)
+    await nextcloud.close()
+    rmSync(data, { recursive: true, force: true })
+  })
+  return { origin: `http://127.0.0.1:${server.port}`, lines, nextcloud }
+}
+
+it.each([
+  ['https://mcp.example.com/mcp', 'max-age=31536000'],
+  ['http://localhost/mcp', null],
+])('holds browsers of %s to https for a year: %s', async (resource, header) => {
+  const { origin } = await served(resource)
+  const answer = await fetch(`${origin}/`)
+  expect([answer.status, answer.headers.get('strict-transport-security')]).toEqual([200, header])
+})
+
+it.each([
+  ['https://mcp.example.com/mcp', [200, 200]],
+  ['http://localhost/mcp', [200, 429]],
+])('counts the requests of %s by the address that its proxy tells, where it has one', async (resource, statuses) => {
+  const { origin } = await served(resource)
+  const ready = (from: string) => fetch(`${origin}/health/ready`, { headers: { 'x-forwarded-for': from } })
+  for (let count = 1; count < 60; count += 1) await (await ready('192.0.2.1')).text()
+  const [last, other] = [await ready('192.0.2.1'), await ready('192.0.2.2')]
+  expect([last.status, other.status]).toEqual(statuses)
+  const over = await ready('192.0.2.1')
+  expect([over.status, await over.json()]).toMatchObject([429, { error: 'too_many_requests' }])
+})
+
+it('names Nextcloud on its first page as browsers know it', async () => {
+  const { origin } = await served('http://localhost/mcp', { NEXTCLOUD_PUBLIC_URL: 'https://cloud.example.com' })
+  expect(await (await fetch(`${origin}/`)).text()).toContain('cloud.example.com')
+})
+
+it.each([
+  ['GET', { accept: 'text/html' }, 303],
+  ['GET', { accept: 'application/json, text/html' }, 401],
+  ['GET', { accept: 'text/html', authorization: 'Bearer x' }, 401],
+  ['POST', { accept: 'text/html' }, 401],
+  ['OPTIONS', {}, 204],
+])('answers %s %j at the address of the apps by %i', async (method, headers, status) => {
+  const { origin } = await served('http://localhost/mcp')
+  const answer = await fetch(`${origin}/mcp`, { method, headers, redirect: 'manual' })
+  expect(answer.status).toBe(status)
+  expect(answer.headers.get('access-control-allow-origin')).toBe('*')
+  expect(answer.headers.has('access-control-max-age')).toBe(status === 204)
+})
+
+it.each([
+  ['text/html', 404, 'text/html; charset=utf-8'],
+  ['application/json', 404, 'application/json; charset=utf-8'],
+])('answers %s at an address that it does not have', async (accept, status, type) => {
+  const { origin } = await served('http://localhost/mcp')
+  const answer = await fetch(`${origin}/elsewhere`, { headers: { accept } })
+  expect([answer.status, answer.headers.get('content-type')]).toEqual([status, type])
+})
+
+const failing = (message: string, more: object = {}) => Object.assign(new TypeError(message), more)
+
+it.each([
+  ['a failure of the program', failing('hush'), 500, 'server_error', ['failure error=TypeError']],
+  ['a request that is too large', failing('hush', { status: 413 }), 413, 'invalid_request', []],
+  ['a status of a server', failing('hush', { status: 502 }), 500, 'server_error', ['failure error=TypeError']],
+  ['a status that is none', failing('hush', { status: 200 }), 500, 'server_error', ['failure error=TypeError']],
+  ['a status that is text', failing('hush', { status: '400' }), 500, 'server_error', ['failure error=TypeError']],
+  ['a text', 'hush', 500, 'server_error', ['failure error=unknown']],
+])('answers %s without its words', async (_, error, status, code, told) => {
+  const lines: string[] = []
+  const app = express()
+  app.use((_req, _res, next) => next(error))
+  app.use(lastHandler((line) => void lines.push(line)))
+  const site = await listen(app)
+  onTestFinished(() => site.close())
+  const answer = await fetch(site.url)
+  expect([answer.status, await answer.json(), lines]).toEqual([status, { error: code }, told])
+})
+
+it('breaks an answer off that has begun when something fails', async () => {
+  const lines: string[] = []
+  const app = express()
+  app.use((_req, res) => {
+    res.write('begun')
+    throw new RangeError('hush')
+  })
+  app.use(lastHandler((line) => void lines.push(line)))
+  const site = await listen(app)
+  onTestFinished(() => site.close())
+  const ended = await fetch(site.url)
+    .then((answer) => answer.text())
+    .catch(() => 'broken off')
+  expect([ended, lines]).toEqual(['broken off', ['failure error=RangeError']])
+})
+
+const WELL: McpAuthHealth = {
+  ok: true,
+  keys: { ageSeconds: 1, ok: true },
+  authorizationServer: { lastAnswerAt: 1, ok: true },
+  storage: { ok: true },
+  nextcloud: { lastAnswerAt: 1, ok: true },
+}
+
+it.each([
+  ['all is well', {}, 200],
+  ['Nextcloud does not answer', { ok: false, nextcloud: { lastAnswerAt: 1, ok: false } }, 200],
+  ['it has no keys', { ok: false, keys: { ageSeconds: undefined, ok: false } }, 503],
+  ['its database fails', { ok: false, storage: { ok: false } }, 503],
+])('is ready or not where %s', async (_, told, status) => {
+  const app = express()
+  app.get('/', readiness({ health: () => Promise.resolve({ ...WELL, ...told }) }))
+  const site = await listen(app)
+  onTestFinished(() => site.close())
+  const answer = await fetch(site.url)
+  expect([answer.status, await answer.text()]).toEqual([status, status === 200 ? 'ready\n' : 'not ready\n'])
+})

@@ -1,0 +1,154 @@
+import { expect, it } from 'vitest'
+import { ToolFailure } from '../../../src/serve/tools/tool.js'
+import { multistatus, nextcloud } from '../support/tool-nextcloud.js'
+
+const CALENDAR = '<d:resourcetype><d:collection/><c:calendar xmlns:c="urn:ietf:params:xml:ns:caldav"/></d:resourcetype>'
+const kinds = (...names: readonly string[]) =>
+  `<supported-calendar-component-set>${names.map((name) => `<comp name="${name}"/>`).join('')}</supported-calendar-component-set>`
+const privileges = (...names: readonly string[]) =>
+  `<d:current-user-privilege-set>${names.map((name) => `<d:privilege><d:${name}/></d:privilege>`).join('')}</d:current-user-privilege-set>`
+const named = (name: string) => `<d:displayname>${name}</d:displayname>${CALENDAR}`
+
+const at = (path: string) => `/remote.php/dav/calendars/anna%20b/${path}`
+const HOME = multistatus([at('home/'), named('Home')])
+const events = (...lists: readonly (readonly string[])[]) =>
+  multistatus(
+    ...lists.map((lines, index): [string, string] => [
+      at(`home/${index}.ics`),
+      `<calendar-data>BEGIN:VCALENDAR\nBEGIN:VEVENT\n${lines.join('\n')}\nEND:VEVENT\nEND:VCALENDAR</calendar-data>`,
+    ]),
+  )
+const RANGE = { from: '2026-12-01', to: '2026-12-05' }
+
+it('lists the calendars that hold events, each by a name, and tells those that can only be read', async () => {
+  const { call } = nextcloud(
+    multistatus(
+      [at(''), '<d:resourcetype><d:collection/></d:resourcetype>'],
+      [at('home/'), `${named('Home')}${kinds('VTODO', 'VEVENT')}${privileges('read', 'bind')}`],
+      [at('shared/'), `${named('Theirs')}${privileges('read')}`],
+      [at('nameless/'), CALENDAR],
+      [at('empty/'), named('')],
+      [at('tasks/'), `${named('Tasks')}${kinds('VTODO')}`],
+      [at('inbox/'), '<d:resourcetype><d:collection/></d:resourcetype>'],
+      [at('home/event.ics'), named('an event')],
+    ),
+  )
+  expect(await call('list_calendars')).toBe(
+    [
+      'Home [home]',
+      'Theirs [shared], to read only',
+      'nameless [nameless], to read only',
+      'empty [empty], to read only',
+    ].join('\n'),
+  )
+})
+
+it('says so where there are no calendars', async () => {
+  expect(await nextcloud(multistatus()).call('list_calendars')).toBe('There are no calendars.')
+})
+
+it.each([
+  ['a day', ['DTSTART;VALUE=DATE:20261201', 'SUMMARY:x'], '2026-12-01, all day  x  (Home)'],
+  [
+    'a day whose end is the next',
+    ['DTSTART;VALUE=DATE:20261201', 'DTEND;VALUE=DATE:20261202', 'SUMMARY:x'],
+    '2026-12-01, all day  x  (Home)',
+  ],
+  [
+    'a day whose end is that very day',
+    ['DTSTART;VALUE=DATE:20261201', 'DTEND;VALUE=DATE:20261201', 'SUMMARY:x'],
+    '2026-12-01, all day  x  (Home)',
+  ],
+  [
+    'days',
+    ['DTSTART;VALUE=DATE:20261201', 'DTEND;VALUE=DATE:20261204', 'SUMMARY:x'],
+    '2026-12-01 to 2026-12-03, all day  x  (Home)',
+  ],
+  ['a time without an end', ['DTSTART:20261201T090000Z', 'SUMMARY:x'], '2026-12-01 09:00 UTC  x  (Home)'],
+  [
+    'an hour',
+    ['DTSTART:20261201T090000Z', 'DTEND:20261201T100000Z', 'SUMMARY:x'],
+    '2026-12-01 09:00 to 10:00 UTC  x  (Home)',
+  ],
+  [
+    'a night',
+    ['DTSTART:20261201T220000Z', 'DTEND:20261202T060000Z', 'SUMMARY:x'],
+    '2026-12-01 22:00 to 2026-12-02 06:00 UTC  x  (Home)',
+  ],
+  [
+    'a time whose zone is not known',
+    ['DTSTART;TZID=Mars:20261201T090000', 'SUMMARY:x'],
+    '2026-12-01 09:00 in a time zone of its own  x  (Home)',
+  ],
+  [
+    'a place and a description, and no title',
+    ['DTSTART;VALUE=DATE:20261201', 'LOCATION:Bonn', 'DESCRIPTION:a\\nb'],
+    '2026-12-01, all day  Without a title  (Home; where: Bonn; about: a b)',
+  ],
+])('shows an event of %s', async (_, lines, text) => {
+  expect(await nextcloud(HOME, events(lines)).call('list_events', RANGE)).toBe(text)
+})
+
+it('lists events by their start, and nothing of what is not an event', async () => {
+  const [late, early] = ['DTSTART:20261203T090000Z', 'DTSTART:20261201T090000Z']
+  const listed = events([late, 'SUMMARY:c'], [early, 'SUMMARY:a'], [early, 'SUMMARY:b'])
+  const { call } = nextcloud(HOME, listed)
+  expect((await call('list_events', RANGE)).replace(/.*UTC/g, '')).toBe('  a  (Home)\n  b  (Home)\n  c  (Home)')
+  const without = nextcloud(HOME, multistatus([at('home/x.ics'), '<d:getetag>e</d:getetag>']))
+  expect(await without.call('list_events', RANGE)).toBe('There are no events.')
+})
+
+it('asks for a range of times as it is given, and of days with the last of them', async () => {
+  const { call, requests } = nextcloud(HOME, multistatus(), HOME, multistatus())
+  await call('list_events', { from: '2026-12-01T10:00:00+01:00', to: '2026-12-01T12:00Z' })
+  await call('list_events', RANGE)
+  expect(requests[1]?.body).toContain('<c:time-range start="20261201T090000Z" end="20261201T120000Z"/>')
+  expect(requests[3]?.body).toContain('<c:time-range start="20261201T000000Z" end="20261206T000000Z"/>')
+})
+
+it('asks the one calendar that is named, and says so where there is none', async () => {
+  const two = multistatus([at('home/'), named('Home')], [at('work/'), named('Work')])
+  const { call, requests } = nextcloud(two, multistatus(), two)
+  expect(await call('list_events', { ...RANGE, calendar: 'work' })).toBe('There are no events.')
+  expect(requests.map(({ path }) => path)).toEqual([at(''), at('work/')])
+  await expect(call('list_events', { ...RANGE, calendar: 'Work' })).rejects.toThrow('There is no calendar Work: ')
+  expect(requests).toHaveLength(3)
+})
+
+it('lists nothing of the others where the sign-in ends, or the program fails, on the way', async () => {
+  const two = multistatus([at('home/'), named('Home')], [at('work/'), named('Work')])
+  const broken = nextcloud(two, {
+    status: 207,
+    body: new ReadableStream({ start: (stream) => stream.error(new TypeError('terminated')) }),
+  })
+  expect(await broken.callByClient('list_events', RANGE)).toMatchObject({
+    text: 'Nextcloud is not available.',
+    isError: true,
+  })
+})
+
+it.each([
+  ['of an hour without an end', { start: '2026-12-01T10:00:00+01:00' }, ['20261201T090000Z', '20261201T100000Z']],
+  ['of two hours', { start: '2026-12-01T10:00Z', end: '2026-12-01T12:00Z' }, ['20261201T100000Z', '20261201T120000Z']],
+  ['of one day', { start: '2026-12-01' }, ['20261201', '20261202']],
+])('adds an event %s', async (_, span, [start, end]) => {
+  const { call, requests } = nextcloud({ status: 201 })
+  await call('add_event', { calendar: 'home', title: 'x', ...span })
+  expect(requests[0]?.body.match(/(?<=DT(?:START|END)[^:]*:)\S+/g)).toEqual([start, end])
+})
+
+it.each([
+  [404, 'There is no calendar home: list_calendars tells their names'],
+  [403, 'The user cannot add events to home (403).'],
+])('says why an event is not added: %i', async (status, text) => {
+  const adding = nextcloud({ status }).call('add_event', { calendar: 'home', title: 'x', start: '2026-12-01' })
+  const failure: unknown = await adding.catch((error: unknown) => error)
+  expect(failure).toBeInstanceOf(ToolFailure)
+  expect((failure as Error).message).toContain(text)
+})
+
+it('says so where a calendar has gone since it was listed', async () => {
+  await expect(nextcloud(HOME, { status: 404 }).call('list_events', RANGE)).rejects.toThrow(
+    'There is no calendar home (404).',
+  )
+})
