@@ -8,6 +8,7 @@ import type { SharedAccessToken } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
 import { sealingKeys } from './open-grants.js'
 import { recordKey, type RecordOwner } from './record-key.js'
+import { requireWrites } from './probe.js'
 import { createRecords, limited } from './records.js'
 import { createSealer } from './seal.js'
 
@@ -85,11 +86,7 @@ export function createTokenRecords(
       }
     },
     mayAsk,
-    ready: () =>
-      records.peek(leaseKey('')).then(
-        () => undefined,
-        ifError(StorageError, () => undefined),
-      ),
+    ready: () => requireWrites(records).catch(ifError(StorageError, () => undefined)),
   }
 }
 

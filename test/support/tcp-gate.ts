@@ -5,10 +5,12 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 export interface TcpGate {
   readonly port: number
   readonly close: () => void
-  readonly open: () => Promise<void>
+  /** To another port, if one is given. */
+  readonly open: (target?: number) => Promise<void>
 }
 
-export async function startTcpGate(target: number): Promise<TcpGate> {
+export async function startTcpGate(first: number): Promise<TcpGate> {
+  let target = first
   const sockets = new Set<Socket>()
   let server: Server
   async function listen(port: number): Promise<void> {
@@ -37,6 +39,9 @@ export async function startTcpGate(target: number): Promise<TcpGate> {
       server.close()
       for (const socket of sockets) socket.destroy()
     },
-    open: () => listen(port),
+    open(to = target) {
+      target = to
+      return listen(port)
+    },
   }
 }

@@ -1,7 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { GrantsConfig } from '../../config/config.js'
 import { SealedValueError } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
+import { keepsEntries } from '../../grants/probe.js'
 import { BEGINNING } from '../../grants/record-key.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
@@ -44,7 +45,7 @@ async function checkAccess(_context: Examination, { records, store }: SealedStor
   const { name } = store
   try {
     await store.opened()
-    if (await keeps(records)) return passed(`${name}: written, read and deleted`)
+    if (await keepsEntries(records)) return passed(`${name}: written, read and deleted`)
     return failed(`${name} does not give back what was written`, 'let it be a primary, not a replica that lags behind')
   } catch (error) {
     if (error instanceof StorageAdvice) return failed(`${name}: ${error.message}`, error.fix)
@@ -53,17 +54,6 @@ async function checkAccess(_context: Examination, { records, store }: SealedStor
       `check that it runs and can be reached from here, user, password and rights to write; it comes from ${waysToGive('storage')}`,
     )
   }
-}
-
-/** Whether a value can be written, read and deleted. */
-async function keeps(records: Records): Promise<boolean> {
-  const key = ownKey()
-  const value = randomBytes(16).toString('hex')
-  const version = await records.writeSealed(key, value, null, TTL)
-  const found = await records.peek(key)
-  const removed = version !== null && (await records.remove(key, version))
-  const left = await records.peek(key)
-  return found?.value === value && found.version === version && removed && left === undefined
 }
 
 async function checkSeal(_context: Examination, { records }: SealedStore): Promise<Verdict> {
