@@ -22,7 +22,7 @@ const VARIABLES = 'compare the variables with those of mcp-nextcloud-auth serve 
 
 /** The first that an id begins with counts. */
 const FIXES: readonly (readonly [ids: RegExp, fix: string])[] = [
-  [/^(?:discovery|keys|metadata|challenge)\.|^connect\.page$|^clients?\.(?!credentials)/, OWN_NAME],
+  [/^(?:discovery|jwks|metadata|challenge)\.|^connect\.page$|^clients?\.(?!credentials)/, OWN_NAME],
   [/^connect\./, 'let the client in Nextcloud be of this server: Administration settings, Security, OAuth 2.0 clients'],
 ]
 
@@ -36,6 +36,9 @@ export const WITH_SERVE: Reader = {
     return speaks ? fix : (own ?? VARIABLES)
   },
   named: (message) => message.replace(/\b(?:nextcloud\.)?[a-zA-Z]+\b/g, (word) => NAMED.get(word) ?? word),
-  found: 'doctor --serve has no user to try it with',
+  found: (id) =>
+    id.startsWith('storage.')
+      ? 'there is no database yet, which the first start makes'
+      : 'doctor --serve has no user to try it with',
   hasApp: false,
 }

@@ -4,6 +4,7 @@ import { SealedValueError } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
 import { keepsEntries } from '../../grants/probe.js'
 import { BEGINNING } from '../../grants/record-key.js'
+import { isPlainTombstone } from '../../grants/plain-tombstone.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
 import { forApp, waysToGive } from './words.js'
@@ -77,7 +78,7 @@ async function checkRecords(_context: Examination, { records, keys, store }: Sea
   for (const key of await adapter.list({ after: BEGINNING, limit: SAMPLE })) {
     if (!key.startsWith(BEGINNING)) break
     const entry = await records.peek(key)
-    if (entry === undefined) continue
+    if (entry === undefined || isPlainTombstone(entry.value)) continue
     const opens = (sealer: Sealer): Promise<boolean> =>
       sealer
         .open(key, entry.value)

@@ -13,7 +13,7 @@ export interface Reader {
   /** Returns a message of the configuration, which names options, with the reader's names for them. */
   readonly named: (message: string) => string
   /** The reason in place of one that names what is not there. */
-  readonly found: string
+  readonly found: (id: string) => string
   /** Whether there is an app with code of its own, and a command line. */
   readonly hasApp: boolean
 }
@@ -31,7 +31,7 @@ export const WITH_AN_APP: Reader = {
   ways: options.waysToGive,
   fix: ({ fix }) => fix,
   named: (message) => message,
-  found: '',
+  found: () => '',
   hasApp: true,
 }
 
@@ -39,7 +39,7 @@ export const WITH_AN_APP: Reader = {
 export function worded(given: Finding, reader: Reader): Finding {
   const finding = given.id === 'config' ? inNames(given, reader) : given
   const fix = reader.fix(finding, speaksOf(finding.fix ?? '', reader))
-  const found = speaksOf(finding.found, reader) ? finding.found : reader.found
+  const found = speaksOf(finding.found, reader) ? finding.found : reader.found(given.id)
   return { ...finding, found: said(found, reader), ...(fix !== undefined && { fix: said(fix, reader) }) }
 }
 
