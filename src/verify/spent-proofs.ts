@@ -126,12 +126,7 @@ function sweep(state: State, now: number): void {
 }
 
 function forget(state: State, second: number): void {
-<<<<<<< HEAD
-  for (const { id, user } of state.seconds.get(second) ?? []) {
-=======
-  state.forgotten = Math.max(state.forgotten, second)
   state.seconds.get(second)?.forEach(({ id, user }) => {
->>>>>>> main
     state.ids.delete(id)
     const left = Number(state.users.get(user)) - 1
     if (left > 0) state.users.set(user, left)
