@@ -62,7 +62,9 @@ describe.runIf(has('Redis'))('ready() at a Redis that answers reads', () => {
     onTestFinished(() => client.destroy())
     const storage = new RedisStorage(client)
     const told: unknown[] = []
-    const onEvent = (event: McpAuthEvent) => void (event.type === 'storage.failed' && told.push(event.message))
+    const onEvent = (event: McpAuthEvent) => {
+      if (event.type === 'storage.failed') told.push(event.message)
+    }
     const options = { ...CLIENT, storage, encryptionKey: ENCRYPTION_KEY, onEvent }
     const auth = bed.open({ ...options, nextcloud: NEXTCLOUD })
     await auth.ready()

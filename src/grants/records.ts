@@ -152,8 +152,7 @@ async function call<T>(
   }
 }
 
-/** Rejects with {@link StorageError} if the storage takes longer. */
-export function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
+function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {
     const tooLate = (): void => reject(new StorageError(`The storage did not answer within ${ms} ms`))
     const cancel = afterPatience(clock, ms, tooLate)
