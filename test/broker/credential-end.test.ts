@@ -102,7 +102,12 @@ describe('the end of a code whose answer nobody has', () => {
 
   it.each<[string, Answers, unknown, readonly string[]]>([
     ['waits for a server at which users sign in', { redeem: null }, 'failed', []],
-    ['has failed where it cannot be read', { kind: 'unusable' }, 'failed', []],
+    [
+      'is not sent where it cannot be read',
+      { kind: 'unusable', redeem: () => Promise.resolve(tokens()) },
+      'failed',
+      [],
+    ],
     ['waits while many codes are refused', { redeem: () => Promise.resolve('too many') }, 'put off', []],
     ['ends what comes for it', { redeem: () => Promise.resolve(tokens()) }, true, ['access']],
     ['is lost where that cannot be ended', { ends: false, redeem: () => Promise.resolve(tokens()) }, 'lost', []],

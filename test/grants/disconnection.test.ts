@@ -75,12 +75,16 @@ describe('a grant of a version before 0.4 that another instance takes over meanw
 })
 
 describe('a record that does not open', () => {
-  it.each(['of today', 'of a version before 0.4'])(
-    '%s, in place of which another instance connects meanwhile, leaves that connection to be ended',
-    async (which) => {
+  it.each([
+    ['of today', 'put'],
+    ['of a version before 0.4', 'put'],
+    ['of a version before 0.4', 'delete'],
+  ] as const)(
+    '%s, in place of which another instance connects meanwhile, leaves that connection to be ended: %s',
+    async (which, call) => {
       const { store, storage, connect, stored, key, meanwhile, noted } = setUp()
       await storage.put(which === 'of today' ? key : FORMER, 'not to be opened', null)
-      meanwhile('delete', () => connect('second'))
+      meanwhile(call, () => connect('second'))
 
       expect(await store.disconnect(ALICE, undefined)).toMatchObject({
         grant: { refreshToken: 'second' },
