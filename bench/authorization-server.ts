@@ -42,8 +42,9 @@ const metadata = {
   grant_types_supported: ['authorization_code'],
   code_challenge_methods_supported: ['S256'],
 }
-process.on('message', (order: { mint: number }) => {
+process.on('message', (order: { mint: number } | 'count') => {
   void (async () => {
+    if (order === 'count') return void process.send?.({ issued })
     const tokens: string[] = []
     for (let number = 0; number < order.mint; number += 1) tokens.push(await signer.mint({ sub: `user-${number}` }))
     process.send?.({ tokens })

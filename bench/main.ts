@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util'
 import { measureDay } from './day.js'
 import { measureDistinctTokens } from './distinct-tokens.js'
 import { meetsGoal, median, missesByFar, table, type Form, type Measurement } from './figures.js'
+import { measureFleet } from './fleet.js'
 import { measureGrowth } from './growth.js'
 import { measureInstalledSize, measureLoading } from './loading.js'
 import { measureMemory } from './memory.js'
@@ -29,6 +30,7 @@ const GROUPS: Readonly<Record<string, (form: Form) => Promise<Measured>>> = {
   'one-user': measureOneUser,
   'many-users': measureManyUsers,
   day: measureDay,
+  fleet: measureFleet,
   renewals: measureRenewals,
   'sign-ins': measureSignIns,
   memory: measureMemory,

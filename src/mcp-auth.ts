@@ -174,8 +174,8 @@ export interface McpAuth extends ConnectHandler {
    */
   verify(token: string): Promise<McpAuthInfo>
   /**
-   * Resolves when the authorization server's metadata and keys are there, and the storage, if there is one. Rejects with the reason
-   * why not. Optional: everything is also fetched when it is first needed.
+   * Resolves when the authorization server's metadata and keys are there, and the storage of grants, if there is one, takes an entry and
+   * gives it back. Rejects with the reason why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
   /**

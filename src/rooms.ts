@@ -34,7 +34,7 @@ import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createFreshCredentials } from './nextcloud/fresh-credentials.js'
 import { createNextcloudFetch } from './nextcloud/nextcloud-fetch.js'
-import { createSignIns } from './nextcloud/sign-ins.js'
+import { createSignIns, type SignIns } from './nextcloud/sign-ins.js'
 import { createUsers } from './nextcloud/users.js'
 import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
@@ -171,14 +171,14 @@ function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
   const { config, transport, clock, events } = ground
   const appPasswords = createAppPasswords(nextcloud, transport)
   const tokenRecords = config.sharedTokens && createTokenRecords(config.sharedTokens, clock, events)
+  const signIns = createSignIns(clock)
   const broker = createBrokerOf(ground, {
-    ...{ nextcloud, appPasswords },
+    ...{ nextcloud, appPasswords, signIns },
     ...(tokenRecords && { tokenRecords }),
-    signIns: createSignIns(clock),
   })
   return {
     ...NOTHING_STORED,
-    access: createAccess(ground, nextcloud, broker, noPages),
+    access: createAccess(ground, { nextcloud, broker, signIns, pages: noPages }),
     ready: tokenRecords?.ready ?? NOTHING_STORED.ready,
     settle: broker.settle,
   }
@@ -231,7 +231,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     onConnected: waiting.connected,
   }
   const pages = stored.connect === undefined ? noPages : withPages(rooms, stored.connect)
-  const access = createAccess(ground, nextcloud, broker, pages)
+  const access = createAccess(ground, { nextcloud, broker, signIns, pages })
   return {
     access,
     pages,
@@ -283,10 +283,20 @@ function createBrokerOf(
   return joinBrokers(brokers)
 }
 
-function createAccess(ground: Ground, nextcloud: NextcloudConfig, broker: Broker, pages: Connect): NextcloudAccess {
+function createAccess(
+  ground: Ground,
+  given: {
+    readonly nextcloud: NextcloudConfig
+    readonly broker: Broker
+    readonly signIns: SignIns
+    readonly pages: Connect
+  },
+): NextcloudAccess {
+  const { nextcloud, broker, pages } = given
   const presetOf = ({ caller }: BrokerSession) =>
     (ground.providers.find(caller.identity.issuer)?.config.nextcloud ?? nextcloud).preset
-  const rooms = { ...ground, nextcloud, presetOf, tokens: broker }
+  const whose = ({ caller }: BrokerSession) => caller.identity
+  const rooms = { ...ground, ...given, presetOf, whose, tokens: broker }
   const fetch = createNextcloudFetch(rooms)
   const user = createUsers({ ...rooms, fetch })
   return createNextcloudAccess({ ...ground, mode: nextcloud.mode, broker, fetch, user, pages })

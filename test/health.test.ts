@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { McpAuthHealth, StorageAdapter } from '../src/index.js'
 import { ENCRYPTION_KEY } from './support/grant-constants.js'
-import { failureOf } from './support/promises.js'
+import { failureOf, turn } from './support/promises.js'
 import { twoIssuers } from './support/two-issuers.js'
 import { world } from './support/world.js'
 
@@ -164,6 +164,21 @@ describe('health()', () => {
     })
   })
 
+  it('begins no second look while one is under way', async () => {
+    let asked = 0
+    const hangs = (): Promise<never> => {
+      asked += 1
+      return new Promise(() => undefined)
+    }
+    const storage = { shared: true, get: hangs, put: hangs, delete: hangs }
+    const { auth, clock } = await world({ mode: 'refresh-token', storage, options: { http: { timeout: 200 } } })
+    const first = auth.health()
+    clock.advance(1_000)
+
+    expect([await auth.health(), await first]).toMatchObject([ILL, ILL])
+    expect(asked).toBe(1)
+  })
+
   it.each([
     ['rejects', () => Promise.reject(new Error('canary'))],
     ['throws', () => expect.fail('canary')],
@@ -242,6 +257,7 @@ describe('health()', () => {
     const controller = new AbortController()
     nextcloud.handle(() => controller.abort())
     await failureOf(fetch('/', { signal: controller.signal }))
+    for (let turns = 0; turns < 5; turns += 1) await turn()
 
     expect(await auth.health()).toMatchObject({ ok: true, nextcloud: WELL })
     expect(nextcloud.received).toHaveLength(asked + 1)

@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createClient } from 'redis'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { MemoryStorage, type McpAuthEvent } from '../src/index.js'
+import { RedisStorage } from '../src/storage/redis.js'
 import { setUpConnected } from './support/connected-user.js'
+import { ENCRYPTION_KEY } from './support/grant-constants.js'
+import { has } from './support/left-out.js'
 import { failureOf } from './support/promises.js'
+import { startRedisServer } from './support/redis-server.js'
 import { holdTokenRequests } from './support/token-endpoint.js'
 import { CLIENT_ID, CLIENT_SECRET } from './support/scripted-authorization-server.js'
 import { world, type World } from './support/world.js'
@@ -14,6 +20,7 @@ afterEach(() => bed.close())
 
 const CLIENT = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }
 const NEXTCLOUD = { url: 'https://cloud.example.com' }
+const FORGETS = { put: () => Promise.resolve('version'), delete: () => Promise.resolve(true) }
 
 describe('ready()', () => {
   it('rejects without a token endpoint if the mode asks for tokens there', async () => {
@@ -24,6 +31,51 @@ describe('ready()', () => {
       option: 'authorizationServer.tokenEndpoint',
     })
     await expect(bed.open({ nextcloud: { ...NEXTCLOUD, mode: 'pass-through' } }).ready()).resolves.toBeUndefined()
+  })
+
+  it('rejects if the store answers reads and keeps nothing', async () => {
+    const storage = { shared: true, get: () => Promise.resolve(undefined), ...FORGETS }
+    const auth = bed.open({ ...CLIENT, nextcloud: NEXTCLOUD, storage, encryptionKey: ENCRYPTION_KEY })
+
+    await expect(auth.ready()).rejects.toMatchObject({ code: 'ERR_STORAGE' })
+  })
+
+  it('leaves nothing in the store', async () => {
+    const storage = new MemoryStorage()
+    await bed.open({ ...CLIENT, nextcloud: NEXTCLOUD, storage, encryptionKey: ENCRYPTION_KEY }).ready()
+
+    expect(await storage.list({ limit: 9 })).toEqual([])
+  })
+})
+
+describe.runIf(has('Redis'))('ready() at a Redis that answers reads', () => {
+  it.each([
+    ['READONLY', ['REPLICAOF', '127.0.0.1', '1']],
+    ['OOM', ['CONFIG', 'SET', 'maxmemory', '1']],
+    ['NOREPLICAS', ['CONFIG', 'SET', 'min-replicas-to-write', '1']],
+    ['NOPERM', ['ACL', 'SETUSER', 'default', '-set']],
+    ['NOPERM', ['ACL', 'SETUSER', 'default', '-evalsha']],
+  ])('rejects before a user comes, and tells the operator why: %s', async (word, command) => {
+    const server = await startRedisServer()
+    onTestFinished(server.stop)
+    const client = await createClient({ url: server.url }).connect()
+    onTestFinished(() => client.destroy())
+    const storage = new RedisStorage(client)
+    const told: unknown[] = []
+    const onEvent = (event: McpAuthEvent) => {
+      if (event.type === 'storage.failed') told.push(event.message)
+    }
+    const options = { ...CLIENT, storage, encryptionKey: ENCRYPTION_KEY, onEvent }
+    const auth = bed.open({ ...options, nextcloud: NEXTCLOUD })
+    await auth.ready()
+    await client.sendCommand(command)
+
+    await expect(auth.ready()).rejects.toMatchObject({ code: 'ERR_STORAGE', detail: `The storage failed (${word})` })
+    expect(told).toEqual([`The storage failed (${word})`])
+
+    // A store of shared tokens is a cache: without it the instance serves all the same.
+    await bed.open({ ...options, nextcloud: { ...NEXTCLOUD, mode: 'token-exchange' } }).ready()
+    expect(told).toHaveLength(2)
   })
 })
 

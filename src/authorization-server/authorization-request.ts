@@ -45,7 +45,7 @@ export async function authorizationUrl(
 ): Promise<URL> {
   const { client, connect, resources, quirks } = signIn
   // RFC 6749 §3.1: the endpoint may have a query, which stays.
-  const url = new URL(as.authorization_endpoint ?? '')
+  const url = new URL(String(as.authorization_endpoint))
   const { searchParams } = url
   const scopes = requestedScopes(as, signIn)
   // OIDC Core §11: the server must ignore offline_access without it, unless other conditions allow it.

@@ -158,7 +158,7 @@ function redeem(
   { client, connect, resources, parameters: further, quirks }: SignIn & Use,
   ...[as, parameters, verifier]: Parameters<CodeGrant['redeem']>
 ): Promise<CodeAnswer> {
-  const code = parameters.get('code') ?? ''
+  const code = String(parameters.get('code'))
   const additionalParameters = new URLSearchParams(further)
   // RFC 8707 §2.2: also here, as the refreshes to come will say it.
   for (const resource of resources) additionalParameters.append('resource', resource)

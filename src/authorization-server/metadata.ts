@@ -81,7 +81,7 @@ export async function fetchDocument(config: Config, fetch: IdpFetch): Promise<Re
   if (config.discoveryUrl !== undefined) {
     return fetch(config.discoveryUrl.href, { method: 'GET', headers: { accept: 'application/json' } })
   }
-  const issuer = config.issuer ?? ''
+  const issuer = String(config.issuer)
   const response = await fetchForm(issuer, 'oidc', fetch)
   return response.status === 404 ? fetchForm(issuer, 'oauth2', fetch) : response
 }
@@ -115,7 +115,7 @@ function otherIssuer(config: Config, found: string): ConfigurationError {
   const shown = found.replace(/[^\x21-\x7E]/g, '').slice(0, 200)
   const fault = isIssuerTemplate(found)
     ? `which is for all tenants, and no token has it: ${LIST_TENANTS}`
-    : `and "${config.issuer ?? ''}" is configured; they must be the same string: make ${named('issuer')} what the document has; if that is an internal address, have the provider name its public one instead (Keycloak: KC_HOSTNAME)`
+    : `and "${String(config.issuer)}" is configured; they must be the same string: make ${named('issuer')} what the document has; if that is an internal address, have the provider name its public one instead (Keycloak: KC_HOSTNAME)`
   return new ConfigurationError(`The discovery document names the issuer "${shown}", ${fault}`, optionOf(config))
 }
 

@@ -92,7 +92,7 @@ interface Deleting extends DeletionRooms {
 const NOBODY: Identity = { issuer: '', subject: '' }
 const MINUTE = 60_000
 /** Milliseconds after the first failure, the second, and each further one. */
-const PAUSES = [MINUTE, 10 * MINUTE, 60 * MINUTE]
+const PAUSES = [MINUTE, 10 * MINUTE]
 const LONGEST_PAUSE = 60 * MINUTE
 /** Milliseconds for which no other instance makes an attempt at what this one has claimed. */
 const CLAIMED_FOR = 10 * MINUTE
@@ -295,7 +295,7 @@ async function finish(
     for (const id of new Set([given.id, deletion.id])) await drop(deleting, id)
     return end
   }
-  const pause = PAUSES[Math.min(deletion.tries, PAUSES.length - 1)] ?? LONGEST_PAUSE
+  const pause = PAUSES[deletion.tries] ?? LONGEST_PAUSE
   const refused = attempt === 'refused'
   deleting.own.set(deletion.id, true)
   const later = { ...deletion, tries: deletion.tries + 1, nextAt: clock.now() + pause, refused }

@@ -20,7 +20,7 @@ export function createTokenKeys(
 ) {
   const { mode, resource, fixedScopes } = nextcloud
   /** Stands for the token endpoint: known without discovery, and the same for every call. */
-  const tokenEndpoint = (config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer ?? '').toString()
+  const tokenEndpoint = String(config.endpoints.tokenEndpoint ?? config.discoveryUrl ?? config.issuer)
   const clientId = config.client?.id ?? ''
   const target = (session: Pick<BrokerSession, 'scopes'>, options?: Options): Target => ({
     audience: audienceOf(nextcloud, options),

@@ -1,3 +1,4 @@
+import type { Reader } from './doctor/words.js'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
@@ -29,6 +30,8 @@ export interface SetUp {
   /** The subject of the user whose grant to try. */
   readonly subject: string | undefined
   readonly store: Store | undefined
+  /** Default: somebody with an app of their own. */
+  readonly reader?: Reader | undefined
 }
 
 /** A command line that cannot be followed. No message holds a value, which may be a secret. */

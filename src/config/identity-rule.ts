@@ -63,7 +63,7 @@ const SCOPE_OF_CLAIM: Readonly<Record<string, string>> = {
 
 /** The scopes with which a sign-in asks for the claim that a rule compares. */
 export function scopesOfRule(rule: IdentityRule | undefined): readonly string[] {
-  const name = rule === undefined ? undefined : claimOfRule(rule)
+  const name = rule && claimOfRule(rule)
   const scope = name !== undefined && Object.hasOwn(SCOPE_OF_CLAIM, name) ? SCOPE_OF_CLAIM[name] : undefined
   return scope === undefined ? [] : [scope]
 }

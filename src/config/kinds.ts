@@ -48,7 +48,7 @@ export const callback = <F extends (...args: never[]) => unknown>(): KindOf<F> =
 /** One of a few values. */
 export function oneOf<const V extends readonly (string | false)[]>(...values: V): KindOf<V[number]> {
   const shown = values.map((value) => (value === false ? 'false' : `'${value}'`))
-  const list = `${shown.slice(0, -1).join(', ')} or ${shown.at(-1) ?? ''}`
+  const list = `${shown.slice(0, -1).join(', ')} or ${shown.slice(-1).join()}`
   return {
     check: (given) => values.find((value) => value === given.value) ?? refuse(given, `must be ${list}`),
     fromText: (word) => values.find((value) => String(value) === word) ?? word,
@@ -119,7 +119,7 @@ export function parameters(own: readonly string[]): KindOf<Readonly<Record<strin
       return Object.freeze({ ...(given.value as Record<string, string>) })
     },
     fromTexts: (texts): Readonly<Record<string, string>> =>
-      Object.fromEntries(texts.map((pair) => [pair.split('=')[0] ?? '', pair.slice(pair.indexOf('=') + 1)])),
+      Object.fromEntries(texts.map((pair) => [pair.replace(/=.*/s, ''), pair.slice(pair.indexOf('=') + 1)])),
   }
 }
 

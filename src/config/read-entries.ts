@@ -98,7 +98,7 @@ function withTop(entry: Readonly<Record<string, unknown>>, top: Readonly<Record<
     ...(hasOwn && { clientSecret: undefined, clientAuth: undefined }),
     ...own,
     ...(preset !== undefined && {
-      nextcloud: isPlainObject(nextcloud) ? { ...nextcloud, preset } : (nextcloud ?? { preset }),
+      nextcloud: nextcloud === undefined || isPlainObject(nextcloud) ? { ...nextcloud, preset } : nextcloud,
     }),
   }
 }
@@ -117,7 +117,7 @@ export function ofEntry<T>({ name, options }: Entry, read: () => T): T {
     if (name === undefined || !(error instanceof ConfigurationError)) throw error
     const { option = '', message } = error
     const part = option === 'nextcloud.preset' ? 'preset' : option
-    const isOfIssuer = Object.hasOwn(OF_ISSUER, part.split('.')[0] ?? '')
+    const isOfIssuer = Object.hasOwn(OF_ISSUER, part.replace(/\..*/, ''))
     const { issuer } = options as { readonly issuer?: unknown }
     throw isOfIssuer ? new ConfigurationError(`${name} (${String(issuer)}): ${message}`, `${name}.${part}`) : error
   }

@@ -96,12 +96,12 @@ function editDistance(one: string, other: string): number {
   for (const [index, letter] of Array.from(one).entries()) {
     const next = [index + 1]
     for (const [at, otherLetter] of Array.from(other).entries()) {
-      const replaced = (row[at] ?? 0) + (letter === otherLetter ? 0 : 1)
-      next.push(Math.min(replaced, (row[at + 1] ?? 0) + 1, (next[at] ?? 0) + 1))
+      const replaced = Number(row[at]) + (letter === otherLetter ? 0 : 1)
+      next.push(Math.min(replaced, Number(row[at + 1]) + 1, Number(next[at]) + 1))
     }
     row = next
   }
-  return row.at(-1) ?? 0
+  return Number(row.at(-1))
 }
 
 export function isPlainObject(value: unknown): value is Record<string, unknown> {

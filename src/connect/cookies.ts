@@ -47,7 +47,7 @@ const FLOW = /^[\w-]{1,16}$/
  * With `__Host-`, no other host and no plain connection can set or overwrite the cookie (RFC 6265bis §4.1.3.2). Browsers take
  * that prefix over https only.
  *
- * @param isSecure whether the pages are on https; if not, they are on loopback
+ * @param isSecure whether the pages are on https; if not, they are on loopback, or the operator was warned (`resource`)
  */
 export function createFlowCookies(isSecure: boolean): FlowCookies {
   const prefix = isSecure ? `__Host-${NAME}` : NAME

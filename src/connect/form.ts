@@ -23,7 +23,7 @@ export function hasForm({ headers }: IncomingMessage): boolean {
 export async function readForm(req: IncomingMessage): Promise<Form | undefined> {
   if (!hasForm(req)) return undefined
   // A parser that does not know the type leaves an empty object, and the body unread.
-  if (req.readableDidRead) return fieldsOf('body' in req ? req.body : undefined)
+  if (req.readableDidRead) return fieldsOf((req as { readonly body?: unknown }).body)
   const text = await readText(req)
   return text === undefined ? undefined : singleFields(text)
 }

@@ -58,7 +58,7 @@ export async function redeemNoted(
   { as, parameters, verifier, identity }: BroughtCode,
 ): Promise<CodeAnswer> {
   if (!quirksOf(nextcloud.preset).endsAlone) return codeGrant.redeem(as, parameters, verifier)
-  const sent = { code: parameters.get('code') ?? '', verifier }
+  const sent = { code: String(parameters.get('code')), verifier }
   await deletions.expect(identity, sent)
   try {
     const tokens = await codeGrant.redeem(as, parameters, verifier)

@@ -134,7 +134,7 @@ function findOrMake(rooms: TicketRooms, ticket: Ticket): Promise<LiveLink> {
 }
 
 const ticketOf = (connectUrl: string): string =>
-  URL.canParse(connectUrl) ? (new URL(connectUrl).searchParams.get('ticket') ?? '') : ''
+  URL.canParse(connectUrl) ? String(new URL(connectUrl).searchParams.get('ticket')) : ''
 
 /** Makes a ticket and a link to it in the record of its user, unless there is a link that serves. */
 async function makeLink(

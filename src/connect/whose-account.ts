@@ -100,7 +100,7 @@ async function whyNot(
     }
   }
   const expected = expectedUserId(rule, who)
-  if (expected === undefined) return noClaim(claimOfRule(rule) ?? '')
+  if (expected === undefined) return noClaim(String(claimOfRule(rule)))
   // To the letter: Nextcloud takes user ids in any case at a sign-in, and names them in the one spelling that it stores.
   return expected === account.userId ? undefined : OTHER_ACCOUNT
 }

@@ -3,6 +3,8 @@ const CODE = /^(?:[A-Z]{1,20}(?:_[A-Z0-9]{1,20}){0,6}|[0-9A-Z]{5})$/
 /** The first words of Redis's errors. */
 const REDIS_WORD =
   /^(?:READONLY|OOM|NOAUTH|NOPERM|WRONGPASS|MISCONF|CLUSTERDOWN|MASTERDOWN|LOADING|BUSY|WRONGTYPE|NOREPLICAS|TRYAGAIN|CROSSSLOT|MOVED|ASK|EXECABORT)\b/
+/** Redis 7.0 says this of a command in a script, where others say NOPERM. */
+const NOT_PERMITTED = /^ERR The user executing the script can't /
 const CLASS = /^[A-Z][A-Za-z]{1,30}Error$/
 
 /** Returns the code of a failure, if it has the form of one: a `code` that somebody made up may hold a secret. */
@@ -15,6 +17,6 @@ export function codeOfFailure(error: unknown): string | undefined {
 export function nameOfFailure(error: unknown): string | undefined {
   const code = codeOfFailure(error)
   if (code !== undefined || !(error instanceof Error)) return code
-  const word = REDIS_WORD.exec(error.message)?.[0]
+  const word = NOT_PERMITTED.test(error.message) ? 'NOPERM' : REDIS_WORD.exec(error.message)?.[0]
   return word ?? (CLASS.test(error.name) ? error.name : undefined)
 }

@@ -4,6 +4,7 @@ import { ifError } from '../errors/if-error.js'
 import { formerGrant, readStored, type AdoptionRooms } from './adoption.js'
 import {
   ANY_CLIENT,
+  DEAD_GRANT_TTL,
   credentialIn,
   disconnectedGrant,
   noneEnded,
@@ -15,6 +16,7 @@ import {
   type Retired,
   type SealedGrant,
 } from './grant.js'
+import { plainTombstone } from './plain-tombstone.js'
 import { formerKey, ownerOf } from './record-key.js'
 import { readReplaceable, type Replaceable } from './replaceable.js'
 import { replacedIn } from './replaced-tokens.js'
@@ -58,9 +60,11 @@ export async function attemptDisconnection(
   const { sealed } = before
   if (sealed === undefined) return endGrant(rooms, identity, { before, clientId })
   await noteSealed(rooms, identity, sealed)
-  // A tombstone in its place would be sealed for those who have its key.
-  if (before.version !== null) return (await rooms.records.remove(before.key, before.version)) ? 'sealed' : 'late'
-  return (await before.discard()) ? 'sealed' : 'late'
+  if (!(await before.discard())) return 'late'
+  // Not sealed: those who have the other key must be able to read it.
+  const left = plainTombstone(rooms.clock.now())
+  const version = await rooms.records.writeSealed(before.key, left, before.version, DEAD_GRANT_TTL)
+  return version === null ? 'late' : 'sealed'
 }
 
 /**

@@ -65,7 +65,7 @@ async function look({ store, owner, credential, events }: ElsewhereRooms, here: 
     isSameOwner(place, ownerOf(owner, place.issuer))
   if (most === undefined || found.some(isOfHere)) return
   const differing = PARTS.filter(([part]) => most.place[part] !== here[part])
-  events.emit({ type: 'config.warning', option: differing[0]?.[1] ?? '', message: messageOf(differing, most) })
+  events.emit({ type: 'config.warning', option: String(differing[0]?.[1]), message: messageOf(differing, most) })
 }
 
 /** Undefined for a grant of a version before 0.4, which does not say. */

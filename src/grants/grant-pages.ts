@@ -86,7 +86,7 @@ async function readRecord(
 
 /** The grant that a record holds. Every grant has these members, and no other record has all of them. */
 function grantIn({ value }: OpenRecord): Grant | undefined {
-  const { format, state, generation, clients } = (value ?? {}) as Partial<Grant>
+  const { format, state, generation, clients } = Object(value) as Partial<Grant>
   const isGrant = format === 1 && typeof state === 'string' && typeof generation === 'number' && Array.isArray(clients)
   return isGrant && !wasNone(value as Grant) ? (value as Grant) : undefined
 }

@@ -124,7 +124,7 @@ export interface GrantStore {
   /**
    * Takes away the consent of one MCP client, with what the operator gave to all, and the grant with the last; without a client, the
    * grant at once. `sealed`: it could not be opened, and is noted and deleted. Undefined if there was nothing to take away. Connections
-   * that are under way come to nothing, unless the grant could not be opened.
+   * that are under way come to nothing.
    */
   readonly disconnect: (
     identity: Identity,

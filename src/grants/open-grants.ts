@@ -16,6 +16,7 @@ import {
 } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
 import { ownerOf, recordKey, type RecordOwner } from './record-key.js'
+import { requireWrites } from './probe.js'
 import { createRecords, type Records } from './records.js'
 import {
   createPendingDeletions,
@@ -162,7 +163,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     fingerprint: sealer.fingerprint,
     background,
     async ready() {
-      await records.peek(recordKey('grant', owner))
+      await requireWrites(records)
     },
     async settle() {
       await rotations.settle()

@@ -174,7 +174,7 @@ export interface DeletionsOfOwner {
 
 /** Returns the deletions that a record holds; undefined if it is another kind of record. */
 export function deletionsIn({ value }: OpenRecord): DeletionsOfOwner | undefined {
-  const { owner, entries } = (value ?? {}) as Partial<DeletionsOfOwner>
+  const { owner, entries } = Object(value) as Partial<DeletionsOfOwner>
   return owner !== undefined && Array.isArray(entries) ? { owner, entries } : undefined
 }
 
@@ -209,7 +209,8 @@ async function attemptPut(
   // The list is read up to the first record that is not there: those before must live as long.
   for (const { index } of shards.slice(0, target.index)) {
     const earlier = await readShard(room, index)
-    if (earlier.opens) await write(room, earlier, earlier.entries)
+    // One that does not open is left as it is, because it has another version.
+    await write(room, earlier, earlier.entries)
   }
   for (const { index, entries: listed } of shards) {
     const [other] = index === target.index ? [] : listed.filter((entry) => gone.has(entry))

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { ConfigurationError, SealedValueError, StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { PUT_UNCOUNTED, type KeyPage, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
+import { readPlainTombstone } from './plain-tombstone.js'
 import { sealingKeyOf, type Sealer } from './seal.js'
 
 /** A record, opened. */
@@ -22,7 +23,7 @@ export interface Records {
   readonly read: (key: string) => Promise<OpenRecord | undefined>
   /**
    * The same for a record that is worth little without its content: the value is undefined if only a key of the past opens it. A key that is
-   * met for the first time may be on its way to this process (a restart of several, one by one). For an hour that rejects with
+   * met for the first time may be on its way to this process (a restart of several, one by one). For ten minutes that rejects with
    * {@link StorageError}, because another instance opens the record.
    */
   readonly readIfOpens: (key: string) => Promise<OpenRecord | undefined>
@@ -70,7 +71,8 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
   return {
     async read(key) {
       const entry = await peek(key)
-      return entry && { value: await sealer.open(key, entry.value), version: entry.version }
+      if (entry === undefined) return undefined
+      return { value: readPlainTombstone(entry.value) ?? (await sealer.open(key, entry.value)), version: entry.version }
     },
     async readIfOpens(key) {
       const entry = await peek(key)
@@ -96,7 +98,7 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
     remove: (key, expected) => call(watch, 'delete', () => storage.delete(key, expected), isBoolean),
     list:
       storage.list &&
-      (async (page) => (await call(watch, 'list', async () => storage.list?.(page), isPage(page))) ?? []),
+      ((page) => call(watch, 'list', async () => storage.list?.(page) as Promise<string[]>, isPage(page))),
   }
 }
 
@@ -106,7 +108,7 @@ export async function reachStore(storage: StorageAdapter, key: string, clock: Cl
 }
 
 /** Milliseconds for which a key that is not known here may be on its way. */
-const ON_ITS_WAY = 3_600_000
+const ON_ITS_WAY = 600_000
 const MOST_KEYS = 100
 
 /** Returns a function that says whether the key of a sealed value was met here so long ago that it does not come any more. */
@@ -150,8 +152,7 @@ async function call<T>(
   }
 }
 
-/** Rejects with {@link StorageError} if the storage takes longer. */
-export function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
+function limited<T>(pending: Promise<T>, ms: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {
     const tooLate = (): void => reject(new StorageError(`The storage did not answer within ${ms} ms`))
     const cancel = afterPatience(clock, ms, tooLate)

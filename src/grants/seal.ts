@@ -125,7 +125,7 @@ function hasHeader(sealed: string, key: RingKey, recordKey: string): boolean {
 /** Returns the id of the key that a value says it was sealed with; empty if it says none. */
 export function sealingKeyOf(sealed: string): string {
   const header = parseObject(Buffer.from(sealed.slice(0, Math.max(0, sealed.indexOf('.'))), 'base64url').toString())
-  const { kid } = header ?? {}
+  const kid = header?.['kid']
   return typeof kid === 'string' && kid.length <= MOST_KID ? kid : ''
 }
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import { afterPatience, type Clock } from '../clock.js'
 import type { SharedStoreConfig } from '../config/config.js'
 import { StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
@@ -8,7 +8,8 @@ import type { SharedAccessToken } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
 import { sealingKeys } from './open-grants.js'
 import { recordKey, type RecordOwner } from './record-key.js'
-import { createRecords, limited } from './records.js'
+import { requireWrites } from './probe.js'
+import { createRecords } from './records.js'
 import { createSealer } from './seal.js'
 
 /** An exchanged token that instances share. */
@@ -24,26 +25,22 @@ export interface StoredToken {
   readonly open: () => Promise<SharedToken | undefined>
 }
 
-/** The milliseconds that are left for calls of the store. */
-export interface Patience {
-  left: number
-}
-
 /**
  * The exchanged tokens in the store. It is a cache: whoever gets no answer exchanges. So each call rejects with {@link StorageError} also
- * when the patience is over, and at once when the store failed within the last 2 s; then one call in 2 s finds out whether it works again.
+ * when the store has answered nobody for 1.8 s, and at once when it failed within the last 2 s; then one call in 2 s finds out whether it works
+ * again.
  */
 export interface TokenRecords {
   readonly keyOf: (owner: RecordOwner, tokenKey: string, parameters: string) => string
-  readonly read: (key: string, patience: Patience) => Promise<StoredToken | undefined>
+  readonly read: (key: string) => Promise<StoredToken | undefined>
   /** Writes; resolves to the new version, or null when another writer was first. */
   readonly write: (
     key: string,
     token: SharedToken,
-    how: { readonly expected: string | null; readonly ttlMs: number; readonly patience: Patience },
+    how: { readonly expected: string | null; readonly ttlMs: number },
   ) => Promise<string | null>
   /** Takes the right to be the one who exchanges; undefined when another instance has it. */
-  readonly acquireLease: (key: string, patience: Patience) => Promise<Lease | undefined>
+  readonly acquireLease: (key: string) => Promise<Lease | undefined>
   /** Whether the store may be asked now. */
   readonly mayAsk: () => boolean
   /** Rejects with {@link ConfigurationError} when the adapter says that it is not set up. A store that fails is no reason not to begin. */
@@ -52,6 +49,8 @@ export interface TokenRecords {
 
 /** Milliseconds for which an instance that was killed holds up the others. A living one renews it, however long the exchange takes. */
 export const EXCHANGE_LEASE = 5_000
+/** Milliseconds without an answer: with those of an exchange not more than `http.timeout` and 2 s. */
+const SILENCE = 1_800
 /** Milliseconds for which a store that failed is left alone. */
 const PAUSE = 2_000
 
@@ -65,19 +64,19 @@ export function createTokenRecords(
   const { ask, mayAsk } = createFuse(clock)
   return {
     keyOf: (owner, ...parts) => recordKey('token', owner, ...parts),
-    async read(key, patience) {
-      const entry = await ask(patience, () => records.peek(key))
+    async read(key) {
+      const entry = await ask(() => records.peek(key))
       return entry && { version: entry.version, open: () => open(sealer.open(key, entry.value)) }
     },
-    async write(key, token, { expected, ttlMs, patience }) {
+    async write(key, token, { expected, ttlMs }) {
       const sealed = await sealer.seal(key, token)
-      return ask(patience, () => records.writeSealed(key, sealed, expected, ttlMs))
+      return ask(() => records.writeSealed(key, sealed, expected, ttlMs))
     },
-    async acquireLease(key, patience) {
+    async acquireLease(key) {
       let asked: Promise<Lease | undefined> | undefined
       const lifeMs = EXCHANGE_LEASE
       try {
-        return await ask(patience, () => (asked = acquireLease({ records, clock, lifeMs }, leaseKey(key))))
+        return await ask(() => (asked = acquireLease({ records, clock, lifeMs }, leaseKey(key))))
       } catch (error) {
         // One that comes too late would hold up the others, and would be renewed for ever.
         asked?.then((lease) => lease?.release()).catch(() => undefined)
@@ -85,38 +84,58 @@ export function createTokenRecords(
       }
     },
     mayAsk,
-    ready: () =>
-      records.peek(leaseKey('')).then(
-        () => undefined,
-        ifError(StorageError, () => undefined),
-      ),
+    ready: () => requireWrites(records).catch(ifError(StorageError, () => undefined)),
   }
 }
 
 const leaseKey = (key: string): string => recordKey('exchange', { clientId: '', resource: '', nextcloud: '' }, key)
 
+/** The state of the store, as its answers show it. */
+interface Fuse {
+  failing: boolean
+  /** Monotonic milliseconds until which a store that failed is left alone. */
+  until: number
+  /** Monotonic milliseconds of its last answer, whoever had asked. */
+  answeredAt: number
+}
+
 /** Keeps calls from a store that failed a moment ago, except one at a time that finds out. */
 function createFuse(clock: Clock) {
-  const fuse = { failing: false, until: -Infinity }
+  const fuse: Fuse = { failing: false, until: -Infinity, answeredAt: -Infinity }
   const mayAsk = (): boolean => !fuse.failing || clock.monotonic() >= fuse.until
   const pause = (): void => void (fuse.until = clock.monotonic() + PAUSE)
-  async function ask<T>(patience: Patience, run: () => Promise<T>): Promise<T> {
+  async function ask<T>(run: () => Promise<T>): Promise<T> {
     if (!mayAsk()) throw new StorageError('The storage failed a moment ago')
     pause()
-    const startedAt = clock.monotonic()
     try {
-      const answer = await limited(run(), patience.left, clock)
+      const answer = await unlessSilent(run(), fuse, clock)
       fuse.failing = false
+      fuse.answeredAt = clock.monotonic()
       return answer
     } catch (error) {
       fuse.failing = true
       pause()
       throw error
-    } finally {
-      patience.left -= clock.monotonic() - startedAt
     }
   }
   return { ask, mayAsk }
+}
+
+/** Rejects when the store answers nobody. One that answers others is not hanging: this process may be kept busy by their calls. */
+function unlessSilent<T>(pending: Promise<T>, fuse: Readonly<Fuse>, clock: Clock): Promise<T> {
+  const startedAt = clock.monotonic()
+  return new Promise((resolve, reject) => {
+    let cancel = (): void => undefined
+    const wait = (ms: number): void => {
+      cancel = afterPatience(clock, ms, () => {
+        const left = Math.max(startedAt, fuse.answeredAt) + SILENCE - clock.monotonic()
+        if (left > 0) wait(left)
+        else reject(new StorageError(`The storage answered nothing for ${SILENCE} ms`))
+      })
+    }
+    wait(SILENCE)
+    pending.then(resolve, reject).finally(() => cancel())
+  })
 }
 
 async function open(opening: Promise<unknown>): Promise<SharedToken | undefined> {

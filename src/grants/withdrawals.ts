@@ -25,7 +25,7 @@ export function oneMore(before: Withdrawals = NOTHING, clientId: string | undefi
   const count = before.count + 1
   if (clientId === undefined) return { ...before, count, all: count, clients: [] }
   const clients = [...before.clients.filter(([id]) => id !== clientId), [clientId, count] as const]
-  const [, all = before.all] = clients.length > MOST_KNOWN ? (clients.shift() ?? []) : []
+  const [[, all] = ['', before.all] as const] = clients.splice(0, clients.length - MOST_KNOWN)
   return { ...before, count, all, clients }
 }
 

@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 
-/** Limits what strangers may do, for each client address by itself: whoever takes too much closes no door to others. */
+/** Limits what strangers may do, for each client address and the networks around it: whoever takes too much closes no door to others. */
 export interface AddressShares {
   /** Takes one of the places of the request's address. Returns the milliseconds until there is one. 0: it is taken. */
   readonly take: (req: IncomingMessage) => number
@@ -15,25 +15,6 @@ export interface AddressShares {
 const MOST_ADDRESSES = 10_000
 /** Characters. */
 const LONGEST_ADDRESS = 45
-
-/**
- * Counts in this process.
- *
- * @param most times within `time`, for each address
- * @param time milliseconds, from the first time on
- */
-export function createAddressShares(clock: Clock, most: number, time: number): AddressShares {
-  const shares = createShares(clock, most, time)
-  return {
-    take(req) {
-      const network = clientNetwork(req)
-      const wait = shares.wait(network)
-      if (wait === 0) shares.take(network)
-      return wait
-    },
-    left: (req) => shares.left(clientNetwork(req)),
-  }
-}
 
 function createShares(clock: Clock, most: number, time: number) {
   const taken = new LRUCache<string, { readonly endsAt: number; count: number }>({ max: MOST_ADDRESSES })
@@ -56,13 +37,19 @@ function createShares(clock: Clock, most: number, time: number) {
   }
 }
 
-/** Limits what strangers may do, for each client address, and for the two wider networks around it. */
+/**
+ * Counts in this process.
+ *
+ * @param most times within `time`: for each address, for the two networks around it, and for all addresses together. Default of the last:
+ * any number
+ * @param time milliseconds, from the first time on
+ */
 export function createNetworkShares(
   clock: Clock,
-  most: readonly [narrow: number, wider: number, widest: number],
+  most: readonly [narrow: number, wider: number, widest: number, all?: number],
   time: number,
 ): AddressShares {
-  const shares = most.map((places) => createShares(clock, places, time))
+  const shares = most.map((places = Infinity) => createShares(clock, places, time))
   return {
     take(req) {
       const networks = networksOf(req)
@@ -89,8 +76,11 @@ export function networksOf(req: IncomingMessage): readonly [narrow: string, wide
   const seen: unknown = 'ip' in req ? req.ip : undefined
   const address = typeof seen === 'string' ? seen : ((req as Partial<IncomingMessage>).socket?.remoteAddress ?? '')
   const [plain = ''] = address.split('%')
-  const ipv4 = /^(?:::ffff:)?((\d+\.\d+)\.\d+)\.\d+$/i.exec(plain)
-  if (ipv4 !== null) return [plain.replace(/^.*:/, ''), `${ipv4[1] ?? ''}.0/24`, `${ipv4[2] ?? ''}.0.0/16`]
+  if (/^(?:::ffff:)?\d+\.\d+\.\d+\.\d+$/i.test(plain)) {
+    const parts = plain.replace(/^.*:/, '').split('.')
+    const first = (count: number) => parts.slice(0, count).join('.')
+    return [first(4), `${first(3)}.0/24`, `${first(2)}.0.0/16`]
+  }
   // Behind a proxy that is trusted without reason, it may be any text.
   if (!isIPv6(plain)) {
     const text = plain.slice(0, LONGEST_ADDRESS)

@@ -107,7 +107,7 @@ function authenticateByProof(rooms: HttpRooms, req: IncomingMessage, header: str
 
 async function acceptProven(rooms: HttpRooms, req: IncomingMessage, token: string): Promise<void> {
   const { dpop, verify } = rooms
-  const request = { method: req.method ?? '', target: urlOf(req), proof: req.headers['dpop'] }
+  const request = { method: String(req.method), target: urlOf(req), proof: req.headers['dpop'] }
   const proof = dpop.readProof(request)
   const verified = verify(token, req)
   const awaited = await verified

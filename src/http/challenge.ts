@@ -51,8 +51,10 @@ export function writeChallenge(parameters: ChallengeParameters): string {
     authorization_uri: claims?.authorizationUri?.includes('?') === false ? claims.authorizationUri : undefined,
     claims: claims?.claims,
   }
-  const present = Object.entries(written).filter(([, value]) => value !== undefined && value !== '')
-  return `${algorithms === undefined ? 'Bearer' : 'DPoP'} ${present.map(([name, value]) => `${name}="${quotable(value ?? '')}"`).join(', ')}`
+  const present = Object.entries(written).flatMap(([name, value]) =>
+    value === undefined || value === '' ? [] : [`${name}="${quotable(value)}"`],
+  )
+  return `${algorithms === undefined ? 'Bearer' : 'DPoP'} ${present.join(', ')}`
 }
 
 /** Returns the characters that may stand in a quoted string (RFC 9110 §5.6.4) without being escaped. */

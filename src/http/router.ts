@@ -29,7 +29,7 @@ export function createRouter(
     }
     const methods = routes.get(pathOf(req))
     if (methods === undefined) return next()
-    const handler = methods[req.method === 'HEAD' ? 'GET' : (req.method ?? '')]
+    const handler = methods[req.method === 'HEAD' ? 'GET' : String(req.method)]
     if (handler === undefined) return refuseMethod(res, Object.keys(methods))
     Promise.resolve(handler(req, res)).catch(next)
   }

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import { createClientNames, readClaim } from '../connect/client-names.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
-import { createAddressShares, networksOf } from '../http/address-shares.js'
+import { createNetworkShares, networksOf } from '../http/address-shares.js'
 import { createSingleFlight } from '../single-flight.js'
 import { NO_ANSWER, type FetchPublicDocument } from '../transport/public-document.js'
 import type { SignInRooms } from './sign-in-rooms.js'
@@ -38,13 +38,13 @@ const FRESH = 10 * MINUTE
 const GOOD = 86_400_000
 /** Documents that are known. */
 const MOST_KNOWN = 1_000
-/** Documents that one address may have fetched in a minute. Those that are known are not fetched. */
-const MOST_A_MINUTE = 60
+/** Documents that one address, and the two networks around it, may have fetched in a minute. Those that are known are not fetched. */
+const MOST_A_MINUTE = [60, 120, 240] as const
 /** Documents that are fetched at one time for an address, and for the wider networks around it. */
 const MOST_AT_ONCE = [4, 8, 16] as const
 
 export function createClientDocuments(fetchDocument: FetchPublicDocument | undefined, clock: Clock): ClientDocuments {
-  const shares = createAddressShares(clock, MOST_A_MINUTE, MINUTE)
+  const shares = createNetworkShares(clock, MOST_A_MINUTE, MINUTE)
   const places = createPlaces()
   const known = new LRUCache<string, Known>({ max: MOST_KNOWN })
   const used = new LRUCache<string, Known>({ max: MOST_KNOWN })

@@ -11,7 +11,7 @@ import { asMcpAuthError, ConfigurationError, InternalError } from '../errors/err
 import { createEvents, reportFailure } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import { createGrants } from '../grants/open-grants.js'
-import { createAddressShares } from '../http/address-shares.js'
+import { createNetworkShares } from '../http/address-shares.js'
 import type { ConnectHandler } from '../http/router.js'
 import { createMcpAuth, type McpAuth } from '../mcp-auth.js'
 import { LOCAL_ANSWERS, OWN_SIGN_IN, type CodeShares, type LocalOptions, type OwnSignIn } from '../local-options.js'
@@ -285,7 +285,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
     clock,
     unusedClients,
     registrations: registrationShares(clock),
-    authorizations: createAddressShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
+    authorizations: createNetworkShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
     codes,
   }
   const close = async (): Promise<void> => {
@@ -297,8 +297,12 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
 }
 
 const MINUTE = 60_000
-/** Sign-ins that one address may begin in the ten minutes for which each is kept. */
-const MOST_AUTHORIZATIONS = 10_000
+/**
+ * Sign-ins that begin in the ten minutes for which each is kept: of one address, of the two networks around it, and of all. Each leaves two
+ * records, and `MemoryStorage` has 10,000 places, which those who are connected need too.
+ */
+const MOST_AUTHORIZATIONS = [1_000, 2_000, 3_000, 4_000] as const
+
 function needed({ nextcloud, grants }: Config): {
   readonly nextcloud: NextcloudConfig
   readonly grants: GrantsConfig

@@ -54,7 +54,7 @@ export function createQuestionCookies(cookies: FlowCookies, readKeys: ReadKeyRin
     async admit(req, question) {
       const { flow, value } = await wayOf(question)
       const isHeld = cookies.values(req, flow).some((held) => isSame(held, value))
-      if (isHeld) req.headers.cookie = withQuestion(req.headers.cookie ?? '', question)
+      if (isHeld) req.headers.cookie = withQuestion(String(req.headers.cookie), question)
       return isHeld
     },
     end: async (question) => cookies.end((await wayOf(question)).flow),
@@ -63,6 +63,6 @@ export function createQuestionCookies(cookies: FlowCookies, readKeys: ReadKeyRin
 
 function withQuestion(header: string, question: string): string {
   const names: string[] = Object.values(QUESTION_COOKIES)
-  const others = header.split(';').filter((pair) => !names.includes(withoutWhitespace(pair.split('=', 1)[0] ?? '')))
+  const others = header.split(';').filter((pair) => !names.includes(withoutWhitespace(pair.replace(/=.*/, ''))))
   return [...others, ...names.map((name) => `${name}=${question}`)].join(';')
 }

@@ -1,6 +1,6 @@
 import { IncomingMessage, type ServerResponse } from 'node:http'
 import type { Clock } from '../clock.js'
-import { createAddressShares, type AddressShares } from '../http/address-shares.js'
+import { createNetworkShares, type AddressShares } from '../http/address-shares.js'
 import { parseObject } from '../json.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
 
@@ -16,7 +16,7 @@ export interface ClientMetadata extends ReturnType<typeof clientOf> {
 /** The refusal of a request. */
 export interface Refusal {
   readonly status: number
-  readonly error: 'invalid_redirect_uri' | 'invalid_client_metadata' | 'temporarily_unavailable'
+  readonly error: 'invalid_request' | 'invalid_redirect_uri' | 'invalid_client_metadata' | 'temporarily_unavailable'
   readonly error_description: string
   /** Seconds. */
   readonly retryAfter?: number
@@ -29,13 +29,14 @@ const LONGEST_URI = 2_000
 const LONGEST_NAME = 200
 
 /**
- * Registrations of one address, which may be that of a large house, or of a maker's machines that register a client for each person.
+ * Registrations of one address, which may be that of a large house, or of a maker's machines that register a client for each person, and of
+ * the two networks around it.
  */
-const MOST_AN_HOUR = 500
+const MOST_AN_HOUR = [500, 1_000, 2_000] as const
 const HOUR = 3_600_000
 
 /** Returns what each address may register. */
-export const registrationShares = (clock: Clock): AddressShares => createAddressShares(clock, MOST_AN_HOUR, HOUR)
+export const registrationShares = (clock: Clock): AddressShares => createNetworkShares(clock, MOST_AN_HOUR, HOUR)
 
 /** Reads the client metadata that a registration asks for; or the reason why not. Everything that is not needed is left out. */
 export function readMetadata(body: unknown): ClientMetadata | Refusal {
@@ -58,7 +59,8 @@ export function readMetadata(body: unknown): ClientMetadata | Refusal {
   }
 }
 
-function refused(error: Refusal['error'], description: string): Refusal {
+/** Returns the refusal of a request that is at fault. */
+export function refused(error: Refusal['error'], description: string): Refusal {
   return { status: 400, error, error_description: description }
 }
 
@@ -78,7 +80,7 @@ export function tooMany(wait: number): Refusal {
 
 /** Reads the body of a registration, also if a parser of the app's has done so. Undefined: it is no JSON, or too long. */
 export async function readBody(req: IncomingMessage): Promise<unknown> {
-  if (req.readableDidRead) return parsed('body' in req ? req.body : undefined)
+  if (req.readableDidRead) return parsed((req as { readonly body?: unknown }).body)
   const chunks: Buffer[] = []
   let length = 0
   try {

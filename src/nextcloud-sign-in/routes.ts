@@ -5,13 +5,13 @@ import { sendOutcome, type Outcome } from '../connect/browser.js'
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
 import { networksOf } from '../http/address-shares.js'
-import { rawPathOf, type ConnectHandler } from '../http/router.js'
+import { rawPathOf, urlOf, type ConnectHandler } from '../http/router.js'
 import { receiveCode } from './callback.js'
 import { askConsent, finish, takeAnswer } from './interaction.js'
 import { meaningOf } from './outage.js'
 import { PATHS, questionIn, resumedBy } from './paths.js'
 import { serve } from './provider.js'
-import { readBody, readMetadata, refuse, tooMany, withBody } from './registration.js'
+import { readBody, readMetadata, refuse, refused, tooMany, withBody, type Refusal } from './registration.js'
 import type { SignInRooms } from './sign-in-rooms.js'
 
 type Page = (rooms: SignInRooms, req: IncomingMessage, res: ServerResponse) => Promise<Outcome | undefined>
@@ -28,13 +28,24 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
   return (req, res, next) => {
     const path = rawPathOf(req)
     const resumed = resumedBy(path)
-    const page = pageOf(path, req.method ?? '', callback)
+    const page = pageOf(path, String(req.method), callback)
     if (page !== undefined) return void showPage(rooms, page, { req, res, next })
     if (resumed === undefined && !own.has(path)) return next()
-    const wait = path === PATHS.authorization ? rooms.authorizations.take(req) : 0
-    if (wait > 0) return refuse(res, tooMany(wait))
+    const refusal = path === PATHS.authorization ? refusalOf(rooms, req) : undefined
+    if (refusal !== undefined) return refuse(res, refusal)
     workOf(rooms, { path, resumed }, req, res).catch((error: unknown) => answerOutage(rooms, error, { req, res, next }))
   }
+}
+
+/** Characters of the path and query of an authorization request, which is stored. */
+const LONGEST_REQUEST = 4_096
+
+/** Refuses an authorization request before anything is read or stored of it: anybody can send one. Undefined: it goes on. */
+function refusalOf({ authorizations }: SignInRooms, req: IncomingMessage): Refusal | undefined {
+  if (urlOf(req).length > LONGEST_REQUEST)
+    return refused('invalid_request', `A request has at most ${LONGEST_REQUEST} characters`)
+  const wait = authorizations.take(req)
+  return wait > 0 ? tooMany(wait) : undefined
 }
 
 function workOf(

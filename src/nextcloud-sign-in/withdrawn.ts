@@ -8,7 +8,7 @@ import type { SignInRooms } from './sign-in-rooms.js'
  * What a person has taken back stays taken back, also once they connect again: `GrantStore.withdrawals` at their consent is part of the id
  * of oidc-provider's grant, which all tokens of the consent bear, and of the session (`amr`, which no token here shows).
  */
-const MARKED = /^w(\d{1,9})(?:\.|$)/
+const MARKED = /^w(\d{1,15})(?:\.|$)/
 
 /** Returns an id for a grant of oidc-provider. */
 export const grantIdOf = (withdrawals: number): string => `w${withdrawals}.${randomBytes(32).toString('base64url')}`

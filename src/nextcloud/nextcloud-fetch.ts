@@ -2,9 +2,13 @@ import { MODES } from '../modes.js'
 import { BEARER_SWITCHES, quirksOf, type NextcloudPreset } from '../presets.js'
 import type { NextcloudConfig } from '../config/config.js'
 import type { Events } from '../events.js'
+import { abortable } from '../single-flight.js'
 import { leaveUnread } from '../transport/answer.js'
+import type { Clock } from '../clock.js'
 import type { Secret, TokenSource } from './credential.js'
+import { createLines, type Line, type Turn } from './lines.js'
 import { isRefusal } from './refusal.js'
+import type { SignIns, Whose } from './sign-ins.js'
 import {
   readRequest,
   sendRequest,
@@ -33,7 +37,10 @@ export interface FetchRooms<S> extends Omit<RequestRooms, 'base' | 'publicBase' 
   readonly nextcloud: NextcloudConfig
   /** The kind of the authorization server of a user. */
   readonly presetOf: (session: S) => NextcloudPreset
+  readonly whose: (session: S) => Whose
   readonly tokens: TokenSource<S>
+  readonly signIns: SignIns
+  readonly clock: Clock
   readonly events: Events
 }
 
@@ -41,6 +48,7 @@ export interface FetchRooms<S> extends Omit<RequestRooms, 'base' | 'publicBase' 
 interface Fetching<S> extends FetchRooms<S>, Omit<RequestRooms, 'events'> {
   readonly nextcloud: NextcloudConfig
   readonly refusals: { warned: boolean }
+  readonly lineOf: (password: string) => Line
 }
 
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/
@@ -51,7 +59,13 @@ const NOT_A_JWT =
 
 export function createNextcloudFetch<S>(rooms: FetchRooms<S>): NextcloudFetch<S> {
   const { base, publicBase } = rooms.nextcloud
-  const fetching = { ...rooms, base: new URL(base), publicBase: new URL(publicBase), refusals: { warned: false } }
+  const fetching = {
+    ...rooms,
+    base: new URL(base),
+    publicBase: new URL(publicBase),
+    refusals: { warned: false },
+    lineOf: createLines(rooms.clock, rooms.signIns),
+  }
   return (path, init) => {
     const request = readRequest(fetching.base, path, init)
     return { signal: request.signal, send: (session) => sendFor(fetching, session, request) }
@@ -61,16 +75,30 @@ export function createNextcloudFetch<S>(rooms: FetchRooms<S>): NextcloudFetch<S>
 async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Promise<Response> {
   const { tokens, refusals } = rooms
   const { signal, body } = request
-  const first = await tokens.getSecret(session, signal && { signal })
-  const answer = await sendRequest(rooms, request, first)
+  let first = await tokens.getSecret(session, signal && { signal })
+  let line = lineOf(rooms, first)
+  let turn = line === undefined ? NO_TURN : line.enter(rooms.whose(session), signal)
+  if (typeof turn !== 'number') {
+    const place = await placeAfter(rooms, session, { line, turn, signal })
+    ;({ secret: first, line, turn } = place)
+  }
+  let answer: Response | undefined
+  try {
+    answer = await sendRequest(rooms, request, first)
+  } finally {
+    // After a refusal the others wait until the grant has ended with it.
+    if (answer?.status !== 401) line?.leave(turn, isGood(answer))
+  }
   if (answer.status !== 401) {
     tokens.secretWorked(session, first)
     return answer
   }
   // One attempt, not two: the brute force protection counts each.
-  const isJudged = first.scheme === 'Basic' && !asksForAnother(request.url, rooms.base)
-  const proven = isJudged && (await isRefusal(answer, request.timeout ?? rooms.nextcloud.timeout))
-  const other = tokens.replaceSecret(session, first, { signal, proven })
+  const proven = await isProven(rooms, session, { request, secret: first, answer })
+  const replaced = tokens.replaceSecret(session, first, { proven })
+  const leave = (): void => line?.leave(turn, proven ? false : undefined)
+  replaced.then(leave, leave)
+  const other = abortable(replaced, signal)
   if (body?.repeatable === false) {
     // The other secret is for the next request, and a grant that is dead is known to be.
     await anotherFor(
@@ -80,10 +108,76 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
     return answer
   }
   const second = await anotherFor(answer, other)
-  const last = second === undefined ? answer : await sendRequest(rooms, request, second)
+  const last = second === undefined ? answer : await sendOther(rooms, session, request, second)
   if (last.status !== 401) tokens.secretWorked(session, second ?? first)
   else refusals.warned ||= warn(rooms, session, request, second ?? first)
   return last
+}
+
+/** Sends a request again, with the secret in the place of the refused one, which may be refused too. */
+async function sendOther<S>(rooms: Fetching<S>, session: S, request: Outgoing, other: Secret): Promise<Response> {
+  const { secret, line, turn } = await placeFor(rooms, session, other, request.signal)
+  let answer: Response | undefined
+  try {
+    answer = await sendRequest(rooms, request, secret)
+    if (answer.status === 401) await isProven(rooms, session, { request, secret, answer })
+    return answer
+  } finally {
+    line?.leave(turn, isGood(answer))
+  }
+}
+
+/** The turn of a token. */
+const NO_TURN: Turn = 0
+
+/** A secret, and a place in the line of its password. No token has a line: a refused one counts for nothing. */
+interface Place {
+  readonly secret: Secret
+  readonly line: Line | undefined
+  readonly turn: Turn
+}
+
+const lineOf = <S>({ lineOf: of }: Fetching<S>, secret: Secret): Line | undefined =>
+  secret.scheme === 'Basic' ? of(secret.password) : undefined
+
+function placeFor<S>(rooms: Fetching<S>, session: S, secret: Secret, signal?: AbortSignal): Place | Promise<Place> {
+  const line = lineOf(rooms, secret)
+  const turn = line?.enter(rooms.whose(session), signal) ?? NO_TURN
+  return typeof turn === 'number' ? { secret, line, turn } : placeAfter(rooms, session, { line, turn, signal })
+}
+
+/** Waits for a place, and looks at the grant again then: the password may have ended. */
+async function placeAfter<S>(
+  rooms: Fetching<S>,
+  session: S,
+  waiting: { readonly line: Line | undefined; readonly turn: Promise<Turn>; readonly signal: AbortSignal | undefined },
+): Promise<Place> {
+  const { line, signal } = waiting
+  const turn = await waiting.turn
+  let secret: Secret | undefined
+  try {
+    secret = await rooms.tokens.getSecret(session, signal && { signal })
+    if (lineOf(rooms, secret) === line) return { secret, line, turn }
+  } finally {
+    if (secret === undefined || lineOf(rooms, secret) !== line) line?.leave(turn)
+  }
+  return placeFor(rooms, session, secret, signal)
+}
+
+/** Whether Nextcloud took the secret, or did not look at it. Undefined: a Nextcloud that fails or turns requests away has said nothing. */
+const isGood = (answer: Response | undefined): true | undefined =>
+  (answer !== undefined && answer.status < 500 && answer.status !== 401 && answer.status !== 429) || undefined
+
+/** Whether a 401 is Nextcloud's own word about an app password, which counts as a wrong sign-in then. */
+async function isProven<S>(
+  rooms: Fetching<S>,
+  session: S,
+  { request, secret, answer }: { readonly request: Outgoing; readonly secret: Secret; readonly answer: Response },
+): Promise<boolean> {
+  const isJudged = secret.scheme === 'Basic' && !asksForAnother(request.url, rooms.base)
+  const proven = isJudged && (await isRefusal(answer, request.timeout ?? rooms.nextcloud.timeout))
+  if (proven) rooms.signIns.refused(rooms.whose(session))
+  return proven
 }
 
 /** Whether the path has a sign-in of its own: public shares want the password of the share, and say of any other what WebDAV says. */

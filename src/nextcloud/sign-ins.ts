@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js'
 
 /** The user whose app password is sent. */
-interface Whose {
+export interface Whose {
   readonly issuer: string
   readonly subject: string
 }
@@ -23,6 +23,8 @@ export interface SignIns {
   readonly isFull: (whose: Whose) => boolean
   /** Whether so many of this user were refused that not even a new app password counts as known to be good. */
   readonly isBarred: (whose: Whose) => boolean
+  /** Requests with one app password of the user that may wait for an answer at a time, at least one: all of them may be refused. */
+  readonly atOnce: (whose: Whose) => number
 }
 
 interface Refused {
@@ -69,6 +71,12 @@ export function createSignIns(clock: Clock): SignIns {
     isFull: (whose) => current().length >= MOST_REFUSED || shareOf(whose) >= SHARE,
     // One more than the share: who connects again after a refusal must not have to wait.
     isBarred: (whose) => shareOf(whose) > SHARE,
+    atOnce(whose) {
+      // Most processes have none, and no list is made for them.
+      if (refused.length === 0) return SHARE
+      refused = current()
+      return Math.max(1, Math.min(SHARE - shareOf(whose), MOST_REFUSED - refused.length))
+    },
   }
 }
 

@@ -89,10 +89,11 @@ async function createServe(
 function notesOf(settings: ServeSettings, made: readonly string[]): readonly string[] {
   const beside = made.includes(DATABASE_FILE) ? ', and a database beside it' : ''
   const key = `Made an encryption key in ${path.join(settings.data, KEY_FILE)}${beside}. Without the key the connections in the database cannot be read: keep a copy.`
+  const doubt = portDoubt(settings)
   return [
     ...(made.includes(KEY_FILE) ? [key] : made.map((name) => `Made ${path.join(settings.data, name)}`)),
     `In Nextcloud, the redirection URI of the OAuth 2.0 client must be ${redirectUriOf(settings)}`,
-    ...[portDoubt(settings) ?? []].flat(),
+    ...(doubt === undefined ? [] : [`${doubt.found}: ${doubt.fix}`]),
   ]
 }
 

@@ -27,14 +27,17 @@ export function portDoubt({
   resource,
   host,
   port,
-}: Pick<ServeSettings, 'resource' | 'host' | 'port'>): string | undefined {
+}: Pick<ServeSettings, 'resource' | 'host' | 'port'>): { readonly found: string; readonly fix: string } | undefined {
   const address = new URL(resource)
   const named = Number(address.port === '' ? 80 : address.port)
   const hostname = host === '::1' ? '[::1]' : host
   // A proxy speaks https for it, and a container may have another port outside.
   const isOpen = address.protocol === 'https:' || !isLoopback(address) || !isLoopback({ hostname })
   if (isOpen || port === 0 || port === named) return undefined
-  return `NEXTCLOUD_MCP_SERVER_URL has port ${named}, and this server listens on ${port}: set PORT=${named}, unless a proxy leads from one to the other`
+  return {
+    found: `NEXTCLOUD_MCP_SERVER_URL has port ${named}, and this server listens on ${port}`,
+    fix: `set PORT=${named}, unless a proxy leads from one to the other`,
+  }
 }
 
 /** Variable → its meaning. The first four must be set. */

@@ -13,8 +13,12 @@ interface Client {
   readonly nodeClient?: (node: unknown) => unknown
   /** A cluster of ioredis. */
   readonly nodes?: (role: string) => readonly unknown[]
-  /** ioredis puts this in front of every key, but not of a pattern. */
+  /** redis with Sentinel: a client of the primary alone. */
+  readonly acquire?: () => Promise<{ release(): unknown }>
+  /** Both packages put this in front of every key, but not of a pattern. */
   readonly options?: { readonly keyPrefix?: string }
+  /** The same of redis, in each kind of client. */
+  readonly _keyPrefix?: string
 }
 
 /** Keys that the server looks at in one round. */
@@ -28,15 +32,21 @@ const COUNT = 1_000
  */
 export async function scanKeys(given: object, prefix: string, found: (key: string) => void): Promise<void> {
   const client = given as Client
-  const whole = (client.options?.keyPrefix ?? '') + prefix
+  const whole = (client._keyPrefix ?? client.options?.keyPrefix ?? '') + prefix
   const pattern = `${whole.replace(/[*?[\]\\^-]/g, '\\$&')}*`
-  for (const scan of await scansOf(client)) {
-    let cursor = '0'
-    do {
-      const [next, keys] = await scan(cursor, pattern)
-      for (const key of keys) if (key.startsWith(whole)) found(key.slice(whole.length))
-      cursor = next
-    } while (cursor !== '0')
+  // With Sentinel, reads may go to replicas in turn. They lag behind, and a cursor means nothing to another server.
+  const lease = await client.acquire?.()
+  try {
+    for (const scan of await scansOf((lease as Client | undefined) ?? client)) {
+      let cursor = '0'
+      do {
+        const [next, keys] = await scan(cursor, pattern)
+        for (const key of keys) if (key.startsWith(whole)) found(key.slice(whole.length))
+        cursor = next
+      } while (cursor !== '0')
+    }
+  } finally {
+    await lease?.release()
   }
 }
 

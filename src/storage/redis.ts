@@ -7,13 +7,16 @@ import { collectKeys } from './page.js'
 import { scanKeys } from './redis-scan.js'
 import { comparable, isVersion, newVersion, VERSION_LENGTH, wholeTtl } from './entry.js'
 
-/** The part of a client of the package redis that the adapter uses: `createClient()`, `createCluster()` or `createClientPool()`. */
+/**
+ * The part of a client of the package redis that the adapter uses: `createClient()`, `createClientPool()`, `createCluster()` or
+ * `createSentinel()`.
+ */
 export interface NodeRedisClient {
   evalSha(sha: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
   eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
 }
 
-/** The part of a client of the package ioredis that the adapter uses: `new Redis()` or `new Cluster()`. */
+/** The part of a client of the package ioredis or iovalkey that the adapter uses: `new Redis()` or `new Cluster()`. */
 export interface IoRedisClient {
   evalsha(sha: string, keys: number, ...keysAndArguments: string[]): Promise<unknown>
   eval(script: string, keys: number, ...keysAndArguments: string[]): Promise<unknown>
@@ -125,10 +128,16 @@ function script(text: string): Script {
 
 /** The two packages spell the same commands differently. A script that the server does not know, or no longer, is sent whole. */
 function runner(client: unknown): Run {
-  const { evalSha, evalsha, eval: evaluate } = (client ?? {}) as Record<string, unknown>
+  const { evalSha, evalsha, eval: evaluate, on, set } = (client ?? {}) as Record<string, unknown>
   if (typeof evaluate !== 'function' || (typeof evalSha !== 'function' && typeof evalsha !== 'function')) {
     throw new ConfigurationError(
       'RedisStorage needs a client of redis (createClient(), connected) or ioredis (new Redis())',
+    )
+  }
+  // That of Upstash has the commands of ioredis, with other arguments. It is not connected, so it has no events.
+  if (typeof evalSha !== 'function' && typeof set === 'function' && typeof on !== 'function') {
+    throw new ConfigurationError(
+      'RedisStorage cannot use a client over HTTP, such as @upstash/redis: connect redis or ioredis to the rediss:// URL of that database',
     )
   }
   if (typeof evalSha === 'function') {

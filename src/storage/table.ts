@@ -41,7 +41,7 @@ export function readTable(options: object | undefined, schemas: 'schemas' | 'no 
   return {
     name,
     table: parts.map((part) => `${quote}${part}${quote}`).join('.'),
-    index: `${quote}${parts.at(-1) ?? ''}_expires_at${quote}`,
+    index: `${quote}${parts.slice(-1).join()}_expires_at${quote}`,
     autoCreate,
   }
 }

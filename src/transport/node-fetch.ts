@@ -78,6 +78,6 @@ function destroyAll(sockets: readonly Socket[] = []): void {
 
 /** Returns the proxies of the environment, if Node honours them here: `NODE_USE_ENV_PROXY`, `--use-env-proxy`, and a Node that can. */
 export function proxyOptions(): object {
-  const { proxyEnv } = (globalAgent as { options?: { proxyEnv?: unknown } }).options ?? {}
-  return proxyEnv === undefined ? {} : { proxyEnv }
+  const proxyEnv = (globalAgent as { options?: { proxyEnv?: unknown } }).options?.proxyEnv
+  return { ...(proxyEnv !== undefined && { proxyEnv }) }
 }

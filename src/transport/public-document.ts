@@ -103,7 +103,7 @@ function createPlaces(most: typeof MOST_FETCHES) {
       taken.set(host, here + 1)
       return () => {
         all -= 1
-        const left = (taken.get(host) ?? 1) - 1
+        const left = Number(taken.get(host)) - 1
         if (left > 0) taken.set(host, left)
         else taken.delete(host)
       }

@@ -56,7 +56,7 @@ const NEVER_IN_ID_TOKENS = ['scp', 'cid', 'uid', 'appid', 'azpacr', 'appidacr', 
 /** Claims that speak for an access token. The ID tokens of Nextcloud's app `oidc` have a `scope`, too. */
 const USUAL_IN_ACCESS_TOKENS = ['scope', 'client_id', ...NEVER_IN_ID_TOKENS]
 /** Claims that name the client of a token: the first that is there does. `appid` is that of Entra's tokens of version 1.0. */
-const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
+const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid'] as const
 
 /**
  * Reads an access token's claims. One without an audience passes where `missingAudience` is a function, which the caller asks.
@@ -230,7 +230,7 @@ function clientOf(claims: Claims): { readonly claim: string; readonly id: string
     const id = claims[claim]
     if (typeof id === 'string' && id !== '') return { claim, id }
   }
-  return { claim: CLIENT_CLAIMS[0] ?? '', id: undefined }
+  return { claim: CLIENT_CLAIMS[0], id: undefined }
 }
 
 /** Returns the scopes of `scope`, or of Entra's and Okta's `scp`. */

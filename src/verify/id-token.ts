@@ -23,7 +23,7 @@ export interface SignedInUser {
 }
 
 export function createIdTokenVerifier(config: Config, keys: VerifyingKeys, clock: Clock): VerifyIdToken {
-  const clientId = config.client?.id ?? ''
+  const clientId = String(config.client?.id)
   const verifyJwt = createJwtVerifier(keys, config.algorithms)
   return async (idToken, { issuer, nonce }) => {
     try {
@@ -38,7 +38,8 @@ export function createIdTokenVerifier(config: Config, keys: VerifyingKeys, clock
       const several = Array.isArray(aud) && aud.length > 1
       if ((azp !== undefined || several) && azp !== clientId) return undefined
       // The keys may have taken a while.
-      if ((payload.exp ?? 0) <= Math.floor(clock.now() / 1_000) - config.clockTolerance) return undefined
+      const now = Math.floor(clock.now() / 1_000) - config.clockTolerance
+      if (!(Number(payload.exp) > now)) return undefined
       if (payload['nonce'] !== nonce || typeof subject !== 'string' || subject === '') return undefined
       return { issuer, subject, claims: payload }
     } catch (error) {

@@ -48,15 +48,17 @@ interface State {
   /** Second of `iat` → the proofs of it. There are no more seconds than the window has. */
   readonly seconds: Map<number, SpentProof[]>
   readonly users: Map<string, number>
-  /** The latest second whose proofs are no longer known: none from then or before is taken, wherever the wall clock is set to. */
-  forgotten: number
+  /** The latest second that is over: no proof from then or before is taken, wherever the wall clock is set to. */
+  over: number
+  /** Other seconds whose proofs are no longer known, so that no more of these are taken. */
+  readonly forgotten: Set<number>
   /** The second in which was looked for proofs that have ended. */
   sweptAt: number
 }
 
 /**
- * Memory of used proofs that fails safe where it ends: the proofs with the oldest `iat` are forgotten, and from then on every proof as old
- * as those is refused.
+ * Memory of used proofs that fails safe where it ends: the proofs of the second that is farthest from now are forgotten, and every proof of
+ * that second is refused. So whoever fills it with proofs of the past or the future keeps nobody else's out.
  */
 export function createSpentProofs(
   clock: Clock,
@@ -67,7 +69,8 @@ export function createSpentProofs(
     ids: new Set(),
     seconds: new Map(),
     users: new Map(),
-    forgotten: -Infinity,
+    over: -Infinity,
+    forgotten: new Set(),
     sweptAt: -Infinity,
   }
   return {
@@ -75,20 +78,31 @@ export function createSpentProofs(
       const now = Math.floor(clock.now() / 1_000)
       sweep(state, now)
       const second = Math.floor(iat)
-      if (second <= state.forgotten) return 'old'
+      if (isUnknown(state, second)) return 'old'
       const id = hashOfParts([key, jti])
       if (state.ids.has(id)) return 'used'
       if ((state.users.get(user) ?? 0) >= mostOfUser) {
         throw new UpstreamUnavailableError('A user has sent too many DPoP proofs', { retryAfter: RETRY_AFTER })
       }
-      while (state.ids.size >= most) forget(state, Math.min(...state.seconds.keys()))
-      if (second <= state.forgotten) return 'old'
+      while (state.ids.size >= most) {
+        const farthest = farthestFrom(now, [second, ...state.seconds.keys()])
+        state.forgotten.add(farthest)
+        forget(state, farthest)
+        if (farthest === second) return 'old'
+      }
       remember(state, second, { id, user })
       if (elsewhere === undefined) return 'new'
       const ttl = second + PROOF_WINDOW + 1 - now + CLOCK_DIFFERENCE
       return (await elsewhere(key, jti, ttl * 1_000)) ? 'new' : 'used'
     },
   }
+}
+
+const isUnknown = ({ over, forgotten }: State, second: number): boolean => second <= over || forgotten.has(second)
+
+/** Returns the second of which the fewest proofs come now, from clients whose clocks are good. */
+function farthestFrom(now: number, seconds: readonly number[]): number {
+  return seconds.reduce((one, other) => (Math.abs(other - now) > Math.abs(one - now) ? other : one))
 }
 
 function remember({ ids, seconds, users }: State, second: number, proof: SpentProof): void {
@@ -103,16 +117,20 @@ function remember({ ids, seconds, users }: State, second: number, proof: SpentPr
 function sweep(state: State, now: number): void {
   if (now === state.sweptAt) return
   state.sweptAt = now
-  for (const second of state.seconds.keys()) if (second + PROOF_WINDOW < now) forget(state, second)
+  for (const second of [...state.seconds.keys(), ...state.forgotten]) {
+    if (second + PROOF_WINDOW >= now) continue
+    state.over = Math.max(state.over, second)
+    state.forgotten.delete(second)
+    forget(state, second)
+  }
 }
 
 function forget(state: State, second: number): void {
-  state.forgotten = Math.max(state.forgotten, second)
-  for (const { id, user } of state.seconds.get(second) ?? []) {
+  state.seconds.get(second)?.forEach(({ id, user }) => {
     state.ids.delete(id)
-    const left = (state.users.get(user) ?? 0) - 1
+    const left = Number(state.users.get(user)) - 1
     if (left > 0) state.users.set(user, left)
     else state.users.delete(user)
-  }
+  })
   state.seconds.delete(second)
 }

@@ -165,7 +165,7 @@ async function pickReaders(readers: PerIssuer<Readers>, token: string): Promise<
   if (own !== undefined) return own
   throw unlistedIssuer(
     iss,
-    readers.all.map(({ rooms }) => rooms.config.issuer ?? ''),
+    readers.all.map(({ rooms }) => String(rooms.config.issuer)),
   ).about(token)
 }
 

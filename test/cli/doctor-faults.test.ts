@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
@@ -16,7 +17,7 @@ import {
   WELL_KNOWN,
   type DoctorSetup,
 } from '../support/doctor-setup.js'
-import type { ScriptedAnswer } from '../support/scripted-authorization-server.js'
+import { CLIENT_ID, type ScriptedAnswer } from '../support/scripted-authorization-server.js'
 
 /** A fault, the check that has to find it and that alone fails, and what it says and advises. */
 type Fault = readonly [name: string, id: string, plant: (setup: DoctorSetup) => unknown, says: RegExp]
@@ -275,7 +276,7 @@ const FAULTS: readonly Fault[] = [
     'an MCP token for another name of this server',
     'token.accepted',
     minted(({ resource }) => ({ aud: new URL(resource).origin })),
-    /reason audience: .* → .*make it resource \(NEXTCLOUD_MCP_SERVER_URL\)/,
+    /reason audience: .* → .*set resource \(NEXTCLOUD_MCP_SERVER_URL\) to it/,
   ],
   [
     'an MCP token of a client that is not let in',
@@ -446,6 +447,378 @@ const FAULTS: readonly Fault[] = [
   ],
 ]
 
+/** A token endpoint that answers refreshes and exchanges so, and knows one client. */
+const tokenEndpoint =
+  ({ refresh = { error: 'invalid_grant' }, exchange = {}, stranger = { error: 'invalid_client' } }: Tokens) =>
+  ({ as, secrets }: DoctorSetup): void =>
+    as.script('/token', ({ headers, form }, res) => {
+      const [id] = Buffer.from((headers.authorization ?? '').slice(6), 'base64')
+        .toString()
+        .split(':')
+      const known = form.get('grant_type') === 'refresh_token' ? refresh : exchange
+      const answer: Record<string, unknown> = id === CLIENT_ID ? known : stranger
+      if (answer === UNAVAILABLE) return res.writeHead(503).end()
+      if (typeof answer['access_token'] === 'string') secrets.push(answer['access_token'])
+      return res.writeHead(answer['access_token'] === undefined ? 400 : 200).end(JSON.stringify(answer))
+    })
+
+interface Tokens {
+  readonly refresh?: Record<string, unknown>
+  readonly exchange?: Record<string, unknown>
+  /** The answer to a client that does not exist. */
+  readonly stranger?: Record<string, unknown>
+}
+const UNAVAILABLE = {}
+const opaque = (): string => `opaque-${randomBytes(18).toString('base64url')}`
+
+/** Nothing is given to the doctor but the address of the document. */
+function byDiscoveryUrl({ as, options }: DoctorSetup): void {
+  delete options['issuer']
+  options['discovery-url'] = `${as.issuer}${WELL_KNOWN}`
+}
+
+const breaksOff = (_request: unknown, res: ServerResponse) => res.destroy()
+const ofTheWeb =
+  (changes: object, headers: Record<string, string>): ((setup: DoctorSetup) => unknown) =>
+  (setup) =>
+    (setup.proxy.handler = at(METADATA_PATH, (_req, res) => {
+      const whole = { resource: setup.resource, authorization_servers: [setup.as.issuer], ...changes }
+      res.writeHead(200, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(whole))
+    }))
+
+const MORE_FAULTS: readonly Fault[] = [
+  [
+    'a document whose issuer is not a URL',
+    'discovery.issuer',
+    ({ as }) => (as.metadata['issuer'] = 'acme'),
+    /names the issuer acme, .*: that is not a URL → set the issuer to acme/,
+  ],
+  [
+    'an issuer that is https in its document',
+    'discovery.issuer',
+    ({ as }) => (as.metadata['issuer'] = as.issuer.replace('http:', 'https:')),
+    /they differ by http and https → set the issuer to https:\/\/127\.0\.0\.1:\d+, to the letter, by --issuer/,
+  ],
+  [
+    'a document of another issuer',
+    'discovery.issuer',
+    ({ as }) => (as.metadata['issuer'] = 'https://other.example.com/realms/acme'),
+    /another issuer → .*KC_HOSTNAME.*--discovery-url/,
+  ],
+  [
+    'a token endpoint on plain http',
+    'discovery.endpoints',
+    ({ as }) => (as.metadata['token_endpoint'] = 'http://keycloak.internal/token'),
+    /token_endpoint.* → .*https addresses \(Keycloak: KC_HOSTNAME.*--token-endpoint/,
+  ],
+  ['keys that are broken off', 'jwks.document', provided('/jwks', breaksOff), /cannot be fetched \(ECONNRESET\) → /],
+  [
+    'a document without keys in their place',
+    'jwks.document',
+    provided('/jwks', { json: { issuer: 'x' } }),
+    /answers with no key set with keys in it → .*--jwks-uri/,
+  ],
+  [
+    'a key set that is empty',
+    'jwks.document',
+    ({ as }) => as.keys.splice(0),
+    /answers with no key set with keys in it → .*publish its signing keys/,
+  ],
+  [
+    'an exchange that fails for a reason of its own',
+    'exchange.live',
+    tokenEndpoint({ exchange: { error: 'server_busy' } }),
+    /the exchange fails: server_busy → look into the log of the provider \(asked for: audience nextcloud, by --nextcloud-audience/,
+  ],
+  [
+    'an exchange without an answer',
+    'exchange.live',
+    tokenEndpoint({ exchange: UNAVAILABLE }),
+    /the exchange gets no answer: .* → see discovery\.endpoints above/,
+  ],
+  [
+    'an exchange that gives a token for nobody',
+    'exchange.audience',
+    ({ provider }) => (provider.exchanged = { aud: undefined }),
+    /aud is none, which lacks nextcloud/,
+  ],
+  [
+    'an exchange that gives a token of no issuer',
+    'exchange.issuer',
+    ({ provider }) => (provider.exchanged = { iss: undefined }),
+    /iss is none, and not http/,
+  ],
+  [
+    'an exchange that gives a token after its end',
+    'exchange.life',
+    ({ provider }) => (provider.exchanged = { exp: seconds() - 10 }),
+    /it had expired 1\d s ago as it came → .*clock\.issuer/,
+  ],
+  [
+    'an exchange whose answer has a life that is none',
+    'exchange.life',
+    tokenEndpoint({ exchange: { access_token: opaque(), token_type: 'Bearer', expires_in: 'soon' } }),
+    /expires_in of the answer is not a positive number.* → .*Access token lifespan/,
+  ],
+  [
+    'an MCP token that is not a JWT',
+    'token.accepted',
+    (setup) => (setup.token = opaque()),
+    /would refuse it with 401 invalid_token, reason \w+: /,
+  ],
+  [
+    'an MCP token that cannot be introspected now',
+    'token.accepted',
+    ({ as, options }) => {
+      options['introspection'] = 'always'
+      as.script('/introspect', { status: 503 })
+    },
+    /whether this server takes it cannot be told: .* → see the checks of discovery/,
+  ],
+  [
+    'an MCP token without any scope',
+    'token.scopes',
+    async (setup) => {
+      setup.options['required-scopes'] = 'notes:read'
+      await minted(() => ({ scope: undefined }))(setup)
+    },
+    /needed are notes:read, it has none → /,
+  ],
+  [
+    'a Nextcloud that breaks the request of a user off',
+    'nextcloud.bearer',
+    ({ answers }) => (answers[OCS_USER] = breaksOff),
+    /no answer to ocs\/v2\.php\S* \(ECONNRESET\) → see nextcloud\.reachable; .*nextcloud\.timeout/,
+  ],
+  [
+    'a Nextcloud that breaks DAV off',
+    'nextcloud.dav',
+    ({ answers }) => (answers['/remote.php/dav/files/alice/'] = breaksOff),
+    /DAV answers ECONNRESET to a PROPFIND.* → .*methods of DAV/,
+  ],
+  [
+    'a token without claims that Nextcloud refuses',
+    'nextcloud.bearer',
+    (setup) => {
+      tokenEndpoint({ exchange: { access_token: opaque(), token_type: 'Bearer', expires_in: 300 } })(setup)
+      setup.answers[OCS_USER] = unauthorized
+      setup.answers[NOTES_SETTINGS] = unauthorized
+    },
+    /Nextcloud refuses the token \(401\) → .*needs the scope openid/,
+  ],
+  [
+    'an app that is broken where its metadata should be',
+    'metadata.document',
+    proxied(METADATA_PATH, 500),
+    /answers 500, and not the metadata.* → look into the log of the app and of the proxy; let app\.use/,
+  ],
+  [
+    'metadata without a resource',
+    'metadata.resource',
+    ofTheWeb({ resource: undefined }, { 'access-control-allow-origin': '*' }),
+    /resource is not there, and not http/,
+  ],
+  [
+    'metadata whose servers are not a list',
+    'metadata.issuer',
+    ofTheWeb({ authorization_servers: 'https://idp.example.com' }, { 'access-control-allow-origin': '*' }),
+    /authorization_servers is not there, which lacks http.* → .*--issuer/,
+  ],
+  [
+    'metadata for the browsers of one site',
+    'metadata.cors',
+    ofTheWeb({}, { 'access-control-allow-origin': 'https://app.example.com' }),
+    /Access-Control-Allow-Origin is https:\/\/app\.example\.com → /,
+  ],
+  [
+    'a proxy that breaks a POST off',
+    'challenge.status',
+    ({ proxy }) => (proxy.handler = at('/mcp', breaksOff)),
+    /no answer from \S+\/mcp \(ECONNRESET\) → let the proxy pass POST on/,
+  ],
+]
+
+/** What the doctor mentions: the check, and its status with the words. */
+const MENTIONS: readonly Fault[] = [
+  [
+    'an issuer that only its document names',
+    'discovery.issuer',
+    byDiscoveryUrl,
+    /^passed: http\S+, taken from the document → better say it by --issuer/,
+  ],
+  [
+    'a configuration that names no issuer',
+    'config',
+    byDiscoveryUrl,
+    /^passed: issuer of http\S+openid-configuration, /,
+  ],
+  [
+    'this server, whose issuer is told by the document alone',
+    'metadata.issuer',
+    byDiscoveryUrl,
+    /^passed: authorization_servers holds http/,
+  ],
+  [
+    'an exchange, whose issuer is told by the document alone',
+    'exchange.issuer',
+    byDiscoveryUrl,
+    /^passed: iss is http/,
+  ],
+  [
+    'a second document that cannot be reached',
+    'discovery.oauth',
+    provided(OAUTH_WELL_KNOWN, breaksOff),
+    /^left-out: \S+ cannot be reached from here \(ECONNRESET\), as MCP clients must/,
+  ],
+  [
+    'a provider with every endpoint',
+    'discovery.endpoints',
+    ({ as }) =>
+      Object.assign(as.metadata, {
+        introspection_endpoint: `${as.issuer}/introspect`,
+        revocation_endpoint: `${as.issuer}/revoke`,
+      }),
+    /^passed: jwks_uri, .*revocation_endpoint, registration_endpoint → $/,
+  ],
+  [
+    'a provider that does not tell the time',
+    'clock.issuer',
+    ({ as }) =>
+      as.script(WELL_KNOWN, (_request, res) => {
+        res.sendDate = false
+        res.end(JSON.stringify(as.metadata))
+      }),
+    /^left-out: the provider sends no Date/,
+  ],
+  [
+    'a time that a cache has kept',
+    'clock.issuer',
+    ({ as }) =>
+      as.script(WELL_KNOWN, (_request, res) => {
+        res.writeHead(200, { age: '300', date: new Date(Date.now() - FIVE_MINUTES).toUTCString() })
+        res.end(JSON.stringify(as.metadata))
+      }),
+    /^left-out: the clock of the provider is \d+ s behind this one, but the answer came from a cache/,
+  ],
+  [
+    'a server without a client',
+    'client.credentials',
+    ({ options, environment }) => {
+      delete options['client-id']
+      delete options['nextcloud-url']
+      delete environment['OIDC_CLIENT_SECRET']
+    },
+    /^left-out: there is no clientId, and nothing here needs one/,
+  ],
+  [
+    'a client without a secret',
+    'client.credentials',
+    ({ options, environment }) => {
+      delete options['nextcloud-url']
+      delete environment['OIDC_CLIENT_SECRET']
+    },
+    /^left-out: the client mcp-server has no secret to try/,
+  ],
+  [
+    'a provider that refuses refreshes to a client that it knows',
+    'client.credentials',
+    (setup) => {
+      setup.token = ''
+      tokenEndpoint({ refresh: { error: 'unsupported_grant_type' }, exchange: { error: 'invalid_request' } })(setup)
+    },
+    /^passed: the provider takes the credentials of mcp-server \(of a made-up refresh token it says unsupported_grant_type\)/,
+  ],
+  [
+    'a provider that tells a stranger the same',
+    'client.credentials',
+    (setup) => {
+      setup.token = ''
+      setup.as.script('/introspect', { status: 404 })
+      tokenEndpoint({ stranger: { error: 'invalid_grant' }, exchange: { error: 'invalid_request' } })(setup)
+    },
+    /^left-out: whether the provider takes the credentials of mcp-server cannot be tried.* → a wrong secret shows/,
+  ],
+  [
+    'an exchange that finds only the made-up token wrong',
+    'grant.offered',
+    (setup) => {
+      setup.token = ''
+      tokenEndpoint({ exchange: { error: 'invalid_grant' } })(setup)
+    },
+    /^passed: .*finds only the made-up token wrong/,
+  ],
+  [
+    'an exchange that gives no usable answer to an attempt',
+    'grant.offered',
+    (setup) => {
+      setup.token = ''
+      tokenEndpoint({ exchange: UNAVAILABLE })(setup)
+    },
+    /^left-out: .*no usable answer to an attempt/,
+  ],
+  [
+    'an exchange that says something else of a made-up token',
+    'grant.offered',
+    (setup) => {
+      setup.token = ''
+      tokenEndpoint({ exchange: { error: 'server_busy' } })(setup)
+    },
+    /^passed: .*to a made-up token it says server_busy → try a real one with --token-file/,
+  ],
+  [
+    'an exchange that takes a made-up token',
+    'grant.offered',
+    (setup) => {
+      setup.token = ''
+      tokenEndpoint({ exchange: { access_token: opaque(), token_type: 'Bearer', expires_in: 300 } })(setup)
+    },
+    /^left-out: .*gave a token for a made-up one/,
+  ],
+  [
+    'an exchange that gives a token that is not a JWT',
+    'exchange.audience',
+    tokenEndpoint({ exchange: { access_token: opaque(), token_type: 'Bearer', expires_in: 300 } }),
+    /^left-out: the token is not a JWT.*user_oidc takes JWTs only/,
+  ],
+  [
+    'an exchange that does not say how long its token lives',
+    'exchange.life',
+    tokenEndpoint({ exchange: { access_token: opaque(), token_type: 'Bearer' } }),
+    /^left-out: the answer does not say how long the token lives; 300 s are taken/,
+  ],
+  [
+    'pass-through mode without a token',
+    'pass-through.audience',
+    (setup) => {
+      setup.token = ''
+      setup.options['mode'] = 'pass-through'
+    },
+    /^left-out: no MCP token to try/,
+  ],
+  [
+    'keys that nothing needs',
+    'jwks.document',
+    ({ options }) => (options['introspection'] = 'always'),
+    /^left-out: every token is introspected/,
+  ],
+  [
+    'Notes that break off',
+    'nextcloud.cors',
+    ({ answers }) => (answers[NOTES_SETTINGS] = breaksOff),
+    /^left-out: no answer to \S+notes\S+ \(ECONNRESET\)/,
+  ],
+  [
+    'a user id made by hashing, and no name to look for',
+    'nextcloud.account',
+    ({ answers }) => {
+      const id = 'a'.repeat(64)
+      answers[OCS_USER] = answerJson({ ocs: { meta: { statuscode: 200 }, data: { id } } })
+      answers[`/remote.php/dav/files/${id}/`] = answerJson({}, 207)
+    },
+    /^passed: user_oidc makes user ids by hashing.* → whoever had an account before/,
+  ],
+]
+
 /** A proxy that takes a header off every answer. */
 function withoutHeader(name: string): ConnectHandler {
   return (_req, res, next) => {
@@ -505,7 +878,7 @@ describe('the doctor', () => {
     expect(setup.nextcloud.tokens().filter(Boolean)).toEqual([setup.token, setup.token, setup.token])
   })
 
-  it.each(FAULTS)('finds %s, by %s', async (_name, id, plant, says) => {
+  it.each([...FAULTS, ...MORE_FAULTS])('finds %s, by %s', async (_name, id, plant, says) => {
     const setup = await setUpDoctor()
     await plant(setup)
     const { status, failed, finding } = await setup.run()
@@ -603,6 +976,36 @@ describe('the doctor', () => {
     expect(finding('client.credentials')?.status).toBe(exchange)
     expect(finding('token.accepted')?.status).toBe('passed')
     expect(finding('exchange.live')?.status).toBe(exchange)
+  })
+
+  it.each(MENTIONS)('mentions %s, by %s', async (_name, id, plant, says) => {
+    const setup = await setUpDoctor()
+    await plant(setup)
+    const { failed, finding } = await setup.run()
+    const { status, found, fix } = finding(id)!
+
+    expect(failed).not.toContain(id)
+    expect(`${status}: ${found} → ${fix ?? ''}`).toMatch(says)
+  })
+
+  it.each([
+    [{ introspection: 'false' }, 'so nothing can be read from it'],
+    [{ introspection: 'always' }, 'so it can only be introspected'],
+  ])('says what can be told of an MCP token that is not a JWT: %j', async (options, words) => {
+    const setup = await setUpDoctor()
+    Object.assign(setup.options, options)
+    setup.token = opaque()
+    const { finding } = await setup.run()
+
+    expect(finding('token.form')).toMatchObject({ status: 'left-out', found: `the token is not a JWT, ${words}` })
+  })
+
+  it('needs no root form of the metadata where the address has no path', async () => {
+    const setup = await setUpDoctor()
+    setup.options['resource'] = new URL(setup.resource).origin
+    const { finding } = await setup.run()
+
+    expect(finding('metadata.root')?.found).toBe('resource has no path, so both forms are one')
   })
 
   it('names an option for every reason that one may be to blame for', () => {

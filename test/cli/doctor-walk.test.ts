@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { MCP_CLIENT_IDS } from '../../src/cli/doctor/clients/mcp-clients.js'
 import { WALK_IDS } from '../../src/cli/doctor/clients/walk.js'
 import type { ConnectHandler } from '../../src/http/router.js'
+import type { McpAuthOptions } from '../../src/options.js'
 import { expectNoSecret, runIn } from '../support/doctor-setup.js'
 import {
   setUpWalk,
@@ -403,18 +404,290 @@ const BROKEN: Readonly<Record<string, Broken>> = {
   },
 }
 
-describe('a client fails, and the doctor says where and what to set:', () => {
-  it.each(Object.entries(BROKEN))('%s', async (_name, { client = 'claude-code', step, plant, says: words, more }) => {
-    const realm = await startRealm()
-    const setup = await setUpWalk(realm)
-    await plant(setup, realm)
-    const { failed, finding, status } = await setup.walk(client, more?.(setup, realm))
-    const { found, fix = '' } = finding(step)
+const REGISTER = '/realms/acme/clients-registrations/openid-connect'
 
-    expect({ status, first: failed[0] }).toEqual({ status: 1, first: step })
-    expect(`${found} → ${fix}`).toMatch(words)
-    if (step !== 'as.removal') expect(realm.clients()).toEqual([])
+/** A registration endpoint that answers by itself, and asks for a token to delete a client where it deletes any. */
+const registering =
+  (answer: (req: IncomingMessage, res: ServerResponse) => unknown, deletes = true) =>
+  (_setup: WalkSetup, realm: Realm): void => {
+    realm.policy.offersDeletion = deletes
+    realm.front.handler = (req, res, next) => {
+      if (req.method === 'POST' && req.url === REGISTER) answer(req, res)
+      else next()
+    }
+  }
+const refusing = (status: number, body: object = {}) => says(status, {}, JSON.stringify(body))
+const breaksOff = (req: IncomingMessage) => req.socket.destroy()
+
+/** An authorization endpoint that sends the client back with this error. */
+const sendingBack =
+  (error: string) =>
+  (_setup: WalkSetup, { authorize }: Realm): void => {
+    authorize.answer = (query, res) =>
+      res.writeHead(302, { location: `${query.get('redirect_uri') ?? ''}?error=${error}` }).end()
+  }
+
+/** Metadata of this server that names its resource otherwise. */
+const naming =
+  (resourceOf: (resource: string) => string | undefined) =>
+  ({ front, resource }: WalkSetup, { issuer }: Realm): void => {
+    front.handler = at(METADATA, json({ resource: resourceOf(resource), authorization_servers: [issuer] }))
+  }
+
+/** A first answer of this server with this challenge. */
+const challenging =
+  (challenge: (setup: WalkSetup) => string) =>
+  (setup: WalkSetup): void => {
+    setup.front.handler = at('/mcp', says(401, { 'www-authenticate': challenge(setup) }))
+  }
+
+const FURTHER: Readonly<Record<string, Broken>> = {
+  'a start page in place of the handler': {
+    step: 'as.challenge',
+    plant: ({ front }) => (front.handler = at('/mcp', says(200, { 'content-type': 'text/html' }, '<html>'))),
+    says: /200, an HTML page without a token.* → take the path out of the sign-in/,
+  },
+  'a server that breaks the connection off': {
+    step: 'as.challenge',
+    plant: ({ front }) => (front.handler = at('/mcp', breaksOff)),
+    says: /no answer from \S+\/mcp \(ECONNRESET\) → let the server run/,
+  },
+  'a challenge whose resource_metadata is not a URL': {
+    step: 'as.challenge',
+    plant: challenging(() => 'Bearer resource_metadata=metadata'),
+    says: /resource_metadata is metadata, which is not an https URL/,
+  },
+  'metadata without a resource': {
+    step: 'as.metadata',
+    plant: naming(() => undefined),
+    says: /resource is not there, .*: that is not a URL → /,
+  },
+  'metadata of the same host by https': {
+    step: 'as.metadata',
+    plant: naming((resource) => resource.replace('http:', 'https:')),
+    says: /they differ by http and https → /,
+  },
+  'metadata of a resource with a query': {
+    step: 'as.metadata',
+    plant: naming((resource) => `${resource}?a=b`),
+    says: /another query → /,
+  },
+  'metadata whose provider is on plain http': {
+    step: 'as.metadata',
+    plant: ({ front, resource }) =>
+      (front.handler = at(METADATA, json({ resource, authorization_servers: ['http://idp.internal'] }))),
+    says: /begins with http:\/\/idp\.internal, which is not an https URL/,
+  },
+  'a provider whose metadata names no issuer': {
+    step: 'as.provider',
+    plant: (_setup, { metadata }) => delete metadata['issuer'],
+    says: /names the issuer not there, and the metadata of this server/,
+  },
+  'a provider whose metadata is broken off': {
+    step: 'as.provider',
+    plant: (_setup, { front }) =>
+      (front.handler = at('/.well-known/oauth-authorization-server/realms/acme', breaksOff)),
+    says: /no metadata of the provider: \S+ \(ECONNRESET\) → /,
+  },
+  'a registration endpoint on plain http': {
+    step: 'as.registration',
+    plant: (_setup, { metadata }) => (metadata['registration_endpoint'] = 'http://idp.internal/register'),
+    says: /registration_endpoint is http:\/\/idp\.internal\/register → .*must be https/,
+  },
+  'a registration endpoint that is not a URL': {
+    step: 'as.registration',
+    plant: (_setup, { metadata }) => (metadata['registration_endpoint'] = '/register'),
+    says: /registration_endpoint is \/register → /,
+  },
+  'a registration that breaks off': {
+    step: 'as.registration',
+    plant: registering(breaksOff),
+    says: /no answer from the registration endpoint \(ECONNRESET\) → let it be reached; or make a/,
+  },
+  'a registration that takes a redirect URI that is not a URL': {
+    step: 'as.registration',
+    plant: registering(refusing(201, { client_id: 'made' }), false),
+    says: /whose redirect URI is not a URL → .*codes would go anywhere/,
+  },
+  'a registration that refuses the redirect URIs': {
+    step: 'as.registration',
+    plant: registering(refusing(400, { error: 'invalid_redirect_uri' })),
+    says: /answers 400, invalid_redirect_uri → let the provider accept all of http:\/\/localhost:33419\/callback http:\/\/127\.0\.0\.1:33419\/callback, which Claude Code registers together/,
+  },
+  'a registration that refuses the rest': {
+    step: 'as.registration',
+    plant: registering(refusing(400, { error: 'invalid_client_metadata', error_description: 'grant_types' })),
+    says: /invalid_client_metadata: grant_types → let the provider accept what Claude Code registers: .*, the scopes notes:read offline_access; or /,
+  },
+  'a registration that answers without a client': {
+    step: 'as.registration',
+    plant: registering(refusing(201)),
+    says: /answers 201 → registration_endpoint of the metadata does not work/,
+  },
+  'a registration that answers with a page': {
+    step: 'as.registration',
+    plant: registering(says(200, { 'content-type': 'text/html' }, '<html>')),
+    says: /answers 200, an HTML page → registration_endpoint of the metadata does not work/,
+  },
+  'a client whose redirect URI is another at its maker': {
+    client: 'mistral',
+    step: 'as.authorization',
+    plant: sendingBack('invalid_redirect_uri'),
+    says: /invalid_redirect_uri\) → register https:\/\/callback\.mistral\.ai\/\S+ for the client \(Keycloak: .*Valid redirect URIs\)$/,
+  },
+  'a client without the code flow': {
+    step: 'as.authorization',
+    plant: sendingBack('unauthorized_client'),
+    says: /unauthorized_client\) → compare the client id; .*the authorization code flow with PKCE \(Keycloak/,
+  },
+  'an error that no rule knows': {
+    step: 'as.authorization',
+    plant: sendingBack('server_error'),
+    says: /server_error\) → look into the log of the provider; .*and the scopes notes:read offline_access/,
+  },
+  'an error without a word': {
+    step: 'as.authorization',
+    plant: (_setup, { authorize }) => (authorize.answer = (_query, res) => res.writeHead(500).end()),
+    says: /the provider refuses \S+ \(500\) → look into the log of the provider/,
+  },
+  'a document that the provider cannot fetch': {
+    step: 'as.authorization',
+    plant: (setup, realm) => {
+      realm.metadata['client_id_metadata_document_supported'] = true
+      realm.metadata['token_endpoint_auth_methods_supported'] = ['none']
+      sendingBack('invalid_client')(setup, realm)
+    },
+    says: /invalid_client\) → the provider must be able to fetch https:\/\/claude\.ai\/oauth\/claude-code-client-metadata/,
+  },
+}
+
+/** A point that fails no walk, the client that walks, the step, and what it says and advises. */
+const MENTIONED: Readonly<Record<string, Broken & { readonly options?: McpAuthOptions }>> = {
+  'metadata on another host than the address': {
+    step: 'as.challenge',
+    plant: challenging(
+      ({ resource }) =>
+        `Bearer resource_metadata="${resource.replace('127.0.0.1', 'localhost').replace('/mcp', METADATA)}"`,
+    ),
+    says: /^left-out: resource_metadata is http:\/\/localhost:\d+\S+, on another host than .* → some clients follow it/,
+  },
+  'a challenge without a scope': {
+    step: 'as.challenge',
+    plant: challenging(({ resource }) => `Bearer resource_metadata="${new URL(METADATA, resource).href}"`),
+    says: /^passed: 401, resource_metadata \S+ → $/,
+  },
+  'metadata at this server that names no issuer': {
+    client: 'mcp-2025-03-26',
+    step: 'as.provider',
+    plant: ({ front }, { metadata }) =>
+      (front.handler = at('/.well-known/oauth-authorization-server', json({ ...metadata, issuer: undefined }))),
+    says: /^passed: http\S+\/\.well-known\/oauth-authorization-server → $/,
+  },
+  'a provider that does not say whether it has PKCE': {
+    step: 'as.pkce',
+    plant: (_setup, { metadata }) => delete metadata['code_challenge_methods_supported'],
+    says: /^left-out: code_challenge_methods_supported is not there → .*have it list S256/,
+  },
+  'a challenge of another scope than is required': {
+    step: 'as.scopes',
+    plant: challenging(
+      ({ resource }) => `Bearer scope="other", resource_metadata="${new URL(METADATA, resource).href}"`,
+    ),
+    says: /^left-out: it asks for other offline_access, without notes:read → unless scopeSatisfies/,
+  },
+  'no scope at all, for Claude': {
+    client: 'claude',
+    step: 'as.scopes',
+    options: { requiredScopes: [] },
+    plant: () => undefined,
+    says: /^left-out: neither .*: it asks for every one that the provider lists → name the scopes/,
+  },
+  'no scope at all, for Codex': {
+    client: 'codex',
+    step: 'as.scopes',
+    options: { requiredScopes: [] },
+    plant: () => undefined,
+    says: /^left-out: neither .*: it asks for none → name the scopes/,
+  },
+  'no scope at all, for a client that asks for none': {
+    client: 'mcp-2025-03-26',
+    step: 'as.scopes',
+    options: { requiredScopes: [], legacyMetadata: true },
+    plant: () => undefined,
+    says: /^left-out: .*reads no scope from a 401.* → have the provider grant what tools need to clients/,
+  },
+  'a provider that does not name itself to ChatGPT': {
+    client: 'chatgpt',
+    step: 'as.registration',
+    plant: (_setup, { metadata }) => {
+      metadata['client_id_metadata_document_supported'] = true
+      delete metadata['authorization_response_iss_parameter_supported']
+    },
+    says: /^left-out: ChatGPT names itself by a document of the connector's own.* → .*RFC 9207.*always https:\/\/chatgpt\.com\/oauth\/client\.json/,
+  },
+  'too many registrations just now': {
+    step: 'as.registration',
+    plant: registering(says(429)),
+    says: /^left-out: the registration endpoint answers 429 → .*try again later/,
+  },
+  'a refusal of a made-up redirect URI without a word': {
+    step: 'as.registration',
+    plant: registering(says(400), false),
+    says: /^passed: registration is open: .*the provider says 400 → nothing was registered/,
+  },
+  'an authorization endpoint that only browsers reach': {
+    step: 'as.authorization',
+    plant: (_setup, { authorize }) => (authorize.answer = (_query, res) => res.destroy()),
+    says: /^left-out: the authorization endpoint cannot be reached from here \(ECONNRESET\), as browsers must.* → open that/,
+  },
+  'a sign-in that the provider only asks for': {
+    step: 'as.authorization',
+    plant: sendingBack('login_required'),
+    says: /^passed: the provider goes on to the sign-in/,
+  },
+}
+
+describe('a client comes through, and the doctor mentions', () => {
+  it.each(Object.entries(MENTIONED))(
+    '%s',
+    async (_name, { client = 'claude-code', step, plant, says: words, options }) => {
+      const realm = await startRealm()
+      const setup = await setUpWalk(realm, options)
+      await plant(setup, realm)
+      const { failed, finding } = await setup.walk(client)
+      const { status, found, fix = '' } = finding(step)
+
+      expect(failed).not.toContain(step)
+      expect(`${status}: ${found} → ${fix}`).toMatch(words)
+    },
+  )
+
+  it('an address with a fragment, which no client takes', async () => {
+    const realm = await startRealm()
+    const { walk, resource } = await setUpWalk(realm)
+
+    expect((await walk('codex', ['--address', `${resource}#a`])).finding('as.address')).toMatchObject({
+      status: 'failed',
+      found: 'the address has a fragment',
+    })
   })
+})
+
+describe('a client fails, and the doctor says where and what to set:', () => {
+  it.each(Object.entries({ ...BROKEN, ...FURTHER }))(
+    '%s',
+    async (_name, { client = 'claude-code', step, plant, says: words, more }) => {
+      const realm = await startRealm()
+      const setup = await setUpWalk(realm)
+      await plant(setup, realm)
+      const { failed, finding, status } = await setup.walk(client, more?.(setup, realm))
+      const { found, fix = '' } = finding(step)
+
+      expect({ status, first: failed[0] }).toEqual({ status: 1, first: step })
+      expect(`${found} → ${fix}`).toMatch(words)
+      if (step !== 'as.removal') expect(realm.clients()).toEqual([])
+    },
+  )
 
   it('a resource that a real oidc-provider does not know', async () => {
     const provider = await startOidcProvider({ knows: () => false })

@@ -31,7 +31,7 @@ describe('the command line of the doctor', () => {
     ['two tokens', ['--token', CANARY, '--token-file', '-'], /two ways to say the same/],
     ['standard input twice', ['--token-file', '-', '--client-secret-file', '-'], /only one of/],
     ['a file that is not there', ['--token-file', `/nowhere/${CANARY}`], /cannot be read/],
-    ['a store of another kind', ['--storage', `mysql://u:${CANARY}@h/db`], /--storage must be/],
+    ['a store of another kind', ['--storage', `mongodb://u:${CANARY}@h/db`], /--storage must be/],
   ])('exits with 2 for %s, and repeats nothing of it', async (_name, args, complaint) => {
     const outcome = await runIn(args)
 

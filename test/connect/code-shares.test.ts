@@ -12,7 +12,7 @@ const wrong = () => Promise.reject(new TokenRequestError('refused', { error: 'in
 const outage = () => Promise.reject(new UpstreamUnavailableError('unavailable'))
 const good = () => Promise.resolve('tokens')
 const ONE = from('192.0.2.1')
-const OTHER = from('192.0.2.2')
+const OTHER = from('198.51.100.1')
 
 describe('the codes that an address may have sent', () => {
   it('are five that Nextcloud refuses in an hour, and any number of good ones and of outages', async () => {
@@ -83,9 +83,9 @@ async function sentFrom(codes: ReturnType<typeof createCodeShares>, addresses: r
 
 describe('the codes that all addresses together may have sent', () => {
   it.each([
-    ['of IPv4', ['192.0.2.1', '198.51.100.1', '203.0.113.1'], [5, 3, 0]],
-    ['of a /24 and the next', ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.3.1', '192.0.4.1'], [5, 1, 0, 1, 0]],
-    ['of a /48 and the next', ['2001:db8::1', '2001:db8:0:1::1', '2001:db8:1::1', '2001:db9::1'], [5, 1, 1, 1]],
+    ['of IPv4', ['192.0.2.1', '198.51.100.1', '203.0.113.1'], [5, 1, 1]],
+    ['of a /24 and the next', ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.3.1', '192.0.4.1'], [5, 0, 0, 1, 1]],
+    ['of a /48 and the next', ['2001:db8::1', '2001:db8:0:1::1', '2001:db8:1::1', '2001:db9::1'], [5, 0, 1, 1]],
   ])('are eight that Nextcloud refuses in half an hour, whoever sends them: %s', async (_, addresses, sent) => {
     expect(await sentFrom(createCodeShares(manualClock()), addresses)).toEqual(sent)
   })
@@ -96,11 +96,32 @@ describe('the codes that all addresses together may have sent', () => {
     await sentFrom(codes, ['192.0.2.1'])
     clock.advance(29 * 60_000)
     await sentFrom(codes, ['198.51.100.1'])
-    expect(await codes.send(from('203.0.113.1'), good)).toBe('too many')
+    await sentFrom(codes, ['203.0.113.1', '100.64.0.1'])
+    expect(await codes.send(from('192.88.99.1'), good)).toBe('too many')
     clock.advance(60_000)
 
-    expect(await codes.send(from('203.0.113.1'), good)).toBe('tokens')
-    expect(await sentFrom(codes, ['2001:db8::1', '203.0.113.1'])).toEqual([5, 0])
+    expect(await codes.send(from('192.88.99.1'), good)).toBe('tokens')
+    expect(await sentFrom(codes, ['2001:db8::1', '192.88.99.1'])).toEqual([2, 1])
+  })
+
+  it.each([
+    ['IPv4 and IPv6', ['192.0.2.1', '2001:db8::1']],
+    ['two networks of IPv4', ['192.0.2.1', '198.51.100.1']],
+    ['IPv4 and several /64 of one /48', ['192.0.2.1', '2001:db8::1', '2001:db8:0:1::1', '2001:db8:0:2::1']],
+    ['many addresses of a /24', Array.from({ length: 40 }, (_, at) => `192.0.2.${at}`)],
+    ['a home, and a phone', ['192.0.2.1', '2001:db8::1', '198.51.100.1']],
+  ])('leave some to others, where one person has %s', async (_, addresses) => {
+    const [one, atOnce] = [createCodeShares(manualClock()), createCodeShares(manualClock())]
+    await sentFrom(one, addresses)
+    const slowly = () => new Promise((resolve) => setImmediate(resolve)).then(wrong)
+    const made = addresses.flatMap((address) => Array.from({ length: 12 }, () => from(address)))
+    await Promise.all(made.map((req) => atOnce.send(req, slowly).catch(() => undefined)))
+
+    for (const codes of [one, atOnce]) {
+      expect(await codes.send(from('203.0.113.9'), good)).toBe('tokens')
+      // Good codes take no place.
+      expect(await codes.send(from('203.0.113.9'), good)).toBe('tokens')
+    }
   })
 
   it('are not more where they come all at once, from as many addresses', async () => {
@@ -143,7 +164,7 @@ describe('the codes that are sent again, because their answer was lost', () => {
     for (let count = 0; count < 6; count += 1) ends.push(await again())
 
     expect([ends, sent]).toEqual([[...Array<string>(4).fill('refused'), 'too many', 'too many'], 4])
-    expect(await sentFrom(codes, ['192.0.2.1'])).toEqual([4])
+    expect(await sentFrom(codes, ['192.0.2.1', '198.51.100.1'])).toEqual([1, 1])
     clock.advance(30 * 60_000)
     expect(await again()).toBe('refused')
   })

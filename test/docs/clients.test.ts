@@ -18,7 +18,7 @@ describe('docs/clients.md says of each client what the doctor goes by', () => {
 
     expect(ways.trim()).toBe(client.ways.join(', '))
     expect([...redirectUris.matchAll(/`([^`]+)`/g)].map(([, uri]) => uri)).toEqual(uris)
-    if (client.document !== undefined) expect(page).toContain(`\`${client.document}\``)
+    if (client.document !== '') expect(page).toContain(`\`${client.document}\``)
     expect([...byHand.matchAll(/\(a (public|confidential) client\)/g)].map(([, kind]) => kind)).toEqual(
       client.byHand.kind === 'public or confidential' ? [] : [client.byHand.kind],
     )

@@ -195,6 +195,15 @@ for (const kind of ['PostgreSQL', 'MariaDB'] as const) {
     faults.restarted(kind, 'storing'),
   )
 }
+const FORGOTTEN = 'Redis is killed, and the replica that takes over had not got the new token'
+fault(FORGOTTEN, only('Redis'), SOON, { ...LOST, callers: `a token, then ${LOST.callers}` }, () => faults.failedOver())
+fault(
+  'The same with `min-replicas-to-write 1`: a token that no replica would get is not taken',
+  only('Redis'),
+  SOON,
+  A_TOKEN,
+  () => faults.failedOver(['--min-replicas-to-write', '1']),
+)
 const file = only('SQLite')
 fault('The SQLite file is locked for 7 s, before the lease is taken', file, SOON, A_TOKEN_LATER, () =>
   faults.fileLocked('leasing', 7),
@@ -250,9 +259,9 @@ describe('what callers get, what is stored and whether the connection lives', ()
   })
 })
 
-it('no fault but an answer that is lost without grace asks the user to connect again', () => {
+it('no fault but an answer that is lost without grace, or forgotten by the store, asks the user to connect again', () => {
   const asking = all.filter(({ expected }) => expected.reconnect).map(({ name }) => name)
-  expect(new Set(asking)).toEqual(new Set(['The same without grace: the answer is lost', BY_CHOICE]))
+  expect(new Set(asking)).toEqual(new Set(['The same without grace: the answer is lost', FORGOTTEN, BY_CHOICE]))
 })
 
 if (present.length === 4) {

@@ -110,6 +110,28 @@ describe('a grant of a version before 0.4', () => {
     },
   )
 
+  it('whose connection is written again, because the first write seemed to fail, has no withdrawals', async () => {
+    const { store } = await setUp()
+    const connection = { connection: 'this one', refreshToken: 'second', fingerprint: 'second', scopes: [] }
+    const connect = () => store.connect(ALICE, { ...connection, clientId: 'client-1' })
+
+    expect(await connect()).toMatchObject({ withdrawals: 0 })
+    expect(await connect()).toEqual({ retired: undefined, withdrawals: 0 })
+  })
+
+  it.each([[{ ...GRANT, format: 2 }], ['text'], [null]])(
+    'of a format that is not known is an error and no absence: %j',
+    async (value) => {
+      const { store, storage, records, former } = await setUp()
+      const sealed = await records.seal(FORMER, value)
+      await storage.put(FORMER, sealed, (await former())?.version ?? null)
+
+      await expect(store.find(ALICE)).rejects.toThrow(SealedValueError)
+
+      expect(await former()).toMatchObject({ value: sealed })
+    },
+  )
+
   it('that is dead says so on', async () => {
     const { store } = await setUp({
       ...WITHOUT_CREDENTIAL,

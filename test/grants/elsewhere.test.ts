@@ -4,9 +4,14 @@ import { watchedStorage } from '../support/storages.js'
 import { world } from '../support/world.js'
 
 /** Users who connected under one configuration, and another one on the same store. */
-async function setUp(users: number, changed: McpAuthOptions, mode: 'refresh-token' | 'app-password' = 'refresh-token') {
+async function setUp(
+  users: number,
+  changed: McpAuthOptions,
+  mode: 'refresh-token' | 'app-password' = 'refresh-token',
+  options: McpAuthOptions = {},
+) {
   const watched = watchedStorage()
-  const setup = await world({ mode, storage: watched.storage })
+  const setup = await world({ mode, storage: watched.storage, options })
   for (let index = 0; index < users; index += 1) {
     const identity = { issuer: setup.as.issuer, subject: `user-${index}` }
     const secret =
@@ -78,6 +83,16 @@ describe('a store whose connections are all of another configuration', () => {
       )
     },
   )
+
+  it('is told of with a command that a shell takes for what it is, whatever the old client is called', async () => {
+    const { ask, warnings } = await setUp(1, { clientId: 'new' }, 'app-password', { clientId: "it's $(mine); &" })
+
+    await ask()
+
+    expect(await warnings()).toEqual([
+      ['clientId', expect.stringMatching(/ --from-client-id 'it'\\''s \$\(mine\); &'$/)],
+    ])
+  })
 
   it('is looked through for a thousand records at most, once', async () => {
     const { ask, calls, warnings } = await setUp(1_500, { resource: 'https://mcp.example.com/new' })

@@ -129,6 +129,33 @@ describe('a grant', () => {
   })
 })
 
+describe('the consent of a user to one more client', () => {
+  it('needs a connection that lives', async () => {
+    const { store, connect, stored } = opened()
+    expect(await store.agree(ALICE, 'client-2')).toBe(false)
+    expect(await stored()).toBeUndefined()
+
+    await connect()
+    await store.disconnect(ALICE, undefined)
+    expect(await store.agree(ALICE, 'client-2')).toBe(false)
+    expect(await stored()).toMatchObject({ state: 'disconnected', clients: [] })
+  })
+
+  it('is given to the connection that another instance makes meanwhile', async () => {
+    const { store, connect, storage, stored } = opened()
+    await connect('first', 'client-1')
+    const put = storage.put.bind(storage)
+    vi.spyOn(storage, 'put').mockImplementationOnce(async (...args) => {
+      await connect('second', 'client-3')
+      return put(...args)
+    })
+
+    expect(await store.agree(ALICE, 'client-2')).toBe(true)
+
+    expect(await stored()).toMatchObject({ refreshToken: 'second', clients: ['client-1', 'client-3', 'client-2'] })
+  })
+})
+
 it('a client that had no consent takes none away', async () => {
   const { store, connect, stored } = opened()
   await connect('first', 'client-1')

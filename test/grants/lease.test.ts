@@ -99,6 +99,20 @@ describe('a lease', () => {
     expect(lease?.isHeld()).toBe(false)
   })
 
+  it('that a renewal has lost takes nothing of the next holder’s with it, and asks the store for nothing, when it is given back', async () => {
+    const { acquire, pass, memory, calls } = open()
+    const lease = await acquire()
+    const { version = '' } = (await memory.get(KEY)) ?? {}
+    await memory.put(KEY, 'another’s', version)
+    await pass(LIFE / 3)
+    calls.length = 0
+
+    await lease?.release()
+
+    expect(calls).toEqual([])
+    expect(await memory.get(KEY)).toMatchObject({ value: 'another’s' })
+  })
+
   it('that ran out does not take the next holder’s with it when it is given back', async () => {
     const { acquire, clock, memory } = open()
     const lease = await acquire()

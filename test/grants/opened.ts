@@ -13,15 +13,13 @@ export const OWNER = {
   nextcloud: 'https://cloud.example.com/',
 }
 
-/** Records and grants over memory whose calls are counted and can be made to fail. */
-export function opened() {
-  const clock = manualClock()
-  const memory = new MemoryStorage({}, clock)
+/** Records and grants over memory whose calls are counted and can be made to fail: with a key of their own, or over another's memory. */
+export function opened(keyByte = 7, clock = manualClock(), memory = new MemoryStorage({}, clock)) {
   const watched = watchedStorage(memory)
   const events: McpAuthEvent[] = []
   const records = createRecords(
     watched.storage,
-    createSealer([new Uint8Array(32).fill(7)]),
+    createSealer([new Uint8Array(32).fill(keyByte)]),
     clock,
     createEvents((event) => events.push(event), clock),
   )

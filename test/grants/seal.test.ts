@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { CompactEncrypt } from 'jose'
 import { describe, expect, it, vi } from 'vitest'
 import { InternalError, SealedValueError } from '../../src/errors/errors.js'
-import { createSealer, type Sealer } from '../../src/grants/seal.js'
+import { createSealer, sealingKeyOf, type Sealer } from '../../src/grants/seal.js'
 
 const RECORD = 'v1:sT9GpRDnUDF8jCqu9ZcXxw'
 const VALUE = { refreshToken: 'rt-secret', scopes: ['notes'], at: 1 }
@@ -332,4 +332,25 @@ describe('the fingerprint of a secret', () => {
     expect(of([newKey, oldKey])('rt-secret')).toBe(of([oldKey])('rt-secret'))
     expect(of([newKey])('rt-secret')).not.toBe(of([oldKey])('rt-secret'))
   })
+})
+
+describe('the key that a value says it was sealed with', () => {
+  const saying = (header: string) => `${Buffer.from(header).toString('base64url')}....`
+
+  it('is told of a value that does not open here, the same for all values of one key', async () => {
+    const ids = new Set<string>()
+    for (const key of [oldKey, newKey])
+      for (const value of [1, 2]) ids.add(sealingKeyOf(await createSealer([key]).seal(RECORD, value)))
+    expect(ids.size).toBe(2)
+    expect(ids).not.toContain('')
+  })
+
+  it.each([
+    ['is no sealed value', 'text'],
+    ['has no header that is JSON', saying('{')],
+    ['has a header of another form', saying('["kid"]')],
+    ['names none', saying('{"alg":"dir"}')],
+    ['names none by a text', saying('{"kid":5}')],
+    ['names one so long that it would fill a memory of keys', saying(JSON.stringify({ kid: 'k'.repeat(10_000) }))],
+  ])('is empty where the value %s', (_, value) => expect(sealingKeyOf(value)).toBe(''))
 })

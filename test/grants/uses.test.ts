@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { recordKey } from '../../src/grants/record-key.js'
-import { createUses, readUses } from '../../src/grants/uses.js'
+import { createUses, forgetUses, readUses } from '../../src/grants/uses.js'
 import { turn } from '../support/promises.js'
 import { ALICE, opened, OWNER } from './opened.js'
 
@@ -63,6 +63,43 @@ describe('a use', () => {
     uses.note(ALICE, 'client-1')
 
     expect(await uses.read(ALICE)).toEqual(new Map([['client-1', clock.now()]]))
+  })
+
+  it('is stored beside what another instance stores meanwhile', async () => {
+    const { uses, instance, storage, stored, clock } = await setUp()
+    const another = instance()
+    another.note(ALICE, 'client-2')
+    const put = storage.put.bind(storage)
+    vi.spyOn(storage, 'put').mockImplementationOnce(async (...args) => {
+      await another.settle()
+      return put(...args)
+    })
+    uses.note(ALICE, 'client-1')
+
+    await uses.settle()
+
+    expect(await stored()).toEqual({ 'client-1': clock.now(), 'client-2': clock.now() })
+  })
+
+  it.each<[call: 'put' | 'delete', ended: string | undefined, left: readonly string[]]>([
+    ['put', 'client-1', ['client-2']],
+    ['delete', undefined, []],
+  ])('that another instance stores meanwhile is deleted by a disconnection too: %s', async (call, ended, left) => {
+    const { uses, instance, storage, stored, records, clock } = await setUp()
+    for (const id of ['client-1', 'client-2']) uses.note(ALICE, id)
+    await uses.settle()
+    clock.advance(HOUR)
+    const another = instance()
+    another.note(ALICE, 'client-2')
+    const own = storage[call].bind(storage) as (...args: unknown[]) => Promise<never>
+    vi.spyOn(storage, call).mockImplementationOnce(async (...args: unknown[]) => {
+      await another.settle()
+      return own(...args)
+    })
+
+    await forgetUses(records, OWNER, ALICE, ended)
+
+    expect(Object.keys(await stored())).toEqual(left)
   })
 
   it.each(['get', 'put'] as const)('fails nothing while the store fails at %s, and is noted again', async (call) => {

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { isOver, isWithdrawn, oneMore, withReplaced, type Withdrawals } from '../../src/grants/withdrawals.js'
 import { refusedGrant } from '../../src/grants/grant.js'
 import type { Connected } from '../../src/grants/grant-store.js'
-import { ALICE, opened } from './opened.js'
+import { formerKey } from '../../src/grants/record-key.js'
+import { ALICE, opened, OWNER } from './opened.js'
 
 const DAY = 86_400_000
 
@@ -226,8 +227,41 @@ it('a grant that does not open is left to those who have its key when a yes is t
   expect(await memory.get(key)).toMatchObject({ value: 'sealed with another key' })
 
   expect(await store.disconnect(ALICE, undefined)).toBe('sealed')
-  expect(await memory.get(key)).toBeUndefined()
+  expect(await store.find(ALICE)).toBeUndefined()
 })
+
+it.each([
+  ['of today', false],
+  ['of before 0.4', true],
+])(
+  'what came of a grant that does not open is over once that has ended, whoever has which key: %s',
+  async (_, former) => {
+    const { store, connect, key, memory, clock } = opened()
+    await connect('first', 'client-1')
+    await store.disconnect(ALICE, undefined)
+    await connect('second', 'client-1')
+    const withdrawals = await store.withdrawals(ALICE)
+    const { version } = (await memory.get(key))!
+    await memory.put(key, 'sealed with another key', version)
+    if (former) {
+      await memory.delete(key, (await memory.get(key))!.version)
+      await memory.put(formerKey('grant', OWNER, ALICE.issuer, ALICE.subject), 'sealed with another key', null)
+    }
+
+    expect(await store.disconnect(ALICE, undefined)).toBe('sealed')
+
+    const of = { fingerprint: 'f', scopes: [], refreshToken: 'late', clientId: 'client-1' }
+    for (const { store: each } of [{ store }, opened(8, clock, memory)]) {
+      expect(await each.look(ALICE)).toBeUndefined()
+      expect(await each.isOver(ALICE, { withdrawals })).toBe(true)
+      expect(await each.connect(ALICE, { ...of, withdrawals })).toBe('withdrawn')
+    }
+    const now = await store.withdrawals(ALICE)
+    expect(await store.connect(ALICE, { ...of, withdrawals: now })).toMatchObject({ withdrawals: now + 1 })
+    expect(await store.isOver(ALICE, { withdrawals })).toBe(true)
+    expect(await store.isOver(ALICE, { withdrawals: now + 1 })).toBe(false)
+  },
+)
 
 describe('a consent that was taken back', () => {
   it.each([undefined, 'client-1'])('stays so through renewals and connections: %s', async (ended) => {

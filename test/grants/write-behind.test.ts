@@ -115,3 +115,22 @@ it('keeps 10,000 values, and gives up the oldest for one more, but none for a ne
   expect(get('1')).toBe('value')
   expect(get('10000')).toBe('value')
 })
+
+it('leaves a newer value alone when the write of the older one fails', async () => {
+  const { keep, get, end, settle, write, givenUp, written } = open()
+  const renewed = (key: string) => () => {
+    keep(key, 'newer')
+    return Promise.reject(new Error('unavailable'))
+  }
+  write.mockImplementationOnce(renewed('key'))
+  keep('key', 'older')
+  await settle()
+  expect([get('key'), givenUp]).toEqual(['newer', []])
+  await settle()
+  expect([get('key'), written]).toEqual([undefined, ['newer']])
+
+  write.mockImplementationOnce(renewed('last'))
+  keep('last', 'older')
+  await end()
+  expect([get('last'), givenUp]).toEqual(['newer', []])
+})

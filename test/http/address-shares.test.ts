@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { clientNetwork, createAddressShares, createNetworkShares, networksOf } from '../../src/http/address-shares.js'
+import { clientNetwork, createNetworkShares, networksOf } from '../../src/http/address-shares.js'
 import { manualClock } from '../support/clock.js'
 
 const from = (remoteAddress: string | undefined, ip?: unknown): IncomingMessage =>
@@ -36,7 +36,7 @@ describe('the network of a client', () => {
 describe('the shares of addresses', () => {
   it('are each for one network, and begin again when the time since the first is over', () => {
     const clock = manualClock()
-    const shares = createAddressShares(clock, 2, 60_000)
+    const shares = createNetworkShares(clock, [2, 9, 9], 60_000)
 
     expect(shares.take(from('192.0.2.1'))).toBe(0)
     clock.advance(10_000)
@@ -51,7 +51,7 @@ describe('the shares of addresses', () => {
 
   it('tell what is left of them, and take nothing', () => {
     const clock = manualClock()
-    const shares = createAddressShares(clock, 2, 60_000)
+    const shares = createNetworkShares(clock, [2, 9, 9], 60_000)
 
     expect([shares.left(from('192.0.2.1')), shares.left(from('192.0.2.1'))]).toEqual([2, 2])
     for (const left of [1, 0, 0]) {
@@ -64,7 +64,7 @@ describe('the shares of addresses', () => {
   })
 
   it('are one for all addresses of a network of IPv6', () => {
-    const shares = createAddressShares(manualClock(), 1, 60_000)
+    const shares = createNetworkShares(manualClock(), [1, 9, 9], 60_000)
 
     expect(shares.take(from('2001:db8::1'))).toBe(0)
     expect(shares.take(from('2001:db8::2'))).toBe(60_000)
@@ -90,6 +90,17 @@ describe('the shares of networks', () => {
     const shares = createNetworkShares(manualClock(), [1, 2, 2], 60_000)
     const waits = ['192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2'].map((address) => shares.take(from(address)))
     expect(waits).toEqual([0, 60_000, 60_000, 0])
+  })
+
+  it('are counted for all addresses together, where these have a share', () => {
+    const clock = manualClock()
+    const shares = createNetworkShares(clock, [2, 3, 4, 5], 60_000)
+    const sent = ['192.0.2.1', '192.0.2.1', '192.0.2.1', '2001:db8::1', '198.51.100.1', '203.0.113.1', '2001:db9::1']
+
+    expect(sent.map((address) => shares.take(from(address)))).toEqual([0, 0, 60_000, 0, 0, 0, 60_000])
+    expect(shares.left(from('2001:db9::1'))).toBe(0)
+    clock.advance(60_000)
+    expect(shares.take(from('2001:db9::1'))).toBe(0)
   })
 
   it('have left what the fullest network has left', () => {

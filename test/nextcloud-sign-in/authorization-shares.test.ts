@@ -1,16 +1,17 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
+import { MemoryStorage, type StorageAdapter } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
+import { registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer } from '../support/sign-in-server.js'
 
-const MOST = 10_000
 const TEN_MINUTES = 600_000
 
-it('an address begins 10,000 sign-ins in ten minutes, and no other address has fewer for it', async () => {
+/** Asks as Express would hand a request on. PUT is what the authorization endpoint has done with soonest. */
+async function startAsking() {
   const clock = manualClock()
   const handle = (await startSignInServer({ clock })).signIn.routes()
-  /** Asks as Express would hand a request on. PUT is what the authorization endpoint has done with soonest. */
   const ask = (ip: string): Promise<ServerResponse> => {
     const req = Object.assign(new IncomingMessage(new Socket()), { method: 'PUT', url: '/oauth/authorize', ip })
     const res = new ServerResponse(req)
@@ -22,12 +23,102 @@ it('an address begins 10,000 sign-ins in ten minutes, and no other address has f
       handle(req, res, reject)
     })
   }
-  for (let count = 0; count < MOST; count += 1) expect((await ask('192.0.2.1')).statusCode).not.toBe(429)
+  /** How many of some requests go on. */
+  const begun = async (count: number, ipOf: (at: number) => string): Promise<number> => {
+    let good = 0
+    for (let at = 0; at < count; at += 1) if ((await ask(ipOf(at))).statusCode !== 429) good += 1
+    return good
+  }
+  return { clock, ask, begun }
+}
 
-  const refused = await ask('192.0.2.1')
+describe('the sign-ins that begin in ten minutes', () => {
+  it('are 1,000 of one address, and no other address has fewer for it', async () => {
+    const { clock, ask, begun } = await startAsking()
 
-  expect([refused.statusCode, refused.getHeader('retry-after')]).toEqual([429, '600'])
-  expect((await ask('192.0.2.2')).statusCode).not.toBe(429)
-  clock.advance(TEN_MINUTES)
-  expect((await ask('192.0.2.1')).statusCode).not.toBe(429)
-}, 60_000)
+    expect(await begun(1_010, () => '192.0.2.1')).toBe(1_000)
+    const refused = await ask('192.0.2.1')
+    expect([refused.statusCode, refused.getHeader('retry-after')]).toEqual([429, '600'])
+    expect((await ask('192.0.2.2')).statusCode).not.toBe(429)
+    clock.advance(TEN_MINUTES)
+    expect((await ask('192.0.2.1')).statusCode).not.toBe(429)
+  })
+
+  it.each([
+    ['2,000 of a /48 of IPv6', (at: number) => `2001:db8:aa:${(at % 30).toString(16)}::${at.toString(16)}`, 2_000],
+    ['3,000 of a /32', (at: number) => `2001:db8:${(at % 30).toString(16)}::1`, 3_000],
+    ['2,000 of a /24 of IPv4', (at: number) => `192.0.2.${at % 30}`, 2_000],
+    ['3,000 of a /16', (at: number) => `192.0.${at % 30}.1`, 3_000],
+  ])('are %s', async (_, ipOf, most) => {
+    const { ask, begun } = await startAsking()
+
+    expect(await begun(most + 100, ipOf)).toBe(most)
+    expect((await ask('198.51.100.1')).statusCode).not.toBe(429)
+  })
+
+  it('are 4,000 of all, so that they do not fill the default storage', async () => {
+    const { clock, ask, begun } = await startAsking()
+
+    expect(await begun(4_100, (at) => `${at % 30}.0.2.1`)).toBe(4_000)
+    clock.advance(TEN_MINUTES)
+    expect((await ask('198.51.100.1')).statusCode).not.toBe(429)
+  })
+})
+
+/** A storage that tells what was put into it, in records and in characters. */
+function watched() {
+  const inner = new MemoryStorage()
+  const put = { records: 0, characters: 0 }
+  const storage: StorageAdapter = {
+    shared: false,
+    get: (key) => inner.get(key),
+    delete: (key, expected) => inner.delete(key, expected),
+    list: (page) => inner.list(page),
+    put: async (key, value, expected, ttlMs) => {
+      const version = await inner.put(key, value, expected, ttlMs)
+      if (version !== null && expected === null) {
+        put.records += 1
+        put.characters += value.length
+      }
+      return version
+    },
+  }
+  return { storage, put }
+}
+
+describe('an authorization request', () => {
+  it.each([
+    ['state', { state: 's'.repeat(5_000) }],
+    ['a parameter that nobody knows', { other: 'o'.repeat(5_000) }],
+    ['many parameters', Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`p${at}`, 'xxxx']))],
+    ['escapes', { state: '\u0000'.repeat(2_000) }],
+  ])('with more than 4,096 characters of %s is refused, and leaves nothing', async (_, more) => {
+    const { storage, put } = watched()
+    const server = await startSignInServer({ storage })
+    const client = await registeredClient(server)
+    const { records } = put
+    const refused = await fetch(client.authorizationUrl(more), { redirect: 'manual' })
+
+    expect([refused.status, await refused.json()]).toEqual([
+      400,
+      { error: 'invalid_request', error_description: 'A request has at most 4096 characters' },
+    ])
+    expect(put.records).toBe(records)
+  })
+
+  it('with fewer is asked about, and leaves one record of less than 16 KiB, and one more with a yes', async () => {
+    const { storage, put } = watched()
+    const server = await startSignInServer({ storage })
+    const client = await registeredClient(server)
+    const before = { ...put }
+    const mallory = server.person('mallory')
+    const url = client.authorizationUrl({ state: '\u0000'.repeat(1_200) })
+    expect(url.href.length - url.origin.length).toBeLessThanOrEqual(4_096)
+    const question = await mallory.until(url, `${server.origin}/oauth/sign-in/`)
+
+    expect(put.records - before.records).toBe(1)
+    expect(put.characters - before.characters).toBeLessThan(16_384)
+    await mallory.until(question, `${server.origin}/nextcloud/callback`)
+    expect(put.records - before.records).toBe(2)
+  })
+})

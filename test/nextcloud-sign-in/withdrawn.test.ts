@@ -1,3 +1,4 @@
+import { grantIdOf, markOf, withdrawalsIn, withdrawalsOf } from '../../src/nextcloud-sign-in/withdrawn.js'
 import { expect, it } from 'vitest'
 import { MemoryStorage, type StorageAdapter } from '../../src/index.js'
 import { ACCOUNT_PASSWORD } from '../support/nextcloud/state.js'
@@ -91,3 +92,17 @@ it.each([1, 2, 3, 4, 5])(
     expect(server.nextcloud.state.tokens.filter(({ kind }) => kind === 'oauth2')).toHaveLength(1)
   },
 )
+
+it.each([undefined, '', 'a-session-of-an-earlier-version', 'w.x', 'wx.y'])(
+  'a mark that has no number of withdrawals is from before all of them: %j',
+  (mark) => {
+    expect(withdrawalsIn(mark)).toBe(-1)
+    expect(withdrawalsOf(markOf(mark))).toBe(-1)
+  },
+)
+
+it('a token whose claim is no number is from before all withdrawals, and a good one from after as many as it says', () => {
+  const [claim = ''] = Object.keys(markOf(undefined))
+  expect([withdrawalsOf({}), withdrawalsOf({ [claim]: '7' })]).toEqual([-1, -1])
+  expect(withdrawalsOf(markOf(grantIdOf(7)))).toBe(7)
+})

@@ -7,9 +7,10 @@ it.each([
   ['http://127.0.0.1:8080/mcp', 'localhost', 3000, 8080],
   ['http://[::1]/mcp', '::1', 3000, 80],
 ])('%s is not where a server at %s, port %i listens, which says so', (resource, host, port, named) => {
-  expect(portDoubt({ resource, host, port })).toContain(
-    `has port ${named}, and this server listens on ${port}: set PORT=${named}`,
-  )
+  expect(portDoubt({ resource, host, port })).toEqual({
+    found: `NEXTCLOUD_MCP_SERVER_URL has port ${named}, and this server listens on ${port}`,
+    fix: `set PORT=${named}, unless a proxy leads from one to the other`,
+  })
 })
 
 it.each([

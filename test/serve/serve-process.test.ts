@@ -157,6 +157,8 @@ describe('mcp-nextcloud-auth serve', () => {
       'add_event', 'create_note', 'list_calendars', 'list_events', 'list_files', 'list_notes',
       'read_file', 'read_note', 'search_files', 'update_note', 'write_file',
     ]) // prettier-ignore
+    const replacing = tools.filter(({ annotations }) => annotations?.destructiveHint === true)
+    expect(replacing.map(({ name }) => name).sort()).toEqual(['update_note', 'write_file'])
 
     expect(await call(client, 'create_note', { title: 'Milk', content: 'two litres' })).toMatchObject({
       isError: false,

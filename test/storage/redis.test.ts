@@ -1,11 +1,13 @@
 import { Cluster, Redis } from 'ioredis'
+import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
 import { randomUUID } from 'node:crypto'
-import { createClient, createClientPool, createCluster } from 'redis'
+import { createClient, createClientPool, createCluster, createSentinel } from 'redis'
 import { afterAll, assert, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ConfigurationError } from '../../src/errors/errors.js'
 import { type IoRedisClient, type NodeRedisClient, RedisStorage } from '../../src/storage/redis.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { has } from '../support/left-out.js'
+import { startRedisSentinel, type RedisSentinel } from '../support/redis-sentinel.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { sharedRedis } from '../support/shared-servers.js'
 
@@ -24,8 +26,8 @@ async function connectRedis(url: string, RESP: 2 | 3): Promise<Connected> {
   return { client, send: (...command) => client.sendCommand(command), end: () => client.destroy() }
 }
 
-async function connectIoRedis(url: string): Promise<Connected> {
-  const client = new Redis(url, { enableOfflineQueue: false, lazyConnect: true, retryStrategy: () => 20 })
+async function connectIoRedis(url: string, Client = Redis): Promise<Connected> {
+  const client = new Client(url, { enableOfflineQueue: false, lazyConnect: true, retryStrategy: () => 20 })
   client.on('error', () => undefined)
   await client.connect()
   return { client, send: (name = '', ...args) => client.call(name, ...args), end: () => client.disconnect() }
@@ -34,7 +36,8 @@ async function connectIoRedis(url: string): Promise<Connected> {
 const packages: [name: string, connect: (url: string) => Promise<Connected>][] = [
   ['redis', (url) => connectRedis(url, 3)],
   ['redis with RESP 2', (url) => connectRedis(url, 2)],
-  ['ioredis', connectIoRedis],
+  ['ioredis', (url) => connectIoRedis(url)],
+  ['iovalkey', (url) => connectIoRedis(url, Valkey as unknown as typeof Redis)],
 ]
 
 if (has('Redis')) {
@@ -236,6 +239,13 @@ if (has('Redis')) {
           return Promise.resolve([cluster, () => cluster.disconnect()])
         },
       ],
+      [
+        'iovalkey',
+        () => {
+          const cluster = new ValkeyCluster([{ host: '127.0.0.1', port: server.port }])
+          return Promise.resolve([cluster, () => cluster.disconnect()])
+        },
+      ],
     ])('works with %s', async (_name, connect) => {
       const [cluster, end] = await connect()
       const storage = new RedisStorage(cluster)
@@ -244,6 +254,57 @@ if (has('Redis')) {
       expect(await storage.list({ limit: 10 })).toEqual(['v1:a', 'v1:b', 'v1:c'])
       for (const key of ['v1:c', 'v1:a', 'v1:b']) await storage.delete(key, (await storage.get(key))!.version)
       await end()
+    })
+  })
+
+  describe.each<
+    [name: string, connect: (of: RedisSentinel) => Promise<[NodeRedisClient | IoRedisClient, end: () => unknown]>]
+  >([
+    [
+      'redis',
+      async ({ name, port }) => {
+        const sentinelRootNodes = [{ host: '127.0.0.1', port }]
+        const client = createSentinel({ name, sentinelRootNodes, replicaPoolSize: 1, scanInterval: 200 })
+        client.on('error', () => undefined)
+        await client.connect()
+        return [client, () => client.destroy()]
+      },
+    ],
+    [
+      'ioredis',
+      ({ name, port }) => {
+        const client = new Redis({ name, sentinels: [{ host: '127.0.0.1', port }], sentinelRetryStrategy: () => 50 })
+        client.on('error', () => undefined)
+        return Promise.resolve([client, () => client.disconnect()])
+      },
+    ],
+    [
+      'iovalkey',
+      ({ name, port }) => {
+        const client = new Valkey({ name, sentinels: [{ host: '127.0.0.1', port }], sentinelRetryStrategy: () => 50 })
+        client.on('error', () => undefined)
+        return Promise.resolve([client, () => client.disconnect()])
+      },
+    ],
+  ])('RedisStorage over Sentinel with %s', (_name, connect) => {
+    it('works, lists, and goes on with the replica when the primary is gone', async () => {
+      const sentinel = await startRedisSentinel()
+      const [client, end] = await connect(sentinel)
+      try {
+        const storage = new RedisStorage(client, { prefix: 'own:' })
+        await writesAndReads(storage)
+        const kept = (await storage.put('v1:kept', 'value', null))!
+        expect(await storage.list({ limit: 9 })).toEqual(['v1:kept'])
+        await sentinel.primary.kill()
+        const deadline = Date.now() + 30_000
+        let second: string | null = null
+        while (second === null && Date.now() < deadline)
+          second = await storage.put('v1:kept', 'second', kept).catch(() => null)
+        expect(await storage.get('v1:kept')).toEqual({ value: 'second', version: second })
+      } finally {
+        await end()
+        await sentinel.stop()
+      }
     })
   })
 
@@ -256,6 +317,18 @@ if (has('Redis')) {
     const evalsha = () => Promise.resolve(null)
     const cluster = { evalsha, eval: evalsha, nodes: () => [scanning(['v1:c', 'v1:a']), scanning(['v1:b', 'v1:a'])] }
     expect(await new RedisStorage(cluster, { prefix }).list({ limit: 9 })).toEqual(['v1:a', 'v1:b', 'v1:c'])
+  })
+
+  it.each([
+    ['a client', (url: string, keyPrefix: string) => createClient({ url, keyPrefix })],
+    ['a pool', (url: string, keyPrefix: string) => createClientPool({ url, keyPrefix })],
+  ])('RedisStorage lists with the keyPrefix of redis: %s', async (_name, make) => {
+    const client = make(await sharedRedis(), `${randomUUID()}:`)
+    await client.connect()
+    const storage = new RedisStorage(client)
+    await storage.put('v1:a', 'value', null)
+    expect(await storage.list({ limit: 9 })).toEqual(['v1:a'])
+    client.destroy()
   })
 
   it('RedisStorage lists with the keyPrefix of ioredis', async () => {
@@ -307,6 +380,13 @@ describe('RedisStorage', () => {
       await expect(storage.list({ limit: 1 })).rejects.toThrow(ConfigurationError)
     },
   )
+
+  it('refuses a client over HTTP, which has the same commands with other arguments, and says what to use', () => {
+    const evaluate = () => Promise.resolve(null)
+    const upstash = { eval: evaluate, evalsha: evaluate, set: evaluate, scan: evaluate }
+    expect(() => new RedisStorage(upstash as never)).toThrow(ConfigurationError)
+    expect(() => new RedisStorage(upstash as never)).toThrow(/over HTTP.*redis or ioredis.*rediss:\/\//)
+  })
 
   it('passes on any error except that a script is not known', async () => {
     const evaluate = vi.fn(() => Promise.resolve(null))

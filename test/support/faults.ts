@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
+import { createClient } from 'redis'
 import type { InstanceOptions, Outcome, Point } from './instance-messages.js'
 import type { Instance, InstanceProcess, InstanceProcesses } from './instances.js'
 import { startMariaDbServer } from './mariadb-server.js'
 import { startPostgresServer } from './postgres-server.js'
-import { startRedisServer } from './redis-server.js'
+import { startRedisReplica, startRedisServer } from './redis-server.js'
 import { startScene, type RealStores, type Scene, type SceneOptions } from './scene.js'
 import type { ReceivedRequest } from './scripted-authorization-server.js'
 import type { StoreAddress, StoreKind } from './stores.js'
@@ -268,6 +269,37 @@ export function createFaults(
     return result
   }
 
+  /**
+   * A replica takes over from a Redis that was killed, and did not get what was stored last.
+   *
+   * @param settings of the Redis that is killed
+   */
+  async function failedOver(settings: readonly string[] = []): Promise<FaultResult> {
+    const primary = await startRedisServer(settings)
+    const replication = await startTcpGate(primary.port)
+    const replica = await startRedisReplica(replication.port)
+    const { store, gate } = await throughGate({ kind: 'Redis', url: primary.url })
+    const stage = await setStage('Redis', {}, bystander, { store })
+    const { scene, holder, other } = stage
+    const pause = await holder.pauseAt(STEPS.storing)
+    const held = holder.call(CALLERS)
+    await pause.reached
+    replication.close()
+    await pause.go()
+    // What is refused is tried again: the callers have their answer by then, or have it from the other server.
+    await Promise.race([held, sleep(1_000)])
+    gate.close()
+    await primary.kill()
+    await promote(replica.url)
+    await gate.open(replica.port)
+    const ofHolder = (await held).map((outcome) => describeOutcome(scene, outcome))
+    const { seen, ms } = await insist(scene, [other])
+    const result = await close(stage, distinct([...ofHolder, ...seen]), ms, [holder, other])
+    gate.close()
+    await Promise.all([primary.stop(), replica.stop()])
+    return result
+  }
+
   /** The file is locked by another process from a step on. */
   async function fileLocked(step: Step, seconds: number, options: FaultOptions = {}) {
     const store = await stores.address('SQLite')
@@ -359,10 +391,17 @@ export function createFaults(
     stalledWhileAsking,
     storeAway,
     restarted,
+    failedOver,
     fileLocked,
     meanwhile,
     clocksDiffer,
   }
+}
+
+async function promote(url: string): Promise<void> {
+  const client = await createClient({ url }).connect()
+  await client.sendCommand(['REPLICAOF', 'NO', 'ONE'])
+  client.destroy()
 }
 
 /** Runs work in the order in which it comes, so many at a time. */

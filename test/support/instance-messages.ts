@@ -1,3 +1,4 @@
+import type { NextcloudMode } from '../../src/modes.js'
 import type { StoreAddress } from './stores.js'
 
 /** Where a refresh is stopped, counted from the order to do so: the n-th call of the adapter, or of fetch on the token endpoint. */
@@ -13,6 +14,8 @@ export interface InstanceOptions {
   readonly store: StoreAddress
   /** `http.timeout`, in milliseconds. */
   readonly timeout?: number
+  /** `nextcloud.mode`. Default: refresh-token. */
+  readonly mode?: NextcloudMode
   /** Milliseconds by which its wall clock is wrong. */
   readonly wrongBy?: number
 }
@@ -26,9 +29,18 @@ export interface Outcome {
   readonly ms: number
 }
 
+/** What became of the calls of one user, each kind of outcome once. */
+export interface UserOutcome {
+  readonly tokens: readonly string[]
+  readonly failures: readonly string[]
+  /** Milliseconds that the slowest caller waited. */
+  readonly ms: number
+}
+
 export type Order =
   | { readonly do: 'open'; readonly options: InstanceOptions }
   | { readonly do: 'call'; readonly subject: string; readonly count: number }
+  | { readonly do: 'exchange'; readonly mcpTokens: readonly string[]; readonly count: number; readonly force: boolean }
   | { readonly do: 'revoke'; readonly subject: string }
   | { readonly do: 'advance'; readonly ms: number }
   | { readonly do: 'pause'; readonly at: Point }

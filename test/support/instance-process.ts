@@ -3,7 +3,7 @@ import { McpAuthError, NotProvisionedError } from '../../src/errors/errors.js'
 import type { StorageAdapter } from '../../src/index.js'
 import { createMcpAuth, type McpAuth } from '../../src/mcp-auth.js'
 import { ENCRYPTION_KEY, MCP_CLIENT } from './grant-constants.js'
-import type { FromChild, InstanceOptions, Order, Outcome, Point, ToChild } from './instance-messages.js'
+import type { FromChild, InstanceOptions, Order, Outcome, Point, ToChild, UserOutcome } from './instance-messages.js'
 import { CLIENT_ID, CLIENT_SECRET, RESOURCE } from './scripted-authorization-server.js'
 import { openStore, type OpenStore } from './stores.js'
 
@@ -41,7 +41,7 @@ async function openInstance(options: InstanceOptions): Promise<RunningInstance> 
       clientSecret: CLIENT_SECRET,
       storage: withPoints(store.adapter, at),
       encryptionKey: ENCRYPTION_KEY,
-      nextcloud: { url: 'https://cloud.example.com' },
+      nextcloud: { url: 'https://cloud.example.com', mode: options.mode },
       http: {
         timeout,
         fetch: (url, init) => {
@@ -62,6 +62,8 @@ async function openInstance(options: InstanceOptions): Promise<RunningInstance> 
       switch (order.do) {
         case 'call':
           return Promise.all(Array.from({ length: order.count }, () => call(auth, issuer, order.subject)))
+        case 'exchange':
+          return Promise.all(order.mcpTokens.map((mcpToken) => exchange(auth, mcpToken, order)))
         case 'revoke':
           return auth.revoke({ issuer, subject: order.subject })
         case 'advance':
@@ -92,10 +94,32 @@ async function close(auth: McpAuth, store: OpenStore): Promise<void> {
 
 /** A caller as a request with the MCP client's token has it, but for the token, which takes no part in a refresh. */
 async function call(auth: McpAuth, issuer: string, subject: string): Promise<Outcome> {
+  return outcomeOf(() => auth.getNextcloudToken({ issuer, subject, clientId: MCP_CLIENT }))
+}
+
+/** Callers with an MCP token. */
+async function exchange(
+  auth: McpAuth,
+  mcpToken: string,
+  { count, force }: { readonly count: number; readonly force: boolean },
+): Promise<UserOutcome> {
+  const { extra } = await auth.verify(mcpToken)
+  const options = force ? { forceRefresh: true } : undefined
+  const outcomes = await Promise.all(
+    Array.from({ length: count }, () => outcomeOf(() => extra.getNextcloudToken(options))),
+  )
+  return {
+    tokens: [...new Set(outcomes.flatMap(({ token }) => token ?? []))],
+    failures: [...new Set(outcomes.flatMap(({ failure }) => failure ?? []))],
+    ms: Math.max(...outcomes.map(({ ms }) => ms)),
+  }
+}
+
+async function outcomeOf(call: () => Promise<string>): Promise<Outcome> {
   const start = performance.now()
   const since = (): number => Math.round(performance.now() - start)
   try {
-    return { token: await auth.getNextcloudToken({ issuer, subject, clientId: MCP_CLIENT }), ms: since() }
+    return { token: await call(), ms: since() }
   } catch (error) {
     if (!(error instanceof McpAuthError)) throw error
     const reason = error instanceof NotProvisionedError ? ` ${error.reason}` : ''

@@ -5,13 +5,15 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compileProgram } from './compiled-program.js'
-import type { FromChild, InstanceOptions, Order, Outcome, Point, ToChild } from './instance-messages.js'
+import type { FromChild, InstanceOptions, Order, Outcome, Point, ToChild, UserOutcome } from './instance-messages.js'
 
 /** One instance of the middleware in another process. Its clock stands where it is told, and goes on from there. */
 export interface Instance {
   readonly process: InstanceProcess
   /** So many concurrent callers want a token for a user. */
   readonly call: (count?: number, subject?: string) => Promise<readonly Outcome[]>
+  /** So many concurrent callers with each of these MCP tokens want one for Nextcloud. */
+  readonly exchange: (mcpTokens: readonly string[], count?: number, force?: boolean) => Promise<readonly UserOutcome[]>
   readonly revoke: (subject?: string) => Promise<unknown>
   readonly advance: (ms: number) => Promise<void>
   /** Stops its work at a point, which it reaches later. */
@@ -128,6 +130,8 @@ function createInstanceProcess(child: ChildProcess): InstanceProcess {
       return {
         process: self,
         call: (count = 1, subject = 'alice') => give({ do: 'call', count, subject }) as Promise<Outcome[]>,
+        exchange: (mcpTokens, count = 1, force = false) =>
+          give({ do: 'exchange', mcpTokens, count, force }) as Promise<UserOutcome[]>,
         revoke: (subject = 'alice') => give({ do: 'revoke', subject }),
         advance: (ms) => give({ do: 'advance', ms }) as Promise<void>,
         async pauseAt(at) {

@@ -1,4 +1,5 @@
 import { createConnection } from 'node:net'
+import { createClient } from 'redis'
 import { findProgram, type RunningServer, startServer } from './server-process.js'
 
 /** A Redis of its own, started by a test. */
@@ -20,12 +21,25 @@ export async function startRedisServer(args: readonly string[] = []): Promise<Re
     name: 'redis',
     command: (port, directory) => [
       ...[program, '--port', String(port), '--bind', '127.0.0.1', '--dir', directory],
-      ...['--save', '', '--appendonly', 'yes', '--appendfsync', 'no', ...args],
+      ...['--save', '', '--appendonly', 'yes', '--appendfsync', 'no'],
+      // A replica gets everything at once.
+      ...['--repl-diskless-sync-delay', '0', ...args],
     ],
     killSignal: 'KILL',
     answers: ping,
   })
   return { ...server, url: `redis://127.0.0.1:${server.port}` }
+}
+
+/** Starts one that follows the Redis of a port, and gets from now on what that writes. */
+export async function startRedisReplica(primary: number): Promise<RedisServer> {
+  const replica = await startRedisServer(['--replicaof', `127.0.0.1 ${primary}`])
+  const client = await createClient({ url: `redis://127.0.0.1:${primary}` }).connect()
+  // It is waited for only by a client that has written.
+  await client.set('replicated', '')
+  await client.sendCommand(['WAIT', '1', '30000'])
+  client.destroy()
+  return replica
 }
 
 /** `+PONG`, and not yet the error that a server answers while it reads its data. */

@@ -5,12 +5,17 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 export interface TcpGate {
   readonly port: number
   readonly close: () => void
-  readonly open: () => Promise<void>
+  /** To another port, if one is given. */
+  readonly open: (target?: number) => Promise<void>
+  /** Keeps what the server answers so many milliseconds from now on. */
+  readonly slow: (ms: number) => void
 }
 
-export async function startTcpGate(target: number): Promise<TcpGate> {
+export async function startTcpGate(first: number): Promise<TcpGate> {
+  let target = first
   const sockets = new Set<Socket>()
   let server: Server
+  let delay = 0
   async function listen(port: number): Promise<void> {
     server = createServer((near) => {
       const far = connect(target, '127.0.0.1')
@@ -24,8 +29,13 @@ export async function startTcpGate(target: number): Promise<TcpGate> {
           sockets.delete(socket)
           other.destroy()
         })
-        socket.pipe(other)
+        if (socket === near) socket.pipe(other)
       }
+      far.on('data', (answer) => {
+        if (delay === 0) near.write(answer)
+        else setTimeout(() => near.write(answer), delay)
+      })
+      far.on('end', () => near.end())
     }).listen(port, '127.0.0.1')
     await once(server, 'listening')
   }
@@ -37,6 +47,10 @@ export async function startTcpGate(target: number): Promise<TcpGate> {
       server.close()
       for (const socket of sockets) socket.destroy()
     },
-    open: () => listen(port),
+    open(to = target) {
+      target = to
+      return listen(port)
+    },
+    slow: (ms) => void (delay = ms),
   }
 }

@@ -84,7 +84,7 @@ describe('the example of RFC 9449', () => {
   it('is no good where proofs as old are no longer remembered', async () => {
     const clock = manualClock(RFC.iat * 1_000)
     const spent = createSpentProofs(clock, undefined, { most: 1, mostOfUser: 1 })
-    await spent.spend({ user: 'bob', key: 'key', jti: 'jti', iat: RFC.iat + 1 })
+    await spent.spend({ user: 'bob', key: 'key', jti: 'jti', iat: RFC.iat })
     const { check: checkProof } = createDpop({ config: CONFIG, clock, spent })
 
     const failure = await failureOf(checkProof(RFC.proof, BOUND, { ...REQUEST, proof: RFC.proof }))
@@ -142,7 +142,7 @@ describe('the memory of used proofs', () => {
     expect(await spend(proof({ iat: one.iat + 1 }))).toBe('new')
   })
 
-  it('forgets the oldest when it is full, and takes none that is as old', async () => {
+  it('forgets the second farthest from now when it is full, and takes none of it', async () => {
     const { now, proof, spend } = open()
     const first = proof({ user: 'bob', iat: now() - 20 })
     await spend(first)
@@ -155,8 +155,41 @@ describe('the memory of used proofs', () => {
     expect(await spend(proof({ iat: first.iat }))).toBe('old')
     expect(await spend(proof({ iat: first.iat + 0.9 }))).toBe('old')
     expect(await spend(second)).toBe('used')
-    // One that is itself the oldest has no place.
+    // One that is itself the farthest has no place.
     expect(await spend(proof({ iat: now() - 15 }))).toBe('old')
+  })
+
+  it.each([
+    ['the future', 298],
+    ['the past', -298],
+    ['many seconds of the future', undefined],
+  ])('takes the proofs of others where some users fill it with those of %s', async (_, ahead) => {
+    const { clock, now, proof, spend } = open()
+    const start = now()
+    for (let count = 0; count < 10; count += 1) {
+      await spend(proof({ user: `mallory ${count % 2}`, iat: start + (ahead ?? 298 - count) }))
+    }
+
+    for (let seconds = 0; seconds < 20; seconds += 1) {
+      const one = proof({ user: 'bob' })
+      expect([await spend(one), await spend(one)]).toEqual(['new', 'used'])
+      await spend(proof({ user: 'mallory 0', iat: now() + (ahead ?? 298) })).catch(() => undefined)
+      // Bob's own share is a part of the memory.
+      clock.advance(300_000 / 4)
+    }
+  })
+
+  it('takes none again of a second that it has forgotten, whatever comes after', async () => {
+    const { clock, now, proof, spend } = open()
+    const one = proof({ user: 'mallory', iat: now() + 290 })
+    expect(await spend(one)).toBe('new')
+    for (let count = 0; count < 10; count += 1) await spend(proof({ user: `user ${count}` }))
+    for (let seconds = 0; seconds < 620; seconds += 31) {
+      expect(await spend(one)).toBe('old')
+      expect(await spend({ ...one, jti: 'other' })).toBe('old')
+      clock.advance(31_000)
+      await spend(proof({ user: `carol ${seconds}`, iat: now() }))
+    }
   })
 
   it('lets no user take more than a share, until those end, and the others in', async () => {

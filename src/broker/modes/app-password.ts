@@ -92,7 +92,8 @@ async function buryIfRefused(
   { stored, proven, ...of }: GrantOf & { readonly stored: StoredGrant; readonly proven: boolean | undefined },
 ): Promise<'late' | undefined> {
   if (proven === true || (await isRefused(rooms, of.identity, stored.grant))) {
-    rooms.signIns.refused(of.identity)
+    // Whoever has proof of it has counted it.
+    if (proven !== true) rooms.signIns.refused(of.identity)
     if (await bury(rooms, of, stored)) throw new NotProvisionedError('revoked')
     return 'late'
   }

@@ -1,7 +1,7 @@
-import { InternalError } from '../../errors/errors.js'
+import { InternalError, SubjectTokenRejectedError } from '../../errors/errors.js'
 import type { NextcloudMode } from '../../modes.js'
 import { jwtBearer } from './jwt-bearer.js'
-import type { Exchange, FreshToken, Mode, ModeRooms, TokenRequest } from './mode.js'
+import { hasExpired, type Exchange, type FreshToken, type Mode, type ModeRooms, type TokenRequest } from './mode.js'
 import { createSharing, type Sharing } from './shared-exchange.js'
 import { tokenExchange } from './token-exchange.js'
 
@@ -29,11 +29,17 @@ export function exchangeMode(rooms: ModeRooms): Mode {
     return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'idp' }
   }
   const mode = { getFreshToken, boundToMcpToken: true, ...timing }
-  return rooms.tokenRecords === undefined ? mode : sharedMode(mode, createSharing(rooms, rooms.tokenRecords, timing))
+  return rooms.tokenRecords === undefined
+    ? mode
+    : sharedMode(mode, createSharing(rooms, rooms.tokenRecords, timing), rooms)
 }
 
 /** Returns the same mode, in which one instance exchanges and the others take its token. */
-function sharedMode(mode: Mode, { take, check, settle }: Sharing): Mode {
+function sharedMode(
+  mode: Mode,
+  { take, check, settle }: Sharing,
+  { config: { clockTolerance }, clock }: Pick<ModeRooms, 'config' | 'clock'>,
+): Mode {
   return {
     ...mode,
     check,
@@ -42,6 +48,7 @@ function sharedMode(mode: Mode, { take, check, settle }: Sharing): Mode {
       const taken = await take(request)
       if ('secret' in taken) return taken
       try {
+        if (hasExpired(request.caller, clockTolerance, clock)) throw new SubjectTokenRejectedError()
         return await taken.share(await mode.getFreshToken(request, found))
       } catch (error) {
         taken.giveUp()

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { hashOfParts } from '../../hash-of-parts.js'
 import { sharedAccessToken } from '../../grants/grant.js'
 import type { Lease } from '../../grants/lease.js'
-import { EXCHANGE_LEASE, type Patience, type SharedToken, type TokenRecords } from '../../grants/token-records.js'
+import { EXCHANGE_LEASE, type SharedToken, type TokenRecords } from '../../grants/token-records.js'
 import { createSingleFlight, type SingleFlight } from '../../single-flight.js'
 import { tokenLife, type Timing } from '../token-cache.js'
 import type { Basis, Caller, FreshToken, Have, Mode, ModeRooms, TokenRequest } from './mode.js'
@@ -42,10 +42,8 @@ interface Stored {
   readonly token: SharedToken | undefined
 }
 
-/** Milliseconds that a caller waits for the store: with those of the exchange not more than `http.timeout` and 2 s. */
-const STORE_PATIENCE = 1_800
-/** Milliseconds beyond the lease of an instance that may have been killed. */
-const PATIENCE_BEYOND_LEASE = 1_000
+/** Milliseconds beyond the lease of an instance that may have been killed, and beyond the exchange of one that lives. */
+const PATIENCE_BEYOND = 1_000
 const MOST_SEEN = 10_000
 /** Attempts to write a token where other writers are first. */
 const MOST_WRITES = 3
@@ -72,9 +70,7 @@ export function createSharing(
     check: (caller, _secret, basis) => {
       const { shared } = basis
       if (shared === undefined || clock.monotonic() - basis.checkedAt < grantCheck || !records.mayAsk()) return true
-      const outcome = rooms.looks.join(shared.key, () =>
-        lookAgain(rooms, { caller, basis, ...shared, patience: { left: STORE_PATIENCE } }),
-      )
+      const outcome = rooms.looks.join(shared.key, () => lookAgain(rooms, { caller, basis, ...shared }))
       return { outcome, awaited: true }
     },
     settle: () => Promise.allSettled(working),
@@ -86,13 +82,13 @@ interface Asking {
   readonly key: string
   readonly caller: Caller
   readonly have: Have
-  readonly patience: Patience
 }
 
 async function take(rooms: SharingRooms, { key: tokenKey, caller, have }: TokenRequest): Promise<FreshToken | Turn> {
+  const { config, clock } = rooms
   const key = keyOf(rooms, tokenKey)
-  const asking = { key, caller, have, patience: { left: STORE_PATIENCE } }
-  const again = createPauses(rooms.clock, EXCHANGE_LEASE + PATIENCE_BEYOND_LEASE)
+  const asking = { key, caller, have }
+  const again = createPauses(clock, Math.max(EXCHANGE_LEASE, config.http.timeout) + PATIENCE_BEYOND)
   try {
     const stored = await read(rooms, asking)
     // Without a token of its own, a forced caller rejects the stored one.
@@ -109,7 +105,7 @@ async function take(rooms: SharingRooms, { key: tokenKey, caller, have }: TokenR
 
 /** Resolves to the turn to exchange, to the token of an instance that had it just before, or to `another` if an instance has it now. */
 async function takeTurn(rooms: SharingRooms, asking: Asking): Promise<FreshToken | Turn | 'another'> {
-  const lease = await rooms.records.acquireLease(asking.key, asking.patience)
+  const lease = await rooms.records.acquireLease(asking.key)
   if (lease === undefined) return 'another'
   let stored: Stored | undefined
   try {
@@ -123,11 +119,8 @@ async function takeTurn(rooms: SharingRooms, asking: Asking): Promise<FreshToken
   return found
 }
 
-async function read(
-  { records }: SharingRooms,
-  { key, patience }: Pick<Asking, 'key' | 'patience'>,
-): Promise<Stored | undefined> {
-  const stored = await records.read(key, patience)
+async function read({ records }: SharingRooms, { key }: Pick<Asking, 'key'>): Promise<Stored | undefined> {
+  const stored = await records.read(key)
   return stored && { version: stored.version, token: await stored.open() }
 }
 
@@ -152,7 +145,7 @@ function usable(
  */
 function turn(
   rooms: SharingRooms,
-  { key, caller, patience }: Asking,
+  { key, caller }: Asking,
   lease: Lease | undefined,
   found: { readonly stored: Stored | undefined } | undefined,
 ): Turn {
@@ -168,8 +161,10 @@ function turn(
       }
       seen.set(key, shared.order)
       const basis: Basis = { version: '', shared: { key, token: shared }, checkedAt: clock.monotonic() }
-      await write(rooms, { caller, basis, key, token: shared, patience }, found).catch(() => undefined)
-      giveUp()
+      const written = write(rooms, { caller, basis, key, token: shared }, found).then(giveUp, giveUp)
+      // A store that has failed is not waited for a second time.
+      if (lease === undefined) background(written)
+      else await written
       return { ...fresh, basis }
     },
   }
@@ -190,23 +185,22 @@ interface Owned {
   readonly basis: Basis
   readonly key: string
   readonly token: SharedToken
-  readonly patience: Patience
 }
 
 /** Writes a token to the store, unless there is a later one. */
 async function write(
   rooms: SharingRooms,
-  { caller, basis, key, token, patience }: Owned,
+  { caller, basis, key, token }: Owned,
   found: { readonly stored: Stored | undefined } | undefined,
 ): Promise<void> {
   let known = found
   for (let attempts = 0; attempts < MOST_WRITES; attempts += 1) {
-    known ??= { stored: await read(rooms, { key, patience }) }
+    known ??= { stored: await read(rooms, { key }) }
     const { stored } = known
     if (stored?.token !== undefined && stored.token.order >= token.order) return
     const ttlMs = timeLeft(rooms, caller, token)
     if (ttlMs <= 0) return
-    const version = await rooms.records.write(key, token, { expected: stored?.version ?? null, ttlMs, patience })
+    const version = await rooms.records.write(key, token, { expected: stored?.version ?? null, ttlMs })
     if (version !== null) {
       basis.version = version
       return
@@ -224,9 +218,9 @@ function timeLeft({ timing, clock }: SharingRooms, { expiresAt }: Caller, { expi
 /** Looks whether another instance has replaced a cached token. A store that fails, or has lost the token, replaces none. */
 async function lookAgain(rooms: SharingRooms, owned: Owned): Promise<true | FreshToken> {
   const { records, background, clock } = rooms
-  const { caller, basis, key, token, patience } = owned
+  const { caller, basis, key, token } = owned
   try {
-    const entry = await records.read(key, patience)
+    const entry = await records.read(key)
     if (entry?.version !== basis.version) {
       const other = await entry?.open()
       const stored = entry && { version: entry.version, token: other }

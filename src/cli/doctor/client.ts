@@ -12,7 +12,7 @@ import {
   UpstreamUnavailableError,
 } from '../../errors/errors.js'
 import { MODES } from '../../modes.js'
-import { waysToGive } from '../options.js'
+import { waysToGive } from './words.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { nextcloudOf } from './nextcloud.js'

@@ -2,7 +2,7 @@ import type { Config } from '../../config/config.js'
 import { readConfig } from '../../config/read-config.js'
 import { ConfigurationError } from '../../errors/errors.js'
 import type { Environment } from '../../options.js'
-import { waysToGive } from '../options.js'
+import { forApp, waysToGive } from './words.js'
 import type { Finding } from './check.js'
 
 type Options = Readonly<Record<string, unknown>>
@@ -31,7 +31,7 @@ export function examineConfiguration(
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error
     const { message, option } = error
-    const fix = option === undefined ? 'correct the options' : `set it by ${waysToGive(option)}`
+    const fix = option === undefined ? `correct ${forApp('the options')}` : `set it by ${waysToGive(option)}`
     return { config: undefined, finding: { id: 'config', status: 'failed', found: message, fix } }
   }
 }

@@ -2,7 +2,7 @@ import { createCodeGrant } from '../../authorization-server/code-grant.js'
 import type { ConnectConfig } from '../../config/config.js'
 import { McpAuthError } from '../../errors/errors.js'
 import { MODES } from '../../modes.js'
-import { waysToGive } from '../options.js'
+import { forApp, waysToGive } from './words.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { reached } from './network.js'
@@ -98,6 +98,6 @@ async function checkPage({ config, probe, secrets }: Examination, { path }: Conn
   if (isAnswer(answer) && answer.status === 410) return passed(`${url} is there`)
   return failed(
     `${url} is not the connect page of this server (${describe(answer, secrets.quote)})`,
-    `let app.use(auth.routes()) stand in the app, and the proxy pass on ${path} and what is below it; the path is set by ${waysToGive('connect.path')}`,
+    `let ${forApp('app.use(auth.routes())')} stand in the app, and the proxy pass on ${path} and what is below it; the path is set by ${waysToGive('connect.path')}`,
   )
 }

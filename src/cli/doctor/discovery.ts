@@ -1,6 +1,6 @@
 import type { EndpointField } from '../../authorization-server/metadata.js'
 import { ConfigurationError, McpAuthError } from '../../errors/errors.js'
-import { waysToGive } from '../options.js'
+import { forApp, waysToGive } from './words.js'
 import { answered, check, failed, leftOut, outcomeOf, passed, type Check, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { reached } from './network.js'
@@ -111,7 +111,7 @@ async function checkEndpoints(context: Examination): Promise<Verdict> {
     return failed(
       context.secrets.quote(failure.detail),
       option === undefined
-        ? 'have the provider name https addresses (Keycloak: KC_HOSTNAME with https), or give them by --jwks-uri, --token-endpoint and the like (authorizationServer)'
+        ? `have the provider name https addresses (Keycloak: KC_HOSTNAME with https), or give them by ${forApp('--jwks-uri, --token-endpoint and the like (authorizationServer)')}`
         : `give it by ${waysToGive(option)}, or switch it on at the provider`,
     )
   }

@@ -7,6 +7,7 @@ import { leftOut, type Check, type Finding } from './check.js'
 import { ISSUER_CHECKS, runChecks } from './checks.js'
 import { examineConfiguration } from './configuration.js'
 import { createExaminations, type Examination } from './examination.js'
+import { WITH_AN_APP, worded } from './words.js'
 
 /** Runs checks of a set-up, that of its configuration first. No finding has a secret in it. */
 export async function examine(
@@ -15,13 +16,14 @@ export async function examine(
   { environment, clock }: Pick<Surroundings, 'environment' | 'clock'>,
   checks: readonly Check[],
 ): Promise<readonly Finding[]> {
-  const { options, token, subject, store } = setUp
+  const { options, token, subject, store, reader = WITH_AN_APP } = setUp
+  const told = (found: Finding): Finding => masked(worded(found, reader), secrets)
   const { config, finding } = examineConfiguration(
     store === undefined ? options : { ...options, storage: lazyAdapter(store) },
     environment,
   )
   if (config === undefined) {
-    return [masked(finding, secrets), ...checks.map(({ id }) => ({ id, ...leftOut('mend config first') }))]
+    return [told(finding), ...checks.map(({ id }) => ({ id, ...leftOut('mend config first') }))]
   }
   for (const text of [config, ...config.others].flatMap(publicTexts)) secrets.show(text)
   const [first, ...others] = createExaminations({ config, clock, secrets, token, subject, store })
@@ -29,7 +31,7 @@ export async function examine(
   try {
     const findings = [finding, ...(await runIn(first, checks))]
     for (const other of others) findings.push(...(await runIn(other, ofIssuer)))
-    return findings.map((found) => masked(found, secrets))
+    return findings.map(told)
   } finally {
     first.transport.close()
     await store?.close()

@@ -5,7 +5,7 @@ import { McpAuthError, SubjectTokenRejectedError, TokenRequestError } from '../.
 import { MODES } from '../../modes.js'
 import { readScopes } from '../../verify/claims.js'
 import type { VerifiedToken } from '../../verify/verifier.js'
-import { waysToGive } from '../options.js'
+import { waysToGive } from './words.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import { wordsOf } from './client.js'
 import type { Examination } from './examination.js'

@@ -1,6 +1,6 @@
 import { claimOfRule, expectedUserId, nameOfRule } from '../../config/identity-rule.js'
 import type { IdentityRule } from '../../options.js'
-import { waysToGive } from '../options.js'
+import { waysToGive } from './words.js'
 import { failed, leftOut, passed, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 
@@ -24,7 +24,7 @@ export function judgeByRule(
     )
   }
   const expected = expectedUserId(rule, who)
-  if (expected === undefined) return noClaim(claimOfRule(rule) ?? '', verified !== undefined)
+  if (expected === undefined) return noClaim(String(claimOfRule(rule)), verified !== undefined)
   const byRule = `by the rule ${nameOfRule(rule)}`
   if (expected === userId) return passed(`${byRule}, the account ${quote(userId)} is this user's`)
   return failed(

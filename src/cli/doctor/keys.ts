@@ -1,5 +1,5 @@
 import { createLocalJWKSet, type JWK } from 'jose'
-import { waysToGive } from '../options.js'
+import { waysToGive } from './words.js'
 import { check, failed, missing, passed, type Check, type Subject, type Verdict } from './check.js'
 import { fetched, type Examination } from './examination.js'
 import { describe, isAnswer, listIn, type Answer, type NoAnswer } from './probe.js'

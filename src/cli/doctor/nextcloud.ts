@@ -1,4 +1,4 @@
-import { waysToGive } from '../options.js'
+import { waysToGive } from './words.js'
 import { answered, check, failed, missing, passed, type Verdict } from './check.js'
 import { fetched, type Examination } from './examination.js'
 import { reached, type Server } from './network.js'

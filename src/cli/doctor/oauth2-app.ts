@@ -1,6 +1,6 @@
 import type { ClientConfig, ConnectConfig } from '../../config/config.js'
 import { quirksOf } from '../../presets.js'
-import { waysToGive } from '../options.js'
+import { waysToGive } from './words.js'
 import { failed, leftOut, passed, type Verdict } from './check.js'
 import { askedOnce, fetched, type Examination } from './examination.js'
 import { describe, isAnswer, isRedirect, type Answer, type NoAnswer } from './probe.js'

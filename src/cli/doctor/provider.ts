@@ -1,7 +1,7 @@
 import { behindIndex, fetchDocument, fetchForm } from '../../authorization-server/metadata.js'
 import { redirectTarget } from '../../transport/answer.js'
 import type { IdpFetch } from '../../transport/transport.js'
-import { waysToGive } from '../options.js'
+import { waysToGive } from './words.js'
 import { missing, type Subject } from './check.js'
 import { fetched, type Examination } from './examination.js'
 import type { Server } from './network.js'
@@ -46,7 +46,7 @@ export const knownIssuer: Subject<{ readonly issuer: string }> = async (context)
 export const PROVIDER: Server = {
   id: 'issuer',
   name: 'the provider',
-  configured: `${waysToGive('issuer')} (or ${waysToGive('discoveryUrl')})`,
+  configured: waysToGive('issuer', 'discoveryUrl'),
   ask: providerMetadata,
   needs: (context) => (isNextcloud(context) ? ['nextcloud.status'] : []),
 }

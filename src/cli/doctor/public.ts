@@ -1,4 +1,4 @@
-import { waysToGive } from '../options.js'
+import { forApp, waysToGive } from './words.js'
 import { answered, check, failed, leftOut, passed, type Check, type Verdict } from './check.js'
 import { askedOnce, fetched, type Examination } from './examination.js'
 import { reached, type Server } from './network.js'
@@ -31,8 +31,7 @@ export const challengeChecks: readonly Check[] = [
 ]
 
 /** The remedy where the metadata of this server is not to be had. */
-export const ROUTES =
-  'let app.use(auth.routes()) stand before other routes of the app, and the proxy pass on /.well-known/oauth-protected-resource and what is below it, as it is'
+export const ROUTES = `let ${forApp('app.use(auth.routes())')} stand before other routes of the app, and the proxy pass on /.well-known/oauth-protected-resource and what is below it, as it is`
 
 function checkDocument({ secrets }: Examination, answer: Answer): Verdict {
   if (answer.status === 200 && objectIn(answer) !== undefined) return passed(answer.url)
@@ -76,7 +75,7 @@ function checkCors({ secrets }: Examination, { headers }: Answer): Verdict {
   if (origin === '*') return passed('Access-Control-Allow-Origin: *')
   return failed(
     `Access-Control-Allow-Origin is ${origin === null ? 'not there' : secrets.quote(origin)}`,
-    'clients in browsers cannot read the document: let the proxy leave that header alone, and no CORS handler of the app come before auth.routes()',
+    `clients in browsers cannot read the document: let the proxy leave that header alone, and no CORS handler of the app come before ${forApp('auth.routes()')}`,
   )
 }
 
@@ -110,7 +109,7 @@ function checkStatus({ secrets }: Examination, answer: Answer | NoAnswer): Verdi
   if (answer.status === 401) return passed(`${url} answers 401 without a token`)
   const found = `${url} answers ${describe(answer, secrets.quote)} without a token, and not 401`
   if (answer.status === 200 && !isHtml(answer)) {
-    return failed(found, 'everyone gets in: put auth before the handler, app.all(path, auth, handler)')
+    return failed(found, `everyone gets in: put auth before the handler, ${forApp('app.all(path, auth, handler)')}`)
   }
   if ([404, 405].includes(answer.status)) {
     const way = `let the path of ${waysToGive('resource')} be the one of the handler`

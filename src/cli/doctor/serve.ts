@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { doctorSetUp, type DoctorSetUp } from '../../serve/doctor-set-up.js'
-import { credentialDoubts, readSettings, redirectUriOf, type ServeSettings } from '../../serve/settings.js'
+import { credentialDoubts, portDoubt, readSettings, redirectUriOf, type ServeSettings } from '../../serve/settings.js'
+import { MemoryStorage } from '../../storage/memory.js'
 import { Misuse, type SetUp, type Surroundings } from '../command-line.js'
 import { createSecrets, type Secrets } from '../secrets.js'
 import { installCommand, missingPackages } from '../serve-packages.js'
@@ -10,6 +11,7 @@ import { check, failed, leftOut, passed, type Check, type Finding, type Verdict 
 import { CHECKS } from './checks.js'
 import { examine } from './examine.js'
 import type { Examination } from './examination.js'
+import { WITH_SERVE } from './serve-words.js'
 import { describe, isAnswer, objectIn, type Answer, type NoAnswer } from './probe.js'
 
 /** Milliseconds for the file of the database. */
@@ -40,14 +42,17 @@ export function readServeSetUp(
   const key = encryptionKey ?? randomBytes(32).toString('base64url')
   return Promise.resolve({
     setUp: {
-      options: { ...options, encryptionKey: key },
+      // The first start makes the database.
+      options: { ...options, encryptionKey: key, storage: new MemoryStorage() },
       token: undefined,
       subject: undefined,
       store: storage === undefined ? undefined : storeAt(storage, places),
+      reader: WITH_SERVE,
     },
     more: [
       check({ id: 'serve.packages', run: checkPackages }),
       check({ id: 'serve.client', run: () => checkClient(settings) }),
+      check({ id: 'serve.port', run: (context) => checkPort(context, settings) }),
       check({ id: 'serve.data', run: () => checkData(folder) }),
       check({ id: 'serve.sign-in', needs: ['serve.packages'], run: (context) => walk(context, settings) }),
     ],
@@ -86,6 +91,16 @@ function checkClient(settings: ServeSettings): Verdict {
     doubts.join('; '),
     'copy both whole from Administration settings, Security, OAuth 2.0 clients; the secret is shown once, so add a client again where it is lost',
   )
+}
+
+/** Apps on this computer must find the server: at its port, or at another one that leads there. */
+async function checkPort({ probe }: Examination, settings: ServeSettings): Promise<Verdict> {
+  const doubt = portDoubt(settings)
+  if (doubt === undefined) return passed(`apps look for the server at ${new URL(settings.resource).origin}`)
+  const { found, fix } = doubt
+  const alive = await probe(new URL('/health/live', settings.resource).href)
+  if (isAnswer(alive) && alive.status === 200) return passed(`${found}, and something leads from one to the other`)
+  return failed(found, fix)
 }
 
 function checkData({ usable, found }: DoctorSetUp['folder']): Verdict {

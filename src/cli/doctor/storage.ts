@@ -1,11 +1,13 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { GrantsConfig } from '../../config/config.js'
 import { SealedValueError } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
+import { keepsEntries } from '../../grants/probe.js'
 import { BEGINNING } from '../../grants/record-key.js'
+import { isPlainTombstone } from '../../grants/plain-tombstone.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
-import { waysToGive } from '../options.js'
+import { forApp, waysToGive } from './words.js'
 import { codeOf, StorageAdvice, type Store } from '../stores.js'
 import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
@@ -20,7 +22,7 @@ const sealedStore: Subject<SealedStore> = ({ config, store, clock, events }) => 
   const { grants, nextcloud } = config
   if (grants === undefined) return missing(`${nextcloud?.mode ?? 'this'} mode stores nothing`)
   if (grants.storage === undefined || store === undefined) {
-    return missing('grants are kept in memory: name the store of the app by --storage')
+    return missing(`grants are kept in memory: name the store of the app by ${forApp('--storage')}`)
   }
   const { encryptionKeys: keys } = grants
   return { records: createRecords(grants.storage, createSealer(keys), clock, events), keys, store }
@@ -44,7 +46,7 @@ async function checkAccess(_context: Examination, { records, store }: SealedStor
   const { name } = store
   try {
     await store.opened()
-    if (await keeps(records)) return passed(`${name}: written, read and deleted`)
+    if (await keepsEntries(records)) return passed(`${name}: written, read and deleted`)
     return failed(`${name} does not give back what was written`, 'let it be a primary, not a replica that lags behind')
   } catch (error) {
     if (error instanceof StorageAdvice) return failed(`${name}: ${error.message}`, error.fix)
@@ -53,17 +55,6 @@ async function checkAccess(_context: Examination, { records, store }: SealedStor
       `check that it runs and can be reached from here, user, password and rights to write; it comes from ${waysToGive('storage')}`,
     )
   }
-}
-
-/** Whether a value can be written, read and deleted. */
-async function keeps(records: Records): Promise<boolean> {
-  const key = ownKey()
-  const value = randomBytes(16).toString('hex')
-  const version = await records.writeSealed(key, value, null, TTL)
-  const found = await records.peek(key)
-  const removed = version !== null && (await records.remove(key, version))
-  const left = await records.peek(key)
-  return found?.value === value && found.version === version && removed && left === undefined
 }
 
 async function checkSeal(_context: Examination, { records }: SealedStore): Promise<Verdict> {
@@ -87,7 +78,7 @@ async function checkRecords(_context: Examination, { records, keys, store }: Sea
   for (const key of await adapter.list({ after: BEGINNING, limit: SAMPLE })) {
     if (!key.startsWith(BEGINNING)) break
     const entry = await records.peek(key)
-    if (entry === undefined) continue
+    if (entry === undefined || isPlainTombstone(entry.value)) continue
     const opens = (sealer: Sealer): Promise<boolean> =>
       sealer
         .open(key, entry.value)

@@ -5,12 +5,12 @@ import { REJECTION_ADVICE } from '../../verify/rejection-advice.js'
 import { REMEDIES } from '../../verify/rejections.js'
 import { checkScopes } from '../../verify/scopes.js'
 import type { VerifiedToken } from '../../verify/verifier.js'
-import { waysToGive } from '../options.js'
+import { forApp, waysToGive } from './words.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import type { Examination } from './examination.js'
 import { decoded, describeClaims } from './jwt.js'
 
-const NO_TOKEN = missing('no MCP token to try: give one with --token-file (or - for standard input)')
+const NO_TOKEN = missing(`no MCP token to try: give one with ${forApp('--token-file (or - for standard input)')}`)
 
 const mcpToken: Subject<{ readonly token: string }> = ({ token }) => (token === undefined ? NO_TOKEN : { token })
 

@@ -8,6 +8,7 @@ import { missing, type Missing, type Subject } from './check.js'
 import type { Examination } from './examination.js'
 import { nextcloudOf } from './nextcloud.js'
 import { knownIssuer } from './provider.js'
+import { forApp } from './words.js'
 
 /** A user's credential for Nextcloud. */
 export interface UserCredential {
@@ -21,7 +22,8 @@ export const userCredential: Subject<UserCredential> = async (context) => {
   if ('missing' in nextcloud) return nextcloud
   const { nextcloudToken: token, config, secrets } = context
   if (token !== undefined) return { nextcloud, secret: { scheme: 'Bearer', token } }
-  if (config.grants === undefined) return missing('no token for Nextcloud to try: give an MCP token with --token-file')
+  if (config.grants === undefined)
+    return missing(`no token for Nextcloud to try: give an MCP token with ${forApp('--token-file')}`)
   const grant = await storedGrant(context)
   if ('missing' in grant) return grant
   const secret = secretIn(grant, nextcloud, context)
@@ -38,7 +40,7 @@ async function storedGrant(context: Examination): Promise<Grant | Missing> {
   const owner = await ownerOf(context)
   if (grants === undefined || storage === undefined || owner === undefined) {
     return missing(
-      'no user is named, or no store: to have what a user has connected tried, name the store of the app by --storage, and the user by --subject or an MCP token (--token-file)',
+      `no user is named, or no store: to have what a user has connected tried, name the store of the app by ${forApp('--storage, and the user by --subject or an MCP token (--token-file)')}`,
     )
   }
   const stored = createGrants({ config, grants, storage, clock, events }).store

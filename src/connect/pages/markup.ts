@@ -25,7 +25,7 @@ export function markup(
 function written(value: string | number | Markup | readonly Markup[] | undefined): string {
   if (value === undefined) return ''
   if (typeof value === 'object') return 'html' in value ? value.html : value.map(({ html }) => html).join('')
-  return String(value).replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
+  return String(value).replace(/[&<>"']/g, (character) => String(ENTITIES[character]))
 }
 
 /**

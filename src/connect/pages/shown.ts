@@ -74,7 +74,7 @@ export function shownMoment(at: number): Markup {
   const moment = new Date(at)
   if (Number.isNaN(moment.getTime())) return markup`an unknown time`
   const minute = moment.toISOString().slice(0, -8)
-  const day = `${moment.getUTCDate()} ${MONTHS[moment.getUTCMonth()] ?? ''} ${moment.getUTCFullYear()}`
+  const day = `${moment.getUTCDate()} ${String(MONTHS[moment.getUTCMonth()])} ${moment.getUTCFullYear()}`
   return markup`<time datetime="${minute}Z">${day}, ${minute.slice(-5)} UTC</time>`
 }
 

@@ -15,7 +15,8 @@ const etag = z
   .string()
   .min(1)
   .max(200)
-  .regex(/^[\x21-\x7E]+$/)
+  // One strong etag (RFC 9110 §8.8.3): `*` would replace a file that nobody has read, and a weak one never matches (§13.1.1).
+  .regex(/^"[\x21\x23-\x7E]+"$/, 'The etag must be one that read_file told, in its quotes')
 
 export const fileTools: readonly Tool[] = [
   tool({
@@ -43,6 +44,7 @@ export const fileTools: readonly Tool[] = [
       'Write a text file in the user’s Nextcloud. Without an etag it must be a new file, and missing folders are made. With the etag that read_file told, it replaces the file, unless that has changed since.',
     scopes: ['files:read', 'files:write'],
     readOnly: false,
+    replaces: true,
     input: z.object({ path, content: z.string(), etag: etag.optional().describe('From read_file') }),
     run: writeFile,
   }),

@@ -58,6 +58,7 @@ export const noteTools: readonly Tool[] = [
       'Change the title, the content or the category of a note. The content given replaces the whole content. Needs the etag that read_note told, and changes nothing if the note has changed since.',
     scopes: ['notes:read', 'notes:write'],
     readOnly: false,
+    replaces: true,
     input: z.object({
       id,
       etag: z

@@ -15,6 +15,8 @@ export interface Tool {
   readonly input: z.ZodObject
   /** Whether it changes nothing in Nextcloud. */
   readonly readOnly: boolean
+  /** Whether it can replace what is there. Default: it cannot. */
+  readonly replaces?: true
   /**
    * @returns a text for the model
    * @throws {ToolFailure} it cannot be done, in words for the model

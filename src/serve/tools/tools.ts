@@ -24,14 +24,14 @@ export function toolsCalled(body: unknown): readonly string[] {
 export function registerTools(server: McpServer, auth: McpAuth, report: (tool: string, error: string) => void): void {
   scopedTools(auth, server, Object.fromEntries(TOOLS.map(({ name, scopes }) => [name, scopes])))
   for (const tool of TOOLS) {
-    const { name, title, description, input, readOnly } = tool
+    const { name, title, description, input, readOnly, replaces = false } = tool
     server.registerTool(
       name,
       {
         title,
         description,
         inputSchema: input,
-        annotations: { readOnlyHint: readOnly, destructiveHint: false, openWorldHint: false },
+        annotations: { readOnlyHint: readOnly, destructiveHint: replaces, openWorldHint: false },
       },
       withNextcloud(auth, (args, _ctx, nextcloud) => runTool(tool, nextcloud, args, report)),
     )

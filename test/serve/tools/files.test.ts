@@ -90,3 +90,15 @@ it('finds what has the text in its name, in any case and spelling, and not what 
   expect(await call('search_files', { name: 'döcs<&>\u0001' })).toBe('Nothing was found.')
   expect(requests[1]?.body).toContain('<d:literal>%döcs&lt;&amp;&gt;%</d:literal>')
 })
+
+it.each(['*', '"a","b"', '"a", "b"', 'a', '""', '"a', 'W/"a"', '"a"\r\nX: y', '"a\u00e4"', '*, "a"', ' "a"'])(
+  'takes no etag %j, which is not one that read_file told, and writes nothing',
+  async (etag) => {
+    const { call, requests } = nextcloud({ status: 204 })
+
+    await expect(call('write_file', { path: 'x', content: 'y', etag })).rejects.toThrow(
+      'The etag must be one that read_file told, in its quotes',
+    )
+    expect(requests).toEqual([])
+  },
+)

@@ -52,3 +52,10 @@ it('takes a 404 without a content type for an app that is not there', async () =
   const page = { status: 404, body: new ReadableStream() }
   await expect(nextcloud(page).call('read_note', { id: 1 })).rejects.toThrow('The app Notes is not installed')
 })
+
+it.each(['"', 'a","b', 'a b', '', 'a\r\nX: y', '\u00e4'])('takes no etag %j of a note', async (etag) => {
+  const { call, requests } = nextcloud({ status: 200 })
+
+  await expect(call('update_note', { id: 1, etag, content: 'y' })).rejects.toThrow()
+  expect(requests).toEqual([])
+})

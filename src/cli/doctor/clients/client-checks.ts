@@ -1,6 +1,6 @@
 import { isLoopback } from '../../../config/values.js'
 import type { JsonObject } from '../../../json.js'
-import { waysToGive } from '../../options.js'
+import { forApp, waysToGive } from '../words.js'
 import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { knownIssuer } from '../provider.js'
@@ -65,7 +65,7 @@ function checkScopes({ config, secrets }: Examination, { metadata }: Published):
   if (absent.length === 0) return passed(`${asked.join(' ')}: the provider lists them`)
   return leftOut(
     `scopes_supported of the provider lacks ${secrets.quote(absent.join(' '))}`,
-    `see that a sign-in with it ends well (doctor --as claude); otherwise make the scope at the provider, or name another by ${waysToGive('challengeScopes')}`,
+    `see that a sign-in with it ends well (${forApp('doctor --as claude')}); otherwise make the scope at the provider, or name another by ${waysToGive('challengeScopes')}`,
   )
 }
 
@@ -85,7 +85,7 @@ async function checkClient(context: Examination, client: McpClient, { issuer, me
   }
   const found =
     way === 'document'
-      ? `${client.name} names itself by its metadata document ${client.document ?? ''}`
+      ? `${client.name} names itself by its metadata document ${client.document}`
       : `${client.name} registers itself`
   return passed(found, noteOnAddress(client, context.config.resource))
 }
@@ -101,7 +101,7 @@ export function adviceByHand(client: McpClient, issuer: string, metadata: Readon
 /** The redirect URI with which a client comes to a provider with this metadata. */
 export function redirectUriAt({ redirectUris, withoutIssuer }: McpClient, metadata: Readonly<JsonObject>): string {
   const namesItself = metadata['authorization_response_iss_parameter_supported'] === true
-  return (namesItself ? undefined : withoutIssuer) ?? redirectUris[0] ?? ''
+  return (namesItself ? undefined : withoutIssuer) ?? redirectUris[0]
 }
 
 function noteOnAddress({ callsFrom }: McpClient, resource: string): string | undefined {

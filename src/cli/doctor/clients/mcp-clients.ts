@@ -9,12 +9,12 @@ export interface McpClient {
   readonly callsFrom: 'maker' | 'computer'
   /** In the order in which it tries them. */
   readonly ways: readonly Way[]
-  /** Its client id, if the provider takes client metadata documents. */
-  readonly document?: string
+  /** Its client id, if the provider takes client metadata documents. Empty: it has none. */
+  readonly document: string
   /** Whether it goes by its document only if the provider also lists `none` as a way to authenticate at the token endpoint. */
   readonly documentNeedsNone?: boolean
   /** To be registered by hand. It asks with the first, whose `PORT` may be any. */
-  readonly redirectUris: readonly string[]
+  readonly redirectUris: readonly [string, ...string[]]
   /** Its redirect URI, and that of its document, if the provider does not name itself in its answers (RFC 9207). */
   readonly withoutIssuer?: string
   /** The place for a client id that was made by hand, and the kind of client to make. */
@@ -33,6 +33,7 @@ export interface McpClient {
 
 const LOCAL = {
   callsFrom: 'computer',
+  document: '',
   resource: 'address',
   unscoped: 'none',
   offlineAccess: false,

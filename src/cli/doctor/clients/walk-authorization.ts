@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { waysToGive } from '../../options.js'
+import { waysToGive } from '../words.js'
 import { failed, leftOut, passed, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { describe, isAnswer, type Answer } from '../probe.js'
@@ -9,7 +9,11 @@ import type { Walk } from './walk-finds.js'
 
 /** Makes the authorization request of the client, and goes no further: the sign-in is for a person. */
 export async function checkAuthorization(context: Examination, walk: Walk): Promise<Verdict> {
-  const url = authorizationUrl(walk)
+  const { clientId } = walk
+  if (clientId === undefined) {
+    return leftOut('there is no client id to ask with: one that was made by hand is given by --as-client-id')
+  }
+  const url = authorizationUrl(walk, clientId)
   const answer = await context.probe(url.href, { headers: { accept: 'text/html' } })
   const asked = shown(url)
   if (!isAnswer(answer)) {
@@ -36,8 +40,8 @@ export async function checkAuthorization(context: Examination, walk: Walk): Prom
 }
 
 /** The endpoint keeps its own query (RFC 6749 §3.1). */
-function authorizationUrl(walk: Walk): URL {
-  const { client, address, metadata = {}, provider = {}, clientId = '', scopes = [] } = walk
+function authorizationUrl(walk: Walk, clientId: string): URL {
+  const { client, address, metadata, provider, scopes } = walk
   const url = new URL(String(provider['authorization_endpoint']))
   const set = (name: string, value: string): void => url.searchParams.set(name, value)
   set('response_type', 'code')
@@ -83,7 +87,7 @@ function errorIn(answer: Answer, redirectUri: string): string | undefined {
 }
 
 function adviceFor(walk: Walk, error: string): string {
-  const { client, scopes = [], issuer = '', provider = {} } = walk
+  const { client, scopes, issuer, provider } = walk
   const { client: place } = providerSettings(issuer, provider)
   const isUrl = walk.clientId === client.document
   if (/invalid_target|AADSTS9010010|\bresource\b/i.test(error)) {
@@ -96,7 +100,7 @@ function adviceFor(walk: Walk, error: string): string {
     return `register ${redirectUriOf(walk)} for the client (${place})${client.callsFrom === 'computer' ? '; on loopback the provider must not compare ports (RFC 8252 section 7.3)' : ''}`
   }
   if (/invalid_client|client/i.test(error) && isUrl) {
-    return `the provider must be able to fetch ${client.document ?? ''}, and accept it: outgoing https, a list of trusted hosts, clients with the authentication none`
+    return `the provider must be able to fetch ${client.document}, and accept it: outgoing https, a list of trusted hosts, clients with the authentication none`
   }
   if (/unauthorized_client|unsupported_response_type|AADSTS700016|client/i.test(error)) {
     return `compare the client id; the client needs the authorization code flow with PKCE (${place})`

@@ -1,6 +1,6 @@
 import { isSecure } from '../../../config/values.js'
 import type { JsonObject } from '../../../json.js'
-import { waysToGive } from '../../options.js'
+import { waysToGive } from '../words.js'
 import { failed, leftOut, passed, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { lookAt, ownPlaces, providerPlaces } from './places.js'
@@ -11,7 +11,7 @@ export async function checkProvider(context: Examination, walk: Walk): Promise<V
   const { client, address, issuer } = walk
   const { quote } = context.secrets
   const isOwn = client.metadataAt === 'this server'
-  const places = isOwn ? ownPlaces(address) : providerPlaces(issuer ?? '')
+  const places = isOwn ? ownPlaces(address) : providerPlaces(issuer)
   const { document, url, tried } = await lookAt(context, places)
   if (document === undefined) {
     return failed(
@@ -31,7 +31,7 @@ export async function checkProvider(context: Examination, walk: Walk): Promise<V
   const lack = lackOf(document)
   if (lack !== undefined)
     return failed(`${url}: ${quote(lack)}`, `${client.name} cannot go on: mend it at the provider`)
-  walk.issuer = typeof named === 'string' ? named : (issuer ?? '')
+  walk.issuer = typeof named === 'string' ? named : issuer
   walk.provider = document
   return passed(`${url}${tried.length === 0 ? '' : `, after ${tried.join(', ')}`}`)
 }
@@ -50,7 +50,7 @@ function lackOf(document: Readonly<JsonObject>): string | undefined {
 
 /** Chooses the scopes as the client does: those of the 401, else of this server's metadata, else what it does without any. */
 export function checkScopes(context: Examination, walk: Walk): Verdict {
-  const { client, challenge, metadata = {}, provider = {} } = walk
+  const { client, challenge, metadata, provider } = walk
   if (client.metadataAt === 'this server') {
     return leftOut(
       `${client.name} reads no scope from a 401: it asks for those of its own settings, or for none`,
@@ -65,11 +65,7 @@ export function checkScopes(context: Examination, walk: Walk): Verdict {
   return judgeScopes(context, walk, named)
 }
 
-function judgeScopes(
-  { config, secrets }: Examination,
-  { client, scopes = [] }: Walk,
-  named: readonly string[],
-): Verdict {
+function judgeScopes({ config, secrets }: Examination, { client, scopes }: Walk, named: readonly string[]): Verdict {
   const { requiredScopes } = config
   const nameThem = `name the scopes by ${waysToGive('challengeScopes')}, or ${waysToGive('requiredScopes')}`
   if (named.length === 0) {

@@ -9,7 +9,7 @@ import type { Walk } from './walk-finds.js'
 
 /** Comes to a client id in the way of the client. */
 export async function checkRegistration(context: Examination, walk: Walk): Promise<Verdict> {
-  const { client, givenId, issuer = '', provider = {} } = walk
+  const { client, givenId, issuer, provider } = walk
   if (givenId !== undefined) {
     walk.clientId = givenId
     return passed(`it has the client id that was made by hand, ${context.secrets.quote(givenId)}`)
@@ -30,8 +30,8 @@ const LACKS = {
 } as const
 
 function byDocument(walk: Walk): Verdict {
-  const { client, provider = {} } = walk
-  const { document = '' } = client
+  const { client, provider } = walk
+  const { document } = client
   if (redirectUriAt(client, provider) === client.withoutIssuer) {
     return leftOut(
       `${client.name} names itself by a document of the connector's own, with the redirect URI ${client.withoutIssuer}`,
@@ -46,14 +46,14 @@ function byDocument(walk: Walk): Verdict {
 const concrete = (uri: string): string => uri.replace('PORT', '33419').replace(/CALLBACK_ID|CONNECTOR/, 'doctor')
 
 /** The redirect URI with which the walk asks. */
-export const redirectUriOf = ({ client, provider = {} }: Walk): string => concrete(redirectUriAt(client, provider))
+export const redirectUriOf = ({ client, provider }: Walk): string => concrete(redirectUriAt(client, provider))
 
 /** No redirect URI, which every provider must refuse (RFC 7591 §3.2.2). */
 const NO_REDIRECT_URI = 'this is not a URL'
 
 /** Registers a client if it can be deleted again. Otherwise it makes a registration that has to be refused, which shows whether there is one. */
 async function byRegistration(context: Examination, walk: Walk): Promise<Verdict> {
-  const { client, provider = {} } = walk
+  const { client, provider } = walk
   const endpoint = String(provider['registration_endpoint'])
   if (!URL.canParse(endpoint) || !isSecure(new URL(endpoint))) {
     return failed(
@@ -63,7 +63,7 @@ async function byRegistration(context: Examination, walk: Walk): Promise<Verdict
   }
   const canDelete = await offersDeletion(context, endpoint)
   const redirectUris = canDelete ? registeredUris(walk) : [NO_REDIRECT_URI]
-  const answer = await register(context, endpoint, { client, redirectUris, scopes: walk.scopes ?? [] })
+  const answer = await register(context, endpoint, { client, redirectUris, scopes: walk.scopes })
   const id = noteRegistered(context, walk, answer)
   if (id !== undefined && canDelete) {
     walk.clientId = id
@@ -84,7 +84,7 @@ async function byRegistration(context: Examination, walk: Walk): Promise<Verdict
   return refused(context, walk, answer)
 }
 
-const registeredUris = ({ client, provider = {} }: Walk): readonly string[] => [
+const registeredUris = ({ client, provider }: Walk): readonly string[] => [
   ...new Set([redirectUriAt(client, provider), ...client.redirectUris].map(concrete)),
 ]
 
@@ -139,7 +139,7 @@ function noteRegistered({ secrets }: Examination, walk: Walk, answer: Answer | N
 }
 
 function refused({ secrets }: Examination, walk: Walk, answer: Answer | NoAnswer): Verdict {
-  const { client, issuer = '', provider = {} } = walk
+  const { client, issuer, provider } = walk
   const { quote } = secrets
   const { registration } = providerSettings(issuer, provider)
   const byHand = adviceByHand(client, issuer, provider)
@@ -169,7 +169,7 @@ function refused({ secrets }: Examination, walk: Walk, answer: Answer | NoAnswer
   return failed(found, `registration_endpoint of the metadata does not work: mend it at the provider; or ${byHand}`)
 }
 
-const scopesOf = ({ scopes = [] }: Walk): string => (scopes.length === 0 ? '' : `, the scopes ${scopes.join(' ')}`)
+const scopesOf = ({ scopes }: Walk): string => (scopes.length === 0 ? '' : `, the scopes ${scopes.join(' ')}`)
 
 /** Returns error and description of an answer (RFC 7591 §3.2.2). */
 export function errorOf(answer: Answer): string | undefined {
@@ -180,7 +180,8 @@ export function errorOf(answer: Answer): string | undefined {
 
 /** Deletes the client that was registered for the walk. */
 export async function checkRemoval({ probe, secrets }: Examination, { registered }: Walk): Promise<Verdict> {
-  const { clientId, management } = registered ?? { clientId: '', management: undefined }
+  if (registered === undefined) return leftOut('nothing was registered')
+  const { clientId, management } = registered
   const byHand = `delete the client ${secrets.quote(clientId)} at the provider`
   if (management === undefined) {
     return failed(`the client ${secrets.quote(clientId)} stays: the provider has named no place to delete it`, byHand)

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { isLoopback, isSecure } from '../../../config/values.js'
 import { isPublicAddress } from '../../../transport/public-address.js'
-import { waysToGive } from '../../options.js'
+import { waysToGive } from '../words.js'
 import { failed, leftOut, passed, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { describe, isAnswer, isHtml, isRedirect, type Answer } from '../probe.js'
@@ -121,10 +121,7 @@ function notAsked({ secrets }: Examination, { client, address }: Walk, answer: A
 /** Looks for the metadata of this server (RFC 9728), and compares it with the address. */
 export async function checkMetadata(context: Examination, walk: Walk): Promise<Verdict> {
   const { client, address, challenge } = walk
-  if (client.metadataAt === 'this server') {
-    walk.metadata = {}
-    return leftOut(`${client.name} looks for no metadata of this server`)
-  }
+  if (client.metadataAt === 'this server') return leftOut(`${client.name} looks for no metadata of this server`)
   const { quote } = context.secrets
   const named = challenge?.metadataUrl
   const isUrl = named !== undefined && URL.canParse(named)

@@ -1,6 +1,6 @@
 import { Misuse, textOf } from '../../command-line.js'
 import type { Values } from '../../options.js'
-import { check, missing, type Check, type Subject, type Verdict } from '../check.js'
+import { check, type Check, type Subject, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { judgePkce } from './client-checks.js'
 import { clientOf, MCP_CLIENT_IDS, type McpClient } from './mcp-clients.js'
@@ -45,7 +45,7 @@ const STEPS: readonly (readonly [id: string, needs: readonly string[], step: Ste
   // What a 401 lacks, some clients find by themselves.
   ['as.metadata', [], checkMetadata],
   ['as.provider', ['as.metadata'], checkProvider],
-  ['as.pkce', ['as.provider'], (_context, { provider = {} }) => judgePkce(provider)],
+  ['as.pkce', ['as.provider'], (_context, { provider }) => judgePkce(provider)],
   ['as.scopes', ['as.provider'], checkScopes],
   ['as.registration', ['as.provider'], checkRegistration],
   ['as.authorization', ['as.registration'], checkAuthorization],
@@ -58,19 +58,8 @@ export const WALK_IDS: readonly string[] = STEPS.map(([id]) => id)
 /** Returns the steps of a client from its first request to the sign-in page. */
 export function walkChecks({ client, address, clientId: givenId }: WalkRequest): readonly Check[] {
   let walk: Walk | undefined
-  const about: Subject<Walk> = ({ config }) => (walk ??= { client, address: address ?? config.resource, givenId })
-  return STEPS.map(([id, needs, run]) => check({ id, needs, about: reached(id, about), run }))
+  const finds = { metadata: {}, issuer: '', provider: {}, scopes: [] }
+  const about: Subject<Walk> = ({ config }) =>
+    (walk ??= { client, address: address ?? config.resource, givenId, ...finds })
+  return STEPS.map(([id, needs, run]) => check({ id, needs, about, run }))
 }
-
-/** Leaves the steps out for which a step before has found nothing, though it did not fail. */
-const reached =
-  (id: string, about: Subject<Walk>): Subject<Walk> =>
-  async (context) => {
-    const walk = await about(context)
-    if ('missing' in walk) return walk
-    if (id === 'as.authorization' && walk.clientId === undefined) {
-      return missing('there is no client id to ask with: one that was made by hand is given by --as-client-id')
-    }
-    if (id === 'as.removal' && walk.registered === undefined) return missing('nothing was registered')
-    return walk
-  }
