@@ -63,7 +63,7 @@ interface Keys extends Pick<KeyRooms, 'clock' | 'cache'> {
 interface Looks {
   /** Takes one, if one is left. */
   readonly take: () => boolean
-  /** Wall-clock seconds of the last one. */
+  /** The wall-clock second of the last one. */
   readonly lastAt: () => number
 }
 
@@ -100,12 +100,16 @@ export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRoom
     },
     published: () => kept.known()?.value.kids ?? [],
     lookAgain: async () => {
-      if (kept.coolDown.active() || !(kept.refreshing() || keys.looks.take())) return false
-      return kept.refresh().then(
-        () => true,
-        // The keys that are there have said no, and those that there may be are not for a stranger's token to wait for.
-        () => false,
-      )
+      // The keys that are there have said no, and those that there may be are not for a stranger's token to wait for.
+      const comes = (keySet: Promise<unknown>): Promise<boolean> =>
+        keySet.then(
+          () => true,
+          () => false,
+        )
+      // One under way may have begun before the key was replaced.
+      const cameMeanwhile = kept.refreshing() && (await comes(kept.refresh()))
+      if (kept.coolDown.active() || !(kept.refreshing() || keys.looks.take())) return cameMeanwhile
+      return (await comes(kept.refresh())) || cameMeanwhile
     },
     age: () => {
       const known = kept.known()
@@ -169,33 +173,38 @@ async function current(keys: Keys): Promise<KeySet> {
   return old
 }
 
+/** Looks in the set that is there, in the one that is on its way, and in one that is fetched for this token. */
 async function find(keys: Keys, header: JWSHeaderParameters | undefined, token: FlattenedJWSInput): Promise<CryptoKey> {
-  const { kept, looks } = keys
-  const keySet = await current(keys)
-  try {
-    return await keySet.find(header, token)
-  } catch (error) {
-    if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
-    // The issuer may have begun to use a new key since the set was fetched.
-    kept.coolDown.check()
-    if (!kept.coolDown.failing() && !kept.refreshing() && !looks.take()) throw unknownKey(error, token, looks)
-    return (await kept.refresh()).find(header, token)
+  let missing: unknown
+  for (const keySet of [current, underWay, looked]) {
+    try {
+      return await (await keySet(keys, token, missing)).find(header, token)
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      missing = error
+    }
   }
+  throw missing
 }
 
+/** A fetch under way may have begun before the issuer published the key, so that what it brings proves nothing against a token. */
+const underWay = (keys: Keys): KeySet | Promise<KeySet> =>
+  keys.kept.refreshing() ? keys.kept.refresh() : current(keys)
+
 /**
- * Returns the failure of a token whose key is unknown, when strangers' tokens have used up the looks: a key that it was issued with
- * before the last look would have been found there; a newer one is looked for when there is a look again.
+ * Fetches the set for a token whose key is unknown, unless strangers' tokens have used up the looks: a key that it was issued with
+ * before the second of the last look would have been found there, and a newer one is looked for when there is a look again.
  */
-function unknownKey(error: unknown, { payload }: FlattenedJWSInput, looks: Looks): unknown {
+async function looked({ kept, looks }: Keys, { payload }: FlattenedJWSInput, missing: unknown): Promise<KeySet> {
+  // The issuer may have begun to use a new key since the set was fetched.
+  kept.coolDown.check()
+  if (kept.coolDown.failing() || kept.refreshing() || looks.take()) return kept.refresh()
   const issuedAt =
     typeof payload === 'string' ? parseObject(Buffer.from(payload, 'base64url').toString())?.['iat'] : undefined
-  if (typeof issuedAt !== 'number' || issuedAt <= looks.lastAt()) return error
-  return new UpstreamUnavailableError(
+  if (typeof issuedAt !== 'number' || issuedAt < looks.lastAt()) throw missing
+  throw new UpstreamUnavailableError(
     'Too many tokens have come with keys that the authorization server does not publish',
-    {
-      retryAfter: LOOK_INTERVAL / 1_000,
-    },
+    { retryAfter: LOOK_INTERVAL / 1_000 },
   )
 }
 

@@ -1,4 +1,5 @@
 import { createConnection } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'redis'
 import { findProgram, type RunningServer, startServer } from './server-process.js'
 
@@ -35,11 +36,18 @@ export async function startRedisServer(args: readonly string[] = []): Promise<Re
 export async function startRedisReplica(primary: number): Promise<RedisServer> {
   const replica = await startRedisServer(['--replicaof', `127.0.0.1 ${primary}`])
   const client = await createClient({ url: `redis://127.0.0.1:${primary}` }).connect()
-  // It is waited for only by a client that has written.
-  await client.set('replicated', '')
+  // Only a client that has written can wait for it. A primary that wants replicas takes no write until it has counted this one.
+  for (let tries = 0; tries < 300; tries += 1) {
+    if (await client.set('replicated', '').catch(isNoReplicas)) break
+    await sleep(100)
+  }
   await client.sendCommand(['WAIT', '1', '30000'])
   client.destroy()
   return replica
+}
+
+function isNoReplicas(error: unknown): void {
+  if (!(error instanceof Error && error.message.startsWith('NOREPLICAS'))) throw error
 }
 
 /** `+PONG`, and not yet the error that a server answers while it reads its data. */

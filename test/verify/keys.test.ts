@@ -22,8 +22,8 @@ function open(options: McpAuthOptions = {}): McpAuth {
 }
 
 /** A token that outlives every test. */
-const longLived = (kid = as.key.kid): Promise<string> =>
-  as.mint({ exp: clock.now() / 1_000 + 1e6 }, { header: { kid } })
+const longLived = (kid = as.key.kid, claims: object = {}): Promise<string> =>
+  as.mint({ exp: clock.now() / 1_000 + 1e6, ...claims }, { header: { kid } })
 
 /** Expects an outage: never a word about the token. How long it lasts is proved in test/transport. */
 async function expectOutage(verification: Promise<unknown>): Promise<void> {
@@ -143,7 +143,9 @@ describe('a kid that is not in the key set', () => {
     await auth.ready()
     const flood = async (): Promise<number> => {
       for (let round = 0; round < 3; round += 1) {
-        const invented = Array.from({ length: 10 }, (_, index) => longLived(`invented-${round}-${index}`))
+        const invented = Array.from({ length: 10 }, (_, index) =>
+          longLived(`invented-${round}-${index}`, { iat: clock.now() / 1_000 - 1 }),
+        )
         await Promise.all(invented.map(async (token) => expectRefusal(auth, await token, 'key')))
       }
       return fetches()
