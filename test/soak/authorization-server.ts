@@ -106,7 +106,11 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
       lost.add(family)
       if (before.lost || wasDisturbed(before.by, before.from, before.answeredAt))
         judge.count('answers lost after rotation')
-      else judge.violation('a refresh token was sent twice', `${subject}: by ${before.by}, then by ${by}`)
+      else
+        judge.violation(
+          'a refresh token was sent twice',
+          `${subject}: by ${before.by}, answered after ${before.answeredAt - before.from} ms, then by ${by} after ${Date.now() - before.from} ms`,
+        )
     }
     if (family === undefined || answer.status !== 200) return answer
     note(answer.json['access_token'], family)

@@ -15,7 +15,9 @@ export const GRANT_CHECK = 2
 const PROCESSES = 3
 /** Seconds: longer than a lease, `http.timeout` and 5 s, and the 3 s after it in which others wait. */
 const BEYOND_LEASE = 15
-/** Milliseconds of an outage of the store: shorter than a lease, so that it costs no connection by itself. */
+/** Milliseconds for which a lease lasts at least that cannot be renewed: it is, each third of `http.timeout` and 5 s. */
+const SURE_LEASE = ((TIMEOUT + 5_000) * 2) / 3
+/** Milliseconds of an outage of the store: shorter than that, so that it costs no connection by itself; a slow start makes it longer. */
 const OUTAGE = 4_000
 /** Milliseconds that a process has to end beyond `http.timeout`, on a machine that has much else to do. */
 const BUSY_MACHINE = 15_000
@@ -85,6 +87,7 @@ export function createDisturbances(): Disturbances {
     wasDisturbed(process, from, until) {
       // What came while the store failed is stored when it is back.
       const outages = meets(process.split('-')[0] ?? '', from, until + TO_STORE)
+      if (outages.some((outage) => Math.min(outage.until, Date.now()) - outage.from > SURE_LEASE)) return true
       const latest = Math.max(until, ...outages.map((outage) => outage.until))
       return meets(process, from, latest + TO_STORE).length > 0
     },
@@ -215,6 +218,7 @@ export async function startGroup(
       // In the moment in which it is needed most: the server has replaced a refresh token, and the new one is on its way.
       const happened = new Promise<void>((resolve) =>
         rooms.server().atNextRefresh(kind, async () => {
+          const from = Date.now()
           const overs = [
             judge.fault(kind, isCrash ? 'the store crashes' : 'the store stands still'),
             disturbances.note(kind),
@@ -225,6 +229,7 @@ export async function startGroup(
             .then(goOn)
             .finally(() => {
               for (const over of overs) over()
+              if (Date.now() - from > SURE_LEASE) judge.count('outages of a store that were longer than a lease')
               resolve()
             })
         }),
