@@ -6,7 +6,7 @@ import { standStill } from '../support/instances.js'
 import type { StoreAddress, StoreKind } from '../support/stores.js'
 import type { SoakServer } from './authorization-server.js'
 import type { FromSoakInstance, SoakInstance } from './instance.js'
-import type { Judge } from './judge.js'
+import { EVERYBODY, type Judge } from './judge.js'
 
 /** `http.timeout`, in milliseconds. */
 export const TIMEOUT = 5_000
@@ -89,7 +89,7 @@ export function createDisturbances(): Disturbances {
       const outages = meets(process.split('-')[0] ?? '', from, until + TO_STORE)
       if (outages.some((outage) => Math.min(outage.until, Date.now()) - outage.from > SURE_LEASE)) return true
       const latest = Math.max(until, ...outages.map((outage) => outage.until))
-      return meets(process, from, latest + TO_STORE).length > 0
+      return [process, EVERYBODY].some((whom) => meets(whom, from, latest + TO_STORE).length > 0)
     },
   }
 }
@@ -229,7 +229,7 @@ export async function startGroup(
             .then(goOn)
             .finally(() => {
               for (const over of overs) over()
-              if (Date.now() - from > SURE_LEASE) judge.count('outages of a store that were longer than a lease')
+              if (Date.now() - from > SURE_LEASE) judge.count('outages of a store that may outlast a lease')
               resolve()
             })
         }),

@@ -14,7 +14,7 @@ import { startRedisServer } from '../support/redis-server.js'
 import type { RunningServer } from '../support/server-process.js'
 import type { StoreAddress } from '../support/stores.js'
 import { LIFE, startSoakServer, type SoakServer } from './authorization-server.js'
-import { createDisturbances, startGroup, type Group, type Store } from './group.js'
+import { createDisturbances, startGroup, type Disturbances, type Group, type Store } from './group.js'
 import { createJudge, EVERYBODY, type Judge } from './judge.js'
 import { createUser, type User } from './user.js'
 
@@ -55,12 +55,14 @@ function sqliteStore(folder: string): Store {
 }
 
 /** Notes when this process, with the authorization server and the clients in it, stands still. */
-function watchOwnStandstill(judge: Judge): () => void {
+function watchOwnStandstill(judge: Judge, disturbances: Disturbances): () => void {
   let last = performance.now()
   const timer = setInterval(() => {
     const late = performance.now() - last - TICK
     last = performance.now()
-    if (late > STANDSTILL) judge.fault(EVERYBODY, 'the machine stands still', Date.now() - late)()
+    if (late <= STANDSTILL) return
+    judge.fault(EVERYBODY, 'the machine stands still', Date.now() - late)()
+    disturbances.note(EVERYBODY, Date.now() - late)()
   }, TICK)
   return () => clearInterval(timer)
 }
@@ -111,7 +113,7 @@ it(
     const groups: Group[] = []
     const killAll = (): void => groups.forEach((group) => group.killAll())
     process.once('exit', killAll)
-    ends.push(killAll, watchOwnStandstill(judge))
+    ends.push(killAll, watchOwnStandstill(judge, disturbances))
     try {
       const program = await compileProgram(PROGRAM, folder)
       const { wasDisturbed } = disturbances
