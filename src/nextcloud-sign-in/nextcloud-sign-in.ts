@@ -225,7 +225,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
   const config = readConfig(options)
   const { nextcloud, grants: stored, connect } = needed(config)
   const issuer = new URL(issuerOf(given))
-  const events = createEvents(config.onEvent, clock)
+  const events = createEvents(config.onEvent, clock, config.ownSignIn?.watchers)
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
   const grants = createGrants({ config, grants: stored, storage, clock, events })
