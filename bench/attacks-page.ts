@@ -50,7 +50,8 @@ function outcomeOf(results: Results): string {
 const cell = (count: { readonly held: number; readonly of: number } | null): string =>
   count === null ? 'not applicable' : `${count.held} / ${count.of}`
 
-function sum({ groups }: Results, name: string): { readonly held: number; readonly of: number } {
+/** Returns how many of all attacks a package holds. */
+export function sum({ groups }: Results, name: string): { readonly held: number; readonly of: number } {
   const counts = Object.values(groups).flatMap((group) => group[name] ?? [])
   return { held: counts.reduce((all, { held }) => all + held, 0), of: counts.reduce((all, { of }) => all + of, 0) }
 }

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { McpAuthEvent } from './events.js'
 import type { McpAuthOptions } from './options.js'
+import type { Watchers } from './watchers.js'
 
 /** @internal Where options hold answers that this process itself has: of an authorization server in it. */
 export const LOCAL_ANSWERS: unique symbol = Symbol('local answers')
@@ -47,6 +49,8 @@ export interface CodeShares {
 
 /** The sign-in of an authorization server in this process, as the page of connections uses it. */
 export interface OwnSignIn {
+  /** One set for all that is built here, so that who watches the middleware sees the sign-in, too. */
+  readonly watchers: Watchers<McpAuthEvent>
   /** One count for all who send codes to the same Nextcloud. */
   readonly codes: CodeShares
   /** Begins a sign-in for the page: the address to send the browser to, and `Set-Cookie` values. */

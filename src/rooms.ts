@@ -126,7 +126,7 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
 
 function createGround(config: Config, clock: Clock) {
   const store = createContact(clock)
-  const events = toStore(store, createEvents(config.onEvent, clock))
+  const events = toStore(store, createEvents(config.onEvent, clock, config.ownSignIn?.watchers))
   for (const [option, message] of config.warnings) events.emit({ type: 'config.warning', option, message })
   const contact = createContact(clock)
   const transport = toNextcloud(contact, createTransport(config.http, clock, events))

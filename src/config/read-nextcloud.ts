@@ -56,7 +56,7 @@ function defaultMode(
 - 'token-exchange', with clientId and clientSecret: the provider exchanges each MCP token (Keycloak, Zitadel, Authentik, Okta, Auth0; for Entra 'jwt-bearer')
 - 'refresh-token', with them, storage and encryptionKey: the provider has no exchange, or is Nextcloud itself; users connect once, in their browser
 - 'app-password', with connect.identity and storage: Nextcloud takes no tokens of the provider, or tools are to work with any provider; users connect once, in their browser
-"Which way to a Nextcloud token" in the README of mcp-nextcloud-auth tells more.`,
+docs/modes.md of mcp-nextcloud-auth tells more.`,
     missing,
   )
 }

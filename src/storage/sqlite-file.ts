@@ -1,4 +1,6 @@
 import { chmodSync, statSync } from 'node:fs'
+import { StorageError } from '../errors/errors.js'
+import { codeOfFailure } from '../errors/failure-name.js'
 
 /** The part of a prepared statement that the adapter uses. TypeScript before 6 does not take better-sqlite3's for anything narrower. */
 export interface SqliteStatement {
@@ -30,16 +32,61 @@ export function configure(database: SqliteDatabase): void {
   database.exec('PRAGMA synchronous = FULL')
 }
 
-/** Takes all rights on the database's files from all but the owner. */
+/**
+ * Takes all rights on the database's files from all but the owner. Where that is not this process, others of its group may be meant to
+ * write, too: that is a warning.
+ */
 function protectFiles(database: SqliteDatabase): void {
-  const databases = database.prepare('PRAGMA database_list').all() as { name: string; file: string | null }[]
-  const file = databases.find(({ name }) => name === 'main')?.file
-  // A database in memory has no file.
-  if (file === undefined || file === null || file === '') return
+  const file = fileOf(database)
+  if (file === undefined) return
   for (const path of [file, `${file}-wal`, `${file}-shm`]) {
     const mode = statSync(path, { throwIfNoEntry: false })?.mode
-    if (mode !== undefined && (mode & 0o077) !== 0) chmodSync(path, 0o600)
+    if (mode === undefined || (mode & 0o077) === 0) continue
+    try {
+      chmodSync(path, 0o600)
+    } catch (error) {
+      if (codeOfFailure(error) !== 'EPERM') throw error
+      process.emitWarning(
+        `The SQLite file ${path} is open to other users, and only its owner may change that: make the user of this process its owner`,
+        { type: 'McpAuthWarning', code: 'ERR_SQLITE_OWNER' },
+      )
+      return
+    }
   }
+}
+
+/** Returns the path of the database's file. Undefined: it is in memory. */
+function fileOf(database: SqliteDatabase): string | undefined {
+  const databases = database.prepare('PRAGMA database_list').all() as { name: string; file: string | null }[]
+  return databases.find(({ name }) => name === 'main')?.file || undefined
+}
+
+/** SQLite's own code for it, which it does not use with WAL. */
+const MOVED = { code: 'SQLITE_READONLY_DBMOVED' }
+
+/**
+ * Returns a function that throws {@link StorageError} while the database's file, or its `-wal`, is not the one that is open, as after a
+ * backup was put in its place. Without it SQLite goes on with a file that nobody else sees, and all of that is lost with the process.
+ * A file that comes back to its place is good again.
+ */
+export function watchFiles(database: SqliteDatabase): () => void {
+  const file = fileOf(database)
+  if (file === undefined) return () => undefined
+  const files = [file, `${file}-wal`]
+  const opened = files.map(identityOf)
+  return () => {
+    if (files.every((path, index) => identityOf(path) === opened[index])) return
+    throw new StorageError(
+      `The SQLite file ${file} was replaced or removed while this process had it open: restart this process`,
+      MOVED,
+    )
+  }
+}
+
+/** Undefined: there is no such file. */
+function identityOf(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false })
+  return found && `${found.dev}:${found.ino}`
 }
 
 /** Repeats `work` while another process holds a lock that SQLite's own waiting does not cover, as for the switch to WAL. */

@@ -1,7 +1,7 @@
 import { ConfigurationError } from '../errors/errors.js'
 import type { KeyPage, StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { comparable, newVersion, wholeTtl } from './entry.js'
-import { configure, isDatabase, type SqliteDatabase, unlocked } from './sqlite-file.js'
+import { configure, isDatabase, type SqliteDatabase, unlocked, watchFiles } from './sqlite-file.js'
 import { missingTable, readTable, ROWS_PER_PURGE, type Table, WRITES_PER_PURGE } from './table.js'
 
 export type { SqliteDatabase, SqliteStatement } from './sqlite-file.js'
@@ -21,7 +21,9 @@ const NOW = `CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)`
  * Keeps grants in a SQLite file that any number of processes of one machine may open. Give it a database of its own, not one in
  * which you hold transactions open across an await. On first use it switches the file to WAL with `synchronous = FULL`, because
  * a rotated refresh token that is lost with the power is lost for good. It also makes the file readable by its owner only (0600,
- * with its `-wal` and `-shm`). Never put the file on a network drive.
+ * with its `-wal` and `-shm`); where this process is not the owner, that is a process warning, `ERR_SQLITE_OWNER`. A file that is
+ * replaced or removed while it is open fails every call from then on, until this process is restarted. Never put the file on a
+ * network drive.
  *
  * @throws {ConfigurationError} an option is unknown or wrong, or `database` is not a SQLite database
  */
@@ -29,7 +31,7 @@ export class SqliteStorage implements StorageAdapter {
   readonly shared = true
   readonly #database: SqliteDatabase
   readonly #table: Table
-  #statements: Promise<ReturnType<typeof prepare>> | undefined
+  #opened: Promise<Opened> | undefined
   #writes = 0
 
   constructor(database: SqliteDatabase, options?: SqliteStorageOptions) {
@@ -80,17 +82,27 @@ export class SqliteStorage implements StorageAdapter {
     })
   }
 
-  #ready(): Promise<ReturnType<typeof prepare>> {
-    this.#statements ??= unlocked(() => {
+  async #ready(): Promise<Opened['statements']> {
+    this.#opened ??= unlocked(() => {
       configure(this.#database)
       if (this.#table.autoCreate) createTable(this.#database, this.#table)
-      return prepare(this.#database, this.#table)
+      // Prepared first: what reads makes the -wal.
+      return { statements: prepare(this.#database, this.#table), requireFiles: watchFiles(this.#database) }
     }).catch((error: unknown) => {
-      this.#statements = undefined
+      this.#opened = undefined
       throw error
     })
-    return this.#statements
+    const { statements, requireFiles } = await this.#opened
+    requireFiles()
+    return statements
   }
+}
+
+/** A database that is set up. */
+interface Opened {
+  readonly statements: ReturnType<typeof prepare>
+  /** Throws {@link StorageError} when the database's files are not in their place any more. */
+  readonly requireFiles: () => void
 }
 
 function createTable(database: SqliteDatabase, { table, index }: Table): void {

@@ -55,21 +55,28 @@ export interface KeyRooms {
 /** The fetched key set. */
 interface Keys extends Pick<KeyRooms, 'clock' | 'cache'> {
   readonly kept: FetchedDocument<KeySet>
+  /** For keys that may be new. */
   readonly looks: Looks
+  /** For keys that may have been replaced under their `kid`. */
+  readonly secondLooks: Looks
   trust: KeyTrust
 }
 
-/** The looks at the set for keys that may be new. */
+/** The looks at the set that strangers' tokens may cost. */
 interface Looks {
   /** Takes one, if one is left. */
   readonly take: () => boolean
   /** The wall-clock second of the last one. */
   readonly lastAt: () => number
+  /** Signatures of tokens that were here before the last one began, which did not find their keys. */
+  readonly inVain: Set<string>
 }
 
-/** Milliseconds after which another look for new keys is granted, and looks that may be saved up: a stranger's token costs one, too. */
+/** Milliseconds after which another look is granted, and looks that may be saved up. */
 const LOOK_INTERVAL = 10_000
 const MOST_LOOKS = 2
+/** Signatures. A token beyond them is told less surely. */
+const MOST_IN_VAIN = 100
 
 /**
  * The keys, picked and imported by jose. Added to its remote key set: old keys serve on for `staleKeys` seconds if the set cannot
@@ -90,7 +97,8 @@ export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRoom
     const trust: KeyTrust = { holds: (now) => keys.trust === trust && now <= goodUntil(keys) }
     return trust
   }
-  const keys: Keys = { kept, clock, cache, looks: createLooks(clock), trust: { holds: () => false } }
+  const [looks, secondLooks] = [createLooks(clock), createLooks(clock)]
+  const keys: Keys = { kept, clock, cache, looks, secondLooks, trust: { holds: () => false } }
   const distrust = (): void => void (keys.trust = newTrust())
   distrust()
   return {
@@ -108,7 +116,7 @@ export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRoom
         )
       // One under way may have begun before the key was replaced.
       const cameMeanwhile = kept.refreshing() && (await comes(kept.refresh()))
-      if (kept.coolDown.active() || !(kept.refreshing() || keys.looks.take())) return cameMeanwhile
+      if (kept.coolDown.active() || !(kept.refreshing() || secondLooks.take())) return cameMeanwhile
       return (await comes(kept.refresh())) || cameMeanwhile
     },
     age: () => {
@@ -133,7 +141,9 @@ function createLooks(clock: Clock): Looks {
   let left = MOST_LOOKS
   let grantedAt = clock.monotonic()
   let lastAt = -Infinity
+  const inVain = new Set<string>()
   return {
+    inVain,
     take: () => {
       const granted = Math.floor((clock.monotonic() - grantedAt) / LOOK_INTERVAL)
       left = Math.min(left + granted, MOST_LOOKS)
@@ -141,6 +151,7 @@ function createLooks(clock: Clock): Looks {
       if (left === 0) return false
       left -= 1
       lastAt = Math.floor(clock.now() / 1_000)
+      inVain.clear()
       return true
     },
     lastAt: () => lastAt,
@@ -173,17 +184,30 @@ async function current(keys: Keys): Promise<KeySet> {
   return old
 }
 
+/** A search for the key of a token. */
+interface Search {
+  readonly header: JWSHeaderParameters | undefined
+  readonly token: FlattenedJWSInput
+  /** The failure of the search so far. */
+  readonly missing: unknown
+}
+
+/** A `kid` that an issuer may have given. Whatever else stands there is not looked for. */
+const NAME = /^\P{Cc}+$/u
+
 /** Looks in the set that is there, in the one that is on its way, and in one that is fetched for this token. */
 async function find(keys: Keys, header: JWSHeaderParameters | undefined, token: FlattenedJWSInput): Promise<CryptoKey> {
   let missing: unknown
   for (const keySet of [current, underWay, looked]) {
     try {
-      return await (await keySet(keys, token, missing)).find(header, token)
+      return await (await keySet(keys, { header, token, missing })).find(header, token)
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
       missing = error
     }
   }
+  const { inVain } = keys.looks
+  if (inVain.size < MOST_IN_VAIN) inVain.add(token.signature)
   throw missing
 }
 
@@ -192,16 +216,18 @@ const underWay = (keys: Keys): KeySet | Promise<KeySet> =>
   keys.kept.refreshing() ? keys.kept.refresh() : current(keys)
 
 /**
- * Fetches the set for a token whose key is unknown, unless strangers' tokens have used up the looks: a key that it was issued with
- * before the second of the last look would have been found there, and a newer one is looked for when there is a look again.
+ * Fetches the set for a token whose key is unknown, unless strangers' tokens have used up the looks: then a token that the last look
+ * was made for, or that was issued before its second, is bad, and another one is looked for when there is a look again.
  */
-async function looked({ kept, looks }: Keys, { payload }: FlattenedJWSInput, missing: unknown): Promise<KeySet> {
+async function looked({ kept, looks }: Keys, { header, token, missing }: Search): Promise<KeySet> {
+  const { payload, signature } = token
+  if (header?.kid !== undefined && !(typeof header.kid === 'string' && NAME.test(header.kid))) throw missing
   // The issuer may have begun to use a new key since the set was fetched.
   kept.coolDown.check()
   if (kept.coolDown.failing() || kept.refreshing() || looks.take()) return kept.refresh()
   const issuedAt =
     typeof payload === 'string' ? parseObject(Buffer.from(payload, 'base64url').toString())?.['iat'] : undefined
-  if (typeof issuedAt !== 'number' || issuedAt < looks.lastAt()) throw missing
+  if (typeof issuedAt !== 'number' || issuedAt < looks.lastAt() || looks.inVain.has(signature)) throw missing
   throw new UpstreamUnavailableError(
     'Too many tokens have come with keys that the authorization server does not publish',
     { retryAfter: LOOK_INTERVAL / 1_000 },

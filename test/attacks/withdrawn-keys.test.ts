@@ -296,6 +296,32 @@ describe('a new key', () => {
     },
   )
 
+  it('has not signed what the last look was made for', async () => {
+    const auth = open()
+    const stranger = await token(await signingKey('invented'), { iat: now() })
+    for (let round = 0; round < 5; round += 1) await expectRefusal(auth, stranger, 'key')
+    expect(fetches()).toBe(3)
+  })
+
+  it.each([5, null, '', '\n', 'a\0b'])('has a name that an issuer may give: %j is not looked for', async (kid) => {
+    const auth = open()
+    await auth.ready()
+    const { privateKey, publicJwk, alg } = await signingKey('none')
+    const odd = await token({ privateKey, publicJwk, alg, kid: kid as string })
+    await expectRefusal(auth, odd, 'key')
+    expect(fetches()).toBe(1)
+  })
+
+  it('is found though forged tokens of a known kid have used up their looks', async () => {
+    const auth = open()
+    const forger = await signingKey(as.key.kid)
+    for (let round = 0; round < 3; round += 1) await expectRefusal(auth, await token(forger), 'signature')
+    const second = await signingKey('second')
+    publish(as.key, second)
+
+    expect((await auth.verify(await token(second))).subject).toBe('alice')
+  })
+
   it('has not signed what was issued before the last look without it', async () => {
     const auth = open()
     const old = await token(await signingKey('gone'), { iat: now() })

@@ -113,7 +113,7 @@ describe('nextcloud.mode', () => {
       'refresh-token',
       'app-password',
     ])
-    expect(lines.at(-1)).toContain('"Which way to a Nextcloud token" in the README')
+    expect(lines.at(-1)).toContain('docs/modes.md of mcp-nextcloud-auth')
     expect(choice(CLIENT)).toBeUndefined()
     expect(refusalOf({ ...LEAST, nextcloud: { url }, storage: new MemoryStorage() })?.message).toContain(
       'in refresh-token mode',

@@ -1,15 +1,22 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { format, resolveConfig } from 'prettier'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 import { OPTIONS } from '../../src/config/declarations.js'
 import type { Declaration, Declarations } from '../../src/config/read-options.js'
-import { MODES } from '../../src/modes.js'
+import { MODES, type NextcloudMode } from '../../src/modes.js'
 import { PRESETS } from '../../src/presets.js'
+import { withTable } from '../support/written-page.js'
 
 const root = path.resolve(import.meta.dirname, '../..')
-const README = path.join(root, 'README.md')
+/** Modes with a page of their own. */
+const PAGES: Readonly<Record<NextcloudMode, string | undefined>> = {
+  'token-exchange': 'token-exchange.md',
+  'refresh-token': 'refresh-token.md',
+  'app-password': 'app-password.md',
+  'jwt-bearer': 'entra.md',
+  'pass-through': undefined,
+}
 
 /** Interface → option → its docstring, in one line a paragraph. */
 const docstrings = readMembers((member) => {
@@ -97,28 +104,27 @@ const table = (head: string[], rows: string[][]): string =>
     .map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
     .join('\n')
 
+function linked(mode: string): string {
+  const page = PAGES[mode as NextcloudMode]
+  return page === undefined ? `\`${mode}\`` : `[\`${mode}\`](${page})`
+}
+
+/** Page of `docs/`, which is named for its table → the table. */
 const TABLES: Readonly<Record<string, string>> = {
   options: table(['option', 'environment', 'default', 'meaning'], all.map(row)),
   modes: table(
     ['mode', 'credential', 'when', 'what the provider has to offer'],
-    Object.entries(MODES).map(([mode, { says, when, provider }]) => [`\`${mode}\``, says, when, provider]),
+    Object.entries(MODES).map(([mode, { says, when, provider }]) => [linked(mode), says, when, provider]),
   ),
 }
 
-/** The README with the tables as they are to be. */
-async function readme(): Promise<string> {
-  let page = readFileSync(README, 'utf8')
-  for (const [name, text] of Object.entries(TABLES)) {
-    const place = new RegExp(`(?<=<!-- begin ${name}[^>]*-->\n).*?(?=<!-- end ${name} -->)`, 's')
-    expect(page).toMatch(place)
-    page = page.replace(place, () => `\n${text}\n\n`)
-  }
-  return format(page, { ...(await resolveConfig(README)), parser: 'markdown' })
-}
-
-it('the tables of the README are those of the declarations (npm run docs:options writes them)', async () => {
-  await expect(await readme()).toMatchFileSnapshot(README)
-})
+it.each(Object.entries(TABLES))(
+  'the table of docs/%s.md is that of the declarations (npm run docs:options writes it)',
+  async (name, text) => {
+    const file = path.join(root, `docs/${name}.md`)
+    await expect(await withTable(file, name, text)).toMatchFileSnapshot(file)
+  },
+)
 
 /** Interface and option → the words in quotes of its type. */
 const words = readMembers((member) =>

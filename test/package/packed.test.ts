@@ -66,6 +66,13 @@ describe('the packed package', () => {
     expect(files).toContain('dist/index.d.ts')
   })
 
+  it('holds every page that its README links to', async () => {
+    const text = await readFile(path.join(root, 'README.md'), 'utf8')
+    const links = [...text.matchAll(/\]\(([^)#\s]+)/g)].map(([, link = '']) => link)
+    expect(links.length).toBeGreaterThan(20)
+    expect(links.filter((link) => !files.includes(link))).toEqual([])
+  })
+
   it('has the classes by their names, in errors and their stacks', async () => {
     await writeFile(
       path.join(scratch, 'names.mjs'),

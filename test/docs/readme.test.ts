@@ -1,0 +1,85 @@
+import { once } from 'node:events'
+import { readFileSync, statSync } from 'node:fs'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import path from 'node:path'
+import * as mcpNode from '@modelcontextprotocol/node'
+import * as mcpServer from '@modelcontextprotocol/server'
+import express from 'express'
+import { expect, it, onTestFinished } from 'vitest'
+import type { McpAuthOptions } from '../../src/index.js'
+import * as mcpV2 from '../../src/mcp/v2.js'
+import { ask } from '../support/answers.js'
+import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
+import { mcpClients } from '../support/mcp-clients.js'
+import { runSnippet } from '../support/providers/page.js'
+
+const README = path.resolve(import.meta.dirname, '../../README.md')
+const page = readFileSync(README, 'utf8')
+
+it('the README is read in minutes: 12 KB at most', () => {
+  expect(statSync(README).size).toBeLessThanOrEqual(12 * 1_024)
+})
+
+it('the README has the two commands, each by itself', () => {
+  for (const command of ['npm ci && npm start', 'npm ci && npm test'])
+    expect(page).toContain(`\n\`\`\`sh\n${command}\n\`\`\`\n`)
+})
+
+/** The server of the quick start, on a free port, with a provider and a Nextcloud that are here. */
+async function quickStart() {
+  const world = await appPasswordWorld()
+  const servers: Server[] = []
+  const app = () => {
+    const made = express()
+    const listen = made.listen.bind(made)
+    return Object.assign(made, { listen: () => servers.push(listen(0)) })
+  }
+  const mcpAuth = ({ scopesSupported = [], connect = {}, nextcloud }: McpAuthOptions) => {
+    expect(nextcloud?.mode).toBe('app-password')
+    return world.open({ scopesSupported, connect })
+  }
+  runSnippet('../README.md', 1, {
+    modules: {
+      '@modelcontextprotocol/node': mcpNode,
+      '@modelcontextprotocol/server': mcpServer,
+      'mcp-nextcloud-auth': { mcpAuth },
+      'mcp-nextcloud-auth/mcp-v2': mcpV2,
+      express: { default: app },
+    },
+  })
+  const [server] = servers
+  if (server === undefined) throw new Error('The quick start does not listen')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  return { world, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
+
+it('the quick start prints what the README says, from the first request to the account of the user', async () => {
+  const { world, url } = await quickStart()
+
+  const { status, challenge } = await ask(url, { path: '/mcp', method: 'POST' })
+  expect(page).toContain(`HTTP/1.1 ${status} Unauthorized\nWWW-Authenticate: ${challenge ?? ''}\n`)
+
+  const token = await world.as.mint({ sub: '248289761001' })
+  const client = await mcpClients['SDK v2, 2026-07-28']({ url: `${url}/mcp`, token, elicitation: undefined })
+  const { text: refusal } = await client.callTool('whoami')
+  const link = /https:\S+/.exec(refusal)?.[0] ?? ''
+  const [shown = ''] = refusal
+    .replace(/until \S+: /, 'until …: ')
+    .replace(/ticket=\S+/, 'ticket=…')
+    .split('\n')
+  expect(page).toContain(`\n\`\`\`text\n${shown}\n\`\`\`\n`)
+
+  const browser = world.browser(url)
+  const signedIn = { claims: { preferred_username: 'jane' } }
+  const back = await world.authorize(await world.agree(browser, link), '248289761001', signedIn)
+  const { login, next } = waitingPage(await browser.open(back))
+  await world.nextcloud.grant(login, 'jane')
+  expect((await browser.open(next)).status).toBe(200)
+
+  const answer = await client.callTool('whoami')
+  expect(answer).toMatchObject({ isError: false })
+  const [account] = /"id":"\w+"/.exec(answer.text) ?? []
+  expect(page).toContain(`(\`${account ?? ''}\`)`)
+})
