@@ -39,7 +39,7 @@ export function peersTable(bench: BenchResults, attacks: Results): string {
     heldBy(name, attacks),
     throughputOf(name, bench).toFixed(2),
   ])
-  const head = ['package', 'serves the metadata that MCP clients look for', 'attacks held', 'throughput']
+  const head = ['package', 'serves RFC 9728 metadata', 'attacks held', 'throughput']
   const lines = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`)
   return [...lines, '', datesOf(bench, attacks)].join('\n')
 }

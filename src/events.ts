@@ -223,10 +223,16 @@ type Listener = ((event: McpAuthEvent) => unknown) | undefined
  * Reports to `onEvent` and to the `diagnostics_channel` named `mcp-nextcloud-auth`. An `onEvent` that throws or rejects never
  * disturbs a request: its first failure becomes a process warning. Without it, all that the operator must mend becomes one, an
  * outage included, because a provider may be configured wrongly, and so does the first refusal of each reason in a minute.
+ *
+ * @param watchers default: none but those of the result
  */
-export function createEvents(onEvent: Listener, clock: Clock): Events {
+export function createEvents(
+  onEvent: Listener,
+  clock: Clock,
+  watchers: Watchers<McpAuthEvent> = createWatchers(),
+): Events {
   const warnings = createProcessWarnings(clock)
-  const { any, tell: tellWatchers, during, watch } = createWatchers<McpAuthEvent>()
+  const { any, tell: tellWatchers, during, watch } = watchers
   const isHeard = onEvent !== undefined || debug.enabled
   const active = (): boolean => isHeard || diagnostics.hasSubscribers || any()
   return {

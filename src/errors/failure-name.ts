@@ -13,10 +13,21 @@ export function codeOfFailure(error: unknown): string | undefined {
   return typeof code === 'string' && CODE.test(code) ? code : undefined
 }
 
-/** Returns the code, the word of Redis, or the class of a failure. Undefined: it has none. Its text is somebody else's and may hold a secret. */
+/** MySQL's number of an error, for those that its client knows no name of. */
+const LARGEST_ERRNO = 65_535
+
+/**
+ * Returns the code, the number or the word of the store, or the class of a failure. Undefined: it has none. Its text is somebody else's and may
+ * hold a secret.
+ */
 export function nameOfFailure(error: unknown): string | undefined {
   const code = codeOfFailure(error)
   if (code !== undefined || !(error instanceof Error)) return code
+  const errno = (error as { readonly errno?: unknown }).errno
+  if (isErrno(errno)) return `errno ${errno}`
   const word = NOT_PERMITTED.test(error.message) ? 'NOPERM' : REDIS_WORD.exec(error.message)?.[0]
   return word ?? (CLASS.test(error.name) ? error.name : undefined)
 }
+
+const isErrno = (errno: unknown): errno is number =>
+  Number.isInteger(errno) && Number(errno) > 0 && Number(errno) <= LARGEST_ERRNO

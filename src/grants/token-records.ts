@@ -49,7 +49,7 @@ export interface TokenRecords {
 
 /** Milliseconds for which an instance that was killed holds up the others. A living one renews it, however long the exchange takes. */
 export const EXCHANGE_LEASE = 5_000
-/** Milliseconds without an answer: with those of an exchange not more than `http.timeout` and 2 s. */
+/** Milliseconds without an answer to anybody. */
 const SILENCE = 1_800
 /** Milliseconds for which a store that failed is left alone. */
 const PAUSE = 2_000

@@ -3,6 +3,7 @@ import type { Provider } from 'oidc-provider'
 import { readClaim } from '../connect/client-names.js'
 import type { Identity } from '../grants/grant.js'
 import type { OwnSignIn } from '../local-options.js'
+import { createWatchers } from '../watchers.js'
 import { leaveForNextcloud } from './leave.js'
 import { meaningOf } from './outage.js'
 import { asIssuer } from './provider.js'
@@ -17,6 +18,7 @@ import { isEnded, isSameAccount, withdrawalsOf, type loginOf, type SignedInSessi
  */
 export function createOwnSignIn(known: () => SignInRooms, codes: OwnSignIn['codes']): OwnSignIn {
   return {
+    watchers: createWatchers(),
     codes,
     begin: (req) => leaveForNextcloud(known(), { visit: true }, req),
     sessions: (req, subject) => asOurs(listSessions(known(), req, subject)),

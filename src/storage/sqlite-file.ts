@@ -46,9 +46,9 @@ function protectFiles(database: SqliteDatabase): void {
       chmodSync(path, 0o600)
     } catch (error) {
       if (codeOfFailure(error) !== 'EPERM') throw error
-      warn(
+      process.emitWarning(
         `The SQLite file ${path} is open to other users, and only its owner may change that: make the user of this process its owner`,
-        'ERR_SQLITE_OWNER',
+        { type: 'McpAuthWarning', code: 'ERR_SQLITE_OWNER' },
       )
       return
     }
@@ -74,13 +74,12 @@ export function watchFiles(database: SqliteDatabase): () => void {
   if (file === undefined) return () => undefined
   const files = [file, `${file}-wal`]
   const opened = files.map(identityOf)
-  let warned = false
   return () => {
     if (files.every((path, index) => identityOf(path) === opened[index])) return
-    const what = `The SQLite file ${file} was replaced or removed while this process had it open: restart this process`
-    if (!warned) warn(what, 'ERR_SQLITE_MOVED')
-    warned = true
-    throw new StorageError(what, MOVED)
+    throw new StorageError(
+      `The SQLite file ${file} was replaced or removed while this process had it open: restart this process`,
+      MOVED,
+    )
   }
 }
 
@@ -88,10 +87,6 @@ export function watchFiles(database: SqliteDatabase): () => void {
 function identityOf(path: string): string | undefined {
   const found = statSync(path, { bigint: true, throwIfNoEntry: false })
   return found && `${found.dev}:${found.ino}`
-}
-
-function warn(message: string, code: string): void {
-  process.emitWarning(message, { type: 'McpAuthWarning', code })
 }
 
 /** Repeats `work` while another process holds a lock that SQLite's own waiting does not cover, as for the switch to WAL. */

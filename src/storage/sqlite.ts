@@ -22,8 +22,8 @@ const NOW = `CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)`
  * which you hold transactions open across an await. On first use it switches the file to WAL with `synchronous = FULL`, because
  * a rotated refresh token that is lost with the power is lost for good. It also makes the file readable by its owner only (0600,
  * with its `-wal` and `-shm`); where this process is not the owner, that is a process warning, `ERR_SQLITE_OWNER`. A file that is
- * replaced or removed while it is open fails every call from then on, with a process warning, `ERR_SQLITE_MOVED`, until this process
- * is restarted. Never put the file on a network drive.
+ * replaced or removed while it is open fails every call from then on, until this process is restarted. Never put the file on a
+ * network drive.
  *
  * @throws {ConfigurationError} an option is unknown or wrong, or `database` is not a SQLite database
  */

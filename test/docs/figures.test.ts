@@ -4,6 +4,8 @@ import { expect, it } from 'vitest'
 import type { Results } from '../../bench/attacks-page.js'
 import { table } from '../../bench/figures.js'
 import { LOOKED_AT, peersTable, type BenchResults } from '../../bench/peers.js'
+import { CORPUS } from '../attacks/corpus/corpus.js'
+import { ELSEWHERE } from '../attacks/elsewhere.js'
 import { withTable } from '../support/written-page.js'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -26,7 +28,10 @@ it('the README compares the versions that were measured, attacked and looked at'
   }
 })
 
-it('the README has as many attacks in its text as in its table', () => {
+it('the README has as many attacks in its text as are sent, and as in its table', () => {
+  const sent = CORPUS.length + Object.values(ELSEWHERE).flat().length
+  const readme = readFileSync(path.join(root, 'README.md'), 'utf8')
+  expect(readme).toContain(`some ${Math.round(sent / 100) * 100} times`)
   const all = Object.values(attacks.groups).reduce((sum, group) => sum + (group['mcp-nextcloud-auth']?.of ?? 0), 0)
-  expect(readFileSync(path.join(root, 'README.md'), 'utf8')).toMatch(new RegExp(`\\s${all} of one request`))
+  expect(readme).toMatch(new RegExp(`\\s${all}\\sof one request`))
 })

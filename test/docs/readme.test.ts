@@ -39,7 +39,7 @@ async function quickStart() {
     expect(nextcloud?.mode).toBe('app-password')
     return world.open({ scopesSupported, connect })
   }
-  runSnippet('../README.md', 0, {
+  runSnippet('../README.md', 1, {
     modules: {
       '@modelcontextprotocol/node': mcpNode,
       '@modelcontextprotocol/server': mcpServer,

@@ -65,7 +65,7 @@ function compile({ code, from }: Snippet): string[] {
   const imports = standsAlone
     ? ''
     : [
-        ...(code.includes('mcpAuth({') ? [`import { mcpAuth } from 'mcp-nextcloud-auth'`] : []),
+        ...(code.includes('mcpAuth(') ? [`import { mcpAuth } from 'mcp-nextcloud-auth'`] : []),
         ...(code.includes('logEvents(') ? [`import { logEvents } from 'mcp-nextcloud-auth'`] : []),
         ...(code.includes('nextcloudPath`') ? [`import { nextcloudPath } from 'mcp-nextcloud-auth'`] : []),
         ...['withNextcloud', 'scopedTools']

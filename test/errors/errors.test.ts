@@ -33,6 +33,14 @@ describe('a StorageError', () => {
     expect(new StorageError('Failed', Object.assign(new Error(), { code })).detail).toBe(`Failed (${code})`)
   })
 
+  it('names the number of an error of MySQL that has no code, and no other number', () => {
+    const detailOf = (errno: unknown) => new StorageError('Failed', Object.assign(new Error(), { errno })).detail
+
+    expect([4_166, 65_535].map(detailOf)).toEqual(['Failed (errno 4166)', 'Failed (errno 65535)'])
+    for (const errno of [0, -111, 65_536, 1.5, NaN, '1045', 'pw-secret', undefined])
+      expect(detailOf(errno)).toBe('Failed')
+  })
+
   it.each([
     new Error('postgres://user:pw-secret@db'),
     Object.assign(new Error('redis://:pw-secret@db'), { code: 'postgres://user:pw-secret@db' }),

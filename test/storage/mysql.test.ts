@@ -1,13 +1,17 @@
 import { createPool as createCallbackPool } from 'mysql2'
 import { createPool, type Pool, type PoolOptions } from 'mysql2/promise'
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, assert, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ConfigurationError } from '../../src/errors/errors.js'
+import { nameOfFailure } from '../../src/errors/failure-name.js'
 import { type MySqlPromisePool, MySqlStorage } from '../../src/storage/mysql.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { has } from '../support/left-out.js'
 import { startMariaDbServer } from '../support/mariadb-server.js'
+import { failureOf } from '../support/promises.js'
 import { freshMariaDb } from '../support/shared-servers.js'
+import { startTcpGate } from '../support/tcp-gate.js'
 import { built, inTenProcesses } from './ten-processes.js'
 
 const pools: Pool[] = []
@@ -258,6 +262,42 @@ if (has('MariaDB')) {
       const reader = new MySqlStorage(poolThatBegins(fresh, 'SET SESSION TRANSACTION READ ONLY'))
       await expect(reader.put('key', 'value', null)).rejects.toMatchObject({ errno: 1792, sqlState: '25006' })
     })
+
+    it('says the number of an error that mysql2 has no name for', async () => {
+      const fresh = await freshPool()
+      const storage = new MySqlStorage(fresh)
+      await storage.setup()
+      await fresh.query(`CREATE TRIGGER full BEFORE INSERT ON mcp_nextcloud_auth FOR EACH ROW
+        SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 31001, MESSAGE_TEXT = 'It is full'`)
+      const failure = await failureOf(storage.put('key', 'value', null))
+      expect(nameOfFailure(failure)).toBe('errno 31001')
+    })
+  })
+
+  it('MySqlStorage works again after the server was silent or slow, and loses nothing of what it reported', async () => {
+    const server = await startMariaDbServer()
+    const gate = await startTcpGate(server.port)
+    try {
+      const storage = new MySqlStorage(poolOf(`mysql://root@127.0.0.1:${gate.port}/test`))
+      const version = (await storage.put('key', 'value', null))!
+      server.pause()
+      const silent = storage.put('key', 'second', version)
+      expect(await Promise.race([silent, sleep(300, 'no answer')])).toBe('no answer')
+      server.resume()
+      const second = await silent
+      expect(await storage.get('key')).toEqual({ value: 'second', version: second })
+      gate.slow(300)
+      const third = await storage.put('key', 'third', second)
+      expect(await storage.put('key', 'other', second)).toBeNull()
+      expect(await storage.get('key')).toEqual({ value: 'third', version: third })
+      gate.close()
+      await expect(storage.put('key', 'lost', third)).rejects.toThrow()
+      await gate.open()
+      expect(await storage.get('key')).toEqual({ value: 'third', version: third })
+    } finally {
+      gate.close()
+      await server.stop()
+    }
   })
 
   it('MySqlStorage rejects while the server is down, and works again after a restart', async () => {

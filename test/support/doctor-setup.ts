@@ -173,8 +173,8 @@ async function runDoctor(
   }
 }
 
-export const argumentsOf = (options: Readonly<Record<string, string>>): string[] =>
-  Object.entries(options).flatMap(([name, value]) => [`--${name}`, value])
+export const argumentsOf = (options: Readonly<Record<string, string | undefined>>): string[] =>
+  Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, value]))
 
 /** Calls the doctor in surroundings of the test's own. */
 export const runIn = (args: readonly string[], surroundings: Partial<Surroundings> = {}): Promise<Ran> =>

@@ -7,6 +7,7 @@ import { createSingleFlight, type SingleFlight } from '../../single-flight.js'
 import { tokenLife, type Timing } from '../token-cache.js'
 import type { Basis, Caller, FreshToken, Have, Mode, ModeRooms, TokenRequest } from './mode.js'
 import { createPauses } from './pauses.js'
+import { createStorePatience, type StorePatience } from './store-patience.js'
 import { bearerOf, livingToken } from './stored-token.js'
 
 /** The turn of this instance to exchange. */
@@ -82,20 +83,21 @@ interface Asking {
   readonly key: string
   readonly caller: Caller
   readonly have: Have
+  readonly patience: StorePatience
 }
 
 async function take(rooms: SharingRooms, { key: tokenKey, caller, have }: TokenRequest): Promise<FreshToken | Turn> {
   const { config, clock } = rooms
   const key = keyOf(rooms, tokenKey)
-  const asking = { key, caller, have }
+  const asking = { key, caller, have, patience: createStorePatience(clock) }
   const again = createPauses(clock, Math.max(EXCHANGE_LEASE, config.http.timeout) + PATIENCE_BEYOND)
   try {
-    const stored = await read(rooms, asking)
+    const stored = await look(rooms, asking)
     // Without a token of its own, a forced caller rejects the stored one.
     if (have.force === true && have.notThis === undefined) asking.have = { ...have, notThis: bearerOf(stored?.token) }
     let taken = usable(rooms, asking, stored) ?? (await takeTurn(rooms, asking))
     while (taken === 'another' && (await again()))
-      taken = usable(rooms, asking, await read(rooms, asking)) ?? (await takeTurn(rooms, asking))
+      taken = usable(rooms, asking, await look(rooms, asking)) ?? (await takeTurn(rooms, asking))
     if (taken !== 'another') return taken
   } catch {
     // The store is a cache.
@@ -105,11 +107,16 @@ async function take(rooms: SharingRooms, { key: tokenKey, caller, have }: TokenR
 
 /** Resolves to the turn to exchange, to the token of an instance that had it just before, or to `another` if an instance has it now. */
 async function takeTurn(rooms: SharingRooms, asking: Asking): Promise<FreshToken | Turn | 'another'> {
-  const lease = await rooms.records.acquireLease(asking.key)
+  const asked = rooms.records.acquireLease(asking.key)
+  const lease = await asking.patience.waitFor(asked).catch((error: unknown) => {
+    // One that comes too late would hold up the others.
+    rooms.background(asked.then((late) => late?.release()))
+    throw error
+  })
   if (lease === undefined) return 'another'
   let stored: Stored | undefined
   try {
-    stored = await read(rooms, asking)
+    stored = await look(rooms, asking)
   } catch {
     return turn(rooms, asking, lease, undefined)
   }
@@ -119,7 +126,11 @@ async function takeTurn(rooms: SharingRooms, asking: Asking): Promise<FreshToken
   return found
 }
 
-async function read({ records }: SharingRooms, { key }: Pick<Asking, 'key'>): Promise<Stored | undefined> {
+/** Reads for a caller who waits. */
+const look = (rooms: SharingRooms, { key, patience }: Asking): Promise<Stored | undefined> =>
+  patience.waitFor(read(rooms, key))
+
+async function read({ records }: SharingRooms, key: string): Promise<Stored | undefined> {
   const stored = await records.read(key)
   return stored && { version: stored.version, token: await stored.open() }
 }
@@ -145,7 +156,7 @@ function usable(
  */
 function turn(
   rooms: SharingRooms,
-  { key, caller }: Asking,
+  { key, caller, patience }: Asking,
   lease: Lease | undefined,
   found: { readonly stored: Stored | undefined } | undefined,
 ): Turn {
@@ -162,9 +173,9 @@ function turn(
       seen.set(key, shared.order)
       const basis: Basis = { version: '', shared: { key, token: shared }, checkedAt: clock.monotonic() }
       const written = write(rooms, { caller, basis, key, token: shared }, found).then(giveUp, giveUp)
+      background(written)
       // A store that has failed is not waited for a second time.
-      if (lease === undefined) background(written)
-      else await written
+      if (lease !== undefined) await patience.waitFor(written).catch(() => undefined)
       return { ...fresh, basis }
     },
   }
@@ -195,7 +206,7 @@ async function write(
 ): Promise<void> {
   let known = found
   for (let attempts = 0; attempts < MOST_WRITES; attempts += 1) {
-    known ??= { stored: await read(rooms, { key }) }
+    known ??= { stored: await read(rooms, key) }
     const { stored } = known
     if (stored?.token !== undefined && stored.token.order >= token.order) return
     const ttlMs = timeLeft(rooms, caller, token)
@@ -220,7 +231,7 @@ async function lookAgain(rooms: SharingRooms, owned: Owned): Promise<true | Fres
   const { records, background, clock } = rooms
   const { caller, basis, key, token } = owned
   try {
-    const entry = await records.read(key)
+    const entry = await createStorePatience(clock).waitFor(records.read(key))
     if (entry?.version !== basis.version) {
       const other = await entry?.open()
       const stored = entry && { version: entry.version, token: other }
