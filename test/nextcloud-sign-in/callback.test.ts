@@ -90,7 +90,10 @@ describe('an answer of Nextcloud', () => {
     const way = /^0; url=(.+)$/.exec(left.headers.get('refresh') ?? '')?.[1] ?? ''
     const callback = await alice.until(way, callbackOf(server))
     let sent = 0
-    server.nextcloud.disturb(({ path }) => void (path.includes('/oauth2/api/v1/token') && (sent += 1)))
+    server.nextcloud.disturb(({ path }) => {
+      if (path.includes('/oauth2/api/v1/token')) sent += 1
+      return undefined
+    })
 
     const answers = await Promise.all([1, 2, 3].map(() => fetch(callback)))
 
