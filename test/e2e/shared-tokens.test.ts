@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createInstanceProcesses, type Instance, type InstanceProcess } from '../support/instances.js'
-import { has } from '../support/left-out.js'
+import { startMariaDbServer } from '../support/mariadb-server.js'
+import { startPostgresServer } from '../support/postgres-server.js'
 import { startRedisServer } from '../support/redis-server.js'
 import { createRealStores, startScene, storeKinds, type Scene } from '../support/scene.js'
 import { startTcpGate } from '../support/tcp-gate.js'
@@ -74,14 +75,16 @@ describe.each(storeKinds())('four processes with 50 concurrent callers each for 
   )
 })
 
-describe.runIf(has('Redis'))('a store that', () => {
-  /** Four instances that reach one Redis through a gate. */
+const SERVERS = { Redis: startRedisServer, PostgreSQL: startPostgresServer, MariaDB: startMariaDbServer }
+
+describe.each(storeKinds().filter((kind) => kind !== 'SQLite'))('%s that', (kind) => {
+  /** Four instances that reach one server through a gate. */
   async function setUp(timeout = 2_000) {
-    const server = await startRedisServer()
+    const server = await SERVERS[kind]()
     const gate = await startTcpGate(server.port)
     const scene = await startScene({
-      store: { kind: 'Redis', url: `redis://127.0.0.1:${gate.port}` },
-      ownStore: { kind: 'Redis', url: server.url },
+      store: { kind, url: server.url.replace(`:${server.port}`, `:${gate.port}`) },
+      ownStore: { kind, url: server.url },
     })
     const exchanges = recordExchanges(scene)
     const instances = await Promise.all(four.map((process) => scene.open(process, { mode: 'token-exchange', timeout })))
