@@ -209,3 +209,29 @@ it.each(storeKinds())(
     await scene.close()
   },
 )
+
+it.each(storeKinds())(
+  'a store that gives the records of two users for each other serves neither, on %s',
+  async (kind) => {
+    const scene = await startScene({ store: await stores.address(kind) })
+    const { given, count } = recordExchanges(scene)
+    const users = await mintAll(scene, 2)
+    const [one, other] = await Promise.all(four.slice(0, 2).map((process) => scene.open(process, PATIENT)))
+    const keys = async (): Promise<readonly string[]> => (await scene.adapter.list?.({ limit: 100_000 })) ?? []
+    const before = new Set(await keys())
+    await one?.exchange(users)
+    const fresh = async () => (await keys()).filter((key) => !before.has(key))
+    // Each turn is given back.
+    await expect.poll(async () => (await fresh()).length, { timeout: 10_000 }).toBe(2)
+    const found = await Promise.all((await fresh()).map(async (key) => ({ key, entry: await scene.adapter.get(key) })))
+    for (const [index, { key, entry }] of found.entries())
+      await scene.adapter.put(key, found[1 - index]!.entry!.value, entry!.version)
+
+    const outcomes = await other?.exchange(users)
+
+    expect(outcomes).toMatchObject(users.map((user) => ({ tokens: given.get(user)?.slice(-1), failures: [] })))
+    expect(count()).toBe(4)
+    await Promise.all([one?.close(), other?.close()])
+    await scene.close()
+  },
+)
