@@ -1,6 +1,6 @@
 /**
  * A program: an MCP server on SDK v2 with one tool, without any check of tokens, behind this middleware, or behind the SDK's own with jose.
- * Says its port, and ends with its parent.
+ * Says its port, then its microseconds of processor time whenever it is asked, and ends with its parent.
  */
 import type { AddressInfo } from 'node:net'
 import { toNodeHandler } from '@modelcontextprotocol/node'
@@ -28,4 +28,9 @@ const server = app.listen(0, '127.0.0.1', () => {
 })
 // Its connections wait while the other apps have their turns.
 server.keepAliveTimeout = 600_000
+/** Asked between two turns. */
+process.on('message', () => {
+  const { user, system } = process.cpuUsage()
+  process.send?.(user + system)
+})
 process.on('disconnect', () => process.exit())
