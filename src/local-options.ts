@@ -15,9 +15,22 @@ export interface LocalOptions extends McpAuthOptions {
   readonly [OWN_SIGN_IN]?: OwnSignIn | undefined
 }
 
+/** The user whose code or refresh token is sent. The subject is empty where it is not known whose a code is. */
+export interface Sender {
+  readonly issuer: string
+  readonly subject: string
+}
+
+/** Nothing was sent. */
+export interface PutOff {
+  /** Seconds until it may be sent. */
+  readonly retryAfter: number
+}
+
 /**
- * Limits the codes that are sent to Nextcloud's app `oauth2` and that it refuses, of each network and of all. After ten of them it refuses
- * all requests of this process for tokens, those of everybody who is connected included. Here only new sign-ins wait.
+ * Limits the codes and refresh tokens that are sent to Nextcloud's app `oauth2` and that it refuses: codes of each network and of all,
+ * refresh tokens of each user. After more than ten of both it refuses all requests of this process for tokens, those of everybody who is
+ * connected included. Here only new sign-ins wait, and whose own refresh tokens were refused.
  */
 export interface CodeShares {
   /**
@@ -25,9 +38,13 @@ export interface CodeShares {
    *
    * @returns the answer, or `too many`: nothing was sent
    */
-  readonly send: <T>(req: IncomingMessage, redeem: () => Promise<T>) => Promise<T | 'too many'>
+  readonly send: <T>(req: IncomingMessage, redeem: () => Promise<T>, sender: Sender) => Promise<T | 'too many'>
   /** The same for a code whose answer was lost, with nobody at a browser. It leaves places to those who are. */
-  readonly sendAgain: <T>(redeem: () => Promise<T>) => Promise<T | 'too many'>
+  readonly sendAgain: <T>(redeem: () => Promise<T>, sender: Sender) => Promise<T | 'too many'>
+  /** Sends a refresh token whose user waits for the answer. `dead` counts as refused. */
+  readonly refresh: <T extends object>(sender: Sender, send: () => Promise<T | 'dead'>) => Promise<T | 'dead' | PutOff>
+  /** The same for one that is to end, with nobody who waits. It leaves places to those who do. */
+  readonly refreshToEnd: CodeShares['refresh']
 }
 
 /** The sign-in of an authorization server in this process, as the page of connections uses it. */

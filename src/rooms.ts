@@ -138,7 +138,8 @@ function createGround(config: Config, clock: Clock) {
   })
   const tokens = createTokenCache(config.cache.nextcloudTokens, () => (events.counters.evictions += 1))
   const surface = createSurface(config, events)
-  return { config, events, transport, providers, tokens, surface, clock, contact, store }
+  const codes = config.ownSignIn?.codes ?? createCodeShares(clock)
+  return { config, events, transport, providers, tokens, codes, surface, clock, contact, store }
 }
 
 /** What is said to the authorization server of one issuer. */
@@ -185,7 +186,7 @@ function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
 }
 
 function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsConfig): NextcloudRooms {
-  const { config, providers, transport, clock, events } = ground
+  const { config, providers, transport, codes, clock, events } = ground
   const storage = stored.storage ?? new MemoryStorage()
   const grants = createGrants({ config, grants: stored, storage, clock, events })
   const appPasswords = createAppPasswords(nextcloud, transport)
@@ -198,7 +199,6 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     issuer,
     codeGrant: servers?.of(name).connection,
   }))
-  const codes = config.ownSignIn?.codes ?? createCodeShares(clock)
   const deletions = createDeletions({
     grants,
     serverOf: ofGrants.find,
@@ -226,7 +226,6 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     signIns,
     broker,
     deletions,
-    codes,
     disconnect,
     onConnected: waiting.connected,
   }
@@ -274,11 +273,11 @@ function createServers({ providers, clock }: Ground, connect: ConnectConfig): Pe
 
 /** The broker of each issuer has what differs there: its server, its client, and the ways of that server. */
 function createBrokerOf(
-  { providers, tokens }: Ground,
+  { providers, tokens, codes }: Ground,
   rooms: Pick<ModeRooms, 'nextcloud' | 'grants' | 'tokenRecords' | 'appPasswords' | 'signIns'>,
 ): Broker {
   const brokers = providers.map((provider) =>
-    createBroker({ ...rooms, ...provider, tokens, nextcloud: provider.config.nextcloud ?? rooms.nextcloud }),
+    createBroker({ ...rooms, ...provider, tokens, codes, nextcloud: provider.config.nextcloud ?? rooms.nextcloud }),
   )
   return joinBrokers(brokers)
 }

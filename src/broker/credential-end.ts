@@ -8,7 +8,7 @@ import type { AppPassword, Credential, Identity, SentCode } from '../grants/gran
 import type { Lease } from '../grants/lease.js'
 import type { Grants } from '../grants/open-grants.js'
 import { presented, type PendingDeletion } from '../grants/pending-deletions.js'
-import type { CodeShares } from '../local-options.js'
+import type { CodeShares, PutOff } from '../local-options.js'
 import type { AppPasswords } from '../nextcloud/app-passwords.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { SignIns } from '../nextcloud/sign-ins.js'
@@ -22,7 +22,7 @@ export interface CredentialEndRooms {
   readonly endsAlone: boolean
   readonly appPasswords: Pick<AppPasswords, 'remove'>
   readonly freshCredentials: Pick<FreshCredentials, 'endToken'>
-  readonly codes: Pick<CodeShares, 'sendAgain'>
+  readonly codes: Pick<CodeShares, 'sendAgain' | 'refreshToEnd'>
   readonly signIns: SignIns
   readonly clock: Clock
 }
@@ -46,7 +46,7 @@ type ServerRooms = CredentialEndRooms & GrantServer
 export type Attempt = boolean | 'unsupported' | 'lost' | 'taken over' | Failure
 /**
  * `refused`: Nextcloud did not take it. `unavailable`: somebody could not be asked. `failed`: somebody answered, and did not do it.
- * `put off`: it might harm others now. The user has connected again, and that connection might end with it, or Nextcloud has refused many codes.
+ * `put off`: it might harm others now. The user has connected again, and that connection might end with it, or Nextcloud has refused much.
  */
 export type Failure = 'refused' | 'unavailable' | 'failed' | 'put off'
 
@@ -130,13 +130,15 @@ async function refreshAndEnd(
   deletion: Of<Extract<Credential, { readonly refreshToken: string }>>,
   lease: Lease,
 ): Promise<AttemptEnd> {
-  const { client, grants } = rooms
-  const { credential, id } = deletion
-  let answer: RefreshAnswer | 'dead'
+  const { client, grants, codes } = rooms
+  const { credential, identity, id } = deletion
+  let answer: RefreshAnswer | 'dead' | PutOff
   try {
-    answer = await client.refresh(credential.refreshToken, new URLSearchParams(), () => {
-      if (!lease.isHeld()) throw LEASE_LOST
-    })
+    answer = await codes.refreshToEnd(identity, () =>
+      client.refresh(credential.refreshToken, new URLSearchParams(), () => {
+        if (!lease.isHeld()) throw LEASE_LOST
+      }),
+    )
   } catch (error) {
     if (!(error instanceof UpstreamUnavailableError)) return { attempt: 'failed', deletion }
     const isSpent = !error.unprocessed
@@ -147,6 +149,7 @@ async function refreshAndEnd(
     const isHere = await grants.deletions.has(id).catch(ifError(StorageError, () => true))
     return { attempt: isHere ? 'lost' : 'taken over', deletion }
   }
+  if ('retryAfter' in answer) return { attempt: 'put off', deletion }
   const { refreshToken = credential.refreshToken, access } = answer
   return endTokens(rooms, { ...deletion, credential: { refreshToken } }, { id, access })
 }
@@ -161,7 +164,7 @@ async function redeemAndEnd(rooms: ServerRooms, deletion: Of<SentCode>): Promise
     const as = await codeGrant.metadata()
     const answer = codeGrant.readAnswer(as, new URLSearchParams({ code, state: id }), id)
     if (answer.kind !== 'code') return { attempt: 'failed', deletion }
-    const tokens = await rooms.codes.sendAgain(() => codeGrant.redeem(as, answer.parameters, verifier))
+    const tokens = await rooms.codes.sendAgain(() => codeGrant.redeem(as, answer.parameters, verifier), identity)
     if (tokens === 'too many') return { attempt: 'put off', deletion }
     const { access, refreshToken, members } = tokens
     if (refreshToken === undefined)

@@ -2,6 +2,7 @@ import {
   asMcpAuthError,
   SubjectTokenRejectedError,
   TokenRequestError,
+  UpstreamUnavailableError,
   type McpAuthError,
   type TokenRequestFailure,
 } from '../errors/errors.js'
@@ -30,7 +31,7 @@ export function createTokenReports(mode: NextcloudMode, events: Events) {
 /** Returns what the authorization server said, if it refused. */
 function wordsOfRefusal(failure: McpAuthError): OfRefusal {
   const { error, errorDescription, hint }: TokenRequestFailure =
-    failure instanceof TokenRequestError
+    failure instanceof TokenRequestError || failure instanceof UpstreamUnavailableError
       ? failure
       : failure instanceof SubjectTokenRejectedError
         ? failure.rejection

@@ -42,7 +42,7 @@ export async function redeemCounted(
   brought: BroughtCode,
 ): Promise<CodeAnswer | 'too many'> {
   const redeem = () => redeemNoted(rooms, brought)
-  return quirksOf(rooms.nextcloud.preset).throttles ? rooms.codes.send(req, redeem) : redeem()
+  return quirksOf(rooms.nextcloud.preset).throttles ? rooms.codes.send(req, redeem, brought.identity) : redeem()
 }
 
 /**

@@ -1,4 +1,4 @@
-import { McpAuthError } from './base.js'
+import { hideMembers, McpAuthError } from './base.js'
 import { nameOfFailure } from './failure-name.js'
 
 /** The facts of an outage. */
@@ -13,6 +13,8 @@ export interface UpstreamFailure {
   readonly unprocessed?: boolean | undefined
   /** The service that is unavailable, for the answer. Default `The authorization server`. */
   readonly service?: 'The authorization server' | 'Nextcloud'
+  /** Advice for the operator. */
+  readonly hint?: string | undefined
 }
 
 /** The authorization server (or, in `nextcloudFetch`, Nextcloud) is down, slow, overloaded or answers nonsense. 503 with `Retry-After`. */
@@ -29,6 +31,8 @@ export class UpstreamUnavailableError extends McpAuthError {
   readonly unprocessed: boolean
   /** The service that is unavailable. */
   readonly service: 'The authorization server' | 'Nextcloud'
+  /** Advice for the operator. */
+  readonly hint: string | undefined
   readonly #failure: UpstreamFailure
 
   constructor(detail: string, failure: UpstreamFailure = {}) {
@@ -44,6 +48,8 @@ export class UpstreamUnavailableError extends McpAuthError {
     this.httpStatus = failure.httpStatus
     this.unprocessed = failure.unprocessed === true
     this.service = failure.service ?? 'The authorization server'
+    this.hint = failure.hint
+    hideMembers(this, 'hint')
     this.headers['Retry-After'] = String(this.retryAfter)
   }
 

@@ -32,7 +32,7 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
   const asked = {
     ...(await rooms.nameOf(text(params['client_id']))),
     goesTo: shownTarget(text(params['redirect_uri'])),
-    scopes: scopesOf(rooms, interaction).map((scope) => rooms.scopes.get(scope) ?? scope),
+    scopes: scopesOf(rooms, interaction).map(([, meaning]) => meaning),
     user: known?.user,
   }
   const form = { action: `${PATHS.interaction}/${uid}`, formValue: await rooms.questions.formMac(uid) }
@@ -118,7 +118,7 @@ async function findQuestion(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<Question | undefined> {
-  const { question } = questionIn(rawPathOf(req)) ?? {}
+  const question = questionIn(rawPathOf(req))?.question
   if (question === undefined || !(await rooms.questions.admit(req, question))) return undefined
   const provider = await rooms.provider()
   const interaction = await provider.interactionDetails(req, res).catch(unlessUnknown)
@@ -162,10 +162,10 @@ function askAnew({ issuer, signInPages }: SignInRooms, { interaction: { params }
   return { page: signInPages.anotherPerson(again.href) }
 }
 
-function scopesOf({ scopes }: SignInRooms, { params }: Interaction): readonly string[] {
-  return text(params['scope'])
-    .split(' ')
-    .filter((scope) => scopes.has(scope))
+/** Returns the name and the meaning of each scope that is asked for and known here. */
+function scopesOf({ scopes }: SignInRooms, { params }: Interaction): readonly (readonly [string, string])[] {
+  const asked = text(params['scope']).split(' ')
+  return [...scopes].filter(([scope]) => asked.includes(scope))
 }
 
 /** A redirect would be bound by the `form-action` of the page before, and the client may be an app or on another origin. */
@@ -192,7 +192,9 @@ async function grantTo(
   if ((await rooms.grants.store.agree(identity, clientId, withdrawals)) === 'withdrawn') return deny(question)
   const grant = new provider.Grant({ accountId: user, clientId })
   grant.jti = grantIdOf(withdrawals)
-  const scopes = scopesOf(rooms, interaction).join(' ')
+  const scopes = scopesOf(rooms, interaction)
+    .map(([scope]) => scope)
+    .join(' ')
   grant.addOIDCScope(
     text(params['scope'])
       .split(' ')

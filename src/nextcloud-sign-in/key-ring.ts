@@ -67,9 +67,10 @@ export function createKeyRing(rooms: KeyRooms): ReadKeyRing {
 
 /** Returns the keys with the one first that signs now. */
 function atWork({ keys, cookieKey }: StoredRing, now: number): KeyRing {
-  const signer = keys.findLast(({ signsFrom }) => signsFrom <= now) ?? keys[0]
-  const others = keys.filter((key) => key !== signer)
-  return { cookieKey, keys: [...(signer ? [signer] : []), ...others].map(({ jwk }) => jwk) }
+  // None does yet where another instance made the first key, and its clock is ahead.
+  const signer = keys.findLast(({ signsFrom }) => signsFrom <= now)
+  const inOrder = keys.toSorted((one, other) => Number(other === signer) - Number(one === signer))
+  return { cookieKey, keys: inOrder.map(({ jwk }) => jwk) }
 }
 
 /** Reads what is stored, and changes it where a key is missing, old or of no more use. */

@@ -53,7 +53,7 @@ export function createModelAdapters(rooms: ModelRooms): (model: string) => Adapt
       upsert: guarded((id, payload, expiresIn) => upsert(rooms, model, { id, payload, expiresIn })),
       find: guarded(find),
       findByUid: guarded(async (uid) => {
-        const { id } = (await findModel(rooms, `${model} uid`, uid)) ?? {}
+        const id = (await findModel(rooms, `${model} uid`, uid))?.['id']
         return typeof id === 'string' ? find(id) : undefined
       }),
       // There is no device flow.
@@ -100,7 +100,7 @@ async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn
 }
 
 async function endSession(rooms: ModelRooms, uid: string): Promise<void> {
-  const { id } = (await findModel(rooms, 'Session uid', uid)) ?? {}
+  const id = (await findModel(rooms, 'Session uid', uid))?.['id']
   if (typeof id === 'string') await destroy(rooms, 'Session', id)
   await destroy(rooms, 'Session uid', uid)
 }

@@ -126,14 +126,15 @@ export async function createNextcloudSignIn(
   const scopes = new Map(Object.entries(given.scopes ?? DEFAULT_SCOPES))
   const storage = given.storage ?? new MemoryStorage()
   const codes = createCodeShares(clock)
-  const known: { rooms?: SignInRooms; readKeys?: ReadKeyRing } = {}
+  const known: { parts?: { readonly rooms: SignInRooms; readonly readKeys: ReadKeyRing } } = {}
+  const built = () => {
+    if (known.parts === undefined) throw new InternalError('The rooms are not built')
+    return known.parts
+  }
   const options = optionsFor({ ...given, storage }, [...scopes.keys()], {
-    local: (url) => (known.readKeys ? localAnswers(issuerOf(given), known.readKeys)(url) : undefined),
-    userAt: async (req) => known.rooms && userAt(known.rooms, req),
-    signIn: createOwnSignIn(() => {
-      if (known.rooms === undefined) throw new InternalError('The rooms are not built')
-      return known.rooms
-    }, codes),
+    local: (url) => localAnswers(issuerOf(given), built().readKeys)(url),
+    userAt: async (req) => userAt(built().rooms, req),
+    signIn: createOwnSignIn(() => built().rooms, codes),
   })
   const auth = createMcpAuth(options, clock)
   const { rooms, readKeys, close } = build({
@@ -147,8 +148,7 @@ export async function createNextcloudSignIn(
     codes,
     fetchDocument,
   })
-  known.rooms = rooms
-  known.readKeys = readKeys
+  known.parts = { rooms, readKeys }
   await readKeys()
   return {
     options,

@@ -737,6 +737,12 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'come to Nextcloud five times from one address, so that nobody is throttled there',
     ],
     [
+      'sessions that are ended at Nextcloud again and again',
+      'CWE-307',
+      'attacks/refused-refreshes',
+      'has three requests of this server refused there, and others notice nothing: %s',
+    ],
+    [
       'elicitations that claim an answer',
       'MCP, URL elicitation',
       'mcp/elicitation',

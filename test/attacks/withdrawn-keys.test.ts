@@ -303,6 +303,16 @@ describe('a new key', () => {
     expect(fetches()).toBe(3)
   })
 
+  it('has not signed what the last look was made for, however many tokens were before it', async () => {
+    const auth = open()
+    const forger = await signingKey('invented')
+    const many = await Promise.all(Array.from({ length: 200 }, (_, at) => token(forger, { jti: `${at}` })))
+    await Promise.all(many.map((stranger) => expectRefusal(auth, stranger, 'key')))
+    seconds(10)
+    const stranger = await token(await signingKey('another'), { iat: now() })
+    for (let round = 0; round < 5; round += 1) await expectRefusal(auth, stranger, 'key')
+  })
+
   it.each([5, null, '', '\n', 'a\0b'])('has a name that an issuer may give: %j is not looked for', async (kid) => {
     const auth = open()
     await auth.ready()

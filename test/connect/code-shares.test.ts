@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { TokenRequestError, UpstreamUnavailableError } from '../../src/errors/errors.js'
 import { createCodeShares } from '../../src/connect/code-shares.js'
+import type { Clock } from '../../src/clock.js'
 import { manualClock } from '../support/clock.js'
 import { fresh } from '../support/nextcloud/exchange.js'
 import { REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
@@ -14,10 +15,22 @@ const good = () => Promise.resolve('tokens')
 const ONE = from('192.0.2.1')
 const OTHER = from('198.51.100.1')
 
+const NOBODY = { issuer: 'https://mcp.example.com', subject: '' }
+
+/** The shares, with codes of which nobody knows whose they are. */
+function sharesOf(clock: Clock) {
+  const codes = createCodeShares(clock)
+  return {
+    ...codes,
+    send: <T>(req: IncomingMessage, redeem: () => Promise<T>) => codes.send(req, redeem, NOBODY),
+    sendAgain: <T>(redeem: () => Promise<T>) => codes.sendAgain(redeem, NOBODY),
+  }
+}
+
 describe('the codes that an address may have sent', () => {
   it('are five that Nextcloud refuses in an hour, and any number of good ones and of outages', async () => {
     const clock = manualClock()
-    const codes = createCodeShares(clock)
+    const codes = sharesOf(clock)
     for (let count = 0; count < 20; count += 1) {
       expect(await codes.send(ONE, good)).toBe('tokens')
       await expect(codes.send(ONE, outage)).rejects.toThrow(UpstreamUnavailableError)
@@ -31,7 +44,7 @@ describe('the codes that an address may have sent', () => {
   })
 
   it('are not more where they come all at once', async () => {
-    const codes = createCodeShares(manualClock())
+    const codes = sharesOf(manualClock())
     let sent = 0
     const made = Array.from({ length: 30 }, () =>
       codes
@@ -49,7 +62,7 @@ describe('the codes that an address may have sent', () => {
   })
 
   it('wait for one another where they are good, up to a hundred', async () => {
-    const codes = createCodeShares(manualClock())
+    const codes = sharesOf(manualClock())
     let underWay = 0
     let most = 0
     const one = async () => {
@@ -68,7 +81,7 @@ describe('the codes that an address may have sent', () => {
 })
 
 /** How many of the codes from each of some addresses are sent, where Nextcloud refuses all. */
-async function sentFrom(codes: ReturnType<typeof createCodeShares>, addresses: readonly string[]): Promise<number[]> {
+async function sentFrom(codes: ReturnType<typeof sharesOf>, addresses: readonly string[]): Promise<number[]> {
   const sent: number[] = []
   for (const address of addresses) {
     let count = 0
@@ -87,12 +100,12 @@ describe('the codes that all addresses together may have sent', () => {
     ['of a /24 and the next', ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.3.1', '192.0.4.1'], [5, 0, 0, 1, 1]],
     ['of a /48 and the next', ['2001:db8::1', '2001:db8:0:1::1', '2001:db8:1::1', '2001:db9::1'], [5, 0, 1, 1]],
   ])('are eight that Nextcloud refuses in half an hour, whoever sends them: %s', async (_, addresses, sent) => {
-    expect(await sentFrom(createCodeShares(manualClock()), addresses)).toEqual(sent)
+    expect(await sentFrom(sharesOf(manualClock()), addresses)).toEqual(sent)
   })
 
   it('are good for all again when Nextcloud counts them no more, each half an hour after it was sent', async () => {
     const clock = manualClock()
-    const codes = createCodeShares(clock)
+    const codes = sharesOf(clock)
     await sentFrom(codes, ['192.0.2.1'])
     clock.advance(29 * 60_000)
     await sentFrom(codes, ['198.51.100.1'])
@@ -111,7 +124,7 @@ describe('the codes that all addresses together may have sent', () => {
     ['many addresses of a /24', Array.from({ length: 40 }, (_, at) => `192.0.2.${at}`)],
     ['a home, and a phone', ['192.0.2.1', '2001:db8::1', '198.51.100.1']],
   ])('leave some to others, where one person has %s', async (_, addresses) => {
-    const [one, atOnce] = [createCodeShares(manualClock()), createCodeShares(manualClock())]
+    const [one, atOnce] = [sharesOf(manualClock()), sharesOf(manualClock())]
     await sentFrom(one, addresses)
     const slowly = () => new Promise((resolve) => setImmediate(resolve)).then(wrong)
     const made = addresses.flatMap((address) => Array.from({ length: 12 }, () => from(address)))
@@ -125,7 +138,7 @@ describe('the codes that all addresses together may have sent', () => {
   })
 
   it('are not more where they come all at once, from as many addresses', async () => {
-    const codes = createCodeShares(manualClock())
+    const codes = sharesOf(manualClock())
     let sent = 0
     const made = Array.from({ length: 30 }, (_, at) =>
       codes
@@ -143,7 +156,7 @@ describe('the codes that all addresses together may have sent', () => {
   })
 
   it('wait for one another where they are good, up to a thousand', async () => {
-    const codes = createCodeShares(manualClock())
+    const codes = sharesOf(manualClock())
     const one = () => new Promise((resolve) => setImmediate(() => resolve('tokens')))
 
     const made = Array.from({ length: 1_020 }, (_, at) => codes.send(from(`10.${at >> 8}.${at & 255}.1`), one))
@@ -157,7 +170,7 @@ describe('the codes that all addresses together may have sent', () => {
 describe('the codes that are sent again, because their answer was lost', () => {
   it('are four that Nextcloud refuses in half an hour, so that others can sign in meanwhile', async () => {
     const clock = manualClock()
-    const codes = createCodeShares(clock)
+    const codes = sharesOf(clock)
     let sent = 0
     const again = () => codes.sendAgain(() => ((sent += 1), wrong())).catch(() => 'refused')
     const ends: string[] = []
@@ -170,7 +183,7 @@ describe('the codes that are sent again, because their answer was lost', () => {
   })
 
   it('are not more where they come all at once', async () => {
-    const codes = createCodeShares(manualClock())
+    const codes = sharesOf(manualClock())
     let sent = 0
     const slowly = () => ((sent += 1), new Promise((resolve) => setImmediate(resolve)).then(wrong))
 
@@ -180,7 +193,7 @@ describe('the codes that are sent again, because their answer was lost', () => {
   })
 
   it('wait for nothing while codes of people are refused', async () => {
-    const codes = createCodeShares(manualClock())
+    const codes = sharesOf(manualClock())
     await sentFrom(codes, ['192.0.2.1'])
 
     expect(await codes.sendAgain(good)).toBe('too many')

@@ -44,6 +44,18 @@ it('a sign-in that nobody finishes leaves one record of a bounded length, for te
   for (const { length } of left.values()) expect(length).toBeLessThan(LONGEST)
 })
 
+it('a question that nobody answers in ten minutes is unknown', async () => {
+  const clock = manualClock()
+  const server = await startSignInServer({ clock, storage: new MemoryStorage({}, clock) })
+  const client = await registeredClient(server)
+  const alice = server.person('alice')
+  const question = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+  clock.advance(600_000)
+
+  expect((await alice.open(question)).status).toBe(410)
+  expect((await alice.submit(question, { token: 'any', answer: 'yes' })).status).toBe(410)
+})
+
 it('a request for authorization in a form, which may be longer than an address, leaves nothing', async () => {
   const { storage, left } = watched()
   const server = await startSignInServer({ storage })

@@ -75,6 +75,17 @@ describe('a client whose id is the address of its metadata', () => {
     expect(await server.auth.verify(String(answer.body['access_token']))).toMatchObject({ clientId: CLIENT_ID })
   })
 
+  it('stands on the page of connections by its host, and not by a claim', async () => {
+    const server = await startSignInServer({ documents: () => Promise.resolve(documentOf()) })
+    const alice = server.person('alice')
+    await clientOf(server, CLIENT_ID).signIn(alice)
+
+    const words = wordsOf((await alice.open(`${server.origin}/nextcloud`)).html)
+
+    expect(words).toContain('Apps that may use it client.example.com')
+    expect(words).not.toContain('Calls itself')
+  })
+
   it.each(['http://127.0.0.1/callback', 'http://localhost:3118/callback'])(
     'gets its code at any port of %s, whatever kind of application it names',
     async (uri) => {

@@ -167,6 +167,44 @@ describe('an answer with status 200 that names nobody', () => {
   })
 })
 
+describe('an answer of Nextcloud to a refresh', () => {
+  it.each([
+    ['names another account', json(200, { ocs: { data: { id: 'bob' } } }), 'invalid_grant'],
+    [
+      'is a redirect, which says nothing of the connection',
+      { status: 302, headers: { location: '/' }, body: '' },
+      undefined,
+    ],
+  ])('that %s', async (_what, told, error) => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const tokens = await client.signIn(server.person('alice'))
+    server.nextcloud.disturb(({ path }) => (path.includes('/cloud/user') ? told : undefined))
+
+    const answer = await client.refresh(refreshTokenOf(tokens))
+
+    expect([answer.status, answer.body['error']]).toEqual([error === undefined ? 200 : 400, error])
+  })
+})
+
+it('a connection that turns out to be of another account ends with the visit of its person, here alone', async () => {
+  const server = await startSignInServer()
+  await (await registeredClient(server)).signIn(server.person('alice'))
+  const browser = createVisitor({ name: 'alice', password: ACCOUNT_PASSWORD })
+  const page = await browser.open(`${server.origin}/nextcloud`)
+  const before = server.nextcloud.state.tokens.length
+  let asked = 0
+  const another = json(200, { ocs: { data: { id: 'bob' } } })
+  server.nextcloud.disturb(({ path }) => (path.includes('/cloud/user') && (asked += 1) > 1 ? another : undefined))
+
+  const seen = await press(browser, page, 'Sign in')
+  server.nextcloud.disturb(undefined)
+
+  expect([seen.status, wordsOf(seen.html)]).toEqual([200, expect.stringContaining('Nothing is connected')])
+  expect(await server.auth.isProvisioned({ subject: 'alice' })).toBe(false)
+  expect(server.nextcloud.state.tokens).toHaveLength(before)
+})
+
 /** A store that can be unavailable. */
 function switchableStorage() {
   const memory = new MemoryStorage()

@@ -72,6 +72,15 @@ describe('clients that nobody uses', () => {
     expect(await one.isThere('asked about')).toBe(false)
   })
 
+  it('make room, the oldest first, where somebody is asked about each of the network', async () => {
+    const { one } = setUp()
+    for (let count = 0; count <= MOST_UNUSED; count += 1) {
+      one.unused.asked(`flood-${count}`)
+      await one.register(`flood-${count}`, 'evil')
+    }
+    expect([await one.isThere('flood-0'), await one.isThere('flood-1')]).toEqual([false, true])
+  })
+
   it('stay where a client has got tokens, also before the list knows of that', async () => {
     const { one } = setUp()
     await one.register('used', 'evil')

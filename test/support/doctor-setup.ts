@@ -60,7 +60,7 @@ export const answerJson = (value: unknown, status = 200): NextcloudHandler => {
 export const STATUS = { installed: true, maintenance: false, needsDbUpgrade: false, versionstring: '31.0.4' }
 export const STATUS_PHP = '/status.php'
 export const OCS_USER = '/ocs/v2.php/cloud/user'
-export const DAV_HOME = '/remote.php/dav/files/alice/'
+const DAV_HOME = '/remote.php/dav/files/alice/'
 export const NOTES_SETTINGS = '/index.php/apps/notes/api/v1/settings'
 export const WELL_KNOWN = '/.well-known/openid-configuration'
 export const OAUTH_WELL_KNOWN = '/.well-known/oauth-authorization-server'
@@ -173,8 +173,8 @@ async function runDoctor(
   }
 }
 
-export const argumentsOf = (options: Readonly<Record<string, string>>): string[] =>
-  Object.entries(options).flatMap(([name, value]) => [`--${name}`, value])
+export const argumentsOf = (options: Readonly<Record<string, string | undefined>>): string[] =>
+  Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, value]))
 
 /** Calls the doctor in surroundings of the test's own. */
 export const runIn = (args: readonly string[], surroundings: Partial<Surroundings> = {}): Promise<Ran> =>

@@ -8,6 +8,7 @@ import type { Grant, Identity } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Grants } from '../../grants/open-grants.js'
 import type { SharedToken, TokenRecords } from '../../grants/token-records.js'
+import type { CodeShares } from '../../local-options.js'
 import type { AppPasswords } from '../../nextcloud/app-passwords.js'
 import type { Secret } from '../../nextcloud/credential.js'
 import type { SignIns } from '../../nextcloud/sign-ins.js'
@@ -181,6 +182,7 @@ export interface ModeRooms {
   readonly client: AuthorizationServerClient
   readonly appPasswords: Pick<AppPasswords, 'isRefused'>
   readonly signIns: SignIns
+  readonly codes: Pick<CodeShares, 'refresh'>
   /** The stored grants, in the modes that keep some. */
   readonly grants?: GrantRooms
   /** The exchanged tokens that instances share. Absent: each exchanges for itself. */

@@ -50,6 +50,9 @@ const GRACE = 3_000
 const GRACE_LOOKS = 12
 const LEASE_LOST = new Error('The lease ran out before the refresh token was sent')
 
+const TOO_MANY_REFUSED =
+  "Nextcloud's app oauth2 refused several refresh tokens of this user within 30 minutes, so this server sends no other one of theirs until the time that Retry-After states: after more than ten it would turn all users away. Their sessions were ended in Nextcloud (Security, Devices & sessions), or the client or its secret is wrong (clientId, clientSecret). The user can sign in again at once."
+
 export function createRenewal(modeRooms: GrantModeRooms, coolDowns: CoolDowns): Renewal {
   const rooms: RenewalRooms = { ...modeRooms, coolDowns, instance: randomUUID() }
   return (of, stored) => renew(rooms, of, stored)
@@ -87,12 +90,10 @@ async function isAnothers(rooms: RenewalRooms, { key }: GrantOf, stored: StoredG
 }
 
 async function present(rooms: RenewalRooms, marked: Marked): Promise<FreshToken | 'changed'> {
-  const { grant, lease } = marked
+  const { grant } = marked
   let answer: RefreshAnswer | 'dead'
   try {
-    answer = await rooms.client.refresh(grant.refreshToken, requestParameters(rooms.nextcloud), () => {
-      if (!lease.isHeld()) throw LEASE_LOST
-    })
+    answer = await send(rooms, marked)
   } catch (error) {
     if (error === LEASE_LOST) return 'changed'
     await leave(rooms, marked, error)
@@ -103,6 +104,24 @@ async function present(rooms: RenewalRooms, marked: Marked): Promise<FreshToken 
   rooms.coolDowns.succeeded(grant.fingerprint)
   if (await bury(rooms, marked, marked)) throw new NotProvisionedError('revoked')
   return 'changed'
+}
+
+/** @throws {UpstreamUnavailableError} Nextcloud refused so much of this user that nothing was sent */
+async function send(
+  { client, nextcloud, codes }: RenewalRooms,
+  { identity, grant, lease }: Marked,
+): Promise<RefreshAnswer | 'dead'> {
+  const refresh = () =>
+    client.refresh(grant.refreshToken, requestParameters(nextcloud), () => {
+      if (!lease.isHeld()) throw LEASE_LOST
+    })
+  if (!quirksOf(nextcloud.preset).throttles) return refresh()
+  const answer = await codes.refresh(identity, refresh)
+  if (answer === 'dead' || !('retryAfter' in answer)) return answer
+  const { retryAfter } = answer
+  throw new UpstreamUnavailableError(TOO_MANY_REFUSED, {
+    ...{ service: 'Nextcloud', retryAfter, statedRetryAfter: retryAfter, unprocessed: true, hint: TOO_MANY_REFUSED },
+  })
 }
 
 function requestParameters({ parameters: extra, resource, preset, fixedScopes }: NextcloudConfig): URLSearchParams {

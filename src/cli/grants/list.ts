@@ -56,7 +56,8 @@ export async function listGrants({ setUp, values }: Call, surroundings: Surround
       }
       const { states } = configurationOf(configurations, owner, identity)
       states[state] = (states[state] ?? 0) + 1
-      const text = isJson ? jsonOf(grant) : lineOf(grant)
+      const named = { ...grant, identity, owner }
+      const text = isJson ? jsonOf(named) : lineOf(named)
       print(isJson && !isFirst ? `,\n${text}` : text)
       isFirst = false
     }
@@ -106,24 +107,30 @@ const kindOf = ({ appPassword, refreshToken }: Grant): string =>
 
 const dateOf = (ms: number): string => new Date(ms).toISOString()
 
-function jsonOf(grant: Grant): string {
+/** A connection that says whose and where it is. */
+interface NamedGrant extends Grant {
+  readonly identity: Identity
+  readonly owner: RecordOwner
+}
+
+function jsonOf(grant: NamedGrant): string {
   const { identity, owner, state, clients, connectedAt } = grant
   const since = dateOf(connectedAt)
   return JSON.stringify({ ...identity, ...owner, state, holds: kindOf(grant), clients, since })
 }
 
-function lineOf(grant: Grant): string {
+function lineOf(grant: NamedGrant): string {
   const { identity, owner, state, clients, connectedAt } = grant
   const fields = [
-    identity?.subject ?? '',
+    identity.subject,
     state,
     kindOf(grant),
     dateOf(connectedAt).slice(0, 10),
     clients.join(',') || '-',
-    identity?.issuer ?? '',
-    owner?.resource ?? '',
-    owner?.clientId ?? '',
-    owner?.nextcloud ?? '',
+    identity.issuer,
+    owner.resource,
+    owner.clientId,
+    owner.nextcloud,
   ]
   return `${fields.map(inOneLine).join('\t')}\n`
 }

@@ -167,6 +167,23 @@ describe.runIf(has('better-sqlite3'))('grants list', () => {
     expect(output).toMatch(/^1 active: .*client other, /m)
   })
 
+  it('shows a connection that serves no client any more', async () => {
+    const setup = await setUp()
+    await setup.connect('alice')
+    await setup.change('alice', {}, (grant) => ({ ...grant, clients: [] }))
+
+    expect((await setup.list()).output).toMatch(/^alice\tactive\tapp password\t\d{4}-\d\d-\d\d\t-\thttps:/m)
+  })
+
+  it.each([
+    ['a store', [], ENVIRONMENT, /the store is missing: name it by /],
+    ['the keys', ['--storage', './any.db'], {}, /the keys of the store are missing: set TOKEN_ENCRYPTION_KEY/],
+  ])('asks for %s', async (_what, args, environment, says) => {
+    const ran = await callCommand(command, ['list', ...args], { environment })
+
+    expect(ran).toMatchObject({ status: 2, output: '', complaint: expect.stringMatching(says) as string })
+  })
+
   it('gives one JSON document', async () => {
     const setup = await setUp()
     expect(JSON.parse((await setup.list('--json')).output)).toEqual({

@@ -7,7 +7,7 @@ import { ROOT } from '../../support/command.js'
 import { argumentsOf } from '../../support/doctor-setup.js'
 import { ENCRYPTION_KEY } from '../../support/grant-constants.js'
 import { has } from '../../support/left-out.js'
-import { counts, importWorld, keyFile, newFile, runImport } from '../../support/import-python.js'
+import { counts, fileOf, importWorld, keyFile, newFile, runImport } from '../../support/import-python.js'
 import { addAccount } from '../../support/nextcloud/state.js'
 import {
   LOST_PYTHON_KEY,
@@ -203,10 +203,15 @@ describe.runIf(has('better-sqlite3'))('import-python', () => {
     ['a key file that is not there', { 'key-file': './not/there' }, /--key-file cannot be read/, 2],
     [
       'a mode that stores nothing',
-      { mode: 'token-exchange', 'client-id': 'x' },
-      /stores no connections|is required/,
+      { mode: 'token-exchange', 'client-secret-file': fileOf(CLIENT_SECRET) },
+      /^[^:]*: token-exchange mode stores no connections: set /,
       1,
     ],
+    ['no mode', { mode: undefined, 'nextcloud-url': undefined }, /this mode stores no connections: set /, 1],
+    ['no issuer', { issuer: undefined, 'discovery-url': 'https://idp.example.com/meta' }, /the issuer is missing: /, 2],
+    ['no store of its own', { storage: undefined }, /the store is missing: name it by /, 2],
+    ['no clients at all', { clients: undefined }, /--clients is missing: /, 2],
+    ['a resource that is no URL', { resource: 'mcp' }, /resource.*; set it by /, 1],
     ['a store that is unavailable', { storage: 'postgres://u:secret-pw-canary@127.0.0.1:1/db' }, /ECONNREFUSED/, 1],
   ])('refuses %s', async (_why, change, says, status) => {
     const setup = await importWorld()
@@ -214,6 +219,43 @@ describe.runIf(has('better-sqlite3'))('import-python', () => {
 
     expect([ran.status, ran.complaint]).toEqual([status, expect.stringMatching(says)])
     expect(ran.output).toBe('')
+  })
+
+  it('asks for the key of the Python server where neither a file nor the environment has one', async () => {
+    const setup = await importWorld()
+    for (const [change, environment] of [
+      [{ 'key-file': undefined }, {}],
+      [{ 'key-file': fileOf(' \n') }, { TOKEN_ENCRYPTION_KEY: ENCRYPTION_KEY }],
+    ] as const) {
+      const ran = await setup.import(makePythonFile(newFile()), change, { environment })
+      expect([ran.status, ran.complaint]).toEqual([
+        2,
+        expect.stringContaining('the key of the Python server is missing'),
+      ])
+    }
+  })
+
+  it('says what to do where there is no such store', async () => {
+    const ran = await (await importWorld()).import('./not-there.db')
+
+    expect([ran.status, ran.complaint]).toEqual([
+      1,
+      expect.stringMatching(/there is no file .*not-there\.db; it is what TOKEN_STORAGE_DB names/),
+    ])
+  })
+
+  it('leaves what is no sealed text, and takes a row of an unknown time for one of now', async () => {
+    const setup = await importWorld()
+    const ran = await setup.import(
+      makePythonFile(
+        newFile(),
+        `UPDATE app_passwords SET encrypted_password = 5 WHERE user_id = 'alice';
+         UPDATE app_passwords SET updated_at = 0 WHERE user_id = 'bob';`,
+      ),
+    )
+
+    expect(counts(ran)).toMatchObject({ imported: 2 })
+    expect((await setup.stored('bob'))?.connectedAt).toBeGreaterThan(Date.now() - 60_000)
   })
 
   it('refuses a command line without a store to read, or with two', async () => {
@@ -300,6 +342,13 @@ describe.runIf(has('better-sqlite3'))('import-python in refresh-token mode', () 
     expect(await setup.stored('bob')).not.toHaveProperty('refreshEndsAt')
     expect(await setup.stored('gina')).toBeUndefined()
     expect(counts(await setup.import(makePythonFile(newFile())))).toMatchObject({ 'connected already': 2 })
+  })
+
+  it('takes one of no audience for one of Nextcloud', async () => {
+    const setup = await setUpTokens(PYTHON_CLIENT)
+    const sql = `UPDATE refresh_tokens SET token_audience = NULL WHERE user_id = 'alice';`
+
+    expect(counts(await setup.import(makePythonFile(newFile(), sql)))).toMatchObject({ imported: 2 })
   })
 
   it('leaves those of another client, and says which', async () => {

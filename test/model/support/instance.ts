@@ -14,6 +14,7 @@ import { createGrants, type Grants } from '../../../src/grants/open-grants.js'
 import type { McpAuthOptions } from '../../../src/index.js'
 import type { Secret } from '../../../src/nextcloud/credential.js'
 import type { FreshCredentials } from '../../../src/nextcloud/fresh-credentials.js'
+import type { CodeShares } from '../../../src/local-options.js'
 import { createSignIns } from '../../../src/nextcloud/sign-ins.js'
 import { ENCRYPTION_KEY } from '../../support/grant-constants.js'
 import { clockOf, type Scheduler } from './scheduler.js'
@@ -57,6 +58,12 @@ function configOf(kind: Kind): Config {
 }
 
 /** Nothing of the request matters once the operator has a page of their own. */
+/** The model's server refuses as much as it likes. */
+const UNCOUNTED: Pick<CodeShares, 'sendAgain' | 'refresh' | 'refreshToEnd'> = {
+  sendAgain: (redeem) => redeem(),
+  refresh: (_, send) => send(),
+  refreshToEnd: (_, send) => send(),
+}
 const NO_REQUEST = {} as unknown as IncomingMessage
 
 /** What a process does, with the real rooms. Who calls it is a user of one MCP client. */
@@ -107,12 +114,13 @@ export function createInstance(name: string, world: Surroundings): Instance {
   const signIns = createSignIns(clock)
   const freshCredentials = { endToken: server.endToken(name) } as FreshCredentials
   const tokens = createTokenCache(100, () => undefined)
-  const broker = createBroker({ config, nextcloud, client, appPasswords, signIns, grants, clock, events, tokens })
+  const ofServer = { config, nextcloud, client, appPasswords, signIns, codes: UNCOUNTED }
+  const broker = createBroker({ ...ofServer, grants, clock, events, tokens })
   const deletions = createDeletions({
     ...{ grants, appPasswords, freshCredentials, signIns, clock, events },
     serverOf: () => ({ client, codeGrant, issuer: () => ISSUER }),
     endsAlone: stored.endsAlone,
-    codes: { sendAgain: (redeem) => redeem() },
+    codes: UNCOUNTED,
   })
   grants.whenUsed(deletions.look)
   grants.whenLate(deletions.takeOver)

@@ -22,10 +22,10 @@ export interface OAuth2App {
 }
 
 const APP = '/apps/oauth2'
+/** Its count among those of the brute force protection. */
+const ACTION = 'oauth2GetToken'
 /** Seconds. */
 const LIFE = 3_600
-/** Bad requests of one address that are still answered. */
-const MOST_BAD = 9
 
 export function createOAuth2App(state: NextcloudState): OAuth2App {
   const rows: Row[] = []
@@ -102,16 +102,18 @@ export function createOAuth2App(state: NextcloudState): OAuth2App {
     return row
   }
 
+  /** One more than it may be is told so itself. */
   function refuse({ address }: Asked, error: string): Told {
-    state.attempts.push({ action: 'oauth2GetToken', address, name: '', at: state.now() })
-    const before = state.attempts.filter((attempt) => attempt.action === 'oauth2GetToken').length
+    state.attempts.push({ action: ACTION, address, name: '', at: state.now() })
+    const before = state.attempts.filter((attempt) => attempt.action === ACTION).length
+    if (isThrottled(state, ACTION, address)) return tooMany()
     // Stated, and never slept.
     const delay = Math.min(100 * 2 ** before, 50_000)
     return json(400, { error }, { 'x-nextcloud-bruteforce-throttled': `${delay}ms` })
   }
 
   function token(asked: Asked): Told {
-    if (isThrottled(state, 'oauth2GetToken', asked.address, MOST_BAD)) return tooMany()
+    if (isThrottled(state, ACTION, asked.address)) return tooMany()
     const form = fieldsOf(asked)
     const found = rowOf(form, asked)
     if ('status' in found) return found

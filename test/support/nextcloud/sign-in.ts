@@ -30,9 +30,11 @@ const WRONG_LIFE = 30 * 60_000
 const CHECKED_FOR = 5 * 60_000
 
 /** Whether an address has made too many wrong attempts of a kind. */
-export function isThrottled(state: NextcloudState, action: string, address: string, most = MOST_WRONG): boolean {
+export function isThrottled(state: NextcloudState, action: string, address: string): boolean {
   state.attempts = state.attempts.filter(({ at }) => state.now() < at + WRONG_LIFE)
-  return state.attempts.filter((attempt) => attempt.action === action && attempt.address === address).length > most
+  return (
+    state.attempts.filter((attempt) => attempt.action === action && attempt.address === address).length > MOST_WRONG
+  )
 }
 
 export async function callerOf(state: NextcloudState, asked: Asked): Promise<Caller> {

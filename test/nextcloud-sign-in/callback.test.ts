@@ -1,0 +1,154 @@
+import { describe, expect, it } from 'vitest'
+import { wordsOf } from '../support/html.js'
+import { ACCOUNT_PASSWORD } from '../support/nextcloud/state.js'
+import { createVisitor, type Visitor } from '../support/nextcloud/visitor.js'
+import { press } from '../support/press-button.js'
+import { REDIRECT_URI, registeredClient, type RegisteredClient } from '../support/sign-in-client.js'
+import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
+
+const callbackOf = ({ origin }: SignInServer): string => `${origin}/nextcloud/callback`
+
+/** Reasons for which sign-ins have failed so far. */
+const failures = ({ events }: SignInServer): unknown[] =>
+  events.flatMap((event) => (event.type === 'connect.failed' ? [event.reason] : []))
+
+/** Somebody who has said yes and is at Nextcloud, which sends them back to an address with another answer. */
+async function atNextcloud(server: SignInServer, answer: Readonly<Record<string, string>>) {
+  const client = await registeredClient(server)
+  const alice = server.person('alice')
+  const callback = await alice.until(client.authorizationUrl(), callbackOf(server))
+  const other = new URL(callback)
+  other.searchParams.delete('code')
+  for (const [name, value] of Object.entries(answer)) other.searchParams.set(name, value)
+  return { client, alice, callback, other }
+}
+
+describe('an answer of Nextcloud', () => {
+  it('that the person says no leads back to the client, which learns that', async () => {
+    const server = await startSignInServer()
+    const { alice, other } = await atNextcloud(server, { error: 'access_denied' })
+
+    const back = await alice.until(other, REDIRECT_URI)
+
+    expect([back.searchParams.get('error'), back.searchParams.get('code')]).toEqual(['access_denied', null])
+    expect(failures(server)).toEqual(['declined'])
+  })
+
+  it('that the person says no leads nobody on in another browser', async () => {
+    const server = await startSignInServer()
+    const { alice, other, callback } = await atNextcloud(server, { error: 'access_denied' })
+
+    const seen = await server.person('mallory').open(other)
+
+    expect([seen.status, wordsOf(seen.html)]).toEqual([400, expect.stringContaining('That did not fit')])
+    expect(failures(server)).toEqual(['declined'])
+    // It is spent all the same.
+    expect((await alice.open(callback)).status).toBe(400)
+  })
+
+  it('with an empty code, or without one, signs nobody in', async () => {
+    for (const answer of [{ code: '' }, {}]) {
+      const server = await startSignInServer()
+      const { alice, other } = await atNextcloud(server, answer)
+
+      const seen = await alice.open(other)
+
+      expect([seen.status, wordsOf(seen.html)]).toEqual([400, expect.stringContaining('That did not fit')])
+      expect(failures(server)).toEqual(['answer'])
+    }
+  })
+
+  it('that comes twice at once is taken once', async () => {
+    const server = await startSignInServer()
+    const { client, alice, callback } = await atNextcloud(server, {})
+    const headers = { cookie: alice.cookies(callback) }
+
+    const answers = await Promise.all([1, 2, 3].map(() => fetch(callback, { headers })))
+
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 400, 400])
+    expect(server.nextcloud.state.tokens).toHaveLength(1)
+    const done =
+      answers
+        .find(({ status }) => status === 200)
+        ?.headers.get('refresh')
+        ?.replace('0; url=', '') ?? ''
+    const code = (await alice.until(done, REDIRECT_URI)).searchParams.get('code') ?? ''
+    expect((await client.redeem(code)).status).toBe(200)
+  })
+
+  it('to a question that has had its code already is not sent, and the first one counts', async () => {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const alice = server.person('alice')
+    const question = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    const done = await alice.until(await alice.until(question, callbackOf(server)), `${server.origin}/oauth/sign-in/`)
+
+    const again = await alice.open(await alice.until(question, callbackOf(server)))
+
+    expect(again.status).toBe(400)
+    expect(server.nextcloud.state.tokens).toHaveLength(1)
+    const code = (await alice.until(done, REDIRECT_URI)).searchParams.get('code') ?? ''
+    expect((await client.redeem(code)).status).toBe(200)
+  })
+
+  it('whose tokens Nextcloud does not take itself signs nobody in', async () => {
+    const server = await startSignInServer()
+    const { alice, callback } = await atNextcloud(server, {})
+    server.nextcloud.state.accounts.get('alice')!.enabled = false
+
+    const seen = await alice.open(callback)
+
+    // Nor does it end them, which is told first.
+    expect([seen.status, failures(server)]).toEqual([403, ['refused', 'person']])
+    expect(await server.auth.isProvisioned({ subject: 'alice' })).toBe(false)
+  })
+})
+
+it('the address of the callback, opened by hand, is a page that says what it is for', async () => {
+  const server = await startSignInServer()
+  const seen = await server.person('alice').open(callbackOf(server))
+  expect([seen.status, wordsOf(seen.html)]).toEqual([400, expect.stringContaining('Nextcloud')])
+})
+
+describe('the end of a question', () => {
+  /** A browser with a question, which has come back from Nextcloud if that is asked for. */
+  async function browserAt(server: SignInServer, place: 'question' | 'end') {
+    const client: RegisteredClient = await registeredClient(server)
+    const alice: Visitor = server.person('alice')
+    const start = `${server.origin}/oauth/sign-in/`
+    const question = await alice.until(client.authorizationUrl(), start)
+    if (place === 'question') return { alice, done: `${question.href}/done` }
+    return { alice, done: (await alice.until(await alice.until(question, callbackOf(server)), start)).href }
+  }
+
+  it('is nothing before the way to Nextcloud', async () => {
+    const server = await startSignInServer()
+    const { alice, done } = await browserAt(server, 'question')
+    expect((await alice.open(done)).status).toBe(410)
+  })
+
+  it('is fetched once, where two requests come at once', async () => {
+    const server = await startSignInServer()
+    const { alice, done } = await browserAt(server, 'end')
+    const headers = { cookie: alice.cookies(done) }
+
+    const answers = await Promise.all([1, 2, 3].map(() => fetch(done, { headers, redirect: 'manual' })))
+
+    expect(answers.map(({ status }) => status).sort()).toEqual([303, 410, 410])
+  })
+})
+
+it('a second sign-in from a page of connections that was loaded before the first ends the session of the first', async () => {
+  const server = await startSignInServer()
+  const alice = server.person('alice')
+  await (await registeredClient(server)).signIn(createVisitor({ name: 'alice', password: ACCOUNT_PASSWORD }))
+  const page = `${server.origin}/nextcloud`
+  const [one, other] = [await alice.open(page), await alice.open(page)]
+  await press(alice, one, 'Sign in')
+  const first = alice.cookies(page)
+  const seen = await press(alice, other, 'Sign in')
+
+  expect([seen.status, alice.cookies(page)]).toEqual([200, expect.not.stringContaining(first)])
+  const copy = await fetch(page, { headers: { cookie: first } })
+  expect(wordsOf(await copy.text())).toContain('Sign in to see which apps')
+})
