@@ -9,12 +9,19 @@ export interface Load {
 
 const ANSWER = 'HTTP/1.1 200 OK'
 
+interface LoadOptions {
+  readonly port: number
+  readonly connections: number
+  readonly nextRequest: () => Buffer
+  /** What each answer ends with. Default: an answer fits into one packet. */
+  readonly end?: Buffer
+}
+
 /**
- * Connections of which each sends its next request when it has its answer. They look at the first line of an answer and no further, so
- * that the processors are the app's.
+ * Connections of which each sends its next request when it has its answer. They look at the first line of an answer, and at most at its end,
+ * so that the processors are the app's.
  */
-export function openLoad(port: number, path: string, token: string, connections: number): Load {
-  const request = Buffer.from(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`)
+export function openLoad({ port, connections, nextRequest, end }: LoadOptions): Load {
   let unsent = 0
   let underWay = 0
   let ended: (error?: Error) => void = () => undefined
@@ -22,15 +29,17 @@ export function openLoad(port: number, path: string, token: string, connections:
   function send(socket: Socket): void {
     unsent -= 1
     underWay += 1
-    socket.write(request)
+    socket.write(nextRequest())
   }
 
   const sockets = Array.from({ length: connections }, () => {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
-    // An answer of these apps fits into one packet.
+    let isWithin = false
     socket.on('data', (chunk: Buffer) => {
       const firstLine = chunk.toString('latin1', 0, ANSWER.length)
-      if (firstLine !== ANSWER) return ended(new Error(`The app answers ${firstLine}`))
+      if (!isWithin && firstLine !== ANSWER) return ended(new Error(`The app answers ${firstLine}`))
+      isWithin = end !== undefined && !chunk.subarray(-end.length).equals(end)
+      if (isWithin) return
       underWay -= 1
       if (unsent > 0) send(socket)
       else if (underWay === 0) ended()

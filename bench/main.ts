@@ -2,6 +2,7 @@
  * Prints the cost of the middleware, each figure beside its goal, and writes `results.json`. `--quick` is the short form, which fails
  * when a ratio misses its goal twice, by more than a quarter where it has no wider margin; `--only=<id>` measures the groups whose name holds that.
  */
+import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -11,6 +12,7 @@ import { meetsGoal, median, missesByFar, table, type Form, type Measurement } fr
 import { measureFleet } from './fleet.js'
 import { measureGrowth } from './growth.js'
 import { measureInstalledSize, measureLoading } from './loading.js'
+import { measureMcp } from './mcp.js'
 import { measureMemory } from './memory.js'
 import { measureMiddleware } from './middleware.js'
 import { measureCachedToken, measureManyUsers, measureOneUser } from './nextcloud-tokens.js'
@@ -23,7 +25,9 @@ import { installedVersions } from './versions.js'
 type Measured = Measurement | Measurement[]
 
 const GROUPS: Readonly<Record<string, (form: Form) => Promise<Measured>>> = {
-  throughput,
+  throughput: (form) =>
+    withTokens((issuer, mint) => mint(1).then(([token = '']) => measureThroughput(issuer, token, form))),
+  mcp: (form) => withTokens((issuer, mint) => measureMcp({ issuer, mint, form })),
   middleware: measureMiddleware,
   'distinct-tokens': measureDistinctTokens,
   'cached-token': measureCachedToken,
@@ -39,15 +43,18 @@ const GROUPS: Readonly<Record<string, (form: Form) => Promise<Measured>>> = {
   growth: measureGrowth,
 }
 
-async function throughput(form: Form): Promise<Measured> {
+/** Measures with an authorization server in another process, which makes distinct tokens. */
+async function withTokens(
+  measure: (issuer: string, mint: (count: number) => Promise<string[]>) => Promise<Measured>,
+): Promise<Measured> {
   const as = await startProgram('authorization-server.ts', [])
   try {
-    const minted = new Promise<string[]>((resolve) => {
-      as.process.once('message', ({ tokens }: { tokens: string[] }) => resolve(tokens))
+    return await measure(String(as.said), async (count) => {
+      const minted = once(as.process, 'message')
+      as.process.send({ mint: count })
+      const [{ tokens }] = (await minted) as [{ tokens: string[] }]
+      return tokens
     })
-    as.process.send({ mint: 1 })
-    const [token = ''] = await minted
-    return await measureThroughput(String(as.said), token, form)
   } finally {
     as.stop()
   }

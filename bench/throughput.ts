@@ -24,11 +24,12 @@ export async function measureThroughput(issuer: string, token: string, form: For
   const loads = new Map<string, Load>()
   const figures = new Map<string, number[]>(names.map((name) => [name, []]))
   const turns = form.quick ? 8 : 100
+  const request = Buffer.from(`GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`)
   try {
     for (const name of names) {
       const app = await startProgram('app.ts', [name, issuer])
       apps.push(app)
-      loads.set(name, openLoad(Number(app.said), '/mcp', token, CONNECTIONS))
+      loads.set(name, openLoad({ port: Number(app.said), connections: CONNECTIONS, nextRequest: () => request }))
     }
     // The engine has optimised the program after some thousands of requests.
     for (const load of loads.values()) await load.run(form.quick ? 3_000 : 20_000)

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createInstanceProcesses, type Instance, type InstanceProcess } from '../support/instances.js'
-import { has } from '../support/left-out.js'
+import { startMariaDbServer } from '../support/mariadb-server.js'
+import { startPostgresServer } from '../support/postgres-server.js'
 import { startRedisServer } from '../support/redis-server.js'
 import { createRealStores, startScene, storeKinds, type Scene } from '../support/scene.js'
 import { startTcpGate } from '../support/tcp-gate.js'
@@ -74,14 +75,16 @@ describe.each(storeKinds())('four processes with 50 concurrent callers each for 
   )
 })
 
-describe.runIf(has('Redis'))('a store that', () => {
-  /** Four instances that reach one Redis through a gate. */
+const SERVERS = { Redis: startRedisServer, PostgreSQL: startPostgresServer, MariaDB: startMariaDbServer }
+
+describe.each(storeKinds().filter((kind) => kind !== 'SQLite'))('%s that', (kind) => {
+  /** Four instances that reach one server through a gate. */
   async function setUp(timeout = 2_000) {
-    const server = await startRedisServer()
+    const server = await SERVERS[kind]()
     const gate = await startTcpGate(server.port)
     const scene = await startScene({
-      store: { kind: 'Redis', url: `redis://127.0.0.1:${gate.port}` },
-      ownStore: { kind: 'Redis', url: server.url },
+      store: { kind, url: server.url.replace(`:${server.port}`, `:${gate.port}`) },
+      ownStore: { kind, url: server.url },
     })
     const exchanges = recordExchanges(scene)
     const instances = await Promise.all(four.map((process) => scene.open(process, { mode: 'token-exchange', timeout })))
@@ -202,6 +205,32 @@ it.each(storeKinds())(
     await other?.advance(10_000)
     expect(await tokensOf(other)).toEqual(['nextcloud-token-2'])
     expect(count()).toBe(2)
+    await Promise.all([one?.close(), other?.close()])
+    await scene.close()
+  },
+)
+
+it.each(storeKinds())(
+  'a store that gives the records of two users for each other serves neither, on %s',
+  async (kind) => {
+    const scene = await startScene({ store: await stores.address(kind) })
+    const { given, count } = recordExchanges(scene)
+    const users = await mintAll(scene, 2)
+    const [one, other] = await Promise.all(four.slice(0, 2).map((process) => scene.open(process, PATIENT)))
+    const keys = async (): Promise<readonly string[]> => (await scene.adapter.list?.({ limit: 100_000 })) ?? []
+    const before = new Set(await keys())
+    await one?.exchange(users)
+    const fresh = async () => (await keys()).filter((key) => !before.has(key))
+    // Each turn is given back.
+    await expect.poll(async () => (await fresh()).length, { timeout: 10_000 }).toBe(2)
+    const found = await Promise.all((await fresh()).map(async (key) => ({ key, entry: await scene.adapter.get(key) })))
+    for (const [index, { key, entry }] of found.entries())
+      await scene.adapter.put(key, found[1 - index]!.entry!.value, entry!.version)
+
+    const outcomes = await other?.exchange(users)
+
+    expect(outcomes).toMatchObject(users.map((user) => ({ tokens: given.get(user)?.slice(-1), failures: [] })))
+    expect(count()).toBe(4)
     await Promise.all([one?.close(), other?.close()])
     await scene.close()
   },

@@ -7,6 +7,7 @@ import { ConfigurationError } from '../../src/errors/errors.js'
 import { type IoRedisClient, type NodeRedisClient, RedisStorage } from '../../src/storage/redis.js'
 import { storageContract } from '../../src/testing/storage-contract.js'
 import { has } from '../support/left-out.js'
+import { startRedisMember } from '../support/redis-cluster.js'
 import { startRedisSentinel, type RedisSentinel } from '../support/redis-sentinel.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { sharedRedis } from '../support/shared-servers.js'
@@ -213,7 +214,7 @@ if (has('Redis')) {
   describe('RedisStorage over a cluster', () => {
     let server: RedisServer
     beforeAll(async () => {
-      server = await startRedisServer(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
+      server = (await startRedisMember()).server
       const client = createClient({ url: server.url })
       await client.connect()
       await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', '0', '16383'])

@@ -1,0 +1,138 @@
+import { once } from 'node:events'
+import type { Form, Measurement } from './figures.js'
+import { openLoad, type Load } from './load.js'
+import { startProgram, type Program } from './processes.js'
+
+const NONE = 'bare'
+const OURS = 'mcp-nextcloud-auth'
+const SDK = '@modelcontextprotocol/express + jose'
+const NAMES = [NONE, OURS, SDK]
+const CONNECTIONS = 20
+/** Requests that an app gets before it is the next one's turn. */
+const TURN = 100
+
+const BODY = JSON.stringify({
+  ...{ jsonrpc: '2.0', id: 1, method: 'tools/call' },
+  params: { name: 'add', arguments: { a: 1, b: 2 } },
+})
+/** The last chunk of a body (RFC 9112 §7.1). */
+const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n')
+
+const requestWith = (token: string): Buffer =>
+  Buffer.from(
+    [
+      ...['POST /mcp HTTP/1.1', 'Host: 127.0.0.1', `Authorization: Bearer ${token}`],
+      ...['Content-Type: application/json', 'Accept: application/json, text/event-stream'],
+      ...[`Content-Length: ${BODY.length}`, '', BODY],
+    ].join('\r\n'),
+  )
+
+/** An MCP server, and the load on it. */
+interface Served {
+  readonly app: Program
+  readonly load: Load
+  /** Sent one after the other, and then from the first again. */
+  requests: readonly Buffer[]
+}
+
+async function serve(name: string, issuer: string): Promise<Served> {
+  const app = await startProgram('mcp-app.ts', [name, issuer])
+  let sent = 0
+  const nextRequest = (): Buffer => served.requests[sent++ % served.requests.length] ?? Buffer.alloc(0)
+  const load = openLoad({ port: Number(app.said), connections: CONNECTIONS, nextRequest, end: LAST_CHUNK })
+  const served: Served = { app, load, requests: [] }
+  return served
+}
+
+interface McpMeasurement {
+  readonly issuer: string
+  readonly mint: (count: number) => Promise<string[]>
+  readonly form: Form
+}
+
+/**
+ * Calls the tool of an MCP server with and without a check of tokens, in short turns, with one token and with another one in each request.
+ * The time is that of the server's processor, in all its threads, so that what others do on the machine does not count.
+ */
+export async function measureMcp({ issuer, mint, form }: McpMeasurement): Promise<Measurement[]> {
+  const { quick, repeats } = form
+  const servers = new Map<string, Served>()
+  try {
+    for (const name of NAMES) servers.set(name, await serve(name, issuer))
+    const measure = async (tokens: () => Promise<string[]>, turns: number): Promise<Map<string, number[]>> => {
+      const rates = new Map<string, number[]>(NAMES.map((name) => [name, []]))
+      // The first repeat is for the engine, which has optimised the programs by then.
+      for (let repeat = -1; repeat < repeats; repeat += 1) {
+        const requests = (await tokens()).map(requestWith)
+        for (const served of servers.values()) served.requests = requests
+        const times = await round(servers, turns)
+        if (repeat >= 0) for (const [name, us] of times) rates.get(name)?.push((turns * TURN * 1e6) / us)
+      }
+      return rates
+    }
+    const [same = ''] = await mint(1)
+    const repeated = await measure(() => Promise.resolve([same]), quick ? 8 : 20)
+    const distinct = await measure(() => mint((quick ? 4 : 10) * TURN), quick ? 4 : 10)
+    return [...figuresOf('repeated', repeated, { atLeast: 0.98 }), ...figuresOf('distinct', distinct)]
+  } finally {
+    for (const { app, load } of servers.values()) {
+      load.close()
+      app.stop()
+    }
+  }
+}
+
+/** Returns the microseconds of each server. Each has each place in the order once in a while. */
+async function round(servers: ReadonlyMap<string, Served>, turns: number): Promise<Map<string, number>> {
+  const times = new Map<string, number>()
+  for (let turn = 0; turn < turns; turn += 1) {
+    const first = turn % NAMES.length
+    for (const name of [...NAMES.slice(first), ...NAMES.slice(0, first)]) {
+      const served = servers.get(name)
+      if (served === undefined) continue
+      const before = await processorTime(served)
+      await served.load.run(TURN)
+      times.set(name, (times.get(name) ?? 0) + (await processorTime(served)) - before)
+    }
+  }
+  return times
+}
+
+async function processorTime({ app }: Served): Promise<number> {
+  const said = once(app.process, 'message')
+  app.process.send('time')
+  const [us] = (await said) as [number]
+  return us
+}
+
+function figuresOf(
+  kind: string,
+  rates: ReadonlyMap<string, readonly number[]>,
+  goal?: Measurement['goal'],
+): Measurement[] {
+  const over = (name: string, other: string): number[] =>
+    (rates.get(name) ?? []).map((rate, repeat) => rate / (rates.get(other)?.[repeat] ?? NaN))
+  const work = `MCP SDK v2 server with one tool, ${kind} token${kind === 'distinct' ? 's' : ''}, HTTP`
+  return [
+    {
+      id: `mcp-${kind}-bare`,
+      work: `${work}, no check of tokens`,
+      figure: 'requests per second of its processor',
+      values: [...(rates.get(NONE) ?? [])],
+      places: 0,
+    },
+    {
+      id: `mcp-${kind}`,
+      work,
+      figure: 'the same ÷ no check of tokens',
+      values: over(OURS, NONE),
+      ...(goal && { goal }),
+    },
+    {
+      id: `mcp-${kind}-sdk`,
+      work: 'the same',
+      figure: "the same ÷ the SDK's requireBearerAuth with jose",
+      values: over(OURS, SDK),
+    },
+  ]
+}
