@@ -206,6 +206,18 @@ describe('is refused', () => {
     expect(refusal?.message).toMatch(/^issuers\[[01]\] \(http/)
   })
 
+  it.each(['token-exchange', 'jwt-bearer'])('a preset of an entry that has not %s mode, by its name there', (mode) => {
+    const nextcloud = { url: 'https://c.example.com', mode }
+    const refusal = refusalOf(two({ issuer: B, preset: 'nextcloud-oauth2-app' }, { ...CLIENT, nextcloud }))
+    expect(refusal).toMatchObject({ code: 'ERR_CONFIGURATION', option: 'issuers[1].preset' })
+    expect(refusal?.message).toContain(`issuers[1] (${B}): nextcloud.preset contradicts ${mode} mode`)
+  })
+
+  it('an option of the top level, by its own name, beside an entry with a preset', () => {
+    const options = two({ issuer: B, preset: 'keycloak' }, { nextcloud: 'https://c.example.com' })
+    expect(refusalOf(options)).toEqual(refused('nextcloud', 'must be an object'))
+  })
+
   it('a preset of Nextcloud itself in some entries only', () => {
     const nextcloud = { url: 'https://c.example.com', mode: 'refresh-token' }
     const options = two(

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { createEvents } from '../../src/events.js'
 import type { McpAuthOptions } from '../../src/options.js'
 import {
   ask,
@@ -10,6 +11,7 @@ import {
   unauthorized,
   unavailable,
 } from '../support/answers.js'
+import { manualClock } from '../support/clock.js'
 import { bareHost } from '../support/hosts.js'
 import { protectedApp } from '../support/protected-app.js'
 import { turn } from '../support/promises.js'
@@ -97,6 +99,20 @@ describe('without a listener', () => {
         'The metadata of the authorization server has no jwks_uri; set authorizationServer.jwksUri',
       ),
     ])
+  })
+
+  it('a connection that failed, or was not ended elsewhere, is a warning of the process where there is something to mend', async () => {
+    const events = createEvents(undefined, manualClock())
+    const alice = { issuer: 'https://idp.example.com', subject: 'alice' }
+
+    events.emit({ type: 'grant.revoked', ...alice, revoked: true })
+    events.emit({ type: 'connect.failed', ...alice, reason: 'declined' })
+    events.emit({ type: 'grant.revoked', ...alice, revoked: false, hint: 'end it by hand' })
+    events.emit({ type: 'connect.failed', ...alice, reason: 'refused', hint: 'set the secret' })
+    await turn()
+
+    expect(warnings).toMatchObject([named('ERR_REVOKED', 'end it by hand'), named('ERR_CONNECT', 'set the secret')])
+    expect(warnings).toHaveLength(2)
   })
 
   it('a bug is a warning of the process', async () => {

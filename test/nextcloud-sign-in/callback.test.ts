@@ -76,6 +76,30 @@ describe('an answer of Nextcloud', () => {
     expect((await client.redeem(code)).status).toBe(200)
   })
 
+  it('that comes twice at once from the page of connections is sent once', async () => {
+    const server = await startSignInServer()
+    const alice = server.person('alice')
+    const { origin } = server
+    const asked = await alice.open(`${origin}/nextcloud`)
+    const token = /name="token" value="([^"]+)"/.exec(asked.html)?.[1] ?? ''
+    const left = await fetch(asked.url, {
+      method: 'POST',
+      headers: { cookie: alice.cookies(origin), origin },
+      body: new URLSearchParams({ token, do: 'sign-in' }),
+    })
+    const way = /^0; url=(.+)$/.exec(left.headers.get('refresh') ?? '')?.[1] ?? ''
+    const callback = await alice.until(way, callbackOf(server))
+    let sent = 0
+    server.nextcloud.disturb(({ path }) => {
+      if (path.includes('/oauth2/api/v1/token')) sent += 1
+      return undefined
+    })
+
+    const answers = await Promise.all([1, 2, 3].map(() => fetch(callback)))
+
+    expect([sent, answers.filter(({ status }) => status === 400).length]).toEqual([1, 2])
+  })
+
   it('to a question that has had its code already is not sent, and the first one counts', async () => {
     const server = await startSignInServer()
     const client = await registeredClient(server)

@@ -188,7 +188,8 @@ describe('an answer of Nextcloud to a refresh', () => {
 })
 
 it('a connection that turns out to be of another account ends with the visit of its person, here alone', async () => {
-  const server = await startSignInServer()
+  const clock = manualClock(Date.now())
+  const server = await startSignInServer({ clock })
   await (await registeredClient(server)).signIn(server.person('alice'))
   const browser = createVisitor({ name: 'alice', password: ACCOUNT_PASSWORD })
   const page = await browser.open(`${server.origin}/nextcloud`)
@@ -202,6 +203,11 @@ it('a connection that turns out to be of another account ends with the visit of 
 
   expect([seen.status, wordsOf(seen.html)]).toEqual([200, expect.stringContaining('Nothing is connected')])
   expect(await server.auth.isProvisioned({ subject: 'alice' })).toBe(false)
+  // Nor is it ended there later: it is of somebody else.
+  for (let minutes = 0; minutes < 15; minutes += 1) {
+    clock.advance(60_000)
+    await new Promise((resolve) => setTimeout(resolve, 40))
+  }
   expect(server.nextcloud.state.tokens).toHaveLength(before)
 })
 
