@@ -102,7 +102,8 @@ export const processSurroundings = (): Surroundings => ({
   progress(text = '') {
     const { isTTY, columns } = process.stderr
     // A line that wraps could not be taken back.
-    if (isTTY && processEnvironment()['TERM'] !== 'dumb') process.stderr.write(`\r\u001b[2K${text.slice(0, columns - 1)}`)
+    if (isTTY && processEnvironment()['TERM'] !== 'dumb')
+      process.stderr.write(`\r\u001b[2K${text.slice(0, columns - 1)}`)
   },
   stoppable() {
     let stopped = false
