@@ -43,7 +43,7 @@ export interface CodeShares {
   readonly sendAgain: <T>(redeem: () => Promise<T>, sender: Sender) => Promise<T | 'too many'>
   /** Sends a refresh token whose user waits for the answer. `dead` counts as refused. */
   readonly refresh: <T extends object>(sender: Sender, send: () => Promise<T | 'dead'>) => Promise<T | 'dead' | PutOff>
-  /** The same for one that is to end, with nobody who waits. It leaves places to those who do. */
+  /** The same for one that is to end, with nobody who waits. It leaves a place to the user's own connection. */
   readonly refreshToEnd: CodeShares['refresh']
 }
 

@@ -146,7 +146,10 @@ function createGround(config: Config, clock: Clock) {
 function createProvider(rooms: Omit<ClientRooms, 'discovery'>) {
   const { config, transport, clock } = rooms
   const discovery = createDiscovery(config, transport, clock)
-  const keys = createIssuerKeys({ discovery, transport, clock, cache: config.cache })
+  const keys = createIssuerKeys({
+    ...{ discovery, transport, clock, cache: config.cache },
+    clockTolerance: config.clockTolerance,
+  })
   return { ...rooms, discovery, keys, client: createClient({ ...rooms, discovery }) }
 }
 

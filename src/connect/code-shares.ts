@@ -23,16 +23,18 @@ const COUNTED_FOR = 30 * 60_000
  * causes one, and may sign in again.
  */
 const SHARE = 3
+/** The same, for tokens that are only to be ended: their user's own connection goes on. */
+const SHARE_OF_ENDS = 2
 /**
  * The same, once `MOST_OF_ANY` of all were refused. A user of whom none was refused is not kept waiting, because that would do to them what
- * Nextcloud's limit does.
+ * Nextcloud's limit does, and would let others hold up the end of their connections.
  */
 const LAST_SHARE = 1
 /**
- * Refused refresh tokens that leave codes fewer places: as many as one user can cause. Sessions also end by themselves, and all those of a
- * company together would keep its people from signing in again.
+ * Refused refresh tokens that leave codes fewer places. Sessions also end by themselves, and all those of a company together would keep
+ * its people from signing in again.
  */
-const MOST_AMONG_CODES = SHARE
+const MOST_AMONG_CODES = 5
 /** Refusals that are remembered. Where Nextcloud does not limit this server, there may be any number. */
 const MOST_KEPT = 100
 /** Codes that wait at one time: of one network, and of all, which have a few of each network. */
@@ -62,15 +64,15 @@ export function createCodeShares(clock: Clock): CodeShares {
     return line
   }
   const refreshWith =
-    (lastShare: number): CodeShares['refresh'] =>
+    (share: number): CodeShares['refresh'] =>
     async (sender, send) => {
       const name = nameOf(sender)
       const sent = await inLine(
-        lineOf(name),
-        () => counts.left(name, lastShare),
+        lineOf(`user ${name}`),
+        () => counts.left(name, share),
         () => counted({ sender: name, isCode: false }, send),
       )
-      return sent === 'too many' ? { retryAfter: counts.wait(name, lastShare) / 1_000 } : sent
+      return sent === 'too many' ? { retryAfter: counts.wait(name, share) / 1_000 } : sent
     }
   return {
     send(req, redeem, sender) {
@@ -84,7 +86,7 @@ export function createCodeShares(clock: Clock): CodeShares {
             ),
         )
       const most = () => (all.underWay + amongCodes() < MOST_OF_ANY ? Infinity : 1)
-      return inLine(lineOf(networksOf(req)[1]), () => Math.min(most(), refused.left(req)), inLineOfAll)
+      return inLine(lineOf(`network ${networksOf(req)[1]}`), () => Math.min(most(), refused.left(req)), inLineOfAll)
     },
     async sendAgain(redeem, sender) {
       if (all.underWay + amongCodes() >= MOST_BEFORE_AGAIN) return 'too many'
@@ -94,8 +96,8 @@ export function createCodeShares(clock: Clock): CodeShares {
         () => counted({ sender: nameOf(sender), isCode: true }, redeem),
       )
     },
-    refresh: refreshWith(LAST_SHARE),
-    refreshToEnd: refreshWith(0),
+    refresh: refreshWith(SHARE),
+    refreshToEnd: refreshWith(SHARE_OF_ENDS),
   }
 }
 
@@ -105,8 +107,8 @@ const nameOf = ({ issuer, subject }: Sender): string => JSON.stringify([issuer, 
 function createCounts(clock: Clock) {
   let refused: readonly Refused[] = []
   const current = () => refused.filter(({ at }) => clock.monotonic() < at + COUNTED_FOR)
-  const leftOf = (counted: readonly Refused[], sender: string, lastShare: number): number =>
-    (counted.length < MOST_OF_ANY ? SHARE : lastShare) - counted.filter((one) => one.sender === sender).length
+  const leftOf = (counted: readonly Refused[], sender: string, share: number): number =>
+    (counted.length < MOST_OF_ANY ? share : LAST_SHARE) - counted.filter((one) => one.sender === sender).length
   return {
     /** Sends one, and notes it if it is refused. */
     counted: async <T>(one: Omit<Refused, 'at'>, send: () => Promise<T>, noted = (): void => undefined): Promise<T> => {
@@ -130,11 +132,11 @@ function createCounts(clock: Clock) {
       return codes + Math.min(counted.length - codes, MOST_AMONG_CODES)
     },
     /** Refresh tokens of a user that may still be refused. */
-    left: (sender: string, lastShare: number): number => leftOf(current(), sender, lastShare),
+    left: (sender: string, share: number): number => leftOf(current(), sender, share),
     /** Milliseconds until there is one. */
-    wait: (sender: string, lastShare: number): number => {
+    wait: (sender: string, share: number): number => {
       const counted = current()
-      const last = counted.find((_, at) => leftOf(counted.slice(at + 1), sender, lastShare) > 0)
+      const last = counted.find((_, at) => leftOf(counted.slice(at + 1), sender, share) > 0)
       return last === undefined ? 0 : last.at + COUNTED_FOR - clock.monotonic()
     },
   }

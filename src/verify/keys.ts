@@ -48,12 +48,14 @@ export interface KeyRooms {
   readonly discovery: Discovery
   readonly transport: Transport
   readonly clock: Clock
+  /** Seconds by which the issuer's clock may differ. */
+  readonly clockTolerance: number
   /** `keysMaxAge`: seconds for which a set is used without another look. `staleKeys`: seconds for which it serves on if none can be fetched. */
   readonly cache: Pick<Config['cache'], 'keysMaxAge' | 'staleKeys'>
 }
 
 /** The fetched key set. */
-interface Keys extends Pick<KeyRooms, 'clock' | 'cache'> {
+interface Keys extends Pick<KeyRooms, 'clock' | 'cache' | 'clockTolerance'> {
   readonly kept: FetchedDocument<KeySet>
   /** For keys that may be new. */
   readonly looks: Looks
@@ -82,7 +84,7 @@ const MOST_IN_VAIN = 100
  * The keys, picked and imported by jose. Added to its remote key set: old keys serve on for `staleKeys` seconds if the set cannot
  * be fetched, failures cool down, and an unknown `kid` during an outage is an outage.
  */
-export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRooms): IssuerKeys {
+export function createIssuerKeys({ discovery, transport, clock, cache, clockTolerance }: KeyRooms): IssuerKeys {
   const kept = createFetchedDocument(
     async () => {
       const before = kept.known()?.value
@@ -98,7 +100,7 @@ export function createIssuerKeys({ discovery, transport, clock, cache }: KeyRoom
     return trust
   }
   const [looks, secondLooks] = [createLooks(clock), createLooks(clock)]
-  const keys: Keys = { kept, clock, cache, looks, secondLooks, trust: { holds: () => false } }
+  const keys: Keys = { kept, clock, cache, clockTolerance, looks, secondLooks, trust: { holds: () => false } }
   const distrust = (): void => void (keys.trust = newTrust())
   distrust()
   return {
@@ -217,9 +219,9 @@ const underWay = (keys: Keys): KeySet | Promise<KeySet> =>
 
 /**
  * Fetches the set for a token whose key is unknown, unless strangers' tokens have used up the looks: then a token that the last look
- * was made for, or that was issued before its second, is bad, and another one is looked for when there is a look again.
+ * was made for, or that was issued before it, is bad, and another one is looked for when there is a look again.
  */
-async function looked({ kept, looks }: Keys, { header, token, missing }: Search): Promise<KeySet> {
+async function looked({ kept, looks, clockTolerance }: Keys, { header, token, missing }: Search): Promise<KeySet> {
   const { payload, signature } = token
   if (header?.kid !== undefined && !(typeof header.kid === 'string' && NAME.test(header.kid))) throw missing
   // The issuer may have begun to use a new key since the set was fetched.
@@ -227,7 +229,8 @@ async function looked({ kept, looks }: Keys, { header, token, missing }: Search)
   if (kept.coolDown.failing() || kept.refreshing() || looks.take()) return kept.refresh()
   const issuedAt =
     typeof payload === 'string' ? parseObject(Buffer.from(payload, 'base64url').toString())?.['iat'] : undefined
-  if (typeof issuedAt !== 'number' || issuedAt < looks.lastAt() || looks.inVain.has(signature)) throw missing
+  const isOld = typeof issuedAt !== 'number' || issuedAt + clockTolerance < looks.lastAt()
+  if (isOld || looks.inVain.has(signature)) throw missing
   throw new UpstreamUnavailableError(
     'Too many tokens have come with keys that the authorization server does not publish',
     { retryAfter: LOOK_INTERVAL / 1_000 },

@@ -40,7 +40,7 @@ describe('the refresh tokens of a user', () => {
 
     // The first of them was refused a minute ago.
     expect(await codes.refresh(alice, fine)).toEqual({ retryAfter: 29 * 60 })
-    expect(await codes.refreshToEnd(alice, fine)).toEqual({ retryAfter: 29 * 60 })
+    expect(await codes.refreshToEnd(alice, fine)).toEqual({ retryAfter: 30 * 60 })
     expect(await codes.refresh(bob, fine)).toEqual({ access: 'token' })
     clock.advance(29 * 60_000)
     expect(await codes.refresh(alice, fine)).toEqual({ access: 'token' })
@@ -77,18 +77,28 @@ describe('the refresh tokens of a user', () => {
     expect(await codes.refresh(alice, fine)).toEqual({ access: 'token' })
   })
 
-  it('that are to end leave the last places to those whose user waits, until few were refused', async () => {
+  it('that are to end leave a place to the connection of their user, and are held up by nobody else', async () => {
     const clock = manualClock()
     const codes = createCodeShares(clock)
-    for (const subject of ['a', 'b', 'c', 'd', 'e']) {
-      await codes.refreshToEnd({ issuer: ISSUER, subject }, dead)
-      clock.advance(60_000)
-    }
-
-    expect(await codes.refreshToEnd(alice, fine)).toEqual({ retryAfter: 25 * 60 })
+    for (let times = 0; times < 4; times += 1) await codes.refreshToEnd(alice, dead)
+    expect(await codes.refreshToEnd(alice, fine)).toEqual({ retryAfter: 30 * 60 })
     expect(await codes.refresh(alice, fine)).toEqual({ access: 'token' })
-    clock.advance(25 * 60_000)
+
+    for (const subject of ['a', 'b', 'c', 'd', 'e']) await codes.refreshToEnd({ issuer: ISSUER, subject }, dead)
+    expect(await codes.refreshToEnd(bob, fine)).toEqual({ access: 'token' })
+    clock.advance(30 * 60_000)
     expect(await codes.refreshToEnd(alice, fine)).toEqual({ access: 'token' })
+  })
+
+  it('wait for no code of a network whose name is theirs', async () => {
+    const codes = createCodeShares(manualClock())
+    const named = from(JSON.stringify([ISSUER, 'alice']))
+    const hang = () => new Promise<never>(() => undefined)
+    void codes.send(named, hang, NOBODY)
+    void codes.send(named, hang, NOBODY)
+    void codes.send(named, hang, NOBODY)
+
+    expect(await codes.refresh(alice, fine)).toEqual({ access: 'token' })
   })
 
   it('leave codes fewer places, but never none', async () => {

@@ -64,6 +64,7 @@ function judge(key: JWK): Judge {
     transport,
     clock,
     cache: { ...config.cache, staleKeys: 0 },
+    clockTolerance: config.clockTolerance,
   })
   const auth = bed.open()
   return {

@@ -72,7 +72,10 @@ function roomsOf(config: Config, { transport, clock, events }: Pick<Examination,
   return {
     config,
     discovery,
-    keys: createIssuerKeys({ discovery, transport, clock, cache: { ...config.cache, staleKeys: 0 } }),
+    keys: createIssuerKeys({
+      ...{ discovery, transport, clock, cache: { ...config.cache, staleKeys: 0 } },
+      clockTolerance: config.clockTolerance,
+    }),
     client: createClient({ config, discovery, transport, clock, events }),
     needs: needsOf(config),
     clock,
