@@ -14,6 +14,7 @@ const examples = [
   'express-mcp/check.ts',
   'existing-app/check.ts',
   'fastify/check.ts',
+  'files/check.ts',
   'hono/check.ts',
   'nest/check.ts',
   'opentelemetry/check.ts',

@@ -1,9 +1,18 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { AudienceMismatchError, mcpAuth, type McpAuth, type McpAuthInfo } from '../../src/index.js'
+import {
+  AudienceMismatchError,
+  InvalidTokenError,
+  mcpAuth,
+  NotProvisionedError,
+  type McpAuth,
+  type McpAuthInfo,
+} from '../../src/index.js'
 import { fakeNextcloud, fakeProvider } from '../../src/testing/testing.js'
 import type { FakeNextcloud, FakeProvider } from '../../src/testing/testing.js'
+import { listen } from '../support/hosts.js'
+import { createTestBrowser } from '../support/test-browser.js'
 
 const run = promisify(execFile)
 const NOTES = '/index.php/apps/notes/api/v1/notes'
@@ -47,7 +56,8 @@ describe('fakeProvider', () => {
   ] as const)('mints a token that is refused since it %s', async (_title, claims, options, rejection) => {
     const token = await provider.token(claims, options)
 
-    await expect(auth.verify(token)).rejects.toMatchObject({ status: 401, rejection })
+    await expect(auth.verify(token)).rejects.toThrow(InvalidTokenError)
+    expect(auth.stats().rejected).toEqual({ [rejection]: 1 })
   })
 
   it('exchanges the token of a person for one of the same person at Nextcloud', async () => {
@@ -56,21 +66,24 @@ describe('fakeProvider', () => {
 
   it.each([
     ['another audience', { audience: 'files' }, 'invalid_target'],
-    ['a token of another server', { subject: { aud: 'https://other.example.com/mcp' } }, 'invalid_request'],
+    ['a token of another server', { aud: 'https://other.example.com/mcp' }, 'invalid_request'],
     ['a wrong secret', { secret: 'wrong' }, 'invalid_client'],
     ['a grant that it does not have', { grant: 'password' }, 'unsupported_grant_type'],
-  ] as const)('refuses an exchange for %s', async (_title, change, error) => {
-    const { audience, subject, secret, grant } = { audience: 'nextcloud', subject: {}, ...change } as {
-      readonly [name: string]: string
-    } & { readonly subject: object }
-    const body = new URLSearchParams({
-      grant_type: grant ?? 'urn:ietf:params:oauth:grant-type:token-exchange',
-      subject_token: await provider.token({ ...subject }),
-      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
-      audience: audience ?? '',
-    })
+  ] as const)('refuses an exchange for %s', async (_title, change: Record<string, string>, error) => {
     const { clientId, clientSecret } = provider.options
-    const headers = { Authorization: basic(clientId, secret ?? clientSecret) }
+    const {
+      audience = 'nextcloud',
+      aud = RESOURCE,
+      secret = clientSecret,
+      grant = 'urn:ietf:params:oauth:grant-type:token-exchange',
+    } = change
+    const body = new URLSearchParams({
+      grant_type: grant,
+      subject_token: await provider.token({ aud }),
+      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      audience,
+    })
+    const headers = { Authorization: basic(clientId, secret) }
     const answer = await fetch(`${provider.issuer}/token`, { method: 'POST', headers, body })
 
     expect(answer.ok).toBe(false)
@@ -224,5 +237,34 @@ describe('in pass-through mode', () => {
     expect(await passing.nextcloudUser(both)).toMatchObject({ id: 'alice' })
     await expect(passing.nextcloudUser(alice)).rejects.toThrow(AudienceMismatchError)
     await passing.close()
+  })
+})
+
+describe('in refresh-token mode', () => {
+  it('whoever is signed in at the provider connects, and is asked to connect again once their sessions are ended', async () => {
+    const connecting = mcpAuth({
+      ...provider.options,
+      nextcloud: { url: nextcloud.url, mode: 'refresh-token' },
+      onEvent: () => undefined,
+    })
+    const routes = connecting.routes()
+    const app = await listen((req, res) => void routes(req, res, () => res.end()))
+    try {
+      const browser = createTestBrowser(app.url)
+      provider.signIn('bob')
+      const bob = await connecting.verify(await provider.token({ sub: 'bob' }))
+      const url = await connecting.createConnectUrl(bob)
+      const { refreshTo } = await browser.press(await browser.open(url))
+      const back = await fetch(refreshTo ?? '', { redirect: 'manual' })
+      expect((await browser.open(back.headers.get('location') ?? '')).status).toBe(200)
+
+      expect(await connecting.nextcloudUser(bob)).toMatchObject({ id: 'bob' })
+      await connecting.rotate(bob)
+      provider.endSessions('bob')
+      await expect(connecting.rotate(bob)).rejects.toThrow(NotProvisionedError)
+    } finally {
+      await app.close()
+      await connecting.close()
+    }
   })
 })

@@ -2,7 +2,7 @@ import {
   bareJson,
   barePage,
   isDecodable,
-  page,
+  nginx,
   type Asked,
   type Told,
 } from '../../../src/testing/nextcloud/exchange.js'
