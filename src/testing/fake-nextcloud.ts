@@ -75,10 +75,12 @@ export interface FakeNextcloud {
  * @throws Error where `NODE_ENV` is `production`
  *
  * @example
+ * import { mcpAuth } from 'mcp-nextcloud-auth'
  * import { fakeNextcloud, fakeProvider } from 'mcp-nextcloud-auth/testing'
  *
  * const provider = await fakeProvider()
  * const nextcloud = await fakeNextcloud({ provider })
+ * const auth = mcpAuth({ ...provider.options, nextcloud: { url: nextcloud.url } })
  * nextcloud.account('alice').writeFile('Documents/plan.md', '# Plan')
  */
 export async function fakeNextcloud({ provider }: FakeNextcloudOptions = {}): Promise<FakeNextcloud> {

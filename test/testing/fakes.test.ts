@@ -248,13 +248,13 @@ describe('in refresh-token mode', () => {
       onEvent: () => undefined,
     })
     const routes = connecting.routes()
-    const app = await listen((req, res) => void routes(req, res, () => res.end()))
+    const app = await listen((req, res) => routes(req, res, () => res.end()))
     try {
       const browser = createTestBrowser(app.url)
       provider.signIn('bob')
       const bob = await connecting.verify(await provider.token({ sub: 'bob' }))
       const url = await connecting.createConnectUrl(bob)
-      const { refreshTo } = await browser.press(await browser.open(url))
+      const { refreshTo } = await browser.press(await browser.open(url), { answer: 'yes' })
       const back = await fetch(refreshTo ?? '', { redirect: 'manual' })
       expect((await browser.open(back.headers.get('location') ?? '')).status).toBe(200)
 
