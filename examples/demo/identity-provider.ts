@@ -7,7 +7,8 @@ import { InvalidTarget } from 'oidc-provider/lib/helpers/errors.js'
 import { Provider as OidcProvider } from 'oidc-provider/lib/provider.js'
 import { generateSigningKey, signAccessToken, verifyAccessToken, type SigningKey } from './access-tokens.js'
 import { listenOnLoopback } from './loopback.js'
-import { escapeHtml, interactions, page, signInPages } from './sign-in-pages.js'
+import { escapeHtml, page } from './page.js'
+import { interactions, signInPages } from './sign-in-pages.js'
 import { registerTokenExchange, tokenExchangeGrantType } from './token-exchange-grant.js'
 
 const mcpTokenLifetime = 600

@@ -1,11 +1,20 @@
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 import type { McpAuthEvent } from 'mcp-nextcloud-auth'
+import { inspectorCommand, placesOf } from './front-page.js'
 import { runScenario } from './scenario.js'
 import { startServers, type Servers } from './start-servers.js'
 import { createTimeline } from './timeline.js'
 
 const { values: flags } = parseArgs({ options: { serve: { type: 'boolean', default: false } } })
+const NEXT = `
+Three things to try next:
+
+  npm start -- --serve                         the same, still running, to click through with the MCP Inspector
+  npx tsx examples/existing-app/check.ts       three lines in an app that you have
+  npx mcp-nextcloud-auth doctor --help         checks a provider, a Nextcloud and a server of your own
+
+`
 const timeline = createTimeline(process.stdout)
 const servers = await startServers({ onEvent: (event) => timeline.step('MCP server', describe(event)) })
 
@@ -22,6 +31,7 @@ const allKept = timeline.summary()
 process.stdout.write(`\n${counts(servers)}\n`)
 
 if (flags.serve) await serveUntilStopped(servers)
+else process.stdout.write(NEXT)
 await servers.close()
 process.exitCode = allKept ? 0 : 1
 
@@ -53,25 +63,17 @@ function counts({ notes: { auth, authV1 }, identityProvider }: Servers): string 
   return `${verified}. Nextcloud tokens: ${identityProvider.exchanges()} exchanged, ${cached} times from the cache.`
 }
 
-async function serveUntilStopped({
-  mcpUrl,
-  mcpV1Url,
-  mcpConnectUrl,
-  nextcloud,
-  identityProvider,
-}: Servers): Promise<void> {
+async function serveUntilStopped(servers: Servers): Promise<void> {
+  const { mcpUrl, mcpConnectUrl } = servers
+  const places = Object.entries(placesOf(servers)).map(([what, url]) => `  ${what.padEnd(20)} ${url}`)
   process.stdout.write(`
-Still running; stop with Ctrl-C.
+Still running; stop with Ctrl-C. What runs where, as a page: ${new URL('/', mcpUrl).href}
 
-  MCP server           ${mcpUrl}
-  the same on SDK v1   ${mcpV1Url}
-  with connect pages   ${mcpConnectUrl}
-  OpenID provider      ${identityProvider.issuer}
-  Nextcloud stand-in   ${nextcloud.url}
+${places.join('\n')}
 
 Sign in as alice or bob from the MCP Inspector (it needs Node 22.19 or later):
 
-  npx @modelcontextprotocol/inspector --transport http --server-url ${mcpUrl}
+  ${inspectorCommand(mcpUrl)}
 
 To click through the connect pages, give it this one instead and call list_notes: you get a link. Open it, say yes, sign in
 as the same person, and the notes are there; where the link came as text, call the tool once more.

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type Provider from 'oidc-provider'
 import type { Configuration, Interaction } from 'oidc-provider'
 import { base, Prompt } from 'oidc-provider/lib/helpers/interaction_policy/index.js'
+import { escapeHtml, page, POLICY } from './page.js'
 
 type KoaMiddleware = Parameters<Provider['use']>[0]
 
@@ -32,7 +33,7 @@ export function signInPages(provider: Provider, people: readonly string[]): KoaM
     }
     const interaction = await provider.interactionDetails(ctx.req, ctx.res)
     ctx.set('Cache-Control', 'no-store')
-    ctx.set('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+    ctx.set('Content-Security-Policy', POLICY)
     if (ctx.method === 'GET') {
       ctx.type = 'html'
       ctx.body = interaction.prompt.name === 'consent' ? consentPage(interaction) : loginPage(people)
@@ -61,28 +62,6 @@ export function signInPages(provider: Provider, people: readonly string[]): KoaM
       return grant.save()
     }
   }
-}
-
-/** A plain page around some text, also for the provider's own errors. */
-export function page(title: string, content: string): string {
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>${escapeHtml(title)}</title>
-<style>
-  :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
-  body { max-width: 28rem; margin: 4rem auto; padding: 0 1rem }
-  button { font: inherit; padding: .5rem 1rem; margin-right: .5rem }
-</style>
-<h1>${escapeHtml(title)}</h1>
-${content}
-</html>
-`
-}
-
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }
 
 function loginPage(people: readonly string[]): string {

@@ -1,5 +1,6 @@
 import type { McpAuthEvent } from 'mcp-nextcloud-auth'
 import { createNotesApp, scopes, type NotesApp } from './app.js'
+import { withFrontPage } from './front-page.js'
 import { startIdentityProvider, type IdentityProvider } from './identity-provider.js'
 import { listenOnLoopback } from './loopback.js'
 import { startNextcloud, type Nextcloud } from './nextcloud.js'
@@ -38,13 +39,12 @@ export async function startServers({
     nextcloudResource,
     ...(onEvent && { onEvent }),
   })
-  server.serve(notes.app)
-
   const mcpUrl = `${origin}/mcp`
   const mcpV1Url = `${origin}/mcp-v1`
   const mcpConnectUrl = `${origin}/mcp-connect`
   for (const url of [mcpUrl, mcpV1Url, mcpConnectUrl]) identityProvider.registerResource(url, scopes)
   identityProvider.registerConnectCallback(notes.authConnect.connectRedirectUri ?? '')
+  server.serve(withFrontPage(notes.app, { identityProvider, nextcloud, mcpUrl, mcpV1Url, mcpConnectUrl }))
 
   return {
     identityProvider,

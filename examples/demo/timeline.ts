@@ -1,3 +1,4 @@
+import { styleText } from 'node:util'
 import type { JWTPayload } from 'jose'
 
 export interface Timeline {
@@ -14,26 +15,19 @@ export interface Timeline {
   summary(): boolean
 }
 
-interface Output {
-  readonly isTTY?: boolean
-  write(text: string): unknown
-}
-
 /**
  * Prints events as they happen, with milliseconds since the start.
  *
- * @param output coloured when it is a terminal
+ * @param output coloured if it is a terminal; `NO_COLOR` and `FORCE_COLOR` overrule that
  */
-export function createTimeline(output: Output): Timeline {
+export function createTimeline(output: NodeJS.WriteStream): Timeline {
   const start = performance.now()
   const promises: { readonly promise: string; readonly kept: boolean }[] = []
   const indent = ' '.repeat(32)
 
-  const styled = (code: number) => (text: string) => (output.isTTY === true ? `\u001b[${code}m${text}\u001b[0m` : text)
-  const bold = styled(1)
-  const dim = styled(2)
-  const red = styled(31)
-  const green = styled(32)
+  const styled = (style: 'bold' | 'dim' | 'red' | 'green') => (text: string) =>
+    styleText(style, text, { stream: output })
+  const [bold, dim, red, green] = [styled('bold'), styled('dim'), styled('red'), styled('green')]
 
   const line = (text: string) => output.write(`${text}\n`)
   const mark = (kept: boolean) => (kept ? green('ok    ') : red('FAILED'))

@@ -1,13 +1,15 @@
 import type { Reader } from './doctor/words.js'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { parseArgs, styleText, type ParseArgsConfig } from 'node:util'
 import { systemClock, type Clock } from '../clock.js'
 import { variableOf, variablesOf } from '../config/declarations.js'
 import { processEnvironment, type Environment } from '../options.js'
 import { configOptions, STORAGE_VARIABLE, type Values } from './options.js'
 import type { Secrets } from './secrets.js'
 import { storeAt, type StorageOptions, type Store } from './stores.js'
+
+export type Paint = (colour: 'green' | 'red' | 'yellow', text: string) => string
 
 /** The place that a command is called in. */
 export interface Surroundings {
@@ -17,6 +19,10 @@ export interface Surroundings {
   readonly readStandardInput: () => Promise<string>
   readonly print: (text: string) => void
   readonly complain: (text: string) => void
+  /** Returns a text for `print` in a colour, or as it is where the output is no terminal (`NO_COLOR` and `FORCE_COLOR` overrule). */
+  readonly paint: Paint
+  /** Shows what a command waits for, on a line of the terminal that the next call takes over. No text clears it. In a pipe, nothing. */
+  readonly progress: (text?: string) => void
   /** From now on, Ctrl-C ends nothing by itself, until `end` is called. */
   readonly stoppable: () => { readonly isStopped: () => boolean; readonly end: () => void }
 }
@@ -92,6 +98,13 @@ export const processSurroundings = (): Surroundings => ({
   },
   print: (text) => void process.stdout.write(text),
   complain: (text) => void process.stderr.write(text),
+  paint: (colour, text) => styleText(colour, text, { stream: process.stdout }),
+  progress(text = '') {
+    const { isTTY, columns } = process.stderr
+    // A line that wraps could not be taken back.
+    if (isTTY && processEnvironment()['TERM'] !== 'dumb')
+      process.stderr.write(`\r\u001b[2K${text.slice(0, columns - 1)}`)
+  },
   stoppable() {
     let stopped = false
     const stop = (): void => void (stopped = true)

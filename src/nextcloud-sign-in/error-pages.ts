@@ -1,5 +1,5 @@
 import type { KoaContextWithOIDC } from 'oidc-provider'
-import { setPageHeaders } from '../connect/pages/document.js'
+import { htmlFor, setPageHeaders } from '../connect/pages/document.js'
 import type { SignInPages } from './sign-in-pages.js'
 
 /**
@@ -16,6 +16,6 @@ export function errorPages(pages: Pick<SignInPages, 'refused'>): ShowError {
     const status = ctx.status < 400 ? page.status : ctx.status
     setPageHeaders(ctx.res, { ...page, status })
     ctx.status = status
-    ctx.body = page.html
+    ctx.body = htmlFor(ctx.req, page)
   }
 }

@@ -7,7 +7,7 @@ import { rawPathOf } from '../http/router.js'
 import { recordKey } from '../grants/record-key.js'
 import { leaveForNextcloud } from './leave.js'
 import { PATHS, questionIn } from './paths.js'
-import { shownTarget } from './redirect-uri.js'
+import { targetOf } from './redirect-uri.js'
 import type { BoundResult, SignInResult, SignInRooms } from './sign-in-rooms.js'
 import { grantIdOf, isEnded, loginOf } from './withdrawn.js'
 
@@ -31,7 +31,7 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
   if (known === 'another') return askAnew(rooms, question)
   const asked = {
     ...(await rooms.nameOf(text(params['client_id']))),
-    goesTo: shownTarget(text(params['redirect_uri'])),
+    goesTo: targetOf(text(params['redirect_uri'])),
     scopes: scopesOf(rooms, interaction).map(([, meaning]) => meaning),
     user: known?.user,
   }

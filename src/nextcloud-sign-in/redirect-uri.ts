@@ -58,10 +58,16 @@ export function checkClients(clients: readonly { readonly redirectUris: readonly
   }
 }
 
-/** Names the place of a redirect URI to a person: its host, or for an app on this computer what it is. */
-export function shownTarget(redirectUri: string): string {
-  if (!URL.canParse(redirectUri)) return ''
+/** The place of a redirect URI. */
+export interface Target {
+  /** Its host, or the scheme of an app on this device. */
+  readonly place: string
+  readonly isOnDevice: boolean
+}
+
+export function targetOf(redirectUri: string): Target {
+  if (!URL.canParse(redirectUri)) return { place: '', isOnDevice: false }
   const { protocol, hostname, host } = new URL(redirectUri)
-  if (protocol !== 'https:' && protocol !== 'http:') return `an app on this device (${protocol.slice(0, -1)})`
-  return LOOPBACK.test(hostname) ? `an app on this device (${hostname})` : host
+  if (protocol !== 'https:' && protocol !== 'http:') return { place: protocol.slice(0, -1), isOnDevice: true }
+  return LOOPBACK.test(hostname) ? { place: hostname, isOnDevice: true } : { place: host, isOnDevice: false }
 }

@@ -1,26 +1,25 @@
 import type { ClientName } from '../connect/client-names.js'
-import { writeDocument, type Page } from '../connect/pages/document.js'
+import type { Page } from '../connect/pages/document.js'
+import { createFrame, inEveryLanguage, type Frame, type PageNames } from '../connect/pages/frame.js'
 import { markup, shownHost, shownName, type Markup } from '../connect/pages/markup.js'
-import { LONGEST, shownClaim, shownClient, shownForm, webAddress, type FormTarget } from '../connect/pages/shown.js'
-import { shownTarget } from './redirect-uri.js'
+import { LONGEST, shownAsker, shownForm, webAddress, type FormTarget } from '../connect/pages/shown.js'
+import type { Texts } from '../connect/pages/texts/en.js'
+import { targetOf, type Target } from './redirect-uri.js'
 
 /** The MCP client that asks, and what it asks for. */
 export interface Asked {
   readonly client: ClientName
   /** What it calls itself. Undefined: nothing that can be shown. */
   readonly callsItself: string | undefined
-  /** Host, or scheme of an app, to which the browser is sent back. */
-  readonly goesTo: string
+  /** The place to which the browser is sent back. */
+  readonly goesTo: Target
   /** Sentences, one for each scope. */
   readonly scopes: readonly string[]
   /** Nextcloud user id of the person who has signed in here before. Undefined: nobody has. */
   readonly user: string | undefined
 }
 
-export interface SignInPageContext {
-  /** Name of this MCP server. */
-  readonly serverName: string
-  readonly nextcloudHost: string
+export interface SignInPageContext extends PageNames {
   /** Address at which Nextcloud gives its code back. */
   readonly redirectUri: string
 }
@@ -28,168 +27,138 @@ export interface SignInPageContext {
 /** The pages of a sign-in that the pages for connecting do not have. */
 export type SignInPages = ReturnType<typeof createSignInPages>
 
-export function createSignInPages({ serverName, nextcloudHost, redirectUri }: SignInPageContext) {
-  const server = shownName(serverName, LONGEST, 'this server')
-  const nextcloud = shownHost(nextcloudHost)
-  const page: Frame = (status, title, content) => ({
-    status,
-    html: writeDocument(title, status === 200 ? 'plain' : 'care', server, content),
-  })
+export function createSignInPages(context: SignInPageContext) {
+  const of = inEveryLanguage((texts) => createFrame(context, texts))
   return {
-    consent: (asked: Asked, form: FormTarget): Page =>
-      page(200, 'Let this app use your Nextcloud?', consent({ ...asked, server, nextcloud }, form)),
-    /** On to another page of this server, or to Nextcloud. */
-    goOn: (url: string, to: 'nextcloud' | 'app' | 'connections'): Page => {
-      const { href } = webAddress(url)
-      const { title, where } = {
-        nextcloud: { title: 'On to Nextcloud', where: nextcloud },
-        app: { title: 'Signed in, on to your app', where: markup`your app` },
-        connections: { title: 'On to your connections', where: markup`your connections` },
-      }[to]
-      const content = markup`
-<p>You are being taken to ${where}. If nothing happens, please use this link:</p>
-<p class="answers"><a class="go" href="${href}"><span>Continue to ${where}</span></a></p>`
-      return { ...page(200, title, content), refreshTo: href }
-    },
-    ...endings(page, { server, nextcloud }),
-    ...lost(page, { nextcloud, redirectUri }),
+    consent: of(consent),
+    goOn: of(goOn),
+    unknown: of(unknown),
+    anotherPerson: of(anotherPerson),
+    notFromHere: of(notFromHere),
+    badAnswer: of(badAnswer),
+    notLetIn: of(notLetIn),
+    tooMany: of(tooMany),
+    refused: of(refused),
+    otherAccount: of(otherAccount),
+    noAnswer: of((frame: Frame) => noAnswer(frame, context.redirectUri)),
   }
 }
 
-type Frame = (status: number, title: string, content: Markup) => Page
+/** On to another page of this server, or to Nextcloud. */
+function goOn({ page, texts, nextcloud }: Frame, url: string, to: 'nextcloud' | 'app' | 'connections'): Page {
+  const { href } = webAddress(url)
+  const words = texts.signIn
+  const { title, where } = {
+    nextcloud: { title: words.toNextcloud, where: nextcloud },
+    app: { title: words.toApp, where: markup`${words.yourApp}` },
+    connections: { title: words.toConnections, where: markup`${words.yourConnections}` },
+  }[to]
+  const going = page(200, title, 'plain')`
+<p>${texts.useThisLink(where)}</p>
+<p class="answers"><a class="go" href="${href}"><span>${texts.continueTo(where)}</span></a></p>`
+  return { ...going, refreshTo: href }
+}
 
-/** The pages on which a sign-in ends without a way back to the app. */
-function endings(page: Frame, { server, nextcloud }: { readonly server: Markup; readonly nextcloud: Markup }) {
-  return {
-    /** The sign-in has run out, or this browser did not begin it. */
-    unknown: (): Page =>
-      page(
-        410,
-        'This sign-in is over',
-        markup`
-<p>It has been finished, has run out after ten minutes, or was begun in another browser. Nothing was changed.</p>
-<p>Go back to your app and connect once more. If that does not help, allow cookies for this site.</p>`,
-      ),
-    /** @param again address of the same request, made once more */
-    anotherPerson: (again: string): Page =>
-      page(
-        403,
-        'Somebody else is signed in here now',
-        markup`
-<p>This question was asked before somebody signed in or out in this browser, so it cannot be answered any more. Nothing was changed.</p>
-<p class="answers"><a class="go" href="${webAddress(again).href}"><span>Ask me again</span></a></p>`,
-      ),
-    /** This browser did not begin the sign-in, or another site sent the form. */
-    notFromHere: (): Page =>
-      page(
-        403,
-        'Please connect again in your app',
-        markup`
-<p>This browser cannot be recognised as the one in which the sign-in was begun, so nobody was signed in.</p>
+/** The sign-in has run out, or this browser did not begin it. */
+function unknown({ page, texts }: Frame): Page {
+  return page(410, texts.signIn.unknown, 'care')`
+<p>${texts.signIn.runOut}</p>
+<p>${texts.signIn.backToApp}</p>`
+}
+
+/** @param again address of the same request, made once more */
+function anotherPerson({ page, texts }: Frame, again: string): Page {
+  return page(403, texts.signIn.anotherPerson, 'care')`
+<p>${texts.signIn.askedBefore}</p>
+<p class="answers"><a class="go" href="${webAddress(again).href}"><span>${texts.signIn.askAgain}</span></a></p>`
+}
+
+/** This browser did not begin the sign-in, or another site sent the form. */
+function notFromHere({ page, texts }: Frame): Page {
+  return page(403, texts.signIn.notFromHere, 'care')`
+<p>${texts.signIn.notRecognised}</p>
 <ul>
-<li>Connect once more in your app, and stay in the browser that it opens.</li>
-<li>If that does not help, allow cookies for this site. They are needed for a few minutes only.</li>
-<li>If another site or a message brought you here, close this page. There is nothing else to do.</li>
-</ul>`,
-      ),
-    /** What came back from Nextcloud is not the answer that was expected. */
-    badAnswer: (): Page =>
-      page(
-        400,
-        'That did not fit',
-        markup`
-<p>The answer of ${nextcloud} that came here was incomplete, or had been used before. That happens when a page is reloaded or opened a second time.</p>
-<p>If your app is connected, all is well, and you can close this page. If not, connect once more there.</p>`,
-      ),
-    /** Nextcloud gives no tokens for its code (RFC 6749 §5.2). */
-    notLetIn: (error: string): Page =>
-      page(
-        502,
-        'The sign-in was refused',
-        markup`
-<p>${nextcloud} did not let this server finish the sign-in, so nobody was signed in. Its reason: <code>${shownName(error, LONGEST, 'unknown')}</code></p>
-${error === 'invalid_client' ? wrongSecret(server) : again(server)}`,
-      ),
-    /** Too many wrong codes have come from this address. */
-    tooMany: (): Page =>
-      page(
-        429,
-        'Too many attempts',
-        markup`
-<p>Several sign-ins from your network have come to nothing lately, so this one was not finished. Nobody was signed in.</p>
-<p>Connect once more in your app in an hour. If it is urgent, please tell the people who run ${server}.</p>`,
-      ),
-    /** @param back address at which the app waits for the error. Undefined: there is none */
-    refused: (error: string, back?: string): Page =>
-      page(
-        error === 'temporarily_unavailable' ? 503 : 400,
-        'The app asked for something that is not possible',
-        markup`
-<p>Your app sent a request that this server cannot answer. Its reason: <code>${shownName(error, LONGEST, 'unknown')}</code></p>
-<p>Connect once more in your app. If it happens again, remove this server there and add it again.</p>${back === undefined ? undefined : wayBack(back)}`,
-      ),
-    otherAccount: (): Page =>
-      page(
-        403,
-        'Nextcloud named another account',
-        markup`<p>The two answers of Nextcloud do not name the same account, so nobody was signed in. Please connect once more in your app.</p>`,
-      ),
-  }
+<li>${texts.signIn.sameBrowser}</li>
+<li>${texts.allowCookiesBriefly}</li>
+<li>${texts.closeIfSent}</li>
+</ul>`
+}
+
+/** What came back from Nextcloud is not the answer that was expected. */
+function badAnswer({ page, texts, nextcloud }: Frame): Page {
+  return page(400, texts.badAnswer.title, 'care')`
+<p>${texts.signIn.badAnswer(nextcloud)}</p>
+<p>${texts.signIn.ifConnected}</p>`
+}
+
+const shownReason = ({ unknown }: Texts, error: string): Markup =>
+  markup`<code>${shownName(error, LONGEST, unknown)}</code>`
+
+/** Nextcloud gives no tokens for its code (RFC 6749 §5.2). With a wrong secret, another attempt would end as this one. */
+function notLetIn({ page, texts, server, nextcloud }: Frame, error: string): Page {
+  const { notLetIn: why, wrongSecret, onceMore } = texts.signIn
+  return page(502, texts.providerRefused.title, 'care')`
+<p>${why(nextcloud, shownReason(texts, error))}</p>
+<p>${error === 'invalid_client' ? wrongSecret(server) : onceMore(server)}</p>`
+}
+
+/** Too many wrong codes have come from this address. */
+function tooMany({ page, texts, server }: Frame): Page {
+  return page(429, texts.tooMany.title, 'care')`
+<p>${texts.signIn.tooMany}</p>
+<p>${texts.signIn.inAnHour(server)}</p>`
+}
+
+/** @param back address at which the app waits for the error. Undefined: there is none */
+function refused({ page, texts }: Frame, error: string, back?: string): Page {
+  const status = error === 'temporarily_unavailable' ? 503 : 400
+  return page(status, texts.signIn.refused, 'care')`
+<p>${texts.signIn.cannotAnswer(shownReason(texts, error))}</p>
+<p>${texts.signIn.addAgain}</p>${back === undefined ? undefined : wayBack(texts, back)}`
 }
 
 /** Anybody may have registered the address, so that the person decides (RFC 9700 §4.11.2). */
-const wayBack = (to: string): Markup => markup`
-<div class="note"><p>If somebody sent you here, close this page. If you have just connected an app yourself, you can tell it what happened.</p></div>
-<p class="answers"><a class="go" href="${to}"><span>Go back to ${shownHost(shownTarget(to))}</span></a></p>`
+const wayBack = (texts: Texts, to: string): Markup => markup`
+<div class="note"><p>${texts.signIn.wayBack}</p></div>
+<p class="answers"><a class="go" href="${to}"><span>${texts.signIn.goBackTo(shownTarget(texts, targetOf(to)))}</span></a></p>`
 
-const again = (server: Markup): Markup =>
-  markup`<p>Connect once more in your app. If it happens again, please tell the people who run ${server}.</p>`
-
-/** Another attempt would end as this one. */
-const wrongSecret = (server: Markup): Markup =>
-  markup`<p>The administrator of ${server} has to look at the client secret that it has for Nextcloud, and start ${server} again. Its log says more. Then connect once more in your app.</p>`
-
-/** The pages for a browser that comes to a place where nothing of a sign-in can go on. */
-function lost(page: Frame, { nextcloud, redirectUri }: { readonly nextcloud: Markup; readonly redirectUri: string }) {
-  return {
-    /** Somebody has opened the address by itself. */
-    noAnswer: (): Page =>
-      page(
-        400,
-        'A sign-in begins in your app',
-        markup`
-<p>${nextcloud} sends browsers to this address at the end of a sign-in. Opened by itself, it does nothing, and nothing was changed.</p>
-<p>Connect in your app. It opens the right page.</p>
-${registered(redirectUri)}`,
-      ),
-  }
+function otherAccount({ page, texts }: Frame): Page {
+  return page(403, texts.signIn.otherAccount, 'care')`<p>${texts.signIn.twoAccounts}</p>`
 }
 
-const registered = (redirectUri: string): Markup =>
-  markup`<p class="quiet">For the administrator: the redirection URI of the OAuth 2.0 client in Nextcloud must be <code>${redirectUri}</code></p>`
+/** Somebody has opened the address of Nextcloud's answers by itself, where nothing of a sign-in can go on. */
+function noAnswer({ page, texts, nextcloud }: Frame, redirectUri: string): Page {
+  return page(400, texts.signIn.noAnswer, 'care')`
+<p>${texts.signIn.byItself(nextcloud)}</p>
+<p>${texts.signIn.connectInApp}</p>
+<p class="quiet">${texts.signIn.redirectUri(markup`<code>${redirectUri}</code>`)}</p>`
+}
 
-const YES_OR_NO = (
-  name: string,
-): Markup => markup`<button class="primary" type="submit" name="answer" value="yes">${name}</button>
-<button type="submit" name="answer" value="no">No, thanks</button>`
+const yesOrNo = (yes: string, no: string): Markup =>
+  markup`<button class="primary" type="submit" name="answer" value="yes">${yes}</button>
+<button type="submit" name="answer" value="no">${no}</button>`
 
 function consent(
-  { client, callsItself, goesTo, scopes, user, server, nextcloud }: Asked & { server: Markup; nextcloud: Markup },
+  { page, texts, server, nextcloud }: Frame,
+  { client, callsItself, goesTo, scopes, user }: Asked,
   form: FormTarget,
-): Markup {
-  const next =
-    user === undefined
-      ? markup`If you say yes, you sign in at ${nextcloud} and press “Grant access” there.`
-      : markup`You are signed in as ${shownName(user, LONGEST, '')}.`
-  return markup`
-<p>${shownClient(client)}${shownClaim(callsItself, client)} would like to work in your Nextcloud for you. ${next}</p>
+): Page {
+  const words = texts.signIn
+  const next = user === undefined ? words.next(nextcloud) : words.signedInAs(shownName(user, LONGEST, ''))
+  return page(200, words.title, 'plain')`
+<p>${shownAsker(texts, client, callsItself)} ${next}</p>
 <dl class="facts">
-<div><dt>Sends you back to</dt><dd>${shownHost(goesTo)}</dd></div>
-<div><dt>Through</dt><dd>${server}</dd></div>
-<div><dt>It may</dt><dd>${shownList(scopes)}</dd></div>
+<div><dt>${words.sendsBackTo}</dt><dd>${shownTarget(texts, goesTo)}</dd></div>
+<div><dt>${texts.through}</dt><dd>${server}</dd></div>
+<div><dt>${words.itMay}</dt><dd>${shownList(scopes)}</dd></div>
 </dl>
-<div class="note"><p>Say yes only if you have just connected this app yourself. If somebody sent you here, say no.</p></div>
-${shownForm(form, YES_OR_NO(user === undefined ? 'Yes, sign in' : 'Yes, allow it'))}`
+<div class="note"><p>${words.careful}</p></div>
+${shownForm(form, yesOrNo(user === undefined ? words.yesSignIn : words.yesAllow, texts.no))}`
+}
+
+/** Names the place of a redirect URI to a person: its host, or for an app on this computer what it is. */
+function shownTarget({ signIn }: Texts, { place, isOnDevice }: Target): Markup {
+  return isOnDevice ? signIn.appOnDevice(shownHost(place)) : shownHost(place)
 }
 
 function shownList(sentences: readonly string[]): Markup {

@@ -2,6 +2,7 @@ import type { Request, RequestHandler, Response } from 'express'
 import { queryOf } from '../connect/browser.js'
 import { sendPage, writeDocument, type Page } from '../connect/pages/document.js'
 import { markup, shownHost } from '../connect/pages/markup.js'
+import { english } from '../connect/pages/texts/en.js'
 import { redirectUriOf, type ServeSettings } from './settings.js'
 
 /** Answers a browser that Nextcloud has sent to another address of this server than that of its answers. */
@@ -34,13 +35,14 @@ export function astrayPage(place: Place): Page {
 <p>If this is your server: the redirection URI of the OAuth 2.0 client in Nextcloud must be this, to the letter. Nextcloud has no button to edit it, so add a second client with it, give this server its identifier and secret, and delete the first. Then connect once more in your app. If it is not yours, please show this page to the people who run it.</p>
 <p><code>${redirectUriOf(place)}</code></p>`
   const title = 'Nextcloud sent you to another address'
-  return { status: 400, html: writeDocument(title, 'care', hostOf(place), content) }
+  return { status: 400, html: writeDocument(english, { title, tone: 'care', server: hostOf(place), content }) }
 }
 
 export function notFoundPage(place: Place): Page {
   const content = markup`
 <p>This server has nothing at this address. What to do in your app is on <a href="/">its first page</a>.</p>`
-  return { status: 404, html: writeDocument('There is nothing here', 'care', hostOf(place), content) }
+  const title = 'There is nothing here'
+  return { status: 404, html: writeDocument(english, { title, tone: 'care', server: hostOf(place), content }) }
 }
 
 const hostOf = ({ resource }: Place) => shownHost(new URL(resource).host)

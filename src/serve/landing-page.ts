@@ -2,6 +2,7 @@ import { claudeCode, inspector, type AppSteps } from './app-steps.js'
 import { isLoopback } from '../config/values.js'
 import { writeDocument, type Page } from '../connect/pages/document.js'
 import { markup, shownHost, type Markup } from '../connect/pages/markup.js'
+import { english } from '../connect/pages/texts/en.js'
 
 /** Path of the page of connections, which is beside the redirect URI. */
 const OVERVIEW = '/nextcloud'
@@ -27,7 +28,8 @@ ${section('MCP Inspector', steps(inspector(resource)))}
 <p>Claude on the web, on the desktop and on the phone, and ChatGPT call this server from the machines of their makers. They need a public name with https. Claude Code, VS Code and the MCP Inspector call it from your own computer, so any address that this computer reaches will do.</p></section>
 <section><h2>How to end it</h2>
 <p><a href="${OVERVIEW}">Your connection</a> shows the apps that may use your Nextcloud, and ends one or all. In Nextcloud, your personal settings list the sign-in under Security, Devices &amp; sessions: what you revoke there ends at once.</p></section>`
-  return { status: 200, html: writeDocument('Connect your app to your Nextcloud', 'plain', shownHost(host), content) }
+  const title = 'Connect your app to your Nextcloud'
+  return { status: 200, html: writeDocument(english, { title, tone: 'plain', server: shownHost(host), content }) }
 }
 
 const notPublic = (protocol: string): string =>

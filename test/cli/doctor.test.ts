@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CHECK_IDS } from '../../src/cli/doctor/checks.js'
 import { WALK_IDS } from '../../src/cli/doctor/clients/walk.js'
@@ -91,7 +92,8 @@ describe('the command line of the doctor', () => {
     const lines = output.trimEnd().split('\n')
 
     expect(lines.slice(0, -2).map((line) => /^[✓✗–] ([\w.-]+): ./.exec(line)?.[1])).toEqual(CHECK_IDS)
-    expect(lines.at(-1)).toMatch(/^\d+ ✓, 0 ✗, \d+ – left out$/)
+    expect(lines.at(-1)).toMatch(/^\d+ checks: \d+ ✓, 0 ✗, \d+ – left out\. Nothing to mend$/)
+    expect(lines.at(-1)).toContain(`${CHECK_IDS.length} checks: `)
   })
 
   it('reads lists, numbers and pairs', async () => {
@@ -184,7 +186,73 @@ describe('what the doctor prints', () => {
     const found = 'at \u001b[2Jhttps://idp.example.com\u202e\u2028/jwks\nand more'
 
     expect(asLines([{ id: 'discovery.document', status: 'failed', found }])).toBe(
-      '✗ discovery.document: at \uFFFD[2Jhttps://idp.example.com\uFFFD\uFFFD/jwks and more\n\n0 ✓, 1 ✗, 0 – left out\n',
+      '✗ discovery.document: at \uFFFD[2Jhttps://idp.example.com\uFFFD\uFFFD/jwks and more\n\n' +
+        '1 check: 0 ✓, 1 ✗, 0 – left out. Begin with discovery.document: at \uFFFD[2Jhttps://idp.example.com\uFFFD\uFFFD/jwks and more\n',
     )
+  })
+
+  it('ends with the first thing to do, and the issuer that it is about', () => {
+    const lines = asLines([
+      { id: 'config', status: 'passed', found: 'read', fix: 'consider it' },
+      { id: 'jwks.keys', issuer: 'https://b.example', status: 'failed', found: 'none', fix: 'publish one' },
+      { id: 'public.reachable', status: 'failed', found: 'no answer', fix: 'start it' },
+    ])
+
+    expect(lines.trimEnd().split('\n').at(-1)).toBe(
+      '3 checks: 1 ✓, 2 ✗, 0 – left out. Begin with jwks.keys (https://b.example): publish one',
+    )
+  })
+
+  it('names each check while it runs, and takes the last name back before the findings', async () => {
+    const setup = await setUpDoctor()
+    const told: unknown[] = []
+    await runIn(argumentsOf(setup.options), {
+      environment: setup.environment,
+      progress: (text) => void told.push(text),
+      print: (text) => void told.push(text),
+    })
+
+    const names = CHECK_IDS.slice(1)
+    expect(told.slice(0, -2)).toEqual(names.map((id, index) => `${index + 1} of ${names.length}: ${id}`))
+    expect(told.at(-2)).toBeUndefined()
+    expect(told.at(-1)).toContain('✓ config: ')
+  })
+
+  const ESCAPE = '\u001b['
+  const terminal = 'data:text/javascript,Object.assign(process.stderr,{isTTY:true,columns:30})'
+  const spawned = (env: Record<string, string>, node: readonly string[] = []) =>
+    spawnSync(
+      process.execPath,
+      [
+        ...node,
+        path.join(ROOT, 'dist/cli/main.js'),
+        'doctor',
+        '--issuer',
+        'http://127.0.0.1:1',
+        '--resource',
+        'http://127.0.0.1:1/mcp',
+      ],
+      { encoding: 'utf8', env },
+    )
+
+  it('has colours where they are wanted, and none in a pipe', () => {
+    const [piped, coloured] = [spawned({}), spawned({ FORCE_COLOR: '1' })]
+
+    expect(piped.stdout).not.toContain(ESCAPE)
+    expect(coloured.stdout).toContain('\u001b[32m✓\u001b[39m config: ')
+    expect(coloured.stdout).toContain('\u001b[31m✗\u001b[39m issuer.reachable: ')
+    expect([piped.stderr, coloured.stderr]).toEqual(['', ''])
+    expect(stripVTControlCharacters(coloured.stdout)).toBe(piped.stdout)
+  })
+
+  it('shows progress on a terminal only, on a line that does not wrap and is empty at the end', () => {
+    const { stderr, stdout } = spawned({}, ['--import', terminal])
+    const shown = stderr.split('\r\u001b[2K')
+
+    expect(stdout).not.toContain(ESCAPE)
+    expect(shown).toContain(`1 of ${CHECK_IDS.length - 1}: nextcloud.reachable`.slice(0, 29))
+    expect(Math.max(...shown.map(({ length }) => length))).toBe(29)
+    expect(shown.at(-1)).toBe('')
+    expect(spawned({ TERM: 'dumb' }, ['--import', terminal]).stderr).toBe('')
   })
 })

@@ -19,6 +19,16 @@ describe('the page with the question', () => {
     expect(new Set(calls)).toEqual(new Set(['get']))
   })
 
+  it('speaks the language of the browser, and English to whatever names none', async () => {
+    const { link, browser } = await world(CONNECT)
+    const url = await link()
+    const inLanguage = async (language: string) =>
+      (await browser().open(url, { headers: [['Accept-Language', language]] })).text
+    expect(await inLanguage('de-DE,de;q=0.9,en;q=0.8')).toContain('<h1>Ihre Nextcloud verbinden?</h1>')
+    expect(await inLanguage('fr')).toContain('<h1>Connecter votre Nextcloud\u00A0?</h1>')
+    for (const other of ['*', 'es']) expect(await inLanguage(other)).toContain('<h1>Connect your Nextcloud?</h1>')
+  })
+
   it('notes once that it was opened and changes nothing else, however often it is opened', async () => {
     const { storage, calls } = watchedStorage()
     const { link, browser } = await world({ ...CONNECT, storage })

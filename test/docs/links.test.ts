@@ -2,9 +2,12 @@ import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { globSync } from 'tinyglobby'
 import { describe, expect, it } from 'vitest'
+import { headingAnchor } from '../../docs/.vitepress/heading-anchor.js'
 
 const root = path.resolve(import.meta.dirname, '../..')
-const pages = globSync(['*.md', 'docs/**/*.md', 'examples/*/README.md', 'bench/*.md'], { cwd: root }).sort()
+const pages = globSync(['*.md', 'docs/**/*.md', '!docs/api', 'examples/*/README.md', 'bench/*.md'], {
+  cwd: root,
+}).sort()
 
 const read = (page: string): string => readFileSync(path.join(root, page), 'utf8')
 const withoutCode = (text: string): string => text.replaceAll(/^( *)```.*?^\1```/gms, '')
@@ -13,8 +16,8 @@ const withoutCode = (text: string): string => text.replaceAll(/^( *)```.*?^\1```
 function anchorsOf(page: string): Set<string> {
   const counts = new Map<string, number>()
   const anchors = [...withoutCode(read(page)).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => {
-    const words = heading.replaceAll(/\]\([^)]*\)|[`*[]/g, '').toLowerCase()
-    const slug = words.replaceAll(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-')
+    const words = heading.replaceAll(/\]\([^)]*\)|[`*[]/g, '')
+    const slug = headingAnchor(words)
     const times = counts.get(slug) ?? 0
     counts.set(slug, times + 1)
     return times === 0 ? slug : `${slug}-${times}`

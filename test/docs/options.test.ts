@@ -79,24 +79,36 @@ function shown(value: unknown): string | undefined {
   return value === undefined ? undefined : `\`${JSON.stringify(value).replaceAll('"', "'")}\``
 }
 
-function row({ option, declaration: { default: value, kind }, doc }: Documented): string[] {
-  const text = firstParagraph(doc)
-  const stated = DEFAULT.exec(text)?.[1] ?? ''
+/** What the page says of an option. */
+interface Said {
+  readonly meaning: string
+  readonly default: string
+  readonly environment: string
+}
+
+function said({ declaration: { default: value, kind }, doc }: Documented): Said {
+  const [first = '', ...others] = doc.split('\n\n')
+  const stated = DEFAULT.exec(first)?.[1] ?? ''
   const unit = { seconds: 's', milliseconds: 'ms' }[kind?.unit ?? ''] ?? kind?.unit
-  const said = text.replace(DEFAULT, '').replace(ENVIRONMENT, '').trim().replace(/\.$/, '')
+  const text = [first.replace(DEFAULT, '').replace(ENVIRONMENT, '').trim(), ...others].join('\n\n')
   const values = (kind?.values ?? []).map((each) => `\`${each}\``)
-  const list = [...doc.matchAll(/^- (.*)$/gm)].map(([, item]) => item!)
-  // A list in the docstring says what each of them does.
-  const told = values.every((value, index) => list[index]?.startsWith(`${value}:`))
-    ? list.join('; ')
-    : `One of ${values.join(', ')}`
-  const meaning = values.every((value) => said.includes(value)) ? said : `${said}. ${told}`
-  return [
-    `\`${option}\``,
-    ENVIRONMENT.exec(text)?.[1] ?? '',
-    typeof value === 'number' ? `${stated} ${unit ?? ''}` : stated.replace('Required', 'required'),
-    meaning,
+  return {
+    meaning: values.every((value) => text.includes(value)) ? text : `${text} One of ${values.join(', ')}.`,
+    default: typeof value === 'number' ? `${stated} ${unit ?? ''}` : stated,
+    environment: ENVIRONMENT.exec(first)?.[1] ?? '',
+  }
+}
+
+function section(option: Documented): string {
+  const { meaning, default: stated, environment } = said(option)
+  const facts = [
+    ...(stated === ''
+      ? []
+      : [`${stated.startsWith('Required') ? stated.replace('Required', '**Required**') : `**Default:** ${stated}`}.`]),
+    ...(environment === '' ? [] : [`**Environment:** ${environment}.`]),
   ]
+  const linked = meaning.replaceAll(/`docs\/([\w-]+\.md)`/g, '[$1]($1)')
+  return [`### \`${option.option}\``, facts.join(' '), linked].filter((part) => part !== '').join('\n\n')
 }
 
 const table = (head: string[], rows: string[][]): string =>
@@ -109,17 +121,17 @@ function linked(mode: string): string {
   return page === undefined ? `\`${mode}\`` : `[\`${mode}\`](${page})`
 }
 
-/** Page of `docs/`, which is named for its table → the table. */
-const TABLES: Readonly<Record<string, string>> = {
-  options: table(['option', 'environment', 'default', 'meaning'], all.map(row)),
+/** Page of `docs/` → what stands between its marks, which are named for the page. */
+const WRITTEN: Readonly<Record<string, string>> = {
+  options: all.map(section).join('\n\n'),
   modes: table(
     ['mode', 'credential', 'when', 'what the provider has to offer'],
     Object.entries(MODES).map(([mode, { says, when, provider }]) => [linked(mode), says, when, provider]),
   ),
 }
 
-it.each(Object.entries(TABLES))(
-  'the table of docs/%s.md is that of the declarations (npm run docs:options writes it)',
+it.each(Object.entries(WRITTEN))(
+  'docs/%s.md says what the declarations say (npm run docs:options writes it)',
   async (name, text) => {
     const file = path.join(root, `docs/${name}.md`)
     await expect(await withTable(file, name, text)).toMatchFileSnapshot(file)
@@ -131,11 +143,11 @@ const words = readMembers((member) =>
   ts.isPropertySignature(member) ? [...(member.type?.getText().matchAll(/'[\w-]+'/g) ?? [])].map(([word]) => word) : [],
 )
 
-it.each(all)('the row of $option has every value of its type', (option) => {
+it.each(all)('the section of $option has every value of its type', (option) => {
   const { option: name, declaration } = option
   const [, group = '', member = ''] = /^(.*\.)?(\w+)$/.exec(name) ?? []
   const ofType = words.get(INTERFACES[group]!)?.get(member) ?? []
-  const [, , standard = '', meaning = ''] = row(option)
+  const { meaning, default: standard } = said(option)
 
   expect(declaration.kind?.values ?? []).toEqual(expect.arrayContaining(ofType))
   for (const value of declaration.kind?.values ?? []) expect(`${standard} ${meaning}`).toContain(`\`${value}\``)

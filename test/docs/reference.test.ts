@@ -22,7 +22,7 @@ it('docs/events.md names every event', () => {
 
 it('docs/errors.md names every class, with its code', () => {
   const classes = [...errors.matchAll(/class (\w+Error) extends \w+ \{\n {2}static readonly code = '(ERR_\w+)'/g)]
-  const rows = [...read('docs/errors.md').matchAll(/`(\w+Error)`, `(ERR_\w+)`/g)]
+  const rows = [...read('docs/errors.md').matchAll(/`(\w+Error)`, \[`(ERR_\w+)`\]\(errors\/\2\.md\)/g)]
   const pairs = (found: RegExpMatchArray[]): string[] => found.map(([, name, code]) => `${name} ${code}`).sort()
   expect(classes.length).toBeGreaterThan(10)
   expect(pairs(rows)).toEqual(pairs(classes))

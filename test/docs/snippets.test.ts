@@ -58,6 +58,9 @@ function named(page: string): [file: string, source: string][] {
     })
 }
 
+/** What is on the disk, read and parsed once for all snippets. */
+const parsed = new Map<string, ts.SourceFile | undefined>()
+
 /** What the compiler says about a snippet as a user's own file would stand in a project with strict options. */
 function compile({ code, from }: Snippet): string[] {
   const standsAlone = code.includes('import ') && (from.startsWith('docs/') || /mcpAuth\(|storageContract\(/.test(code))
@@ -92,7 +95,10 @@ function compile({ code, from }: Snippet): string[] {
   host.readFile = (name) => sources.get(name) ?? disk.readFile(name)
   host.getSourceFile = (name, ...rest) => {
     const text = sources.get(name)
-    if (text === undefined) return disk.getSourceFile(name, ...rest)
+    if (text === undefined) {
+      if (!parsed.has(name)) parsed.set(name, disk.getSourceFile(name, ...rest))
+      return parsed.get(name)
+    }
     return ts.createSourceFile(name, text, options.target ?? ts.ScriptTarget.ES2022)
   }
   return ts

@@ -4,21 +4,18 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } f
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { globSync } from 'tinyglobby'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { has } from '../support/left-out.js'
 
 const run = promisify(execFile)
 const root = path.resolve(import.meta.dirname, '../..')
 
 const examples = [
   'background-sync/main.ts',
-  'express-mcp/check.ts',
-  'existing-app/check.ts',
-  'fastify/check.ts',
-  'files/check.ts',
-  'hono/check.ts',
-  'nest/check.ts',
-  'opentelemetry/check.ts',
-  'next/check.ts',
+  ...globSync('*/check.ts', { cwd: path.join(root, 'examples') })
+    .sort()
+    .filter((file) => file !== 'multi-instance/check.ts' || has('Redis')),
 ]
 
 it.each(examples)('the example %s does what it says, prints no secret and ends by itself', async (file) => {
@@ -27,7 +24,11 @@ it.each(examples)('the example %s does what it says, prints no secret and ends b
     cwd: root,
     timeout: 60_000,
     // Decorators are switched on there.
-    env: { ...process.env, TSX_TSCONFIG_PATH: file.startsWith('nest/') ? 'examples/nest/tsconfig.json' : undefined },
+    env: {
+      ...process.env,
+      FORCE_COLOR: undefined,
+      TSX_TSCONFIG_PATH: file.startsWith('nest/') ? 'examples/nest/tsconfig.json' : undefined,
+    },
   })
 
   expect(stderr).toBe('')
@@ -35,8 +36,29 @@ it.each(examples)('the example %s does what it says, prints no secret and ends b
   expect(stdout).not.toMatch(/FAILED|eyJ[\w-]{8}|ticket=|code=/)
 })
 
+/** Its page is docs/keycloak.md, which has readers copy the whole folder. */
+const WITHOUT_README = ['keycloak/']
+const folders = globSync('*', { cwd: path.join(root, 'examples'), onlyDirectories: true }).sort()
+
+it.each(folders.filter((folder) => !WITHOUT_README.includes(folder)))(
+  'the example %s has a README of one screen, with a command',
+  async (folder) => {
+    const text = await readFile(path.join(root, 'examples', folder, 'README.md'), 'utf8')
+
+    expect(text.split('\n').length).toBeLessThan(60)
+    expect(text).toMatch(/^ *```sh\n/m)
+  },
+)
+
+it('the example custom-adapter has the skeleton of its page', async () => {
+  const page = await readFile(path.join(root, 'docs/write-an-adapter.md'), 'utf8')
+  const example = await readFile(path.join(root, 'examples/custom-adapter/your-storage.ts'), 'utf8')
+
+  expect(page).toContain(`// your-storage.ts\n${example}`)
+})
+
 it('the examples for other frameworks have one MCP server in common', async () => {
-  const sources = ['fastify', 'hono', 'nest', 'next/lib'].map((folder) =>
+  const sources = ['connect', 'express4', 'fastify', 'hono', 'nest', 'next/lib'].map((folder) =>
     readFile(path.join(root, 'examples', folder, 'mcp.ts'), 'utf8'),
   )
   const [first, ...others] = await Promise.all(sources)
@@ -56,6 +78,7 @@ describe.each([
   ['express-mcp', 'mcp-v1.ts'],
   ['existing-app', undefined],
   ['files', undefined],
+  ['connect', undefined],
   ['fastify', undefined],
   ['hono', undefined],
   ['nest', undefined],

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { createFlowCookies } from '../../src/connect/cookies.js'
 import { readForm } from '../../src/connect/form.js'
+import { preferredLanguage } from '../../src/connect/pages/languages.js'
 import { createPages } from '../../src/connect/pages/pages.js'
 import { parseToken } from '../../src/http/bearer.js'
 import { readTokenEndpointAnswer } from '../../src/authorization-server/token-answer.js'
@@ -98,6 +99,7 @@ const READERS: Readonly<Record<string, (text: string) => unknown>> = {
         [secret, text.slice(0, 20)],
       ),
     ),
+  'Accept-Language': (text) => preferredLanguage(text),
   'name on a page': (text) => createPages({ ...plainWords, serverName: text }),
 }
 

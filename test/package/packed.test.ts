@@ -54,7 +54,7 @@ async function used(file: string): Promise<unknown> {
 describe('the packed package', () => {
   it('holds the build and the documents, and nothing else', () => {
     const others = files.filter((file) => !/^dist\/.+\.(js|d\.ts)$/.test(file))
-    const pages = globSync('docs/*.md', { cwd: root })
+    const pages = globSync(['docs/*.md', 'docs/errors/*.md'], { cwd: root })
     expect(pages).toContain('docs/reliability.md')
     expect(others.sort()).toEqual(
       [

@@ -17,7 +17,7 @@ interface Locked {
 /** Licences of what users install. */
 const FOR_USERS = ['MIT', 'ISC', 'BlueOak-1.0.0', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', '0BSD']
 /** Licences of what only this repository's own work needs, none of which ships. */
-const FOR_DEVELOPMENT = [...FOR_USERS, 'MPL-2.0', 'CC-BY-4.0', 'PSF-2.0', 'CC0-1.0']
+const FOR_DEVELOPMENT = [...FOR_USERS, 'MPL-2.0', 'CC-BY-4.0', 'PSF-2.0', 'Python-2.0', 'CC0-1.0']
 /** Packages whose manifest names its licence in an old form, or only in its text: each was read, and is MIT. */
 const READ = ['busboy', 'streamsearch', 'limiter']
 

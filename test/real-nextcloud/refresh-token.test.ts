@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import type { McpAuthOptions } from '../../src/index.js'
+import type { McpAuthError, McpAuthOptions } from '../../src/index.js'
 import { wordsOf } from '../support/html.js'
 import { createVisitor } from '../support/nextcloud/visitor.js'
 import { failureOf } from '../support/promises.js'
@@ -11,6 +11,8 @@ import { keeping, startMcpServer, type McpServer } from './support/server.js'
 import { closeTarget, openTarget, type Account, type Target } from './support/target.js'
 
 const CLIENT = 'mcp-client'
+/** Refused refresh tokens, after which it refuses all of this address for half an hour. */
+const MORE_THAN_NEXTCLOUD_ALLOWS = 12
 const CONNECTED = /^200 .*Connected/
 /** Modules of the pages' snippets. Their store is not used. */
 const STORAGE = { 'better-sqlite3': { default: Object }, 'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object } }
@@ -206,6 +208,24 @@ describe('the core app oauth2, by docs/nextcloud-oauth2-app.md', () => {
     })
     expect(await connect(server, as.issuer)).toMatch(CONNECTED)
     expect(await statusOf(server.auth, who)).toBe(200)
+  })
+
+  it('keeps working for others when somebody ends their session again and again', async () => {
+    const { who, ...server } = await start()
+    const outcomes: unknown[] = []
+    for (let round = 0; round < MORE_THAN_NEXTCLOUD_ALLOWS; round += 1) {
+      expect(await connect(server, as.issuer)).toMatch(CONNECTED)
+      await endSessions(account)
+      outcomes.push(((await failureOf(statusOf(server.auth, who))) as McpAuthError).status)
+    }
+    const other = await target.createAccount()
+
+    expect(outcomes.slice(0, 2)).toEqual([403, 403])
+    expect(outcomes.slice(3)).toEqual(outcomes.slice(3).map(() => 503))
+    expect(await connect(server, as.issuer, other)).toMatch(CONNECTED)
+    expect(await statusOf(server.auth, { ...who, subject: other.uid })).toBe(200)
+    await server.auth.rotate({ ...who, subject: other.uid })
+    expect(await statusOf(server.auth, { ...who, subject: other.uid })).toBe(200)
   })
 })
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { decodeJwt } from 'jose'
 import { createRefreshTokens, type Family } from '../support/refresh-tokens.js'
 import {
   CLIENT_ID,
@@ -22,6 +23,11 @@ export interface Issued {
   readonly subject: string
   readonly family: Family
   /** Milliseconds since the epoch. */
+  readonly endsAt: number
+}
+
+export interface Exchanged {
+  readonly mcpToken: string
   readonly endsAt: number
 }
 
@@ -58,6 +64,8 @@ export interface SoakServer {
   /** A person signs in: path and query of the callback. */
   readonly authorize: (to: URL, subject: string) => Promise<string>
   readonly issuedAs: (accessToken: string) => Issued | undefined
+  /** What an access token was exchanged for, and until when it is good, in milliseconds since the epoch. */
+  readonly exchangedFor: (accessToken: string) => Exchanged | undefined
   /** The families of a user, in order. */
   readonly familiesOf: (subject: string) => readonly Family[]
   /** Whether a family ended because an answer was lost after the server had rotated. */
@@ -81,6 +89,7 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
   const families = new Map<string, Family[]>()
   const owners = new Map<Family, string>()
   const issued = new Map<string, Issued>()
+  const exchanged = new Map<string, Exchanged>()
   const spent = new Map<string, Spent>()
   const lost = new Set<Family>()
   const refreshedAt = new Map<string, number>()
@@ -129,7 +138,23 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
     return { status: 200, json: code.json }
   }
 
+  function exchange(form: URLSearchParams): { status: number; json: Record<string, unknown>; use?: Spent } {
+    const accessToken = fresh('exchanged')
+    exchanged.set(accessToken, {
+      mcpToken: form.get('subject_token') ?? '',
+      endsAt: Date.now() + LIFE * 1_000,
+    })
+    judge.count('exchanges')
+    const issuedType = 'urn:ietf:params:oauth:token-type:access_token'
+    return {
+      status: 200,
+      json: { access_token: accessToken, issued_token_type: issuedType, token_type: 'Bearer', expires_in: LIFE },
+    }
+  }
+
   const subjectOf = (form: URLSearchParams): string => {
+    const mcpToken = form.get('subject_token')
+    if (mcpToken !== null) return String(decodeJwt(mcpToken).sub)
     const token = form.get('refresh_token')
     if (token === null) return codes.get(form.get('code') ?? '')?.subject ?? ''
     const family = refreshTokens.families.find(({ tokens }) => tokens.includes(token))
@@ -148,8 +173,13 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
    * is answered late, which is no fault.
    */
   async function answer({ form }: ReceivedRequest, res: ServerResponse, by: string): Promise<void> {
-    const isRefresh = form.get('grant_type') === 'refresh_token'
-    const carryOut = () => (isRefresh ? refresh(form, by) : redeem(form))
+    const grantType = form.get('grant_type')
+    const carryOut = () =>
+      grantType === 'refresh_token'
+        ? refresh(form, by)
+        : grantType === 'authorization_code'
+          ? redeem(form)
+          : exchange(form)
     const lot = judge.calm() ? 100 : Math.random() * 100
     if (lot >= 6) {
       const { status, json, use } = carryOut()
@@ -230,6 +260,7 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
       return redirect.pathname + redirect.search
     },
     issuedAs: (token) => issued.get(token),
+    exchangedFor: (token) => exchanged.get(token),
     familiesOf: (subject) => families.get(subject) ?? [],
     isLost: (family) => lost.has(family),
     lastRefresh: (subject) => refreshedAt.get(subject) ?? 0,

@@ -59,22 +59,29 @@ setInterval(() => {
 }, BETWEEN_COLLECTIONS).unref()
 
 const store = await openStore(options.store)
-const auth = mcpAuth({
-  issuer: options.issuer,
-  authorizationServer: { tokenEndpoint: options.tokenEndpoint },
-  resource: options.resource,
-  clientId: CLIENT_ID,
-  clientSecret: CLIENT_SECRET,
-  storage: store.adapter,
-  encryptionKey: options.encryptionKey,
-  nextcloud: { url: 'https://cloud.example.com', mode: 'refresh-token' },
-  http: { timeout: options.timeout },
-  cache: { grantCheck: options.grantCheck },
-  onEvent: () => undefined,
-})
+const authFor = (mode: 'refresh-token' | 'token-exchange') =>
+  mcpAuth({
+    issuer: options.issuer,
+    authorizationServer: { tokenEndpoint: options.tokenEndpoint },
+    resource: options.resource,
+    clientId: CLIENT_ID,
+    clientSecret: CLIENT_SECRET,
+    storage: store.adapter,
+    encryptionKey: options.encryptionKey,
+    nextcloud: { url: 'https://cloud.example.com', mode },
+    http: { timeout: options.timeout },
+    cache: { grantCheck: options.grantCheck },
+    onEvent: () => undefined,
+  })
+const auth = authFor('refresh-token')
+/** Shares the tokens that it exchanges through the same store. */
+const exchanging = authFor('token-exchange')
 const app = express()
 app.use(auth.routes())
 app.get('/mcp', auth, async (req, res) => {
+  res.json({ token: await req.mcpAuth.extra.getNextcloudToken() })
+})
+app.get('/exchange', exchanging, async (req, res) => {
   res.json({ token: await req.mcpAuth.extra.getNextcloudToken() })
 })
 app.get('/mcp/link', auth, async (req, res) => {
@@ -96,7 +103,7 @@ process.once('SIGTERM', () => {
   process.removeAllListeners('disconnect')
   server.close()
   setInterval(() => server.closeIdleConnections(), TICK).unref()
-  void auth.close().then(async () => {
+  void Promise.all([auth.close(), exchanging.close()]).then(async () => {
     await store.close()
     if (process.connected) process.disconnect()
   })

@@ -45,6 +45,8 @@ interface State {
 }
 
 interface Answered {
+  /** With which it was asked. */
+  readonly mcpToken: string
   readonly status: number | 'broken'
   readonly json: Record<string, unknown>
   /** The code of a failure, and what the operator is told of it. */
@@ -72,16 +74,18 @@ export function createUser(rooms: UserRooms, subject: string): User {
   }
 
   async function request(method: string, path: string, origin = group.front.origin): Promise<Answered> {
-    const headers = [['Authorization', `Bearer ${await token()}`]] as const
+    const mcpToken = await token()
+    const headers = [['Authorization', `Bearer ${mcpToken}`]] as const
     try {
       const { response, text } = await send(origin, { method, path, headers })
       return {
+        mcpToken,
         status: response.statusCode ?? 0,
         json: jsonOf(text),
         failure: String(response.headers['x-failure'] ?? ''),
       }
     } catch {
-      return { status: 'broken', json: {} }
+      return { mcpToken, status: 'broken', json: {} }
     }
   }
 
@@ -92,6 +96,12 @@ export function createUser(rooms: UserRooms, subject: string): User {
     const settled = version === state.version ? connection : 'changing'
     judgeCall(rooms, state, { ...answered, from, settled })
     return answered
+  }
+
+  /** Calls where tokens are exchanged and shared, whatever the user's connection is. */
+  async function exchange(): Promise<void> {
+    const from = Date.now()
+    judgeExchange(rooms, state, { ...(await request('GET', '/exchange')), from })
   }
 
   function change(connection: State['connection']): void {
@@ -172,7 +182,7 @@ export function createUser(rooms: UserRooms, subject: string): User {
     async live(isOver) {
       await connect()
       while (!isOver()) {
-        const answers = await Promise.all([call(), call()])
+        const [, ...answers] = await Promise.all([exchange(), call(), call()])
         const isLost = answers.some(({ status, json }) => status === 403 && json['reason'] !== 'never')
         const { family, lost } = latest(server, subject)
         if (state.connection === 'connected' && isLost && family !== undefined && lost) {
@@ -235,6 +245,26 @@ function judgeToken(
   if (endedAt + SEEN_AFTER < from && !disturbances.wasCutOff(group.kind, endedAt, Date.now())) {
     judge.violation('a token of a connection that had ended', `${subject}: ${from - endedAt} ms before`)
   }
+}
+
+function judgeExchange(
+  { judge, server, group }: UserRooms,
+  { subject }: State,
+  { status, json, failure = '', from, mcpToken }: Answered & { readonly from: number },
+): void {
+  judge.count(`answers where tokens are shared: ${status} ${failure.split(' ')[0] ?? ''}`)
+  if (status === 'broken') return
+  const told = `${subject} at ${group.kind}: ${status} ${failure || JSON.stringify(json)}`
+  if (status >= 500) {
+    if (!judge.excuses([group.kind, subject], from, Date.now())) judge.violation('an outage outside of a fault', told)
+    return
+  }
+  if (status !== 200) return judge.violation('an answer that must not be, where tokens are shared', told)
+  const exchanged = server.exchangedFor(String(json['token']))
+  if (exchanged === undefined || exchanged.mcpToken !== mcpToken)
+    judge.violation('a token that was exchanged for another', told)
+  else if (exchanged.endsAt < from)
+    judge.violation('a token that had expired', `${subject}: ${from - exchanged.endsAt} ms before, shared`)
 }
 
 /** A token under the key of a stranger, which nobody has published: it costs a look for new keys. */

@@ -25,6 +25,8 @@ export async function callCommand(
     readStandardInput: () => Promise.resolve(''),
     print: (text) => void (texts.output += text),
     complain: (text) => void (texts.complaint += text),
+    paint: (_colour, text) => text,
+    progress: () => undefined,
     stoppable: () => ({ isStopped: () => false, end: () => undefined }),
     ...surroundings,
   })

@@ -13,14 +13,14 @@ export function everySignInPage(words: PageWords = plainWords): ReadonlyMap<stri
   const asked: Asked = {
     client: { name: clientName, host: clientHost },
     callsItself: undefined,
-    goesTo: clientHost,
+    goesTo: { place: clientHost, isOnDevice: false },
     scopes: words === plainWords ? Object.values(SCOPES) : words.scopes,
     user: undefined,
   }
   const registered = {
     client: { id: words.clientId },
     callsItself: clientName,
-    goesTo: 'an app on this device (127.0.0.1)',
+    goesTo: { place: '127.0.0.1', isOnDevice: true },
   }
   const nextcloud = new URL(`https://${nextcloudHost}`)
   return new Map([

@@ -46,8 +46,16 @@ export const CHECKS: readonly Check[] = [
 /** The ids of all checks, in the order of the report. */
 export const CHECK_IDS: readonly string[] = ['config', ...CHECKS.map(({ id }) => id)]
 
-/** Runs every check once. A check that builds on a failed one is left out and says so. */
-export async function runChecks(context: Examination, checks = CHECKS): Promise<readonly Finding[]> {
+/**
+ * Runs every check once. A check that builds on a failed one is left out and says so.
+ *
+ * @param begun hears of each before it is made
+ */
+export async function runChecks(
+  context: Examination,
+  checks: readonly Check[],
+  begun: (check: Check) => void,
+): Promise<readonly Finding[]> {
   const findings: Finding[] = []
   /** Check that failed, or was left out for a failure → the failure to mend. */
   const down = new Map<string, string>()
@@ -56,6 +64,7 @@ export async function runChecks(context: Examination, checks = CHECKS): Promise<
       .needs(context)
       .map((need) => down.get(need))
       .find((id) => id !== undefined)
+    begun(check)
     const verdict = cause === undefined ? await run(check, context) : leftOut(`mend ${cause} first`)
     const broken = verdict.status === 'failed' ? check.id : cause
     if (broken !== undefined) down.set(check.id, broken)

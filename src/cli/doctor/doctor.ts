@@ -12,7 +12,7 @@ import { asJson, asLines } from './report.js'
  * @returns the exit status: 0 all is well, 1 something is wrong, 2 misuse
  */
 export async function doctor(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { print } = surroundings
+  const { print, paint } = surroundings
   return runCommand('doctor', surroundings, async () => {
     const { values } = readArguments(args, DOCTOR_OPTIONS)
     if (values['help'] === true) {
@@ -27,7 +27,7 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
         : { setUp: await readSetUp(values, secrets, surroundings), more: [] }
     const checks = walk === undefined ? [...CHECKS, ...more] : walkChecks(walk)
     const findings = await examine(setUp, secrets, surroundings, checks)
-    print(values['json'] === true ? asJson(findings) : asLines(findings))
+    print(values['json'] === true ? asJson(findings) : asLines(findings, paint))
     return findings.some(({ status }) => status === 'failed') ? 1 : 0
   })
 }

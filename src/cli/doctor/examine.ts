@@ -13,7 +13,7 @@ import { WITH_AN_APP, worded } from './words.js'
 export async function examine(
   setUp: SetUp,
   secrets: Secrets,
-  { environment, clock }: Pick<Surroundings, 'environment' | 'clock'>,
+  { environment, clock, progress }: Pick<Surroundings, 'environment' | 'clock' | 'progress'>,
   checks: readonly Check[],
 ): Promise<readonly Finding[]> {
   const { options, token, subject, store, reader = WITH_AN_APP } = setUp
@@ -28,20 +28,28 @@ export async function examine(
   for (const text of [config, ...config.others].flatMap(publicTexts)) secrets.show(text)
   const [first, ...others] = createExaminations({ config, clock, secrets, token, subject, store })
   const ofIssuer = checks.filter((check) => ISSUER_CHECKS.includes(check))
+  const all = checks.length + others.length * ofIssuer.length
+  let count = 0
+  const begun = ({ id }: Check): void => progress(`${(count += 1)} of ${all}: ${id}`)
   try {
-    const findings = [finding, ...(await runIn(first, checks))]
-    for (const other of others) findings.push(...(await runIn(other, ofIssuer)))
+    const findings = [finding, ...(await runIn(first, checks, begun))]
+    for (const other of others) findings.push(...(await runIn(other, ofIssuer, begun)))
     return findings.map(told)
   } finally {
+    progress()
     first.transport.close()
     await store?.close()
   }
 }
 
 /** Runs checks, and names the issuer in the findings about one of several. */
-async function runIn(context: Examination, checks: readonly Check[]): Promise<readonly Finding[]> {
+async function runIn(
+  context: Examination,
+  checks: readonly Check[],
+  begun: (check: Check) => void,
+): Promise<readonly Finding[]> {
   const { issuer } = context.config
-  const findings = await runChecks(context, checks)
+  const findings = await runChecks(context, checks, begun)
   if (context.issuers.length === 1 || issuer === undefined) return findings
   return findings.map((finding) =>
     ISSUER_CHECKS.some(({ id }) => id === finding.id) ? { ...finding, issuer } : finding,

@@ -1,21 +1,39 @@
 import { printable } from '../../errors/rejection-details.js'
+import type { Paint } from '../command-line.js'
 import type { Finding } from './check.js'
 
 const SIGNS: Readonly<Record<Finding['status'], string>> = { passed: '✓', failed: '✗', 'left-out': '–' }
 
-/** Returns one line per check, and one that counts them. */
-export function asLines(findings: readonly Finding[]): string {
-  const count = (status: Finding['status']): number => findings.filter((finding) => finding.status === status).length
-  const sum = `${count('passed')} ${SIGNS.passed}, ${count('failed')} ${SIGNS.failed}, ${count('left-out')} ${SIGNS['left-out']} left out`
-  return `${[...findings.map(lineOf), '', sum].join('\n')}\n`
+const COLOURS = { passed: 'green', failed: 'red', 'left-out': 'yellow' } as const
+
+const plain: Paint = (_colour, text) => text
+
+/** Returns one line per check, and one that counts them and says where to begin. */
+export function asLines(findings: readonly Finding[], paint = plain): string {
+  return `${[...findings.map((finding) => lineOf(finding, paint)), '', summaryOf(findings, paint)].join('\n')}\n`
 }
 
 /** Returns the line of a check. */
-export function lineOf({ id, issuer, status, found, fix }: Finding): string {
-  const about = issuer === undefined ? '' : ` (${issuer})`
+export function lineOf({ status, found, fix, ...finding }: Finding, paint = plain): string {
   const advice = fix === undefined ? '' : ` → ${fix}`
-  return oneLine(`${SIGNS[status]} ${id}${about}: ${found}${advice}`)
+  return `${paint(COLOURS[status], SIGNS[status])} ${oneLine(`${nameOf(finding)}: ${found}${advice}`)}`
 }
+
+function summaryOf(findings: readonly Finding[], paint: Paint): string {
+  const count = (status: Finding['status']): string => {
+    const { length } = findings.filter((finding) => finding.status === status)
+    const text = `${length} ${SIGNS[status]}`
+    return length === 0 ? text : paint(COLOURS[status], text)
+  }
+  const first = findings.find(({ status }) => status === 'failed')
+  const next =
+    first === undefined ? 'Nothing to mend' : oneLine(`Begin with ${nameOf(first)}: ${first.fix ?? first.found}`)
+  const checks = `${findings.length} ${findings.length === 1 ? 'check' : 'checks'}`
+  return `${checks}: ${count('passed')}, ${count('failed')}, ${count('left-out')} left out. ${next}`
+}
+
+const nameOf = ({ id, issuer }: Pick<Finding, 'id' | 'issuer'>): string =>
+  issuer === undefined ? id : `${id} (${issuer})`
 
 /** Returns the findings as a JSON document, whose ids stay the same from version to version. */
 export function asJson(findings: readonly Finding[]): string {

@@ -1,11 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { preferredLanguage, type Language } from './languages.js'
 import { markup, type Markup } from './markup.js'
 import { PAGE_STYLE, PAGE_STYLE_SOURCE } from './style.js'
+import type { Texts } from './texts/en.js'
 
 /** A page for the person at the browser. */
 export interface Page {
   readonly status: number
+  /** In English. */
   readonly html: string
+  /** Undefined: there is English only. */
+  readonly htmlIn?: (language: Language) => string
   /** Address to which the browser goes on by itself. */
   readonly refreshTo?: string
   /** Seconds before it does. Default 0. */
@@ -23,12 +28,23 @@ const GLYPHS: Readonly<Record<Tone, Markup>> = {
   care: markup`<path d="M12 6.5v7M12 17.4v.1"/>`,
 }
 
+/** The parts of a document that are its own. */
+export interface DocumentParts {
+  readonly title: string
+  readonly tone: Tone
+  readonly server: Markup
+  readonly content: Markup
+}
+
 /** Writes a whole document. It has no script and fetches nothing, so that {@link sendPage} can forbid both. */
-export function writeDocument(title: string, tone: Tone, serverName: Markup, content: Markup): string {
+export function writeDocument(
+  { language, from }: Pick<Texts, 'language' | 'from'>,
+  { title, tone, server, content }: DocumentParts,
+): string {
   // Not part of the template, because the policy has the hash of this very text.
   const style: Markup = { html: PAGE_STYLE }
   return markup`<!doctype html>
-<html lang="en" dir="ltr">
+<html lang="${language}" dir="ltr">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -41,7 +57,7 @@ export function writeDocument(title: string, tone: Tone, serverName: Markup, con
 <main>
 <div class="badge ${tone}"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">${GLYPHS[tone]}</svg></div>
 <h1>${title}</h1>${content}
-<p class="server">This page is from ${serverName}.</p>
+<p class="server">${from(server)}</p>
 </main>
 </body>
 </html>
@@ -84,7 +100,12 @@ export function sendPage(req: IncomingMessage, res: ServerResponse, page: Page, 
   }
   setPageHeaders(res, page)
   for (const cookie of cookies) res.appendHeader('Set-Cookie', cookie)
-  res.end(req.method === 'HEAD' ? undefined : page.html)
+  res.end(req.method === 'HEAD' ? undefined : htmlFor(req, page))
+}
+
+/** Returns the document of a page in the language of the person at the browser. */
+export function htmlFor({ headers }: Pick<IncomingMessage, 'headers'>, { html, htmlIn }: Page): string {
+  return htmlIn?.(preferredLanguage(headers['accept-language'])) ?? html
 }
 
 /** Sets the status and the headers of a page that something else sends. */
@@ -96,6 +117,7 @@ export function setPageHeaders(res: ServerResponse, page: Page): void {
   res.setHeader('X-Frame-Options', 'DENY')
   // The addresses of these pages hold tickets, codes and state.
   res.setHeader('Referrer-Policy', 'no-referrer')
+  // Nor do they need `Vary`, because nothing keeps them for another request.
   res.setHeader('Cache-Control', 'no-store')
   res.setHeader('X-Content-Type-Options', 'nosniff')
   // A site that opened the link in a window can neither watch nor steer that window.

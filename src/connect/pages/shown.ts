@@ -1,5 +1,6 @@
 import type { ClientName } from '../client-names.js'
 import { markup, shownHost, shownName, type Markup } from './markup.js'
+import type { Texts } from './texts/en.js'
 
 /** A form with buttons only. */
 export interface FormTarget {
@@ -13,46 +14,38 @@ export const LONGEST = 100
 /** Scopes that are written out. */
 const MOST_SCOPES = 40
 
-const SCOPE_MEANINGS: ReadonlyMap<string, string> = new Map([
-  ['openid', 'Know that it is you'],
-  ['profile', 'See your name and profile'],
-  ['email', 'See your e-mail address'],
-  ['groups', 'See which groups you are in'],
-  ['offline_access', 'Keep access while you are away'],
-])
-
 /**
  * Writes an MCP client, once on each page. A name that its author has chosen (MCP 2025-11-25, client ID metadata documents) proves
  * nothing, so the host stands out there.
  */
-export function shownClient({ name, host, id }: ClientName): Markup {
-  const shown = shownName(name ?? '', LONGEST, NAMELESS)
+export function shownClient({ client: texts }: Texts, { name, host, id }: ClientName): Markup {
+  const shown = shownName(name ?? '', LONGEST, texts.nameless)
   if (host !== undefined) {
     const strong = markup`<strong>${shownHost(host)}</strong>`
-    return name === undefined ? strong : markup`“${shown}” from ${strong}`
+    return name === undefined ? strong : texts.from(shown, strong)
   }
   if (id === undefined) return markup`<strong>${shown}</strong>`
-  return markup`<strong>An app that registered itself</strong> (${shownName(id, LONGEST, '…')})`
+  return texts.registered(shownName(id, LONGEST, '…'))
 }
 
-/** Writes what the client calls itself in MCP, if that says something new. */
-export function shownClaim(claim: string | undefined, { name }: ClientName): Markup | undefined {
-  return claim === undefined || claim === name
-    ? undefined
-    : markup`, which calls itself “${shownName(claim, LONGEST, '…')}”,`
+/** Writes who asks, with what the client calls itself in MCP if that says something new. */
+export function shownAsker(texts: Texts, client: ClientName, claim: string | undefined): Markup {
+  const shown = shownClient(texts, client)
+  return claim === undefined || claim === client.name
+    ? texts.client.asks(shown)
+    : texts.client.asksUnderName(shown, shownName(claim, LONGEST, '…'))
 }
 
-const NAMELESS = 'An app without a name'
-
-export function shownScopes(scopes: readonly string[]): Markup {
-  if (scopes.length === 0) return markup`Access to your Nextcloud as you`
+export function shownScopes({ scopes: texts, unreadable }: Texts, scopes: readonly string[]): Markup {
+  if (scopes.length === 0) return markup`${texts.none}`
+  const meanings = new Map(Object.entries(texts.meanings))
   const items = scopes.slice(0, MOST_SCOPES).map((scope) => {
-    const meaning = SCOPE_MEANINGS.get(scope)
-    const code = markup`<code>${shownName(scope, LONGEST, '(not readable)')}</code>`
+    const meaning = meanings.get(scope)
+    const code = markup`<code>${shownName(scope, LONGEST, unreadable)}</code>`
     return meaning === undefined ? markup`<li>${code}</li>` : markup`<li>${meaning} ${code}</li>`
   })
   const left = scopes.length - items.length
-  return markup`<ul>${items}${left > 0 ? markup`<li>and ${left} more</li>` : undefined}</ul>`
+  return markup`<ul>${items}${left > 0 ? markup`<li>${texts.more(left)}</li>` : undefined}</ul>`
 }
 
 export function shownForm({ action, formValue }: FormTarget, button: Markup): Markup {
@@ -62,20 +55,18 @@ export function shownForm({ action, formValue }: FormTarget, button: Markup): Ma
 </form>`
 }
 
-export function shownTime(seconds: number): string {
-  if (seconds < 90) return seconds === 1 ? 'a second' : `${seconds} seconds`
-  return `${Math.ceil(seconds / 60)} minutes`
+export function shownTime({ seconds, minutes }: Texts, count: number): string {
+  return count < 90 ? seconds(count) : minutes(Math.ceil(count / 60))
 }
 
-const MONTHS = 'January February March April May June July August September October November December'.split(' ')
-
 /** Writes a moment, in milliseconds since the epoch, to the minute. */
-export function shownMoment(at: number): Markup {
+export function shownMoment({ moment: written, months, unknownTime }: Texts, at: number): Markup {
   const moment = new Date(at)
-  if (Number.isNaN(moment.getTime())) return markup`an unknown time`
+  if (Number.isNaN(moment.getTime())) return markup`${unknownTime}`
   const minute = moment.toISOString().slice(0, -8)
-  const day = `${moment.getUTCDate()} ${String(MONTHS[moment.getUTCMonth()])} ${moment.getUTCFullYear()}`
-  return markup`<time datetime="${minute}Z">${day}, ${minute.slice(-5)} UTC</time>`
+  const month = months.split(' ')[moment.getUTCMonth()] ?? ''
+  const text = written(moment.getUTCDate(), month, { year: moment.getUTCFullYear(), time: minute.slice(-5) })
+  return markup`<time datetime="${minute}Z">${text}</time>`
 }
 
 /** Reads an address as a browser writes it, which is one line of ASCII. */

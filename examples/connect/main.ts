@@ -1,0 +1,12 @@
+import { createServer } from 'node:http'
+import { mcpAuth } from 'mcp-nextcloud-auth'
+import { createConnectApp } from './connect-app.js'
+import { createMcp } from './mcp.js'
+
+// Issuer, resource, client and Nextcloud are read from the environment by mcpAuth() itself.
+const auth = mcpAuth({ requiredScopes: ['notes:read'] })
+const { PORT = '3000', HOST = '127.0.0.1' } = process.env
+// Without Connect: createHttpApp(…) of http-app.js.
+createServer(createConnectApp(auth, createMcp(auth))).listen(Number(PORT), HOST, () =>
+  process.stdout.write(`Listening on http://${HOST}:${PORT}\n`),
+)
