@@ -74,7 +74,7 @@ module.exports = {
     ),
     only(
       'testing-door',
-      "testing/ is for the tests of others: it may import only itself and the contract of storage",
+      'testing/ is for the tests of others: it may import only itself and the contract of storage',
       '^src/testing/',
       ['^src/storage-adapter\\.ts$'],
     ),
