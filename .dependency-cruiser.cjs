@@ -74,7 +74,7 @@ module.exports = {
     ),
     only(
       'testing-door',
-      "testing/ is for anybody's adapter: it may import only itself and the contract",
+      'testing/ is for the tests of others: it may import only itself and the contract of storage',
       '^src/testing/',
       ['^src/storage-adapter\\.ts$'],
     ),
@@ -184,12 +184,12 @@ module.exports = {
     {
       name: 'no-req-or-res-inside',
       comment:
-        'req and res are seen in http/, connect/, the two servers and the two public files only; transport/ knows the agents of node:http',
+        'req and res are seen in http/, connect/, the two servers, the fakes of testing/ and the two public files only; transport/ knows the agents of node:http',
       severity: 'error',
       from: {
         path: '^src/',
         pathNot:
-          '^src/(http/|connect/|nextcloud-sign-in/|serve/|transport/|mcp-auth\\.ts$|local-options\\.ts$|options\\.ts$)',
+          '^src/(http/|connect/|nextcloud-sign-in/|serve/|testing/|transport/|mcp-auth\\.ts$|local-options\\.ts$|options\\.ts$)',
       },
       to: { path: '^(node:)?https?$', dependencyTypes: ['core'] },
     },

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import type { RequestListener } from 'node:http'
 import { createMcpHandler, McpServer, type McpHttpHandler } from '@modelcontextprotocol/server'
 import { mcpAuth, type McpAuth } from 'mcp-nextcloud-auth'
+import { fakeNextcloud } from 'mcp-nextcloud-auth/testing'
 import { browserOf, connectNotesClient } from './client.js'
 import { startIdentityProvider } from './identity-provider.js'
 import { listenOnLoopback } from './loopback.js'
-import { startNextcloud } from './nextcloud.js'
 import { createTimeline, type Timeline } from './timeline.js'
 
 /** The app of an example, ready to take requests. */
@@ -37,7 +37,7 @@ const PATIENCE = 20_000
 export async function checkFramework({ createMcp, start }: Framework): Promise<0 | 1> {
   const timeline = createTimeline(process.stdout)
   const identityProvider = await startIdentityProvider()
-  const nextcloud = await startNextcloud({ issuer: identityProvider.issuer })
+  const nextcloud = await fakeNextcloud({ provider: identityProvider })
   const server = await listenOnLoopback()
   const resource = `${server.origin}/mcp`
   identityProvider.registerResource(resource, [SCOPE])

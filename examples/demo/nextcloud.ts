@@ -1,5 +1,5 @@
 import { decodeJwt, type JWTPayload } from 'jose'
-import { bearerOf } from '../../test/support/nextcloud/exchange.js'
+import { bearerOf } from '../../src/testing/nextcloud/exchange.js'
 import { startStandIn } from '../../test/support/nextcloud/stand-in.js'
 import type { Account } from '../../test/support/nextcloud/state.js'
 

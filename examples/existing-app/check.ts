@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { mcpAuth } from 'mcp-nextcloud-auth'
+import { fakeNextcloud } from 'mcp-nextcloud-auth/testing'
 import { browserOf, connectNotesClient } from '../demo/client.js'
 import { startIdentityProvider } from '../demo/identity-provider.js'
 import { listenOnLoopback } from '../demo/loopback.js'
-import { startNextcloud } from '../demo/nextcloud.js'
 import { createTimeline } from '../demo/timeline.js'
 import { createApp } from './app.js'
 import { createMcp } from './mcp.js'
@@ -15,7 +15,7 @@ async function check(): Promise<boolean> {
   const timeline = createTimeline(process.stdout)
   const identityProvider = await startIdentityProvider()
   const { issuer, client } = identityProvider
-  const nextcloud = await startNextcloud({ issuer })
+  const nextcloud = await fakeNextcloud({ provider: identityProvider })
   const server = await listenOnLoopback()
   const { origin } = server
   const resource = `${origin}/mcp`

@@ -10,7 +10,7 @@ import { WAYS } from '../../src/cli/doctor/serve-words.js'
 import { systemClock } from '../../src/clock.js'
 import { DECLARATIONS } from '../../src/config/declarations.js'
 import { VARIABLES } from '../../src/serve/settings.js'
-import { fresh } from '../support/nextcloud/exchange.js'
+import { fresh } from '../../src/testing/nextcloud/exchange.js'
 import { startStandIn, type NextcloudStandIn } from '../support/nextcloud/stand-in.js'
 import type { Finding } from './../serve/support/serve-set-up.js'
 

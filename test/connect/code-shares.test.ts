@@ -4,7 +4,7 @@ import { TokenRequestError, UpstreamUnavailableError } from '../../src/errors/er
 import { createCodeShares } from '../../src/connect/code-shares.js'
 import type { Clock } from '../../src/clock.js'
 import { manualClock } from '../support/clock.js'
-import { fresh } from '../support/nextcloud/exchange.js'
+import { fresh } from '../../src/testing/nextcloud/exchange.js'
 import { REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 

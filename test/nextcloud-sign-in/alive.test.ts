@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
-import type { Asked, Told } from '../support/nextcloud/exchange.js'
+import type { Asked, Told } from '../../src/testing/nextcloud/exchange.js'
 import { turn, until } from '../support/promises.js'
 import { registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'

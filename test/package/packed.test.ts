@@ -15,7 +15,13 @@ const IGNORED = `${ts.versionMajorMinor.split('.')[0] ?? ''}.0`
 /** What every use of the package prints: the middleware answers, the metadata is served, an unknown option is named. */
 const USED = { denied: 401, resource: 'https://mcp.example.com/mcp', refused: 'typo' }
 /** What every use of its subpaths prints: each adapter refuses an unknown option, and memory passes the contract. */
-const SUBPATHS = { refused: ['typo', 'typo', 'typo', 'typo', 'typo'], stored: 'value', tests: 84, failed: [] }
+const SUBPATHS = {
+  refused: ['typo', 'typo', 'typo', 'typo', 'typo'],
+  stored: 'value',
+  tests: 84,
+  failed: [],
+  id: 'bob',
+}
 
 let scratch: string
 let files: string[]

@@ -15,7 +15,7 @@ const BUDGET: Readonly<Record<string, number>> = {
   './postgres': 20,
   './mysql': 22,
   './redis': 21,
-  './testing': 33,
+  './testing': 86,
   './authorization-server': 635,
   './opentelemetry': 20,
   './mcp-v1': 28,

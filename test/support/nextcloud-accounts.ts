@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest'
-import type { Asked } from './nextcloud/exchange.js'
+import type { Asked } from '../../src/testing/nextcloud/exchange.js'
 import { cookieOf, newSession } from './nextcloud/sessions.js'
 import { startStandIn, type NextcloudStandIn } from './nextcloud/stand-in.js'
 import { addAccount, type AuthToken } from './nextcloud/state.js'

@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest'
 import { createVisitor } from './nextcloud/visitor.js'
 import { startStandIn, type NextcloudStandIn } from './nextcloud/stand-in.js'
 import { ACCOUNT_PASSWORD, addAccount } from './nextcloud/state.js'
-import { fresh, type Asked } from './nextcloud/exchange.js'
+import { fresh, type Asked } from '../../src/testing/nextcloud/exchange.js'
 import { RESOURCE } from './scripted-authorization-server.js'
 
 /** A token request, as it came in. */

@@ -14,7 +14,7 @@ import {
 } from '../../src/nextcloud-sign-in/nextcloud-sign-in.js'
 import { scopedTools } from '../../src/mcp/v2.js'
 import { ENCRYPTION_KEY } from './grant-constants.js'
-import { fresh } from './nextcloud/exchange.js'
+import { fresh } from '../../src/testing/nextcloud/exchange.js'
 import { startStandIn, type NextcloudStandIn } from './nextcloud/stand-in.js'
 import { ACCOUNT_PASSWORD, addAccount } from './nextcloud/state.js'
 import { createVisitor, type Visitor } from './nextcloud/visitor.js'

@@ -1,5 +1,5 @@
 import { inXml } from '../../../src/serve/tools/dav.js'
-import type { Asked, Told } from '../../support/nextcloud/exchange.js'
+import type { Asked, Told } from '../../../src/testing/nextcloud/exchange.js'
 
 /** The calendars of one account, as Nextcloud 32 tells them. */
 export interface CalendarStandIn {

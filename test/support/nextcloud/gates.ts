@@ -1,15 +1,15 @@
-import { bareJson, barePage, page, type Asked, type Told } from './exchange.js'
-import { davError, MAINTENANCE } from './dav-answers.js'
-import { ocs } from './ocs.js'
+import {
+  bareJson,
+  barePage,
+  isDecodable,
+  nginx,
+  type Asked,
+  type Told,
+} from '../../../src/testing/nextcloud/exchange.js'
+import { davError } from '../../../src/testing/nextcloud/dav-answers.js'
+import { status } from '../../../src/testing/nextcloud/status.js'
+import { ocs } from '../../../src/testing/nextcloud/ocs.js'
 import type { NextcloudState } from './state.js'
-
-const VERSION = {
-  version: '32.0.1.2',
-  versionstring: '32.0.1',
-  edition: '',
-  productname: 'Nextcloud',
-  extendedSupport: false,
-}
 
 /** Returns the answer of what stands before every controller: host names, maintenance, an upgrade that is due. */
 export function gate(state: NextcloudState, asked: Asked): Told | undefined {
@@ -20,7 +20,7 @@ export function gate(state: NextcloudState, asked: Asked): Told | undefined {
     const { body = '' } = bareJson(400, { error: 'Trusted domain error.', code: 15 })
     return { status: 400, headers: { 'content-type': 'application/json' }, body }
   }
-  if (isStatus) return status(state)
+  if (isStatus) return status(settings)
   if (!settings.maintenance && !settings.upgradeDue) return undefined
   if (asked.path.startsWith('/ocs/'))
     return ocs(asked, 503, 'Service unavailable', { 'x-nextcloud-maintenance-mode': '1' })
@@ -38,13 +38,11 @@ function isTrusted({ settings: { trustedDomains } }: NextcloudState, { headers }
   return trustedDomains.includes(host) || trustedDomains.includes(host.replace(/:\d+$/, ''))
 }
 
-function status({ settings: { maintenance, upgradeDue } }: NextcloudState): Told {
-  const body = JSON.stringify({ installed: true, maintenance, needsDbUpgrade: upgradeDue, ...VERSION })
-  return { status: 200, headers: { 'content-type': 'application/json', 'access-control-allow-origin': '*' }, body }
-}
-
 const UNTRUSTED =
   '<h2>Access through untrusted domain</h2><p>Please contact your administrator. If you are an administrator, edit the "trusted_domains" setting in config/config.php like the example in config.sample.php.</p><p>Further information how to configure this can be found in the <a href="/">documentation</a>.</p>'
+
+const MAINTENANCE =
+  '<h2>Maintenance mode</h2><p>This Nextcloud instance is currently in maintenance mode, which may take a while.</p><p>This page will refresh itself when the instance is available again.</p><p>Contact your system administrator if this message persists or appeared unexpectedly.</p>'
 
 const UPGRADE =
   '<h2>Nextcloud will be updated to version 32.0.1</h2><p>Please make sure that the database, the config folder and the data folder have been backed up before proceeding.</p><p>To avoid timeouts with larger installations, you can instead run the following command from your installation directory:</p><pre>./occ upgrade</pre>'
@@ -52,12 +50,6 @@ const UPGRADE =
 /** Answers of the web server, which PHP never sees. */
 export function webServer(asked: Asked): Told | undefined {
   const { path, target, base } = asked
-  const nginx = (status: number, title: string, headers = {}): Told => ({
-    status,
-    headers: { 'content-type': 'text/html', ...headers },
-    body:
-      page(status, '', {}, title).body?.toString().replace('<h1>Nextcloud</h1>', `<h1>${title}</h1>nginx/1.22.1`) ?? '',
-  })
   if (!isDecodable(path)) return nginx(400, '400 Bad Request')
   if (path.startsWith('/.well-known/'))
     return nginx(301, '301 Moved Permanently', {
@@ -65,13 +57,4 @@ export function webServer(asked: Asked): Told | undefined {
     })
   if (path === '/remote') return nginx(301, '301 Moved Permanently', { location: `${base}/remote.php/remote` })
   return undefined
-}
-
-function isDecodable(path: string): boolean {
-  try {
-    decodeURIComponent(path)
-    return true
-  } catch {
-    return false
-  }
 }

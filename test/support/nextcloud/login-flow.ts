@@ -1,5 +1,16 @@
-import { broken, empty, escaped, fieldsOf, forbidden, fresh, json, page, seeOther, signedIn } from './exchange.js'
-import type { Asked, Told } from './exchange.js'
+import {
+  broken,
+  empty,
+  escaped,
+  fieldsOf,
+  forbidden,
+  fresh,
+  json,
+  page,
+  seeOther,
+  signedIn,
+} from '../../../src/testing/nextcloud/exchange.js'
+import type { Asked, Told } from '../../../src/testing/nextcloud/exchange.js'
 import { loginPage, sessionOf, withSession } from './sessions.js'
 import { addToken, type AuthToken, type NextcloudState, type Session } from './state.js'
 

@@ -1,8 +1,18 @@
-import { basicOf, broken, empty, fieldsOf, fresh, json, notFound, page, seeOther } from './exchange.js'
-import type { Asked, Told } from './exchange.js'
+import {
+  basicOf,
+  broken,
+  empty,
+  fieldsOf,
+  fresh,
+  json,
+  notFound,
+  page,
+  seeOther,
+} from '../../../src/testing/nextcloud/exchange.js'
+import type { Asked, Told } from '../../../src/testing/nextcloud/exchange.js'
 import { grantPage, pickerPage } from './login-flow.js'
 import { loginPage, sessionOf, withSession } from './sessions.js'
-import { isThrottled } from './sign-in.js'
+import { isThrottled } from '../../../src/testing/nextcloud/sign-in.js'
 import { addToken, removeToken, type AuthToken, type NextcloudState, type OAuthClient, type Session } from './state.js'
 
 /** A row of its table: a code or refresh token, and the session that came of it. */

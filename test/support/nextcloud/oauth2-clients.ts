@@ -1,4 +1,4 @@
-import { basicOf, fieldsOf, fresh, json, type Asked, type Told } from './exchange.js'
+import { basicOf, fieldsOf, fresh, json, type Asked, type Told } from '../../../src/testing/nextcloud/exchange.js'
 import { removeToken, type NextcloudState } from './state.js'
 
 /** The settings of the core app `oauth2`, by which an administrator adds a client. */

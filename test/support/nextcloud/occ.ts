@@ -1,4 +1,4 @@
-import { fresh } from './exchange.js'
+import { fresh } from '../../../src/testing/nextcloud/exchange.js'
 import { addAccount, addToken, removeToken, type NextcloudState, type OidcProvider } from './state.js'
 
 /** What a command is called with: arguments in their order, and options. */

@@ -12,8 +12,8 @@ import {
   page,
   seeOther,
   signedIn,
-} from './exchange.js'
-import type { Asked, Told } from './exchange.js'
+} from '../../../src/testing/nextcloud/exchange.js'
+import type { Asked, Told } from '../../../src/testing/nextcloud/exchange.js'
 import { isOld, livingRow, oidcRows, REAL_LIFE, removeRow, seconds, STATED_LIFE, type OidcRow } from './oidc-rows.js'
 import { registrations } from './oidc-registration.js'
 import { clearSession, loginPage, sessionOf } from './sessions.js'

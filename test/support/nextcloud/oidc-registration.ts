@@ -1,4 +1,4 @@
-import { bearerOf, fresh, json, type Asked, type Told } from './exchange.js'
+import { bearerOf, fresh, json, type Asked, type Told } from '../../../src/testing/nextcloud/exchange.js'
 import type { NextcloudState, OAuthClient } from './state.js'
 
 /** Milliseconds that a client lives for which has registered itself. */

@@ -1,11 +1,20 @@
-import { empty, fieldsOf, fresh, json, page, seeOther, type Asked, type Told } from './exchange.js'
-import { accountOf, rememberPassword, type NextcloudState, type Session } from './state.js'
+import {
+  empty,
+  fieldsOf,
+  fresh,
+  json,
+  page,
+  seeOther,
+  type Asked,
+  type Told,
+} from '../../../src/testing/nextcloud/exchange.js'
+import { accountOf, rememberPassword, sessionOfCookie, type NextcloudState, type Session } from './state.js'
 
 const COOKIE = 'nc_session_id'
 
 /** Finds the browser of a request. */
 export function sessionOf(state: NextcloudState, { headers }: Asked): Session | undefined {
-  return state.sessions.get(new RegExp(`(?:^|; )${COOKIE}=([^;]+)`).exec(headers.cookie ?? '')?.[1] ?? '')
+  return sessionOfCookie(state, headers.cookie)
 }
 
 export function newSession(state: NextcloudState, uid?: string, loginName = uid ?? ''): Session {

@@ -1,19 +1,18 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { buffer } from 'node:stream/consumers'
-import { appRoutes } from './apps.js'
-import { davRoutes } from './dav.js'
-import { json, notFound, type Asked, type Told } from './exchange.js'
+import { appRoutes } from '../../../src/testing/nextcloud/apps.js'
+import { davRoutes } from '../../../src/testing/nextcloud/dav.js'
+import { json, notFound, readRequest, type Asked, type Told } from '../../../src/testing/nextcloud/exchange.js'
 import { gate, webServer } from './gates.js'
 import { createLoginFlow, type LoginFlow } from './login-flow.js'
 import { createOAuth2App, type OAuth2App } from './oauth2-app.js'
 import { oauth2Clients } from './oauth2-clients.js'
 import { runOcc } from './occ.js'
 import { oidcApp } from './oidc-app.js'
-import { ocsRoutes } from './ocs.js'
+import { ocsRoutes } from '../../../src/testing/nextcloud/ocs.js'
 import { login } from './sessions.js'
-import { addAccount, createState, type Account, type NextcloudState } from './state.js'
+import { addAccount, addProvider, createState, type Account, type NextcloudState } from './state.js'
 
 /**
  * What a test does to requests instead of the stand-in. 0: the connection breaks; `lost`: it breaks once the request has been carried out;
@@ -64,24 +63,14 @@ export async function startStandIn({
 }: StandInOptions = {}): Promise<NextcloudStandIn> {
   const state = createState(now, welcome)
   addAccount(state, 'admin').groups.add('admin')
-  if (provider !== undefined)
-    state.providers.push({
-      id: 1,
-      name: 'provider',
-      clientId: provider.clientId,
-      discoveryUri: `${provider.issuer}/.well-known/openid-configuration`,
-      checkBearer: true,
-      bearerProvisioning: false,
-      mappingUid: provider.uid ?? 'sub',
-      uniqueUid: false,
-    })
+  if (provider !== undefined) addProvider(state, provider)
   const flow = createLoginFlow(state)
   const oauth2 = createOAuth2App(state)
   const requests: Asked[] = []
   let disturbance: Disturbance | undefined
 
-  async function answer(asked: Asked, isInside: boolean): Promise<Told> {
-    if (!isInside) return notFound()
+  async function answer(asked: Asked): Promise<Told> {
+    if (!asked.target.startsWith(`${folder}/`)) return notFound()
     const early = webServer(asked) ?? gate(state, asked)
     if (early !== undefined) return early
     const route = { ...asked, path: asked.path.replace(/^\/index\.php(?=\/)/, '') }
@@ -100,25 +89,11 @@ export async function startStandIn({
   }
 
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const bytes = await buffer(req)
-    const target = req.url ?? ''
-    const [path = '', query = ''] = target.split(/\?(.*)/s)
-    const isInside = path.startsWith(`${folder}/`) || folder === ''
-    const asked: Asked = {
-      method: req.method ?? '',
-      path: isInside ? path.slice(folder.length) : path,
-      query: new URLSearchParams(query),
-      target,
-      headers: req.headers,
-      bytes,
-      body: bytes.toString(),
-      base: `${req.headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'}://${req.headers.host ?? ''}${folder}`,
-      address: req.socket.remoteAddress ?? '',
-    }
+    const asked = await readRequest(req, folder)
     requests.push(asked)
     const disturbed = disturbance?.(asked)
     if (disturbed === 'never') return
-    if (disturbed === 'lost') await onAnswer(asked, await answer(asked, isInside))
+    if (disturbed === 'lost') await onAnswer(asked, await answer(asked))
     if (disturbed === 0 || disturbed === 'lost') {
       req.socket.destroy()
       return
@@ -131,7 +106,7 @@ export async function startStandIn({
     }
     const told =
       typeof disturbed === 'number' ? { status: disturbed, headers: { 'content-type': 'application/json' } } : disturbed
-    const given = told ?? (await answer(asked, isInside))
+    const given = told ?? (await answer(asked))
     await onAnswer(asked, given)
     send(res, given)
   }

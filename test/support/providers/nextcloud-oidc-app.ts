@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest'
 import type { ManualClock } from '../clock.js'
-import { bearerOf, json, type Asked } from '../nextcloud/exchange.js'
+import { bearerOf, json, type Asked } from '../../../src/testing/nextcloud/exchange.js'
 import { accessTokenFor, grantCode, signingKeys } from '../nextcloud/oidc-app.js'
 import { oidcRows, seconds, STATED_LIFE, type OidcRow } from '../nextcloud/oidc-rows.js'
 import { cookieOf, newSession } from '../nextcloud/sessions.js'

@@ -2,7 +2,7 @@ import { request, type IncomingMessage } from 'node:http'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import type { ManualClock } from '../clock.js'
-import { find, createFile, parentOf, type Folder } from '../nextcloud/files.js'
+import { find, createFile, parentOf, type Folder } from '../../../src/testing/nextcloud/files.js'
 import { startStandIn, type NextcloudStandIn } from '../nextcloud/stand-in.js'
 import { addAccount, type Account } from '../nextcloud/state.js'
 import { startAuthorizationServer, type ScriptedAuthorizationServer } from '../scripted-authorization-server.js'
@@ -79,7 +79,10 @@ export async function setUpBed(clock: ManualClock): Promise<Bed> {
 }
 
 /** Sends a request as it is told, to the host that the recordings have. */
-async function send(url: string, { method, path, headers = {}, body, host = HOST }: Sent): Promise<ReceivedAnswer> {
+export async function send(
+  url: string,
+  { method, path, headers = {}, body, host = HOST }: Sent,
+): Promise<ReceivedAnswer> {
   const { hostname, port } = new URL(url)
   const all = { host, 'x-forwarded-proto': 'https', ...headers }
   const sent = request({ hostname, port, method, path, headers: all, agent: false })

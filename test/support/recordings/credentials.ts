@@ -1,4 +1,4 @@
-import { find } from '../nextcloud/files.js'
+import { find } from '../../../src/testing/nextcloud/files.js'
 import { addToken, removeToken } from '../nextcloud/state.js'
 import { NEW_PASSWORD, PASSWORD, type Bed, type Sent } from './bed.js'
 import { flowCredentials } from './flow-credentials.js'

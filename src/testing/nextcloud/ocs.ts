@@ -10,13 +10,21 @@ const BASIC = { 'www-authenticate': 'Basic realm="Authorisation Required"' }
 const OCS_CODES: Readonly<Record<number, number>> = { 401: 997, 404: 998 }
 
 /** Returns the envelope of OCS, as JSON or XML, whichever was asked for. */
-export function ocs(
-  asked: Asked,
-  status: number,
-  message: string,
-  headers: Told['headers'] = {},
-  data: unknown = [],
-): Told {
+export function ocs(asked: Asked, status: number, message: string, headers: Told['headers'] = {}): Told {
+  return envelope(asked, { status, message, headers, data: [] })
+}
+
+interface Envelope {
+  readonly status: number
+  readonly message: string
+  readonly headers: Told['headers']
+  readonly data: unknown
+}
+
+const good = (asked: Asked, headers: Told['headers'], data: object): Told =>
+  envelope(asked, { status: 200, message: 'OK', headers, data })
+
+function envelope(asked: Asked, { status, message, headers = {}, data }: Envelope): Told {
   const isFirst = asked.path.startsWith('/ocs/v1.php')
   const ok = status === 200
   const meta = {
@@ -93,7 +101,7 @@ function routed(state: NextcloudState, asked: Asked, route: string, caller: Sign
   const { account } = caller
   const who = signedIn(account.uid)
   const isDelete = asked.method === 'DELETE'
-  if (route === '/cloud/user') return ocs(asked, 200, 'OK', who, described(account, state.now()))
+  if (route === '/cloud/user') return good(asked, who, described(account, state.now()))
   if (route === '/core/apppassword' && isDelete) {
     if (caller.token === undefined) return ocs(asked, 403, 'no app password in use', who)
     removeToken(state, caller.token)
@@ -104,7 +112,7 @@ function routed(state: NextcloudState, asked: Asked, route: string, caller: Sign
       return ocs(asked, 403, 'You cannot request an new apppassword with an apppassword', who)
     if (caller.by !== 'password') return ocs(asked, 403, '', who)
     const made = addToken(state, { kind: 'app-password', uid: account.uid, name: asked.headers['user-agent'] ?? '' })
-    return ocs(asked, 200, 'OK', who, { apppassword: made.password })
+    return good(asked, who, { apppassword: made.password })
   }
   if (route === '/cloud/users') return ocs(asked, 403, 'Logged in account must be at least a sub admin', who)
   return ocs(asked, 404, UNKNOWN, who)
@@ -121,7 +129,7 @@ function capabilities(asked: Asked, caller: Caller): Told {
     version,
     capabilities: { bruteforce: { delay: 0, 'allow-listed': false }, ...(caller.is === 'account' && own) },
   }
-  return ocs(asked, 200, 'OK', headers, data)
+  return good(asked, headers, data)
 }
 
 /** An account, as `/cloud/user` tells it to its owner. */

@@ -24,17 +24,22 @@ const TYPES: Readonly<Record<string, string>> = {
 /** The methods of WebDAV on the files of an account. */
 export function fileMethods(state: NextcloudState, asked: Asked, place: Place): Told {
   const { method } = asked
-  const { root, names, account } = place
-  const node = find(root, names)
+  const node = find(place.root, place.names)
   if (method === 'OPTIONS') return options()
   if (method === 'PUT') return put(state, asked, place, node)
   if (method === 'MKCOL') return makeFolder(place, node)
   if (!['GET', 'HEAD', 'PROPFIND', 'MOVE', 'COPY', 'DELETE'].includes(method)) return notImplemented(asked)
-  if (node === undefined) return missing(names, method === 'PROPFIND' ? HAS_FEATURES : {})
-  if (method !== 'PROPFIND' && state.locked.has(`${account.uid}/${names.join('/')}`)) return locked(names)
-  if (method === 'PROPFIND') return propfind(asked, place, names, node)
-  if (method === 'MOVE' || method === 'COPY') return transfer(asked, place, node)
-  if (method === 'DELETE') {
+  if (node === undefined) return missing(place.names, method === 'PROPFIND' ? HAS_FEATURES : {})
+  if (method === 'PROPFIND') return propfind(asked, place, place.names, node)
+  if (state.locked.has(`${place.account.uid}/${place.names.join('/')}`)) return locked(place.names)
+  return methodOf(asked, place, node)
+}
+
+/** The methods of what is there and is not locked. */
+function methodOf(asked: Asked, place: Place, node: Node): Told {
+  const { root, names } = place
+  if (asked.method === 'MOVE' || asked.method === 'COPY') return transfer(asked, place, node)
+  if (asked.method === 'DELETE') {
     parentOf(root, names)?.children.delete(names.at(-1) ?? '')
     return empty(204)
   }
@@ -130,8 +135,8 @@ function makeFolder({ root, names }: Place, node: Node | undefined): Told {
 /** Returns the names that a `Destination` leads to: a URL or a path. */
 export function destinationOf(asked: Asked): string[] {
   const { pathname } = new URL(String(asked.headers['destination'] ?? ''), asked.base)
-  const [, rest = ''] = /\/remote\.php\/(?:dav\/files\/[^/]+|webdav)\/(.*)$/.exec(pathname) ?? []
-  return namesOf(decodeURIComponent(rest))
+  const root = /\/remote\.php\/(?:dav\/files\/[^/]+|webdav)\//.exec(pathname)
+  return root === null ? [] : namesOf(decodeURIComponent(pathname.slice(root.index + root[0].length)))
 }
 
 function transfer(asked: Asked, { root, names }: Place, node: Node): Told {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { buffer } from 'node:stream/consumers'
 
 /** One request that came in. */
 export interface Asked {
@@ -24,6 +25,25 @@ export interface Told {
   readonly status: number
   readonly headers?: Readonly<Record<string, string | readonly string[]>>
   readonly body?: string | Buffer
+}
+
+/** @param folder the one that Nextcloud is in, with a slash before and none behind */
+export async function readRequest(req: IncomingMessage, folder = ''): Promise<Asked> {
+  const bytes = await buffer(req)
+  const target = req.url ?? ''
+  const at = target.indexOf('?')
+  const path = at === -1 ? target : target.slice(0, at)
+  return {
+    method: req.method ?? '',
+    path: path.startsWith(`${folder}/`) ? path.slice(folder.length) : path,
+    query: new URLSearchParams(at === -1 ? '' : target.slice(at + 1)),
+    target,
+    headers: req.headers,
+    bytes,
+    body: bytes.toString(),
+    base: `${req.headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'}://${req.headers.host ?? ''}${folder}`,
+    address: req.socket.remoteAddress ?? '',
+  }
 }
 
 const NOT_CACHED = { 'cache-control': 'no-cache, no-store, must-revalidate' }
@@ -106,10 +126,27 @@ export function basicOf({
 }
 
 export const bearerOf = ({ headers }: Pick<Asked, 'headers'>): string | undefined =>
-  /^Bearer\b *(.*)$/i.exec(headers.authorization ?? '')?.[1]
+  /^Bearer\b(.*)$/i.exec(headers.authorization ?? '')?.[1]?.trimStart()
 
 /** Returns a random text, as long as Nextcloud's own. */
 export const fresh = (length: number): string => randomBytes(length).toString('hex').slice(0, length)
 
 export const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+
+/** Whether every escape of a path is one. */
+export function isDecodable(path: string): boolean {
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Returns an answer of the web server, which PHP never sees. */
+export function nginx(status: number, title: string, headers: Told['headers'] = {}): Told {
+  const { body = '' } = page(status, '', {}, title)
+  const words = body.toString().replace('<h1>Nextcloud</h1>', `<h1>${title}</h1>nginx/1.22.1`)
+  return { status, headers: { 'content-type': 'text/html', ...headers }, body: words }
+}

@@ -1,6 +1,4 @@
 import { basicOf, bearerOf, type Asked } from './exchange.js'
-import { oidcAppAccount } from './oidc-rows.js'
-import { sessionOf } from './sessions.js'
 import { accountOf, addAccount, rememberPassword } from './state.js'
 import type { Account, AuthToken, NextcloudState } from './state.js'
 import { userOidcAccount } from './user-oidc.js'
@@ -80,14 +78,13 @@ async function byBearer(state: NextcloudState, bearer: string): Promise<SignedIn
   const token = byToken(state, bearer)
   if (token !== undefined) return token
   if (!state.settings.apps.has('user_oidc')) return undefined
-  const own = state.settings.oidcProviderBearerValidation ? oidcAppAccount(state, bearer) : undefined
+  const own = state.ownToken(bearer)
   if (own !== undefined) return { is: 'account', account: own, by: 'oidc-app', basic: false }
   const account = await userOidcAccount(state, bearer)
   return account && { is: 'account', account, by: 'user-oidc', basic: false }
 }
 
 function bySession(state: NextcloudState, asked: Asked): SignedIn | undefined {
-  const session = sessionOf(state, asked)
-  const account = state.accounts.get(session?.uid ?? '')
+  const account = state.signedInBy(asked.headers.cookie ?? '')
   return account && { is: 'account', account, by: 'session', basic: false }
 }

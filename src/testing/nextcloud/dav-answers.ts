@@ -10,9 +10,6 @@ const METHODS = 'OPTIONS, GET, HEAD, DELETE, PROPFIND, PUT, PROPPATCH, COPY, MOV
 export const HAS_FEATURES = { dav: FEATURES }
 export const ALLOWS = { allow: METHODS }
 
-export const MAINTENANCE =
-  '<h2>Maintenance mode</h2><p>This Nextcloud instance is currently in maintenance mode, which may take a while.</p><p>This page will refresh itself when the instance is available again.</p><p>Contact your system administrator if this message persists or appeared unexpectedly.</p>'
-
 interface More {
   readonly headers?: Told['headers']
   /** Elements of ownCloud's name space. */
@@ -59,8 +56,12 @@ export interface Resource {
 /** Returns the names of the properties that a PROPFIND asks for; undefined where its body is not XML. */
 export function askedProperties({ body }: Asked): string[] | undefined {
   if (body === '') return ['d:resourcetype']
-  const [, inner] = /<d:prop>(.*)<\/d:prop>/s.exec(body) ?? []
-  return inner === undefined ? undefined : [...inner.matchAll(/<([\w-]+:[\w-]+)\s*\/>/g)].map(([, name = '']) => name)
+  const start = body.indexOf('<d:prop>')
+  const end = body.lastIndexOf('</d:prop>')
+  if (start === -1 || end < start) return undefined
+  return [...body.slice(start + '<d:prop>'.length, end).matchAll(/<([\w-]+:[\w-]+)\s*\/>/g)].map(
+    ([, name = '']) => name,
+  )
 }
 
 export function multistatus(
