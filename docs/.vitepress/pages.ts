@@ -54,7 +54,7 @@ export function sidebar(api: SidebarItem[]): SidebarItem[] {
     ),
     group(
       'Guides',
-      docs('requests', 'files', 'token-exchange', 'refresh-token', 'several-issuers', 'stores', 'proxies'),
+      docs('requests', 'files', 'testing', 'token-exchange', 'refresh-token', 'several-issuers', 'stores', 'proxies'),
     ),
     group(
       'Providers',
