@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Browser, BrowserContextOptions, Page as BrowserPage } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { sendPage } from '../../../src/connect/pages/document.js'
+import { sendPage, type Page } from '../../../src/connect/pages/document.js'
 import { createPages } from '../../../src/connect/pages/pages.js'
 import { createSignInPages } from '../../../src/nextcloud-sign-in/sign-in-pages.js'
 import { besidePage, complaintsOf, launchChromium } from '../../support/chromium.js'
@@ -31,6 +31,9 @@ const longWords = {
 const plainPages = new Map([...everyPage(), ...everySignInPage()])
 const longPages = new Map([...everyPage(longWords), ...everySignInPage(longWords)])
 const names = [...plainPages.keys()]
+
+/** The same page without its way on. */
+const staying = ({ status, html, htmlIn }: Page): Page => ({ status, html, ...(htmlIn && { htmlIn }) })
 
 const OF_SERVE = ['landing', 'astray', 'notFound']
 
@@ -65,7 +68,7 @@ if (has('Chromium')) {
     const name = req.method === 'POST' ? 'declined' : decodeURIComponent(url.pathname.slice(1))
     const page = (url.searchParams.has('long') ? longPages : plainPages).get(name)
     // It has to stay where it is to be looked at.
-    if (page !== undefined) sendPage(req, res, { status: page.status, html: page.html })
+    if (page !== undefined) sendPage(req, res, staying(page))
     else res.writeHead(404).end()
   }
 
@@ -91,27 +94,43 @@ if (has('Chromium')) {
     { colorScheme: 'dark', viewport: PHONE, where: 'a phone' },
   ] as const)('on $where, in $colorScheme', ({ colorScheme, viewport }) => {
     it.each(names)('axe finds nothing to complain of, nor does the browser: %s', async (name) => {
-      const page = await tab({ colorScheme, viewport })
-      const complaints = complaintsOf(page)
-      await page.goto(`${app.url}/${encodeURIComponent(name)}`)
-      // At its end nothing lies behind the buttons that stay in sight, so that axe can tell every colour.
-      const result = (await besidePage(
-        page,
-        'scrollTo(0, document.body.scrollHeight)',
-        axe.source,
-        'axe.run({ preload: false })',
-      )) as axe.AxeResults
-      const seen = (results: readonly axe.Result[]) =>
-        results.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
-      expect(seen(result.violations)).toEqual([])
-      expect(seen(result.incomplete)).toEqual([])
-      expect(result.passes.map(({ id }) => id)).toEqual(expect.arrayContaining(['color-contrast', 'landmark-one-main']))
-      // A page that is an error is an error to the console, and nothing else is.
-      expect(
-        complaints.filter((complaint) => !/^Failed to load resource: .* status of [45]\d\d/.test(complaint)),
-      ).toEqual([])
+      await expectAccessible(await tab({ colorScheme, viewport }), name)
     })
   })
+
+  describe.each([
+    { locale: 'de-CH', language: 'de' },
+    { locale: 'fr-FR', language: 'fr' },
+  ])('in a browser set to $locale', ({ locale, language }) => {
+    const inLanguage = names.filter((name) => plainPages.get(name)?.htmlIn !== undefined)
+    it.each(inLanguage)('axe finds nothing to complain of, and all fits on a phone: %s', async (name) => {
+      const page = await tab({ locale, viewport: PHONE })
+      await expectAccessible(page, name)
+      expect(await besidePage(page, 'document.documentElement.lang')).toBe(language)
+      expect(await overflow(page)).toEqual([])
+    })
+  })
+
+  async function expectAccessible(page: BrowserPage, name: string): Promise<void> {
+    const complaints = complaintsOf(page)
+    await page.goto(`${app.url}/${encodeURIComponent(name)}`)
+    // At its end nothing lies behind the buttons that stay in sight, so that axe can tell every colour.
+    const result = (await besidePage(
+      page,
+      'scrollTo(0, document.body.scrollHeight)',
+      axe.source,
+      'axe.run({ preload: false })',
+    )) as axe.AxeResults
+    const seen = (results: readonly axe.Result[]) =>
+      results.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+    expect(seen(result.violations)).toEqual([])
+    expect(seen(result.incomplete)).toEqual([])
+    expect(result.passes.map(({ id }) => id)).toEqual(expect.arrayContaining(['color-contrast', 'landmark-one-main']))
+    // A page that is an error is an error to the console, and nothing else is.
+    expect(
+      complaints.filter((complaint) => !/^Failed to load resource: .* status of [45]\d\d/.test(complaint)),
+    ).toEqual([])
+  }
 
   /** Whether anything sticks out of the window or of what it stands in. */
   async function overflow(page: BrowserPage): Promise<unknown> {
