@@ -8,11 +8,10 @@ export {
   addAccount,
   addProvider,
   addToken,
-  needsSecondFactor,
   rememberPassword,
   removeToken,
 } from '../../../src/testing/nextcloud/state.js'
-export type { Account, AuthToken, Note, OidcProvider } from '../../../src/testing/nextcloud/state.js'
+export type { Account, AuthToken, OidcProvider } from '../../../src/testing/nextcloud/state.js'
 
 /** A browser. */
 export interface Session {
