@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
@@ -26,7 +25,7 @@ const START = { '/mariadb': startMariaDbServer, '/postgres': startPostgresServer
  * a run that needs none; they are stopped at the end.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  buildSqlite()
+  spawnSync(process.execPath, [path.join(import.meta.dirname, '../sqlite-driver/build.mjs')], { stdio: 'inherit' })
   const started = new Map<string, Promise<{ url: string; stop: () => Promise<void> }>>()
   const desk = createServer((req, res) => {
     const start = START[req.url as keyof typeof START]
@@ -43,14 +42,6 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     desk.close()
     await Promise.all([...started.values()].map((server) => server.then(({ stop }) => stop()).catch(() => undefined)))
   }
-}
-
-/** Fetches or compiles better-sqlite3, which nothing but the tests needs, so that `npm ci` need not. Where neither can be, its tests are left out. */
-function buildSqlite(): void {
-  const cwd = path.join(import.meta.dirname, '../../node_modules/better-sqlite3')
-  if (existsSync(path.join(cwd, 'build/Release/better_sqlite3.node'))) return
-  console.log('better-sqlite3 is fetched or compiled, once')
-  spawnSync('npm', ['run', '--silent', 'install'], { cwd, stdio: 'ignore', shell: process.platform === 'win32' })
 }
 
 async function shared(server: keyof typeof START): Promise<string> {
