@@ -219,22 +219,27 @@ const underWay = (keys: Keys): KeySet | Promise<KeySet> =>
 
 /**
  * Fetches the set for a token whose key is unknown, unless strangers' tokens have used up the looks: then a token that the last look
- * was made for, or that was issued before it, is bad, and another one is looked for when there is a look again.
+ * was made for, or that was issued before it, is bad, as is one that names a known key and does not fit it. Another one is looked for
+ * when there is a look again.
  */
-async function looked({ kept, looks, clockTolerance }: Keys, { header, token, missing }: Search): Promise<KeySet> {
-  const { payload, signature } = token
+async function looked(keys: Keys, { header, token, missing }: Search): Promise<KeySet> {
+  const { kept, looks } = keys
   if (header?.kid !== undefined && !(typeof header.kid === 'string' && NAME.test(header.kid))) throw missing
   // The issuer may have begun to use a new key since the set was fetched.
   kept.coolDown.check()
   if (kept.coolDown.failing() || kept.refreshing() || looks.take()) return kept.refresh()
-  const issuedAt =
-    typeof payload === 'string' ? parseObject(Buffer.from(payload, 'base64url').toString())?.['iat'] : undefined
-  const isOld = typeof issuedAt !== 'number' || issuedAt + clockTolerance < looks.lastAt()
-  if (isOld || looks.inVain.has(signature)) throw missing
+  if (kept.known()?.value.kids.includes(header?.kid ?? '') || isBad(keys, token)) throw missing
   throw new UpstreamUnavailableError(
     'Too many tokens have come with keys that the authorization server does not publish',
     { retryAfter: LOOK_INTERVAL / 1_000 },
   )
+}
+
+/** Whether the last look was made for the token, or after it was issued, so that its key would have been found. */
+function isBad({ looks, clockTolerance }: Keys, { payload, signature }: FlattenedJWSInput): boolean {
+  const issuedAt =
+    typeof payload === 'string' ? parseObject(Buffer.from(payload, 'base64url').toString())?.['iat'] : undefined
+  return typeof issuedAt !== 'number' || issuedAt + clockTolerance < looks.lastAt() || looks.inVain.has(signature)
 }
 
 /** The keys that verify JWTs. */

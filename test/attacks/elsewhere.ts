@@ -740,7 +740,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'sessions that are ended at Nextcloud again and again',
       'CWE-307',
       'attacks/refused-refreshes',
-      'has three requests of this server refused there, and others notice nothing: %s',
+      'has few requests of this server refused there, and others notice nothing: %s (%d)',
     ],
     [
       'elicitations that claim an answer',

@@ -323,6 +323,15 @@ describe('a new key', () => {
     expect(fetches()).toBe(1)
   })
 
+  it('is none that is known, by an algorithm that it is not for', async () => {
+    const auth = open()
+    const { privateKey, publicJwk } = await signingKey('rsa', 'RS256')
+    for (let round = 0; round < 5; round += 1) {
+      const odd = await token({ alg: 'RS256', kid: as.key.kid, privateKey, publicJwk }, { iat: now(), jti: `${round}` })
+      await expectRefusal(auth, odd, 'key')
+    }
+  })
+
   it('is found though forged tokens of a known kid have used up their looks', async () => {
     const auth = open()
     const forger = await signingKey(as.key.kid)

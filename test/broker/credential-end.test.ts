@@ -39,7 +39,10 @@ async function attempt(credential: PendingDeletion['credential'], answers: Answe
     endsAlone: true,
     clock: systemClock,
     serverOf: () => server,
-    codes: { sendAgain: (send: () => Promise<unknown>) => send() },
+    codes: {
+      sendAgain: (send: () => Promise<unknown>) => send(),
+      refreshToEnd: (_of: unknown, send: () => Promise<unknown>) => send(),
+    },
     freshCredentials: { endToken: (token: string) => Promise.resolve(ends && ended.push(token) > 0) },
     grants: {
       store: { keyOf: () => 'key' },

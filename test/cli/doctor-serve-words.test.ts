@@ -84,6 +84,7 @@ async function examined({ folder, environment }: SetUp, other: Environment = {})
     clock: systemClock,
     print: (text: string) => void told.push(text),
     complain: (text: string) => void wrong.push(text),
+    progress: () => undefined,
   }
   await doctor(['--serve', '--json'], surroundings as unknown as Parameters<typeof doctor>[1])
   expect(wrong).toEqual([])
