@@ -68,7 +68,7 @@ export function createCodeShares(clock: Clock): CodeShares {
     async (sender, send) => {
       const name = nameOf(sender)
       const sent = await inLine(
-        lineOf(`user ${name}`),
+        lineOf(name),
         () => counts.left(name, share),
         () => counted({ sender: name, isCode: false }, send),
       )
