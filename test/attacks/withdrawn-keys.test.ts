@@ -282,6 +282,7 @@ describe('a new key', () => {
   it.each<[when: string, later: number, slow: number]>([
     ['just now', 0, 0],
     ['2 s ago', 2, 0],
+    ['just now, by a clock that is 5 s slow', 0, 5],
     ['2 s ago, by a clock that is 5 s slow', 2, 5],
   ])('is a shortage, and no bad token, when strangers have used up the looks %s', async (_when, later, slow) => {
     const auth = open()
@@ -312,6 +313,21 @@ describe('a new key', () => {
     seconds(10)
     const stranger = await token(await signingKey('another'), { iat: now() })
     for (let round = 0; round < 5; round += 1) await expectRefusal(auth, stranger, 'key')
+  })
+
+  it('may have signed what is one of more than a hundred tokens of the last look, since no more are remembered', async () => {
+    const auth = open()
+    const forger = await signingKey('invented')
+    const many = await Promise.all(
+      Array.from({ length: 120 }, (_, at) => token(forger, { jti: `${at}`, iat: now() + 1 })),
+    )
+    const refusals = async (): Promise<string> => {
+      const ends = await Promise.allSettled(many.map((stranger) => auth.verify(stranger)))
+      const codes = ends.map((end) => (end.status === 'rejected' ? (end.reason as { status: number }).status : 200))
+      return [401, 503].map((status) => codes.filter((code) => code === status).length).join(' and ')
+    }
+
+    expect([await refusals(), await refusals(), await refusals()]).toEqual(['120 and 0', '120 and 0', '100 and 20'])
   })
 
   it.each([5, null, '', '\n', 'a\0b'])('has a name that an issuer may give: %j is not looked for', async (kid) => {
