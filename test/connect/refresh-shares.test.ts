@@ -9,7 +9,6 @@ const ISSUER = 'https://mcp.example.com'
 const NOBODY: Sender = { issuer: ISSUER, subject: '' }
 const from = (remoteAddress: string): IncomingMessage => ({ socket: { remoteAddress } }) as unknown as IncomingMessage
 const outage = () => Promise.reject(new UpstreamUnavailableError('unavailable'))
-const good = () => Promise.resolve('tokens')
 const [alice, bob] = ['alice', 'bob'].map((subject): Sender => ({ issuer: ISSUER, subject })) as [Sender, Sender]
 const fine = () => Promise.resolve({ access: 'token' })
 const dead = () => Promise.resolve('dead' as const)
