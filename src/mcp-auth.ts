@@ -175,7 +175,7 @@ export interface McpAuth extends ConnectHandler {
   verify(token: string): Promise<McpAuthInfo>
   /**
    * Resolves when the authorization server's metadata and keys are there, and the storage of grants, if there is one, takes an entry and
-   * gives it back. Rejects with the reason why not. Optional: everything is also fetched when it is first needed.
+   * gives it back. Rejects with an error whose `detail` is the reason why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
   /**

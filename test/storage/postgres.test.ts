@@ -8,6 +8,7 @@ import { has } from '../support/left-out.js'
 import { startPgbouncer } from '../support/pgbouncer.js'
 import { startPostgresServer } from '../support/postgres-server.js'
 import { freshDatabase } from '../support/shared-servers.js'
+import { closedPort, silentPort } from '../support/unusable-ports.js'
 import { built, inTenProcesses } from './ten-processes.js'
 
 const pools: pg.Pool[] = []
@@ -17,6 +18,7 @@ function poolOf(connectionString: string, config: pg.PoolConfig = {}): pg.Pool {
   pools.push(pool)
   return pool
 }
+const poolAt = (port: number) => poolOf(`postgres://127.0.0.1:${port}/x`, { connectionTimeoutMillis: 200 })
 afterAll(() => Promise.all(pools.filter((pool) => !pool.ended).map((pool) => pool.end())))
 
 if (has('PostgreSQL')) {
@@ -32,10 +34,14 @@ if (has('PostgreSQL')) {
       Number((await of.query<{ count: string }>('SELECT count(*) FROM mcp_nextcloud_auth')).rows[0]!.count)
 
     storageContract({ describe, it, assert }, () => new PostgresStorage(pool), {
-      async unavailable() {
-        const gone = poolOf(url)
-        await gone.end()
-        return new PostgresStorage(gone)
+      unavailable: {
+        async 'is over a pool that has ended'() {
+          const gone = poolOf(url)
+          await gone.end()
+          return new PostgresStorage(gone)
+        },
+        'refuses connections': async () => new PostgresStorage(poolAt(await closedPort())),
+        hangs: async () => new PostgresStorage(poolAt(await silentPort())),
       },
     })
 

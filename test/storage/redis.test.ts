@@ -65,10 +65,18 @@ if (has('Redis')) {
     }
 
     storageContract({ describe, it, assert }, () => new RedisStorage(redis.client), {
-      async unavailable() {
-        const gone = await connect(await sharedRedis())
-        await gone.end()
-        return new RedisStorage(gone.client)
+      unavailable: {
+        async 'is over a connection that was closed'() {
+          const gone = await connect(await sharedRedis())
+          await gone.end()
+          return new RedisStorage(gone.client)
+        },
+        async 'permits nothing'() {
+          const user = `nobody-${randomUUID()}`
+          await redis.send('ACL', 'SETUSER', user, 'on', 'nopass', '-@all', '+@connection', '+info')
+          const nobody = await connect((await sharedRedis()).replace('//', `//${user}:any@`))
+          return Object.assign(new RedisStorage(nobody.client), { close: () => Promise.resolve(nobody.end()) })
+        },
       },
     })
 
