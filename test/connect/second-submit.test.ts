@@ -36,6 +36,30 @@ describe('a form that the same browser sends again within a minute', () => {
     expect((await press('yes')).text).toContain('Connected, you can go back')
   })
 
+  it('regression: filled the store with offers to disconnect, one for each time', async () => {
+    const { alice, press, authorize, storage } = await setUp()
+    const { refreshTo } = await press('yes')
+    const kept = new Map(alice.cookies)
+    await alice.open(await authorize(refreshTo))
+    const records = async () => (await storage.list!({ limit: 1_000 })).length
+    const before = await records()
+
+    const offered = []
+    for (let round = 0; round < 30; round += 1) {
+      // A browser would end its oldest cookies.
+      alice.cookies.clear()
+      for (const [name, value] of kept) alice.cookies.set(name, value)
+      const page = await press(round % 2 === 0 ? 'yes' : 'no')
+      expectPage(page, 200)
+      expect(page.text).toContain('Connected, you can go back')
+      offered.push(page.text.includes('/nextcloud/disconnect'))
+    }
+
+    // The first "yes" was one of the twenty.
+    expect(offered).toEqual([...Array<boolean>(19).fill(true), ...Array<boolean>(11).fill(false)])
+    expect(await records()).toBe(before + 19)
+  })
+
   it('leads on from each of two tabs', async () => {
     const { alice, url, press } = await setUp()
     const other = await alice.open(url)
