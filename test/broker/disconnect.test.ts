@@ -175,10 +175,11 @@ describe('revoke()', () => {
   })
 
   it('has the refresh token revoked that could not be stored yet, and not the one that was spent for it', async () => {
-    const { as, auth, refreshTokens, first } = await setUpUnstored()
+    const { as, auth, refreshTokens, first, grants } = await setUpUnstored()
 
     expect(await auth.revoke(ALICE)).toEqual({ revoked: true })
 
+    expect(await grants.deletions.list()).toEqual([])
     expect(revoked(as)).toEqual([refreshTokens.familyOf(first).tokens.at(-1)])
   })
 
