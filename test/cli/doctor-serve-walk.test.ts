@@ -46,7 +46,7 @@ async function serveWay(changesOf: (origin: string) => Changes) {
       const here = `http://${host}`
       asked.push({ step, cookie, origin, body })
       const reply = { ...wayOf(here), ...changesOf(here) }[step]
-      if (reply === null || reply === undefined) return res.destroy()
+      if (reply === null) return res.destroy()
       return res.writeHead(reply.status ?? 200, { ...reply.headers } as Record<string, string>).end(reply.body)
     })
   }).listen(0, '127.0.0.1')
