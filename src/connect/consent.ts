@@ -153,7 +153,7 @@ async function answerFirst(
   }
   const kept = cookies.keep(sent.flow, cookie, MAY_REPEAT_FOR)
   if (begun === undefined) return { ...failed('declined', pages.declined()), cookies: [kept] }
-  return { ...begun, cookies: [kept, ...(begun.cookies ?? [])] }
+  return { ...begun, cookies: [kept, ...begun.cookies] }
 }
 
 /** Returns the page for an answer that leads nowhere. A "no" is a record in the store too. */

@@ -98,6 +98,28 @@ describe('a form that the same browser sends again within a minute', () => {
     expect([redeemed(), await stored()]).toEqual([[], undefined])
   })
 
+  it('is a 403 without an answer', async () => {
+    const { alice, question, press, stored } = await setUp()
+    await press('yes')
+
+    expectPage(await alice.press(question, {}), 403)
+    expect(await stored()).toBeUndefined()
+  })
+
+  it('says no once, however many say so at the very same moment', async () => {
+    const { press, events, happened } = await setUp()
+    await press('yes')
+
+    const pages = await Promise.all([press('no'), press('no'), press('no')])
+    await happened('connect.failed')
+
+    for (const page of pages) {
+      expectPage(page, 200)
+      expect(page.text).toContain('Not connected')
+    }
+    expect(events.filter((event) => event.type === 'connect.failed').length).toBe(1)
+  })
+
   it('is a 410 from another browser, without the cookie, and after a minute', async () => {
     const { alice, browser, url, press, question, clock } = await setUp()
     await press('yes')
@@ -140,6 +162,36 @@ describe('in app-password mode, a form that is sent again', () => {
     await nextcloud.grant(first.login, 'alice')
     expect((await alice.open(first.next)).text).toContain('Connected, you can go back')
     expect((await alice.press(question, { answer: 'yes' })).text).toContain('Connected, you can go back')
+  })
+
+  it('that says no before anything has begun in Nextcloud ends the yes', async () => {
+    const { browser, link, authorize, nextcloud, auth } = await appPasswordWorld()
+    const alice = browser()
+    const question = await alice.open(await link())
+    const going = await alice.press(question, { answer: 'yes' })
+
+    const no = await alice.press(question, { answer: 'no' })
+
+    expectPage(no, 200)
+    expect(no.text).toContain('Not connected')
+    expect((await alice.open(await authorize(going.refreshTo))).text).toContain('Not connected')
+    expect(nextcloud.begun()).toBe(0)
+    expect(await auth.isProvisioned({ subject: 'alice' })).toBe(false)
+  })
+
+  it('shows the end of its login, and hands out no cookie for it', async () => {
+    const options = { connect: { identity: () => false } }
+    const { browser, link, authorize, nextcloud } = await appPasswordWorld({ options })
+    const alice = browser()
+    const question = await alice.open(await link())
+    const going = await alice.press(question, { answer: 'yes' })
+    const waiting = waitingPage(await alice.open(await authorize(going.refreshTo)))
+    await nextcloud.grant(waiting.login, 'mallory')
+
+    const end = await alice.press(question, { answer: 'yes' })
+
+    expectPage(end, 403)
+    expect(end.headers['set-cookie']).not.toContainEqual(expect.stringContaining('Max-Age=1500'))
   })
 
   it('leads to the same login where the app says who is at the browser, and to none once it says no', async () => {
