@@ -211,7 +211,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
 /** Called for each client of any kind. */
 function checkRedirectUris({ errors }: Library): NonNullable<Configuration['extraClientMetadata']>['validator'] {
   return (_ctx, _name, _value, metadata) => {
-    // RFC 7591 §2: the server may drop it. Kept, it would stop each later request for one scope more.
+    // RFC 7591 §3.2.1: the server may drop it. Kept, it would stop each later request for one scope more.
     delete metadata.scope
     const uris: unknown = metadata.redirect_uris
     // What is no list is oidc-provider's to refuse.

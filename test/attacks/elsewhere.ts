@@ -81,7 +81,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ],
     [
       'one token in place of another in the cache',
-      'CWE-524',
+      'CWE-187 (partial comparison)',
       'verify/introspection',
       'tokens with the same ending are told apart, both when they come together and when both are cached',
     ],
@@ -160,7 +160,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ],
     [
       'a token shown to another server',
-      'RFC 9700 §4.9.1',
+      'CWE-200',
       'verify/several-issuers',
       'goes to the first alone, also when that says it is not active',
     ],
@@ -199,7 +199,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ],
     [
       'parameters in the query of the endpoint',
-      'RFC 9700 §4.8',
+      'RFC 6749 §3.1 (parameter pollution)',
       'authorization-server/code-grant',
       'keeps what is ours, whatever the query of the endpoint says',
     ],
@@ -211,7 +211,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ],
     [
       'a state that comes again',
-      'RFC 6749 §10.12 (replay)',
+      'RFC 9700 §2.1 (one-time state)',
       'connect/callback',
       'is good once: a replay is a 400, and the code is not sent again, where the server %s',
     ],
@@ -229,7 +229,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ],
     [
       'a callback in another browser',
-      'RFC 9700 §4.7 (session fixation)',
+      'RFC 9700 §4.7 (CSRF)',
       'connect/callback',
       'that has the whole URL, and a cookie of a flow of its own, gets a 403 and disturbs nobody',
     ],
@@ -390,7 +390,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ['a redirect URI of another kind', 'RFC 8252 §7', 'nextcloud-sign-in/attacks', '%s cannot be registered'],
     [
       'an unknown client with a redirect URI',
-      'RFC 9700 §4.11 (open redirector)',
+      'RFC 9700 §4.11.2 (open redirector)',
       'nextcloud-sign-in/conformance',
       'of an unknown client is refused on a page of its own, which sends nobody anywhere',
     ],
@@ -481,7 +481,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ],
     [
       'a user id that is given to another person',
-      'CWE-639',
+      'CWE-459',
       'nextcloud-sign-in/outages',
       'that is deleted leaves nothing to whoever gets its user id later, nor to the apps of the first',
     ],
@@ -511,7 +511,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'attacks/ssrf',
       'metadata that name %s as a place for keys are refused before it is asked',
     ],
-    ['endpoints off https', 'RFC 9700 §2.6', 'authorization-server/discovery', 'must not be at %s for %s'],
+    ['endpoints off https', 'RFC 8414 §2 (https)', 'authorization-server/discovery', 'must not be at %s for %s'],
     [
       'a document of another issuer',
       'RFC 8414 §3.3',
@@ -521,11 +521,11 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ['private, mapped, decimal and octal addresses', 'CWE-918', 'transport/public-document', 'is not public: %s'],
     [
       'a name that leads inside',
-      'CWE-350 (DNS rebinding)',
+      'CWE-918 (DNS rebinding)',
       'transport/public-document',
       'gives the addresses that it has checked: all %s',
     ],
-    ['a name with one address inside', 'CWE-350 (DNS rebinding)', 'transport/public-document', 'gives none of %j'],
+    ['a name with one address inside', 'CWE-918 (DNS rebinding)', 'transport/public-document', 'gives none of %j'],
     [
       'a metadata document at an address inside',
       'OAuth Client ID Metadata Document (SSRF)',
@@ -591,7 +591,7 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ],
     [
       'a copy of the caller that has lost its token',
-      'CWE-639',
+      'CWE-287',
       'attacks/shown-tokens',
       'a copy without its token is told what to pass in its place, and is nobody in any mode',
     ],
@@ -635,13 +635,13 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ['lines in a log', 'CWE-117', 'events/event-log', 'lets no value of a stranger end, colour or turn a line: %j'],
     [
       'a description that looks like a parameter',
-      'CWE-113',
+      'CWE-116, RFC 9110 §5.6.4 (quoted strings)',
       'http/challenge',
       'as it was meant, whatever the description tries',
     ],
     [
       'codes and tickets in pages',
-      'CWE-598',
+      'CWE-200',
       'connect/secrecy',
       'no token, code, secret, ticket, state or cookie is in an event, an error or a page where it does not belong',
     ],
@@ -653,13 +653,13 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
     ],
     [
       'a row of the store under another key',
-      'CWE-639',
+      'CWE-345',
       'e2e/secrets-at-rest',
       'opens for nobody else: a row that was copied to another user’s key is an error, and nothing is handed out',
     ],
     [
       'a bit of a sealed value',
-      'CWE-353',
+      'CWE-354',
       'grants/seal',
       'one character changed, put in or left out makes it a SealedValueError',
     ],
@@ -729,16 +729,21 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'are bounded in all, and a flood from one network drives out itself alone',
     ],
     ['proofs', 'CWE-770', 'verify/dpop', 'lets no user take more than a share, until those end, and the others in'],
-    ['wrong passwords at Nextcloud', 'CWE-307', 'nextcloud/sign-ins', 'of one user hold up that user alone'],
+    [
+      'wrong passwords at Nextcloud',
+      'CWE-645 (lock-out of others)',
+      'nextcloud/sign-ins',
+      'of one user hold up that user alone',
+    ],
     [
       'made-up codes at Nextcloud',
-      'CWE-307',
+      'CWE-645 (lock-out of others)',
       'connect/code-shares',
       'come to Nextcloud five times from one address, so that nobody is throttled there',
     ],
     [
       'sessions that are ended at Nextcloud again and again',
-      'CWE-307',
+      'CWE-645 (lock-out of others)',
       'attacks/refused-refreshes',
       'has few requests of this server refused there, and others notice nothing: %s (%d)',
     ],

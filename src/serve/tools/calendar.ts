@@ -153,7 +153,7 @@ async function eventsOf(nextcloud: NextcloudOfTool, calendar: string, from: Date
     method: 'REPORT',
     path,
     depth: '1',
-    // RFC 4791 §7.8: recurring events come written out, with times in UTC.
+    // RFC 4791 §9.6.5: recurring events come written out, with times in UTC.
     body: `<c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><c:calendar-data><c:expand ${range}/></c:calendar-data></d:prop>
 <c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:time-range ${range}/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>`,
   })

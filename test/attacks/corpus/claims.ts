@@ -94,7 +94,7 @@ const times = rows('RFC 7519 §4.1.4 (exp)', [
   [
     [
       'exp of 1e400',
-      'CWE-190 (a number beyond all)',
+      'RFC 8259 §6 (a number beyond all)',
       ({ jwt, claims }) => jwt({ claims: JSON.stringify(claims({ exp: 7 })).replace('"exp":7', '"exp":1e400') }),
       'missing_claim',
     ],
@@ -117,7 +117,7 @@ const times = rows('RFC 7519 §4.1.4 (exp)', [
 )
 
 const SUB = 'RFC 9068 §2.2 (sub)'
-const CNF = 'RFC 7800 §3.1, RFC 9449 §7.1 (cnf)'
+const CNF = 'RFC 7800 §3.1, RFC 9449 §7.2 (cnf)'
 const subjects = rows(SUB, [
   ['no sub', () => ({ sub: undefined })],
   ['sub null', () => ({ sub: null })],

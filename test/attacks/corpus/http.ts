@@ -46,7 +46,7 @@ const http: readonly Row[] = [
   ['a colon behind the scheme', SCHEME, ({ jwt }) => get(`Authorization: Bearer: ${jwt()}`), 'no token'],
   ['an equals sign behind the scheme', SCHEME, ({ jwt }) => get(`Authorization: Bearer=${jwt()}`), 'no token'],
   ['the scheme Token', SCHEME, ({ jwt }) => get(`Authorization: Token ${jwt()}`), 'no token'],
-  ['the scheme DPoP', 'RFC 9449 §7.2', ({ jwt }) => get(`Authorization: DPoP ${jwt()}`), 'no token'],
+  ['the scheme DPoP', 'RFC 9449 §7.1', ({ jwt }) => get(`Authorization: DPoP ${jwt()}`), 'no token'],
   [
     'Basic with the token as its password',
     SCHEME,
@@ -130,7 +130,7 @@ const http: readonly Row[] = [
     'no token',
   ],
   ['HEAD', 'RFC 9110 §9.3.2 (HEAD)', () => raw('HEAD /mcp'), 'no token'],
-  ['TRACE', 'CWE-693 (TRACE)', () => raw('TRACE /mcp', 'X-Evil: evil.example'), 'no token'],
+  ['TRACE', 'RFC 9110 §9.3.8 (TRACE)', () => raw('TRACE /mcp', 'X-Evil: evil.example'), 'no token'],
   ['PROPFIND', 'CWE-650 (methods)', () => raw('PROPFIND /mcp'), 'no token'],
   [
     'a method in lower case',
@@ -143,13 +143,13 @@ const http: readonly Row[] = [
   ['a target of another host', 'RFC 9112 §3.2.2', () => raw('GET https://evil.example/mcp'), 'no token'],
   [
     'another Host',
-    'CWE-644 (Host header), RFC 9728 §3.3',
+    'CWE-348 (Host header), RFC 9728 §3.3',
     () => get().replace('Host: mcp.example.com', 'Host: evil.example'),
     'no token',
   ],
   [
     'X-Forwarded-Host',
-    'CWE-644 (Host header), RFC 9728 §3.3',
+    'CWE-348 (Host header), RFC 9728 §3.3',
     () => get('X-Forwarded-Host: evil.example', 'Forwarded: host=evil.example'),
     'no token',
   ],
@@ -165,14 +165,14 @@ const http: readonly Row[] = [
   ],
   [
     'a second request without a token on the connection of a good one',
-    'RFC 9112 §3.3 (each request by itself)',
+    'RFC 9110 §3.3 (each request by itself)',
     (forge) => get(good(forge)).replace('Connection: close\r\n', '') + get(),
     'no token',
     2,
   ],
   [
     'an upgrade to WebSocket',
-    'CWE-1385 (WebSocket)',
+    'CWE-306 (WebSocket)',
     () =>
       get(
         'Connection: Upgrade',
@@ -267,13 +267,13 @@ const routes: readonly Row[] = [
   ['POST to the metadata', 'CWE-650 (methods)', () => raw(`POST ${ROUTE}`, 'Content-Length: 0'), { byNode: 405 }],
   [
     'another Host at the metadata',
-    'CWE-644 (Host header), RFC 9728 §3.3',
+    'CWE-348 (Host header), RFC 9728 §3.3',
     () => raw(`GET ${ROUTE}`).replace('Host: mcp.example.com', 'Host: evil.example'),
     'metadata',
   ],
   [
     'an absolute target of another host at the metadata',
-    'CWE-644 (Host header), RFC 9728 §3.3',
+    'CWE-348 (Host header), RFC 9728 §3.3',
     () => raw(`GET http://evil.example${ROUTE}`),
     'metadata',
   ],

@@ -9,7 +9,7 @@ import { base64url, jwkOf, macOf, signatureOf, type Forge, type Parts } from './
 const NONE = 'CVE-2022-23540 (alg none), RFC 8725 §3.2'
 const CONFUSION = 'CVE-2015-9235, CVE-2016-10555 (RS256 to HS256), RFC 8725 §3.1'
 const BOUND_KEY = 'RFC 7517 §4.4, RFC 8725 §3.1 (one algorithm for each key)'
-const BROUGHT = 'CVE-2018-0114 (the token brings its key), RFC 8725 §3.10'
+const BROUGHT = 'CVE-2018-0114 (the token brings its key), RFC 8725 §3.8'
 const SSRF = 'RFC 8725 §3.10 (SSRF by jku and x5u)'
 const LOOKUP = 'RFC 8725 §3.10 (injection by kid)'
 const CRIT = 'RFC 7515 §4.1.11 (crit)'
@@ -159,7 +159,7 @@ const keys: readonly TokenRow[] = [
   ['x5u to a certificate of the attacker', SSRF, mine(({ evil }) => ({ kid: 'mine', x5u: `${evil}/cert` }))],
   [
     'x5c with a certificate that the attacker has signed',
-    'RFC 8725 §3.10, RFC 7515 §4.1.6 (x5c)',
+    'RFC 8725 §3.8, RFC 7515 §4.1.6 (x5c)',
     withChain,
     'signature',
   ],
@@ -267,25 +267,25 @@ const signatures: readonly TokenRow[] = [
   ['ES256 of one byte', 'RFC 7515 §5.2', byEc(fixed('00'))],
   [
     'ES256 under the key of another curve',
-    'RFC 8725 §3.4 (curves)',
+    'RFC 7518 §3.4 (the curve of the algorithm)',
     ({ jwt, keys: { ec, p384 } }) => jwt({ key: ec, header: { kid: p384.kid } }),
     'key',
   ],
   [
     'ES384 under the key of another curve',
-    'RFC 8725 §3.4 (curves)',
+    'RFC 7518 §3.4 (the curve of the algorithm)',
     ({ jwt, keys: { ec, p384 } }) => jwt({ key: p384, header: { kid: ec.kid } }),
     'key',
   ],
   ['ES384 with zeros', PSYCHIC, ({ jwt, keys: { p384 } }) => jwt({ key: p384, by: () => Buffer.alloc(96) })],
   [
     'Ed25519 with zeros',
-    'RFC 8032 §5.1.7 (points of small order)',
+    'RFC 8032 §5.1.7 (verification, points of small order)',
     ({ jwt, keys: { ed } }) => jwt({ key: ed, by: () => Buffer.alloc(64) }),
   ],
   [
     'Ed25519 with the neutral point and zero',
-    'RFC 8032 §5.1.7 (points of small order)',
+    'RFC 8032 §5.1.7 (verification, points of small order)',
     ({ jwt, keys: { ed } }) => jwt({ key: ed, by: () => Buffer.concat([Buffer.from([1]), Buffer.alloc(63)]) }),
   ],
   [
@@ -413,7 +413,7 @@ const headers: readonly TokenRow[] = [
   ],
   [
     'aud in another case, beside none',
-    'RFC 7519 §4 (names are case-sensitive)',
+    'RFC 7519 §7.3 (names are compared character by character)',
     ({ jwt, resource }) => jwt({ claims: { aud: undefined, Aud: resource, AUD: resource } }),
     'missing_claim',
   ],
@@ -485,13 +485,13 @@ const shapes: readonly TokenRow[] = [
   ['a semicolon and a parameter behind it', 'RFC 6750 §2.1', ({ jwt }) => `${jwt()};realm=x`],
   [
     'a JWE to the published key',
-    'RFC 7516 §3.1 (JWE in place of JWS)',
+    'RFC 7516 §9 (JWE in place of JWS)',
     () => `${base64url({ alg: 'RSA-OAEP', enc: 'A256GCM', kid: 'encryption' })}.AAAA.AAAA.AAAA.AAAA`,
     'opaque',
   ],
   [
     'a JWE with a key in it (dir)',
-    'RFC 7516 §3.1 (JWE in place of JWS)',
+    'RFC 7516 §9 (JWE in place of JWS)',
     () => `${base64url({ alg: 'dir', enc: 'A256GCM' })}..AAAA.AAAA.AAAA`,
     'opaque',
   ],
@@ -542,7 +542,7 @@ const shapes: readonly TokenRow[] = [
     'too_large',
   ],
   ['60 KiB', 'CWE-400 (size)', ({ jwt }) => jwt({ claims: { x: 'x'.repeat(44_000) } }), 'too_large'],
-  ['16 KiB of dots', 'CWE-1333 (time by the square)', () => '.'.repeat(16_384), 'opaque'],
+  ['16 KiB of dots', 'CWE-407 (time by the square)', () => '.'.repeat(16_384), 'opaque'],
   ['the word undefined', 'CWE-20', () => 'undefined', 'opaque'],
   ['[object Object]', 'CWE-20', () => '[object', 'malformed'],
   ['a path', 'CWE-22', () => '../../../../etc/passwd', 'opaque'],
