@@ -34,7 +34,7 @@ export async function serveSetUp({ redirectUri = (origin: string) => `${origin}/
   const children: ChildProcess[] = []
   onTestFinished(async () => {
     for (const child of children) {
-      if (child.exitCode !== null) continue
+      if (child.exitCode !== null || child.signalCode !== null) continue
       child.kill('SIGKILL')
       await once(child, 'exit')
     }
@@ -77,8 +77,8 @@ export async function serveSetUp({ redirectUri = (origin: string) => `${origin}/
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
       if (!told.output.includes('Listening on')) throw new Error(`It does not start: ${told.output}`)
-      const stop = async () => {
-        child.kill('SIGTERM')
+      const stop = async (signal: NodeJS.Signals = 'SIGTERM') => {
+        child.kill(signal)
         await once(child, 'exit')
       }
       return Object.assign(told, { stop })
