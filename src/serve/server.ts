@@ -86,10 +86,7 @@ async function createServe(
   }
 }
 
-function notesOf(
-  settings: ServeSettings,
-  { made, hasLost }: Pick<DataFolder, 'made' | 'hasLost'>,
-): readonly string[] {
+function notesOf(settings: ServeSettings, { made, hasLost }: Pick<DataFolder, 'made' | 'hasLost'>): readonly string[] {
   const beside = made.includes(DATABASE_FILE) ? ', and a database beside it' : ''
   const key = `Made an encryption key in ${path.join(settings.data, KEY_FILE)}${beside}. Without the key the connections in the database cannot be read: keep a copy.`
   const lost = `${path.join(settings.data, DATABASE_FILE)} has nothing in it, although this is not a first start: what it had is lost or elsewhere, and every app signs in again. If the folder is a copy, that is in the file ${DATABASE_FILE}-wal beside the original: stop both servers, copy the whole folder, and start one of them.`
