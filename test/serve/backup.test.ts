@@ -1,8 +1,10 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { ROOT } from '../support/command.js'
 import { serveSetUp } from './support/serve-set-up.js'
 
 const LOST = 'connections.db has nothing in it, although this is not a first start'
@@ -32,20 +34,12 @@ async function backedUp() {
 }
 
 describe('a copy of the folder of serve', () => {
-  it.each(['SIGTERM', 'SIGINT'] as const)('of two files is whole after %s, which leaves no other', async (signal) => {
+  it('of two files is whole after a stop, which leaves no other', async () => {
     const { first, data, copyTwo, restored, before } = await backedUp()
     expect(readdirSync(data)).toContain('connections.db-wal')
-    await first.stop(signal)
+    await first.stop()
     expect(readdirSync(data).sort()).toEqual(FILES)
     copyTwo()
-    const { output, keys } = await restored()
-    expect([keys, output]).toEqual([before, expect.not.stringContaining(LOST)])
-  })
-
-  it('of all files is whole after a kill', async () => {
-    const { first, data, copy, restored, before } = await backedUp()
-    await first.stop('SIGKILL')
-    cpSync(data, copy, { recursive: true })
     const { output, keys } = await restored()
     expect([keys, output]).toEqual([before, expect.not.stringContaining(LOST)])
   })
@@ -91,5 +85,37 @@ describe('a copy of the folder of serve', () => {
     expect((await restored({ TOKEN_ENCRYPTION_KEY })).output).toContain(LOST)
     const fresh = path.join(data, 'fresh')
     expect((await restored({ TOKEN_ENCRYPTION_KEY, MCP_DATA: fresh, PORT: '0' })).output).not.toContain(LOST)
+  })
+})
+
+describe('the folder of a process of serve', () => {
+  it.each<[NodeJS.Signals, readonly string[]]>([
+    ['SIGTERM', FILES],
+    ['SIGINT', FILES],
+    ['SIGKILL', ['connections.db', 'connections.db-shm', 'connections.db-wal', 'encryption.key']],
+  ])('has after %s the files %j, which are whole', async (signal, files) => {
+    const { folder, origin, nextcloud, clientId, secret, started } = await serveSetUp()
+    const child = spawn(process.execPath, [path.join(ROOT, 'dist/cli/main.js'), 'serve'], {
+      cwd: folder,
+      env: {
+        PATH: process.env['PATH'],
+        NEXTCLOUD_MCP_SERVER_URL: `${origin}/mcp`,
+        NEXTCLOUD_HOST: nextcloud.url,
+        NEXTCLOUD_OIDC_CLIENT_ID: clientId,
+        NEXTCLOUD_OIDC_CLIENT_SECRET: secret,
+        PORT: new URL(origin).port,
+      },
+    })
+    const ended = once(child, 'exit')
+    onTestFinished(() => void child.kill('SIGKILL'))
+    const keys = () => fetch(`${origin}/oauth/jwks`).then((answer) => answer.text())
+    await expect.poll(() => keys().catch(() => ''), { timeout: 60_000 }).toContain('"kty"')
+    const before = await keys()
+    child.kill(signal)
+    await ended
+    expect(readdirSync(path.join(folder, 'data')).sort()).toEqual(files)
+    cpSync(path.join(folder, 'data'), path.join(folder, 'copy'), { recursive: true })
+    const { output } = await started({ MCP_DATA: path.join(folder, 'copy') })
+    expect([await keys(), output]).toEqual([before, expect.not.stringContaining(LOST)])
   })
 })
