@@ -75,7 +75,9 @@ if (has('Redis')) {
           const user = `nobody-${randomUUID()}`
           await redis.send('ACL', 'SETUSER', user, 'on', 'nopass', '-@all', '+@connection', '+info')
           const nobody = await connect((await sharedRedis()).replace('//', `//${user}:any@`))
-          return Object.assign(new RedisStorage(nobody.client), { close: () => Promise.resolve(nobody.end()) })
+          return Object.assign(new RedisStorage(nobody.client), {
+            close: () => Promise.resolve(nobody.end()).then(() => undefined),
+          })
         },
       },
     })
