@@ -1,4 +1,5 @@
-import { failed, leftOut, nameOf, type Check, type Finding, type Verdict } from './check.js'
+import { codeOf } from '../stores.js'
+import { failed, leftOut, type Check, type Finding, type Verdict } from './check.js'
 import { clientChecks } from './client.js'
 import { mcpClientChecks } from './clients/client-checks.js'
 import { nextcloudClock, providerClock } from './clocks.js'
@@ -77,6 +78,6 @@ async function run(check: Check, context: Examination): Promise<Verdict> {
   try {
     return await check.judge(context)
   } catch (error) {
-    return failed(`the check itself failed (${nameOf(error)})`, 'report it as a defect of the doctor')
+    return failed(`the check itself failed (${codeOf(error)})`, 'report it as a defect of the doctor')
   }
 }

@@ -63,9 +63,9 @@ function eventOf(properties: ReadonlyMap<string, ContentLine>): CalendarEvent[] 
 }
 
 function timeOf(line: ContentLine | undefined): string | undefined {
-  const [, year, month, day, time] = /^(\d{4})(\d\d)(\d\d)(?:T(\d{6}Z?))?$/.exec(line?.value ?? '') ?? []
-  if (year === undefined) return undefined
-  const date = `${year}-${month ?? ''}-${day ?? ''}`
+  const [, day, time] = /^(\d{8})(?:T(\d{6}Z?))?$/.exec(line?.value ?? '') ?? []
+  if (day === undefined) return undefined
+  const date = `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`
   if (time === undefined) return date
   return `${date}T${time.slice(0, 2)}:${time.slice(2, 4)}:${time.slice(4, 6)}.000${time.slice(6)}`
 }
