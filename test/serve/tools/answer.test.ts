@@ -19,7 +19,7 @@ it('reads nothing where an answer has no body', async () => {
 
 describe('a tool that fails', () => {
   const [tool] = TOOLS
-  const failing = async (failure: unknown) => {
+  const failing = async (failure: Error) => {
     const defects: string[] = []
     const run = () => Promise.reject(failure)
     const result = await runTool(
@@ -33,7 +33,7 @@ describe('a tool that fails', () => {
 
   it.each([
     [new TypeError('canary'), 'TypeError'],
-    ['canary', 'unknown'],
+    [Object.assign(new Error('canary'), { name: 'canary' }), 'unknown'],
   ])('for a reason of its own tells the model nothing, and reports it: %s', async (failure, word) => {
     const { result, defects } = await failing(failure)
 
