@@ -1,7 +1,7 @@
 import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createClient } from 'redis'
@@ -12,7 +12,7 @@ import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import { createGrants } from '../../src/grants/open-grants.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { setUpDoctor, type DoctorSetup } from '../support/doctor-setup.js'
+import { setUpDoctor, startProvider, type DoctorSetup } from '../support/doctor-setup.js'
 import { has } from '../support/left-out.js'
 import { CLIENT_ID } from '../support/scripted-authorization-server.js'
 import { createRealStores, storeKinds } from '../support/scene.js'
@@ -285,6 +285,31 @@ describe('the doctor and the connect pages', () => {
 
     expect(leftOut).toContain('connect.redirect-uri')
     expect(finding('connect.redirect-uri')?.found).toMatch(/judges redirect URIs only after the sign-in/)
+  })
+
+  it.each<[name: string, known: readonly ('shared' | 'own')[], says: RegExp]>([
+    ['knows neither', [], /^failed: .*400.* → register http\S+\/nextcloud\/callback\/[\da-f]{16}, to the letter/],
+    [
+      'knows that of the first',
+      ['shared'],
+      /^failed: .*400.* → register http\S+\/nextcloud\/callback\/[\da-f]{16}, to/,
+    ],
+    ['knows both', ['shared', 'own'], /^failed: .*is of another issuer.* → let http\S+\/[\da-f]{16} be the only/],
+    ['knows its own', ['own'], /^passed: the provider takes http\S+\/nextcloud\/callback\/[\da-f]{16} → $/],
+  ])('says which redirect URI an issuer after the first has that does not name itself: it %s', async (...row) => {
+    const [, known, says] = row
+    const setup = await setUpGrantsDoctor()
+    const second = await startProvider()
+    const shared = `${new URL(setup.resource).origin}/nextcloud/callback`
+    const uris = { shared, own: `${shared}/${hash('sha256', second.issuer).slice(0, 16)}` }
+    second.script('/authorize', ({ query }, res) => {
+      const isKnown = known.some((name) => uris[name] === query.get('redirect_uri'))
+      res.writeHead(isKnown ? 302 : 400, isKnown ? { location: '/login' } : {}).end()
+    })
+    const { findings } = await setup.run(['--issuer', second.issuer])
+
+    const about = findings.find(({ id, issuer }) => id === 'connect.redirect-uri' && issuer === second.issuer)
+    expect(`${about?.status ?? ''}: ${about?.found ?? ''} → ${about?.fix ?? ''}`).toMatch(says)
   })
 
   it('says what a provider without offline_access means', async () => {
