@@ -54,6 +54,7 @@ describe.each(hosts)('the router on $name', (host) => {
     ['GET', '/later', 'later'],
     ['GET', 'http://mcp.example.com/here', 'here'],
     ['GET', 'HTTPS://mcp.example.com:8443/here/?query', 'here'],
+    ['GET', 'http://[2001:db8::1]:8443/here', 'here'],
     ['GET', 'http://mcp.example.com', 'root'],
     ['GET', 'http://mcp.example.com?query', 'root'],
   ])('serves %s %s', async (method, path, body) => {
@@ -74,6 +75,20 @@ describe.each(hosts)('the router on $name', (host) => {
     '/http://h/here',
   ])('leaves %s to the app', async (path) => {
     expect(await ask(await start(), { path })).toMatchObject({ status: 200, body: 'the app' })
+  })
+
+  // Express sees another path in some of them, so that a limit of the app's for the path would not count them.
+  it.each([
+    'http://a:c/here',
+    'http://a:/here',
+    'http://a@b/here',
+    'http://a;b/here',
+    'http://a%2f/here',
+    'http:///here',
+    'http://[::g]/here',
+    'http://mcp.example.com:443000/here',
+  ])('does not serve %s, whose authority is malformed', async (path) => {
+    expect((await ask(await start(), { path })).body).not.toBe('here')
   })
 
   it.runIf(host.name !== 'node:http').for([
@@ -125,11 +140,24 @@ describe('a method that a path does not have', () => {
   })
 })
 
-it('a request without a URL is left to the app', () => {
-  const req = new IncomingMessage(new Socket())
+it.each(['', undefined])('a request without a URL is left to the app: %j', (url) => {
+  const req = Object.assign(new IncomingMessage(new Socket()), { url })
   const passedOn: unknown[] = []
 
   createRouter(new Map([['/here', {}]]))(req, new ServerResponse(req), (error) => passedOn.push(error))
 
   expect(passedOn).toEqual([undefined])
+})
+
+it.each([
+  ['/mcp/here', '/here', ['/mcp']],
+  ['/mcp', '/', ['/mcp']],
+  ['/rewritten', '/elsewhere', []],
+])('under Connect, %s that has become %s is told as out of reach from the mount alone', (originalUrl, url, mounts) => {
+  const req = Object.assign(new IncomingMessage(new Socket()), { originalUrl, url })
+  const told: string[] = []
+
+  createRouter(routes, (mount) => told.push(mount))(req, new ServerResponse(req), () => undefined)
+
+  expect(told).toEqual(mounts)
 })

@@ -6,7 +6,8 @@ import { createRecords } from '../../src/grants/records.js'
 import { createSealer } from '../../src/grants/seal.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import type { StorageAdapter } from '../../src/index.js'
-import { createModelAdapters, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { createModelAdapters, dropUnused, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { refreshTokenOf } from '../../src/nextcloud-sign-in/refresh-tokens.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { createRealStores, storeKinds } from '../support/scene.js'
 import { openStore, type OpenStore } from '../support/stores.js'
@@ -29,7 +30,11 @@ function instancesOn(storage: StorageAdapter, clock: ManualClock) {
       createEvents(() => undefined, clock),
     )
     const rooms = { records, owner, clock, errors }
-    return { of: createModelAdapters(rooms), keepClient: (id: string) => keepClient(rooms, id) }
+    return {
+      of: createModelAdapters(rooms),
+      keepClient: (id: string) => keepClient(rooms, id),
+      dropUnused: (id: string) => dropUnused(rooms, id),
+    }
   }
   return [open(), open()] as const
 }
@@ -98,19 +103,24 @@ describe.each(['memory', ...storeKinds()] as const)('the models of oidc-provider
     expect(await grants.find(grantId)).toBeUndefined()
   })
 
-  it('let a refresh token be spent again for half a minute, and not a moment longer', async () => {
+  it('give one successor to a refresh token that is spent twice at once, and end the grant when it comes later', async () => {
     const { here, there, grants } = models('RefreshToken')
-    const [id, grantId] = [freshId(), freshId()]
+    const grantId = freshId()
+    const [first, second] = [refreshTokenOf(grantId, 0), refreshTokenOf(grantId, 1)]
+    const exp = inSeconds(clock) + 600
     await grants.upsert(grantId, { accountId: 'alice' }, 600)
-    await here.upsert(id, { grantId, exp: inSeconds(clock) + 600 }, 600)
-    await here.consume(id)
+    await here.upsert(first, { grantId, exp }, 600)
+    const refresh = async (at: Adapter): Promise<void> => {
+      await at.consume(first)
+      await at.upsert(second, { grantId, exp, rotations: 1 }, 600)
+    }
 
-    clock.advance(29_000)
-    expect(await there.find(id)).not.toHaveProperty('consumed', expect.anything())
-    await there.consume(id)
-    clock.advance(1_000)
-    expect(await there.find(id)).toMatchObject({ consumed: inSeconds(clock) - 30 })
-    await expect(there.consume(id)).rejects.toThrow(errors.InvalidGrant)
+    await Promise.all([here, there, here, there].map(refresh))
+
+    expect(await there.find(first)).toMatchObject({ grantId, rotations: 0 })
+    expect(await there.find(second)).toMatchObject({ grantId, rotations: 1 })
+    clock.advance(30_000)
+    await expect(refresh(there)).rejects.toThrow(errors.InvalidGrant)
     expect(await grants.find(grantId)).toBeUndefined()
   })
 
@@ -154,19 +164,15 @@ describe('in the time of the store', () => {
     expect(await of('Client').find('never there')).toBeUndefined()
   })
 
-  it('a spent refresh token is remembered for a week, and never longer than it would have lived', async () => {
+  it('a spent code is remembered for as long as it would have lived', async () => {
     const { clock, of } = atWork()
-    await of('RefreshToken').upsert('long', { exp: inSeconds(clock) + 90 * 86_400 }, 90 * 86_400)
-    await of('RefreshToken').upsert('short', { exp: inSeconds(clock) + 3_600 }, 3_600)
-    await of('RefreshToken').consume('long')
-    await of('RefreshToken').consume('short')
-    clock.advance(3_600_000)
+    await of('AuthorizationCode').upsert('code', { exp: inSeconds(clock) + 60 }, 60)
+    await of('AuthorizationCode').consume('code')
+    clock.advance(59_000)
 
-    expect(await of('RefreshToken').find('short')).toBeUndefined()
-    clock.advance(6 * DAY)
-    expect(await of('RefreshToken').find('long')).toHaveProperty('consumed')
-    clock.advance(DAY)
-    expect(await of('RefreshToken').find('long')).toBeUndefined()
+    expect(await of('AuthorizationCode').find('code')).toHaveProperty('consumed')
+    clock.advance(1_000)
+    expect(await of('AuthorizationCode').find('code')).toBeUndefined()
   })
 
   it('a value under a key of the past counts as absent, and can be replaced', async () => {
@@ -196,5 +202,85 @@ describe('in the time of the store', () => {
     expect(await other.find('id')).toBeUndefined()
     await other.upsert('id', { uid: 'uid', accountId: 'bob' }, 60)
     expect(await other.findByUid('uid')).toMatchObject({ accountId: 'bob' })
+  })
+})
+
+describe('the models of oidc-provider on a store in which another writer is first', () => {
+  /** Has another writer change the record before the first write or removal of it. */
+  function setUp() {
+    const clock = manualClock()
+    const memory = new MemoryStorage({}, clock)
+    let before: ((key: string) => Promise<unknown>) | undefined
+    const meddle = async (key: string): Promise<void> => {
+      const act = before
+      before = undefined
+      await act?.(key)
+    }
+    const storage: StorageAdapter = {
+      shared: true,
+      get: (key) => memory.get(key),
+      put: async (...args) => (await meddle(args[0]), memory.put(...args)),
+      delete: async (...args) => (await meddle(args[0]), memory.delete(...args)),
+    }
+    const [one, two] = instancesOn(storage, clock)
+    return { clock, memory, one, two, meanwhile: (act: typeof before) => void (before = act) }
+  }
+
+  it('write what they have to, also where the other one has taken the record away meanwhile', async () => {
+    const { memory, one, two, meanwhile } = setUp()
+    const [grants, id] = [one.of('Grant'), freshId()]
+    await grants.upsert(id, { accountId: 'alice' }, 60)
+    let removed = 0
+    const put = memory.put.bind(memory)
+    memory.put = async (...args) => {
+      const written = await put(...args)
+      // It was in the way, and is gone when somebody looks what it was.
+      if (written === null && (removed += 1) === 1) await two.of('Grant').destroy(id)
+      return written
+    }
+    meanwhile(undefined)
+
+    await grants.upsert(id, { accountId: 'bob' }, 60)
+
+    expect(await grants.find(id)).toEqual({ accountId: 'bob' })
+  })
+
+  it('keep a client that is used at both', async () => {
+    const { clock, one, two, meanwhile } = setUp()
+    const id = freshId()
+    await one.of('Client').upsert(id, { client_id: id }, 0)
+    meanwhile(() => two.keepClient(id))
+
+    await one.keepClient(id)
+
+    clock.advance(31 * 86_400_000)
+    expect(await one.of('Client').find(id)).toEqual({ client_id: id })
+  })
+
+  it('leave a client alone that is used while it is dropped for want of use', async () => {
+    const { one, two, meanwhile } = setUp()
+    const id = freshId()
+    await one.of('Client').upsert(id, { client_id: id }, 0)
+    meanwhile(() => two.keepClient(id))
+
+    await one.dropUnused(id)
+
+    expect(await one.of('Client').find(id)).toEqual({ client_id: id })
+  })
+})
+
+describe('the models of oidc-provider, as far as it leaves members out,', () => {
+  it('live on without an end, and a code without a grant is refused when it comes again', async () => {
+    const clock = manualClock()
+    const [{ of }] = instancesOn(new MemoryStorage({}, clock), clock)
+    const codes = of('AuthorizationCode')
+    const [id, never] = [freshId(), freshId()]
+    await codes.upsert(id, { accountId: 'alice' }, 60)
+    await of('Grant').upsert(never, { accountId: 'alice' }, undefined)
+
+    await codes.consume(id)
+    await expect(codes.consume(id)).rejects.toThrow(errors.InvalidGrant)
+    clock.advance(400 * 86_400_000)
+    expect(await of('Grant').find(never)).toEqual({ accountId: 'alice' })
   })
 })
