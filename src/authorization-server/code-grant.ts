@@ -88,6 +88,12 @@ const SECRET_MEMBERS = ['access_token', 'refresh_token', 'id_token']
 /** Parameters that an answer may have once: which of two counts is not for this server to choose (RFC 6749 §3.1). */
 const SINGLE = ['state', 'code', 'iss', 'error', 'error_description', 'response']
 
+/**
+ * A code that is kept until its tokens are, where Nextcloud ends those: visible characters (RFC 6749 App. A.11), and few of them, because
+ * anybody can make one up. Some other servers have longer ones.
+ */
+const KEPT_CODE = /^[\x20-\x7e]{0,1024}$/
+
 type Rooms = Omit<ClientRooms, 'events'>
 
 /** Of the requests for a code and for its tokens, the part that is up to their use. */
@@ -128,7 +134,10 @@ function codeGrantOf(use: Use, rooms: Rooms): CodeGrant {
     scopes: (as) => requestedScopes(as, signIn),
     secrets: authorizationSecrets,
     authorizationUrl: (as, secrets, selectAccount) => authorizationUrl(as, signIn, secrets, selectAccount),
-    readAnswer: (as, parameters, state) => readAnswer(as, client.id, parameters, state),
+    readAnswer: (as, parameters, state) =>
+      quirks.endsAlone && !KEPT_CODE.test(parameters.get('code') ?? '')
+        ? { kind: 'unusable' }
+        : readAnswer(as, client.id, parameters, state),
     redeem: (...request) => redeem(rooms, signIn, ...request),
   }
 }

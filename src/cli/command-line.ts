@@ -24,8 +24,20 @@ export interface Surroundings {
   /** Shows what a command waits for, on a line of the terminal that the next call takes over. No text clears it. In a pipe, nothing. */
   readonly progress: (text?: string) => void
   /** From now on, Ctrl-C ends nothing by itself, until `end` is called. */
-  readonly stoppable: () => { readonly isStopped: () => boolean; readonly end: () => void }
+  readonly stoppable: () => Stoppable
+  /** Ends the process at once. */
+  readonly exit: (status: number) => void
 }
+
+interface Stoppable {
+  readonly isStopped: () => boolean
+  /** Resolves when Ctrl-C is pressed, or another process asks for the end. */
+  readonly stopped: Promise<void>
+  readonly end: () => void
+}
+
+/** The process that a command runs in. */
+export type Host = Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr' | 'once' | 'off' | 'exit'>
 
 /** The set-up that the command line describes. */
 export interface SetUp {
@@ -87,31 +99,40 @@ export async function runCommand(
   }
 }
 
-export const processSurroundings = (): Surroundings => ({
-  environment: processEnvironment(),
+/** Returns the surroundings of a process. */
+export const processSurroundings = (host: Host = process, environment = processEnvironment()): Surroundings => ({
+  environment,
   clock: systemClock,
   directory: process.cwd(),
   async readStandardInput() {
     let text = ''
-    for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk)
+    for await (const chunk of host.stdin.setEncoding('utf8')) text += String(chunk)
     return text
   },
-  print: (text) => void process.stdout.write(text),
-  complain: (text) => void process.stderr.write(text),
-  paint: (colour, text) => styleText(colour, text, { stream: process.stdout }),
+  print: (text) => void host.stdout.write(text),
+  complain: (text) => void host.stderr.write(text),
+  paint: (colour, text) => styleText(colour, text, { stream: host.stdout }),
   progress(text = '') {
-    const { isTTY, columns } = process.stderr
+    const { isTTY, columns } = host.stderr
     // A line that wraps could not be taken back.
-    if (isTTY && processEnvironment()['TERM'] !== 'dumb')
-      process.stderr.write(`\r\u001b[2K${text.slice(0, columns - 1)}`)
+    if (isTTY && environment['TERM'] !== 'dumb') host.stderr.write(`\r\u001b[2K${text.slice(0, columns - 1)}`)
   },
-  stoppable() {
-    let stopped = false
-    const stop = (): void => void (stopped = true)
-    process.once('SIGINT', stop).once('SIGTERM', stop)
-    return { isStopped: () => stopped, end: () => void process.off('SIGINT', stop).off('SIGTERM', stop) }
-  },
+  stoppable: () => stoppable(host),
+  exit: (status) => host.exit(status),
 })
+
+function stoppable(host: Pick<Host, 'once' | 'off'>): Stoppable {
+  let isStopped = false
+  let stop = (): void => undefined
+  const stopped = new Promise<void>((resolve) => {
+    stop = () => {
+      isStopped = true
+      resolve()
+    }
+  })
+  host.once('SIGINT', stop).once('SIGTERM', stop)
+  return { isStopped: () => isStopped, stopped, end: () => void host.off('SIGINT', stop).off('SIGTERM', stop) }
+}
 
 /** Reads the files and variables that the command line names, and tells `secrets` of every secret in them. */
 export async function readSetUp(

@@ -24,9 +24,9 @@ export function installCommand(missing: readonly string[]): string {
 }
 
 /** Returns the names of packages that are not there. better-sqlite3 is not needed where Node has SQLite itself. */
-export async function missingPackages(): Promise<readonly string[]> {
+export async function missingPackages(names: readonly string[] = Object.keys(PACKAGES)): Promise<readonly string[]> {
   const missing: string[] = []
-  for (const name of Object.keys(PACKAGES)) {
+  for (const name of names) {
     try {
       if (name === 'better-sqlite3') await sqliteDriver()
       // They are not loaded: oidc-provider writes a notice when it is.

@@ -1,6 +1,6 @@
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { McpAuthError } from '../errors/errors.js'
+import { codeOfFailure } from '../errors/failure-name.js'
 import { readSettings, VARIABLES, type ServeSettings } from '../serve/settings.js'
 import { readArguments, runCommand, type Surroundings } from './command-line.js'
 import type { Finding } from './doctor/check.js'
@@ -42,12 +42,7 @@ export async function serve(args: readonly string[], surroundings: Surroundings)
     const { settings, faults } = readSettings(environment, directory)
     if (faults !== undefined) {
       complain(`mcp-nextcloud-auth serve cannot start:
-${faults
-  .map(
-    (fault) => `- ${fault}
-`,
-  )
-  .join('')}`)
+${faults.map((fault) => `- ${fault}\n`).join('')}`)
       return 2
     }
     const missing = await missingPackages()
@@ -68,7 +63,7 @@ ${faults
 
 async function run(
   settings: ServeSettings,
-  { print, complain }: Surroundings,
+  { print, complain, stoppable, exit }: Surroundings,
   failures: readonly Finding[],
 ): Promise<number> {
   const write = (line: string) => print(`${new Date().toISOString()} ${line}\n`)
@@ -82,11 +77,13 @@ async function run(
     if (failures.length > 0) {
       complain(`Mend this before anybody signs in:\n${failures.map((finding) => `${lineOf(finding)}\n`).join('')}`)
     }
-    await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
+    const { stopped, end } = stoppable()
+    await stopped
     complain('Stopping\n')
     // An end that takes longer is no end: what is sealed in the store stays good.
-    setTimeout(() => process.exit(1), PATIENCE.all).unref()
+    setTimeout(() => exit(1), PATIENCE.all).unref()
     await server.stop(PATIENCE.requests)
+    end()
     return 0
   } catch (error) {
     complain(`mcp-nextcloud-auth serve cannot start: ${reasonOf(error, settings)}\n`)
@@ -97,11 +94,11 @@ async function run(
 /** Returns words without secrets: errors of this package have none, and those of the system name files and addresses. */
 function reasonOf(error: unknown, { port, host }: ServeSettings): string {
   if (error instanceof McpAuthError) return error.detail
-  const { code } = (error ?? {}) as { code?: unknown }
+  const code = codeOfFailure(error)
   if (code === 'EADDRINUSE') {
     return `something else listens on port ${port} of ${host}. Set PORT to another one, and change NEXTCLOUD_MCP_SERVER_URL and the redirection URI in Nextcloud with it`
   }
-  return typeof code === 'string' && /^[A-Z_]+$/.test(code) ? code : 'for a reason that it does not know'
+  return code ?? 'for a reason that it does not know'
 }
 
 function version(): string {

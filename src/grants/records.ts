@@ -72,7 +72,8 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
     async read(key) {
       const entry = await peek(key)
       if (entry === undefined) return undefined
-      return { value: readPlainTombstone(entry.value) ?? (await sealer.open(key, entry.value)), version: entry.version }
+      const { value, version } = entry
+      return { value: readPlainTombstone(value, clock.now()) ?? (await sealer.open(key, value)), version }
     },
     async readIfOpens(key) {
       const entry = await peek(key)

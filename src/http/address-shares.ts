@@ -11,29 +11,35 @@ export interface AddressShares {
   readonly left: (req: IncomingMessage) => number
 }
 
-/** Addresses counted at one time. */
-const MOST_ADDRESSES = 10_000
+/** Names counted at one time. */
+const MOST_NAMES = 10_000
 /** Characters. */
 const LONGEST_ADDRESS = 45
 
-function createShares(clock: Clock, most: number, time: number) {
-  const taken = new LRUCache<string, { readonly endsAt: number; count: number }>({ max: MOST_ADDRESSES })
-  const living = (network: string) => {
-    const found = taken.get(network)
+/**
+ * Counts for each name, in this process.
+ *
+ * @param most times within `time`
+ * @param time milliseconds, from the first time on
+ */
+export function createShares(clock: Clock, most: number, time: number) {
+  const taken = new LRUCache<string, { readonly endsAt: number; count: number }>({ max: MOST_NAMES })
+  const living = (name: string) => {
+    const found = taken.get(name)
     return found !== undefined && clock.monotonic() < found.endsAt ? found : undefined
   }
   return {
     /** Milliseconds until there is a place. */
-    wait: (network: string): number => {
-      const found = living(network)
+    wait: (name: string): number => {
+      const found = living(name)
       return found === undefined || found.count < most ? 0 : found.endsAt - clock.monotonic()
     },
-    take: (network: string): void => {
-      const found = living(network)
-      if (found === undefined) taken.set(network, { endsAt: clock.monotonic() + time, count: 1 })
+    take: (name: string): void => {
+      const found = living(name)
+      if (found === undefined) taken.set(name, { endsAt: clock.monotonic() + time, count: 1 })
       else found.count += 1
     },
-    left: (network: string): number => most - (living(network)?.count ?? 0),
+    left: (name: string): number => most - (living(name)?.count ?? 0),
   }
 }
 

@@ -43,14 +43,17 @@ function refuseMethod(res: ServerResponse, methods: readonly string[]): void {
   res.end(JSON.stringify({ error: 'method_not_allowed', error_description: 'This path has no such method' }))
 }
 
+/** A scheme and an authority that every reader of URLs ends at the same place: where Express sees another path, its limits count another one. */
+const ORIGIN = /^https?:\/\/(?:[a-z\d_.-]+|\[[\da-f:.]+\])(?::\d{1,5})?(?=[/?]|$)/i
+
 /**
  * Returns the path and query of the URL that the client sent, wherever the handler is mounted. A target in absolute form counts as its
- * path (RFC 9112 §3.2.2).
+ * path (RFC 9112 §3.2.2). One that is malformed is returned as it is, and is no path.
  */
 export function urlOf(req: IncomingMessage): string {
   const url = ('originalUrl' in req && typeof req.originalUrl === 'string' ? req.originalUrl : req.url) ?? ''
   if (url.startsWith('/')) return url
-  const absolute = /^https?:\/\/[^/?#]*/i.exec(url)
+  const absolute = ORIGIN.exec(url)
   if (absolute === null) return url
   const rest = url.slice(absolute[0].length)
   return rest.startsWith('/') ? rest : `/${rest}`

@@ -23,6 +23,7 @@ import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
+import { createRefreshShares } from './refresh-tokens.js'
 import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
 import { createOwnSignIn, userAt } from './own-sign-in.js'
 import { checkClients } from './redirect-uri.js'
@@ -254,6 +255,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
     questions,
     isConnected: connected,
     documents,
+    takeRefresh: createRefreshShares(clock),
     onAsked: unusedClients.asked,
     onError: (error) => reportFailure(events, asMcpAuthError(error)),
     onUse: createKeeping({ ...ofRecords, unusedClients, documents }, grants.background),

@@ -16,9 +16,14 @@ export async function asOutage<T>(
   } catch (error) {
     if (!(error instanceof StorageError || error instanceof UpstreamUnavailableError)) throw error
     tell(error.retryAfter)
-    const outage = new classes.CustomOIDCProviderError('temporarily_unavailable', 'try again in a moment')
-    throw Object.assign(outage, { status: 503, statusCode: 503, expose: true, cause: error })
+    throw unavailable(classes, 503, error)
   }
+}
+
+/** Returns oidc-provider's own error for what may be asked again in a moment. */
+export function unavailable(classes: typeof errors, status: 429 | 503, cause?: Error): Error {
+  const error = new classes.CustomOIDCProviderError('temporarily_unavailable', 'try again in a moment')
+  return Object.assign(error, { status, statusCode: status, expose: true, cause })
 }
 
 /** Returns what oidc-provider's error stands for. */

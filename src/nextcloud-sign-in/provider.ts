@@ -1,16 +1,17 @@
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type * as OidcProvider from 'oidc-provider'
-import type { Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider'
+import type { Configuration, KoaContextWithOIDC, Provider, RefreshToken } from 'oidc-provider'
 import { DEAD_GRANT_TTL } from '../grants/grant.js'
 import type { ClientDocuments } from './client-documents.js'
 import type { ShowError } from './error-pages.js'
-import { asOutage } from './outage.js'
+import { asOutage, unavailable } from './outage.js'
 import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
 import { QUESTION_COOKIES, type QuestionCookies } from './question-cookies.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
 import { middlewaresOf } from './middlewares.js'
 import { PATHS } from './paths.js'
+import { refreshTokenOf } from './refresh-tokens.js'
 import { NEW_CLIENT_ID } from './registration.js'
 import { SESSION_LIFE } from './sessions.js'
 import { markOf, type SignedInSession } from './withdrawn.js'
@@ -42,6 +43,8 @@ export interface ProviderRooms {
     subject: string,
     used: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
   ) => Promise<boolean>
+  /** Counts a refresh of a user by a client. Returns the milliseconds until there may be one; 0: it is counted. */
+  readonly takeRefresh: (subject: string, clientId: string) => number
   /** Told of an error that nothing here expects: Koa would print its stack. */
   readonly onError: (error: unknown) => void
   /** Called when somebody is asked about a client. */
@@ -92,6 +95,12 @@ export function createProviders(rooms: ProviderRooms): () => Promise<Provider> {
 function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
   const { library, issuer } = rooms
   const provider = new library.Provider(issuer, configurationOf(rooms, ring))
+  // It asks each model for its id, and the length alone is an option.
+  Object.assign(provider.RefreshToken.prototype, {
+    generateTokenId(this: RefreshToken) {
+      return refreshTokenOf(String(this.grantId), this.rotations ?? 0)
+    },
+  })
   // Addresses are those of the issuer, whatever a proxy says of them.
   provider.proxy = true
   for (const step of middlewaresOf({ ...rooms, isTrusted: (ctx) => isTrusted(rooms, ctx) })) provider.use(step)
@@ -176,6 +185,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
     },
     findAccount: async (ctx, sub, token) => {
       respellResource(ctx, token)
+      countRefresh(rooms, ctx, sub, token)
       const connected = await asOutage(
         library.errors,
         isConnected(sub, { token, session: ctx.oidc.session }),
@@ -206,6 +216,19 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       Session: (_ctx, session) => (session.accountId === undefined ? LIFE.interaction : lifeOfSession(session)),
     },
   }
+}
+
+/** Refuses a refresh of a user whose client has made too many: Nextcloud is asked before each. */
+function countRefresh(
+  { library, takeRefresh }: Pick<ProviderRooms, 'library' | 'takeRefresh'>,
+  ctx: KoaContextWithOIDC,
+  subject: string,
+  token: UsedToken | undefined,
+): void {
+  const wait = token?.kind === 'RefreshToken' ? takeRefresh(subject, String(token.clientId)) : 0
+  if (wait === 0) return
+  ctx.set('Retry-After', String(Math.ceil(wait / 1_000)))
+  throw unavailable(library.errors, 429)
 }
 
 /** Called for each client of any kind. */

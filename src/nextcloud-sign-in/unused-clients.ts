@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { change } from '../grants/change.js'
 import { recordKey } from '../grants/record-key.js'
-import { CLIENT_KEPT, dropUnused, keepClient, type ClientRooms } from './model-adapter.js'
+import { CLIENT_KEPT, dropUnused, keepClient } from './model-adapter.js'
+import type { ClientRooms } from './model-records.js'
 
 /** A client that has registered itself and has got no token yet. */
 interface Unused {

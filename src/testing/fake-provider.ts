@@ -1,4 +1,3 @@
-import type { JWTPayload } from 'jose'
 import { json, readRequest, type Asked, type Told } from './nextcloud/exchange.js'
 import { createFailures, serveOnLoopback } from './loopback.js'
 import { createGrants } from './provider-grants.js'
@@ -55,6 +54,7 @@ export interface FakeProvider {
 }
 
 const RESOURCE = 'https://mcp.example.com/mcp'
+
 /**
  * Starts an OpenID provider on 127.0.0.1, on a port that is free, for the tests of an app. It publishes its metadata and its keys,
  * mints MCP tokens, exchanges them for tokens of Nextcloud (RFC 8693), and has the code flow with PKCE and refresh tokens that
@@ -97,7 +97,8 @@ export async function fakeProvider({
     issuer: url,
     options,
     audience,
-    token: (claims = {}, more) => sign('at+jwt', claimsOf(resource, claims), more),
+    token: (claims = {}, more) =>
+      sign('at+jwt', { sub: 'alice', aud: resource, client_id: 'mcp-client', ...claims }, more),
     signIn: grants.signIn,
     endSessions: grants.endSessions,
     failNext: (status, times = 1) => failures.add(status, times),
@@ -105,19 +106,10 @@ export async function fakeProvider({
   }
 }
 
-function claimsOf(resource: string, claims: FakeTokenClaims): JWTPayload {
-  const all = { sub: 'alice', aud: resource, client_id: 'mcp-client', ...claims }
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
-}
+const ERRORS: Readonly<Record<number, string>> = { 400: 'invalid_grant', 401: 'invalid_client' }
 
 const errorOf = (status: number): string =>
-  status === 400
-    ? 'invalid_grant'
-    : status === 401
-      ? 'invalid_client'
-      : status < 500
-        ? 'invalid_request'
-        : 'temporarily_unavailable'
+  ERRORS[status] ?? (status < 500 ? 'invalid_request' : 'temporarily_unavailable')
 
 const metadataOf = (issuer: string) => ({
   issuer,

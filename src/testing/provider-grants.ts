@@ -32,66 +32,43 @@ const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 /** Seconds. */
 const LIFETIME = 300
 
-export function createGrants({ options, audience, sign, publicKey, user }: GrantsParts): Grants {
-  const { issuer, clientId, resource } = options
+export function createGrants(parts: GrantsParts): Grants {
+  const { issuer, clientId } = parts.options
   const codes = new Map<string, Code>()
   /** The `sub` of each refresh token that is good. */
   const refreshTokens = new Map<string, string>()
-  let current = user
+  let current = parts.user
 
-  async function issue(sub: string, scope: string | null, more: object = {}): Promise<Told> {
-    const claims = { sub, aud: audience, client_id: clientId, ...(scope !== null && { scope }) }
-    const token = await sign('at+jwt', claims, { lifetime: LIFETIME })
-    const answer = { access_token: token, token_type: 'Bearer', expires_in: LIFETIME, ...claimed(scope), ...more }
-    return json(200, answer)
-  }
-
-  /** RFC 8693: the same person, another audience. */
-  async function exchange(form: URLSearchParams): Promise<Told> {
-    if (form.get('subject_token_type') !== ACCESS_TOKEN) return refused('invalid_request')
-    if (form.get('audience') !== audience) return refused('invalid_target')
-    const wanted = { issuer, audience: [resource, clientId], requiredClaims: ['sub', 'exp'] }
-    const token = await jwtVerify(form.get('subject_token') ?? '', publicKey, wanted).catch(() => undefined)
-    // RFC 8693 §2.2.2: a subject token that is not valid is an invalid_request.
-    if (token === undefined) return refused('invalid_request')
-    return issue(token.payload.sub ?? '', form.get('scope'), { issued_token_type: ACCESS_TOKEN })
-  }
-
-  function nextRefreshToken(sub: string): { readonly refresh_token: string } {
+  const nextRefreshToken = (sub: string): { readonly refresh_token: string } => {
     const token = fresh()
     refreshTokens.set(token, sub)
     return { refresh_token: token }
   }
 
   async function redeem(form: URLSearchParams): Promise<Told> {
-    const given = form.get('code') ?? ''
-    const code = codes.get(given)
-    codes.delete(given)
-    const challenge = createHash('sha256')
-      .update(form.get('code_verifier') ?? '')
-      .digest('base64url')
-    if (code?.challenge !== challenge || code.redirectUri !== form.get('redirect_uri')) return refused('invalid_grant')
+    const code = spend(codes, fieldOf(form, 'code'))
+    if (code === undefined || !isOfCode(code, form)) return refused('invalid_grant')
     const { sub, nonce } = code
-    const idToken = await sign('JWT', { sub, aud: clientId, ...(nonce !== null && { nonce }) })
-    return issue(sub, null, { id_token: idToken, ...nextRefreshToken(sub) })
+    const idToken = await parts.sign('JWT', { sub, aud: clientId, ...(nonce !== null && { nonce }) })
+    return issue(parts, { sub }, { id_token: idToken, ...nextRefreshToken(sub) })
   }
 
-  /** A refresh token is good once. */
   async function refresh(form: URLSearchParams): Promise<Told> {
-    const given = form.get('refresh_token') ?? ''
-    const sub = refreshTokens.get(given)
-    refreshTokens.delete(given)
-    return sub === undefined ? refused('invalid_grant') : issue(sub, form.get('scope'), nextRefreshToken(sub))
+    const sub = spend(refreshTokens, fieldOf(form, 'refresh_token'))
+    return sub === undefined ? refused('invalid_grant') : issue(parts, { sub, ...scopeOf(form) }, nextRefreshToken(sub))
   }
 
+  const grants = new Map<string, (form: URLSearchParams) => Promise<Told>>([
+    ['authorization_code', redeem],
+    ['refresh_token', refresh],
+    [EXCHANGE, (form) => exchange(parts, form)],
+  ])
   return {
     authorize({ query }) {
-      const redirectUri = query.get('redirect_uri') ?? ''
-      const challenge = query.get('code_challenge') ?? ''
-      if (query.get('client_id') !== clientId || !URL.canParse(redirectUri)) return refused('invalid_request')
-      if (query.get('response_type') !== 'code' || query.get('code_challenge_method') !== 'S256' || challenge === '')
-        return refused('invalid_request')
+      if (!isAuthorization(parts.options, query)) return refused('invalid_request')
+      const redirectUri = fieldOf(query, 'redirect_uri')
       const code = fresh()
+      const challenge = fieldOf(query, 'code_challenge')
       codes.set(code, { sub: current, redirectUri, challenge, nonce: query.get('nonce') })
       const location = new URL(redirectUri)
       for (const [name, value] of Object.entries({ code, iss: issuer, state: query.get('state') }))
@@ -100,11 +77,8 @@ export function createGrants({ options, audience, sign, publicKey, user }: Grant
     },
     async token(asked) {
       const form = fieldsOf(asked)
-      if (!isClient(options, asked, form)) return refused('invalid_client', 401)
-      const type = form.get('grant_type')
-      if (type === EXCHANGE) return exchange(form)
-      if (type === 'authorization_code') return redeem(form)
-      return type === 'refresh_token' ? refresh(form) : refused('unsupported_grant_type')
+      if (!isClient(parts.options, asked, form)) return refused('invalid_client', 401)
+      return grants.get(fieldOf(form, 'grant_type'))?.(form) ?? refused('unsupported_grant_type')
     },
     signIn(sub) {
       current = sub
@@ -115,9 +89,59 @@ export function createGrants({ options, audience, sign, publicKey, user }: Grant
   }
 }
 
-const fresh = (): string => randomBytes(24).toString('base64url')
+/** Answers with an access token for the audience. */
+async function issue(
+  { options, audience, sign }: GrantsParts,
+  granted: { readonly sub: string; readonly scope?: string },
+  more: object,
+): Promise<Told> {
+  const { sub, ...scope } = granted
+  const claims = { sub, aud: audience, client_id: options.clientId, ...scope }
+  const token = await sign('at+jwt', claims, { lifetime: LIFETIME })
+  return json(200, { access_token: token, token_type: 'Bearer', expires_in: LIFETIME, ...scope, ...more })
+}
 
-const claimed = (scope: string | null) => (scope === null ? {} : { scope })
+/** RFC 8693: the same person, another audience. */
+async function exchange(parts: GrantsParts, form: URLSearchParams): Promise<Told> {
+  const { issuer, clientId, resource } = parts.options
+  if (form.get('subject_token_type') !== ACCESS_TOKEN) return refused('invalid_request')
+  if (form.get('audience') !== parts.audience) return refused('invalid_target')
+  const wanted = { issuer, audience: [resource, clientId], requiredClaims: ['exp'] }
+  const token = await jwtVerify(fieldOf(form, 'subject_token'), parts.publicKey, wanted).catch(() => undefined)
+  const sub = token?.payload.sub
+  // RFC 8693 §2.2.2: a subject token that is not valid is an invalid_request.
+  if (sub === undefined) return refused('invalid_request')
+  return issue(parts, { sub, ...scopeOf(form) }, { issued_token_type: ACCESS_TOKEN })
+}
+
+/** RFC 6749 §4.1.1 and RFC 7636 §4.3. */
+const isAuthorization = ({ clientId }: FakeProviderParty, query: URLSearchParams): boolean =>
+  query.get('client_id') === clientId &&
+  URL.canParse(fieldOf(query, 'redirect_uri')) &&
+  query.get('response_type') === 'code' &&
+  query.get('code_challenge_method') === 'S256' &&
+  fieldOf(query, 'code_challenge') !== ''
+
+/** RFC 6749 §4.1.3 and RFC 7636 §4.6. */
+const isOfCode = ({ challenge, redirectUri }: Code, form: URLSearchParams): boolean =>
+  createHash('sha256').update(fieldOf(form, 'code_verifier')).digest('base64url') === challenge &&
+  form.get('redirect_uri') === redirectUri
+
+/** Returns what a code or a refresh token stands for: both are good once. */
+function spend<T>(good: Map<string, T>, given: string): T | undefined {
+  const found = good.get(given)
+  good.delete(given)
+  return found
+}
+
+const fieldOf = (form: URLSearchParams, name: string): string => form.get(name) ?? ''
+
+function scopeOf(form: URLSearchParams): { readonly scope?: string } {
+  const scope = form.get('scope')
+  return scope === null ? {} : { scope }
+}
+
+const fresh = (): string => randomBytes(24).toString('base64url')
 
 const refused = (error: string, status = 400): Told => json(status, { error })
 

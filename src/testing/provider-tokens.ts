@@ -1,4 +1,4 @@
-import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK, type JWTPayload } from 'jose'
+import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose'
 
 /** A provider and its client, in the names of the options of `mcpAuth()`. */
 export interface FakeProviderParty {
@@ -16,8 +16,12 @@ export interface FakeTokenOptions {
   readonly key?: 'published' | 'unpublished' | undefined
 }
 
-/** Signs claims. */
-export type Sign = (typ: string, claims: JWTPayload, options?: FakeTokenOptions) => Promise<string>
+/** Signs claims. One that is undefined is left out. */
+export type Sign = (
+  typ: string,
+  claims: Readonly<Record<string, unknown>>,
+  options?: FakeTokenOptions,
+) => Promise<string>
 
 export interface Signer {
   readonly sign: Sign
@@ -40,9 +44,15 @@ export async function createSigner(issuer: string): Promise<Signer> {
     sign(typ, claims, { lifetime = LIFETIME, key = 'published' } = {}) {
       const now = Math.floor(Date.now() / 1_000)
       // A token that has ended was issued before that.
-      const all = { iss: issuer, iat: now + Math.min(0, lifetime - LIFETIME), exp: now + lifetime, ...claims }
+      const all: Record<string, unknown> = {
+        iss: issuer,
+        iat: now + Math.min(0, lifetime - LIFETIME),
+        exp: now + lifetime,
+        ...claims,
+      }
       const { privateKey } = key === 'published' ? published : unpublished
-      return new SignJWT(all).setProtectedHeader({ alg: ALG, kid, typ }).sign(privateKey)
+      const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+      return new SignJWT(given).setProtectedHeader({ alg: ALG, kid, typ }).sign(privateKey)
     },
   }
 }

@@ -42,6 +42,19 @@ it('a value that was moved to another key does not open', async () => {
   expect(await records.peek('v1:other')).toMatchObject({ value: expect.any(String) as string })
 })
 
+it('the plain remains of a grant count up to a day from now: a later number would keep the user out for good', async () => {
+  const { records, memory, clock } = open()
+  const put = (key: string, count: number) => memory.put(key, `taken-back:${count}`, null)
+  const latest = clock.now() + 86_400_000
+  await put(KEY, latest)
+  await put('v1:later', latest + 1)
+  await put('v1:never', 999_999_999_999_999)
+
+  expect(await records.read(KEY)).toMatchObject({ value: { withdrawals: { count: latest } } })
+  for (const key of ['v1:later', 'v1:never'])
+    expect(await failureOf(records.read(key))).toBeInstanceOf(SealedValueError)
+})
+
 describe('a store that fails', () => {
   const calls = [
     ['get', (records: ReturnType<typeof open>['records']) => records.read(KEY)],

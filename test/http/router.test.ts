@@ -54,6 +54,7 @@ describe.each(hosts)('the router on $name', (host) => {
     ['GET', '/later', 'later'],
     ['GET', 'http://mcp.example.com/here', 'here'],
     ['GET', 'HTTPS://mcp.example.com:8443/here/?query', 'here'],
+    ['GET', 'http://[2001:db8::1]:8443/here', 'here'],
     ['GET', 'http://mcp.example.com', 'root'],
     ['GET', 'http://mcp.example.com?query', 'root'],
   ])('serves %s %s', async (method, path, body) => {
@@ -74,6 +75,20 @@ describe.each(hosts)('the router on $name', (host) => {
     '/http://h/here',
   ])('leaves %s to the app', async (path) => {
     expect(await ask(await start(), { path })).toMatchObject({ status: 200, body: 'the app' })
+  })
+
+  // Express sees another path in some of them, so that a limit of the app's for the path would not count them.
+  it.each([
+    'http://a:c/here',
+    'http://a:/here',
+    'http://a@b/here',
+    'http://a;b/here',
+    'http://a%2f/here',
+    'http:///here',
+    'http://[::g]/here',
+    'http://mcp.example.com:443000/here',
+  ])('does not serve %s, whose authority is malformed', async (path) => {
+    expect((await ask(await start(), { path })).body).not.toBe('here')
   })
 
   it.runIf(host.name !== 'node:http').for([

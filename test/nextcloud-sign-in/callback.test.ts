@@ -58,6 +58,33 @@ describe('an answer of Nextcloud', () => {
     }
   })
 
+  it.each([
+    ['of more than 1,024 characters', 'x'.repeat(1_025)],
+    ['of characters that a code does not have', 'x\n'],
+  ])('with a code %s is not sent, nor kept until it is', async (_what, code) => {
+    const server = await startSignInServer()
+    const { alice, other } = await atNextcloud(server, { code })
+    const [asked, before] = [server.nextcloud.requests.length, await server.storage.list?.({ limit: 1_000 })]
+    server.nextcloud.disturb(() => ({ status: 502, headers: {}, body: '' }))
+
+    const seen = await alice.open(other)
+
+    expect([seen.status, wordsOf(seen.html)]).toEqual([400, expect.stringContaining('That did not fit')])
+    expect(failures(server)).toEqual(['answer'])
+    expect(server.nextcloud.requests).toHaveLength(asked)
+    const left = (await server.storage.list?.({ limit: 1_000 })) ?? []
+    expect(left.filter((key) => before?.includes(key) !== true)).toEqual([])
+  })
+
+  it('with a code of 1,024 characters is sent', async () => {
+    const server = await startSignInServer()
+    const { alice, other } = await atNextcloud(server, { code: 'x'.repeat(1_024) })
+
+    await alice.open(other)
+
+    expect(failures(server)).toEqual(['refused'])
+  })
+
   it('that comes twice at once is taken once', async () => {
     const server = await startSignInServer()
     const { client, alice, callback } = await atNextcloud(server, {})

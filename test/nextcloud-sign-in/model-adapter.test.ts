@@ -7,6 +7,7 @@ import { createSealer } from '../../src/grants/seal.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import type { StorageAdapter } from '../../src/index.js'
 import { createModelAdapters, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { refreshTokenOf } from '../../src/nextcloud-sign-in/refresh-tokens.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { createRealStores, storeKinds } from '../support/scene.js'
 import { openStore, type OpenStore } from '../support/stores.js'
@@ -98,19 +99,24 @@ describe.each(['memory', ...storeKinds()] as const)('the models of oidc-provider
     expect(await grants.find(grantId)).toBeUndefined()
   })
 
-  it('let a refresh token be spent again for half a minute, and not a moment longer', async () => {
+  it('give one successor to a refresh token that is spent twice at once, and end the grant when it comes later', async () => {
     const { here, there, grants } = models('RefreshToken')
-    const [id, grantId] = [freshId(), freshId()]
+    const grantId = freshId()
+    const [first, second] = [refreshTokenOf(grantId, 0), refreshTokenOf(grantId, 1)]
+    const exp = inSeconds(clock) + 600
     await grants.upsert(grantId, { accountId: 'alice' }, 600)
-    await here.upsert(id, { grantId, exp: inSeconds(clock) + 600 }, 600)
-    await here.consume(id)
+    await here.upsert(first, { grantId, exp }, 600)
+    const refresh = async (at: Adapter): Promise<void> => {
+      await at.consume(first)
+      await at.upsert(second, { grantId, exp, rotations: 1 }, 600)
+    }
 
-    clock.advance(29_000)
-    expect(await there.find(id)).not.toHaveProperty('consumed', expect.anything())
-    await there.consume(id)
-    clock.advance(1_000)
-    expect(await there.find(id)).toMatchObject({ consumed: inSeconds(clock) - 30 })
-    await expect(there.consume(id)).rejects.toThrow(errors.InvalidGrant)
+    await Promise.all([here, there, here, there].map(refresh))
+
+    expect(await there.find(first)).toMatchObject({ grantId, rotations: 0 })
+    expect(await there.find(second)).toMatchObject({ grantId, rotations: 1 })
+    clock.advance(30_000)
+    await expect(refresh(there)).rejects.toThrow(errors.InvalidGrant)
     expect(await grants.find(grantId)).toBeUndefined()
   })
 
@@ -154,19 +160,15 @@ describe('in the time of the store', () => {
     expect(await of('Client').find('never there')).toBeUndefined()
   })
 
-  it('a spent refresh token is remembered for a week, and never longer than it would have lived', async () => {
+  it('a spent code is remembered for as long as it would have lived', async () => {
     const { clock, of } = atWork()
-    await of('RefreshToken').upsert('long', { exp: inSeconds(clock) + 90 * 86_400 }, 90 * 86_400)
-    await of('RefreshToken').upsert('short', { exp: inSeconds(clock) + 3_600 }, 3_600)
-    await of('RefreshToken').consume('long')
-    await of('RefreshToken').consume('short')
-    clock.advance(3_600_000)
+    await of('AuthorizationCode').upsert('code', { exp: inSeconds(clock) + 60 }, 60)
+    await of('AuthorizationCode').consume('code')
+    clock.advance(59_000)
 
-    expect(await of('RefreshToken').find('short')).toBeUndefined()
-    clock.advance(6 * DAY)
-    expect(await of('RefreshToken').find('long')).toHaveProperty('consumed')
-    clock.advance(DAY)
-    expect(await of('RefreshToken').find('long')).toBeUndefined()
+    expect(await of('AuthorizationCode').find('code')).toHaveProperty('consumed')
+    clock.advance(1_000)
+    expect(await of('AuthorizationCode').find('code')).toBeUndefined()
   })
 
   it('a value under a key of the past counts as absent, and can be replaced', async () => {

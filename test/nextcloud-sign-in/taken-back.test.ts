@@ -53,17 +53,22 @@ async function accountAt(
 const linkOf = async ({ auth }: SignInServer, { body }: TokenAnswer): Promise<string> =>
   auth.createConnectUrl(await auth.verify(String(body['access_token'])))
 
-/** Seals the grant as an instance with another key would have. */
-async function sealGrantElsewhere(storage: StorageAdapter): Promise<void> {
-  const [ours, others] = [Buffer.from(ENCRYPTION_KEY, 'base64url'), randomBytes(32)].map((key) =>
-    createSealer([new Uint8Array(key)]),
-  )
+/** Returns where the grant is in the store, as it is stored, and opened. */
+async function storedGrant(storage: StorageAdapter) {
+  const sealer = createSealer([new Uint8Array(Buffer.from(ENCRYPTION_KEY, 'base64url'))])
   for (const key of (await storage.list?.({ limit: 1_000 })) ?? []) {
     const { value, version } = (await storage.get(key)) ?? expect.unreachable()
-    const opened = await ours?.open(key, value).catch(() => undefined)
-    if (typeof opened !== 'object' || opened === null || !('generation' in opened)) continue
-    await storage.put(key, (await others?.seal(key, opened)) ?? expect.unreachable(), version, 86_400_000)
+    const opened = await sealer.open(key, value).catch(() => undefined)
+    if (typeof opened === 'object' && opened !== null && 'generation' in opened) return { key, version, opened }
   }
+  return expect.unreachable()
+}
+
+/** Seals the grant as an instance with another key would have. */
+async function sealGrantElsewhere(storage: StorageAdapter): Promise<void> {
+  const { key, version, opened } = await storedGrant(storage)
+  const others = createSealer([new Uint8Array(randomBytes(32))])
+  await storage.put(key, await others.seal(key, opened), version, 86_400_000)
 }
 
 /** What a browser is asked when a client that it does not know yet sends it here. */
@@ -139,6 +144,19 @@ describe('a refresh token of before the end stays dead when the user connects th
     expect((await client.refresh(refreshTokenOf(fresh))).status).toBe(200)
     expect((await other.refresh(others)).status).toBe(200)
   })
+})
+
+it('a number in the store that no clock comes to keeps the user out of nothing: the next sign-in connects', async () => {
+  const server = await startSignInServer()
+  const client = await registeredClient(server)
+  await client.signIn(server.person('alice'))
+  const { key, version } = await storedGrant(server.storage)
+  await server.storage.put(key, 'taken-back:999999999999999', version)
+
+  const fresh = await client.signIn(server.person('alice'))
+
+  expect(await useTool(server, fresh)).toContain('200')
+  expect((await client.refresh(refreshTokenOf(fresh))).status).toBe(200)
 })
 
 describe('a session of before the end is none when the user connects again from another browser', () => {

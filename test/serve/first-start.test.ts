@@ -64,7 +64,7 @@ describe('a start of serve that fails', () => {
     ['its address is not one', { HOST: '192.0.2.1' }, 1],
   ])('makes no file where %s', async (_what, other, status) => {
     const { ended, folder } = await serveSetUp()
-    const { code, output } = await ended(['serve'], other)
+    const { code, output } = await ended(other)
     expect([code, readdirSync(folder)]).toEqual([status, []])
     expect(output).toContain('cannot start')
   })
@@ -73,17 +73,41 @@ describe('a start of serve that fails', () => {
     const { ended, folder } = await serveSetUp()
     const held = createServer().listen(0, '127.0.0.1')
     await once(held, 'listening')
-    const { code, output } = await ended(['serve'], { PORT: String((held.address() as AddressInfo).port) })
+    const { port } = held.address() as AddressInfo
+    const { code, output } = await ended({ PORT: String(port) })
     held.close()
     expect([code, readdirSync(folder)]).toEqual([1, []])
-    expect(output).toContain('something else listens on port')
+    expect(output).toContain(`something else listens on port ${port} of 127.0.0.1. Set PORT`)
   })
+
+  it('says all at once which variables are missing', async () => {
+    const { ended } = await serveSetUp()
+    const names = ['NEXTCLOUD_MCP_SERVER_URL', 'NEXTCLOUD_OIDC_CLIENT_ID', 'NEXTCLOUD_OIDC_CLIENT_SECRET']
+    const empty = Object.fromEntries(names.map((name) => [name, '']))
+    const { code, output } = await ended({ ...empty, NEXTCLOUD_HOST: 'cloud.example.com' })
+    expect([code, output]).toEqual([2, expect.stringMatching(/^mcp-nextcloud-auth serve cannot start:\n- /)])
+    for (const name of names) expect(output).toContain(`\n- ${name} is not set`)
+    expect(output).toContain('\n- NEXTCLOUD_HOST must be a URL')
+  })
+
+  it.each(['http://127.0.0.1:1/', 'http://127.0.0.1:1/oauth/token', 'http://127.0.0.1:1/nextcloud', 'ftp://h/mcp'])(
+    'refuses %s as its address, and so does its doctor',
+    async (url) => {
+      const { ended, doctor } = await serveSetUp()
+      const { code, output } = await ended({ NEXTCLOUD_MCP_SERVER_URL: url })
+      expect([code, output]).toEqual([2, expect.stringContaining('NEXTCLOUD_MCP_SERVER_URL')])
+      expect(await doctor({ NEXTCLOUD_MCP_SERVER_URL: url })).toMatchObject({
+        code: 2,
+        words: expect.stringMatching(/^mcp-nextcloud-auth doctor: NEXTCLOUD_MCP_SERVER_URL/) as string,
+      })
+    },
+  )
 
   it('makes no key beside a database that has lost its own', async () => {
     const { ended, folder } = await serveSetUp()
     mkdirSync(path.join(folder, 'data'))
     writeFileSync(path.join(folder, 'data/connections.db'), '')
-    const { code, output } = await ended(['serve'])
+    const { code, output } = await ended()
     expect([code, existsSync(path.join(folder, 'data/encryption.key'))]).toEqual([1, false])
     expect(output).toContain('has a database, and there is no key to it')
   })

@@ -7,7 +7,9 @@ import path from 'node:path'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createOAuthClient } from '../../examples/demo/oauth-client.js'
+import { doctor as runDoctor } from '../../src/cli/doctor/doctor.js'
 import { fresh } from '../../src/testing/nextcloud/exchange.js'
+import { callCommand } from '../support/command.js'
 import { startStandIn, type NextcloudStandIn } from '../support/nextcloud/stand-in.js'
 import { ACCOUNT_PASSWORD, addAccount } from '../support/nextcloud/state.js'
 import { createVisitor } from '../support/nextcloud/visitor.js'
@@ -118,16 +120,9 @@ async function signedIn(): Promise<Client> {
 
 /** Runs the doctor on this server. */
 async function doctor(other: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [CLI, 'doctor', '--serve', '--json'], {
-    cwd: folder,
-    env: { ...environment(), ...other },
-  })
-  let words = ''
-  let complaints = ''
-  child.stdout.on('data', (data) => (words += String(data)))
-  child.stderr.on('data', (data) => (complaints += String(data)))
-  const [code] = (await once(child, 'close')) as [number]
-  expect(complaints).toBe('')
+  const surroundings = { environment: { ...environment(), ...other }, directory: folder }
+  const { status: code, output: words, complaint } = await callCommand(runDoctor, ['--serve', '--json'], surroundings)
+  expect(complaint).toBe('')
   const { checks } = JSON.parse(words) as { checks: { id: string; status: string; found: string }[] }
   return { code, findings: checks, words }
 }
@@ -339,44 +334,4 @@ describe('mcp-nextcloud-auth serve', () => {
     server.kill('SIGINT')
     await once(server, 'exit')
   })
-})
-
-describe('mcp-nextcloud-auth serve, told wrongly', () => {
-  const run = async (variables: Record<string, string>) => {
-    const child = spawn(process.execPath, [CLI, 'serve'], {
-      cwd: folder,
-      env: { PATH: process.env['PATH'], ...variables },
-    })
-    let words = ''
-    child.stderr.on('data', (data) => (words += String(data)))
-    const [code] = (await once(child, 'close')) as [number]
-    return { code, words }
-  }
-
-  it('says all at once which variables are missing', async () => {
-    const { code, words } = await run({ NEXTCLOUD_HOST: 'cloud.example.com' })
-    expect(code).toBe(2)
-    expect(words).toContain('NEXTCLOUD_MCP_SERVER_URL is not set')
-    expect(words).toContain('NEXTCLOUD_OIDC_CLIENT_SECRET is not set')
-    expect(words).toContain('NEXTCLOUD_HOST must be a URL')
-  })
-
-  it('says that its port is taken', async () => {
-    const held = createServer().listen(0, '127.0.0.1')
-    await once(held, 'listening')
-    const { port } = held.address() as AddressInfo
-    const { code, words } = await run({ ...environment(), PORT: String(port) })
-    held.close()
-    expect([code, words]).toEqual([
-      1,
-      expect.stringContaining(`something else listens on port ${port} of 127.0.0.1. Set PORT`),
-    ])
-  })
-
-  it.each(['http://127.0.0.1:1/', 'http://127.0.0.1:1/oauth/token', 'http://127.0.0.1:1/nextcloud', 'ftp://h/mcp'])(
-    'refuses %s as its address',
-    async (url) => {
-      expect(await run({ ...environment(), NEXTCLOUD_MCP_SERVER_URL: url })).toMatchObject({ code: 2 })
-    },
-  )
 })

@@ -1,5 +1,7 @@
+import { EventEmitter } from 'node:events'
 import path from 'node:path'
-import type { Surroundings } from '../../src/cli/command-line.js'
+import { Readable } from 'node:stream'
+import type { Host, Surroundings } from '../../src/cli/command-line.js'
 import { systemClock } from '../../src/clock.js'
 
 export const ROOT = path.resolve(import.meta.dirname, '../..')
@@ -27,8 +29,29 @@ export async function callCommand(
     complain: (text) => void (texts.complaint += text),
     paint: (_colour, text) => text,
     progress: () => undefined,
-    stoppable: () => ({ isStopped: () => false, end: () => undefined }),
+    stoppable: stoppableBy(() => false),
+    exit: () => undefined,
     ...surroundings,
   })
   return { status, ...texts }
+}
+
+/** The signals of a process that is told to stop by nothing but `isStopped`. */
+export const stoppableBy = (isStopped: () => boolean) => (): ReturnType<Surroundings['stoppable']> => ({
+  isStopped,
+  stopped: new Promise(() => undefined),
+  end: () => undefined,
+})
+
+/** A process with texts for streams, where `emit` sends signals. */
+export function hostOf(terminal: Partial<NodeJS.WriteStream> = {}, input = '') {
+  const told = { stdout: '', stderr: '', exits: [] as number[] }
+  const writing = (name: 'stdout' | 'stderr') => ({
+    ...terminal,
+    write: (text: string) => (told[name] += text).length > 0,
+  })
+  const streams = { stdin: Readable.from([Buffer.from(input)]), stdout: writing('stdout'), stderr: writing('stderr') }
+  const exit = (status: number): unknown => told.exits.push(status)
+  const host = Object.assign(new EventEmitter(), streams, { exit }) as unknown as Host & EventEmitter
+  return { host, told }
 }

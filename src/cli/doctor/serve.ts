@@ -24,7 +24,7 @@ const STORAGE_TIMEOUT = 5_000
  */
 export function readServeSetUp(
   secrets: Secrets,
-  { environment, directory }: Surroundings,
+  { environment, directory }: Pick<Surroundings, 'environment' | 'directory'>,
 ): Promise<{ readonly setUp: SetUp; readonly more: readonly Check[] }> {
   const { settings, faults } = readSettings(environment, directory)
   if (faults !== undefined) throw new Misuse(faults.join('; '))
@@ -114,23 +114,27 @@ function checkData({ usable, found }: DoctorSetUp['folder']): Verdict {
 /** A request of a browser, with the cookies that it has got on the way. */
 type Visit = (url: string, form?: URLSearchParams) => Promise<Answer | NoAnswer>
 
-const COOKIE = /(?:^|,\s*)([^=;,\s]+)=([^;,]*)/g
+const COOKIE = /(?<=^|,\s?)[^=;,\s]+=[^;,]*/g
 
 function browserOf({ probe }: Examination): Visit {
   const cookies = new Map<string, string>()
   return async (url, form) => {
     const headers: Record<string, string> = { accept: 'text/html' }
-    if (cookies.size > 0) headers['cookie'] = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
-    if (form !== undefined) headers['content-type'] = 'application/x-www-form-urlencoded'
-    if (form !== undefined) headers['origin'] = new URL(url).origin
-    const answer = await probe(url, { headers, ...(form && { method: 'POST', body: form.toString() }) })
+    if (cookies.size > 0) headers['cookie'] = [...cookies.values()].join('; ')
+    const answer = await probe(url, form === undefined ? { headers } : posted(url, form, headers))
     // Several cookies are one header here, with commas between them. No value of this package has one.
-    for (const [, name = '', value = ''] of (headerOf(answer, 'set-cookie') ?? '').matchAll(COOKIE)) {
-      cookies.set(name, value)
+    for (const [cookie] of (headerOf(answer, 'set-cookie') ?? '').matchAll(COOKIE)) {
+      cookies.set(cookie.slice(0, cookie.indexOf('=')), cookie)
     }
     return answer
   }
 }
+
+const posted = (url: string, form: URLSearchParams, headers: Readonly<Record<string, string>>) => ({
+  method: 'POST',
+  headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded', origin: new URL(url).origin },
+  body: form.toString(),
+})
 
 const REDIRECT_URI = 'http://127.0.0.1/doctor'
 
@@ -163,7 +167,7 @@ async function visitAs(
   if (page === undefined) return lost('the authorization endpoint', asked, quote)
   const { href } = new URL(page, settings.resource)
   const consent = await visit(href)
-  const [, token] = (isAnswer(consent) ? /name="token" value="([\w-]+)"/.exec(consent.text) : null) ?? []
+  const token = isAnswer(consent) ? /name="token" value="([\w-]+)"/.exec(consent.text)?.[1] : undefined
   if (token === undefined) return lost('the page that asks the person', consent, quote)
   const agreed = await visit(href, new URLSearchParams({ token, answer: 'yes' }))
   const target = /^\d+; ?url=(\S+)$/.exec(headerOf(agreed, 'refresh') ?? '')?.[1]

@@ -4,7 +4,7 @@ import { SealedValueError } from '../../errors/errors.js'
 import { ifError } from '../../errors/if-error.js'
 import { keepsEntries } from '../../grants/probe.js'
 import { BEGINNING } from '../../grants/record-key.js'
-import { isPlainTombstone } from '../../grants/plain-tombstone.js'
+import { plainCount } from '../../grants/plain-tombstone.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
 import { MODES } from '../../modes.js'
@@ -81,14 +81,14 @@ async function checkSeal(_context: Examination, { records }: SealedStore): Promi
 const ORDER = 'a new key goes to every process as old,new first, then as new,old, then alone'
 
 /** Only the number of the records that the keys open is told of them. */
-async function checkRecords({ config }: Examination, { records, keys, store }: SealedStore): Promise<Verdict> {
+async function checkRecords({ config, clock }: Examination, { records, keys, store }: SealedStore): Promise<Verdict> {
   const opened = { first: 0, others: 0, none: 0 }
   const [first, all] = [createSealer(keys.slice(0, 1)), createSealer(keys)]
   const { adapter } = await store.opened()
   for (const key of await adapter.list({ after: BEGINNING, limit: SAMPLE })) {
     if (!key.startsWith(BEGINNING)) break
     const entry = await records.peek(key)
-    if (entry === undefined || isPlainTombstone(entry.value)) continue
+    if (entry === undefined || plainCount(entry.value, clock.now()) !== undefined) continue
     const opens = (sealer: Sealer): Promise<boolean> =>
       sealer
         .open(key, entry.value)

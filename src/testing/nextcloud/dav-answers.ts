@@ -1,5 +1,5 @@
 import { empty, escaped, type Asked, type Told } from './exchange.js'
-import type { Node } from './files.js'
+import { lastOf, type Node } from './files.js'
 
 const SPACES = 'xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns"'
 const XML = 'application/xml; charset=utf-8'
@@ -42,7 +42,7 @@ export const sabre = (status: number, exception: string, message: string, more?:
 
 /** A file or folder that is not there, which is told by its folder and its name. */
 export function missing(names: readonly string[], headers: Told['headers'] = {}): Told {
-  const path = `/${names.slice(0, -1).join('/')}/${names.at(-1) ?? ''}`
+  const path = `/${names.slice(0, -1).join('/')}/${lastOf(names)}`
   return sabre(404, 'NotFound', `File with name ${path} could not be located`, { headers })
 }
 
@@ -95,8 +95,13 @@ export const hrefOf = (path: string): string =>
     .join('/')
 
 /** The headers of a file that was written. */
+/** A copy says its id alone. */
+export const idHeader = ({ id }: Node): Record<string, string> => ({
+  'oc-fileid': `${id.toString().padStart(8, '0')}standin`,
+})
+
 export function writtenHeaders(node: Node): Record<string, string> {
-  const id = { 'oc-fileid': `${node.id.toString().padStart(8, '0')}standin` }
+  const id = idHeader(node)
   return node.kind === 'folder' ? id : { ...id, etag: node.etag, 'oc-etag': node.etag }
 }
 

@@ -1,5 +1,5 @@
 import { empty, type Asked, type Told } from './exchange.js'
-import { ALLOWS, davError, HAS_FEATURES, missing, sabre, written } from './dav-answers.js'
+import { ALLOWS, davError, HAS_FEATURES, idHeader, missing, sabre, written } from './dav-answers.js'
 import { notImplemented, options, propfind, type Place } from './dav-place.js'
 import {
   copyOf,
@@ -7,6 +7,7 @@ import {
   createFolder,
   fill,
   find,
+  lastOf,
   namesOf,
   parentOf,
   sizeOf,
@@ -40,10 +41,10 @@ function methodOf(asked: Asked, place: Place, node: Node): Told {
   const { root, names } = place
   if (asked.method === 'MOVE' || asked.method === 'COPY') return transfer(asked, place, node)
   if (asked.method === 'DELETE') {
-    parentOf(root, names)?.children.delete(names.at(-1) ?? '')
+    parentOf(root, names)?.children.delete(lastOf(names))
     return empty(204)
   }
-  return node.kind === 'file' ? get(asked, node, names.at(-1) ?? '') : empty(200)
+  return node.kind === 'file' ? get(asked, node, lastOf(names)) : empty(200)
 }
 
 const locked = (names: readonly string[]): Told =>
@@ -58,7 +59,7 @@ function get({ headers, method }: Asked, file: File, name: string): Told {
   return {
     status: from === undefined ? 200 : 206,
     headers: {
-      'content-type': TYPES[name.split('.').at(-1) ?? ''] ?? 'application/octet-stream',
+      'content-type': TYPES[lastOf(name.split('.'))] ?? 'application/octet-stream',
       etag: file.etag,
       'oc-etag': file.etag,
       'content-disposition': `attachment; filename*=UTF-8''${encoded}; filename="${encoded}"`,
@@ -75,7 +76,7 @@ function problemOf(
   node: Node | undefined,
 ): Told | undefined {
   const { names, account } = place
-  const name = names.at(-1) ?? ''
+  const name = lastOf(names)
   if (parentOf(place.root, names) === undefined) return missing(names.slice(0, -1))
   if (node?.kind === 'folder') return sabre(409, 'Conflict', 'PUT is not allowed on non-files.')
   if (name === '.htaccess') return invalidName('Filename is a reserved word')
@@ -118,7 +119,7 @@ function put(state: NextcloudState, asked: Asked, place: Place, node: Node | und
   const mtime = asked.headers['x-oc-mtime'] === undefined ? {} : { 'x-oc-mtime': 'accepted' }
   if (node?.kind === 'file') return written(204, fill(node, asked.bytes), mtime)
   const made = createFile(asked.bytes)
-  parentOf(place.root, place.names)?.children.set(place.names.at(-1) ?? '', made)
+  parentOf(place.root, place.names)?.children.set(lastOf(place.names), made)
   return written(201, made, mtime)
 }
 
@@ -128,7 +129,7 @@ function makeFolder({ root, names }: Place, node: Node | undefined): Told {
   const parent = parentOf(root, names)
   if (parent === undefined) return sabre(409, 'Conflict', 'Parent node does not exist')
   const made = createFolder()
-  parent.children.set(names.at(-1) ?? '', made)
+  parent.children.set(lastOf(names), made)
   return written(201, made)
 }
 
@@ -141,7 +142,7 @@ export function destinationOf(asked: Asked): string[] {
 
 function transfer(asked: Asked, { root, names }: Place, node: Node): Told {
   const target = destinationOf(asked)
-  const name = target.at(-1) ?? ''
+  const name = lastOf(target)
   const parent = parentOf(root, target)
   if (parent === undefined) return sabre(409, 'Conflict', 'The destination node is not found')
   const isThere = parent.children.has(name)
@@ -152,10 +153,7 @@ function transfer(asked: Asked, { root, names }: Place, node: Node): Told {
   const isMove = asked.method === 'MOVE'
   const moved = isMove ? node : copyOf(node)
   parent.children.set(name, moved)
-  if (isMove) parentOf(root, names)?.children.delete(names.at(-1) ?? '')
-  const told = written(isThere ? 204 : 201, moved)
-  if (isMove) return told
-  // A copy says its id alone.
-  const { 'oc-fileid': id = '' } = told.headers ?? {}
-  return empty(told.status, { 'oc-fileid': id })
+  if (isMove) parentOf(root, names)?.children.delete(lastOf(names))
+  const status = isThere ? 204 : 201
+  return isMove ? written(status, moved) : empty(status, idHeader(moved))
 }

@@ -1,6 +1,6 @@
 import { empty, type Asked, type Told } from './exchange.js'
 import { ALLOWS, askedProperties, HAS_FEATURES, hrefOf, multistatus, sabre, type Resource } from './dav-answers.js'
-import { namesOf, sizeOf, type Folder, type Node } from './files.js'
+import { lastOf, namesOf, sizeOf, type Folder, type Node } from './files.js'
 import type { Account } from './state.js'
 
 /** A place in the tree of WebDAV that somebody may use. */
@@ -41,7 +41,7 @@ function resourcesOf(path: string, node: Node, account: Account, deep: number): 
 }
 
 function propertiesOf(path: string, node: Node, { quota, files }: Account): Record<string, string> {
-  const name = namesOf(path).at(-1) ?? ''
+  const name = lastOf(namesOf(path))
   const common = { 'd:displayname': name, 'oc:fileid': `${node.id}`, 'oc:size': `${sizeOf(node)}` }
   if (node.kind === 'file')
     return { ...common, 'd:resourcetype': '', 'd:getcontentlength': `${node.content.length}`, 'd:getetag': node.etag }

@@ -2,7 +2,7 @@ import type { Asked, Told } from './exchange.js'
 import { askedProperties, davError, HAS_FEATURES, multistatus, sabre } from './dav-answers.js'
 import { notImplemented } from './dav-place.js'
 import { fileMethods } from './dav-files.js'
-import { namesOf } from './files.js'
+import { lastOf, namesOf } from './files.js'
 import { callerOf, type Caller } from './sign-in.js'
 import { needsSecondFactor, type Account, type NextcloudState } from './state.js'
 import { uploadMethods } from './uploads.js'
@@ -82,7 +82,7 @@ function notAuthenticated(...words: readonly string[]): Told {
 
 /** The home of another account: it looks empty. */
 function foreign(asked: Asked, uid: string, prefix: string, names: readonly string[]): Told {
-  const name = names.at(-1) ?? ''
+  const name = lastOf(names)
   if (asked.method === 'PROPFIND')
     return multistatus([{ href: prefix, properties: { 'd:resourcetype': '<d:collection/>' } }], ['d:resourcetype'])
   if (asked.method === 'PUT') return sabre(403, 'Forbidden', `Permission denied to create file (filename ${name})`)

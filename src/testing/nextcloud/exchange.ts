@@ -27,14 +27,17 @@ export interface Told {
   readonly body?: string | Buffer
 }
 
+/** A request to a server always has both. */
+type Received = IncomingMessage & { readonly method: string; readonly url: string }
+
 /** @param folder the one that Nextcloud is in, with a slash before and none behind */
 export async function readRequest(req: IncomingMessage, folder = ''): Promise<Asked> {
   const bytes = await buffer(req)
-  const target = req.url ?? ''
+  const { method, url: target } = req as Received
   const at = target.indexOf('?')
   const path = at === -1 ? target : target.slice(0, at)
   return {
-    method: req.method ?? '',
+    method,
     path: path.startsWith(`${folder}/`) ? path.slice(folder.length) : path,
     query: new URLSearchParams(at === -1 ? '' : target.slice(at + 1)),
     target,
@@ -68,8 +71,7 @@ export function page(status: number, content: string, headers: Told['headers'] =
 
 /** Returns a page of what stands before the controllers. */
 export function barePage(status: number, content: string, headers: Told['headers'] = {}): Told {
-  const { body } = page(status, content)
-  return { status, headers: { 'content-type': HTML, ...headers }, body: body ?? '' }
+  return { ...page(status, content), headers: { 'content-type': HTML, ...headers } }
 }
 
 /** Returns an answer without a body. */
@@ -101,18 +103,8 @@ export const signedIn = (uid: string): { readonly 'x-user-id': string } => ({ 'x
 
 export const isApiRequest = ({ headers }: Asked): boolean => headers['ocs-apirequest'] === 'true'
 
-/** Returns the fields of a form or of a JSON object. */
-export function fieldsOf({ headers, body }: Pick<Asked, 'headers' | 'body'>): URLSearchParams {
-  if (!(headers['content-type'] ?? '').startsWith('application/json')) return new URLSearchParams(body)
-  try {
-    const given = JSON.parse(body) as Record<string, unknown>
-    const fields = new URLSearchParams()
-    for (const [name, value] of Object.entries(given)) if (typeof value === 'string') fields.append(name, value)
-    return fields
-  } catch {
-    return new URLSearchParams()
-  }
-}
+/** Returns the fields of a form. */
+export const fieldsOf = ({ body }: Pick<Asked, 'body'>): URLSearchParams => new URLSearchParams(body)
 
 /** Returns the two parts of Basic credentials. */
 export function basicOf({

@@ -37,6 +37,9 @@ export const namesOf = (path: string): string[] =>
     .split('/')
     .filter((name) => name !== '')
 
+/** Returns the last name of a path; no text for the root. */
+export const lastOf = (names: readonly string[]): string => names.at(-1) ?? ''
+
 export function find(root: Node, names: readonly string[]): Node | undefined {
   let node: Node | undefined = root
   for (const name of names) node = node?.kind === 'folder' ? node.children.get(name) : undefined

@@ -2,7 +2,7 @@ import { empty, type Asked, type Told } from './exchange.js'
 import { missing, sabre, written } from './dav-answers.js'
 import { destinationOf, overQuota } from './dav-files.js'
 import { notImplemented, propfind, type Place } from './dav-place.js'
-import { createFile, createFolder, fill, find, parentOf, sizeOf, type Folder } from './files.js'
+import { createFile, createFolder, fill, find, lastOf, parentOf, sizeOf, type Folder } from './files.js'
 import type { NextcloudState } from './state.js'
 
 /** Chunked uploads: a folder of chunks, which `MOVE …/.file` puts together. */
@@ -60,7 +60,7 @@ function assemble(asked: Asked, { account, root }: Place, folder: Folder, upload
   const target = destinationOf(asked)
   const parent = parentOf(account.files, target)
   if (parent === undefined) return sabre(409, 'Conflict', 'The destination node is not found')
-  const name = target.at(-1) ?? ''
+  const name = lastOf(target)
   const before = parent.children.get(name)
   const file = before?.kind === 'file' ? fill(before, contentOf(folder)) : createFile(contentOf(folder))
   parent.children.set(name, file)

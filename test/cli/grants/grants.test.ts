@@ -14,7 +14,7 @@ import { deadGrant, type Grant } from '../../../src/grants/grant.js'
 import { createGrants, type Grants } from '../../../src/grants/open-grants.js'
 import { formerKey } from '../../../src/grants/record-key.js'
 import type { StorageAdapter } from '../../../src/index.js'
-import { callCommand, ROOT, type Ran } from '../../support/command.js'
+import { callCommand, ROOT, stoppableBy, type Ran } from '../../support/command.js'
 import { argumentsOf } from '../../support/doctor-setup.js'
 import { ENCRYPTION_KEY } from '../../support/grant-constants.js'
 import { has } from '../../support/left-out.js'
@@ -395,12 +395,9 @@ describe.runIf(has('better-sqlite3'))('grants move', () => {
     const database = new Database!(setup.storage)
     onTestFinished(() => void database.close())
     // Between the read of the page and the move.
-    const stoppable = () => ({
-      isStopped: () => {
-        database.exec(`UPDATE mcp_nextcloud_auth SET version = version || 'x'`)
-        return false
-      },
-      end: () => undefined,
+    const stoppable = stoppableBy(() => {
+      database.exec(`UPDATE mcp_nextcloud_auth SET version = version || 'x'`)
+      return false
     })
 
     expect(counts(await setup.move(FROM, [], { stoppable }))).toEqual({ 'in renewal': 1 })
@@ -412,7 +409,7 @@ describe.runIf(has('better-sqlite3'))('grants move', () => {
     const setup = await setUp()
     for (let at = 0; at < 150; at += 1) await setup.connect(`user-${at}`, OLD)
     let asked = 0
-    const stoppable = () => ({ isStopped: () => (asked += 1) > 60, end: () => undefined })
+    const stoppable = stoppableBy(() => (asked += 1) > 60)
     const first = await setup.move(FROM, [], { stoppable })
     expect(first.status).toBe(130)
     expect(first.output).toMatch(/^Stopped: run this again to go on$/m)

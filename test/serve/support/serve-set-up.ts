@@ -1,18 +1,22 @@
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { onTestFinished } from 'vitest'
+import type { Surroundings } from '../../../src/cli/command-line.js'
+import { doctor } from '../../../src/cli/doctor/doctor.js'
+import { serve } from '../../../src/cli/serve.js'
 import { fresh } from '../../../src/testing/nextcloud/exchange.js'
+import { callCommand, stoppableBy } from '../../support/command.js'
 import { startStandIn } from '../../support/nextcloud/stand-in.js'
 import { ACCOUNT_PASSWORD, addAccount } from '../../support/nextcloud/state.js'
 import { createVisitor } from '../../support/nextcloud/visitor.js'
+import { until } from '../../support/promises.js'
 
-const CLI = path.resolve(import.meta.dirname, '../../../dist/cli/main.js')
-/** Milliseconds. */
-const PATIENCE = 60_000
+const NEVER = stoppableBy(() => false)()
+
+type Variables = Readonly<Record<string, string>>
 
 /** A finding of the doctor. */
 export interface Finding {
@@ -31,18 +35,13 @@ export async function serveSetUp({ redirectUri = (origin: string) => `${origin}/
   const redirectUris = [redirectUri(origin)]
   nextcloud.state.oauth2Clients.push({ id: nextcloud.state.nextId(), name: 'MCP', clientId, secret, redirectUris })
   addAccount(nextcloud.state, 'anna')
-  const children: ChildProcess[] = []
+  const running: (() => Promise<unknown>)[] = []
   onTestFinished(async () => {
-    for (const child of children) {
-      if (child.exitCode !== null) continue
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    }
+    for (const stop of running) await stop()
     await nextcloud.close()
     rmSync(folder, { recursive: true, force: true })
   })
-  const environment = (other: Readonly<Record<string, string>>) => ({
-    PATH: process.env['PATH'] ?? '',
+  const environment = (other: Variables) => ({
     NEXTCLOUD_MCP_SERVER_URL: `${origin}/mcp`,
     NEXTCLOUD_HOST: nextcloud.url,
     NEXTCLOUD_OIDC_CLIENT_ID: clientId,
@@ -50,12 +49,25 @@ export async function serveSetUp({ redirectUri = (origin: string) => `${origin}/
     PORT: new URL(origin).port,
     ...other,
   })
-  const run = (args: readonly string[], other: Readonly<Record<string, string>> = {}) => {
-    const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, env: environment(other) })
-    children.push(child)
-    const told = { output: '' }
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (told.output += String(data)))
-    return { child, told }
+  const run = (
+    command: typeof serve,
+    args: readonly string[],
+    { variables = {}, ...more }: Partial<Surroundings> & { readonly variables?: Variables | undefined },
+  ) => {
+    const told = { output: '', isOver: false }
+    const tell = (text: string): unknown => (told.output += text)
+    const surroundings = {
+      environment: environment(variables),
+      directory: folder,
+      print: tell,
+      complain: tell,
+      ...more,
+    }
+    const ended = callCommand(command, args, surroundings).then(({ status }) => {
+      told.isOver = true
+      return status
+    })
+    return { told, ended }
   }
   return {
     folder,
@@ -63,31 +75,30 @@ export async function serveSetUp({ redirectUri = (origin: string) => `${origin}/
     origin,
     clientId,
     secret,
-    /** Runs a command to its end. */
-    ended: async (args: readonly string[], other?: Readonly<Record<string, string>>) => {
-      const { child, told } = run(args, other)
-      const [code] = (await once(child, 'close')) as [number]
-      return { code, output: told.output }
+    /** Runs `serve` to its end. */
+    ended: async (variables?: Variables) => {
+      const { told, ended } = run(serve, [], { variables })
+      return { code: await ended, output: told.output }
     },
     /** Runs `serve` until it has said all that it says at the start. */
-    started: async (other?: Readonly<Record<string, string>>) => {
-      const { child, told } = run(['serve'], other)
-      const deadline = Date.now() + PATIENCE
-      while (!told.output.includes('Listening on') && child.exitCode === null && Date.now() < deadline) {
-        await new Promise((resolve) => setTimeout(resolve, 20))
+    started: async (variables?: Variables) => {
+      const signals = new EventEmitter()
+      const stoppable = () => ({ ...NEVER, stopped: once(signals, 'stop').then(() => undefined) })
+      const { told, ended } = run(serve, [], { variables, stoppable })
+      const stop = () => {
+        signals.emit('stop')
+        return ended
       }
+      running.push(stop)
+      await until(() => told.isOver || told.output.includes('Listening on'))
       if (!told.output.includes('Listening on')) throw new Error(`It does not start: ${told.output}`)
-      const stop = async () => {
-        child.kill('SIGTERM')
-        await once(child, 'exit')
-      }
       return Object.assign(told, { stop })
     },
-    doctor: async (other?: Readonly<Record<string, string>>) => {
-      const { child, told } = run(['doctor', '--serve', '--json'], other)
-      await once(child, 'close')
-      const { checks } = JSON.parse(told.output) as { checks: readonly Finding[] }
-      return { checks, words: told.output, of: (id: string) => checks.find((check) => check.id === id) }
+    doctor: async (variables?: Variables) => {
+      const { told, ended } = run(doctor, ['--serve', '--json'], { variables })
+      const code = await ended
+      const { checks } = (code === 2 ? { checks: [] } : JSON.parse(told.output)) as { checks: readonly Finding[] }
+      return { code, checks, words: told.output, of: (id: string) => checks.find((check) => check.id === id) }
     },
     visitor: () => createVisitor({ name: 'anna', password: ACCOUNT_PASSWORD }),
   }
