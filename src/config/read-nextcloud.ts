@@ -26,7 +26,7 @@ export function readNextcloud(
     throw withoutClient(mode, client === undefined ? 'clientId' : 'clientSecret', given('nextcloud.url').name)
   }
   checkPreset(given, { ...options, mode }, warn)
-  if (options.mode === undefined && values.storage !== undefined) warnOfMeantExchange(given, options.preset, warn)
+  warnOfMeantExchange(values, given, warn)
   if (values.allowedClients === undefined && quirksOf(options.preset).letsAnyClientIn)
     warn('allowedClients', anyClient())
   return {
@@ -63,11 +63,16 @@ docs/modes.md of mcp-nextcloud-auth tells more.`,
 }
 
 /** A store alone means refresh-token mode, whose tokens nobody asks an audience for. */
-function warnOfMeantExchange(given: LookUp, preset: NextcloudConfig['preset'], warn: Warn): void {
-  if (quirksOf(preset).exchanges.length === 0) return
+function warnOfMeantExchange(
+  { storage, nextcloud: { mode, preset } }: Pick<OptionValues, 'nextcloud' | 'storage'>,
+  given: LookUp,
+  warn: Warn,
+): void {
+  const { exchanges, usuallyExchanges } = quirksOf(preset)
+  if (mode !== undefined || storage === undefined || exchanges.length === 0) return
   const audience = given('nextcloud.audience')
-  if (audience.value === undefined && preset !== 'keycloak') return
-  const sign = audience.value === undefined ? "nextcloud.preset 'keycloak'" : audience.name
+  if (audience.value === undefined && !usuallyExchanges) return
+  const sign = audience.value === undefined ? `nextcloud.preset '${preset}'` : audience.name
   warn(
     'nextcloud.mode',
     `storage is given and nextcloud.mode is not, which means refresh-token mode: nothing is exchanged, and each user has to connect Nextcloud once. ${sign} looks like an exchange: set nextcloud.mode to 'token-exchange', with which instances share exchanged tokens in storage, or to 'refresh-token' if that is meant`,
