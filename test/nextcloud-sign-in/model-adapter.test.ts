@@ -30,7 +30,7 @@ function instancesOn(storage: StorageAdapter, clock: ManualClock) {
       createEvents(() => undefined, clock),
     )
     const rooms = { records, owner, clock, errors }
-    return { of: createModelAdapters(rooms), keepClient: (id: string) => keepClient(rooms, id) }
+    return { of: createModelAdapters(rooms), keepClient: (id: string) => keepClient(rooms, id, 'alice') }
   }
   return [open(), open()] as const
 }
