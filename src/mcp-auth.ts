@@ -17,8 +17,9 @@ import {
   type HttpRooms,
 } from './http/authentication.js'
 import { judge, type AuthenticationVerdict, type PlainRequest } from './http/plain-request.js'
+import { ownRoutes } from './http/own-routes.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
-import { createRouter, type ConnectHandler, type Routes } from './http/router.js'
+import { createRouter, type ConnectHandler } from './http/router.js'
 import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
 import type { NextcloudUser } from './nextcloud/users.js'
 import type { McpAuthOptions } from './options.js'
@@ -252,7 +253,7 @@ export function mcpAuth(options?: McpAuthOptions): McpAuth {
 export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock): McpAuth {
   const rooms = createRooms(options, clock)
   const { http, access, callers, pages } = rooms
-  const routes: Routes = new Map([...resourceMetadataRoutes(rooms.config, rooms.published), ...pages.routes(http)])
+  const routes = ownRoutes(rooms.config, resourceMetadataRoutes(rooms.config, rooms.published), pages.routes(http))
   let isServed = false
   return Object.assign(
     createAuthentication(http, (path) => isServed && routes.has(path)),

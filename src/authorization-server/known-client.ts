@@ -10,6 +10,8 @@ export class UnknownClientError extends ConfigurationError {}
 
 interface Asking {
   readonly nextcloud: NextcloudConfig
+  /** Path of the authorization endpoint. */
+  readonly authorization: string
   readonly client: Pick<ClientConfig, 'id'>
   readonly transport: Pick<Transport, 'askNextcloud'>
   readonly clock: Clock
@@ -27,14 +29,15 @@ const UNKNOWN =
  * It rejects with {@link UnknownClientError}. What Nextcloud does not say is no reason.
  */
 export function createClientCheck(
-  asking: Omit<Asking, 'nextcloud'> & { readonly nextcloud: NextcloudConfig | undefined },
+  asking: Omit<Asking, 'nextcloud' | 'authorization'> & { readonly nextcloud: NextcloudConfig | undefined },
 ) {
   const { nextcloud, clock } = asking
-  if (nextcloud === undefined || quirksOf(nextcloud.preset).endpoints === undefined) return () => Promise.resolve()
+  const endpoints = nextcloud && quirksOf(nextcloud.preset).endpoints
+  if (nextcloud === undefined || endpoints === undefined) return () => Promise.resolve()
   let known: { readonly answer: ReturnType<typeof ask>; until: number } | undefined
   return async (): Promise<void> => {
     if (known === undefined || clock.monotonic() >= known.until) {
-      const asked = { answer: ask({ ...asking, nextcloud }), until: Infinity }
+      const asked = { answer: ask({ ...asking, nextcloud, authorization: endpoints.authorization }), until: Infinity }
       known = asked
       asked.until = clock.monotonic() + COUNTS_FOR[await asked.answer]
     }
@@ -46,8 +49,8 @@ export function createClientCheck(
  * Asks for a response type that the app does not have: it sends a client that it knows back to its redirect URI with an error, and shows a
  * page for another. An upgrade that is due is a page, too, which the status tells.
  */
-async function ask({ nextcloud, client, transport }: Asking): Promise<keyof typeof COUNTS_FOR> {
-  const url = new URL(nextcloud.base + (quirksOf(nextcloud.preset).endpoints?.authorization ?? ''))
+async function ask({ nextcloud, authorization, client, transport }: Asking): Promise<keyof typeof COUNTS_FOR> {
+  const url = new URL(nextcloud.base + authorization)
   url.search = new URLSearchParams({ response_type: 'none', client_id: client.id, state: 'none' }).toString()
   const get = (address: string, accept: string) =>
     transport

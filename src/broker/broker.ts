@@ -104,7 +104,7 @@ function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
     getSecret: (session, options) => getSecret(broker, session, options),
     replaceSecret: (session, refused, given) => replaceSecret(broker, session, refused, given),
     secretWorked: (session, secret) => {
-      const entry = entries.get(session.defaultKey ?? '')
+      const entry = entries.get(keys.key(session))
       if (entry !== undefined && isSameSecret(entry.secret, secret)) entry.unproven = false
     },
     rotate: async (session) => {
@@ -260,18 +260,17 @@ async function replaceSecret(
   broker: TokenBroker,
   session: BrokerSession,
   refused: Secret,
-  { signal, proven }: ReplaceOptions = {},
+  { proven }: ReplaceOptions = {},
 ): Promise<Secret | undefined> {
   const { mode, keys, entries, clock } = broker
   const key = keys.key(session)
   const entry = entries.get(key)
   if (entry !== undefined && clock.monotonic() < entry.deadAt) {
-    if (!isSameSecret(entry.secret, refused))
-      return serve(broker, session, { entry, have: { notThis: refused } }, signal && { signal })
+    if (!isSameSecret(entry.secret, refused)) return serve(broker, session, { entry, have: { notThis: refused } })
     if (entry.unproven && mode.provesRefusals !== true) return undefined
   }
   const request = requestOf(broker, session, { force: true, notThis: refused, proven })
-  const secret = await fetchFor(broker, session.caller, request, signal)
+  const secret = await fetchFor(broker, session.caller, request)
   const fresh = entries.get(key)
   if (fresh !== undefined && isSameSecret(fresh.secret, secret)) fresh.unproven = true
   return isSameSecret(secret, refused) ? undefined : secret

@@ -143,7 +143,7 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     async expect(identity, credential, instead) {
       const nextAt = clock.now() + STORED_WITHIN
       const deletion = { ...grants.newDeletion(identity, presented(credential)), nextAt }
-      if (deletion.note !== undefined) deleting.expected.set(deletion.id, deletion.note)
+      deleting.expected.set(deletion.id, deletion.note)
       await grants.deletions.put(deletion, instead && grants.newDeletion(identity, instead).id)
     },
     async takeOver(identity, credential, spent) {

@@ -4,8 +4,8 @@ import { identityKey, type Identity } from '../grants/grant.js'
 import { ONE_TIME_LIFE } from './one-time.js'
 
 /**
- * Limits the connections that a user may begin for a client while the first of them still lives. Each leaves a record in the store, which
- * one user must not fill for all. A client that uses its share up keeps none of the user's others from connecting. They are counted in this
+ * Limits the answers that a user may give for a client, and the connections that they begin, while the first of them still lives. Each
+ * leaves a record in the store, which one user must not fill for all. A client that uses its share up keeps none of the user's others from connecting. They are counted in this
  * process, because its memory is the store that can be filled.
  */
 export interface Allowance {

@@ -145,6 +145,7 @@ export interface Visit {
 
 /** The first step, prepared. */
 export type Beginning = Outcome & {
+  readonly cookies: readonly string[]
   /** The secret of the login at Nextcloud that it has begun. */
   readonly login?: string
   /** Deletes what was stored for it, because another answer has spent the ticket. */

@@ -172,7 +172,7 @@ function overviewRoutes(rooms: PageRooms, servers: ConnectRooms['servers']): Rou
     each: createNetworkShares(clock, MOST_VISITORS.each, ONE_TIME_LIFE),
     all: createAllowance(clock, MOST_VISITORS.all),
   }
-  const of = { ...rooms, overviewUrl, servers, visitors }
+  const of = { ...rooms, overviewUrl, servers: servers?.all ?? [], visitors }
   const [GET, POST] = [servePage(rooms, showOverview(of)), servePage(rooms, changeOverview(of))]
   return new Map([[connect.path, { GET, POST }]])
 }

@@ -132,7 +132,7 @@ async function answerFirst(
   const { record, cookie, answer } = first
   const withdrawals = answer === 'yes' ? await grants.store.withdrawals(record.value.identity) : undefined
   const ticket: Ticket = { ...record.value, answer: sent.secret, withdrawals }
-  const refusal = answer === 'yes' ? await refusalOf(rooms, sent, ticket) : undefined
+  const refusal = await refusalOf(rooms, sent, ticket, answer)
   if (refusal !== undefined) return refusal
   const begun = answer === 'yes' ? await way.begin(ticket, sent.req) : undefined
   const { login } = begun ?? {}
@@ -153,17 +153,18 @@ async function answerFirst(
   }
   const kept = cookies.keep(sent.flow, cookie, MAY_REPEAT_FOR)
   if (begun === undefined) return { ...failed('declined', pages.declined()), cookies: [kept] }
-  return { ...begun, cookies: [kept, ...(begun.cookies ?? [])] }
+  return { ...begun, cookies: [kept, ...begun.cookies] }
 }
 
-/** Returns the page for a "yes" that leads nowhere. */
+/** Returns the page for an answer that leads nowhere. A "no" is a record in the store too. */
 async function refusalOf(
   rooms: AnswerRooms,
   { req }: Sent,
   { identity, clientId }: Ticket,
+  answer: 'yes' | 'no',
 ): Promise<Outcome | undefined> {
   const { allowance, pages, failed } = rooms
-  if ((await askApp(rooms, req, identity)) === false) {
+  if (answer === 'yes' && (await askApp(rooms, req, identity)) === false) {
     return failed('person', pages.otherPerson({ at: 'app' }), { ...identity, clientId })
   }
   const wait = allowance.take(identity, clientId)
@@ -182,12 +183,12 @@ async function answerAgain(rooms: AnswerRooms, way: Pick<Way, 'again' | 'abandon
   if (answer === undefined) return failed('form', pages.notFromHere())
   if (given.value.answer === 'no') return { page: pages.declined() }
   if (connected === true) return showStillConnected(rooms, sent.req, ticket)
-  if (answer === 'yes') return (await refusalOf(rooms, sent, ticket)) ?? way.again(given.value, ticket, sent)
+  if (answer === 'yes') return (await refusalOf(rooms, sent, ticket, answer)) ?? way.again(given.value, ticket, sent)
   // From here on nothing comes of the yes, however far it has led.
   const grant = await grants.store.withdraw(ticket.identity, ticket.clientId)
   if (grant !== undefined && hasLedTo(grant, given.value)) {
     await answers.note(sent.secret, { connected: true })
-    return showConnected(rooms, sent.req, ticket)
+    return showConnected(rooms, sent.req, ticket, true)
   }
   if (!(await answers.withdraw(given))) return answerAgain(rooms, way, sent)
   await way.abandon(given.value)

@@ -12,32 +12,51 @@ import type { Purpose } from './tickets.js'
 
 type OfferRooms = Pick<
   PageRooms,
-  'offers' | 'cookies' | 'connect' | 'config' | 'pages' | 'overviewUrl' | 'clientNames' | 'grants'
+  'offers' | 'cookies' | 'connect' | 'config' | 'pages' | 'overviewUrl' | 'clientNames' | 'grants' | 'allowance'
 >
 
-/** The end of the way: the operator's page if there is one, otherwise a page with an offer to disconnect. */
-export async function showConnected(rooms: OfferRooms, req: IncomingMessage, purpose: Purpose): Promise<Outcome> {
-  const { connect, cookies, pages, offers, config, clientNames, grants } = rooms
-  const { identity } = purpose
+/**
+ * The end of the way: the operator's page if there is one, otherwise a page with an offer to disconnect.
+ *
+ * @param isAgain whether this way has ended before. Such an end can come any number of times, and each offer is a record in the store
+ */
+export async function showConnected(
+  rooms: OfferRooms,
+  req: IncomingMessage,
+  purpose: Purpose,
+  isAgain = false,
+): Promise<Outcome> {
+  const { connect, pages, clientNames, allowance } = rooms
   if (connect.returnTo !== undefined) return { returnTo: connect.returnTo }
-  const secret = randomSecret()
-  const cookie = cookies.issue(req, flowOf(secret))
-  const clientId = consentingClient(config.grants?.consent, purpose.clientId)
   const client = await clientNames.of(purpose.clientId)
-  const offer = await grants.store
-    .withdrawals(identity)
-    .then((withdrawals) => offers.create({ identity, clientId, cookieHash: digest(cookie.value), withdrawals }, secret))
-    .catch(ifError(StorageError, () => undefined))
+  const mayOffer = !isAgain || allowance.take(purpose.identity, purpose.clientId) === 0
+  const offer = mayOffer ? await makeOffer(rooms, req, purpose) : undefined
   // Without the offer, the connection is as good as it is.
   if (offer === undefined) return { page: pages.connected({ client, overview: overviewPath(rooms) }) }
-  const disconnect = { action: `${connect.path}/disconnect`, formValue: secret }
-  return { page: pages.connected({ client, disconnect, overview: overviewPath(rooms) }), cookies: cookie.headers }
+  const disconnect = { action: `${connect.path}/disconnect`, formValue: offer.secret }
+  return { page: pages.connected({ client, disconnect, overview: overviewPath(rooms) }), cookies: offer.cookies }
+}
+
+/** Undefined: the store fails. */
+async function makeOffer(
+  { cookies, offers, config, grants }: OfferRooms,
+  req: IncomingMessage,
+  { identity, clientId: given }: Purpose,
+): Promise<{ readonly secret: string; readonly cookies: readonly string[] } | undefined> {
+  const secret = randomSecret()
+  const cookie = cookies.issue(req, flowOf(secret))
+  const clientId = consentingClient(config.grants?.consent, given)
+  return grants.store
+    .withdrawals(identity)
+    .then((withdrawals) => offers.create({ identity, clientId, cookieHash: digest(cookie.value), withdrawals }, secret))
+    .then(() => ({ secret, cookies: cookie.headers }))
+    .catch(ifError(StorageError, () => undefined))
 }
 
 /** The same for another callback or form of the same yes, unless the user has disconnected since. */
 export async function showStillConnected(rooms: OfferRooms, req: IncomingMessage, purpose: Purpose): Promise<Outcome> {
   if (await rooms.grants.store.isWithdrawn(purpose.identity, purpose)) return { page: rooms.pages.withdrawn() }
-  return showConnected(rooms, req, purpose)
+  return showConnected(rooms, req, purpose, true)
 }
 
 const overviewPath = ({ connect, overviewUrl }: Pick<PageRooms, 'connect' | 'overviewUrl'>): string | undefined =>

@@ -22,7 +22,7 @@ export async function beginLogin(
   rooms: Pick<LoginPageRooms, 'logins' | 'cookies' | 'pages' | 'origin' | 'connect' | 'clientNames'>,
   purpose: Purpose,
   req: IncomingMessage,
-): Promise<Beginning> {
+): Promise<Beginning & { readonly login: string }> {
   const { logins, cookies } = rooms
   const { secret, login } = await logins.begin(purposeOf(purpose))
   const flow = flowOf(secret)

@@ -7,7 +7,6 @@ import type { AddressShares } from '../http/address-shares.js'
 import type { OwnSignIn } from '../local-options.js'
 import type { Allowance } from './allowance.js'
 import type { Outcome, PageHandler } from './browser.js'
-import type { PerIssuer } from '../config/per-issuer.js'
 import type { PageRooms, SignInServer } from './connect-rooms.js'
 import { digest, flowOf, isSame } from './cookies.js'
 import { readOwnForm } from './form.js'
@@ -20,8 +19,8 @@ import { hasOwnSubjects } from './who-is-there.js'
 export interface OverviewRooms extends PageRooms {
   /** The address of the page. */
   readonly overviewUrl: string
-  /** The servers whose sign-in asks who the user is; undefined if no user signs in at an authorization server. */
-  readonly servers: PerIssuer<SignInServer> | undefined
+  /** The servers whose sign-in asks who the user is; none if no user signs in at an authorization server. */
+  readonly servers: readonly SignInServer[]
   /** Limits the sign-ins that strangers may begin, because each leaves a record in the store: for one address, and for all. */
   readonly visitors: { readonly each: Pick<AddressShares, 'take'>; readonly all: Allowance }
 }
@@ -66,11 +65,10 @@ interface Asked {
 
 /** The page for somebody of whom nothing is known. */
 async function askWho(rooms: OverviewRooms, req: IncomingMessage, { held, done, told }: Asked): Promise<Outcome> {
-  const { pages, connect, config } = rooms
+  const { pages, connect, config, servers } = rooms
   const isOwn = config.ownSignIn !== undefined
   if (!isOwn && connect.authenticateBrowser !== undefined) return { page: pages.notSignedIn({ again: connect.path }) }
   // Of several, the person chooses one, which is asked then.
-  const servers = rooms.servers?.all ?? []
   if (!isOwn && servers.length < 2 && !(await canTell(servers[0]))) return { page: pages.cannotTell() }
   const cookie = issueCookie(rooms, req, held)
   return {
@@ -137,23 +135,33 @@ async function endSessions(
 
 /** @param wish `sign-in`, or `another` for another account, and which server of several */
 async function startSignIn(rooms: OverviewRooms, req: IncomingMessage, wish: string): Promise<Outcome> {
-  const { servers, visitors, pages, failed, connect, config } = rooms
-  const { ownSignIn } = config
-  const [what, which] = wish.split(' ')
-  const [only, ...more] = servers?.all ?? []
-  const server = more.length === 0 ? only : servers?.all.find((one) => valueOf(one) === which)
-  const isByApp = connect.authenticateBrowser !== undefined
-  const cannot = ownSignIn === undefined && (isByApp || !(await canTell(server)))
-  if (cannot) return { page: pages.cannotTell() }
+  const { visitors, pages, failed } = rooms
+  const signIn = await signInOf(rooms, wish)
+  if (signIn === undefined) return { page: pages.cannotTell() }
   const wait = visitors.each.take(req) || visitors.all.take(ANYBODY)
   if (wait > 0) return failed('too_many', pages.tooMany({ retryAfter: Math.ceil(wait / 1_000) }))
+  return signIn(req)
+}
+
+/** Returns the sign-in that can tell who the person is; undefined if none can. */
+async function signInOf(
+  rooms: OverviewRooms,
+  wish: string,
+): Promise<((req: IncomingMessage) => Promise<Outcome>) | undefined> {
+  const { servers, pages, connect, config } = rooms
+  const { ownSignIn } = config
   if (ownSignIn !== undefined) {
-    const { url, cookies } = await ownSignIn.begin(req)
-    return { page: pages.goingOn({ url, host: new URL(url).host }), cookies }
+    return async (req) => {
+      const { url, cookies } = await ownSignIn.begin(req)
+      return { page: pages.goingOn({ url, host: new URL(url).host }), cookies }
+    }
   }
-  if (server === undefined) return { page: pages.cannotTell() }
+  const [what, which] = wish.split(' ')
+  const server = servers.length > 1 ? servers.find((one) => valueOf(one) === which) : servers[0]
+  if (connect.authenticateBrowser !== undefined || server === undefined || !(await canTell(server))) return undefined
   const { identity: codeGrant, issuer = '' } = server
-  return leadToSignIn({ ...rooms, codeGrant }, { visit: true, issuer }, { req, selectAccount: what === 'another' })
+  return (req) =>
+    leadToSignIn({ ...rooms, codeGrant }, { visit: true, issuer }, { req, selectAccount: what === 'another' })
 }
 
 /** Ends the access of one client, or the connection. */

@@ -29,8 +29,8 @@ export interface SignInUse {
    * @param isKnown whether the app's sign-in or an ID token says that it is the user whose link it is
    */
   readonly whyNot: (tokens: CodeAnswer, purpose: Purpose, isKnown: boolean) => Promise<OfPerson | undefined>
-  /** Leads on to the step that another callback of the same answer has led to. */
-  readonly resume: (given: GivenAnswer, visit: Visit) => Promise<Outcome>
+  /** Leads on to the login that another callback of the same answer has led to, by its secret. */
+  readonly resume: (login: string, visit: Visit) => Promise<Outcome>
   /** The next step of that person. */
   readonly goOn: (req: IncomingMessage, purpose: Purpose, tokens: CodeAnswer) => Promise<Outcome>
 }
@@ -145,7 +145,7 @@ async function ledBefore(
 ): Promise<Outcome | undefined> {
   if (given.answer === 'no') return rooms.failed('declined', rooms.pages.declined())
   if (given.connected === true) return showStillConnected(rooms, visit.req, pending)
-  return given.login === undefined ? undefined : resume(given, visit)
+  return given.login === undefined ? undefined : resume(given.login, visit)
 }
 
 /**

@@ -38,7 +38,7 @@ export async function whyNoGrant(
   } as const
   const no = await whyNotTheirs(rooms, credential, purpose)
   const notEnded = no && (await endTokens(rooms, purpose.identity, tokens))
-  return notEnded === undefined ? no : { ...no, hint: `${no?.hint ?? ''} ${notEnded}`.trim() }
+  return no === undefined || notEnded === undefined ? no : { ...no, hint: `${no.hint} ${notEnded}` }
 }
 
 /** Returns the connection that the tokens of a sign-in make. */

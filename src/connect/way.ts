@@ -67,10 +67,10 @@ function signInThenLogin(rooms: PageRooms, servers: Servers, logins: Logins): Wa
     whyNot: (_tokens, { identity }, isKnown) => Promise.resolve(isKnown ? undefined : identity),
     goOn: async (req, purpose) => {
       const begun = await beginLogin({ ...rooms, logins }, purpose, req)
-      await rooms.answers.note(purpose.answer, { login: begun.login ?? '' })
+      await rooms.answers.note(purpose.answer, { login: begun.login })
       return begun
     },
-    resume: (given, visit) => showLoginAgain({ ...rooms, logins }, given.login ?? '', visit),
+    resume: (secret, visit) => showLoginAgain({ ...rooms, logins }, secret, visit),
   }
   return {
     ...before,

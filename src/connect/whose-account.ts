@@ -43,7 +43,7 @@ export async function whyNotTheirs(
   rooms: AccountRooms,
   credential: FreshCredential,
   purpose: Purpose,
-): Promise<OfPerson | undefined> {
+): Promise<(OfPerson & { readonly hint: string }) | undefined> {
   const rule = rooms.connect.identity
   if (rule === undefined || rule === 'anyone') return undefined
   const { identity, clientId } = purpose

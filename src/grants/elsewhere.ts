@@ -1,5 +1,6 @@
 import type { Events } from '../events.js'
 import type { KeptSecret } from '../modes.js'
+import { shellWord } from '../shell-word.js'
 import { isLiving, isOfKind, isRefreshable, type Grant, type Identity } from './grant.js'
 import type { GrantStore } from './grant-store.js'
 import { isSameOwner, ownerOf, type RecordOwner, type RecordOwners } from './record-key.js'
@@ -85,9 +86,4 @@ function messageOf(
   }
   const flags = differing.map(([part, , flag]) => `${flag} ${shellWord(place[part])}`).join(' ')
   return `${found}. If that was changed, move them: npx mcp-nextcloud-auth grants move ${flags}`
-}
-
-/** A word of a command line, quoted where a shell would read more into it. */
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, String.raw`'\''`)}'`
 }

@@ -45,7 +45,7 @@ export interface Grants {
     identity: Identity,
     credential: PendingDeletion['credential'],
     refused?: boolean,
-  ) => PendingDeletion
+  ) => PendingDeletion & Required<Pick<PendingDeletion, 'note'>>
   /**
    * Has this called with the refresh token that came for a grant which has ended meanwhile, and with the fingerprint of the one that was
    * spent for it.

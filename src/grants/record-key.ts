@@ -45,7 +45,7 @@ export function isSameOwner(one: RecordOwner | undefined, other: RecordOwner): b
   return one?.clientId === other.clientId && one.resource === other.resource && one.nextcloud === other.nextcloud
 }
 
-/** The key of a record, of 46 characters: a hash, so that the store learns nothing of the user. */
+/** The key of a record, of 46 characters: a hash, so that the store shows no user. Who guesses one can try it, because there is no secret in it. */
 export function recordKey(kind: RecordKind, owner: RecordOwner, ...parts: readonly string[]): string {
   return `${BEGINNING}${hashOfParts([kind, owner.clientId, owner.resource, owner.nextcloud, ...parts])}`
 }

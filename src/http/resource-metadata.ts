@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js'
+import { named } from '../config/declarations.js'
 import { wellKnownUrl } from '../config/values.js'
-import { McpAuthError } from '../errors/errors.js'
+import { ConfigurationError, McpAuthError } from '../errors/errors.js'
 import { answer } from './challenge.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from './router.js'
 
@@ -19,11 +20,19 @@ export interface Published {
  * Returns the routes of this server's protected resource metadata (RFC 9728 §3): the path that goes with `resource`, that of
  * `resourceMetadataUrl` if it is here, and, unless switched off, the root, which clients try next. With `legacyMetadata` also the issuer's
  * own metadata, which clients of MCP 2025-03-26 look for here.
+ *
+ * @throws {ConfigurationError} `resourceMetadataUrl` has the path of `legacyMetadata`
  */
 export function resourceMetadataRoutes(config: Config, published: Published): Routes {
   const { origin } = new URL(config.resource)
   const urls = [new URL(wellKnownUrl(config.resource)), new URL(config.resourceMetadataUrl)]
   const paths = urls.filter((url) => url.origin === origin).map(({ pathname }) => withoutEndSlash(pathname))
+  if (config.legacyMetadata && paths.includes(LEGACY_FORM)) {
+    throw new ConfigurationError(
+      `${named('resourceMetadataUrl')} has the path of ${named('legacyMetadata')}, ${LEGACY_FORM}: change it, or switch that off`,
+      'resourceMetadataUrl',
+    )
+  }
   const own = documentMethods(async () => resourceMetadata(config, await published.issuers()))
   return new Map([
     ...[...paths, ...(config.rootMetadata ? [ROOT_FORM] : [])].map((path) => [path, own] as const),

@@ -17,7 +17,7 @@ export type Routes = ReadonlyMap<string, Readonly<Record<string, RouteHandler>>>
  */
 export function createRouter(
   routes: Routes,
-  unreachable: (mount: string, paths: readonly string[]) => void = () => undefined,
+  unreachable?: (mount: string, paths: readonly string[]) => void,
 ): ConnectHandler {
   let isTold = false
   return (req, res, next) => {
@@ -25,7 +25,7 @@ export function createRouter(
     if (mount !== '' && !isTold) {
       isTold = true
       const paths = [...routes.keys()].filter((path) => !`${path}/`.startsWith(`${mount}/`))
-      if (paths.length > 0) unreachable(mount, paths)
+      if (paths.length > 0) unreachable?.(mount, paths)
     }
     const methods = routes.get(pathOf(req))
     if (methods === undefined) return next()

@@ -14,7 +14,6 @@ export type Secret =
 
 /** Options of one replacement. */
 export interface ReplaceOptions {
-  readonly signal?: AbortSignal | undefined
   /** Nextcloud's own words say that the secret is refused, so that it need not be asked. */
   readonly proven?: boolean
 }

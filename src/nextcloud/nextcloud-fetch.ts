@@ -109,8 +109,8 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
   }
   const second = await anotherFor(answer, other)
   const last = second === undefined ? answer : await sendOther(rooms, session, request, second)
-  if (last.status !== 401) tokens.secretWorked(session, second ?? first)
-  else refusals.warned ||= warn(rooms, session, request, second ?? first)
+  if (last.status === 401) refusals.warned ||= warn(rooms, session, request, second ?? first)
+  else if (second !== undefined) tokens.secretWorked(session, second)
   return last
 }
 

@@ -11,6 +11,8 @@ export interface DataFolder {
   readonly encryptionKey: string
   /** Names of the files in it that were made just now. */
   readonly made: readonly string[]
+  /** Whether the key or the database was there before, and no entry is: a copy without its `-wal`, or a database that is gone. */
+  readonly hasLost: boolean
   readonly close: () => void
 }
 
@@ -48,6 +50,7 @@ export async function openDataFolder(folder: string, givenKey: string | undefine
   const open = await sqliteDriver()
   const [file, keyFile] = [path.join(folder, DATABASE_FILE), path.join(folder, KEY_FILE)]
   const isNew = !existsSync(file)
+  const isFirst = isNew && !existsSync(keyFile)
   const known = givenKey ?? keyIn(keyFile)
   if (known === undefined && !isNew) {
     throw new ConfigurationError(`${folder} has a database, and there is no key to it`, 'TOKEN_ENCRYPTION_KEY')
@@ -55,10 +58,13 @@ export async function openDataFolder(folder: string, givenKey: string | undefine
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const encryptionKey = known ?? makeKey(keyFile)
   const database = open(file)
+  const storage = new SqliteStorage(database)
   return {
-    storage: new SqliteStorage(database),
+    storage,
     encryptionKey,
     made: [...(known === undefined ? [KEY_FILE] : []), ...(isNew ? [DATABASE_FILE] : [])],
+    // Each start leaves the signing keys, so that only a first one finds nothing.
+    hasLost: !isFirst && (await storage.list({ limit: 1 })).length === 0,
     close: () => void database.close(),
   }
 }

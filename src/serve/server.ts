@@ -5,7 +5,7 @@ import path from 'node:path'
 import { mcpAuth } from '../mcp-auth.js'
 import { nextcloudSignIn } from '../nextcloud-sign-in/nextcloud-sign-in.js'
 import { createApp } from './app.js'
-import { DATABASE_FILE, KEY_FILE, openDataFolder } from './data-folder.js'
+import { DATABASE_FILE, KEY_FILE, openDataFolder, type DataFolder } from './data-folder.js'
 import { createListener, type WriteLine } from './log.js'
 import { portDoubt, redirectUriOf, type ServeSettings } from './settings.js'
 import { SCOPES } from './tools/tool.js'
@@ -34,11 +34,11 @@ export async function startServe(
   server.listen(settings.port, settings.host)
   await once(server, 'listening')
   try {
-    const { app, made, close } = await createServe(settings, parts)
+    const { app, data, close } = await createServe(settings, parts)
     handle = app
     return {
       port: (server.address() as AddressInfo).port,
-      notes: notesOf(settings, made),
+      notes: notesOf(settings, data),
       async stop(patience) {
         await stopped(server, patience, close.requests)
         close.data()
@@ -73,7 +73,7 @@ async function createServe(
   const { app, close } = createApp({ settings, signIn, auth, version, write })
   return {
     app,
-    made: data.made,
+    data,
     close: {
       data: data.close,
       requests: async () => {
@@ -86,12 +86,14 @@ async function createServe(
   }
 }
 
-function notesOf(settings: ServeSettings, made: readonly string[]): readonly string[] {
+function notesOf(settings: ServeSettings, { made, hasLost }: Pick<DataFolder, 'made' | 'hasLost'>): readonly string[] {
   const beside = made.includes(DATABASE_FILE) ? ', and a database beside it' : ''
   const key = `Made an encryption key in ${path.join(settings.data, KEY_FILE)}${beside}. Without the key the connections in the database cannot be read: keep a copy.`
+  const lost = `${path.join(settings.data, DATABASE_FILE)} has nothing in it, although this is not a first start: what it had is lost or elsewhere, and every app signs in again. If the folder is a copy, that is in the file ${DATABASE_FILE}-wal beside the original: stop both servers, copy the whole folder, and start one of them.`
   const doubt = portDoubt(settings)
   return [
     ...(made.includes(KEY_FILE) ? [key] : made.map((name) => `Made ${path.join(settings.data, name)}`)),
+    ...(hasLost ? [lost] : []),
     `In Nextcloud, the redirection URI of the OAuth 2.0 client must be ${redirectUriOf(settings)}`,
     ...(doubt === undefined ? [] : [`${doubt.found}: ${doubt.fix}`]),
   ]

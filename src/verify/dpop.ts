@@ -206,7 +206,7 @@ function checkClaims(claims: JWTPayload, expected: ExpectedClaims): { readonly j
   const { iat } = claims
   if (typeof iat !== 'number' || !Number.isFinite(iat)) throw missingClaim('iat', iat, 'a number')
   if (htm !== method) throw otherThan('htm', { found: htm, expected: method })
-  if (normalUrl(htu) !== url) {
+  if (!URL.canParse(htu) || inOneSpelling(new URL(htu)) !== url) {
     throw otherThan('htu', {
       found: htu,
       expected: url,
@@ -227,16 +227,14 @@ function textOf(claims: JWTPayload, claim: string): string {
 
 /** Returns the URL that a request is for: `resource` says its origin, because a Host header may be anything. */
 function urlOf(resource: string, target: string): string {
-  return normalUrl(new URL(resource).origin + (target.startsWith('/') ? target : `/${target}`)) ?? ''
+  return inOneSpelling(new URL(new URL(resource).origin + (target.startsWith('/') ? target : `/${target}`)))
 }
 
 /**
  * Returns a URL without query and fragment, in one spelling (RFC 9449 §4.3; RFC 3986 §6.2.2, §6.2.3): host and scheme in lower case, no
- * default port, no dot segments, escapes in upper case and none where none is needed. Undefined: it is not a URL.
+ * default port, no dot segments, escapes in upper case and none where none is needed.
  */
-function normalUrl(text: string): string | undefined {
-  if (!URL.canParse(text)) return undefined
-  const url = new URL(text)
+function inOneSpelling(url: URL): string {
   url.search = ''
   url.hash = ''
   return url.href.replace(/%[\da-f]{2}/gi, (escape) => {

@@ -56,7 +56,8 @@ function claimRejection(error: errors.JWTClaimValidationFailed, verification: Ve
   const found = error.payload[claim]
   if (reason === 'missing' || reason === 'invalid') return missing(claim, found, 'a number')
   if (claim === 'iss') return otherIssuer(found, verification.issuer)
-  return notYetValid(claim === 'iat' ? 'iat' : 'nbf', found, verification)
+  // Of the moments, it looks at no other.
+  return notYetValid('nbf', found, verification)
 }
 
 function otherAlgorithm(token: string, { algorithms }: Verification): InvalidTokenError {
@@ -97,7 +98,7 @@ function unfitKey(
           ? `kid is ${kid}, and the keys of ${show(issuer)} are ${published}`
           : `the signature does not fit the key of ${show(issuer)} (kid is ${kid})`) +
         (elsewhere ? `; iss, unverified, is ${show(claimed)}` : ''),
-      ...adviceOn(unverifiedPart(() => decodeProtectedHeader(token)) ?? {}, { reason, claimed, issuer }),
+      ...unverifiedPart(() => adviceOn(decodeProtectedHeader(token), { reason, claimed, issuer })),
     }
   })
 }

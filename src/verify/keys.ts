@@ -237,8 +237,7 @@ async function looked(keys: Keys, { header, token, missing }: Search): Promise<K
 
 /** Whether the last look was made for the token, or after it was issued, so that its key would have been found. */
 function isBad({ looks, clockTolerance }: Keys, { payload, signature }: FlattenedJWSInput): boolean {
-  const issuedAt =
-    typeof payload === 'string' ? parseObject(Buffer.from(payload, 'base64url').toString())?.['iat'] : undefined
+  const issuedAt = parseObject(Buffer.from(String(payload), 'base64url').toString())?.['iat']
   return typeof issuedAt !== 'number' || issuedAt + clockTolerance < looks.lastAt() || looks.inVain.has(signature)
 }
 

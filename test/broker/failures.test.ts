@@ -1,9 +1,12 @@
+import { MemoryStorage } from '../../src/storage/memory.js'
+import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { describe, expect, it } from 'vitest'
 import { UpstreamUnavailableError } from '../../src/index.js'
-import { failureOf } from '../support/promises.js'
+import { failureOf, turn } from '../support/promises.js'
 import { tokenAnswer, tokenError } from '../support/token-endpoint.js'
 import { world } from '../support/world.js'
 
+const ALICE = { subject: 'alice' }
 const ONE_ATTEMPT = { http: { retries: 0 } }
 const UNAVAILABLE = { status: 503 }
 
@@ -119,4 +122,46 @@ it('discovery that fails is 503 for the token, and no token request is sent', as
   as.script('/.well-known/openid-configuration')
   clock.advance(1_000)
   expect(await getNextcloudToken()).toBe('nextcloud-token-1')
+})
+
+describe('a look at the grant of a cached token', () => {
+  async function setUpHeld() {
+    const memory = new MemoryStorage()
+    let gate = Promise.resolve()
+    const storage: StorageAdapter = {
+      shared: true,
+      get: (key) => gate.then(() => memory.get(key)),
+      put: (...args) => memory.put(...args),
+      delete: (...args) => memory.delete(...args),
+    }
+    const setup = await world({ mode: 'refresh-token', storage })
+    await setup.connect()
+    await setup.auth.getNextcloudToken(ALICE)
+    setup.clock.advance(10_000)
+    const key = setup.grants.store.keyOf({ issuer: setup.as.issuer, ...ALICE })
+    return { ...setup, memory, key, hold: (until: Promise<void>) => void (gate = until) }
+  }
+
+  it('that finds one which does not open is the failure of the call, and reported', async () => {
+    const { auth, memory, key, happened } = await setUpHeld()
+    await memory.put(key, 'not to be opened', (await memory.get(key))!.version)
+
+    expect(await failureOf(auth.getNextcloudToken(ALICE))).toMatchObject({ code: 'ERR_STORAGE_SEALED' })
+    await happened('nextcloud.failed')
+  })
+
+  it('is not waited for any longer than its caller wants, which is no failure', async () => {
+    const { auth, events, hold } = await setUpHeld()
+    let release = (): void => undefined
+    hold(new Promise((resolve) => (release = resolve)))
+    const controller = new AbortController()
+    const waiting = failureOf(auth.getNextcloudToken(ALICE, { signal: controller.signal }))
+    await turn()
+
+    controller.abort(new Error('enough'))
+
+    expect(await waiting).toBe(controller.signal.reason)
+    expect(events.filter(({ type }) => type === 'nextcloud.failed')).toEqual([])
+    release()
+  })
 })

@@ -157,6 +157,18 @@ describe.each([
     expect(await ask(url, { method, path })).toMatchObject({ status: 500, body: 'An access token is required' })
   })
 
+  it('is passed on with an error, whatever the app makes of it', async () => {
+    const options = {
+      onError: (_error: unknown, _req: unknown, _res: unknown, next: (error?: unknown) => void) => next('no Error'),
+    }
+    const { url } = await world({ ...CONNECT, options })
+
+    expect(await ask(url, { method, path })).toMatchObject({
+      status: 500,
+      body: 'The server failed to handle the request',
+    })
+  })
+
   it('is not there where the pages are switched off', async () => {
     const { url } = await world({ ...CONNECT, options: { connect: false } })
 

@@ -263,6 +263,25 @@ it('a user begins no more than twenty connections of a client in ten minutes, si
   await agree(browser(), await link())
 })
 
+it('regression: a user filled the store by saying no to link after link', async () => {
+  const { storage, link, browser, clock } = await world(CONNECT)
+  const records = async () => (await storage.list!({ limit: 1_000 })).length
+  const say = async (answer: 'yes' | 'no', url: string) => {
+    const alice = browser()
+    return alice.press(await alice.open(url), { answer })
+  }
+  for (let round = 0; round < 20; round += 1) expectPage(await say('no', await link()), 200)
+
+  const url = await link()
+  const before = await records()
+  for (let round = 0; round < 5; round += 1) expectPage(await say('no', url), 429)
+
+  expect(await records()).toBe(before)
+  expectPage(await say('no', await link('bob')), 200)
+  clock.advance(600_000)
+  expectPage(await say('no', await link()), 200)
+})
+
 it('a client that begins twenty connections keeps no other of the user from connecting, and three of them do', async () => {
   const { auth, as, browser, agree } = await world(CONNECT)
   const linkFor = async (client_id: string) => auth.createConnectUrl(await auth.verify(await as.mint({ client_id })))

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { bareHost } from '../support/hosts.js'
+import { RESOURCE } from '../support/scripted-authorization-server.js'
 import { faultyStorage, meetingStorage } from '../support/storages.js'
 import { expectPage, formOf } from '../support/test-browser.js'
 import { world, type Parts } from '../support/world.js'
@@ -40,6 +41,19 @@ describe('the button that disconnects', () => {
 
     expectPage(await alice.press(connected), 403)
 
+    expect(await stored()).toMatchObject({ state: 'active' })
+  })
+
+  it('ends no later connection, and leads to no page of connections where the MCP endpoint has its path', async () => {
+    const options = { connect: { path: new URL(RESOURCE).pathname } }
+    const { alice, auth, connected, link, stored, walk } = await setUpConnected({ options })
+    await auth.revoke({ subject: 'alice' })
+    await walk(await link())
+
+    const page = await alice.press(connected)
+
+    expectPage(page, 403)
+    expect(page.text).not.toContain('href=')
     expect(await stored()).toMatchObject({ state: 'active' })
   })
 

@@ -11,10 +11,12 @@ type Discard = (...of: [identity: Identity, credential: Credential]) => ReturnTy
 
 const server = 'https://cloud.example.com/'
 
-it('deletes in Nextcloud the app password that it gives up for want of room, and no other', async () => {
+/** Answers of Nextcloud while the store is unavailable. */
+function setUp() {
   const clock = manualClock()
   const remove = vi.fn<Discard>().mockResolvedValue(true)
-  const { take } = createLoginAnswers({
+  const report = vi.fn<LoginAnswerRooms['report']>()
+  const answers = createLoginAnswers({
     records: { replace: () => Promise.reject(new StorageError('unavailable')) },
     grants: {
       store: { connect: () => Promise.reject(new StorageError('unavailable')) },
@@ -25,7 +27,7 @@ it('deletes in Nextcloud the app password that it gives up for want of room, and
     deletions: { end: remove, discard: remove },
     patience: 0,
     whyNot: () => Promise.resolve(undefined),
-    report: () => undefined,
+    report,
     onConnected: () => undefined,
     clock,
     events: createEvents(() => undefined, clock),
@@ -37,15 +39,32 @@ it('deletes in Nextcloud the app password that it gives up for want of room, and
     pollToken: 'poll-token',
     endsAt: clock.now() + 60_000,
   }
-  const record = { key: 'key', value, version: '1', expiresAt: clock.now() + 60_000 }
+  const record = (life = 60_000) => ({ key: 'key', value, version: '1', expiresAt: clock.now() + life })
+  return { ...answers, remove, report, record, value }
+}
+
+it('deletes in Nextcloud the app password that it gives up for want of room, and no other', async () => {
+  const { take, remove, record } = setUp()
 
   for (let count = 0; count <= 10_000; count += 1) {
     const answer = { loginName: 'alice', password: `app-password-${count}`, server }
-    await expect(take(`${count}`, record, answer)).rejects.toThrow(StorageError)
+    await expect(take(`${count}`, record(), answer)).rejects.toThrow(StorageError)
   }
   await turn()
 
   expect(deleted(remove.mock.calls)).toEqual(['app-password-0'])
+})
+
+it.each([
+  ['an app password is deleted', { loginName: 'alice', password: 'app-password', server }, ['app-password']],
+  ['where there is none, nothing is', 'unusable', []],
+] as const)('of an answer whose login is forgotten already, %s, and it has no outcome', async (_, answer, ended) => {
+  const { take, remove, report, record, value } = setUp()
+
+  expect(await take('secret', record(0), answer)).toEqual(value)
+
+  expect(deleted(remove.mock.calls)).toEqual(ended)
+  expect(report).not.toHaveBeenCalled()
 })
 
 /** The app passwords that were to be deleted. */

@@ -296,6 +296,21 @@ describe('an app password, which Nextcloud gives once,', () => {
     expect(await stored()).toBeUndefined()
   })
 
+  it('is kept in Nextcloud where it is stored, although its login is forgotten before that could be noted', async () => {
+    const { logins, poll, pass, remove, storage, stored, onConnected } = setUp()
+    const { secret } = await logins.begin(ALICE)
+    poll.mockResolvedValueOnce(givenTo('alice.w'))
+    onConnected.mockImplementationOnce(() => storage.failFrom(1))
+
+    await expect(logins.look(secret)).rejects.toThrow(StorageError)
+    await pass(LOGIN_KNOWN_FOR)
+    storage.heal()
+    await pass(MINUTE)
+
+    expect(await stored()).toMatchObject({ state: 'active' })
+    expect(remove).not.toHaveBeenCalled()
+  })
+
   it('replaces the one before, which is deleted in Nextcloud', async () => {
     const { logins, poll, remove } = setUp()
     for (const password of ['first', 'second', 'second']) {
@@ -319,6 +334,23 @@ describe('an app password, which Nextcloud gives once,', () => {
 
     const hint = expect.stringMatching(/^Another account\. .*could not be deleted/) as string
     expect(report.mock.calls).toEqual([['person', { userId: 'bob', hint }]])
+  })
+
+  it.each([
+    ['that is deleted', true, /after the yes\.$/],
+    ['that cannot be deleted, with a hint for the operator,', 'pending', /after the yes\. .*could not be deleted/],
+  ] as const)('of a user who has taken the yes back, %s is reported', async (_which, removed, words) => {
+    const { grants, logins, poll, remove, report } = setUp()
+    const { secret } = await logins.begin({ ...ALICE, withdrawals: 0 })
+    await grants.store.withdraw(ALICE.identity, ALICE.clientId)
+    poll.mockResolvedValueOnce(givenTo('alice.w'))
+    remove.mockResolvedValueOnce(removed)
+
+    expect(await logins.look(secret)).toMatchObject({ outcome: 'withdrawn' })
+
+    const { identity, clientId } = ALICE
+    const hint = expect.stringMatching(words) as string
+    expect(report.mock.calls).toEqual([['declined', { ...identity, clientId, hint }]])
   })
 })
 

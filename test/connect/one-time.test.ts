@@ -52,3 +52,22 @@ it('a value is stored under a secret once, whoever else is at it, and again once
   await logins.spend((await logins.read(secret))!)
   expect(await logins.ensure({ by: 3 }, secret)).toEqual({ by: 3 })
 })
+
+it('a value is stored that another one was in the way of, which was taken a moment later', async () => {
+  const { clock, records } = opened()
+  const logins = createOneTimeRecords<{ by: number }>('login', { records, owner: OWNER, clock })
+  const secret = randomSecret()
+  await logins.ensure({ by: 1 }, secret)
+  const racing = {
+    ...records,
+    async readIfOpens(key: string) {
+      await logins.drop(secret)
+      return records.readIfOpens(key)
+    },
+  }
+
+  const late = createOneTimeRecords<{ by: number }>('login', { records: racing, owner: OWNER, clock })
+
+  expect(await late.ensure({ by: 2 }, secret)).toEqual({ by: 2 })
+  expect((await logins.read(secret))?.value).toEqual({ by: 2 })
+})

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import { digest } from '../../src/connect/cookies.js'
 import { MOST_VISITORS } from '../../src/connect/overview.js'
+import { ANY_CLIENT, deadGrant, refusedGrant, type Grant } from '../../src/grants/grant.js'
 import { bareHost, behindProxy } from '../support/hosts.js'
 import { wordsOf } from '../support/html.js'
 import { RESOURCE } from '../support/scripted-authorization-server.js'
@@ -199,17 +200,43 @@ describe('after a sign-in', () => {
     expect(page.text).not.toContain('Claude')
   })
 
-  it('says why a connection must be made again', async () => {
+  it.each<[string, (grant: Grant, now: number) => Grant, string]>([
+    [
+      'its time is over',
+      (grant, now) => ({ ...grant, refreshEndsAt: now }),
+      'The time for which your sign-in provider gave it is over.',
+    ],
+    ['it was refused', refusedGrant, 'Nextcloud, or your sign-in provider, does not accept it any more.'],
+    [
+      'it is of another mode',
+      (grant, now) => deadGrant(grant, 'another_mode', now),
+      'It was made in another way than this server now connects',
+    ],
+  ])('says why a connection must be made again: %s', async (_why, change, words) => {
     const setup = await setUp()
     const { store } = setup.grants
     const key = store.keyOf({ issuer: setup.as.issuer, subject: 'alice' })
     const { grant, version } = (await store.read(key))!
-    await store.write(key, { ...grant, refreshEndsAt: setup.clock.now() }, version)
+    await store.write(key, change(grant, setup.clock.now()), version)
+
+    const page = wordsOf((await visit(setup, setup.alice)).text)
+
+    expect(page).toContain('State Must be connected again')
+    expect(page).toContain(words)
+  })
+
+  it('names every app where the operator has imported the connection for all', async () => {
+    const setup = await setUp({ options: { connect: { clientName: (id) => `App ${id}` } } }, [])
+    await setup.connect('alice', { clientId: 'Claude' })
+    const { store } = setup.grants
+    const key = store.keyOf({ issuer: setup.as.issuer, subject: 'alice' })
+    const { grant, version } = (await store.read(key))!
+    await store.write(key, { ...grant, clients: [ANY_CLIENT] }, version)
 
     const words = wordsOf((await visit(setup, setup.alice)).text)
 
-    expect(words).toContain('State Must be connected again')
-    expect(words).toContain('The time for which your sign-in provider gave it is over.')
+    expect(words).toContain('Every app that you sign in with')
+    expect(words).not.toContain('App *')
   })
 
   it('offers to end what it cannot open', async () => {
@@ -334,6 +361,20 @@ describe('the buttons', () => {
 
     expect(wordsOf(after.text)).not.toContain('can no longer use')
     expect(await setup.stored()).toMatchObject({ state: 'active', clients: ['Notes'] })
+  })
+
+  it('do nothing for a client whose connection is gone with all it had', async () => {
+    const setup = await setUp()
+    const page = await visit(setup, setup.alice)
+    const { storage, grants, as } = setup
+    const key = grants.store.keyOf({ issuer: as.issuer, subject: 'alice' })
+    await storage.delete(key, (await storage.get(key))!.version)
+
+    const after = await pressed(setup.alice, page, endOf(page, 'Claude'))
+
+    expect(wordsOf(after.text)).toContain('Nothing is connected')
+    expect(wordsOf(after.text)).not.toContain('can no longer use')
+    expect(setup.events.filter(({ type }) => type === 'grant.revoked')).toEqual([])
   })
 
   it('of single clients are not there where consent is per user, and end nothing then', async () => {

@@ -36,6 +36,30 @@ describe('a form that the same browser sends again within a minute', () => {
     expect((await press('yes')).text).toContain('Connected, you can go back')
   })
 
+  it('regression: filled the store with offers to disconnect, one for each time', async () => {
+    const { alice, press, authorize, storage } = await setUp()
+    const { refreshTo } = await press('yes')
+    const kept = new Map(alice.cookies)
+    await alice.open(await authorize(refreshTo))
+    const records = async () => (await storage.list!({ limit: 1_000 })).length
+    const before = await records()
+
+    const offered = []
+    for (let round = 0; round < 30; round += 1) {
+      // A browser would end its oldest cookies.
+      alice.cookies.clear()
+      for (const [name, value] of kept) alice.cookies.set(name, value)
+      const page = await press(round % 2 === 0 ? 'yes' : 'no')
+      expectPage(page, 200)
+      expect(page.text).toContain('Connected, you can go back')
+      offered.push(page.text.includes('/nextcloud/disconnect'))
+    }
+
+    // The first "yes" was one of the twenty.
+    expect(offered).toEqual([...Array<boolean>(19).fill(true), ...Array<boolean>(11).fill(false)])
+    expect(await records()).toBe(before + 19)
+  })
+
   it('leads on from each of two tabs', async () => {
     const { alice, url, press } = await setUp()
     const other = await alice.open(url)
@@ -72,6 +96,28 @@ describe('a form that the same browser sends again within a minute', () => {
     const led = pages.find(({ refreshTo }) => refreshTo !== undefined)
     if (led !== undefined) expect((await alice.open(await authorize(led.refreshTo))).text).toContain('Not connected')
     expect([redeemed(), await stored()]).toEqual([[], undefined])
+  })
+
+  it('is a 403 without an answer', async () => {
+    const { alice, question, press, stored } = await setUp()
+    await press('yes')
+
+    expectPage(await alice.press(question, {}), 403)
+    expect(await stored()).toBeUndefined()
+  })
+
+  it('says no once, however many say so at the very same moment', async () => {
+    const { press, events, happened } = await setUp()
+    await press('yes')
+
+    const pages = await Promise.all([press('no'), press('no'), press('no')])
+    await happened('connect.failed')
+
+    for (const page of pages) {
+      expectPage(page, 200)
+      expect(page.text).toContain('Not connected')
+    }
+    expect(events.filter((event) => event.type === 'connect.failed').length).toBe(1)
   })
 
   it('is a 410 from another browser, without the cookie, and after a minute', async () => {
@@ -116,6 +162,36 @@ describe('in app-password mode, a form that is sent again', () => {
     await nextcloud.grant(first.login, 'alice')
     expect((await alice.open(first.next)).text).toContain('Connected, you can go back')
     expect((await alice.press(question, { answer: 'yes' })).text).toContain('Connected, you can go back')
+  })
+
+  it('that says no before anything has begun in Nextcloud ends the yes', async () => {
+    const { browser, link, authorize, nextcloud, auth } = await appPasswordWorld()
+    const alice = browser()
+    const question = await alice.open(await link())
+    const going = await alice.press(question, { answer: 'yes' })
+
+    const no = await alice.press(question, { answer: 'no' })
+
+    expectPage(no, 200)
+    expect(no.text).toContain('Not connected')
+    expect((await alice.open(await authorize(going.refreshTo))).text).toContain('Not connected')
+    expect(nextcloud.begun()).toBe(0)
+    expect(await auth.isProvisioned({ subject: 'alice' })).toBe(false)
+  })
+
+  it('shows the end of its login, and hands out no cookie for it', async () => {
+    const options = { connect: { identity: () => false } }
+    const { browser, link, authorize, nextcloud } = await appPasswordWorld({ options })
+    const alice = browser()
+    const question = await alice.open(await link())
+    const going = await alice.press(question, { answer: 'yes' })
+    const waiting = waitingPage(await alice.open(await authorize(going.refreshTo)))
+    await nextcloud.grant(waiting.login, 'mallory')
+
+    const end = await alice.press(question, { answer: 'yes' })
+
+    expectPage(end, 403)
+    expect(end.headers['set-cookie']).not.toContainEqual(expect.stringContaining('Max-Age=1500'))
   })
 
   it('leads to the same login where the app says who is at the browser, and to none once it says no', async () => {

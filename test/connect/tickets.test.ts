@@ -313,6 +313,21 @@ describe('the links of one user', () => {
     expect(await isLiving(setup, url)).toBe(false)
   })
 
+  it('are left as they are by the use of one that is not among them any more', async () => {
+    const { storage, calls } = watchedStorage()
+    const { tickets, link, read } = setUp({ storage })
+    const first = (await read(await link('alice', 'first')))!
+    const [listKey = ''] = (await storage.list!({ limit: 100 })).filter((key) => key !== first.key)
+    await storage.delete(listKey, (await storage.get(listKey))!.version)
+    const second = await link('alice', 'second')
+    calls.length = 0
+
+    expect(await tickets.spend(first)).toBe(true)
+
+    expect(calls).not.toContain('put')
+    expect(await link('alice', 'second')).toBe(second)
+  })
+
   it('cost two looks while they live', async () => {
     const { storage, calls } = watchedStorage()
     const { link } = setUp({ storage })

@@ -138,6 +138,13 @@ describe('a function', () => {
     expect(await setUp(rule).ask()).toEqual(no(/^connect\.identity failed: the directory is unavailable/))
   })
 
+  it('that throws what is no Error says no, and none of it is told', async () => {
+    const rule: Function = () => {
+      throw 'alice@example.com' as unknown as Error
+    }
+    expect(await setUp(rule).ask()).toEqual(no(/^connect\.identity failed: no Error was thrown$/))
+  })
+
   it('that does not answer within 10 s says no, and its later yes comes too late', async () => {
     let say: (yes: boolean) => void = () => undefined
     const { clock, ask } = setUp(() => new Promise<boolean>((resolve) => (say = resolve)))

@@ -60,6 +60,7 @@ describe('the page "One Nextcloud, and no identity provider"', () => {
     'a sign-in comes as far as the login page of Nextcloud',
     'Without the key the connections in the database cannot be read: keep a copy.',
     'Mend this before anybody signs in',
+    'has nothing in it, although this is not a first start',
     'Nextcloud sent you to another address',
     'A sign-in begins in your app',
     'Too many attempts',

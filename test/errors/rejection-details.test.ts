@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { InvalidTokenError, UpstreamUnavailableError } from '../../src/errors/errors.js'
+import { InvalidDpopProofError, InvalidTokenError, UpstreamUnavailableError } from '../../src/errors/errors.js'
 import { isoTime, readRejectionDetails, type RejectionDetails } from '../../src/errors/rejection-details.js'
 import { CLIENT_ID, CLIENT_SECRET, RESOURCE, signingKey } from '../support/scripted-authorization-server.js'
 import { world, type World } from '../support/world.js'
@@ -184,4 +184,10 @@ describe('whatever a token claims', () => {
       { numRuns: 100 },
     )
   })
+})
+
+it('a proof that is refused without particulars is described by its message', () => {
+  const error = new InvalidDpopProofError('jwk')
+
+  expect(error.details).toEqual({ message: error.message })
 })

@@ -52,6 +52,15 @@ describe('authenticate()', () => {
     expect(verdict).toEqual(await answerTo(url, request))
   })
 
+  it('takes a header without a value for none', async () => {
+    const { auth, as } = await start()
+    const headers = { authorization: `Bearer ${await as.mint()}`, dpop: undefined }
+
+    const verdict = await auth.authenticate({ method: 'POST', url: RESOURCE, headers })
+
+    expect(verdict).toMatchObject({ info: { subject: 'alice' } })
+  })
+
   it('answers a token of a missing scope, and an outage, as the middleware does', async () => {
     const { url, auth, as, events } = await start({ requiredScopes: ['notes:write'] })
     const request = requestWith(`Bearer ${await as.mint({ scope: 'notes:read' })}`)

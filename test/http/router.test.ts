@@ -140,11 +140,24 @@ describe('a method that a path does not have', () => {
   })
 })
 
-it('a request without a URL is left to the app', () => {
-  const req = new IncomingMessage(new Socket())
+it.each(['', undefined])('a request without a URL is left to the app: %j', (url) => {
+  const req = Object.assign(new IncomingMessage(new Socket()), { url })
   const passedOn: unknown[] = []
 
   createRouter(new Map([['/here', {}]]))(req, new ServerResponse(req), (error) => passedOn.push(error))
 
   expect(passedOn).toEqual([undefined])
+})
+
+it.each([
+  ['/mcp/here', '/here', ['/mcp']],
+  ['/mcp', '/', ['/mcp']],
+  ['/rewritten', '/elsewhere', []],
+])('under Connect, %s that has become %s is told as out of reach from the mount alone', (originalUrl, url, mounts) => {
+  const req = Object.assign(new IncomingMessage(new Socket()), { originalUrl, url })
+  const told: string[] = []
+
+  createRouter(routes, (mount) => told.push(mount))(req, new ServerResponse(req), () => undefined)
+
+  expect(told).toEqual(mounts)
 })

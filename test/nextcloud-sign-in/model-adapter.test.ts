@@ -6,7 +6,7 @@ import { createRecords } from '../../src/grants/records.js'
 import { createSealer } from '../../src/grants/seal.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import type { StorageAdapter } from '../../src/index.js'
-import { createModelAdapters, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { createModelAdapters, dropClient, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
 import { refreshTokenOf } from '../../src/nextcloud-sign-in/refresh-tokens.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { createRealStores, storeKinds } from '../support/scene.js'
@@ -30,7 +30,11 @@ function instancesOn(storage: StorageAdapter, clock: ManualClock) {
       createEvents(() => undefined, clock),
     )
     const rooms = { records, owner, clock, errors }
-    return { of: createModelAdapters(rooms), keepClient: (id: string) => keepClient(rooms, id, 'alice') }
+    return {
+      of: createModelAdapters(rooms),
+      keepClient: (id: string) => keepClient(rooms, id, 'alice'),
+      dropUnused: (id: string) => dropClient(rooms, id, []),
+    }
   }
   return [open(), open()] as const
 }
@@ -198,5 +202,85 @@ describe('in the time of the store', () => {
     expect(await other.find('id')).toBeUndefined()
     await other.upsert('id', { uid: 'uid', accountId: 'bob' }, 60)
     expect(await other.findByUid('uid')).toMatchObject({ accountId: 'bob' })
+  })
+})
+
+describe('the models of oidc-provider on a store in which another writer is first', () => {
+  /** Has another writer change the record before the first write or removal of it. */
+  function setUp() {
+    const clock = manualClock()
+    const memory = new MemoryStorage({}, clock)
+    let before: ((key: string) => Promise<unknown>) | undefined
+    const meddle = async (key: string): Promise<void> => {
+      const act = before
+      before = undefined
+      await act?.(key)
+    }
+    const storage: StorageAdapter = {
+      shared: true,
+      get: (key) => memory.get(key),
+      put: async (...args) => (await meddle(args[0]), memory.put(...args)),
+      delete: async (...args) => (await meddle(args[0]), memory.delete(...args)),
+    }
+    const [one, two] = instancesOn(storage, clock)
+    return { clock, memory, one, two, meanwhile: (act: typeof before) => void (before = act) }
+  }
+
+  it('write what they have to, also where the other one has taken the record away meanwhile', async () => {
+    const { memory, one, two, meanwhile } = setUp()
+    const [grants, id] = [one.of('Grant'), freshId()]
+    await grants.upsert(id, { accountId: 'alice' }, 60)
+    let removed = 0
+    const put = memory.put.bind(memory)
+    memory.put = async (...args) => {
+      const written = await put(...args)
+      // It was in the way, and is gone when somebody looks what it was.
+      if (written === null && (removed += 1) === 1) await two.of('Grant').destroy(id)
+      return written
+    }
+    meanwhile(undefined)
+
+    await grants.upsert(id, { accountId: 'bob' }, 60)
+
+    expect(await grants.find(id)).toEqual({ accountId: 'bob' })
+  })
+
+  it('keep a client that is used at both', async () => {
+    const { clock, one, two, meanwhile } = setUp()
+    const id = freshId()
+    await one.of('Client').upsert(id, { client_id: id }, 0)
+    meanwhile(() => two.keepClient(id))
+
+    await one.keepClient(id)
+
+    clock.advance(31 * 86_400_000)
+    expect(await one.of('Client').find(id)).toEqual({ client_id: id })
+  })
+
+  it('leave a client alone that is used while it is dropped for want of use', async () => {
+    const { one, two, meanwhile } = setUp()
+    const id = freshId()
+    await one.of('Client').upsert(id, { client_id: id }, 0)
+    meanwhile(() => two.keepClient(id))
+
+    await one.dropUnused(id)
+
+    expect(await one.of('Client').find(id)).toEqual({ client_id: id })
+  })
+})
+
+describe('the models of oidc-provider, as far as it leaves members out,', () => {
+  it('live on without an end, and a code without a grant is refused when it comes again', async () => {
+    const clock = manualClock()
+    const [{ of }] = instancesOn(new MemoryStorage({}, clock), clock)
+    const codes = of('AuthorizationCode')
+    const [id, never] = [freshId(), freshId()]
+    await codes.upsert(id, { accountId: 'alice' }, 60)
+    await of('Grant').upsert(never, { accountId: 'alice' }, undefined)
+
+    await codes.consume(id)
+    await expect(codes.consume(id)).rejects.toThrow(errors.InvalidGrant)
+    clock.advance(400 * 86_400_000)
+    expect(await of('Grant').find(never)).toEqual({ accountId: 'alice' })
   })
 })

@@ -103,3 +103,7 @@ describe('an answer that was looked at', () => {
     expect(await isRefusal(new Response(stream, { status: 401 }), 1_000)).toBe(false)
   })
 })
+
+it('a 401 without a body says nothing of an app password', async () => {
+  expect(await isRefusal(new Response(null, { status: 401 }), 1_000)).toBe(false)
+})

@@ -69,3 +69,16 @@ describe('wrong sign-ins at Nextcloud', () => {
     expect([isBarred(MALLORY), isFull(MALLORY)]).toEqual([false, false])
   })
 })
+
+it('so many requests of a user are under way at once as may be refused, and one at least', () => {
+  const { clock, refuse, atOnce } = setUp()
+  expect([atOnce(ALICE), atOnce(MALLORY)]).toEqual([3, 3])
+  refuse(MALLORY, 1)
+  expect([atOnce(ALICE), atOnce(MALLORY)]).toEqual([3, 2])
+  refuse(MALLORY, 2)
+  expect([atOnce(ALICE), atOnce(MALLORY)]).toEqual([3, 1])
+  refuse(BOB, 3)
+  expect(atOnce(ALICE)).toBe(2)
+  clock.advance(30 * MINUTE)
+  expect([atOnce(ALICE), atOnce(MALLORY)]).toEqual([3, 3])
+})

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { readEvents, writeEvent, type CalendarEvent } from '../../src/serve/tools/icalendar.js'
 
 const EVENT: CalendarEvent = {
@@ -47,15 +47,15 @@ it.each([
   for (const line of text.split('\r\n')) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(75)
   expect(text.match(/^ATTENDEE/m)).toBeNull()
   const read = description.replace(/\r\n?/g, '\n')
-  expect(readEvents(text)).toEqual([{ ...EVENT, title: read, location: read, description: read }])
+  expect(readEvents(text).events).toEqual([{ ...EVENT, title: read, location: read, description: read }])
 })
 
 it('drops control characters', () => {
-  expect(readEvents(write({ title: 'a\u0000b\u001bc\td' }))[0]?.title).toBe('abc\td')
+  expect(readEvents(write({ title: 'a\u0000b\u001bc\td' })).events[0]?.title).toBe('abc\td')
 })
 
 it('reads days, durations, and times of a time zone as they are', () => {
-  const read = (...lines: readonly string[]) => readEvents(wrapped(...lines))[0]
+  const read = (...lines: readonly string[]) => readEvents(wrapped(...lines)).events[0]
   expect(read('DTSTART;VALUE=DATE:20261201')).toMatchObject({ start: '2026-12-01', end: undefined, title: '' })
   expect(read('DTSTART;VALUE=DATE:20261201', 'DURATION:P2D')).toMatchObject({ end: '2026-12-03' })
   expect(read('DTSTART:20261201T090000Z', 'DURATION:PT1H30M')).toMatchObject({ end: '2026-12-01T10:30:00.000Z' })
@@ -67,8 +67,54 @@ it('reads days, durations, and times of a time zone as they are', () => {
 
 it('reads nothing of an alarm as of its event, and no event without a start', () => {
   const alarm = ['BEGIN:VALARM', 'DESCRIPTION:alarm', 'END:VALARM']
-  expect(readEvents(wrapped('DTSTART:20261201T090000Z', ...alarm, 'DESCRIPTION:mine'))[0]?.description).toBe('mine')
-  expect(readEvents(wrapped('SUMMARY:none', 'DTSTART:soon'))).toEqual([])
+  expect(readEvents(wrapped('DTSTART:20261201T090000Z', ...alarm, 'DESCRIPTION:mine')).events[0]?.description).toBe(
+    'mine',
+  )
+  expect(readEvents(wrapped('SUMMARY:none', 'DTSTART:soon'))).toEqual({ events: [], unread: 1 })
+})
+
+it.each([
+  ['20261200', undefined],
+  ['20260001', undefined],
+  ['20261301', undefined],
+  ['20260231', undefined],
+  ['20270229', undefined],
+  ['20280229', '2028-02-29'],
+  ['00000101', undefined],
+  ['00010101', '0001-01-01'],
+  ['99991231', '9999-12-31'],
+  ['20261201T235900Z', '2026-12-01T23:59:00.000Z'],
+  ['20261201T240000Z', undefined],
+  ['20261201T250000Z', undefined],
+  ['20261201T106000Z', undefined],
+  ['20261201T100061Z', undefined],
+  ['20260231T100000', undefined],
+  ['20261231T235960Z', '2026-12-31T23:59:59.000Z'],
+])('reads the start %s as a moment that there is, or the event not at all', (start, read) => {
+  const { events, unread } = readEvents(wrapped(`DTSTART:${start}`))
+  expect([events[0]?.start, unread]).toEqual([read, read === undefined ? 1 : 0])
+})
+
+it.each([
+  ['a day that there is not', ['DTSTART;VALUE=DATE:20261201', 'DTEND;VALUE=DATE:20261200']],
+  ['a time after a day', ['DTSTART;VALUE=DATE:20261201', 'DTEND:20261202T090000Z']],
+  ['a day after a time', ['DTSTART:20261201T090000Z', 'DTEND;VALUE=DATE:20261202']],
+  ['a day after the year 9999', ['DTSTART;VALUE=DATE:99991231', 'DURATION:P2D']],
+  ['a time after the year 9999', ['DTSTART:99991231T230000Z', 'DURATION:PT2H']],
+  ['more days than there are', ['DTSTART;VALUE=DATE:20261201', 'DURATION:P99999999999999D']],
+])('reads no end that is %s', (_, lines) => {
+  const { events } = readEvents(wrapped(...lines))
+  expect(events).toMatchObject([{ start: expect.stringMatching(/^\d{4}-12-/) as unknown, end: undefined }])
+})
+
+it('counts a duration of a time without a zone as if it were in UTC, wherever this server is', () => {
+  const zone = process.env['TZ']
+  onTestFinished(() => {
+    if (zone === undefined) delete process.env['TZ']
+    else process.env['TZ'] = zone
+  })
+  process.env['TZ'] = 'Asia/Tokyo'
+  expect(readEvents(wrapped('DTSTART:20261201T090000', 'DURATION:PT1H')).events[0]?.end).toBe('2026-12-01T10:00:00.000')
 })
 
 it('reads a megabyte of anything in linear time', () => {

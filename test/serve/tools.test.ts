@@ -216,7 +216,7 @@ const CALENDARS = multistatus(
 )
 
 it('lists the events of the other calendars where Nextcloud fails for one', async () => {
-  const { call } = nextcloud(CALENDARS, { status: 500 }, multistatus())
+  const { call } = nextcloud(CALENDARS, { status: 500 }, { status: 403 }, multistatus())
   const text = await call('list_events', { from: '2026-12-01', to: '2026-12-02' })
   expect(text).toBe('There are no events.\nThe calendar trap [trap] is left out: Nextcloud answered 500 for trap.')
 })

@@ -239,3 +239,16 @@ describe('the name of a stranger', () => {
     ])
   })
 })
+
+describe('the addresses of a name', () => {
+  it('are not known where no name server answers, which is an outage', async () => {
+    // Nothing listens there.
+    await expect(findAddresses(['127.0.0.1:1'])('app.example')).rejects.toMatchObject({ code: 'EAI_AGAIN' })
+  })
+
+  it('are those of the kinds that the name server has', async () => {
+    const { address } = await startNameServer(() => ['8.8.8.8'])
+
+    expect(await findAddresses([address])('app.example')).toEqual([{ address: '8.8.8.8', family: 4 }])
+  })
+})

@@ -1,3 +1,4 @@
+import { generateKeyPairSync, KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { InvalidDpopProofError, InvalidTokenError, UpstreamUnavailableError } from '../../src/errors/errors.js'
@@ -94,6 +95,28 @@ describe('the example of RFC 9449', () => {
   it('has the thumbprint of the key that it shows', async () => {
     const header = JSON.parse(Buffer.from(RFC.proof.split('.')[0] ?? '', 'base64url').toString()) as { jwk: object }
     expect(await calculateJwkThumbprint(header.jwk)).toBe(RFC.thumbprint)
+  })
+})
+
+describe('a proof whose key cannot be used', () => {
+  const proofWith = (alg: string, jwk: object) =>
+    [{ typ: 'dpop+jwt', alg, jwk }, { jti: 'jti' }, 'signature']
+      .map((part) => Buffer.from(typeof part === 'string' ? part : JSON.stringify(part)).toString('base64url'))
+      .join('.')
+
+  it.each<[string, string, KeyObject | object, string]>([
+    ['is of a curve that is not known', 'ES256', { kty: 'EC', crv: 'P-999', x: 'AA', y: 'AA' }, 'jwk'],
+    ['is not of its alg', 'ES256', { kty: 'RSA', n: 'AQAB', e: 'AQAB' }, 'jwk'],
+    ['is too short', 'RS256', generateKeyPairSync('rsa', { modulusLength: 1_024 }).publicKey, 'malformed'],
+  ])('is refused where the key %s', async (_, alg, key, fault) => {
+    const jwk = key instanceof KeyObject ? (key.export({ format: 'jwk' }) as object) : key
+    const clock = manualClock(RFC.iat * 1_000)
+    const config = { ...CONFIG, algorithms: ['ES256', 'RS256'] }
+    const { check } = createDpop({ config, clock, spent: createSpentProofs(clock, undefined) })
+    const proof = proofWith(alg, jwk)
+    const bound = { ...BOUND, boundTo: await calculateJwkThumbprint(jwk) }
+
+    expect(await failureOf(check(proof, bound, { ...REQUEST, proof }))).toMatchObject({ fault, status: 401 })
   })
 })
 

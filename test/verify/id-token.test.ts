@@ -1,6 +1,7 @@
 import { createLocalJWKSet, SignJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
+import { UpstreamUnavailableError } from '../../src/errors/errors.js'
 import { createIdTokenVerifier } from '../../src/verify/id-token.js'
 import { manualClock } from '../support/clock.js'
 import { CLIENT_ID, CLIENT_SECRET, RESOURCE, signingKey } from '../support/scripted-authorization-server.js'
@@ -77,5 +78,15 @@ describe('an ID token (OIDC Core §3.1.3.7)', () => {
     expect(
       await createIdTokenVerifier(config, keys, clock)(idToken, { issuer: ISSUER, nonce: 'nonce' }),
     ).toBeUndefined()
+  })
+
+  it('cannot be judged while there are no keys: that is an outage', async () => {
+    const outage = new UpstreamUnavailableError('no keys')
+    const keys = { key: () => Promise.reject(outage), lookAgain: () => Promise.resolve(false) }
+    const idToken = await mint({})
+
+    await expect(createIdTokenVerifier(config, keys, clock)(idToken, { issuer: ISSUER, nonce: 'nonce' })).rejects.toBe(
+      outage,
+    )
   })
 })

@@ -153,13 +153,9 @@ async function isRefused(
 /** Returns the app password for the cache; undefined if the grant has none. */
 function fresh({ clock }: AppPasswordRooms, stored: StoredGrant): FreshToken | undefined {
   const secret = secretOf(stored.grant)
-  if (secret === undefined) return undefined
   const now = clock.monotonic()
-  return { secret, expiresIn: KEPT, sentAt: now, source: 'store', basis: basisOf(stored, now) }
+  return secret && { secret, expiresIn: KEPT, sentAt: now, source: 'store', basis: basisOf(stored, now) }
 }
 
-function secretOf({ appPassword }: Grant): Secret | undefined {
-  if (appPassword === undefined) return undefined
-  const { loginName, password } = appPassword
-  return { scheme: 'Basic', loginName, password }
-}
+const secretOf = ({ appPassword }: Grant): Secret | undefined =>
+  appPassword && { scheme: 'Basic', loginName: appPassword.loginName, password: appPassword.password }

@@ -1,8 +1,8 @@
 import { InternalError, SubjectTokenRejectedError } from '../../errors/errors.js'
 import type { NextcloudMode } from '../../modes.js'
 import { jwtBearer } from './jwt-bearer.js'
-import { hasExpired, type Exchange, type FreshToken, type Mode, type ModeRooms, type TokenRequest } from './mode.js'
-import { createSharing, type Sharing } from './shared-exchange.js'
+import { hasExpired, type Exchange, type Mode, type ModeRooms, type TokenRequest } from './mode.js'
+import { createSharing, type ExchangedToken, type Sharing } from './shared-exchange.js'
 import { tokenExchange } from './token-exchange.js'
 
 type ExchangeRooms = Pick<ModeRooms, 'config' | 'nextcloud' | 'client'>
@@ -24,7 +24,7 @@ export function createExchange(rooms: ExchangeRooms): Exchange {
 export function exchangeMode(rooms: ModeRooms): Mode {
   const exchange = createExchange(rooms)
   const timing = { renewBefore: rooms.config.cache.renewBefore, margin: 0 }
-  const getFreshToken = async ({ caller, target }: TokenRequest): Promise<FreshToken> => {
+  const getFreshToken = async ({ caller, target }: TokenRequest): Promise<ExchangedToken> => {
     const { accessToken: token, expiresIn, sentAt } = await exchange(caller, target)
     return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'idp' }
   }
@@ -36,7 +36,7 @@ export function exchangeMode(rooms: ModeRooms): Mode {
 
 /** Returns the same mode, in which one instance exchanges and the others take its token. */
 function sharedMode(
-  mode: Mode,
+  mode: Mode & { readonly getFreshToken: (request: TokenRequest) => Promise<ExchangedToken> },
   { take, check, settle }: Sharing,
   { config: { clockTolerance }, clock }: Pick<ModeRooms, 'config' | 'clock'>,
 ): Mode {
@@ -44,12 +44,12 @@ function sharedMode(
     ...mode,
     check,
     settle,
-    async getFreshToken(request, found) {
+    async getFreshToken(request) {
       const taken = await take(request)
       if ('secret' in taken) return taken
       try {
         if (hasExpired(request.caller, clockTolerance, clock)) throw new SubjectTokenRejectedError()
-        return await taken.share(await mode.getFreshToken(request, found))
+        return await taken.share(await mode.getFreshToken(request))
       } catch (error) {
         taken.giveUp()
         throw error

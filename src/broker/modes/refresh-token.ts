@@ -92,10 +92,13 @@ async function usable(
   of: GrantOf,
   stored: StoredGrant | undefined,
 ): Promise<StoredGrant | 'changed'> {
-  const reason = whyUnusable(stored?.grant, undefined, rooms.clock.now())
-  if (stored !== undefined && reason === undefined) return stored
-  if (stored?.grant.refreshToken !== undefined && !(await expire(rooms, of, stored))) return 'changed'
-  throw new NotProvisionedError(reason ?? 'never')
+  if (stored === undefined) throw new NotProvisionedError('never')
+  const reason = whyUnusable(stored.grant, undefined, rooms.clock.now())
+  if (reason === undefined) return stored
+  const { refreshToken, refreshEndsAt } = stored.grant
+  const hasEnded = refreshToken !== undefined && refreshEndsAt !== undefined
+  if (hasEnded && !(await expire(rooms, of, stored, refreshEndsAt))) return 'changed'
+  throw new NotProvisionedError(reason)
 }
 
 /**
@@ -108,13 +111,14 @@ async function expire(
   rooms: RefreshRooms,
   { key, identity }: GrantOf,
   { grant, version }: StoredGrant,
+  refreshEndsAt: number,
 ): Promise<boolean> {
   const { grants, clock, events, reportedExpired } = rooms
   if (reportedExpired.get(key) !== grant.fingerprint) {
     reportedExpired.set(key, grant.fingerprint)
     events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'expired' })
   }
-  if (clock.now() < (grant.refreshEndsAt ?? Infinity) + EXPIRED_KEPT) return true
+  if (clock.now() < refreshEndsAt + EXPIRED_KEPT) return true
   return (await grants.store.write(key, deadGrant(grant, 'expired', clock.now()), version)) !== null
 }
 

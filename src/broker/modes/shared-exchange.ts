@@ -4,11 +4,15 @@ import { sharedAccessToken } from '../../grants/grant.js'
 import type { Lease } from '../../grants/lease.js'
 import { EXCHANGE_LEASE, type SharedToken, type TokenRecords } from '../../grants/token-records.js'
 import { createSingleFlight, type SingleFlight } from '../../single-flight.js'
+import type { Secret } from '../../nextcloud/credential.js'
 import { tokenLife, type Timing } from '../token-cache.js'
 import type { Basis, Caller, FreshToken, Have, Mode, ModeRooms, TokenRequest } from './mode.js'
 import { createPauses } from './pauses.js'
 import { createStorePatience, type StorePatience } from './store-patience.js'
 import { bearerOf, livingToken } from './stored-token.js'
+
+/** A token that an MCP token was exchanged for. */
+export type ExchangedToken = FreshToken & { readonly secret: Extract<Secret, { readonly scheme: 'Bearer' }> }
 
 /** The turn of this instance to exchange. */
 export interface Turn {
@@ -16,7 +20,7 @@ export interface Turn {
    * Stores the token that it got, for as long as that lives: whoever asks from now on gets this one. Resolves to it, with the record as its
    * basis, also when the store fails.
    */
-  readonly share: (fresh: FreshToken) => Promise<FreshToken>
+  readonly share: (fresh: ExchangedToken) => Promise<FreshToken>
   /** Leaves the exchange to another instance. */
   readonly giveUp: () => void
 }
@@ -182,9 +186,8 @@ function turn(
 }
 
 /** Returns a fresh token as it is shared; undefined if it must not be kept. */
-function sharedToken({ clock }: SharingRooms, fresh: FreshToken, orderBefore: number): SharedToken | undefined {
+function sharedToken({ clock }: SharingRooms, fresh: ExchangedToken, orderBefore: number): SharedToken | undefined {
   const { secret, expiresIn, sentAt } = fresh
-  if (secret.scheme !== 'Bearer') return undefined
   const shared = sharedAccessToken({ accessToken: secret.token, expiresIn, sentAt }, undefined, clock)
   // Time makes it greater than that of a record which has expired, and the one before it greater than that of a clock which is ahead.
   return shared && { ...shared, order: Math.max(clock.now(), orderBefore + 1) }

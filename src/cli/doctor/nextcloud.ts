@@ -1,3 +1,4 @@
+import { shellWord } from '../../shell-word.js'
 import { waysToGive } from './words.js'
 import { answered, check, failed, missing, passed, type Verdict } from './check.js'
 import { fetched, type Examination } from './examination.js'
@@ -30,7 +31,7 @@ const UNTRUSTED = 15
 function untrusted({ hostname }: URL): Verdict {
   return failed(
     `Nextcloud does not answer to the host name ${hostname}, which is not among its trusted_domains`,
-    `occ config:system:get trusted_domains shows them from 0; add it under the next number N: occ config:system:set trusted_domains N --value=${hostname}; or let ${waysToGive('nextcloud.url')} be a name that is there`,
+    `occ config:system:get trusted_domains shows them from 0; add it under the next number N: occ config:system:set trusted_domains N --value=${shellWord(hostname)}; or let ${waysToGive('nextcloud.url')} be a name that is there`,
   )
 }
 

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { doctorSetUp, type DoctorSetUp } from '../../serve/doctor-set-up.js'
 import { credentialDoubts, portDoubt, readSettings, redirectUriOf, type ServeSettings } from '../../serve/settings.js'
 import { MemoryStorage } from '../../storage/memory.js'
+import { shellWord } from '../../shell-word.js'
 import { Misuse, type SetUp, type Surroundings } from '../command-line.js'
 import { createSecrets, type Secrets } from '../secrets.js'
 import { installCommand, missingPackages } from '../serve-packages.js'
@@ -218,7 +219,7 @@ function atNextcloud(answer: Answer | NoAnswer, settings: ServeSettings, quote: 
   if (!isBack && answer.status < 400 && (host !== place.host || protocol !== place.protocol)) {
     return failed(
       `Nextcloud at ${place.origin} sends browsers on to ${quote(`${protocol}//${host}`)}, which it takes for its own address`,
-      `if people open it as ${place.origin}: occ config:system:set overwritehost --value=${place.host}, and overwriteprotocol --value=${place.protocol.slice(0, -1)}; else let NEXTCLOUD_PUBLIC_URL be the address that people open`,
+      `if people open it as ${place.origin}: occ config:system:set overwritehost --value=${shellWord(place.host)}, and overwriteprotocol --value=${place.protocol.slice(0, -1)}; else let NEXTCLOUD_PUBLIC_URL be the address that people open`,
     )
   }
   if (answer.status < 400 && !isBack) return passed('a sign-in comes as far as the login page of Nextcloud')

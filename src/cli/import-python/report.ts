@@ -1,5 +1,6 @@
 import { inOneLine } from '../../errors/secrecy.js'
 import { ANY_CLIENT } from '../../grants/grant.js'
+import { shellWord } from '../../shell-word.js'
 import type { StoreSetUp } from '../store-set-up.js'
 import type { Accounts } from './accounts.js'
 import { countOf, type TableTally, type Tally } from './import-rows.js'
@@ -63,7 +64,10 @@ function remarks(tally: Tally, { target, accounts }: Way): string[] {
       : []),
     ...(stopped === undefined
       ? []
-      : [STOPPED[stopped.why] + (stopped.why === 'unasked' ? '' : `, go on with --after '${inOneLine(stopped.at)}'.`)]),
+      : [
+          STOPPED[stopped.why] +
+            (stopped.why === 'unasked' ? '' : `, go on with --after=${shellWord(inOneLine(stopped.at))}.`),
+        ]),
     ...(countOf(tally, 'ofClient') > 0 ? [`The Python server's client was ${inOneLine(clientId ?? '')}.`] : []),
     ...(clientId === undefined &&
     SECRETS[settings.credential].table === 'refresh_tokens' &&

@@ -3,7 +3,8 @@ import { z } from 'zod'
 import { nextcloudPath } from '../../nextcloud/path-template.js'
 import { leave, lines, oneLine, refused } from './answer.js'
 import { askDav, childrenOf, hasChild, textOf, type Resource } from './dav.js'
-import { readEvents, writeEvent, type CalendarEvent } from './icalendar.js'
+import { MOST_REQUESTS_APART, eventsOf } from './events.js'
+import { writeEvent, type CalendarEvent } from './icalendar.js'
 import { tool, ToolFailure, type NextcloudOfTool, type Tool } from './tool.js'
 
 /** Days of a range: recurring events are written out for each of them. */
@@ -11,8 +12,9 @@ const LONGEST_RANGE = 92
 const MOST_CALENDARS = 30
 const MOST_EVENTS = 200
 const DAY = 86_400_000
-const DATE = /^\d{4}-\d\d-\d\d$/
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)$/
+/** iCalendar has the years 1 to 9999, and what ends on a day ends with the beginning of the next. */
+const DATE = /^(?!0000|9999)\d{4}-\d\d-\d\d$/
+const TIME = /^(?!0000|9999)\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)$/
 
 const moment = z
   .string()
@@ -128,9 +130,13 @@ async function listEvents(
   if (range.calendar !== undefined && asked.length === 0) throw noCalendar(range.calendar)
   const events: (CalendarEvent & { readonly calendar: string })[] = []
   const failures: string[] = []
+  const remarks: string[] = []
+  const apart = { left: MOST_REQUESTS_APART }
   for (const { id, name } of asked.slice(0, MOST_CALENDARS)) {
     try {
-      for (const event of await eventsOf(nextcloud, id, from, to)) events.push({ ...event, calendar: name })
+      const read = await eventsOf(nextcloud, id, { from, to, apart })
+      for (const event of read.events) events.push({ ...event, calendar: name })
+      if (read.unread > 0) remarks.push(`${shownLeftOut(read.unread)} of the calendar ${oneLine(name, 200)} [${id}].`)
     } catch (error) {
       // Anybody can share a calendar that Nextcloud cannot read: the others go on.
       if (!(error instanceof ToolFailure) || asked.length === 1) throw error
@@ -139,30 +145,14 @@ async function listEvents(
   }
   if (failures.length > 0 && failures.length === asked.length) throw new ToolFailure(failures.join('\n'))
   events.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0))
-  return [lines(events.map(shownEvent), MOST_EVENTS, 'There are no events.'), ...failures].join('\n')
+  return [lines(events.map(shownEvent), MOST_EVENTS, 'There are no events.'), ...remarks, ...failures].join('\n')
 }
+
+const shownLeftOut = (count: number): string =>
+  count === 1 ? 'One event, which cannot be read, is left out' : `${count} events, which cannot be read, are left out`
 
 const noCalendar = (calendar: string): ToolFailure =>
   new ToolFailure(`There is no calendar ${calendar}: list_calendars tells their names, in brackets.`)
-
-async function eventsOf(nextcloud: NextcloudOfTool, calendar: string, from: Date, to: Date): Promise<CalendarEvent[]> {
-  const { id } = await nextcloud.user()
-  const path = nextcloudPath`/remote.php/dav/calendars/${id}/${calendar}/`
-  const range = `start="${basic(from)}" end="${basic(to)}"`
-  const { answer, resources } = await askDav(nextcloud, {
-    method: 'REPORT',
-    path,
-    depth: '1',
-    // RFC 4791 §9.6.5: recurring events come written out, with times in UTC.
-    body: `<c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><c:calendar-data><c:expand ${range}/></c:calendar-data></d:prop>
-<c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:time-range ${range}/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>`,
-  })
-  if (resources === undefined) throw await refused(answer, { 404: `There is no calendar ${calendar} (404).` }, calendar)
-  return resources.flatMap((resource) => readEvents(textOf(resource, 'calendar-data') ?? ''))
-}
-
-/** RFC 5545 §3.3.5, form 2. */
-const basic = (time: Date): string => time.toISOString().replace(/\.\d+|[-:]/g, '')
 
 function shownEvent({
   title,

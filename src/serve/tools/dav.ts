@@ -4,6 +4,8 @@ import { parseXml, type XmlElement } from './xml.js'
 
 /** A file, folder, calendar or event in an answer of WebDAV. */
 export interface Resource {
+  /** Its address as Nextcloud writes it. */
+  readonly href: string
   /** Names below the path that was asked for, decoded and composed (NFC). Empty: the very thing. */
   readonly names: readonly string[]
   /** Property → its element, for those that the resource has. */
@@ -52,7 +54,8 @@ export const hasChild = (element: XmlElement | undefined, name: string): boolean
 export const textOf = ({ properties }: Resource, name: string): string | undefined => properties.get(name)?.text.trim()
 
 function resourceOf(response: XmlElement, home: readonly string[]): Resource {
-  const names = namesIn(decodeURIComponent(response.children.find(({ name }) => name === 'href')?.text.trim() ?? ''))
+  const href = response.children.find(({ name }) => name === 'href')?.text.trim() ?? ''
+  const names = namesIn(decoded(href))
   const [first = ''] = home
   const start = Math.max(names.indexOf(first), 0)
   const found = childrenOf(response, 'propstat')
@@ -60,8 +63,18 @@ function resourceOf(response: XmlElement, home: readonly string[]): Resource {
     .flatMap((propstat) => childrenOf(propstat, 'prop'))
     .flatMap(({ children }) => children)
   return {
+    href,
     names: names.slice(start + home.length),
     properties: new Map(found.map((property) => [property.name, property])),
+  }
+}
+
+/** A name that is not UTF-8 stays as it is written, because it must not cost the list of all others. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path
   }
 }
 

@@ -9,6 +9,13 @@ export interface CalendarEvent {
   readonly description: string
 }
 
+/** The events of a text. */
+export interface EventsRead {
+  readonly events: readonly CalendarEvent[]
+  /** Number of those that have no start, or one on a day that there is not: anybody can invite people to such an event. */
+  readonly unread: number
+}
+
 interface ContentLine {
   readonly name: string
   readonly parameters: string
@@ -22,8 +29,9 @@ const LONGEST_LINE = 75
  * Reads the events of a calendar whose recurring events are expanded, and whose times are in UTC, as the server answers to `expand`
  * (RFC 4791 §9.6.5). Of other times it tells the digits, because it knows no time zones.
  */
-export function readEvents(text: string): readonly CalendarEvent[] {
+export function readEvents(text: string): EventsRead {
   const events: CalendarEvent[] = []
+  let unread = 0
   /** The components that are open, and the properties of the event. */
   const open: string[] = []
   let properties = new Map<string, ContentLine>()
@@ -33,13 +41,16 @@ export function readEvents(text: string): readonly CalendarEvent[] {
       open.push(read.value.toUpperCase())
       if (open.at(-1) === 'VEVENT') properties = new Map()
     } else if (read?.name === 'END') {
-      if (open.pop() === 'VEVENT') events.push(...eventOf(properties))
+      if (open.pop() !== 'VEVENT') continue
+      const event = eventOf(properties)
+      if (event === undefined) unread += 1
+      else events.push(event)
       // An alarm within the event has a description of its own.
     } else if (read !== undefined && open.at(-1) === 'VEVENT' && !properties.has(read.name)) {
       properties.set(read.name, read)
     }
   }
-  return events
+  return { events, unread }
 }
 
 const unfolded = (text: string): string => text.replace(/\r\n?/g, '\n').replace(/\n[ \t]/g, '')
@@ -54,34 +65,55 @@ function contentLine(line: string): ContentLine | undefined {
   return { name: line.slice(0, end).toUpperCase(), parameters: line.slice(end, colon), value: line.slice(colon + 1) }
 }
 
-function eventOf(properties: ReadonlyMap<string, ContentLine>): CalendarEvent[] {
+/** Undefined: it has no start that there is. */
+function eventOf(properties: ReadonlyMap<string, ContentLine>): CalendarEvent | undefined {
   const start = timeOf(properties.get('DTSTART'))
-  if (start === undefined) return []
+  if (start === undefined) return undefined
   const text = (name: string) => unescaped(properties.get(name)?.value ?? '')
   const end = timeOf(properties.get('DTEND')) ?? endAfter(start, properties.get('DURATION')?.value)
-  return [{ title: text('SUMMARY'), start, end, location: text('LOCATION'), description: text('DESCRIPTION') }]
+  return {
+    title: text('SUMMARY'),
+    start,
+    // RFC 5545 §3.6.1: a day ends with a day, and a time with a time.
+    end: end?.length === start.length ? end : undefined,
+    location: text('LOCATION'),
+    description: text('DESCRIPTION'),
+  }
 }
 
+/** Undefined: it is not a day or a time that there is, in the years 1 to 9999. */
 function timeOf(line: ContentLine | undefined): string | undefined {
-  const [, year, month, day, time] = /^(\d{4})(\d\d)(\d\d)(?:T(\d{6}Z?))?$/.exec(line?.value ?? '') ?? []
+  const [, year, month, day, time, zone = ''] =
+    /^(?!0000)(\d{4})(\d\d)(\d\d)(?:T(\d{6})(Z?))?$/.exec(line?.value ?? '') ?? []
   if (year === undefined) return undefined
   const date = `${year}-${month ?? ''}-${day ?? ''}`
-  if (time === undefined) return date
-  return `${date}T${time.slice(0, 2)}:${time.slice(2, 4)}:${time.slice(4, 6)}.000${time.slice(6)}`
+  if (time === undefined) return isReal(`${date}T00:00:00.000Z`) ? date : undefined
+  // RFC 5545 §3.3.12: a leap second counts as the one before.
+  const seconds = time.endsWith('60') ? '59' : time.slice(4)
+  const moment = `${date}T${time.slice(0, 2)}:${time.slice(2, 4)}:${seconds}.000`
+  return isReal(`${moment}Z`) ? moment + zone : undefined
 }
 
-/** RFC 5545 §3.3.6, without negative ones, which no event has. */
+/** `Date.parse` takes the 31st of February for the 3rd of March, and 24:00 for the next day. */
+function isReal(moment: string): boolean {
+  const time = Date.parse(moment)
+  return !Number.isNaN(time) && new Date(time).toISOString() === moment
+}
+
+/** RFC 5545 §3.3.6, without negative ones, which no event has. Undefined: there is none, or it ends after the year 9999. */
 function endAfter(start: string, duration: string | undefined): string | undefined {
   const parts = /^\+?P(?:(\d{1,4})W)?(?:(\d{1,5})D)?(?:T(?:(\d{1,5})H)?(?:(\d{1,6})M)?(?:(\d{1,8})S)?)?$/.exec(
     duration ?? '',
   )
-  const from = Date.parse(start)
-  if (parts === null || Number.isNaN(from)) return undefined
+  if (parts === null) return undefined
+  // A time without a zone is counted as if it were in UTC, wherever this server is.
+  const isTime = start.includes('T')
+  const from = Date.parse(isTime && !start.endsWith('Z') ? `${start}Z` : start)
   const [weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0] = parts
     .slice(1)
     .map((part: string | undefined) => Number(part ?? 0))
   const end = new Date(from + ((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000).toISOString()
-  return start.includes('T') ? end : end.slice(0, 10)
+  return end.startsWith('+') ? undefined : end.slice(0, start.length)
 }
 
 const unescaped = (text: string): string =>

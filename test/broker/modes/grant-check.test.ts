@@ -1,14 +1,14 @@
 import { expect, it } from 'vitest'
 import { basisOf, createGrantCheck, type GrantCheckRooms } from '../../../src/broker/modes/grant-check.js'
 import type { Basis, Caller } from '../../../src/broker/modes/mode.js'
-import { NotProvisionedError, SubjectTokenRejectedError } from '../../../src/errors/errors.js'
+import { NotProvisionedError, SealedValueError, SubjectTokenRejectedError } from '../../../src/errors/errors.js'
 import { ALICE, opened } from '../../grants/opened.js'
 
 const SECRET = { scheme: 'Bearer', token: 'nextcloud-token' } as const
 
 /** A user with two clients, and the check of their calls with a cached token. */
 async function setUp() {
-  const { store, connect, key, memory, clock } = opened()
+  const { store, connect, key, memory, clock, failing } = opened()
   await connect('first', 'client-1')
   await connect('second', 'client-2')
   const withdrawals = await store.withdrawals(ALICE)
@@ -26,7 +26,7 @@ async function setUp() {
   const caller = (clientId: string, known: number | undefined = withdrawals): Caller => {
     return { token: '', identity: ALICE, clientId, audience: [], expiresAt: Infinity, withdrawals: known }
   }
-  return { store, connect, check, basis, caller, clock, memory, withdrawals, reads: () => reads }
+  return { store, connect, check, basis, caller, clock, memory, failing, key, withdrawals, reads: () => reads }
 }
 
 it('a token of before a withdrawal is served until the next look at the grant, which costs one look as ever', async () => {
@@ -76,4 +76,40 @@ it('a caller hears whether a new connection helps, or a new token', async () => 
   // Of another issuer, and of the operator's own work, nothing is known.
   expect(await refusal({ ...caller('client-1'), withdrawals: undefined })).toBeUndefined()
   expect(await refusal(caller('client-1', -1))).toBeInstanceOf(SubjectTokenRejectedError)
+})
+
+it('nobody waits for a store that has failed for three users in a row, until it has answered for one', async () => {
+  const { check, basis, caller, clock, failing } = await setUp()
+  const users = ['alice', 'bob', 'carol', 'dave', 'erin'].map((subject) => ({
+    caller: { ...caller('client-1'), identity: { ...ALICE, subject } },
+    basis: { ...basis },
+  }))
+  const look = async (index: number) => {
+    const { caller: of, basis: at } = users[index]!
+    const seen = check.check(of, SECRET, at)
+    if (seen === true) return 'no look'
+    await seen.outcome
+    return seen.awaited
+  }
+  failing.add('get')
+  clock.advance(10_000)
+  expect([await look(0), await look(1), await look(2), await look(3)]).toEqual([true, true, true, false])
+  expect(await look(0)).toBe('no look')
+
+  failing.clear()
+  expect(await look(4)).toBe(false)
+  clock.advance(10_000)
+  expect([await look(0), await look(3)]).toEqual([true, true])
+})
+
+it('a token whose grant does not open any more is not served, and the store counts as working', async () => {
+  const { check, basis, caller, clock, memory, key } = await setUp()
+  await memory.put(key, 'not to be opened', (await memory.get(key))!.version)
+  clock.advance(10_000)
+
+  const seen = check.check(caller('client-1'), SECRET, basis)
+
+  expect(seen).toMatchObject({ awaited: true })
+  await expect(seen === true ? seen : seen.outcome).rejects.toThrow(SealedValueError)
+  expect(check.check(caller('client-1'), SECRET, basis)).toMatchObject({ awaited: true })
 })

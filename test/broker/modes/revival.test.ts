@@ -3,6 +3,8 @@ import type { McpAuth } from '../../../src/mcp-auth.js'
 import { appPasswordWorld, type AppPasswordWorld } from '../../support/login-visits.js'
 import { rememberPassword } from '../../support/nextcloud/state.js'
 import { failureOf } from '../../support/promises.js'
+import { MemoryStorage } from '../../../src/storage/memory.js'
+import type { StorageAdapter } from '../../../src/storage-adapter.js'
 
 const ALICE = { subject: 'alice' }
 const USER = '/ocs/v2.php/cloud/user'
@@ -308,4 +310,34 @@ describe('a disconnection of a dead grant', () => {
     expect(await auth.revoke(ALICE)).toEqual({ revoked: true })
     expect(nextcloud.appPasswords).toEqual([])
   })
+})
+
+it('a grant that the user ends while its app password is tried again stays ended', async () => {
+  const memory = new MemoryStorage()
+  let puts = -Infinity
+  let meanwhile = (): Promise<unknown> => Promise.resolve()
+  const storage: StorageAdapter = {
+    shared: true,
+    get: (key) => memory.get(key),
+    list: (page) => memory.list(page),
+    delete: (...args) => memory.delete(...args),
+    async put(...args) {
+      puts += 1
+      if (puts === 2) await meanwhile()
+      return memory.put(...args)
+    },
+  }
+  const setup = await setUp({ storage })
+  const { auth, as, clock, grants, stored } = setup
+  enable(setup, false)
+  expect(await reason(auth)).toMatchObject({ reason: 'revoked' })
+  enable(setup, true)
+  clock.advance(10 * MINUTE)
+  // The first is the note of the try.
+  puts = 0
+  meanwhile = () => grants.store.disconnect({ issuer: as.issuer, ...ALICE }, undefined)
+
+  expect(await reason(auth)).toMatchObject({ reason: 'revoked' })
+
+  expect(await stored()).toMatchObject({ state: 'disconnected' })
 })

@@ -288,3 +288,31 @@ describe('a rolling change of keys', () => {
 })
 
 const never = (): Promise<never> => new Promise(() => undefined)
+
+it('a token for an MCP token that is over within the tolerance is not shared', async () => {
+  const { clock, open, mint, calls } = await sharingWorld({ options: { clockTolerance: 60 } })
+  const auth = open()
+  const info = await auth.verify(await mint({ exp: clock.now() / 1_000 + 10 }))
+  clock.advance(11 * SECOND)
+
+  expect(await auth.getNextcloudToken(info)).toEqual(expect.any(String))
+
+  expect(calls.filter(({ call, ttlMs = 1 }) => call === 'put' && ttlMs <= 0)).toEqual([])
+})
+
+it('a shared token stays in place of one that is sealed with a key that is not known here', async () => {
+  const { clock, open, mint, exchanged, memory } = await sharingWorld()
+  const [one, other] = [open(), open({ encryptionKey: OTHER_KEY })]
+  const user = await mint()
+  const tokens = [await tokenOf(one, user), await tokenOf(other, user)]
+  await vi.waitFor(async () => expect(await memory.list({ limit: 10 })).toHaveLength(1))
+  const [key = ''] = await memory.list({ limit: 10 })
+  const record = await memory.get(key)
+
+  clock.advance(10 * SECOND)
+
+  expect([await tokenOf(one, user), await tokenOf(other, user)]).toEqual(tokens)
+  expect(exchanged()).toBe(2)
+  await Promise.all([one.close(), other.close()])
+  expect(await memory.get(key)).toEqual(record)
+})

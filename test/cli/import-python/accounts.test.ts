@@ -163,7 +163,7 @@ describe.runIf(has('better-sqlite3'))('import-python asks Nextcloud whose accoun
       1,
       { 'refused by Nextcloud': 3, 'without an answer of Nextcloud': 2 },
     ])
-    expect(ran.output).toMatch(/^Nextcloud refused three app passwords in a row, .*, go on with --after 'carol'\.$/m)
+    expect(ran.output).toMatch(/^Nextcloud refused three app passwords in a row, .*, go on with --after=carol\.$/m)
     expect([asked(setup), setup.nextcloud.state.attempts.length]).toEqual([3, 3])
     const more = await setup.import(source, { restricted: 'import', after: 'carol' })
     expect([more.status, counts(more)["imported without the user's own restriction to scopes"]]).toEqual([0, 2])
@@ -181,12 +181,12 @@ describe.runIf(has('better-sqlite3'))('import-python asks Nextcloud whose accoun
   it('stops below the number of wrong passwords at which Nextcloud turns everybody away', async () => {
     const setup = await importWorld()
     const rows = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
-      INSERT INTO app_passwords SELECT printf('u%02d', i), encrypted_password, 1, 1, NULL, iif(i % 2 = 0, 'alice', 'nobody')
+      INSERT INTO app_passwords SELECT printf('u''%02d', i), encrypted_password, 1, 1, NULL, iif(i % 2 = 0, 'alice', 'nobody')
       FROM n, app_passwords WHERE user_id = 'alice';`
     const ran = await setup.import(makePythonFile(newFile(), rows), { identity: 'anyone', after: 'u' })
 
     expect([ran.status, counts(ran)['refused by Nextcloud']]).toEqual([1, 8])
-    expect(ran.output).toMatch(/^Nextcloud refused eight app passwords, .*, go on with --after 'u15'\.$/m)
+    expect(ran.output).toMatch(/^Nextcloud refused eight app passwords, .*, go on with --after='u'\\''15'\.$/m)
     expect((await runImport(['--help', ...argumentsOf({})])).output).toContain('--after')
   })
 })

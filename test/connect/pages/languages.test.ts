@@ -180,3 +180,13 @@ function inert(words: typeof plainWords): Partial<typeof plainWords> {
       .map(([name, word]) => [name, String(word).replace(/[<>"'&=; /]/g, '-')]),
   )
 }
+
+it.each([
+  ['de', 'eine Sekunde', '1. Januar 2026, 12:00 Uhr UTC'],
+  ['fr', 'une seconde', '1er janvier 2026, 12:00 UTC'],
+] as const)('one second and the first of a month are said as they are in %s', (language, second, first) => {
+  const { seconds, moment, months } = LANGUAGES[language]
+  const [january = ''] = months.split(' ')
+
+  expect([seconds(1), moment(1, january, { year: 2026, time: '12:00' })]).toEqual([second, first])
+})

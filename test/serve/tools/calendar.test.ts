@@ -152,3 +152,70 @@ it('says so where a calendar has gone since it was listed', async () => {
     'There is no calendar home (404).',
   )
 })
+
+const GOOD = ['DTSTART:20261201T090000Z', 'SUMMARY:x']
+const SHOWN = '2026-12-01 09:00 UTC  x  (Home)'
+
+it.each([
+  ['a start', ['DTSTART;VALUE=DATE:20261200', 'DTEND;VALUE=DATE:20261202']],
+  ['a start in the year 0000', ['DTSTART;VALUE=DATE:00001201', 'DURATION:P1D']],
+])('regression: an event with %s that no calendar has cost the list of all others', async (_, bad) => {
+  const { callByClient } = nextcloud(HOME, events(GOOD, bad))
+  expect(await callByClient('list_events', RANGE)).toEqual({
+    text: `${SHOWN}\nOne event, which cannot be read, is left out of the calendar Home [home].`,
+    isError: undefined,
+    defects: [],
+  })
+})
+
+it('shows an event whose end no calendar has as one without an end', async () => {
+  const bad = ['DTSTART;VALUE=DATE:20261202', 'DTEND;VALUE=DATE:20261200', 'SUMMARY:y']
+  expect(await nextcloud(HOME, events(GOOD, bad)).call('list_events', RANGE)).toBe(
+    `${SHOWN}\n2026-12-02, all day  y  (Home)`,
+  )
+})
+
+const LISTED = multistatus(
+  ...['a', 'b', 'c', 'd'].map((name): [string, string] => [at(`home/${name}&amp;.ics`), '<d:getetag>e</d:getetag>']),
+)
+const LARGE = events([...GOOD, `DESCRIPTION:${'x'.repeat(1_048_576)}`])
+
+it.each([
+  ['to which Nextcloud answers 500, as to one each second', { status: 500 }],
+  ['that is too large', LARGE],
+])('regression: an event %s cost the list of its calendar', async (_, bad) => {
+  const { call, requests } = nextcloud(HOME, bad, LISTED, bad, events(GOOD, GOOD), bad, bad, events(GOOD))
+  expect(await call('list_events', RANGE)).toBe(
+    `${SHOWN}\n${SHOWN}\n${SHOWN}\nOne event, which cannot be read, is left out of the calendar Home [home].`,
+  )
+  const asked = requests
+    .slice(3)
+    .map(({ body }) => [...body.matchAll(/(\w)&amp;\.ics/g)].map(([, name]) => name).join(''))
+  expect(asked).toEqual(['abcd', 'ab', 'cd', 'c', 'd'])
+  expect(requests[7]?.body).toContain('<c:expand start="20261201T000000Z" end="20261206T000000Z"/>')
+})
+
+it('asks for events apart at most 32 times in a call, and counts what is left', async () => {
+  const names = Array.from({ length: 100 }, (_, index): [string, string] => [
+    at(`home/${index}.ics`),
+    '<d:getetag>e</d:getetag>',
+  ])
+  const broken = { status: 500 }
+  const { call, requests } = nextcloud(HOME, broken, multistatus(...names), ...Array<object>(100).fill(broken))
+  expect(await call('list_events', RANGE)).toBe(
+    'There are no events.\n100 events, which cannot be read, are left out of the calendar Home [home].',
+  )
+  expect(requests).toHaveLength(3 + 32)
+})
+
+it('leaves a calendar out where it cannot be read event by event either', async () => {
+  await expect(nextcloud(HOME, { status: 500 }, { status: 500 }).call('list_events', RANGE)).rejects.toThrow(
+    'Nextcloud answered 500 for home.',
+  )
+})
+
+it.each(['0000-12-01', '9999-12-31', '9999-12-31T23:30:00Z', '2026-02-31'])('takes no moment %s', async (start) => {
+  const { call, requests } = nextcloud()
+  await expect(call('add_event', { calendar: 'home', title: 'x', start })).rejects.toThrow('must be a day')
+  expect(requests).toEqual([])
+})

@@ -102,3 +102,8 @@ it.each(['*', '"a","b"', '"a", "b"', 'a', '""', '"a', 'W/"a"', '"a"\r\nX: y', '"
     expect(requests).toEqual([])
   },
 )
+
+it('regression: a name that is not UTF-8 cost the list of its folder', async () => {
+  const { call } = nextcloud(multistatus([at(''), FOLDER], [at('caf%E9.txt'), FILE], [at('b.txt'), FILE]))
+  expect(await call('list_files')).toBe('caf%E9.txt (5 bytes)\nb.txt (5 bytes)')
+})
