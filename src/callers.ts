@@ -169,6 +169,9 @@ function onlyIssuer({ all }: CallerRooms['providers']): string | Promise<string>
   return all[0].discovery.issuer()
 }
 
+/** What to do about a caller without a token. */
+const PASS = 'Pass req.mcpAuth or authInfo itself, or { token }'
+
 /** Returns the session of a user whom the app names, without any MCP token. */
 async function namedSession(
   { config: { nextcloud }, providers }: CallerRooms,
@@ -176,17 +179,17 @@ async function namedSession(
 ): Promise<BrokerSession> {
   // It stood for the caller of a request, and must not become the operator's own work.
   if (who?.claims !== undefined || who?.expiresAt !== undefined) {
-    throw new TypeError(
-      'who has claims and no MCP token: a copy, made by a spread or by JSON, has none. Pass req.mcpAuth or authInfo itself, or { token }',
-    )
+    throw new TypeError(`who has claims and no MCP token: a copy, made by a spread or by JSON, has none. ${PASS}`)
   }
   if (nextcloud === undefined || MODES[nextcloud.mode].keeps === undefined) {
-    throw new TypeError('who must hold the MCP token: users are named without one only in a mode that keeps grants')
+    throw new TypeError(
+      `who must hold the MCP token. ${PASS}. Users are named without one only in a mode that keeps grants`,
+    )
   }
   const { subject, issuer = await onlyIssuer(providers), clientId } = who ?? {}
   const names = [subject, issuer, clientId ?? 'none']
   if (!names.every((name) => typeof name === 'string' && name !== '') || subject === undefined) {
-    throw new TypeError('who must hold an MCP token or name a subject')
+    throw new TypeError(`who must hold an MCP token or name a subject. ${PASS}, or { subject }`)
   }
   if (providers.find(issuer) === undefined) throw new TypeError('who must name one of the issuers that are configured')
   const caller = { token: '', identity: { issuer, subject }, clientId, audience: [], expiresAt: Infinity }

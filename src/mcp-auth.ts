@@ -165,7 +165,10 @@ export interface McpAuth extends ConnectHandler {
    * }
    */
   authenticate(request: PlainRequest): Promise<AuthenticationVerdict>
-  /** Returns an Express error handler. It answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. */
+  /**
+   * Returns an Express error handler. It answers any {@link McpAuthError} with its status, headers and body, and passes on the rest. On Express 4, an async
+   * handler needs `.catch(next)` to get here.
+   */
   errorHandler(): ErrorHandler
   /**
    * Verifies a token without a request. `{ verifyAccessToken: auth.verify }` is an MCP SDK `OAuthTokenVerifier`. Mind that the SDK's

@@ -304,7 +304,8 @@ function createAccess(
   const rooms = { ...ground, ...given, presetOf, whose, tokens: broker }
   const fetch = createNextcloudFetch(rooms)
   const user = createUsers({ ...rooms, fetch })
-  return createNextcloudAccess({ ...ground, mode: nextcloud.mode, broker, fetch, user, pages })
+  const signInConnects = ground.config.ownSignIn !== undefined
+  return createNextcloudAccess({ ...ground, mode: nextcloud.mode, signInConnects, broker, fetch, user, pages })
 }
 
 /** Resolves after so many milliseconds, and keeps no process alive meanwhile. */

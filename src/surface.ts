@@ -2,7 +2,13 @@ import { variableOf } from './config/declarations.js'
 import type { NextcloudCredential, NextcloudTokenOptions } from './auth-info.js'
 import type { Broker, BrokerSession } from './broker/broker.js'
 import type { Connect } from './connect/connect.js'
-import { asMcpAuthError, ConfigurationError, McpAuthError, SubjectTokenRejectedError } from './errors/errors.js'
+import {
+  asMcpAuthError,
+  ConfigurationError,
+  McpAuthError,
+  NotProvisionedError,
+  SubjectTokenRejectedError,
+} from './errors/errors.js'
 import { reportFailure, type Events } from './events.js'
 import { addChallenge, type ChallengeContext } from './http/challenge.js'
 import { MODES, type NextcloudMode } from './modes.js'
@@ -36,6 +42,8 @@ export interface NextcloudAccess {
 /** The rooms that lead to Nextcloud. */
 export interface AccessRooms {
   readonly mode: NextcloudMode
+  /** Whether signing in to this server is what connects Nextcloud. */
+  readonly signInConnects: boolean
   readonly broker: Broker
   readonly fetch: NextcloudFetch<BrokerSession>
   readonly user: NextcloudAccess['user']
@@ -135,18 +143,34 @@ function sharePending(session: BrokerSession, token: Promise<string>): void {
 
 /** The same promise; it rejects with what goes out. */
 async function outgoing<T>(
-  { pages, surface, mode }: AccessRooms,
+  rooms: AccessRooms,
   session: BrokerSession,
   work: Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
+  const { pages, surface, mode } = rooms
   try {
-    return await abortable(pages.withLink(session.caller, work), signal)
+    return await abortable(pages.withLink(session.caller, whereSignInConnects(rooms, session, work)), signal)
   } catch (error) {
     // A grant stands or falls without the MCP token: it is refused because of what the user has taken back.
     if (error instanceof SubjectTokenRejectedError && MODES[mode].keeps !== undefined) session.isOver = true
     throw surface.dressed(error)
   }
+}
+
+/**
+ * Where signing in connects, whoever must connect Nextcloud again signs in again: a link would leave the app with a token of before, which the new
+ * connection refuses.
+ */
+function whereSignInConnects<T>(
+  { signInConnects }: AccessRooms,
+  { caller }: BrokerSession,
+  work: Promise<T>,
+): Promise<T> {
+  if (!signInConnects || caller.token === '') return work
+  return work.catch((error: unknown) => {
+    throw error instanceof NotProvisionedError ? new SubjectTokenRejectedError() : error
+  })
 }
 
 function noTokens(): ConfigurationError {

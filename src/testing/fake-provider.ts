@@ -78,7 +78,13 @@ export async function fakeProvider({
 }: FakeProviderOptions = {}): Promise<FakeProvider> {
   const failures = createFailures()
   const { url, close } = await serveOnLoopback('fakeProvider', async (req) => answer(await readRequest(req)))
-  const options = { issuer: url, resource, clientId: 'mcp-server', clientSecret: 'secret-of-a-test' }
+  const options = {
+    issuer: url,
+    resource,
+    clientId: 'mcp-server',
+    clientSecret: 'secret-of-a-test',
+    scopesSupported: ['openid'],
+  }
 
   const { sign, publicKey, jwk } = await createSigner(url)
   const grants = createGrants({ options, audience, sign, publicKey, user })

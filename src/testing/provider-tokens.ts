@@ -6,6 +6,7 @@ export interface FakeProviderParty {
   readonly resource: string
   readonly clientId: string
   readonly clientSecret: string
+  readonly scopesSupported: readonly string[]
 }
 
 /** What is wrong with a token, or how long it lives. */

@@ -151,6 +151,30 @@ describe.runIf(has('better-sqlite3'))('the doctor at a file of SQLite', () => {
     expect(finding('storage.records')?.fix ?? '').toMatch(fix)
   })
 
+  it('looks at the store in which instances share exchanged tokens, and goes on without it', async () => {
+    const setup = await setUpDoctor()
+    setup.options['mode'] = 'token-exchange'
+    const found = (outcome: Awaited<ReturnType<DoctorSetup['run']>>) =>
+      ['storage.access', 'storage.seal', 'storage.records'].map((id) => outcome.finding(id)?.found)
+    const none = 'no store is given, which token-exchange mode can do without: if the app has one, name it by --storage'
+    expect(found(await setup.run())).toEqual([none, none, none])
+
+    const [file, key] = [path.join(folder, 'shared.db'), newKey()]
+    await storeGrant(setup, { kind: 'SQLite', file }, key)
+    setup.environment['TOKEN_ENCRYPTION_KEY'] = key
+    expect(found(await setup.run())).toEqual([
+      expect.stringMatching(/: written, read and deleted$/),
+      'what the first key seals opens again',
+      '1 of the records were looked at, and all open',
+    ])
+
+    setup.environment['TOKEN_ENCRYPTION_KEY'] = newKey()
+    const other = await setup.run()
+    expect(other.failed).toEqual(['storage.records'])
+    expect(other.finding('storage.records')?.fix).toMatch(/hold the same keys in every instance .*no user has to do/)
+    expect(other.finding('nextcloud.bearer')?.status).toBe('passed')
+  })
+
   it('leaves nothing of its own in the store', async () => {
     const setup = await setUpGrantsDoctor()
     const address = { kind: 'SQLite', file: path.join(folder, 'left.db') } as const

@@ -17,3 +17,15 @@ it.each(pages.filter((page) => !ELSEWHERE.includes(page)))('the options of docs/
   expect(existsSync(path.join(root, `docs/${page}.md`))).toBe(true)
   expect(read(`test/providers/${page}.test.ts`)).toMatch(new RegExp(`(?:optionsOf|runSnippet)\\(\\s*'${page}\\.md'`))
 })
+
+it.each(pages.filter((page) => !ELSEWHERE.includes(page)))(
+  'the options of docs/%s.md say which scopes clients ask for',
+  (page) => {
+    const options = [...read(`docs/${page}.md`).matchAll(/^```ts\n(.*?)^```/gms)]
+      .map(([, code = '']) => code)
+      .filter((code) => /mcpAuth\(\{.*resource/s.test(code))
+
+    expect(options.length).toBeGreaterThan(0)
+    for (const code of options) expect(code).toMatch(/requiredScopes|scopesSupported|challengeScopes/)
+  },
+)

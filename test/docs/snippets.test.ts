@@ -63,12 +63,17 @@ const parsed = new Map<string, ts.SourceFile | undefined>()
 
 /** What the compiler says about a snippet as a user's own file would stand in a project with strict options. */
 function compile({ code, from }: Snippet): string[] {
-  const standsAlone = code.includes('import ') && (from.startsWith('docs/') || /mcpAuth\(|storageContract\(/.test(code))
+  const standsAlone =
+    code.includes('import ') &&
+    !code.includes('yourHandler') &&
+    (from.startsWith('docs/') || /mcpAuth\(|storageContract\(/.test(code))
+  const own = standsAlone ? '' : (/^import .*\n/.exec(code)?.[0] ?? '')
   const version = from.includes('/v1.ts') ? 'v1' : 'v2'
   const imports = standsAlone
     ? ''
     : [
-        ...(code.includes('mcpAuth(') ? [`import { mcpAuth } from 'mcp-nextcloud-auth'`] : []),
+        own,
+        ...(code.includes('mcpAuth(') && own === '' ? [`import { mcpAuth } from 'mcp-nextcloud-auth'`] : []),
         ...(code.includes('logEvents(') ? [`import { logEvents } from 'mcp-nextcloud-auth'`] : []),
         ...(code.includes('nextcloudPath`') ? [`import { nextcloudPath } from 'mcp-nextcloud-auth'`] : []),
         ...['withNextcloud', 'scopedTools']
@@ -89,7 +94,7 @@ function compile({ code, from }: Snippet): string[] {
   }
   const host = ts.createCompilerHost(options)
   const disk = { ...host }
-  const source = standsAlone ? code : `${imports}${TAKEN_FOR_GRANTED}\n${code}\n}`
+  const source = standsAlone ? code : `${imports}${TAKEN_FOR_GRANTED}\n${code.slice(own.length)}\n}`
   const sources = new Map([...named(from.split(' ')[0] ?? ''), [file, source]])
   host.fileExists = (name) => sources.has(name) || disk.fileExists(name)
   host.readFile = (name) => sources.get(name) ?? disk.readFile(name)

@@ -188,6 +188,8 @@ describe('a session of before the end is none when the user connects again from 
   })
 })
 
+const ENDED = 'The access token is no longer accepted'
+
 describe('a connection that was ended in Nextcloud and is made again by a link', () => {
   it('gives back to others nothing, and what the person signs in next works at once', async () => {
     const server = await startSignInServer()
@@ -196,10 +198,13 @@ describe('a connection that was ended in Nextcloud and is made again by a link',
     const stolen = refreshTokenOf(await client.signIn(thief))
     const phone = server.person('alice')
     const own = await clientOf(server, client.clientId).signIn(phone)
+    const link = await linkOf(server, own)
     server.nextcloud.state.tokens.splice(0)
-    expect(await useTool(server, own)).toContain('must be made again')
+    // Without a link, which would leave the app with a token that the new connection refuses.
+    expect(await useTool(server, own)).toContain(ENDED)
+    expect(await useTool(server, own)).toMatch(/^401 .*invalid_token/)
 
-    expect((await phone.open(await linkOf(server, own))).status).toBe(200)
+    expect((await phone.open(link)).status).toBe(200)
 
     expect(await server.auth.isProvisioned(ALICE)).toBe(true)
     expect((await client.refresh(stolen)).status).toBe(400)
@@ -226,8 +231,6 @@ describe('a connection that was ended in Nextcloud and is made again by a link',
 })
 
 describe('an access token of before the end', () => {
-  const ENDED = 'The access token is no longer accepted'
-
   it.each(ENDS)('is refused once the user has connected the same client again: %s', async (_how, end) => {
     const server = await startSignInServer()
     const client = await registeredClient(server)

@@ -14,20 +14,24 @@ beforeEach(async () => {
   clock = manualClock()
   authentik = await startAuthentik(clock)
   authentik.mcp.grantTypes.add(EXCHANGE)
+  authentik.mcp.federated.add('mcp-clients')
   authentik.nextcloud.federated.add('mcp')
   options = optionsOf('authentik.md', { 'https://authentik.example.com': authentik.origin })
 })
 
+/** Without `client_id`, as authentik writes it. */
+const mcpToken = ({ clientId, standIn }: Authentik['clients']): Promise<string> =>
+  standIn.mint({ aud: clientId, azp: clientId, uid: 'u', client_id: undefined, scope: 'openid profile' })
+
 const outcome = async (nextcloud: McpAuthOptions['nextcloud'] = {}): Promise<Outcome> => {
-  const claims = { aud: 'mcp', azp: 'mcp', uid: 'u', client_id: undefined, scope: 'openid profile' }
-  return outcomeOf(await startServer(options, clock, { nextcloud }), await authentik.mcp.standIn.mint(claims))
+  return outcomeOf(await startServer(options, clock, { nextcloud }), await mcpToken(authentik.clients))
 }
 
 it('an MCP token of one provider is exchanged for a token of Nextcloud’s provider', async () => {
   const iss = authentik.nextcloud.standIn.issuer
   const claims = { iss, aud: 'nextcloud', sub: 'alice', scope: 'openid profile email' }
 
-  expect(await outcome()).toMatchObject({ status: 200, claims, body: { clientId: 'mcp' } })
+  expect(await outcome()).toMatchObject({ status: 200, claims, body: { clientId: 'mcp-clients' } })
   expect(authentik.requests().map((form) => form.getAll('audience'))).toEqual([['nextcloud']])
 })
 
@@ -36,6 +40,22 @@ it('an access token of Nextcloud’s provider is not for this server, 401', asyn
   const answer = await server.call(await authentik.nextcloud.standIn.mint({ aud: 'nextcloud' }))
 
   expect(answer).toMatchObject({ status: 401, body: { error: 'invalid_token' } })
+})
+
+it('a token of a provider that the server’s own does not list as federated is invalid_grant', async () => {
+  authentik.mcp.federated.clear()
+
+  expect(await outcome()).toMatchObject(rejected('invalid_grant', /^The provided authorization grant/))
+})
+
+it('one provider for the server and its MCP clients does, too, and needs no entry of itself', async () => {
+  authentik.mcp.federated.clear()
+  const server = await startServer({ ...options, issuer: authentik.mcp.standIn.issuer, audience: 'mcp' }, clock)
+
+  expect(await outcomeOf(server, await mcpToken(authentik.mcp))).toMatchObject({
+    status: 200,
+    body: { clientId: 'mcp' },
+  })
 })
 
 it('without nextcloud.scopes the exchanged token has none', async () => {

@@ -1,5 +1,10 @@
 import type { McpServer } from '@modelcontextprotocol/server'
-import { McpAuthError, NotProvisionedError, UpstreamUnavailableError } from '../../errors/errors.js'
+import {
+  McpAuthError,
+  NotProvisionedError,
+  SubjectTokenRejectedError,
+  UpstreamUnavailableError,
+} from '../../errors/errors.js'
 import type { McpAuth } from '../../mcp-auth.js'
 import { scopedTools, withNextcloud } from '../../mcp/v2.js'
 import { calendarTools } from './calendar.js'
@@ -33,7 +38,7 @@ export function registerTools(server: McpServer, auth: McpAuth, report: (tool: s
         inputSchema: input,
         annotations: { readOnlyHint: readOnly, destructiveHint: replaces, openWorldHint: false },
       },
-      withNextcloud(auth, (args, _ctx, nextcloud) => runTool(tool, nextcloud, args, report)),
+      untilSignedOut(withNextcloud(auth, (args, _ctx, nextcloud) => runTool(tool, nextcloud, args, report))),
     )
   }
 }
@@ -54,8 +59,8 @@ export async function runTool(
   try {
     return text(await run(nextcloud, args))
   } catch (error) {
-    // The user must connect first: the client hears of the link.
-    if (error instanceof NotProvisionedError) throw error
+    // The user must connect or sign in first.
+    if (error instanceof NotProvisionedError || error instanceof SubjectTokenRejectedError) throw error
     if (error instanceof ToolFailure) return text(error.message, true)
     if (error instanceof McpAuthError) {
       const isUnsure = !readOnly && error instanceof UpstreamUnavailableError && !error.unprocessed
@@ -63,6 +68,24 @@ export async function runTool(
     }
     report(name, error instanceof Error ? error.name : 'unknown')
     return text('That did not work, for a reason that this server does not know.', true)
+  }
+}
+
+/** The next request is a 401, by which a client signs its user in. */
+const SIGN_IN_ENDED =
+  'The sign-in of the user has ended. Call this tool again: the app then has the user sign in, which connects Nextcloud again.'
+
+/** Returns the call, with words for the model where the user must sign in again. */
+function untilSignedOut<A extends readonly unknown[], R>(
+  call: (...args: A) => Promise<R>,
+): (...args: A) => Promise<R | TextResult> {
+  return async (...args) => {
+    try {
+      return await call(...args)
+    } catch (error) {
+      if (error instanceof SubjectTokenRejectedError) return text(SIGN_IN_ENDED, true)
+      throw error
+    }
   }
 }
 

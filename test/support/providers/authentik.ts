@@ -18,13 +18,15 @@ interface AuthentikProvider {
 
 export interface Authentik {
   readonly origin: string
+  /** At which MCP clients sign in, without a secret. */
+  readonly clients: AuthentikProvider
   readonly mcp: AuthentikProvider
   readonly nextcloud: AuthentikProvider
   readonly requests: () => readonly URLSearchParams[]
 }
 
 /**
- * Authentik with a provider for MCP and one for Nextcloud, each an issuer of its own. An exchanged token is one of the provider
+ * Authentik with a provider for MCP clients, one for the MCP server and one for Nextcloud, each an issuer of its own. An exchanged token is one of the provider
  * that a single `audience` names, which must have opted in; `resource` is refused; without `scope` there are no scopes.
  */
 export async function startAuthentik(clock: ManualClock): Promise<Authentik> {
@@ -34,7 +36,9 @@ export async function startAuthentik(clock: ManualClock): Promise<Authentik> {
     token_endpoint_auth_methods_supported: ['client_secret_post', 'client_secret_basic'],
   }
   const first = await startStandIn(clock, '/application/o/mcp/', endpoints)
-  const second = await startStandIn(clock, '/application/o/nextcloud/', endpoints, first.as)
+  const [second, third] = (await Promise.all(
+    ['nextcloud', 'mcp-clients'].map((slug) => startStandIn(clock, `/application/o/${slug}/`, endpoints, first.as)),
+  )) as [StandIn, StandIn]
   const provider = (clientId: string, standIn: StandIn): AuthentikProvider => ({
     clientId,
     standIn,
@@ -43,7 +47,8 @@ export async function startAuthentik(clock: ManualClock): Promise<Authentik> {
   })
   const mcp = provider('mcp', first)
   const nextcloud = provider('nextcloud', second)
-  const providers = [mcp, nextcloud]
+  const clients = provider('mcp-clients', third)
+  const providers = [clients, mcp, nextcloud]
   const supported = [`${TYPE}access_token`, `${TYPE}jwt`]
 
   first.tokenEndpoint(endpoints.token_endpoint, async (form, client) => {
@@ -81,6 +86,7 @@ export async function startAuthentik(clock: ManualClock): Promise<Authentik> {
 
   return {
     origin: first.origin,
+    clients,
     mcp,
     nextcloud,
     requests: () => first.as.received(endpoints.token_endpoint).map(({ form }) => form),

@@ -221,7 +221,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     provider: 'authentik',
-    how: 'this server and MCP clients share a provider, whose client id is `clientId`',
+    how: '[a provider for MCP clients](authentik.md), whose client id is `audience`; if this server shares it, `clientId` is enough',
     source: 'https://docs.goauthentik.io/add-secure-apps/providers/oauth2/',
     claims: {
       aud: CLIENT_ID,
