@@ -16,8 +16,7 @@ import { storageChecks } from './storage.js'
 import { tokenChecks } from './token.js'
 import { userChecks } from './user-checks.js'
 
-/** Checks of one issuer, which are made of each. */
-export const ISSUER_CHECKS: readonly Check[] = [
+const providerChecks: readonly Check[] = [
   ...connectionChecks(PROVIDER),
   providerClock,
   ...discoveryChecks,
@@ -25,13 +24,16 @@ export const ISSUER_CHECKS: readonly Check[] = [
   ...clientChecks,
 ]
 
+/** Checks of one issuer, which are made of each. */
+export const ISSUER_CHECKS: readonly Check[] = [...providerChecks, ...connectChecks]
+
 /** Every check of a configuration that can be read, in the order of the report. */
 export const CHECKS: readonly Check[] = [
   // First, because it may be the provider too.
   ...connectionChecks(NEXTCLOUD),
   nextcloudClock,
   nextcloudStatus,
-  ...ISSUER_CHECKS,
+  ...providerChecks,
   ...tokenChecks,
   ...exchangeChecks,
   ...storageChecks,
