@@ -5,34 +5,46 @@ import { lastRefresh } from './refresh-tokens.js'
 /** A consent to one client, in one place: a grant of oidc-provider. */
 interface NotedConsent {
   readonly grantId: string
+  readonly clientId: string
   /** Seconds since the epoch. */
   readonly at: number
 }
 
-/** Consents of one person that have not ended, to all clients together. Each is up to two records, for as long as the grant lives. */
-export const MOST_CONSENTS = 50
+/** Consents of one person that have not ended, to all clients together. Each is two records, and one of a client that has registered itself. */
+const MOST_CONSENTS = 50
+
+/** What ends with a consent. */
+interface End {
+  /** Ends the grant and its tokens. */
+  readonly consent: (grantId: string) => Promise<void>
+  /** Ends a client that the person has no other consent to, unless others use it. */
+  readonly client: (clientId: string) => Promise<void>
+}
 
 /**
  * Notes that a person has let a client in. Where there are too many, the one ends that was used least recently: who signs in again and again
  * fills the store for nobody else.
  *
  * @param consent `life` in seconds
- * @param end ends the grant and its tokens
  */
 export function noteConsent(
   rooms: ClientRooms,
-  { accountId, grantId, life }: { readonly accountId: string; readonly grantId: string; readonly life: number },
-  end: (grantId: string) => Promise<void>,
+  { accountId, life, ...consent }: Omit<NotedConsent, 'at'> & { readonly accountId: string; readonly life: number },
+  end: End,
 ): Promise<void> {
   const at = seconds(rooms.clock)
-  const isLiving = (consent: NotedConsent): boolean => at < consent.at + life
+  const isLiving = (noted: NotedConsent): boolean => at < noted.at + life
   const person = { key: keyOf(rooms, 'consents', accountId), life: life * 1_000, isLiving }
   return changeList<NotedConsent>(rooms, person, async (list) => {
-    const others = list.filter((consent) => consent.grantId !== grantId)
+    const others = list.filter(({ grantId }) => grantId !== consent.grantId)
     const surplus = new Set(await leastUsed(rooms, others, others.length + 1 - MOST_CONSENTS))
+    const kept = [...others.filter((noted) => !surplus.has(noted)), { ...consent, at }]
     // Before the list loses them, because the store may fail in between.
-    for (const consent of surplus) await end(consent.grantId)
-    return [...others.filter((consent) => !surplus.has(consent)), { grantId, at }]
+    for (const { grantId, clientId } of surplus) {
+      await end.consent(grantId)
+      if (!kept.some((noted) => noted.clientId === clientId)) await end.client(clientId)
+    }
+    return kept
   })
 }
 

@@ -73,7 +73,14 @@ async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn
   if (model === 'Session' && uid !== undefined && accountId !== undefined)
     await noteSession(rooms, { accountId, uid }, (surplus) => endSession(rooms, surplus))
   if (model === 'Grant' && accountId !== undefined && life !== undefined)
-    await noteConsent(rooms, { accountId, grantId: id, life }, (surplus) => endConsent(rooms, surplus))
+    await noteConsent(
+      rooms,
+      { accountId, clientId: payload.clientId ?? '', grantId: id, life },
+      {
+        consent: (surplus) => endConsent(rooms, surplus),
+        client: (clientId) => dropClient(rooms, clientId, [accountId]),
+      },
+    )
   await write(rooms, keyOf(rooms, model, id), payload, life)
   if (model === 'Session' && uid !== undefined) await write(rooms, keyOf(rooms, 'Session uid', uid), { id }, expiresIn)
 }
@@ -101,7 +108,10 @@ function write(rooms: ModelRooms, key: string, payload: object, expiresIn: numbe
   })
 }
 
-/** Marks a code as spent, for as long as it would have lived. Whoever comes second has nothing, and a code that is sent twice ends what the first had got by it (RFC 6749 §4.1.2). */
+/**
+ * Marks a code as spent, for as long as it would have lived. Whoever comes second has nothing, and a code that is sent twice ends what the
+ * first had got by it (RFC 6749 §4.1.2).
+ */
 function consume(rooms: ModelRooms, model: string, id: string): Promise<void> {
   const { records, clock } = rooms
   const key = keyOf(rooms, model, id)
@@ -120,26 +130,27 @@ function consume(rooms: ModelRooms, model: string, id: string): Promise<void> {
   })
 }
 
-/** Keeps a client that has registered itself, because it is in use. Another one has no record. */
-export async function keepClient(rooms: ClientRooms, id: string): Promise<void> {
+/** Keeps a client that has registered itself, because somebody uses it. Another one has no record. */
+export async function keepClient(rooms: ClientRooms, id: string, user: string): Promise<void> {
   const key = keyOf(rooms, 'Client', id)
   await change('a client', async () => {
     const record = await read(rooms, key)
-    const payload = storedIn(record)?.payload
-    if (record === undefined || payload === undefined) return undefined
-    const stored: Stored = { format: 1, payload, isUsed: true }
+    const before = storedIn(record)
+    if (record === undefined || before === undefined) return undefined
+    const users = [...new Set([...(before.users ?? []), user])].slice(0, 2)
+    const stored: Stored = { format: 1, payload: before.payload, users }
     return (await rooms.records.write(key, stored, record.version, CLIENT_KEPT.used * 1_000)) === null
       ? 'late'
       : undefined
   })
 }
 
-/** Ends a client that has registered itself, unless it has got tokens. */
-export function dropUnused(rooms: ClientRooms, id: string): Promise<void> {
+/** Ends a client that has registered itself, if exactly these people have used it. */
+export function dropClient(rooms: ClientRooms, id: string, usedBy: readonly string[]): Promise<void> {
   const key = keyOf(rooms, 'Client', id)
   return change('a client', async () => {
     const record = await read(rooms, key)
-    if (record === undefined || (record.value as Stored | undefined)?.isUsed === true) return undefined
+    if (record === undefined || String(storedIn(record)?.users ?? []) !== String(usedBy)) return undefined
     return (await rooms.records.remove(key, record.version)) ? undefined : 'late'
   })
 }

@@ -21,8 +21,8 @@ export interface ModelRooms extends ClientRooms {
 export interface Stored {
   readonly format: 1
   readonly payload: AdapterPayload
-  /** Of a client: whether it has got tokens. */
-  readonly isUsed?: boolean
+  /** Of a client: those for whom it has got tokens, two at most. */
+  readonly users?: readonly string[]
   /** Of a refresh token: when those before it were spent, in seconds since the epoch, the last one last. */
   readonly spentAt?: readonly number[]
 }

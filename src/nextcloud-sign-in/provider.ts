@@ -49,8 +49,8 @@ export interface ProviderRooms {
   readonly onError: (error: unknown) => void
   /** Called when somebody is asked about a client. */
   readonly onAsked: (clientId: string) => void
-  /** Called when a client got tokens. */
-  readonly onUse: (clientId: string) => void
+  /** Called when a client got tokens for somebody. */
+  readonly onUse: (clientId: string, subject: string) => void
   /** Whether the person of a session has let an MCP client in, and has not taken that back. */
   readonly hasAgreed: (subject: string, clientId: string, session: SignedInSession) => Promise<boolean>
   readonly showError: ShowError
@@ -111,7 +111,8 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
     if (req.complete && !res.destroyed) rooms.onError(error)
   })
   provider.on('grant.success', ({ oidc }: KoaContextWithOIDC) => {
-    if (oidc.client !== undefined) rooms.onUse(oidc.client.clientId)
+    const { client, account } = oidc
+    if (client !== undefined && account !== undefined) rooms.onUse(client.clientId, account.accountId)
   })
   return provider
 }

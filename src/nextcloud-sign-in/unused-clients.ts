@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { change } from '../grants/change.js'
 import { recordKey } from '../grants/record-key.js'
-import { CLIENT_KEPT, dropUnused, keepClient } from './model-adapter.js'
+import { hashOfParts } from '../hash-of-parts.js'
+import { CLIENT_KEPT, dropClient, keepClient } from './model-adapter.js'
 import type { ClientRooms } from './model-records.js'
 
 /** A client that has registered itself and has got no token yet. */
@@ -55,7 +56,7 @@ export function createUnusedClients(rooms: ClientRooms): UnusedClients {
     waiting = []
     next = undefined
     const surplus = await changeList(rooms, (list) => withoutSurplus([...list, ...added], isAsked))
-    await Promise.all(surplus.map(({ id }) => dropUnused(rooms, id)))
+    await Promise.all(surplus.map(({ id }) => dropClient(rooms, id, [])))
   }
   return {
     asked: (id) => void askedAt.set(id, rooms.clock.monotonic()),
@@ -133,23 +134,24 @@ function largestGroup(clients: readonly Unused[], level: number): Unused[] {
   return largest
 }
 
-/** Clients whose last use is remembered in this process, and milliseconds between two notes of it in the store. */
-const CLIENTS = { max: 10_000, ttl: 86_400_000 }
+/** Uses of a client by a person that are remembered in this process, and milliseconds between two notes of it in the store. */
+const USES = { max: 10_000, ttl: 86_400_000 }
 
-/** Returns a function that keeps the clients that are used, by one write a day for each. */
+/** Returns a function that keeps the clients that are used, by one write a day for each and each of its users. */
 export function createKeeping(
   rooms: ClientRooms & {
     readonly unusedClients: UnusedClients
     readonly documents: { readonly keep: (clientId: string) => void }
   },
   background: (work: Promise<unknown>) => void,
-): (clientId: string) => void {
-  const noted = new LRUCache<string, true>(CLIENTS)
-  return (clientId) => {
+): (clientId: string, user: string) => void {
+  const noted = new LRUCache<string, true>(USES)
+  return (clientId, user) => {
     rooms.documents.keep(clientId)
-    if (noted.has(clientId)) return
-    noted.set(clientId, true)
-    const kept = keepClient(rooms, clientId).then(() => rooms.unusedClients.forget(clientId))
-    background(kept.catch(() => noted.delete(clientId)))
+    const use = hashOfParts([clientId, user])
+    if (noted.has(use)) return
+    noted.set(use, true)
+    const kept = keepClient(rooms, clientId, user).then(() => rooms.unusedClients.forget(clientId))
+    background(kept.catch(() => noted.delete(use)))
   }
 }

@@ -6,7 +6,7 @@ import { createRecords } from '../../src/grants/records.js'
 import { createSealer } from '../../src/grants/seal.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import type { StorageAdapter } from '../../src/index.js'
-import { createModelAdapters, dropUnused, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { createModelAdapters, dropClient, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
 import { refreshTokenOf } from '../../src/nextcloud-sign-in/refresh-tokens.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { createRealStores, storeKinds } from '../support/scene.js'
@@ -32,8 +32,8 @@ function instancesOn(storage: StorageAdapter, clock: ManualClock) {
     const rooms = { records, owner, clock, errors }
     return {
       of: createModelAdapters(rooms),
-      keepClient: (id: string) => keepClient(rooms, id),
-      dropUnused: (id: string) => dropUnused(rooms, id),
+      keepClient: (id: string) => keepClient(rooms, id, 'alice'),
+      dropUnused: (id: string) => dropClient(rooms, id, []),
     }
   }
   return [open(), open()] as const

@@ -5,7 +5,7 @@ import { createEvents } from '../../src/events.js'
 import { createRecords } from '../../src/grants/records.js'
 import { createSealer } from '../../src/grants/seal.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { createModelAdapters } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { createModelAdapters, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
 import { refreshTokenOf } from '../../src/nextcloud-sign-in/refresh-tokens.js'
 import { manualClock } from '../support/clock.js'
 import { registeredClient, type TokenAnswer } from '../support/sign-in-client.js'
@@ -26,9 +26,10 @@ function setUp() {
       clock,
       createEvents(() => undefined, clock),
     )
-    return createModelAdapters({ records, owner, clock, errors })
+    const rooms = { records, owner, clock, errors }
+    return [createModelAdapters(rooms), (id: string, user: string) => keepClient(rooms, id, user)] as const
   }
-  const [here, there] = [open(), open()]
+  const [[here, use], [there]] = [open(), open()]
   const seconds = () => Math.floor(clock.now() / 1_000)
   return {
     clock,
@@ -36,14 +37,19 @@ function setUp() {
     there,
     records: async () => (await storage.list({ limit: 1_000 })).length,
     /** A grant that somebody has, with its first refresh token. */
-    begin: async (accountId = 'alice') => {
+    begin: async (accountId = 'alice', clientId = 'cli') => {
       const grantId = `w0.${randomBytes(32).toString('base64url')}`
-      await here('Grant').upsert(grantId, { accountId }, 400 * 86_400)
+      await here('Grant').upsert(grantId, { accountId, clientId }, 400 * 86_400)
       await issue(here, grantId, 0)
       return grantId
     },
     /** Spends the token before it for another, as oidc-provider does. */
     issue,
+    register: async (clientId: string, ...users: readonly string[]) => {
+      await here('Client').upsert(clientId, { client_id: clientId }, 0)
+      for (const user of users) await use(clientId, user)
+    },
+    isRegistered: async (clientId: string) => (await there('Client').find(clientId)) !== undefined,
     isThere: async (grantId: string) => (await there('Grant').find(grantId)) !== undefined,
   }
 
@@ -186,6 +192,29 @@ describe('the consents of a person', () => {
       ...[true, true],
       true,
     ])
+  })
+
+  it('end with a client that has registered itself and that nobody else uses, once there is none left to it', async () => {
+    const { clock, begin, register, isRegistered } = setUp()
+    const clients = { own: ['alice'], 'of both': ['alice', 'bob'], 'of three': ['bob', 'alice', 'carol'], unused: [] }
+    for (const [clientId, users] of Object.entries(clients)) {
+      await register(clientId, ...users)
+      await begin('alice', clientId)
+    }
+    await begin('alice', 'own')
+    const fill = async (count: number): Promise<void> => {
+      for (let consent = 0; consent < count; consent += 1) {
+        clock.advance(1_000)
+        await begin()
+      }
+    }
+
+    await fill(49)
+    expect(await isRegistered('own')).toBe(true)
+    await fill(1)
+
+    const left = await Promise.all(Object.keys(clients).map(isRegistered))
+    expect(left).toEqual([false, true, true, true])
   })
 })
 

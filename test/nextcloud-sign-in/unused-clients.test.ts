@@ -23,7 +23,7 @@ function setUp() {
     return {
       unused,
       isThere: async (id: string) => (await clients.find(id)) !== undefined,
-      keep: (id: string) => keepClient(rooms, id),
+      keep: (id: string) => keepClient(rooms, id, 'alice'),
       async register(id: string, ...networks: string[]) {
         await unused.note(id, [...networks, ...networks, ...networks].slice(0, 3))
         await clients.upsert(id, { client_id: id }, 0)

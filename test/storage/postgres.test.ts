@@ -53,6 +53,24 @@ if (has('PostgreSQL')) {
       storageContract({ describe, it, assert }, () => new PostgresStorage(strict))
     })
 
+    it('warns once of a pool without an error listener, whose idle connection would end the process', async () => {
+      const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+      const unheard = poolOf(url)
+      unheard.removeAllListeners('error')
+      const storage = new PostgresStorage(unheard)
+      expect(emitWarning).not.toHaveBeenCalled()
+      await storage.get('key')
+      await storage.get('key')
+      await new PostgresStorage(pool).get('key')
+      const calls = [...emitWarning.mock.calls]
+      emitWarning.mockRestore()
+      await unheard.end()
+
+      const message =
+        "The pool given to PostgresStorage has no listener for 'error', so that this process ends when a connection breaks: give it one with on('error', …)"
+      expect(calls).toEqual([[message, { type: 'McpAuthWarning', code: 'ERR_STORAGE_LISTENER' }]])
+    })
+
     it('works when ten processes start at once on a database without the table', async () => {
       const created = await inTenProcesses(
         `import pg from ${JSON.stringify(import.meta.resolve('pg'))}

@@ -197,7 +197,7 @@ export const german: Texts = {
     lasts:
       'Die Anmeldung sagt diesem Server nur, wer Sie sind. Sie gilt für diese Seite, in diesem Browser, zehn Minuten lang.',
     lastsHere:
-      'Die Anmeldung sagt diesem Server nur, wer Sie sind. Sie sind hier in diesem Browser einen Tag lang angemeldet, oder bis Sie sich abmelden.',
+      'Die Anmeldung sagt diesem Server nur, wer Sie sind. Sie bleiben hier in diesem Browser bis einen Tag nach der letzten Benutzung angemeldet, höchstens 29 Tage, oder bis Sie sich abmelden.',
     signIn: 'Anmelden',
     signInAt: (name: Markup) => markup`Bei ${name} anmelden`,
     openAgain: 'Diese Seite noch einmal öffnen',

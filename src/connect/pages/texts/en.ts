@@ -187,7 +187,7 @@ export const english = {
     lasts:
       'The sign-in only tells this server who you are. It is good for this page, in this browser, for ten minutes.',
     lastsHere:
-      'The sign-in only tells this server who you are. You are signed in here, in this browser, for a day, or until you sign out.',
+      'The sign-in only tells this server who you are. You stay signed in here, in this browser, for a day after its last use and for 29 days at most, or until you sign out.',
     signIn: 'Sign in',
     signInAt: (name: Markup) => markup`Sign in at ${name}`,
     openAgain: 'Open this page again',

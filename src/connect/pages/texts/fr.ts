@@ -195,7 +195,7 @@ export const french: Texts = {
     lasts:
       'L’identification dit seulement à ce serveur qui vous êtes. Elle vaut pour cette page, dans ce navigateur, pendant dix minutes.',
     lastsHere:
-      'L’identification dit seulement à ce serveur qui vous êtes. Elle vaut ici, dans ce navigateur, pendant une journée, ou jusqu’à ce que vous vous déconnectiez.',
+      'L’identification dit seulement à ce serveur qui vous êtes. Elle vaut ici, dans ce navigateur, pendant une journée après la dernière utilisation et 29 jours au plus, ou jusqu’à ce que vous vous déconnectiez.',
     signIn: 'S’identifier',
     signInAt: (name: Markup) => markup`S’identifier auprès de ${name}`,
     openAgain: 'Rouvrir cette page',
