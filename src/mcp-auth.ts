@@ -113,7 +113,8 @@ export interface McpAuth extends ConnectHandler {
   createConnectUrl(who: Who | undefined): Promise<string>
   /**
    * The redirect URI to register at the authorization server, for connecting and for the page of connections; undefined if no user signs in
-   * there.
+   * there. Of several `issuers` it is that of the first, and of each other that says in its metadata that it names itself in its answers
+   * (`authorization_response_iss_parameter_supported`, RFC 9207). The rest have one of their own each, which the doctor names (RFC 9700 §4.4.2).
    */
   readonly connectRedirectUri: string | undefined
   /**
@@ -179,7 +180,7 @@ export interface McpAuth extends ConnectHandler {
   verify(token: string): Promise<McpAuthInfo>
   /**
    * Resolves when the authorization server's metadata and keys are there, and the storage of grants, if there is one, takes an entry and
-   * gives it back. Rejects with the reason why not. Optional: everything is also fetched when it is first needed.
+   * gives it back. Rejects with an error whose `detail` is the reason why not. Optional: everything is also fetched when it is first needed.
    */
   ready(): Promise<void>
   /**

@@ -7,6 +7,8 @@ export type NextcloudPreset = 'generic' | 'keycloak' | 'entra' | 'nextcloud-oidc
 export interface Quirks {
   /** Modes with an exchange that the server has. With none, such a mode is refused; with another, it is warned about. */
   readonly exchanges: readonly NextcloudMode[]
+  /** Whether whoever names the server is likely to mean an exchange. */
+  readonly usuallyExchanges: boolean
   /** `error` values of the token endpoint that mean a dead refresh token. */
   readonly deadRefreshToken: readonly string[]
   /** Matches the description of an `invalid_request` that means an unknown refresh token. */
@@ -45,6 +47,7 @@ export interface Quirks {
 
 const GENERIC: Quirks = {
   exchanges: ['token-exchange', 'jwt-bearer'],
+  usuallyExchanges: false,
   // RFC 6749 §5.2.
   deadRefreshToken: ['invalid_grant'],
   secretIn: 'as-discovered',
@@ -63,7 +66,7 @@ const GENERIC: Quirks = {
 
 export const PRESETS: Readonly<Record<NextcloudPreset, Quirks>> = {
   generic: GENERIC,
-  keycloak: GENERIC,
+  keycloak: { ...GENERIC, usuallyExchanges: true },
   // Multi-factor rules or an administrator may ask for the person again (AADSTS50076 and the like).
   entra: {
     ...GENERIC,

@@ -263,15 +263,18 @@ function withPages(rooms: Omit<ConnectRooms, 'connect' | 'fetchDocument'>, conne
 }
 
 /** The authorization servers at which users sign in. */
-function createServers({ providers, clock }: Ground, connect: ConnectConfig): PerIssuer<SignInServer> {
-  return providers.map((rooms) => ({
-    issuer: rooms.config.issuer,
-    connection: createCodeGrant(connect, rooms),
-    identity: createIdentityGrant(connect, rooms),
-    client: rooms.client,
-    verifyIdToken: createIdTokenVerifier(rooms.config, rooms.keys, clock),
-    loadKeys: rooms.keys.load,
-  }))
+function createServers({ providers, clock }: Ground, ofFirst: ConnectConfig): PerIssuer<SignInServer> {
+  return providers.map((rooms) => {
+    const connect = rooms.config.grants?.connect ?? ofFirst
+    return {
+      issuer: rooms.config.issuer,
+      connection: createCodeGrant(connect, rooms),
+      identity: createIdentityGrant(connect, rooms),
+      client: rooms.client,
+      verifyIdToken: createIdTokenVerifier(rooms.config, rooms.keys, clock),
+      loadKeys: rooms.keys.load,
+    }
+  })
 }
 
 /** The broker of each issuer has what differs there: its server, its client, and the ways of that server. */

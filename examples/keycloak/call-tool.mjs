@@ -26,6 +26,7 @@ const callback = new Promise((resolve) => {
 })
 let tokens
 let verifier
+let discovered
 
 const authProvider = {
   redirectUrl,
@@ -36,6 +37,9 @@ const authProvider = {
   saveTokens: (issued) => void (tokens = issued),
   codeVerifier: () => verifier,
   saveCodeVerifier: (made) => void (verifier = made),
+  // The code goes to the server that the browser was sent to, and to no other.
+  discoveryState: () => discovered,
+  saveDiscoveryState: (found) => void (discovered = found),
   redirectToAuthorization: (page) => console.error(`Open this page in your browser and sign in:\n${page.href}\n`),
 }
 

@@ -9,7 +9,7 @@ import { createClient } from 'redis'
 
 // One instance. The others are the same, on other ports: what they share is the store, its key and their public URL.
 const { PORT = '3000', REDIS_URL = 'redis://127.0.0.1:6379' } = process.env
-// Errors while Redis is unavailable: calls reject meanwhile, and the client connects again by itself.
+// Without a listener, the first outage of Redis ends the process. With it, calls reject meanwhile, and the client connects again by itself.
 const redis = createClient({ url: REDIS_URL }).on('error', () => undefined)
 // Issuer, resource, client, Nextcloud and key come from the environment; README.md lists it.
 const auth = mcpAuth({

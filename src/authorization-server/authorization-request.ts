@@ -29,6 +29,14 @@ export function authorizationSecrets(): AuthorizationSecrets {
   }
 }
 
+/** Returns the redirect URI for a server with this metadata. */
+export function redirectUriFor(
+  as: oauth.AuthorizationServer,
+  { redirectUri, ownRedirectUri }: Pick<ConnectConfig, 'redirectUri' | 'ownRedirectUri'>,
+): string {
+  return as.authorization_response_iss_parameter_supported === true ? redirectUri : (ownRedirectUri ?? redirectUri)
+}
+
 /** Returns the scopes to ask for: `openid`, unless the server has no ID tokens, and `offline_access`, if it lists that, included. */
 export function requestedScopes(as: oauth.AuthorizationServer, { connect, quirks, lasting }: SignIn): string[] {
   // Servers that do not list it give refresh tokens without it, and some refuse a scope that they do not know.
@@ -56,7 +64,7 @@ export async function authorizationUrl(
   const own = {
     response_type: 'code',
     client_id: client.id,
-    redirect_uri: connect.redirectUri,
+    redirect_uri: redirectUriFor(as, connect),
     ...(scopes.length > 0 && { scope: scopes.join(' ') }),
     state,
     ...(quirks.idToken && { nonce }),

@@ -6,6 +6,7 @@ import { quirksOf } from '../presets.js'
 import {
   authorizationSecrets,
   authorizationUrl,
+  redirectUriFor,
   requestedScopes,
   type AuthorizationSecrets,
   type SignIn,
@@ -54,6 +55,8 @@ export interface CodeGrant {
   readonly checkClient: () => Promise<void>
   /** Whether the server's ID token says who has signed in. */
   readonly hasIdToken: boolean
+  /** The redirect URI to register there. The answer counts at no other. */
+  readonly redirectUri: (as: oauth.AuthorizationServer) => string
   /** The scopes to ask for there. */
   readonly scopes: (as: oauth.AuthorizationServer) => readonly string[]
   /** Random values for one request. */
@@ -131,6 +134,7 @@ function codeGrantOf(use: Use, rooms: Rooms): CodeGrant {
     metadata: discovery.forAuthorization,
     checkClient: createClientCheck({ ...rooms, nextcloud: config.nextcloud, client }),
     hasIdToken: quirks.idToken,
+    redirectUri: (as) => redirectUriFor(as, signIn.connect),
     scopes: (as) => requestedScopes(as, signIn),
     secrets: authorizationSecrets,
     authorizationUrl: (as, secrets, selectAccount) => authorizationUrl(as, signIn, secrets, selectAccount),
@@ -176,7 +180,7 @@ function redeem(
     const answer = await sendUnparsed(ask, (fetch) => {
       const options = { additionalParameters, ...requestOptions(fetch) }
       const from = introduction(client, as, quirks)
-      return oauth.authorizationCodeGrantRequest(...from, parameters, connect.redirectUri, verifier, options)
+      return oauth.authorizationCodeGrantRequest(...from, parameters, redirectUriFor(as, connect), verifier, options)
     })
     const { body, refusal } = readTokenEndpointAnswer(answer, [client.secret, code, verifier])
     if (refusal !== undefined) throw classifyGrantError(refusal, 'code')

@@ -14,8 +14,8 @@ interface Flag {
 
 /** Flags that stand for options of `mcpAuth()`. A list is separated by commas, or the flag is given several times. */
 const FLAGS: readonly Flag[] = [...DECLARATIONS].flatMap(([option, { flag, kind }]) => {
-  const [name] = flag?.split(' ') ?? []
-  return name === undefined ? [] : { name, option, usage: `--${flag ?? ''}`, variables: variablesOf(option), kind }
+  if (flag === undefined) return []
+  return { name: flag.replace(/ .*/, ''), option, usage: `--${flag}`, variables: variablesOf(option), kind }
 })
 
 /** Flags of the doctor's own, for options whose values must not stand on a command line, or that are no text. */
@@ -73,7 +73,7 @@ export function waysToGive(option: string): string {
     ...variablesOf(option),
     `the option ${option}`,
   ].filter((way) => way !== undefined)
-  return ways.length === 1 ? ways.join() : `${ways.slice(0, -1).join(', ')} or ${ways.at(-1) ?? ''}`
+  return ways.length === 1 ? ways.join() : `${ways.slice(0, -1).join(', ')} or ${ways.slice(-1).join()}`
 }
 
 /** A line of a help text. */

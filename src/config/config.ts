@@ -111,7 +111,13 @@ export interface ConnectConfig
   extends
     Complete<Pick<ConnectOptions, 'path' | 'scopes' | 'authorizationParameters'>>,
     Pick<ConnectOptions, 'authenticateBrowser' | 'clientName' | 'identity'> {
+  /** The redirect URI of the first issuer, and of each other that says that it names itself in its answers (RFC 9207). */
   readonly redirectUri: string
+  /**
+   * The redirect URI of an issuer after the first that does not: by it an answer tells whose it is (RFC 9700 §4.4.2.2). Undefined: the issuer is
+   * the first, or users sign in at Nextcloud itself, whoever is the issuer.
+   */
+  readonly ownRedirectUri: string | undefined
   readonly returnTo: string | undefined
   /** Whether the user signs in at the authorization server on the way, for its tokens or to show who it is. */
   readonly signIn: boolean

@@ -44,7 +44,7 @@ function warningsOf(configs: readonly Config[]): Config['warnings'] {
   return [...new Map(all.map((warning) => [warning.join(' '), warning])).values()]
 }
 
-function readOne({ options, environment }: Entry): Config {
+function readOne({ options, environment, isFirst }: Entry): Config {
   const { values, given } = readOptions(OPTIONS, options, environment)
   const { authorizationServer, clientId, clientSecret, clientAuth, storage, encryptionKey, connect, ...plain } = values
   const inside = (options ?? {}) as LocalOptions
@@ -63,7 +63,17 @@ function readOne({ options, environment }: Entry): Config {
   )
   const usedProofs = readUsedProofs(values, given, { environment, warn })
   const sharedTokens = readSharedTokens(values, given, { nextcloud, environment, warn })
-  const context = { nextcloud, client, usedProofs, sharedTokens, resource: resource.url, environment, warn }
+  const furtherIssuer = isFirst ? undefined : issuer
+  const context = {
+    nextcloud,
+    client,
+    usedProofs,
+    sharedTokens,
+    resource: resource.url,
+    furtherIssuer,
+    environment,
+    warn,
+  }
   const grants = readGrants({ storage, encryptionKey, connect }, given, context)
   if (plain.http.agent !== undefined && plain.http.fetch !== undefined) {
     refuse(given('http.agent'), 'contradicts http.fetch, which has its own ways to set one')

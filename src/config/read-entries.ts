@@ -10,6 +10,7 @@ export interface Entry {
   readonly environment: Environment
   /** The name for messages: `issuers[1]`. Undefined: there is one issuer, at the top level. */
   readonly name: string | undefined
+  readonly isFirst: boolean
 }
 
 /** Options that are of one issuer. The entry's `preset` is `nextcloud.preset` of the top level. */
@@ -34,7 +35,8 @@ const PLACES = ['discoveryUrl', 'authorizationServer'] as const
  * @throws {ConfigurationError} `issuers` is not a list of such entries, or contradicts another option
  */
 export function readEntries(options: unknown, environment: Environment): readonly [Entry, ...Entry[]] {
-  if (!isPlainObject(options) || options['issuers'] === undefined) return [{ options, environment, name: undefined }]
+  if (!isPlainObject(options) || options['issuers'] === undefined)
+    return [{ options, environment, name: undefined, isFirst: true }]
   const { issuers, ...top } = options
   const given = { value: issuers, name: 'issuers', option: 'issuers' }
   OPTIONS.issuers.kind.check(given)
@@ -56,6 +58,7 @@ export function readEntries(options: unknown, environment: Environment): readonl
     options: withTop(entry, top),
     environment: rest,
     name: `issuers[${index}]`,
+    isFirst: index === 0,
   })) as [Entry, ...Entry[]]
 }
 

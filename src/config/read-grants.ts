@@ -1,4 +1,5 @@
 import cluster from 'node:cluster'
+import { hash } from 'node:crypto'
 import { hashOfParts } from '../hash-of-parts.js'
 import { MODES, MODES_WITH_GRANTS } from '../modes.js'
 import type { Environment, IdentityRule } from '../options.js'
@@ -12,6 +13,8 @@ import { refuse } from './values.js'
 /** The rest of the configuration, as far as it tells about grants. */
 export interface GrantsContext extends Pick<Config, 'nextcloud' | 'client' | 'usedProofs' | 'sharedTokens'> {
   readonly resource: URL
+  /** The issuer, unless it is the first. */
+  readonly furtherIssuer: string | undefined
   readonly environment: Environment
   readonly warn: Warn
 }
@@ -151,7 +154,7 @@ function boundAdapter(adapter: StorageAdapter): StorageAdapter {
 function readConnect(
   options: Exclude<OptionValues['connect'], false>,
   given: LookUp,
-  { nextcloud, client, resource, warn }: GrantsContext & { readonly nextcloud: NextcloudConfig },
+  { nextcloud, client, resource, furtherIssuer, warn }: GrantsContext & { readonly nextcloud: NextcloudConfig },
 ): ConnectConfig {
   const { path, authenticateBrowser, identity } = options
   const forIdentity = MODES[nextcloud.mode].signInFor === 'identity'
@@ -166,6 +169,8 @@ function readConnect(
     refuse(given('connect.scopes'), problem)
   }
   checkIdentity(identity, given, { nextcloud, warn })
+  const redirectUri = `${resource.origin}${path}/callback`
+  const isElsewhere = quirksOf(nextcloud.preset).endpoints !== undefined
   return {
     path,
     authorizationParameters: options.authorizationParameters,
@@ -173,11 +178,15 @@ function readConnect(
     authenticateBrowser,
     clientName: options.clientName,
     identity,
-    redirectUri: `${resource.origin}${path}/callback`,
+    redirectUri,
+    ownRedirectUri: furtherIssuer === undefined || isElsewhere ? undefined : `${redirectUri}/${placeOf(furtherIssuer)}`,
     scopes: options.scopes ?? (forIdentity ? scopesOfRule(identity) : nextcloud.fixedScopes),
     signIn: !forIdentity || authenticateBrowser === undefined,
   }
 }
+
+/** Returns the last part of an issuer's own redirect URI, which an operator can work out with `sha256sum`. */
+const placeOf = (issuer: string): string => hash('sha256', issuer).slice(0, 16)
 
 /** Refuses a configuration in which nothing says whose account in Nextcloud a user connects. */
 function checkIdentity(

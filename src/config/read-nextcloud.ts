@@ -26,6 +26,7 @@ export function readNextcloud(
     throw withoutClient(mode, client === undefined ? 'clientId' : 'clientSecret', given('nextcloud.url').name)
   }
   checkPreset(given, { ...options, mode }, warn)
+  warnOfMeantExchange(values, given, warn)
   if (values.allowedClients === undefined && quirksOf(options.preset).letsAnyClientIn)
     warn('allowedClients', anyClient())
   return {
@@ -58,6 +59,23 @@ function defaultMode(
 - 'app-password', with connect.identity and storage: Nextcloud takes no tokens of the provider, or tools are to work with any provider; users connect once, in their browser
 docs/modes.md of mcp-nextcloud-auth tells more.`,
     missing,
+  )
+}
+
+/** A store alone means refresh-token mode, whose tokens nobody asks an audience for. */
+function warnOfMeantExchange(
+  { storage, nextcloud: { mode, preset } }: Pick<OptionValues, 'nextcloud' | 'storage'>,
+  given: LookUp,
+  warn: Warn,
+): void {
+  const { exchanges, usuallyExchanges } = quirksOf(preset)
+  if (mode !== undefined || storage === undefined || exchanges.length === 0) return
+  const audience = given('nextcloud.audience')
+  if (audience.value === undefined && !usuallyExchanges) return
+  const sign = audience.value === undefined ? `nextcloud.preset '${preset}'` : audience.name
+  warn(
+    'nextcloud.mode',
+    `storage is given and nextcloud.mode is not, which means refresh-token mode: nothing is exchanged, and each user has to connect Nextcloud once. ${sign} looks like an exchange: set nextcloud.mode to 'token-exchange', with which instances share exchanged tokens in storage, or to 'refresh-token' if that is meant`,
   )
 }
 

@@ -153,15 +153,22 @@ function createLoginsOf({ broker, onConnected }: ConnectRooms, rooms: PageRooms)
 function routesOf(rooms: PageRooms, way: Way, http: HttpRooms): Routes {
   const { path } = rooms.connect
   const page = (handler: PageHandler): RouteHandler => servePage(rooms, handler)
-  const ends = Object.entries(way.handlers).map(
-    ([name, handler]) => [`${path}/${name}`, { GET: withoutHead(page(handler)) }] as const,
-  )
+  const ends = Object.entries(way.handlers).flatMap(([name, handler]) => {
+    const places = [`${path}/${name}`, ...(name === 'callback' ? ownCallbacks(rooms) : [])]
+    return places.map((place) => [place, { GET: withoutHead(page(handler)) }] as const)
+  })
   return new Map<string, Readonly<Record<string, RouteHandler>>>([
     [`${path}/connect`, { GET: page(showConsent(rooms, way)), POST: page(answerConsent(rooms, way)) }],
     ...ends,
     [`${path}/status`, { GET: showStatus({ ...rooms, http }) }],
     [`${path}/disconnect`, { POST: endConnection({ ...rooms, http }, page(disconnectInBrowser(rooms))) }],
   ])
+}
+
+/** The paths to which issuers lead back that have one of their own. */
+function ownCallbacks({ config: { others } }: Pick<PageRooms, 'config'>): readonly string[] {
+  const uris = others.flatMap(({ grants }) => grants?.connect?.ownRedirectUri ?? [])
+  return uris.map((uri) => new URL(uri).pathname)
 }
 
 /** The page of connections, unless the resource itself has its path: an MCP endpoint must not be hidden. */

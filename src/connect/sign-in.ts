@@ -8,6 +8,7 @@ import { ifError } from '../errors/if-error.js'
 import { claimsForRule } from '../config/identity-rule.js'
 import type { PerIssuer } from '../config/per-issuer.js'
 import type { OfPerson, OfRefusal } from '../events.js'
+import { pathOf } from '../http/router.js'
 import type { SignedInUser } from '../verify/id-token.js'
 import { queryOf, singleParameter, type Outcome, type PageHandler } from './browser.js'
 import { showStillConnected } from './disconnection.js'
@@ -53,6 +54,8 @@ export interface Refusal {
 /** A callback of the browser that began the flow. No other callback can repeat it. */
 export interface Callback<Pending> {
   readonly as: AuthorizationServer
+  /** Where the browser came back. */
+  readonly path: string
   readonly query: URLSearchParams
   readonly state: string
   readonly pending: Pending
@@ -111,7 +114,7 @@ export function receiveAnswer(
 ): PageHandler {
   const { servers, pages, pending, cookies, connect, failed } = rooms
   return async (req, res) => {
-    const query = queryOf(req)
+    const [path, query] = [pathOf(req), queryOf(req)]
     const state = singleParameter(query, 'state')
     const flow = flowOf(state)
     const claim = await takeOnce(pending, state, ({ cookieHash }) => holds(cookies.values(req, flow), cookieHash))
@@ -129,10 +132,10 @@ export function receiveAnswer(
     if (!(await claim.take())) return failed('state', pages.badAnswer())
     // Set before the rest, because the flow is over even if that fails.
     res.appendHeader('Set-Cookie', cookies.end(flow))
-    if ('visit' in value) return receiveVisitor(req, { as, query, state, pending: value }, server)
+    if ('visit' in value) return receiveVisitor(req, { as, path, query, state, pending: value }, server)
     const before = given && (await ledBefore(rooms, use, { given: given.value, pending: value }, { req, res }))
     const at = { ...rooms, codeGrant, verifyIdToken }
-    return before ?? completeSignIn(at, use, req, { as, query, state, pending: value, appSays })
+    return before ?? completeSignIn(at, use, req, { as, path, query, state, pending: value, appSays })
   }
 }
 
@@ -215,11 +218,13 @@ export async function redeemAnswer(
     verifyIdToken,
     redeem,
   }: Pick<SignInRooms, 'verifyIdToken'> & {
-    readonly codeGrant: Pick<CodeGrant, 'readAnswer'>
+    readonly codeGrant: Pick<CodeGrant, 'redirectUri' | 'readAnswer'>
     readonly redeem: Redeem
   },
-  { as, query, state, pending: { nonce } }: Callback<Pick<PendingVisit, 'nonce'>>,
+  { as, path, query, state, pending: { nonce } }: Callback<Pick<PendingVisit, 'nonce'>>,
 ): Promise<SignedIn | Refusal> {
+  // RFC 9700 §4.4.2.2: at the redirect URI of another issuer it is that one's code.
+  if (path !== new URL(codeGrant.redirectUri(as)).pathname) return { reason: 'answer', details: {} }
   const answer = codeGrant.readAnswer(as, query, state)
   if (answer.kind === 'unusable') return { reason: 'answer', details: {} }
   if (answer.kind === 'error') return refusedSignIn(answer.error)

@@ -7,10 +7,20 @@ const REDIS_WORD =
 const NOT_PERMITTED = /^ERR The user executing the script can't /
 const CLASS = /^[A-Z][A-Za-z]{1,30}Error$/
 
-/** Returns the code of a failure, if it has the form of one: a `code` that somebody made up may hold a secret. */
+/** Errors in a chain of causes that are looked at: a chain may end in itself. */
+const MOST_CAUSES = 5
+
+/**
+ * Returns the code of a failure or, as `fetch` wraps it, of the next of its causes that has one. Undefined unless it has the form of one: a `code`
+ * that somebody made up may hold a secret.
+ */
 export function codeOfFailure(error: unknown): string | undefined {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
-  return typeof code === 'string' && CODE.test(code) ? code : undefined
+  let failure = error as { readonly code?: unknown; readonly cause?: unknown } | null | undefined
+  for (let count = 0; count < MOST_CAUSES && typeof failure === 'object' && failure !== null; count += 1) {
+    if (typeof failure.code === 'string' && CODE.test(failure.code)) return failure.code
+    failure = failure.cause as typeof failure
+  }
+  return undefined
 }
 
 /** MySQL's number of an error, for those that its client knows no name of. */

@@ -1,5 +1,6 @@
 import { afterPatience, type Clock } from '../clock.js'
 import type { SharedStoreConfig } from '../config/config.js'
+import { named } from '../config/declarations.js'
 import { StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { isJsonObject } from '../json.js'
@@ -62,11 +63,14 @@ export function createTokenRecords(
   const sealer = createSealer(sealingKeys(encryptionKeys, storage))
   const records = createRecords(storage, sealer, clock, events)
   const { ask, mayAsk } = createFuse(clock)
+  const warnOfKey = createKeyWarning(clock, events)
   return {
     keyOf: (owner, ...parts) => recordKey('token', owner, ...parts),
     async read(key) {
       const entry = await ask(() => records.peek(key))
-      return entry && { version: entry.version, open: () => open(sealer.open(key, entry.value)) }
+      if (entry === undefined) return undefined
+      if (!sealer.mayOpen(key, entry.value)) warnOfKey()
+      return { version: entry.version, open: () => open(sealer.open(key, entry.value)) }
     },
     async write(key, token, { expected, ttlMs }) {
       const sealed = await sealer.seal(key, token)
@@ -85,6 +89,23 @@ export function createTokenRecords(
     },
     mayAsk,
     ready: () => requireWrites(records).catch(ifError(StorageError, () => undefined)),
+  }
+}
+
+/** Milliseconds between two warnings of a key that is not known here. */
+const WARNINGS_APART = 3_600_000
+
+/** Returns a function that warns of a token which another instance has sealed with a key that is not known here: no call fails for it. */
+function createKeyWarning(clock: Clock, events: Events): () => void {
+  let warnedAt = -Infinity
+  return () => {
+    if (clock.monotonic() < warnedAt + WARNINGS_APART) return
+    warnedAt = clock.monotonic()
+    events.emit({
+      type: 'config.warning',
+      option: 'encryptionKey',
+      message: `an exchanged token in the storage is sealed with none of the keys given, so that instances exchange for themselves: let ${named('encryptionKey')} hold the same keys in all of them`,
+    })
   }
 }
 

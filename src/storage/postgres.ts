@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../errors/errors.js'
 import type { KeyPage, StorageAdapter, StoredEntry } from '../storage-adapter.js'
+import { warnWithoutErrorListener } from './error-listener.js'
 import { comparable, newVersion, wholeTtl } from './entry.js'
 import { missingTable, readTable, ROWS_PER_PURGE, type Table, WRITES_PER_PURGE } from './table.js'
 
@@ -26,7 +27,7 @@ const ATTEMPTS = 10
 /**
  * Keeps grants in a table of PostgreSQL 12 or later. Each call is one statement without a name and without session state, so
  * that any pooler may stand in between, pgbouncer in transaction mode included. Give your pool an `error` listener, as pg asks
- * for, and leave `synchronous_commit` at its default, because a rotated refresh token that is lost is lost for good.
+ * for: without one, a connection that breaks while idle ends the process, which is warned of once, `ERR_STORAGE_LISTENER`. Leave `synchronous_commit` at its default, because a rotated refresh token that is lost is lost for good.
  *
  * @throws {ConfigurationError} an option is unknown or wrong, or `pool` is not a pool
  */
@@ -37,6 +38,7 @@ export class PostgresStorage implements StorageAdapter {
   readonly #sql: ReturnType<typeof statements>
   #settingUp: Promise<unknown> | undefined
   #writes = 0
+  #checked = false
 
   constructor(pool: PostgresPool, options?: PostgresStorageOptions) {
     if (typeof (pool as Partial<PostgresPool> | null | undefined)?.query !== 'function') {
@@ -90,6 +92,10 @@ export class PostgresStorage implements StorageAdapter {
 
   /** Makes the table when a statement misses it, not before: so a role that may make none can use one that is there. */
   #query(text: string, values: unknown[]): ReturnType<PostgresPool['query']> {
+    if (!this.#checked) {
+      this.#checked = true
+      warnWithoutErrorListener(this.#pool, 'The pool given to PostgresStorage')
+    }
     return repeated(PASSING, async () => {
       try {
         return await this.#pool.query(text, values)

@@ -4,6 +4,7 @@ import { readOptions } from '../config/read-options.js'
 import { ConfigurationError } from '../errors/errors.js'
 import type { KeyPage, StorageAdapter, StoredEntry } from '../storage-adapter.js'
 import { collectKeys } from './page.js'
+import { warnWithoutErrorListener } from './error-listener.js'
 import { scanKeys } from './redis-scan.js'
 import { comparable, isVersion, newVersion, VERSION_LENGTH, wholeTtl } from './entry.js'
 
@@ -59,7 +60,8 @@ const OPTIONS = { prefix: { kind: text, default: DEFAULT_PREFIX } }
 /**
  * Keeps grants in Redis (or a server that speaks its protocol and Lua), single or cluster. `maxmemory-policy` must be
  * `noeviction`, because an evicted grant is lost for good: any other makes a process warning, `ERR_REDIS_EVICTION`, once. Switch
- * on `appendonly`, or a restart loses the last writes.
+ * on `appendonly`, or a restart loses the last writes. Give a client of the package redis an `error` listener: without one, an outage of
+ * Redis ends the process, which is warned of as well, `ERR_STORAGE_LISTENER`.
  *
  * @throws {ConfigurationError} an option is unknown or wrong, or `client` is not a client
  */
@@ -68,7 +70,7 @@ export class RedisStorage implements StorageAdapter {
   readonly #client: NodeRedisClient | IoRedisClient
   readonly #run: Run
   readonly #prefix: string
-  #policyChecked = false
+  #checked = false
 
   constructor(client: NodeRedisClient | IoRedisClient, options?: RedisStorageOptions) {
     const { prefix } = readOptions(OPTIONS, options).values
@@ -113,8 +115,10 @@ export class RedisStorage implements StorageAdapter {
 
   async #call(script: Script, key: string, ...args: string[]): Promise<unknown> {
     const reply = await this.#run(script, this.#prefix + key, ...args)
-    if (!this.#policyChecked) {
-      this.#policyChecked = true
+    if (!this.#checked) {
+      this.#checked = true
+      // Those of ioredis write what nobody listens to on stderr.
+      if ('evalSha' in this.#client) warnWithoutErrorListener(this.#client, 'The client given to RedisStorage')
       // Not awaited. Where CONFIG is forbidden, as on many hosted servers, there is nothing to say.
       void warnOfEviction(this.#client).catch(() => undefined)
     }

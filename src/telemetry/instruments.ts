@@ -142,11 +142,11 @@ function createObserver(meter: Meter): Instruments['observe'] {
   const all = [size, ...counters.map(({ metric }) => metric)]
   return (auth) => {
     if (observed.size === 0) meter.addBatchObservableCallback(look, all)
-    observed.set(auth, auth.stats())
+    const start = auth.stats()
+    observed.set(auth, start)
     return () => {
-      const start = observed.get(auth)
       const now = auth.stats()
-      for (const { member } of counters) past[member] += now[member] - (start?.[member] ?? 0)
+      for (const { member } of counters) past[member] += now[member] - start[member]
       observed.delete(auth)
       if (observed.size === 0) meter.removeBatchObservableCallback(look, all)
     }

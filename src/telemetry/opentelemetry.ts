@@ -113,11 +113,10 @@ function ended(instruments: Instruments, { span, name, about, startedAt, said }:
   instruments.took(name, (performance.now() - startedAt) / 1_000, { ...about, ...said })
 }
 
-const DEFAULT_PORTS: Partial<Record<string, number>> = { 'https:': 443, 'http:': 80 }
-
 function addressOf(url: string): Attributes {
   const { protocol, hostname, port } = new URL(url)
-  return { 'server.address': hostname, 'server.port': Number(port) || (DEFAULT_PORTS[protocol] ?? 0) }
+  const standard = protocol === 'https:' ? 443 : 80
+  return { 'server.address': hostname, 'server.port': port === '' ? standard : Number(port) }
 }
 
 /** Returns a word of a small set for a failure: never its text, which may be somebody else's. */

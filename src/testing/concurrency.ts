@@ -21,14 +21,16 @@ async function callers({ another }: Contract, adapter: StorageAdapter): Promise<
   }))
 }
 
+type Outcome = string | boolean | null
+
 /** All callers attempt the same; exactly one is told that it was first, by a version or by true, and so it is in the store. */
 async function race(
   contract: Contract,
   adapter: StorageAdapter,
   before: 'absent' | 'stored',
-  attempt: (caller: Caller, key: string, version: string) => Promise<string | boolean | null>,
+  attempt: (caller: Caller, key: string, version: string) => Promise<Outcome>,
 ): Promise<void> {
-  const { assert, stored, holds, isAbsent } = contract
+  const { check, stored, holds, isAbsent } = contract
   const all = await callers(contract, adapter)
   for (let round = 0; round < ROUNDS; round += 1) {
     const { key, version } = before === 'stored' ? await stored(adapter) : { key: freshKey(), version: '' }
@@ -36,25 +38,30 @@ async function race(
       all.map(async (caller) => ({ value: caller.value, won: await attempt(caller, key, version) })),
     )
     const winners = outcomes.filter(({ won }) => won !== null && won !== false)
-    assert.strictEqual(winners.length, 1, `${winners.length} of ${CALLERS} callers were told that they were first`)
+    check(winners.length === 1, `${CALLERS} callers at once, and ${toldFirst(winners.map(({ won }) => won))}`)
     const { value = '', won = null } = winners[0] ?? {}
     if (typeof won === 'string') await holds(adapter, key, value, won)
     else await isAbsent(adapter, key)
   }
 }
 
+function toldFirst(winners: readonly Outcome[]): string {
+  const by = { put: winners.filter((won) => won !== true).length, delete: winners.filter((won) => won === true).length }
+  return `put told ${by.put} and delete told ${by.delete} that they were first`
+}
+
 /** Many callers at once, on one adapter and on two over the same store. */
 export function describeConcurrency(contract: Contract): void {
-  const { describe, assert, test, stored, holds } = contract
+  const { describe, check, test, stored, holds } = contract
 
   describe('of many callers at once', () => {
-    test('exactly one creates an entry', (adapter) =>
+    test('exactly one creates an entry by put', (adapter) =>
       race(contract, adapter, 'absent', (caller, key) => caller.adapter.put(key, caller.value, null)))
-    test('exactly one replaces an entry', (adapter) =>
+    test('exactly one replaces an entry by put', (adapter) =>
       race(contract, adapter, 'stored', (caller, key, version) => caller.adapter.put(key, caller.value, version)))
-    test('exactly one deletes an entry', (adapter) =>
+    test('exactly one deletes an entry by delete', (adapter) =>
       race(contract, adapter, 'stored', (caller, key, version) => caller.adapter.delete(key, version)))
-    test('either one replaces an entry or one deletes it', (adapter) =>
+    test('exactly one is first when some replace an entry by put and others delete it', (adapter) =>
       race(contract, adapter, 'stored', ({ adapter: its, index, value }, key, version) =>
         index % 4 < 2 ? its.put(key, value, version) : its.delete(key, version),
       ))
@@ -72,8 +79,9 @@ export function describeConcurrency(contract: Contract): void {
       const { key } = await stored(adapter, '0')
       // Of those that read the same version one gets on, so that as many attempts as there are callers are enough.
       const added = await Promise.all(all.map((caller) => add(caller.adapter, key, all.length)))
-      assert.ok(!added.includes(false), 'a caller was never the first, though nobody else was left to be it')
-      assert.strictEqual((await adapter.get(key))?.value, String(all.length))
+      check(!added.includes(false), 'a caller was never the first, though nobody else was left to be it')
+      const sum = (await adapter.get(key))?.value
+      check(sum === String(all.length), `${all.length} callers added one each, and the sum is ${String(sum)}`)
     })
   })
 }
@@ -88,7 +96,8 @@ async function add(adapter: StorageAdapter, key: string, attempts: number): Prom
 }
 
 /** Two adapters on one store, where it is shared. */
-export function describeSharing({ describe, assert, test, another, stored, put, holds, isAbsent }: Contract): void {
+export function describeSharing(contract: Contract): void {
+  const { describe, test, another, stored, put, putIsLate, remove, deleteIsLate, holds, isAbsent } = contract
   describe('two adapters on one store, where it is shared,', () => {
     test('see what the other one wrote, at once', async (adapter) => {
       const other = await another(adapter)
@@ -96,21 +105,32 @@ export function describeSharing({ describe, assert, test, another, stored, put, 
       await holds(other, key, 'first', version)
       await holds(adapter, key, 'second', await put(other, key, 'second', version))
     })
+    test('see what the other one did since their last get, at once', async (adapter) => {
+      const other = await another(adapter)
+      const key = freshKey()
+      await isAbsent(adapter, key)
+      const first = await put(other, key, 'first', null)
+      await holds(adapter, key, 'first', first)
+      const second = await put(other, key, 'second', first)
+      await holds(adapter, key, 'second', second)
+      await remove(other, key, second)
+      await isAbsent(adapter, key)
+    })
     test('are told that the other one was first', async (adapter) => {
       const other = await another(adapter)
       const { key, version } = await stored(adapter, 'first')
-      assert.strictEqual(await other.put(key, 'late', null), null)
+      await putIsLate(other, key, 'late', null)
       const second = await put(other, key, 'second', version)
-      assert.strictEqual(await adapter.put(key, 'late', version), null)
-      assert.strictEqual(await adapter.delete(key, version), false)
+      await putIsLate(adapter, key, 'late', version)
+      await deleteIsLate(adapter, key, version)
       await holds(adapter, key, 'second', second)
     })
     test('see what the other one deleted', async (adapter) => {
       const other = await another(adapter)
       const { key, version } = await stored(adapter)
-      assert.strictEqual(await other.delete(key, version), true)
+      await remove(other, key, version)
       await isAbsent(adapter, key)
-      assert.strictEqual(await adapter.put(key, 'late', version), null)
+      await putIsLate(adapter, key, 'late', version)
     })
   })
 }

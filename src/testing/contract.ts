@@ -5,19 +5,26 @@ import type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 export interface TestFunctions {
   /** Groups tests. */
   readonly describe: (title: string, body: () => void) => unknown
-  /** Registers a test. */
-  readonly it: (title: string, body: () => Promise<void>) => unknown
-  /** `node:assert`, or the `assert` of vitest or chai: of either, these two functions. */
-  readonly assert: {
-    readonly ok: (value: unknown, message?: string) => void
-    readonly strictEqual: (actual: unknown, expected: unknown, message?: string) => void
-  }
+  /** Registers a test. What the runner gives to a test (as an argument, or as `this` in mocha) is asked to skip it, if it can. */
+  readonly it: (title: string, body: (this: unknown, ...context: readonly unknown[]) => Promise<void>) => unknown
+  /** `node:assert`, or the `assert` of vitest or chai: of either, this function. */
+  readonly assert: { readonly fail: (message: string) => unknown }
 }
 
+/** Fails unless it holds: with these words alone, to which the other functions of `assert` add some of their own. */
+export type Check = (holds: boolean, message: string) => void
+
+export const checkWith =
+  ({ assert }: Pick<TestFunctions, 'assert'>): Check =>
+  (holds, message) => {
+    if (!holds) assert.fail(message)
+  }
+
 /** The tools that the tests of a group are written with. */
-export interface Contract extends TestFunctions {
-  /** Registers a test with an adapter of its own, which is closed at its end. */
-  readonly test: (title: string, body: (adapter: StorageAdapter) => Promise<void>) => void
+export interface Contract extends Pick<TestFunctions, 'describe'> {
+  readonly check: Check
+  /** Registers a test with an adapter of its own, which is closed at its end. `skip` says whether the runner has skipped the test. */
+  readonly test: (title: string, body: (adapter: StorageAdapter, skip: Skip) => Promise<void>) => void
   /** Another adapter on the same store where that is shared, else the same one. */
   readonly another: (adapter: StorageAdapter) => Promise<StorageAdapter>
   /** Writes an entry under a fresh key. */
@@ -28,6 +35,12 @@ export interface Contract extends TestFunctions {
   ) => Promise<{ key: string; version: string }>
   /** Puts, and fails unless it was the first. */
   readonly put: (adapter: StorageAdapter, ...rest: Parameters<StorageAdapter['put']>) => Promise<string>
+  /** Puts, and fails unless another was the first. */
+  readonly putIsLate: (adapter: StorageAdapter, ...rest: Parameters<StorageAdapter['put']>) => Promise<void>
+  /** Deletes, and fails unless it was the first. */
+  readonly remove: (adapter: StorageAdapter, key: string, version: string) => Promise<void>
+  /** Deletes, and fails unless another was the first. */
+  readonly deleteIsLate: (adapter: StorageAdapter, key: string, version: string) => Promise<void>
   /** Fails unless exactly this is stored. */
   readonly holds: (adapter: StorageAdapter, key: string, value: string, version: string) => Promise<void>
   /** Fails unless nothing is stored. */
@@ -49,19 +62,22 @@ export function contract(
   makeAdapter: () => StorageAdapter | Promise<StorageAdapter>,
   wait: (ms: number) => Promise<void>,
 ): Contract {
-  const { assert, it } = functions
+  const { describe, it } = functions
+  const check = checkWith(functions)
   const opened = new WeakMap<StorageAdapter, StorageAdapter[]>()
-  const put: Contract['put'] = async (adapter, ...args) => asVersion(assert, await adapter.put(...args))
+  const put: Contract['put'] = async (adapter, ...args) => asVersion(check, await adapter.put(...args))
   return {
-    ...functions,
+    describe,
+    check,
     put,
+    ...judgedCalls(check),
     wait,
     test: (title, body) =>
-      void it(title, async () => {
+      void it(title, async function (...context) {
         const adapter = await makeAdapter()
         opened.set(adapter, [])
         try {
-          await body(adapter)
+          await body(adapter, skipOf([...context, this]))
         } finally {
           for (const one of new Set([...(opened.get(adapter) ?? []), adapter])) await one.close?.()
         }
@@ -76,26 +92,45 @@ export function contract(
       const key = freshKey()
       return { key, version: await put(adapter, key, value, null, ttlMs) }
     },
-    holds: async (adapter, key, ...entry) => isEntry(assert, await adapter.get(key), ...entry),
-    isAbsent: async (adapter, key) => isNothing(assert, await adapter.get(key)),
+    holds: async (adapter, key, ...entry) => isEntry(check, await adapter.get(key), ...entry),
+    isAbsent: async (adapter, key) => isNothing(check, await adapter.get(key)),
   }
 }
 
-type Assert = TestFunctions['assert']
+/** Skips the test that runs, in most runners by throwing. False: the runner cannot. */
+export type Skip = (reason: string) => boolean
 
-function asVersion(assert: Assert, answer: unknown): string {
-  assert.ok(typeof answer === 'string' && answer !== '', `put resolved to ${String(answer)} and not to a version`)
+function skipOf(given: readonly unknown[]): Skip {
+  const able = given.map((one) => Object(one) as { skip?: unknown }).find(({ skip }) => typeof skip === 'function')
+  return (reason) => {
+    ;(able as { skip: (reason: string) => unknown } | undefined)?.skip(reason)
+    return able !== undefined
+  }
+}
+
+function judgedCalls(check: Check): Pick<Contract, 'putIsLate' | 'remove' | 'deleteIsLate'> {
+  const expect = (call: string, answer: unknown, expected: boolean | null): void =>
+    check(answer === expected, `${call} resolved to ${String(answer)} and not to ${expected}`)
+  return {
+    putIsLate: async (adapter, ...args) => expect('put', await adapter.put(...args), null),
+    remove: async (adapter, key, version) => expect('delete', await adapter.delete(key, version), true),
+    deleteIsLate: async (adapter, key, version) => expect('delete', await adapter.delete(key, version), false),
+  }
+}
+
+function asVersion(check: Check, answer: unknown): string {
+  check(typeof answer === 'string' && answer !== '', `put resolved to ${String(answer)} and not to a version`)
   return String(answer)
 }
 
-function isEntry(assert: Assert, entry: StoredEntry | undefined, value: string, version: string): void {
-  assert.ok(entry !== undefined, 'get resolved to undefined, but the entry is there')
-  // Not compared in the runner's own words, which would show 64 KiB of difference.
-  assert.ok(entry?.value === value, `get gave another value than was put (${value.length} characters)`)
-  assert.strictEqual(entry?.version, version)
+function isEntry(check: Check, entry: StoredEntry | undefined, value: string, version: string): void {
+  check(entry !== undefined, 'get resolved to undefined, but the entry is there')
+  // The values are not shown, because they may be of 64 KiB.
+  check(entry?.value === value, `get gave another value than the one of ${value.length} characters that is stored`)
+  check(entry?.version === version, `get gave the version ${String(entry?.version)}, and put ${version}`)
 }
 
-function isNothing(assert: Assert, entry: unknown): void {
+function isNothing(check: Check, entry: unknown): void {
   const found = entry === null ? 'null' : 'an entry'
-  assert.ok(entry === undefined, `get must resolve to undefined, it resolved to ${found}`)
+  check(entry === undefined, `get must resolve to undefined, it resolved to ${found}`)
 }

@@ -1,5 +1,5 @@
 import type { StorageAdapter } from '../storage-adapter.js'
-import { freshKey, type TestFunctions } from './contract.js'
+import { checkWith, freshKey, type TestFunctions } from './contract.js'
 
 const VERSION = '00000000-0000-4000-8000-000000000000'
 
@@ -19,31 +19,46 @@ const CALLS: readonly (readonly [name: string, call: (adapter: StorageAdapter) =
   ],
 ]
 
-/** An adapter over a store that is gone. An error that it swallows would turn an outage into "not connected". */
-export function describeFailure(
-  { describe, it, assert }: TestFunctions,
-  unavailable: (() => StorageAdapter | Promise<StorageAdapter>) | undefined,
-): void {
-  describe('when the store is gone', () => {
-    if (unavailable === undefined) {
-      it('LEFT OUT: whether calls reject. Give options.unavailable, which makes an adapter over a store that is gone', () => {
-        assert.strictEqual(unavailable, undefined)
-        return Promise.resolve()
-      })
-      return
-    }
-    for (const [name, call] of CALLS) {
-      it(`${name} rejects`, async () => {
-        const adapter = await unavailable()
-        // The first call and the second: a failed set-up must not count as done.
-        for (const time of ['first', 'second']) {
-          const outcome = await outcomeOf(() => call(adapter))
-          assert.strictEqual(outcome, 'rejected', `the ${time} call of ${name} ${outcome}, while the store is gone`)
-        }
-        await adapter.close?.()
-      })
-    }
-  })
+/** Makes an adapter over a store that cannot be used. */
+type MakeUnavailable = () => StorageAdapter | Promise<StorageAdapter>
+
+/** The ways in which a store can be unavailable, each under its name: what the store does then. Or the one way, in which it is gone. */
+export type UnavailableStores = MakeUnavailable | Readonly<Record<string, MakeUnavailable>>
+
+/** Milliseconds after which the package takes a call for failed. */
+const PATIENCE = 5_000
+
+/** Adapters over stores that are unavailable. An error that is swallowed would turn an outage into "not connected". */
+export function describeFailure(functions: TestFunctions, unavailable: UnavailableStores = {}): void {
+  const ways = Object.entries(typeof unavailable === 'function' ? { 'is gone': unavailable } : unavailable)
+  const { describe, it } = functions
+  if (ways.length === 0) {
+    describe('when the store is gone', () => {
+      it('LEFT OUT: whether calls reject. Give options.unavailable, which makes an adapter over a store that is gone', () =>
+        Promise.resolve())
+    })
+  }
+  for (const [way, makeAdapter] of ways) {
+    describe(`when the store ${way}`, () => {
+      for (const [name, call] of CALLS)
+        it(`${name} rejects`, () => rejects(functions, makeAdapter, { way, name, call }))
+    })
+  }
+}
+
+async function rejects(
+  functions: TestFunctions,
+  makeAdapter: MakeUnavailable,
+  { way, name, call }: { way: string; name: string; call: (adapter: StorageAdapter) => Promise<unknown> },
+): Promise<void> {
+  const check = checkWith(functions)
+  const adapter = await makeAdapter()
+  // The first call and the second: a failed set-up must not count as done.
+  for (const time of ['first', 'second']) {
+    const outcome = await outcomeOf(() => call(adapter))
+    check(outcome === 'rejected', `the ${time} call of ${name} ${outcome}, while the store ${way}`)
+  }
+  await adapter.close?.()
 }
 
 async function outcomeOf(call: () => Promise<unknown>): Promise<string> {
@@ -53,8 +68,13 @@ async function outcomeOf(call: () => Promise<unknown>): Promise<string> {
   } catch {
     return 'threw instead of giving a promise'
   }
-  return Promise.resolve(pending).then(
+  const settled = Promise.resolve(pending).then(
     (result) => `resolved to ${String(result)}`,
     () => 'rejected',
   )
+  let timer: NodeJS.Timeout | undefined
+  const silence = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(`did not end within ${PATIENCE} ms`), PATIENCE)
+  })
+  return Promise.race([settled, silence]).finally(() => clearTimeout(timer))
 }

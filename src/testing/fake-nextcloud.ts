@@ -13,6 +13,8 @@ export interface FakeNextcloudOptions {
         readonly issuer: string
         /** Nextcloud's client id there, which has to be in `aud`. Default: `nextcloud`. */
         readonly audience?: string | undefined
+        /** The claim that is the user id, as user_oidc has it with `--mapping-uid=NAME --unique-uid=0`. Default: `sub`. */
+        readonly uid?: string | undefined
       }
     | undefined
 }
@@ -86,7 +88,7 @@ export interface FakeNextcloud {
 export async function fakeNextcloud({ provider }: FakeNextcloudOptions = {}): Promise<FakeNextcloud> {
   const state = createState()
   if (provider !== undefined)
-    addProvider(state, { issuer: provider.issuer, clientId: provider.audience ?? 'nextcloud' })
+    addProvider(state, { issuer: provider.issuer, clientId: provider.audience ?? 'nextcloud', uid: provider.uid })
   const { url, requests, failNext, close } = await serveNextcloud(state)
   return {
     url,

@@ -52,8 +52,7 @@ export async function createSigner(issuer: string): Promise<Signer> {
         ...claims,
       }
       const { privateKey } = key === 'published' ? published : unpublished
-      const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
-      return new SignJWT(given).setProtectedHeader({ alg: ALG, kid, typ }).sign(privateKey)
+      return new SignJWT(all).setProtectedHeader({ alg: ALG, kid, typ }).sign(privateKey)
     },
   }
 }

@@ -2,22 +2,24 @@ import type { StorageAdapter } from '../storage-adapter.js'
 import { describeConcurrency, describeSharing } from './concurrency.js'
 import { contract, type TestFunctions } from './contract.js'
 import { describeExpired, describeExpiry } from './expiry.js'
-import { describeFailure } from './failure.js'
+import { describeFailure, type UnavailableStores } from './failure.js'
 import { describeKeysAndValues } from './keys-and-values.js'
 import { describeList } from './list.js'
 import { describeDelete, describeGetAndPut, describeVersions } from './versions.js'
 
 export type { StorageAdapter, StoredEntry } from '../storage-adapter.js'
 export type { TestFunctions } from './contract.js'
+export type { UnavailableStores } from './failure.js'
 
 /** Options of {@link storageContract}. */
 export interface StorageContractOptions {
   /**
-   * Makes an adapter over a store that is gone: a server that was stopped, a closed connection. It enables the group that finds
-   * swallowed errors. The calls must reject within the test runner's time limit, so switch off a client's endless reconnecting.
-   * Default: the group is one test that says that it was left out.
+   * Makes an adapter over a store that is gone: a server that was stopped, a closed connection. Or several, each under what its store
+   * does: `{ 'refuses connections': …, 'answers 503': …, hangs: … }`. It enables the groups that find swallowed errors. Each call is made
+   * twice, and must reject within 5 seconds and both within the test runner's time limit, so give the client a short limit and
+   * switch off endless reconnecting. Default: the group is one test that says that it was left out.
    */
-  readonly unavailable?: (() => StorageAdapter | Promise<StorageAdapter>) | undefined
+  readonly unavailable?: UnavailableStores | undefined
   /**
    * Lets `ms` milliseconds of the store's own clock go by. Default: waits for them, a few seconds in the whole suite. A store
    * whose clock the test holds can move it instead.
@@ -46,13 +48,12 @@ export function storageContract(
   makeAdapter: () => StorageAdapter | Promise<StorageAdapter>,
   options: StorageContractOptions = {},
 ): void {
-  const { describe, assert } = functions
   const wait = options.wait ?? ((ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)))
   const suite = contract(functions, makeAdapter, wait)
-  describe('the storage contract', () => {
+  suite.describe('the storage contract', () => {
     suite.test('says with `shared` whether other processes see the same data', async (adapter) => {
       await Promise.resolve()
-      assert.strictEqual(typeof adapter.shared, 'boolean')
+      suite.check(typeof adapter.shared === 'boolean', `shared is ${String(adapter.shared)}, and must be true or false`)
     })
     const groups = [describeGetAndPut, describeDelete, describeVersions, describeKeysAndValues, describeExpiry]
     for (const group of [...groups, describeExpired, describeConcurrency, describeSharing, describeList]) group(suite)

@@ -1,5 +1,11 @@
 export { storageContract } from './storage-contract.js'
-export type { StorageContractOptions, StorageAdapter, StoredEntry, TestFunctions } from './storage-contract.js'
+export type {
+  StorageContractOptions,
+  StorageAdapter,
+  StoredEntry,
+  TestFunctions,
+  UnavailableStores,
+} from './storage-contract.js'
 export { fakeProvider } from './fake-provider.js'
 export type {
   FakeProvider,

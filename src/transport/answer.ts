@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { Clock } from '../clock.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
-import { codeOfFailure, nameOfFailure } from '../errors/failure-name.js'
+import { nameOfFailure } from '../errors/failure-name.js'
 import { nameOf } from './url-name.js'
 
 /** An answer that has been read to its end. */
@@ -94,10 +94,6 @@ export function unreachable(server: string, error: unknown): UpstreamUnavailable
 
 /** Returns the system's or the library's code for a network failure, such as ECONNREFUSED, with no text of the request in it. */
 export function failureCode(error: unknown): string {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const code = codeOfFailure(cause)
-    if (code !== undefined) return code
-  }
   return nameOfFailure(error) ?? (error instanceof Error ? 'Error' : 'unknown failure')
 }
 

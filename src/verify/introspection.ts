@@ -28,19 +28,24 @@ const FAILED_ENTRIES = 1_000
 const GOOD_ENTRIES = 10_000
 /** Seconds. Any caller's token can cause a failure, so that none may end introspection for all for longer than this. */
 const LONGEST_RETRY_AFTER = 60
-/** Different tokens that failed since the last answer: the server is at fault then, and not a token. */
+/** Different tokens of one kind that failed since the last answer: the server is at fault then, or else it is a stranger's own network. */
 const RUN_OF_FAILURES = 10
+/** Networks whose failures are remembered. */
+const RUNS = 1_000
 /** Milliseconds between two attempts during such a run, and for which it closes the door. */
 const PROBE_INTERVAL = 1_000
 const LONGEST_CLOSED = 30_000
 const INACTIVE = { active: false }
+/** The run of failures of tokens that were good before, whoever sends them. */
+const KNOWN = 'known'
 /** `token_type` of introspection answers about access tokens that need no proof. */
 const BEARER_TYPES = ['bearer', 'access_token', 'n_a']
 
 /**
  * Introspection that strangers cannot turn against the authorization server, nor against each other, because any opaque token causes a
  * request. There are so many places, shared fairly; inactive tokens are remembered for a short time; a failure is remembered for its token, and
- * ends introspection for all only if it cannot be a token's fault.
+ * ends introspection for all only if it cannot be a token's fault. A run of failures ends it for the network that they came from, or for the
+ * tokens that were good before.
  *
  * @param patience milliseconds to wait for a place
  * @param begun called with each cool-down that begins
@@ -53,22 +58,22 @@ export function createIntrospection(
 ): Introspect {
   const forAll = createCoolDown(clock, LONGEST_RETRY_AFTER, begun)
   const forToken = createCoolDowns(clock, FAILED_ENTRIES, begun, LONGEST_RETRY_AFTER)
-  const run = createRun(clock)
+  const runs = createRuns(clock)
   const places = createPlaces(clock, MOST_AT_ONCE, patience)
   const inactiveUntil = new LRUCache<string, number>({ max: INACTIVE_ENTRIES })
   const good = new LRUCache<string, true>({ max: GOOD_ENTRIES })
 
-  const ask = async (token: string, tokenHash: string): Promise<IntrospectionResponse | undefined> => {
+  const ask = async (token: string, tokenHash: string, run: string): Promise<IntrospectionResponse | undefined> => {
     try {
-      const answer = await client.introspect(token, good.has(tokenHash) ? 'always' : 'never')
-      for (const memory of [forAll, run]) memory.succeeded()
+      const answer = await client.introspect(token, run === KNOWN ? 'always' : 'never')
+      for (const memory of [forAll, runs]) memory.succeeded()
       forToken.succeeded(tokenHash)
       if (answer?.active === false) inactiveUntil.set(tokenHash, clock.monotonic() + INACTIVE_TTL)
       if (answer?.active === true) good.set(tokenHash, true)
       return answer
     } catch (error) {
       if (isOfServer(error)) return forAll.failed(error)
-      run.failed(tokenHash, error)
+      runs.of(run).failed(tokenHash, error)
       return forToken.failed(tokenHash, error)
     }
   }
@@ -88,8 +93,10 @@ export function createIntrospection(
       // Much may have been learnt while it waited.
       if (isInactive()) return INACTIVE
       check()
-      run.check()
-      return await ask(token, tokenHash)
+      // A token that nobody has seen good may be made to fail. Who sends many of them closes the door of their own network.
+      const run = good.has(tokenHash) ? KNOWN : `from ${from ?? ''}`
+      runs.of(run).check()
+      return await ask(token, tokenHash, run)
     } finally {
       leave()
     }
@@ -100,6 +107,19 @@ export function createIntrospection(
 function isOfServer(error: unknown): boolean {
   if (refusesClient(error)) return true
   return error instanceof UpstreamUnavailableError && error.unprocessed && error.httpStatus === undefined
+}
+
+/** Runs by name. An answer ends them all. */
+function createRuns(clock: Clock) {
+  const runs = new LRUCache<string, ReturnType<typeof createRun>>({ max: RUNS })
+  return {
+    of: (name: string) => {
+      const run = runs.get(name) ?? createRun(clock)
+      runs.set(name, run)
+      return run
+    },
+    succeeded: () => runs.clear(),
+  }
 }
 
 /** A run of failures of different tokens without an answer between them. It closes the door for a while, but for a probe now and then. */

@@ -170,6 +170,90 @@ describe('the door is closed for all', () => {
   })
 })
 
+describe('the door is closed by a run of failures', () => {
+  const [stranger, home, office] = ['203.0.113.7', '198.51.100.1', '198.51.100.2']
+
+  /** Introspection by a server that is well, blocks what begins with `bad`, or is at fault, as the test says. */
+  function setUp() {
+    const time = manualClock()
+    const server = { isWell: true, asked: 0 }
+    const introspect = (token: string): Promise<IntrospectionResponse> => {
+      server.asked += 1
+      const fails = !server.isWell || token.startsWith('bad')
+      return fails
+        ? Promise.reject(new UpstreamUnavailableError('failed', { httpStatus: 403 }))
+        : Promise.resolve({ active: true })
+    }
+    const ask = createIntrospection({ introspect }, time, 10_000)
+    const failures = async (count: number, of: string, from?: string): Promise<void> => {
+      for (let index = 0; index < count; index += 1) await failureOf(ask(`${of}-${index}`, from))
+    }
+    return { time, server, ask, failures }
+  }
+
+  it('of one network for that network alone, however many new tokens it sends and for however long', async () => {
+    const { time, ask } = setUp()
+    for (let tick = 0; tick < 120 * 20; tick += 1) {
+      time.advance(50)
+      for (const half of [0, 1]) await failureOf(ask(`bad-${tick}-${half}`, stranger))
+      if (tick % 10 === 0) expect(await ask(`good-${tick}`, home)).toEqual({ active: true })
+    }
+  })
+
+  it('of one network, which has one probe in a second then, and the others are asked for', async () => {
+    const { time, server, ask, failures } = setUp()
+    await failures(10, 'bad', stranger)
+    await failures(10, 'bad-more', stranger)
+    expect(server.asked).toBe(10)
+    time.advance(1_000)
+    await failures(10, 'bad-probe', stranger)
+    expect(server.asked).toBe(11)
+    expect(await failureOf(ask('new', stranger))).toMatchObject({ retryAfter: 1 })
+    await failures(9, 'bad-too', home)
+    expect(server.asked).toBe(20)
+
+    expect(await ask('new', home)).toEqual({ active: true })
+    // An answer shows that the server is well.
+    expect(await ask('new', stranger)).toEqual({ active: true })
+  })
+
+  it('for no token that was good before, from whichever network', async () => {
+    const { ask, failures } = setUp()
+    await ask('good', home)
+    await failures(10, 'bad', home)
+    await failures(10, 'bad', stranger)
+
+    expect(await ask('good', home)).toEqual({ active: true })
+  })
+
+  it('where the network is not known, for all of whom it is not known', async () => {
+    const { server, ask, failures } = setUp()
+    await failures(12, 'bad')
+    expect(server.asked).toBe(10)
+    await failureOf(ask('new'))
+    expect(server.asked).toBe(10)
+    expect(await ask('new', home)).toEqual({ active: true })
+  })
+
+  it('for all tokens that were good before, if ten of them fail, wherever they come from', async () => {
+    const { time, server, ask } = setUp()
+    const users = Array.from({ length: 15 }, (_, index) => `good-${index}`)
+    const fromOf = (index: number): string => `192.0.2.${index}`
+    for (const [index, user] of users.entries()) await ask(user, fromOf(index))
+    Object.assign(server, { isWell: false, asked: 0 })
+    for (const [index, user] of users.entries()) await failureOf(ask(user, fromOf(index)))
+    expect(server.asked).toBe(10)
+    // New tokens have the door of their own network.
+    await failureOf(ask('new', office))
+    expect(server.asked).toBe(11)
+
+    time.advance(1_000)
+    server.isWell = true
+    expect(await ask('good-14', fromOf(14))).toEqual({ active: true })
+    expect(await ask('good-13', fromOf(13))).toEqual({ active: true })
+  })
+})
+
 describe('places', () => {
   /** Introspection whose answers come when the test says so. */
   function slow() {

@@ -13,10 +13,10 @@ async function examined(change: (setup: DoctorSetup) => unknown): Promise<Outcom
   return setup.run()
 }
 
-/** The clients that can register at the provider. */
+/** The clients that find a way to an id by themselves. */
 const registering = ({ finding }: Outcome) => ALL.filter((id) => finding(`clients.${id}`)?.status === 'passed')
 
-describe('the clients that can register at a provider', () => {
+describe('the clients that find a way to an id by themselves', () => {
   it('are all where it has registration and metadata documents', async () => {
     const outcome = await examined(({ as }) => (as.metadata['client_id_metadata_document_supported'] = true))
 
@@ -24,7 +24,9 @@ describe('the clients that can register at a provider', () => {
     expect(outcome.finding('clients.claude')?.found).toBe(
       'Claude (web, desktop and phone) names itself by its metadata document https://claude.ai/oauth/mcp-oauth-client-metadata',
     )
-    expect(outcome.finding('clients.cursor')?.found).toBe('Cursor registers itself')
+    expect(outcome.finding('clients.cursor')?.found).toBe(
+      'Cursor finds an endpoint to register itself; --as cursor shows whether it may',
+    )
   })
 
   it('are those with a document where it takes documents alone', async () => {

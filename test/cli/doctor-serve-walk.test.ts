@@ -149,15 +149,19 @@ describe('the sign-in of doctor --serve', () => {
     )
   })
 
-  it('tells that Nextcloud sends the browser back, and not to its login page', async () => {
-    const changes = (origin: string) => ({
-      nextcloud: { status: 303, headers: { location: `${origin}/nextcloud/callback?error=x` } },
-    })
-    expect((await walked(changes)).finding).toMatchObject({
-      status: 'failed',
-      found: expect.stringMatching(/does not take it \(303, a redirect to .*\/nextcloud\/callback\)$/) as string,
-    })
-  })
+  it.each([undefined, 'https://cloud.example.com'])(
+    'tells that Nextcloud (NEXTCLOUD_PUBLIC_URL %s) sends the browser back, and not to its login page',
+    async (address) => {
+      const changes = (origin: string) => ({
+        nextcloud: { status: 303, headers: { location: `${origin}/nextcloud/callback?error=x` } },
+      })
+      const { finding } = await walked(changes, address === undefined ? {} : { NEXTCLOUD_PUBLIC_URL: address })
+      expect(finding).toMatchObject({
+        status: 'failed',
+        found: expect.stringMatching(/does not take it \(303, a redirect to .*\/nextcloud\/callback\)$/) as string,
+      })
+    },
+  )
 
   it('tells that Nextcloud does not take it', async () => {
     expect((await walked({ nextcloud: { status: 400, body: '<html>' } })).finding).toMatchObject({

@@ -1,7 +1,7 @@
 import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createClient } from 'redis'
@@ -12,7 +12,7 @@ import { readConfig } from '../../src/config/read-config.js'
 import { createEvents } from '../../src/events.js'
 import { createGrants } from '../../src/grants/open-grants.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
-import { setUpDoctor, type DoctorSetup } from '../support/doctor-setup.js'
+import { setUpDoctor, startProvider, type DoctorSetup } from '../support/doctor-setup.js'
 import { has } from '../support/left-out.js'
 import { CLIENT_ID } from '../support/scripted-authorization-server.js'
 import { createRealStores, storeKinds } from '../support/scene.js'
@@ -151,6 +151,30 @@ describe.runIf(has('better-sqlite3'))('the doctor at a file of SQLite', () => {
     expect(finding('storage.records')?.fix ?? '').toMatch(fix)
   })
 
+  it('looks at the store in which instances share exchanged tokens, and goes on without it', async () => {
+    const setup = await setUpDoctor()
+    setup.options['mode'] = 'token-exchange'
+    const found = (outcome: Awaited<ReturnType<DoctorSetup['run']>>) =>
+      ['storage.access', 'storage.seal', 'storage.records'].map((id) => outcome.finding(id)?.found)
+    const none = 'no store is given, which token-exchange mode can do without: if the app has one, name it by --storage'
+    expect(found(await setup.run())).toEqual([none, none, none])
+
+    const [file, key] = [path.join(folder, 'shared.db'), newKey()]
+    await storeGrant(setup, { kind: 'SQLite', file }, key)
+    setup.environment['TOKEN_ENCRYPTION_KEY'] = key
+    expect(found(await setup.run())).toEqual([
+      expect.stringMatching(/: written, read and deleted$/),
+      'what the first key seals opens again',
+      '1 of the records were looked at, and all open',
+    ])
+
+    setup.environment['TOKEN_ENCRYPTION_KEY'] = newKey()
+    const other = await setup.run()
+    expect(other.failed).toEqual(['storage.records'])
+    expect(other.finding('storage.records')?.fix).toMatch(/hold the same keys in every instance .*no user has to do/)
+    expect(other.finding('nextcloud.bearer')?.status).toBe('passed')
+  })
+
   it('leaves nothing of its own in the store', async () => {
     const setup = await setUpGrantsDoctor()
     const address = { kind: 'SQLite', file: path.join(folder, 'left.db') } as const
@@ -285,6 +309,31 @@ describe('the doctor and the connect pages', () => {
 
     expect(leftOut).toContain('connect.redirect-uri')
     expect(finding('connect.redirect-uri')?.found).toMatch(/judges redirect URIs only after the sign-in/)
+  })
+
+  it.each<[name: string, known: readonly ('shared' | 'own')[], says: RegExp]>([
+    ['knows neither', [], /^failed: .*400.* → register http\S+\/nextcloud\/callback\/[\da-f]{16}, to the letter/],
+    [
+      'knows that of the first',
+      ['shared'],
+      /^failed: .*400.* → register http\S+\/nextcloud\/callback\/[\da-f]{16}, to/,
+    ],
+    ['knows both', ['shared', 'own'], /^failed: .*is of another issuer.* → let http\S+\/[\da-f]{16} be the only/],
+    ['knows its own', ['own'], /^passed: the provider takes http\S+\/nextcloud\/callback\/[\da-f]{16} → $/],
+  ])('says which redirect URI an issuer after the first has that does not name itself: it %s', async (...row) => {
+    const [, known, says] = row
+    const setup = await setUpGrantsDoctor()
+    const second = await startProvider()
+    const shared = `${new URL(setup.resource).origin}/nextcloud/callback`
+    const uris = { shared, own: `${shared}/${hash('sha256', second.issuer).slice(0, 16)}` }
+    second.script('/authorize', ({ query }, res) => {
+      const isKnown = known.some((name) => uris[name] === query.get('redirect_uri'))
+      res.writeHead(isKnown ? 302 : 400, isKnown ? { location: '/login' } : {}).end()
+    })
+    const { findings } = await setup.run(['--issuer', second.issuer])
+
+    const about = findings.find(({ id, issuer }) => id === 'connect.redirect-uri' && issuer === second.issuer)
+    expect(`${about?.status ?? ''}: ${about?.found ?? ''} → ${about?.fix ?? ''}`).toMatch(says)
   })
 
   it('says what a provider without offline_access means', async () => {

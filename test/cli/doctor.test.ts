@@ -177,6 +177,10 @@ describe('what the doctor prints', () => {
     expect(weak.quote('no client_secret for nextcloud')).toBe('no client_secret for nextcloud')
   })
 
+  it('quotes what is not there as JSON does', () => {
+    expect([secrets.quote(undefined), secrets.quote({ a: 1 })]).toEqual(['null', '{"a":1}'])
+  })
+
   it('quotes no control characters, and no more than 200 characters', () => {
     expect(secrets.quote('a\u001b[31mb\nc')).toBe('a [31mb c')
     expect(secrets.quote('x'.repeat(1_000))).toHaveLength(200)

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { perIssuer } from '../../src/config/per-issuer.js'
 import { readConfig } from '../../src/config/read-config.js'
@@ -31,6 +32,20 @@ describe('what an entry leaves out', () => {
         client: { id: 'mcp-server', secret: 'secret' },
         nextcloud: { preset: 'keycloak' },
       })
+  })
+
+  it.each([
+    ['refresh-token', 'generic', `https://mcp.example.com/nextcloud/callback/${hash('sha256', B).slice(0, 16)}`],
+    // Users sign in at the one Nextcloud, whoever is the issuer.
+    ['refresh-token', 'nextcloud-oauth2-app', undefined],
+  ])('has no redirect URI of its own in it: %s, %s', (mode, preset, own) => {
+    const connect = { identity: 'sub' }
+    const all = ofBoth({ ...TWO, ...CLIENT, connect, nextcloud: { url: 'https://cloud.example.com', mode, preset } })
+    const shared = 'https://mcp.example.com/nextcloud/callback'
+    expect(all.map(({ grants }) => grants?.connect)).toMatchObject([
+      { redirectUri: shared, ownRedirectUri: undefined },
+      { redirectUri: shared, ownRedirectUri: own },
+    ])
   })
 
   it('may come from the environment there, but for the variables that say where the one issuer is', () => {

@@ -189,6 +189,38 @@ describe('nextcloud.preset', () => {
   })
 })
 
+describe('a storage without nextcloud.mode', () => {
+  const warningsWith = (nextcloud: object, environment?: Environment) =>
+    warningsOf(
+      { ...withNextcloud({ url, ...nextcloud }), storage: new MemoryStorage(), allowedClients: ['claude'] },
+      environment,
+    )
+  const looksLike = (sign: string) => [
+    [
+      'nextcloud.mode',
+      `storage is given and nextcloud.mode is not, which means refresh-token mode: nothing is exchanged, and each user has to connect Nextcloud once. ${sign} looks like an exchange: set nextcloud.mode to 'token-exchange', with which instances share exchanged tokens in storage, or to 'refresh-token' if that is meant`,
+    ],
+  ]
+
+  it('has a warning where the rest looks like an exchange', () => {
+    expect(warningsWith({ audience: 'nextcloud' })).toEqual(looksLike('nextcloud.audience'))
+    expect(warningsWith({ preset: 'keycloak' })).toEqual(looksLike("nextcloud.preset 'keycloak'"))
+    expect(warningsWith({}, { NEXTCLOUD_RESOURCE_URI: 'nextcloud' })).toEqual(
+      looksLike('nextcloud.audience (environment variable NEXTCLOUD_RESOURCE_URI)'),
+    )
+  })
+
+  it('has none where the mode is given, nothing looks like an exchange, or the server has none', () => {
+    const preset = 'keycloak'
+    for (const mode of ['token-exchange', 'refresh-token'])
+      expect(warningsWith({ preset, audience: 'nextcloud', mode })).toEqual([])
+    expect(warningsWith({ preset }, { ENABLE_TOKEN_EXCHANGE: 'true' })).toEqual([])
+    expect(warningsWith({})).toEqual([])
+    expect(warningsWith({ preset: 'nextcloud-oidc-app', audience: 'nextcloud' })).toEqual([])
+    expect(warningsOf(withNextcloud({ url, preset, audience: 'nextcloud' }))).toEqual([])
+  })
+})
+
 describe('allowedClients', () => {
   const warningsWith = (options: object) =>
     warningsOf({ ...LEAST, ...CLIENT, storage: new MemoryStorage(), ...options }).flatMap(([option, message]) =>

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { MemoryStorage } from '../../src/index.js'
 import type { McpAuthOptions } from '../../src/index.js'
 import { ENCRYPTION_KEY, MCP_CLIENT } from '../support/grant-constants.js'
@@ -10,7 +10,7 @@ import { startNextcloudAccounts } from '../support/nextcloud-accounts.js'
 import { createRefreshTokens } from '../support/refresh-tokens.js'
 import type { ReceivedRequest, ScriptedAuthorizationServer } from '../support/scripted-authorization-server.js'
 import { createTestBrowser, ORIGIN, type TestBrowser, type Visit } from '../support/test-browser.js'
-import { CLIENTS, twoIssuers } from '../support/two-issuers.js'
+import { CLIENTS, twoIssuers, type TwoIssuers } from '../support/two-issuers.js'
 
 type At = 'a' | 'b'
 
@@ -205,6 +205,96 @@ describe('an answer from the wrong issuer', () => {
       setup.a.mint({ ...honest, aud: CLIENTS.b.clientId }, { header: { typ: 'JWT' } })
     const visit = await setup.browser.open(await setup.authorize('a', await setup.agree('a'), { idToken }))
     expect([visit.status, await setup.isConnected('a')]).toEqual([403, false])
+  })
+})
+
+describe('where issuers do not name themselves in their answers (RFC 9700 §4.4)', () => {
+  const silent = { authorization_response_iss_parameter_supported: undefined }
+  const unnamed = { callback: { iss: undefined } }
+  /** Milliseconds for which metadata is taken as it is. */
+  const MAX_AGE = 3_600_000
+  const refusals = ({ events }: Pick<TwoIssuers, 'events'>) =>
+    events.flatMap((event) => (event.type === 'connect.failed' ? [event.reason] : []))
+  const callbackOf = (to: URL | undefined): string => to?.searchParams.get('redirect_uri') ?? ''
+  /** The same answer, at the redirect URI of another request. */
+  const movedTo = (to: URL | undefined, answer: string): string =>
+    new URL(callbackOf(to)).pathname + new URL(answer, ORIGIN).search
+
+  it('each after the first has a redirect URI of its own, at which it connects', async () => {
+    const setup = await setUp({}, silent)
+    const place = hash('sha256', setup.b.issuer).slice(0, 16)
+    for (const [at, path] of [
+      ['a', '/nextcloud/callback'],
+      ['b', `/nextcloud/callback/${place}`],
+    ] as const) {
+      const to = await setup.agree(at)
+      expect(callbackOf(to)).toBe(ORIGIN + path)
+      expect((await setup.browser.open(await setup.authorize(at, to, unnamed))).status).toBe(200)
+      expect(redeemed(setup[at]).map(({ form }) => form.get('redirect_uri'))).toEqual([ORIGIN + path])
+    }
+    expect([await setup.isConnected('a'), await setup.isConnected('b')]).toEqual([true, true])
+  })
+
+  it('each after the first lets people in on the page of connections at its own redirect URI', async () => {
+    const { browser, authorize } = await setUp({}, silent)
+    const page = await browser.open('/nextcloud')
+    const [, wish = ''] = [...page.text.matchAll(/name="do" value="([^"]*)"/g)].map(([, value]) => value)
+    const { refreshTo } = await browser.press(page, { do: wish })
+    const back = await authorize('b', refreshTo, unnamed)
+    expect(back).toMatch(/^\/nextcloud\/callback\/[\da-f]{16}\?/)
+    expect((await browser.open(back)).status).toBe(303)
+  })
+
+  it('one has the redirect URI of the first, if it names itself', async () => {
+    const setup = await setUp({}, silent)
+    Object.assign(setup.b.metadata, { authorization_response_iss_parameter_supported: true })
+    expect(callbackOf(await setup.agree('b'))).toBe(`${ORIGIN}/nextcloud/callback`)
+  })
+
+  it.each([
+    ['a', 'b'],
+    ['b', 'a'],
+  ] as const)(
+    'the code of one is not redeemed at another that has sent the person there: begun at %s, of %s',
+    async (hostile, honest) => {
+      const setup = await setUp({}, silent)
+      const [toHostile, toHonest] = [await setup.agree(hostile), await setup.agree(honest)]
+      const state = toHostile?.searchParams.get('state') ?? ''
+      const back = await setup.authorize(honest, toHonest, { callback: { iss: undefined, state } })
+      expect((await setup.browser.open(back)).status).toBe(400)
+      expect(refusals(setup)).toEqual(['answer'])
+      expect([...redeemed(setup.a), ...redeemed(setup.b)]).toEqual([])
+      // Its state is spent.
+      expect((await setup.browser.open(movedTo(toHostile, back))).status).toBe(400)
+      expect([...redeemed(setup.a), ...redeemed(setup.b)]).toEqual([])
+    },
+  )
+
+  it('nor for the page of connections', async () => {
+    const setup = await setUp({}, silent)
+    const page = await setup.browser.open('/nextcloud')
+    const [, wish = ''] = [...page.text.matchAll(/name="do" value="([^"]*)"/g)].map(([, value]) => value)
+    const state = (await setup.browser.press(page, { do: wish })).refreshTo?.searchParams.get('state') ?? ''
+    const back = await setup.authorize('a', await setup.agree('a'), { callback: { iss: undefined, state } })
+    expect((await setup.browser.open(back)).status).toBe(400)
+    expect(refusals(setup)).toEqual(['answer'])
+    expect([...redeemed(setup.a), ...redeemed(setup.b)]).toEqual([])
+  })
+
+  it('one that says that it does, and takes it back on the way, gets no code of the first', async () => {
+    const setup = await setUp({}, silent)
+    Object.assign(setup.b.metadata, { authorization_response_iss_parameter_supported: true })
+    await setup.agree('b')
+    setup.clock.advance(MAX_AGE - 1_000)
+    const state = (await setup.agree('b'))?.searchParams.get('state') ?? ''
+    const back = await setup.authorize('a', await setup.agree('a'), { callback: { iss: undefined, state } })
+    Object.assign(setup.b.metadata, silent)
+    setup.clock.advance(2_000)
+    // Its metadata is fetched again.
+    await vi.waitFor(async () => expect(callbackOf(await setup.agree('b'))).not.toBe(`${ORIGIN}/nextcloud/callback`))
+    expect((await setup.browser.open(back)).status).toBe(400)
+    expect(refusals(setup)).toEqual(['answer'])
+    expect(redeemed(setup.b)).toEqual([])
   })
 })
 

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { closedPort } from '../support/unusable-ports.js'
 import { NotProvisionedError, StorageError, UpstreamUnavailableError } from '../../src/errors/errors.js'
 
 describe('a StorageError', () => {
@@ -33,6 +34,19 @@ describe('a StorageError', () => {
     expect(new StorageError('Failed', Object.assign(new Error(), { code })).detail).toBe(`Failed (${code})`)
   })
 
+  it('names the code of what caused its cause, as fetch wraps it, and not the class of the wrapper', async () => {
+    const failure: unknown = await fetch(`http://127.0.0.1:${await closedPort()}`).catch((error: unknown) => error)
+    expect(new StorageError('Failed', failure).detail).toBe('Failed (ECONNREFUSED)')
+    const own = Object.assign(new TypeError('fetch failed', { cause: failure }), { code: 'HTTP_503' })
+    expect(new StorageError('Failed', own).detail).toBe('Failed (HTTP_503)')
+  })
+
+  it('ends where a chain of causes ends in itself', () => {
+    const error = new TypeError()
+    error.cause = error
+    expect(new StorageError('Failed', error).detail).toBe('Failed (TypeError)')
+  })
+
   it('names the number of an error of MySQL that has no code, and no other number', () => {
     const detailOf = (errno: unknown) => new StorageError('Failed', Object.assign(new Error(), { errno })).detail
 
@@ -45,6 +59,7 @@ describe('a StorageError', () => {
     new Error('postgres://user:pw-secret@db'),
     Object.assign(new Error('redis://:pw-secret@db'), { code: 'postgres://user:pw-secret@db' }),
     { code: { text: 'pw-secret' } },
+    new Error('failed', { cause: Object.assign(new Error('pw-secret'), { code: 'pw-secret' }) }),
     'pw-secret',
     null,
   ])('holds nothing else of its cause, which may hold a connection string: case %#', (cause) => {

@@ -9,7 +9,7 @@ import { watchedStorage } from '../support/storages.js'
 const EACH = ['get', 'get', 'get', 'get', 'get', 'put']
 
 it('a code costs seven calls to the store, and a refresh as many; a client costs four more on its first day', async () => {
-  const { storage, calls } = watchedStorage(new MemoryStorage())
+  const { storage, calls, keys } = watchedStorage(new MemoryStorage())
   const server = await startSignInServer({ storage })
   const alice = server.person('alice')
   const first = await registeredClient(server)
@@ -41,4 +41,8 @@ it('a code costs seven calls to the store, and a refresh as many; a client costs
   expect(guess.calls).toEqual(['get', 'get'])
   const stranger = await callsOf(() => clientOf(server, 'unknown').refresh('guessed'), 1 - EACH.length)
   expect(stranger.calls).toEqual(['get'])
+
+  // As docs/write-an-adapter.md says: no key is `.` or `..`, or has a character that means anything in a path or a pattern.
+  expect(keys.size).toBeGreaterThan(10)
+  expect([...keys].filter((key) => !/^v1:[A-Za-z0-9_-]{43}$/.test(key))).toEqual([])
 })

@@ -15,7 +15,7 @@ const BUDGET: Readonly<Record<string, number>> = {
   './postgres': 20,
   './mysql': 22,
   './redis': 21,
-  './testing': 86,
+  './testing': 90,
   './authorization-server': 675,
   './opentelemetry': 20,
   './mcp-v1': 28,

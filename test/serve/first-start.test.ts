@@ -123,6 +123,13 @@ describe('a first start of serve', () => {
     expect(first.output).not.toContain('Mend this before anybody signs in')
   })
 
+  it('says that apps look for it at another port, and starts all the same', async () => {
+    const { started, origin } = await serveSetUp()
+    const told = await started({ NEXTCLOUD_MCP_SERVER_URL: 'http://127.0.0.1:1/mcp' })
+    const { port } = new URL(origin)
+    expect(told.output).toContain(`NEXTCLOUD_MCP_SERVER_URL has port 1, and this server listens on ${port}: set PORT=1`)
+  })
+
   it.each([
     ['Nextcloud does not know the client', { NEXTCLOUD_OIDC_CLIENT_ID: 'x'.repeat(64) }, /✗ client\.credentials: .*no OAuth 2\.0 client of that id/],
     ['there is no Nextcloud', { NEXTCLOUD_HOST: 'http://127.0.0.1:1' }, /✗ nextcloud\.reachable: /],

@@ -14,6 +14,10 @@ const write = (event: Partial<CalendarEvent>) =>
 const wrapped = (...lines: readonly string[]) =>
   ['BEGIN:VCALENDAR', 'BEGIN:VEVENT', ...lines, 'END:VEVENT', 'END:VCALENDAR', ''].join('\r\n')
 
+it('writes no end where an event has none', () => {
+  expect(write({ end: undefined })).not.toContain('DTEND')
+})
+
 it('writes an event in the form of RFC 5545', () => {
   expect(write({}).split('\r\n')).toEqual([
     'BEGIN:VCALENDAR',

@@ -185,6 +185,18 @@ describe('mcp-nextcloud-auth serve', () => {
     await client.close()
   })
 
+  it('has the app sign its person in again where Nextcloud has ended the sign-in', async () => {
+    const client = await signedIn()
+    nextcloud.state.tokens.splice(0)
+
+    expect(await call(client, 'list_notes')).toEqual({
+      isError: true,
+      text: 'The sign-in of the user has ended. Call this tool again: the app then has the user sign in, which connects Nextcloud again.',
+    })
+    await expect(call(client, 'list_notes')).rejects.toThrow()
+    expect((await call(await signedIn(), 'list_notes')).isError).toBe(false)
+  })
+
   it('is well by its own doctor, who signs in as far as the login page of Nextcloud', async () => {
     const { code, findings, words } = await doctor()
     const failed = findings.filter(({ status }) => status === 'failed')

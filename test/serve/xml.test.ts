@@ -49,3 +49,7 @@ it('reads a megabyte of anything in linear time', () => {
     expect(performance.now() - startedAt).toBeLessThan(3_000)
   }
 })
+
+it('leaves a reference that it does not know, or that is no character, as it is', () => {
+  expect(parseXml('<a>&euro;&#x110000;&#1114112;</a>').text).toBe('&euro;&#x110000;&#1114112;')
+})

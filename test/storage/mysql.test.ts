@@ -12,6 +12,7 @@ import { startMariaDbServer } from '../support/mariadb-server.js'
 import { failureOf } from '../support/promises.js'
 import { freshMariaDb } from '../support/shared-servers.js'
 import { startTcpGate } from '../support/tcp-gate.js'
+import { closedPort, silentPort } from '../support/unusable-ports.js'
 import { built, inTenProcesses } from './ten-processes.js'
 
 const pools: Pool[] = []
@@ -20,6 +21,7 @@ function poolOf(uri: string, options: PoolOptions = {}): Pool {
   pools.push(pool)
   return pool
 }
+const poolAt = (port: number) => poolOf(`mysql://127.0.0.1:${port}/x`, { connectTimeout: 200 })
 /** Each connection of it begins with a statement. */
 function poolThatBegins(uri: string, statement: string, options?: PoolOptions): Pool {
   const pool = poolOf(uri, options)
@@ -61,10 +63,14 @@ if (has('MariaDB')) {
     const freshPool = async () => poolOf(await freshMariaDb())
 
     storageContract({ describe, it, assert }, () => new MySqlStorage(pool), {
-      async unavailable() {
-        const gone = poolOf(url)
-        await gone.end()
-        return new MySqlStorage(gone)
+      unavailable: {
+        async 'is over a pool that has ended'() {
+          const gone = poolOf(url)
+          await gone.end()
+          return new MySqlStorage(gone)
+        },
+        'refuses connections': async () => new MySqlStorage(poolAt(await closedPort())),
+        hangs: async () => new MySqlStorage(poolAt(await silentPort())),
       },
     })
 

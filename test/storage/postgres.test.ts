@@ -8,6 +8,7 @@ import { has } from '../support/left-out.js'
 import { startPgbouncer } from '../support/pgbouncer.js'
 import { startPostgresServer } from '../support/postgres-server.js'
 import { freshDatabase } from '../support/shared-servers.js'
+import { closedPort, silentPort } from '../support/unusable-ports.js'
 import { built, inTenProcesses } from './ten-processes.js'
 
 const pools: pg.Pool[] = []
@@ -17,6 +18,7 @@ function poolOf(connectionString: string, config: pg.PoolConfig = {}): pg.Pool {
   pools.push(pool)
   return pool
 }
+const poolAt = (port: number) => poolOf(`postgres://127.0.0.1:${port}/x`, { connectionTimeoutMillis: 200 })
 afterAll(() => Promise.all(pools.filter((pool) => !pool.ended).map((pool) => pool.end())))
 
 if (has('PostgreSQL')) {
@@ -32,10 +34,14 @@ if (has('PostgreSQL')) {
       Number((await of.query<{ count: string }>('SELECT count(*) FROM mcp_nextcloud_auth')).rows[0]!.count)
 
     storageContract({ describe, it, assert }, () => new PostgresStorage(pool), {
-      async unavailable() {
-        const gone = poolOf(url)
-        await gone.end()
-        return new PostgresStorage(gone)
+      unavailable: {
+        async 'is over a pool that has ended'() {
+          const gone = poolOf(url)
+          await gone.end()
+          return new PostgresStorage(gone)
+        },
+        'refuses connections': async () => new PostgresStorage(poolAt(await closedPort())),
+        hangs: async () => new PostgresStorage(poolAt(await silentPort())),
       },
     })
 
@@ -45,6 +51,24 @@ if (has('PostgreSQL')) {
         strict = poolOf(await freshDatabase(), { options: '-c default_transaction_isolation=serializable', max: 8 })
       })
       storageContract({ describe, it, assert }, () => new PostgresStorage(strict))
+    })
+
+    it('warns once of a pool without an error listener, whose idle connection would end the process', async () => {
+      const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+      const unheard = poolOf(url)
+      unheard.removeAllListeners('error')
+      const storage = new PostgresStorage(unheard)
+      expect(emitWarning).not.toHaveBeenCalled()
+      await storage.get('key')
+      await storage.get('key')
+      await new PostgresStorage(pool).get('key')
+      const calls = [...emitWarning.mock.calls]
+      emitWarning.mockRestore()
+      await unheard.end()
+
+      const message =
+        "The pool given to PostgresStorage has no listener for 'error', so that this process ends when a connection breaks: give it one with on('error', …)"
+      expect(calls).toEqual([[message, { type: 'McpAuthWarning', code: 'ERR_STORAGE_LISTENER' }]])
     })
 
     it('works when ten processes start at once on a database without the table', async () => {

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import { Cluster, Redis } from 'ioredis'
 import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
 import { randomUUID } from 'node:crypto'
@@ -65,10 +66,20 @@ if (has('Redis')) {
     }
 
     storageContract({ describe, it, assert }, () => new RedisStorage(redis.client), {
-      async unavailable() {
-        const gone = await connect(await sharedRedis())
-        await gone.end()
-        return new RedisStorage(gone.client)
+      unavailable: {
+        async 'is over a connection that was closed'() {
+          const gone = await connect(await sharedRedis())
+          await gone.end()
+          return new RedisStorage(gone.client)
+        },
+        async 'permits nothing'() {
+          const user = `nobody-${randomUUID()}`
+          await redis.send('ACL', 'SETUSER', user, 'on', 'nopass', '-@all', '+@connection', '+info')
+          const nobody = await connect((await sharedRedis()).replace('//', `//${user}:any@`))
+          return Object.assign(new RedisStorage(nobody.client), {
+            close: () => Promise.resolve(nobody.end()).then(() => undefined),
+          })
+        },
       },
     })
 
@@ -194,6 +205,20 @@ if (has('Redis')) {
         },
         ['--maxmemory-policy', 'allkeys-lru'],
       )
+    })
+
+    it('warns once of a client without an error listener, if that ends the process', async () => {
+      using warned = warnings()
+      const { client, end } = await connect(await sharedRedis())
+      ;(client as unknown as EventEmitter).removeAllListeners('error')
+      const storage = new RedisStorage(client)
+      await storage.get('key')
+      await storage.get('key')
+      const message =
+        "The client given to RedisStorage has no listener for 'error', so that this process ends when a connection breaks: give it one with on('error', …)"
+      const warning = [message, { type: 'McpAuthWarning', code: 'ERR_STORAGE_LISTENER' }]
+      expect(warned.calls).toEqual('evalSha' in client ? [warning] : [])
+      await end()
     })
 
     it('warns of nothing when Redis evicts nothing, or does not tell', async () => {

@@ -1,6 +1,6 @@
 import { Database } from '@mcp-nextcloud-auth/sqlite-driver'
 import { randomUUID } from 'node:crypto'
-import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, assert, beforeAll, describe, expect, it } from 'vitest'
@@ -64,10 +64,17 @@ describe.each(drivers)('SqliteStorage over %s', (_name, open, module) => {
       file = freshFile()
     })
     storageContract({ describe, it, assert }, () => closing(file), {
-      unavailable() {
-        const database = open(freshFile())
-        database.close()
-        return new SqliteStorage(database)
+      unavailable: {
+        'was closed'() {
+          const database = open(freshFile())
+          database.close()
+          return new SqliteStorage(database)
+        },
+        'is a file of something else'() {
+          const other = freshFile()
+          writeFileSync(other, 'Not a database. '.repeat(1_000))
+          return closing(other)
+        },
       },
     })
   })

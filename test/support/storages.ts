@@ -9,12 +9,14 @@ export function watchedStorage(memory = new MemoryStorage()) {
   const calls: StorageCall[] = []
   /** Every key and every value so far. */
   const seen: string[] = []
+  const keys = new Set<string>()
   const failing = new Set<StorageCall>()
   const watch =
     <A extends unknown[], T>(name: StorageCall, call: (...args: A) => Promise<T>) =>
     (...args: A): Promise<T> => {
       calls.push(name)
       seen.push(...args.filter((argument) => typeof argument === 'string'))
+      if (typeof args[0] === 'string') keys.add(args[0])
       return failing.has(name) ? Promise.reject(new Error('redis://user:password@store is unavailable')) : call(...args)
     }
   const storage: StorageAdapter = {
@@ -24,7 +26,7 @@ export function watchedStorage(memory = new MemoryStorage()) {
     delete: watch('delete', memory.delete.bind(memory)),
     list: watch('list', memory.list.bind(memory)),
   }
-  return { storage, calls, seen, failing }
+  return { storage, calls, seen, keys, failing }
 }
 
 /** A store that can be made to fail. */

@@ -186,6 +186,20 @@ it('OCS answers in the form that is asked for, which is XML', async () => {
   expect((await asked({ accept: 'application/json' }, '?format=xml')).body).toMatch(/^<\?xml/)
 })
 
+it('a fakeNextcloud has the accounts of another claim than sub, where that is named', async () => {
+  const { issuer, token, close } = await fakeProvider()
+  const other = await fakeNextcloud({ provider: { issuer, uid: 'preferred_username' } })
+  const whoIs = async (claims: object) => {
+    const headers = { authorization: `Bearer ${await token({ aud: 'nextcloud', sub: '8f2c', ...claims })}` }
+    await fetch(`${other.url}/ocs/v2.php/cloud/user`, { headers: { ...headers, 'ocs-apirequest': 'true' } })
+    return other.requests.at(-1)
+  }
+
+  expect(await whoIs({ preferred_username: 'alice' })).toMatchObject({ user: 'alice', status: 200 })
+  expect(await whoIs({})).toMatchObject({ status: 401 })
+  await Promise.all([other.close(), close()])
+})
+
 it('a fakeNextcloud of another provider takes its tokens, where they are for "nextcloud"', async () => {
   const { issuer, token, close } = await fakeProvider()
   const other = await fakeNextcloud({ provider: { issuer } })

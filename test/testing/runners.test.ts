@@ -7,9 +7,22 @@ import { describe, expect, it } from 'vitest'
 const fixtures = path.join(import.meta.dirname, 'fixtures')
 const bin = (name: string) => path.resolve(import.meta.dirname, '../../node_modules', name)
 
-/** Every runner beside vitest, which runs all the other tests: its arguments, and what it prints of 76 tests. */
-const runners: [name: string, args: string[], passed: RegExp, failed: RegExp][] = [
-  ['node:test', ['--test', '--test-reporter=tap', 'node-test.mjs'], /^# pass (\d+)$/m, /^# fail (\d+)$/m],
+/** Every runner: its arguments, and what it prints of the tests that passed, failed and were skipped. Jest cannot skip one that runs. */
+const runners: [name: string, args: string[], passed: RegExp, failed: RegExp, skipped: RegExp | undefined][] = [
+  [
+    'node:test',
+    ['--test', '--test-reporter=tap', 'node-test.mjs'],
+    /^# pass (\d+)$/m,
+    /^# fail (\d+)$/m,
+    /^# skipped (\d+)$/m,
+  ],
+  [
+    'vitest',
+    [bin('vitest/vitest.mjs'), 'run'],
+    /^ +Tests .*?(\d+) passed/m,
+    /^ +Tests .*?(\d+) failed/m,
+    /^ +Tests .*?(\d+) skipped/m,
+  ],
   [
     'jest',
     [
@@ -18,8 +31,15 @@ const runners: [name: string, args: string[], passed: RegExp, failed: RegExp][] 
     ],
     /^Tests:.* (\d+) passed/m,
     /^Tests: +(\d+) failed/m,
+    undefined,
   ],
-  ['mocha', [bin('mocha/bin/mocha.js'), '--no-config', 'mocha.mjs'], /^ +(\d+) passing/m, /^ +(\d+) failing/m],
+  [
+    'mocha',
+    [bin('mocha/bin/mocha.js'), '--no-config', 'mocha.mjs'],
+    /^ +(\d+) passing/m,
+    /^ +(\d+) failing/m,
+    /^ +(\d+) pending/m,
+  ],
 ]
 
 async function run(args: string[], environment: Record<string, string>) {
@@ -32,12 +52,20 @@ async function run(args: string[], environment: Record<string, string>) {
 }
 const count = (pattern: RegExp, printed: string) => Number(pattern.exec(printed)?.[1] ?? 0)
 
-describe.each(runners)('the storage contract under %s', (_name, args, passed, failed) => {
+describe.each(runners)('the storage contract under %s', (_name, args, passed, failed, skipped) => {
   it('passes with a sound adapter', async () => {
     const { code, printed } = await run(args, {})
     expect(count(failed, printed), printed).toBe(0)
     expect(count(passed, printed), printed).toBeGreaterThan(60)
     expect(code).toBe(0)
+  })
+
+  it('leaves out the tests of list, visibly, with an adapter that has none', async () => {
+    const { code, printed } = await run(args, { WITHOUT_LIST: '1' })
+    expect(count(failed, printed), printed).toBe(0)
+    expect(code).toBe(0)
+    if (skipped !== undefined) expect(count(skipped, printed), printed).toBe(8)
+    expect(printed.includes('LEFT OUT of the storage contract: list')).toBe(skipped === undefined)
   })
 
   it('fails with a broken adapter, by the name of the test', async () => {

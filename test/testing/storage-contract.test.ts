@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it, vi, type MockInstance } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi, type MockInstance } from 'vitest'
 import type { KeyPage, StorageAdapter, StoredEntry } from '../../src/storage-adapter.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
@@ -41,6 +41,9 @@ const versionOf = async (sound: MemoryStorage, key: string) => (await sound.get(
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 const NOT_FIRST = 'put with null resolves to null when there is an entry, and changes nothing'
+const foreign = (name: RegExp) => new RegExp(`^a version of another form is a miss and no error: .*${name.source}`)
+const SINCE_THEN =
+  'two adapters on one store, where it is shared, see what the other one did since their last get, at once'
 const ENDED = 'an entry with a ttl is absent after its end'
 
 /** Adapters with what can go wrong in one, and the test that has to find it. */
@@ -79,6 +82,26 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
     'takes the empty version for null',
     putting((sound, key, value, expected, ttlMs) => sound.put(key, value, expected || null, ttlMs)),
     'a version of another form is a miss and no error: the empty string',
+  ],
+  // As HTTP and a kind parser of numbers read a version.
+  ['takes * for any version', reading((text) => (text === '*' ? 'any' : [text])), foreign(/the asterisk/)],
+  ['takes a list of versions', reading((text) => text.split(/, */)), foreign(/in a list, as HTTP/)],
+  [
+    'puts quotes around a version that may close them',
+    reading((text) => `"${text}"`.split(/, */).map((one) => one.slice(1, -1))),
+    foreign(/which closes a quote/),
+  ],
+  ['takes a weak ETag for the strong one', reading((text) => [text.replace(/^W\//, '')]), foreign(/as a weak ETag/)],
+  ['takes quotes off a version', reading((text) => [text.replace(/^"(.*)"$/, '$1')]), foreign(/in quotes/)],
+  ['trims a version', reading((text) => [text.trim()]), foreign(/with a blank behind/)],
+  ['reads a version as a number', reading((text) => [text.replace(/^0/, '')]), foreign(/with a zero in front/)],
+  [
+    'deletes whatever entry there is for *',
+    broken((sound) => ({
+      delete: async (key, expected) =>
+        sound.delete(key, expected === '*' ? String(await versionOf(sound, key)) : expected),
+    })),
+    foreign(/the asterisk/),
   ],
   ['repeats versions: a counter that starts again with each entry', counting('per entry'), /^a version never repeats/],
   [
@@ -122,6 +145,14 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
     }),
     'an entry with a ttl lives no longer because it was read',
   ],
+  [
+    'takes a ttl of more than 30 days for a time in the past, as Memcached does',
+    putting((sound, key, value, expected, ttlMs = 0) =>
+      sound.put(key, value, expected, ttlMs > 30 * 86_400_000 ? 1 : ttlMs || undefined),
+    ),
+    'an entry with a ttl may have a ttl of 400 days and of a part of a millisecond',
+  ],
+  ['rounds the ttl up to whole seconds', inSeconds(), ENDED],
   ['gives expired entries', () => neverForgetting({ get: true }), ENDED],
   [
     'replaces an expired entry by its version',
@@ -184,6 +215,36 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
   ],
   ['normalises values', valued((value) => value.normalize('NFC')), /^a value comes back as it was put: unicode/],
   [
+    'drops a byte order mark, as Response.text() does',
+    valued((value) => value.replace(/^\uFEFF/, '')),
+    'a value comes back as it was put: a byte order mark in front',
+  ],
+  [
+    'decodes values as a URL',
+    valued((value) => (/%[0-9A-F]/.test(value) ? decodeURIComponent(value) : value)),
+    'a value comes back as it was put: what URLs and forms encode',
+  ],
+  [
+    'decodes values as a form, where a plus is a blank',
+    valued((value) => value.replaceAll('+', ' ')),
+    'a value comes back as it was put: what URLs and forms encode',
+  ],
+  [
+    'takes the value null for none',
+    broken((sound) => ({ get: async (key) => [await sound.get(key)].find((entry) => entry?.value !== 'null') })),
+    'a value comes back as it was put: the word null',
+  ],
+  [
+    'takes the value undefined for none',
+    broken((sound) => ({ get: async (key) => [await sound.get(key)].find((entry) => entry?.value !== 'undefined') })),
+    'a value comes back as it was put: the word undefined',
+  ],
+  [
+    'reads dates in JSON',
+    valued((value) => value.replace(/^"(\d{4}-.*)\.000Z"$/, '"$1Z"')),
+    'a value comes back as it was put: a date in JSON',
+  ],
+  [
     'keeps numbers as numbers',
     valued((value) => (/^[\d.]+$/.test(value) ? String(Number(value)) : value)),
     /^a value comes back as it was put: digits/,
@@ -213,9 +274,21 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
     broken((sound) => ({ delete: async (key, expected) => (await sound.get(key))?.version === expected })),
     'delete with the stored version removes the entry and resolves to true',
   ],
-  ['checks and creates in two steps', inTwoSteps('create'), 'of many callers at once exactly one creates an entry'],
-  ['checks and replaces in two steps', inTwoSteps('replace'), 'of many callers at once exactly one replaces an entry'],
-  ['checks and deletes in two steps', inTwoSteps('delete'), 'of many callers at once exactly one deletes an entry'],
+  [
+    'checks and creates in two steps',
+    inTwoSteps('create'),
+    'of many callers at once exactly one creates an entry by put',
+  ],
+  [
+    'checks and replaces in two steps',
+    inTwoSteps('replace'),
+    'of many callers at once exactly one replaces an entry by put',
+  ],
+  [
+    'checks and deletes in two steps',
+    inTwoSteps('delete'),
+    'of many callers at once exactly one deletes an entry by delete',
+  ],
   [
     'rejects the losers of a race',
     putting(async (sound, ...args) => {
@@ -230,6 +303,8 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
     broken(() => ({ shared: true })),
     'two adapters on one store, where it is shared, see what the other one wrote, at once',
   ],
+  ['keeps what it has read', remembering((entry) => entry !== undefined), SINCE_THEN],
+  ['keeps that there was nothing', remembering((entry) => entry === undefined), SINCE_THEN],
   [
     'resolves to null for nothing',
     broken((sound) => ({ get: async (key) => (await sound.get(key)) ?? (null as never) })),
@@ -253,12 +328,34 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
   ],
   ['lists keys twice', listing((keys) => keys.flatMap((key) => [key, key])), /every key once/],
   ['lists what has expired', () => listingExpired(), /no key of an entry that has expired/],
+  ['lists a page, and then leaves out what has expired', () => listingExpired(true), /a whole page of others/],
+  [
+    'refuses to list more than 1,000 keys',
+    listing((keys, { limit }) => {
+      if (limit > 1_000) throw new RangeError('MaxKeys')
+      return keys
+    }),
+    /however large the pages are/,
+  ],
   ['lists an iterator', listing((keys) => keys.values() as never), /in the order of their bytes/],
   [
     'does not say whether it is shared',
     broken(() => ({ shared: undefined as never })),
     'says with `shared` whether other processes see the same data',
   ],
+]
+
+/** Of some of them, what the test says that finds it. */
+const MESSAGES: [name: string, message: RegExp][] = [
+  ['ignores the ttl', /still there after the end of its ttl, and so it was a second later$/],
+  ['rounds the ttl up to whole seconds', /still there .* a second later it was gone: a ttl counts in milliseconds$/],
+  ['lists keys in the order of a language', /^list gave v1:\S+ in place \d+ of 15, where v1:\S+ belongs$/],
+  ['lists more than it was asked for', /^list gave \d+ keys, and there are at least the 1 of its limit$/],
+  ['checks and creates in two steps', /^16 callers at once, and put told \d+ and delete told 0 that they were first$/],
+  ['checks and deletes in two steps', /^16 callers at once, and put told 0 and delete told \d+ that they were first$/],
+  ['takes * for any version', /^put resolved to \S+ and not to null$/],
+  ['deletes whatever entry there is for *', /^delete resolved to true and not to false$/],
+  ['ignores expected null', /^put resolved to \S+ and not to null$/],
 ]
 
 /** One whose list has the defect. `sorted`: all keys of the store. */
@@ -271,8 +368,8 @@ function listing(change: (keys: string[], page: KeyPage, sorted: string[]) => st
   }
 }
 
-/** One that forgets the end of entries when it lists them. */
-function listingExpired(): StorageAdapter {
+/** One that forgets the end of entries when it lists them, or thinks of it once it has a page. */
+function listingExpired(isThoughtOf = false): StorageAdapter {
   const sound = memory()
   const all = new Set<string>()
   return over(sound, {
@@ -280,13 +377,11 @@ function listingExpired(): StorageAdapter {
       all.add(key)
       return sound.put(key, ...rest)
     },
-    list: ({ after = '', limit }) =>
-      Promise.resolve(
-        [...all]
-          .filter((key) => key > after)
-          .sort()
-          .slice(0, limit),
-      ),
+    async list({ after = '', limit }) {
+      const behind = [...all].filter((key) => key > after).sort()
+      const live = new Set(isThoughtOf ? await sound.list({ limit: Infinity }) : behind)
+      return behind.slice(0, limit).filter((key) => live.has(key))
+    },
   })
 }
 
@@ -372,6 +467,48 @@ function neverForgetting(blind: { get?: true; put?: true; delete?: true; create?
   }
 }
 
+/** One that reads other texts in an expected version than that version: any of them, or any at all. */
+function reading(read: (expected: string) => readonly string[] | 'any'): MakeAdapter {
+  return putting(async (sound, key, value, expected, ttlMs) => {
+    const stored = await versionOf(sound, key)
+    if (expected === null || stored === null) return sound.put(key, value, expected, ttlMs)
+    const found = read(expected)
+    return sound.put(key, value, found === 'any' || found.includes(stored) ? stored : expected, ttlMs)
+  })
+}
+
+/** One that counts a ttl in seconds. */
+function inSeconds(): MakeAdapter {
+  return putting((sound, key, value, expected, ttlMs) =>
+    sound.put(key, value, expected, ttlMs && Math.ceil(ttlMs / 1_000) * 1_000),
+  )
+}
+
+/** Adapters on one store, each of which keeps some of what it has read and forgets it with a write of its own. */
+function remembering(isKept: (entry: StoredEntry | undefined) => boolean): MakeAdapter {
+  const sound = memory()
+  return () => {
+    const kept = new Map<string, StoredEntry | undefined>()
+    return over(sound, {
+      shared: true,
+      async get(key) {
+        if (kept.has(key)) return kept.get(key)
+        const entry = await sound.get(key)
+        if (isKept(entry)) kept.set(key, entry)
+        return entry
+      },
+      put(key, ...rest) {
+        kept.delete(key)
+        return sound.put(key, ...rest)
+      },
+      delete(key, expected) {
+        kept.delete(key)
+        return sound.delete(key, expected)
+      },
+    })
+  }
+}
+
 /** One that changes keys on their way in. */
 function keyed(change: (key: string) => string): MakeAdapter {
   return broken((sound) => ({
@@ -430,6 +567,24 @@ describe('the storage contract', () => {
     expect(emitWarning.mock.calls).toEqual([
       ['LEFT OUT of the storage contract: list, which the adapter does not have'],
     ])
+  })
+
+  it('skips the tests of list where the runner can skip a test that runs, without a warning', async () => {
+    emitWarning.mockClear()
+    const { passed, failed, skipped } = await recordedSuite(() => over(memory()), options, { canSkip: true })
+    expect(failed).toEqual([])
+    expect(skipped).toHaveLength(8)
+    expect(new Set(skipped.map((title) => title.split(' ')[0]))).toEqual(new Set(['list,']))
+    expect(passed.filter((title) => title.startsWith('list'))).toEqual([])
+    expect(emitWarning).not.toHaveBeenCalled()
+  })
+
+  it.each(MESSAGES)('says what an adapter does wrong that %s', async (name, message) => {
+    const [, makeAdapter] = DEFECTS.find(([title]) => title === name)!
+    const { messages } = await recordedSuite(makeAdapter, options)
+    expect(messages).toContainEqual(expect.stringMatching(message))
+    // Words, to which a runner's assert adds nothing.
+    expect(messages.filter((text) => /expected .* to (?:be|equal)|===|!==/.test(text))).toEqual([])
   })
 
   it.each(DEFECTS)('finds an adapter that %s', async (_name, makeAdapter, found) => {
@@ -511,6 +666,30 @@ describe('the group of the storage contract for a store that is gone', () => {
   ]
   it.each(swallowing)('finds that %s', async (_name, change, found) => {
     expect(await failedOf(failing(change))).toContain(`when the store is gone ${found}`)
+  })
+
+  it('has a group for each way that is named, which finds what is swallowed in that way alone', async () => {
+    const ways = { 'refuses connections': failing(), 'answers 503': failing({ put: () => Promise.resolve(null) }) }
+    const { passed, failed } = await recordedSuite(memory, { ...options, unavailable: ways })
+    expect(passed.filter((title) => title.startsWith('when the store refuses connections '))).toHaveLength(8)
+    expect(failed).toHaveLength(4)
+    expect(failed.filter((title) => !title.startsWith('when the store answers 503 put '))).toEqual([])
+  })
+
+  it('is left out when no way is named', async () => {
+    const { passed } = await recordedSuite(memory, { ...options, unavailable: {} })
+    expect(passed).toContainEqual(expect.stringMatching(/^when the store is gone LEFT OUT/))
+  })
+
+  it('does not wait for a call that hangs longer than the package would', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const silent = failing({ get: () => new Promise(() => undefined) })
+    const recorded = recordedSuite(memory, { ...options, unavailable: { hangs: silent } })
+    const timer = setInterval(() => vi.advanceTimersByTime(1_000), 1)
+    const { failed, messages } = await recorded.finally(() => clearInterval(timer))
+    expect(failed).toEqual(['when the store hangs get rejects'])
+    expect(messages).toEqual(['the first call of get did not end within 5000 ms, while the store hangs'])
   })
 
   it('finds an adapter that rejects the first call only', async () => {

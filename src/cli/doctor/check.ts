@@ -69,10 +69,6 @@ export const answered =
     return 'missing' in result || isAnswer(result) ? result : missing('no answer')
   }
 
-/** Returns the class of an error, and not its message, which may hold anything. */
-export const nameOf = (error: unknown): string =>
-  error instanceof Error && /^\w{1,40}$/.test(error.name) ? error.name : 'unknown failure'
-
 /** Returns the result of an attempt, or the error of this package that it ends in. */
 export const outcomeOf = <T>(attempt: () => T | Promise<T>): Promise<T | McpAuthError> =>
   Promise.resolve()

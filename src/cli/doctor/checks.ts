@@ -1,4 +1,5 @@
-import { failed, leftOut, nameOf, type Check, type Finding, type Verdict } from './check.js'
+import { codeOf } from '../stores.js'
+import { failed, leftOut, type Check, type Finding, type Verdict } from './check.js'
 import { clientChecks } from './client.js'
 import { mcpClientChecks } from './clients/client-checks.js'
 import { nextcloudClock, providerClock } from './clocks.js'
@@ -15,8 +16,7 @@ import { storageChecks } from './storage.js'
 import { tokenChecks } from './token.js'
 import { userChecks } from './user-checks.js'
 
-/** Checks of one issuer, which are made of each. */
-export const ISSUER_CHECKS: readonly Check[] = [
+const providerChecks: readonly Check[] = [
   ...connectionChecks(PROVIDER),
   providerClock,
   ...discoveryChecks,
@@ -24,13 +24,16 @@ export const ISSUER_CHECKS: readonly Check[] = [
   ...clientChecks,
 ]
 
+/** Checks of one issuer, which are made of each. */
+export const ISSUER_CHECKS: readonly Check[] = [...providerChecks, ...connectChecks]
+
 /** Every check of a configuration that can be read, in the order of the report. */
 export const CHECKS: readonly Check[] = [
   // First, because it may be the provider too.
   ...connectionChecks(NEXTCLOUD),
   nextcloudClock,
   nextcloudStatus,
-  ...ISSUER_CHECKS,
+  ...providerChecks,
   ...tokenChecks,
   ...exchangeChecks,
   ...storageChecks,
@@ -77,6 +80,6 @@ async function run(check: Check, context: Examination): Promise<Verdict> {
   try {
     return await check.judge(context)
   } catch (error) {
-    return failed(`the check itself failed (${nameOf(error)})`, 'report it as a defect of the doctor')
+    return failed(`the check itself failed (${codeOf(error)})`, 'report it as a defect of the doctor')
   }
 }

@@ -32,13 +32,14 @@ export const connectPage = check({ id: 'connect.page', needs: reached(THIS_SERVE
 /** Makes the authorization request of a browser, which a provider refuses at once if the redirect URI is not its client's. */
 async function checkRedirectUri(context: Examination, connect: ConnectConfig): Promise<Verdict> {
   const { quote } = context.secrets
-  const { redirectUri } = connect
   const { client } = context.config
   if (client !== undefined && isFromOAuth2App(context)) return checkOAuth2RedirectUri(context, client, connect)
-  const fix = `register ${redirectUri}, to the letter, as a redirect URI of this client at the provider`
   const grant = createCodeGrant(connect, context)
-  const url = await outcomeOf(async () => grant.authorizationUrl(await grant.metadata(), grant.secrets(), false))
-  if (url instanceof McpAuthError) return leftOut(quote(url.detail), fix)
+  const server = await outcomeOf(grant.metadata)
+  if (server instanceof McpAuthError) return leftOut(quote(server.detail))
+  const redirectUri = grant.redirectUri(server)
+  const fix = `register ${redirectUri}, to the letter, as a redirect URI of this client at the provider`
+  const url = await grant.authorizationUrl(server, grant.secrets(), false)
   const answer = await context.probe(url.href, { headers: { accept: 'text/html' } })
   if (!isAnswer(answer)) {
     return leftOut(`the authorization endpoint cannot be reached from here (${answer.code}), as browsers must`, fix)
@@ -59,13 +60,23 @@ async function checkRedirectUri(context: Examination, connect: ConnectConfig): P
       fix,
     )
   }
+  if (redirectUri !== connect.redirectUri && (await takes(context, url, connect.redirectUri))) {
+    return failed(
+      `the provider takes ${connect.redirectUri}, too, which is of another issuer: that one could have this provider's codes sent to it`,
+      `let ${redirectUri} be the only redirect URI of this server at the provider`,
+    )
+  }
   return passed(`the provider takes ${redirectUri}`)
 }
 
 /** Whether the provider answers a redirect URI that nobody has registered like this server's. */
-async function takesAny({ probe }: Examination, url: URL, redirectUri: string): Promise<boolean> {
+const takesAny = (context: Examination, url: URL, redirectUri: string): Promise<boolean> =>
+  takes(context, url, `${new URL(redirectUri).origin}/not-registered-${crypto.randomUUID()}`)
+
+/** Whether the provider answers the same request with this redirect URI like that with this server's. */
+async function takes({ probe }: Examination, url: URL, redirectUri: string): Promise<boolean> {
   const made = new URL(url)
-  made.searchParams.set('redirect_uri', `${new URL(redirectUri).origin}/not-registered-${crypto.randomUUID()}`)
+  made.searchParams.set('redirect_uri', redirectUri)
   const answer = await probe(made.href, { headers: { accept: 'text/html' } })
   return isAnswer(answer) && answer.status < 400
 }

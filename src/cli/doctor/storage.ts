@@ -7,6 +7,7 @@ import { BEGINNING } from '../../grants/record-key.js'
 import { plainCount } from '../../grants/plain-tombstone.js'
 import { createRecords, type Records } from '../../grants/records.js'
 import { createSealer, type Sealer } from '../../grants/seal.js'
+import { MODES } from '../../modes.js'
 import { forApp, waysToGive } from './words.js'
 import { codeOf, StorageAdvice, type Store } from '../stores.js'
 import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from './check.js'
@@ -19,14 +20,23 @@ interface SealedStore {
 }
 
 const sealedStore: Subject<SealedStore> = ({ config, store, clock, events }) => {
-  const { grants, nextcloud } = config
-  if (grants === undefined) return missing(`${nextcloud?.mode ?? 'this'} mode stores nothing`)
-  if (grants.storage === undefined || store === undefined) {
+  const { grants, usedProofs, sharedTokens, nextcloud } = config
+  const { storage, encryptionKeys: keys } = grants ?? sharedTokens ?? usedProofs ?? NO_STORE
+  if (storage !== undefined && store !== undefined) {
+    return { records: createRecords(storage, createSealer(keys), clock, events), keys, store }
+  }
+  if (grants !== undefined) {
     return missing(`grants are kept in memory: name the store of the app by ${forApp('--storage')}`)
   }
-  const { encryptionKeys: keys } = grants
-  return { records: createRecords(grants.storage, createSealer(keys), clock, events), keys, store }
+  const { credentialFrom } = MODES[nextcloud?.mode ?? 'pass-through']
+  return missing(
+    credentialFrom === 'exchange'
+      ? `no store is given, which ${nextcloud?.mode} mode can do without: if the app has one, name it by ${forApp('--storage')}`
+      : `${nextcloud?.mode ?? 'this'} mode stores nothing`,
+  )
 }
+
+const NO_STORE = { storage: undefined, encryptionKeys: [] }
 
 /** Checks of the store: it can be written and read, and the keys open it. */
 export const storageChecks: readonly Check[] = [
@@ -70,8 +80,8 @@ async function checkSeal(_context: Examination, { records }: SealedStore): Promi
 /** The order in which several processes change the key. */
 const ORDER = 'a new key goes to every process as old,new first, then as new,old, then alone'
 
-/** Records of users: only the number that the keys open is told of them. */
-async function checkRecords({ clock }: Examination, { records, keys, store }: SealedStore): Promise<Verdict> {
+/** Only the number of the records that the keys open is told of them. */
+async function checkRecords({ config, clock }: Examination, { records, keys, store }: SealedStore): Promise<Verdict> {
   const opened = { first: 0, others: 0, none: 0 }
   const [first, all] = [createSealer(keys.slice(0, 1)), createSealer(keys)]
   const { adapter } = await store.opened()
@@ -97,6 +107,8 @@ async function checkRecords({ clock }: Examination, { records, keys, store }: Se
   }
   return failed(
     `${none} of ${looked} records that were looked at open with none of the keys given`,
-    `put the key that they were sealed with back into ${waysToGive('encryptionKey')}, behind the new one, separated by a comma (${ORDER}); if it is lost, these users must connect again`,
+    config.grants === undefined
+      ? `let ${waysToGive('encryptionKey')} hold the same keys in every instance (${ORDER}); no user has to do anything`
+      : `put the key that they were sealed with back into ${waysToGive('encryptionKey')}, behind the new one, separated by a comma (${ORDER}); if it is lost, these users must connect again`,
   )
 }

@@ -27,8 +27,11 @@ const user: Subject<User> = async (context) => {
 export const userChecks: readonly Check[] = [
   check({
     id: 'nextcloud.bearer',
-    // A clock that is off makes good tokens bad.
-    needs: ['nextcloud.status', 'clock.nextcloud', 'exchange.live', 'pass-through.audience', 'storage.records'],
+    // A clock that is off makes good tokens bad. Exchanged tokens do without the store.
+    needs: ({ config }) => [
+      ...['nextcloud.status', 'clock.nextcloud', 'exchange.live', 'pass-through.audience'],
+      ...(config.grants === undefined ? [] : ['storage.records']),
+    ],
     about: userCredential,
     run: checkBearer,
   }),

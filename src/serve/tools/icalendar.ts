@@ -83,10 +83,9 @@ function eventOf(properties: ReadonlyMap<string, ContentLine>): CalendarEvent | 
 
 /** Undefined: it is not a day or a time that there is, in the years 1 to 9999. */
 function timeOf(line: ContentLine | undefined): string | undefined {
-  const [, year, month, day, time, zone = ''] =
-    /^(?!0000)(\d{4})(\d\d)(\d\d)(?:T(\d{6})(Z?))?$/.exec(line?.value ?? '') ?? []
-  if (year === undefined) return undefined
-  const date = `${year}-${month ?? ''}-${day ?? ''}`
+  const [, day, time, zone = ''] = /^(?!0000)(\d{8})(?:T(\d{6})(Z?))?$/.exec(line?.value ?? '') ?? []
+  if (day === undefined) return undefined
+  const date = `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`
   if (time === undefined) return isReal(`${date}T00:00:00.000Z`) ? date : undefined
   // RFC 5545 §3.3.12: a leap second counts as the one before.
   const seconds = time.endsWith('60') ? '59' : time.slice(4)

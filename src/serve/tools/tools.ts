@@ -5,6 +5,7 @@ import {
   SubjectTokenRejectedError,
   UpstreamUnavailableError,
 } from '../../errors/errors.js'
+import { nameOfFailure } from '../../errors/failure-name.js'
 import type { McpAuth } from '../../mcp-auth.js'
 import { scopedTools, withNextcloud } from '../../mcp/v2.js'
 import { calendarTools } from './calendar.js'
@@ -25,18 +26,18 @@ export function toolsCalled(body: unknown): readonly string[] {
     .filter((name) => typeof name === 'string')
 }
 
-/** @param report hears of defects, by the tool's name and the class of the error */
+/** @param report hears of defects, by the tool's name and the name of the failure */
 export function registerTools(server: McpServer, auth: McpAuth, report: (tool: string, error: string) => void): void {
   scopedTools(auth, server, Object.fromEntries(TOOLS.map(({ name, scopes }) => [name, scopes])))
   for (const tool of TOOLS) {
-    const { name, title, description, input, readOnly, replaces = false } = tool
+    const { name, title, description, input, readOnly, replaces } = tool
     server.registerTool(
       name,
       {
         title,
         description,
         inputSchema: input,
-        annotations: { readOnlyHint: readOnly, destructiveHint: replaces, openWorldHint: false },
+        annotations: { readOnlyHint: readOnly, destructiveHint: replaces === true, openWorldHint: false },
       },
       untilSignedOut(withNextcloud(auth, (args, _ctx, nextcloud) => runTool(tool, nextcloud, args, report))),
     )
@@ -66,7 +67,7 @@ export async function runTool(
       const isUnsure = !readOnly && error instanceof UpstreamUnavailableError && !error.unprocessed
       return text(`${error.body.error_description}.${isUnsure ? MAY_BE_DONE : ''}`, true)
     }
-    report(name, error instanceof Error ? error.name : 'unknown')
+    report(name, nameOfFailure(error) ?? 'unknown')
     return text('That did not work, for a reason that this server does not know.', true)
   }
 }

@@ -57,12 +57,14 @@ function element(text: string, at: number, open: Open[]): number {
   const isEnd = text[at + 1] === '/'
   const isEmpty = text[end - 2] === '/'
   const inside = text.slice(at + (isEnd ? 2 : 1), end - (isEmpty ? 2 : 1))
-  const [, name = '', attributes = ''] = /^(?:[^\s:]*:)?(\S*)(.*)/s.exec(inside) ?? []
+  const local = inside.replace(/^[^\s:]*:/, '')
+  const nameEnd = local.search(/\s|$/)
+  const name = local.slice(0, nameEnd)
   if (isEnd) {
     if (open.length === 1 || open.pop()?.name !== name) throw new SyntaxError('An element ends that has not begun')
     return end
   }
-  const begun: Open = { name, attributes, text: '', children: [] }
+  const begun: Open = { name, attributes: local.slice(nameEnd), text: '', children: [] }
   open.at(-1)?.children.push(begun)
   if (!isEmpty) open.push(begun)
   if (open.length > DEEPEST) throw new SyntaxError('The document is too deep')

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { TokenRequestError, type McpAuthOptions } from '../../../src/index.js'
+import { TokenRequestError, type McpAuthEvent, type McpAuthOptions } from '../../../src/index.js'
 import { manualClock } from '../../support/clock.js'
 import { ENCRYPTION_KEY } from '../../support/grant-constants.js'
 import { failureOf, turn, until } from '../../support/promises.js'
@@ -284,6 +284,36 @@ describe('a rolling change of keys', () => {
     clock.advance(10 * SECOND)
     expect([await tokenOf(fresh, user), await tokenOf(old, user)]).toEqual([second, second])
     expect(exchanged()).toBe(2)
+  })
+
+  it('is told of at most once an hour where instances know none of each other’s keys', async () => {
+    const { clock, open, mint } = await sharingWorld({ options: { cache: { grantCheck: 3_600 } } })
+    const warnings: unknown[] = []
+    const onEvent = (event: McpAuthEvent) => event.type === 'config.warning' && warnings.push({ ...event, at: 0 })
+    const one = open(OLD)
+    const other = open({ encryptionKey: OTHER_KEY, onEvent })
+    const met = async (sub: string) => {
+      const user = await mint({ sub })
+      await tokenOf(one, user)
+      await tokenOf(other, user)
+    }
+    const warning = {
+      at: 0,
+      type: 'config.warning',
+      option: 'encryptionKey',
+      message:
+        'an exchanged token in the storage is sealed with none of the keys given, so that instances exchange for themselves: let encryptionKey (environment variable TOKEN_ENCRYPTION_KEY) hold the same keys in all of them',
+    }
+
+    await met('alice')
+    await met('bob')
+    expect(warnings).toEqual([warning])
+    clock.advance(3_600 * SECOND - 1)
+    await met('carol')
+    expect(warnings).toEqual([warning])
+    clock.advance(1)
+    await met('dave')
+    expect(warnings).toEqual([warning, warning])
   })
 })
 

@@ -4,7 +4,7 @@ import { forApp, waysToGive } from '../words.js'
 import { check, failed, leftOut, missing, passed, type Check, type Subject, type Verdict } from '../check.js'
 import type { Examination } from '../examination.js'
 import { knownIssuer } from '../provider.js'
-import { clientOf, MCP_CLIENT_IDS, wayAt, type McpClient } from './mcp-clients.js'
+import { clientOf, MCP_CLIENT_IDS, wayAt, type McpClient, type McpClientId } from './mcp-clients.js'
 import { lookAt, ownPlaces, providerPlaces } from './places.js'
 import { providerSettings } from './provider-settings.js'
 
@@ -31,7 +31,7 @@ export const mcpClientChecks: readonly Check[] = [
   check({ id: 'clients.pkce', ...parts, run: (_context, { metadata }) => judgePkce(metadata) }),
   check({ id: 'clients.scopes', ...parts, run: checkScopes }),
   ...MCP_CLIENT_IDS.map((id) =>
-    check({ id: `clients.${id}`, ...parts, run: (context, about) => checkClient(context, clientOf(id), about) }),
+    check({ id: `clients.${id}`, ...parts, run: (context, about) => checkClient(context, id, about) }),
   ),
 ]
 
@@ -69,7 +69,8 @@ function checkScopes({ config, secrets }: Examination, { metadata }: Published):
   )
 }
 
-async function checkClient(context: Examination, client: McpClient, { issuer, metadata }: Published): Promise<Verdict> {
+async function checkClient(context: Examination, id: McpClientId, { issuer, metadata }: Published): Promise<Verdict> {
+  const client = clientOf(id)
   if (client.metadataAt === 'this server') {
     const { document, tried } = await lookAt(context, ownPlaces(context.config.resource))
     if (document === undefined) {
@@ -83,11 +84,11 @@ async function checkClient(context: Examination, client: McpClient, { issuer, me
   if (way === undefined) {
     return leftOut(`${client.name} cannot register itself at this provider`, adviceByHand(client, issuer, metadata))
   }
-  const found =
-    way === 'document'
-      ? `${client.name} names itself by its metadata document ${client.document}`
-      : `${client.name} registers itself`
-  return passed(found, noteOnAddress(client, context.config.resource))
+  const note = noteOnAddress(client, context.config.resource)
+  if (way === 'document') {
+    return passed(`${client.name} names itself by its metadata document ${client.document}`, note)
+  }
+  return passed(`${client.name} finds an endpoint to register itself; --as ${id} shows whether it may`, note)
 }
 
 /** The steps that make a client by hand. */
