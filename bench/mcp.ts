@@ -10,8 +10,8 @@ const NAMES = [NONE, OURS, SDK]
 const CONNECTIONS = 20
 /** Requests that an app gets before it is the next one's turn. */
 const TURN = 100
-/** Repeats that are not counted. */
-const WARM_UP = 4
+/** Turns of an app before any is counted: the engine goes on optimising what verifies for some thousand requests. */
+const WARM_UP = 60
 
 const BODY = JSON.stringify({
   ...{ jsonrpc: '2.0', id: 1, method: 'tools/call' },
@@ -68,7 +68,7 @@ export async function measureMcp({ issuer, mint, form }: McpMeasurement): Promis
       const rates = new Map<string, number[]>(NAMES.map((name) => [name, []]))
       // Before the first repeat the engine optimises the programs. Of ours, the verification has not run before the distinct tokens come.
       for (let repeat = -1; repeat < repeats; repeat += 1) {
-        const played = repeat < 0 ? WARM_UP * turns : turns
+        const played = repeat < 0 ? WARM_UP : turns
         const requests = (await tokens(played * TURN)).map(requestWith)
         for (const served of servers.values()) served.requests = requests
         const times = await round(servers, played)

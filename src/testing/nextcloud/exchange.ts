@@ -103,8 +103,18 @@ export const signedIn = (uid: string): { readonly 'x-user-id': string } => ({ 'x
 
 export const isApiRequest = ({ headers }: Asked): boolean => headers['ocs-apirequest'] === 'true'
 
-/** Returns the fields of a form. */
-export const fieldsOf = ({ body }: Pick<Asked, 'body'>): URLSearchParams => new URLSearchParams(body)
+/** Returns the fields of a form or of a JSON object. */
+export function fieldsOf({ headers, body }: Pick<Asked, 'headers' | 'body'>): URLSearchParams {
+  if (!(headers['content-type'] ?? '').startsWith('application/json')) return new URLSearchParams(body)
+  try {
+    const given = JSON.parse(body) as Record<string, unknown>
+    const fields = new URLSearchParams()
+    for (const [name, value] of Object.entries(given)) if (typeof value === 'string') fields.append(name, value)
+    return fields
+  } catch {
+    return new URLSearchParams()
+  }
+}
 
 /** Returns the two parts of Basic credentials. */
 export function basicOf({
