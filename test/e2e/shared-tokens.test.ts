@@ -218,6 +218,10 @@ it.each(storeKinds())(
     const users = await mintAll(scene, 2)
     const [one, other] = await Promise.all(four.slice(0, 2).map((process) => scene.open(process, PATIENT)))
     const keys = async (): Promise<readonly string[]> => (await scene.adapter.list?.({ limit: 100_000 })) ?? []
+    // What an earlier test has left under way is written first.
+    let length = -1
+    const isStill = async () => length === (length = (await keys()).length)
+    await expect.poll(isStill, { interval: 1_000, timeout: 30_000 }).toBe(true)
     const before = new Set(await keys())
     await one?.exchange(users)
     const fresh = async () => (await keys()).filter((key) => !before.has(key))
