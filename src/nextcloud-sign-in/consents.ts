@@ -1,4 +1,4 @@
-import { keyOf, seconds, type ClientRooms } from './model-records.js'
+import { findModel, keyOf, seconds, type ClientRooms } from './model-records.js'
 import { changeList } from './person-list.js'
 import { lastRefresh } from './refresh-tokens.js'
 
@@ -10,7 +10,7 @@ interface NotedConsent {
   readonly at: number
 }
 
-/** Consents of one person that have not ended, to all clients together. Each is two records, and one of a client that has registered itself. */
+/** Consents of one person that are kept, to all clients together. Each is two records, and one of a client that has registered itself. */
 const MOST_CONSENTS = 50
 
 /** What ends with a consent. */
@@ -22,8 +22,8 @@ interface End {
 }
 
 /**
- * Notes that a person has let a client in. Where there are too many, the one ends that was used least recently: who signs in again and again
- * fills the store for nobody else.
+ * Notes that a person has let a client in. Where there are too many, one makes room that has ended, else the one that was used least recently
+ * ends: who signs in again and again fills the store for nobody else.
  *
  * @param consent `life` in seconds
  */
@@ -50,11 +50,15 @@ export function noteConsent(
 
 async function leastUsed(rooms: ClientRooms, consents: readonly NotedConsent[], count: number) {
   if (count <= 0) return []
-  const used = await Promise.all(
-    consents.map(async (consent) => ({ consent, at: (await lastRefresh(rooms, consent.grantId)) ?? consent.at })),
-  )
+  const used = await Promise.all(consents.map(async (consent) => ({ consent, at: await lastUse(rooms, consent) })))
   return used
     .sort((one, other) => one.at - other.at)
     .slice(0, count)
     .map(({ consent }) => consent)
+}
+
+/** Seconds since the epoch. 0: the consent has ended. */
+async function lastUse(rooms: ClientRooms, { grantId, at }: NotedConsent): Promise<number> {
+  if ((await findModel(rooms, 'Grant', grantId)) === undefined) return 0
+  return (await lastRefresh(rooms, grantId)) ?? at
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Adapter, AdapterPayload } from 'oidc-provider'
 import { change } from '../grants/change.js'
 import { noteConsent } from './consents.js'
@@ -150,7 +151,7 @@ export function dropClient(rooms: ClientRooms, id: string, usedBy: readonly stri
   const key = keyOf(rooms, 'Client', id)
   return change('a client', async () => {
     const record = await read(rooms, key)
-    if (record === undefined || String(storedIn(record)?.users ?? []) !== String(usedBy)) return undefined
+    if (record === undefined || !isDeepStrictEqual(storedIn(record)?.users ?? [], usedBy)) return undefined
     return (await rooms.records.remove(key, record.version)) ? undefined : 'late'
   })
 }

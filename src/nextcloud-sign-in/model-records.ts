@@ -43,7 +43,11 @@ export function storedIn(record: OpenRecord | undefined): Stored | undefined {
   return stored?.format === 1 ? stored : undefined
 }
 
-export async function findModel(rooms: ModelRooms, model: string, id: string): Promise<AdapterPayload | undefined> {
+export async function findModel(
+  rooms: Pick<ModelRooms, 'records' | 'owner'>,
+  model: string,
+  id: string,
+): Promise<AdapterPayload | undefined> {
   return storedIn(await read(rooms, keyOf(rooms, model, id)))?.payload
 }
 

@@ -98,7 +98,7 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
   // It asks each model for its id, and the length alone is an option.
   Object.assign(provider.RefreshToken.prototype, {
     generateTokenId(this: RefreshToken) {
-      return refreshTokenOf(String(this.grantId), this.rotations ?? 0)
+      return refreshTokenOf(this.grantId, this.rotations ?? 0)
     },
   })
   // Addresses are those of the issuer, whatever a proxy says of them.

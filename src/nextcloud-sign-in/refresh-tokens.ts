@@ -20,8 +20,11 @@ const FORM = /^([\w-]{22})[\w-]{43}(\d{1,9})$/
 /**
  * Returns the refresh token that a grant has after so many rotations. All tokens of a grant are a family. They follow from its id, which is a
  * secret of this server, so that the store needs no record of each to tell one that it has given from one that is made up.
+ *
+ * @throws {InternalError} there is no grant: anybody could make up the tokens of none
  */
-export function refreshTokenOf(grantId: string, rotations: number): string {
+export function refreshTokenOf(grantId: string | undefined, rotations: number): string {
+  if (grantId === undefined) throw new InternalError('A refresh token belongs to no grant')
   return `${familyOf(grantId)}${mac(grantId, `token ${rotations}`)}${rotations}`
 }
 
@@ -92,7 +95,7 @@ async function find(rooms: ModelRooms, id: string): Promise<AdapterPayload | und
   const { rotations } = parts
   // A newer one than the newest was given before the store lost it.
   if (stored === undefined || rotations > rotationsOf(stored.payload)) return undefined
-  if (!isSame(id, refreshTokenOf(String(stored.payload.grantId), rotations))) return undefined
+  if (!isSame(id, refreshTokenOf(stored.payload.grantId, rotations))) return undefined
   return { ...stored.payload, jti: id, rotations, consumed: isSpent(rooms, stored, rotations) || undefined }
 }
 
@@ -103,7 +106,10 @@ function isSpent({ clock }: Pick<ModelRooms, 'clock'>, { payload, spentAt = [] }
   return seconds(clock) - (spentAt.at(-before) ?? -Infinity) >= GRACE
 }
 
-/** Keeps a token in place of the one that is spent for it. Whoever comes second has the same. */
+/**
+ * Keeps a token in place of the one that is spent for it. Whoever comes second has the same. That one was in its grace when it was found, so
+ * that nothing ends here, however long it has taken since.
+ */
 async function keep(rooms: ModelRooms, id: string, payload: AdapterPayload, expiresIn: number): Promise<void> {
   const { records, errors } = rooms
   const parts = partsOf(id)
@@ -119,13 +125,11 @@ async function keep(rooms: ModelRooms, id: string, payload: AdapterPayload, expi
     const before = storedIn(record)
     if (before === undefined && rotations > 0) return 'ended'
     if (before !== undefined && rotationsOf(before.payload) >= rotations)
-      return rotations > 0 && isSpent(rooms, before, rotations - 1) ? 'reused' : 'kept'
+      return isSpent(rooms, before, rotations) ? 'ended' : 'kept'
     const spentAt = before && [...(before.spentAt ?? []), seconds(rooms.clock)].slice(-MOST_SPENT)
     const stored: Stored = { format: 1, payload, ...(spentAt && { spentAt }) }
     const version = await records.write(key, stored, record?.version ?? null, Math.max(1, expiresIn) * 1_000)
     return version === null ? 'late' : 'kept'
   })
-  if (outcome === 'kept') return
-  if (outcome === 'reused') await destroy(rooms, 'Grant', String(payload.grantId))
-  throw new errors.InvalidGrant(outcome === 'reused' ? 'it was used before' : 'it is not known')
+  if (outcome === 'ended') throw new errors.InvalidGrant('it is not known')
 }

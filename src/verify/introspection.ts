@@ -128,9 +128,7 @@ function createRun(clock: Clock) {
   let closedAt = 0
   let probeAt = 0
   let last: unknown
-  const succeeded = (): void => tokens.clear()
   return {
-    succeeded,
     failed: (token: string, error: unknown): void => {
       last = error
       // Once for a run: the same tokens, coming again, keep the door closed no longer.
@@ -142,7 +140,7 @@ function createRun(clock: Clock) {
     check: (): void => {
       if (tokens.size < RUN_OF_FAILURES) return
       const now = clock.monotonic()
-      if (now - closedAt >= LONGEST_CLOSED) return succeeded()
+      if (now - closedAt >= LONGEST_CLOSED) return tokens.clear()
       if (now >= probeAt) probeAt = now + PROBE_INTERVAL
       else throw last instanceof UpstreamUnavailableError ? last.with({ retryAfter: (probeAt - now) / 1_000 }) : last
     },

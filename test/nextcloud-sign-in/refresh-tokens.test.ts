@@ -53,11 +53,22 @@ function setUp() {
     isThere: async (grantId: string) => (await there('Grant').find(grantId)) !== undefined,
   }
 
-  async function issue(at: typeof here, grantId: string, rotations: number): Promise<void> {
+  async function issue(
+    at: typeof here,
+    grantId: string,
+    rotations: number,
+    meanwhile = (): Promise<void> => Promise.resolve(),
+  ): Promise<void> {
     const tokens = at('RefreshToken')
     if (rotations > 0) {
       const before = refreshTokenOf(grantId, rotations - 1)
-      if ((await tokens.find(before)) === undefined) throw new errors.InvalidGrant('refresh token not found')
+      const found = await tokens.find(before)
+      if (found?.consumed !== undefined) {
+        await Promise.all([tokens.destroy(before), tokens.revokeByGrantId(grantId), at('Grant').destroy(grantId)])
+        throw new errors.InvalidGrant('refresh token already used')
+      }
+      if (found === undefined) throw new errors.InvalidGrant('refresh token not found')
+      await meanwhile()
       await tokens.consume(before)
     }
     const payload = {
@@ -134,6 +145,26 @@ describe('the refresh tokens of a grant', () => {
     expect(await isThere(grantId)).toBe(false)
   })
 
+  it('that was found in its grace ends nothing, however late its successor is kept', async () => {
+    const { clock, here, there, begin, issue, isThere } = setUp()
+    const grantId = await begin()
+    await issue(here, grantId, 1)
+    clock.advance(29_000)
+    // Nextcloud is asked in between.
+    const late = () => Promise.resolve(clock.advance(2_000))
+    await issue(there, grantId, 1, late)
+
+    const standstill = async () => {
+      await issue(here, grantId, 3)
+      clock.advance(30_000)
+    }
+    await expect(issue(there, grantId, 2, () => issue(here, grantId, 2).then(standstill))).rejects.toThrow(
+      errors.InvalidGrant,
+    )
+    expect(await isThere(grantId)).toBe(true)
+    await issue(there, grantId, 4)
+  })
+
   it('have each a grace of its own', async () => {
     const { clock, here, begin, issue, isThere } = setUp()
     const grantId = await begin()
@@ -161,6 +192,10 @@ describe('the refresh tokens of a grant', () => {
       errors.InvalidGrant,
     )
     await expect(issue(here, grantId, 1)).rejects.toThrow(errors.InvalidGrant)
+  })
+
+  it('are none without a grant, whose tokens anybody could make up', () => {
+    expect(() => refreshTokenOf(undefined, 0)).toThrow()
   })
 
   it('are refused where oidc-provider has given one another id than they have', async () => {
@@ -194,9 +229,26 @@ describe('the consents of a person', () => {
     ])
   })
 
+  it('that have ended make room for those that have not, however long those were not used', async () => {
+    const { clock, here, begin, isThere } = setUp()
+    const living = await begin()
+    for (let count = 0; count < 60; count += 1) {
+      clock.advance(1_000)
+      await here('Grant').destroy(await begin())
+    }
+
+    expect(await isThere(living)).toBe(true)
+  })
+
   it('end with a client that has registered itself and that nobody else uses, once there is none left to it', async () => {
     const { clock, begin, register, isRegistered } = setUp()
-    const clients = { own: ['alice'], 'of both': ['alice', 'bob'], 'of three': ['bob', 'alice', 'carol'], unused: [] }
+    const clients = {
+      own: ['alice'],
+      'of both': ['alice', 'bob'],
+      'of three': ['bob', 'alice', 'carol'],
+      unused: [],
+      'of another': ['alice,'],
+    }
     for (const [clientId, users] of Object.entries(clients)) {
       await register(clientId, ...users)
       await begin('alice', clientId)
@@ -215,6 +267,15 @@ describe('the consents of a person', () => {
 
     const left = await Promise.all(Object.keys(clients).map(isRegistered))
     expect(left).toEqual([false, true, true, true])
+  })
+
+  it('leave alone a client of two others whose names read as the person’s', async () => {
+    const { begin, register, isRegistered } = setUp()
+    await register('of two', 'a', 'b')
+    await begin('a,b', 'of two')
+    for (let count = 0; count < 50; count += 1) await begin('a,b')
+
+    expect(await isRegistered('of two')).toBe(true)
   })
 })
 
