@@ -1,22 +1,17 @@
 import { describe, expect, it } from 'vitest'
-import { createEvents } from '../../src/events.js'
-import { createRecords } from '../../src/grants/records.js'
-import { createSealer } from '../../src/grants/seal.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { createKeyRing } from '../../src/nextcloud-sign-in/key-ring.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
+import { modelRooms } from '../support/model-rooms.js'
 
 const DAY = 86_400_000
 const HOUR = 3_600_000
-const OWNER = { clientId: 'client', resource: 'https://mcp.example.com/mcp', nextcloud: 'https://cloud.example.com/' }
 
 /** Opens instances on one store, each with a clock of its own. */
 function sharedStore() {
   const storage = new MemoryStorage()
   return (clock: ManualClock = manualClock()) => {
-    const events = createEvents(() => undefined, clock)
-    const records = createRecords(storage, createSealer([new Uint8Array(32).fill(7)]), clock, events)
-    const read = createKeyRing({ records, owner: OWNER, clock })
+    const read = createKeyRing(modelRooms(storage, clock))
     return { clock, names: async () => (await read()).keys.map(({ kid }) => kid) }
   }
 }

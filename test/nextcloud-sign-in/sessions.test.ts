@@ -1,11 +1,9 @@
 import { describe, expect, it, vi } from 'vitest'
 import { StorageError } from '../../src/errors/errors.js'
-import { createEvents } from '../../src/events.js'
-import { createRecords } from '../../src/grants/records.js'
-import { createSealer } from '../../src/grants/seal.js'
 import { noteSession, readSessions } from '../../src/nextcloud-sign-in/sessions.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
+import { modelRooms } from '../support/model-rooms.js'
 import { wordsOf } from '../support/html.js'
 import { createVisitor, type PageSeen, type Visitor } from '../support/nextcloud/visitor.js'
 import { press } from '../support/press-button.js'
@@ -282,9 +280,7 @@ it('a session that there is no room for in the list has ended', async () => {
 
 it('a session that there is no room for stays in the list until it has ended', async () => {
   const clock = manualClock()
-  const events = createEvents(() => undefined, clock)
-  const records = createRecords(new MemoryStorage(undefined, clock), createSealer([new Uint8Array(32)]), clock, events)
-  const rooms = { records, clock, owner: { clientId: 'c', resource: 'r', nextcloud: 'n' } }
+  const rooms = modelRooms(new MemoryStorage(undefined, clock), clock)
   const note = (uid: string, end: (uid: string) => Promise<void> = () => Promise.resolve()) =>
     noteSession(rooms, { accountId: 'alice', uid }, end)
   for (let each = 0; each < 50; each += 1) await note(`session-${each}`)

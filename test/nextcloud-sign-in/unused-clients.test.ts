@@ -1,23 +1,17 @@
 import { describe, expect, it } from 'vitest'
-import { errors } from 'oidc-provider'
-import { createEvents } from '../../src/events.js'
-import { createRecords } from '../../src/grants/records.js'
-import { createSealer } from '../../src/grants/seal.js'
 import { createModelAdapters, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
 import { createUnusedClients, MOST_UNUSED } from '../../src/nextcloud-sign-in/unused-clients.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
+import { modelRooms } from '../support/model-rooms.js'
 
 const DAY = 86_400_000
 
 function setUp() {
   const clock = manualClock()
   const storage = new MemoryStorage({}, clock)
-  const owner = { clientId: 'client', resource: 'https://mcp.example.com/mcp', nextcloud: 'https://cloud.example.com/' }
   const open = () => {
-    const events = createEvents(() => undefined, clock)
-    const records = createRecords(storage, createSealer([new Uint8Array(32).fill(7)]), clock, events)
-    const rooms = { records, owner, clock, errors }
+    const rooms = modelRooms(storage, clock)
     const clients = createModelAdapters(rooms)('Client')
     const unused = createUnusedClients(rooms)
     return {

@@ -83,3 +83,28 @@ export function meetingStorage(
     },
   }
 }
+
+/** Memory in which something happens just before a write, once. */
+export function overtakenStorage(): StorageAdapter & {
+  /** @param put the write, counted from now */
+  readonly before: (put: number, act: () => Promise<unknown>) => void
+} {
+  const memory = new MemoryStorage()
+  let left = 0
+  let act = (): Promise<unknown> => Promise.resolve()
+  return {
+    shared: true,
+    get: (key) => memory.get(key),
+    list: (page) => memory.list(page),
+    delete: (...args) => memory.delete(...args),
+    async put(...args) {
+      left -= 1
+      if (left === 0) await act()
+      return memory.put(...args)
+    },
+    before(put, what) {
+      left = put
+      act = what
+    },
+  }
+}

@@ -5,9 +5,7 @@ import { ConfigurationError } from '../../../src/errors/errors.js'
 import { appPasswordWorld, waitingPage, type AppPasswordWorld } from '../../support/login-visits.js'
 import { startNextcloudAccounts } from '../../support/nextcloud-accounts.js'
 import { failureOf } from '../../support/promises.js'
-import { faultyStorage } from '../../support/storages.js'
-import { MemoryStorage } from '../../../src/storage/memory.js'
-import type { StorageAdapter } from '../../../src/storage-adapter.js'
+import { faultyStorage, overtakenStorage } from '../../support/storages.js'
 
 const ALICE = { subject: 'alice' }
 const USER = '/ocs/v2.php/cloud/user'
@@ -360,23 +358,10 @@ describe('a store that another mode has used', () => {
 })
 
 it('a refusal ends the grant as another instance has changed it meanwhile', async () => {
-  const memory = new MemoryStorage()
-  let meanwhile: (() => Promise<unknown>) | undefined
-  const storage: StorageAdapter = {
-    shared: true,
-    get: (key) => memory.get(key),
-    list: (page) => memory.list(page),
-    delete: (...args) => memory.delete(...args),
-    async put(...args) {
-      const act = meanwhile
-      meanwhile = undefined
-      await act?.()
-      return memory.put(...args)
-    },
-  }
+  const storage = overtakenStorage()
   const { auth, as, nextcloud, grants, stored, events } = await setUp({ storage })
   nextcloud.state.accounts.get('alice.w')!.enabled = false
-  meanwhile = () => grants.store.agree({ issuer: as.issuer, ...ALICE }, 'second')
+  storage.before(1, () => grants.store.agree({ issuer: as.issuer, ...ALICE }, 'second'))
 
   expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
 

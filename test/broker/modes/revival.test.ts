@@ -3,8 +3,7 @@ import type { McpAuth } from '../../../src/mcp-auth.js'
 import { appPasswordWorld, type AppPasswordWorld } from '../../support/login-visits.js'
 import { rememberPassword } from '../../support/nextcloud/state.js'
 import { failureOf } from '../../support/promises.js'
-import { MemoryStorage } from '../../../src/storage/memory.js'
-import type { StorageAdapter } from '../../../src/storage-adapter.js'
+import { overtakenStorage } from '../../support/storages.js'
 
 const ALICE = { subject: 'alice' }
 const USER = '/ocs/v2.php/cloud/user'
@@ -313,20 +312,7 @@ describe('a disconnection of a dead grant', () => {
 })
 
 it('a grant that the user ends while its app password is tried again stays ended', async () => {
-  const memory = new MemoryStorage()
-  let puts = -Infinity
-  let meanwhile = (): Promise<unknown> => Promise.resolve()
-  const storage: StorageAdapter = {
-    shared: true,
-    get: (key) => memory.get(key),
-    list: (page) => memory.list(page),
-    delete: (...args) => memory.delete(...args),
-    async put(...args) {
-      puts += 1
-      if (puts === 2) await meanwhile()
-      return memory.put(...args)
-    },
-  }
+  const storage = overtakenStorage()
   const setup = await setUp({ storage })
   const { auth, as, clock, grants, stored } = setup
   enable(setup, false)
@@ -334,8 +320,7 @@ it('a grant that the user ends while its app password is tried again stays ended
   enable(setup, true)
   clock.advance(10 * MINUTE)
   // The first is the note of the try.
-  puts = 0
-  meanwhile = () => grants.store.disconnect({ issuer: as.issuer, ...ALICE }, undefined)
+  storage.before(2, () => grants.store.disconnect({ issuer: as.issuer, ...ALICE }, undefined))
 
   expect(await reason(auth)).toMatchObject({ reason: 'revoked' })
 
