@@ -159,6 +159,19 @@ describe('the door is closed for all', () => {
     expect((await auth.verify('good')).subject).toBe('alice')
   })
 
+  it('again by ten others, when 30 s are over and the server still does not answer', async () => {
+    failFor(() => true, { status: 500 })
+    const auth = open(asClient)
+    for (let index = 0; index < 10; index += 1) await failureOf(auth.verify(`bad-${index}`))
+    clock.advance(30_000)
+    for (let index = 10; index < 20; index += 1) await failureOf(auth.verify(`bad-${index}`))
+    const before = asked()
+
+    await failureOf(auth.verify('bad-20'))
+
+    expect([before, asked()]).toEqual([20, 20])
+  })
+
   it('not by one token that fails ten times', async () => {
     failFor((token) => token === 'bad', { status: 500 })
     const auth = open(asClient)
