@@ -75,7 +75,8 @@ try {
   timeline.check(`no step fails, but one did: ${error instanceof Error ? error.message : 'unknown'}`, false)
 }
 const allKept = timeline.summary()
-await Promise.all(children.map(stop))
+// Redis, which began first, ends last: instances that end may still write.
+for (const child of children.reverse()) await stop(child)
 await Promise.all([balancer.close(), nextcloud.close(), identityProvider.close()])
 process.exitCode = allKept ? 0 : 1
 
