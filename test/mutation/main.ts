@@ -3,7 +3,7 @@
  * `npm run mutation`. What the quick tests do not see is shown to the slow ones in a second run.
  */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { globSync } from 'tinyglobby'
 import { chance } from '../support/chance.js'
 
@@ -33,6 +33,7 @@ interface Mutant {
 const random = chance(seed)
 const windowsAtRandom = ROOMS.flatMap((room) => globSync(`src/${room}/**/*.ts`).sort().flatMap(windows))
 console.log(`seed ${seed}, ${share * 100} % of the lines, ${windowsAtRandom.length} windows`)
+mkdirSync('.cache', { recursive: true })
 const mutants = run(windowsAtRandom, 'quick')
 const unseen = mutants.filter(isUnseen)
 const again = new Map(
