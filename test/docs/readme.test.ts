@@ -1,18 +1,14 @@
-import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import * as mcpNode from '@modelcontextprotocol/node'
 import * as mcpServer from '@modelcontextprotocol/server'
-import express from 'express'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it } from 'vitest'
 import type { McpAuthOptions } from '../../src/index.js'
 import * as mcpV2 from '../../src/mcp/v2.js'
 import { ask } from '../support/answers.js'
 import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
 import { mcpClients } from '../support/mcp-clients.js'
-import { runSnippet } from '../support/providers/page.js'
+import { serveSnippet } from '../support/snippet-server.js'
 
 const README = path.resolve(import.meta.dirname, '../../README.md')
 const page = readFileSync(README, 'utf8')
@@ -29,30 +25,19 @@ it('the README has the two commands, each by itself', () => {
 /** The server of the quick start, on a free port, with a provider and a Nextcloud that are here. */
 async function quickStart() {
   const world = await appPasswordWorld()
-  const servers: Server[] = []
-  const app = () => {
-    const made = express()
-    const listen = made.listen.bind(made)
-    return Object.assign(made, { listen: () => servers.push(listen(0)) })
-  }
   const mcpAuth = ({ scopesSupported = [], connect = {}, nextcloud }: McpAuthOptions) => {
     expect(nextcloud?.mode).toBe('app-password')
     return world.open({ scopesSupported, connect })
   }
-  runSnippet('../README.md', 1, {
+  const url = await serveSnippet('../README.md', 1, {
     modules: {
       '@modelcontextprotocol/node': mcpNode,
       '@modelcontextprotocol/server': mcpServer,
       'mcp-nextcloud-auth': { mcpAuth },
       'mcp-nextcloud-auth/mcp-v2': mcpV2,
-      express: { default: app },
     },
   })
-  const [server] = servers
-  if (server === undefined) throw new Error('The quick start does not listen')
-  await once(server, 'listening')
-  onTestFinished(() => void server.close())
-  return { world, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+  return { world, url }
 }
 
 it('the quick start prints what the README says, from the first request to the account of the user', async () => {
