@@ -14,7 +14,7 @@ export interface Lease {
 const PAUSE = 1_000
 
 interface Leases {
-  readonly records: Pick<Records, 'seal' | 'writeUncountedSealed' | 'remove'>
+  readonly records: Pick<Records, 'seal' | 'writeUncountedSealed' | 'peek' | 'remove'>
   readonly clock: Clock
   readonly lifeMs: number
 }
@@ -46,7 +46,7 @@ export async function acquireLease(leases: Leases, key: string): Promise<Lease |
     async release() {
       held.cancelRenewal()
       await held.renewal
-      await giveBack(leases, held)
+      await giveBack(leases, held, clock.monotonic() + lifeMs)
     },
   }
 }
@@ -63,16 +63,30 @@ async function renew(leases: Leases, held: Held): Promise<void> {
   const askedAt = clock.monotonic()
   if (held.version === null || askedAt >= held.until) return
   renewLater(leases, held)
-  held.version = await records.writeUncountedSealed(held.key, held.sealed, held.version, lifeMs)
+  const write = (over: string): Promise<string | null> =>
+    records.writeUncountedSealed(held.key, held.sealed, over, lifeMs)
+  held.version = (await write(held.version)) ?? (await overOwn(leases, held, write)) ?? null
   held.until = held.version === null ? -Infinity : askedAt + lifeMs
 }
 
-async function giveBack(leases: Leases, held: Held): Promise<void> {
+/** @param until monotonic milliseconds: even a renewal that the store carried out late has run out by then */
+async function giveBack(leases: Leases, held: Held, until: number): Promise<void> {
   const { records, clock } = leases
   if (held.version === null) return
+  const remove = (version: string): Promise<boolean> => records.remove(held.key, version)
   try {
-    await records.remove(held.key, held.version)
+    if (!(await remove(held.version))) await overOwn(leases, held, remove)
   } catch {
-    if (clock.monotonic() + PAUSE < held.until) clock.after(PAUSE, () => void giveBack(leases, held))
+    if (clock.monotonic() + PAUSE < until) clock.after(PAUSE, () => void giveBack(leases, held, until))
   }
+}
+
+/** The same once more where what is stored is a renewal of this lease's own whose answer was lost. */
+async function overOwn<T>(
+  { records }: Leases,
+  held: Held,
+  act: (version: string) => Promise<T>,
+): Promise<T | undefined> {
+  const stored = await records.peek(held.key)
+  return stored?.value === held.sealed ? act(stored.version) : undefined
 }

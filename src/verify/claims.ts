@@ -236,7 +236,7 @@ function clientOf(claims: Claims): { readonly claim: string; readonly id: string
 /** Returns the scopes of `scope`, or of Entra's and Okta's `scp`. */
 export function readScopes(claims: Claims): string[] {
   const value = claims['scope'] ?? claims['scp']
-  return readStrings(typeof value === 'string' ? value.split(' ') : value).filter((scope) => scope !== '')
+  return readStrings(typeof value === 'string' ? value.split(' ') : value)
 }
 
 function readStrings(value: unknown): string[] {

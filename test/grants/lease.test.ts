@@ -138,6 +138,27 @@ describe('a lease', () => {
     expect(calls).toEqual(['put', 'put', 'delete'])
   })
 
+  it.each([
+    ['is held on', LIFE],
+    ['can be given back', 0],
+  ])('whose renewal was carried out and not answered %s', async (_, more) => {
+    const { acquire, pass, memory, storage } = open()
+    const lease = await acquire()
+    const put = storage.put.bind(storage)
+    storage.put = async (...args) => {
+      storage.put = put
+      await put(...args)
+      throw new Error('The connection broke')
+    }
+    await pass(LIFE / 3 + more)
+    expect(lease?.isHeld()).toBe(true)
+    expect(await acquire()).toBeUndefined()
+
+    await lease?.release()
+
+    expect(await memory.get(KEY)).toBeUndefined()
+  })
+
   it('that cannot be given back at once is given back when the store works again, or else left to run out', async () => {
     const { acquire, pass, memory, calls, failing } = open()
     const lease = await acquire()
@@ -149,8 +170,10 @@ describe('a lease', () => {
     await pass(1_000)
     expect(await memory.get(KEY)).toBeUndefined()
 
-    failing.add('delete')
-    await (await acquire())?.release()
+    const next = await acquire()
+    failing.add('put').add('delete')
+    await pass(LIFE / 2)
+    await next?.release()
     calls.length = 0
     await pass(2 * LIFE)
     expect(calls).toHaveLength(8)
