@@ -1,4 +1,5 @@
 import { GROUPS, type Group } from '../test/attacks/corpus/attack.js'
+import { ELSEWHERE } from '../test/attacks/elsewhere.js'
 
 export const OURS = 'mcp-nextcloud-auth'
 
@@ -44,6 +45,12 @@ function outcomeOf(results: Results): string {
       row(['**All**', ...names.map((name) => `**${cell(sum(results, name))}**`)]),
     ].join('\n'),
     ...names.flatMap((name) => notHeld(results, name)),
+    '## Of more than one request',
+    ...Object.entries(ELSEWHERE).flatMap(([group, attacks]) => [
+      `<details><summary>${group}: ${attacks.length}</summary>`,
+      attacks.map(({ attack, rule }) => `- ${attack}: ${rule}`).join('\n'),
+      '</details>',
+    ]),
   ].join('\n\n')
 }
 

@@ -172,6 +172,30 @@ export const ELSEWHERE: Readonly<Record<string, readonly HeldElsewhere[]>> = {
       'connect/callback',
       'an answer that %s is a 400, no code is sent, and it is spent',
     ],
+    [
+      'IdP mix-up among several issuers that name themselves',
+      'RFC 9207, RFC 9700 §4.4.2.1 (mix-up)',
+      'connect/several-issuers',
+      'is refused by its iss, and the code goes to nobody (RFC 9207): begun at %s',
+    ],
+    [
+      'IdP mix-up among several issuers that do not name themselves',
+      'RFC 9700 §4.4.2.2 (mix-up)',
+      'connect/several-issuers',
+      'the code of one is not redeemed at another that has sent the person there: begun at %s, of %s',
+    ],
+    [
+      'IdP mix-up on the way to the page of connections',
+      'RFC 9700 §4.4.2.2 (mix-up)',
+      'connect/several-issuers',
+      'nor for the page of connections',
+    ],
+    [
+      'IdP mix-up by an issuer that names itself, and takes that back on the way',
+      'RFC 9700 §4.4.2.2 (mix-up)',
+      'connect/several-issuers',
+      'one that says that it does, and takes it back on the way, gets no code of the first',
+    ],
     ['no iss, where there is one', 'RFC 9207 §2.4', 'attacks/connect-flow', '%s sends no code and stores nothing'],
     [
       'a code of Alice in the callback of Mallory',
