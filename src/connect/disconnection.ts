@@ -28,13 +28,13 @@ export async function showConnected(
 ): Promise<Outcome> {
   const { connect, pages, clientNames, allowance } = rooms
   if (connect.returnTo !== undefined) return { returnTo: connect.returnTo }
-  const client = await clientNames.of(purpose.clientId)
+  const about = { client: await clientNames.of(purpose.clientId), callsItself: purpose.callsItself }
   const mayOffer = !isAgain || allowance.take(purpose.identity, purpose.clientId) === 0
   const offer = mayOffer ? await makeOffer(rooms, req, purpose) : undefined
   // Without the offer, the connection is as good as it is.
-  if (offer === undefined) return { page: pages.connected({ client, overview: overviewPath(rooms) }) }
+  if (offer === undefined) return { page: pages.connected({ ...about, overview: overviewPath(rooms) }) }
   const disconnect = { action: `${connect.path}/disconnect`, formValue: offer.secret }
-  return { page: pages.connected({ client, disconnect, overview: overviewPath(rooms) }), cookies: offer.cookies }
+  return { page: pages.connected({ ...about, disconnect, overview: overviewPath(rooms) }), cookies: offer.cookies }
 }
 
 /** Undefined: the store fails. */

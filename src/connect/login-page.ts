@@ -37,11 +37,12 @@ export async function beginLogin(
 
 async function waitingPage(
   rooms: Pick<PageRooms, 'pages' | 'origin' | 'connect' | 'clientNames'>,
-  { login, clientId }: Login,
+  { login, clientId, callsItself }: Login,
   flow: string,
 ): Promise<Outcome> {
   const next = loginAddress(rooms, flow)
-  return { page: rooms.pages.waiting({ login, client: await rooms.clientNames.of(clientId), next }) }
+  const client = await rooms.clientNames.of(clientId)
+  return { page: rooms.pages.waiting({ login, next, client, callsItself }) }
 }
 
 /** The address of a login's page. It names the cookie, and is of no use to a browser without it. */

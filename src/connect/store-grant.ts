@@ -69,9 +69,10 @@ export function connectionOf(
 export async function storeGrant(
   rooms: PageRooms,
   req: IncomingMessage,
-  { identity, clientId, answer, withdrawals }: Purpose,
+  purpose: Purpose,
   tokens: CodeAnswer,
 ): Promise<Outcome> {
+  const { identity, clientId, answer, withdrawals } = purpose
   const { answers, grants, broker, deletions, events, clock, onConnected, config, connect, failed, pages } = rooms
   const { refreshToken } = tokens
   if (refreshToken === undefined) {
@@ -106,5 +107,5 @@ export async function storeGrant(
   grants.background(deletions.stored(connection))
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
   await answers.note(answer, { connected: true })
-  return showConnected(rooms, req, { identity, clientId })
+  return showConnected(rooms, req, purpose)
 }

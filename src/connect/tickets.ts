@@ -23,15 +23,18 @@ export interface Purpose {
   readonly claims?: Readonly<Record<string, unknown>>
   /** `GrantStore.withdrawals` when the user said yes. Undefined before that. */
   readonly withdrawals?: number | undefined
+  /** What the MCP client calls itself (`clientInfo.name`), which proves nothing. {@link readClaim} has cut and cleaned it. */
+  readonly callsItself?: string
 }
 
 /** Returns the purpose alone, of something that has one. */
-export const purposeOf = ({ identity, clientId, claims, answer, withdrawals }: Purpose): Purpose => ({
+export const purposeOf = ({ identity, clientId, claims, answer, withdrawals, callsItself }: Purpose): Purpose => ({
   identity,
   clientId,
   ...(claims && { claims }),
   ...(answer !== undefined && { answer }),
   ...(withdrawals !== undefined && { withdrawals }),
+  ...(callsItself !== undefined && { callsItself }),
 })
 
 /** The purpose of a link. */
@@ -40,8 +43,6 @@ export interface Ticket extends Purpose {
   readonly formKey: string
   /** Whether this is a second attempt, after another person had signed in: the user must be able to pick another account. */
   readonly selectAccount: boolean
-  /** What the MCP client calls itself (`clientInfo.name`), which proves nothing. */
-  readonly callsItself?: string
 }
 
 /** The links that begin a connection. Every call rejects with {@link StorageError} when the store fails. */

@@ -62,11 +62,12 @@ export function everyPage(words: PageWords = plainWords): ReadonlyMap<string, Pa
       'waiting',
       pages.waiting({
         client,
+        callsItself,
         login: `https://cloud.example.com/login/v2/flow/${words.formValue}`,
         next: 'https://mcp.example.com/nextcloud/login?flow=c3RhdGU',
       }),
     ],
-    ['connected', pages.connected({ client, disconnect: form, overview: '/nextcloud' })],
+    ['connected', pages.connected({ client, callsItself, disconnect: form, overview: '/nextcloud' })],
     ['connected for good', pages.connected({ client: registered })],
     ['declined', pages.declined()],
     ['withdrawn', pages.withdrawn()],

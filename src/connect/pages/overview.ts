@@ -4,7 +4,7 @@ import type { Frame } from './frame.js'
 import type { OwnSession } from '../../local-options.js'
 import { digest } from '../cookies.js'
 import { markup, shownName, type Markup } from './markup.js'
-import { isErrorCode, LONGEST, shownClient, shownForm, shownMoment, type FormTarget } from './shown.js'
+import { isErrorCode, LONGEST, shownClaim, shownClient, shownForm, shownMoment, type FormTarget } from './shown.js'
 import type { Texts } from './texts/en.js'
 
 /** A user's connection, as its page shows it. */
@@ -152,10 +152,8 @@ function shownEntry(texts: Texts, form: FormTarget, entry: ConnectedClient & { r
   const { client, callsItself, since, lastUsed, end, index } = entry
   const words = texts.overview
   const [title, button] = [`app-${index}`, `end-${index}`]
-  const claimed =
-    callsItself === undefined || callsItself === client.name
-      ? undefined
-      : markup`${words.callsItself(shownName(callsItself, LONGEST, '…'))}<br>`
+  const claim = shownClaim(client, callsItself)
+  const claimed = claim && markup`${words.callsItself(claim)}<br>`
   const used = lastUsed === undefined ? undefined : markup`<br>${words.lastUsed(shownMoment(texts, lastUsed))}`
   return markup`<li>
 <h3 id="${title}">${shownClient(texts, client)}</h3>

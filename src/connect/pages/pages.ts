@@ -6,6 +6,7 @@ import { cannotTell, notSignedIn, overview, signIn, visitFailed, visitOver } fro
 import {
   isErrorCode,
   shownAsker,
+  shownClaimLine,
   shownClient,
   shownForm,
   shownScopes,
@@ -69,11 +70,15 @@ const yesOrNo = ({ texts }: Frame): Markup =>
   markup`<button class="primary" type="submit" name="answer" value="yes">${texts.yes}</button>
 <button type="submit" name="answer" value="no">${texts.no}</button>`
 
-/** The question's words and form. */
-interface Asked extends FormTarget {
+/** The MCP client that a page is about. */
+interface About {
   readonly client: ClientName
-  /** What the MCP client calls itself in MCP (`clientInfo.name`). Undefined: it did not say. */
+  /** What it calls itself in MCP (`clientInfo.name`). Undefined: it did not say. */
   readonly callsItself?: string | undefined
+}
+
+/** The question's words and form. */
+interface Asked extends About, FormTarget {
   readonly scopes: readonly string[]
 }
 
@@ -104,13 +109,14 @@ function goingOn({ page, texts }: Frame, { url, host }: { readonly url: string; 
 /** The way to Nextcloud, where the user agrees. Every few seconds the page looks for the outcome at `next`. */
 function waiting(
   { page, texts, server }: Frame,
-  { login, client, next }: { readonly login: string; readonly client: ClientName; readonly next: string },
+  { login, next, client, callsItself }: About & { readonly login: string; readonly next: string },
 ): Page {
   const { href, host } = webAddress(login)
   const words = texts.waiting
   const waiting = page(200, words.title, 'plain')`
 <p>${words.left(server)}</p>
-<div class="note"><p>${words.ownAccount(shownClient(texts, client))}</p></div>
+<div class="note"><p>${words.ownAccount(shownClient(texts, client))}</p>
+${shownClaimLine(texts, client, callsItself)}</div>
 <p class="answers"><a class="go" href="${href}" target="_blank" rel="noopener noreferrer"><span>${words.open(shownHost(host))}</span></a></p>
 <p>${words.keepOpen}</p>
 <p class="quiet"><a href="${webAddress(next).href}">${words.look}</a></p>`
@@ -119,12 +125,13 @@ function waiting(
 
 function connected(
   { page, texts, nextcloud }: Frame,
-  shown: { readonly client: ClientName; readonly disconnect?: FormTarget; readonly overview?: string | undefined },
+  shown: About & { readonly disconnect?: FormTarget; readonly overview?: string | undefined },
 ): Page {
-  const { client, disconnect, overview } = shown
+  const { client, callsItself, disconnect, overview } = shown
   const words = texts.connected
   return page(200, words.title, 'good')`
 <p>${words.canWork(shownClient(texts, client), nextcloud)}</p>
+${shownClaimLine(texts, client, callsItself)}
 <p>${words.close}</p>
 ${disconnect && offerToDisconnect(words, disconnect)}
 ${linkToAll(words, overview)}`

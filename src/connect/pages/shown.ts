@@ -28,12 +28,21 @@ export function shownClient({ client: texts }: Texts, { name, host, id }: Client
   return texts.registered(shownName(id, LONGEST, '…'))
 }
 
-/** Writes who asks, with what the client calls itself in MCP if that says something new. */
+/** Writes what a client calls itself, which proves nothing. Undefined: it says nothing new. */
+export function shownClaim({ name }: ClientName, claim: string | undefined): Markup | undefined {
+  return claim === undefined || claim === name ? undefined : shownName(claim, LONGEST, '…')
+}
+
+/** Writes who asks, with what the client calls itself. */
 export function shownAsker(texts: Texts, client: ClientName, claim: string | undefined): Markup {
-  const shown = shownClient(texts, client)
-  return claim === undefined || claim === client.name
-    ? texts.client.asks(shown)
-    : texts.client.asksUnderName(shown, shownName(claim, LONGEST, '…'))
+  const [shown, claimed] = [shownClient(texts, client), shownClaim(client, claim)]
+  return claimed === undefined ? texts.client.asks(shown) : texts.client.asksUnderName(shown, claimed)
+}
+
+/** Writes what the client of a page calls itself, as a line of its own. Undefined: it says nothing new. */
+export function shownClaimLine(texts: Texts, client: ClientName, claim: string | undefined): Markup | undefined {
+  const claimed = shownClaim(client, claim)
+  return claimed && markup`<p class="quiet">${texts.client.callsItself(claimed)}</p>`
 }
 
 export function shownScopes({ scopes: texts, unreadable }: Texts, scopes: readonly string[]): Markup {

@@ -34,6 +34,7 @@ export const german: Texts = {
     asks: (client: Markup) => markup`${client} möchte für Sie in Ihrer Nextcloud arbeiten.`,
     asksUnderName: (client: Markup, name: Markup) =>
       markup`${client} möchte für Sie in Ihrer Nextcloud arbeiten und nennt sich selbst „${name}“.`,
+    callsItself: (name: Markup) => markup`Die App nennt sich selbst „${name}“.`,
   },
   scopes: {
     none: 'Zugriff auf Ihre Nextcloud in Ihrem Namen',

@@ -33,6 +33,7 @@ export const english = {
     asks: (client: Markup) => markup`${client} would like to work in your Nextcloud for you.`,
     asksUnderName: (client: Markup, name: Markup) =>
       markup`${client}, which calls itself “${name}”, would like to work in your Nextcloud for you.`,
+    callsItself: (name: Markup) => markup`The app calls itself “${name}”.`,
   },
   scopes: {
     none: 'Access to your Nextcloud as you',

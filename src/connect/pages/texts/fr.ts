@@ -33,6 +33,7 @@ export const french: Texts = {
     asks: (client: Markup) => markup`${client} souhaite travailler pour vous dans votre Nextcloud.`,
     asksUnderName: (client: Markup, name: Markup) =>
       markup`${client}, sous le nom «\u00A0${name}\u00A0» de son propre choix, souhaite travailler pour vous dans votre Nextcloud.`,
+    callsItself: (name: Markup) => markup`L’application se nomme elle-même «\u00A0${name}\u00A0».`,
   },
   scopes: {
     none: 'L’accès à votre Nextcloud en votre nom',
