@@ -5,7 +5,7 @@ import { readSettings, VARIABLES, type ServeSettings } from '../serve/settings.j
 import { readArguments, runCommand, type Surroundings } from './command-line.js'
 import type { Finding } from './doctor/check.js'
 import { lineOf } from './doctor/report.js'
-import { lookAtStart } from './doctor/serve.js'
+import { lookAtStart, type StartLook } from './doctor/serve.js'
 import { helpLine } from './options.js'
 import { installCommand, missingPackages } from './serve-packages.js'
 
@@ -52,19 +52,19 @@ ${faults.map((fault) => `- ${fault}\n`).join('')}`)
       )
       return 1
     }
-    const { wrong, failures } = await lookAtStart(surroundings)
+    const { wrong, findings } = await lookAtStart(surroundings, settings)
     if (wrong !== undefined) {
       complain(`mcp-nextcloud-auth serve cannot start: ${wrong}\n`)
       return 1
     }
-    return run(settings, surroundings, failures)
+    return run(settings, surroundings, findings)
   })
 }
 
 async function run(
   settings: ServeSettings,
   { print, complain, stoppable, exit }: Surroundings,
-  failures: readonly Finding[],
+  look: StartLook['findings'],
 ): Promise<number> {
   const write = (line: string) => print(`${new Date().toISOString()} ${line}\n`)
   const { startServe } = await import('../serve/server.js')
@@ -74,9 +74,11 @@ async function run(
     complain(
       `Listening on ${settings.host}, port ${server.port}. Open ${new URL(settings.resource).origin}/ to connect an app.\n`,
     )
-    if (failures.length > 0) {
-      complain(`Mend this before anybody signs in:\n${failures.map((finding) => `${lineOf(finding)}\n`).join('')}`)
-    }
+    // Not awaited: an outage of Nextcloud keeps nobody from starting. A look that breaks says nothing.
+    void look().then(
+      (findings) => complain(lookedAt(findings)),
+      () => undefined,
+    )
     const { stopped, end } = stoppable()
     await stopped
     complain('Stopping\n')
@@ -89,6 +91,11 @@ async function run(
     complain(`mcp-nextcloud-auth serve cannot start: ${reasonOf(error, settings)}\n`)
     return 1
   }
+}
+
+function lookedAt(findings: readonly Finding[]): string {
+  const heading = findings.some(({ status }) => status === 'failed') ? 'Mend this before anybody signs in:\n' : ''
+  return heading + findings.map((finding) => `${lineOf(finding)}\n`).join('')
 }
 
 /** Returns words without secrets: errors of this package have none, and those of the system name files and addresses. */

@@ -120,6 +120,7 @@ describe('a first start of serve', () => {
     expect(first.output).toContain(
       `Made an encryption key in ${path.join(folder, 'data/encryption.key')}, and a database beside it.`,
     )
+    await expect.poll(() => first.output).toContain('\n✓ serve.sign-in: a sign-in comes as far as the login page')
     expect(first.output).not.toContain('Mend this before anybody signs in')
   })
 
@@ -141,6 +142,51 @@ describe('a first start of serve', () => {
     expect(told.output).toContain('Mend this before anybody signs in')
     expect(told.output).not.toMatch(/x{8}|hushhush/)
   }) // prettier-ignore
+})
+
+describe('a Nextcloud at the start of serve', () => {
+  it('that takes another address for its own is told with the way to mend it', async () => {
+    const { nextcloud, started } = await serveSetUp()
+    const elsewhere = { status: 303, headers: { location: 'https://internal.example/login/flow' } }
+    nextcloud.disturb(({ query }) => (query.get('response_type') === 'code' ? elsewhere : undefined))
+    const told = await started()
+    await expect
+      .poll(() => told.output)
+      .toMatch(/\n✗ serve\.sign-in: Nextcloud at .* for its own address → .*overwritehost/)
+    expect(told.output).toContain('Mend this before anybody signs in')
+  })
+
+  it('that gives no answer keeps nobody waiting, and is told in one line', async () => {
+    const { nextcloud, started, origin } = await serveSetUp()
+    nextcloud.disturb(() => 'never')
+    const told = await started()
+    expect(told.output).not.toContain('✗')
+    expect((await fetch(`${origin}/health/live`)).status).toBe(200)
+    await expect.poll(() => told.output, { timeout: 20_000 }).toMatch(/\n✗ nextcloud\.reachable: /)
+    expect(told.output.match(/✗/g)).toHaveLength(1)
+  })
+
+  it('that is not reached by its public name from here is no fault', async () => {
+    const { started } = await serveSetUp()
+    const told = await started({ NEXTCLOUD_PUBLIC_URL: 'http://127.0.0.1:1' })
+    await expect
+      .poll(() => told.output)
+      .toContain('\n– serve.sign-in: Nextcloud cannot be reached from here by its public')
+    expect(told.output).not.toContain('Mend this before anybody signs in')
+  })
+})
+
+it('the doctor of serve has a line for what is to be done, and one that counts all', async () => {
+  const { started, doctorLines } = await serveSetUp()
+  await started()
+  expect(await doctorLines()).toEqual([
+    expect.stringMatching(/^– client\.credentials: .* → .*NEXTCLOUD_OIDC_CLIENT_SECRET$/),
+    '',
+    expect.stringMatching(/^\d\d checks: \d\d ✓, 0 ✗, \d\d – left out\. Nothing to mend$/),
+  ])
+  const wrong = await doctorLines({ NEXTCLOUD_OIDC_CLIENT_ID: 'x'.repeat(64) })
+  expect(wrong.filter((line) => line.startsWith('✓'))).toEqual([])
+  expect(wrong).toContainEqual(expect.stringMatching(/^✗ client\.credentials: /))
 })
 
 describe('a redirection URI in Nextcloud', () => {

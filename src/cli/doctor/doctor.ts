@@ -4,7 +4,7 @@ import { CHECKS } from './checks.js'
 import { readWalk, walkChecks } from './clients/walk.js'
 import { examine } from './examine.js'
 import { DOCTOR_HELP, DOCTOR_OPTIONS } from './options.js'
-import { asJson, asLines } from './report.js'
+import { asJson, asLines, asksForMore } from './report.js'
 
 /**
  * Checks a set-up and prints the findings.
@@ -27,7 +27,9 @@ export async function doctor(args: readonly string[], surroundings: Surroundings
         : { setUp: await readSetUp(values, secrets, surroundings), more: [] }
     const checks = walk === undefined ? [...CHECKS, ...more] : walkChecks(walk)
     const findings = await examine(setUp, secrets, surroundings, checks)
-    print(values['json'] === true ? asJson(findings) : asLines(findings, paint))
+    // Most checks are of no interest to whoever runs `serve`. A walk is read as a whole.
+    const isShown = values['serve'] === true && walk === undefined ? asksForMore : undefined
+    print(values['json'] === true ? asJson(findings) : asLines(findings, paint, isShown))
     return findings.some(({ status }) => status === 'failed') ? 1 : 0
   })
 }

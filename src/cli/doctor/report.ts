@@ -8,10 +8,23 @@ const COLOURS = { passed: 'green', failed: 'red', 'left-out': 'yellow' } as cons
 
 const plain: Paint = (_colour, text) => text
 
-/** Returns one line per check, and one that counts them and says where to begin. */
-export function asLines(findings: readonly Finding[], paint = plain): string {
-  return `${[...findings.map((finding) => lineOf(finding, paint)), '', summaryOf(findings, paint)].join('\n')}\n`
+/**
+ * Returns one line per check, and one that counts them and says where to begin.
+ *
+ * @param isShown whether a check has a line of its own. Default: each has
+ */
+export function asLines(
+  findings: readonly Finding[],
+  paint = plain,
+  isShown: (finding: Finding) => boolean = () => true,
+): string {
+  const lines = findings.filter(isShown).map((finding) => lineOf(finding, paint))
+  return `${[...lines, ...(lines.length > 0 ? [''] : []), summaryOf(findings, paint)].join('\n')}\n`
 }
+
+/** Whether there is something to do: a check failed, or says how it need not be left out. */
+export const asksForMore = ({ status, fix }: Finding): boolean =>
+  status === 'failed' || (status === 'left-out' && fix !== undefined)
 
 /** Returns the line of a check. */
 export function lineOf({ status, found, fix, ...finding }: Finding, paint = plain): string {

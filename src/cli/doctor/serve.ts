@@ -63,21 +63,54 @@ export function readServeSetUp(
 /** Checks of what must be good before anybody can sign in, without those of a server that runs. */
 const AT_START = /^(?:nextcloud\.|client\.credentials|connect\.redirect-uri|serve\.client)/
 
-/**
- * Looks at the client and at Nextcloud as `serve` starts.
- *
- * @returns the failures, and the configuration's own: `serve` cannot start with that one
- */
-export async function lookAtStart(
-  surroundings: Surroundings,
-): Promise<{ readonly wrong: string | undefined; readonly failures: readonly Finding[] }> {
-  const secrets = createSecrets()
-  const { setUp, more } = await readServeSetUp(secrets, surroundings)
-  const checks = [...CHECKS, ...more].filter(({ id }) => AT_START.test(id))
-  const findings = await examine(setUp, secrets, surroundings, checks)
-  const failures = findings.filter(({ status }) => status === 'failed')
-  return { wrong: failures.find(({ id }) => id === 'config')?.found, failures }
+/** A look at the start of `serve`. */
+export interface StartLook {
+  /** What is wrong with the configuration. Undefined: `serve` can start. */
+  readonly wrong: string | undefined
+  /**
+   * Looks at the client and at Nextcloud. Resolves to what keeps people from signing in; else to how far a sign-in comes. A request
+   * ends within `http.timeout`.
+   */
+  readonly findings: () => Promise<readonly Finding[]>
 }
+
+/** Reads the configuration as `serve` starts. Nextcloud is asked by `findings`, for which no start waits. */
+export async function lookAtStart(given: Surroundings, settings: ServeSettings): Promise<StartLook> {
+  const secrets = createSecrets()
+  const { setUp, more } = await readServeSetUp(secrets, given)
+  // The log has the screen.
+  const surroundings = { ...given, progress: () => undefined }
+  const look = async (checks: readonly Check[]) => {
+    const findings = await examine(setUp, secrets, surroundings, checks)
+    return { failures: findings.filter(({ status }) => status === 'failed'), last: findings.slice(-1) }
+  }
+  const [wrong] = (await look([])).failures
+  const checks = [...[...CHECKS, ...more].filter(({ id }) => AT_START.test(id)), lastStepOf(settings)]
+  return {
+    wrong: wrong?.found,
+    findings: async () => {
+      const { failures, last } = await look(checks)
+      return failures.length > 0 ? failures : last
+    },
+  }
+}
+
+/** The sign-in from where the browser comes to Nextcloud, because apps may not reach `serve` yet. */
+const lastStepOf = (settings: ServeSettings): Check =>
+  check({
+    id: 'serve.sign-in',
+    needs: ['client.credentials', 'connect.redirect-uri'],
+    run: async ({ discovery, probe, secrets: { quote } }) => {
+      const { authorization_endpoint: endpoint = '' } = await discovery.forAuthorization()
+      const url = new URL(endpoint)
+      url.search = new URLSearchParams({
+        response_type: 'code',
+        client_id: settings.clientId,
+        redirect_uri: redirectUriOf(settings),
+      }).toString()
+      return atNextcloud(await probe(url.href, { headers: { accept: 'text/html' } }), settings, quote)
+    },
+  })
 
 async function checkPackages(): Promise<Verdict> {
   const missing = await missingPackages()

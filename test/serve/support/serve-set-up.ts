@@ -100,6 +100,12 @@ export async function serveSetUp({ redirectUri = (origin: string) => `${origin}/
       const { checks } = (code === 2 ? { checks: [] } : JSON.parse(told.output)) as { checks: readonly Finding[] }
       return { code, checks, words: told.output, of: (id: string) => checks.find((check) => check.id === id) }
     },
+    /** What a person sees of it. */
+    doctorLines: async (variables?: Variables) => {
+      const { told, ended } = run(doctor, ['--serve'], { variables })
+      await ended
+      return told.output.trimEnd().split('\n')
+    },
     visitor: () => createVisitor({ name: 'anna', password: ACCOUNT_PASSWORD }),
   }
 }
