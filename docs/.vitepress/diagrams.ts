@@ -114,7 +114,7 @@ export const GRANT_STATES: States = {
   changes: [
     { from: 'start', to: 'active', when: 'the user connects' },
     { from: 'active', to: 'presented', when: 'the refresh token is about to be sent' },
-    { from: 'presented', to: 'active', when: 'the answer is stored, or the request surely was not processed' },
+    { from: 'presented', to: 'active', when: 'the answer is stored, or the request was certainly not processed' },
     { from: 'presented', to: 'presented', when: 'no answer came: it is sent again' },
     { from: 'presented', to: 'needs-reconnect', when: 'the provider refuses it' },
     {

@@ -54,7 +54,7 @@ describe('what a client calls itself', () => {
   it.each([
     ['en', 'The app calls itself “'],
     ['de', 'Die App nennt sich selbst „'],
-    ['fr', 'L’application se nomme elle-même «\u00A0'],
+    ['fr', 'L’application se présente sous le nom «\u00A0'],
   ])('stands on the page that waits for Nextcloud, and on the last one: in %s', async (language, words) => {
     const { auth, link, browser, authorize, nextcloud } = await appPasswordWorld()
     const [url, alice] = [await link(), browser()]

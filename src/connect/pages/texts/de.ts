@@ -16,35 +16,35 @@ export const german: Texts = {
   allowCookiesBriefly:
     'Wenn das nicht hilft, erlauben Sie Cookies für diese Website. Sie werden nur für wenige Minuten gebraucht.',
   closeIfSent:
-    'Wenn eine andere Website oder eine Nachricht Sie hierher geführt hat, schließen Sie diese Seite. Mehr ist nicht zu tun.',
+    'Wenn eine andere Website oder eine Nachricht Sie hierher geführt hat, schließen Sie diese Seite. Sie müssen nichts weiter tun.',
   again:
-    'Um es erneut zu versuchen, gehen Sie zurück in die App, aus der Sie kommen (Ihren MCP-Client), und verlangen Sie dort noch einmal dasselbe. Sie erhalten dann einen neuen Link.',
+    'Um es erneut zu versuchen, gehen Sie zurück in die App, aus der Sie kommen (Ihren MCP-Client), und wiederholen Sie dort Ihre Anfrage. Sie erhalten dann einen neuen Link.',
   changedMind:
-    'Wenn Sie es sich anders überlegen, verlangen Sie in der App, aus der Sie kommen, noch einmal dasselbe. Sie erhalten dann einen neuen Link.',
+    'Wenn Sie es sich anders überlegen, wiederholen Sie Ihre Anfrage in der App, aus der Sie kommen. Sie erhalten dann einen neuen Link.',
   notYourself: (server: Markup) =>
-    markup`Wenn Sie nicht selbst abgelehnt haben und es wieder geschieht, sagen Sie bitte denen Bescheid, die ${server} betreiben.`,
-  reason: (code: Markup) => markup`Der genannte Grund: ${code}`,
+    markup`Wenn Sie nicht selbst abgelehnt haben und es wieder passiert, wenden Sie sich bitte an die Betreiber (${server}).`,
+  reason: (code: Markup) => markup`Angegebener Grund: ${code}`,
   useThisLink: (place: Markup) =>
-    markup`Sie werden weitergeleitet. Ihr Ziel: ${place}. Wenn nichts geschieht, verwenden Sie bitte diesen Link:`,
+    markup`Sie werden weitergeleitet. Ihr Ziel: ${place}. Wenn nichts passiert, verwenden Sie bitte diesen Link:`,
   continueTo: (place: Markup) => markup`Weiter: ${place}`,
   client: {
     nameless: 'Eine App ohne Namen',
     from: (name: Markup, host: Markup) => markup`„${name}“ von ${host}`,
     registered: (id: Markup) => markup`<strong>Eine App, die sich selbst registriert hat</strong> (${id})`,
-    asks: (client: Markup) => markup`${client} möchte für Sie in Ihrer Nextcloud arbeiten.`,
+    asks: (client: Markup) => markup`${client} möchte in Ihrem Namen auf Ihre Nextcloud zugreifen.`,
     asksUnderName: (client: Markup, name: Markup) =>
-      markup`${client} möchte für Sie in Ihrer Nextcloud arbeiten und nennt sich selbst „${name}“.`,
+      markup`${client} nennt sich selbst „${name}“ und möchte in Ihrem Namen auf Ihre Nextcloud zugreifen.`,
     callsItself: (name: Markup) => markup`Die App nennt sich selbst „${name}“.`,
   },
   scopes: {
     none: 'Zugriff auf Ihre Nextcloud in Ihrem Namen',
     more: (count: number) => markup`und ${count} weitere`,
     meanings: {
-      openid: 'Erkennen, dass Sie es sind',
+      openid: 'Wissen, wer Sie sind',
       profile: 'Ihren Namen und Ihr Profil sehen',
       email: 'Ihre E-Mail-Adresse sehen',
       groups: 'Sehen, in welchen Gruppen Sie sind',
-      offline_access: 'Den Zugriff behalten, während Sie abwesend sind',
+      offline_access: 'Auch in Ihrer Abwesenheit zugreifen',
     },
   },
   seconds: (count: number) => (count === 1 ? 'eine Sekunde' : `${count} Sekunden`),
@@ -56,40 +56,39 @@ export const german: Texts = {
     title: 'Ihre Nextcloud verbinden?',
     careful:
       'Sagen Sie nur Ja, wenn Sie diese App gerade selbst darum gebeten haben. Wenn Ihnen jemand diesen Link geschickt hat, sagen Sie Nein.',
-    asksFor: 'Gewünscht',
+    asksFor: 'Gewünschter Zugriff',
     next: {
       signIn:
         'Wenn Sie Ja sagen, melden Sie sich wie gewohnt an, und die Verbindung bleibt bestehen, bis sie getrennt wird.',
       appPassword:
-        'Wenn Sie Ja sagen, bittet Nextcloud Sie, den Zugriff zu gewähren. Dabei entsteht ein App-Passwort, das Sie dort jederzeit widerrufen können (Einstellungen, Sicherheit).',
-      both: 'Wenn Sie Ja sagen, melden Sie sich an, und danach bittet Nextcloud Sie, den Zugriff zu gewähren. Dabei entsteht ein App-Passwort, das Sie dort jederzeit widerrufen können (Einstellungen, Sicherheit).',
+        'Wenn Sie Ja sagen, bittet Nextcloud Sie, den Zugriff zu gewähren. Dabei wird ein App-Passwort erstellt, das Sie dort jederzeit widerrufen können (Einstellungen, Sicherheit).',
+      both: 'Wenn Sie Ja sagen, melden Sie sich an, und danach bittet Nextcloud Sie, den Zugriff zu gewähren. Dabei wird ein App-Passwort erstellt, das Sie dort jederzeit widerrufen können (Einstellungen, Sicherheit).',
     },
   },
   goingOn: {
     title: 'Weiter zu Ihrer Anmeldung',
     useThisLink: (host: Markup) =>
-      markup`Sie werden zur Anmeldung bei ${host} weitergeleitet. Wenn nichts geschieht, verwenden Sie bitte diesen Link:`,
+      markup`Sie werden zur Anmeldung bei ${host} weitergeleitet. Wenn nichts passiert, verwenden Sie bitte diesen Link:`,
   },
   waiting: {
     title: 'Stimmen Sie jetzt in Nextcloud zu',
     left: (server: Markup) =>
-      markup`Ein Schritt fehlt noch: Erlauben Sie in Nextcloud, dass ${server} mit Ihrem Konto arbeitet. Vielleicht müssen Sie sich dort erst anmelden; dann wählen Sie „Zugriff gewähren“.`,
-    ownAccount: (client: Markup) =>
-      markup`Verwenden Sie dort Ihr eigenes Konto. Mit diesem wird dann gearbeitet: ${client}.`,
+      markup`Ein Schritt fehlt noch: Erlauben Sie in Nextcloud, dass ${server} auf Ihr Konto zugreift. Vielleicht müssen Sie sich dort erst anmelden; klicken Sie dann auf „Zugriff gewähren“.`,
+    ownAccount: (client: Markup) => markup`Verwenden Sie dort Ihr eigenes Konto. ${client} wird darauf zugreifen.`,
     open: (host: Markup) => markup`${host} in einem neuen Tab öffnen`,
     keepOpen:
       'Lassen Sie diese Seite offen. Wenn Sie fertig sind, geht es hier nach wenigen Sekunden von selbst weiter.',
-    look: 'Jetzt nachsehen',
+    look: 'Jetzt prüfen',
   },
   connected: {
-    title: 'Verbunden, Sie können zurückgehen',
+    title: 'Verbunden, Sie können zur App zurückkehren',
     canWork: (client: Markup, nextcloud: Markup) =>
-      markup`${client} kann jetzt in Ihrer Nextcloud bei ${nextcloud} arbeiten.`,
+      markup`${client} kann jetzt auf Ihre Nextcloud bei ${nextcloud} zugreifen.`,
     close:
-      'Sie können diese Seite schließen. Wenn die App gewartet hat, macht sie von selbst weiter; wenn nicht, bitten Sie sie noch einmal.',
+      'Sie können diese Seite schließen. Wenn die App gewartet hat, macht sie von selbst weiter; wenn nicht, wiederholen Sie dort Ihre Anfrage.',
     seeAll: 'Alle Verbindungen ansehen',
     changedMind: 'Haben Sie es sich anders überlegt?',
-    disconnectIt: 'Trennen Sie die Verbindung, und die App kann Ihre Nextcloud nicht mehr verwenden.',
+    disconnectIt: 'Wenn Sie die Verbindung trennen, kann die App Ihre Nextcloud nicht mehr verwenden.',
     disconnect: 'Verbindung trennen',
   },
   declined: {
@@ -97,22 +96,22 @@ export const german: Texts = {
     saidNo: (nextcloud: Markup) =>
       markup`Sie haben Nein gesagt, deshalb wurde nichts verbunden: Keine App hat durch diesen Link Zugriff auf Ihre Nextcloud bei ${nextcloud} erhalten. Sie können diese Seite schließen.`,
     tookBack: (nextcloud: Markup) =>
-      markup`Sie haben nach Ihrem Ja Nein gesagt oder die Verbindung getrennt. Deshalb wurde nichts verbunden: Keine App hat durch diesen Link Zugriff auf Ihre Nextcloud bei ${nextcloud} erhalten. Sie können diese Seite schließen.`,
+      markup`Sie haben zuerst Ja gesagt und dann doch Nein, oder die Verbindung getrennt. Deshalb wurde nichts verbunden: Keine App hat durch diesen Link Zugriff auf Ihre Nextcloud bei ${nextcloud} erhalten. Sie können diese Seite schließen.`,
   },
   disconnected: {
     title: 'Verbindung getrennt',
     done: (nextcloud: Markup) =>
       markup`Die App kann Ihre Nextcloud bei ${nextcloud} nicht mehr verwenden. Ihre Dateien, Ihre Notizen und alles andere dort sind unverändert. Sie können diese Seite schließen.`,
     again:
-      'Um wieder zu verbinden, verlangen Sie von der App etwas, wofür sie Nextcloud braucht. Sie erhalten dann einen neuen Link.',
+      'Um die Verbindung wiederherzustellen, bitten Sie die App um etwas, wofür sie Nextcloud braucht. Sie erhalten dann einen neuen Link.',
   },
   linkUnusable: {
-    title: 'Dieser Link gilt nicht mehr',
-    why: 'Ein solcher Link lässt sich einmal verwenden, wenige Minuten lang. Dieser wurde schon verwendet, ist abgelaufen oder wurde nicht vollständig kopiert. Es wurde nichts geändert.',
+    title: 'Dieser Link ist nicht mehr gültig',
+    why: 'Ein solcher Link lässt sich nur einmal und nur wenige Minuten lang verwenden. Dieser wurde bereits verwendet, ist abgelaufen oder wurde nicht vollständig kopiert. Es wurde nichts geändert.',
   },
   notFromHere: {
     title: 'Bitte öffnen Sie den Link noch einmal',
-    why: 'Dieser Browser ist nicht als der zu erkennen, der den Link geöffnet hat. Deshalb wurde nichts verbunden.',
+    why: 'Dieser Browser lässt sich nicht als der erkennen, in dem der Link geöffnet wurde. Deshalb wurde nichts verbunden.',
     sameBrowser: 'Öffnen Sie den Link in dem Browser, in dem Sie sich anmelden möchten, und antworten Sie dort.',
   },
   otherPerson: {
@@ -122,83 +121,83 @@ export const german: Texts = {
     close:
       'Dann schließen Sie diese Seite, und verwenden Sie den Link nicht mehr: Er hätte jemand anderem Zugang zu Ihrer Nextcloud verschafft.',
     provider: {
-      why: 'Sie haben sich mit einem anderen Konto angemeldet als dem, für das dieser Link bestimmt ist. Es wurde nichts verbunden und nichts von Ihnen behalten.',
+      why: 'Sie haben sich mit einem anderen Konto angemeldet als dem, für das dieser Link bestimmt ist. Es wurde nichts verbunden, und es wurden keine Daten von Ihnen gespeichert.',
       yours:
         'Wenn es Ihr eigener Link ist: Melden Sie sich bei Ihrem Anmeldedienst ab, und versuchen Sie es dann mit dem Konto, das Sie in Ihrer App (Ihrem MCP-Client) verwenden.',
     },
     app: {
       why: (server: Markup) =>
-        markup`In diesem Browser ist bei ${server} eine andere Person angemeldet als die, für die dieser Link bestimmt ist. Es wurde nichts verbunden und nichts von Ihnen behalten.`,
+        markup`In diesem Browser ist bei ${server} eine andere Person angemeldet als die, für die dieser Link bestimmt ist. Es wurde nichts verbunden, und es wurden keine Daten von Ihnen gespeichert.`,
       yours: (server: Markup) =>
         markup`Wenn es Ihr eigener Link ist: Melden Sie sich bei ${server} ab und dann mit dem Konto an, das Sie in Ihrer App (Ihrem MCP-Client) verwenden.`,
     },
     nextcloud: {
       why: (nextcloud: Markup) =>
-        markup`Das Konto in der Nextcloud bei ${nextcloud} ist ein anderes als das, das zu diesem Link gehört. Es wurde nichts verbunden und nichts von Ihnen behalten.`,
+        markup`Das Konto in der Nextcloud bei ${nextcloud} ist ein anderes als das, das zu diesem Link gehört. Es wurde nichts verbunden, und es wurden keine Daten von Ihnen gespeichert.`,
       yours: (nextcloud: Markup) =>
         markup`Wenn es Ihr eigener Link ist: Melden Sie sich in der Nextcloud bei ${nextcloud} ab, und versuchen Sie es dann dort mit Ihrem eigenen Konto.`,
     },
   },
   badAnswer: {
-    title: 'Das hat nicht gepasst',
-    why: 'Die Antwort, die hier ankam, war unvollständig oder wurde schon verwendet. Das geschieht, wenn eine Seite neu geladen oder ein zweites Mal geöffnet wird.',
-    seen: 'Wenn Sie schon „Verbunden“ gesehen haben, ist alles gut, und Sie können diese Seite schließen.',
+    title: 'Diese Antwort lässt sich nicht verwenden',
+    why: 'Die Antwort, die hier ankam, war unvollständig oder wurde schon verwendet. Das passiert, wenn eine Seite neu geladen oder ein zweites Mal geöffnet wird.',
+    seen: 'Wenn Sie schon „Verbunden“ gesehen haben, ist alles in Ordnung, und Sie können diese Seite schließen.',
   },
   providerRefused: {
     title: 'Die Anmeldung wurde abgelehnt',
     why: 'Ihr Anmeldedienst hat die Verbindung nicht zugelassen. Es wurde nichts verbunden.',
   },
   noRefreshToken: {
-    title: 'Die Verbindung würde nicht halten',
+    title: 'Die Verbindung wäre nicht von Dauer',
     why: (server: Markup) =>
-      markup`Sie haben sich angemeldet, aber der Anmeldedienst hat keinen dauerhaften Zugriff gegeben (kein Refresh-Token). Deshalb wurde nichts verbunden. Sie können hier nichts dagegen tun: Zeigen Sie diese Seite bitte denen, die ${server} betreiben.`,
+      markup`Sie haben sich angemeldet, aber der Anmeldedienst hat keinen dauerhaften Zugriff gewährt (kein Refresh-Token). Deshalb wurde nichts verbunden. Sie selbst können daran nichts ändern: Zeigen Sie diese Seite bitte den Betreibern (${server}).`,
     operator: 'Für die Betreiber dieses Servers',
     atProvider: 'Beim Anmeldedienst, für den Client dieses Servers:',
-    switchOn: markup`Schalten Sie Refresh-Tokens ein (den Grant-Typ <code>refresh_token</code>).`,
+    switchOn: markup`Aktivieren Sie Refresh-Tokens (Grant-Typ <code>refresh_token</code>).`,
     allow: markup`Erlauben Sie den Scope <code>offline_access</code>, wenn der Anmeldedienst ihn kennt.`,
-    letConsent: markup`Lassen Sie die Benutzer zustimmen, oder stimmen Sie für sie zu. Manche Anmeldedienste geben ein Refresh-Token nur für einen eigenen Parameter, den die Option <code>connect.authorizationParameters</code> hinzufügt.`,
+    letConsent: markup`Lassen Sie die Benutzer zustimmen, oder stimmen Sie für sie zu. Manche Anmeldedienste geben ein Refresh-Token nur auf einen eigenen Parameter hin aus, den die Option <code>connect.authorizationParameters</code> hinzufügt.`,
   },
   unavailable: {
     title: 'Gerade nicht möglich',
-    provider: 'Der Anmeldedienst antwortet im Augenblick nicht. Das liegt nicht an Ihnen.',
+    provider: 'Der Anmeldedienst antwortet derzeit nicht. Das liegt nicht an Ihnen.',
     nextcloud: (nextcloud: Markup) =>
-      markup`Die Nextcloud bei ${nextcloud} antwortet im Augenblick nicht. Das liegt nicht an Ihnen.`,
+      markup`Die Nextcloud bei ${nextcloud} antwortet derzeit nicht. Das liegt nicht an Ihnen.`,
     store: (server: Markup) =>
-      markup`Der Speicher, in dem ${server} Verbindungen aufbewahrt, antwortet im Augenblick nicht. Das liegt nicht an Ihnen.`,
+      markup`Der Speicher, in dem ${server} Verbindungen aufbewahrt, antwortet derzeit nicht. Das liegt nicht an Ihnen.`,
     wait: (time: string) => markup`Bitte warten Sie ${time}, bevor Sie es erneut versuchen.`,
   },
   tooMany: {
     title: 'Zu viele Versuche',
-    why: 'Innerhalb weniger Minuten wurde viele Male begonnen, Ihre Nextcloud zu verbinden. Es wurde nichts geändert.',
+    why: 'Innerhalb weniger Minuten wurde sehr oft versucht, Ihre Nextcloud zu verbinden. Es wurde nichts geändert.',
     wait: (time: string, server: Markup) =>
-      markup`Bitte warten Sie ${time}, bevor Sie es erneut versuchen. Wenn nicht Sie es waren, sagen Sie denen Bescheid, die ${server} betreiben.`,
+      markup`Bitte warten Sie ${time}, bevor Sie es erneut versuchen. Wenn Sie das nicht waren, wenden Sie sich an die Betreiber (${server}).`,
     refused:
       'Mehrere Anmeldungen sind zuletzt gescheitert, deshalb wurde diese nicht abgeschlossen. Es wurde nichts geändert.',
     inAnHour: (server: Markup) =>
-      markup`Bitte versuchen Sie es in einer Stunde erneut: Gehen Sie zurück in die App, aus der Sie kommen (Ihren MCP-Client), und verlangen Sie dort noch einmal dasselbe. Wenn es eilt, sagen Sie denen Bescheid, die ${server} betreiben.`,
+      markup`Bitte versuchen Sie es in einer Stunde erneut: Gehen Sie zurück in die App, aus der Sie kommen (Ihren MCP-Client), und wiederholen Sie dort Ihre Anfrage. Wenn es eilt, wenden Sie sich an die Betreiber (${server}).`,
   },
   unknownClient: {
     title: 'Nextcloud kennt diesen Server nicht',
     why: (nextcloud: Markup, server: Markup) =>
-      markup`${nextcloud} hat keinen OAuth-2.0-Client mit der Kennung, die ${server} dafür hat. Er wurde dort gelöscht, oder die Kennung ist falsch. Niemand kann sich anmelden oder verbinden, bevor das behoben ist. Es wurde nichts geändert.`,
+      markup`${nextcloud} hat keinen OAuth-2.0-Client mit der Kennung, die ${server} verwendet. Er wurde dort gelöscht, oder die Kennung ist falsch. Niemand kann sich anmelden oder verbinden, bevor das behoben ist. Es wurde nichts geändert.`,
     tell: (server: Markup) =>
-      markup`Bitte sagen Sie denen Bescheid, die ${server} betreiben. Verbinden Sie danach in Ihrer App noch einmal.`,
+      markup`Bitte wenden Sie sich an die Betreiber (${server}). Stellen Sie danach die Verbindung in Ihrer App noch einmal her.`,
     administrator: (nextcloud: Markup, server: Markup) =>
-      markup`Für die Administration: Fügen Sie in ${nextcloud} unter Administrationseinstellungen, Sicherheit, OAuth 2.0-Clients einen Client mit der folgenden Weiterleitungs-URI hinzu. Tragen Sie dessen Kennung und Geheimnis bei ${server} ein, und starten Sie dort neu.`,
+      markup`Für die Administration: Fügen Sie in ${nextcloud} unter Administrationseinstellungen, Sicherheit, OAuth 2.0-Clients einen Client mit der folgenden Weiterleitungs-URI hinzu. Tragen Sie dessen Kennung und geheimen Schlüssel bei ${server} ein, und starten Sie diesen Server neu.`,
   },
   failed: {
     title: 'Etwas ist schiefgegangen',
     why: (server: Markup) =>
-      markup`Das ist ein Fehler des Servers und nicht Ihrer. Wenn es wieder geschieht, sagen Sie bitte denen Bescheid, die ${server} betreiben.`,
+      markup`Das ist ein Fehler des Servers, nicht Ihrer. Wenn es wieder passiert, wenden Sie sich bitte an die Betreiber (${server}).`,
   },
   visit: {
     title: 'Ihre Verbindung ansehen',
     why: (nextcloud: Markup, server: Markup) =>
-      markup`Melden Sie sich an, um zu sehen, welche Apps Ihre Nextcloud bei ${nextcloud} über ${server} verwenden können, und um das zu beenden.`,
+      markup`Melden Sie sich an, um zu sehen, welche Apps Ihre Nextcloud bei ${nextcloud} über ${server} verwenden können, und um diese Verbindungen zu beenden.`,
     lasts:
       'Die Anmeldung sagt diesem Server nur, wer Sie sind. Sie gilt für diese Seite, in diesem Browser, zehn Minuten lang.',
     lastsHere:
-      'Die Anmeldung sagt diesem Server nur, wer Sie sind. Sie bleiben hier in diesem Browser bis einen Tag nach der letzten Benutzung angemeldet, höchstens 29 Tage, oder bis Sie sich abmelden.',
+      'Die Anmeldung sagt diesem Server nur, wer Sie sind. Sie bleiben hier in diesem Browser bis einen Tag nach der letzten Nutzung angemeldet, höchstens 29 Tage, oder bis Sie sich abmelden.',
     signIn: 'Anmelden',
     signInAt: (name: Markup) => markup`Bei ${name} anmelden`,
     openAgain: 'Diese Seite noch einmal öffnen',
@@ -210,16 +209,16 @@ export const german: Texts = {
       markup`Durch die Anmeldung hier erfährt ${server} nicht, wer Sie in Ihrer App (Ihrem MCP-Client) sind, deshalb kann diese Seite nichts zeigen. Sie können eine Verbindung auf andere Weise beenden:`,
     endInApp: markup`Wenn Ihre App anbietet, Nextcloud zu trennen, tun Sie es dort: Sie schickt dann <code>POST …/disconnect</code> an diesen Server.`,
     endInNextcloud:
-      'Öffnen Sie in Nextcloud selbst Ihre Einstellungen und dort „Sicherheit“: Widerrufen Sie unter „Geräte & Sitzungen“, was dieser Server hat.',
+      'Öffnen Sie in Nextcloud selbst Ihre Einstellungen und dort „Sicherheit“: Widerrufen Sie unter „Geräte & Sitzungen“ den Zugriff dieses Servers.',
     forOperator: (server: Markup) =>
-      markup`Für alle, die ${server} betreiben: <code>connect.authenticateBrowser</code> macht diese Seite möglich.`,
+      markup`Für die Betreiber (${server}): <code>connect.authenticateBrowser</code> macht diese Seite möglich.`,
     failed: 'Sie sind nicht angemeldet',
     cameToNothing:
       'Die Anmeldung wurde nicht abgeschlossen, deshalb lässt sich hier nichts zeigen. Es wurde nichts geändert.',
     reason: (code: Markup) => markup`Der Grund, den Ihr Anmeldedienst nennt: ${code}`,
     tryAgain: 'Erneut versuchen',
     notYourself: (server: Markup) =>
-      markup`Wenn Sie nicht selbst abgebrochen haben und es wieder geschieht, sagen Sie bitte denen Bescheid, die ${server} betreiben.`,
+      markup`Wenn Sie nicht selbst abgebrochen haben und es wieder passiert, wenden Sie sich bitte an die Betreiber (${server}).`,
     over: 'Bitte öffnen Sie diese Seite noch einmal',
     noLonger:
       'Sie sind hier nicht mehr angemeldet, oder dies wurde nicht von der Seite selbst gesendet. Es wurde nichts geändert.',
@@ -227,29 +226,29 @@ export const german: Texts = {
   },
   overview: {
     title: 'Ihre Verbindung mit Nextcloud',
-    state: 'Zustand',
+    state: 'Status',
     states: { none: 'Nicht verbunden', good: 'Verbunden', trouble: 'Muss neu verbunden werden' },
     nothing:
       'Nichts ist verbunden, und keine App kann Ihre Nextcloud über diesen Server verwenden. Hier ist nichts zu tun: Wenn eine App (Ihr MCP-Client) Ihre Nextcloud braucht, gibt sie Ihnen einen Link zum Verbinden.',
     trouble: {
       refused:
-        'Die Verbindung funktioniert zurzeit nicht. Nextcloud oder Ihr Anmeldedienst akzeptiert sie nicht mehr. Um wieder zu verbinden, verlangen Sie von Ihrer App etwas, wofür sie Nextcloud braucht: Sie erhalten dann einen neuen Link.',
+        'Die Verbindung funktioniert zurzeit nicht. Nextcloud oder Ihr Anmeldedienst akzeptiert sie nicht mehr. Um die Verbindung wiederherzustellen, bitten Sie Ihre App um etwas, wofür sie Nextcloud braucht: Sie erhalten dann einen neuen Link.',
       expired:
-        'Die Verbindung funktioniert zurzeit nicht. Die Zeit, für die Ihr Anmeldedienst sie gegeben hat, ist abgelaufen. Um wieder zu verbinden, verlangen Sie von Ihrer App etwas, wofür sie Nextcloud braucht: Sie erhalten dann einen neuen Link.',
+        'Die Verbindung funktioniert zurzeit nicht. Die Zeit, für die Ihr Anmeldedienst sie gewährt hat, ist abgelaufen. Um die Verbindung wiederherzustellen, bitten Sie Ihre App um etwas, wofür sie Nextcloud braucht: Sie erhalten dann einen neuen Link.',
       elsewhere:
-        'Die Verbindung funktioniert zurzeit nicht. Sie ist auf andere Weise entstanden, als dieser Server heute verbindet, oder für eine andere Nextcloud. Um wieder zu verbinden, verlangen Sie von Ihrer App etwas, wofür sie Nextcloud braucht: Sie erhalten dann einen neuen Link.',
+        'Die Verbindung funktioniert zurzeit nicht. Sie wurde auf einem anderen Weg hergestellt, als dieser Server ihn heute verwendet, oder für eine andere Nextcloud. Um die Verbindung wiederherzustellen, bitten Sie Ihre App um etwas, wofür sie Nextcloud braucht: Sie erhalten dann einen neuen Link.',
       unreadable:
-        'Die Verbindung funktioniert zurzeit nicht. Sie ist unter einem Schlüssel gespeichert, den dieser Server nicht mehr hat. Um wieder zu verbinden, verlangen Sie von Ihrer App etwas, wofür sie Nextcloud braucht: Sie erhalten dann einen neuen Link.',
+        'Die Verbindung funktioniert zurzeit nicht. Sie ist unter einem Schlüssel gespeichert, den dieser Server nicht mehr hat. Um die Verbindung wiederherzustellen, bitten Sie Ihre App um etwas, wofür sie Nextcloud braucht: Sie erhalten dann einen neuen Link.',
     },
     apps: 'Apps, die sie verwenden dürfen',
-    more: (count: number) => markup`und ${count} weitere, die zu sehen sind, wenn andere beendet werden.`,
+    more: (count: number) => markup`und ${count} weitere, die erscheinen, sobald andere beendet sind.`,
     callsItself: (name: Markup) => markup`Nennt sich selbst „${name}“`,
     since: (moment: Markup) => markup`Seit ${moment}`,
-    lastUsed: (moment: Markup) => markup`Zuletzt verwendet etwa ${moment}`,
+    lastUsed: (moment: Markup) => markup`Zuletzt verwendet: etwa ${moment}`,
     end: 'Beenden',
     endAll: 'Alles beenden',
     disconnect:
-      'Trennen Sie die Verbindung, und keine App kann Ihre Nextcloud mehr über diesen Server verwenden. Ihre Dateien, Ihre Notizen und alles andere bleiben, wie sie sind.',
+      'Wenn Sie die Verbindung trennen, kann keine App Ihre Nextcloud mehr über diesen Server verwenden. Ihre Dateien, Ihre Notizen und alles andere bleiben, wie sie sind.',
     disconnectAll: 'Alle trennen',
     browsers: 'Browser, in denen Sie angemeldet sind',
     thisBrowser: 'Dieser Browser',
@@ -265,18 +264,18 @@ export const german: Texts = {
       all: 'Ihre Nextcloud ist getrennt: Keine App kann sie mehr über diesen Server verwenden.',
       out: 'Sie haben sich von dieser Seite abgemeldet.',
       'signed-out': 'Sie haben sich hier abgemeldet. Ihre Apps laufen weiter.',
-      browser: 'Sie sind in jenem Browser abgemeldet.',
+      browser: 'Sie sind in dem anderen Browser abgemeldet.',
     },
     pending:
-      'Nextcloud oder Ihr Anmeldedienst war nicht erreichbar, um sie auch dort zu beenden. Dieser Server versucht das von selbst erneut, bis es gelingt.',
+      'Nextcloud oder Ihr Anmeldedienst war nicht erreichbar, um die Verbindung auch dort zu beenden. Dieser Server versucht es von selbst erneut, bis es gelingt.',
   },
   signIn: {
     title: 'Darf diese App Ihre Nextcloud verwenden?',
     next: (nextcloud: Markup) =>
-      markup`Wenn Sie Ja sagen, melden Sie sich bei ${nextcloud} an und wählen dort „Zugriff gewähren“.`,
+      markup`Wenn Sie Ja sagen, melden Sie sich bei ${nextcloud} an und klicken dort auf „Zugriff gewähren“.`,
     signedInAs: (user: Markup) => markup`Sie sind angemeldet als ${user}.`,
-    sendsBackTo: 'Zurück geht es zu',
-    itMay: 'Erlaubt wird',
+    sendsBackTo: 'Leitet zurück zu',
+    itMay: 'Erlaubter Zugriff',
     careful:
       'Sagen Sie nur Ja, wenn Sie diese App gerade selbst verbunden haben. Wenn jemand Sie hierher geschickt hat, sagen Sie Nein.',
     yesSignIn: 'Ja, anmelden',
@@ -287,48 +286,49 @@ export const german: Texts = {
     toConnections: 'Weiter zu Ihren Verbindungen',
     yourApp: 'Ihre App',
     yourConnections: 'Ihre Verbindungen',
-    unknown: 'Diese Anmeldung ist vorbei',
+    unknown: 'Diese Anmeldung ist beendet',
     runOut:
       'Sie wurde abgeschlossen, ist nach zehn Minuten abgelaufen oder wurde in einem anderen Browser begonnen. Es wurde nichts geändert.',
     backToApp:
-      'Gehen Sie zurück in Ihre App, und verbinden Sie noch einmal. Wenn das nicht hilft, erlauben Sie Cookies für diese Website.',
+      'Gehen Sie zurück in Ihre App, und stellen Sie dort die Verbindung noch einmal her. Wenn das nicht hilft, erlauben Sie Cookies für diese Website.',
     anotherPerson: 'Hier ist jetzt jemand anderes angemeldet',
     askedBefore:
       'Diese Frage wurde gestellt, bevor sich in diesem Browser jemand an- oder abgemeldet hat, und kann deshalb nicht mehr beantwortet werden. Es wurde nichts geändert.',
     askAgain: 'Noch einmal fragen',
-    notFromHere: 'Bitte verbinden Sie noch einmal in Ihrer App',
+    notFromHere: 'Bitte stellen Sie die Verbindung in Ihrer App noch einmal her',
     notRecognised:
-      'Dieser Browser ist nicht als der zu erkennen, in dem die Anmeldung begonnen wurde. Deshalb wurde niemand angemeldet.',
-    sameBrowser: 'Verbinden Sie noch einmal in Ihrer App, und bleiben Sie in dem Browser, den sie öffnet.',
+      'Dieser Browser lässt sich nicht als der erkennen, in dem die Anmeldung begonnen wurde. Deshalb wurde niemand angemeldet.',
+    sameBrowser:
+      'Stellen Sie die Verbindung in Ihrer App noch einmal her, und bleiben Sie in dem Browser, den sie öffnet.',
     badAnswer: (nextcloud: Markup) =>
-      markup`Die Antwort von ${nextcloud}, die hier ankam, war unvollständig oder wurde schon verwendet. Das geschieht, wenn eine Seite neu geladen oder ein zweites Mal geöffnet wird.`,
+      markup`Die Antwort von ${nextcloud}, die hier ankam, war unvollständig oder wurde schon verwendet. Das passiert, wenn eine Seite neu geladen oder ein zweites Mal geöffnet wird.`,
     ifConnected:
-      'Wenn Ihre App verbunden ist, ist alles gut, und Sie können diese Seite schließen. Wenn nicht, verbinden Sie dort noch einmal.',
+      'Wenn Ihre App verbunden ist, ist alles in Ordnung, und Sie können diese Seite schließen. Wenn nicht, stellen Sie die Verbindung dort noch einmal her.',
     notLetIn: (nextcloud: Markup, reason: Markup) =>
-      markup`${nextcloud} hat diesen Server die Anmeldung nicht abschließen lassen, deshalb wurde niemand angemeldet. Der genannte Grund: ${reason}`,
+      markup`${nextcloud} hat diesen Server die Anmeldung nicht abschließen lassen, deshalb wurde niemand angemeldet. Angegebener Grund: ${reason}`,
     onceMore: (server: Markup) =>
-      markup`Verbinden Sie noch einmal in Ihrer App. Wenn es wieder geschieht, sagen Sie bitte denen Bescheid, die ${server} betreiben.`,
+      markup`Stellen Sie die Verbindung in Ihrer App noch einmal her. Wenn es wieder passiert, wenden Sie sich bitte an die Betreiber (${server}).`,
     wrongSecret: (server: Markup) =>
-      markup`Wer ${server} verwaltet, muss das Client-Geheimnis prüfen, das dort für Nextcloud eingetragen ist, und dort neu starten. Das Protokoll sagt mehr. Verbinden Sie danach in Ihrer App noch einmal.`,
+      markup`Wer ${server} verwaltet, muss das Client-Geheimnis prüfen, das dort für Nextcloud eingetragen ist, und den Server neu starten. Näheres steht in dessen Protokoll. Stellen Sie danach die Verbindung in Ihrer App noch einmal her.`,
     tooMany:
       'Mehrere Anmeldungen aus Ihrem Netz sind zuletzt gescheitert, deshalb wurde diese nicht abgeschlossen. Niemand wurde angemeldet.',
     inAnHour: (server: Markup) =>
-      markup`Verbinden Sie in einer Stunde noch einmal in Ihrer App. Wenn es eilt, sagen Sie bitte denen Bescheid, die ${server} betreiben.`,
-    refused: 'Die App hat etwas verlangt, das nicht möglich ist',
+      markup`Stellen Sie die Verbindung in einer Stunde in Ihrer App noch einmal her. Wenn es eilt, wenden Sie sich bitte an die Betreiber (${server}).`,
+    refused: 'Die App hat etwas angefordert, das nicht möglich ist',
     cannotAnswer: (reason: Markup) =>
-      markup`Ihre App hat eine Anfrage geschickt, die dieser Server nicht beantworten kann. Der genannte Grund: ${reason}`,
+      markup`Ihre App hat eine Anfrage geschickt, die dieser Server nicht beantworten kann. Angegebener Grund: ${reason}`,
     addAgain:
-      'Verbinden Sie noch einmal in Ihrer App. Wenn es wieder geschieht, entfernen Sie diesen Server dort, und fügen Sie ihn neu hinzu.',
+      'Stellen Sie die Verbindung in Ihrer App noch einmal her. Wenn es wieder passiert, entfernen Sie diesen Server dort, und fügen Sie ihn neu hinzu.',
     wayBack:
-      'Wenn jemand Sie hierher geschickt hat, schließen Sie diese Seite. Wenn Sie gerade selbst eine App verbunden haben, können Sie ihr mitteilen, was geschehen ist.',
+      'Wenn jemand Sie hierher geschickt hat, schließen Sie diese Seite. Wenn Sie gerade selbst eine App verbunden haben, können Sie ihr mitteilen, was passiert ist.',
     goBackTo: (place: Markup) => markup`Zurück: ${place}`,
     otherAccount: 'Nextcloud hat ein anderes Konto genannt',
     twoAccounts:
-      'Die beiden Antworten von Nextcloud nennen nicht dasselbe Konto, deshalb wurde niemand angemeldet. Bitte verbinden Sie noch einmal in Ihrer App.',
+      'Die beiden Antworten von Nextcloud nennen nicht dasselbe Konto, deshalb wurde niemand angemeldet. Bitte stellen Sie die Verbindung in Ihrer App noch einmal her.',
     noAnswer: 'Eine Anmeldung beginnt in Ihrer App',
     byItself: (nextcloud: Markup) =>
       markup`${nextcloud} schickt Browser am Ende einer Anmeldung an diese Adresse. Für sich allein geöffnet bewirkt sie nichts, und es wurde nichts geändert.`,
-    connectInApp: 'Verbinden Sie in Ihrer App. Sie öffnet die richtige Seite.',
+    connectInApp: 'Stellen Sie die Verbindung in Ihrer App her. Die App öffnet die richtige Seite.',
     redirectUri: (uri: Markup) =>
       markup`Für die Administration: Die Weiterleitungs-URI des OAuth-2.0-Clients in Nextcloud muss so lauten: ${uri}`,
   },
