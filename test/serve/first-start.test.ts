@@ -159,7 +159,10 @@ describe('a Nextcloud at the start of serve', () => {
   it('that gives no answer keeps nobody waiting, and is told in one line', async () => {
     const { nextcloud, started, origin } = await serveSetUp()
     nextcloud.disturb(() => 'never')
+    const began = performance.now()
     const told = await started()
+    // A question to it ends after five seconds.
+    expect(performance.now() - began).toBeLessThan(5_000)
     expect(told.output).not.toContain('✗')
     expect((await fetch(`${origin}/health/live`)).status).toBe(200)
     await expect.poll(() => told.output, { timeout: 20_000 }).toMatch(/\n✗ nextcloud\.reachable: /)
