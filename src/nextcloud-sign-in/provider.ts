@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type * as OidcProvider from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC, Provider, RefreshToken } from 'oidc-provider'
 import { DEAD_GRANT_TTL } from '../grants/grant.js'
+import { urlOf } from '../http/router.js'
 import type { ClientDocuments } from './client-documents.js'
 import type { ShowError } from './error-pages.js'
 import { asOutage, unavailable } from './outage.js'
@@ -132,8 +133,13 @@ export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res
   return provider.callback()(req, res)
 }
 
-/** Gives a request the address of the issuer, whatever it says itself. */
-export function asIssuer(issuer: URL, req: IncomingMessage): void {
+/**
+ * Gives a request the address of the issuer, whatever it says itself: its target may name a host as well (RFC 9112 §3.2.2), and oidc-provider
+ * would make its addresses of that.
+ */
+export function asIssuer(issuer: URL, req: IncomingMessage & { originalUrl?: string }): void {
+  req.url = urlOf(req)
+  if (req.originalUrl !== undefined) req.originalUrl = req.url
   req.headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1)
   req.headers['x-forwarded-host'] = issuer.host
 }
