@@ -103,6 +103,25 @@ it.each(['*', '"a","b"', '"a", "b"', 'a', '""', '"a', 'W/"a"', '"a"\r\nX: y', '"
   },
 )
 
+it('regression: a name without an end, in marks that must be sorted, took minutes', async () => {
+  const { call } = nextcloud(
+    multistatus([at(''), FOLDER], [at(`a${'\u0301\u0316'.repeat(150_000)}`), FILE], [at('b'.repeat(1_024)), FILE]),
+  )
+  const before = performance.now()
+
+  expect(await call('list_files')).toBe(`${'b'.repeat(1_024)} (5 bytes)`)
+  expect(performance.now() - before).toBeLessThan(2_000)
+})
+
+it('asks for no name that would be too long in the answer', async () => {
+  const { call, requests } = nextcloud({ status: 404 })
+
+  await expect(call('list_files', { path: `a/${'b'.repeat(1_025)}` })).rejects.toThrow(
+    'A name in a path has at most 1024 characters.',
+  )
+  expect(requests).toEqual([])
+})
+
 it('regression: a name that is not UTF-8 cost the list of its folder', async () => {
   const { call } = nextcloud(multistatus([at(''), FOLDER], [at('caf%E9.txt'), FILE], [at('b.txt'), FILE]))
   expect(await call('list_files')).toBe('caf%E9.txt (5 bytes)\nb.txt (5 bytes)')
