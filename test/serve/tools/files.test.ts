@@ -113,6 +113,24 @@ it('regression: a name without an end, in marks that must be sorted, took minute
   expect(performance.now() - before).toBeLessThan(2_000)
 })
 
+const MISLEADING = ['a%0Ab', 'a%E2%80%A8b', 'a%E2%80%AEtxt.exe', 'a%E2%81%A6b']
+// As macOS names screenshots, and with a joiner.
+const UNUSUAL = ['at%209.00%E2%80%AFAM  x.png', '%F0%9F%91%A9%E2%80%8D%F0%9F%8C%BE']
+
+it('shows no name that would end its line or turn its direction, and every other as the tools take it', async () => {
+  const files = [...MISLEADING, ...UNUSUAL].map((name): [string, string] => [at(name), FILE])
+  const { call, requests } = nextcloud(multistatus([at(''), FOLDER], ...files), multistatus(...files), multistatus())
+  const shown = (await call('list_files')).split('\n')
+
+  expect(shown).toEqual([
+    ...UNUSUAL.map((name) => `${decodeURIComponent(name)} (5 bytes)`),
+    '… and 4 more, whose names cannot be shown.',
+  ])
+  expect(await call('search_files', { name: 'a' })).toContain('… and 4 more, whose names cannot be shown.')
+  await call('read_file', { path: shown[0]!.replace(' (5 bytes)', '') }).catch(() => undefined)
+  expect(decodeURIComponent(requests[2]!.path)).toBe(decodeURIComponent(at(UNUSUAL[0]!)))
+})
+
 it('asks for no name that would be too long in the answer', async () => {
   const { call, requests } = nextcloud({ status: 404 })
 
