@@ -3,7 +3,7 @@ import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage, type StorageAdapter } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
-import { registeredClient } from '../support/sign-in-client.js'
+import { clientOf, REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer } from '../support/sign-in-server.js'
 
 const TEN_MINUTES = 600_000
@@ -104,6 +104,31 @@ describe('an authorization request', () => {
       { error: 'invalid_request', error_description: 'A request has at most 4096 characters' },
     ])
     expect(put.records).toBe(records)
+  })
+
+  it.each([
+    ['characters', 'x', 1],
+    ['letters of two bytes', 'é', 2],
+    ['quotes, which JSON escapes', '"', 2],
+  ])('for a client whose id has more than 512 bytes, of %s, is refused, and leaves nothing', async (_, one, bytes) => {
+    const { storage, put } = watched()
+    const documents = (url: string) => Promise.resolve({ client_id: url, redirect_uris: [REDIRECT_URI] })
+    const server = await startSignInServer({ storage, documents })
+    const ask = (idBytes: number) => {
+      const start = 'https://client.example.com/'
+      const [count, rest] = [Math.floor((idBytes - start.length) / bytes), (idBytes - start.length) % bytes]
+      const client = clientOf(server, start + 'x'.repeat(rest) + one.repeat(count))
+      return fetch(client.authorizationUrl(), { redirect: 'manual' })
+    }
+    const { records } = put
+    const refused = await ask(513)
+
+    expect([refused.status, await refused.json()]).toEqual([
+      400,
+      { error: 'invalid_request', error_description: 'A client_id has at most 512 bytes' },
+    ])
+    expect(put.records).toBe(records)
+    if (bytes === 1) expect((await ask(512)).status).toBe(303)
   })
 
   it('with fewer is asked about, and leaves one record of less than 16 KiB, and one more with a yes', async () => {
