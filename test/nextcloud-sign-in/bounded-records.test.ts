@@ -1,5 +1,8 @@
 import { expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/index.js'
+import { createModelAdapters } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { manualClock } from '../support/clock.js'
+import { modelRooms } from '../support/model-rooms.js'
 import { clientOf, REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer } from '../support/sign-in-server.js'
 
@@ -38,3 +41,13 @@ it('a person who signs in ever more apps leaves records of bounded size, and los
   const again = await first.signIn(alice)
   expect((await first.refresh(String(again.body['refresh_token']))).status).toBe(200)
 }, 60_000)
+
+it('a session keeps nothing of the clients that its person signs in', async () => {
+  const clock = manualClock()
+  const sessions = createModelAdapters(modelRooms(new MemoryStorage({}, clock), clock))('Session')
+  const session = { uid: 'uid', accountId: 'alice', amr: ['w0'] }
+  const authorizations = { 'client-1': { sid: 'sid', grantId: 'w0.grant' } }
+  await sessions.upsert('id', { ...session, authorizations }, 60)
+
+  expect(await sessions.find('id')).toEqual(session)
+})
