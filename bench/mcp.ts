@@ -5,8 +5,10 @@ import { startProgram, type Program } from './processes.js'
 
 const NONE = 'bare'
 const OURS = 'mcp-nextcloud-auth'
+/** What any middleware costs that attaches what this one must. */
+const LEAST = 'three properties'
 const SDK = '@modelcontextprotocol/express + jose'
-const NAMES = [NONE, OURS, SDK]
+const NAMES = [NONE, LEAST, OURS, SDK]
 const CONNECTIONS = 20
 /** Requests that an app gets before it is the next one's turn. */
 const TURN = 100
@@ -133,6 +135,12 @@ function figuresOf(
       figure: 'the same ÷ no check of tokens',
       values: over(OURS, NONE),
       ...(goal && { goal }),
+    },
+    {
+      id: `mcp-${kind}-least`,
+      work: 'the same',
+      figure: 'the same ÷ a middleware that does nothing but set three properties of `req`',
+      values: over(OURS, LEAST),
     },
     {
       id: `mcp-${kind}-sdk`,

@@ -18,10 +18,17 @@ import { createWatchers, type Watchers } from './watchers.js'
 
 /**
  * The reason for turning a request away: no credentials, a token in the scheme DPoP where that is switched off, not in the form of a token,
- * a token problem, a DPoP proof that is missing or not good, a scope missing.
+ * a token problem, a DPoP proof that is missing or not good, a scope missing; at the sign-in of `nextcloudSignIn()`, a refresh token
+ * that comes back after it was spent (`reused`).
  */
 export type RejectionReason =
-  InvalidTokenReason | 'no_credentials' | 'unsupported_scheme' | 'invalid_request' | 'invalid_dpop_proof' | 'scope'
+  | InvalidTokenReason
+  | 'no_credentials'
+  | 'unsupported_scheme'
+  | 'invalid_request'
+  | 'invalid_dpop_proof'
+  | 'scope'
+  | 'reused'
 
 /**
  * The reason for which a connection failed: the user said no (`declined`); the link is unknown, used or expired; the form or the

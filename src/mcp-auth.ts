@@ -19,7 +19,7 @@ import {
 import { judge, type AuthenticationVerdict, type PlainRequest } from './http/plain-request.js'
 import { ownRoutes } from './http/own-routes.js'
 import { resourceMetadataRoutes } from './http/resource-metadata.js'
-import { createRouter, type ConnectHandler } from './http/router.js'
+import { createRouter, handlerOf, type ConnectHandler } from './http/router.js'
 import type { NextcloudRequest } from './nextcloud/nextcloud-fetch.js'
 import type { NextcloudUser } from './nextcloud/users.js'
 import type { McpAuthOptions } from './options.js'
@@ -258,14 +258,14 @@ export function createMcpAuth(options: McpAuthOptions | undefined, clock: Clock)
   const rooms = createRooms(options, clock)
   const { http, access, callers, pages } = rooms
   const routes = ownRoutes(rooms.config, resourceMetadataRoutes(rooms.config, rooms.published), pages.routes(http))
-  let isServed = false
+  let areServed = false
   return Object.assign(
-    createAuthentication(http, (path) => isServed && routes.has(path)),
+    createAuthentication(http, (req) => areServed && handlerOf(routes, req) !== undefined),
     {
       ...rooms.connections,
       requireScopes: (...scopes: string[]) => createScopeGuard(http, scopes),
       routes: () => {
-        isServed = true
+        areServed = true
         return createRouter(routes, (mount, paths) => warnOfMount(http, mount, paths))
       },
       connectRedirectUri: pages.redirectUri,

@@ -86,11 +86,15 @@ export function claimsForRule(
   return value === undefined ? undefined : Object.freeze({ [name]: value })
 }
 
-/** Returns a claim. An e-mail address or a telephone number that anybody may have typed in counts for none (OIDC Core §5.1, `email_verified`). */
+/**
+ * Returns a claim. An e-mail address or a telephone number that anybody may have typed in counts for none (OIDC Core §5.1,
+ * `email_verified`): where the provider says whether it is verified, only a yes is one.
+ */
 function valueOf(claims: Readonly<Record<string, unknown>>, name: string): unknown {
   if (!Object.hasOwn(claims, name)) return undefined
-  const verified = `${name}_verified`
-  return Object.hasOwn(claims, verified) && String(claims[verified]) === 'false' ? undefined : claims[name]
+  const says = `${name}_verified`
+  const isVerified = !Object.hasOwn(claims, says) || claims[says] === true || claims[says] === 'true'
+  return isVerified ? claims[name] : undefined
 }
 
 /**

@@ -123,3 +123,12 @@ export function wellKnownUrl(resource: string): string {
   const { origin, pathname, search } = new URL(resource)
   return `${origin}/.well-known/oauth-protected-resource${pathname === '/' ? '' : pathname}${search}`
 }
+
+/** Whether an audience is the one that is wanted. Clients differ by one trailing slash in the audience that they ask for. */
+export function sameUri(value: string, wanted: string): boolean {
+  return withoutSlash(value) === withoutSlash(wanted)
+}
+
+function withoutSlash(uri: string): string {
+  return uri.endsWith('/') ? uri.slice(0, -1) : uri
+}

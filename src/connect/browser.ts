@@ -22,6 +22,23 @@ export function sendOutcome(req: IncomingMessage, res: ServerResponse, outcome: 
   res.end()
 }
 
+/**
+ * Refuses what a page embeds or fetches (Fetch Metadata): anybody's page could have the browsers of its visitors begin sign-ins and bring codes
+ * that are made up, each from an address of its own. An old browser does not say what it asks for. `Sec-Fetch-Mode` is not read, because
+ * Node's `fetch` sends that one alone.
+ *
+ * @returns whether it is refused, and answered
+ */
+export function refuseEmbedded({ headers }: IncomingMessage, res: ServerResponse): boolean {
+  const destination = headers['sec-fetch-dest']
+  if (destination === undefined || destination === 'document') return false
+  res.statusCode = 403
+  res.setHeader('Content-Type', 'text/plain')
+  res.setHeader('Cache-Control', 'no-store')
+  res.end('This address opens in a window of its own only')
+  return true
+}
+
 /** Refuses HEAD, because link previews send it and a GET of this path changes something. */
 export function withoutHead(handler: RouteHandler): RouteHandler {
   return (req, res) => {

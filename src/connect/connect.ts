@@ -18,7 +18,7 @@ import { MODES } from '../modes.js'
 import { UNNAMED_CLIENT } from '../verify/claims.js'
 import { endConnection, showStatus } from './account.js'
 import { createAllowance } from './allowance.js'
-import { sendOutcome, withoutHead, type PageHandler } from './browser.js'
+import { refuseEmbedded, sendOutcome, withoutHead, type PageHandler } from './browser.js'
 import { createClientNames } from './client-names.js'
 import type { ConnectRooms, PageRooms, Way } from './connect-rooms.js'
 import { answerConsent, showConsent } from './consent.js'
@@ -189,6 +189,7 @@ const CONNECT = { name: 'mcp.auth.connect' } as const
 /** Answers a failure with a page too, because a person looks at it. */
 function servePage(rooms: Pick<PageRooms, 'events' | 'pages' | 'connect'>, handler: PageHandler): RouteHandler {
   return async (req, res) => {
+    if (refuseEmbedded(req, res)) return
     try {
       sendOutcome(req, res, await rooms.events.during(CONNECT, async () => handler(req, res)))
     } catch (error) {

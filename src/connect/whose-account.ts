@@ -109,7 +109,7 @@ const OTHER_ACCOUNT =
   'The user id in Nextcloud is not the one that connect.identity expects of this user: somebody else agreed, or the rule is not the one by which user ids come about there.'
 
 const noClaim = (name: string): string =>
-  `connect.identity compares the claim ${name}, which is missing, empty, no string or not verified (email_verified: false) in the ID token (or, without a sign-in on the way, in the MCP token of the link): have the authorization server add it.`
+  `connect.identity compares the claim ${name}, which is missing, empty, no string or not verified (email_verified is not true) in the ID token (or, without a sign-in on the way, in the MCP token of the link): have the authorization server add it.`
 
 function accountOf(
   { nextcloud }: AccountRooms,

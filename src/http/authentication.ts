@@ -8,7 +8,7 @@ import { checkUnproven, type Dpop, type MaybeBound } from '../verify/dpop.js'
 import { checkScopes } from '../verify/scopes.js'
 import { parseToken, readAuthorization } from './bearer.js'
 import { answer } from './challenge.js'
-import { pathOf, urlOf, type ConnectHandler } from './router.js'
+import { urlOf, type ConnectHandler } from './router.js'
 
 /** The additions to a request with a verified token. */
 export interface Verified extends MaybeBound {
@@ -61,16 +61,16 @@ export interface Passage {
 /**
  * Returns the middleware: it verifies the MCP token of a request, and lets it pass or answers it.
  *
- * @param isRoute whether a path is one of `auth.routes()`, which answers requests without a token by itself
+ * @param isServed whether `auth.routes()` serves a request, which it does without a token
  */
 export function createAuthentication(
   rooms: HttpRooms,
-  isRoute: (path: string) => boolean = () => false,
+  isServed: (req: IncomingMessage) => boolean = () => false,
 ): ConnectHandler {
   return (req, res, next) => {
     if (isPreflight(req)) return next()
     // Mounted before auth.routes(), it would ask for a token where a client, or a browser, learns how to get one.
-    if (req.headers.authorization === undefined && isRoute(pathOf(req))) return next()
+    if (req.headers.authorization === undefined && isServed(req)) return next()
     let pending: Promise<void> | undefined
     try {
       pending = authenticate(rooms, req)

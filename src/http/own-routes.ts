@@ -4,7 +4,7 @@ import { ConfigurationError } from '../errors/errors.js'
 import { withoutEndSlash, type Routes } from './router.js'
 
 /**
- * Joins the routes of this package. Requests without a token pass the middleware on each of them.
+ * Joins the routes of this package. Requests without a token pass the middleware on each of them, by the methods that it has.
  *
  * @throws {ConfigurationError} the MCP endpoint has the path of one, so that its handler would be reached without a token; or two of
  * them have one path

@@ -5,6 +5,9 @@ import { ConfigurationError, McpAuthError } from '../errors/errors.js'
 import { answer } from './challenge.js'
 import { withoutEndSlash, type RouteHandler, type Routes } from './router.js'
 
+/** `Cache-Control` of metadata. Without it, a cache on the way keeps a document for as long as it thinks fit. */
+export const METADATA_CACHE = 'public, max-age=300'
+
 const ROOT_FORM = '/.well-known/oauth-protected-resource'
 const LEGACY_FORM = '/.well-known/oauth-authorization-server'
 
@@ -55,7 +58,7 @@ function serveDocument(document: () => Promise<object>): RouteHandler {
       return answer(res, error)
     }
     res.setHeader('Content-Type', 'application/json')
-    res.setHeader('Cache-Control', 'public, max-age=300')
+    res.setHeader('Cache-Control', METADATA_CACHE)
     res.end(text)
   }
 }

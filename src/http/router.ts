@@ -29,10 +29,15 @@ export function createRouter(
     }
     const methods = routes.get(pathOf(req))
     if (methods === undefined) return next()
-    const handler = methods[req.method === 'HEAD' ? 'GET' : String(req.method)]
+    const handler = handlerOf(routes, req)
     if (handler === undefined) return refuseMethod(res, Object.keys(methods))
     Promise.resolve(handler(req, res)).catch(next)
   }
+}
+
+/** Returns the work for a request; undefined if its path is none of the routes, or has no such method. */
+export function handlerOf(routes: Routes, req: IncomingMessage): RouteHandler | undefined {
+  return routes.get(pathOf(req))?.[req.method === 'HEAD' ? 'GET' : String(req.method)]
 }
 
 function refuseMethod(res: ServerResponse, methods: readonly string[]): void {

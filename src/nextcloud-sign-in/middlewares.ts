@@ -1,4 +1,5 @@
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider'
+import { METADATA_CACHE } from '../http/resource-metadata.js'
 import type { ShowError } from './error-pages.js'
 import { PATHS, resumedBy } from './paths.js'
 import type { QuestionCookies } from './question-cookies.js'
@@ -31,11 +32,12 @@ const withoutFormPost: Middleware = async (ctx, next) => {
   await next()
 }
 
-/** Names the scopes of this server in the metadata (RFC 8414 §2), where oidc-provider has its own alone. */
-function withScopesSupported(scopes: readonly string[]): Middleware {
+/** Names the scopes of this server in the metadata (RFC 8414 §2), where oidc-provider has its own alone, and says how long it is good. */
+function withOwnMetadata(scopes: readonly string[]): Middleware {
   return async (ctx, next) => {
     await next()
     if (!ctx.path.startsWith('/.well-known/') || ctx.status !== 200) return
+    ctx.set('Cache-Control', METADATA_CACHE)
     const metadata = ctx.body as Readonly<Record<'scopes_supported' | 'response_modes_supported', readonly string[]>>
     ctx.body = {
       ...metadata,
@@ -95,7 +97,7 @@ export function middlewaresOf({ scopes, questions, ...redirects }: Steps): reado
   return [
     withDefaultScope(scopes),
     withoutFormPost,
-    withScopesSupported(scopes),
+    withOwnMetadata(scopes),
     withRetryAfter,
     withEndOfQuestion(questions),
     withoutOpenRedirect(redirects),

@@ -23,7 +23,7 @@ import { createTransport } from '../transport/transport.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
-import { createRefreshShares } from './refresh-tokens.js'
+import { createRefreshShares, reuseOf } from './refresh-tokens.js'
 import { createProviders, type Library, type ProviderRooms, type RegisteredClient } from './provider.js'
 import { createOwnSignIn, userAt } from './own-sign-in.js'
 import { checkClients } from './redirect-uri.js'
@@ -259,6 +259,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
     onAsked: unusedClients.asked,
     onError: (error) => reportFailure(events, asMcpAuthError(error)),
     onUse: createKeeping({ ...ofRecords, unusedClients, documents }, grants.background),
+    onReuse: (token) => events.emit(reuseOf(token)),
     hasAgreed: (subject, clientId, session) =>
       hasAgreed({ grants }, { issuer: issuer.origin, subject }, { clientId, session }),
     showError: errorPages(signInPages),

@@ -3,9 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type * as OidcProvider from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC, Provider, RefreshToken } from 'oidc-provider'
 import { DEAD_GRANT_TTL } from '../grants/grant.js'
+import { urlOf } from '../http/router.js'
 import type { ClientDocuments } from './client-documents.js'
 import type { ShowError } from './error-pages.js'
-import { asOutage, unavailable } from './outage.js'
+import { asOutage } from './outage.js'
 import { ALGORITHM, type KeyRing, type ReadKeyRing } from './key-ring.js'
 import { QUESTION_COOKIES, type QuestionCookies } from './question-cookies.js'
 import { clientOf, redirectProblem } from './redirect-uri.js'
@@ -14,6 +15,7 @@ import { PATHS } from './paths.js'
 import { refreshTokenOf } from './refresh-tokens.js'
 import { NEW_CLIENT_ID } from './registration.js'
 import { SESSION_LIFE } from './sessions.js'
+import { findAccount, isReused, withoutSlash, type AccountRooms } from './used-tokens.js'
 import { markOf, type SignedInSession } from './withdrawn.js'
 
 /** The module oidc-provider, which is loaded with the first sign-in server and never otherwise. */
@@ -27,7 +29,7 @@ export interface RegisteredClient {
 }
 
 /** The parts that the authorization server is built from. */
-export interface ProviderRooms {
+export interface ProviderRooms extends AccountRooms {
   readonly library: Library
   readonly issuer: string
   readonly resource: string
@@ -38,29 +40,17 @@ export interface ProviderRooms {
   readonly readKeys: ReadKeyRing
   readonly questions: QuestionCookies
   readonly documents: ClientDocuments
-  /** Whether the user is connected to Nextcloud and, with a token, for its client. Before a refresh, Nextcloud itself is asked. */
-  readonly isConnected: (
-    subject: string,
-    used: { readonly token?: UsedToken | undefined; readonly session?: SignedInSession | undefined },
-  ) => Promise<boolean>
-  /** Counts a refresh of a user by a client. Returns the milliseconds until there may be one; 0: it is counted. */
-  readonly takeRefresh: (subject: string, clientId: string) => number
   /** Told of an error that nothing here expects: Koa would print its stack. */
   readonly onError: (error: unknown) => void
   /** Called when somebody is asked about a client. */
   readonly onAsked: (clientId: string) => void
   /** Called when a client got tokens for somebody. */
   readonly onUse: (clientId: string, subject: string) => void
+  /** Called when a refresh token came back after it was spent, and all that its consent gave has ended. */
+  readonly onReuse: (token: { readonly clientId?: string | undefined; readonly accountId: string }) => void
   /** Whether the person of a session has let an MCP client in, and has not taken that back. */
   readonly hasAgreed: (subject: string, clientId: string, session: SignedInSession) => Promise<boolean>
   readonly showError: ShowError
-}
-
-/** A code or token that is exchanged for others. */
-export interface UsedToken {
-  readonly kind: string
-  readonly clientId?: string | undefined
-  readonly grantId?: string | undefined
 }
 
 const MINUTE = 60
@@ -114,6 +104,10 @@ function buildProvider(rooms: ProviderRooms, ring: KeyRing): Provider {
     const { client, account } = oidc
     if (client !== undefined && account !== undefined) rooms.onUse(client.clientId, account.accountId)
   })
+  provider.on('grant.revoked', ({ oidc }: KoaContextWithOIDC) => {
+    const { RefreshToken: token } = oidc.entities
+    if (oidc.route === 'token' && token !== undefined && isReused(token)) rooms.onReuse(token)
+  })
   return provider
 }
 
@@ -132,8 +126,13 @@ export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res
   return provider.callback()(req, res)
 }
 
-/** Gives a request the address of the issuer, whatever it says itself. */
-export function asIssuer(issuer: URL, req: IncomingMessage): void {
+/**
+ * Gives a request the address of the issuer, whatever it says itself: its target may name a host as well (RFC 9112 §3.2.2), and oidc-provider
+ * would make its addresses of that.
+ */
+export function asIssuer(issuer: URL, req: IncomingMessage & { originalUrl?: string }): void {
+  req.url = urlOf(req)
+  if (req.originalUrl !== undefined) req.originalUrl = req.url
   req.headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1)
   req.headers['x-forwarded-host'] = issuer.host
 }
@@ -146,7 +145,7 @@ export const sessionCookie = (issuer: string): string =>
   issuer.startsWith('https:') ? '__Host-mcp-nextcloud-session' : '_session'
 
 function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
-  const { adapter, library, clients, isConnected } = rooms
+  const { adapter, library, clients } = rooms
   return {
     adapter,
     jwks: { keys: [...ring.keys] },
@@ -184,16 +183,7 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       const grantId = ctx.oidc.result?.consent?.grantId
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId)
     },
-    findAccount: async (ctx, sub, token) => {
-      respellResource(ctx, token)
-      countRefresh(rooms, ctx, sub, token)
-      const connected = await asOutage(
-        library.errors,
-        isConnected(sub, { token, session: ctx.oidc.session }),
-        (seconds) => ctx.set('Retry-After', String(seconds)),
-      )
-      return connected ? { accountId: sub, claims: () => ({ sub }) } : undefined
-    },
+    findAccount: findAccount(rooms),
     interactions: { policy: policyOf(library), url: urlOfQuestion(rooms) },
     features: featuresOf(rooms),
     fetch: (url) => rooms.documents.read(url instanceof Request ? url.url : url.toString()),
@@ -217,19 +207,6 @@ function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
       Session: (_ctx, session) => (session.accountId === undefined ? LIFE.interaction : lifeOfSession(session)),
     },
   }
-}
-
-/** Refuses a refresh of a user whose client has made too many: Nextcloud is asked before each. */
-function countRefresh(
-  { library, takeRefresh }: Pick<ProviderRooms, 'library' | 'takeRefresh'>,
-  ctx: KoaContextWithOIDC,
-  subject: string,
-  token: UsedToken | undefined,
-): void {
-  const wait = token?.kind === 'RefreshToken' ? takeRefresh(subject, String(token.clientId)) : 0
-  if (wait === 0) return
-  ctx.set('Retry-After', String(Math.ceil(wait / 1_000)))
-  throw unavailable(library.errors, 429)
 }
 
 /** Called for each client of any kind. */
@@ -307,23 +284,6 @@ function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Co
     dPoP: { enabled: false },
   } as Configuration['features']
 }
-
-/**
- * Gives the `resource` of a token request the spelling in which it was granted: oidc-provider spends the code before it compares the two,
- * letter for letter.
- */
-function respellResource(ctx: KoaContextWithOIDC, token: object | undefined): void {
-  const params = ctx.oidc.params as { resource?: unknown } | undefined
-  const granted = [token && 'resource' in token ? token.resource : undefined]
-    .flat()
-    .filter((one) => typeof one === 'string')
-  const asked = params?.resource
-  if (params === undefined || ctx.oidc.route !== 'token' || typeof asked !== 'string') return
-  params.resource = granted.find((one) => withoutSlash(one) === withoutSlash(asked)) ?? asked
-}
-
-/** Clients differ by one slash at the end in the `resource` that they ask for. */
-const withoutSlash = (url: string): string => (url.endsWith('/') ? url.slice(0, -1) : url)
 
 /** A session whose user is no longer connected to Nextcloud counts as none. */
 function policyOf({ interactionPolicy }: Library): ReturnType<typeof interactionPolicy.base> {

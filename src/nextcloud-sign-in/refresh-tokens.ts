@@ -2,6 +2,8 @@ import { createHmac } from 'node:crypto'
 import type { AdapterPayload } from 'oidc-provider'
 import type { Clock } from '../clock.js'
 import { isSame } from '../connect/cookies.js'
+import { readRejectionDetails, type Fault } from '../errors/rejection-details.js'
+import type { McpAuthEventDetails } from '../events.js'
 import { InternalError } from '../errors/errors.js'
 import { change } from '../grants/change.js'
 import { hashOfParts } from '../hash-of-parts.js'
@@ -45,6 +47,24 @@ export function createRefreshShares(clock: Clock): (subject: string, clientId: s
     if (wait === 0) shares.take(name)
     return wait
   }
+}
+
+/** Returns the event of a refresh token that came back after it was spent. */
+export function reuseOf({
+  accountId,
+  clientId,
+}: {
+  readonly accountId: string
+  readonly clientId?: string | undefined
+}): Extract<McpAuthEventDetails, { readonly type: 'token.rejected' }> {
+  const fault: Fault = {
+    verified: true,
+    sentence: (_found, _expected, show) =>
+      `a refresh token of ${show(accountId)} at the client ${show(clientId)} came back after it was spent, so that all that their consent gave has ended`,
+    advice:
+      'two processes of the client do not share what they get, or somebody has a copy of its tokens: if that is not known to be the first, the user should look at what was done in Nextcloud',
+  }
+  return { type: 'token.rejected', reason: 'reused', ...readRejectionDetails(fault) }
 }
 
 /** The storage of one model of oidc-provider. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { UnknownClientError } from '../authorization-server/known-client.js'
-import { queryOf, sendOutcome, type Outcome } from '../connect/browser.js'
+import { queryOf, refuseEmbedded, sendOutcome, type Outcome } from '../connect/browser.js'
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
 import { networksOf } from '../http/address-shares.js'
@@ -30,6 +30,8 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
     const path = rawPathOf(req)
     const resumed = resumedBy(path)
     const page = pageOf(path, String(req.method), callback)
+    const isForPeople = page !== undefined || resumed !== undefined || path === PATHS.authorization
+    if (isForPeople && refuseEmbedded(req, res)) return
     if (page !== undefined) return void showPage(rooms, page, { req, res, next })
     if (resumed === undefined && !own.has(path)) return next()
     const refusal = path === PATHS.authorization ? refusalOf(rooms, req) : undefined

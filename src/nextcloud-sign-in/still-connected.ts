@@ -9,8 +9,8 @@ import { isRefusal } from '../nextcloud/refusal.js'
 import { answeredWithin, userIn } from '../nextcloud/users.js'
 import { isOver, type Withdrawals } from '../grants/withdrawals.js'
 import { leaveUnread, readBody } from '../transport/answer.js'
-import type { UsedToken } from './provider.js'
 import type { Standing } from './sign-in-rooms.js'
+import type { UsedToken } from './used-tokens.js'
 import { withdrawalsIn, type SignedInSession } from './withdrawn.js'
 
 /** Milliseconds to wait for the body of a 401. */

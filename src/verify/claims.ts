@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.js'
+import { sameUri } from '../config/values.js'
 import { isJsonObject } from '../json.js'
 import {
   expired,
@@ -137,15 +138,6 @@ function checkMissingAudience(claims: Claims, expected: Expectations): void {
   if (id === undefined || !(audience.includes(id) || allowedClients?.has(id) === true)) {
     throw missingAudience(claim, id, [...audience, ...(allowedClients ?? [])])
   }
-}
-
-/** Clients differ by one trailing slash in the audience that they ask for. */
-function sameUri(value: string, wanted: string): boolean {
-  return withoutSlash(value) === withoutSlash(wanted)
-}
-
-function withoutSlash(uri: string): string {
-  return uri.endsWith('/') ? uri.slice(0, -1) : uri
 }
 
 /**

@@ -73,19 +73,23 @@ describe('an exchanged token that is a JWT', () => {
     return tokenAnswer(`${part({ alg: 'none' })}.${part({ aud })}.${part({})}`)
   }
 
-  it.each([[RESOURCE], [[RESOURCE, 'account']]])('for %j is for this server again, and refused: 502', async (aud) => {
-    expect(await refusal(exchangedFor(aud))).toMatchObject({
-      code: 'ERR_TOKEN_REQUEST',
-      status: 502,
-      hint: expect.stringContaining('ignored audience') as string,
-    })
-  })
+  it.each([[RESOURCE], [`${RESOURCE}/`], ['mcp-server'], [[RESOURCE, 'account']]])(
+    'for %j is for this server again, and refused: 502',
+    async (aud) => {
+      expect(await refusal(exchangedFor(aud))).toMatchObject({
+        code: 'ERR_TOKEN_REQUEST',
+        status: 502,
+        hint: expect.stringContaining('ignored audience') as string,
+      })
+    },
+  )
 
   it.each<[string | string[] | undefined, McpAuthOptions['nextcloud']]>([
     ['nextcloud', {}],
     [['nextcloud', RESOURCE], {}],
     ['another name of Nextcloud', {}],
     [undefined, {}],
+    [[RESOURCE, 'https://cloud.example.com/'], { resource: 'https://cloud.example.com' }],
     [[RESOURCE, 'files'], { audience: ['nextcloud', 'files'] }],
     // No audience is asked for there.
     [RESOURCE, { mode: 'jwt-bearer' }],

@@ -94,10 +94,12 @@ describe('the user id that a rule expects', () => {
 it.each<[object, string | undefined]>([
   [{}, 'bob@example.com'],
   [{ email_verified: true }, 'bob@example.com'],
-  [{ email_verified: false }, undefined],
-  [{ email_verified: 'false' }, undefined],
+  [{ email_verified: 'true' }, 'bob@example.com'],
+  ...[false, 'false', 'False', 0, '0', null, 'no', [], ['true'], 1, 'yes'].map(
+    (says) => [{ email_verified: says }, undefined] as [object, undefined],
+  ),
   [{ phone_number_verified: false }, 'bob@example.com'],
-])('an e-mail address counts unless the provider says that it is not verified: %j', (more, expected) => {
+])('an e-mail address counts where the provider says nothing of it, or that it is verified: %j', (more, expected) => {
   const claims = { email: 'bob@example.com', ...more }
   const rule = { claim: 'email' }
 

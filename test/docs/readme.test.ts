@@ -3,7 +3,7 @@ import path from 'node:path'
 import * as mcpNode from '@modelcontextprotocol/node'
 import * as mcpServer from '@modelcontextprotocol/server'
 import { expect, it } from 'vitest'
-import type { McpAuthOptions } from '../../src/index.js'
+import { mcpAuth, type McpAuthOptions } from '../../src/index.js'
 import * as mcpV2 from '../../src/mcp/v2.js'
 import { ask } from '../support/answers.js'
 import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
@@ -40,11 +40,17 @@ async function quickStart() {
   return { world, url }
 }
 
-it('the quick start prints what the README says, from the first request to the account of the user', async () => {
-  const { world, url } = await quickStart()
+it('the first example starts with the values that it has, and answers with what the README says', async () => {
+  const globals = { process: { env: { OIDC_CLIENT_SECRET: 'secret' } } }
+  const url = await serveSnippet('../README.md', 0, { modules: { 'mcp-nextcloud-auth': { mcpAuth } }, globals })
 
   const { status, challenge } = await ask(url, { path: '/mcp', method: 'POST' })
+
   expect(page).toContain(`HTTP/1.1 ${status} Unauthorized\nWWW-Authenticate: ${challenge ?? ''}\n`)
+})
+
+it('the quick start prints what the README says, from the first call to the account of the user', async () => {
+  const { world, url } = await quickStart()
 
   const token = await world.as.mint({ sub: '248289761001' })
   const client = await mcpClients['SDK v2, 2026-07-28']({ url: `${url}/mcp`, token, elicitation: undefined })

@@ -265,6 +265,28 @@ describe('the middleware before the routes', () => {
       expect((await ask(app.url, { path })).status).toBe(401)
   })
 
+  it('lets no other method than theirs pass', async () => {
+    const app = await world({
+      mode: 'refresh-token',
+      host: bareHost,
+      options: { legacyMetadata: true },
+      handlers: (auth) => [auth, theApp, auth.routes()],
+    })
+    const methodsThatPass = async (path: string) => {
+      const passing: string[] = []
+      for (const method of ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'PATCH', 'DELETE', 'QUERY'])
+        if ((await ask(app.url, { path, method })).status !== 401) passing.push(method)
+      return passing
+    }
+
+    for (const path of [PATH, `${PATH}/`, ROOT, '/.well-known/oauth-authorization-server'])
+      expect(await methodsThatPass(path)).toEqual(['GET', 'HEAD', 'OPTIONS'])
+    expect(await methodsThatPass('/nextcloud/connect')).toEqual(['GET', 'HEAD', 'POST'])
+    expect(await methodsThatPass('/nextcloud/callback')).toEqual(['GET', 'HEAD'])
+    expect(await methodsThatPass('/nextcloud/status')).toEqual(['GET', 'HEAD'])
+    expect(await methodsThatPass('/nextcloud/disconnect')).toEqual(['POST'])
+  })
+
   it('lets nothing pass where the routes are not served', async () => {
     const { url } = await world({ mode: 'none', host: bareHost, handlers: (auth) => [auth, theApp] })
 

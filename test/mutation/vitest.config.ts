@@ -16,22 +16,16 @@ const SLOW = [
 /** What it shows are pages in a browser, which a test of the texts reads, too. */
 const NEVER = ['connect/pages/pages.browser']
 
+const ROOMS = ['attacks', 'broker', 'connect', 'events', 'grants', 'http', 'mcp', 'nextcloud', 'transport', 'verify']
+/** Rooms whose tests need these rooms, too. */
+const OTHER_ROOMS = ['config', 'model', 'nextcloud-sign-in', 'providers', 'serve', 'telemetry']
+const SLOWLY = process.env['MUTATION_TESTS'] === 'all'
+
 /** The tests that import `src`: those of the built package would not see a mutant. */
 export default defineConfig({
   test: {
-    include: [
-      'attacks',
-      'broker',
-      'connect',
-      'events',
-      'grants',
-      'http',
-      'mcp',
-      'nextcloud',
-      'transport',
-      'verify',
-    ].map((room) => `test/${room}/**/*.test.ts`),
-    exclude: [...NEVER, ...(process.env['MUTATION_TESTS'] === 'all' ? [] : SLOW)].map((file) => `test/${file}.test.ts`),
+    include: (SLOWLY ? [...ROOMS, ...OTHER_ROOMS] : ROOMS).map((room) => `test/${room}/**/*.test.ts`),
+    exclude: [...NEVER, ...(SLOWLY ? [] : SLOW)].map((file) => `test/${file}.test.ts`),
     globalSetup: ['test/support/shared-servers.ts'],
     // Modules are read once for all of them.
     isolate: false,

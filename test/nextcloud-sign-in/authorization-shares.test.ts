@@ -12,8 +12,11 @@ const TEN_MINUTES = 600_000
 async function startAsking() {
   const clock = manualClock()
   const handle = (await startSignInServer({ clock })).signIn.routes()
-  const ask = (ip: string): Promise<ServerResponse> => {
-    const req = Object.assign(new IncomingMessage(new Socket()), { method: 'PUT', url: '/oauth/authorize', ip })
+  const ask = (ip: string, headers = {}): Promise<ServerResponse> => {
+    const req = Object.assign(new IncomingMessage(new Socket()), {
+      ...{ method: 'PUT', url: '/oauth/authorize', ip },
+      headers,
+    })
     const res = new ServerResponse(req)
     return new Promise((resolve, reject) => {
       res.end = () => {
@@ -41,6 +44,14 @@ describe('the sign-ins that begin in ten minutes', () => {
     expect([refused.statusCode, refused.getHeader('retry-after')]).toEqual([429, '600'])
     expect((await ask('192.0.2.2')).statusCode).not.toBe(429)
     clock.advance(TEN_MINUTES)
+    expect((await ask('192.0.2.1')).statusCode).not.toBe(429)
+  })
+
+  it('are not those that pages of others embed', async () => {
+    const { ask } = await startAsking()
+    for (let at = 0; at < 1_010; at += 1)
+      expect((await ask('192.0.2.1', { 'sec-fetch-dest': 'image' })).statusCode).toBe(403)
+
     expect((await ask('192.0.2.1')).statusCode).not.toBe(429)
   })
 

@@ -9,7 +9,8 @@ type ExchangeRooms = Pick<ModeRooms, 'config' | 'nextcloud' | 'client'>
 
 /** The token request of each mode that exchanges the MCP token. */
 const EXCHANGES: Readonly<Partial<Record<NextcloudMode, (rooms: ExchangeRooms) => Exchange>>> = {
-  'token-exchange': ({ config, nextcloud, client }) => tokenExchange(client, nextcloud.parameters, config.resource),
+  'token-exchange': ({ config, nextcloud, client }) =>
+    tokenExchange(client, nextcloud.parameters, [config.resource, ...config.audience]),
   'jwt-bearer': ({ nextcloud, client }) => jwtBearer(client, nextcloud.parameters),
 }
 

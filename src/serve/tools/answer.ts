@@ -78,17 +78,30 @@ export async function refused(
   return new ToolFailure(reasons[status] ?? REASONS[status] ?? `Nextcloud answered ${status} for ${what}.`)
 }
 
-/** Returns the lines with a note of those that are left out. */
-export function lines(all: readonly string[], most: number, none: string): string {
+/**
+ * Returns the lines with notes of those that are left out. Undefined among them: what cannot be shown by a name that the other tools
+ * take.
+ */
+export function lines(all: readonly (string | undefined)[], most: number, none: string): string {
   if (all.length === 0) return none
-  const left = all.length - most
-  return [...all.slice(0, most), ...(left > 0 ? [`… and ${left} more, which are not shown.`] : [])].join('\n')
+  const named = all.filter((line) => line !== undefined)
+  const left = named.length - most
+  const nameless = all.length - named.length
+  return [
+    ...named.slice(0, most),
+    ...(left > 0 ? [`… and ${left} more, which are not shown.`] : []),
+    ...(nameless > 0 ? [`… and ${nameless} more, whose names cannot be shown.`] : []),
+  ].join('\n')
 }
 
-/** Returns a text on one line, at most `most` characters long. */
+/** Whether a name can be shown as it is: it ends no line, and turns no writing direction (UAX #9) of what follows it. */
+export const isOneLine = (name: string): boolean => !/[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/u.test(name)
+
+/** Returns a text on one line and in its own writing direction, at most `most` characters long. */
 export function oneLine(text: string, most: number): string {
   const flat = text
     .slice(0, most * 4)
+    .replace(/[\u202A-\u202E\u2066-\u2069]/g, '')
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim()
   return flat.length > most ? `${flat.slice(0, most - 1)}…` : flat

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { nextcloudPath } from '../../nextcloud/path-template.js'
-import { leave, lines, oneLine, refused } from './answer.js'
+import { isOneLine, leave, lines, oneLine, refused } from './answer.js'
 import { askDav, childrenOf, hasChild, textOf, type Resource } from './dav.js'
 import { MOST_REQUESTS_APART, eventsOf } from './events.js'
 import { writeEvent, type CalendarEvent } from './icalendar.js'
@@ -24,7 +24,8 @@ const calendar = z
   .string()
   .max(200)
   // One segment of a path.
-  .regex(/^(?!\.{1,2}$)[^/\p{Surrogate}]+$/u, 'must be the name in brackets that list_calendars tells')
+  .regex(/^(?!\.{1,2}$)[^/[\]\p{Surrogate}]+$/u, 'must be the name in brackets that list_calendars tells')
+  .refine(isOneLine, 'must be the name in brackets that list_calendars tells')
   .describe('The name in brackets that list_calendars tells')
 
 export const calendarTools: readonly Tool[] = [
@@ -86,8 +87,14 @@ interface Calendar {
   readonly writable: boolean
 }
 
-const shownCalendar = ({ id, name, writable }: Calendar): string =>
-  `${oneLine(name, 200)} [${id}]${writable ? '' : ', to read only'}`
+/** Undefined: no tool would take its name in addresses. */
+const shownCalendar = (one: Calendar): string | undefined =>
+  isTaken(one) ? `${namesOf(one)}${one.writable ? '' : ', to read only'}` : undefined
+
+const isTaken = ({ id }: Pick<Calendar, 'id'>): boolean => calendar.safeParse(id).success
+
+const namesOf = ({ id, name }: Pick<Calendar, 'id' | 'name'>): string =>
+  isTaken({ id }) ? `${oneLine(name, 200)} [${id}]` : oneLine(name, 200)
 
 const LIST =
   '<d:propfind xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:displayname/><d:resourcetype/><c:supported-calendar-component-set/><d:current-user-privilege-set/></d:prop></d:propfind>'
@@ -132,15 +139,15 @@ async function listEvents(
   const failures: string[] = []
   const remarks: string[] = []
   const apart = { left: MOST_REQUESTS_APART }
-  for (const { id, name } of asked.slice(0, MOST_CALENDARS)) {
+  for (const one of asked.slice(0, MOST_CALENDARS)) {
     try {
-      const read = await eventsOf(nextcloud, id, { from, to, apart })
-      for (const event of read.events) events.push({ ...event, calendar: name })
-      if (read.unread > 0) remarks.push(`${shownLeftOut(read.unread)} of the calendar ${oneLine(name, 200)} [${id}].`)
+      const read = await eventsOf(nextcloud, one.id, { from, to, apart })
+      for (const event of read.events) events.push({ ...event, calendar: one.name })
+      if (read.unread > 0) remarks.push(`${shownLeftOut(read.unread)} of the calendar ${namesOf(one)}.`)
     } catch (error) {
       // Anybody can share a calendar that Nextcloud cannot read: the others go on.
       if (!(error instanceof ToolFailure) || asked.length === 1) throw error
-      failures.push(`The calendar ${oneLine(name, 200)} [${id}] is left out: ${error.message}`)
+      failures.push(`The calendar ${namesOf(one)} is left out: ${error.message}`)
     }
   }
   if (failures.length > 0 && failures.length === asked.length) throw new ToolFailure(failures.join('\n'))

@@ -1,6 +1,6 @@
 import { ifError } from '../../errors/if-error.js'
 import { nextcloudPath } from '../../nextcloud/path-template.js'
-import { refused } from './answer.js'
+import { oneLine, refused } from './answer.js'
 import { askDav, inXml, textOf, type Resource } from './dav.js'
 import { readEvents, type CalendarEvent, type EventsRead } from './icalendar.js'
 import { ToolFailure, type NextcloudOfTool } from './tool.js'
@@ -67,7 +67,8 @@ async function ask({ nextcloud, id, path }: Calendar, body: string): Promise<rea
   if (asked instanceof ToolFailure) return asked
   const { answer, resources } = asked
   if (resources !== undefined) return resources
-  const failure = await refused(answer, { 404: `There is no calendar ${id} (404).` }, id)
+  const name = oneLine(id, 200)
+  const failure = await refused(answer, { 404: `There is no calendar ${name} (404).` }, name)
   if (answer.status === 500) return failure
   throw failure
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { nextcloudPath } from '../../nextcloud/path-template.js'
-import { leave, lines, readBytes, refused } from './answer.js'
+import { isOneLine, leave, lines, readBytes, refused } from './answer.js'
 import { askDav, hasChild, inXml, textOf, type Resource } from './dav.js'
 import { tool, ToolFailure, type NextcloudOfTool, type Tool } from './tool.js'
 
@@ -100,10 +100,12 @@ async function lookAt(
 
 const isFolder = ({ properties }: Resource): boolean => hasChild(properties.get('resourcetype'), 'collection')
 
-const shown = (resource: Resource): string =>
-  isFolder(resource)
-    ? `${resource.names.join('/')}/`
-    : `${resource.names.join('/')} (${textOf(resource, 'getcontentlength') ?? '?'} bytes)`
+/** Undefined: the path cannot be shown as the tools take it. */
+function shown(resource: Resource): string | undefined {
+  const path = resource.names.join('/')
+  if (!isOneLine(path)) return undefined
+  return isFolder(resource) ? `${path}/` : `${path} (${textOf(resource, 'getcontentlength') ?? '?'} bytes)`
+}
 
 async function listFiles(nextcloud: NextcloudOfTool, { path: given }: { readonly path: string }): Promise<string> {
   const { itself, children } = await lookAt(nextcloud, given, '1')

@@ -6,11 +6,15 @@ import { runTool, TOOLS } from '../../../src/serve/tools/tools.js'
 it('counts the lines that are left out', () => {
   expect(lines(['a', 'b', 'c'], 2, 'none')).toBe('a\nb\n… and 1 more, which are not shown.')
   expect(lines(['a', 'b'], 2, 'none')).toBe('a\nb')
+  expect(lines(['a', undefined, 'b', 'c', undefined], 2, 'none')).toBe(
+    'a\nb\n… and 1 more, which are not shown.\n… and 2 more, whose names cannot be shown.',
+  )
   expect(lines([], 2, 'none')).toBe('none')
 })
 
 it('cuts a text at its length, on one line', () => {
   expect([oneLine(' ab\ncd ', 5), oneLine('abcdef', 5)]).toEqual(['ab cd', 'abcd…'])
+  expect(oneLine('a\u202Eb\u2066\u2028c', 5)).toBe('ab c')
 })
 
 it('reads nothing where an answer has no body', async () => {

@@ -43,6 +43,27 @@ it('lists the calendars that hold events, each by a name, and tells those that c
   )
 })
 
+const MISLEADING = ['x%5D%20%5Bhome', 'x%0Ay', 'x%E2%80%A8y', 'x%E2%80%AEy', 'x'.repeat(201)]
+
+it.each(MISLEADING)('lists no calendar by a name that no tool takes: %s', async (id) => {
+  const list = multistatus([at(`${id}/`), named('T')], [at('home/'), named('Home')])
+  const { call, requests } = nextcloud(list)
+
+  expect(await call('list_calendars')).toBe('Home [home], to read only\n… and 1 more, whose names cannot be shown.')
+  await expect(call('list_events', { ...RANGE, calendar: decodeURIComponent(id) })).rejects.toThrow()
+  expect(requests).toHaveLength(1)
+})
+
+it.each(MISLEADING)('lists the events of a calendar by its title where no tool takes its name: %s', async (id) => {
+  const list = multistatus([at(`${id}/`), named('T')], [at('home/'), named('Home')])
+  const { call } = nextcloud(list, { status: 500 }, { status: 403 }, multistatus())
+  const [first, second, ...more] = (await call('list_events', RANGE)).split('\n')
+
+  expect(first).toBe('There are no events.')
+  expect(second).toMatch(/^The calendar T is left out: Nextcloud answered 500 for x[^\u2028\u202E]*\.$/)
+  expect(more).toEqual([])
+})
+
 it('says so where there are no calendars', async () => {
   expect(await nextcloud(multistatus()).call('list_calendars')).toBe('There are no calendars.')
 })

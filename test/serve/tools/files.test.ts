@@ -103,6 +103,43 @@ it.each(['*', '"a","b"', '"a", "b"', 'a', '""', '"a', 'W/"a"', '"a"\r\nX: y', '"
   },
 )
 
+it('regression: a name without an end, in marks that must be sorted, took minutes', async () => {
+  const { call } = nextcloud(
+    multistatus([at(''), FOLDER], [at(`a${'\u0301\u0316'.repeat(150_000)}`), FILE], [at('b'.repeat(1_024)), FILE]),
+  )
+  const before = performance.now()
+
+  expect(await call('list_files')).toBe(`${'b'.repeat(1_024)} (5 bytes)`)
+  expect(performance.now() - before).toBeLessThan(2_000)
+})
+
+const MISLEADING = ['a%0Ab', 'a%E2%80%A8b', 'a%E2%80%AEtxt.exe', 'a%E2%81%A6b']
+// As macOS names screenshots, and with a joiner.
+const UNUSUAL = ['at%209.00%E2%80%AFAM  x.png', '%F0%9F%91%A9%E2%80%8D%F0%9F%8C%BE']
+
+it('shows no name that would end its line or turn its direction, and every other as the tools take it', async () => {
+  const files = [...MISLEADING, ...UNUSUAL].map((name): [string, string] => [at(name), FILE])
+  const { call, requests } = nextcloud(multistatus([at(''), FOLDER], ...files), multistatus(...files), multistatus())
+  const shown = (await call('list_files')).split('\n')
+
+  expect(shown).toEqual([
+    ...UNUSUAL.map((name) => `${decodeURIComponent(name)} (5 bytes)`),
+    '… and 4 more, whose names cannot be shown.',
+  ])
+  expect(await call('search_files', { name: 'a' })).toContain('… and 4 more, whose names cannot be shown.')
+  await call('read_file', { path: shown[0]!.replace(' (5 bytes)', '') }).catch(() => undefined)
+  expect(decodeURIComponent(requests[2]!.path)).toBe(decodeURIComponent(at(UNUSUAL[0]!)))
+})
+
+it('asks for no name that would be too long in the answer', async () => {
+  const { call, requests } = nextcloud({ status: 404 })
+
+  await expect(call('list_files', { path: `a/${'b'.repeat(1_025)}` })).rejects.toThrow(
+    'A name in a path has at most 1024 characters.',
+  )
+  expect(requests).toEqual([])
+})
+
 it('regression: a name that is not UTF-8 cost the list of its folder', async () => {
   const { call } = nextcloud(multistatus([at(''), FOLDER], [at('caf%E9.txt'), FILE], [at('b.txt'), FILE]))
   expect(await call('list_files')).toBe('caf%E9.txt (5 bytes)\nb.txt (5 bytes)')
