@@ -20,3 +20,14 @@ export function isDeeperThan(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false
   return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1))
 }
+
+/** Returns the bytes of the JSON of a value. */
+export const jsonBytes = (value: unknown): number => Buffer.byteLength(JSON.stringify(value))
+
+/** Returns the last items of a list that take no more than so many bytes of JSON together, the last one in any case, in their order. */
+export function lastWithin<T>(items: readonly T[], most: number): readonly T[] {
+  let first = Math.max(0, items.length - 1)
+  let left = most - jsonBytes(items.slice(first))
+  while (first > 0 && (left -= jsonBytes(items[first - 1]) + 1) >= 0) first -= 1
+  return items.slice(first)
+}

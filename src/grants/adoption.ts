@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
-import { readGrant, ttlOf, type Grant, type Identity, type StoredGrant } from './grant.js'
+import { ttlOf, type Grant, type Identity, type StoredGrant } from './grant.js'
+import { readGrant } from './read-grant.js'
 import { formerKey, ownerOf, recordKey, type RecordOwner, type RecordOwners } from './record-key.js'
 import type { Records } from './records.js'
 

@@ -1,9 +1,9 @@
 import { named } from '../config/declarations.js'
 import { SealedValueError, StorageError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import { withoutClient } from './agreed-clients.js'
 import { formerGrant, readStored, type AdoptionRooms } from './adoption.js'
 import {
-  ANY_CLIENT,
   DEAD_GRANT_TTL,
   credentialIn,
   disconnectedGrant,
@@ -106,20 +106,16 @@ async function endGrant(
   if (grant === undefined || (grant.state === 'disconnected' && ending.length === 0)) {
     return (await writeWithdrawals(rooms, identity, { before, withdrawals })) ? undefined : 'late'
   }
-  const clients = clientsWithout(grant, clientId)
-  if (clients.length > 0) {
-    const written = await write(rooms, before, { ...grant, clients, withdrawals })
+  const left = withoutClient(grant, clientId)
+  if (left.clients.length > 0) {
+    const written = await write(rooms, before, { ...grant, ...left, withdrawals })
     return written ? { grant, remains: true, retired: undefined, replaced: [], noted: true } : 'late'
   }
   const noted = await areNoted(rooms, identity, ending)
   // The write may seem to fail, and the process may end: until they are noted, the credentials must be somewhere.
   const unended = noted ? {} : { ...(retired && { unended: retired.credential }), replaced: grant.replaced }
-  const left = { ...disconnectedGrant(grant, rooms.clock.now()), withdrawals, ...unended }
-  return (await write(rooms, before, left)) ? { grant, remains: false, retired, replaced, noted } : 'late'
-}
-
-function clientsWithout({ clients }: Grant, clientId: string | undefined): readonly string[] {
-  return clientId === undefined ? [] : clients.filter((id) => id !== clientId && id !== ANY_CLIENT)
+  const ended = { ...disconnectedGrant(grant, rooms.clock.now()), withdrawals, ...unended }
+  return (await write(rooms, before, ended)) ? { grant, remains: false, retired, replaced, noted } : 'late'
 }
 
 /** Notes that credentials must end. False if the store does not take a note, which must not keep the user connected. */

@@ -3,6 +3,7 @@ import { ifError } from '../errors/if-error.js'
 import type { KeyPage } from '../storage-adapter.js'
 import { wasNone, type Grant } from './grant.js'
 import { deletionsIn, type DeletionsOfOwner } from './pending-deletions.js'
+import { readGrant } from './read-grant.js'
 import { BEGINNING } from './record-key.js'
 import type { OpenRecord, Records } from './records.js'
 
@@ -88,7 +89,7 @@ async function readRecord(
 function grantIn({ value }: OpenRecord): Grant | undefined {
   const { format, state, generation, clients } = Object(value) as Partial<Grant>
   const isGrant = format === 1 && typeof state === 'string' && typeof generation === 'number' && Array.isArray(clients)
-  return isGrant && !wasNone(value as Grant) ? (value as Grant) : undefined
+  return isGrant && !wasNone(value as Grant) ? readGrant(value) : undefined
 }
 
 /** Does the work for each item, for a few at once, and returns the results in the order of the items. */

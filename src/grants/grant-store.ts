@@ -3,6 +3,7 @@ import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
 import type { KeptSecret } from '../modes.js'
 import { change } from './change.js'
+import { withClient } from './agreed-clients.js'
 import { adopt, formerGrant, readStored } from './adoption.js'
 import {
   attemptDisconnection,
@@ -15,8 +16,6 @@ import {
   type DisconnectionRooms,
 } from './disconnection.js'
 import {
-  agreedAt,
-  ANY_CLIENT,
   asSeenBy,
   isLiving,
   credentialIn,
@@ -262,7 +261,7 @@ async function attemptConnection(
     owner: ownerOf(owner, identity.issuer),
     state: 'active',
     generation: (before.grant?.generation ?? 0) + 1,
-    ...agreedClients(present, clientId, connectedAt),
+    ...withClient(present, clientId, connectedAt),
     withdrawals,
     replaced: before.grant && replacedBy(connection, before.grant, endsAlone, connectedAt),
     connectedAt,
@@ -302,13 +301,6 @@ async function continued(
   return seen !== undefined && isLiving(seen) && (await (isSameAccount?.() ?? true)) ? seen : undefined
 }
 
-/** The clients of a connection: those of the grant that it goes on with, and the one that the user agreed to now. */
-function agreedClients(present: Grant | undefined, clientId: string, now: number): Pick<Grant, 'clients' | 'agreed'> {
-  const clients = [...new Set([...(present?.clients ?? []), ...(clientId === ANY_CLIENT ? [] : [clientId])])]
-  const since = (id: string): number => (present === undefined || id === clientId ? now : agreedAt(present, id))
-  return { clients, agreed: Object.fromEntries(clients.map((id) => [id, since(id)])) }
-}
-
 async function attemptAgreement(
   { records, owner, clock }: GrantStoreRooms,
   { issuer, subject }: Identity,
@@ -321,8 +313,7 @@ async function attemptAgreement(
   if (stored === undefined || !isLiving(stored.grant)) return false
   const { grant, version } = stored
   if (grant.clients.includes(clientId)) return true
-  const since = Object.fromEntries(grant.clients.map((id) => [id, agreedAt(grant, id)]))
-  const agreed = { ...since, [clientId]: clock.now() }
-  const next = { ...grant, clients: [...grant.clients, clientId], agreed }
+  const next = { ...grant, ...withClient(grant, clientId, clock.now()) }
+  if (!next.clients.includes(clientId)) return false
   return (await records.write(key, next, version)) === null ? 'late' : true
 }

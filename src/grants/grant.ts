@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { GrantsConfig } from '../config/config.js'
-import { named } from '../config/declarations.js'
-import { SealedValueError, type NotProvisionedReason } from '../errors/errors.js'
+import type { NotProvisionedReason } from '../errors/errors.js'
 import type { KeptSecret } from '../modes.js'
 import type { RecordOwner } from './record-key.js'
 import type { Withdrawals } from './withdrawals.js'
@@ -182,13 +181,6 @@ export const DEAD_GRANT_TTL = 30 * 24 * 3_600_000
 /** Milliseconds for which a grant is kept; undefined: for good. */
 export function ttlOf(grant: Grant): number | undefined {
   return isLiving(grant) ? undefined : DEAD_GRANT_TTL
-}
-
-/** @throws {SealedValueError} the value is not a grant of a format that this version knows */
-export function readGrant(value: unknown): Grant {
-  const grant = value as Partial<Grant> | null
-  if (typeof grant !== 'object' || grant?.format !== 1) throw new SealedValueError(named('encryptionKey'))
-  return grant as Grant
 }
 
 /** A fresh access token as it is shared; undefined when it must not be kept. */

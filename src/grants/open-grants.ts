@@ -5,15 +5,7 @@ import type { Events } from '../events.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
 import { createElsewhere } from './elsewhere.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
-import {
-  credentialIn,
-  readGrant,
-  secretIn,
-  type Credential,
-  type Grant,
-  type Identity,
-  type SealedGrant,
-} from './grant.js'
+import { credentialIn, secretIn, type Credential, type Grant, type Identity, type SealedGrant } from './grant.js'
 import { acquireLease, type Lease } from './lease.js'
 import { ownerOf, recordKey, type RecordOwner } from './record-key.js'
 import { requireWrites } from './probe.js'
@@ -25,6 +17,7 @@ import {
   type PendingDeletion,
   type PendingDeletions,
 } from './pending-deletions.js'
+import { readGrant } from './read-grant.js'
 import { createRotations, type Rotations } from './rotations.js'
 import { createSealer, type Sealer } from './seal.js'
 import { createUses, type Uses } from './uses.js'

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import { jsonBytes } from '../json.js'
 import { change } from './change.js'
 import type { Credential, Identity, SealedGrant, SentCode } from './grant.js'
 import { recordKey, type RecordOwner } from './record-key.js'
@@ -227,7 +228,7 @@ function overShare(entries: readonly PendingDeletion[], { issuer, subject }: Ide
   return own.sort((one, other) => Number(other.refused) - Number(one.refused) || one.since - other.since)[0]
 }
 
-const fits = (entries: readonly PendingDeletion[]): boolean => Buffer.byteLength(JSON.stringify(entries)) <= SHARD_SIZE
+const fits = (entries: readonly PendingDeletion[]): boolean => jsonBytes(entries) <= SHARD_SIZE
 
 /** A deletion to remove: the note of it that is meant, or any. */
 type Removed = Pick<PendingDeletion, 'id'> & { readonly note: string | undefined }

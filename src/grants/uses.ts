@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
+import { lastWithin } from '../json.js'
 import { change } from './change.js'
 import { agreedAt, type Grant, type Identity, identityKey, isLiving } from './grant.js'
 import { ownerOf, recordKey, type RecordOwners } from './record-key.js'
@@ -50,8 +51,9 @@ const HOUR = 3_600_000
 const DELAY = 600_000
 /** Milliseconds for which the last use is known. */
 const KEPT = 400 * 24 * HOUR
-/** Clients of one user: the last ones. */
+/** Clients of one user, and bytes of JSON that they take in the store: the last ones. */
 const MOST_CLIENTS = 100
+const MOST_BYTES = 10_000
 /** Users whose last uses this process knows. */
 const MOST_USERS = 10_000
 
@@ -118,7 +120,7 @@ async function write(rooms: UsesRooms, identity: Identity, fresh: LastUses): Pro
     const due = [...fresh].filter(([id, at]) => at - (stored.get(id) ?? -Infinity) >= HOUR)
     if (due.length === 0) return true
     const kept = [...stored].filter(([id]) => !fresh.has(id))
-    const value: Stored = { format: 1, uses: [...kept, ...fresh].slice(-MOST_CLIENTS) }
+    const value: Stored = { format: 1, uses: lastWithin([...kept, ...fresh].slice(-MOST_CLIENTS), MOST_BYTES) }
     return (await records.writeUncounted(key, value, record?.version ?? null, KEPT)) === null ? 'late' : true
   })
   // This look comes behind the write: a disconnection deletes the record behind its own, so that one of the two finds it.

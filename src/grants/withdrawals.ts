@@ -1,3 +1,5 @@
+import { lastWithin } from '../json.js'
+
 /**
  * What the user has taken back, in the record of the grant: a connection that was under way at that moment must not be stored, and what
  * came of a consent before it has ended. Counted and not dated, because the clocks of two instances differ.
@@ -16,6 +18,8 @@ export interface Withdrawals {
   readonly replaced?: number
 }
 
+/** Bytes of JSON of them: their ids may be long. */
+const MOST_BYTES = 2_000
 /** MCP clients whose withdrawals are known. Before them, each counts for every client. */
 const MOST_KNOWN = 20
 const NOTHING: Withdrawals = { count: 0, all: 0, clients: [] }
@@ -24,9 +28,15 @@ const NOTHING: Withdrawals = { count: 0, all: 0, clients: [] }
 export function oneMore(before: Withdrawals = NOTHING, clientId: string | undefined): Withdrawals {
   const count = before.count + 1
   if (clientId === undefined) return { ...before, count, all: count, clients: [] }
-  const clients = [...before.clients.filter(([id]) => id !== clientId), [clientId, count] as const]
-  const [[, all] = ['', before.all] as const] = clients.splice(0, clients.length - MOST_KNOWN)
-  return { ...before, count, all, clients }
+  const others = before.clients.filter(([id]) => id !== clientId)
+  return bounded({ ...before, count, clients: [...others, [clientId, count]] })
+}
+
+/** Returns the withdrawals without the clients that there is no room for: the last of those counts for every client. */
+export function bounded(withdrawals: Withdrawals): Withdrawals {
+  const clients = lastWithin(withdrawals.clients.slice(-MOST_KNOWN), MOST_BYTES)
+  const [, all] = withdrawals.clients.at(-clients.length - 1) ?? ['', withdrawals.all]
+  return { ...withdrawals, all, clients }
 }
 
 /** Returns the withdrawals once a connection has taken the place of one that need not be of the same account. */

@@ -1,3 +1,4 @@
+import { isTooLong } from './client-id.js'
 import { findModel, keyOf, seconds, type ClientRooms } from './model-records.js'
 import { changeList } from './person-list.js'
 import { lastRefresh } from './refresh-tokens.js'
@@ -22,7 +23,7 @@ interface End {
 }
 
 /**
- * Notes that a person has let a client in. Where there are too many, one makes room that has ended, else the one that was used least recently
+ * Notes that a person has let a client in. One ends whose client could not sign in today. Where there are too many, one makes room that has ended, else the one that was used least recently
  * ends: who signs in again and again fills the store for nobody else.
  *
  * @param consent `life` in seconds
@@ -37,7 +38,9 @@ export function noteConsent(
   const person = { key: keyOf(rooms, 'consents', accountId), life: life * 1_000, isLiving }
   return changeList<NotedConsent>(rooms, person, async (list) => {
     const others = list.filter(({ grantId }) => grantId !== consent.grantId)
-    const surplus = new Set(await leastUsed(rooms, others, others.length + 1 - MOST_CONSENTS))
+    const tooLong = others.filter(({ clientId }) => isTooLong(clientId))
+    const rest = others.filter((noted) => !tooLong.includes(noted))
+    const surplus = new Set([...tooLong, ...(await leastUsed(rooms, rest, rest.length + 1 - MOST_CONSENTS))])
     const kept = [...others.filter((noted) => !surplus.has(noted)), { ...consent, at }]
     // Before the list loses them, because the store may fail in between.
     for (const { grantId, clientId } of surplus) {

@@ -82,9 +82,16 @@ async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn
         client: (clientId) => dropClient(rooms, clientId, [accountId]),
       },
     )
-  await write(rooms, keyOf(rooms, model, id), payload, life)
+  await write(rooms, keyOf(rooms, model, id), storedOf(model, payload), life)
   if (model === 'Session' && uid !== undefined) await write(rooms, keyOf(rooms, 'Session uid', uid), { id }, expiresIn)
 }
+
+/**
+ * Leaves out what oidc-provider would keep of each client in a session, without end: it reads that for a logout and for tokens that end with
+ * their session, and here is neither.
+ */
+const storedOf = (model: string, payload: AdapterPayload): object =>
+  model === 'Session' ? { ...payload, authorizations: undefined } : payload
 
 async function endConsent(rooms: ModelRooms, grantId: string): Promise<void> {
   await destroy(rooms, 'Grant', grantId)

@@ -301,10 +301,10 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
 
 const MINUTE = 60_000
 /**
- * Sign-ins that begin in the ten minutes for which each is kept: of one address, of the two networks around it, and of all. Each leaves two
- * records, and `MemoryStorage` has 10,000 places, which those who are connected need too.
+ * Sign-ins that begin in the ten minutes for which each is kept: of one address, of the two networks around it, and of all. Each leaves up
+ * to three records (the question, the end of a way to Nextcloud, and another way that began after it), and `MemoryStorage` has 10,000 places, which those who are connected need too.
  */
-const MOST_AUTHORIZATIONS = [1_000, 2_000, 3_000, 4_000] as const
+const MOST_AUTHORIZATIONS = [1_000, 1_500, 2_000, 2_600] as const
 
 function needed({ nextcloud, grants }: Config): {
   readonly nextcloud: NextcloudConfig

@@ -1,3 +1,4 @@
+import { isTooLong, LONGEST_CLIENT_ID } from './client-id.js'
 import { ConfigurationError } from '../errors/errors.js'
 
 const LONGEST_URI = 2_000
@@ -51,8 +52,12 @@ export function clientOf(redirectUris: readonly string[]) {
 }
 
 /** @throws {ConfigurationError} codes may not be sent to an address of a client */
-export function checkClients(clients: readonly { readonly redirectUris: readonly string[] }[]): void {
-  for (const { redirectUris } of clients) {
+export function checkClients(
+  clients: readonly { readonly clientId: string; readonly redirectUris: readonly string[] }[],
+): void {
+  for (const { clientId, redirectUris } of clients) {
+    if (isTooLong(clientId))
+      throw new ConfigurationError(`A client_id has at most ${LONGEST_CLIENT_ID} bytes`, 'clients')
     const problem = redirectUris.map(redirectProblem).find((found) => found !== undefined)
     if (problem !== undefined) throw new ConfigurationError(problem, 'clients')
   }

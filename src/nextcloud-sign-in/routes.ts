@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { UnknownClientError } from '../authorization-server/known-client.js'
-import { refuseEmbedded, sendOutcome, type Outcome } from '../connect/browser.js'
+import { queryOf, refuseEmbedded, sendOutcome, type Outcome } from '../connect/browser.js'
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
 import { networksOf } from '../http/address-shares.js'
 import { rawPathOf, urlOf, type ConnectHandler } from '../http/router.js'
 import { receiveCode } from './callback.js'
+import { isTooLong, LONGEST_CLIENT_ID } from './client-id.js'
 import { askConsent, finish, takeAnswer } from './interaction.js'
 import { meaningOf } from './outage.js'
 import { PATHS, questionIn, resumedBy } from './paths.js'
@@ -46,6 +47,8 @@ const LONGEST_REQUEST = 4_096
 function refusalOf({ authorizations }: SignInRooms, req: IncomingMessage): Refusal | undefined {
   if (urlOf(req).length > LONGEST_REQUEST)
     return refused('invalid_request', `A request has at most ${LONGEST_REQUEST} characters`)
+  if (queryOf(req).getAll('client_id').some(isTooLong))
+    return refused('invalid_request', `A client_id has at most ${LONGEST_CLIENT_ID} bytes`)
   const wait = authorizations.take(req)
   return wait > 0 ? tooMany(wait) : undefined
 }

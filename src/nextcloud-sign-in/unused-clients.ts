@@ -41,7 +41,7 @@ export interface UnusedClients {
 
 export function createUnusedClients(rooms: ClientRooms): UnusedClients {
   const askedAt = new LRUCache<string, number>({ max: ASKED.max })
-  const isAsked = (id: string): boolean => rooms.clock.monotonic() < (askedAt.get(id) ?? -Infinity) + ASKED.life
+  const isAsked: IsAsked = (id) => rooms.clock.monotonic() < (askedAt.get(id) ?? -Infinity) + ASKED.life
   let waiting: Unused[] = []
   let next: Promise<void> | undefined
   let last: Promise<unknown> = Promise.resolve()
@@ -77,6 +77,9 @@ export function createUnusedClients(rooms: ClientRooms): UnusedClients {
   }
 }
 
+/** Whether somebody is being asked about a client. */
+type IsAsked = (id: string) => boolean
+
 interface Change {
   readonly kept: readonly Unused[]
   readonly surplus: readonly Unused[]
@@ -103,35 +106,59 @@ function changeList(
   )
 }
 
-/** @param list the oldest first */
-function withoutSurplus(list: readonly Unused[], isAsked: (id: string) => boolean): Change {
-  const kept = [...list]
-  const surplus: Unused[] = []
-  while (kept.length > MOST_UNUSED) {
-    const crowd = LEVELS.reduce(largestGroup, kept)
-    const last = crowd.find(({ id }) => !isAsked(id)) ?? crowd[0]
-    surplus.push(
-      ...kept.splice(
-        kept.findIndex((client) => client === last),
-        1,
-      ),
-    )
-  }
-  return { kept, surplus }
+/**
+ * Returns the list as it is kept. Its time is in proportion to the list, because many clients may wait for a slow store.
+ *
+ * @param list the oldest first
+ */
+export function withoutSurplus(list: readonly Unused[], isAsked: IsAsked): Change {
+  const surplus = surplusOf(list, Math.max(0, list.length - MOST_UNUSED), { levels: LEVELS, isAsked })
+  const gone = new Set(surplus)
+  return { kept: list.filter((client) => !gone.has(client)), surplus }
 }
 
-/** Returns the clients of the network that most of them came from, in their order. */
-function largestGroup(clients: readonly Unused[], level: number): Unused[] {
-  const groups = new Map<string, Unused[]>()
-  let largest: Unused[] = []
-  for (const client of clients) {
-    const network = client.from.slice(0, level)
-    const group = groups.get(network) ?? []
-    groups.set(network, group)
-    group.push(client)
+/** Returns so many of the clients, one after the other from the network that has most of those left. */
+function surplusOf(
+  clients: readonly Unused[],
+  count: number,
+  { levels: [level, ...narrower], isAsked }: { readonly levels: readonly number[]; readonly isAsked: IsAsked },
+): readonly Unused[] {
+  if (count === 0) return []
+  if (level === undefined) {
+    const asked = new Set(clients.filter(({ id }) => isAsked(id)))
+    return [...clients.filter((client) => !asked.has(client)), ...asked].slice(0, count)
   }
-  for (const group of groups.values()) if (group.length > largest.length) largest = group
-  return largest
+  const networks = networksIn(clients, level)
+  const cuts = cutsOf(
+    networks.map(({ length }) => length),
+    count,
+  )
+  return networks.flatMap((network, at) => surplusOf(network, cuts[at] ?? 0, { levels: narrower, isAsked }))
+}
+
+/** Returns the clients of each network, in their order. */
+function networksIn(clients: readonly Unused[], level: number): readonly (readonly Unused[])[] {
+  const networks = new Map<string, Unused[]>()
+  for (const client of clients) {
+    const name = client.from.slice(0, level)
+    const network = networks.get(name) ?? []
+    networks.set(name, network)
+    network.push(client)
+  }
+  return [...networks.values()]
+}
+
+/** Returns what each size loses where the largest one, or the first of the largest, loses one, so many times. */
+function cutsOf(sizes: readonly number[], count: number): readonly number[] {
+  const above = (level: number): number => sizes.reduce((sum, size) => sum + Math.max(0, size - level), 0)
+  let [least, level] = [0, sizes.reduce((one, other) => Math.max(one, other), 0)]
+  while (least < level) {
+    const middle = Math.floor((least + level) / 2)
+    if (above(middle) <= count) level = middle
+    else least = middle + 1
+  }
+  let left = count - above(level)
+  return sizes.map((size) => Math.max(0, size - level) + (size >= level && left-- > 0 ? 1 : 0))
 }
 
 /** Uses of a client by a person that are remembered in this process, and milliseconds between two notes of it in the store. */

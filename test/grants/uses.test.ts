@@ -152,6 +152,18 @@ describe('a use', () => {
     expect(Object.keys(await stored())).not.toContain('stranger')
   })
 
+  it('of clients with long ids takes a record of bounded size', async () => {
+    const { uses, storage, connect } = await setUp()
+    const put = vi.spyOn(storage, 'put')
+    for (let index = 0; index < 90; index += 1) uses.note(ALICE, `${index}`.padEnd(4_000, 'x'))
+    await connect('third', 'client-3')
+    await uses.settle()
+
+    const written = put.mock.calls.filter(([key]) => key === KEY).map(([, value]) => value.length)
+    expect(written.length).toBeGreaterThan(0)
+    expect(Math.max(...written)).toBeLessThan(16_000)
+  })
+
   it('of one client is forgotten with that client, and those of the others are known though nothing is stored yet', async () => {
     const { uses, clock, connect, stored } = await setUp()
     for (const id of ['client-1', 'client-2']) {

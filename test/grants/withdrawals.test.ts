@@ -52,6 +52,15 @@ describe('a consent', () => {
     expect(many).toMatchObject({ count: 100 })
     expect(many?.clients).toHaveLength(20)
   })
+
+  it('costs it 2,000 bytes at most where ids are long, and is withdrawn where it is not known any more what came after it', () => {
+    const long = others(10).map((id) => id.padEnd(500, 'x'))
+    const many = after(...long)
+
+    expect(JSON.stringify(many).length).toBeLessThan(2_100)
+    expect(many).toEqual({ count: 10, all: 7, clients: long.slice(-3).map((id, at) => [id, 8 + at]) })
+    expect([isWithdrawn(many, 'a', 6), isWithdrawn(many, 'a', 7)]).toEqual([true, false])
+  })
 })
 
 describe('what came of a consent', () => {

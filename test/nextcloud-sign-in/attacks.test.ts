@@ -250,6 +250,11 @@ describe('a redirect URI', () => {
     )
   })
 
+  it('a client of the operator cannot have an id that is refused', async () => {
+    const clients = [{ clientId: 'x'.repeat(513), redirectUris: [REDIRECT_URI] }]
+    await expect(startSignInServer({ clients })).rejects.toThrow(ConfigurationError)
+  })
+
   it.each([
     'cursor://anysphere.cursor-mcp/oauth/callback',
     'vscode://publisher.extension/callback',

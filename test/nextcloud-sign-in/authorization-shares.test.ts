@@ -3,10 +3,11 @@ import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage, type StorageAdapter } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
-import { registeredClient } from '../support/sign-in-client.js'
+import { clientOf, REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer } from '../support/sign-in-server.js'
 
 const TEN_MINUTES = 600_000
+const MOST_OF_ALL = 2_600
 
 /** Asks as Express would hand a request on. PUT is what the authorization endpoint has done with soonest. */
 async function startAsking() {
@@ -56,10 +57,10 @@ describe('the sign-ins that begin in ten minutes', () => {
   })
 
   it.each([
-    ['2,000 of a /48 of IPv6', (at: number) => `2001:db8:aa:${(at % 30).toString(16)}::${at.toString(16)}`, 2_000],
-    ['3,000 of a /32', (at: number) => `2001:db8:${(at % 30).toString(16)}::1`, 3_000],
-    ['2,000 of a /24 of IPv4', (at: number) => `192.0.2.${at % 30}`, 2_000],
-    ['3,000 of a /16', (at: number) => `192.0.${at % 30}.1`, 3_000],
+    ['1,500 of a /48 of IPv6', (at: number) => `2001:db8:aa:${(at % 30).toString(16)}::${at.toString(16)}`, 1_500],
+    ['2,000 of a /32', (at: number) => `2001:db8:${(at % 30).toString(16)}::1`, 2_000],
+    ['1,500 of a /24 of IPv4', (at: number) => `192.0.2.${at % 30}`, 1_500],
+    ['2,000 of a /16', (at: number) => `192.0.${at % 30}.1`, 2_000],
   ])('are %s', async (_, ipOf, most) => {
     const { ask, begun } = await startAsking()
 
@@ -67,10 +68,10 @@ describe('the sign-ins that begin in ten minutes', () => {
     expect((await ask('198.51.100.1')).statusCode).not.toBe(429)
   })
 
-  it('are 4,000 of all, so that they do not fill the default storage', async () => {
+  it('are 2,600 of all, so that they do not fill the default storage', async () => {
     const { clock, ask, begun } = await startAsking()
 
-    expect(await begun(4_100, (at) => `${at % 30}.0.2.1`)).toBe(4_000)
+    expect(await begun(2_700, (at) => `${at % 30}.0.2.1`)).toBe(MOST_OF_ALL)
     clock.advance(TEN_MINUTES)
     expect((await ask('198.51.100.1')).statusCode).not.toBe(429)
   })
@@ -117,6 +118,31 @@ describe('an authorization request', () => {
     expect(put.records).toBe(records)
   })
 
+  it.each([
+    ['characters', 'x', 1],
+    ['letters of two bytes', 'é', 2],
+    ['quotes, which JSON escapes', '"', 2],
+  ])('for a client whose id has more than 512 bytes, of %s, is refused, and leaves nothing', async (_, one, bytes) => {
+    const { storage, put } = watched()
+    const documents = (url: string) => Promise.resolve({ client_id: url, redirect_uris: [REDIRECT_URI] })
+    const server = await startSignInServer({ storage, documents })
+    const ask = (idBytes: number) => {
+      const start = 'https://client.example.com/'
+      const [count, rest] = [Math.floor((idBytes - start.length) / bytes), (idBytes - start.length) % bytes]
+      const client = clientOf(server, start + 'x'.repeat(rest) + one.repeat(count))
+      return fetch(client.authorizationUrl(), { redirect: 'manual' })
+    }
+    const { records } = put
+    const refused = await ask(513)
+
+    expect([refused.status, await refused.json()]).toEqual([
+      400,
+      { error: 'invalid_request', error_description: 'A client_id has at most 512 bytes' },
+    ])
+    expect(put.records).toBe(records)
+    if (bytes === 1) expect((await ask(512)).status).toBe(303)
+  })
+
   it('with fewer is asked about, and leaves one record of less than 16 KiB, and one more with a yes', async () => {
     const { storage, put } = watched()
     const server = await startSignInServer({ storage })
@@ -131,5 +157,26 @@ describe('an authorization request', () => {
     expect(put.characters - before.characters).toBeLessThan(16_384)
     await mallory.until(question, `${server.origin}/nextcloud/callback`)
     expect(put.records - before.records).toBe(2)
+  })
+
+  it('leaves three at most, so that all that may begin leave a fifth of the default storage free', async () => {
+    const storage = new MemoryStorage()
+    const server = await startSignInServer({ storage })
+    const client = await registeredClient(server)
+    const mallory = server.person('mallory')
+    const size = async () => (await storage.list({ limit: 1_000 })).length
+    const before = await size()
+    const question = await mallory.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    for (let time = 0; time < 3; time += 1) {
+      const callback = await mallory.until(question, `${server.origin}/nextcloud/callback`)
+      callback.searchParams.delete('code')
+      callback.searchParams.set('error', 'access_denied')
+      await fetch(callback, { headers: { cookie: mallory.cookies(callback) } })
+    }
+    await mallory.until(question, `${server.origin}/nextcloud/callback`)
+
+    const left = (await size()) - before
+    expect(left).toBe(3)
+    expect(left * MOST_OF_ALL).toBeLessThanOrEqual(8_000)
   })
 })

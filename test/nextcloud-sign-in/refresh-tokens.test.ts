@@ -258,6 +258,15 @@ describe('the consents of a person', () => {
     expect(left).toEqual([false, true, true, true])
   })
 
+  it('end where an earlier version took a client whose id is too long today', async () => {
+    const { begin, isThere } = setUp()
+    const long = await begin('alice', `https://client.example.com/${'x'.repeat(512)}`)
+    const short = await begin('alice')
+    await begin('alice')
+
+    expect([await isThere(long), await isThere(short)]).toEqual([false, true])
+  })
+
   it('leave alone a client of two others whose names read as the person’s', async () => {
     const { begin, register, isRegistered } = setUp()
     await register('of two', 'a', 'b')

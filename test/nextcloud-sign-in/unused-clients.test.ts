@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createModelAdapters, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
-import { createUnusedClients, MOST_UNUSED } from '../../src/nextcloud-sign-in/unused-clients.js'
+import { createUnusedClients, MOST_UNUSED, withoutSurplus } from '../../src/nextcloud-sign-in/unused-clients.js'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import { manualClock } from '../support/clock.js'
 import { modelRooms } from '../support/model-rooms.js'
@@ -100,6 +100,20 @@ describe('clients that nobody uses', () => {
     await one.register('flood-last', 'evil')
     expect(await one.isThere('flood-0')).toBe(false)
     expect(await one.isThere('client-0')).toBe(true)
+  })
+
+  it('are counted out in time for as many as waited for a slow store, and a flood drives out itself alone', () => {
+    const client = (id: string, from: string) => ({ id, at: 0, from })
+    const flood = Array.from({ length: 20_000 }, (_, at) => client(`${at}`, `evil  net ${at % 8} host${at % 200}`))
+    const honest = client('honest', 'home  home  home  ')
+    const began = performance.now()
+    const { kept, surplus } = withoutSurplus([honest, ...flood], () => false)
+
+    // It takes some 20 ms. With a look at all of them for each surplus one, it took most of a minute.
+    expect(performance.now() - began).toBeLessThan(2_000)
+    expect([kept.length, surplus.length]).toEqual([MOST_UNUSED, 20_001 - MOST_UNUSED])
+    const left = Array.from({ length: 8 }, (_, net) => kept.filter(({ from }) => from.includes(`net ${net}`)).length)
+    expect([kept[0], ...new Set(left)]).toEqual([honest, 62, 63])
   })
 
   it('make room again when their time is over', async () => {
