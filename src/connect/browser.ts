@@ -31,7 +31,8 @@ export function sendOutcome(req: IncomingMessage, res: ServerResponse, outcome: 
  */
 export function refuseEmbedded({ headers }: IncomingMessage, res: ServerResponse): boolean {
   const destination = headers['sec-fetch-dest']
-  if (destination === undefined || destination === 'document') return false
+  const isPrefetch = String(headers['sec-purpose'] ?? '').includes('prefetch')
+  if (!isPrefetch && (destination === undefined || destination === 'document')) return false
   res.statusCode = 403
   res.setHeader('Content-Type', 'text/plain')
   res.setHeader('Cache-Control', 'no-store')

@@ -37,7 +37,10 @@ export function createRouter(
 
 /** Returns the work for a request; undefined if its path is none of the routes, or has no such method. */
 export function handlerOf(routes: Routes, req: IncomingMessage): RouteHandler | undefined {
-  return routes.get(pathOf(req))?.[req.method === 'HEAD' ? 'GET' : String(req.method)]
+  const methods = routes.get(pathOf(req))
+  const method = req.method === 'HEAD' ? 'GET' : String(req.method)
+  // HTTP/2 has any method, also one that is named like a member of every object.
+  return methods !== undefined && Object.hasOwn(methods, method) ? methods[method] : undefined
 }
 
 function refuseMethod(res: ServerResponse, methods: readonly string[]): void {
