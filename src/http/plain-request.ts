@@ -21,7 +21,7 @@ export type AuthenticationVerdict =
       readonly headers: Readonly<Record<string, string>>
       readonly body: Readonly<Record<string, string>>
     }
-  /** It is a CORS preflight, which has neither a token nor a body: the CORS handler of the server answers it. */
+  /** It is a CORS preflight, which has no token: the CORS handler of the server answers it. */
   | { readonly preflight: true }
 
 /**
@@ -31,7 +31,7 @@ export type AuthenticationVerdict =
  */
 export async function judge(rooms: HttpRooms, given: PlainRequest): Promise<AuthenticationVerdict> {
   const req = requestOf(isObject(given) ? given : ({} as PlainRequest))
-  if (isPreflight(req) && !hasBody(given)) return { preflight: true }
+  if (isPreflight(req)) return { preflight: true }
   try {
     await authenticate(rooms, req)
   } catch (error) {
@@ -55,11 +55,6 @@ function requestOf({ method, url, headers }: PlainRequest): IncomingMessage {
   }
   const plain = { method, url: String(url), headers: Object.fromEntries(joined), rawHeaders: pairs.flat() }
   return plain as unknown as IncomingMessage
-}
-
-/** Whether a `Request` of the Fetch standard has a body: over HTTP/2 no header needs to tell of it (RFC 9113 §8.1). */
-function hasBody(given: PlainRequest & { readonly body?: unknown }): boolean {
-  return given.headers instanceof Headers && (given.body ?? null) !== null
 }
 
 function pairsOf(headers: PlainRequest['headers']): [name: string, value: string][] {

@@ -110,20 +110,6 @@ describe('authenticate()', () => {
     else expect(verdict).toMatchObject({ status: 401 })
   })
 
-  it.each<[string, RequestInit, boolean]>([
-    ['without a body', {}, true],
-    ['with a body', { body: '{"jsonrpc":"2.0"}' }, false],
-    ['with a body that streams', { body: new Blob(['{}']).stream(), duplex: 'half' }, false],
-  ])('tells a CORS preflight in a Request, %s: %s', async (_name, more, isPreflight) => {
-    const { auth } = await start()
-    const headers = { 'Access-Control-Request-Method': 'POST' }
-
-    const verdict = await auth.authenticate(new Request(RESOURCE, { method: 'OPTIONS', headers, ...more }))
-
-    if (isPreflight) expect(verdict).toEqual({ preflight: true })
-    else expect(verdict).toMatchObject({ status: 401 })
-  })
-
   it('refuses two headers that differ in case alone, and two of Headers', async () => {
     const { auth, as } = await start()
     const token = `Bearer ${await as.mint()}`
