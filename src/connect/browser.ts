@@ -23,7 +23,7 @@ export function sendOutcome(req: IncomingMessage, res: ServerResponse, outcome: 
 }
 
 /**
- * Refuses what a page embeds or fetches (Fetch Metadata): anybody's page could have the browsers of its visitors begin sign-ins and bring codes
+ * Refuses what a page embeds, fetches or has prefetched (Fetch Metadata): anybody's page could have the browsers of its visitors begin sign-ins and bring codes
  * that are made up, each from an address of its own. An old browser does not say what it asks for. `Sec-Fetch-Mode` is not read, because
  * Node's `fetch` sends that one alone.
  *

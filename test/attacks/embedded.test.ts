@@ -36,6 +36,21 @@ describe('a page of somebody else’s', () => {
     },
   )
 
+  // As Chromium sends for speculation rules: a navigation otherwise.
+  it.each(['prefetch', 'prefetch;prerender', 'prefetch;anonymous-client-ip'])(
+    'begins no sign-in by a prefetch (%s)',
+    async (purpose) => {
+      const storage = new MemoryStorage()
+      const server = await startSignInServer({ storage })
+      const url = (await registeredClient(server)).authorizationUrl()
+      const before = await storage.list({ limit: 1_000 })
+
+      expect((await load(url, 'document', { headers: { 'sec-purpose': purpose } })).status).toBe(403)
+
+      expect(await storage.list({ limit: 1_000 })).toEqual(before)
+    },
+  )
+
   it('has no visitor’s browser bring a code to this server, which counts them', async () => {
     const server = await startSignInServer({ trustProxy: true })
     const client = await registeredClient(server)

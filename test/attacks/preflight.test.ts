@@ -9,12 +9,15 @@ import { world } from '../support/world.js'
 async function ask(headers: Record<string, string>, body?: string): Promise<{ status: number; reached: boolean }> {
   const { open } = await world({ mode: 'none' })
   const auth = open()
+  const routes = auth.routes()
   let reached = false
   const server = createServer((req, res) => {
-    auth(req as never, res as never, () => {
-      reached = true
-      res.writeHead(204).end()
-    })
+    auth(req as never, res as never, () =>
+      routes(req as never, res as never, () => {
+        reached = true
+        res.writeHead(204).end()
+      }),
+    )
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const client = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
@@ -52,3 +55,13 @@ it.each([
 it('OPTIONS over HTTP/2 that is no preflight needs a token', async () => {
   expect(await ask({})).toEqual({ status: 401, reached: false })
 })
+
+// HTTP/2 takes any token for a method, also one that every object has a member of.
+it.each(['constructor', 'valueOf', 'hasOwnProperty', '__proto__', 'PUT'])(
+  '%s over HTTP/2 needs a token at the metadata as elsewhere',
+  async (method) => {
+    const path = '/.well-known/oauth-protected-resource/mcp'
+    expect(await ask({ ':method': method, ':path': path })).toEqual({ status: 401, reached: false })
+    expect((await ask({ ':method': 'GET', ':path': path })).status).toBe(200)
+  },
+)

@@ -210,7 +210,8 @@ if (has('Chromium')) {
       })
 
       await page.goto(`${evil.origin}/frame`)
-      expect(page.frames()[1]?.url()).not.toBe(pageUrl())
+      const framed = page.frameLocator('iframe').locator('body')
+      expect(await framed.innerText()).toBe('This address opens in a window of its own only')
       await page.goto(evil.origin)
       await press(page, 'Win')
       await heading(page, 'Please open this page again')

@@ -94,14 +94,18 @@ export function lines(all: readonly (string | undefined)[], most: number, none: 
   ].join('\n')
 }
 
-/** Whether a name can be shown as it is: it ends no line, and turns no writing direction (UAX #9) of what follows it. */
-export const isOneLine = (name: string): boolean => !/[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/u.test(name)
+/**
+ * Whether a name can be shown as it is: it ends no line, turns no writing direction (UAX #9) of what follows it, and has no tags (Unicode
+ * §23.9), of which people see nothing and a model reads a text.
+ */
+export const isOneLine = (name: string): boolean =>
+  !/[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069\u{E0000}-\u{E007F}]/u.test(name)
 
-/** Returns a text on one line and in its own writing direction, at most `most` characters long. */
+/** Returns a text on one line, in its own writing direction and without tags, at most `most` characters long. */
 export function oneLine(text: string, most: number): string {
   const flat = text
     .slice(0, most * 4)
-    .replace(/[\u202A-\u202E\u2066-\u2069]/g, '')
+    .replace(/[\u202A-\u202E\u2066-\u2069\u{E0000}-\u{E007F}]/gu, '')
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim()
   return flat.length > most ? `${flat.slice(0, most - 1)}…` : flat

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { McpAuthError, NotProvisionedError } from '../../../src/index.js'
-import { lines, oneLine, readBytes } from '../../../src/serve/tools/answer.js'
+import { isOneLine, lines, oneLine, readBytes } from '../../../src/serve/tools/answer.js'
 import { runTool, TOOLS } from '../../../src/serve/tools/tools.js'
 
 it('counts the lines that are left out', () => {
@@ -15,6 +15,8 @@ it('counts the lines that are left out', () => {
 it('cuts a text at its length, on one line', () => {
   expect([oneLine(' ab\ncd ', 5), oneLine('abcdef', 5)]).toEqual(['ab cd', 'abcd…'])
   expect(oneLine('a\u202Eb\u2066\u2028c', 5)).toBe('ab c')
+  expect(oneLine('a\u{E0069}\u{E0067}b', 5)).toBe('ab')
+  expect([isOneLine('a\u{E0069}b'), isOneLine('👩\u200D🚀.png')]).toEqual([false, true])
 })
 
 it('reads nothing where an answer has no body', async () => {
