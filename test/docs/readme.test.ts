@@ -22,35 +22,35 @@ it('the README has the two commands, each by itself', () => {
     expect(page).toContain(`\n\`\`\`sh\n${command}\n\`\`\`\n`)
 })
 
-/** The server of the quick start, on a free port, with a provider and a Nextcloud that are here. */
-async function quickStart() {
+const MODULES = {
+  '@modelcontextprotocol/node': mcpNode,
+  '@modelcontextprotocol/server': mcpServer,
+  'mcp-nextcloud-auth': { mcpAuth },
+  'mcp-nextcloud-auth/mcp-v2': mcpV2,
+}
+
+/** The server of the README, on a free port, with a provider and a Nextcloud that are here. */
+async function serverWithItsWorld() {
   const world = await appPasswordWorld()
   const mcpAuth = ({ scopesSupported = [], connect = {}, nextcloud }: McpAuthOptions) => {
     expect(nextcloud?.mode).toBe('app-password')
     return world.open({ scopesSupported, connect })
   }
-  const url = await serveSnippet('../README.md', 1, {
-    modules: {
-      '@modelcontextprotocol/node': mcpNode,
-      '@modelcontextprotocol/server': mcpServer,
-      'mcp-nextcloud-auth': { mcpAuth },
-      'mcp-nextcloud-auth/mcp-v2': mcpV2,
-    },
-  })
+  const url = await serveSnippet('../README.md', 0, { modules: { ...MODULES, 'mcp-nextcloud-auth': { mcpAuth } } })
   return { world, url }
 }
 
-it('the first example starts with the values that it has, and answers with what the README says', async () => {
+it('the server starts with the values that it has, and answers with what the README says', async () => {
   const globals = { process: { env: { OIDC_CLIENT_SECRET: 'secret' } } }
-  const url = await serveSnippet('../README.md', 0, { modules: { 'mcp-nextcloud-auth': { mcpAuth } }, globals })
+  const url = await serveSnippet('../README.md', 0, { modules: MODULES, globals })
 
   const { status, challenge } = await ask(url, { path: '/mcp', method: 'POST' })
 
   expect(page).toContain(`HTTP/1.1 ${status} Unauthorized\nWWW-Authenticate: ${challenge ?? ''}\n`)
 })
 
-it('the quick start prints what the README says, from the first call to the account of the user', async () => {
-  const { world, url } = await quickStart()
+it('the server prints what the README says, from the first call to the account of the user', async () => {
+  const { world, url } = await serverWithItsWorld()
 
   const token = await world.as.mint({ sub: '248289761001' })
   const client = await mcpClients['SDK v2, 2026-07-28']({ url: `${url}/mcp`, token, elicitation: undefined })

@@ -113,7 +113,7 @@ function compile({ code, from }: Snippet): string[] {
 
 describe('snippets in the documentation', () => {
   it('are found in the README, in the guides and in the docstrings', () => {
-    expect(snippets.filter(({ from }) => from.startsWith('README')).length).toBe(2)
+    expect(snippets.filter(({ from }) => from.startsWith('README')).length).toBe(1)
     expect(snippets.filter(({ from }) => from.startsWith('docs')).length).toBeGreaterThanOrEqual(5)
     expect(snippets.filter(({ from }) => from.startsWith('src')).length).toBeGreaterThanOrEqual(2)
   })
