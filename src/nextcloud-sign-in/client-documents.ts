@@ -15,11 +15,13 @@ export interface ClientDocuments {
    * Fetches a document, unless it is known. While its host gives no answer, the last good one counts for a day: an app that is told that its
    * client is unknown drops its tokens.
    *
-   * @param req undefined: a page of this server asks, after a request that was counted
+   * @param req by whose address it is counted
    * @returns whether there is one, for `read`
    * @throws {UpstreamUnavailableError} nobody can say now whether there is one
    */
-  readonly find: (url: string, req: IncomingMessage | undefined) => Promise<boolean>
+  readonly find: (url: string, req: IncomingMessage) => Promise<boolean>
+  /** Returns a document that is known, without asking its host; undefined if there is none. */
+  readonly recall: (url: string) => unknown
   /** Rejects for every URL but those of documents that were found. */
   readonly read: (url: string) => Promise<Response>
   /** Keeps the document of a client that got tokens, whatever strangers have fetched, and has it fetched whatever they do. */
@@ -53,7 +55,7 @@ export function createClientDocuments(fetchDocument: FetchPublicDocument | undef
     const found = known.get(url) ?? used.get(url)
     return found !== undefined && clock.monotonic() < found.fetchedAt + life ? found : undefined
   }
-  const learn = async (url: string, req: IncomingMessage | undefined): Promise<unknown> => {
+  const learn = async (url: string, req: IncomingMessage): Promise<unknown> => {
     const isUsed = used.has(url)
     // A document that people use is one, and is fetched once in a while: it waits for nothing that strangers have fetched.
     const asking = isUsed ? undefined : req
@@ -76,6 +78,7 @@ export function createClientDocuments(fetchDocument: FetchPublicDocument | undef
       if (recall(url, GOOD) !== undefined) return true
       throw new UpstreamUnavailableError('The metadata document of a client cannot be fetched now')
     },
+    recall: (url) => recall(url, GOOD)?.document,
     read(url) {
       const found = recall(url, GOOD)
       if (found === undefined) return Promise.reject(new TypeError('There is no document at a public address'))
@@ -137,19 +140,17 @@ function neededOf(document: unknown): unknown {
 
 /** Returns the names of MCP clients as the pages for connecting have them. What a client says of itself is its claim. */
 export function clientNaming(
-  rooms: Omit<Parameters<typeof createClientNames>[0], 'fetchDocument'> & Pick<SignInRooms, 'provider'>,
+  rooms: Omit<Parameters<typeof createClientNames>[0], 'fetchDocument'> &
+    Pick<SignInRooms, 'provider'> & { readonly documents: Pick<ClientDocuments, 'find' | 'recall'> },
 ): SignInRooms['nameOf'] {
-  const ownName = async (clientId: string): Promise<string | undefined> => {
-    const provider = await rooms.provider()
-    // What oidc-provider knows already is not fetched again.
-    return (await provider.Client.find(clientId).catch(() => undefined))?.clientName
-  }
-  const names = createClientNames({
-    ...rooms,
-    fetchDocument: async (url) => ({ client_id: url, client_name: await ownName(url) }),
-  })
-  return async (clientId) => {
-    const [client, claim] = await Promise.all([names.of(clientId), ownName(clientId)])
-    return { client, callsItself: client.id === undefined ? undefined : readClaim(claim) }
+  const { documents } = rooms
+  const names = createClientNames({ ...rooms, fetchDocument: (url) => Promise.resolve(documents.recall(url)) })
+  return async (clientId, req) => {
+    // Without a place for its host, the page shows the last document, or the host alone.
+    if (clientId.startsWith('https:')) await documents.find(clientId, req).catch(() => undefined)
+    const client = await names.of(clientId)
+    if (client.id === undefined) return { client, callsItself: undefined }
+    const registered = await (await rooms.provider()).Client.find(clientId).catch(() => undefined)
+    return { client, callsItself: readClaim(registered?.clientName) }
   }
 }

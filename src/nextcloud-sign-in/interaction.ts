@@ -30,7 +30,7 @@ export async function askConsent(rooms: SignInRooms, req: IncomingMessage, res: 
   const known = await knownUser(rooms, question)
   if (known === 'another') return askAnew(rooms, question)
   const asked = {
-    ...(await rooms.nameOf(text(params['client_id']))),
+    ...(await rooms.nameOf(text(params['client_id']), req)),
     goesTo: targetOf(text(params['redirect_uri'])),
     scopes: scopesOf(rooms, interaction).map(([, meaning]) => meaning),
     user: known?.user,

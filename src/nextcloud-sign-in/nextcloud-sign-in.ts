@@ -275,7 +275,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
     issuer,
     scopes,
     provider,
-    nameOf: clientNaming({ config, connect, events, clock, provider }),
+    nameOf: clientNaming({ config, connect, events, clock, provider, documents }),
     ...tokenRooms,
     grants,
     standingOf: (subject) => standingOf({ auth, config, nextcloud }, { issuer: issuer.origin, subject }),

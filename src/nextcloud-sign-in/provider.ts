@@ -252,9 +252,10 @@ function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Co
       enabled: true,
       ack: 'draft-02',
       cacheDuration: DOCUMENT_CACHE,
-      // What it may fetch then was fetched here.
+      // What it may fetch then was fetched here. Without a request there is nobody by whose address to count it.
       allowFetch: (ctx: KoaContextWithOIDC | undefined, url: string) =>
-        asOutage(library.errors, documents.find(url, ctx?.req), (seconds) => ctx?.set('Retry-After', String(seconds))),
+        ctx !== undefined &&
+        asOutage(library.errors, documents.find(url, ctx.req), (seconds) => ctx.set('Retry-After', String(seconds))),
     },
     resourceIndicators: {
       enabled: true,

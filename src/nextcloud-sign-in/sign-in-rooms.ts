@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { Provider } from 'oidc-provider'
 import type { CodeGrant } from '../authorization-server/code-grant.js'
 import type { Deletions } from '../broker/deletions.js'
@@ -58,9 +59,10 @@ export interface SignInRooms {
   /** Scope → a sentence for the person. */
   readonly scopes: ReadonlyMap<string, string>
   readonly provider: () => Promise<Provider>
-  /** Names an MCP client for a person. */
+  /** Names an MCP client for a person. `req` is the request whose address is counted if a host must be asked. */
   readonly nameOf: (
     clientId: string,
+    req: IncomingMessage,
   ) => Promise<{ readonly client: ClientName; readonly callsItself: string | undefined }>
   readonly codeGrant: CodeGrant
   readonly freshCredentials: FreshCredentials

@@ -243,6 +243,56 @@ describe('a host of a document that gives no answer', () => {
   })
 })
 
+it('a page that asks is counted by its address before hosts are asked, and shows what is known without them', async () => {
+  const clock = manualClock()
+  const held: (() => void)[] = []
+  let isHeld = false
+  const documents = (url: string) =>
+    isHeld ? new Promise((end) => held.push(() => end(NO_ANSWER))) : Promise.resolve(documentOf({ client_id: url }))
+  const server = await startSignInServer({ clock, documents, trustProxy: true })
+  const ask = (url: string | URL, cookie: string, from: string) =>
+    fetch(url, { redirect: 'manual', headers: { cookie, 'x-forwarded-for': from } })
+  const questions = await Promise.all(
+    Array.from({ length: 6 }, async (_, at) => {
+      const url = clientOf(server, `https://client-${at}.example/client.json`).authorizationUrl()
+      const { headers } = await ask(url, '', `198.51.100.${at}`)
+      const cookies = headers.getSetCookie().map((cookie) => cookie.split(';')[0])
+      return { url: server.origin + String(headers.get('location')), cookie: cookies.join('; ') }
+    }),
+  )
+  // Neither this server nor oidc-provider takes them for fresh any more.
+  clock.advance(601_000)
+  vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 61_000)
+  onTestFinished(() => void vi.restoreAllMocks())
+  isHeld = true
+
+  let answered = 0
+  const pages = questions.map(async ({ url, cookie }) => {
+    const page = await ask(url, cookie, '198.51.100.1')
+    answered += 1
+    return wordsOf(await page.text())
+  })
+  await until(() => held.length + answered === 6)
+  expect([held.length, answered]).toEqual([4, 2])
+  for (const end of held) end()
+  for (const [at, words] of (await Promise.all(pages)).entries())
+    expect(words.replace(/(?<=[“(]) | (?=[”)])/g, '')).toContain(`“Example client” from client-${at}.example`)
+})
+
+it('a page that asks at an instance which knows no document shows the host of the client alone', async () => {
+  let document: unknown = documentOf()
+  const server = await startSignInServer({ documents: () => Promise.resolve(document) })
+  const alice = server.person('alice')
+  const question = await alice.until(clientOf(server, CLIENT_ID).authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+  const { url } = await server.another()
+  const seen = async () => {
+    const page = await fetch(url + question.pathname, { headers: { cookie: alice.cookies(question) } })
+    return wordsOf(await page.text()).replace(/(?<=[“(]) | (?=[”)])/g, '')
+  }
+  document = NO_ANSWER
+  expect(await seen()).toContain('client.example.com would like to work in your Nextcloud')
+})
+
 it('a client that people use is known for longer than a day, and strangers keep its document from nobody', async () => {
   const clock = manualClock()
   const asked: (readonly [string, boolean | undefined])[] = []

@@ -23,6 +23,8 @@ const OUTAGE = 4_000
 const BUSY_MACHINE = 15_000
 /** Milliseconds that a process has to store what came, when nothing happens to it. */
 const TO_STORE = 5_000
+/** Milliseconds after an outage for which a process may serve without waiting for the store: a last look fails, and is believed. */
+const STILL_BELIEVED = TIMEOUT + 2 * GRANT_CHECK * 1_000
 /** Samples of the heap of a process that are enough to judge by. */
 const ENOUGH_SAMPLES = 8
 /** Bytes by which a heap may grow: caches of few users fill within them. */
@@ -83,7 +85,7 @@ export function createDisturbances(): Disturbances {
       all.push(one)
       return () => (one.until = Date.now())
     },
-    wasCutOff: (kind, from, until) => within(from, until).some(({ whom }) => whom.startsWith(kind)),
+    wasCutOff: (kind, from, until) => within(from - STILL_BELIEVED, until).some(({ whom }) => whom.startsWith(kind)),
     wasDisturbed(process, from, until) {
       // What came while the store failed is stored when it is back.
       const outages = meets(process.split('-')[0] ?? '', from, until + TO_STORE)

@@ -21,22 +21,35 @@ export interface GrantCheckRooms extends Pick<GrantModeRooms, 'config' | 'grants
 
 /** The looks that failed: those that would only fail again are not waited for. */
 interface Health {
-  /** Keys whose last look failed. One failing record is no reason to trust the tokens of other users. */
-  readonly failing: LRUCache<string, true>
+  /** Keys whose last look failed, and when (monotonic ms). One failing record is no reason to trust the tokens of other users. */
+  readonly failing: LRUCache<string, number>
   /** Keys that failed without a success of any key between: many of them mean that the store is unavailable. */
   readonly run: Set<string>
+  /** Monotonic milliseconds of the last failure of any key. */
+  failedAt: number
 }
 
 const MOST_FAILING = 10_000
 /** Different keys in a row. */
 const UNAVAILABLE = 3
+/**
+ * Milliseconds at least for which a failure is believed to last: a store that has come back since may know that a token is over, and no
+ * call is answered without it then.
+ */
+const LEAST_BELIEVED = 1_000
 
 export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   const { config, grants, clock } = rooms
   const grantCheck = config.cache.grantCheck * 1_000
   const consent = config.grants?.consent
   const looks = new WeakMap<Basis, Promise<boolean | FreshToken>>()
-  const health: Health = { failing: new LRUCache({ max: MOST_FAILING }), run: new Set() }
+  const health: Health = { failing: new LRUCache({ max: MOST_FAILING }), run: new Set(), failedAt: -Infinity }
+  // The next look after a failure is due when `grantCheck` is over.
+  const believed = Math.max(2 * grantCheck, LEAST_BELIEVED)
+  const wouldFail = (key: string): boolean => {
+    const since = clock.monotonic() - believed
+    return (health.failing.get(key) ?? -Infinity) > since || (health.run.size >= UNAVAILABLE && health.failedAt > since)
+  }
   const permits: GrantCheck['permits'] = ({ clientId, withdrawals }, grant) => {
     if (isOver(grant?.withdrawals, clientId, withdrawals)) return false
     const client = consentingClient(consent, clientId)
@@ -66,7 +79,7 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       const permitted = permits(caller, basis.consent)
       if (permitted && clock.monotonic() - basis.checkedAt < grantCheck) return true
       const key = grants.store.keyOf(caller.identity)
-      const awaited = !permitted || !(health.failing.has(key) || health.run.size >= UNAVAILABLE)
+      const awaited = !permitted || !wouldFail(key)
       const known = looks.get(basis)
       if (known !== undefined) return { outcome: known, awaited }
       const ended = (): unknown => looks.delete(basis)
@@ -107,9 +120,11 @@ async function servingThrough(
     return seen
   } catch (error) {
     if (error instanceof StorageError || error instanceof ConfigurationError) {
-      health.failing.set(key, true)
+      const now = clock.monotonic()
+      health.failing.set(key, now)
+      health.failedAt = now
       if (health.run.size < UNAVAILABLE) health.run.add(key)
-      basis.checkedAt = clock.monotonic()
+      basis.checkedAt = now
       return true
     }
     // The store has answered, even if what it holds cannot be opened.

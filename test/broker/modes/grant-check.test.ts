@@ -7,7 +7,7 @@ import { ALICE, opened } from '../../grants/opened.js'
 const SECRET = { scheme: 'Bearer', token: 'nextcloud-token' } as const
 
 /** A user with two clients, and the check of their calls with a cached token. */
-async function setUp() {
+async function setUp({ grantCheck = 10 } = {}) {
   const { store, connect, key, memory, clock, failing } = opened()
   await connect('first', 'client-1')
   await connect('second', 'client-2')
@@ -15,7 +15,7 @@ async function setUp() {
   let reads = 0
   const counted = { ...store, version: (of: string) => ((reads += 1), store.version(of)) }
   const check = createGrantCheck({
-    config: { cache: { grantCheck: 10 }, grants: { consent: 'per-client' } },
+    config: { cache: { grantCheck }, grants: { consent: 'per-client' } },
     grants: { store: counted },
     clock,
     secretOf: () => SECRET,
@@ -102,6 +102,31 @@ it('nobody waits for a store that has failed for three users in a row, until it 
   expect([await look(0), await look(3)]).toEqual([true, true])
 })
 
+it('a failure is believed until twice `grantCheck` after it: then the store is asked before a token is served', async () => {
+  const { check, basis, caller, clock, failing } = await setUp()
+  const look = async (of: string, at: Basis) => {
+    const seen = check.check({ ...caller('client-1'), identity: { ...ALICE, subject: of } }, SECRET, at)
+    if (seen === true) return 'no look'
+    await seen.outcome
+    return seen.awaited
+  }
+  const fresh = () => ({ ...basis, checkedAt: clock.monotonic() - 10_000 })
+  const [alice, erin] = [{ ...basis }, { ...basis }]
+  failing.add('get')
+  clock.advance(10_000)
+  expect(await look('alice', alice)).toBe(true)
+  clock.advance(19_999)
+  expect(await look('alice', alice)).toBe(false)
+  clock.advance(20_000)
+  expect(await look('alice', alice)).toBe(true)
+
+  // The same of a store that failed for others.
+  for (const other of ['bob', 'carol']) await look(other, fresh())
+  expect(await look('dave', fresh())).toBe(false)
+  clock.advance(20_000)
+  expect(await look('erin', erin)).toBe(true)
+})
+
 it('a token whose grant does not open any more is not served, and the store counts as working', async () => {
   const { check, basis, caller, clock, memory, key } = await setUp()
   await memory.put(key, 'not to be opened', (await memory.get(key))!.version)
@@ -112,4 +137,18 @@ it('a token whose grant does not open any more is not served, and the store coun
   expect(seen).toMatchObject({ awaited: true })
   await expect(seen === true ? seen : seen.outcome).rejects.toThrow(SealedValueError)
   expect(check.check(caller('client-1'), SECRET, basis)).toMatchObject({ awaited: true })
+})
+
+it('with a look before each call, a failure is believed for a second', async () => {
+  const { check, basis, caller, clock, failing } = await setUp({ grantCheck: 0 })
+  const look = async () => {
+    const seen = check.check(caller('client-1'), SECRET, basis)
+    if (seen === true) return 'no look'
+    await seen.outcome
+    return seen.awaited
+  }
+  failing.add('get')
+  expect([await look(), await look()]).toEqual([true, false])
+  clock.advance(1_000)
+  expect(await look()).toBe(true)
 })
