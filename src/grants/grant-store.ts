@@ -38,7 +38,7 @@ import { readReplaceable } from './replaceable.js'
 import { replacedBy, replacedIn } from './replaced-tokens.js'
 import type { KeyPage } from '../storage-adapter.js'
 import { forgetUses } from './uses.js'
-import { isOver, isWithdrawn, withReplaced } from './withdrawals.js'
+import { isOver, isWithdrawn, NO_WITHDRAWALS, withReplaced } from './withdrawals.js'
 
 export type { Disconnected } from './disconnection.js'
 export type { StoredGrant } from './grant.js'
@@ -252,7 +252,7 @@ async function attemptConnection(
   const present = await continued(credential, before.grant, isSameAccount)
   const connectedAt = clock.now()
   // What was taken back before is not known of one that does not open: the new count is beyond any that it may have had.
-  const taken = before.sealed === undefined ? before.grant?.withdrawals : { count: connectedAt, all: 0, clients: [] }
+  const taken = before.sealed === undefined ? before.grant?.withdrawals : { ...NO_WITHDRAWALS, count: connectedAt }
   const withdrawals = present === undefined ? withReplaced(taken) : present.withdrawals
   const grant: Grant = {
     ...connection,

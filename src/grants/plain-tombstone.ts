@@ -26,7 +26,7 @@ export function readPlainTombstone(value: string, now: number): Grant | undefine
   if (count === undefined) return undefined
   return {
     ...{ format: 1, state: 'disconnected', fingerprint: '', generation: 1, scopes: [], clients: [] },
-    withdrawals: { count, all: count, clients: [] },
+    withdrawals: { count, all: count, ended: [] },
     connectedAt: count,
   }
 }

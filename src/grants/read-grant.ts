@@ -2,7 +2,7 @@ import { named } from '../config/declarations.js'
 import { SealedValueError } from '../errors/errors.js'
 import { withinBounds } from './agreed-clients.js'
 import type { Grant } from './grant.js'
-import { bounded } from './withdrawals.js'
+import { readWithdrawals } from './withdrawals.js'
 
 /**
  * Returns the grant in a stored value, within the bounds of today.
@@ -13,5 +13,5 @@ export function readGrant(value: unknown): Grant {
   const grant = value as Partial<Grant> | null
   if (typeof grant !== 'object' || grant?.format !== 1) throw new SealedValueError(named('encryptionKey'))
   const { withdrawals, ...read } = withinBounds(grant as Grant)
-  return withdrawals === undefined ? read : { ...read, withdrawals: bounded(withdrawals) }
+  return withdrawals === undefined ? read : { ...read, withdrawals: readWithdrawals(withdrawals) }
 }

@@ -1,4 +1,4 @@
-import { lastWithin } from '../json.js'
+import { hashOfParts } from '../hash-of-parts.js'
 
 /**
  * What the user has taken back, in the record of the grant: a connection that was under way at that moment must not be stored, and what
@@ -7,10 +7,12 @@ import { lastWithin } from '../json.js'
 export interface Withdrawals {
   /** The number of all that there were. */
   readonly count: number
-  /** The number of the last one that took back everything: the end of the connection, or one of which it is not known any more. */
+  /** The number of the last one that took back everything: the end of the connection. */
   readonly all: number
-  /** The MCP clients that were ended since then, each once with the number of its last withdrawal, the oldest first. */
-  readonly clients: readonly (readonly [clientId: string, at: number])[]
+  /** The number of the last one of which it is not known any more whose it was. It ends what every client had before, and no session. */
+  readonly unknown?: number
+  /** Names of the MCP clients that were ended since then, each once with the number of its last withdrawal, the oldest first. */
+  readonly ended: readonly Ended[]
   /**
    * The number at which a connection last took the place of none, or of one that need not be of the same account. It ends what came of
    * consents before, and no connection under way: whoever is on that way signs in at its end.
@@ -18,29 +20,43 @@ export interface Withdrawals {
   readonly replaced?: number
 }
 
-/** Bytes of JSON of them: their ids may be long. */
-const MOST_BYTES = 2_000
-/** MCP clients whose withdrawals are known. Before them, each counts for every client. */
-const MOST_KNOWN = 20
-const NOTHING: Withdrawals = { count: 0, all: 0, clients: [] }
+type Ended = readonly [name: string, at: number]
+
+/** Withdrawals of an earlier 0.4, with the ids of clients themselves. */
+type Stored = Omit<Withdrawals, 'ended'> & { readonly ended?: readonly Ended[]; readonly clients?: readonly Ended[] }
+
+/** MCP clients whose withdrawals are known: as many as a grant has room for. Before them, each counts for every client. */
+const MOST_KNOWN = 120
+/** Characters of base64url: 128 bits and more, so that nobody finds an id with the name of another. */
+const NAME_LENGTH = 22
+export const NO_WITHDRAWALS: Withdrawals = { count: 0, all: 0, ended: [] }
 
 /** Returns the withdrawals with one more: of the consent to an MCP client, or without one of everything. */
-export function oneMore(before: Withdrawals = NOTHING, clientId: string | undefined): Withdrawals {
+export function oneMore(before: Withdrawals = NO_WITHDRAWALS, clientId: string | undefined): Withdrawals {
   const count = before.count + 1
-  if (clientId === undefined) return { ...before, count, all: count, clients: [] }
-  const others = before.clients.filter(([id]) => id !== clientId)
-  return bounded({ ...before, count, clients: [...others, [clientId, count]] })
+  if (clientId === undefined) return { ...before, count, all: count, ended: [] }
+  const ended = nameOf(clientId)
+  return bounded({ ...before, count, ended: [...before.ended.filter(([name]) => name !== ended), [ended, count]] })
 }
 
+/** Returns withdrawals from their record. */
+export function readWithdrawals({ clients = [], ended = [], ...stored }: Stored): Withdrawals {
+  const named = clients.map(([clientId, at]): Ended => [nameOf(clientId), at])
+  return { ...stored, ended: [...named, ...ended] }
+}
+
+/** A client id may be long, and long ids of some clients must not make others unknown. */
+const nameOf = (clientId: string): string => hashOfParts([clientId]).slice(0, NAME_LENGTH)
+
 /** Returns the withdrawals without the clients that there is no room for: the last of those counts for every client. */
-export function bounded(withdrawals: Withdrawals): Withdrawals {
-  const clients = lastWithin(withdrawals.clients.slice(-MOST_KNOWN), MOST_BYTES)
-  const [, all] = withdrawals.clients.at(-clients.length - 1) ?? ['', withdrawals.all]
-  return { ...withdrawals, all, clients }
+function bounded(withdrawals: Withdrawals): Withdrawals {
+  const last = withdrawals.ended.at(-MOST_KNOWN - 1)
+  if (last === undefined) return withdrawals
+  return { ...withdrawals, unknown: last[1], ended: withdrawals.ended.slice(-MOST_KNOWN) }
 }
 
 /** Returns the withdrawals once a connection has taken the place of one that need not be of the same account. */
-export function withReplaced(before: Withdrawals = NOTHING): Withdrawals {
+export function withReplaced(before: Withdrawals = NO_WITHDRAWALS): Withdrawals {
   const count = before.count + 1
   return { ...before, count, replaced: count }
 }
@@ -52,12 +68,15 @@ export function withReplaced(before: Withdrawals = NOTHING): Withdrawals {
  * @param known the number of withdrawals when the user agreed; undefined if nobody was asked
  */
 export function isWithdrawn(
-  { count, all, clients }: Withdrawals = NOTHING,
+  { count, all, unknown = 0, ended }: Withdrawals = NO_WITHDRAWALS,
   clientId: string | undefined,
   known: number | undefined,
 ): boolean {
   if (known === undefined || known >= count) return false
-  return known < all || clients.some(([id, at]) => id === clientId && known < at)
+  if (known < all) return true
+  if (clientId === undefined) return false
+  const name = nameOf(clientId)
+  return known < unknown || ended.some(([one, at]) => one === name && known < at)
 }
 
 /**
@@ -66,7 +85,7 @@ export function isWithdrawn(
  * @param clientId as for `isWithdrawn`, which is for a person who proves it
  */
 export function isOver(
-  withdrawals: Withdrawals = NOTHING,
+  withdrawals: Withdrawals = NO_WITHDRAWALS,
   clientId: string | undefined,
   known: number | undefined,
 ): boolean {

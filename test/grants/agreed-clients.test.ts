@@ -138,13 +138,18 @@ describe('a grant of an earlier version with more clients than there is room for
     expect(await size()).toBeLessThan(16_000)
   })
 
-  it('is read without withdrawals that it has no room for, which count for every client then', async () => {
-    const { connect, records, store, key, stored } = setUp()
+  it('is read with the withdrawals of clients by their ids, as an earlier 0.4 stored them', async () => {
+    const { connect, records, store, key } = setUp()
     await connect()
     const { grant, version } = (await store.read(key))!
-    const clients = Array.from({ length: 20 }, (_, at) => [`${at}`.padEnd(4_000, 'x'), at + 1] as const)
+    const clients = Array.from({ length: 20 }, (_, at) => [LONG(at), at + 1] as const)
     await records.write(key, { ...grant, withdrawals: { count: 20, all: 0, clients } }, version)
 
-    expect((await stored())?.withdrawals).toEqual({ count: 20, all: 19, clients: clients.slice(-1) })
+    const isOver = (clientId: string, withdrawals: number) => store.isOver(ALICE, { clientId, withdrawals })
+    expect(await Promise.all([isOver(LONG(4), 4), isOver(LONG(4), 5), isOver('client-1', 0)])).toEqual([
+      true,
+      false,
+      false,
+    ])
   })
 })
