@@ -32,6 +32,8 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
     const page = pageOf(path, String(req.method), callback)
     const isForPeople = page !== undefined || resumed !== undefined || path === PATHS.authorization
     if (isForPeople && refuseEmbedded(req, res)) return
+    // As pages have it: a site that opens a window must not see in it whether a client was let in, and the answer is a redirect.
+    if (isForPeople) res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
     if (page !== undefined) return void showPage(rooms, page, { req, res, next })
     if (resumed === undefined && !own.has(path)) return next()
     const refusal = path === PATHS.authorization ? refusalOf(rooms, req) : undefined

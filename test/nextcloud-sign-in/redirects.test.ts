@@ -111,6 +111,22 @@ describe('a person who is signed in', () => {
     expectPage(await at(bob, client), 'consent_required')
   })
 
+  it('is in a window of which the site that opened it sees nothing, whether they have let the client in or not', async () => {
+    const { server, client, other, alice } = await signedIn()
+    const openerPolicyOf = async (url: string | URL): Promise<string | null> => {
+      const answer = await fetch(url, { redirect: 'manual', headers: { cookie: alice.cookies(server.origin) } })
+      return answer.headers.get('cross-origin-opener-policy')
+    }
+
+    for (const url of [client, other].flatMap((one) => [
+      one.authorizationUrl({ prompt: 'none' }),
+      one.authorizationUrl(),
+    ]))
+      expect(await openerPolicyOf(url)).toBe('same-origin')
+    const resume = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/authorize/`)
+    expect(await openerPolicyOf(resume)).toBe('same-origin')
+  })
+
   it('is not sent back to a client that they have ended, nor to any once the connection has ended', async () => {
     const { server, client, other, alice, token, at } = await signedIn()
     await other.signIn(alice)
