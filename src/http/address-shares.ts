@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { isIPv6 } from 'node:net'
+import { isIP, isIPv4 } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 
@@ -81,27 +81,39 @@ export const clientNetwork = (req: IncomingMessage): string => networksOf(req)[0
 export function networksOf(req: IncomingMessage): readonly [narrow: string, wider: string, widest: string] {
   const seen: unknown = 'ip' in req ? req.ip : undefined
   const address = typeof seen === 'string' ? seen : ((req as Partial<IncomingMessage>).socket?.remoteAddress ?? '')
-  const [plain = ''] = address.split('%')
-  if (/^(?:::ffff:)?\d+\.\d+\.\d+\.\d+$/i.test(plain)) {
-    const parts = plain.replace(/^.*:/, '').split('.')
-    const first = (count: number) => parts.slice(0, count).join('.')
-    return [first(4), `${first(3)}.0/24`, `${first(2)}.0.0/16`]
-  }
+  const plain = withoutPort(address.split('%')[0] ?? '')
   // Behind a proxy that is trusted without reason, it may be any text.
-  if (!isIPv6(plain)) {
+  if (isIP(plain) === 0) {
     const text = plain.slice(0, LONGEST_ADDRESS)
     return [text, text, text]
   }
-  const groups = groupsOf(plain)
+  const groups = isIPv4(plain) ? [] : groupsOf(plain)
+  const ipv4 = isIPv4(plain) ? plain : mappedIn(groups)
+  if (ipv4 !== undefined) {
+    const parts = ipv4.split('.')
+    const first = (count: number) => parts.slice(0, count).join('.')
+    return [first(4), `${first(3)}.0/24`, `${first(2)}.0.0/16`]
+  }
   const first = (bits: number) => `${groups.slice(0, bits / 16).join(':')}::/${bits}`
   return [first(64), first(48), first(32)]
 }
 
-/** @param address of IPv6 */
+/** Some proxies name the port too: each of them would be a network of its own. */
+const withoutPort = (address: string): string =>
+  address.replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1').replace(/^\[([^\]]*)\](?::\d+)?$/, '$1')
+
+/** Returns the eight groups of an address of IPv6, in hexadecimal and without zeros at their beginning. */
 function groupsOf(address: string): readonly string[] {
-  const [start = '', end] = address.split('::')
+  // The URL standard gives an address one spelling, with the last two groups in hexadecimal too.
+  const [start = '', end] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::')
   const before = start.split(':').filter((part) => part !== '')
-  const after = end === undefined ? [] : end.split(':').filter((part) => part !== '')
-  const zeros = Array<string>(Math.max(0, 8 - before.length - after.length)).fill('0')
-  return [...before, ...zeros, ...after].map((part) => Number.parseInt(part, 16).toString(16))
+  const after = end?.split(':').filter((part) => part !== '') ?? []
+  return [...before, ...Array<string>(8 - before.length - after.length).fill('0'), ...after]
+}
+
+/** Returns the address of IPv4 in a mapped one (RFC 4291 §2.5.5.2). */
+function mappedIn(groups: readonly string[]): string | undefined {
+  if (groups.slice(0, 6).join(':') !== '0:0:0:0:0:ffff') return undefined
+  const [high = 0, low = 0] = groups.slice(6).map((group) => Number.parseInt(group, 16))
+  return [high >> 8, high & 255, low >> 8, low & 255].join('.')
 }

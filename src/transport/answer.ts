@@ -15,9 +15,12 @@ export interface WholeAnswer {
 const LONGEST_RETRY_AFTER = 3_600
 /** RFC 6585 §4, RFC 9110 §15.6.4: the server says that it did not get to the request. */
 const TURNED_AWAY = [429, 503]
-/** Failures before any byte of the request was sent: no address, no connection, no TLS. */
+/**
+ * Failures before any byte of the request was sent: no address, no connection, no certificate to trust. `EPROTO` and `ERR_SSL_…` are not
+ * among them, because TLS can also fail in the answer.
+ */
 const NOT_SENT =
-  /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|EPROTO|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
+  /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_CERT_\w+|HOSTNAME_MISMATCH|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
 /** RFC 9110 §15.4: the statuses with a Location to go on at. */
 const REDIRECTS = [301, 302, 303, 307, 308]
 /** Answers to which the Fetch standard gives no body. */

@@ -24,6 +24,9 @@ export interface KeySet {
   readonly published: ReadonlySet<string>
 }
 
+/** Keys of a set. Authorization servers publish fewer than twenty, and each token without `kid` costs a look at all. */
+export const MOST_KEYS = 100
+
 /** The errors by which jose judges a token. All others are about the key set. */
 const JUDGEMENTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
@@ -35,16 +38,17 @@ export async function fetchKeySet(discovery: Discovery, transport: Transport): P
       method: 'GET',
       headers: { accept: 'application/json, application/jwk-set+json' },
     })
+    const { status } = response
+    let found = status === 200 ? 'answered with something that is not a JWKS' : `answered ${status} instead of a JWKS`
     try {
       const document = (await response.json()) as JSONWebKeySet
-      const keySet = createKeySet(document)
+      const { length } = document.keys
       // An empty set would turn every token away: the server is not ready, or broken.
-      if (response.status === 200 && document.keys.length > 0) return keySet
+      if (status === 200 && length > 0 && length <= MOST_KEYS) return createKeySet(document)
+      if (length > MOST_KEYS) found = `answered with a JWKS of ${length} keys, and no more than ${MOST_KEYS} are read`
     } catch {
       // It is not JSON or not a key set, as the error below says.
     }
-    const { status } = response
-    const found = status === 200 ? 'answered with something that is not a JWKS' : `answered ${status} instead of a JWKS`
     throw new UpstreamUnavailableError(
       `${nameOf(uri)} ${found}: check jwks_uri in the metadata, or set authorizationServer.jwksUri`,
       { httpStatus: status },

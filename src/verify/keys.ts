@@ -267,10 +267,15 @@ export function createJwtVerifier(keys: VerifyingKeys, algorithms: readonly stri
   }
 }
 
-/** Verifies a token without `kid` that fits several keys of the set: any of them may have signed it. */
+/** Keys that are tried for one token. Each costs the time of a signature, and tokens without `kid` may be made up. */
+const MOST_TRIES = 10
+
+/** Verifies a token without `kid` that fits several keys of the set: any of the first of them may have signed it. */
 async function tryEveryKey(error: unknown, token: string, options: JWTVerifyOptions): Promise<JWTVerifyResult> {
   if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+  let left = MOST_TRIES
   for await (const key of error as unknown as AsyncIterable<CryptoKey>) {
+    if (left-- === 0) break
     try {
       return await jwtVerify(token, key, options)
     } catch (failure) {

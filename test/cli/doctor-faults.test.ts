@@ -525,6 +525,12 @@ const MORE_FAULTS: readonly Fault[] = [
     /answers with no key set with keys in it → .*publish its signing keys/,
   ],
   [
+    'a key set of more keys than are read',
+    'jwks.document',
+    ({ as }) => as.keys.push(...Array.from({ length: 100 }, () => as.key.publicJwk)),
+    /answers with 101 keys, and no more than 100 are read → .*publish its signing keys/,
+  ],
+  [
     'an exchange that fails for a reason of its own',
     'exchange.live',
     tokenEndpoint({ exchange: { error: 'server_busy' } }),

@@ -287,6 +287,20 @@ describe('a key set that is', () => {
     await expectOutage(open().verify(await as.mint()))
   })
 
+  it('of more than a hundred keys, is an outage, and says so to the operator', async () => {
+    const auth = open()
+    const keys = Array.from({ length: 99 }, (_, at) => ({ ...as.key.publicJwk, kid: `other-${at}` }))
+    as.script('/jwks', { json: { keys: [as.key.publicJwk, ...keys, wrongPoint] } })
+
+    await expect(auth.verify(await as.mint())).rejects.toMatchObject({
+      code: 'ERR_UPSTREAM_UNAVAILABLE',
+      detail: expect.stringMatching(/\/jwks answered with a JWKS of 101 keys, and no more than 100 are read/) as string,
+    })
+    clock.advance(minutes(1))
+    as.script('/jwks', { json: { keys: [as.key.publicJwk, ...keys] } })
+    expect((await auth.verify(await as.mint())).subject).toBe('alice')
+  })
+
   it('malformed elsewhere, serves with the rest', async () => {
     as.keys.push({ ...wrongPoint, kid: 'second' }, { kty: 'unheard-of', kid: 'third' })
 

@@ -127,6 +127,16 @@ describe('a signature', () => {
     await expectRefusal(auth, await as.mint({ exp: seconds() - 60 }, expired), 'expired')
   })
 
+  it('of a token without a kid is tried with ten keys', async () => {
+    const keys = await Promise.all(Array.from({ length: 11 }, (_, at) => signingKey(`${at}`)))
+    as.keys.splice(0, as.keys.length, ...keys.map(({ publicJwk }) => ({ ...publicJwk, kid: undefined! })))
+    const auth = open()
+    const signedBy = (at: number) => as.mint({}, { key: keys[at]!, header: { kid: undefined! } })
+
+    expect((await auth.verify(await signedBy(9))).subject).toBe('alice')
+    await expectRefusal(auth, await signedBy(10), 'signature')
+  })
+
   it('of a token without a kid is good by the only key', async () => {
     const auth = open()
     expect(await auth.verify(await as.mint({}, { header: { kid: undefined! } }))).toBeDefined()

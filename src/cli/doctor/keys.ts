@@ -4,6 +4,7 @@ import { check, failed, missing, passed, type Check, type Subject, type Verdict 
 import { fetched, type Examination } from './examination.js'
 import { describe, isAnswer, listIn, type Answer, type NoAnswer } from './probe.js'
 import { providerMetadata } from './provider.js'
+import { MOST_KEYS } from '../../verify/key-set.js'
 
 const keySet: Subject<Answer | NoAnswer> = async (context) =>
   context.needs.keys ? fetched(context, await context.discovery.jwksUri()) : missing('every token is introspected')
@@ -22,8 +23,10 @@ function checkDocument({ secrets }: Examination, answer: Answer | NoAnswer): Ver
     return failed(`the keys at ${url} cannot be fetched (${answer.code})`, `make it reachable from here; ${FROM}`)
   }
   const { length } = listIn(answer, 'keys') ?? []
-  if (answer.status === 200 && length > 0) return passed(`${length} ${length === 1 ? 'key' : 'keys'} at ${url}`)
-  const what = answer.status === 200 ? 'no key set with keys in it' : describe(answer, secrets.quote)
+  if (answer.status === 200 && length > 0 && length <= MOST_KEYS)
+    return passed(`${length} ${length === 1 ? 'key' : 'keys'} at ${url}`)
+  const keysFound = length > 0 ? `${length} keys, and no more than ${MOST_KEYS} are read` : 'no key set with keys in it'
+  const what = answer.status === 200 ? keysFound : describe(answer, secrets.quote)
   return failed(`${url} answers with ${what}`, `have the provider publish its signing keys there; ${FROM}`)
 }
 
