@@ -28,7 +28,8 @@ const MOST_ATTEMPTS = 50
 export interface UnusedClients {
   /**
    * Notes a client. Where there are too many, the oldest one of the network that most of them came from ends, so that a stranger's flood
-   * drives out itself and closes the door to nobody. In that network, those go first about whom nobody is asked.
+   * drives out itself and closes the door to nobody. In that network, and among networks of the same size, those go first about whom nobody
+   * is asked. It counts no more than that, because a stranger may have any number of clients asked about.
    *
    * @param networks the narrowest first
    */
@@ -125,15 +126,22 @@ function surplusOf(
 ): readonly Unused[] {
   if (count === 0) return []
   if (level === undefined) {
-    const asked = new Set(clients.filter(({ id }) => isAsked(id)))
-    return [...clients.filter((client) => !asked.has(client)), ...asked].slice(0, count)
+    return asLast(clients, ({ id }) => isAsked(id)).slice(0, count)
   }
-  const networks = networksIn(clients, level)
+  const isAllAsked = (network: readonly Unused[]): boolean => network.every(({ id }) => isAsked(id))
+  // Of the largest networks, the first ones lose most.
+  const networks = asLast(networksIn(clients, level), isAllAsked)
   const cuts = cutsOf(
     networks.map(({ length }) => length),
     count,
   )
   return networks.flatMap((network, at) => surplusOf(network, cuts[at] ?? 0, { levels: narrower, isAsked }))
+}
+
+/** Returns the items in their order, but those of a kind after the others. */
+function asLast<T>(items: readonly T[], isLast: (item: T) => boolean): readonly T[] {
+  const last = new Set(items.filter(isLast))
+  return [...items.filter((item) => !last.has(item)), ...last]
 }
 
 /** Returns the clients of each network, in their order. */

@@ -66,6 +66,22 @@ describe('clients that nobody uses', () => {
     expect(await one.isThere('asked about')).toBe(false)
   })
 
+  it.each([
+    ['all alike', (at: number) => `${at}`.padStart(6, '0').repeat(3)],
+    ['in one /16', (at: number) => `evil  ${`${at}`.padStart(6, '0').repeat(2)}`],
+  ])('stay where somebody is asked about one, while nobody is about those of other networks, %s', (_what, from) => {
+    const list = Array.from({ length: MOST_UNUSED + 1 }, (_, at) => ({ id: `${at}`, at, from: from(at) }))
+
+    expect(withoutSurplus(list, (id) => id === '0').surplus.map(({ id }) => id)).toEqual(['1'])
+  })
+
+  it('are driven out by no flood of another network, whose clients somebody is asked about', () => {
+    const flood = Array.from({ length: MOST_UNUSED }, (_, at) => ({ id: `flood-${at}`, at, from: 'evil  '.repeat(3) }))
+    const honest = { id: 'honest', at: 0, from: 'home  '.repeat(3) }
+
+    expect(withoutSurplus([...flood, honest], (id) => id !== 'honest').surplus).toEqual(flood.slice(0, 1))
+  })
+
   it('make room, the oldest first, where somebody is asked about each of the network', async () => {
     const { one } = setUp()
     for (let count = 0; count <= MOST_UNUSED; count += 1) {
