@@ -123,7 +123,13 @@ async function isTrusted({ clients, hasAgreed }: ProviderRooms, { oidc }: KoaCon
 /** Hands a request to the provider, as one for the issuer. */
 export function serve(provider: Provider, issuer: URL, req: IncomingMessage, res: ServerResponse): Promise<void> {
   asIssuer(issuer, req)
+  markBody(req)
   return provider.callback()(req, res)
+}
+
+/** In HTTP/2 a body needs no length (RFC 9113 §8.1.1), but oidc-provider reads none without a header of HTTP/1.1 that announces it. */
+function markBody({ httpVersionMajor, headers }: IncomingMessage): void {
+  if (httpVersionMajor > 1 && headers['content-length'] === undefined) headers['transfer-encoding'] = 'chunked'
 }
 
 /**

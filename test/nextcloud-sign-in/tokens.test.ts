@@ -1,5 +1,8 @@
+import { once } from 'node:events'
+import { connect, createServer } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { manualClock } from '../support/clock.js'
 import { registeredClient, clientOf, type TokenAnswer } from '../support/sign-in-client.js'
 import { startSignInServer } from '../support/sign-in-server.js'
@@ -167,5 +170,59 @@ describe('a user who disconnects', () => {
     // The client's next sign-in is one question.
     const again = await one.signIn(alice)
     expect(await server.auth.nextcloudUser({ token: accessTokenOf(again) })).toMatchObject({ id: 'alice' })
+  })
+})
+
+describe('a form over HTTP/2', () => {
+  /** Sends it in two parts, without a `Content-Length` unless there is one among the headers. */
+  async function start() {
+    const server = await startSignInServer()
+    const routes = server.signIn.routes()
+    const other = createServer((req, res) => routes(req as never, res as never, () => res.destroy()))
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const session = connect(`http://127.0.0.1:${(other.address() as AddressInfo).port}`)
+    onTestFinished(() => {
+      session.destroy()
+      other.close()
+    })
+    const post = async (path: string, fields: Record<string, string>, headers: Record<string, string> = {}) => {
+      const type = { 'content-type': 'application/x-www-form-urlencoded' }
+      const stream = session.request({ ':method': 'POST', ':path': path, ...type, ...headers })
+      const form = String(new URLSearchParams(fields))
+      stream.write(form.slice(0, 20))
+      stream.end(form.slice(20))
+      const answered = once(stream, 'response')
+      let body = ''
+      for await (const chunk of stream.setEncoding('utf8')) body += String(chunk)
+      const [{ ':status': status }] = (await answered) as [{ ':status': number }]
+      return { status, body: body === '' ? {} : (JSON.parse(body) as Record<string, unknown>) }
+    }
+    return { server, post }
+  }
+
+  it('gets tokens and ends them, with or without a Content-Length', async () => {
+    const { server, post } = await start()
+    const client = await registeredClient(server)
+    const { clientId: client_id } = client
+    let refresh_token = refreshTokenOf(await client.signIn(server.person('alice')))
+
+    for (const hasLength of [false, true]) {
+      const fields = { client_id, grant_type: 'refresh_token', refresh_token }
+      const length = { 'content-length': String(String(new URLSearchParams(fields)).length) }
+      const refreshed = await post('/oauth/token', fields, hasLength ? length : {})
+      expect(refreshed).toMatchObject({ status: 200, body: { token_type: 'Bearer' } })
+      refresh_token = String(refreshed.body['refresh_token'])
+    }
+    expect(await post('/oauth/revoke', { client_id, token: refresh_token })).toEqual({ status: 200, body: {} })
+    expect((await client.refresh(refresh_token)).body).toMatchObject({ error: 'invalid_grant' })
+  })
+
+  it('that is longer than 56 KiB is refused', async () => {
+    const { post } = await start()
+
+    const { status, body } = await post('/oauth/token', { client_id: 'x'.repeat(60_000), grant_type: 'refresh_token' })
+
+    expect([status, body['error']]).toEqual([400, 'invalid_request'])
   })
 })
