@@ -491,6 +491,84 @@ describe.runIf(has('better-sqlite3'))('the doctor and what a user has connected'
   })
 })
 
+/** Nextcloud names a login page at another address. */
+const loginPageAt =
+  (login: string) =>
+  ({ cloud }: NextcloudSetup): void =>
+    cloud.disturb(({ path }) =>
+      path === '/index.php/login/v2'
+        ? {
+            status: 200,
+            headers: { 'content-type': 'application/json' },
+            body: JSON.stringify({ login, poll: { token: 'poll-canary-8dQ' } }),
+          }
+        : undefined,
+    )
+
+describe('the doctor at a login flow', () => {
+  async function setUp(): Promise<NextcloudSetup> {
+    const setup = await setUpGrants('generic', { mode: 'app-password' })
+    setup.secrets.push('poll-canary-8dQ', 'flow-canary-2Lr')
+    return setup
+  }
+
+  it('finds the login page where people open Nextcloud', async () => {
+    const setup = await setUp()
+    const outcome = await setup.run()
+
+    expect(outcome.failed).toEqual([])
+    expect(outcome.finding('nextcloud.login-flow')).toMatchObject({
+      status: 'passed',
+      found: `the login page of Nextcloud is at ${setup.cloud.url}`,
+    })
+  })
+
+  it('finds a login page at the public address that Nextcloud alone knows', async () => {
+    const [setup, shown] = [await setUp(), await startStandIn()]
+    onTestFinished(() => shown.close())
+    loginPageAt(`${shown.url}/index.php`)(setup)
+    const outcome = await setup.run()
+
+    expect(outcome.finding('nextcloud.login-flow')).toMatchObject({
+      status: 'passed',
+      found: `the login page of Nextcloud is at ${shown.url}`,
+    })
+  })
+
+  it('does not judge a login page whose name is not known here', async () => {
+    const setup = await setUp()
+    loginPageAt('http://cloud.invalid/login/v2/flow/flow-canary-2Lr')(setup)
+    const outcome = await setup.run()
+
+    expect(outcome.finding('nextcloud.login-flow')?.status).toBe('left-out')
+    expect(unsound('nextcloud.login-flow', outcome)).toMatch(
+      /login page at http:\/\/cloud\.invalid,.*cannot be reached from here \(\w+\).* → .*NEXTCLOUD_PUBLIC_URL/,
+    )
+  })
+
+  it.each<[...Fault]>([
+    [
+      'an address that has lost its port',
+      'nextcloud.login-flow',
+      loginPageAt('http://127.0.0.1:1/login/v2/flow/flow-canary-2Lr'),
+      /login page at http:\/\/127\.0\.0\.1:1,.*not there \(\w+\) → .*overwritehost --value=127\.0\.0\.1:\d+, and overwriteprotocol --value=http;/,
+    ],
+    [
+      'an answer without a flow',
+      'nextcloud.login-flow',
+      answering('/index.php/login/v2', html),
+      /answers a login flow with something else \(status 200\) → .*answer POST \/index\.php\/login\/v2/,
+    ],
+  ])('finds %s, by %s', async (_name, id, plant, says) => {
+    const setup = await setUp()
+    plant(setup)
+    const outcome = await setup.run()
+
+    expect(outcome.failed).toEqual([id])
+    expect(unsound(id, outcome)).toMatch(says)
+  })
+})
+
 /** The MCP token is one of the user who has connected. */
 async function connectedUser(setup: NextcloudSetup, claims: object = {}): Promise<void> {
   setup.token = await setup.as.mint({ aud: setup.resource, sub: 'alice', ...claims })

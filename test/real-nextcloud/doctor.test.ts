@@ -141,4 +141,18 @@ describe("the doctor at Nextcloud's own authorization servers", () => {
     expect([good.failed, good.finding('connect.redirect-uri')?.status]).toEqual([[], 'passed'])
     expect(unknown.failed).toEqual(['client.credentials'])
   })
+
+  it('finds the login page where app passwords are given', async () => {
+    const { clientId = '', clientSecret = '' } = provider.options
+    const flags = {
+      ...{ issuer: provider.issuer, resource: RESOURCE, 'client-id': clientId, mode: 'app-password' },
+      ...{ identity: 'sub', 'nextcloud-url': target.url },
+    }
+    const { finding } = await doctor(flags, clientSecret)
+
+    expect(finding('nextcloud.login-flow')).toMatchObject({
+      status: 'passed',
+      found: `the login page of Nextcloud is at ${new URL(target.url).origin}`,
+    })
+  })
 })

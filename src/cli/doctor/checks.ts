@@ -8,6 +8,7 @@ import { discoveryChecks } from './discovery.js'
 import type { Examination } from './examination.js'
 import { exchangeChecks } from './exchange.js'
 import { keyChecks } from './keys.js'
+import { loginFlow } from './login-flow.js'
 import { connectionChecks } from './network.js'
 import { NEXTCLOUD, nextcloudStatus } from './nextcloud.js'
 import { PROVIDER } from './provider.js'
@@ -38,6 +39,7 @@ export const CHECKS: readonly Check[] = [
   ...exchangeChecks,
   ...storageChecks,
   ...userChecks,
+  loginFlow,
   ...connectChecks,
   ...connectionChecks(THIS_SERVER),
   connectPage,
