@@ -29,5 +29,5 @@ const mcp = toNodeHandler(
 )
 const app = express()
 app.use(auth.routes())
-app.all('/mcp', auth, (req, res) => void mcp(req, res))
+app.all('/mcp', auth, (req, res) => void mcp(req, res, req.body))
 app.listen(3000)

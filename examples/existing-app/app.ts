@@ -16,6 +16,8 @@ export function createApp({ auth, mcp, isPassword }: AppOptions): Express {
   const app = express()
   app.disable('x-powered-by')
   app.use(auth.routes()) // + the RFC 9728 document that MCP clients look for
+  // + Above express.json(), which would read a body before its token is checked, and no more than 100 kB of it.
+  app.all('/mcp', auth, mcp) // + verified from here on; the app's own sessions count for nothing here
   app.use(express.json())
 
   app.post('/sign-in', (req, res) => {
@@ -36,7 +38,6 @@ export function createApp({ auth, mcp, isPassword }: AppOptions): Express {
     else res.json({ user })
   })
 
-  app.all('/mcp', auth, mcp) // + verified from here on; the app's own sessions count for nothing here
   app.use(auth.errorHandler()) // + answers what Nextcloud calls reject with, and passes on the rest
 
   const lastResort: ErrorRequestHandler = (error, _req, res, next) => {

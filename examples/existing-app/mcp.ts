@@ -15,6 +15,6 @@ export function createMcp(auth: McpAuth): RequestHandler {
       return server
     }),
   )
-  // The app has parsed the body already.
+  // A body that a parser has read already is handed on.
   return (req, res) => void handle(req, res, req.body)
 }

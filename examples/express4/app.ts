@@ -11,7 +11,7 @@ export function createApp(auth: McpAuth, mcp: McpHttpHandler): Express {
   // The metadata for MCP clients, and the pages on which people connect.
   app.use(auth.routes())
   // Express 4 does not see a promise that rejects; this handler answers its own failures.
-  app.all('/mcp', forBrowsers, auth, (req, res) => void handle(req, res))
+  app.all('/mcp', forBrowsers, auth, (req, res) => void handle(req, res, req.body))
   app.use(auth.errorHandler())
   return app
 }

@@ -20,7 +20,7 @@ export function createApp(auth: McpAuth): Express {
   app.disable('etag')
   app.use(auth.routes())
   const mcp = toNodeHandler(createMcpHandler(() => createServer(auth)))
-  app.all('/mcp', auth, (req, res) => void mcp(req, res))
+  app.all('/mcp', auth, (req, res) => void mcp(req, res, req.body))
 
   app.get('/files/*path', auth, async (req, res) => {
     const signal = endOf(res)

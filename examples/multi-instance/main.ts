@@ -34,7 +34,7 @@ const handle = toNodeHandler(mcp)
 const app = express()
 app.disable('x-powered-by')
 app.use(auth.routes())
-app.all('/mcp', auth, (req, res) => void handle(req, res))
+app.all('/mcp', auth, (req, res) => void handle(req, res, req.body))
 app.use(auth.errorHandler())
 
 await redis.connect()

@@ -20,7 +20,7 @@ interface Begun {
 }
 
 const MOST_BEGUN = 20
-/** Clients of a user that may use their share up at one time. */
+/** Shares of all clients of a user together. The last one is for those that have begun nothing yet. */
 const SHARES = 3
 /** Users counted at one time. */
 const MOST_USERS = 10_000
@@ -34,7 +34,8 @@ export function createAllowance(clock: Clock, most = MOST_BEGUN): Allowance {
       const now = clock.monotonic()
       const living = (begun.get(key) ?? []).filter(({ at }) => now < at + ONE_TIME_LIFE)
       const ofClient = living.filter((one) => one.clientId === clientId)
-      const full = ofClient.length >= most ? ofClient : living.length >= most * SHARES ? living : []
+      const shares = ofClient.length === 0 ? SHARES : SHARES - 1
+      const full = ofClient.length >= most ? ofClient : living.length >= most * shares ? living : []
       const [first] = full
       if (first !== undefined) return first.at + ONE_TIME_LIFE - now
       begun.set(key, [...living, { clientId, at: now }])

@@ -7,6 +7,8 @@ import type { Clock } from '../clock.js'
 export interface AddressShares {
   /** Takes one of the places of the request's address. Returns the milliseconds until there is one. 0: it is taken. */
   readonly take: (req: IncomingMessage) => number
+  /** Gives a place back that was taken for nothing. */
+  readonly giveBack: (req: IncomingMessage) => void
   /** Returns how many places the request's address has left, and takes none. */
   readonly left: (req: IncomingMessage) => number
 }
@@ -39,6 +41,10 @@ export function createShares(clock: Clock, most: number, time: number) {
       if (found === undefined) taken.set(name, { endsAt: clock.monotonic() + time, count: 1 })
       else found.count += 1
     },
+    giveBack: (name: string): void => {
+      const found = living(name)
+      if (found !== undefined && found.count > 0) found.count -= 1
+    },
     left: (name: string): number => most - (living(name)?.count ?? 0),
   }
 }
@@ -63,6 +69,10 @@ export function createNetworkShares(
       const longest = Math.max(...waits)
       if (longest === 0) for (const [wide, { take }] of shares.entries()) take(networks[wide] ?? '')
       return longest
+    },
+    giveBack(req) {
+      const networks = networksOf(req)
+      for (const [wide, { giveBack }] of shares.entries()) giveBack(networks[wide] ?? '')
     },
     left(req) {
       const networks = networksOf(req)

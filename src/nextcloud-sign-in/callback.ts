@@ -10,7 +10,7 @@ import { connectionOf } from '../connect/store-grant.js'
 import { TokenRequestError, UpstreamUnavailableError } from '../errors/errors.js'
 import { isLiving, type Identity } from '../grants/grant.js'
 import { persevere } from '../grants/persevere.js'
-import { keepResult, noteSent } from './interaction.js'
+import { isOpen, keepResult, noteSent } from './interaction.js'
 import { startSession } from './own-sign-in.js'
 import { PATHS } from './paths.js'
 import type { PendingSignIn, SignInResult, SignInRooms } from './sign-in-rooms.js'
@@ -114,10 +114,11 @@ interface Arrival {
 async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer): Promise<Outcome> {
   const { pending } = arrival
   const { signInPages, events } = rooms
-  const { user, withdrawals } = await whoIs(rooms, tokens).catch(async (error: unknown) => {
+  const dropFirst = async (error: unknown): Promise<never> => {
     await drop(rooms, tokens)
     throw error
-  })
+  }
+  const { user, withdrawals } = await whoIs(rooms, tokens).catch(dropFirst)
   if (user === undefined || user !== tokens.members['user_id'] || tokens.refreshToken === undefined) {
     await drop(rooms, tokens)
     events.emit({ type: 'connect.failed', reason: tokens.refreshToken === undefined ? 'no_refresh_token' : 'person' })
@@ -130,7 +131,14 @@ async function signIn(rooms: SignInRooms, arrival: Arrival, tokens: CodeAnswer):
     await startSession(rooms, arrival, loginOf(user, withdrawals + ended))
     return goBack(rooms, arrival, { user, withdrawals })
   }
-  const of = { clientId: pending.clientId, withdrawals }
+  const { clientId, interaction, before } = pending
+  if (!(await isOpen(rooms, interaction).catch(dropFirst))) {
+    await drop(rooms, tokens)
+    events.emit({ type: 'connect.failed', reason: 'declined' })
+    return { page: signInPages.unknown() }
+  }
+  // What was taken back after the yes counts, where it was known whose yes it was.
+  const of = { clientId, withdrawals: before?.user === user ? before.withdrawals : withdrawals }
   const stored = await store(rooms, user, { ...tokens, refreshToken: tokens.refreshToken }, of)
   return goBack(rooms, arrival, stored === 'withdrawn' ? { denied: true } : { user, ...stored })
 }

@@ -8,7 +8,7 @@ import { recordKey } from '../grants/record-key.js'
 import { leaveForNextcloud } from './leave.js'
 import { PATHS, questionIn } from './paths.js'
 import { targetOf } from './redirect-uri.js'
-import type { BoundResult, SignInResult, SignInRooms } from './sign-in-rooms.js'
+import type { BoundResult, ForClient, SignInResult, SignInRooms } from './sign-in-rooms.js'
 import { grantIdOf, isEnded, loginOf } from './withdrawn.js'
 
 /** One question to a person: the authorization request of an MCP client, in the browser that brought it. */
@@ -55,7 +55,8 @@ export async function takeAnswer(rooms: SignInRooms, req: IncomingMessage, res: 
   if (known === 'another') return askAnew(rooms, question)
   if (known !== undefined) return goOn(rooms, await grantTo(rooms, question, known))
   const { interaction } = question
-  const way = { interaction: interaction.uid, clientId: text(interaction.params['client_id']) }
+  const before = await signedInBefore(rooms, interaction)
+  const way = { interaction: interaction.uid, clientId: text(interaction.params['client_id']), before }
   const { url, cookies } = await leaveForNextcloud(rooms, way, req)
   return { page: signInPages.goOn(url, 'nextcloud'), cookies }
 }
@@ -65,9 +66,18 @@ export async function finish(rooms: SignInRooms, req: IncomingMessage, res: Serv
   const question = await findQuestion(rooms, req, res)
   const result = question && (await takeResult(rooms, req, question.interaction.uid))
   if (question === undefined || result === undefined) return { page: rooms.signInPages.unknown() }
-  if ('denied' in result) return { returnTo: await deny(question) }
+  // A no in another window is the last word.
+  if ('denied' in result || isAnswered(question.interaction)) return { returnTo: await deny(question) }
   return { returnTo: await grantTo(rooms, question, result) }
 }
+
+/** Whether a question still waits for its answer: it has not run out, and nobody has said no since the yes. */
+export async function isOpen({ provider }: Pick<SignInRooms, 'provider'>, interaction: string): Promise<boolean> {
+  const found = await (await provider()).Interaction.find(interaction)
+  return found !== undefined && !isAnswered(found)
+}
+
+const isAnswered = ({ result }: Interaction): boolean => result !== undefined
 
 /** Keeps the end of a way to Nextcloud until the browser fetches it. */
 export async function keepResult({ grants }: SignInRooms, interaction: string, result: BoundResult): Promise<void> {
@@ -149,6 +159,13 @@ async function knownUser(
   // Read first: what is taken back after it ends what comes of the answer.
   const withdrawals = await rooms.grants.store.withdrawals(identity)
   return (await isEnded(rooms, identity, now)) ? 'another' : { user: accountId, withdrawals }
+}
+
+/** The person of the session in which a question was made, with what they have taken back before this answer. */
+async function signedInBefore({ grants, issuer }: SignInRooms, { session }: Interaction): Promise<ForClient['before']> {
+  const user = session?.accountId
+  if (user === undefined) return undefined
+  return { user, withdrawals: await grants.store.withdrawals({ issuer: issuer.origin, subject: user }) }
 }
 
 const sessionOf = ({ provider, req, res }: Question) => provider.Session.get(provider.createContext(req, res))

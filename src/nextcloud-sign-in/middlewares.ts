@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider'
 import { METADATA_CACHE } from '../http/resource-metadata.js'
 import type { ShowError } from './error-pages.js'
@@ -52,6 +53,19 @@ const withRetryAfter: Middleware = async (ctx, next) => {
   if (ctx.status === 503 && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', '5')
 }
 
+/** Tells of each authorization request that leaves no question in the store. */
+function withNothingAsked(onNothingAsked: Steps['onNothingAsked']): Middleware {
+  return async (ctx, next) => {
+    try {
+      await next()
+    } finally {
+      // Without a route of oidc-provider there is none of it.
+      const { oidc } = ctx as Partial<KoaContextWithOIDC>
+      if (ctx.path === PATHS.authorization && oidc?.entities.Interaction === undefined) onNothingAsked(ctx.req)
+    }
+  }
+}
+
 /** Ends the cookie of a question that has led back to its client. While the store is unavailable, the browser may come again. */
 function withEndOfQuestion(questions: QuestionCookies): Middleware {
   return async (ctx, next) => {
@@ -90,11 +104,14 @@ interface Steps {
   /** Whether the client of a request may get answers about which nobody was asked. */
   readonly isTrusted: (ctx: KoaContextWithOIDC) => Promise<boolean>
   readonly showError: ShowError
+  /** Called for an authorization request about which nobody is asked. */
+  readonly onNothingAsked: (req: IncomingMessage) => void
 }
 
 /** Returns the steps of each request to oidc-provider, the outermost first. */
-export function middlewaresOf({ scopes, questions, ...redirects }: Steps): readonly Middleware[] {
+export function middlewaresOf({ scopes, questions, onNothingAsked, ...redirects }: Steps): readonly Middleware[] {
   return [
+    withNothingAsked(onNothingAsked),
     withDefaultScope(scopes),
     withoutFormPost,
     withOwnMetadata(scopes),

@@ -244,6 +244,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
   const documents = createClientDocuments(fetchDocument ?? createPublicDocuments(config.http, clock), clock)
   const cookies = createFlowCookies(issuer.protocol === 'https:')
   const questions = createQuestionCookies(cookies, readKeys)
+  const authorizations = createNetworkShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE)
   const provider = createProviders({
     library,
     issuer: issuer.origin,
@@ -257,6 +258,8 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
     documents,
     takeRefresh: createRefreshShares(clock),
     onAsked: unusedClients.asked,
+    // Else anybody could close the door with requests that cost nothing.
+    onNothingAsked: authorizations.giveBack,
     onError: (error) => reportFailure(events, asMcpAuthError(error)),
     onUse: createKeeping({ ...ofRecords, unusedClients, documents }, grants.background),
     onReuse: (token) => events.emit(reuseOf(token)),
@@ -288,7 +291,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
     clock,
     unusedClients,
     registrations: registrationShares(clock),
-    authorizations: createNetworkShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE),
+    authorizations,
     codes,
   }
   const close = async (): Promise<void> => {

@@ -44,6 +44,8 @@ export interface ProviderRooms extends AccountRooms {
   readonly onError: (error: unknown) => void
   /** Called when somebody is asked about a client. */
   readonly onAsked: (clientId: string) => void
+  /** Called for an authorization request about which nobody is asked. */
+  readonly onNothingAsked: (req: IncomingMessage) => void
   /** Called when a client got tokens for somebody. */
   readonly onUse: (clientId: string, subject: string) => void
   /** Called when a refresh token came back after it was spent, and all that its consent gave has ended. */

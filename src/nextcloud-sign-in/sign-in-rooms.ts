@@ -22,6 +22,8 @@ export interface ForClient {
   /** Names the authorization request. */
   readonly interaction: string
   readonly clientId: string
+  /** The person who was signed in here at the yes, with `GrantStore.withdrawals` at that moment. Undefined: nobody was. */
+  readonly before?: { readonly user: string; readonly withdrawals: number } | undefined
 }
 
 /** What a person signs in for: an authorization request of an MCP client, or to see the page of connections. */

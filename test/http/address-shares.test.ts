@@ -57,6 +57,18 @@ describe('the shares of addresses', () => {
     expect(shares.take(from('192.0.2.1'))).toBe(0)
   })
 
+  it('take back what was taken for nothing, and no more than that', () => {
+    const shares = createNetworkShares(manualClock(), [2, 2, 2], 60_000)
+    shares.take(from('192.0.2.1'))
+    shares.take(from('192.0.2.2'))
+
+    expect(shares.left(from('192.0.2.1'))).toBe(0)
+    shares.giveBack(from('192.0.2.2'))
+    expect(shares.left(from('192.0.2.1'))).toBe(1)
+    for (let count = 0; count < 3; count += 1) shares.giveBack(from('192.0.2.1'))
+    expect(shares.left(from('192.0.2.1'))).toBe(2)
+  })
+
   it('tell what is left of them, and take nothing', () => {
     const clock = manualClock()
     const shares = createNetworkShares(clock, [2, 9, 9], 60_000)

@@ -3,6 +3,7 @@ import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage, type StorageAdapter } from '../../src/index.js'
 import { manualClock } from '../support/clock.js'
+import { turn } from '../support/promises.js'
 import { clientOf, REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer } from '../support/sign-in-server.js'
 
@@ -12,48 +13,59 @@ const MOST_OF_ALL = 2_600
 /** Asks as Express would hand a request on. PUT is what the authorization endpoint has done with soonest. */
 async function startAsking() {
   const clock = manualClock()
-  const handle = (await startSignInServer({ clock })).signIn.routes()
-  const ask = (ip: string, headers = {}): Promise<ServerResponse> => {
-    const req = Object.assign(new IncomingMessage(new Socket()), {
-      ...{ method: 'PUT', url: '/oauth/authorize', ip },
-      headers,
-    })
+  const server = await startSignInServer({ clock })
+  const handle = server.signIn.routes()
+  /** Returns the answer when it is decided whether the request goes on, and the end of it. */
+  const ask = (ip: string, { headers = {}, method = 'PUT', url = '/oauth/authorize' } = {}) => {
+    const req = Object.assign(new IncomingMessage(new Socket()), { method, url, ip, headers })
     const res = new ServerResponse(req)
-    return new Promise((resolve, reject) => {
-      res.end = () => {
-        resolve(res)
-        return res
-      }
+    const ended = new Promise<void>((resolve, reject) => {
+      res.end = () => (resolve(), res)
       handle(req, res, reject)
     })
+    return { res, ended }
   }
-  /** How many of some requests go on. */
-  const begun = async (count: number, ipOf: (at: number) => string): Promise<number> => {
+  const statusOf = (...given: Parameters<typeof ask>): number => ask(...given).res.statusCode
+  /** How many of some requests at one time go on. */
+  const begun = (count: number, ipOf: (at: number) => string): number => {
     let good = 0
-    for (let at = 0; at < count; at += 1) if ((await ask(ipOf(at))).statusCode !== 429) good += 1
+    for (let at = 0; at < count; at += 1) if (statusOf(ipOf(at)) !== 429) good += 1
     return good
   }
-  return { clock, ask, begun }
+  return { clock, server, ask, statusOf, begun }
 }
 
 describe('the sign-ins that begin in ten minutes', () => {
   it('are 1,000 of one address, and no other address has fewer for it', async () => {
-    const { clock, ask, begun } = await startAsking()
+    const { clock, ask, statusOf, begun } = await startAsking()
 
-    expect(await begun(1_010, () => '192.0.2.1')).toBe(1_000)
-    const refused = await ask('192.0.2.1')
+    expect(begun(1_010, () => '192.0.2.1')).toBe(1_000)
+    const { res: refused } = ask('192.0.2.1')
     expect([refused.statusCode, refused.getHeader('retry-after')]).toEqual([429, '600'])
-    expect((await ask('192.0.2.2')).statusCode).not.toBe(429)
+    expect(statusOf('192.0.2.2')).not.toBe(429)
     clock.advance(TEN_MINUTES)
-    expect((await ask('192.0.2.1')).statusCode).not.toBe(429)
+    expect(statusOf('192.0.2.1')).not.toBe(429)
   })
 
   it('are not those that pages of others embed', async () => {
-    const { ask } = await startAsking()
+    const { statusOf } = await startAsking()
     for (let at = 0; at < 1_010; at += 1)
-      expect((await ask('192.0.2.1', { 'sec-fetch-dest': 'image' })).statusCode).toBe(403)
+      expect(statusOf('192.0.2.1', { headers: { 'sec-fetch-dest': 'image' } })).toBe(403)
 
-    expect((await ask('192.0.2.1')).statusCode).not.toBe(429)
+    expect(statusOf('192.0.2.1')).not.toBe(429)
+  })
+
+  it('are those about which somebody is asked, and no others, once that is known', async () => {
+    const { server, ask, begun } = await startAsking()
+    const { pathname, search } = (await registeredClient(server)).authorizationUrl()
+    const none = ['', '?client_id=x', `${search}&prompt=none`, `${search}&response_type=token`]
+    const ended = [search, ...none].map((query) => ask('192.0.2.1', { method: 'GET', url: pathname + query }).ended)
+    ended.push(ask('192.0.2.1').ended)
+    await Promise.all(ended)
+    // `end` is called before the last step of a request.
+    await turn()
+
+    expect(begun(1_010, () => '192.0.2.1')).toBe(999)
   })
 
   it.each([
@@ -62,18 +74,18 @@ describe('the sign-ins that begin in ten minutes', () => {
     ['1,500 of a /24 of IPv4', (at: number) => `192.0.2.${at % 30}`, 1_500],
     ['2,000 of a /16', (at: number) => `192.0.${at % 30}.1`, 2_000],
   ])('are %s', async (_, ipOf, most) => {
-    const { ask, begun } = await startAsking()
+    const { statusOf, begun } = await startAsking()
 
-    expect(await begun(most + 100, ipOf)).toBe(most)
-    expect((await ask('198.51.100.1')).statusCode).not.toBe(429)
+    expect(begun(most + 100, ipOf)).toBe(most)
+    expect(statusOf('198.51.100.1')).not.toBe(429)
   })
 
   it('are 2,600 of all, so that they do not fill the default storage', async () => {
-    const { clock, ask, begun } = await startAsking()
+    const { clock, statusOf, begun } = await startAsking()
 
-    expect(await begun(2_700, (at) => `${at % 30}.0.2.1`)).toBe(MOST_OF_ALL)
+    expect(begun(2_700, (at) => `${at % 30}.0.2.1`)).toBe(MOST_OF_ALL)
     clock.advance(TEN_MINUTES)
-    expect((await ask('198.51.100.1')).statusCode).not.toBe(429)
+    expect(statusOf('198.51.100.1')).not.toBe(429)
   })
 })
 

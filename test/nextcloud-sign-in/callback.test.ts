@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { MemoryStorage } from '../../src/storage/memory.js'
+import { manualClock } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
 import { ACCOUNT_PASSWORD } from '../support/nextcloud/state.js'
 import { createVisitor, type Visitor } from '../support/nextcloud/visitor.js'
@@ -159,6 +161,85 @@ it('the address of the callback, opened by hand, is a page that says what it is 
   const server = await startSignInServer()
   const seen = await server.person('alice').open(callbackOf(server))
   expect([seen.status, wordsOf(seen.html)]).toEqual([400, expect.stringContaining('Nextcloud')])
+})
+
+describe('a person who is at Nextcloud after a yes', () => {
+  /** Answers a question in another window, and returns the address to which that window goes on. */
+  async function answer(alice: Visitor, question: URL, word: 'yes' | 'no'): Promise<string> {
+    const headers = { cookie: alice.cookies(question) }
+    const html = await (await fetch(question, { headers })).text()
+    const token = /name="token" value="([^"]+)"/.exec(html)?.[1] ?? ''
+    const body = new URLSearchParams({ token, answer: word })
+    const answered = await fetch(question, { method: 'POST', headers, body })
+    return /^0; url=(.+)$/.exec(answered.headers.get('refresh') ?? '')?.[1] ?? ''
+  }
+
+  async function afterYes() {
+    const server = await startSignInServer()
+    const client = await registeredClient(server)
+    const alice = server.person('alice')
+    const question = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    const callback = await alice.until(question, callbackOf(server))
+    return { server, client, alice, question, callback }
+  }
+
+  async function expectNothing(server: SignInServer): Promise<void> {
+    expect(failures(server)).toEqual(['declined'])
+    expect(await server.auth.isProvisioned({ subject: 'alice' })).toBe(false)
+    await server.signIn.close()
+    expect(server.nextcloud.state.tokens.filter(({ kind }) => kind === 'oauth2')).toEqual([])
+  }
+
+  it('and says no in another window, connects nothing', async () => {
+    const { server, alice, question, callback } = await afterYes()
+    const no = await answer(alice, question, 'no')
+
+    const seen = await alice.open(callback)
+
+    expect([seen.status, wordsOf(seen.html)]).toEqual([410, expect.stringContaining('run out')])
+    await expectNothing(server)
+    expect((await alice.until(no, REDIRECT_URI)).searchParams.get('error')).toBe('access_denied')
+  })
+
+  it('and comes back once the ten minutes of the question are over, connects nothing', async () => {
+    const clock = manualClock()
+    const server = await startSignInServer({ clock, storage: new MemoryStorage({}, clock) })
+    const client = await registeredClient(server)
+    const alice = server.person('alice')
+    const question = await alice.until(client.authorizationUrl(), `${server.origin}/oauth/sign-in/`)
+    clock.advance(500_000)
+    const callback = await alice.until(question, callbackOf(server))
+    clock.advance(101_000)
+
+    expect((await alice.open(callback)).status).toBe(410)
+
+    await expectNothing(server)
+  })
+
+  it('and says no while the callback leads back, gives the client no code', async () => {
+    const { server, alice, question, callback } = await afterYes()
+    const done = await alice.until(callback, `${server.origin}/oauth/sign-in/`)
+    await answer(alice, question, 'no')
+
+    const back = await alice.until(done, REDIRECT_URI)
+
+    expect([back.searchParams.get('error'), back.searchParams.get('code')]).toEqual(['access_denied', null])
+  })
+
+  it('and disconnects, where they were signed in here at the yes, connects nothing', async () => {
+    const server = await startSignInServer()
+    const [first, second] = [await registeredClient(server), await registeredClient(server)]
+    const alice = server.person('alice')
+    await first.signIn(alice)
+    const callback = await alice.until(second.authorizationUrl({ prompt: 'login' }), callbackOf(server))
+    await server.auth.revoke({ subject: 'alice' })
+
+    const back = await alice.until(callback, REDIRECT_URI)
+
+    expect([back.searchParams.get('error'), back.searchParams.get('code')]).toEqual(['access_denied', null])
+    await expectNothing(server)
+    expect((await second.signIn(alice)).status).toBe(200)
+  })
 })
 
 describe('the end of a question', () => {

@@ -9,6 +9,7 @@ import {
   startAuthorizationServer,
   type ReceivedRequest,
 } from '../support/scripted-authorization-server.js'
+import type { Disturbances } from './group.js'
 import type { Judge } from './judge.js'
 
 /** Seconds of an access token. */
@@ -16,7 +17,7 @@ export const LIFE = 10
 /** Milliseconds for which a request that stalls gets no answer: longer than `http.timeout`. */
 const STALL = 8_000
 /** Milliseconds that a slow answer takes: longer than the grace that others give without a lease, and shorter than `http.timeout`. */
-const SLOW = 4_300
+const SLOW = 3_600
 
 /** Whose an access token is. */
 export interface Issued {
@@ -43,8 +44,7 @@ interface Spent {
 
 interface SoakServerRooms {
   readonly judge: Judge
-  /** Whether a process was killed or stood still before it can have stored what came in this time. */
-  readonly wasDisturbed: (process: string, from: number, until: number) => boolean
+  readonly disturbances: Disturbances
 }
 
 /** An authorization server with one-time refresh tokens and no grace, which fails now and then and knows which answers were lost. */
@@ -76,7 +76,7 @@ export interface SoakServer {
 
 const fresh = (kind: string): string => `${kind}-${randomBytes(16).toString('base64url')}`
 
-export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms): Promise<SoakServer> {
+export async function startSoakServer({ judge, disturbances }: SoakServerRooms): Promise<SoakServer> {
   const as = await startAuthorizationServer()
   const { issuer } = as
   Object.assign(as.metadata, {
@@ -113,12 +113,12 @@ export async function startSoakServer({ judge, wasDisturbed }: SoakServerRooms):
     if (family !== undefined && wasGood && family.revoked && before !== undefined) {
       const subject = owners.get(family) ?? ''
       lost.add(family)
-      if (before.lost || wasDisturbed(before.by, before.from, before.answeredAt))
+      if (before.lost || disturbances.wasDisturbed(before.by, before.from, before.answeredAt))
         judge.count('answers lost after rotation')
       else
         judge.violation(
           'a refresh token was sent twice',
-          `${subject}: by ${before.by}, answered after ${before.answeredAt - before.from} ms, then by ${by} after ${Date.now() - before.from} ms`,
+          `${subject}: by ${before.by}, answered after ${before.answeredAt - before.from} ms, then by ${by} after ${Date.now() - before.from} ms; meanwhile: ${disturbances.about(before.by, before.from)}`,
         )
     }
     if (family === undefined || answer.status !== 200) return answer

@@ -69,8 +69,10 @@ interface GroupRooms {
 /** When processes were killed or stood still, and when their stores did. */
 export interface Disturbances {
   readonly note: (whom: string, from?: number) => () => void
-  /** @see SoakServer */
+  /** Whether a process was killed or stood still before it can have stored what came in this time. */
   readonly wasDisturbed: (process: string, from: number, until: number) => boolean
+  /** What a process and its store met from a time on, in milliseconds from it. */
+  readonly about: (process: string, from: number) => string
   /** Whether processes on a store were cut off from it: they serve living tokens on then, without a look. */
   readonly wasCutOff: (kind: StoreKind, from: number, until: number) => boolean
 }
@@ -86,6 +88,11 @@ export function createDisturbances(): Disturbances {
       return () => (one.until = Date.now())
     },
     wasCutOff: (kind, from, until) => within(from - STILL_BELIEVED, until).some(({ whom }) => whom.startsWith(kind)),
+    about: (process, from) =>
+      [process, process.split('-')[0] ?? '', EVERYBODY]
+        .flatMap((whom) => meets(whom, from, Infinity))
+        .map((one) => `${one.whom} ${one.from - from} to ${one.until - from}`)
+        .join(', '),
     wasDisturbed(process, from, until) {
       // What came while the store failed is stored when it is back.
       const outages = meets(process.split('-')[0] ?? '', from, until + TO_STORE)
@@ -180,7 +187,7 @@ export async function startGroup(
     await exit
     clearTimeout(late)
     // It gives up what it still holds when `http.timeout` is over.
-    if (Date.now() - askedAt >= TIMEOUT) disturbances.note(one.name)()
+    if (Date.now() - askedAt >= TIMEOUT) disturbances.note(one.name, askedAt)()
     judge.count('processes that ended on SIGTERM')
     judgeMemory(judge, one)
   }

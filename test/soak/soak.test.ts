@@ -116,8 +116,7 @@ it(
     ends.push(killAll, watchOwnStandstill(judge, disturbances))
     try {
       const program = await compileProgram(PROGRAM, folder)
-      const { wasDisturbed } = disturbances
-      const server = await startSoakServer({ judge, wasDisturbed })
+      const server = await startSoakServer({ judge, disturbances })
       ends.push(server.close)
       const old = newKey()
       const rooms = { judge, program, disturbances, server: () => server, longestLife: (SECONDS + 600) * 1_000 }
