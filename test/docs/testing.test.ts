@@ -36,9 +36,10 @@ it('the guide "Test your tools" connects a user without a browser', async () => 
     encryptionKey: randomBytes(32).toString('base64url'),
     onEvent: () => undefined,
   })
-  onTestFinished(
-    async () => void (await Promise.all([server.close(), auth.close(), nextcloud.close(), provider.close()])),
-  )
+  onTestFinished(async () => {
+    server.close()
+    await Promise.all([auth.close(), nextcloud.close(), provider.close()])
+  })
   const routes = auth.routes()
   server.on('request', (req, res) => routes(req, res, () => res.writeHead(404).end()))
   const alice = await auth.verify(await provider.token({ sub: 'alice' }))
