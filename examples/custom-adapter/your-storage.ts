@@ -57,4 +57,12 @@ export class YourStorage implements StorageAdapter {
       return keys.sort().slice(0, limit)
     })
   }
+
+  /** Removes what has expired. Your app calls it now and then. */
+  sweep(): Promise<void> {
+    // DELETE … WHERE expires_at <= now
+    return this.#database.transaction((rows, now) => {
+      for (const [key, row] of rows) if (live(row, now) === undefined) rows.delete(key)
+    })
+  }
 }

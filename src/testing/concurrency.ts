@@ -95,18 +95,51 @@ async function add(adapter: StorageAdapter, key: string, attempts: number): Prom
   return false
 }
 
+/** Tests with two adapters on one store. They are left out where it is not shared. */
+function pairs({ test, another, leaveOut }: Contract): Pairs {
+  return (title, body) =>
+    test(title, async (adapter, skip) =>
+      adapter.shared ? body(adapter, await another(adapter)) : leaveOut(NOT_SHARED, skip),
+    )
+}
+const NOT_SHARED = 'two adapters on one store, because the adapter says that it is not `shared`'
+type Pairs = (title: string, body: (adapter: StorageAdapter, other: StorageAdapter) => Promise<void>) => void
+
+/** Whether there is one store, which all other tests with two adapters take for granted. */
+export function describeTwo(contract: Contract): void {
+  const { check, stored } = contract
+  pairs(contract)('gives two adapters on one store by `makeAdapter`, where it is shared', async (adapter, other) => {
+    const { key } = await stored(adapter)
+    const found = await other.get(key)
+    const advice = 'if each call of makeAdapter opens a store of its own, open one store outside of it'
+    check(found !== undefined, `the second adapter of makeAdapter does not see what the first one wrote: ${advice}`)
+  })
+}
+
 /** Two adapters on one store, where it is shared. */
 export function describeSharing(contract: Contract): void {
-  const { describe, test, another, stored, put, putIsLate, remove, deleteIsLate, holds, isAbsent } = contract
+  const { describe, stored, put, putIsLate, remove, deleteIsLate, holds, isAbsent } = contract
+  const { check } = contract.under(3)
+  const test = pairs(contract)
   describe('two adapters on one store, where it is shared,', () => {
-    test('see what the other one wrote, at once', async (adapter) => {
-      const other = await another(adapter)
+    test('never give a version of the other one to an entry', async (adapter, other) => {
+      const key = freshKey()
+      const versions: string[] = []
+      for (let round = 0; round < 5; round += 1) {
+        const created = await put(adapter, key, 'same', null)
+        const replaced = await put(other, key, 'same', created)
+        versions.push(created, replaced)
+        await remove(adapter, key, replaced)
+      }
+      const advice = 'a counter in the adapter starts again with every adapter and every process'
+      check(new Set(versions).size === versions.length, `a version came back: ${versions.join(', ')}; ${advice}`)
+    })
+    test('see what the other one wrote, at once', async (adapter, other) => {
       const { key, version } = await stored(adapter, 'first')
       await holds(other, key, 'first', version)
       await holds(adapter, key, 'second', await put(other, key, 'second', version))
     })
-    test('see what the other one did since their last get, at once', async (adapter) => {
-      const other = await another(adapter)
+    test('see what the other one did since their last get, at once', async (adapter, other) => {
       const key = freshKey()
       await isAbsent(adapter, key)
       const first = await put(other, key, 'first', null)
@@ -116,8 +149,7 @@ export function describeSharing(contract: Contract): void {
       await remove(other, key, second)
       await isAbsent(adapter, key)
     })
-    test('are told that the other one was first', async (adapter) => {
-      const other = await another(adapter)
+    test('are told that the other one was first', async (adapter, other) => {
       const { key, version } = await stored(adapter, 'first')
       await putIsLate(other, key, 'late', null)
       const second = await put(other, key, 'second', version)
@@ -125,8 +157,7 @@ export function describeSharing(contract: Contract): void {
       await deleteIsLate(adapter, key, version)
       await holds(adapter, key, 'second', second)
     })
-    test('see what the other one deleted', async (adapter) => {
-      const other = await another(adapter)
+    test('see what the other one deleted', async (adapter, other) => {
       const { key, version } = await stored(adapter)
       await remove(other, key, version)
       await isAbsent(adapter, key)

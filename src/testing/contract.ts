@@ -14,16 +14,20 @@ export interface TestFunctions {
 /** Fails unless it holds: with these words alone, to which the other functions of `assert` add some of their own. */
 export type Check = (holds: boolean, message: string) => void
 
+/** `rule`: the one of docs/write-an-adapter.md that a message names. */
 export const checkWith =
-  ({ assert }: Pick<TestFunctions, 'assert'>): Check =>
+  ({ assert }: Pick<TestFunctions, 'assert'>, rule?: number): Check =>
   (holds, message) => {
-    if (!holds) assert.fail(message)
+    if (!holds) assert.fail(rule === undefined ? message : `${message} (rule ${rule})`)
   }
 
 /** The tools that the tests of a group are written with. */
 export interface Contract extends Pick<TestFunctions, 'describe'> {
   readonly check: Check
-  /** Registers a test with an adapter of its own, which is closed at its end. `skip` says whether the runner has skipped the test. */
+  /** The same tools for a rule of docs/write-an-adapter.md, which every message names. */
+  readonly under: (rule: number) => Contract
+  readonly leaveOut: LeaveOut
+  /** Registers a test with an adapter of its own, which is closed at its end. */
   readonly test: (title: string, body: (adapter: StorageAdapter, skip: Skip) => Promise<void>) => void
   /** Another adapter on the same store where that is shared, else the same one. */
   readonly another: (adapter: StorageAdapter) => Promise<StorageAdapter>
@@ -56,19 +60,32 @@ export const LONG = 60_000
 /** Milliseconds to wait beyond the end of a ttl, because some stores count in coarse steps. */
 export const MARGIN = 50
 
+/** What the tools stand on. */
+interface Ground {
+  /** The runner's. */
+  readonly functions: TestFunctions
+  /** The user's factory. */
+  readonly makeAdapter: () => StorageAdapter | Promise<StorageAdapter>
+  readonly wait: (ms: number) => Promise<void>
+  readonly leaveOut: LeaveOut
+}
+
 /** The tools of the suite, over the runner's functions and the user's factory. */
-export function contract(
-  functions: TestFunctions,
-  makeAdapter: () => StorageAdapter | Promise<StorageAdapter>,
-  wait: (ms: number) => Promise<void>,
-): Contract {
+export function contract(parts: Omit<Ground, 'leaveOut'>): Contract {
+  return toolsOn({ ...parts, leaveOut: leavingOut() })
+}
+
+function toolsOn(ground: Ground, rule?: number): Contract {
+  const { functions, makeAdapter, wait } = ground
   const { describe, it } = functions
-  const check = checkWith(functions)
+  const check = checkWith(functions, rule)
   const opened = new WeakMap<StorageAdapter, StorageAdapter[]>()
   const put: Contract['put'] = async (adapter, ...args) => asVersion(check, await adapter.put(...args))
   return {
     describe,
     check,
+    leaveOut: ground.leaveOut,
+    under: (rule) => toolsOn(ground, rule),
     put,
     ...judgedCalls(check),
     wait,
@@ -100,7 +117,20 @@ export function contract(
 /** Skips the test that runs, in most runners by throwing. False: the runner cannot. */
 export type Skip = (reason: string) => boolean
 
-function skipOf(given: readonly unknown[]): Skip {
+/** Leaves out the test that runs. Where the runner cannot skip it, it passes, and one warning says what was left out. */
+export type LeaveOut = (what: string, skip: Skip) => void
+
+function leavingOut(): LeaveOut {
+  const told = new Set<string>()
+  return (what, skip) => {
+    if (skip(`LEFT OUT: ${what}`) || told.has(what)) return
+    told.add(what)
+    process.emitWarning(`LEFT OUT of the storage contract: ${what}`)
+  }
+}
+
+/** `given`: the arguments and the `this` of a test. */
+export function skipOf(given: readonly unknown[]): Skip {
   const able = given.map((one) => Object(one) as { skip?: unknown }).find(({ skip }) => typeof skip === 'function')
   return (reason) => {
     ;(able as { skip: (reason: string) => unknown } | undefined)?.skip(reason)

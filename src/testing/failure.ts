@@ -1,5 +1,5 @@
 import type { StorageAdapter } from '../storage-adapter.js'
-import { checkWith, freshKey, type TestFunctions } from './contract.js'
+import { checkWith, freshKey, type LeaveOut, skipOf, type TestFunctions } from './contract.js'
 
 const VERSION = '00000000-0000-4000-8000-000000000000'
 
@@ -25,21 +25,29 @@ type MakeUnavailable = () => StorageAdapter | Promise<StorageAdapter>
 /** The ways in which a store can be unavailable, each under its name: what the store does then. Or the one way, in which it is gone. */
 export type UnavailableStores = MakeUnavailable | Readonly<Record<string, MakeUnavailable>>
 
+const NAMED = 'whether calls reject. Give options.unavailable, which makes an adapter over a store that is gone'
+
 /** Milliseconds after which the package takes a call for failed. */
 const PATIENCE = 5_000
 
 /** Adapters over stores that are unavailable. An error that is swallowed would turn an outage into "not connected". */
-export function describeFailure(functions: TestFunctions, unavailable: UnavailableStores = {}): void {
-  const ways = Object.entries(typeof unavailable === 'function' ? { 'is gone': unavailable } : unavailable)
+export function describeFailure(
+  functions: TestFunctions,
+  leaveOut: LeaveOut,
+  unavailable: UnavailableStores = {},
+): void {
+  const ways = Object.entries(typeof unavailable === 'function' ? { gone: unavailable } : unavailable)
   const { describe, it } = functions
   if (ways.length === 0) {
-    describe('when the store is gone', () => {
-      it('LEFT OUT: whether calls reject. Give options.unavailable, which makes an adapter over a store that is gone', () =>
-        Promise.resolve())
+    describe('the store: gone', () => {
+      it(`LEFT OUT: ${NAMED}`, async function (...context) {
+        await Promise.resolve()
+        leaveOut(NAMED, skipOf([...context, this]))
+      })
     })
   }
   for (const [way, makeAdapter] of ways) {
-    describe(`when the store ${way}`, () => {
+    describe(`the store: ${way}`, () => {
       for (const [name, call] of CALLS)
         it(`${name} rejects`, () => rejects(functions, makeAdapter, { way, name, call }))
     })
@@ -51,12 +59,12 @@ async function rejects(
   makeAdapter: MakeUnavailable,
   { way, name, call }: { way: string; name: string; call: (adapter: StorageAdapter) => Promise<unknown> },
 ): Promise<void> {
-  const check = checkWith(functions)
+  const check = checkWith(functions, 2)
   const adapter = await makeAdapter()
   // The first call and the second: a failed set-up must not count as done.
   for (const time of ['first', 'second']) {
     const outcome = await outcomeOf(() => call(adapter))
-    check(outcome === 'rejected', `the ${time} call of ${name} ${outcome}, while the store ${way}`)
+    check(outcome === 'rejected', `the ${time} call of ${name} ${outcome}, the store: ${way}`)
   }
   await adapter.close?.()
 }

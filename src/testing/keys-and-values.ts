@@ -33,8 +33,8 @@ const similar = (base: string): readonly (readonly [how: string, key: string])[]
   ['ending in ?', `${base.slice(0, -1)}?`],
 ]
 
-/** Values that come back as they were put, under their key and no other. */
-export function describeKeysAndValues({ describe, test, put, remove, holds, isAbsent }: Contract): void {
+/** Values that come back as they were put. */
+export function describeValues({ describe, test, put, holds }: Contract): void {
   describe('a value', () => {
     for (const [name, value] of VALUES) {
       test(`comes back as it was put: ${name}`, async (adapter) => {
@@ -45,7 +45,10 @@ export function describeKeysAndValues({ describe, test, put, remove, holds, isAb
       })
     }
   })
+}
 
+/** Values under their key and no other. */
+export function describeKeys({ describe, test, put, remove, holds, isAbsent }: Contract): void {
   describe('a key', () => {
     const base = () => `v1:Key-${freshKey().slice(3, 40)}Z`
     for (const [index, [how]] of similar(base()).entries()) {

@@ -9,6 +9,7 @@ const ENDS = ['-', '0', '9', 'A', 'A_', 'Aa', 'B', 'Z', '_', 'a', 'a-', 'aA', 'a
 /** The same ends in no order. */
 const MIXED = [...ENDS.slice(7), ...ENDS.slice(0, 7).reverse()]
 const TTL = 200
+const NO_LIST = 'list, which the adapter does not have'
 /** More keys than many services give at once, as `auth.connections()` asks for them. */
 const LARGE = 1_001
 
@@ -52,15 +53,11 @@ function isSame(check: Check, actual: readonly string[], expected: readonly stri
 
 /** The keys of a store, page by page. */
 export function describeList(contract: Contract): void {
-  const { describe, check, test, put, remove, another, wait } = contract
-  let isLeftOut = false
+  const { describe, check, test, put, remove, another, wait, leaveOut } = contract
   const listing = (title: string, body: (adapter: StorageAdapter, list: List) => Promise<void>): void =>
-    test(title, async (adapter, skip) => {
-      if (adapter.list !== undefined) return body(adapter, (page) => listOf(adapter, page))
-      if (skip('LEFT OUT: the adapter has no list') || isLeftOut) return
-      isLeftOut = true
-      process.emitWarning('LEFT OUT of the storage contract: list, which the adapter does not have')
-    })
+    test(title, async (adapter, skip) =>
+      adapter.list === undefined ? leaveOut(NO_LIST, skip) : body(adapter, (page) => listOf(adapter, page)),
+    )
   const areKeys = (actual: readonly string[], expected: readonly string[]): void => isSame(check, actual, expected)
 
   describe('list, where the adapter has it,', () => {

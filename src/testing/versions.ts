@@ -130,9 +130,9 @@ export function describeDelete(contract: Contract): void {
   })
 }
 
-/** Versions, matching or not. */
+/** Versions that come back, or do not. */
 export function describeVersions(contract: Contract): void {
-  const { describe, check, test, stored, put, putIsLate, remove, deleteIsLate, holds, isAbsent } = contract
+  const { describe, check, test, stored, put, putIsLate, remove, deleteIsLate, holds } = contract
   describe('a version', () => {
     test('never repeats, not after delete and create of the same value either', async (adapter) => {
       const key = freshKey()
@@ -153,6 +153,20 @@ export function describeVersions(contract: Contract): void {
       await deleteIsLate(adapter, key, version)
       await holds(adapter, key, 'second', second)
     })
+  })
+}
+
+/** Versions that no write has given. */
+export function describeForeignVersions({
+  describe,
+  test,
+  stored,
+  putIsLate,
+  deleteIsLate,
+  holds,
+  isAbsent,
+}: Contract): void {
+  describe('a version', () => {
     for (const [name, of] of FOREIGN) {
       test(`of another form is a miss and no error: ${name}`, async (adapter) => {
         const { key, version } = await stored(adapter, 'kept')

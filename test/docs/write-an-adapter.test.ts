@@ -9,7 +9,7 @@ import { recordedSuite } from '../testing/recorded-suite.js'
 
 interface Skeleton {
   readonly Database: new () => object
-  readonly YourStorage: new (database: object) => StorageAdapter
+  readonly YourStorage: new (database: object) => StorageAdapter & { sweep: () => Promise<void> }
 }
 
 const page = readFileSync(path.resolve(import.meta.dirname, '../../docs/write-an-adapter.md'), 'utf8')
@@ -34,4 +34,18 @@ describe('the guide "Write an adapter"', () => {
     expect(failed).toEqual([])
     expect(passed.length).toBeGreaterThan(70)
   })
+
+  it.each(['ts', 'js'] as const)(
+    'has a sweep that deletes what has expired, and nothing else: %s',
+    async (language) => {
+      const { Database, YourStorage } = await skeleton(language)
+      const database = new Database() as { transaction: <T>(work: (rows: Map<string, unknown>) => T) => Promise<T> }
+      const storage = new YourStorage(database)
+      await storage.put('forever', 'value', null)
+      await storage.put('lives', 'value', null, 60_000)
+      await storage.put('expired', 'value', null, -1)
+      await storage.sweep()
+      expect(await database.transaction((rows) => [...rows.keys()])).toEqual(['forever', 'lives'])
+    },
+  )
 })

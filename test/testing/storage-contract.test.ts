@@ -44,6 +44,7 @@ const NOT_FIRST = 'put with null resolves to null when there is an entry, and ch
 const foreign = (name: RegExp) => new RegExp(`^a version of another form is a miss and no error: .*${name.source}`)
 const SINCE_THEN =
   'two adapters on one store, where it is shared, see what the other one did since their last get, at once'
+const ONE_STORE = 'gives two adapters on one store by `makeAdapter`, where it is shared'
 const ENDED = 'an entry with a ttl is absent after its end'
 
 /** Adapters with what can go wrong in one, and the test that has to find it. */
@@ -108,6 +109,11 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
     'repeats versions: a hash of the value',
     counting('of value'),
     'put of the same value is a write as well, with a new version',
+  ],
+  [
+    'repeats versions: a counter of each adapter',
+    counters('adapter'),
+    'two adapters on one store, where it is shared, never give a version of the other one to an entry',
   ],
   [
     'keeps the ttl when an entry is replaced without one',
@@ -298,11 +304,7 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
     }),
     NOT_FIRST,
   ],
-  [
-    'says that it is shared and is not',
-    broken(() => ({ shared: true })),
-    'two adapters on one store, where it is shared, see what the other one wrote, at once',
-  ],
+  ['says that it is shared and is not', broken(() => ({ shared: true })), ONE_STORE],
   ['keeps what it has read', remembering((entry) => entry !== undefined), SINCE_THEN],
   ['keeps that there was nothing', remembering((entry) => entry === undefined), SINCE_THEN],
   [
@@ -347,14 +349,35 @@ const DEFECTS: [name: string, makeAdapter: MakeAdapter, found: string | RegExp][
 
 /** Of some of them, what the test says that finds it. */
 const MESSAGES: [name: string, message: RegExp][] = [
-  ['ignores the ttl', /still there after the end of its ttl, and so it was a second later$/],
-  ['rounds the ttl up to whole seconds', /still there .* a second later it was gone: a ttl counts in milliseconds$/],
-  ['lists keys in the order of a language', /^list gave v1:\S+ in place \d+ of 15, where v1:\S+ belongs$/],
-  ['lists more than it was asked for', /^list gave \d+ keys, and there are at least the 1 of its limit$/],
-  ['checks and creates in two steps', /^16 callers at once, and put told \d+ and delete told 0 that they were first$/],
-  ['checks and deletes in two steps', /^16 callers at once, and put told 0 and delete told \d+ that they were first$/],
-  ['takes * for any version', /^put resolved to \S+ and not to null$/],
-  ['deletes whatever entry there is for *', /^delete resolved to true and not to false$/],
+  ['ignores the ttl', /still there after the end of its ttl, and so it was a second later \(rule 5\)$/],
+  [
+    'rounds the ttl up to whole seconds',
+    /still there .* a second later it was gone: a ttl counts in milliseconds \(rule 5\)$/,
+  ],
+  ['lists keys in the order of a language', /^list gave v1:\S+ in place \d+ of 15, where v1:\S+ belongs \(rule 8\)$/],
+  ['lists more than it was asked for', /^list gave \d+ keys, and there are at least the 1 of its limit \(rule 8\)$/],
+  [
+    'checks and creates in two steps',
+    /^16 callers at once, and put told \d+ and delete told 0 that they were first \(rule 1\)$/,
+  ],
+  [
+    'checks and deletes in two steps',
+    /^16 callers at once, and put told 0 and delete told \d+ that they were first \(rule 1\)$/,
+  ],
+  ['takes * for any version', /^put resolved to \S+ and not to null \(rule 4\)$/],
+  ['deletes whatever entry there is for *', /^delete resolved to true and not to false \(rule 4\)$/],
+  ['trims keys', /^get must resolve to undefined, it resolved to an entry \(rule 6\)$/],
+  ['trims values', /^get gave another value than the one of \d+ characters that is stored \(rule 7\)$/],
+  ['keeps what it has read', /^get gave another value than .* \(rule 9\)$/],
+  ['repeats versions: a counter that starts again with each entry', /^a version came back: .* \(rule 3\)$/],
+  [
+    'repeats versions: a counter of each adapter',
+    /^a version came back: 1, 1, .*; a counter in the adapter starts again with every adapter and every process \(rule 3\)$/,
+  ],
+  [
+    'says that it is shared and is not',
+    /^the second adapter of makeAdapter does not see what the first one wrote: if each call of makeAdapter opens a store of its own, open/,
+  ],
   ['ignores expected null', /^put resolved to \S+ and not to null$/],
 ]
 
@@ -385,27 +408,35 @@ function listingExpired(isThoughtOf = false): StorageAdapter {
   })
 }
 
-/** One whose versions count the writes: of the whole store, or of each key, which is remembered when the entry is gone. */
-function counters(of: 'store' | 'key'): MakeAdapter {
+/** One whose versions count: the writes of the whole store, or of each key, also when the entry is gone. Or the calls of put of each adapter. */
+function counters(of: 'store' | 'key' | 'adapter'): MakeAdapter {
   const entries = new Map<string, StoredEntry & { end: number }>()
   const counts = new Map<string, number>()
   const live = (key: string) => [entries.get(key)].find((entry) => entry && entry.end > clock.monotonic())
-  return () => ({
-    shared: true,
-    get: (key) => {
-      const entry = live(key)
-      return Promise.resolve(entry && { value: entry.value, version: entry.version })
-    },
-    put(key, value, expected, ttlMs) {
-      if ((live(key)?.version ?? null) !== expected) return Promise.resolve(null)
-      const counted = of === 'key' ? key : ''
-      const count = (counts.get(counted) ?? 0) + 1
-      counts.set(counted, count)
-      entries.set(key, { value, version: String(count), end: clock.monotonic() + (ttlMs ?? Infinity) })
-      return Promise.resolve(String(count))
-    },
-    delete: (key, expected) => Promise.resolve(live(key)?.version === expected && entries.delete(key)),
-  })
+  let adapters = 0
+  return () => {
+    adapters += 1
+    return counter(`adapter ${adapters}`)
+  }
+  function counter(name: string): StorageAdapter {
+    return {
+      shared: true,
+      get: (key) => {
+        const entry = live(key)
+        return Promise.resolve(entry && { value: entry.value, version: entry.version })
+      },
+      put(key, value, expected, ttlMs) {
+        const counted = { store: '', key, adapter: name }[of]
+        const count = (counts.get(counted) ?? 0) + 1
+        if (of === 'adapter') counts.set(counted, count)
+        if ((live(key)?.version ?? null) !== expected) return Promise.resolve(null)
+        counts.set(counted, count)
+        entries.set(key, { value, version: String(count), end: clock.monotonic() + (ttlMs ?? Infinity) })
+        return Promise.resolve(String(count))
+      },
+      delete: (key, expected) => Promise.resolve(live(key)?.version === expected && entries.delete(key)),
+    }
+  }
 }
 
 /** Versions that come back. */
@@ -560,22 +591,26 @@ describe('the storage contract', () => {
     expect((await recordedSuite(counters(of), options)).failed).toEqual([])
   })
 
-  it('is kept by an adapter without list, and says once that it is left out', async () => {
+  const LEFT_OUT = [
+    'two adapters on one store, because the adapter says that it is not `shared`',
+    'list, which the adapter does not have',
+    'whether calls reject. Give options.unavailable, which makes an adapter over a store that is gone',
+  ]
+
+  it('is kept by an adapter that is not shared and has no list, and says once what is left out', async () => {
     emitWarning.mockClear()
     const { failed } = await recordedSuite(() => over(memory()), options)
     expect(failed).toEqual([])
-    expect(emitWarning.mock.calls).toEqual([
-      ['LEFT OUT of the storage contract: list, which the adapter does not have'],
-    ])
+    expect(emitWarning.mock.calls).toEqual(LEFT_OUT.map((what) => [`LEFT OUT of the storage contract: ${what}`]))
   })
 
-  it('skips the tests of list where the runner can skip a test that runs, without a warning', async () => {
+  it('skips what is left out where the runner can skip a test that runs, without a warning', async () => {
     emitWarning.mockClear()
     const { passed, failed, skipped } = await recordedSuite(() => over(memory()), options, { canSkip: true })
     expect(failed).toEqual([])
-    expect(skipped).toHaveLength(8)
-    expect(new Set(skipped.map((title) => title.split(' ')[0]))).toEqual(new Set(['list,']))
-    expect(passed.filter((title) => title.startsWith('list'))).toEqual([])
+    const groups = [/^gives two adapters/, /^two adapters/, /^list/, /^the store: gone/]
+    expect(groups.map((group) => skipped.filter((title) => group.test(title)).length)).toEqual([1, 5, 8, 1])
+    expect(passed.filter((title) => groups.some((group) => group.test(title)))).toEqual([])
     expect(emitWarning).not.toHaveBeenCalled()
   })
 
@@ -613,6 +648,18 @@ describe('the storage contract', () => {
     expect(failed).toEqual([])
   })
 
+  it('waits for no longer ttl where the store is fast and the adapter wrong', async () => {
+    const now = vi.spyOn(performance, 'now').mockImplementation(clock.monotonic)
+    const waits: number[] = []
+    const wait = (ms: number) => {
+      waits.push(ms)
+      return options.wait(ms)
+    }
+    const { failed } = await recordedSuite(() => ttlKeeping('kept'), { wait }).finally(() => now.mockRestore())
+    expect(failed).toContain('an entry with a ttl never expires when it is replaced without a ttl')
+    expect(Math.max(...waits)).toBeLessThanOrEqual(1_000)
+  })
+
   it('gives a slow store a longer ttl before it judges', async () => {
     const now = vi.spyOn(performance, 'now').mockImplementation(clock.monotonic)
     // Each write takes longer than the first ttl that is tried.
@@ -635,14 +682,14 @@ describe('the group of the storage contract for a store that is gone', () => {
   const failing =
     (change: Partial<Calls> = {}) =>
     (): StorageAdapter => ({ shared: true, get: gone, put: gone, delete: gone, ...change })
-  const group = /^when the store is gone/
+  const group = /^the store: gone/
   const failedOf = async (makeGone: () => StorageAdapter) =>
     (await recordedSuite(memory, { ...options, unavailable: makeGone })).failed
 
   it('is left out, and says so, without options.unavailable', async () => {
     const { passed, failed } = await recordedSuite(memory, options)
     expect([...passed, ...failed].filter((title) => group.test(title))).toEqual([
-      'when the store is gone LEFT OUT: whether calls reject. Give options.unavailable, which makes an adapter over a store that is gone',
+      'the store: gone LEFT OUT: whether calls reject. Give options.unavailable, which makes an adapter over a store that is gone',
     ])
   })
 
@@ -665,20 +712,20 @@ describe('the group of the storage contract for a store that is gone', () => {
     ['get throws instead of rejecting', { get: thrown }, 'get rejects'],
   ]
   it.each(swallowing)('finds that %s', async (_name, change, found) => {
-    expect(await failedOf(failing(change))).toContain(`when the store is gone ${found}`)
+    expect(await failedOf(failing(change))).toContain(`the store: gone ${found}`)
   })
 
   it('has a group for each way that is named, which finds what is swallowed in that way alone', async () => {
     const ways = { 'refuses connections': failing(), 'answers 503': failing({ put: () => Promise.resolve(null) }) }
     const { passed, failed } = await recordedSuite(memory, { ...options, unavailable: ways })
-    expect(passed.filter((title) => title.startsWith('when the store refuses connections '))).toHaveLength(8)
+    expect(passed.filter((title) => title.startsWith('the store: refuses connections '))).toHaveLength(8)
     expect(failed).toHaveLength(4)
-    expect(failed.filter((title) => !title.startsWith('when the store answers 503 put '))).toEqual([])
+    expect(failed.filter((title) => !title.startsWith('the store: answers 503 put '))).toEqual([])
   })
 
   it('is left out when no way is named', async () => {
     const { passed } = await recordedSuite(memory, { ...options, unavailable: {} })
-    expect(passed).toContainEqual(expect.stringMatching(/^when the store is gone LEFT OUT/))
+    expect(passed).toContainEqual(expect.stringMatching(/^the store: gone LEFT OUT/))
   })
 
   it('does not wait for a call that hangs longer than the package would', async () => {
@@ -688,8 +735,8 @@ describe('the group of the storage contract for a store that is gone', () => {
     const recorded = recordedSuite(memory, { ...options, unavailable: { hangs: silent } })
     const timer = setInterval(() => vi.advanceTimersByTime(1_000), 1)
     const { failed, messages } = await recorded.finally(() => clearInterval(timer))
-    expect(failed).toEqual(['when the store hangs get rejects'])
-    expect(messages).toEqual(['the first call of get did not end within 5000 ms, while the store hangs'])
+    expect(failed).toEqual(['the store: hangs get rejects'])
+    expect(messages).toEqual(['the first call of get did not end within 5000 ms, the store: hangs (rule 2)'])
   })
 
   it('finds an adapter that rejects the first call only', async () => {
@@ -697,6 +744,6 @@ describe('the group of the storage contract for a store that is gone', () => {
       let calls = 0
       return failing({ get: () => (calls++ === 0 ? gone() : Promise.resolve(undefined)) })()
     })
-    expect(found).toEqual(['when the store is gone get rejects'])
+    expect(found).toEqual(['the store: gone get rejects'])
   })
 })
