@@ -852,6 +852,7 @@ describe('the doctor', () => {
         'storage.access',
         'storage.seal',
         'storage.records',
+        'nextcloud.login-flow',
         'connect.redirect-uri',
         'connect.offline-access',
         'public.tls',

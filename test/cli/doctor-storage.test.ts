@@ -87,6 +87,7 @@ describe.each(storeKinds())('the doctor at a store in %s', (kind) => {
         'nextcloud.account',
         'nextcloud.cors',
         'nextcloud.dav',
+        'nextcloud.login-flow',
         'public.tls',
         'clients.scopes',
         'clients.mcp-2025-03-26',

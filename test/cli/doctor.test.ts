@@ -92,7 +92,7 @@ describe('the command line of the doctor', () => {
     const lines = output.trimEnd().split('\n')
 
     expect(lines.slice(0, -2).map((line) => /^[✓✗–] ([\w.-]+): ./.exec(line)?.[1])).toEqual(CHECK_IDS)
-    expect(lines.at(-1)).toMatch(/^\d+ checks: \d+ ✓, 0 ✗, \d+ – left out\. Nothing to mend$/)
+    expect(lines.at(-1)).toMatch(/^\d+ checks: \d+ ✓, 0 ✗, \d+ – left out\. Nothing to mend in what was tried$/)
     expect(lines.at(-1)).toContain(`${CHECK_IDS.length} checks: `)
   })
 

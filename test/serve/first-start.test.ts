@@ -185,7 +185,7 @@ it('the doctor of serve has a line for what is to be done, and one that counts a
   expect(await doctorLines()).toEqual([
     expect.stringMatching(/^– client\.credentials: .* → .*NEXTCLOUD_OIDC_CLIENT_SECRET$/),
     '',
-    expect.stringMatching(/^\d\d checks: \d\d ✓, 0 ✗, \d\d – left out\. Nothing to mend$/),
+    expect.stringMatching(/^\d\d checks: \d\d ✓, 0 ✗, \d\d – left out\. Nothing to mend in what was tried$/),
   ])
   const wrong = await doctorLines({ NEXTCLOUD_OIDC_CLIENT_ID: 'x'.repeat(64) })
   expect(wrong.filter((line) => line.startsWith('✓'))).toEqual([])

@@ -39,8 +39,8 @@ function summaryOf(findings: readonly Finding[], paint: Paint): string {
     return length === 0 ? text : paint(COLOURS[status], text)
   }
   const first = findings.find(({ status }) => status === 'failed')
-  const next =
-    first === undefined ? 'Nothing to mend' : oneLine(`Begin with ${nameOf(first)}: ${first.fix ?? first.found}`)
+  const nothing = findings.some(asksForMore) ? 'Nothing to mend in what was tried' : 'Nothing to mend'
+  const next = first === undefined ? nothing : oneLine(`Begin with ${nameOf(first)}: ${first.fix ?? first.found}`)
   const checks = `${findings.length} ${findings.length === 1 ? 'check' : 'checks'}`
   return `${checks}: ${count('passed')}, ${count('failed')}, ${count('left-out')} left out. ${next}`
 }
