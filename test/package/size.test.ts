@@ -10,13 +10,13 @@ const { exports } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'ut
 
 /** KB of JavaScript that an app loads with each entry, its dependencies aside. Raise one only for what users get for it. */
 const BUDGET: Readonly<Record<string, number>> = {
-  '.': 600,
+  '.': 605,
   './sqlite': 25,
   './postgres': 20,
   './mysql': 22,
   './redis': 21,
   './testing': 90,
-  './authorization-server': 680,
+  './authorization-server': 685,
   './opentelemetry': 20,
   './mcp-v1': 28,
   './mcp-v2': 31,
