@@ -18,7 +18,7 @@ const USED = { denied: 401, resource: 'https://mcp.example.com/mcp', refused: 't
 const SUBPATHS = {
   refused: ['typo', 'typo', 'typo', 'typo', 'typo'],
   stored: 'value',
-  tests: 96,
+  tests: 98,
   failed: [],
   id: 'bob',
 }

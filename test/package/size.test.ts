@@ -15,7 +15,7 @@ const BUDGET: Readonly<Record<string, number>> = {
   './postgres': 20,
   './mysql': 22,
   './redis': 21,
-  './testing': 90,
+  './testing': 93,
   './authorization-server': 685,
   './opentelemetry': 20,
   './mcp-v1': 28,
