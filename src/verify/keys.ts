@@ -269,13 +269,18 @@ export function createJwtVerifier(keys: VerifyingKeys, algorithms: readonly stri
 
 /** Keys that are tried for one token. Each costs the time of a signature, and tokens without `kid` may be made up. */
 const MOST_TRIES = 10
+const TOO_MANY_FIT = `A token without kid fits more than ${MOST_TRIES} keys of the authorization server: have it name its key in each token`
 
-/** Verifies a token without `kid` that fits several keys of the set: any of the first of them may have signed it. */
+/**
+ * Verifies a token without `kid` that fits several keys of the set: any of them may have signed it.
+ *
+ * @throws {UpstreamUnavailableError} none of those that were tried has, and more are there
+ */
 async function tryEveryKey(error: unknown, token: string, options: JWTVerifyOptions): Promise<JWTVerifyResult> {
   if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
   let left = MOST_TRIES
   for await (const key of error as unknown as AsyncIterable<CryptoKey>) {
-    if (left-- === 0) break
+    if (left-- === 0) throw new UpstreamUnavailableError(TOO_MANY_FIT)
     try {
       return await jwtVerify(token, key, options)
     } catch (failure) {

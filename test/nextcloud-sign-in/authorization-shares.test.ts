@@ -155,6 +155,22 @@ describe('an authorization request', () => {
     if (bytes === 1) expect((await ask(512)).status).toBe(303)
   })
 
+  it('about which nobody is asked leaves nothing, of a stranger and of a person who is signed in', async () => {
+    const { storage, put } = watched()
+    const server = await startSignInServer({ storage })
+    const client = await registeredClient(server)
+    const alice = server.person('alice')
+    await client.signIn(alice)
+    const { records } = put
+    for (const cookie of ['', alice.cookies(server.origin)]) {
+      for (const more of [{ prompt: 'none' }, { response_type: 'token' }, { client_id: 'x' }]) {
+        const { status } = await fetch(client.authorizationUrl(more), { redirect: 'manual', headers: { cookie } })
+        expect([303, 400]).toContain(status)
+      }
+    }
+    expect(put.records).toBe(records)
+  })
+
   it('with fewer is asked about, and leaves one record of less than 16 KiB, and one more with a yes', async () => {
     const { storage, put } = watched()
     const server = await startSignInServer({ storage })

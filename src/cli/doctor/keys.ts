@@ -1,10 +1,10 @@
 import { createLocalJWKSet, type JWK } from 'jose'
+import { MOST_KEYS } from '../../verify/key-set.js'
 import { waysToGive } from './words.js'
 import { check, failed, missing, passed, type Check, type Subject, type Verdict } from './check.js'
 import { fetched, type Examination } from './examination.js'
 import { describe, isAnswer, listIn, type Answer, type NoAnswer } from './probe.js'
 import { providerMetadata } from './provider.js'
-import { MOST_KEYS } from '../../verify/key-set.js'
 
 const keySet: Subject<Answer | NoAnswer> = async (context) =>
   context.needs.keys ? fetched(context, await context.discovery.jwksUri()) : missing('every token is introspected')
