@@ -1,13 +1,18 @@
+import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import * as mcpNode from '@modelcontextprotocol/node'
 import * as mcpServer from '@modelcontextprotocol/server'
-import { expect, it } from 'vitest'
+import express from 'express'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import { mcpAuth, type McpAuthOptions } from '../../src/index.js'
 import * as mcpV2 from '../../src/mcp/v2.js'
+import { fakeNextcloud, fakeProvider } from '../../src/testing/testing.js'
 import { ask } from '../support/answers.js'
 import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
 import { mcpClients } from '../support/mcp-clients.js'
+import { runSnippet } from '../support/providers/page.js'
 import { serveSnippet } from '../support/snippet-server.js'
 
 const README = path.resolve(import.meta.dirname, '../../README.md')
@@ -21,6 +26,51 @@ it('the README has the two commands, each by itself', () => {
   for (const command of ['npm ci && npm start', 'npm ci && npm test'])
     expect(page).toContain(`\n\`\`\`sh\n${command}\n\`\`\`\n`)
 })
+
+/** Five variables for a provider that exchanges tokens and a Nextcloud, by the names that the first lines have. */
+function firstVariables(values: readonly string[]): ReadonlyMap<string, string> {
+  const names = [...page.slice(0, page.indexOf('\n## ')).matchAll(/^export (\w+)=\S+/gm)].map(([, name = '']) => name)
+  expect(names).toHaveLength(values.length)
+  return new Map(names.map((name, index) => [name, values[index] ?? '']))
+}
+
+it('the first lines make a tool of an app answer with the account of whoever calls it', async () => {
+  const app = express()
+  const server = app.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const provider = await fakeProvider({ resource: `${url}/mcp` })
+  const nextcloud = await fakeNextcloud({ provider })
+  const { issuer, clientId, clientSecret } = provider.options
+  const variables = firstVariables([`${url}/mcp`, nextcloud.url, issuer, clientId, clientSecret])
+  for (const [name, value] of variables) vi.stubEnv(name, value)
+  onTestFinished(async () => {
+    vi.unstubAllEnvs()
+    server.close()
+    await Promise.all([nextcloud.close(), provider.close()])
+  })
+  const registrations: ((server: mcpServer.McpServer) => unknown)[] = []
+  const mcp = mcpServer.createMcpHandler(() => {
+    const made = new mcpServer.McpServer({ name: 'app', version: '1.0.0' })
+    for (const register of registrations) register(made)
+    return made
+  })
+  const handle = mcpNode.toNodeHandler(mcp)
+  const yourHandler: express.RequestHandler = (req, res) => void handle(req, res, req.body)
+  const registerTool = (name: string, config: { description: string }, tool: mcpServer.ToolCallback) =>
+    registrations.push((made) => made.registerTool(name, config, tool))
+  runSnippet('../README.md', 0, { modules: MODULES, globals: { app, yourHandler, server: { registerTool } } })
+
+  const client = await mcpClients['SDK v2, 2026-07-28']({
+    ...{ url: `${url}/mcp`, elicitation: undefined },
+    token: await provider.token({ sub: 'alice' }),
+  })
+  expect((await client.callTool('whoami')).text).toContain('"id":"alice"')
+  expect((await ask(url, { path: '/mcp', method: 'POST' })).status).toBe(401)
+})
+
+/** The place of the whole server among the snippets. */
+const WHOLE_SERVER = 1
 
 const MODULES = {
   '@modelcontextprotocol/node': mcpNode,
@@ -36,13 +86,15 @@ async function serverWithItsWorld() {
     expect(nextcloud?.mode).toBe('app-password')
     return world.open({ scopesSupported, connect })
   }
-  const url = await serveSnippet('../README.md', 0, { modules: { ...MODULES, 'mcp-nextcloud-auth': { mcpAuth } } })
+  const url = await serveSnippet('../README.md', WHOLE_SERVER, {
+    modules: { ...MODULES, 'mcp-nextcloud-auth': { mcpAuth } },
+  })
   return { world, url }
 }
 
 it('the server starts with the values that it has, and answers with what the README says', async () => {
   const globals = { process: { env: { OIDC_CLIENT_SECRET: 'secret' } } }
-  const url = await serveSnippet('../README.md', 0, { modules: MODULES, globals })
+  const url = await serveSnippet('../README.md', WHOLE_SERVER, { modules: MODULES, globals })
 
   const { status, challenge } = await ask(url, { path: '/mcp', method: 'POST' })
 

@@ -67,7 +67,7 @@ function compile({ code, from }: Snippet): string[] {
     code.includes('import ') &&
     !code.includes('yourHandler') &&
     (from.startsWith('docs/') || /mcpAuth\(|storageContract\(/.test(code))
-  const own = standsAlone ? '' : (/^import .*\n/.exec(code)?.[0] ?? '')
+  const own = standsAlone ? '' : (/^(?:import .*\n)*/.exec(code)?.[0] ?? '')
   const version = from.includes('/v1.ts') ? 'v1' : 'v2'
   const imports = standsAlone
     ? ''
@@ -77,7 +77,7 @@ function compile({ code, from }: Snippet): string[] {
         ...(code.includes('logEvents(') ? [`import { logEvents } from 'mcp-nextcloud-auth'`] : []),
         ...(code.includes('nextcloudPath`') ? [`import { nextcloudPath } from 'mcp-nextcloud-auth'`] : []),
         ...['withNextcloud', 'scopedTools']
-          .filter((name) => code.includes(`${name}(`))
+          .filter((name) => code.includes(`${name}(`) && !own.includes(`{ ${name} }`))
           .map((name) => `import { ${name} } from 'mcp-nextcloud-auth/mcp-${version}'`),
         `import type { McpServer } from '@modelcontextprotocol/${version === 'v1' ? 'sdk/server/mcp.js' : 'server'}'`,
       ].join('\n')
@@ -113,7 +113,7 @@ function compile({ code, from }: Snippet): string[] {
 
 describe('snippets in the documentation', () => {
   it('are found in the README, in the guides and in the docstrings', () => {
-    expect(snippets.filter(({ from }) => from.startsWith('README')).length).toBe(1)
+    expect(snippets.filter(({ from }) => from.startsWith('README')).length).toBe(2)
     expect(snippets.filter(({ from }) => from.startsWith('docs')).length).toBeGreaterThanOrEqual(5)
     expect(snippets.filter(({ from }) => from.startsWith('src')).length).toBeGreaterThanOrEqual(2)
   })
