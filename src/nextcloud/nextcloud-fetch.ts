@@ -73,8 +73,8 @@ export function createNextcloudFetch<S>(rooms: FetchRooms<S>): NextcloudFetch<S>
 }
 
 async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Promise<Response> {
-  const { tokens, refusals } = rooms
-  const { signal, body } = request
+  const { tokens } = rooms
+  const { signal } = request
   let first = await tokens.getSecret(session, signal && { signal })
   let line = lineOf(rooms, first)
   let turn = line === undefined ? NO_TURN : line.enter(rooms.whose(session), signal)
@@ -93,10 +93,21 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
     tokens.secretWorked(session, first)
     return answer
   }
-  if (isAboutAnother(rooms, request, answer)) {
-    line?.leave(turn)
-    return answer
-  }
+  if (!isAboutAnother(rooms, request, answer))
+    return afterRefusal(rooms, session, { request, answer, place: { secret: first, line, turn } })
+  line?.leave(turn)
+  return answer
+}
+
+/** Gets another secret than the refused one, and sends the request again. */
+async function afterRefusal<S>(
+  rooms: Fetching<S>,
+  session: S,
+  { request, answer, place }: { readonly request: Outgoing; readonly answer: Response; readonly place: Place },
+): Promise<Response> {
+  const { tokens, refusals } = rooms
+  const { secret: first, line, turn } = place
+  const { signal, body } = request
   // One attempt, not two: the brute force protection counts each.
   const proven = await isProven(rooms, session, { request, secret: first, answer })
   const replaced = tokens.replaceSecret(session, first, { proven })
