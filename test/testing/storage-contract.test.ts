@@ -690,7 +690,9 @@ describe('the group of the storage contract for a store that is gone', () => {
     const unavailable = () => over(failing()())
     const { passed, failed, skipped } = await recordedSuite(memory, { ...options, unavailable }, { canSkip: true })
     expect(failed).toEqual([])
-    expect(skipped.filter((title) => group.test(title))).toEqual(['the store: gone list, where the adapter has it, rejects'])
+    expect(skipped.filter((title) => group.test(title))).toEqual([
+      'the store: gone list, where the adapter has it, rejects',
+    ])
     expect(passed).toContainEqual('the store: gone get rejects')
   })
 
