@@ -217,7 +217,8 @@ export interface HttpOptions {
 
 /**
  * One of several issuers. What it leaves out is that of the top level, where it may also come from the environment, and the preset is
- * `nextcloud.preset`. A `clientSecret` or a `clientAuth` here stands in for both of the top level.
+ * `nextcloud.preset`. A `clientSecret` or a `clientAuth` here stands in for both of the top level. With a `clientId` here, neither the
+ * top level nor the environment gives it a secret or a `clientAuth`.
  */
 export interface IssuerOptions extends Pick<
   McpAuthOptions,
