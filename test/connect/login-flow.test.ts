@@ -179,6 +179,19 @@ describe('a login under way', () => {
     expect(await stored()).toMatchObject({ state: 'active' })
   })
 
+  it('is asked for until its twenty minutes are over, whoever looks', async () => {
+    const { logins, polls, clock } = setUp()
+    logins.close()
+    const { secret } = await logins.begin(ALICE)
+
+    clock.advance(20 * MINUTE - 1)
+    expect(await logins.look(secret)).toMatchObject(ALICE)
+    expect(polls()).toBe(1)
+    clock.advance(1)
+    expect(await logins.look(secret)).toMatchObject(ALICE)
+    expect(polls()).toBe(1)
+  })
+
   it('ends in a store that stays unavailable too', async () => {
     const { logins, pass, storage } = setUp()
     await logins.begin(ALICE)
@@ -281,6 +294,15 @@ describe('an app password, which Nextcloud gives once,', () => {
     expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
     expect([polls(), whyNot.mock.calls.length]).toEqual([1, 1])
     expect(heard.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
+  })
+
+  it('is asked for no more while it is held', async () => {
+    const { logins, secret, polls } = await setUpHeld()
+    const before = polls()
+
+    await expect(logins.look(secret)).rejects.toThrow(StorageError)
+
+    expect(polls()).toBe(before)
   })
 
   it('is deleted in Nextcloud, once its login is forgotten before it could be stored', async () => {
