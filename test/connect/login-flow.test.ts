@@ -230,6 +230,18 @@ describe('a login under way', () => {
     expect(polls()).toBe(0)
   })
 
+  it('is asked for no more, and unknown, when it was dropped a moment ago', async () => {
+    const { logins, grants, polls } = setUp()
+    const { secret } = await logins.begin(ALICE)
+    const { acquireLease } = grants
+    vi.spyOn(grants, 'acquireLease').mockImplementationOnce(async (key) => {
+      await logins.drop(secret)
+      return acquireLease(key)
+    })
+
+    expect([await logins.look(secret), polls()]).toEqual([undefined, 0])
+  })
+
   it('is asked for by one of two instances at a time, and stored once', async () => {
     const one = setUp()
     const other = setUp(one.clock, one.storage)
@@ -297,10 +309,11 @@ describe('an app password, which Nextcloud gives once,', () => {
   })
 
   it('is asked for no more while it is held', async () => {
-    const { logins, secret, polls } = await setUpHeld()
+    const { logins, secret, polls, storage } = await setUpHeld()
     const before = polls()
+    storage.heal()
 
-    await expect(logins.look(secret)).rejects.toThrow(StorageError)
+    expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
 
     expect(polls()).toBe(before)
   })

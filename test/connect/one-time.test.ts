@@ -71,6 +71,10 @@ it('a record that expires while the store takes it counts as expired', async () 
   expect(await logins.spend(record)).toBe(false)
 })
 
+it('a record that is not there is dropped without complaint', async () => {
+  expect(await ofSlowStore().logins.drop(randomSecret())).toBeUndefined()
+})
+
 it('a record in a later format is unknown', async () => {
   const { logins, records } = ofSlowStore()
   const { secret } = await logins.create({ state: 'begun' })

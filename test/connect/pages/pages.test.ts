@@ -547,6 +547,10 @@ describe('sendPage', () => {
     expect([res.headersSent, res.hasHeader('refresh')]).toEqual([false, false])
   })
 
+  it('sends a page that is there in English only, whatever the browser likes best', async () => {
+    expect(await (await served({ status: 200, html: 'in English' })).text()).toBe('in English')
+  })
+
   it('says when to try again', async () => {
     const response = await served(pages.unavailable({ retryAfter: 17, who: 'store' }))
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '17'])
