@@ -73,8 +73,8 @@ export function createNextcloudFetch<S>(rooms: FetchRooms<S>): NextcloudFetch<S>
 }
 
 async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Promise<Response> {
-  const { tokens, refusals } = rooms
-  const { signal, body } = request
+  const { tokens } = rooms
+  const { signal } = request
   let first = await tokens.getSecret(session, signal && { signal })
   let line = lineOf(rooms, first)
   let turn = line === undefined ? NO_TURN : line.enter(rooms.whose(session), signal)
@@ -93,6 +93,21 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
     tokens.secretWorked(session, first)
     return answer
   }
+  if (!isAboutAnother(rooms, request, answer))
+    return afterRefusal(rooms, session, { request, answer, place: { secret: first, line, turn } })
+  line?.leave(turn)
+  return answer
+}
+
+/** Gets another secret than the refused one, and sends the request again. */
+async function afterRefusal<S>(
+  rooms: Fetching<S>,
+  session: S,
+  { request, answer, place }: { readonly request: Outgoing; readonly answer: Response; readonly place: Place },
+): Promise<Response> {
+  const { tokens, refusals } = rooms
+  const { secret: first, line, turn } = place
+  const { signal, body } = request
   // One attempt, not two: the brute force protection counts each.
   const proven = await isProven(rooms, session, { request, secret: first, answer })
   const replaced = tokens.replaceSecret(session, first, { proven })
@@ -109,8 +124,9 @@ async function sendFor<S>(rooms: Fetching<S>, session: S, request: Outgoing): Pr
   }
   const second = await anotherFor(answer, other)
   const last = second === undefined ? answer : await sendOther(rooms, session, request, second)
-  if (last.status === 401) refusals.warned ||= warn(rooms, session, request, second ?? first)
-  else if (second !== undefined) tokens.secretWorked(session, second)
+  if (last.status !== 401) {
+    if (second !== undefined) tokens.secretWorked(session, second)
+  } else if (!isAboutAnother(rooms, request, last)) refusals.warned ||= warn(rooms, session, second ?? first)
   return last
 }
 
@@ -174,15 +190,25 @@ async function isProven<S>(
   session: S,
   { request, secret, answer }: { readonly request: Outgoing; readonly secret: Secret; readonly answer: Response },
 ): Promise<boolean> {
-  const isJudged = secret.scheme === 'Basic' && !asksForAnother(request.url, rooms.base)
+  const isJudged = secret.scheme === 'Basic' && !isAboutAnother(rooms, request, answer)
   const proven = isJudged && (await isRefusal(answer, request.timeout ?? rooms.nextcloud.timeout))
   if (proven) rooms.signIns.refused(rooms.whose(session))
   return proven
 }
 
-/** Whether the path has a sign-in of its own: public shares want the password of the share, and say of any other what WebDAV says. */
-function asksForAnother({ pathname }: URL, base: URL): boolean {
-  return pathname.slice(base.pathname.length).startsWith('public.php')
+/** Public shares have a sign-in of their own, and say of any other what WebDAV says. */
+const PUBLIC = /^\/*public\.php/i
+
+/** Whether a 401 is about another credential, such as the password of a share, wherever Nextcloud has sent the request. */
+function isAboutAnother<S>({ base }: Pick<Fetching<S>, 'base'>, { url }: Outgoing, answer: Response): boolean {
+  return [url.href, answer.url].some((address) => URL.canParse(address) && PUBLIC.test(pathBelow(base, address)))
+}
+
+/** Returns the path as web servers read it. What they take for the path of another file must not end a grant. */
+function pathBelow(base: URL, address: string): string {
+  return new URL(address).pathname
+    .slice(base.pathname.length)
+    .replace(/%([2-7][\da-f])/gi, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
 }
 
 /** Returns the other secret. The answer to the first one is read no more, unless there is no other. */
@@ -202,13 +228,8 @@ async function anotherFor(answer: Response, other: Promise<Secret | undefined>):
  *
  * @returns whether it did
  */
-function warn<S>(
-  { nextcloud, presetOf, events, base }: Fetching<S>,
-  session: S,
-  { url }: Outgoing,
-  refused: Secret,
-): boolean {
-  if (refused.scheme !== 'Bearer' || asksForAnother(url, base)) return false
+function warn<S>({ nextcloud, presetOf, events }: Fetching<S>, session: S, refused: Secret): boolean {
+  if (refused.scheme !== 'Bearer') return false
   if (MODES[nextcloud.mode].choosesTokenType && !JWT.test(refused.token)) {
     events.emit({ type: 'config.warning', option: 'nextcloud.parameters', message: NOT_A_JWT })
     return true

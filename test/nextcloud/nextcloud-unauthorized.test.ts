@@ -300,16 +300,16 @@ describe('a fresh token that Nextcloud refuses', () => {
     for (let count = 0; count < 2; count += 1) {
       expect((await setup.auth.nextcloudFetch(setup.alice, path)).status).toBe(401)
     }
-    return setup.events.filter(({ type }) => type === 'config.warning')
+    return { warnings: setup.events.filter(({ type }) => type === 'config.warning'), exchanges: setup.exchanges() }
   }
 
   it('is told once, with the setting that is likely off', async () => {
     const message =
       /^Nextcloud refuses a fresh token with 401: at Nextcloud, .*--check-bearer=1.*; or the account .* disabled/
 
-    expect(await refused({})).toMatchObject([
-      { option: 'nextcloud', message: expect.stringMatching(message) as string },
-    ])
+    expect(await refused({})).toMatchObject({
+      warnings: [{ option: 'nextcloud', message: expect.stringMatching(message) as string }],
+    })
   })
 
   it('is told as the token that it is not, where it is no JWT', async () => {
@@ -320,7 +320,7 @@ describe('a fresh token that Nextcloud refuses', () => {
     expect(events.filter(({ type }) => type === 'config.warning')).toMatchObject([{ option: 'nextcloud.parameters' }])
   })
 
-  it('is no fault at a public share, which wants the password of the share', async () => {
-    expect(await refused({}, '/public.php/webdav/')).toEqual([])
+  it('is no fault at a public share, which wants the password of the share, and is not replaced', async () => {
+    expect(await refused({}, '//public.php/webdav/')).toEqual({ warnings: [], exchanges: 1 })
   })
 })

@@ -162,20 +162,34 @@ describe('a 401', () => {
     expect(await failureOf(auth.nextcloudFetch(ALICE, USER))).toMatchObject({ reason: 'revoked' })
   })
 
-  it.each<[string, string, { body: string }]>([
-    ['a public share of WebDAV', '/public.php/webdav/', dav('Username or password was incorrect')],
-    ['a public share with a password', '/public.php/dav/files/aBcD', dav('Username or password was incorrect')],
-    ['an app with a sign-in of its own', '/ocs/v2.php/apps/app_api/ex-app/state', ocs('AppAPI authentication failed')],
-  ])('of %s is about another credential: the grant lives, and no wrong sign-in counts', async (_, path, told) => {
+  const WRONG = dav('Username or password was incorrect')
+  it.each([
+    ['of a public share of WebDAV', '/public.php/webdav/', WRONG, 0],
+    ['of a public share with a password', '/public.php/dav/files/aBcD', WRONG, 0],
+    ['of a public share behind two slashes', 'x/..//public.php/webdav/', WRONG, 0],
+    ['of a public share whose first name is escaped', '/%70ublic%2Ephp/dav/files/aBcD%ff', WRONG, 0],
+    ['of a public share in capitals', '/PUBLIC.php/webdav/', WRONG, 0],
+    ['after a redirect to a public share', '/s/aBcD/download', WRONG, 0],
+    [
+      'of an app with a sign-in of its own',
+      '/ocs/v2.php/apps/app_api/ex-app/state',
+      ocs('AppAPI authentication failed'),
+      1,
+    ],
+  ])('%s is about another credential: the grant lives, and no wrong sign-in counts', async (_, path, told, asked) => {
     const { auth, nextcloud, events } = await setUp()
-    nextcloud.disturb((asked) => (asked.path === path ? { status: 401, ...told } : undefined))
+    nextcloud.disturb((request) => {
+      if (request.path.endsWith('/download'))
+        return { status: 303, headers: { location: '/public.php/dav/files/aBcD' } }
+      return request.path === USER ? undefined : { status: 401, ...told }
+    })
 
     for (let count = 0; count < 12; count += 1) expect((await auth.nextcloudFetch(ALICE, path)).status).toBe(401)
 
     expect(await auth.isProvisioned(ALICE)).toBe(true)
+    expect(nextcloud.received(USER)).toHaveLength(asked)
     expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
     expect(events.map(({ type }) => type)).not.toContain('grant.lost')
-    expect(nextcloud.received(USER)).toHaveLength(2)
   })
 
   it('has another try with what was connected elsewhere meanwhile', async () => {
