@@ -216,9 +216,8 @@ export interface HttpOptions {
 }
 
 /**
- * One of several issuers. What it leaves out is that of the top level, where it may also come from the environment, and the preset is
- * `nextcloud.preset`. A `clientSecret` or a `clientAuth` here stands in for both of the top level. With a `clientId` here, neither the
- * top level nor the environment gives it a secret or a `clientAuth`.
+ * One of several issuers. What it leaves out is that of the top level or of the environment, and the preset is `nextcloud.preset`.
+ * A `clientId`, `clientSecret` or `clientAuth` here is not combined with a secret or `clientAuth` from there.
  */
 export interface IssuerOptions extends Pick<
   McpAuthOptions,
