@@ -78,7 +78,7 @@ export function createWaiting({ look, clock }: Pick<Waits, 'look' | 'clock'>): W
           },
         }
         const cancelDeadline = afterPatience(clock, ms, giveUp)
-        signal?.addEventListener('abort', giveUp, { once: true })
+        signal?.addEventListener('abort', giveUp)
         group.waiters.add(waiter)
         waits.count += 1
         // The connection may have been stored between the refusal and this wait.

@@ -194,7 +194,7 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
     },
     livesByRefreshToken: (identity) =>
       readStored(records, keyOf(identity)).then(
-        (stored) => stored !== undefined && isLiving(stored.grant) && isRefreshable(stored.grant),
+        (stored) => stored !== undefined && isRefreshable(stored.grant),
         ifError(SealedValueError, () => true),
       ),
     withdrawals: async (identity) => (await withdrawalsOf(identity))?.count ?? 0,

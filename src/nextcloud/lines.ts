@@ -73,7 +73,7 @@ function newLine(clock: Clock, signIns: Pick<SignIns, 'atOnce'>): Line {
           resolve(round)
         },
       }
-      signal?.addEventListener('abort', giveUp, { once: true })
+      signal?.addEventListener('abort', giveUp)
       waiting.add(waiter)
       stopWatch ??= afterPatience(clock, PATIENCE, nextRound)
     })

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createWaiting, type Serves } from '../../src/grants/connection-watch.js'
@@ -214,18 +215,22 @@ describe('many waits', () => {
   })
 
   it('of all users are bounded too', async () => {
-    const { wait } = setUp()
+    const { wait, close } = setUp()
     for (let count = 0; count < 2_000; count += 1) void wait({ ...alice, subject: `user ${count}` }, 'client', 60_000)
 
     expect(await stateOf(wait(alice, 'client', 60_000))).toBe(false)
+    close()
+    expect(await stateOf(wait(alice, 'client', 60_000))).toBe('waits')
   })
 
   it('leave nothing behind when they have ended', async () => {
     const { wait, connected, clock, looks, seconds } = setUp()
-    const waits = [wait(alice, 'client', 5_000), wait(alice, 'client', 5_000), wait(bob, 'client', 5_000)]
+    const { signal } = new AbortController()
+    const waits = [wait(alice, 'client', 5_000, signal), wait(alice, 'client', 5_000), wait(bob, 'client', 5_000)]
     await setImmediate()
     clock.advance(5_000)
     expect(await Promise.all(waits)).toEqual([false, false, false])
+    expect(getEventListeners(signal, 'abort')).toEqual([])
     await setImmediate()
     const before = looks.length
 

@@ -1,7 +1,17 @@
 import { describe, expect, it, vi } from 'vitest'
-import { StorageError } from '../../src/errors/errors.js'
-import { agreedAt, ANY_CLIENT, serves } from '../../src/grants/grant.js'
+import { SealedValueError, StorageError } from '../../src/errors/errors.js'
+import {
+  agreedAt,
+  ANY_CLIENT,
+  deadGrant,
+  disconnectedGrant,
+  refusedGrant,
+  secretIn,
+  serves,
+  type Grant,
+} from '../../src/grants/grant.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'
+import { manualClock } from '../support/clock.js'
 import { ALICE, opened, OWNER } from './opened.js'
 
 const DAY = 24 * 3_600_000
@@ -163,6 +173,77 @@ it('a client that had no consent takes none away', async () => {
   expect(await store.disconnect(ALICE, 'another')).toMatchObject({ remains: true, retired: undefined })
 
   expect(await stored()).toMatchObject({ clients: ['client-1'], state: 'active', refreshToken: 'first' })
+})
+
+describe('what is asked of a stored grant', () => {
+  const NOW = manualClock().now()
+  const appPassword = { loginName: 'alice', password: 'app-password', nextcloud: OWNER.nextcloud }
+  const replaced = [{ refreshToken: 'replaced' }, { refreshToken: 'ended', endsAt: NOW }]
+  const BARE: Grant = {
+    format: 1,
+    state: 'active',
+    generation: 1,
+    fingerprint: 'first',
+    scopes: [],
+    clients: ['client-1'],
+    connectedAt: NOW,
+    replaced,
+  }
+  const LIVING: Grant = { ...BARE, refreshToken: 'first' }
+  const BASIC: Grant = { ...BARE, appPassword }
+
+  it.each<[what: string, grant: Grant | undefined, held: readonly string[], lives: boolean]>([
+    ['none', undefined, [], false],
+    ['one that lives by a refresh token', LIVING, ['first', 'replaced'], true],
+    ['one whose refresh token was just sent', { ...LIVING, state: 'presented' }, ['first', 'replaced'], true],
+    ['one that lives by an app password', BASIC, ['replaced', 'app-password'], false],
+    ['one that has ended by itself', deadGrant(LIVING, 'expired', 1), [], false],
+    ['one whose app password was refused', refusedGrant(BASIC, 1), ['app-password'], false],
+    ['the tombstone of one', disconnectedGrant(LIVING, 1), [], false],
+    ['a tombstone with what could not be noted', { ...disconnectedGrant(LIVING, 1), replaced }, [], false],
+  ])('tells whether a credential is in use, and which kind it lives by: %s', async (_what, grant, held, lives) => {
+    const { store, key } = opened()
+    if (grant !== undefined) await store.write(key, grant, null)
+    const credentials = [
+      ...['first', 'replaced', 'ended', 'another'].map((refreshToken) => ({ refreshToken })),
+      { appPassword },
+      { code: 'code', verifier: 'verifier' },
+    ]
+
+    const holds = await Promise.all(credentials.map((one) => store.holds(ALICE, one)))
+
+    expect(credentials.filter((_, at) => holds[at]).map((one) => secretIn(one))).toEqual(held)
+    expect(await store.livesByRefreshToken(ALICE)).toBe(lives)
+  })
+
+  it('is answered with care where it does not open', async () => {
+    const { store, key, memory } = opened()
+    await memory.put(key, 'sealed with another key', null)
+
+    expect(await store.livesByRefreshToken(ALICE)).toBe(true)
+    await expect(store.holds(ALICE, { refreshToken: 'first' })).rejects.toThrow(SealedValueError)
+    expect(await store.isOfBefore(ALICE, { clientId: 'client-1', withdrawals: 0 })).toBe(false)
+  })
+
+  it('tells a token of before from one of now, where there is a connection that may be of another person', async () => {
+    const { store, connect, calls } = opened()
+    const isOfBefore = (withdrawals: number | undefined) =>
+      store.isOfBefore(ALICE, { clientId: 'client-1', withdrawals })
+    expect(await isOfBefore(0)).toBe(false)
+    await connect('first')
+    const before = await store.withdrawals(ALICE)
+    expect(await isOfBefore(before)).toBe(false)
+
+    await store.disconnect(ALICE, undefined)
+    expect(await isOfBefore(before)).toBe(false)
+    await connect('second')
+    expect(await isOfBefore(before)).toBe(true)
+    expect(await isOfBefore(await store.withdrawals(ALICE))).toBe(false)
+    // What is not counted costs no call of the store.
+    calls.length = 0
+    expect(await isOfBefore(undefined)).toBe(false)
+    expect(calls).toEqual([])
+  })
 })
 
 describe('a change', () => {
