@@ -150,8 +150,7 @@ export function asIssuer(issuer: URL, req: IncomingMessage & { originalUrl?: str
  * The name of the cookie of a session. With `__Host-`, no other host and no plain connection can set it (RFC 6265bis §4.1.3.2). Browsers take
  * that prefix over https only.
  */
-export const sessionCookie = (issuer: string): string =>
-  issuer.startsWith('https:') ? SESSION_COOKIE : '_session'
+export const sessionCookie = (issuer: string): string => (issuer.startsWith('https:') ? SESSION_COOKIE : '_session')
 
 function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
   const { adapter, library, clients } = rooms
