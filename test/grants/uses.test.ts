@@ -134,6 +134,23 @@ describe('a use', () => {
     if (left.length === 0) expect(await storage.get(KEY)).toBeUndefined()
   })
 
+  it.each([
+    ['with the last client that has consent, also of others', 'client-1', undefined, false],
+    ['by a look at the page that ends the grant', undefined, false, false],
+    ['not by a look at the page that keeps it', undefined, true, true],
+  ])('is forgotten %s', async (_how, ended, isKept, stays) => {
+    const { uses, store, key, storage } = await setUp()
+    for (const id of ['client-1', 'client-2']) uses.note(ALICE, id)
+    await uses.settle()
+    const { grant, version } = (await store.read(key))!
+    await store.write(key, { ...grant, clients: ['client-1'] }, version)
+
+    if (isKept === undefined) await store.disconnect(ALICE, ended)
+    else await store.endUnless(ALICE, () => Promise.resolve(isKept))
+
+    expect((await storage.get(KEY)) !== undefined).toBe(stays)
+  })
+
   it('of a hundred clients at most is kept, and of no client that the user has not agreed to', async () => {
     const { uses, clock, connect, stored } = await setUp()
     for (let index = 0; index < 120; index += 1) {
