@@ -72,7 +72,7 @@ describe('the list of deletions', () => {
   })
 
   it('goes over several records, in whose order nothing is lost', async () => {
-    const { list, records, memory } = setUp()
+    const { list, records, memory, calls } = setUp()
     for (const id of ['a', 'b', 'c']) expect(await list.put(deletion(id, BIG))).toBe(true)
     await list.put(deletion('small'))
     expect(await records()).toEqual(['a small', 'b', 'c'])
@@ -89,9 +89,22 @@ describe('the list of deletions', () => {
     expect((await list.claim(() => true, 7)).claimed.map(({ id }) => id)).toEqual(['a', 'c', 'small'])
     await list.remove('c')
     await list.remove('small')
+    calls.length = 0
     await list.remove('nothing')
+    expect(calls).toEqual(['get', 'get', 'get', 'get'])
     expect(await records()).toEqual(['a', '', ''])
     expect(await memory.get(keyOf(3))).toBeUndefined()
+  })
+
+  it('keeps one in its record, also where an earlier record has room by now', async () => {
+    const { list, records } = setUp()
+    for (const id of ['a', 'b']) await list.put(deletion(id, BIG))
+    await list.put(deletion('small'))
+    await list.remove('a')
+
+    await list.put(deletion('b', BIG, { tries: 2 }))
+
+    expect(await records()).toEqual(['small', 'b'])
   })
 
   it('lives as long as its last deletion, in all of its records', async () => {
