@@ -114,6 +114,9 @@ function toolsOn(ground: Ground, rule?: number): Contract {
   }
 }
 
+/** What is left out of an adapter without `list`. */
+export const NO_LIST = 'list, which the adapter does not have'
+
 /** Skips the test that runs, in most runners by throwing. False: the runner cannot. */
 export type Skip = (reason: string) => boolean
 

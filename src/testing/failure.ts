@@ -1,9 +1,9 @@
 import type { StorageAdapter } from '../storage-adapter.js'
-import { checkWith, freshKey, type LeaveOut, skipOf, type TestFunctions } from './contract.js'
+import { checkWith, freshKey, type LeaveOut, NO_LIST, skipOf, type TestFunctions } from './contract.js'
 
 const VERSION = '00000000-0000-4000-8000-000000000000'
 
-const NO_LIST = new Error('There is no list')
+const LIST = 'list, where the adapter has it,'
 
 const CALLS: readonly (readonly [name: string, call: (adapter: StorageAdapter) => Promise<unknown>])[] = [
   ['get', (adapter) => adapter.get(freshKey())],
@@ -13,10 +13,7 @@ const CALLS: readonly (readonly [name: string, call: (adapter: StorageAdapter) =
   ['put with a foreign version', (adapter) => adapter.put(freshKey(), 'value', 'foreign')],
   ['delete', (adapter) => adapter.delete(freshKey(), VERSION)],
   ['delete with a foreign version', (adapter) => adapter.delete(freshKey(), 'foreign')],
-  [
-    'list, where the adapter has it,',
-    (adapter) => (adapter.list ? adapter.list({ limit: 1 }) : Promise.reject(NO_LIST)),
-  ],
+  [LIST, async (adapter) => adapter.list?.({ limit: 1 })],
 ]
 
 /** Makes an adapter over a store that cannot be used. */
@@ -48,25 +45,32 @@ export function describeFailure(
   }
   for (const [way, makeAdapter] of ways) {
     describe(`the store: ${way}`, () => {
-      for (const [name, call] of CALLS)
-        it(`${name} rejects`, () => rejects(functions, makeAdapter, { way, name, call }))
+      for (const [name, call] of CALLS) {
+        it(`${name} rejects`, async function (...context) {
+          const adapter = await makeAdapter()
+          try {
+            if (name === LIST && adapter.list === undefined) leaveOut(NO_LIST, skipOf([...context, this]))
+            else await rejects(functions, adapter, { way, name, call })
+          } finally {
+            await adapter.close?.()
+          }
+        })
+      }
     })
   }
 }
 
 async function rejects(
   functions: TestFunctions,
-  makeAdapter: MakeUnavailable,
+  adapter: StorageAdapter,
   { way, name, call }: { way: string; name: string; call: (adapter: StorageAdapter) => Promise<unknown> },
 ): Promise<void> {
   const check = checkWith(functions, 2)
-  const adapter = await makeAdapter()
   // The first call and the second: a failed set-up must not count as done.
   for (const time of ['first', 'second']) {
     const outcome = await outcomeOf(() => call(adapter))
     check(outcome === 'rejected', `the ${time} call of ${name} ${outcome}, the store: ${way}`)
   }
-  await adapter.close?.()
 }
 
 async function outcomeOf(call: () => Promise<unknown>): Promise<string> {

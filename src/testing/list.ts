@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { StorageAdapter } from '../storage-adapter.js'
-import { type Check, type Contract, LONG, MARGIN } from './contract.js'
+import { type Check, type Contract, LONG, MARGIN, NO_LIST } from './contract.js'
 
 type List = NonNullable<StorageAdapter['list']>
 
@@ -9,7 +9,6 @@ const ENDS = ['-', '0', '9', 'A', 'A_', 'Aa', 'B', 'Z', '_', 'a', 'a-', 'aA', 'a
 /** The same ends in no order. */
 const MIXED = [...ENDS.slice(7), ...ENDS.slice(0, 7).reverse()]
 const TTL = 200
-const NO_LIST = 'list, which the adapter does not have'
 /** More keys than many services give at once, as `auth.connections()` asks for them. */
 const LARGE = 1_001
 

@@ -686,6 +686,16 @@ describe('the group of the storage contract for a store that is gone', () => {
   const failedOf = async (makeGone: () => StorageAdapter) =>
     (await recordedSuite(memory, { ...options, unavailable: makeGone })).failed
 
+  it('is left out of list where the adapter has none, and found in the other calls', async () => {
+    const unavailable = () => over(failing()())
+    const { passed, failed, skipped } = await recordedSuite(memory, { ...options, unavailable }, { canSkip: true })
+    expect(failed).toEqual([])
+    expect(skipped.filter((title) => group.test(title))).toEqual([
+      'the store: gone list, where the adapter has it, rejects',
+    ])
+    expect(passed).toContainEqual('the store: gone get rejects')
+  })
+
   it('is left out, and says so, without options.unavailable', async () => {
     const { passed, failed } = await recordedSuite(memory, options)
     expect([...passed, ...failed].filter((title) => group.test(title))).toEqual([
