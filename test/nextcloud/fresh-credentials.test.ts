@@ -9,8 +9,8 @@ const NOT_DONE = { ocs: { meta: { statuscode: 998 }, data: [] } }
 
 /** Nextcloud's answer to credentials, and what it was asked. */
 function setUp(answer: () => Promise<Response>) {
-  const asked: [string, RequestInit][] = []
-  const askNextcloud = (url: string, init: RequestInit) => {
+  const asked: [string, unknown][] = []
+  const askNextcloud = (url: string, init: unknown) => {
     asked.push([url, init])
     return answer()
   }
