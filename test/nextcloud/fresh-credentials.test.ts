@@ -1,75 +1,65 @@
 import { describe, expect, it } from 'vitest'
-import { UpstreamUnavailableError } from '../../src/errors/errors.js'
+import { readConfig } from '../../src/config/read-config.js'
+import { createEvents } from '../../src/events.js'
 import { createFreshCredentials } from '../../src/nextcloud/fresh-credentials.js'
-import { failureOf } from '../support/promises.js'
+import { createTransport } from '../../src/transport/transport.js'
+import { manualClock } from '../support/clock.js'
+import { LEAST } from '../support/refusal.js'
 
-const USER = { ocs: { meta: { statuscode: 200 }, data: { id: 'a1', displayname: 'Alice' } } }
-const DONE = { ocs: { meta: { statuscode: 200 }, data: [] } }
-const NOT_DONE = { ocs: { meta: { statuscode: 998 }, data: [] } }
+const BASE = 'https://cloud.example.com/'
+const SECRET = { scheme: 'Bearer', token: 'fresh-token' } as const
+const ocs = (statuscode: number, data: unknown = []) => ({ ocs: { meta: { statuscode }, data } })
+const USER = ocs(200, { id: 'alice', displayname: 'Alice', email: null })
 
-/** Nextcloud's answer to credentials, and what it was asked. */
-function setUp(answer: () => Promise<Response>) {
-  const asked: [string, unknown][] = []
-  const askNextcloud = (url: string, init: unknown) => {
-    asked.push([url, init])
-    return answer()
+/** A Nextcloud that answers so; without a status it does not answer. */
+function setUp(status: number | undefined, body: unknown) {
+  const asked: unknown[] = []
+  const clock = manualClock()
+  const answer = (url: unknown, { method, headers }: RequestInit = {}) => {
+    asked.push({ url: String(url), method, headers: Object.fromEntries(new Headers(headers)) })
+    if (status === undefined) return Promise.reject(new TypeError('fetch failed'))
+    return Promise.resolve(new Response(typeof body === 'string' ? body : JSON.stringify(body), { status }))
   }
-  const nextcloud = { base: 'https://cloud.example.com/nc/' }
-  return { asked, ...createFreshCredentials({ nextcloud, transport: { askNextcloud } }) }
+  const http = { ...readConfig(LEAST, {}).http, fetch: answer as typeof fetch }
+  const transport = createTransport(http, clock, createEvents(undefined, clock))
+  return { ways: createFreshCredentials({ nextcloud: { base: BASE }, transport }), asked }
 }
 
-const withStatus = (status: number, body: unknown) => () => Promise.resolve(Response.json(body, { status }))
-const page = () => Promise.resolve(new Response('<html>'))
-const unavailable = () => Promise.reject(new UpstreamUnavailableError('unavailable', { service: 'Nextcloud' }))
+const request = (method: string, path: string) => ({
+  url: BASE + path,
+  method,
+  headers: expect.objectContaining({
+    authorization: 'Bearer fresh-token',
+    'ocs-apirequest': 'true',
+    accept: 'application/json',
+  }) as unknown,
+})
 
-describe('a credential that Nextcloud has just given', () => {
-  it.each<[what: string, answer: () => Promise<Response>, account: unknown]>([
-    ['opens the account that Nextcloud names', withStatus(200, USER), { id: 'a1' }],
-    ['is refused where Nextcloud does not take it', withStatus(401, USER), 'refused'],
-    ['opens none that a failure names', withStatus(500, USER), undefined],
-    ['opens none that the page of a proxy names', page, undefined],
-    ['opens none while Nextcloud is unavailable', unavailable, undefined],
-  ])('%s', async (_what, answer, account) => {
-    const { accountOf, asked } = setUp(answer)
-    const found = await accountOf({ scheme: 'Basic', loginName: 'alice', password: 'secret' })
-
-    if (typeof account === 'object') expect(found).toMatchObject(account as object)
-    else expect(found).toBe(account)
-    expect(asked).toEqual([
-      [
-        'https://cloud.example.com/nc/ocs/v2.php/cloud/user?format=json',
-        {
-          method: 'GET',
-          headers: { authorization: 'Basic YWxpY2U6c2VjcmV0', 'ocs-apirequest': 'true', accept: 'application/json' },
-        },
-      ],
-    ])
+describe('the end of an access token', () => {
+  it.each<[string, number | undefined, unknown, boolean]>([
+    ['says that it is done', 200, ocs(200), true],
+    ['says 200, and that it is not done', 200, ocs(997), false],
+    ['is the page of a proxy', 200, '<h1>Hello</h1>', false],
+    ['says done, and is an error', 404, ocs(200), false],
+    ['does not come', undefined, '', false],
+  ])('has come where the answer of Nextcloud says so: it %s', async (_, status, body, ended) => {
+    const { ways, asked } = setUp(status, body)
+    expect(await ways.endToken(SECRET.token)).toBe(ended)
+    expect(asked[0]).toEqual(request('DELETE', 'ocs/v2.php/core/apppassword?format=json'))
   })
+})
 
-  it.each<[what: string, answer: () => Promise<Response>, ended: boolean]>([
-    ['ends by Nextcloud’s own word', withStatus(200, DONE), true],
-    ['does not end by a word of Nextcloud’s that says something else', withStatus(200, NOT_DONE), false],
-    ['does not end by the page of a proxy', page, false],
-    ['does not end by another status', withStatus(401, DONE), false],
-    ['does not end while Nextcloud is unavailable', unavailable, false],
-  ])('%s', async (_what, answer, ended) => {
-    const { endToken, asked } = setUp(answer)
-
-    expect(await endToken('token')).toBe(ended)
-
-    expect(asked).toMatchObject([
-      [
-        'https://cloud.example.com/nc/ocs/v2.php/core/apppassword?format=json',
-        { method: 'DELETE', headers: { authorization: 'Bearer token', 'ocs-apirequest': 'true' } },
-      ],
-    ])
-  })
-
-  it('is no cover for a fault of our own', async () => {
-    const fault = new TypeError('a bug')
-    const { accountOf, endToken } = setUp(() => Promise.reject(fault))
-
-    expect(await failureOf(accountOf({ scheme: 'Bearer', token: 'token' }))).toBe(fault)
-    expect(await failureOf(endToken('token'))).toBe(fault)
+describe('the account of a credential', () => {
+  it.each<[string, number | undefined, unknown, unknown]>([
+    ['names it', 200, USER, expect.objectContaining({ id: 'alice', displayName: 'Alice' })],
+    ['refuses the credential', 401, ocs(997), 'refused'],
+    ['refuses it, whatever else it says', 401, USER, 'refused'],
+    ['names it, and is an error', 404, USER, undefined],
+    ['is the page of a proxy', 200, '<h1>Hello</h1>', undefined],
+    ['does not come', undefined, '', undefined],
+  ])('is known where the answer of Nextcloud %s', async (_, status, body, account) => {
+    const { ways, asked } = setUp(status, body)
+    expect(await ways.accountOf(SECRET)).toEqual(account)
+    expect(asked[0]).toEqual(request('GET', 'ocs/v2.php/cloud/user?format=json'))
   })
 })
