@@ -253,6 +253,7 @@ describe('a use', () => {
     uses.note(ALICE, 'client-1')
     await uses.settle()
     calls.length = 0
+    uses.note(ALICE, 'client-1')
     await uses.settle()
     expect(calls).toEqual([])
 
