@@ -107,18 +107,12 @@ function createQuestion(clientName: ConnectConfig['clientName'], events: Events,
 const QUOTATION_MARKS =
   /["\u00AB\u00BB\u02BA\u02EE\u05F4\u201C-\u201F\u2033\u2036\u275D\u275E\u301D-\u301F\u{1F676}-\u{1F678}\uFF02]/gu
 
-/** Returns a name that can be shown, cut to its longest; undefined if there is none. */
-export function readName(name: unknown): string | undefined {
+/** Returns a name that can be shown, cut to its longest; undefined if there is none. Those of strangers come cut, or in a short document. */
+function readName(name: unknown): string | undefined {
   if (typeof name !== 'string') return undefined
-  // Cut first, because a stranger's name may be long. A character has two units at most.
-  const unquoted = name
-    .trim()
-    .slice(0, 4 * LONGEST_NAME)
-    .replace(QUOTATION_MARKS, '')
-    .trim()
+  const unquoted = name.replace(QUOTATION_MARKS, '').trim()
   if (unquoted === '') return undefined
-  const characters = Array.from(unquoted.slice(0, 2 * LONGEST_NAME)).slice(0, LONGEST_NAME)
-  const cut = characters.join('')
+  const cut = Array.from(unquoted).slice(0, LONGEST_NAME).join('')
   return cut.search(NOT_IN_NAMES) < 0 ? cut : undefined
 }
 
@@ -150,8 +144,7 @@ async function fetchName({ fetch }: Pick<Documents, 'fetch'>, clientId: string):
 }
 
 function webAddress(clientId: string): URL | undefined {
-  const url = /^https?:/i.test(clientId) && URL.canParse(clientId) ? new URL(clientId) : undefined
-  return url === undefined || url.host === '' ? undefined : url
+  return /^https?:/i.test(clientId) && URL.canParse(clientId) ? new URL(clientId) : undefined
 }
 
 /** Whether an id is the address of a metadata document: https, a path, no fragment, and written as the parser writes it. */

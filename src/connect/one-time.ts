@@ -90,8 +90,7 @@ export function createOneTimeRecords<T extends object>(
       return (await records.write(key, stored, version, Math.max(1, expiresAt - clock.now()))) !== null
     },
     // It may have expired since it was read, and while the store was asked.
-    spend: async ({ key, version, expiresAt }) =>
-      clock.now() < expiresAt && (await records.remove(key, version)) && clock.now() < expiresAt,
+    spend: async ({ key, version, expiresAt }) => (await records.remove(key, version)) && clock.now() < expiresAt,
     async drop(secret) {
       const key = keyOf(secret)
       const entry = await records.peek(key)

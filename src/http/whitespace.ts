@@ -9,7 +9,7 @@ export function withoutWhitespace(text: string): string {
   let start = 0
   let end = text.length
   while (isWhitespace(text.charCodeAt(start))) start += 1
-  while (end > start && isWhitespace(text.charCodeAt(end - 1))) end -= 1
+  while (isWhitespace(text.charCodeAt(end - 1))) end -= 1
   return text.slice(start, end)
 }
 

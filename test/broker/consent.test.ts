@@ -164,6 +164,20 @@ describe('consent that ends while a request is under way', () => {
 
     expect(refreshTokens.presented).toEqual([])
   })
+
+  it('keeps the token that comes for it from that client, and gives it to another one', async () => {
+    const { auth, as, grants, refreshTokens, connect } = await setUpAgreed()
+    await connect('alice', OTHER)
+    const held = holdTokenRequests(as)
+    const ended = failureOf(auth.getNextcloudToken(AGREED))
+    const goesOn = auth.getNextcloudToken(OTHER)
+    await held.arrival()
+    await grants.store.disconnect({ issuer: as.issuer, subject: 'alice' }, AGREED.clientId)
+    held.answer(refreshTokens.process(as.received('/token')[0]!.form))
+
+    expect(await ended).toEqual(CONSENT)
+    expect(await goesOn).toBe(refreshTokens.accessTokens[0])
+  })
 })
 
 describe('a client without consent for an app password', () => {

@@ -1,4 +1,5 @@
-import { expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import type { Attempt, GrantServer } from '../../src/broker/credential-end.js'
 import { createDeletions } from '../../src/broker/deletions.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { createCodeShares } from '../../src/connect/code-shares.js'
@@ -17,10 +18,17 @@ import { watchedStorage } from '../support/storages.js'
 
 const ALICE = { issuer: 'https://idp.example.com', subject: 'alice' }
 const MINUTE = 60_000
+const DAY = 24 * 60 * MINUTE
 const tokenOf = (refreshToken: string): Credential => ({ refreshToken })
 
-/** Deletions of refresh tokens whose issuer is not configured any more, so that none of them ends. */
-function setUp() {
+/** Deletions of refresh tokens. Without `revoke` their issuer is not configured any more, so that none of them ends. */
+function setUp(revoke?: (token: string) => Attempt) {
+  const asked: string[] = []
+  const server = {
+    issuer: () => ALICE.issuer,
+    codeGrant: undefined,
+    client: { revoke: (token: string) => (asked.push(token), Promise.resolve(revoke?.(token))) },
+  } as unknown as GrantServer
   const clock = manualClock()
   const watched = watchedStorage(new MemoryStorage({}, clock))
   const told: McpAuthEvent[] = []
@@ -43,7 +51,7 @@ function setUp() {
   })
   const deletions = createDeletions({
     ...{ grants, clock, events },
-    serverOf: () => undefined,
+    serverOf: () => revoke && server,
     endsAlone: false,
     appPasswords: createAppPasswords(nextcloud, transport),
     freshCredentials: createFreshCredentials({ nextcloud, transport }),
@@ -53,6 +61,8 @@ function setUp() {
   const { store } = grants
   return {
     ...{ ...watched, clock, grants, deletions },
+    asked,
+    told: () => told.filter(({ type }) => type === 'grant.revoked' || type === 'connect.failed'),
     key: store.keyOf(ALICE),
     connect: (refreshToken: string) =>
       store.connect(ALICE, { refreshToken, fingerprint: refreshToken, clientId: 'client', scopes: [] }),
@@ -133,4 +143,160 @@ it('a credential that the list has no room for is not ended, which is told', asy
   expect(await deletions.end(ALICE, tokenOf('x'.repeat(50_000)))).toBe(false)
 
   expect([await list(), ends()]).toEqual([[], [false]])
+})
+
+/** Stores the grant of Alice with two refresh tokens, as another instance has left it that could not open it. */
+async function leaveSealed({ grants, connect, key, storage }: ReturnType<typeof setUp>) {
+  await connect('before')
+  await connect('last')
+  const { value: sealed, version } = (await grants.records.peek(key))!
+  const deletion = grants.newDeletion(ALICE, { sealed, record: key })
+  await storage.delete(key, version)
+  await grants.deletions.put({ ...deletion, nextAt: deletion.since })
+}
+
+describe('a grant that another instance could not open', () => {
+  it('is ended with all that is in it, which is told of each', async () => {
+    const setup = setUp(() => true)
+    await leaveSealed(setup)
+
+    await setup.look()
+
+    expect(setup.asked).toEqual(['last', 'before'])
+    expect([await setup.list(), setup.ends()]).toEqual([[], [true, true]])
+  })
+
+  it('is kept as what is in it while the server is unavailable, which is asked once', async () => {
+    const setup = setUp(() => 'unavailable')
+    await leaveSealed(setup)
+
+    await setup.look()
+
+    expect(setup.asked).toEqual(['last'])
+    expect((await setup.list()).map(({ credential, tries }) => [credential, tries])).toEqual([
+      [{ refreshToken: 'last' }, 1],
+      [{ refreshToken: 'before' }, 1],
+    ])
+    expect(setup.ends()).toEqual([])
+  })
+
+  it('is left to those who have its key for 30 days, and then told as not ended', async () => {
+    const { grants, list, look, clock, told, key } = setUp(() => true)
+    const deletion = grants.newDeletion(ALICE, { sealed: 'of another key', record: key })
+    await grants.deletions.put({ ...deletion, nextAt: deletion.since })
+    clock.advance(30 * DAY - 1)
+    await look()
+    expect([(await list()).length, told()]).toEqual([1, []])
+
+    clock.advance(1)
+    await look()
+
+    expect(await list()).toEqual([])
+    expect(told()).toMatchObject([{ ...ALICE, revoked: false, hint: expect.any(String) as unknown }])
+  })
+})
+
+describe('a look at what is pending', () => {
+  it('asks a server that is unavailable once, and one of another issuer too', async () => {
+    const { deletions, asked, look, list, clock, grants } = setUp(() => 'unavailable')
+    for (const token of ['one', 'two']) await deletions.end(ALICE, tokenOf(token))
+    await grants.deletions.put({
+      ...grants.newDeletion({ ...ALICE, issuer: 'https://b.example' }, tokenOf('b')),
+      nextAt: 0,
+    })
+    asked.length = 0
+    clock.advance(MINUTE)
+
+    await look()
+
+    expect(asked).toHaveLength(1)
+    expect((await list()).map(({ tries }) => tries)).toEqual([2, 2, 1])
+  })
+
+  it('tries again after one minute, ten minutes and then each hour', async () => {
+    const { deletions, clock, list, look } = setUp(() => 'failed')
+    const next = async () => (await list()).map(({ nextAt }) => (nextAt - clock.now()) / MINUTE)[0]!
+    await deletions.end(ALICE, tokenOf('failing'))
+    const pauses = [await next()]
+    for (let count = 0; count < 3; count += 1) {
+      clock.advance(pauses.at(-1)! * MINUTE)
+      await look()
+      pauses.push(await next())
+    }
+    expect(pauses).toEqual([1, 10, 60, 60])
+  })
+
+  it.each<[Attempt, unknown]>([
+    ['unavailable', false],
+    [true, true],
+    ['unsupported', 'unsupported'],
+  ])('makes a last attempt after 30 days, and tells of its end: %s', async (attempt, revoked) => {
+    const outcomes: Attempt[] = ['unavailable', attempt]
+    const { deletions, clock, list, look, told, asked } = setUp(() => outcomes.shift()!)
+    await deletions.end(ALICE, tokenOf('old'))
+    clock.advance(30 * DAY)
+    await look()
+
+    expect(asked).toEqual(['old', 'old'])
+    expect(await list()).toEqual([])
+    const hint = revoked === false ? { hint: expect.any(String) as unknown } : {}
+    expect(told()).toEqual([{ type: 'grant.revoked', ...ALICE, revoked, at: clock.now(), ...hint }])
+  })
+
+  it('comes again in a minute where the store fails', async () => {
+    const { deletions, clock, look, failing, list, asked, grants } = setUp(() => true)
+    await grants.deletions.put({ ...grants.newDeletion(ALICE, tokenOf('left')), nextAt: 0 })
+    failing.add('get')
+    await look()
+    failing.clear()
+    expect(asked).toEqual([])
+
+    clock.advance(MINUTE)
+    await grants.settle()
+
+    expect([asked, await list()]).toEqual([['left'], []])
+    deletions.close()
+  })
+})
+
+describe('a credential that Nextcloud has just given', () => {
+  it.each<[string, (of: ReturnType<typeof setUp>) => Promise<unknown>, readonly string[]]>([
+    ['is ended after five minutes', () => Promise.resolve(), ['new']],
+    ['is left alone once it is in a grant', ({ connect }) => connect('new'), []],
+    ['is left alone once it is noted as stored', ({ deletions }) => deletions.stored(tokenOf('new')), []],
+    ['is left alone once it is forgotten', ({ deletions }) => deletions.forget(tokenOf('new')), []],
+  ])('%s', async (_, act, ended) => {
+    const setup = setUp(() => true)
+    const { deletions, clock, look, list, asked } = setup
+    await deletions.expect(ALICE, tokenOf('new'))
+    await act(setup)
+    clock.advance(5 * MINUTE - 1)
+    await look()
+    expect(asked).toEqual([])
+    clock.advance(1)
+    await look()
+
+    expect([asked, await list()]).toEqual([ended, []])
+  })
+
+  it('that came too late for its grant is ended in place of the one before, which is told', async () => {
+    const { deletions, grants, asked, list, ends } = setUp(() => true)
+    const spent = grants.newDeletion(ALICE, tokenOf('spent'))
+    await grants.deletions.put({ ...spent, nextAt: Infinity })
+
+    await deletions.takeOver(ALICE, tokenOf('late'), spent.id)
+    await grants.settle()
+
+    expect([asked, await list(), ends()]).toEqual([['late'], [], [true]])
+  })
+})
+
+it('of a user whom Nextcloud has not named is told that the connection has failed', async () => {
+  const { grants, clock, look, told } = setUp()
+  const nobody = { issuer: ALICE.issuer, subject: '' }
+  await grants.deletions.put({ ...grants.newDeletion(nobody, tokenOf('unnamed')), nextAt: 0 })
+  clock.advance(30 * DAY)
+  await look()
+  const hint = expect.any(String) as unknown
+  expect(told()).toMatchObject([{ type: 'connect.failed', reason: 'answer', issuer: ALICE.issuer, hint }])
 })

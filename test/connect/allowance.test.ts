@@ -22,3 +22,18 @@ it('the clients of a user that use up all they may leave a connection for each t
   clock.advance(600_000)
   expect(countOf(allowance, 'late')).toBe(20)
 })
+
+it('a client whose share is used up waits until the first that it has begun is over, and no other user does', () => {
+  const clock = manualClock()
+  const allowance = createAllowance(clock, 2)
+  allowance.take(ALICE, 'a')
+  clock.advance(1_000)
+  allowance.take(ALICE, 'a')
+
+  expect(allowance.take(ALICE, 'a')).toBe(599_000)
+  expect(allowance.take({ ...ALICE, subject: 'bob' }, 'a')).toBe(0)
+  clock.advance(598_999)
+  expect(allowance.take(ALICE, 'a')).toBe(1)
+  clock.advance(1)
+  expect([allowance.take(ALICE, 'a'), allowance.take(ALICE, 'a')]).toEqual([0, 1_000])
+})

@@ -122,9 +122,12 @@ describe('the name of an MCP client', () => {
     ['l'.repeat(41), { id: 'llllll…llllll' }],
     ['k3Jd9xAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQw71Zt', { id: 'k3Jd9x…Qw71Zt' }],
     ['short', { id: 'short' }],
+    ['s'.repeat(20), { id: 's'.repeat(20) }],
+    ['s'.repeat(21), { id: 'ssssss…ssssss' }],
+    ['c'.repeat(40), { name: 'c'.repeat(40) }],
     ['unknown', {}],
   ])('of the id %s is %j', async (clientId, expected) => {
-    expect(await setUp({ allowed: ['listed', 'l'.repeat(41)] }).names.of(clientId)).toEqual(expected)
+    expect(await setUp({ allowed: ['listed', 'l'.repeat(41), 'c'.repeat(40)] }).names.of(clientId)).toEqual(expected)
   })
 })
 

@@ -50,10 +50,11 @@ describe('a cookie', () => {
 
   it('ends no more than sixteen flows at once, and sends no name back that is not its own', () => {
     const planted = Array.from({ length: 500 }, (_, index) => `${NAME}f${index}=x`).join('; ')
-    const odd = [`${NAME}${'n'.repeat(4_000)}=x`, `${NAME}a\u007Fb=x`, `${NAME}=x`].join('; ')
+    const odd = ['n'.repeat(4_000), '\u007F'].flatMap((name) => [1, 2, 3, 4, 5, 6].map((at) => `${at}${name}${at}`))
+    const oddOnes = ['', ...odd].map((name) => `${NAME}${name}=x`).join('; ')
 
     expect(cookies.issue(browserWith(planted), 'flow').headers).toHaveLength(17)
-    expect(cookies.issue(browserWith(`${odd}; ${odd}; ${odd}; ${odd}`), 'flow').headers).toHaveLength(1)
+    expect(cookies.issue(browserWith(oddOnes), 'flow').headers).toHaveLength(1)
   })
 
   it('leaves the session of the own sign-in alone, which is no flow', () => {
@@ -78,6 +79,16 @@ describe('the values of a flow', () => {
     expect(cookies.values(browserWith(held), 'flow')).toEqual(['one', 'two'])
     expect(cookies.values(browserWith(held), 'none')).toEqual([])
     expect(cookies.values(browserWith(), 'flow')).toEqual([])
+  })
+
+  it.each([
+    [undefined, false],
+    ['app=theirs', false],
+    [`app=theirs; ${NAME}flow=one`, true],
+    [`${NAME}flow=one; app=theirs`, true],
+    [`app-${NAME}flow=one`, false],
+  ])('are there at all, with the cookies %j: %s', (held, isThere) => {
+    expect(cookies.any(browserWith(held))).toBe(isThere)
   })
 
   it('hold a hash that any one of them has', () => {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
-import { hasForm, isFromOwnPage, readForm } from '../../src/connect/form.js'
+import { hasForm, isFromOwnPage, readForm, readOwnForm } from '../../src/connect/form.js'
 
 const ORIGIN = 'https://mcp.example.com'
 const FORM = 'application/x-www-form-urlencoded'
@@ -71,6 +71,8 @@ describe('a form', () => {
 
     expect(await readForm(req)).toBeUndefined()
     expect(req.readableDidRead).toBe(false)
+    const stated = { 'content-type': FORM, 'content-length': '16384' }
+    expect((await readForm(requestOf(['do=1'], stated)))?.size).toBe(1)
   })
 
   it('that breaks off is none', async () => {
@@ -82,6 +84,8 @@ describe('a form', () => {
     ['bytes', Buffer.from('do=1&answer=2&answer=3'), { do: '1' }],
     ['fields', { do: '1', answer: ['2', '3'], token: { d: '4' }, other: 'x' }, { do: '1' }],
     ['inherited fields', Object.create({ do: '1' }) as object, {}],
+    ['text of 16 KiB', `do=1&${'x'.repeat(16_379)}`, { do: '1' }],
+    ['a field of 16 KiB', { do: 'x'.repeat(16_384) }, { do: 'x'.repeat(16_384) }],
     ['text that is too long', `do=1&${'x'.repeat(16_384)}`, { no: 'form' }],
     ['bytes that are too many', Buffer.alloc(16_385, 'do=1&'), { no: 'form' }],
     ['a field that is too long', { do: 'x'.repeat(16_385), answer: 'yes' }, { answer: 'yes' }],
@@ -104,5 +108,18 @@ describe('a form from a page of this origin', () => {
     [{ origin: 'http://mcp.example.com' }, false],
   ])('has the headers %j: %s', (headers, isOwn) => {
     expect(isFromOwnPage(requestOf([], headers), ORIGIN)).toBe(isOwn)
+  })
+
+  it.each([
+    ['a page of this origin, and a cookie', true, ORIGIN, true],
+    ['another origin', true, 'https://evil.example', false],
+    ['a browser without a cookie', false, ORIGIN, false],
+  ])('is read from %s alone', async (_what, any, origin, isRead) => {
+    const req = requestOf(['do=1'], { 'content-type': FORM, origin })
+
+    expect((await readOwnForm({ cookies: { any: () => any }, origin: ORIGIN }, req))?.get('do')).toBe(
+      isRead ? '1' : undefined,
+    )
+    expect(req.readableDidRead).toBe(isRead)
   })
 })

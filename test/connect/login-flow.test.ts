@@ -179,6 +179,19 @@ describe('a login under way', () => {
     expect(await stored()).toMatchObject({ state: 'active' })
   })
 
+  it('is asked for until its twenty minutes are over, whoever looks', async () => {
+    const { logins, polls, clock } = setUp()
+    logins.close()
+    const { secret } = await logins.begin(ALICE)
+
+    clock.advance(20 * MINUTE - 1)
+    expect(await logins.look(secret)).toMatchObject(ALICE)
+    expect(polls()).toBe(1)
+    clock.advance(1)
+    expect(await logins.look(secret)).toMatchObject(ALICE)
+    expect(polls()).toBe(1)
+  })
+
   it('ends in a store that stays unavailable too', async () => {
     const { logins, pass, storage } = setUp()
     await logins.begin(ALICE)
@@ -215,6 +228,18 @@ describe('a login under way', () => {
 
     expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
     expect(polls()).toBe(0)
+  })
+
+  it('is asked for no more, and unknown, when it was dropped a moment ago', async () => {
+    const { logins, grants, polls } = setUp()
+    const { secret } = await logins.begin(ALICE)
+    const { acquireLease } = grants
+    vi.spyOn(grants, 'acquireLease').mockImplementationOnce(async (key) => {
+      await logins.drop(secret)
+      return acquireLease(key)
+    })
+
+    expect([await logins.look(secret), polls()]).toEqual([undefined, 0])
   })
 
   it('is asked for by one of two instances at a time, and stored once', async () => {
@@ -281,6 +306,16 @@ describe('an app password, which Nextcloud gives once,', () => {
     expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
     expect([polls(), whyNot.mock.calls.length]).toEqual([1, 1])
     expect(heard.filter(({ type }) => type === 'grant.stored')).toHaveLength(1)
+  })
+
+  it('is asked for no more while it is held', async () => {
+    const { logins, secret, polls, storage } = await setUpHeld()
+    const before = polls()
+    storage.heal()
+
+    expect(await logins.look(secret)).toMatchObject({ outcome: 'connected' })
+
+    expect(polls()).toBe(before)
   })
 
   it('is deleted in Nextcloud, once its login is forgotten before it could be stored', async () => {

@@ -219,6 +219,14 @@ describe('Nextcloud', () => {
     expect(await ask()).toBeUndefined()
   })
 
+  it('that refuses tokens, which it does not count, is asked about app passwords all the same', async () => {
+    const { ask, accountOf } = setUp('sub', 'refused')
+    for (let count = 0; count < 9; count += 1) await ask({ secret: { scheme: 'Bearer', token: 'token' } })
+
+    expect(await ask()).toEqual(no(/does not take the credential/))
+    expect(accountOf.mock.calls).toHaveLength(10)
+  })
+
   it.each(['anyone', undefined] as const)('is not asked where the rule is %s', async (rule) => {
     const { ask, accountOf } = setUp(rule, 'refused')
 

@@ -13,6 +13,7 @@ describe('the network of a client', () => {
     ['::FFFF:cb00:7105', '203.0.113.5'],
     ['0:0:0:0:0:ffff:203.0.113.5', '203.0.113.5'],
     ['203.0.113.5:52011', '203.0.113.5'],
+    ['203.100.113.5:1', '203.100.113.5'],
     ['[2001:db8::1]:443', '2001:db8:0:0::/64'],
     ['[2001:db8::1]', '2001:db8:0:0::/64'],
     ['[::ffff:203.0.113.5]:443', '203.0.113.5'],
@@ -22,6 +23,10 @@ describe('the network of a client', () => {
     ['2001:0db8:0001:0002::1', '2001:db8:1:2::/64'],
     ['2001:db8::1', '2001:db8:0:0::/64'],
     ['::1', '0:0:0:0::/64'],
+    ['::', '0:0:0:0::/64'],
+    ['2001:db8::', '2001:db8:0:0::/64'],
+    ['2001:db8:1:2:3:4:5::', '2001:db8:1:2::/64'],
+    ['::ffff:0:203.0.113.5', '0:0:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     [undefined, ''],
     ['x'.repeat(10_000), 'x'.repeat(45)],
@@ -38,6 +43,10 @@ describe('the network of a client', () => {
   it('is the one that Express finds, where there is Express', () => {
     expect(clientNetwork(from('127.0.0.1', '192.0.2.7'))).toBe('192.0.2.7')
     expect(clientNetwork(from('127.0.0.1', ['192.0.2.7']))).toBe('127.0.0.1')
+  })
+
+  it('is no name where a request has no connection, as that of another framework may have none', () => {
+    expect(clientNetwork({} as unknown as IncomingMessage)).toBe('')
   })
 })
 

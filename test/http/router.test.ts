@@ -55,6 +55,7 @@ describe.each(hosts)('the router on $name', (host) => {
     ['GET', 'http://mcp.example.com/here', 'here'],
     ['GET', 'HTTPS://mcp.example.com:8443/here/?query', 'here'],
     ['GET', 'http://[2001:db8::1]:8443/here', 'here'],
+    ['GET', 'http://mcp_2.example.com:8/here', 'here'],
     ['GET', 'http://mcp.example.com', 'root'],
     ['GET', 'http://mcp.example.com?query', 'root'],
   ])('serves %s %s', async (method, path, body) => {
@@ -114,6 +115,16 @@ describe.each(hosts)('the router on $name', (host) => {
     expect(await ask(await start(), { method: 'HEAD', path: '/here' })).toMatchObject({ status: 200, body: '' })
   })
 
+  it('refuses a method that a path does not have with JSON, which no cache keeps', async () => {
+    const answer = await fetch(`${await start()}/here`, { method: 'DELETE' })
+    const told = ['Content-Type', 'Cache-Control'].map((name) => answer.headers.get(name))
+    expect([answer.status, ...told]).toEqual([405, 'application/json', 'no-store'])
+    expect(await answer.json()).toEqual({
+      error: 'method_not_allowed',
+      error_description: 'This path has no such method',
+    })
+  })
+
   it('hands a failure of a route to the error handler of the app', async () => {
     app = await host.start([createRouter(routes), appErrors])
 
@@ -129,6 +140,7 @@ describe('a method that a path does not have', () => {
     ['HEAD', '/posted', 'POST'],
     ['PROPFIND', '/here', 'GET, HEAD, OPTIONS'],
     ['get', '/here', 'GET, HEAD, OPTIONS'],
+    ['constructor', '/here', 'GET, HEAD, OPTIONS'],
   ])('is a 405 for %s %s, with what there is', (method, path, allow) => {
     const req = new IncomingMessage(new Socket())
     const res = new ServerResponse(req)
@@ -140,7 +152,8 @@ describe('a method that a path does not have', () => {
   })
 })
 
-it.each(['', undefined])('a request without a URL is left to the app: %j', (url) => {
+// HTTP/2 lets any text come.
+it.each(['', undefined, 'abcdefgh/here?http://b'])('a request without a path is left to the app: %j', (url) => {
   const req = Object.assign(new IncomingMessage(new Socket()), { url })
   const passedOn: unknown[] = []
 
@@ -158,6 +171,21 @@ it.each([
   const told: string[] = []
 
   createRouter(routes, (mount) => told.push(mount))(req, new ServerResponse(req), () => undefined)
+
+  expect(told).toEqual(mounts)
+})
+
+it.each([
+  ['/nextcloud', []],
+  ['/next', ['/next']],
+])('mounted under %s, a router with all of its paths under /nextcloud has told %j', (baseUrl, mounts) => {
+  const there = new Map(['/nextcloud', '/nextcloud/status'].map((path) => [path, {}]))
+  const told: string[] = []
+  const req = Object.assign(new IncomingMessage(new Socket()), { baseUrl, url: '/x', originalUrl: `${baseUrl}/x` })
+
+  for (const router of [createRouter(there, (mount) => told.push(mount)), createRouter(there)]) {
+    router(req, new ServerResponse(req), () => undefined)
+  }
 
   expect(told).toEqual(mounts)
 })

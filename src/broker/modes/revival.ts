@@ -1,11 +1,11 @@
-import { consentingClient, revivedGrant, serves, type Grant } from '../../grants/grant.js'
+import { revivedGrant, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import type { Caller, GrantModeRooms } from './mode.js'
 
 /** A dead grant, and the caller who asks for it. */
 interface Dead {
   readonly key: string
-  readonly caller: Pick<Caller, 'identity' | 'clientId'>
+  readonly caller: Pick<Caller, 'identity'>
   readonly stored: StoredGrant
 }
 
@@ -24,8 +24,6 @@ const GROWTH = 6
 export async function revive(rooms: GrantModeRooms, dead: Dead): Promise<StoredGrant | 'late' | undefined> {
   const { signIns, clock } = rooms
   const { caller, stored } = dead
-  const client = consentingClient(rooms.config.grants?.consent, caller.clientId)
-  if (client !== undefined && !serves(stored.grant, client)) return undefined
   if (!isDue(stored.grant, clock.now())) return undefined
   const giveBack = signIns.takePlace(caller.identity)
   if (giveBack === undefined) return undefined

@@ -7,26 +7,30 @@ import { ALICE, opened } from '../../grants/opened.js'
 const SECRET = { scheme: 'Bearer', token: 'nextcloud-token' } as const
 
 /** A user with two clients, and the check of their calls with a cached token. */
-async function setUp({ grantCheck = 10 } = {}) {
+async function setUp({ grantCheck = 10, consent = 'per-client' } = {}) {
   const { store, connect, key, memory, clock, failing } = opened()
   await connect('first', 'client-1')
   await connect('second', 'client-2')
   const withdrawals = await store.withdrawals(ALICE)
   let reads = 0
+  const used: unknown[] = []
   const counted = { ...store, version: (of: string) => ((reads += 1), store.version(of)) }
   const check = createGrantCheck({
-    config: { cache: { grantCheck }, grants: { consent: 'per-client' } },
-    grants: { store: counted },
+    config: { cache: { grantCheck }, grants: { consent } },
+    grants: {
+      store: counted,
+      uses: { note: (_of: unknown, clientId: string) => used.push(clientId) },
+    },
     clock,
     secretOf: () => SECRET,
     fresh: () => undefined,
   } as unknown as GrantCheckRooms)
   const { grant, version } = (await store.read(key))!
   const basis: Basis = basisOf({ grant, version }, clock.monotonic())
-  const caller = (clientId: string, known: number | undefined = withdrawals): Caller => {
+  const caller = (clientId: string | undefined, known: number | undefined = withdrawals): Caller => {
     return { token: '', identity: ALICE, clientId, audience: [], expiresAt: Infinity, withdrawals: known }
   }
-  return { store, connect, check, basis, caller, clock, memory, failing, key, withdrawals, reads: () => reads }
+  return { store, connect, check, basis, caller, clock, memory, failing, key, used, withdrawals, reads: () => reads }
 }
 
 it('a token of before a withdrawal is served until the next look at the grant, which costs one look as ever', async () => {
@@ -59,6 +63,39 @@ it('a token of before a withdrawal is served until the next look at the grant, w
     undefined,
     expect.any(NotProvisionedError),
   ])
+})
+
+it.each<[string, string, string | undefined, boolean, boolean]>([
+  ['a client that the user agreed to', 'per-client', 'client-1', true, true],
+  ['another client', 'per-client', 'client-3', true, false],
+  ["the operator's own work", 'per-client', undefined, true, true],
+  ['a client, of a user without a grant', 'per-client', 'client-1', false, false],
+  ["the operator's own work, for a user without a grant", 'per-client', undefined, false, true],
+  ['any client, where consent is per user', 'per-user', 'client-3', true, true],
+  ['any client, where consent is per user, without a grant', 'per-user', 'client-3', false, true],
+])('a grant serves as its consent says: %s', async (_, consent, clientId, hasGrant, served) => {
+  const { check, basis, caller } = await setUp({ consent })
+  const [of, granted] = [{ ...caller(clientId), withdrawals: undefined }, hasGrant ? basis.consent : undefined]
+  expect(check.permits(of, granted)).toBe(served)
+  expect(check.denial(of, granted)?.code).toBe(served ? undefined : 'ERR_NOT_PROVISIONED')
+})
+
+it('a use is noted of the clients that the user agreed to, and of no others', async () => {
+  const { check, basis, caller, used } = await setUp()
+  for (const clientId of ['client-1', 'client-3', undefined]) check.used(caller(clientId), basis.consent)
+  check.used(caller('client-2'), undefined)
+  expect(used).toEqual(['client-1'])
+})
+
+it('calls at the same time share one look, and the next look is another one', async () => {
+  const { check, basis, caller, clock, reads } = await setUp({ grantCheck: 0 })
+  const looks = [1, 2].map(() => check.check(caller('client-1'), SECRET, basis))
+  expect(await Promise.all(looks.map(async (look) => look === true || (await look.outcome)))).toEqual([true, true])
+  expect(reads()).toBe(1)
+  clock.advance(1)
+  const next = check.check(caller('client-1'), SECRET, basis)
+  expect(next === true || (await next.outcome)).toBe(true)
+  expect(reads()).toBe(2)
 })
 
 it('a caller hears whether a new connection helps, or a new token', async () => {

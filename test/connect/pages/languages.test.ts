@@ -34,6 +34,8 @@ describe('the language of a page', () => {
     ['en;q=0, de;q=0.2', 'de'],
     ['*;q=0.5, de', 'de'],
     ['de;q=0.5, *', 'en'],
+    ['de;q=0.9, en;q=0.5, de-AT;q=0.1', 'de'],
+    ['de;q=0.1, en;q=0.5, de-AT;q=0.9', 'de'],
     ['de;q=1.000 ,\tfr', 'de'],
     ['en;q=0.5, de ; q=0.7', 'de'],
     // Not the grammar of a range or a weight.

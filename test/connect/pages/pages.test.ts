@@ -112,6 +112,8 @@ describe('the consent page', () => {
     const text = readable(pages.consent({ client: { name: 'Claude' }, scopes, ...form }).html)
     expect(text).toContain('scope-39. and 5 more')
     expect(text).not.toContain('scope-40.')
+    const all = pages.consent({ client: { name: 'Claude' }, scopes: scopes.slice(0, 40), ...form })
+    expect(readable(all.html)).toMatch(/scope-39\.(?! and )/)
   })
 
   it('sends the hidden value with yes or no to where it is told', () => {
@@ -132,6 +134,10 @@ describe('the page on the way to the provider', () => {
     expect(page.refreshTo).toBe(url)
     expect(page.html).toContain('<a class="go" href="https://idp.example.com/auth?state=a&amp;scope=b%20c">')
     expect(readable(page.html)).toContain('Continue to idp.example.com')
+  })
+
+  it('is there over http too, which a server on this computer has', () => {
+    expect(pages.goingOn({ url: 'http://127.0.0.1:8080/auth', host: 'x' }).refreshTo).toBe('http://127.0.0.1:8080/auth')
   })
 
   it('makes one line of ASCII of any address', () => {
@@ -160,11 +166,20 @@ describe('the page at the end', () => {
   })
 })
 
+it('the pages at the end and after it lead to the page of connections, where there is one', () => {
+  const link = '<a class="more" href="/nextcloud">'
+  for (const overview of ['/nextcloud', undefined]) {
+    const shown = [pages.connected({ client: {}, overview }), pages.disconnected({ overview })]
+    expect(shown.map(({ html }) => html.includes(link))).toEqual(shown.map(() => overview !== undefined))
+  }
+})
+
 describe('the page of connections', () => {
   const at = Date.UTC(2026, 0, 9, 8, 5, 59)
   const client = { client: { name: 'Claude' }, since: at, lastUsed: undefined, end: 'ZW5k' }
   const connection = { trouble: undefined, since: at, clients: [client], more: 0 }
   const shown = { ...form, connection, done: undefined, signsOut: true }
+  type Given = Partial<Parameters<typeof pages.overview>[0]>
 
   it('names Nextcloud and this server, and tells state and times in words, in UTC and for machines', () => {
     const { html } = pages.overview({ ...shown, connection: { ...connection, clients: [{ ...client, lastUsed: at }] } })
@@ -198,6 +213,84 @@ describe('the page of connections', () => {
   it('says how many clients it leaves out, if it does', () => {
     expect(readable(pages.overview({ ...shown, connection: { ...connection, more: 3 } }).html)).toContain('and 3 more')
     expect(readable(pages.overview(shown).html)).not.toContain('more,')
+  })
+
+  it.each([
+    ['nothing', undefined, 'plain', 'State Not connected', 'Nothing is connected'],
+    ['a connection', connection, 'good', 'State Connected', 'End it all'],
+    [
+      'one that does not work',
+      { ...connection, trouble: 'expired' as const },
+      'care',
+      'State Must be connected again',
+      'End it all',
+    ],
+  ])('says at first sight how it stands: %s', (_what, of, tone, ...words) => {
+    const { html } = pages.overview({ ...shown, connection: of })
+    expect(html).toContain(`<div class="badge ${tone}">`)
+    for (const word of words) expect(readable(html)).toContain(word)
+  })
+
+  it.each<[what: string, given: Given, other: Given, words: string]>([
+    ['since when', {}, { connection: { ...connection, since: undefined, clients: [] } }, ' Since '],
+    ['why it does not work', { connection: { ...connection, trouble: 'expired' } }, {}, 'does not work now'],
+    ['the clients', {}, { connection: { ...connection, clients: [] } }, 'Apps that may use it'],
+    [
+      'a button of a client',
+      {},
+      { connection: { ...connection, clients: [{ ...client, end: undefined }] } },
+      'End End it all',
+    ],
+    [
+      'what a client calls itself',
+      { connection: { ...connection, clients: [{ ...client, callsItself: 'claude-code' }] } },
+      { connection: { ...connection, clients: [{ ...client, callsItself: 'Claude' }] } },
+      'Calls itself “',
+    ],
+    ['that the rest is shown later', { connection: { ...connection, more: 1 } }, {}, 'and 1 more'],
+    ['what was done', { done: 'all' }, {}, 'Your Nextcloud is disconnected'],
+    ['the way out', {}, { signsOut: false }, 'Done here?'],
+    ['for how long the sign-in of the page counts', {}, { isOwn: true }, 'for ten minutes at most'],
+    ['where a sign-in here goes on', { isOwn: true }, {}, 'Sign out at Nextcloud too'],
+    [
+      'the browsers',
+      { sessions: [{ id: 'one', since: at, lastUsed: at, isHere: true }] },
+      {},
+      'Browsers in which you are signed in',
+    ],
+    ['the end of everything', {}, { connection: undefined }, 'Disconnect all'],
+  ])('shows %s where that is the case, and only there', (_what, given, other, words) => {
+    const shows = (of: Given) => readable(pages.overview({ ...shown, ...of }).html).includes(words)
+    expect([shows(given), shows(other)]).toEqual([true, false])
+  })
+
+  it('tells this browser from others, which alone have a button', () => {
+    const sessions = [true, false].map((isHere) => ({ id: `of ${isHere}`, since: at, lastUsed: at, isHere }))
+    const { html } = pages.overview({ ...shown, sessions })
+    expect([...html.matchAll(/<h3 id="(browser-\d)">(.*?)<\/h3>/g)]).toMatchObject([
+      { 1: 'browser-0', 2: 'This browser' },
+      { 1: 'browser-1', 2: 'Another browser' },
+    ])
+    expect(html.match(/aria-labelledby="end-browser-\d browser-\d"/g)).toEqual([
+      'aria-labelledby="end-browser-1 browser-1"',
+    ])
+  })
+
+  it.each<[what: string, asked: object, buttons: readonly string[], words: string]>([
+    ['once', {}, ['sign-in'], 'for ten minutes.'],
+    ['with another account after the way out', { done: 'out' }, ['another'], 'for ten minutes.'],
+    ['at its own server', { isOwn: true }, ['sign-in'], 'for 29 days at most'],
+    [
+      'at one of several',
+      { servers: ['a', 'b'].map((value) => ({ name: `${value}.example`, value })) },
+      ['sign-in a', 'sign-in b'],
+      'Sign in at a.example Sign in at b.example',
+    ],
+  ])('offers to sign in %s', (_what, asked, buttons, words) => {
+    const { html } = pages.signIn({ ...form, done: undefined, ...asked })
+    expect([...html.matchAll(/ name="do" value="(.*?)"/g)].map(([, wish]) => wish)).toEqual(buttons)
+    expect(readable(html)).toContain(words)
+    expect(html.includes('role="status"')).toBe('done' in asked)
   })
 
   it.each([
@@ -302,6 +395,8 @@ describe('the pages of what went wrong', () => {
     [1, 1, 'a second'],
     [0, 1, 'a second'],
     [2.2, 3, '3 seconds'],
+    [89, 89, '89 seconds'],
+    [90, 90, '2 minutes'],
     [300, 300, '5 minutes'],
     [Number.NaN, 30, '30 seconds'],
     [Infinity, 30, '30 seconds'],
@@ -362,19 +457,21 @@ describe('hostile text', () => {
   })
 
   it('brings no character that is invisible, breaks a line or turns the direction', () => {
-    const spoofed = 'Cl\u202Eaude\u2066\u200E\u061C\u200B\u00AD\u2060\uFEFF\u3164\u{E0041}\u0000\u0007\u0085\u2028x'
+    const spoofed =
+      'Cl\u202Eaude\u2066\u200E\u061C\u200B\u00AD\u2060\uFEFF\u3164\u{E0041}\uFFF9\uFFFB\u0000\u0007\u0085\u2028x'
     const { html } = pages.consent({ ...form, client: { name: spoofed }, scopes: [spoofed] })
     expect(html).toContain('<bdi>Claude x</bdi>')
     expect(html.replace(/\n/g, '')).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]|(?!\u200D)\p{Default_Ignorable_Code_Point}/u)
   })
 
   it('leaves names in other scripts and emoji as they are', () => {
-    for (const name of ['می‌خواهم', 'क्‍ष', 'יעל', '👩‍💻', '❤️', 'ノート帳']) {
+    for (const name of ['می‌خواهم', 'क्‍ष', 'יעל', '👩‍💻', '❤️', '☎\uFE0E', 'ノート帳', '😀'.repeat(100)]) {
       expect(pages.connected({ client: { name } }).html).toContain(`<bdi>${name}</bdi>`)
     }
   })
 
   it('has a name of its own where nothing readable is left', () => {
+    expect(pages.connected({ client: { name: ' \u0301\u200C\u200D Claude ' } }).html).toContain('<bdi>Claude</bdi>')
     for (const name of ['', '  \n', '\u202E\u200B', '\u3164\u2800', '\u0301\u0301']) {
       expect(pages.connected({ client: { name } }).html).toContain('<strong><bdi>An app without a name</bdi></strong>')
     }
@@ -390,7 +487,9 @@ describe('hostile text', () => {
 
   it('cannot hide the end of a host', () => {
     const { html } = pages.goingOn({ url: 'https://x.example', host: `good.example.${'a'.repeat(300)}.evil.example` })
-    expect(html).toMatch(/<bdi>…a+\.evil\.example<\/bdi>/)
+    expect(html).toMatch(/<bdi>…a{246}\.evil\.example<\/bdi>/)
+    const longest = `${'a'.repeat(247)}.evil.example`
+    expect(pages.goingOn({ url: 'https://x.example', host: longest }).html).toContain(`<bdi>${longest}</bdi>`)
   })
 })
 
@@ -432,16 +531,25 @@ describe('sendPage', () => {
     expect(response.headers.has('location')).toBe(false)
   })
 
-  it.each(['https://x.example/\r\nSet-Cookie: a=b', 'https://x.example/ü', 'javascript:alert(1)', '/here', ''])(
-    'sends nothing on to %j',
-    (refreshTo) => {
-      const req = new IncomingMessage(new Socket())
-      const res = new ServerResponse(req)
-      const send = () => sendPage(req, res, { status: 200, html: 'x', refreshTo })
-      expect(send).toThrow(new TypeError('refreshTo must be a URL'))
-      expect([res.headersSent, res.hasHeader('refresh')]).toEqual([false, false])
-    },
-  )
+  it.each([
+    'https://x.example/\r\nSet-Cookie: a=b',
+    ' https://x.example/',
+    'https:',
+    'https://x.example/ü',
+    'javascript:alert(1)',
+    '/here',
+    '',
+  ])('sends nothing on to %j', (refreshTo) => {
+    const req = new IncomingMessage(new Socket())
+    const res = new ServerResponse(req)
+    const send = () => sendPage(req, res, { status: 200, html: 'x', refreshTo })
+    expect(send).toThrow(new TypeError('refreshTo must be a URL'))
+    expect([res.headersSent, res.hasHeader('refresh')]).toEqual([false, false])
+  })
+
+  it('sends a page that is there in English only, whatever the browser likes best', async () => {
+    expect(await (await served({ status: 200, html: 'in English' })).text()).toBe('in English')
+  })
 
   it('says when to try again', async () => {
     const response = await served(pages.unavailable({ retryAfter: 17, who: 'store' }))
@@ -485,11 +593,12 @@ describe('sendPage', () => {
       res.setHeader('Content-Security-Policy-Report-Only', "default-src 'self'; report-to reports")
       res.setHeader('Reporting-Endpoints', 'reports="https://reports.example"')
       res.setHeader('Report-To', '{"group":"reports"}')
+      res.setHeader('NEL', '{"report_to":"reports","max_age":1}')
       res.setHeader('Strict-Transport-Security', 'max-age=1')
       sendPage(req, res, pages.declined())
     })
     const { headers } = await fetch(url)
-    expect([...headers.keys()].filter((name) => /^access-control|report/.test(name))).toEqual([])
+    expect([...headers.keys()].filter((name) => /^access-control|report|^nel$/.test(name))).toEqual([])
     expect(headers.get('strict-transport-security')).toBe('max-age=1')
   })
 })
