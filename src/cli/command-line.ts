@@ -7,7 +7,7 @@ import { variableOf, variablesOf } from '../config/declarations.js'
 import { processEnvironment, type Environment } from '../options.js'
 import { configOptions, STORAGE_VARIABLE, type Values } from './options.js'
 import type { Secrets } from './secrets.js'
-import { storeAt, type StorageOptions, type Store } from './stores.js'
+import { storeAt, unquoted, type StorageOptions, type Store } from './stores.js'
 
 export type Paint = (colour: 'green' | 'red' | 'yellow', text: string) => string
 
@@ -180,8 +180,8 @@ function storeOf(
   secrets: Secrets,
   { environment, directory, missingFile }: Surroundings & Pick<StorageOptions, 'missingFile'>,
 ): Store | undefined {
-  const url = textOf(values['storage']) ?? environment[STORAGE_VARIABLE]?.trim()
-  if (url === undefined || url === '') return undefined
+  const url = unquoted(textOf(values['storage']) ?? environment[STORAGE_VARIABLE]?.trim() ?? '')
+  if (url === '') return undefined
   hidePassword(url, secrets)
   const { timeout } = (http ?? {}) as { timeout?: unknown }
   const store = storeAt(url, {

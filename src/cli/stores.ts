@@ -53,10 +53,16 @@ export class StorageAdvice extends Error {
   }
 }
 
+/** Returns the text without the quotes around it, which Docker's `--env-file` keeps. */
+export const unquoted = (text: string): string => /^(["'])(.*)\1$/s.exec(text)?.[2] ?? text
+
+/** Whether a text may be a URL, a misspelt one included: it may hold a password then, and is never quoted as the name of a file. */
+export const isLikeUrl = (text: string): boolean =>
+  !/^\.{0,2}\/(?!\/)/.test(text) && /@|:\/\/|^\/\/|^[a-z][\w+.-]+ *(?::|\/\/)/i.test(text)
+
 /** Returns undefined if it is not the URL of a store. */
 export function storeAt(url: string, options: StorageOptions): Store | undefined {
-  // The path of a file has no scheme.
-  if (url.startsWith('sqlite:') || !/^[a-z][a-z0-9+.-]+:/i.test(url)) {
+  if (url.startsWith('sqlite:') || !isLikeUrl(url)) {
     const file = path.resolve(options.directory, url.replace(/^sqlite:(?:\/\/(?=[/.]))?/, ''))
     return openedOnce(`SQLite in ${file}`, () => openSqlite(file, options))
   }

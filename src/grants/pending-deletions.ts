@@ -153,7 +153,7 @@ async function claimIn(
     claimed.push(...shard.due)
     left.push(...shard.left)
   }
-  // One that is left although it is due is about to be removed.
+  // One that is left although it is due is about to be removed, or is for those who have its key.
   const ahead = left.filter((at) => at > room.clock.now())
   return { claimed, next: ahead.length === 0 ? undefined : Math.min(...ahead) }
 }
@@ -264,9 +264,7 @@ async function attemptClaim(
   const shard = await readShard(room, index)
   if (!isThere(shard)) return undefined
   const due = shard.entries.filter(isDue)
-  const isForOthers = ({ credential, nextAt }: PendingDeletion): boolean =>
-    'sealed' in credential && nextAt <= room.clock.now()
-  const left = shard.entries.flatMap((entry) => (due.includes(entry) || isForOthers(entry) ? [] : [entry.nextAt]))
+  const left = shard.entries.flatMap((entry) => (due.includes(entry) ? [] : [entry.nextAt]))
   if (due.length === 0) return { due, left }
   const entries = shard.entries.map((entry) => (due.includes(entry) ? taken(entry, until) : entry))
   return (await write(room, shard, entries)) === null ? 'late' : { due, left }

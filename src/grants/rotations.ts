@@ -97,7 +97,7 @@ function attempt(
     const version = await store.write(key, next, replaced)
     if (version !== null) return { grant: next, version }
     const present = await store.read(key)
-    if (present === undefined || present.grant.generation !== grant.generation) return 'late for its grant'
+    if (present?.grant.generation !== grant.generation) return 'late for its grant'
     // An attempt that seemed to fail may have been carried out.
     if (isSameToken(present.grant, grant)) return present
     if (present.grant.fingerprint !== spent) return undefined

@@ -38,6 +38,9 @@ export interface OfSdk<E> {
 /** Returns the refusal of a call, which it reports. Undefined: the tool is free, or the caller has all of its scopes. */
 export type RefusalOf = (name: unknown, caller: ToolCaller) => InsufficientScopeError | undefined
 
+/** By this code both SDKs answer with an error of JSON-RPC 2.0 §5.1. */
+const INVALID_PARAMS = { code: -32602 }
+
 /** Servers whose tools are scoped. */
 const scopedServers = new WeakSet<object>()
 
@@ -94,7 +97,11 @@ export function scopeTools<E>(auth: McpAuth, given: McpServerLike, map: ToolScop
       return { ...result, tools, ...sdk.listMembers(extra) }
     },
     'tools/call': (call) => (request, extra) => {
-      const refusal = refusalOf(request.params?.name, sdk.callerOf(extra))
+      const name = request.params?.name
+      // A handler for all methods may take ['write_note'] for write_note.
+      if (typeof name !== 'string')
+        throw Object.assign(new Error('The name of a tool must be a string'), INVALID_PARAMS)
+      const refusal = refusalOf(name, sdk.callerOf(extra))
       return refusal === undefined ? call(request, extra) : scopeResult(refusal)
     },
   })

@@ -206,6 +206,7 @@ describe('the doctor at a store', () => {
     ],
     ['mysql://user:canary-PW-x93hdkQ2@127.0.0.1:1/db', /MySQL at 127\.0\.0\.1:1 cannot be used \(ECONNREFUSED\)/],
     ['mariadb://user:canary-PW-x93hdkQ2@127.0.0.1:1/db', /MariaDB at 127\.0\.0\.1:1 cannot be used \(ECONNREFUSED\)/],
+    ['"redis://user:canary-PW-x93hdkQ2@127.0.0.1:1"', /Redis at 127\.0\.0\.1:1 cannot be used \(ECONNREFUSED\)/],
     ['sqlite:./not/there.db', /there is no file .*not\/there\.db/],
   ])('finds a store that is unavailable, without its password: %s', async (url, found) => {
     const setup = await setUpGrantsDoctor()

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
-import { codeOf, StorageAdvice, storeAt } from '../../src/cli/stores.js'
+import { codeOf, isLikeUrl, StorageAdvice, storeAt, unquoted } from '../../src/cli/stores.js'
 import { StorageError } from '../../src/errors/errors.js'
 
 const coded = (code: unknown) => Object.assign(new Error('postgres://u:hush@h'), { code })
@@ -44,6 +44,36 @@ it.each([
 
 it.each(['mongodb://u:hush@db/mcp', 'redis://[', 'https://db/'])('knows no store at %s', (url) => {
   expect(storeAt(url, options())).toBeUndefined()
+})
+
+it.each([
+  'postgres//u:hush@db/mcp',
+  'mysql ://u:hush@db/mcp',
+  'redis ://cache?password=hush',
+  'redis//cache?password=hush',
+  '//u:hush@db/mcp',
+  'u:hush@db/mcp',
+  '"postgres://u:hush@db/mcp',
+  '=postgres://db/mcp?password=hush',
+])('takes a misspelt URL for no file, whose name would be quoted: %s', (url) => {
+  expect(storeAt(url, options())).toBeUndefined()
+})
+
+it.each(['grants.db', './a@b/grants.db', '../grants.db', '/home/a@b.example/grants.db', '.hidden', 'C:\\grants.db'])(
+  'takes the path of a file for one: %s',
+  (file) => {
+    expect(isLikeUrl(file)).toBe(false)
+    expect(storeAt(file, options())?.name).toMatch(/^SQLite in /)
+  },
+)
+
+it.each([
+  ['"redis://cache"', 'redis://cache'],
+  ["'redis://cache'", 'redis://cache'],
+  ['"redis://cache', '"redis://cache'],
+  ['redis://cache', 'redis://cache'],
+])('reads %s without the quotes around it', (text, url) => {
+  expect(unquoted(text)).toBe(url)
 })
 
 it.each([

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { Credential, Grant, Identity, SealedGrant } from '../../src/grants/grant.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'
-import { formerKey } from '../../src/grants/record-key.js'
+import { formerKey, recordKey } from '../../src/grants/record-key.js'
 import { oneMore } from '../../src/grants/withdrawals.js'
 import { ALICE, opened, OWNER } from './opened.js'
 
@@ -184,5 +184,33 @@ describe('what a version before 0.4 has stored beside a grant', () => {
 
     expect(noted).toEqual([{ refreshToken: 'first' }, ...more])
     expect(await records.peek(FORMER)).toBeUndefined()
+  })
+
+  it('stays as long as the grant does', async () => {
+    const { store, connect, records, noted, leaveFormer } = setUp()
+    await connect('first', 'client-1')
+    await connect('first', 'client-2')
+    await leaveFormer()
+
+    await store.disconnect(ALICE, 'client-1')
+
+    expect(noted).toEqual([])
+    expect(await records.peek(FORMER)).toBeDefined()
+  })
+
+  it.each([
+    ['of the last use of its clients', recordKey('use', OWNER, ALICE.issuer, ALICE.subject)],
+    ['of a version before 0.4', FORMER],
+  ])('is no reason for an end to fail where the store fails at the record %s', async (_what, failing) => {
+    const { store, storage, connect, stored } = setUp()
+    await connect('first')
+    const get = storage.get.bind(storage)
+    vi.spyOn(storage, 'get').mockImplementation((key) =>
+      key === failing ? Promise.reject(new Error('unavailable')) : get(key),
+    )
+
+    expect(await store.disconnect(ALICE, undefined)).toMatchObject({ remains: false })
+
+    expect(await stored()).toMatchObject({ state: 'disconnected' })
   })
 })

@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { SealedValueError, StorageError } from '../../src/errors/errors.js'
 import {
   agreedAt,
@@ -12,6 +12,7 @@ import {
 } from '../../src/grants/grant.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'
 import { manualClock } from '../support/clock.js'
+import { turn } from '../support/promises.js'
 import { ALICE, opened, OWNER } from './opened.js'
 
 const DAY = 24 * 3_600_000
@@ -129,6 +130,21 @@ describe('a grant', () => {
     expect(Object.fromEntries(await since())).toMatchObject({ 'client-1': clock.now(), constructor: times[2] })
   })
 
+  it('that cannot be sealed, and is not written after all, is a failure of nobody', async () => {
+    const { store, key, connect } = opened()
+    await connect()
+    const { grant } = (await store.read(key))!
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    onTestFinished(() => void process.off('unhandledRejection', unhandled))
+
+    const write = store.prepare(key, { ...grant, connectedAt: 1n as never })
+    await turn()
+
+    expect(unhandled).not.toHaveBeenCalled()
+    await expect(write('')).rejects.toThrow(TypeError)
+  })
+
   it('opens with members that an older version wrote and this one does not know', async () => {
     const { records, key, connect, stored } = opened()
     await connect()
@@ -149,6 +165,19 @@ describe('the consent of a user to one more client', () => {
     await store.disconnect(ALICE, undefined)
     expect(await store.agree(ALICE, 'client-2')).toBe(false)
     expect(await stored()).toMatchObject({ state: 'disconnected', clients: [] })
+  })
+
+  it('that has it already is left as it was given', async () => {
+    const { clock, store, connect, stored, calls } = opened()
+    await connect('first', 'client-1')
+    const before = clock.now()
+    clock.advance(1_000)
+    calls.length = 0
+
+    expect(await store.agree(ALICE, 'client-1')).toBe(true)
+
+    expect(calls).toEqual(['get'])
+    expect(agreedAt((await stored())!, 'client-1')).toBe(before)
   })
 
   it('is given to the connection that another instance makes meanwhile', async () => {

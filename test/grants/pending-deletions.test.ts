@@ -5,7 +5,11 @@ import { opened, OWNER } from './opened.js'
 
 const keyOf = (index: number): string => recordKey('deletions', OWNER, String(index))
 
-const deletion = (id: string, size = 10): PendingDeletion => ({
+const DAY = 24 * 3_600_000
+/** Bytes of a credential, of which a record has room for one. */
+const BIG = 30_000
+
+const deletion = (id: string, size = 10, more: Partial<PendingDeletion> = {}): PendingDeletion => ({
   id,
   identity: { issuer: 'https://idp.example', subject: `user of ${id}` },
   credential: { refreshToken: 'x'.repeat(size) },
@@ -13,17 +17,29 @@ const deletion = (id: string, size = 10): PendingDeletion => ({
   tries: 1,
   nextAt: 0,
   refused: false,
+  ...more,
 })
 
 function setUp() {
   const setup = opened()
   const { records, clock, storage } = setup
-  const instance = () => createPendingDeletions({ records, owner: OWNER, clock, givenUp: () => undefined })
+  const givenUp: string[] = []
+  const instance = () => createPendingDeletions({ records, owner: OWNER, clock, givenUp: ({ id }) => givenUp.push(id) })
   const [list, another] = [instance(), instance()]
   return {
     ...setup,
     list,
     another,
+    givenUp,
+    /** Deletions in each record. */
+    records: async () => {
+      const found: string[] = []
+      for (let index = 0; ; index += 1) {
+        const record = await records.read(keyOf(index))
+        if (record === undefined) return found
+        found.push((deletionsIn(record)?.entries ?? []).map(({ id }) => id).join(' '))
+      }
+    },
     ids: async () => (await list.list()).map(({ id }) => id),
     /** Does something just before each of the next writes, as another instance. */
     meanwhile: (call: 'put' | 'delete', times: number, act: (time: number) => Promise<unknown>) => {
@@ -42,6 +58,177 @@ function setUp() {
     },
   }
 }
+
+describe('the list of deletions', () => {
+  it('has one of each credential, the latest, and none that another one takes the place of', async () => {
+    const { list, ids } = setUp()
+    for (const id of ['one', 'other', 'third']) await list.put(deletion(id))
+    await list.put(deletion('one', 10, { tries: 2 }))
+    await list.put(deletion('new'), 'other')
+
+    expect(await ids()).toEqual(['third', 'one', 'new'])
+    expect((await list.list())[1]).toMatchObject({ tries: 2 })
+    expect([await list.has('new'), await list.has('other')]).toEqual([true, false])
+  })
+
+  it('goes over several records, in whose order nothing is lost', async () => {
+    const { list, records, memory, calls } = setUp()
+    for (const id of ['a', 'b', 'c']) expect(await list.put(deletion(id, BIG))).toBe(true)
+    await list.put(deletion('small'))
+    expect(await records()).toEqual(['a small', 'b', 'c'])
+
+    // In its own record, and where it does not fit there any more, in another one.
+    await list.put(deletion('b', BIG, { tries: 2 }))
+    expect(await records()).toEqual(['a small', 'b', 'c'])
+    await list.put(deletion('small', 20_000, { tries: 2 }))
+    expect(await records()).toEqual(['a', 'b', 'c', 'small'])
+
+    expect(await list.put(deletion('too big', 50_000))).toBe(false)
+    await list.remove('b')
+    expect(await records()).toEqual(['a', '', 'c', 'small'])
+    expect((await list.claim(() => true, 7)).claimed.map(({ id }) => id)).toEqual(['a', 'c', 'small'])
+    await list.remove('c')
+    await list.remove('small')
+    calls.length = 0
+    await list.remove('nothing')
+    expect(calls).toEqual(['get', 'get', 'get', 'get'])
+    expect(await records()).toEqual(['a', '', ''])
+    expect(await memory.get(keyOf(3))).toBeUndefined()
+  })
+
+  it('keeps one in its record, also where an earlier record has room by now', async () => {
+    const { list, records } = setUp()
+    for (const id of ['a', 'b']) await list.put(deletion(id, BIG))
+    await list.put(deletion('small'))
+    await list.remove('a')
+
+    await list.put(deletion('b', BIG, { tries: 2 }))
+
+    expect(await records()).toEqual(['small', 'b'])
+  })
+
+  it('lives as long as its last deletion, in all of its records', async () => {
+    const { list, ids, clock } = setUp()
+    await list.put(deletion('a', BIG))
+    clock.advance(20 * DAY)
+    await list.put(deletion('b', BIG))
+
+    clock.advance(31 * DAY - 1)
+    expect(await ids()).toEqual(['a', 'b'])
+    clock.advance(1)
+    expect(await ids()).toEqual([])
+  })
+
+  const of = (subject: string, issuer = 'https://idp.example') => ({ identity: { issuer, subject } })
+
+  it('has room for 16 of a user, of which one that was refused makes way first, then the oldest', async () => {
+    const { list, ids, givenUp } = setUp()
+    for (let at = 0; at < 16; at += 1) {
+      await list.put(
+        deletion(`${at}`, 10, { ...of('alice'), since: at === 3 ? -1 : at, refused: at === 5 || at === 9 }),
+      )
+    }
+    for (const other of [of('bob'), of('alice', 'https://other.example')])
+      await list.put(deletion(`of ${JSON.stringify(other)}`, 10, other))
+    await list.put(deletion('7', 10, { ...of('alice'), tries: 2 }))
+    expect(givenUp).toEqual([])
+
+    for (const id of ['next', 'one more', 'another', 'last'])
+      await list.put(deletion(id, 10, { ...of('alice'), since: 100 }))
+
+    expect(givenUp).toEqual(['5', '9', '3', '0'])
+    expect(await ids()).toHaveLength(18)
+  })
+
+  it('has room for 200 of those whom Nextcloud has not named', async () => {
+    const { list, givenUp, ids } = setUp()
+    for (let at = 0; at < 200; at += 1) await list.put(deletion(`${at}`, 10, { ...of(''), since: at }))
+    expect(givenUp).toEqual([])
+
+    await list.put(deletion('one more', 10, { ...of(''), since: 200 }))
+
+    expect(givenUp).toEqual(['0'])
+    expect(await ids()).toHaveLength(200)
+  })
+
+  it('forgets the oldest of a user where it is in another record', async () => {
+    const { list, ids, givenUp } = setUp()
+    await list.put(deletion('oldest', BIG, { ...of('alice'), since: -1 }))
+    for (let at = 1; at < 16; at += 1) await list.put(deletion(`${at}`, 2_300, of('alice')))
+
+    await list.put(deletion('new', BIG, of('alice')))
+
+    expect(givenUp).toEqual(['oldest'])
+    expect(await ids()).toHaveLength(16)
+    expect(await ids()).not.toContain('oldest')
+  })
+
+  it.each<[noted: string | undefined, meant: string | undefined, isGone: boolean]>([
+    ['one', 'one', true],
+    ['another', 'one', false],
+    ['one', undefined, true],
+    // Of a version before 0.4.
+    [undefined, 'one', true],
+  ])('loses a deletion with its note: %s, where %s is meant', async (noted, meant, isGone) => {
+    const { list, ids } = setUp()
+    await list.put(deletion('id', 10, noted === undefined ? {} : { note: noted }))
+
+    await list.remove('id', meant)
+
+    expect(await ids()).toEqual(isGone ? [] : ['id'])
+  })
+
+  it('is changed by one after the other in a process, also behind a change that failed', async () => {
+    const { list, ids, calls, failing } = setUp()
+    failing.add('put')
+    const failure = list.put(deletion('failing')).catch(() => 'failed')
+    await failure
+    failing.clear()
+    calls.length = 0
+
+    await Promise.all(['a', 'b', 'c'].map((id) => list.put(deletion(id))))
+
+    expect([await failure, await ids()]).toEqual(['failed', ['a', 'b', 'c']])
+    expect(calls.filter((call) => call === 'put')).toHaveLength(3)
+  })
+})
+
+describe('a claim', () => {
+  it('takes what is due until then, counts its tokens as sent, and tells when the next is', async () => {
+    const { list, clock, calls } = setUp()
+    const now = clock.now()
+    const appPassword = { loginName: 'alice', password: 'app-password' }
+    await list.put(deletion('due', 10, { nextAt: now }))
+    await list.put(deletion('due, too', 10, { nextAt: now, credential: { appPassword } }))
+    await list.put(deletion('of now', 10, { nextAt: now }))
+    for (const later of [9, 5]) await list.put(deletion(`in ${later}`, 10, { nextAt: now + later }))
+
+    const claim = await list.claim(({ id }) => id.startsWith('due'), now + 60_000)
+
+    expect(claim.claimed.map(({ id, nextAt }) => [id, nextAt])).toEqual([
+      ['due', now],
+      ['due, too', now],
+    ])
+    expect(claim.next).toBe(now + 5)
+    expect((await list.list()).map(({ credential, nextAt }) => ['presented' in credential, nextAt - now])).toEqual([
+      [true, 60_000],
+      [false, 60_000],
+      [false, 0],
+      [false, 9],
+      [false, 5],
+    ])
+    calls.length = 0
+    expect(await list.claim(() => false, 0)).toEqual({ claimed: [], next: now + 5 })
+    expect(calls).not.toContain('put')
+  })
+
+  it('says nothing of a next time where there is none', async () => {
+    const { list, clock } = setUp()
+    expect(await list.claim(() => true, 7)).toEqual({ claimed: [], next: undefined })
+    await list.put(deletion('of now', 10, { nextAt: clock.now() }))
+    expect(await list.claim(() => false, 7)).toEqual({ claimed: [], next: undefined })
+  })
+})
 
 describe('two instances that change the list at once', () => {
   it('lose nothing of what either of them puts', async () => {

@@ -20,8 +20,10 @@ async function open() {
   }
   const reported: Rotation[] = []
   const onStored = (stored: Rotation): unknown => reported.push(stored)
-  const rotations = createRotations({ store, clock, patience: PATIENCE, onStored, onLate: () => Promise.resolve() })
-  return { ...setup, rotations, rotation, change, reported }
+  const late: Rotation[] = []
+  const onLate = (one: Rotation): Promise<unknown> => Promise.resolve(late.push(one))
+  const rotations = createRotations({ store, clock, patience: PATIENCE, onStored, onLate })
+  return { ...setup, rotations, rotation, change, reported, late }
 }
 
 describe('a new refresh token', () => {
@@ -71,6 +73,8 @@ describe('a new refresh token', () => {
     expect(await setup.rotations.write(setup.rotation)).toBeUndefined()
 
     expect(await setup.stored()).toEqual(present)
+    // Where another token of the same connection is stored, this one is left alone.
+    expect(setup.late).toEqual(present?.generation === 1 ? [] : [setup.rotation])
   })
 
   it('is there when an attempt that seemed to fail was carried out', async () => {
@@ -140,8 +144,8 @@ describe('a store that fails', () => {
     expect(reported).toEqual([rotation])
   })
 
-  it('reports no token that came too late', async () => {
-    const { rotations, rotation, failing, reported, store } = await open()
+  it('reports no token that came too late, which is handed on to be ended', async () => {
+    const { rotations, rotation, failing, reported, late, store } = await open()
     failing.add('put')
     await expect(rotations.write(rotation)).rejects.toThrow(StorageError)
     failing.clear()
@@ -150,6 +154,7 @@ describe('a store that fails', () => {
     await rotations.flush(rotation.key)
 
     expect(reported).toEqual([])
+    expect(late).toEqual([rotation])
   })
 
   it('gets nothing that was dropped, which is handed to whoever drops it', async () => {
@@ -165,16 +170,19 @@ describe('a store that fails', () => {
   })
 
   it('is not sent a token in place of what only another key opens', async () => {
-    const { rotations, rotation, memory, failing } = await open()
+    const { rotations, rotation, memory, failing, late } = await open()
     failing.add('put')
     await expect(rotations.write(rotation)).rejects.toThrow(StorageError)
     failing.clear()
+    expect(late).toEqual([])
     const { version } = (await memory.get(rotation.key))!
     await memory.put(rotation.key, 'sealed by another instance', version)
 
     await rotations.flush(rotation.key)
+    expect(late).toEqual([rotation])
     expect(rotations.drop(rotation.key)).toBeUndefined()
     await expect(rotations.write(rotation)).rejects.toMatchObject({ code: 'ERR_STORAGE_SEALED' })
+    expect(late).toEqual([rotation, rotation])
     expect(rotations.drop(rotation.key)).toBeUndefined()
 
     expect(await memory.get(rotation.key)).toMatchObject({ value: 'sealed by another instance' })

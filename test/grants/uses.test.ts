@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
+import { agreedAt, refusedGrant } from '../../src/grants/grant.js'
 import { recordKey } from '../../src/grants/record-key.js'
-import { createUses, forgetUses, readUses } from '../../src/grants/uses.js'
+import { createUses, forgetUses, lastUseOf, readUses } from '../../src/grants/uses.js'
 import { turn } from '../support/promises.js'
 import { ALICE, opened, OWNER } from './opened.js'
 
@@ -56,6 +57,45 @@ describe('a use', () => {
     uses.note(ALICE, 'client-1')
     await uses.settle()
     expect(await stored()).toEqual({ 'client-1': first + HOUR })
+  })
+
+  it('is stored in its time again and again, without a call that waits for it, and once in the record', async () => {
+    const { uses, clock, stored, records } = await setUp()
+    const after = vi.spyOn(clock, 'after')
+    for (let hours = 0; hours < 3; hours += 1) {
+      after.mockClear()
+      for (const id of ['client-1', 'client-2']) uses.note(ALICE, id)
+      expect(after.mock.calls.filter(([ms]) => ms === DELAY)).toHaveLength(1)
+      const now = clock.now()
+      clock.advance(DELAY)
+      await vi.waitFor(async () => expect(await stored()).toEqual({ 'client-1': now, 'client-2': now }))
+      await uses.settle()
+      clock.advance(HOUR)
+    }
+    expect((await records.read(KEY))?.value).toMatchObject({ uses: { length: 2 } })
+  })
+
+  it('is the last one, whether this instance or another noted it', async () => {
+    const { uses, instance, clock } = await setUp()
+    uses.note(ALICE, 'client-1')
+    clock.advance(1_000)
+    const another = instance()
+    another.note(ALICE, 'client-1')
+    await another.settle()
+
+    expect(await uses.read(ALICE)).toEqual(new Map([['client-1', clock.now()]]))
+    expect(await another.read(ALICE)).toEqual(new Map([['client-1', clock.now()]]))
+  })
+
+  it('is known of a hundred clients before they are stored, those that were used last', async () => {
+    const { uses, clock } = await setUp()
+    for (let index = 0; index < 100; index += 1) uses.note(ALICE, `many-${index}`)
+    clock.advance(HOUR)
+    for (const id of ['many-1', 'one more', 'another']) uses.note(ALICE, id)
+
+    const known = await uses.read(ALICE)
+
+    expect([known.size, known.get('many-1'), known.has('many-2')]).toEqual([100, clock.now(), false])
   })
 
   it('is known to the instance at once', async () => {
@@ -134,6 +174,23 @@ describe('a use', () => {
     if (left.length === 0) expect(await storage.get(KEY)).toBeUndefined()
   })
 
+  it.each([
+    ['with the last client that has consent, also of others', 'client-1', undefined, false],
+    ['by a look at the page that ends the grant', undefined, false, false],
+    ['not by a look at the page that keeps it', undefined, true, true],
+  ])('is forgotten %s', async (_how, ended, isKept, stays) => {
+    const { uses, store, key, storage } = await setUp()
+    for (const id of ['client-1', 'client-2']) uses.note(ALICE, id)
+    await uses.settle()
+    const { grant, version } = (await store.read(key))!
+    await store.write(key, { ...grant, clients: ['client-1'] }, version)
+
+    if (isKept === undefined) await store.disconnect(ALICE, ended)
+    else await store.endUnless(ALICE, () => Promise.resolve(isKept))
+
+    expect((await storage.get(KEY)) !== undefined).toBe(stays)
+  })
+
   it('of a hundred clients at most is kept, and of no client that the user has not agreed to', async () => {
     const { uses, clock, connect, stored } = await setUp()
     for (let index = 0; index < 120; index += 1) {
@@ -178,6 +235,44 @@ describe('a use', () => {
     uses.note(ALICE, 'client-1')
     await uses.settle()
     expect(Object.keys(await stored()).sort()).toEqual(['client-1', 'client-2'])
+  })
+
+  it('is kept of no connection that is dead by then', async () => {
+    const { uses, store, key, stored } = await setUp()
+    uses.note(ALICE, 'client-1')
+    const { grant, version } = (await store.read(key))!
+    await store.write(key, refusedGrant(grant, 0), version)
+
+    await uses.settle()
+
+    expect(await stored()).toEqual({})
+  })
+
+  it('costs the store nothing where there is none that is new, and is forgotten where there is none', async () => {
+    const { uses, calls, records } = await setUp()
+    uses.note(ALICE, 'client-1')
+    await uses.settle()
+    calls.length = 0
+    uses.note(ALICE, 'client-1')
+    await uses.settle()
+    expect(calls).toEqual([])
+
+    for (let times = 0; times < 2; times += 1) expect(await forgetUses(records, OWNER, ALICE, undefined)).toBe(true)
+  })
+
+  it('in a format that is not known is none', async () => {
+    const { records, stored } = await setUp()
+    await records.write(KEY, { format: 2, uses: [['client-1', 1]] }, null)
+    expect(await stored()).toEqual({})
+  })
+
+  it('is of a consent where it came after it', async () => {
+    const grant = (await (await setUp()).store.find(ALICE))!.grant
+    const since = agreedAt(grant, 'client-1')
+    const lastUse = (at: number) => lastUseOf(grant, 'client-1', new Map([['client-1', at]]))
+
+    expect([lastUse(since - 1), lastUse(since), lastUse(since + 1)]).toEqual([undefined, since, since + 1])
+    expect(lastUseOf(grant, 'client-1', new Map())).toBeUndefined()
   })
 
   it('is no reason to fail where the record does not open', async () => {

@@ -339,7 +339,7 @@ describe.each(KINDS)('at a server (%s)', (kind) => {
   })
 
   it('a handler for all methods is guarded', async () => {
-    const { client } = await serve(kind, (auth) => {
+    const { client, post } = await serve(kind, (auth) => {
       const options = { capabilities: { tools: {} } }
       const answer = <S extends ServerV1 | Server>(server: S): S => {
         scope(server, auth)
@@ -357,6 +357,10 @@ describe.each(KINDS)('at a server (%s)', (kind) => {
     expect(await reader.callTool('read_note')).toEqual(DONE)
     if (V2.includes(kind)) await expect(reader.callTool('write_note')).rejects.toThrow(REFUSED)
     else expect(await reader.callTool('write_note')).toEqual(LACKS)
+    for (const name of [['write_note'], null, { toString: 'write_note' }]) {
+      const answer = await post('notes:read', { method: 'tools/call', params: { name, arguments: {} } })
+      expect(await answer.text()).toMatch(/"code":-32602,"message":"The name of a tool must be a string"/)
+    }
   })
 
   it('a tool that the map names and the server has not is an error at each connect, for the operator too', async () => {

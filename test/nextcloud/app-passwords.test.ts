@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { createTransport } from '../../src/transport/transport.js'
 import { readConfig } from '../../src/config/read-config.js'
+import { UpstreamUnavailableError } from '../../src/errors/errors.js'
 import { createEvents } from '../../src/events.js'
-import { createAppPasswords } from '../../src/nextcloud/app-passwords.js'
+import { createAppPasswords, isAppPassword, type Removal } from '../../src/nextcloud/app-passwords.js'
 import { authorizationOf } from '../../src/nextcloud/credential.js'
 import { manualClock } from '../support/clock.js'
 import { startNextcloudAccounts } from '../support/nextcloud-accounts.js'
@@ -21,7 +22,22 @@ async function setUp(path = '') {
   return { nextcloud, clock, ways: createAppPasswords(nextcloudAt(nextcloud.url + path), transport) }
 }
 
+/** The ways to a Nextcloud that gives one answer. */
+const waysTo = (askNextcloud: () => Promise<Response>) =>
+  createAppPasswords(nextcloudAt('https://cloud.example.com'), { askNextcloud })
+
 describe('a login flow', () => {
+  it.each([201, 404, 500])('has neither begin nor end by an answer with status %i', async (status) => {
+    const login = 'https://cloud.example.com/login/v2/flow/token'
+    const answer = { login, poll: { token: 'token' }, loginName: 'alice', appPassword: 'password' }
+    const ways = waysTo(() => Promise.resolve(Response.json(answer, { status })))
+    const failure = { code: 'ERR_UPSTREAM_UNAVAILABLE', httpStatus: status }
+
+    expect(await failureOf(ways.start('notes'))).toMatchObject(failure)
+    if (status === 404) expect(await ways.poll('token')).toBeUndefined()
+    else expect(await failureOf(ways.poll('token'))).toMatchObject(failure)
+  })
+
   it('is none on plain http, at a Nextcloud on https', async () => {
     const { clock, nextcloud } = await setUp()
     const answer = { login: 'http://cloud.example.com/login/v2/flow/token', poll: { token: 'token' } }
@@ -186,6 +202,60 @@ describe('an app password', () => {
 
     expect([await ways.isRefused(other), await ways.remove(other)]).toEqual([undefined, 'unavailable'])
     expect(nextcloud.requests).toEqual([])
+  })
+
+  const DONE = { ocs: { meta: { statuscode: 200 } } }
+  const REFUSED = { ocs: { meta: { statuscode: 997, message: 'Current user is not logged in' } } }
+
+  it.each<[status: number, body: unknown, removal: Removal, refused: boolean | undefined]>([
+    [200, DONE, true, false],
+    [200, 'the page of a proxy', 'failed', false],
+    [201, DONE, 'failed', undefined],
+    [401, REFUSED, 'refused', true],
+    [401, DONE, 'failed', undefined],
+    [403, REFUSED, 'failed', undefined],
+    [429, REFUSED, 'unavailable', undefined],
+    [499, DONE, 'failed', undefined],
+    [500, DONE, 'unavailable', undefined],
+    [503, REFUSED, 'unavailable', undefined],
+  ])('answered with %i and %j is deleted: %j, refused: %j', async (status, body, removal, refused) => {
+    const ways = waysTo(() => Promise.resolve(Response.json(body, { status })))
+    expect([await ways.remove(WRONG), await ways.isRefused(WRONG)]).toEqual([removal, refused])
+  })
+
+  it('is neither deleted nor refused by a Nextcloud that is unavailable, and a fault of our own is told', async () => {
+    const unavailable = new UpstreamUnavailableError('unavailable', { service: 'Nextcloud' })
+    const ways = waysTo(() => Promise.reject(unavailable))
+    expect([await ways.remove(WRONG), await ways.isRefused(WRONG)]).toEqual(['unavailable', undefined])
+    const fault = new TypeError('a bug')
+    const faulty = waysTo(() => Promise.reject(fault))
+    expect(await Promise.all([failureOf(faulty.remove(WRONG)), failureOf(faulty.isRefused(WRONG))])).toEqual([
+      fault,
+      fault,
+    ])
+  })
+
+  it.each<[loginName: unknown, password: unknown, isOne: boolean]>([
+    ['alice', 'password', true],
+    ['müller 名前', '!~', true],
+    ['x'.repeat(512), 'x'.repeat(512), true],
+    ['x'.repeat(513), 'password', false],
+    ['alice', 'x'.repeat(513), false],
+    ['', 'password', false],
+    ['alice', '', false],
+    ['a:b', 'password', false],
+    ['alice\n', 'password', false],
+    ['\ud800', 'password', false],
+    ['alice', 'two words', false],
+    ['alice', 'passwörd', false],
+    [7, 'password', false],
+    ['alice', 7, false],
+  ])('is one that Basic authentication can carry: %j, %j', async (loginName, password, isOne) => {
+    expect(isAppPassword({ loginName, password })).toBe(isOne)
+    // Nextcloud gives it once, so that asking again is of no use.
+    const answer = { loginName, appPassword: password, server: 7 }
+    const ways = waysTo(() => Promise.resolve(Response.json(answer)))
+    expect(await ways.poll('token')).toEqual(isOne ? { loginName, password, server: '' } : 'unusable')
   })
 
   it('goes into a header whatever its letters', () => {

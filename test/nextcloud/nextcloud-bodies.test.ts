@@ -207,7 +207,7 @@ describe.each(['node-fetch', 'fetch'] as const)('a body that %s sends', (http) =
     expect(stored).toEqual([])
   })
 
-  it.each([[7], [{ title: 'a note' }], [null]])(
+  it.each([[7], [{ title: 'a note' }], [null], [[1, 2]]])(
     'with a chunk that is neither bytes nor a string is a TypeError',
     async (chunk) => {
       const { put, stored } = await setUpStore(http)

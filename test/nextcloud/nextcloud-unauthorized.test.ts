@@ -37,6 +37,19 @@ describe('after a 401', () => {
     expect(await alice.extra.getNextcloudToken()).toBe(token(2))
   })
 
+  it('the connection of the answer that nobody reads is closed', async () => {
+    const { fetch, nextcloud } = await setUpFetch()
+    const closed = new Promise((resolve) => {
+      nextcloud.handle(({ headers }, res) => {
+        if (headers.authorization === `Bearer ${token(1)}`) res.writeHead(401).on('close', resolve).write('endless')
+        else res.end('arrived')
+      })
+    })
+
+    expect(await (await fetch()).text()).toBe('arrived')
+    await closed
+  })
+
   it.each<[string, Uint8Array | URLSearchParams | Blob]>([
     ['bytes', new TextEncoder().encode('note=2')],
     ['a form', new URLSearchParams({ note: '2' })],

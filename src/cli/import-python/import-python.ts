@@ -15,6 +15,7 @@ import { Failure, runOnStore } from '../failures.js'
 import type { Values } from '../options.js'
 import { createSecrets, type Secrets } from '../secrets.js'
 import { openSetUp, type StoreSetUp } from '../store-set-up.js'
+import { unquoted } from '../stores.js'
 import { accountRule, createAccounts, listedAccounts, type AccountRule, type Accounts } from './accounts.js'
 import { createFernet } from './fernet.js'
 import { countOf, importRows, type ImportRooms, type Tally } from './import-rows.js'
@@ -39,7 +40,7 @@ export async function importPython(args: readonly string[], surroundings: Surrou
       surroundings.print(IMPORT_HELP)
       return 0
     }
-    const [place = ''] = given
+    const place = unquoted(given[0] ?? '')
     if (place === '') throw new Misuse('the store of the Python server is missing: a file of SQLite, or postgres://…')
     hidePassword(place, secrets)
     const order = readOrder(values)

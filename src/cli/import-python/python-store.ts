@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import path from 'node:path'
-import { openPool, openSqliteFile, StorageAdvice } from '../stores.js'
+import { isLikeUrl, openPool, openSqliteFile, StorageAdvice } from '../stores.js'
 
 /** A row of the Python server, whose columns are not taken on trust: versions of it differ in them. */
 export type PythonRow = Readonly<Record<string, unknown>> & { readonly user_id: string }
@@ -40,6 +40,9 @@ export async function openPythonStore(
   options: { readonly directory: string; readonly timeout: number },
 ): Promise<PythonStore> {
   const postgres = /^postgres(?:ql)?(?:\+\w+)?:\/\//.exec(place)
+  if (postgres === null && !/^sqlite(?:\+\w+)?:/.test(place) && isLikeUrl(place)) {
+    throw new StorageAdvice('that is not the place of a store', 'name a file of SQLite (sqlite:///…), or postgres://…')
+  }
   const tables = await (postgres === null
     ? openSqlite(
         path.resolve(options.directory, place.replace(/^sqlite(?:\+\w+)?:(?:\/\/\/|\/\/(?=\.))?/, '')),

@@ -86,6 +86,7 @@ const NOT_FOR_PAGES = [
   'Content-Security-Policy-Report-Only',
   'Reporting-Endpoints',
   'Report-To',
+  'NEL',
 ]
 
 /**

@@ -244,6 +244,12 @@ describe.runIf(has('better-sqlite3'))('import-python', () => {
     ])
   })
 
+  it('reads the place of a store that is quoted', async () => {
+    const ran = await (await importWorld()).import('"./not-there.db"')
+
+    expect(ran.complaint).toMatch(/there is no file [^"]*not-there\.db;/)
+  })
+
   it('leaves what is no sealed text, and takes a row of an unknown time for one of now', async () => {
     const setup = await importWorld()
     const ran = await setup.import(

@@ -144,6 +144,13 @@ describe.runIf(has('better-sqlite3'))('a store of the Python server in a file', 
     await expect(openPythonStore(folder, OPTIONS)).rejects.toThrow(/there is no file/)
   })
 
+  it.each(['postgres//u:hush@db/x', 'postgresql:u:hush@db', 'mysql ://u:hush@db/x', '//u:hush@db/x'])(
+    'is not sought in a file whose name is a misspelt URL: %s',
+    async (place) => {
+      await expect(openPythonStore(place, OPTIONS)).rejects.toThrow('that is not the place of a store')
+    },
+  )
+
   it('is told from another database, and from a file that is none', async () => {
     const other = newFile()
     new Database!(other).exec('CREATE TABLE app (id)').close()
