@@ -1,8 +1,7 @@
 import type { GetNextcloudToken, McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
-import type { Discovery } from './authorization-server/discovery.js'
+import { isConfigured, type NamedServers } from './authorization-server/known-issuer.js'
 import type { BrokerSession } from './broker/broker.js'
 import type { Config } from './config/config.js'
-import type { PerIssuer } from './config/per-issuer.js'
 import { isScopeToken } from './config/values.js'
 import { asMcpAuthError, ConfigurationError, SubjectTokenRejectedError } from './errors/errors.js'
 import { MODES } from './modes.js'
@@ -54,7 +53,7 @@ export interface Callers {
 /** The rooms that callers need. */
 export interface CallerRooms {
   readonly config: Config
-  readonly providers: PerIssuer<{ readonly discovery: Pick<Discovery, 'issuer'> }>
+  readonly providers: NamedServers
   readonly sessions: Sessions
   readonly verifier: Pick<Verifier<Session>, 'verify'>
   readonly surface: Surface
@@ -191,7 +190,9 @@ async function namedSession(
   if (!names.every((name) => typeof name === 'string' && name !== '') || subject === undefined) {
     throw new TypeError(`who must hold an MCP token or name a subject. ${PASS}, or { subject }`)
   }
-  if (providers.find(issuer) === undefined) throw new TypeError('who must name one of the issuers that are configured')
+  if (!(await isConfigured(providers, issuer))) {
+    throw new TypeError('who must name one of the issuers that are configured')
+  }
   const caller = { token: '', identity: { issuer, subject }, clientId, audience: [], expiresAt: Infinity }
   return { caller, scopes: fixedScopes(nextcloud) }
 }

@@ -5,7 +5,7 @@ import type { Config } from './config.js'
 export interface PerIssuer<T> {
   /** In the order of `issuers`. */
   readonly all: readonly [T, ...T[]]
-  /** Returns what is of an issuer. Where there is one issuer only, it is that one's: its name may not be known yet. */
+  /** Returns what is of an issuer. Any name finds that of a single issuer whose own name is not configured, and yet to be looked up. */
   readonly find: (issuer: string) => T | undefined
   /** @throws {ConfigurationError} the issuer is none of those that are configured */
   readonly of: (issuer: string) => T
@@ -16,7 +16,8 @@ export interface PerIssuer<T> {
 export function perIssuer(config: Config): PerIssuer<Config> {
   const { others } = config
   const byName = new Map([config, ...others].map((one) => [one.issuer, one]))
-  return overIssuers([config, ...others], others.length === 0 ? () => config : (issuer) => byName.get(issuer))
+  const find = (issuer: string): Config | undefined => byName.get(issuer)
+  return overIssuers([config, ...others], config.issuer === undefined ? () => config : find)
 }
 
 function overIssuers<T>(all: PerIssuer<T>['all'], find: PerIssuer<T>['find']): PerIssuer<T> {
@@ -35,7 +36,7 @@ function overIssuers<T>(all: PerIssuer<T>['all'], find: PerIssuer<T>['find']): P
         const value = find(issuer)
         return value === undefined ? undefined : made.get(value)
       }
-      return overIssuers([first, ...more], more.length === 0 ? () => first : ofIssuer)
+      return overIssuers([first, ...more], ofIssuer)
     },
   }
 }

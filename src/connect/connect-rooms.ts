@@ -7,6 +7,7 @@ import type { Deletions } from '../broker/deletions.js'
 import type { Disconnect } from '../broker/disconnect.js'
 import type { Clock } from '../clock.js'
 import type { Config, ConnectConfig, NextcloudConfig } from '../config/config.js'
+import type { NamedServers } from '../authorization-server/known-issuer.js'
 import type { PerIssuer } from '../config/per-issuer.js'
 import type { ConnectFailureReason, Events, OfPerson, OfRefusal } from '../events.js'
 import type { Identity } from '../grants/grant.js'
@@ -43,6 +44,7 @@ export interface SignInServer {
 /** The rooms that connecting needs. */
 export interface ConnectRooms {
   readonly config: Config
+  readonly providers: NamedServers
   readonly nextcloud: NextcloudConfig
   readonly connect: ConnectConfig
   readonly grants: Grants

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { isConfigured } from '../authorization-server/known-issuer.js'
 import { isLiving, type Identity } from '../grants/grant.js'
 import { SealedValueError } from '../errors/errors.js'
 import { ifError } from '../errors/if-error.js'
@@ -44,12 +45,15 @@ export function boundForm({ connect }: Pick<PageRooms, 'connect'>, cookie: strin
  * @throws {StorageError} the store cannot be asked
  */
 export async function whoVisits(
-  rooms: VisitRooms & Pick<PageRooms, 'visits'>,
+  rooms: VisitRooms & Pick<PageRooms, 'visits' | 'providers'>,
   req: IncomingMessage,
   cookie: string | undefined,
 ): Promise<Identity | undefined> {
   const { authenticateBrowser } = rooms.connect
-  if (authenticateBrowser !== undefined) return identityIn(await authenticateBrowser(req))
+  if (authenticateBrowser !== undefined) {
+    const person = identityIn(await authenticateBrowser(req))
+    return person !== undefined && (await isConfigured(rooms.providers, person.issuer)) ? person : undefined
+  }
   return cookie === undefined ? undefined : (await rooms.visits.read(cookie))?.value.identity
 }
 

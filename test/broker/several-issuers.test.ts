@@ -137,6 +137,26 @@ describe('a grant', () => {
     return { ...two, options, connectAt, who, auth: two.open(options) }
   }
 
+  it.each(['issuer', 'discoveryUrl'])('of the issuer before a move serves nobody after it: %s', async (option) => {
+    const { b, connectAt, who, options, open } = await keeping()
+    await connectAt('a')
+    const address = option === 'issuer' ? b.issuer : `${b.issuer}/.well-known/openid-configuration`
+    const auth = open({ ...options, issuers: undefined, [option]: address, ...CLIENTS.a })
+    const refused = 'who must name one of the issuers that are configured'
+    const calls = [
+      auth.getNextcloudToken(who('a')),
+      auth.isProvisioned(who('a')),
+      auth.createConnectUrl(who('a')),
+      auth.waitForConnection(who('a'), 1),
+      auth.rotate(who('a')),
+      auth.revoke(who('a')),
+    ]
+    for (const call of calls) await expect(call).rejects.toThrow(refused)
+    expect([...b.received('/token'), ...b.received('/revoke')]).toEqual([])
+    expect(await auth.isProvisioned(who('b'))).toBe(false)
+    expect((await auth.connections()).connections).toMatchObject([{ state: 'active' }])
+  })
+
   it('of one issuer serves the same subject of the other in nothing', async () => {
     const { a, b, auth, connectAt, who } = await keeping()
     await connectAt('a')

@@ -289,7 +289,7 @@ it('a top-level discoveryUrl is of the one entry that has none', () => {
   expect([a.discoveryUrl?.href, b?.discoveryUrl?.href]).toEqual(['https://a.example.com/d', discoveryUrl])
 })
 
-it('what there is of an issuer is found by its name, and by any where there is one', () => {
+it('what there is of an issuer is found by its name, and by any where the only one has none yet', () => {
   const names = (options: object) => perIssuer(readConfig(options, {})).map(({ issuer }) => ({ issuer }))
   const several = names(TWO)
   expect([several.of(A), several.of(B), several.find('https://c.example.com')]).toEqual([
@@ -299,5 +299,8 @@ it('what there is of an issuer is found by its name, and by any where there is o
   ])
   expect(() => several.of(`${A}/`)).toThrow(`${A}/ is none of the issuers here`)
   expect(several.map(({ issuer }) => `${issuer}!`).of(B)).toBe(`${B}!`)
-  expect(names({ ...TOP, issuer: A }).of('https://c.example.com')).toEqual({ issuer: A })
+  const one = names({ ...TOP, issuer: A })
+  expect([one.of(A), one.find(B)]).toEqual([{ issuer: A }, undefined])
+  const unnamed = names({ ...TOP, discoveryUrl: `${A}/discovery` })
+  expect(unnamed.of('https://c.example.com')).toEqual({ issuer: undefined })
 })

@@ -648,6 +648,10 @@ describe("the app's own sign-in", () => {
     ['null', null],
     ['a user without a subject', { issuer: 'https://idp.example.com' }],
     ['an empty one', { issuer: 'https://idp.example.com', subject: '' }],
+    [
+      'a user of another issuer, such as that before a move',
+      { issuer: 'https://before.example.com', subject: 'alice' },
+    ],
   ])('that knows %s is a 403 that says to sign in there first', async (_who, who) => {
     const { alice } = await setUp({ options: appSays(() => who) })
 
