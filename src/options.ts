@@ -216,8 +216,8 @@ export interface HttpOptions {
 }
 
 /**
- * One of several issuers. What it leaves out is that of the top level, where it may also come from the environment, and the preset is
- * `nextcloud.preset`. A `clientSecret` or a `clientAuth` here stands in for both of the top level.
+ * One of several issuers. What it leaves out is that of the top level or of the environment, and the preset is `nextcloud.preset`.
+ * A `clientId`, `clientSecret` or `clientAuth` here is not combined with a secret or `clientAuth` from there.
  */
 export interface IssuerOptions extends Pick<
   McpAuthOptions,
@@ -315,9 +315,9 @@ export interface McpAuthOptions {
    * - `'required'`: they alone are let in
    *
    * A proof is good for one method, URL (the origin of `resource` and the path of the request) and token, for 300 seconds before and after
-   * its `iat`, and once: in this process, and with a shared `storage` in all instances. A process remembers 200,000 proofs, and 50,000
-   * of one user. When there are more, those with the oldest `iat` are forgotten and all proofs as old as they are refused; a user with more
-   * is answered 503. Not in pass-through mode, because a bound token cannot be sent on.
+   * its `iat`, and once: in this process until it stops, and with a shared `storage` in all instances. A process remembers
+   * 200,000 proofs, and 50,000 of one user. When there are more, those with the oldest `iat` are forgotten and all proofs as old as they are
+   * refused; a user with more is answered 503. Not in pass-through mode, because a bound token cannot be sent on.
    */
   readonly dpop?: 'off' | 'allowed' | 'required' | undefined
   /**

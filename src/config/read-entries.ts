@@ -28,6 +28,8 @@ const OF_ISSUER = {
 }
 /** Options that say where one server is. Two issuers that shared them would answer for each other's tokens. */
 const PLACES = ['discoveryUrl', 'authorizationServer'] as const
+/** An entry with one of these proves who it is with nothing of the top level. */
+const CLIENT = ['clientId', 'clientSecret', 'clientAuth'] as const
 
 /**
  * Returns the options of each issuer: those of its entry, and of the top level what the entry leaves out.
@@ -53,10 +55,10 @@ export function readEntries(options: unknown, environment: Environment): readonl
       `is of one authorization server: give it in the entries of issuers, of which ${without.length} lack it`,
     )
   }
-  const rest = withoutIssuer(environment)
+  const rest = without(environment, ['issuer', 'discoveryUrl'])
   return list.map((entry, index) => ({
     options: withTop(entry, top),
-    environment: rest,
+    environment: entry['clientId'] === undefined ? rest : without(rest, ['clientSecret']),
     name: `issuers[${index}]`,
     isFirst: index === 0,
   })) as [Entry, ...Entry[]]
@@ -93,11 +95,11 @@ function checkDistinct(list: readonly Readonly<Record<string, unknown>>[]): void
 
 function withTop(entry: Readonly<Record<string, unknown>>, top: Readonly<Record<string, unknown>>): object {
   const { preset, ...own } = Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== undefined))
-  const hasOwn = own['clientSecret'] !== undefined || own['clientAuth'] !== undefined
+  const hasOwn = CLIENT.some((name) => own[name] !== undefined)
   const { nextcloud } = top
   return {
     ...top,
-    // One stands in for the other, and the secret of another server is not for this one.
+    // The secret of one client is not for the server of another, and clientAuth stands in for a secret.
     ...(hasOwn && { clientSecret: undefined, clientAuth: undefined }),
     ...own,
     ...(preset !== undefined && {
@@ -106,11 +108,13 @@ function withTop(entry: Readonly<Record<string, unknown>>, top: Readonly<Record<
   }
 }
 
-/** Without the variables that say where the one issuer is. */
-function withoutIssuer(environment: Environment): Environment {
-  const variables = [...variablesOf('issuer'), ...variablesOf('discoveryUrl')]
+/** Without the variables that stand in for these options. */
+function without(environment: Environment, options: readonly string[]): Environment {
+  const variables = options.flatMap(variablesOf)
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !variables.includes(name)))
 }
+
+const OWN_SECRET = '. An entry with a clientId takes no secret from the top level or the environment: give its own'
 
 /** Runs the reading of one entry, and says in its errors which entry it is. */
 export function ofEntry<T>({ name, options }: Entry, read: () => T): T {
@@ -122,6 +126,9 @@ export function ofEntry<T>({ name, options }: Entry, read: () => T): T {
     const part = option === 'nextcloud.preset' ? 'preset' : option
     const isOfIssuer = Object.hasOwn(OF_ISSUER, part.replace(/\..*/, ''))
     const { issuer } = options as { readonly issuer?: unknown }
-    throw isOfIssuer ? new ConfigurationError(`${name} (${String(issuer)}): ${message}`, `${name}.${part}`) : error
+    const hint = part === 'clientSecret' ? OWN_SECRET : ''
+    throw isOfIssuer
+      ? new ConfigurationError(`${name} (${String(issuer)}): ${message}${hint}`, `${name}.${part}`)
+      : error
   }
 }

@@ -35,6 +35,8 @@ export interface FlowCookies {
 }
 
 const NAME = 'mcp-nextcloud-'
+/** The cookie of a session at the server's own sign-in, on https: it is no flow, and must not end as the oldest of them. */
+export const SESSION_COOKIE = `__Host-${NAME}session`
 /** Flows in one browser at a time. Beyond that the oldest end, which browsers send first (RFC 6265 §5.4). */
 const MOST_FLOWS = 8
 const FLOW_LENGTH = 8
@@ -52,6 +54,7 @@ const FLOW = /^[\w-]{1,16}$/
 export function createFlowCookies(isSecure: boolean): FlowCookies {
   const prefix = isSecure ? `__Host-${NAME}` : NAME
   const attributes = `Path=/; HttpOnly; SameSite=Lax${isSecure ? '; Secure' : ''}`
+  const isFlow = (name: string): boolean => name.startsWith(prefix) && name !== SESSION_COOKIE
   const end = (flow: string): string => `${prefix}${flow}=; Max-Age=0; ${attributes}`
   const keep = (flow: string, value: string, life: number): string =>
     `${prefix}${flow}=${value}; Max-Age=${life / 1_000}; ${attributes}`
@@ -60,7 +63,7 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
     issue(req, flow, { value, life } = { value: randomSecret(), life: ONE_TIME_LIFE }) {
       const names = new Set(readCookies(req).map(([name]) => name))
       const flows = [...names].filter(
-        (name) => name.startsWith(prefix) && name !== prefix + flow && FLOW.test(name.slice(prefix.length)),
+        (name) => isFlow(name) && name !== prefix + flow && FLOW.test(name.slice(prefix.length)),
       )
       const surplus = flows.slice(0, Math.min(MOST_ENDED, Math.max(0, flows.length + 1 - MOST_FLOWS)))
       return {
@@ -69,7 +72,7 @@ export function createFlowCookies(isSecure: boolean): FlowCookies {
         headers: [keep(flow, value, life), ...surplus.map((name) => end(name.slice(prefix.length)))],
       }
     },
-    any: (req) => readCookies(req).some(([name]) => name.startsWith(prefix)),
+    any: (req) => readCookies(req).some(([name]) => isFlow(name)),
     values: (req, flow) =>
       readCookies(req)
         .filter(([name]) => name === prefix + flow)

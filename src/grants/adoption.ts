@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
 import { ttlOf, type Grant, type Identity, type StoredGrant } from './grant.js'
+import { readPlainTombstone } from './plain-tombstone.js'
 import { readGrant } from './read-grant.js'
 import { formerKey, ownerOf, recordKey, type RecordOwner, type RecordOwners } from './record-key.js'
 import type { Records } from './records.js'
@@ -17,7 +18,7 @@ const LOOKS = 12
 
 /** @throws {SealedValueError} there is a record, which cannot be opened */
 export async function readStored(records: Pick<Records, 'read'>, key: string): Promise<StoredGrant | undefined> {
-  const record = await records.read(key)
+  const record = await records.read(key, readPlainTombstone)
   return record && { grant: readGrant(record.value), version: record.version }
 }
 

@@ -3,7 +3,6 @@ import { LRUCache } from 'lru-cache'
 import { ConfigurationError, SealedValueError, StorageError } from '../errors/errors.js'
 import type { Events } from '../events.js'
 import { PUT_UNCOUNTED, type KeyPage, type StorageAdapter, type StoredEntry } from '../storage-adapter.js'
-import { readPlainTombstone } from './plain-tombstone.js'
 import { sealingKeyOf, type Sealer } from './seal.js'
 
 /** A record, opened. */
@@ -19,8 +18,11 @@ export interface OpenRecord {
  * {@link ConfigurationError} when an adapter says that it is not set up.
  */
 export interface Records {
-  /** @throws {SealedValueError} the record is there and cannot be opened */
-  readonly read: (key: string) => Promise<OpenRecord | undefined>
+  /**
+   * @param readPlain reads a value that is not sealed, where the record may hold one; undefined: it is none
+   * @throws {SealedValueError} the record is there and cannot be opened
+   */
+  readonly read: (key: string, readPlain?: (value: string, now: number) => unknown) => Promise<OpenRecord | undefined>
   /**
    * The same for a record that is worth little without its content: the value is undefined if only a key of the past opens it. A key that is
    * met for the first time may be on its way to this process (a restart of several, one by one). For ten minutes that rejects with
@@ -69,11 +71,11 @@ export function createRecords(storage: StorageAdapter, sealer: Sealer, clock: Cl
       isVersion,
     )
   return {
-    async read(key) {
+    async read(key, readPlain) {
       const entry = await peek(key)
       if (entry === undefined) return undefined
       const { value, version } = entry
-      return { value: readPlainTombstone(value, clock.now()) ?? (await sealer.open(key, value)), version }
+      return { value: readPlain?.(value, clock.now()) ?? (await sealer.open(key, value)), version }
     },
     async readIfOpens(key) {
       const entry = await peek(key)

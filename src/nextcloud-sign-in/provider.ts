@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type * as OidcProvider from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC, Provider, RefreshToken } from 'oidc-provider'
+import { SESSION_COOKIE } from '../connect/cookies.js'
 import { DEAD_GRANT_TTL } from '../grants/grant.js'
 import { urlOf } from '../http/router.js'
 import type { ClientDocuments } from './client-documents.js'
@@ -149,8 +150,7 @@ export function asIssuer(issuer: URL, req: IncomingMessage & { originalUrl?: str
  * The name of the cookie of a session. With `__Host-`, no other host and no plain connection can set it (RFC 6265bis §4.1.3.2). Browsers take
  * that prefix over https only.
  */
-export const sessionCookie = (issuer: string): string =>
-  issuer.startsWith('https:') ? '__Host-mcp-nextcloud-session' : '_session'
+export const sessionCookie = (issuer: string): string => (issuer.startsWith('https:') ? SESSION_COOKIE : '_session')
 
 function configurationOf(rooms: ProviderRooms, ring: KeyRing): Configuration {
   const { adapter, library, clients } = rooms

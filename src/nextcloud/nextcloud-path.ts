@@ -1,7 +1,10 @@
 import type { NextcloudRefusal } from '../errors/errors.js'
 
-/** A dot segment with one of its characters encoded, or behind an encoded slash: some proxies decode it. */
-const HIDDEN_DOT_SEGMENT = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?=\/|%2f|%5c|$)/i
+/**
+ * A dot segment with one of its characters encoded, or behind an encoded slash, because some proxies decode it, or with a parameter, which
+ * some drop. `..%3B` is the beginning of a name.
+ */
+const HIDDEN_DOT_SEGMENT = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?=\/|;|%2f|%5c|$)/i
 /** The URL parser takes a backslash for a slash and `#` for the end of the path, and drops control characters. */
 const NOT_IN_A_PATH = /[#\\\p{Cc}]/u
 const NOT_AN_ESCAPE = /%(?![\da-f]{2})/gi

@@ -58,7 +58,7 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
   const handle = toNodeHandler(mcp)
   // Any Content-Type, so that the limit holds for every body, and the log tells the tool of every call.
   const readBody = express.json({ type: () => true, limit: LARGEST_BODY })
-  app.all(pathname, limited(LIMITS.mcp), forBrowsers, auth, readBody, (req, res) => {
+  app.all(pathname, limited(LIMITS.mcp), forBrowsers, auth, readBody, refuseBatches, (req, res) => {
     void handle(req, res, req.body)
   })
   app.use(notFound(settings))
@@ -122,6 +122,13 @@ const forBrowsers: RequestHandler = (req, res, next) => {
   } else if (req.method === 'GET' && req.headers.authorization === undefined && req.accepts()[0] === 'text/html') {
     res.redirect(303, '/')
   } else next()
+}
+
+/** Refuses several calls in one body, each of which the limit would have to count. MCP has had them in 2025-03-26 alone. */
+const refuseBatches: RequestHandler = (req, res, next) => {
+  if (!Array.isArray(req.body)) return next()
+  const error = { code: -32_600, message: 'A body is one message: send each by itself' }
+  res.status(400).json({ jsonrpc: '2.0', id: null, error })
 }
 
 /** Answers every other error without its message, which may quote the request. */

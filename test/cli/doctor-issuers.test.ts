@@ -87,12 +87,31 @@ describe('the doctor, with --issuer more than once', () => {
     })
   })
 
-  it('verifies a token by the keys of its own issuer, and has that one exchange it', async () => {
+  it.each(['without a token', 'with a token of the second'])(
+    'sends the secret to the first of them alone, which it is for: %s',
+    async (which) => {
+      const { setup, second, run } = await setUpTwo()
+      if (which !== 'without a token') setup.token = await second.mint({ aud: setup.resource })
+
+      const { findings, failed } = await run()
+
+      expect(setup.as.received('/token')).not.toEqual([])
+      expect(second.received('/token')).toEqual([])
+      const { status } = findings.find(({ id, issuer }) => id === 'client.credentials' && issuer === second.issuer)!
+      expect(status).toBe('left-out')
+      expect(failed).toEqual([])
+    },
+  )
+
+  it('verifies a token by the keys of its own issuer, and exchanges none of another than the first', async () => {
     const { setup, second, run } = await setUpTwo()
     setup.token = await second.mint({ aud: setup.resource })
     const taken = await run()
     expect(taken.finding('token.accepted')?.status).toBe('passed')
-    expect(taken.finding('exchange.live')).toMatchObject({ status: 'failed' })
+    expect(taken.finding('exchange.live')).toMatchObject({
+      status: 'left-out',
+      found: expect.stringContaining(`the first issuer alone (${setup.as.issuer})`) as string,
+    })
 
     setup.token = await second.mint({ aud: setup.resource }, { key: await signingKey('of-nobody') })
     expect((await run()).finding('token.accepted')).toMatchObject({ status: 'failed', reason: 'key' })

@@ -112,6 +112,18 @@ describe('what an entry leaves out', () => {
     expect(a.client).toMatchObject({ auth: 'clientAuth' in own ? clientAuth : undefined })
     expect(a.client?.secret).toBe('clientSecret' in own ? 'own' : undefined)
   })
+
+  it.each([
+    ['clientSecret', { clientSecret: 'of another client' }, {}],
+    ['clientAuth', { clientAuth }, {}],
+    ['OIDC_CLIENT_SECRET', {}, { OIDC_CLIENT_SECRET: 'of another client' }],
+    ['NEXTCLOUD_OIDC_CLIENT_SECRET', {}, { NEXTCLOUD_OIDC_CLIENT_SECRET: 'of another client' }],
+  ])('is no credential of another client, where it has a client of its own: %s', (_name, top, environment) => {
+    const own = { issuer: B, clientId: 'client-b', clientSecret: undefined }
+    const [a, b] = ofBoth({ ...TOP, clientId: 'mcp-server', ...top, issuers: [{ issuer: A }, own] }, environment)
+    expect(a.client?.hasCredentials).toBe(true)
+    expect(b?.client).toEqual({ id: 'client-b', secret: undefined, auth: undefined, hasCredentials: false })
+  })
 })
 
 it('one entry is as good as issuer, and undefined is as good as none', () => {
@@ -213,6 +225,21 @@ describe('is refused', () => {
       two({ issuer: B, clientId: 'b' }, { nextcloud: { url: 'https://c.example.com', mode: 'token-exchange' } }),
       'issuers[0].clientId',
       'clientId is required',
+    ],
+    [
+      'a client of its own without its secret',
+      two(
+        { issuer: B, clientId: 'b', clientSecret: undefined },
+        { ...CLIENT, nextcloud: { url: 'https://c.example.com', mode: 'token-exchange' } },
+      ),
+      'issuers[1].clientSecret',
+      'An entry with a clientId takes no secret from the top level or the environment: give its own',
+    ],
+    [
+      'a client of its own without its secret, where nothing says the mode',
+      two({ issuer: B, clientId: 'b' }, { ...CLIENT, nextcloud: { url: 'https://c.example.com' } }),
+      'issuers[1].clientSecret',
+      'clientSecret is required',
     ],
   ])('by the name of the entry: %s', (_name, options, option, problem) => {
     const refusal = refusalOf(options)

@@ -1,7 +1,7 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { createFlowCookies, digest, flowOf, holds } from '../../src/connect/cookies.js'
+import { createFlowCookies, digest, flowOf, holds, SESSION_COOKIE } from '../../src/connect/cookies.js'
 
 const NAME = '__Host-mcp-nextcloud-'
 const cookies = createFlowCookies(true)
@@ -55,6 +55,14 @@ describe('a cookie', () => {
 
     expect(cookies.issue(browserWith(planted), 'flow').headers).toHaveLength(17)
     expect(cookies.issue(browserWith(oddOnes), 'flow').headers).toHaveLength(1)
+  })
+
+  it('leaves the session of the own sign-in alone, which is no flow', () => {
+    const held = [SESSION_COOKIE, ...Array.from({ length: 7 }, (_, index) => `${NAME}flow-${index}`)]
+    const browser = browserWith(held.map((name) => `${name}=x`).join('; '))
+
+    expect(cookies.issue(browser, 'another').headers).toHaveLength(1)
+    expect(cookies.any(browserWith(`${SESSION_COOKIE}=x`))).toBe(false)
   })
 
   it("leaves the app's own cookies alone, however many there are", () => {

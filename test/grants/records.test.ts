@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { ConfigurationError, StorageError, SealedValueError } from '../../src/errors/errors.js'
+import { readPlainTombstone } from '../../src/grants/plain-tombstone.js'
 import { recordKey } from '../../src/grants/record-key.js'
 import type { StorageAdapter } from '../../src/storage-adapter.js'
 import { OWNER, opened } from './opened.js'
@@ -50,9 +51,16 @@ it('the plain remains of a grant count up to a day from now: a later number woul
   await put('v1:later', latest + 1)
   await put('v1:never', 999_999_999_999_999)
 
-  expect(await records.read(KEY)).toMatchObject({ value: { withdrawals: { count: latest } } })
-  for (const key of ['v1:later', 'v1:never'])
-    expect(await failureOf(records.read(key))).toBeInstanceOf(SealedValueError)
+  const read = (key: string) => records.read(key, readPlainTombstone)
+  expect(await read(KEY)).toMatchObject({ value: { withdrawals: { count: latest } } })
+  for (const key of ['v1:later', 'v1:never']) expect(await failureOf(read(key))).toBeInstanceOf(SealedValueError)
+})
+
+it('the plain remains of a grant in the place of another record do not open', async () => {
+  const { records, memory, clock } = open()
+  await memory.put('v1:links', `taken-back:${clock.now()}`, null)
+
+  expect(await failureOf(records.read('v1:links'))).toBeInstanceOf(SealedValueError)
 })
 
 describe('a store that fails', () => {

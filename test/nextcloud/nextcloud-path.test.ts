@@ -14,6 +14,7 @@ it.each([
   ['/', '/files/a%20b/ü', '/files/a%20b/%C3%BC'],
   ['/', '//evil.example.com/a', '/evil.example.com/a'],
   ['/', '/a/../b', '/b'],
+  ['/', '/..a;/a..;/..%3Ba/100%252e.txt', '/..a;/a..;/..%3Ba/100%252e.txt'],
   ['/', '/100%/50% off?x=%&y=%2', '/100%25/50%25%20off?x=%25&y=%252'],
   ['/', '/%zz%2f%C3%BC%', '/%25zz%2f%C3%BC%25'],
   ['/', '/Docs/blank  ', '/Docs/blank%20%20'],
@@ -105,6 +106,9 @@ describe('a path that leads out of the base', () => {
     '/a%2F%2e%2e/b',
     '/a%5C..%5Cb',
     '/.%2fb',
+    '/a/..;/..;/b',
+    '/..;x=y/b',
+    '/a%2f.%2e;/b',
   ])('is refused: %j', (path) => {
     expect(() => resolve(path)).toThrow(new TypeError('The path leads out of nextcloud.url'))
   })

@@ -250,7 +250,7 @@ describe('mcp-nextcloud-auth serve', () => {
     const { body } = await client.signIn(visitor(), { scope: 'notes:read' })
     expect(body['scope']).toBe('notes:read')
     secrets.push(String(body['access_token']))
-    const post = (method: string, params: object = {}, contentType = 'application/json') =>
+    const send = (message: object, contentType = 'application/json') =>
       fetch(`${origin}/mcp`, {
         method: 'POST',
         headers: {
@@ -258,8 +258,10 @@ describe('mcp-nextcloud-auth serve', () => {
           'content-type': contentType,
           accept: 'application/json, text/event-stream',
         },
-        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+        body: JSON.stringify(message),
       })
+    const post = (method: string, params: object = {}, contentType?: string) =>
+      send({ jsonrpc: '2.0', id: 1, method, params }, contentType)
     const call = (name: string, contentType?: string) => post('tools/call', { name, arguments: {} }, contentType)
     const refused = await call('add_event')
     expect(refused.status).toBe(403)
@@ -269,6 +271,8 @@ describe('mcp-nextcloud-auth serve', () => {
     expect(refused.headers.get('access-control-allow-origin')).toBe('*')
     expect(refused.headers.get('access-control-expose-headers')).toMatch(/WWW-Authenticate/i)
     expect((await call('add_event', 'text/plain; a=application/json')).status).toBe(415)
+    const batch = await send([{ jsonrpc: '2.0', id: 1, method: 'tools/list', params: {} }])
+    expect([batch.status, await batch.json()]).toMatchObject([400, { id: null, error: { code: -32_600 } }])
     const tools = await (await post('tools/list')).text()
     expect(tools.match(/(?<="name":")\w+/g)).toEqual(['list_notes', 'read_note'])
     const listed = await call('list_notes')

@@ -14,12 +14,15 @@ import {
 import { MODES } from '../../modes.js'
 import { waysToGive } from './words.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
-import type { Examination } from './examination.js'
+import { withheldFrom, type Examination } from './examination.js'
 import { nextcloudOf } from './nextcloud.js'
 import { checkOAuth2Client, isFromOAuth2App } from './oauth2-app.js'
 
-const clientWithSecret: Subject<ClientConfig> = ({ config: { client } }) => {
+const clientWithSecret: Subject<ClientConfig> = (context) => {
+  const { client } = context.config
   if (client === undefined) return missing('there is no clientId, and nothing here needs one')
+  const withheld = withheldFrom(context)
+  if (withheld !== undefined) return missing(withheld)
   return client.hasCredentials ? client : missing(`the client ${client.id} has no secret to try`)
 }
 
@@ -111,6 +114,8 @@ async function checkGrant(context: Examination, nextcloud: NextcloudConfig): Pro
   }
   const says = listed === undefined ? 'the provider does not list its grants' : 'the provider lists the grant'
   if (credentialFrom === 'grant') return listed === undefined ? leftOut(says) : passed(says)
+  const withheld = withheldFrom(context)
+  if (withheld !== undefined) return leftOut(`${says}; ${withheld}`)
   if (token !== undefined) return passed(`${says}; exchange.live tries it`)
   return tryMadeUp(context, nextcloud, says, fix)
 }

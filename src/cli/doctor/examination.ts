@@ -53,7 +53,9 @@ export function createExaminations(
   const { config, clock, token } = given
   const events = createEvents(() => undefined, clock)
   const transport = createTransport(config.http, clock, events)
-  const rooms = perIssuer(config).map((one) => roomsOf(one, { transport, clock, events }))
+  const rooms = perIssuer(config).map((one) =>
+    roomsOf(one === config ? one : withoutSecret(one), { transport, clock, events }),
+  )
   const shared = {
     ...given,
     issuers: rooms.all.map(({ config: { issuer } }) => issuer),
@@ -65,6 +67,20 @@ export function createExaminations(
   const own = ownOf(rooms, token)
   const others = rooms.all.filter((one) => one !== own)
   return [{ ...shared, ...own }, ...others.map((one) => ({ ...shared, ...one }))]
+}
+
+/** The command line names one secret, and which issuer it is for: the first. No other gets it. */
+function withoutSecret(config: Config): Config {
+  const { client } = config
+  if (client === undefined) return config
+  return { ...config, client: { id: client.id, secret: undefined, auth: undefined, hasCredentials: false } }
+}
+
+/** Returns why no credentials are sent to an issuer that is not the first; undefined for the first. */
+export function withheldFrom({ config: { issuer }, issuers }: Examination): string | undefined {
+  const [first] = issuers
+  if (issuers.length === 1 || issuer === first) return undefined
+  return `the secret is tried at the first issuer alone (${first ?? ''}): to try one here, name this issuer first, with the client and the secret that are for it`
 }
 
 function roomsOf(config: Config, { transport, clock, events }: Pick<Examination, 'transport' | 'clock' | 'events'>) {

@@ -8,7 +8,7 @@ import type { VerifiedToken } from '../../verify/verifier.js'
 import { waysToGive } from './words.js'
 import { check, failed, leftOut, missing, outcomeOf, passed, type Check, type Subject, type Verdict } from './check.js'
 import { wordsOf } from './client.js'
-import type { Examination } from './examination.js'
+import { withheldFrom, type Examination } from './examination.js'
 import { decoded, describeClaims, type DecodedJwt } from './jwt.js'
 
 interface Exchangeable {
@@ -16,11 +16,15 @@ interface Exchangeable {
   readonly verified: VerifiedToken
 }
 
-const exchangeable: Subject<Exchangeable> = ({ config: { nextcloud }, verified }) => {
+const exchangeable: Subject<Exchangeable> = (context) => {
+  const { config, verified } = context
+  const { nextcloud } = config
   if (nextcloud === undefined || MODES[nextcloud.mode].credentialFrom !== 'exchange') {
     return missing('nothing is exchanged in this mode')
   }
-  return verified ? { nextcloud, verified } : missing('no MCP token to exchange: give one with --token-file')
+  if (verified === undefined) return missing('no MCP token to exchange: give one with --token-file')
+  const withheld = withheldFrom(context)
+  return withheld === undefined ? { nextcloud, verified } : missing(withheld)
 }
 
 const exchanged: Subject<TokenAnswer> = (context) => context.exchanged ?? missing('no token has come back')

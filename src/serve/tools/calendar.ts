@@ -3,8 +3,9 @@ import { z } from 'zod'
 import { nextcloudPath } from '../../nextcloud/path-template.js'
 import { isOneLine, leave, lines, oneLine, refused } from './answer.js'
 import { askDav, childrenOf, hasChild, textOf, type Resource } from './dav.js'
-import { MOST_REQUESTS_APART, eventsOf } from './events.js'
+import { MOST_REQUESTS_APART, eventsOf, type Asked, type CalendarRead } from './events.js'
 import { writeEvent, type CalendarEvent } from './icalendar.js'
+import { inTurns } from './in-turns.js'
 import { tool, ToolFailure, type NextcloudOfTool, type Tool } from './tool.js'
 
 /** Days of a range: recurring events are written out for each of them. */
@@ -135,25 +136,69 @@ async function listEvents(
   const calendars = await calendarsOf(nextcloud)
   const asked = range.calendar === undefined ? calendars : calendars.filter(({ id }) => id === range.calendar)
   if (range.calendar !== undefined && asked.length === 0) throw noCalendar(range.calendar)
-  const events: (CalendarEvent & { readonly calendar: string })[] = []
-  const failures: string[] = []
-  const remarks: string[] = []
-  const apart = { left: MOST_REQUESTS_APART }
-  for (const one of asked.slice(0, MOST_CALENDARS)) {
-    try {
-      const read = await eventsOf(nextcloud, one.id, { from, to, apart })
-      for (const event of read.events) events.push({ ...event, calendar: one.name })
-      if (read.unread > 0) remarks.push(`${shownLeftOut(read.unread)} of the calendar ${namesOf(one)}.`)
-    } catch (error) {
-      // Anybody can share a calendar that Nextcloud cannot read: the others go on.
-      if (!(error instanceof ToolFailure) || asked.length === 1) throw error
-      failures.push(`The calendar ${namesOf(one)} is left out: ${error.message}`)
-    }
-  }
-  if (failures.length > 0 && failures.length === asked.length) throw new ToolFailure(failures.join('\n'))
-  events.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0))
-  return [lines(events.map(shownEvent), MOST_EVENTS, 'There are no events.'), ...remarks, ...failures].join('\n')
+  const { read, failures } = await readCalendars(nextcloud, asked.slice(0, MOST_CALENDARS), { from, to })
+  // Others may have written into any of the calendars, and send invitations that recur without an end: none of these fills the list alone.
+  const chosen = inTurns(
+    read.map(({ one, resources }) => inTurns(resources.map(sorted).toSorted(byFirst)).map(shownIn(one))),
+  )
+  const shown = [...chosen.slice(0, MOST_EVENTS).toSorted(byStart), ...chosen.slice(MOST_EVENTS)]
+  return [
+    lines(shown.map(shownEvent), MOST_EVENTS, 'There are no events.'),
+    ...read
+      .filter(({ unread }) => unread > 0)
+      .map(({ one, unread }) => `${shownLeftOut(unread)} of the calendar ${namesOf(one)}.`),
+    ...failures,
+    ...(asked.length > MOST_CALENDARS
+      ? [`Only ${MOST_CALENDARS} of the ${asked.length} calendars are read: name one to read it.`]
+      : []),
+  ].join('\n')
 }
+
+interface ReadCalendar extends CalendarRead {
+  readonly one: Calendar
+}
+
+/** @throws {ToolFailure} none of them can be read */
+async function readCalendars(
+  nextcloud: NextcloudOfTool,
+  calendars: readonly Calendar[],
+  asked: Asked,
+): Promise<{ readonly read: readonly ReadCalendar[]; readonly failures: readonly string[] }> {
+  const failures: string[] = []
+  const attempt = async <T>(one: Calendar, work: Promise<T>): Promise<T | undefined> =>
+    work.catch((error: unknown) => {
+      // Anybody can share a calendar that Nextcloud cannot read: the others go on.
+      if (!(error instanceof ToolFailure) || calendars.length === 1) throw error
+      failures.push(`The calendar ${namesOf(one)} is left out: ${error.message}`)
+      return undefined
+    })
+  const first = []
+  for (const one of calendars) first.push({ one, found: await attempt(one, eventsOf(nextcloud, one.id, asked)) })
+  const broken = first.filter(({ found }) => typeof found === 'function').length
+  const read: ReadCalendar[] = []
+  for (const { one, found } of first) {
+    const events =
+      typeof found === 'function' ? await attempt(one, found(Math.ceil(MOST_REQUESTS_APART / broken))) : found
+    if (events !== undefined) read.push({ one, ...events })
+  }
+  if (failures.length > 0 && read.length === 0) throw new ToolFailure(failures.join('\n'))
+  return { read, failures }
+}
+
+interface ShownEvent extends CalendarEvent {
+  readonly calendar: string
+}
+
+const shownIn =
+  ({ name }: Calendar) =>
+  (event: CalendarEvent): ShownEvent => ({ ...event, calendar: name })
+
+const byStart = (a: CalendarEvent, b: CalendarEvent): number => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0)
+
+const sorted = (events: readonly CalendarEvent[]): readonly CalendarEvent[] => events.toSorted(byStart)
+
+const byFirst = ([a]: readonly CalendarEvent[], [b]: readonly CalendarEvent[]): number =>
+  a === undefined || b === undefined ? 0 : byStart(a, b)
 
 const shownLeftOut = (count: number): string =>
   count === 1 ? 'One event, which cannot be read, is left out' : `${count} events, which cannot be read, are left out`
@@ -161,14 +206,7 @@ const shownLeftOut = (count: number): string =>
 const noCalendar = (calendar: string): ToolFailure =>
   new ToolFailure(`There is no calendar ${calendar}: list_calendars tells their names, in brackets.`)
 
-function shownEvent({
-  title,
-  start,
-  end,
-  location,
-  description,
-  calendar,
-}: CalendarEvent & { readonly calendar: string }) {
+function shownEvent({ title, start, end, location, description, calendar }: ShownEvent) {
   const where = location === '' ? '' : `; where: ${oneLine(location, 200)}`
   const about = description === '' ? '' : `; about: ${oneLine(description, 300)}`
   return `${shownTime(start, end)}  ${oneLine(title, 200) || 'Without a title'}  (${oneLine(calendar, 100)}${where}${about})`

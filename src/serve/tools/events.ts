@@ -8,13 +8,21 @@ import { ToolFailure, type NextcloudOfTool } from './tool.js'
 /** Requests of one call for events apart: one bad event among 128 is found with 15. */
 export const MOST_REQUESTS_APART = 32
 
-/** The time that events are asked for, and what may be asked for it. */
+/** The time that events are asked for. */
 export interface Asked {
   readonly from: Date
   readonly to: Date
-  /** Requests for events apart that are left to the call. */
-  readonly apart: { left: number }
 }
+
+/** The events of a calendar, those of one resource in one list: a recurring event is one, however often it recurs. */
+export interface CalendarRead {
+  readonly resources: readonly (readonly CalendarEvent[])[]
+  /** As of {@link EventsRead}. */
+  readonly unread: number
+}
+
+/** Reads the events apart, of a calendar that cannot be read as a whole, with at most so many requests. */
+type ReadApart = (most: number) => Promise<CalendarRead>
 
 interface Calendar {
   readonly nextcloud: NextcloudOfTool
@@ -27,33 +35,39 @@ interface Calendar {
  * Nextcloud 32 answers 500 to a question about all of them (`RRULE:FREQ=SECONDLY`), or to one that is too large. It costs itself alone:
  * the others are asked for in ever smaller parts.
  *
+ * @returns the events, or a function that asks for them apart
  * @throws {ToolFailure} the calendar cannot be read
  */
-export async function eventsOf(nextcloud: NextcloudOfTool, id: string, asked: Asked): Promise<EventsRead> {
+export async function eventsOf(
+  nextcloud: NextcloudOfTool,
+  id: string,
+  asked: Asked,
+): Promise<CalendarRead | ReadApart> {
   const user = await nextcloud.user()
   const calendar = { nextcloud, id, path: nextcloudPath`/remote.php/dav/calendars/${user.id}/${id}/` }
   const all = await ask(calendar, query(asked, expanded(asked)))
   if (!(all instanceof ToolFailure)) return eventsIn(all)
   const names = await ask(calendar, query(asked, '<d:getetag/>')).catch(ifError(ToolFailure, () => all))
   if (names instanceof ToolFailure) throw all
-  return inParts(
-    calendar,
-    asked,
-    names.map(({ href }) => href),
-  )
+  const hrefs = names.map(({ href }) => href)
+  return (most) => inParts(calendar, { ...asked, apart: { left: most } }, hrefs)
 }
 
-async function inParts(calendar: Calendar, asked: Asked, hrefs: readonly string[]): Promise<EventsRead> {
+async function inParts(
+  calendar: Calendar,
+  asked: Asked & { readonly apart: { left: number } },
+  hrefs: readonly string[],
+): Promise<CalendarRead> {
   const { apart } = asked
-  if (apart.left === 0) return { events: [], unread: hrefs.length }
+  if (apart.left === 0) return { resources: [], unread: hrefs.length }
   apart.left -= 1
   const found = await ask(calendar, multiget(hrefs, expanded(asked)))
   if (!(found instanceof ToolFailure)) return eventsIn(found)
-  if (hrefs.length <= 1) return { events: [], unread: hrefs.length }
+  if (hrefs.length <= 1) return { resources: [], unread: hrefs.length }
   const middle = Math.ceil(hrefs.length / 2)
   const first = await inParts(calendar, asked, hrefs.slice(0, middle))
   const second = await inParts(calendar, asked, hrefs.slice(middle))
-  return { events: [...first.events, ...second.events], unread: first.unread + second.unread }
+  return { resources: [...first.resources, ...second.resources], unread: first.unread + second.unread }
 }
 
 /**
@@ -73,15 +87,9 @@ async function ask({ nextcloud, id, path }: Calendar, body: string): Promise<rea
   throw failure
 }
 
-function eventsIn(resources: readonly Resource[]): EventsRead {
-  const events: CalendarEvent[] = []
-  let unread = 0
-  for (const resource of resources) {
-    const read = readEvents(textOf(resource, 'calendar-data') ?? '')
-    events.push(...read.events)
-    unread += read.unread
-  }
-  return { events, unread }
+function eventsIn(found: readonly Resource[]): CalendarRead {
+  const read: readonly EventsRead[] = found.map((resource) => readEvents(textOf(resource, 'calendar-data') ?? ''))
+  return { resources: read.map(({ events }) => events), unread: read.reduce((sum, { unread }) => sum + unread, 0) }
 }
 
 const SPACES = 'xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"'

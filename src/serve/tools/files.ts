@@ -199,8 +199,11 @@ async function searchFiles(nextcloud: NextcloudOfTool, { name }: { readonly name
   const wanted = comparable(name)
   // `%` and `_` in it stand for anything there.
   const found = resources.filter(({ names }) => comparable(names.at(-1) ?? '').includes(wanted))
-  return lines(found.map(shown), MOST_FOUND, 'Nothing was found.')
+  const told = lines(found.slice(0, MOST_FOUND).map(shown), MOST_FOUND, 'Nothing was found.')
+  return resources.length > MOST_FOUND ? `${told}\n${MORE_FOUND}` : told
 }
+
+const MORE_FOUND = `There are more than ${MOST_FOUND}, which are not shown: search for more of the name.`
 
 const comparable = (text: string): string => text.normalize('NFC').toLowerCase()
 
@@ -211,7 +214,7 @@ const searchFor = (
 ): string => `<d:searchrequest xmlns:d="DAV:"><d:basicsearch><d:select>${PROPERTIES}</d:select>
 <d:from><d:scope><d:href>${inXml(folder)}</d:href><d:depth>infinity</d:depth></d:scope></d:from>
 <d:where><d:like><d:prop><d:displayname/></d:prop><d:literal>%${inXml(name)}%</d:literal></d:like></d:where>
-<d:orderby/><d:limit><d:nresults>${MOST_FOUND}</d:nresults></d:limit></d:basicsearch></d:searchrequest>`
+<d:orderby/><d:limit><d:nresults>${MOST_FOUND + 1}</d:nresults></d:limit></d:basicsearch></d:searchrequest>`
 
 /** The meaning of a status of WebDAV. */
 const reasonsFor = (given: string): Readonly<Record<number, string>> => ({

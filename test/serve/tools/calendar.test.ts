@@ -174,6 +174,44 @@ it('says so where a calendar has gone since it was listed', async () => {
   )
 })
 
+const times = (count: number, title: string): string =>
+  `<calendar-data>BEGIN:VCALENDAR\n${`BEGIN:VEVENT\nDTSTART:20261201T090000Z\nSUMMARY:${title}\nEND:VEVENT\n`.repeat(count)}END:VCALENDAR</calendar-data>`
+const LATE =
+  '<calendar-data>BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20261204T090000Z\nSUMMARY:late\nEND:VEVENT\nEND:VCALENDAR</calendar-data>'
+
+it.each([
+  ['a calendar that others fill', [[at('theirs/0.ics'), times(250, 'x')]], [[at('home/0.ics'), LATE]]],
+  [
+    'an invitation that recurs',
+    [],
+    [
+      [at('home/0.ics'), times(250, 'x')],
+      [at('home/1.ics'), LATE],
+    ],
+  ],
+] as [string, [string, string][], [string, string][]][])(
+  'regression: %s took all places in the list of events',
+  async (_, theirs, own) => {
+    const two = multistatus([at('theirs/'), named('Theirs')], [at('home/'), named('Home')])
+    const shown = (await nextcloud(two, multistatus(...theirs), multistatus(...own)).call('list_events', RANGE)).split(
+      '\n',
+    )
+
+    expect(shown).toHaveLength(201)
+    expect(shown.slice(-2)).toEqual(['2026-12-04 09:00 UTC  late  (Home)', '… and 51 more, which are not shown.'])
+  },
+)
+
+it('reads thirty calendars, and says so where there are more', async () => {
+  const list = Array.from({ length: 32 }, (_, index): [string, string] => [at(`c${index}/`), named(`C${index}`)])
+  const { call, requests } = nextcloud(multistatus(...list), ...Array<object>(40).fill(multistatus()))
+
+  expect(await call('list_events', RANGE)).toBe(
+    'There are no events.\nOnly 30 of the 32 calendars are read: name one to read it.',
+  )
+  expect(requests).toHaveLength(31)
+})
+
 const GOOD = ['DTSTART:20261201T090000Z', 'SUMMARY:x']
 const SHOWN = '2026-12-01 09:00 UTC  x  (Home)'
 
@@ -227,6 +265,21 @@ it('asks for events apart at most 32 times in a call, and counts what is left', 
     'There are no events.\n100 events, which cannot be read, are left out of the calendar Home [home].',
   )
   expect(requests).toHaveLength(3 + 32)
+})
+
+it('regression: a calendar that others share used up the requests for the events of the next', async () => {
+  const two = multistatus([at('theirs/'), named('Theirs')], [at('home/'), named('Home')])
+  const theirs = Array.from({ length: 100 }, (_, index): [string, string] => [at(`theirs/${index}.ics`), ''])
+  const own = multistatus([at('home/0.ics'), ''], [at('home/1.ics'), ''])
+  const broken = { status: 500 }
+  const failing = Array<object>(16).fill(broken)
+  const { call } = nextcloud(two, broken, multistatus(...theirs), broken, own, ...failing, broken, events(GOOD), broken)
+
+  expect((await call('list_events', RANGE)).split('\n')).toEqual([
+    SHOWN,
+    '100 events, which cannot be read, are left out of the calendar Theirs [theirs].',
+    'One event, which cannot be read, is left out of the calendar Home [home].',
+  ])
 })
 
 it('leaves a calendar out where it cannot be read event by event either', async () => {

@@ -91,6 +91,16 @@ it('finds what has the text in its name, in any case and spelling, and not what 
   expect(requests[1]?.body).toContain('<d:literal>%döcs&lt;&amp;&gt;%</d:literal>')
 })
 
+it('says so where a search finds more than it shows', async () => {
+  const found = Array.from({ length: 101 }, (_, index): [string, string] => [at(`a${index}`), FILE])
+  const { call, requests } = nextcloud(multistatus(...found), multistatus(...found.slice(1)))
+  const more = 'There are more than 100, which are not shown: search for more of the name.'
+
+  expect((await call('search_files', { name: 'a' })).split('\n').slice(99)).toEqual(['a99 (5 bytes)', more])
+  expect(requests[0]?.body).toContain('<d:nresults>101</d:nresults>')
+  expect((await call('search_files', { name: 'a' })).split('\n')).toHaveLength(100)
+})
+
 it.each(['*', '"a","b"', '"a", "b"', 'a', '""', '"a', 'W/"a"', '"a"\r\nX: y', '"a\u00e4"', '*, "a"', ' "a"'])(
   'takes no etag %j, which is not one that read_file told, and writes nothing',
   async (etag) => {
