@@ -1,4 +1,5 @@
 import type { Clock } from './clock.js'
+import { printable } from './errors/rejection-details.js'
 
 /** Warnings of the process, which an operator without a listener sees on stderr. */
 export interface ProcessWarnings {
@@ -37,6 +38,7 @@ export function createProcessWarnings(clock: Clock): ProcessWarnings {
   }
 }
 
+/** The app's own words in a message may have what a user wrote, and a terminal obeys some characters. */
 function warn(message: string, code: string): void {
-  process.emitWarning(message, { type: 'McpAuthWarning', code })
+  process.emitWarning(printable(message), { type: 'McpAuthWarning', code })
 }

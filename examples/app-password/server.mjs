@@ -28,6 +28,7 @@ const mcp = toNodeHandler(
   }),
 )
 const app = express()
+app.set('trust proxy', 1) // the one proxy, and the only way in, names the callers, whom limits count
 app.use(auth.routes())
 app.all('/mcp', auth, (req, res) => void mcp(req, res, req.body))
 app.listen(3000)

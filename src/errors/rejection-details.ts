@@ -162,6 +162,14 @@ function shownText(text: string, secrets: readonly string[]): string {
 /** Returns a text in which every character that could forge or turn a line is another one. */
 export const printable = (text: string): string => text.replace(UNPRINTABLE, '\uFFFD')
 
+/** Returns JSON of the same meaning in which each such character is escaped, but for the newlines between members. */
+export const printableJson = (value: unknown, indent?: number): string =>
+  JSON.stringify(value, undefined, indent).replace(UNPRINTABLE, (character) =>
+    character === '\n'
+      ? character
+      : character.replace(/./gs, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  )
+
 /** Returns the token and those parts of it that are worth something by themselves. */
 function secretsOf(token: string): string[] {
   return [token, ...token.split('.').filter((segment) => segment.length >= SHORTEST_SEGMENT)]

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { ConfigurationError } from '../errors/errors.js'
 import { SqliteStorage, type SqliteDatabase } from '../storage/sqlite.js'
@@ -42,7 +42,7 @@ export async function sqliteDriver(): Promise<Open> {
 }
 
 /**
- * Opens the folder, and makes what is missing in it: readable by its owner alone.
+ * Opens the folder, and makes what is missing in it: readable by its owner alone. A folder that is there keeps its mode.
  *
  * @throws {ConfigurationError} there is a database without its key
  */
@@ -57,6 +57,8 @@ export async function openDataFolder(folder: string, givenKey: string | undefine
   }
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const encryptionKey = known ?? makeKey(keyFile)
+  // The driver would make a file that others may open until the first use of it.
+  if (isNew) writeFileSync(file, '', { mode: 0o600, flag: 'a' })
   const database = open(file)
   const storage = new SqliteStorage(database)
   return {
@@ -72,7 +74,9 @@ export async function openDataFolder(folder: string, givenKey: string | undefine
 function keyIn(file: string): string | undefined {
   try {
     const encryptionKey = readFileSync(file, 'utf8').trim()
-    if ((statSync(file).mode & 0o077) !== 0) chmodSync(file, 0o600)
+    const entry = lstatSync(file)
+    // The target of a link belongs to whoever set the link, as orchestrators do for secrets.
+    if (entry.isFile() && (entry.mode & 0o077) !== 0) chmodSync(file, 0o600)
     return encryptionKey
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ENOENT') throw error

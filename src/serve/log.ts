@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { McpAuthInfo } from '../auth-info.js'
 import { logEvents } from '../event-log.js'
+import { printableJson } from '../errors/rejection-details.js'
 import type { McpAuthEvent } from '../events.js'
 import { toolNames, toolsCalled } from './tools/tools.js'
 
@@ -36,7 +37,7 @@ export function logRequests(write: WriteLine, mcpPath: string) {
     const path = shownPath(url, told)
     res.once('close', () => {
       const status = res.writableFinished ? String(res.statusCode) : 'broken off'
-      const subject = req.mcpAuth === undefined ? '' : ` subject=${JSON.stringify(req.mcpAuth.subject)}`
+      const subject = req.mcpAuth === undefined ? '' : ` subject=${printableJson(req.mcpAuth.subject)}`
       const called = toolsCalled(req.body).filter((name) => toolNames.has(name))
       const tools = called.length === 0 ? '' : ` tool=${called.join(',')}`
       const verb = METHODS.has(method) ? method : 'OTHER'

@@ -2,6 +2,7 @@ import { expect, it } from 'vitest'
 import { answered, check, passed } from '../../src/cli/doctor/check.js'
 import { runChecks } from '../../src/cli/doctor/checks.js'
 import type { Examination } from '../../src/cli/doctor/examination.js'
+import { asJson } from '../../src/cli/doctor/report.js'
 
 const NOTHING = {} as Examination
 
@@ -29,4 +30,10 @@ it('a check of an answer is left out where there is none', async () => {
   const judged = check({ id: 'of-answer', about, run: (_context, { status }) => passed(`${status}`) })
 
   expect(await judged.judge(NOTHING)).toEqual({ status: 'left-out', found: 'no answer', fix: undefined })
+})
+
+it('the report in JSON has no character that a terminal obeys', () => {
+  const report = asJson([{ id: 'a', status: 'passed', found: 'x\u009b2J\u2028' }])
+
+  expect(report).toContain('"found": "x\\u009b2J\\u2028"')
 })

@@ -30,3 +30,18 @@ it.each(pages.filter((page) => ![...ELSEWHERE, 'app-password'].includes(page)))(
     for (const code of options) expect(code).toMatch(/requiredScopes|scopesSupported|challengeScopes/)
   },
 )
+
+it("the realm file and the page of Keycloak give the MCP server's audience to clients one by one, and not to every later one", () => {
+  const realm = JSON.parse(read('examples/keycloak/realm.json')) as {
+    defaultDefaultClientScopes: string[]
+    defaultOptionalClientScopes: string[]
+    clients: { clientId: string; defaultClientScopes: string[]; optionalClientScopes: string[] }[]
+  }
+  const having = realm.clients.filter((client) =>
+    [...client.defaultClientScopes, ...client.optionalClientScopes].includes('mcp-audience'),
+  )
+
+  expect([...realm.defaultDefaultClientScopes, ...realm.defaultOptionalClientScopes]).not.toContain('mcp-audience')
+  expect(having.map(({ clientId }) => clientId)).toEqual(['mcp-client'])
+  expect(read('docs/keycloak.md')).toMatch(/name `mcp-audience`, type _None_/)
+})

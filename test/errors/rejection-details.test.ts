@@ -1,7 +1,12 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { InvalidDpopProofError, InvalidTokenError, UpstreamUnavailableError } from '../../src/errors/errors.js'
-import { isoTime, readRejectionDetails, type RejectionDetails } from '../../src/errors/rejection-details.js'
+import {
+  isoTime,
+  printableJson,
+  readRejectionDetails,
+  type RejectionDetails,
+} from '../../src/errors/rejection-details.js'
 import { CLIENT_ID, CLIENT_SECRET, RESOURCE, signingKey } from '../support/scripted-authorization-server.js'
 import { world, type World } from '../support/world.js'
 
@@ -193,4 +198,15 @@ it('a proof that is refused without particulars is described by its message', ()
   const error = new InvalidDpopProofError('jwk')
 
   expect(error.details).toEqual({ message: error.message })
+})
+
+describe('JSON for a terminal', () => {
+  it('has no character that a terminal obeys, and means the same', () => {
+    const value = { a: '\u001b\n\u009b\u2028\u2029\u202e\u200b\ud800\u{e0001}', ä: ['"\\'] }
+    const json = printableJson(value, 2)
+
+    expect(json.replaceAll('\n', '')).not.toMatch(/[\p{C}\p{Zl}\p{Zp}]/u)
+    expect(json).toContain('\n  "ä": [')
+    expect(JSON.parse(json)).toEqual(value)
+  })
 })

@@ -56,6 +56,19 @@ describe('a listener that fails', () => {
     ])
   })
 
+  it('writes nothing to a terminal that it would obey', async () => {
+    const { url } = await start({
+      onEvent: () => {
+        throw new Error('no account for x\u001b]0;pwned\u0007\nMcpAuthWarning: all is well')
+      },
+    })
+    await ask(url)
+
+    expect(warnings).toMatchObject([
+      { message: 'onEvent failed: no account for x\uFFFD]0;pwned\uFFFD\uFFFDMcpAuthWarning: all is well' },
+    ])
+  })
+
   it('in ever new ways is warned about twenty times', async () => {
     let failures = 0
     const failing = () => {

@@ -73,4 +73,11 @@ describe('workflows', () => {
   it.each(workflows)('%s may read the repository and no more', (file) => {
     expect(read(`.github/workflows/${file}`)).toMatch(/^permissions:\n {2}contents: read\n(?! )/m)
   })
+
+  it.each(workflows)('%s runs nothing of the packages for development in a job that may write', (file) => {
+    const jobs = read(`.github/workflows/${file}`).split(/^ {2}(?=[\w-]+:$)/m)
+    for (const job of jobs.filter((text) => /^ {6}[\w-]+: write$/m.test(text))) {
+      expect(job).not.toMatch(/npm (?:ci|install|test|run)|npx|\.ci\/(?:run|sbom|install-servers)/)
+    }
+  })
 })

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseEnv } from 'node:util'
+import { globSync } from 'tinyglobby'
 import { expect, it } from 'vitest'
 import { readConfig } from '../../src/config/read-config.js'
 import { logEvents, MemoryStorage, type McpAuthOptions } from '../../src/index.js'
@@ -22,6 +23,7 @@ const block = (language: string, beginning: string): string => {
 /** The options that the page has its reader write, in `server.mjs` and in `.env`. */
 function pageOptions() {
   let written: McpAuthOptions = {}
+  const settings: unknown[] = []
   const nothing = (): undefined => undefined
   runSnippet('app-password.md', 0, {
     modules: {
@@ -31,7 +33,14 @@ function pageOptions() {
       },
       'mcp-nextcloud-auth/sqlite': { SqliteStorage: Object },
       'node:sqlite': { DatabaseSync: Object },
-      express: { default: () => ({ use: nothing, all: nothing, listen: nothing }) },
+      express: {
+        default: () => ({
+          set: (...setting: unknown[]) => settings.push(setting),
+          use: nothing,
+          all: nothing,
+          listen: nothing,
+        }),
+      },
       '@modelcontextprotocol/node': { toNodeHandler: nothing },
       '@modelcontextprotocol/server': { createMcpHandler: nothing },
     },
@@ -43,7 +52,7 @@ function pageOptions() {
     TOKEN_ENCRYPTION_KEY: ENCRYPTION_KEY,
   }
   const variables = { ...parseEnv(block('sh', 'MCP_DEPLOYMENT_MODE')), ...filledIn }
-  return { written, config: readConfig({ ...written, storage: new MemoryStorage() }, variables) }
+  return { written, settings, config: readConfig({ ...written, storage: new MemoryStorage() }, variables) }
 }
 
 it('docs/app-password.md and its example are the same server', () => {
@@ -51,6 +60,21 @@ it('docs/app-password.md and its example are the same server', () => {
   expect(block('sh', 'MCP_DEPLOYMENT_MODE')).toBe(example('example.env'))
   expect(JSON.parse(example('package.json'))).toMatchObject(JSON.parse(block('json', '{')) as object)
 })
+
+it('the server of docs/app-password.md, which has a proxy before it, counts its callers by their own addresses', () => {
+  expect(pageOptions().settings).toEqual([['trust proxy', 1]])
+})
+
+it.each(globSync('examples/*/compose.yaml', { cwd: root }))(
+  '%s leaves no Nextcloud to whoever comes to its installer first',
+  (file) => {
+    const services = readFileSync(path.join(root, file), 'utf8').split(/^ {2}(?=\w+:$)/m)
+    for (const service of services.filter((text) => text.includes('image: nextcloud:'))) {
+      expect(service).toMatch(/^ {6}NEXTCLOUD_ADMIN_USER: \w+$/m)
+      expect(service).toMatch(/^ {6}NEXTCLOUD_ADMIN_PASSWORD: \$\{\w+:\?\}$/m)
+    }
+  },
+)
 
 it('the variables of docs/app-password.md are those of app-password mode, with one client and a rule', () => {
   const { config } = pageOptions()

@@ -52,11 +52,13 @@ it('tells no method that a stranger made up, and an answer that was broken off',
 it('tells who called which tools of the server, and no other name', async () => {
   const call = (name: unknown) => ({ method: 'tools/call', params: { name } })
   const { lines, ask } = await logged({
-    mcpAuth: { subject: 'anna\n"x"' } as McpAuthInfo,
+    mcpAuth: { subject: 'anna\n"x"\u009b2J\u2028\u202e' } as McpAuthInfo,
     body: [call('list_notes'), call('hush'), call('read_note')],
   })
   await ask('/mcp', 'POST')
-  await expect.poll(() => lines).toEqual(['POST /mcp 200 n ms subject="anna\\n\\"x\\"" tool=list_notes,read_note'])
+  await expect
+    .poll(() => lines)
+    .toEqual(['POST /mcp 200 n ms subject="anna\\n\\"x\\"\\u009b2J\\u2028\\u202e" tool=list_notes,read_note'])
 })
 
 it('says which variable to look at where Nextcloud does not take the secret, and nothing of each request', () => {

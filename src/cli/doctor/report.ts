@@ -1,4 +1,4 @@
-import { printable } from '../../errors/rejection-details.js'
+import { printable, printableJson } from '../../errors/rejection-details.js'
 import type { Paint } from '../command-line.js'
 import type { Finding } from './check.js'
 
@@ -51,7 +51,7 @@ const nameOf = ({ id, issuer }: Pick<Finding, 'id' | 'issuer'>): string =>
 /** Returns the findings as a JSON document, whose ids stay the same from version to version. */
 export function asJson(findings: readonly Finding[]): string {
   const ok = findings.every(({ status }) => status !== 'failed')
-  return `${JSON.stringify({ ok, checks: findings }, undefined, 2)}\n`
+  return `${printableJson({ ok, checks: findings }, 2)}\n`
 }
 
 /** Texts of other servers may hold sequences that a terminal obeys. */

@@ -1,5 +1,6 @@
 import { named, variableOf } from '../../config/declarations.js'
 import { encryptionKeys } from '../../config/encryption-keys.js'
+import { printableJson } from '../../errors/rejection-details.js'
 import { inOneLine } from '../../errors/secrecy.js'
 import { createEvents } from '../../events.js'
 import type { Grant, Identity } from '../../grants/grant.js'
@@ -68,7 +69,7 @@ export async function listGrants({ setUp, values }: Call, surroundings: Surround
   const { former, sealed } = counts
   print(
     isJson
-      ? `],\n"configurations":${JSON.stringify(all)},"former":${former},"sealed":${sealed}}\n`
+      ? `],\n"configurations":${printableJson(all)},"former":${former},"sealed":${sealed}}\n`
       : summary(all, counts),
   )
   if (sealed > 0 && counts.opened === 0) {
@@ -116,7 +117,7 @@ interface NamedGrant extends Grant {
 function jsonOf(grant: NamedGrant): string {
   const { identity, owner, state, clients, connectedAt } = grant
   const since = dateOf(connectedAt)
-  return JSON.stringify({ ...identity, ...owner, state, holds: kindOf(grant), clients, since })
+  return printableJson({ ...identity, ...owner, state, holds: kindOf(grant), clients, since })
 }
 
 function lineOf(grant: NamedGrant): string {

@@ -210,6 +210,15 @@ describe.runIf(has('better-sqlite3'))('grants list', () => {
     expect(document.connections.map(({ subject }) => subject).sort()).toEqual(['alice', 'bob'])
   })
 
+  it('gives JSON without characters that a terminal obeys, and with the subject as it is', async () => {
+    const setup = await setUp()
+    await setup.connect('eve\u009b2J\u202e')
+    const { output } = await setup.list('--json')
+
+    expect(output).toContain('"subject":"eve\\u009b2J\\u202e"')
+    expect(JSON.parse(output)).toMatchObject({ connections: [{ subject: 'eve\u009b2J\u202e' }] })
+  })
+
   it('counts what is still to be ended elsewhere, also where nobody is connected', async () => {
     const setup = await setUp()
     await setup.connect('alice')
