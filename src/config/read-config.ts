@@ -4,7 +4,7 @@ import { LOCAL_ANSWERS, OWN_SIGN_IN, type LocalOptions } from '../local-options.
 import { type Environment, processEnvironment } from '../options.js'
 import { quirksOf } from '../presets.js'
 import type { ClientConfig, Config, Warn } from './config.js'
-import { type LookUp, OPTIONS, type OptionValues, variableOf } from './declarations.js'
+import { type LookUp, OPTIONS, type OptionValues, variableOf, variablesOf } from './declarations.js'
 import { url } from './kinds.js'
 import { readClient } from './read-client.js'
 import { type Entry, ofEntry, readEntries } from './read-entries.js'
@@ -20,12 +20,20 @@ import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
  * @throws {ConfigurationError} an option is unknown, of the wrong type, missing or contradicts another; it is named
  */
 export function readConfig(options: unknown = {}, environment: Environment = processEnvironment()): Config {
-  const [first, ...others] = readEntries(options, environment).map((entry) => ofEntry(entry, () => readOne(entry))) as [
-    Config,
-    ...Config[],
-  ]
+  const entries = readEntries(options, ofOneClient(environment))
+  const [first, ...others] = entries.map((entry) => ofEntry(entry, () => readOne(entry))) as [Config, ...Config[]]
   checkPresets([first, ...others])
   return others.length === 0 ? first : deepFreeze({ ...first, others, warnings: warningsOf([first, ...others]) })
+}
+
+/** Without the secret of another client than the first that is named: it is not for that one's server. */
+function ofOneClient(environment: Environment): Environment {
+  const isSet = (variable: string): boolean => (environment[variable]?.trim() ?? '') !== ''
+  const [ids, secrets] = [variablesOf('clientId'), variablesOf('clientSecret')]
+  const named = ids.findIndex(isSet)
+  if (named < 0) return environment
+  const foreign = secrets.filter((_, index) => index !== named)
+  return Object.fromEntries(Object.entries(environment).filter(([variable]) => !foreign.includes(variable)))
 }
 
 /** With one preset the grants come from Nextcloud itself, whoever issues the MCP tokens. */

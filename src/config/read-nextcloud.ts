@@ -3,11 +3,11 @@ import { MODES, type NextcloudMode } from '../modes.js'
 import { quirksOf } from '../presets.js'
 import type { Config, NextcloudConfig, Warn } from './config.js'
 import { type LookUp, named, type OptionValues, variableOf } from './declarations.js'
-import { refuse } from './values.js'
+import { refuse, sameUri } from './values.js'
 
 /** The `nextcloud` options. Undefined: Nextcloud is not configured. */
 export function readNextcloud(
-  values: Pick<OptionValues, 'nextcloud' | 'storage' | 'allowedClients' | 'dpop'>,
+  values: Pick<OptionValues, 'issuer' | 'nextcloud' | 'storage' | 'allowedClients' | 'dpop'>,
   given: LookUp,
   { client, warn }: Pick<Config, 'client'> & { readonly warn: Warn },
 ): NextcloudConfig | undefined {
@@ -27,8 +27,7 @@ export function readNextcloud(
   }
   checkPreset(given, { ...options, mode }, warn)
   warnOfMeantExchange(values, given, warn)
-  if (values.allowedClients === undefined && quirksOf(options.preset).letsAnyClientIn)
-    warn('allowedClients', anyClient())
+  warnOfAnyClient(values, { preset: options.preset, url }, warn)
   return {
     ...options,
     mode,
@@ -110,8 +109,18 @@ function withoutClient(mode: NextcloudMode, missing: 'clientId' | 'clientSecret'
   )
 }
 
-const anyClient = (): string =>
-  `${named('allowedClients')} is not given: with the preset nextcloud-oidc-app, a token of any client of that Nextcloud is taken, and clients can register themselves there`
+function warnOfAnyClient(
+  { issuer, allowedClients }: Pick<OptionValues, 'issuer' | 'allowedClients'>,
+  { preset, url }: Pick<NextcloudConfig, 'preset' | 'url'>,
+  warn: Warn,
+): void {
+  const isIssuer = issuer !== undefined && sameUri(issuer, url.href)
+  if (allowedClients !== undefined || !(isIssuer || quirksOf(preset).letsAnyClientIn)) return
+  warn(
+    'allowedClients',
+    `${named('allowedClients')} is not given: Nextcloud itself issues the tokens (its app oidc), so one of any client of that Nextcloud is taken, and clients can register themselves there`,
+  )
+}
 
 function checkPreset(given: LookUp, { preset, mode }: Pick<NextcloudConfig, 'preset' | 'mode'>, warn: Warn): void {
   const { exchanges, idToken } = quirksOf(preset)

@@ -112,6 +112,16 @@ describe('the environment', () => {
     expect(readConfig({}, renamed)).toEqual(readConfig({}, complete))
   })
 
+  it.each([
+    ['OIDC_CLIENT_ID', 'NEXTCLOUD_OIDC_CLIENT_SECRET'],
+    ['NEXTCLOUD_OIDC_CLIENT_ID', 'OIDC_CLIENT_SECRET'],
+  ])('gives the client of %s no secret of %s, which is of another', (id, secret) => {
+    const none = { OIDC_CLIENT_ID: '', OIDC_CLIENT_SECRET: '' }
+    const { client } = readConfig({}, { ...complete, ...none, [id]: 'c', [secret]: 's' })
+    expect(client).toMatchObject({ id: 'c', hasCredentials: false })
+    expect(client?.secret).toBeUndefined()
+  })
+
   it.each(['login_flow', 'LOGIN_FLOW', ' Login_Flow\n'])(
     'has MCP_DEPLOYMENT_MODE=%j mean app-password mode',
     (text) => {

@@ -234,6 +234,8 @@ describe('allowedClients', () => {
       expect.stringMatching(/^allowedClients \(environment variable ALLOWED_MCP_CLIENTS\) is not given: /),
     ])
     expect(warningsWith({ nextcloud, allowedClients: ['claude'] })).toEqual([])
+    expect(warningsWith({ issuer: url.replace(/\/$/, ''), nextcloud: { url } })).toHaveLength(1)
+    expect(warningsWith({ issuer: `${url}/realm`, nextcloud: { url } })).toEqual([])
     for (const preset of ['generic', 'keycloak', 'entra'])
       expect(warningsWith({ nextcloud: { url, preset } })).toEqual([])
   })

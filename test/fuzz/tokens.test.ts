@@ -84,9 +84,8 @@ const nearHeader = header.chain((odd) =>
 function mayPass(given: Readonly<Record<string, unknown>>, isIntrospected = false): boolean {
   const { iss, sub, aud, exp, nbf, iat, cnf, client_id: client, azp } = given
   const audiences = [aud].flat()
-  const isFor = audiences.some(
-    (one) => one === RESOURCE || one === `${RESOURCE}/` || one === CLIENT_ID || one === `${CLIENT_ID}/`,
-  )
+  const isForResource = audiences.some((one) => one === RESOURCE || one === `${RESOURCE}/`)
+  const isFor = isForResource || audiences.some((one) => one === CLIENT_ID || one === `${CLIENT_ID}/`)
   const isInTime = (time: unknown): boolean => time === undefined || (typeof time === 'number' && time <= now + 5)
   const of = [client, azp].find((id) => typeof id === 'string' && id !== '')
   return (
@@ -99,7 +98,8 @@ function mayPass(given: Readonly<Record<string, unknown>>, isIntrospected = fals
     isInTime(nbf) &&
     isInTime(iat) &&
     (cnf === undefined || cnf === null) &&
-    of !== CLIENT_ID
+    // One for its own client alone comes in, because MCP clients may share that client (SECURITY.md, limits).
+    !(isForResource && of === CLIENT_ID)
   )
 }
 
