@@ -89,7 +89,8 @@ export function createSessions(
       }
       const session: Session = { info, getNextcloudToken, caller, boundTo, scopes: scopesOf(info) }
       sessions.set(info, session)
-      if (boundTo !== undefined) sessions.set(extra, session)
+      // Alone, it would pass for a user whom the app names, without the end of the token and the client that it is for.
+      sessions.set(extra, session)
       return session
     },
     of: (info) => sessions.get(info),
@@ -159,7 +160,7 @@ async function callerOf(rooms: CallerRooms, who: Who | undefined): Promise<Broke
 /** A bound token proves nothing by itself. A copy that holds the `extra` of its caller is of one whose request had the proof. */
 function provenCopy(sessions: Sessions, { token, extra }: Partial<McpAuthInfo>): Session | undefined {
   const session = isObject(extra) ? sessions.of(extra) : undefined
-  return session?.info.token === token ? session : undefined
+  return session?.boundTo !== undefined && session.info.token === token ? session : undefined
 }
 
 /** Two issuers may have users of one subject, who are not the same person. */

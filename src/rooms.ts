@@ -72,7 +72,7 @@ interface NextcloudRooms extends Pick<Rooms, 'access' | 'pages' | 'connected'> {
   readonly ready: () => Promise<void>
   readonly close: () => void
   /** Resolves when requests and writes under way have ended. */
-  readonly settle: () => Promise<unknown>
+  readonly settle: (until: number) => Promise<unknown>
 }
 
 /** @throws {ConfigurationError} an option is missing, unknown, of the wrong type or contradicts another */
@@ -118,7 +118,8 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
     close: async () => {
       stopLooking()
       nextcloud.close()
-      await Promise.race([nextcloud.settle(), patience(config.http.timeout)])
+      const { timeout } = config.http
+      await Promise.race([nextcloud.settle(clock.monotonic() + timeout), patience(timeout)])
       transport.close()
     },
   }
@@ -250,9 +251,9 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
       deletions.close()
     },
     // What could not be stored is tried at once as well, because requests may take longer than there is time.
-    settle: () =>
-      Promise.all([broker.settle(), pages.settle(), deletions.settle(), grants.settle()])
-        .then(grants.settle)
+    settle: (until) =>
+      Promise.all([broker.settle(), pages.settle(), deletions.settle(), grants.settle(until)])
+        .then(() => grants.settle(until))
         .then(deletions.settle),
   }
 }

@@ -36,6 +36,16 @@ describe('in a mode that knows users by name', () => {
   })
 })
 
+it('what tools get as authInfo.extra stands for its caller and their MCP client, and is no user by name', async () => {
+  const { auth, connect, signIn } = await world({ mode: 'refresh-token' })
+  await connect()
+  const { extra } = await signIn()
+  expect(await auth.getNextcloudToken(extra)).toBe(await extra.getNextcloudToken())
+
+  const other = await signIn({ client_id: 'one that nobody has agreed to' })
+  expect(await failureOf(auth.getNextcloudToken(other.extra))).toMatchObject({ reason: 'consent' })
+})
+
 describe('auth.getNextcloudToken(who)', () => {
   it('takes req.mcpAuth itself', async () => {
     const { alice, auth, exchanges, token } = await setUpWithAlice()

@@ -62,8 +62,12 @@ export interface Grants {
   readonly background: (work: Promise<unknown>) => void
   /** Rejects with {@link StorageError} when the store cannot be reached. */
   readonly ready: () => Promise<void>
-  /** Resolves when one more attempt was made at each rotation that could not be stored, and background work has ended. */
-  readonly settle: () => Promise<void>
+  /**
+   * Resolves when each rotation that could not be stored is, or one more attempt at it was made, and background work has ended.
+   *
+   * @param until monotonic milliseconds until which further attempts are made: the tokens end with this process
+   */
+  readonly settle: (until?: number) => Promise<void>
 }
 
 /** Takes a refresh token that came too late for its grant. Rejects with {@link StorageError}. */
@@ -158,8 +162,8 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     async ready() {
       await requireWrites(records)
     },
-    async settle() {
-      await rotations.settle()
+    async settle(until) {
+      await rotations.settle(until)
       await uses.settle()
       await settle()
     },

@@ -31,8 +31,8 @@ export interface Rotations {
   readonly flush: (key: string) => Promise<void>
   /** Forgets the rotation that is kept for a key, and returns it. */
   readonly drop: (key: string) => Rotation | undefined
-  /** Makes one more attempt at every rotation that is kept. */
-  readonly settle: () => Promise<void>
+  /** Makes one more attempt at every rotation that is kept, and further ones until then (monotonic milliseconds) while the store fails. */
+  readonly settle: (until?: number) => Promise<void>
 }
 
 type Store = Pick<GrantStore, 'read' | 'write'>

@@ -12,8 +12,12 @@ export interface WriteBehind<T> {
   readonly drop: (key: string) => T | undefined
   /** Writes the value of a key now, if there is one. Rejects as the write does: the value is kept then. */
   readonly flush: (key: string) => Promise<void>
-  /** Makes one more attempt at every value. Never rejects. */
-  readonly settle: () => Promise<void>
+  /**
+   * Makes one more attempt at every value, and further ones while the store fails. Never rejects.
+   *
+   * @param until monotonic milliseconds for which it goes on. Default: it makes the one attempt.
+   */
+  readonly settle: (until?: number) => Promise<void>
   /** Makes a last attempt at every value, at all at once, and gives up those that fail. Never rejects. */
   readonly end: () => Promise<void>
 }
@@ -59,7 +63,13 @@ export function createWriteBehind<T>(
       return value
     },
     flush: (key) => flush(backlog, key),
-    settle: () => flushAll(backlog, Infinity),
+    async settle(until = -Infinity) {
+      for (;;) {
+        await flushAll(backlog, Infinity)
+        if (kept.size === 0 || clock.monotonic() + BACKGROUND_PAUSE > until) return
+        await clock.sleep(BACKGROUND_PAUSE)
+      }
+    },
     async end() {
       const last = async ([key, value]: [string, T]): Promise<void> =>
         flush(backlog, key).catch(() => {

@@ -11,13 +11,16 @@ import { withoutEndSlash, type Routes } from './router.js'
  */
 export function ownRoutes({ resource }: Pick<Config, 'resource'>, metadata: Routes, pages: Routes): Routes {
   const path = withoutEndSlash(new URL(resource).pathname)
-  if (metadata.has(path)) {
+  // In Express, paths that differ by case alone are one.
+  const lower = path.toLowerCase()
+  const isIn = (routes: Routes): boolean => [...routes.keys()].some((one) => one.toLowerCase() === lower)
+  if (isIn(metadata)) {
     throw new ConfigurationError(
       `${named('resource')} has the path ${path}, at which auth.routes() serves metadata: give the MCP endpoint another path, such as /mcp, or change ${named('resourceMetadataUrl')}`,
       'resource',
     )
   }
-  if (pages.has(path)) {
+  if (isIn(pages)) {
     throw new ConfigurationError(
       `${named('resource')} has the path ${path}, at which auth.routes() serves a page: give the MCP endpoint another path, such as /mcp, or change ${named('connect.path')}`,
       'resource',

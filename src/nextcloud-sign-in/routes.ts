@@ -17,6 +17,9 @@ import type { SignInRooms } from './sign-in-rooms.js'
 
 type Page = (rooms: SignInRooms, req: IncomingMessage, res: ServerResponse) => Promise<Outcome | undefined>
 
+/** Seconds until a client may register again where too many came at the same time. */
+const CROWDED = 60
+
 const METADATA = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
 
 /**
@@ -102,8 +105,9 @@ async function register(rooms: SignInRooms, req: IncomingMessage, res: ServerRes
   const wait = registrations.take(req)
   if (wait > 0) return refuse(res, tooMany(wait))
   const clientId = randomBytes(16).toString('base64url')
-  await unusedClients.note(clientId, networksOf(req))
+  if (!(await unusedClients.note(clientId, networksOf(req)))) return refuse(res, tooMany(CROWDED))
   await answer(rooms, withBody(req, metadata, clientId), res)
+  await unusedClients.stored(clientId).catch(() => undefined)
 }
 
 function allowRegistration(res: ServerResponse): void {

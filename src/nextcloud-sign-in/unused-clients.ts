@@ -29,11 +29,15 @@ export interface UnusedClients {
   /**
    * Notes a client. Where there are too many, the oldest one of the network that most of them came from ends, so that a stranger's flood
    * drives out itself and closes the door to nobody. In that network, and among networks of the same size, those go first about whom nobody
-   * is asked. It counts no more than that, because a stranger may have any number of clients asked about.
+   * is asked. It counts no more than that, because a stranger may have any number of clients asked about. The one that is noted goes after
+   * all others, because it is stored after this.
    *
    * @param networks the narrowest first
+   * @returns whether it was noted. It is not where too many came at the same time, and must not be stored then: nothing would end it.
    */
-  readonly note: (id: string, networks: readonly string[]) => Promise<void>
+  readonly note: (id: string, networks: readonly string[]) => Promise<boolean>
+  /** Ends a client that went from the list before it was stored, because others came at the same time. To be called once it is stored. */
+  readonly stored: (id: string) => Promise<void>
   /** Notes that somebody is asked about a client, in this process. */
   readonly asked: (id: string) => void
   /** Takes a client from the list, because it is in use. */
@@ -44,7 +48,7 @@ export function createUnusedClients(rooms: ClientRooms): UnusedClients {
   const askedAt = new LRUCache<string, number>({ max: ASKED.max })
   const isAsked: IsAsked = (id) => rooms.clock.monotonic() < (askedAt.get(id) ?? -Infinity) + ASKED.life
   let waiting: Unused[] = []
-  let next: Promise<void> | undefined
+  let next: Promise<ReadonlySet<string>> | undefined
   let last: Promise<unknown> = Promise.resolve()
   // One after the other: requests at the same time must not keep each other from writing.
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -52,12 +56,15 @@ export function createUnusedClients(rooms: ClientRooms): UnusedClients {
     last = turn.catch(() => undefined)
     return turn
   }
-  const noteAll = async (): Promise<void> => {
+  const noteAll = async (): Promise<ReadonlySet<string>> => {
     const added = waiting
     waiting = []
     next = undefined
-    const surplus = await changeList(rooms, (list) => withoutSurplus([...list, ...added], isAsked))
-    await Promise.all(surplus.map(({ id }) => dropClient(rooms, id, [])))
+    const isNew = idsOf(added)
+    const isLast: IsAsked = (id) => isNew.has(id) || isAsked(id)
+    const surplus = idsOf(await changeList(rooms, (list) => withoutSurplus([...list, ...added], isLast)))
+    await Promise.all([...surplus].filter((id) => !isNew.has(id)).map((id) => dropClient(rooms, id, [])))
+    return surplus
   }
   return {
     asked: (id) => void askedAt.set(id, rooms.clock.monotonic()),
@@ -65,7 +72,11 @@ export function createUnusedClients(rooms: ClientRooms): UnusedClients {
       const parts = networks.map((network) => recordKey('sign-in', rooms.owner, 'network', network).slice(-PART))
       const from = parts.reverse().join('')
       waiting.push({ id, at: rooms.clock.now(), from })
-      return (next ??= inTurn(noteAll))
+      return (next ??= inTurn(noteAll)).then((surplus) => !surplus.has(id))
+    },
+    async stored(id) {
+      const list = readList(rooms, await rooms.records.readIfOpens(listKey(rooms)))
+      if (!list.some((client) => client.id === id)) await dropClient(rooms, id, [])
     },
     async forget(id) {
       await inTurn(() =>
@@ -78,6 +89,8 @@ export function createUnusedClients(rooms: ClientRooms): UnusedClients {
   }
 }
 
+const idsOf = (clients: readonly Unused[]): ReadonlySet<string> => new Set(clients.map(({ id }) => id))
+
 /** Whether somebody is being asked about a client. */
 type IsAsked = (id: string) => boolean
 
@@ -86,21 +99,28 @@ interface Change {
   readonly surplus: readonly Unused[]
 }
 
+const LIFE = CLIENT_KEPT.unused * 1_000
+const listKey = ({ owner }: ClientRooms): string => recordKey('sign-in', owner, 'unused clients')
+
+function readList({ clock }: ClientRooms, record: { readonly value: unknown } | undefined): readonly Unused[] {
+  const stored = Array.isArray(record?.value) ? (record.value as readonly Unused[]) : []
+  return stored.filter(({ at }) => clock.now() < at + LIFE)
+}
+
 /** @param next undefined: there is nothing to change */
 function changeList(
-  { records, owner, clock }: ClientRooms,
+  rooms: ClientRooms,
   next: (list: readonly Unused[]) => Change | undefined,
 ): Promise<readonly Unused[]> {
-  const key = recordKey('sign-in', owner, 'unused clients')
+  const { records } = rooms
+  const key = listKey(rooms)
   return change(
     'the clients',
     async () => {
       const record = await records.readIfOpens(key)
-      const stored = Array.isArray(record?.value) ? (record.value as readonly Unused[]) : []
-      const life = CLIENT_KEPT.unused * 1_000
-      const changed = next(stored.filter(({ at }) => clock.now() < at + life))
+      const changed = next(readList(rooms, record))
       if (changed === undefined) return []
-      const version = await records.write(key, changed.kept, record?.version ?? null, life)
+      const version = await records.write(key, changed.kept, record?.version ?? null, LIFE)
       return version === null ? 'late' : changed.surplus
     },
     MOST_ATTEMPTS,

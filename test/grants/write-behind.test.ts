@@ -54,6 +54,27 @@ it('keeps a value whose write fails, and tells only the caller who asked for it'
   expect(get('key')).toBe('value')
 })
 
+it('goes on for a time at the end of a process, until the store works again', async () => {
+  const { keep, get, settle, down, tried, clock } = open()
+  const sleep = vi.spyOn(clock, 'sleep').mockImplementation((ms) => {
+    clock.advance(ms)
+    if (clock.monotonic() >= 2_000) down.clear()
+    return Promise.resolve()
+  })
+  down.add('all')
+  keep('key', 'value')
+  await settle(clock.monotonic() + 5_000)
+  expect(get('key')).toBeUndefined()
+
+  down.add('all')
+  keep('key', 'another')
+  sleep.mockImplementation((ms) => Promise.resolve(clock.advance(ms)))
+  tried.length = 0
+  await settle(clock.monotonic() + 2_000)
+  expect(get('key')).toBe('another')
+  expect(tried.length).toBeGreaterThan(3)
+})
+
 it('writes the values of all other keys while one stays unavailable', async () => {
   const { keep, get, settle, down, written } = open()
   down.add('a')

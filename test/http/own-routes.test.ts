@@ -30,6 +30,8 @@ describe('an MCP endpoint at a path at which requests without a token pass', () 
     ['/nextcloud/callback', {}, /serves a page/],
     ['/nextcloud/disconnect', {}, /serves a page/],
     ['/tools/status', { connect: { path: '/tools' } }, /serves a page/],
+    ['/Nextcloud/Status', {}, /serves a page/],
+    ['/.Well-Known/OAuth-Authorization-Server', { legacyMetadata: true }, /serves metadata/],
     [WELL_KNOWN, {}, /serves metadata: give the MCP endpoint another path/],
     ['/mcp', { resourceMetadataUrl: `${ORIGIN}/mcp` }, /or change resourceMetadataUrl/],
     ['/.well-known/oauth-authorization-server', { legacyMetadata: true }, /serves metadata/],

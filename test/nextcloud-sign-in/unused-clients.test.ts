@@ -14,18 +14,27 @@ function setUp() {
     const rooms = modelRooms(storage, clock)
     const clients = createModelAdapters(rooms)('Client')
     const unused = createUnusedClients(rooms)
+    const store = async (id: string): Promise<void> => {
+      await clients.upsert(id, { client_id: id }, 0)
+      await unused.stored(id)
+    }
     return {
       unused,
+      store,
       isThere: async (id: string) => (await clients.find(id)) !== undefined,
       keep: (id: string) => keepClient(rooms, id, 'alice'),
       async register(id: string, ...networks: string[]) {
-        await unused.note(id, [...networks, ...networks, ...networks].slice(0, 3))
-        await clients.upsert(id, { client_id: id }, 0)
+        const noted = await unused.note(id, [...networks, ...networks, ...networks].slice(0, 3))
+        if (!noted) return false
+        await store(id)
+        return true
       },
     }
   }
   return { clock, one: open(), other: open(), storage }
 }
+
+const countOf = async (storage: MemoryStorage): Promise<number> => (await storage.list({ limit: 10_000 })).length
 
 describe('clients that nobody uses', () => {
   it('are bounded in all, and a flood from one network drives out itself alone', async () => {
@@ -89,6 +98,43 @@ describe('clients that nobody uses', () => {
       await one.register(`flood-${count}`, 'evil')
     }
     expect([await one.isThere('flood-0'), await one.isThere('flood-1')]).toEqual([false, true])
+  })
+
+  it('are bounded where somebody is asked about all of them: a new one drives out one of them', async () => {
+    const { one, storage } = setUp()
+    for (let count = 0; count < MOST_UNUSED; count += 1) {
+      await one.register(`flood-${count}`, 'evil')
+      one.unused.asked(`flood-${count}`)
+    }
+    const records = await countOf(storage)
+    for (let count = 0; count < 20; count += 1) await one.register(`new-${count}`, 'evil')
+
+    expect(await countOf(storage)).toBe(records)
+    expect([await one.isThere('flood-0'), await one.isThere('flood-1')]).toEqual([false, true])
+    expect([await one.isThere('new-18'), await one.isThere('new-19')]).toEqual([false, true])
+  })
+
+  it('are not stored where more come at the same time than are kept', async () => {
+    const { one, storage } = setUp()
+    const noted = await Promise.all(
+      Array.from({ length: MOST_UNUSED + 30 }, (_, at) => one.register(`flood-${at}`, 'evil')),
+    )
+
+    expect(noted.filter((one) => !one)).toHaveLength(30)
+    // The list of them is a record, too.
+    expect(await countOf(storage)).toBe(MOST_UNUSED + 1)
+  })
+
+  it('end as soon as they are stored, where others have driven them out before', async () => {
+    const { one, other, storage } = setUp()
+    await one.unused.note('slow', ['evil', 'evil', 'evil'])
+    for (let count = 0; count < MOST_UNUSED; count += 1) await other.register(`flood-${count}`, 'evil')
+    const records = await countOf(storage)
+    await one.store('slow')
+    expect(await countOf(storage)).toBe(records)
+
+    await one.register('quick', 'home')
+    expect(await one.isThere('quick')).toBe(true)
   })
 
   it('stay where a client has got tokens, also before the list knows of that', async () => {

@@ -547,6 +547,18 @@ describe('a store that fails', () => {
       ({ clock }: Awaited<ReturnType<typeof setUpFailing>>) => Promise.resolve(clock.advance(SECOND)),
     ],
     ['on close()', ({ auth }: Awaited<ReturnType<typeof setUpFailing>>) => auth.close()],
+    [
+      'on close(), while which it is away for a moment longer',
+      ({ auth, clock, failing }: Awaited<ReturnType<typeof setUpFailing>>) => {
+        failing.add('put')
+        const { sleep } = clock
+        vi.spyOn(clock, 'sleep').mockImplementationOnce((ms) => {
+          failing.clear()
+          return sleep(ms)
+        })
+        return auth.close()
+      },
+    ],
   ])('gets what it missed %s', async (_name, cause) => {
     const setup = await setUpFailing()
     await failureOf(setup.auth.getNextcloudToken(ALICE))
