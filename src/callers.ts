@@ -169,6 +169,9 @@ function onlyIssuer({ all }: CallerRooms['providers']): string | Promise<string>
   return all[0].discovery.issuer()
 }
 
+/** Where one issuer is configured, the user is of another: nobody of whom anything can be provisioned. */
+export class OtherIssuerError extends TypeError {}
+
 /** What to do about a caller without a token. */
 const PASS = 'Pass req.mcpAuth or authInfo itself, or { token }'
 
@@ -192,7 +195,9 @@ async function namedSession(
     throw new TypeError(`who must hold an MCP token or name a subject. ${PASS}, or { subject }`)
   }
   if (!(await isConfigured(providers, issuer))) {
-    throw new TypeError('who must name one of the issuers that are configured')
+    throw new (providers.all.length > 1 ? TypeError : OtherIssuerError)(
+      'who must name one of the issuers that are configured',
+    )
   }
   const caller = { token: '', identity: { issuer, subject }, clientId, audience: [], expiresAt: Infinity }
   return { caller, scopes: fixedScopes(nextcloud) }

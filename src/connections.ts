@@ -1,11 +1,12 @@
 import type { Broker, BrokerSession } from './broker/broker.js'
 import type { Disconnect } from './broker/disconnect.js'
 import type { ConnectionPage, ConnectionPageOptions } from './connection-list.js'
-import type { CallerOf, Who } from './callers.js'
+import { OtherIssuerError, type CallerOf, type Who } from './callers.js'
 import type { Clock } from './clock.js'
 import type { GrantsConfig } from './config/config.js'
 import type { Connect } from './connect/connect.js'
 import { ConfigurationError, SubjectTokenRejectedError } from './errors/errors.js'
+import { ifError } from './errors/if-error.js'
 import type { Serves, Waiting } from './grants/connection-watch.js'
 import { consentingClient, whyUnusable, type Identity } from './grants/grant.js'
 import type { Grants } from './grants/open-grants.js'
@@ -39,12 +40,13 @@ export function createConnections(rooms: ConnectionRooms, callerOf: CallerOf) {
       if (await grants.store.isOfBefore(identity, consent)) throw new SubjectTokenRejectedError()
       return act(session)
     })
+  const isProvisioned = forCaller(async ({ caller }) => {
+    const isServed = async () => (await serves(caller.identity))(caller.clientId, caller.withdrawals)
+    return (await isServed()) || ((await broker.tryAgain(caller)) && isServed())
+  })
   return {
     connections: list,
-    isProvisioned: forCaller(async ({ caller }) => {
-      const isServed = async () => (await serves(caller.identity))(caller.clientId, caller.withdrawals)
-      return (await isServed()) || ((await broker.tryAgain(caller)) && isServed())
-    }),
+    isProvisioned: (who: Who | undefined) => isProvisioned(who).catch(ifError(OtherIssuerError, () => false)),
     createConnectUrl: forLivingToken(async ({ caller }) => (await pages.linkFor(caller)).connectUrl),
     rotate: forCaller(access.rotate),
     revoke: forLivingToken(({ caller }) => disconnect(caller.identity)),

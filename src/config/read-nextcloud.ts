@@ -114,8 +114,9 @@ function warnOfAnyClient(
   { preset, url }: Pick<NextcloudConfig, 'preset' | 'url'>,
   warn: Warn,
 ): void {
-  const isIssuer = issuer !== undefined && sameUri(issuer, url.href)
-  if (allowedClients !== undefined || !(isIssuer || quirksOf(preset).letsAnyClientIn)) return
+  const { letsAnyClientIn, endpoints } = quirksOf(preset)
+  const isIssuer = issuer !== undefined && endpoints === undefined && sameUri(issuer, url.href)
+  if (allowedClients !== undefined || !(isIssuer || letsAnyClientIn)) return
   warn(
     'allowedClients',
     `${named('allowedClients')} is not given: Nextcloud itself issues the tokens (its app oidc), so one of any client of that Nextcloud is taken, and clients can register themselves there`,

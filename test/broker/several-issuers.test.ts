@@ -145,7 +145,6 @@ describe('a grant', () => {
     const refused = 'who must name one of the issuers that are configured'
     const calls = [
       auth.getNextcloudToken(who('a')),
-      auth.isProvisioned(who('a')),
       auth.createConnectUrl(who('a')),
       auth.waitForConnection(who('a'), 1),
       auth.rotate(who('a')),
@@ -153,7 +152,7 @@ describe('a grant', () => {
     ]
     for (const call of calls) await expect(call).rejects.toThrow(refused)
     expect([...b.received('/token'), ...b.received('/revoke')]).toEqual([])
-    expect(await auth.isProvisioned(who('b'))).toBe(false)
+    expect([await auth.isProvisioned(who('a')), await auth.isProvisioned(who('b'))]).toEqual([false, false])
     expect((await auth.connections()).connections).toMatchObject([{ state: 'active' }])
   })
 
