@@ -75,8 +75,10 @@ export function createUnusedClients(rooms: ClientRooms): UnusedClients {
       return (next ??= inTurn(noteAll)).then((surplus) => !surplus.has(id))
     },
     async stored(id) {
-      const list = readList(rooms, await rooms.records.readIfOpens(listKey(rooms)))
-      if (!list.some((client) => client.id === id)) await dropClient(rooms, id, [])
+      const record = await rooms.records.readIfOpens(listKey(rooms))
+      // A list that only the key of another instance opens says nothing.
+      if (!Array.isArray(record?.value)) return
+      if (!readList(rooms, record).some((client) => client.id === id)) await dropClient(rooms, id, [])
     },
     async forget(id) {
       await inTurn(() =>

@@ -13,7 +13,7 @@ import {
 import { createGrantStore } from '../../src/grants/grant-store.js'
 import { manualClock } from '../support/clock.js'
 import { turn } from '../support/promises.js'
-import { ALICE, opened, OWNER } from './opened.js'
+import { ALICE, BARE, opened, OWNER } from './opened.js'
 
 const DAY = 24 * 3_600_000
 
@@ -208,18 +208,9 @@ describe('what is asked of a stored grant', () => {
   const NOW = manualClock().now()
   const appPassword = { loginName: 'alice', password: 'app-password', nextcloud: OWNER.nextcloud }
   const replaced = [{ refreshToken: 'replaced' }, { refreshToken: 'ended', endsAt: NOW }]
-  const BARE: Grant = {
-    format: 1,
-    state: 'active',
-    generation: 1,
-    fingerprint: 'first',
-    scopes: [],
-    clients: ['client-1'],
-    connectedAt: NOW,
-    replaced,
-  }
-  const LIVING: Grant = { ...BARE, refreshToken: 'first' }
-  const BASIC: Grant = { ...BARE, appPassword }
+  const HELD: Grant = { ...BARE, clients: ['client-1'], connectedAt: NOW, replaced }
+  const LIVING: Grant = { ...HELD, refreshToken: 'first' }
+  const BASIC: Grant = { ...HELD, appPassword }
 
   it.each<[what: string, grant: Grant | undefined, held: readonly string[], lives: boolean]>([
     ['none', undefined, [], false],

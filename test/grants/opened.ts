@@ -1,4 +1,5 @@
 import { createEvents, type McpAuthEvent } from '../../src/events.js'
+import type { Grant } from '../../src/grants/grant.js'
 import { createGrantStore } from '../../src/grants/grant-store.js'
 import { createRecords } from '../../src/grants/records.js'
 import { createSealer } from '../../src/grants/seal.js'
@@ -11,6 +12,17 @@ export const OWNER = {
   clientId: 'client',
   resource: 'https://mcp.example.com/mcp',
   nextcloud: 'https://cloud.example.com/',
+}
+
+/** A grant without any credential. */
+export const BARE: Grant = {
+  format: 1,
+  state: 'active',
+  generation: 1,
+  fingerprint: 'first',
+  scopes: [],
+  clients: [],
+  connectedAt: 0,
 }
 
 /** Records and grants over memory whose calls are counted and can be made to fail: with a key of their own, or over another's memory. */

@@ -1,17 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { Grant, ReplacedToken } from '../../src/grants/grant.js'
 import { replacedBy, replacedIn } from '../../src/grants/replaced-tokens.js'
+import { BARE } from './opened.js'
 
 const NOW = 1_000
-const BARE: Grant = {
-  format: 1,
-  state: 'active',
-  generation: 1,
-  fingerprint: 'first',
-  scopes: [],
-  clients: [],
-  connectedAt: 0,
-}
 const BEFORE: Grant = { ...BARE, refreshToken: 'first' }
 const appPassword = { loginName: 'alice', password: 'app-password' }
 const NEXT = { refreshToken: 'next' }
