@@ -17,8 +17,8 @@ import type { SignInRooms } from './sign-in-rooms.js'
 
 type Page = (rooms: SignInRooms, req: IncomingMessage, res: ServerResponse) => Promise<Outcome | undefined>
 
-/** Seconds until a client may register again where too many came at the same time. */
-const CROWDED = 60
+/** Milliseconds until a client may register again where too many came at the same time. */
+const CROWDED = 60_000
 
 const METADATA = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
 
