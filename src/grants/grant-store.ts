@@ -148,6 +148,9 @@ export interface GrantStore {
   readonly all: (page: KeyPage, accepts?: (grant: Grant) => boolean) => Promise<GrantPage>
 }
 
+/** Connections that a grant remembers beside its own: more of one user are not made while one of them is being stored. */
+const MOST_EARLIER = 4
+
 /** The rooms that the store of grants needs. */
 export interface GrantStoreRooms extends DisconnectionRooms, Pick<GrantsConfig, 'credential' | 'endsAlone'> {}
 
@@ -264,6 +267,7 @@ async function attemptConnection(
     ...withClient(present, clientId, connectedAt),
     withdrawals,
     replaced: before.grant && replacedBy(connection, before.grant, endsAlone, connectedAt),
+    earlier: before.grant && connectionsIn(before.grant).slice(0, MOST_EARLIER),
     connectedAt,
   }
   const retired = retiredBy(grant, before.grant, endsAlone)
@@ -275,17 +279,22 @@ async function attemptConnection(
   return { retired, withdrawals: withdrawals?.count ?? 0 }
 }
 
+/** Returns the connections that a grant stands for, the latest first. */
+const connectionsIn = ({ connection, earlier = [] }: Grant): readonly string[] => [connection ?? [], earlier].flat()
+
 /** Returns the outcome of a connection that is stored already, or that its user has taken back; undefined if it is to be stored. */
 function outcomeBefore(
   grant: Grant | undefined,
   { clientId, withdrawals, connection }: Pick<Connection, 'clientId' | 'withdrawals' | 'connection'>,
 ): Connected | 'withdrawn' | undefined {
-  // A write that seemed to fail may have been carried out, and its refresh token may be spent by now.
-  if (grant !== undefined && connection !== undefined && grant.connection === connection) {
-    const isServed = grant.clients.includes(clientId)
-    return isServed ? { retired: undefined, withdrawals: grant.withdrawals?.count ?? 0 } : 'withdrawn'
-  }
-  return isWithdrawn(grant?.withdrawals, clientId, withdrawals) ? 'withdrawn' : undefined
+  const taken = grant?.withdrawals
+  const isPresent = connection !== undefined && grant?.connection === connection
+  if (!isPresent && isWithdrawn(taken, clientId, withdrawals)) return 'withdrawn'
+  if (connection === undefined || grant === undefined || !connectionsIn(grant).includes(connection)) return undefined
+  // A write that seemed to fail was carried out, and its refresh token may be spent by now, or have made way for another one. Then nobody
+  // knows whether that is of the same account.
+  if (!grant.clients.includes(clientId)) return 'withdrawn'
+  return { retired: undefined, withdrawals: (isPresent ? taken?.count : withdrawals) ?? 0 }
 }
 
 /**

@@ -60,6 +60,8 @@ export interface Grant {
   readonly state: GrantState
   /** Random text of the connection that it comes of, by which a write that is repeated finds it. Absent before 0.4. */
   readonly connection?: string | undefined
+  /** Those of the connections that this one took the place of, the latest first: a write of one that is repeated now comes too late. */
+  readonly earlier?: readonly string[] | undefined
   /** Goes up with each connection and disconnection: a renewal that began under a lower one must not be stored any more. */
   readonly generation: number
   /** Absent once it is dead. */
@@ -284,8 +286,12 @@ export function isOfKind(credential: KeptSecret, { appPassword, refreshToken }: 
 
 /** The parts of a grant that its renewals and its end leave as they are. */
 export function lasting(grant: Grant) {
-  const { format, identity, owner, connection, generation, clients, agreed, withdrawals, replaced, connectedAt } = grant
-  return { format, identity, owner, connection, generation, clients, agreed, withdrawals, replaced, connectedAt }
+  const { format, identity, owner, connection, earlier, generation, clients, agreed, withdrawals, replaced } = grant
+  const { connectedAt } = grant
+  return {
+    ...{ format, identity, owner, connection, earlier, generation, clients, agreed, withdrawals, replaced },
+    connectedAt,
+  }
 }
 
 /** The remains of a grant that the authorization server or Nextcloud refused, or that has ended. */

@@ -6,6 +6,7 @@ import {
   deadGrant,
   disconnectedGrant,
   refusedGrant,
+  revivedGrant,
   secretIn,
   serves,
   type Grant,
@@ -52,6 +53,52 @@ describe('a grant', () => {
     expect(await connect()).toMatchObject({ retired: undefined })
     await store.disconnect(ALICE, 'client-1')
     expect(await connect()).toBe('withdrawn')
+  })
+
+  it.each([
+    ['lives', (grant: Grant) => grant],
+    ['has been refused since', (grant: Grant) => deadGrant(grant, 'refused', 0)],
+    ['was refused and lives again', (grant: Grant) => revivedGrant(refusedGrant(grant, 0))],
+  ])(
+    'whose connection has made way for another one that %s is not brought back by a write that is repeated',
+    async (_, since) => {
+      const { store, key, stored } = opened()
+      const connect = (connection: string, clientId = 'client-1') =>
+        store.connect(ALICE, { connection, refreshToken: connection, fingerprint: connection, scopes: [], clientId })
+      for (const connection of ['first', 'second', 'third', 'fourth', 'fifth']) await connect(connection)
+      const { grant, version } = (await store.read(key))!
+      await store.write(key, since(grant), version)
+      const before = await stored()
+
+      for (const connection of ['first', 'fourth', 'fifth']) {
+        expect(await connect(connection)).toMatchObject({ retired: undefined })
+      }
+      expect(await connect('fourth', 'client-2')).toBe('withdrawn')
+      expect(await stored()).toEqual(before)
+      // Longer than one is being stored, they are not remembered.
+      await connect('sixth')
+      expect((await stored())?.earlier).toEqual(['fifth', 'fourth', 'third', 'second'])
+    },
+  )
+
+  it('whose connection has made way for that of another account serves nothing of the first when its write is repeated', async () => {
+    const { store, stored } = opened()
+    const connect = (connection: string, isSameAccount: boolean) =>
+      store.connect(ALICE, {
+        ...{ connection, refreshToken: connection, fingerprint: connection, scopes: [], clientId: 'client-1' },
+        ...{ withdrawals: 0, isSameAccount: () => Promise.resolve(isSameAccount) },
+      })
+    await connect('first', true)
+    await connect('second', false)
+
+    expect(await connect('first', true)).toEqual({ retired: undefined, withdrawals: 0 })
+    expect(await stored()).toMatchObject({ refreshToken: 'second', generation: 2 })
+    // What comes of it has ended with the account.
+    expect(await store.isOver(ALICE, { clientId: 'client-1', withdrawals: 0 })).toBe(true)
+    expect(await connect('second', true)).toEqual({ retired: undefined, withdrawals: 2 })
+    await store.withdraw(ALICE, 'client-1')
+    expect(await connect('first', true)).toBe('withdrawn')
+    expect(await connect('second', true)).toEqual({ retired: undefined, withdrawals: 3 })
   })
 
   it('that is connected again lives for good again', async () => {
