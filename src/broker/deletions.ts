@@ -98,6 +98,8 @@ const LONGEST_PAUSE = 60 * MINUTE
 const CLAIMED_FOR = 10 * MINUTE
 /** Milliseconds from the moment at which Nextcloud gives a credential until it must be in a grant. */
 const STORED_WITHIN = 5 * MINUTE
+/** Milliseconds until a write that was given up cannot be carried out any more: clients of stores hold them back through an outage. */
+const LATE_WRITE = 10 * MINUTE
 /** Milliseconds from the first use of the store to the first look. */
 const START_PAUSE = 500
 /** Another instance may end those that this one has tried. */
@@ -129,11 +131,8 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     async discard(identity, credential, accessToken) {
       const deletion = grants.newDeletion(identity, credential)
       await note(deleting, deletion)
-      // A write that seemed to fail may have been carried out.
-      if (await grants.store.holds(identity, credential).catch(() => false)) {
-        await drop(deleting, deletion.id, deletion.note)
-        return false
-      }
+      // A write that seemed to fail may have been carried out. Its note may have taken the place of one that a disconnection has just made.
+      if (await grants.store.holds(identity, credential).catch(() => false)) return false
       const byItself = rooms.endsAlone ? accessToken : undefined
       if (byItself === undefined || !(await rooms.freshCredentials.endToken(byItself)))
         return revocationOf(await finish(deleting, deletion))
@@ -244,7 +243,8 @@ async function attend(
   const isInUse = await grants.store.holds(identity, credential).catch(() => undefined)
   if (isInUse === undefined) return undefined
   if (isInUse) {
-    await drop(deleting, deletion.id, deletion.note)
+    // A disconnection that failed may have sent the write that ends it, which may be waiting for the store.
+    if (clock.now() >= since + LATE_WRITE) await drop(deleting, deletion.id, deletion.note)
     return undefined
   }
   // The clock may be wrong, or nobody may have looked for so long.

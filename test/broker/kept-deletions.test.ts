@@ -4,7 +4,7 @@ import { createDeletions } from '../../src/broker/deletions.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { createCodeShares } from '../../src/connect/code-shares.js'
 import { createEvents, type McpAuthEvent } from '../../src/events.js'
-import { deadGrant, type Credential } from '../../src/grants/grant.js'
+import { deadGrant, disconnectedGrant, type Credential } from '../../src/grants/grant.js'
 import { createGrants } from '../../src/grants/open-grants.js'
 import { createAppPasswords } from '../../src/nextcloud/app-passwords.js'
 import { createFreshCredentials } from '../../src/nextcloud/fresh-credentials.js'
@@ -90,15 +90,39 @@ it('a deletion that a process gives up for want of room is told, and what it has
   expect(ends()).toEqual([false])
 })
 
-it('a credential that is in a grant after all is left alone, and forgotten', async () => {
-  const { connect, deletions, list, ends } = setUp()
+it('a credential that is in a grant after all is left alone, and forgotten once no write can end that grant any more', async () => {
+  const { connect, deletions, list, ends, clock, look } = setUp()
+  const listed = async () =>
+    (await list()).map(({ credential }) => 'refreshToken' in credential && credential.refreshToken)
   await connect('in use')
 
   expect(await deletions.discard(ALICE, tokenOf('in use'))).toBe(false)
   expect(await deletions.discard(ALICE, tokenOf('not in use'))).toBe('pending')
+  clock.advance(10 * MINUTE - 1)
+  await look()
+  expect(await listed()).toEqual(['in use', 'not in use'])
+  clock.advance(10 * MINUTE)
+  await look()
 
-  expect((await list()).map(({ credential }) => credential)).toMatchObject([{ refreshToken: 'not in use' }])
+  expect(await listed()).toEqual(['not in use'])
   expect(ends()).toEqual([])
+})
+
+it('a credential whose disconnection failed ends if the write of that arrives minutes later', async () => {
+  const { connect, grants, deletions, key, list, clock, look, asked } = setUp(() => true)
+  await connect('late')
+  const { grant, version } = (await grants.store.read(key))!
+  await grants.deletions.put(grants.newDeletion(ALICE, tokenOf('late')))
+  clock.advance(MINUTE)
+  await look()
+  expect(await list()).toHaveLength(1)
+
+  await grants.store.write(key, disconnectedGrant(grant, clock.now()), version)
+  clock.advance(10 * MINUTE)
+  await look()
+
+  expect([asked, await list()]).toEqual([['late'], []])
+  deletions.close()
 })
 
 it('a credential that may be in a grant which does not open is left alone', async () => {
@@ -274,6 +298,9 @@ describe('a credential that Nextcloud has just given', () => {
     await look()
     expect(asked).toEqual([])
     clock.advance(1)
+    await look()
+    expect(asked).toEqual(ended)
+    clock.advance(10 * MINUTE)
     await look()
 
     expect([asked, await list()]).toEqual([ended, []])
