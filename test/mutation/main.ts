@@ -37,7 +37,7 @@ mkdirSync('.cache', { recursive: true })
 const mutants = run(windowsAtRandom, 'quick')
 const unseen = mutants.filter(isUnseen)
 const again = new Map(
-  (unseen.length === 0 ? [] : run(unseen.map(rangeOf), 'all')).map((mutant) => [idOf(mutant), mutant]),
+  (unseen.length === 0 ? [] : run(unseen.map(rangeOf), 'slow')).map((mutant) => [idOf(mutant), mutant]),
 )
 const survivors = unseen.filter((mutant) => isUnseen(again.get(idOf(mutant)) ?? mutant))
 
@@ -61,7 +61,7 @@ function windows(file: string): readonly string[] {
 }
 
 /** The mutants of some ranges, with what became of them; without those that belong to no single test. */
-function run(mutate: readonly string[], tests: 'quick' | 'all'): readonly Mutant[] {
+function run(mutate: readonly string[], tests: 'quick' | 'slow'): readonly Mutant[] {
   writeFileSync('.cache/mutation.json', JSON.stringify(configuration(mutate), null, 2))
   const { status } = spawnSync(
     process.execPath,
