@@ -5,12 +5,11 @@ import path from 'node:path'
 import * as mcpNode from '@modelcontextprotocol/node'
 import * as mcpServer from '@modelcontextprotocol/server'
 import express from 'express'
-import { expect, it, onTestFinished, vi } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { mcpAuth, type McpAuthOptions } from '../../src/index.js'
 import * as mcpV2 from '../../src/mcp/v2.js'
-import { fakeNextcloud, fakeProvider } from '../../src/testing/testing.js'
 import { ask } from '../support/answers.js'
-import { appPasswordWorld, waitingPage } from '../support/login-visits.js'
+import { appPasswordWorld, waitingPage, type AppPasswordWorld } from '../support/login-visits.js'
 import { mcpClients } from '../support/mcp-clients.js'
 import { runSnippet } from '../support/providers/page.js'
 import { serveSnippet } from '../support/snippet-server.js'
@@ -27,28 +26,13 @@ it('the README has the two commands, each by itself', () => {
     expect(page).toContain(`\n\`\`\`sh\n${command}\n\`\`\`\n`)
 })
 
-/** Five variables for a provider that exchanges tokens and a Nextcloud, by the names that the first lines have. */
-function firstVariables(values: readonly string[]): ReadonlyMap<string, string> {
-  const names = [...page.slice(0, page.indexOf('\n## ')).matchAll(/^export (\w+)=\S+/gm)].map(([, name = '']) => name)
-  expect(names).toHaveLength(values.length)
-  return new Map(names.map((name, index) => [name, values[index] ?? '']))
-}
-
 it('the first lines make a tool of an app answer with the account of whoever calls it', async () => {
+  const world = await appPasswordWorld()
   const app = express()
   const server = app.listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
   await once(server, 'listening')
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const provider = await fakeProvider({ resource: `${url}/mcp` })
-  const nextcloud = await fakeNextcloud({ provider })
-  const { issuer, clientId, clientSecret } = provider.options
-  const variables = firstVariables([`${url}/mcp`, nextcloud.url, issuer, clientId, clientSecret])
-  for (const [name, value] of variables) vi.stubEnv(name, value)
-  onTestFinished(async () => {
-    vi.unstubAllEnvs()
-    server.close()
-    await Promise.all([nextcloud.close(), provider.close()])
-  })
   const registrations: ((server: mcpServer.McpServer) => unknown)[] = []
   const mcp = mcpServer.createMcpHandler(() => {
     const made = new mcpServer.McpServer({ name: 'app', version: '1.0.0' })
@@ -59,13 +43,11 @@ it('the first lines make a tool of an app answer with the account of whoever cal
   const yourHandler: express.RequestHandler = (req, res) => void handle(req, res, req.body)
   const registerTool = (name: string, config: { description: string }, tool: mcpServer.ToolCallback) =>
     registrations.push((made) => made.registerTool(name, config, tool))
-  runSnippet('../README.md', 0, { modules: MODULES, globals: { app, yourHandler, server: { registerTool } } })
+  const globals = { app, yourHandler, server: { registerTool }, process: { env: { OIDC_CLIENT_SECRET: 'secret' } } }
+  runSnippet('../README.md', 0, { modules: modulesIn(world), globals })
 
-  const client = await mcpClients['SDK v2, 2026-07-28']({
-    ...{ url: `${url}/mcp`, elicitation: undefined },
-    token: await provider.token({ sub: 'alice' }),
-  })
-  expect((await client.callTool('whoami')).text).toContain('"id":"alice"')
+  const { answer } = await connected(world, url)
+  expect(answer.text).toContain('"id":"jane"')
   expect((await ask(url, { path: '/mcp', method: 'POST' })).status).toBe(401)
 })
 
@@ -79,17 +61,27 @@ const MODULES = {
   'mcp-nextcloud-auth/mcp-v2': mcpV2,
 }
 
-/** The server of the README, on a free port, with a provider and a Nextcloud that are here. */
-async function serverWithItsWorld() {
-  const world = await appPasswordWorld()
+/** The modules of a snippet whose values are those of a provider and a Nextcloud that are here. */
+function modulesIn(world: AppPasswordWorld) {
   const mcpAuth = ({ scopesSupported = [], connect = {}, nextcloud }: McpAuthOptions) => {
     expect(nextcloud?.mode).toBe('app-password')
     return world.open({ scopesSupported, connect })
   }
-  const url = await serveSnippet('../README.md', WHOLE_SERVER, {
-    modules: { ...MODULES, 'mcp-nextcloud-auth': { mcpAuth } },
-  })
-  return { world, url }
+  return { ...MODULES, 'mcp-nextcloud-auth': { mcpAuth } }
+}
+
+/** Calls the tool of a server until its user has connected; what it says first, and then. */
+async function connected(world: AppPasswordWorld, url: string) {
+  const token = await world.as.mint({ sub: '248289761001' })
+  const client = await mcpClients['SDK v2, 2026-07-28']({ url: `${url}/mcp`, token, elicitation: undefined })
+  const { text: refusal } = await client.callTool('whoami')
+  const browser = world.browser(url)
+  const signedIn = { claims: { preferred_username: 'jane' } }
+  const agreed = await world.agree(browser, /https:\S+/.exec(refusal)?.[0] ?? '')
+  const { login, next } = waitingPage(await browser.open(await world.authorize(agreed, '248289761001', signedIn)))
+  await world.nextcloud.grant(login, 'jane')
+  expect((await browser.open(next)).status).toBe(200)
+  return { refusal, answer: await client.callTool('whoami') }
 }
 
 it('the server starts with the values that it has, and answers with what the README says', async () => {
@@ -102,26 +94,16 @@ it('the server starts with the values that it has, and answers with what the REA
 })
 
 it('the server prints what the README says, from the first call to the account of the user', async () => {
-  const { world, url } = await serverWithItsWorld()
+  const world = await appPasswordWorld()
+  const url = await serveSnippet('../README.md', WHOLE_SERVER, { modules: modulesIn(world) })
 
-  const token = await world.as.mint({ sub: '248289761001' })
-  const client = await mcpClients['SDK v2, 2026-07-28']({ url: `${url}/mcp`, token, elicitation: undefined })
-  const { text: refusal } = await client.callTool('whoami')
-  const link = /https:\S+/.exec(refusal)?.[0] ?? ''
+  const { refusal, answer } = await connected(world, url)
+
   const [shown = ''] = refusal
     .replace(/until \S+: /, 'until …: ')
     .replace(/ticket=\S+/, 'ticket=…')
     .split('\n')
   expect(page).toContain(`\n\`\`\`text\n${shown}\n\`\`\`\n`)
-
-  const browser = world.browser(url)
-  const signedIn = { claims: { preferred_username: 'jane' } }
-  const back = await world.authorize(await world.agree(browser, link), '248289761001', signedIn)
-  const { login, next } = waitingPage(await browser.open(back))
-  await world.nextcloud.grant(login, 'jane')
-  expect((await browser.open(next)).status).toBe(200)
-
-  const answer = await client.callTool('whoami')
   expect(answer).toMatchObject({ isError: false })
   const [account] = /"id":"\w+"/.exec(answer.text) ?? []
   expect(page).toContain(`(\`${account ?? ''}\`)`)
