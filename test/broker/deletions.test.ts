@@ -8,6 +8,7 @@ import { rememberPassword } from '../support/nextcloud/state.js'
 import { turn, until } from '../support/promises.js'
 import { faultyStorage } from '../support/storages.js'
 import { world } from '../support/world.js'
+import { slowly } from '../support/slowly.js'
 
 const ALICE = { subject: 'alice' }
 const DELETE = '/ocs/v2.php/core/apppassword'
@@ -77,7 +78,7 @@ describe('a disconnection while Nextcloud cannot delete the app password', () =>
     expect(tries(setup)).toBe(asked)
   })
 
-  it('is tried after 1 and 10 minutes, then every hour, for 30 days, and then told with what the user can do', async () => {
+  slowly('is tried after 1 and 10 minutes, then every hour, for 30 days, and then told with what the user can do', async () => {
     const setup = await setUp()
     const { auth, clock, nextcloud, events } = setup
     nextcloud.disturb(({ path }) => (path === DELETE ? 503 : undefined))
@@ -328,7 +329,7 @@ describe('a pending deletion', () => {
     expect(nextcloud.appPasswords.map(({ uid }) => uid)).toEqual(['alice'])
   })
 
-  it('of dead app passwords does not use up the wrong sign-ins of everybody', async () => {
+  slowly('of dead app passwords does not use up the wrong sign-ins of everybody', async () => {
     const setup = await appPasswordWorld()
     const { auth, nextcloud, clock } = setup
     const users = Array.from({ length: 12 }, (_, index) => `user-${index}`)
@@ -359,7 +360,7 @@ describe('a pending deletion', () => {
     expect(nextcloud.appPasswords.map(({ uid }) => uid)).toEqual(['alice'])
   })
 
-  it('of app passwords that turn out to be dead one after the other leaves Nextcloud open for everybody', async () => {
+  slowly('of app passwords that turn out to be dead one after the other leaves Nextcloud open for everybody', async () => {
     const setup = await appPasswordWorld()
     const { auth, nextcloud, clock } = setup
     const users = Array.from({ length: 20 }, (_, index) => `user-${index}`)
@@ -493,7 +494,7 @@ describe('the list of pending deletions', () => {
     return { list, all, storage, givenUp, later: clock.now() + 1_000 }
   }
 
-  it('holds hundreds of long ones, no record beyond 64 KiB, and is gone when they are', async () => {
+  slowly('holds hundreds of long ones, no record beyond 64 KiB, and is gone when they are', async () => {
     const { list, all, storage } = await setUpList()
     const ids = Array.from({ length: 60 }, (_, index) => index)
     for (const id of ids) expect(await list.put(deletion(id, 3_000))).toBe(true)
@@ -509,7 +510,7 @@ describe('the list of pending deletions', () => {
     expect((await storage.list({ limit: 100 })).length).toBeLessThan(6)
   })
 
-  it('says that it has no room', async () => {
+  slowly('says that it has no room', async () => {
     const { list } = await setUpList()
     for (let id = 0; id < 32; id += 1) expect(await list.put(deletion(id, 30_000))).toBe(true)
 

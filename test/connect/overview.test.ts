@@ -10,6 +10,7 @@ import { appPasswordWorld } from '../support/login-visits.js'
 import { faultyStorage } from '../support/storages.js'
 import { expectPage, formOf, ORIGIN, type TestBrowser, type Visit } from '../support/test-browser.js'
 import { world, type Parts, type Served, type SignedIn } from '../support/world.js'
+import { slowly } from '../support/slowly.js'
 
 const CONNECT = { mode: 'refresh-token', host: bareHost } as const
 const PAGE = '/nextcloud'
@@ -565,7 +566,7 @@ describe('an attack', () => {
     expect(await setup.stored()).toMatchObject({ state: 'active' })
   })
 
-  it('by very many sign-ins that nobody finishes fills no store: each address has its share, and all together a thousand', async () => {
+  slowly('by very many sign-ins that nobody finishes fills no store: each address has its share, and all together a thousand', async () => {
     const store = faultyStorage()
     const setup = await setUp({ storage: store, host: behindProxy }, [])
     const wayIn = await setup.alice.open(PAGE)

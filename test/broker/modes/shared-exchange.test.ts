@@ -5,6 +5,7 @@ import { ENCRYPTION_KEY } from '../../support/grant-constants.js'
 import { failureOf, turn, until } from '../../support/promises.js'
 import { sharingWorld, tokenOf, type ExchangeMode } from '../../support/sharing.js'
 import { holdTokenRequests, LIFE, tokenAnswer, tokenError } from '../../support/token-endpoint.js'
+import { slowly } from '../../support/slowly.js'
 
 const SECOND = 1_000
 const FORCED = { forceRefresh: true }
@@ -14,7 +15,7 @@ const OTHER_KEY = Buffer.from(Array.from({ length: 32 }, (_, index) => 255 - ind
 const times = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i))
 
 describe.each(MODES)('instances on one store in %s mode', (mode) => {
-  it('exchange once for each user and life, among 4 instances with 50 callers each for 200 users', async () => {
+  slowly('exchange once for each user and life, among 4 instances with 50 callers each for 200 users', async () => {
     const { clock, open, mint, exchanged, memory } = await sharingWorld({
       mode,
       options: { http: { timeout: 60_000 } },
