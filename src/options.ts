@@ -273,13 +273,7 @@ export interface McpAuthOptions {
   readonly audience?: string | readonly string[] | undefined
   /** This server's own client at the authorization server. Environment: `OIDC_CLIENT_ID`, `NEXTCLOUD_OIDC_CLIENT_ID`. */
   readonly clientId?: string | undefined
-  /**
-   * The client's secret. Environment: `OIDC_CLIENT_SECRET`, `NEXTCLOUD_OIDC_CLIENT_SECRET`.
-   *
-   * A client id from a variable has only the secret of the variable beside it. The secret of a `clientId` that is an option is
-   * `OIDC_CLIENT_SECRET`. It is `NEXTCLOUD_OIDC_CLIENT_SECRET` if `NEXTCLOUD_OIDC_CLIENT_ID` is the same id, or if no other of these
-   * variables is set.
-   */
+  /** The client's secret. Environment: `OIDC_CLIENT_SECRET`, `NEXTCLOUD_OIDC_CLIENT_SECRET`. */
   readonly clientSecret?: string | undefined
   /**
    * An oauth4webapi client authentication function (`PrivateKeyJwt`, `TlsClientAuth`, …) in place of a secret. Default:
