@@ -78,36 +78,39 @@ describe('a disconnection while Nextcloud cannot delete the app password', () =>
     expect(tries(setup)).toBe(asked)
   })
 
-  slowly('is tried after 1 and 10 minutes, then every hour, for 30 days, and then told with what the user can do', async () => {
-    const setup = await setUp()
-    const { auth, clock, nextcloud, events } = setup
-    nextcloud.disturb(({ path }) => (path === DELETE ? 503 : undefined))
-    const start = clock.now()
-    await auth.revoke(ALICE)
-    for (const [count, minutes] of [1, 10, 60, 60, 60].entries()) {
-      clock.advance(minutes * MINUTE - 1)
-      await rest()
-      expect(tries(setup)).toBe(count + 1)
-      clock.advance(1)
-      await until(() => tries(setup) === count + 2)
-      await rest()
-    }
+  slowly(
+    'is tried after 1 and 10 minutes, then every hour, for 30 days, and then told with what the user can do',
+    async () => {
+      const setup = await setUp()
+      const { auth, clock, nextcloud, events } = setup
+      nextcloud.disturb(({ path }) => (path === DELETE ? 503 : undefined))
+      const start = clock.now()
+      await auth.revoke(ALICE)
+      for (const [count, minutes] of [1, 10, 60, 60, 60].entries()) {
+        clock.advance(minutes * MINUTE - 1)
+        await rest()
+        expect(tries(setup)).toBe(count + 1)
+        clock.advance(1)
+        await until(() => tries(setup) === count + 2)
+        await rest()
+      }
 
-    for (let days = 0; days < 31 && revocations(setup).length < 2; days += 1) {
+      for (let days = 0; days < 31 && revocations(setup).length < 2; days += 1) {
+        clock.advance(DAY)
+        await rest()
+      }
+      expect(clock.now() - start).toBeGreaterThan(30 * DAY)
+      expect(events.filter(({ type }) => type === 'grant.revoked').at(-1)).toMatchObject({
+        subject: 'alice',
+        revoked: false,
+        hint: expect.stringContaining('Devices & sessions') as string,
+      })
+      const asked = tries(setup)
       clock.advance(DAY)
       await rest()
-    }
-    expect(clock.now() - start).toBeGreaterThan(30 * DAY)
-    expect(events.filter(({ type }) => type === 'grant.revoked').at(-1)).toMatchObject({
-      subject: 'alice',
-      revoked: false,
-      hint: expect.stringContaining('Devices & sessions') as string,
-    })
-    const asked = tries(setup)
-    clock.advance(DAY)
-    await rest()
-    expect(tries(setup)).toBe(asked)
-  })
+      expect(tries(setup)).toBe(asked)
+    },
+  )
 
   it('is caught up by the next instance, at its start', async () => {
     const setup = await setUp()
@@ -360,19 +363,22 @@ describe('a pending deletion', () => {
     expect(nextcloud.appPasswords.map(({ uid }) => uid)).toEqual(['alice'])
   })
 
-  slowly('of app passwords that turn out to be dead one after the other leaves Nextcloud open for everybody', async () => {
-    const setup = await appPasswordWorld()
-    const { auth, nextcloud, clock } = setup
-    const users = Array.from({ length: 20 }, (_, index) => `user-${index}`)
-    for (const user of [...users, 'alice']) await setup.connectAs(user, undefined, user)
-    for (const token of nextcloud.appPasswords) if (token.uid !== 'alice') token.refused = true
+  slowly(
+    'of app passwords that turn out to be dead one after the other leaves Nextcloud open for everybody',
+    async () => {
+      const setup = await appPasswordWorld()
+      const { auth, nextcloud, clock } = setup
+      const users = Array.from({ length: 20 }, (_, index) => `user-${index}`)
+      for (const user of [...users, 'alice']) await setup.connectAs(user, undefined, user)
+      for (const token of nextcloud.appPasswords) if (token.uid !== 'alice') token.refused = true
 
-    for (const user of users) expect(await auth.revoke({ subject: user })).toEqual({ revoked: 'pending' })
+      for (const user of users) expect(await auth.revoke({ subject: user })).toEqual({ revoked: 'pending' })
 
-    const wrong = nextcloud.state.attempts.filter(({ at }) => at > clock.now() - 30 * MINUTE)
-    expect(wrong.length).toBeLessThanOrEqual(8)
-    expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
-  })
+      const wrong = nextcloud.state.attempts.filter(({ at }) => at > clock.now() - 30 * MINUTE)
+      expect(wrong.length).toBeLessThanOrEqual(8)
+      expect((await auth.nextcloudFetch(ALICE, USER)).status).toBe(200)
+    },
+  )
 })
 
 describe('a connection that replaces another', () => {
