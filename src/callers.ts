@@ -1,4 +1,4 @@
-import type { GetNextcloudToken, McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
+import type { GetNextcloudToken, McpAuthExtra, McpAuthInfo, NextcloudTokenOptions } from './auth-info.js'
 import { isConfigured, type NamedServers } from './authorization-server/known-issuer.js'
 import type { BrokerSession } from './broker/broker.js'
 import type { Config } from './config/config.js'
@@ -175,14 +175,22 @@ export class OtherIssuerError extends TypeError {}
 /** What to do about a caller without a token. */
 const PASS = 'Pass req.mcpAuth or authInfo itself, or { token }'
 
+/**
+ * Members of callers, and of what tools get as `extra`, that no app writes to name a user. A copy of `extra` by JSON has none of them: it
+ * is what an app writes itself.
+ */
+const OF_CALLERS = ['claims', 'expiresAt', 'getNextcloudToken'] as const
+
 /** Returns the session of a user whom the app names, without any MCP token. */
 async function namedSession(
   { config: { nextcloud }, providers }: CallerRooms,
-  who: Partial<McpAuthInfo> | undefined,
+  who: (Partial<McpAuthInfo> & Partial<McpAuthExtra>) | undefined,
 ): Promise<BrokerSession> {
   // It stood for the caller of a request, and must not become the operator's own work.
-  if (who?.claims !== undefined || who?.expiresAt !== undefined) {
-    throw new TypeError(`who has claims and no MCP token: a copy, made by a spread or by JSON, has none. ${PASS}`)
+  if (OF_CALLERS.some((member) => who?.[member] !== undefined)) {
+    throw new TypeError(
+      `who has members of a caller and no MCP token: a copy, made by a spread or by JSON, has none. ${PASS}`,
+    )
   }
   if (nextcloud === undefined || MODES[nextcloud.mode].keeps === undefined) {
     throw new TypeError(

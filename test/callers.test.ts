@@ -21,6 +21,7 @@ describe('in a mode that knows users by name', () => {
     ],
     ['claims and a subject', ({ subject, claims }) => ({ subject, claims })],
     ['an end and a subject', ({ subject, expiresAt }) => ({ subject, expiresAt })],
+    ['a spread copy of authInfo.extra', ({ extra }) => ({ ...extra })],
   ])('%s is no user by name, and not the operator’s own work: TypeError', async (_name, copy) => {
     const { auth, connect, signIn } = await world({ mode: 'refresh-token' })
     await connect()

@@ -12,7 +12,7 @@ import { readGrants, readSharedTokens, readUsedProofs } from './read-grants.js'
 import { readNextcloud } from './read-nextcloud.js'
 import { readOptions } from './read-options.js'
 import { isIssuerTemplate, LIST_TENANTS } from './issuer-template.js'
-import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
+import { advertisedScopes, isPlainObject, isSecure, refuse, wellKnownUrl } from './values.js'
 
 /**
  * Reads the options and, for those not given, their environment variables.
@@ -20,20 +20,43 @@ import { advertisedScopes, isSecure, refuse, wellKnownUrl } from './values.js'
  * @throws {ConfigurationError} an option is unknown, of the wrong type, missing or contradicts another; it is named
  */
 export function readConfig(options: unknown = {}, environment: Environment = processEnvironment()): Config {
-  const entries = readEntries(options, ofOneClient(environment))
+  const entries = readEntries(options, ofOneClient(options, environment))
   const [first, ...others] = entries.map((entry) => ofEntry(entry, () => readOne(entry))) as [Config, ...Config[]]
   checkPresets([first, ...others])
   return others.length === 0 ? first : deepFreeze({ ...first, others, warnings: warningsOf([first, ...others]) })
 }
 
-/** Without the secret of another client than the first that is named: it is not for that one's server. */
-function ofOneClient(environment: Environment): Environment {
-  const isSet = (variable: string): boolean => (environment[variable]?.trim() ?? '') !== ''
-  const [ids, secrets] = [variablesOf('clientId'), variablesOf('clientSecret')]
-  const named = ids.findIndex(isSet)
-  if (named < 0) return environment
-  const foreign = secrets.filter((_, index) => index !== named)
+/** Without the secrets of other clients than the one that is named: they are not for that one's server. */
+function ofOneClient(options: unknown, environment: Environment): Environment {
+  const pairs = clientPairs(environment)
+  const clientId = isPlainObject(options) ? options['clientId'] : undefined
+  const own = clientId === undefined ? pairs.findIndex(({ id }) => id !== '') : ownSecret(clientId, pairs)
+  if (own < 0) return environment
+  const foreign = variablesOf('clientSecret').filter((_, index) => index !== own)
   return Object.fromEntries(Object.entries(environment).filter(([variable]) => !foreign.includes(variable)))
+}
+
+/** A client id and the secret beside it. Empty: the variable is not set. */
+interface ClientPair {
+  readonly id: string
+  readonly secret: string
+}
+
+function clientPairs(environment: Environment): readonly ClientPair[] {
+  const textOf = (variable = ''): string => environment[variable]?.trim() ?? ''
+  const secrets = variablesOf('clientSecret')
+  return variablesOf('clientId').map((variable, index) => ({ id: textOf(variable), secret: textOf(secrets[index]) }))
+}
+
+/**
+ * Returns the index of the one secret that may be of a client whose id is an option. That of an alias is so if its own id says it, or if
+ * no other variable says that it is of another client. -1: any may be.
+ */
+function ownSecret(clientId: unknown, pairs: readonly ClientPair[]): number {
+  const named = pairs.findIndex(({ id, secret }) => id === clientId && secret !== '')
+  if (named >= 0) return named
+  const set = pairs.flatMap(({ id, secret }) => [id, secret]).filter((text) => text !== '')
+  return set.length > 1 ? 0 : -1
 }
 
 /** With one preset the grants come from Nextcloud itself, whoever issues the MCP tokens. */

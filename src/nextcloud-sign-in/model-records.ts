@@ -25,6 +25,8 @@ export interface Stored {
   readonly users?: readonly string[]
   /** Of a refresh token: when those before it were spent, in seconds since the epoch, the last one last. */
   readonly spentAt?: readonly number[]
+  /** Of a question: when a request took its answer, in milliseconds since the epoch. */
+  readonly takenAt?: number
 }
 
 export const seconds = (clock: Clock): number => Math.floor(clock.now() / 1_000)

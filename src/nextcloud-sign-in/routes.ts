@@ -11,6 +11,7 @@ import { isTooLong, LONGEST_CLIENT_ID } from './client-id.js'
 import { askConsent, finish, takeAnswer } from './interaction.js'
 import { meaningOf } from './outage.js'
 import { PATHS, questionIn, resumedBy } from './paths.js'
+import { takeAnswerOf } from './answered.js'
 import { serve } from './provider.js'
 import { readBody, readMetadata, refuse, refused, tooMany, withBody, type Refusal } from './registration.js'
 import type { SignInRooms } from './sign-in-rooms.js'
@@ -88,10 +89,19 @@ async function answer(rooms: SignInRooms, req: IncomingMessage, res: ServerRespo
   await serve(await rooms.provider(), rooms.issuer, req, res)
 }
 
-/** Leads back to the client, in the browser that brought the question alone. */
+/**
+ * Leads back to the client, in the browser that brought the question alone. Of a question without an answer oidc-provider would make
+ * another one, and of requests at the same time one each: nobody counts these.
+ */
 async function resume(rooms: SignInRooms, question: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  if (await rooms.questions.admit(req, question)) return answer(rooms, req, res)
-  sendOutcome(req, res, { page: rooms.signInPages.unknown() })
+  if (!(await rooms.questions.admit(req, question))) return sendOutcome(req, res, { page: rooms.signInPages.unknown() })
+  if (req.method !== 'GET' && req.method !== 'HEAD') return answer(rooms, req, res)
+  const { grants, clock } = rooms
+  const taken = await takeAnswerOf({ records: grants.records, owner: grants.owner, clock }, question)
+  if (taken === 'none') return sendOutcome(req, res, { returnTo: `${PATHS.interaction}/${question}` })
+  if (taken === 'late') return sendOutcome(req, res, { page: rooms.signInPages.unknown() })
+  await answer(rooms, req, res)
+  if (res.statusCode >= 500) await taken.giveBack()
 }
 
 /** Dynamic registration (RFC 7591), by clients in browsers too. */

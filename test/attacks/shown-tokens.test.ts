@@ -166,7 +166,7 @@ it('a copy without its token is told what to pass in its place, and is nobody in
       expect(failure).toBeInstanceOf(TypeError)
       expect(failure).toMatchObject({
         message:
-          'who has claims and no MCP token: a copy, made by a spread or by JSON, has none. Pass req.mcpAuth or authInfo itself, or { token }',
+          'who has members of a caller and no MCP token: a copy, made by a spread or by JSON, has none. Pass req.mcpAuth or authInfo itself, or { token }',
       })
     }
   }

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { DECLARATIONS } from '../../src/config/declarations.js'
 import { readConfig } from '../../src/config/read-config.js'
 import { mcpAuth, type McpAuth } from '../../src/mcp-auth.js'
-import type { McpAuthOptions } from '../../src/options.js'
+import type { Environment, McpAuthOptions } from '../../src/options.js'
 import { METADATA_URL } from '../support/answers.js'
 import { manualClock } from '../support/clock.js'
 import { LEAST, refusalOf, refused } from '../support/refusal.js'
@@ -120,6 +120,38 @@ describe('the environment', () => {
     const { client } = readConfig({}, { ...complete, ...none, [id]: 'c', [secret]: 's' })
     expect(client).toMatchObject({ id: 'c', hasCredentials: false })
     expect(client?.secret).toBeUndefined()
+  })
+
+  it.each<[variables: Environment, secret: string | undefined]>([
+    [{ OIDC_CLIENT_SECRET: 'own' }, 'own'],
+    [{ NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, 'python'],
+    [{ NEXTCLOUD_OIDC_CLIENT_SECRET: 'python', OIDC_CLIENT_ID: ' ', OIDC_CLIENT_SECRET: '' }, 'python'],
+    [{ OIDC_CLIENT_SECRET: 'own', NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, 'own'],
+    [{ OIDC_CLIENT_SECRET: 'own', NEXTCLOUD_OIDC_CLIENT_ID: 'other' }, 'own'],
+    [{ OIDC_CLIENT_SECRET: 'own', NEXTCLOUD_OIDC_CLIENT_ID: 'mine' }, 'own'],
+    [{ OIDC_CLIENT_SECRET: 'own', NEXTCLOUD_OIDC_CLIENT_ID: 'other', NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, 'own'],
+    [{ OIDC_CLIENT_SECRET: 'own', NEXTCLOUD_OIDC_CLIENT_ID: 'mine', NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, 'python'],
+    [{ NEXTCLOUD_OIDC_CLIENT_ID: ' mine\n', NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, 'python'],
+    [{ OIDC_CLIENT_ID: 'other', NEXTCLOUD_OIDC_CLIENT_ID: 'mine', NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, 'python'],
+    [
+      {
+        OIDC_CLIENT_ID: 'mine',
+        OIDC_CLIENT_SECRET: 'own',
+        NEXTCLOUD_OIDC_CLIENT_ID: 'mine',
+        NEXTCLOUD_OIDC_CLIENT_SECRET: 'python',
+      },
+      'own',
+    ],
+    [{ NEXTCLOUD_OIDC_CLIENT_ID: 'other', NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, undefined],
+    [{ OIDC_CLIENT_ID: 'other', NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, undefined],
+    [{ OIDC_CLIENT_ID: 'mine', NEXTCLOUD_OIDC_CLIENT_SECRET: 'python' }, undefined],
+  ])('gives a clientId that is an option the secret that is its own, of %j: %s', (variables, secret) => {
+    const issuers = [{ issuer: 'https://a.example.com' }, { issuer: 'https://b.example.com' }]
+    for (const options of [LEAST, { ...LEAST, issuer: undefined, issuers }]) {
+      const { client } = readConfig({ ...options, clientId: 'mine' }, variables)
+      expect(client).toMatchObject({ id: 'mine', hasCredentials: secret !== undefined })
+      expect(client?.secret).toBe(secret)
+    }
   })
 
   it.each(['login_flow', 'LOGIN_FLOW', ' Login_Flow\n'])(

@@ -5,6 +5,8 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { wordsOf } from '../support/html.js'
 import type { Visitor } from '../support/nextcloud/visitor.js'
 import { MemoryStorage } from '../../src/index.js'
+import { systemClock } from '../../src/clock.js'
+import { manualClock } from '../support/clock.js'
 import { faultyStorage } from '../support/storages.js'
 import { clientOf, REDIRECT_URI, registeredClient, type RegisteredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
@@ -151,6 +153,73 @@ describe('one browser', () => {
     expect((await alice.open(resume)).status).toBeGreaterThanOrEqual(500)
     storage.heal()
     expect((await alice.until(resume, REDIRECT_URI)).searchParams.get('code')).not.toBeNull()
+  })
+})
+
+describe('the way back to the client', () => {
+  const goOn = (question: URL, headers: Record<string, string>) =>
+    fetch(resumeOf(question), { headers, redirect: 'manual' })
+  const recordsIn = async (storage: MemoryStorage): Promise<number> => (await storage.list({ limit: 10_000 })).length
+
+  async function setUp(clock = systemClock) {
+    const storage = new MemoryStorage({}, clock)
+    const server = await startSignInServer({ storage, clock })
+    const mallory = server.person('mallory')
+    const question = await questionOf(server, await registeredClient(server), mallory)
+    return { storage, server, mallory, question }
+  }
+
+  it('leads to the question as long as that has no answer, and leaves nothing', async () => {
+    const { storage, server, mallory, question } = await setUp()
+    const headers = { cookie: mallory.cookies(question) }
+    const html = await (await fetch(question, { headers })).text()
+    const token = /name="token" value="([^"]+)"/.exec(html)?.[1] ?? ''
+    const before = await recordsIn(storage)
+    for (let count = 0; count < 5; count += 1) {
+      const body = new URLSearchParams({ token, answer: 'yes' })
+      expect((await fetch(question, { method: 'POST', headers, body })).status).toBe(200)
+      const ways = await Promise.all(Array.from({ length: 5 }, () => goOn(question, headers)))
+      expect(new Set(ways.map((way) => way.headers.get('location')))).toEqual(new Set([question.pathname]))
+    }
+
+    // The way to Nextcloud is one.
+    expect(await recordsIn(storage)).toBe(before + 1)
+    expect((await mallory.until(question, REDIRECT_URI)).searchParams.get('code')).not.toBeNull()
+    expect(server.events.filter(({ type }) => type === 'connect.failed')).toEqual([])
+  })
+
+  it('is one for each answer, however many requests are on it', async () => {
+    const { storage, server, mallory, question } = await setUp()
+    const resume = await mallory.until(question, `${server.origin}/oauth/authorize/`)
+    const headers = { cookie: mallory.cookies(resume) }
+    expect((await fetch(resume, { method: 'POST', headers })).status).toBe(404)
+    const before = await recordsIn(storage)
+    const ways = await Promise.all(Array.from({ length: 8 }, () => goOn(question, headers)))
+
+    expect(ways.map(({ status }) => status).sort()).toEqual([303, ...Array<number>(7).fill(410)])
+    expect(ways.find(({ status }) => status === 303)?.headers.get('location')).toContain(`${REDIRECT_URI}?code=`)
+    // A code and a session, with a list of each, in place of the question.
+    expect(await recordsIn(storage)).toBeLessThanOrEqual(before + 4)
+    expect((await goOn(question, headers)).status).toBe(410)
+  })
+
+  it('may be gone again at once after an outage, and after ten seconds if that went on', async () => {
+    const clock = manualClock(Date.now())
+    const { storage, server, mallory, question } = await setUp(clock)
+    const resume = await mallory.until(question, `${server.origin}/oauth/authorize/`)
+    const headers = { cookie: mallory.cookies(resume) }
+    const deleting = vi.spyOn(storage, 'delete').mockRejectedValueOnce(new Error('gone'))
+    expect((await goOn(question, headers)).status).toBe(503)
+
+    deleting.mockImplementationOnce(() => {
+      vi.spyOn(storage, 'put').mockRejectedValueOnce(new Error('gone'))
+      return Promise.reject(new Error('gone'))
+    })
+    expect((await goOn(question, headers)).status).toBe(503)
+    clock.advance(9_999)
+    expect((await goOn(question, headers)).status).toBe(410)
+    clock.advance(1)
+    expect((await mallory.until(resume, REDIRECT_URI)).searchParams.get('code')).not.toBeNull()
   })
 })
 

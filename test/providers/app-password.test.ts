@@ -13,6 +13,8 @@ import { runSnippet } from '../support/providers/page.js'
 const root = path.resolve(import.meta.dirname, '../..')
 const example = (name: string): string => readFileSync(path.join(root, 'examples/app-password', name), 'utf8')
 const page = readFileSync(path.join(root, 'docs/app-password.md'), 'utf8')
+/** The id of the MCP client in these tests. */
+const CLAUDE = 'mcp-client'
 const block = (language: string, beginning: string): string => {
   const found = [...page.matchAll(/^```(\w+)\n(.*?)^```/gms)].find(
     ([, of, text]) => of === language && text?.startsWith(beginning),
@@ -21,7 +23,7 @@ const block = (language: string, beginning: string): string => {
 }
 
 /** The options that the page has its reader write, in `server.mjs` and in `.env`. */
-function pageOptions() {
+function pageOptions(clients?: string) {
   let written: McpAuthOptions = {}
   const settings: unknown[] = []
   const nothing = (): undefined => undefined
@@ -44,11 +46,12 @@ function pageOptions() {
       '@modelcontextprotocol/node': { toNodeHandler: nothing },
       '@modelcontextprotocol/server': { createMcpHandler: nothing },
     },
+    globals: { process: { env: { ALLOWED_MCP_CLIENTS: clients } } },
   })
   const filledIn = {
     OIDC_CLIENT_ID: 'server',
     OIDC_CLIENT_SECRET: 'x',
-    ALLOWED_MCP_CLIENTS: 'claude',
+    ALLOWED_MCP_CLIENTS: clients ?? '',
     TOKEN_ENCRYPTION_KEY: ENCRYPTION_KEY,
   }
   const variables = { ...parseEnv(block('sh', 'MCP_DEPLOYMENT_MODE')), ...filledIn }
@@ -77,7 +80,7 @@ it.each(globSync('examples/*/compose.yaml', { cwd: root }))(
 )
 
 it('the variables of docs/app-password.md are those of app-password mode, with one client and a rule', () => {
-  const { config } = pageOptions()
+  const { config } = pageOptions('claude')
 
   expect(config).toMatchObject({ allowedClients: new Set(['claude']), nextcloud: { mode: 'app-password' } })
   expect(config.grants?.connect?.identity).toBe('sub')
@@ -87,7 +90,7 @@ it.each([
   { account: 'jane', status: 200 },
   { account: 'somebody-else', status: 403 },
 ])('the options of docs/app-password.md connect the account of the person alone: $account', async (person) => {
-  const { written, config } = pageOptions()
+  const { written, config } = pageOptions(CLAUDE)
   const identity = config.grants?.connect?.identity ?? 'anyone'
   const { auth, connectAs } = await appPasswordWorld({
     options: { resourceName: written.resourceName, connect: { ...written.connect, identity } } as McpAuthOptions,
@@ -98,3 +101,16 @@ it.each([
   expect([status, await auth.isProvisioned({ subject: 'jane' })]).toEqual([person.status, person.status === 200])
   if (person.status === 200) expect(wordsOf(text)).toContain('Claude can now work')
 })
+
+it.each([
+  { clients: 'claude', named: ['claude'] },
+  { clients: ' claude, another ', named: ['claude', 'another'] },
+  { clients: undefined, named: [] },
+])(
+  'the server of docs/app-password.md names no client Claude that .env does not list: $clients',
+  ({ clients, named }) => {
+    const { clientName } = pageOptions(clients).config.grants?.connect ?? {}
+    const ids = ['claude', 'another', 'a stranger']
+    expect(ids.filter((id) => clientName?.(id) === 'Claude')).toEqual(named)
+  },
+)

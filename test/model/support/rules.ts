@@ -36,7 +36,7 @@ async function checkUser(world: World, user: string): Promise<void> {
     if (!kept.some((value) => standing.some((secret) => value.includes(secret))))
       broken.push(`${last} of ${user} lives, and nobody knows`)
     // A disconnection that failed is repeated by its user. Its tombstone has what must end.
-    const isLeft = troubled.size > 0 && JSON.stringify(grant).includes(last)
+    const isLeft = troubled.size > 0 && standing.some((secret) => JSON.stringify(grant).includes(secret))
     if (state === 'disconnected' && !isLeft) broken.push(`${last} of ${user} outlives the connection`)
     const own = grant?.appPassword?.password ?? grant?.refreshToken
     if (isLiving && kind !== 'revoked' && secrets.at(-1) !== own)
