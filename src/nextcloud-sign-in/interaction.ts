@@ -6,6 +6,7 @@ import { isFromOwnPage, readForm } from '../connect/form.js'
 import { rawPathOf } from '../http/router.js'
 import { recordKey } from '../grants/record-key.js'
 import { leaveForNextcloud } from './leave.js'
+import { endSession } from './model-adapter.js'
 import { PATHS, questionIn } from './paths.js'
 import { targetOf } from './redirect-uri.js'
 import type { BoundResult, ForClient, SignInResult, SignInRooms } from './sign-in-rooms.js'
@@ -202,7 +203,7 @@ async function grantTo(
   { user, withdrawals }: Exclude<SignInResult, { readonly denied: true }>,
 ): Promise<string> {
   const { provider, interaction, req, res } = question
-  await forgetOther(question, user)
+  await forgetOther(rooms, question, user)
   const { params } = interaction
   const clientId = text(params['client_id'])
   const identity = { issuer: rooms.issuer.origin, subject: user }
@@ -224,11 +225,11 @@ async function grantTo(
 }
 
 /** Ends the session of another person in this browser: oidc-provider would ask about it on a page with a script. */
-async function forgetOther(question: Question, user: string): Promise<void> {
+async function forgetOther(rooms: SignInRooms, question: Question, user: string): Promise<void> {
   const { interaction } = question
   const session = await sessionOf(question)
   const isAnother = session.accountId !== undefined && session.accountId !== user
-  if (isAnother) await session.destroy()
+  if (isAnother) await endSession(rooms.grants, session.uid)
   if (interaction.session === undefined || (!isAnother && interaction.session.uid === session.uid)) return
   delete (interaction as { session?: unknown }).session
   await interaction.save(interaction.exp - Math.floor(Date.now() / 1_000))

@@ -38,8 +38,8 @@ export function createModelAdapters(rooms: ModelRooms): (model: string) => Adapt
       upsert: guarded(upsert),
       find: guarded(find),
       findByUid: guarded(async (uid) => {
-        const id = (await findModel(rooms, `${model} uid`, uid))?.['id']
-        return typeof id === 'string' ? find(id) : undefined
+        const id = (await findModel(rooms, UID, uid))?.['id']
+        return typeof id === 'string' ? findModel(rooms, model, id) : undefined
       }),
       // There is no device flow.
       findByUserCode: () => Promise.resolve(undefined),
@@ -53,7 +53,7 @@ export function createModelAdapters(rooms: ModelRooms): (model: string) => Adapt
 function createModels(rooms: ModelRooms, model: string): ModelStorage {
   return {
     upsert: (id, payload, expiresIn) => upsert(rooms, model, { id, payload, expiresIn }),
-    find: (id) => findModel(rooms, model, id),
+    find: (id) => (model === 'Session' ? findSession(rooms, id) : findModel(rooms, model, id)),
     consume: (id) => consume(rooms, model, id),
     destroy: (id) => destroy(rooms, model, id),
     // oidc-provider deletes the grant itself right after.
@@ -68,9 +68,11 @@ interface Entry {
   readonly expiresIn: number | undefined
 }
 
-async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn }: Entry): Promise<void> {
+async function upsert(rooms: ModelRooms, model: string, entry: Entry): Promise<void> {
+  const { id, payload, expiresIn } = entry
   const life = model === 'Client' ? CLIENT_KEPT.unused : expiresIn
   const { accountId, uid } = payload
+  if (model === 'Session' && uid !== undefined && !(await goOn(rooms, uid, entry))) return
   if (model === 'Session' && uid !== undefined && accountId !== undefined)
     await noteSession(rooms, { accountId, uid }, (surplus) => endSession(rooms, surplus))
   if (model === 'Grant' && accountId !== undefined && life !== undefined)
@@ -83,7 +85,6 @@ async function upsert(rooms: ModelRooms, model: string, { id, payload, expiresIn
       },
     )
   await write(rooms, keyOf(rooms, model, id), storedOf(model, payload), life)
-  if (model === 'Session' && uid !== undefined) await write(rooms, keyOf(rooms, 'Session uid', uid), { id }, expiresIn)
 }
 
 /**
@@ -98,16 +99,55 @@ async function endConsent(rooms: ModelRooms, grantId: string): Promise<void> {
   await endFamily(rooms, grantId)
 }
 
-async function endSession(rooms: ModelRooms, uid: string): Promise<void> {
-  const id = (await findModel(rooms, 'Session uid', uid))?.['id']
-  if (typeof id === 'string') await destroy(rooms, 'Session', id)
-  await destroy(rooms, 'Session uid', uid)
+/** The record of a session's uid, which stays as its id changes: the last id, or that the session has ended. */
+const UID = 'Session uid'
+/**
+ * Seconds for which it is kept that a session has ended: longer than any request takes, because oidc-provider writes at the end of each what
+ * it has read at the beginning. Afterwards there is no record of the uid, and no session either. Not longer, because each sign-in may leave one.
+ */
+const ENDED_KEPT = 600
+
+/** Finds a session that has not ended. Requests at one time may give it several ids, of which the page of connections knows the last. */
+async function findSession(rooms: ModelRooms, id: string): Promise<AdapterPayload | undefined> {
+  const session = await findModel(rooms, 'Session', id)
+  if (session?.uid === undefined) return undefined
+  const last = await findModel(rooms, UID, session.uid)
+  return last?.['id'] === undefined ? undefined : session
 }
 
-function write(rooms: ModelRooms, key: string, payload: object, expiresIn: number | undefined): Promise<void> {
+/** Notes the id of a session, which may be new. Returns whether the session goes on. */
+function goOn(rooms: ModelRooms, uid: string, { id, expiresIn }: Entry): Promise<boolean> {
   const { records } = rooms
+  const key = keyOf(rooms, UID, uid)
+  return change('a sign-in', async () => {
+    const record = await read(rooms, key)
+    if (storedIn(record)?.payload['ended'] === true) return false
+    const stored: Stored = { format: 1, payload: { id } }
+    return (await records.write(key, stored, record?.version ?? null, ttlOf(expiresIn))) === null ? 'late' : true
+  })
+}
+
+/** Ends a session under all its ids, also where a request is under way that has read it. */
+export async function endSession(rooms: Pick<ModelRooms, 'records' | 'owner'>, uid: string): Promise<void> {
+  const last = await findModel(rooms, UID, uid)
+  // Nobody leaves a record by ending what there is not.
+  if (last === undefined) return
+  await write(rooms, keyOf(rooms, UID, uid), { ended: true }, ENDED_KEPT)
+  if (typeof last['id'] === 'string') await destroy(rooms, 'Session', last['id'])
+}
+
+/** Returns milliseconds. */
+const ttlOf = (expiresIn: number | undefined): number | undefined =>
+  expiresIn === undefined ? undefined : Math.max(1, expiresIn) * 1_000
+
+function write(
+  { records }: Pick<ModelRooms, 'records'>,
+  key: string,
+  payload: object,
+  expiresIn: number | undefined,
+): Promise<void> {
   const stored = { format: 1, payload }
-  const ttl = expiresIn === undefined ? undefined : Math.max(1, expiresIn) * 1_000
+  const ttl = ttlOf(expiresIn)
   let expected: string | null = null
   return change('a sign-in', async () => {
     if ((await records.write(key, stored, expected, ttl)) !== null) return undefined

@@ -5,6 +5,7 @@ import type { Identity } from '../grants/grant.js'
 import type { OwnSignIn } from '../local-options.js'
 import { createWatchers } from '../watchers.js'
 import { leaveForNextcloud } from './leave.js'
+import { endSession } from './model-adapter.js'
 import { meaningOf } from './outage.js'
 import { asIssuer } from './provider.js'
 import { readSessions, SESSION_LIFE } from './sessions.js'
@@ -56,7 +57,7 @@ async function sessionAt(rooms: SignInRooms, req: IncomingMessage, res = new Ser
   const session = await provider.Session.get(ctx)
   if (!(await isOver(rooms, session))) return { provider, ctx, session }
   // Whoever has its cookie may be somebody else by now, and it must not come back once that is forgotten.
-  await session.destroy()
+  await endSession(rooms.grants, session.uid)
   return { provider, ctx, session: new provider.Session() }
 }
 
@@ -86,14 +87,13 @@ async function endSessions(
   { subject, which }: { readonly subject: string; readonly which: { readonly id: string } | 'others' },
 ): Promise<void> {
   const sessions = await listSessions(rooms, req, subject)
-  const provider = await rooms.provider()
   const chosen = sessions.filter(({ id, isHere }) => (which === 'others' ? !isHere : id === which.id))
-  for (const { id } of chosen) await (await provider.Session.findByUid(id))?.destroy()
+  for (const { id } of chosen) await endSession(rooms.grants, id)
 }
 
 async function signOut(rooms: SignInRooms, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { provider, ctx, session } = await sessionAt(rooms, req, res)
-  await session.destroy()
+  await endSession(rooms.grants, session.uid)
   ctx.cookies.set(provider.cookieName('session'), null, COOKIE)
 }
 
@@ -104,7 +104,7 @@ export async function startSession(
   login: ReturnType<typeof loginOf>,
 ): Promise<void> {
   const { provider, ctx, session: before } = await sessionAt(rooms, req, res)
-  if (before.accountId !== undefined) await before.destroy()
+  if (before.accountId !== undefined) await endSession(rooms.grants, before.uid)
   const session = new provider.Session()
   session.loginAccount(login)
   await session.save(SESSION_LIFE / 1_000)

@@ -3,7 +3,7 @@ import { errors, type Adapter } from 'oidc-provider'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import type { StorageAdapter } from '../../src/index.js'
-import { createModelAdapters, dropClient, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
+import { createModelAdapters, dropClient, endSession, keepClient } from '../../src/nextcloud-sign-in/model-adapter.js'
 import { refreshTokenOf } from '../../src/nextcloud-sign-in/refresh-tokens.js'
 import { manualClock, type ManualClock } from '../support/clock.js'
 import { modelRooms } from '../support/model-rooms.js'
@@ -25,6 +25,7 @@ function instancesOn(storage: StorageAdapter, clock: ManualClock) {
       of: createModelAdapters(rooms),
       keepClient: (id: string) => keepClient(rooms, id, 'alice'),
       dropUnused: (id: string) => dropClient(rooms, id, []),
+      endSession: (uid: string) => endSession(rooms, uid),
     }
   }
   return [open(), open()] as const
@@ -78,6 +79,26 @@ describe.each(['memory', ...storeKinds()] as const)('the models of oidc-provider
     expect(await there.findByUid(uid)).toBeUndefined()
   })
 
+  it('are sessions that end under all their ids, and are not written any more', async () => {
+    const [one, two] = instancesOn(store.adapter, clock)
+    const [here, there] = [one.of('Session'), two.of('Session')]
+    const [first, last, uid] = [freshId(), freshId(), freshId()]
+    await here.upsert(first, { uid, accountId: 'alice' }, 60)
+    await there.upsert(last, { uid, accountId: 'alice' }, 60)
+    expect(await there.find(first)).toEqual({ uid, accountId: 'alice' })
+
+    await two.endSession(uid)
+    await here.upsert(last, { uid, accountId: 'alice' }, 60)
+
+    expect(await Promise.all([here.find(first), here.find(last), here.findByUid(uid)])).toEqual(
+      Array(3).fill(undefined),
+    )
+    // Another one of the same person is another session.
+    const [id, next] = [freshId(), freshId()]
+    await here.upsert(id, { uid: next, accountId: 'alice' }, 60)
+    expect(await there.find(id)).toEqual({ uid: next, accountId: 'alice' })
+  })
+
   it('are consumed once, whichever of ten instances is first, and a second use ends the grant', async () => {
     const { here, there, grants } = models('AuthorizationCode')
     const [id, grantId] = [freshId(), freshId()]
@@ -124,8 +145,8 @@ describe('in the time of the store', () => {
   function atWork() {
     const clock = manualClock()
     const memory = new MemoryStorage({}, clock)
-    const [{ of, keepClient: keep }] = instancesOn(memory, clock)
-    return { clock, of, keep }
+    const [{ of, keepClient: keep, endSession: end }] = instancesOn(memory, clock)
+    return { clock, of, keep, end, memory }
   }
   const DAY = 86_400_000
 
@@ -136,6 +157,18 @@ describe('in the time of the store', () => {
 
     expect(await of('Session').find('id')).toBeUndefined()
     expect(await of('Session').findByUid('uid')).toBeUndefined()
+  })
+
+  it('a session that has ended stays so when that is forgotten, and what there is not leaves nothing', async () => {
+    const { clock, of, end, memory } = atWork()
+    await of('Session').upsert('first', { uid: 'uid' }, 7_200)
+    await of('Session').upsert('last', { uid: 'uid' }, 7_200)
+    await end('uid')
+    await end('never there')
+    clock.advance(600_000)
+
+    expect(await of('Session').find('first')).toBeUndefined()
+    expect(await memory.list({ limit: 10 })).toHaveLength(1)
   })
 
   it('a client that nobody uses ends after thirty days, and one in use stays half a year longer', async () => {
@@ -222,6 +255,17 @@ describe('the models of oidc-provider on a store in which another writer is firs
     await grants.upsert(id, { accountId: 'bob' }, 60)
 
     expect(await grants.find(id)).toEqual({ accountId: 'bob' })
+  })
+
+  it('write no session that the other one ends', async () => {
+    const { one, two, meanwhile } = setUp()
+    const [id, uid] = [freshId(), freshId()]
+    await one.of('Session').upsert(id, { uid }, 60)
+    meanwhile(() => two.endSession(uid))
+
+    await one.of('Session').upsert(id, { uid }, 60)
+
+    expect(await one.of('Session').find(id)).toBeUndefined()
   })
 
   it('keep a client that is used at both', async () => {

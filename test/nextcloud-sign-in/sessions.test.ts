@@ -6,9 +6,10 @@ import { manualClock } from '../support/clock.js'
 import { modelRooms } from '../support/model-rooms.js'
 import { wordsOf } from '../support/html.js'
 import { createVisitor, type PageSeen, type Visitor } from '../support/nextcloud/visitor.js'
+import { until } from '../support/promises.js'
 import { press } from '../support/press-button.js'
 import { ACCOUNT_PASSWORD } from '../support/nextcloud/state.js'
-import { registeredClient } from '../support/sign-in-client.js'
+import { clientOf, REDIRECT_URI, registeredClient } from '../support/sign-in-client.js'
 import { startSignInServer, type SignInServer } from '../support/sign-in-server.js'
 
 const PAGE = '/nextcloud'
@@ -18,6 +19,14 @@ const browserOf = (name: string): Visitor => createVisitor({ name, password: ACC
 const pageIn = (browser: Visitor, { origin }: SignInServer): Promise<PageSeen> => browser.open(origin + PAGE)
 const sessionIn = (browser: Visitor, { origin }: SignInServer) =>
   /(?:^|; )_session=([^;]*)/.exec(browser.cookies(origin))?.[1]
+/** Gives the session of one browser to another as well. Returns its cookies. */
+function copySession(from: Visitor, to: Visitor, { origin }: SignInServer): string {
+  const pairs = from.cookies(origin).split('; ')
+  const ofSession = pairs.filter((pair) => /^_session(?:\.sig)?=/.test(pair))
+  for (const pair of ofSession) to.setCookie('127.0.0.1', pair)
+  return ofSession.join('; ')
+}
+
 /** Whether an app that asks in this browser leads to a sign-in at Nextcloud. */
 async function mustSignIn(browser: Visitor, server: SignInServer): Promise<boolean> {
   const client = await registeredClient(server)
@@ -259,6 +268,94 @@ describe('a session that has ended', () => {
     } finally {
       vi.useRealTimers()
     }
+  })
+})
+
+describe('a session that is ended', () => {
+  /** Alice in two browsers, with a copy of the cookie of the second. */
+  async function setUp() {
+    const slow = 'https://slow.example.com/client'
+    let [asked, open] = [false, (): void => undefined]
+    const opened = new Promise<void>((resolve) => (open = resolve))
+    const server = await startSignInServer({
+      documents: async (url) => {
+        asked = true
+        await opened
+        return { client_id: url, redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: 'none' }
+      },
+    })
+    const [here, there, copy] = [server.person('alice'), browserOf('alice'), browserOf('alice')]
+    for (const browser of [here, there]) await (await registeredClient(server)).signIn(browser)
+    const cookie = copySession(there, copy, server)
+    return {
+      ...{ server, here, there, copy },
+      /** Begins a request with the cookie that has read the session. It returns a function that has it write. */
+      underWay: async () => {
+        const answer = fetch(clientOf(server, slow).authorizationUrl(), { headers: { cookie }, redirect: 'manual' })
+        await until(() => asked)
+        return async () => {
+          open()
+          return (await answer).status
+        }
+      },
+    }
+  }
+  type Scene = Awaited<ReturnType<typeof setUp>>
+
+  const ways: readonly [string, (scene: Scene) => Promise<unknown>][] = [
+    [
+      'on the page in another browser',
+      async ({ server, here }) => press(here, await pageIn(here, server), 'End', 'Another browser'),
+    ],
+    ['by signing out', async ({ server, there }) => press(there, await pageIn(there, server), 'Sign out')],
+    [
+      'by a new one where it is',
+      async ({ server, there }) => {
+        const browser = browserOf('alice')
+        const page = await pageIn(browser, server)
+        copySession(there, browser, server)
+        await press(browser, await press(browser, page, 'Sign in'), 'Sign out')
+      },
+    ],
+    [
+      'because another person signs in where it is',
+      async ({ server, there }) => {
+        const bob = server.person('bob')
+        copySession(there, bob, server)
+        await (await registeredClient(server)).signIn(bob, { prompt: 'login' })
+      },
+    ],
+  ]
+
+  it.each(ways)('%s does not come back by a request that was under way, and a new one can begin', async (_, end) => {
+    const scene = await setUp()
+    const { server, here, copy } = scene
+    const goOn = await scene.underWay()
+    await end(scene)
+
+    expect(await goOn()).toBe(303)
+
+    expect(wordsOf((await pageIn(here, server)).html)).not.toContain('Another browser')
+    expect([await mustSignIn(copy, server), await mustSignIn(here, server)]).toEqual([true, false])
+    await (await registeredClient(server)).signIn(copy)
+    expect(await mustSignIn(copy, server)).toBe(false)
+  })
+
+  it.each(ways)('%s ends under each of its ids', async (_, end) => {
+    const scene = await setUp()
+    const { server, there, copy } = scene
+    const goOn = await scene.underWay()
+    // It gets another id, and then is written under the one of before once more.
+    await (await registeredClient(server)).signIn(there)
+    await goOn()
+    expect(sessionIn(there, server)).not.toBe(sessionIn(copy, server))
+    expect([await mustSignIn(there, server), await mustSignIn(copy, server)]).toEqual([false, false])
+    const other = browserOf('alice')
+    copySession(there, other, server)
+
+    await end(scene)
+
+    expect([await mustSignIn(other, server), await mustSignIn(copy, server)]).toEqual([true, true])
   })
 })
 
