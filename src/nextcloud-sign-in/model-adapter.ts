@@ -72,6 +72,8 @@ async function upsert(rooms: ModelRooms, model: string, entry: Entry): Promise<v
   const { id, payload, expiresIn } = entry
   const life = model === 'Client' ? CLIENT_KEPT.unused : expiresIn
   const { accountId, uid } = payload
+  // oidc-provider makes one of nobody for each request with the cookie of a session that has ended: nobody counts those.
+  if (model === 'Session' && accountId === undefined) return
   if (model === 'Session' && uid !== undefined && !(await goOn(rooms, uid, entry))) return
   if (model === 'Session' && uid !== undefined && accountId !== undefined)
     await noteSession(rooms, { accountId, uid }, (surplus) => endSession(rooms, surplus))

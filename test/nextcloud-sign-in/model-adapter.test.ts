@@ -64,7 +64,7 @@ describe.each(['memory', ...storeKinds()] as const)('the models of oidc-provider
   it('of one kind are not those of another', async () => {
     const [{ of }] = instancesOn(store.adapter, clock)
     const id = freshId()
-    await of('Session').upsert(id, { uid: freshId() }, 60)
+    await of('Session').upsert(id, { uid: freshId(), accountId: 'alice' }, 60)
 
     expect(await of('Interaction').find(id)).toBeUndefined()
   })
@@ -152,7 +152,7 @@ describe('in the time of the store', () => {
 
   it('a model expires', async () => {
     const { clock, of } = atWork()
-    await of('Session').upsert('id', { uid: 'uid' }, 60)
+    await of('Session').upsert('id', { uid: 'uid', accountId: 'alice' }, 60)
     clock.advance(60_000)
 
     expect(await of('Session').find('id')).toBeUndefined()
@@ -161,14 +161,15 @@ describe('in the time of the store', () => {
 
   it('a session that has ended stays so when that is forgotten, and what there is not leaves nothing', async () => {
     const { clock, of, end, memory } = atWork()
-    await of('Session').upsert('first', { uid: 'uid' }, 7_200)
-    await of('Session').upsert('last', { uid: 'uid' }, 7_200)
+    await of('Session').upsert('first', { uid: 'uid', accountId: 'alice' }, 7_200)
+    await of('Session').upsert('last', { uid: 'uid', accountId: 'alice' }, 7_200)
     await end('uid')
     await end('never there')
     clock.advance(600_000)
 
     expect(await of('Session').find('first')).toBeUndefined()
-    expect(await memory.list({ limit: 10 })).toHaveLength(1)
+    // What is left has its end: the first id, and the list of the person.
+    expect(await memory.list({ limit: 10 })).toHaveLength(2)
   })
 
   it('a client that nobody uses ends after thirty days, and one in use stays half a year longer', async () => {

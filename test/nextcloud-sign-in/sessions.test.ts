@@ -35,6 +35,24 @@ async function mustSignIn(browser: Visitor, server: SignInServer): Promise<boole
   return wordsOf(await response.text()).includes('If you say yes, you sign in at')
 }
 
+it('requests with the cookie of a session that has ended leave nothing, and it may be signed in with again', async () => {
+  const storage = new MemoryStorage()
+  const server = await startSignInServer({ storage })
+  const client = await registeredClient(server)
+  const [alice, later] = [server.person('alice'), browserOf('alice')]
+  await client.signIn(alice)
+  const cookie = copySession(alice, later, server)
+  await press(alice, await pageIn(alice, server), 'Sign out')
+  const before = (await storage.list({ limit: 1_000 })).length
+  for (let count = 0; count < 10; count += 1) {
+    await (await fetch(`${server.origin}/oauth/authorize`, { headers: { cookie }, redirect: 'manual' })).text()
+  }
+
+  expect((await storage.list({ limit: 1_000 })).length).toBe(before)
+  expect((await client.signIn(later)).status).toBe(200)
+  expect(await mustSignIn(later, server)).toBe(false)
+})
+
 describe('the page of connections at a sign-in server', () => {
   it('signs a person in by Nextcloud, shows what is connected, and keeps no token of that sign-in', async () => {
     const server = await startSignInServer()
