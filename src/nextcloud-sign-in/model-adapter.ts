@@ -71,12 +71,8 @@ interface Entry {
 async function upsert(rooms: ModelRooms, model: string, entry: Entry): Promise<void> {
   const { id, payload, expiresIn } = entry
   const life = model === 'Client' ? CLIENT_KEPT.unused : expiresIn
-  const { accountId, uid } = payload
-  // oidc-provider makes one of nobody for each request with the cookie of a session that has ended: nobody counts those.
-  if (model === 'Session' && accountId === undefined) return
-  if (model === 'Session' && uid !== undefined && !(await goOn(rooms, uid, entry))) return
-  if (model === 'Session' && uid !== undefined && accountId !== undefined)
-    await noteSession(rooms, { accountId, uid }, (surplus) => endSession(rooms, surplus))
+  const { accountId } = payload
+  if (model === 'Session' && !(await isNoted(rooms, entry))) return
   if (model === 'Grant' && accountId !== undefined && life !== undefined)
     await noteConsent(
       rooms,
@@ -115,6 +111,17 @@ async function findSession(rooms: ModelRooms, id: string): Promise<AdapterPayloa
   if (session?.uid === undefined) return undefined
   const last = await findModel(rooms, UID, session.uid)
   return last?.['id'] === undefined ? undefined : session
+}
+
+/**
+ * Notes a session, under its person too. False if it is not to be stored: it has ended, or it is nobody's. oidc-provider makes one of nobody
+ * for each request with the cookie of a session that has ended, and these are counted by nobody.
+ */
+async function isNoted(rooms: ModelRooms, entry: Entry): Promise<boolean> {
+  const { accountId, uid } = entry.payload
+  if (accountId === undefined || uid === undefined || !(await goOn(rooms, uid, entry))) return false
+  await noteSession(rooms, { accountId, uid }, (surplus) => endSession(rooms, surplus))
+  return true
 }
 
 /** Notes the id of a session, which may be new. Returns whether the session goes on. */

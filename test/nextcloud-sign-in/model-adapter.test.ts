@@ -164,6 +164,7 @@ describe('in the time of the store', () => {
     await of('Session').upsert('first', { uid: 'uid', accountId: 'alice' }, 7_200)
     await of('Session').upsert('last', { uid: 'uid', accountId: 'alice' }, 7_200)
     await end('uid')
+    await of('Session').upsert('late', { uid: 'uid', accountId: 'alice' }, 7_200)
     await end('never there')
     clock.advance(600_000)
 
