@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     // They have configurations of their own: vitest.keycloak.config.ts, vitest.nextcloud.config.ts, vitest.soak.config.ts.
-    exclude: ['test/keycloak/**', 'test/real-nextcloud/**', 'test/soak/**'],
+    exclude: ['**/node_modules/**', 'test/keycloak/**', 'test/real-nextcloud/**', 'test/soak/**'],
     globalSetup: ['test/support/shared-servers.ts'],
     reporters: ['default', './test/support/closing-line-reporter.ts'],
     // Most files wait for servers, stores and browsers rather than for the processor.
