@@ -16,11 +16,11 @@ import type { IssuerKeys } from './verify/keys.js'
 export interface McpAuthHealth {
   /** Whether all of it is well. A storage in which there are exchanged tokens alone does not count, because no call fails for it. False from `close()` on. */
   ok: boolean
-  /** The signing keys of the issuer. */
+  /** The signing keys of the issuer. Of several (`issuers`), tokens of one are judged while those of another cannot be. */
   keys: {
-    /** Seconds since they were fetched. Undefined: they never were, and `introspection: 'always'` needs none. */
+    /** Seconds since they were fetched, the oldest of several. Undefined: some never were, and `introspection: 'always'` needs none. */
     ageSeconds: number | undefined
-    /** Whether they may be used: not older than `cache.keysMaxAge` and `cache.staleKeys` together. */
+    /** Whether those of at least one issuer may be used: not older than `cache.keysMaxAge` and `cache.staleKeys` together. */
     ok: boolean
   }
   /** The authorization server. Of several (`issuers`) the worst: all must be well, and the times are those of the oldest. */
@@ -155,7 +155,7 @@ function told({ providers, storage, nextcloud }: Services, isClosed: boolean): M
   const health = {
     keys: {
       ageSeconds: age === undefined ? undefined : Math.floor(age / 1_000),
-      ok: providers.every(({ hasKeys }) => hasKeys()),
+      ok: providers.some(({ hasKeys }) => hasKeys()),
     },
     authorizationServer: {
       lastAnswerAt: least(contacts.map(({ lastAnswerAt }) => lastAnswerAt())),
@@ -164,8 +164,8 @@ function told({ providers, storage, nextcloud }: Services, isClosed: boolean): M
     storage: storage && { ok: storage.contact.isGood() },
     nextcloud: nextcloud && { lastAnswerAt: nextcloud.contact.lastAnswerAt(), ok: nextcloud.contact.isGood() },
   }
-  const needed = storage?.isCache === true ? { ...health, storage: undefined } : health
-  return { ok: !isClosed && Object.values(needed).every((part) => part?.ok !== false), ...health }
+  const needed = [...providers, storage?.isCache === true ? undefined : storage, nextcloud]
+  return { ok: !isClosed && needed.every((service) => service === undefined || isWell(service)), ...health }
 }
 
 /** Undefined if one of them is. */

@@ -129,7 +129,7 @@ describe('health()', () => {
     expect(await auth.health()).toMatchObject({ ok: false, keys: WELL, authorizationServer: ILL })
   })
 
-  it('takes the worst of several issuers', async () => {
+  it('takes the worst of several issuers, and keys that one of them has', async () => {
     const { a, b, clock, open } = await twoIssuers()
     const auth = open({ http: { retries: 0 } })
     await auth.verify(await a.mint())
@@ -142,6 +142,11 @@ describe('health()', () => {
     })
 
     await b.stop()
+    clock.advance(86_400_000)
+    expect(await auth.health()).toMatchObject({ ok: false, keys: WELL, authorizationServer: ILL })
+    await auth.verify(await a.mint())
+
+    await a.stop()
     clock.advance(86_400_000)
     expect(await auth.health()).toMatchObject({ ok: false, keys: ILL, authorizationServer: ILL })
   })
