@@ -35,18 +35,29 @@ export interface Deletions {
   /** Ends one that was in a grant, whose store has noted it. Never rejects. `dead`: Nextcloud refused it before. */
   readonly end: (identity: Identity, credential: Credential, dead?: boolean) => Promise<Revocation['revoked']>
   /**
-   * Ends one that never was in a grant: notes it first, so that it is not forgotten when the process ends.
+   * Ends one that never was in a grant: notes it first, so that it is not forgotten when the process ends. While the store does not say
+   * whether it is in one, it is left as by `leave`.
    *
    * @param accessToken came with the refresh token, and may end it
    */
   readonly discard: (identity: Identity, credential: Credential, accessToken?: string) => Promise<Revocation['revoked']>
   /**
+   * Notes one whose write into a grant has failed, and may have been carried out, or be carried out yet: once that is known, it is ended
+   * unless it is in a grant. Never rejects.
+   */
+  readonly leave: (identity: Identity, credential: Credential) => Promise<void>
+  /**
    * Notes one that Nextcloud has just given, or a code before it is sent: it is ended unless it is in a grant, or forgotten, within
-   * minutes. Rejects with {@link StorageError}.
+   * minutes. Resolves to whether there was room for it. Rejects with {@link StorageError}.
    *
    * @param instead makes way for it
+   * @param until milliseconds since the epoch at which those minutes begin. Default: now
    */
-  readonly expect: (identity: Identity, credential: Credential | SentCode, instead?: SentCode) => Promise<void>
+  readonly expect: (
+    identity: Identity,
+    credential: Credential | SentCode,
+    of?: { readonly instead?: SentCode; readonly until?: number },
+  ) => Promise<boolean>
   /** Ends a refresh token that came too late for its grant, after this call. Never rejects. `spent`: fingerprint of the one before. */
   readonly takeOver: (identity: Identity, credential: Credential, spent: string) => Promise<void>
   /** Forgets one that need not end. */
@@ -132,18 +143,23 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
       const deletion = grants.newDeletion(identity, credential)
       await note(deleting, deletion)
       // A write that seemed to fail may have been carried out. Its note may have taken the place of one that a disconnection has just made.
-      if (await grants.store.holds(identity, credential).catch(() => false)) return false
+      const isInUse = await grants.store.holds(identity, credential).catch(() => undefined)
+      if (isInUse === true) return false
+      if (isInUse === undefined) {
+        await leave(deleting, deletion)
+        return 'pending'
+      }
       const byItself = rooms.endsAlone ? accessToken : undefined
       if (byItself === undefined || !(await rooms.freshCredentials.endToken(byItself)))
         return revocationOf(await finish(deleting, deletion))
       await drop(deleting, deletion.id)
       return true
     },
-    async expect(identity, credential, instead) {
-      const nextAt = clock.now() + STORED_WITHIN
-      const deletion = { ...grants.newDeletion(identity, presented(credential)), nextAt }
+    leave: (identity, credential) => leave(deleting, grants.newDeletion(identity, credential)),
+    async expect(identity, credential, { instead, until = clock.now() } = {}) {
+      const deletion = { ...grants.newDeletion(identity, presented(credential)), nextAt: until + STORED_WITHIN }
       deleting.expected.set(deletion.id, deletion.note)
-      await grants.deletions.put(deletion, instead && grants.newDeletion(identity, instead).id)
+      return grants.deletions.put(deletion, instead && grants.newDeletion(identity, instead).id)
     },
     async takeOver(identity, credential, spent) {
       const deletion = grants.newDeletion(identity, credential)
@@ -299,13 +315,24 @@ async function finish(
   const refused = attempt === 'refused'
   deleting.own.set(deletion.id, true)
   const later = { ...deletion, tries: deletion.tries + 1, nextAt: clock.now() + pause, refused }
+  return (await keepUntil(deleting, later, given.id)) ? end : { attempt: false, deletion }
+}
+
+async function leave(deleting: Deleting, deletion: PendingDeletion): Promise<void> {
+  await keepUntil(deleting, { ...deletion, nextAt: deleting.clock.now() + LATE_WRITE })
+}
+
+/** Keeps a deletion until it is due, in this process while the store fails. Resolves to false if there is no room for it. */
+async function keepUntil(deleting: Deleting, deletion: PendingDeletion, inPlaceOf?: string): Promise<boolean> {
+  const { clock, backlog } = deleting
   try {
-    if (!(await keepOrTell(deleting, later, given.id))) return { attempt: false, deletion }
+    if (!(await keepOrTell(deleting, deletion, inPlaceOf))) return false
   } catch {
-    deleting.backlog.keep(deletion.id, later)
+    backlog.keep(deletion.id, deletion)
   }
+  const pause = deletion.nextAt - clock.now()
   if (clock.monotonic() + pause < deleting.nextLook) lookIn(deleting, pause)
-  return end
+  return true
 }
 
 /** Forgets a deletion. With `note`, a later note of the same credential stays. */

@@ -53,7 +53,7 @@ export interface ConnectRooms {
   readonly appPasswords: AppPasswords
   readonly freshCredentials: FreshCredentials
   readonly signIns: SignIns
-  readonly deletions: Pick<Deletions, 'end' | 'discard' | 'expect' | 'forget' | 'stored'>
+  readonly deletions: Pick<Deletions, 'end' | 'discard' | 'leave' | 'expect' | 'forget' | 'stored'>
   /** The codes that each address may have sent to Nextcloud. */
   readonly codes: Pick<CodeShares, 'send'>
   readonly broker: Pick<Broker, 'forget' | 'tryAgain'>

@@ -2,6 +2,9 @@ import type { Clock } from '../clock.js'
 import type { Deletions } from '../broker/deletions.js'
 import type { Events, OfPerson } from '../events.js'
 import type { Grants } from '../grants/open-grants.js'
+import { StorageError } from '../errors/errors.js'
+import { ifError } from '../errors/if-error.js'
+import type { AppPassword } from '../grants/grant.js'
 import { NOT_ENDED_ELSEWHERE } from '../grants/pending-deletions.js'
 import { persevere } from '../grants/persevere.js'
 import { createWriteBehind, type WriteBehind } from '../grants/write-behind.js'
@@ -39,8 +42,8 @@ export interface LoginAnswers {
   /** Tries again what is held for a login; undefined if nothing is. Rejects as `take` does. */
   readonly retry: (secret: string) => Promise<Login> | undefined
   /**
-   * Makes one last attempt at every answer that is held. An app password that is not stored then is deleted in Nextcloud: nobody would know it
-   * once this process has ended.
+   * Makes one last attempt at every answer that is held. An app password that is not stored then is deleted in Nextcloud, unless it is noted
+   * and may be stored after all: nobody would know it once this process has ended.
    */
   readonly close: () => Promise<void>
 }
@@ -50,7 +53,7 @@ export interface LoginAnswerRooms {
   readonly records: Pick<OneTimeRecords<Login>, 'replace'>
   readonly grants: Pick<Grants, 'store' | 'fingerprint' | 'background'>
   readonly appPasswords: Pick<AppPasswords, 'nextcloud'>
-  readonly deletions: Pick<Deletions, 'end' | 'discard'>
+  readonly deletions: Pick<Deletions, 'end' | 'discard' | 'expect' | 'stored'>
   /** Milliseconds for which a write is repeated at once. */
   readonly patience: number
   /** Looks whether the account is the user's: what the operator is told of a no, undefined for a yes. Never rejects. */
@@ -68,6 +71,9 @@ interface Answering extends LoginAnswerRooms {
 interface Held {
   readonly record: OneTimeRecord<Login>
   readonly answer: LoginFlowAnswer | 'unusable'
+  /** Whether the list of deletions has it, so that it does not outlive this process unknown. */
+  noted: boolean
+  /** From here on it may be in a grant. */
   allowed: boolean
   outcome: LoginOutcome | undefined
 }
@@ -90,7 +96,7 @@ export function createLoginAnswers(rooms: LoginAnswerRooms): LoginAnswers {
   )
   return {
     take(secret, record, answer) {
-      const one: Held = { record, answer, allowed: false, outcome: undefined }
+      const one: Held = { record, answer, noted: false, allowed: false, outcome: undefined }
       held.keep(secret, one)
       return flush(held, secret, one)
     },
@@ -128,7 +134,7 @@ async function finish(rooms: Answering, held: Held): Promise<void> {
 /** An app password that is not stored when its last attempt has ended must not stay at Nextcloud. */
 async function abandon(rooms: Answering, held: Held, attempt: Promise<unknown>): Promise<void> {
   await attempt.catch(() => undefined)
-  if (held.outcome !== undefined || (await discard(rooms, held))) return
+  if (held.outcome !== undefined || (await giveUp(rooms, held))) return
   const { identity, clientId } = held.record.value
   rooms.report('answer', { ...identity, clientId, hint: NOT_ENDED_ELSEWHERE })
 }
@@ -139,6 +145,8 @@ async function outcomeOf(rooms: Answering, held: Held): Promise<LoginOutcome> {
     rooms.report('answer', { hint: UNUSABLE })
     return 'answer'
   }
+  // In the list of deletions it stands in line, which one who waits for a page need not.
+  if (!held.noted) rooms.grants.background(note(rooms, held, answer))
   const no = held.allowed ? undefined : await rooms.whyNot(answer, record.value)
   if (no !== undefined) {
     const { hint = '' } = no
@@ -152,27 +160,56 @@ async function outcomeOf(rooms: Answering, held: Held): Promise<LoginOutcome> {
   return 'withdrawn'
 }
 
+/** Notes the app password, which is in a grant soon, or has no use. */
+async function note({ appPasswords, deletions }: Answering, held: Held, answer: LoginFlowAnswer): Promise<void> {
+  const { value, expiresAt } = held.record
+  const noting = deletions.expect(
+    value.identity,
+    { appPassword: appPasswordOf(appPasswords, answer) },
+    { until: expiresAt },
+  )
+  held.noted = await noting.catch(ifError(StorageError, () => false))
+}
+
+/** Has one end whose outcome stays open at the end of this process. Resolves to whether that is done, or left to its note. */
+async function giveUp(rooms: Answering, held: Held): Promise<boolean> {
+  const { answer, allowed, noted, record } = held
+  const { appPasswords, grants, closed } = rooms
+  if (!closed || !allowed || !noted || answer === 'unusable') return discard(rooms, held)
+  // It may be in a grant, whatever its last attempt was told. Without a note, nobody would know of it.
+  const appPassword = appPasswordOf(appPasswords, answer)
+  const isStored = grants.store.holds(record.value.identity, { appPassword })
+  return (await isStored.catch(ifError(StorageError, () => true))) || discard(rooms, held)
+}
+
 /** Deletes the app password at Nextcloud. Resolves to whether that is done; if not, it is tried again. */
 async function discard({ appPasswords, deletions, closed }: Answering, { answer, record }: Held): Promise<boolean> {
   if (answer === 'unusable') return true
-  const { loginName, password } = answer
-  const appPassword = { loginName, password, nextcloud: appPasswords.nextcloud }
+  const appPassword = appPasswordOf(appPasswords, answer)
   // A store that hangs would take the time that is left.
   const end = closed ? deletions.end : deletions.discard
   return (await end(record.value.identity, { appPassword })) === true
 }
 
+function appPasswordOf(
+  { nextcloud }: LoginAnswerRooms['appPasswords'],
+  { loginName, password }: LoginFlowAnswer,
+): AppPassword {
+  return { loginName, password, nextcloud }
+}
+
 /** Resolves to false if the user has taken the yes back meanwhile. */
 async function store(
   rooms: Answering,
-  { loginName, password }: LoginFlowAnswer,
+  answer: LoginFlowAnswer,
   { identity, clientId, withdrawals }: Purpose,
 ): Promise<boolean> {
   const { grants, appPasswords, deletions, clock, events, patience } = rooms
-  const fingerprint = grants.fingerprint(password)
+  const appPassword = appPasswordOf(appPasswords, answer)
+  const fingerprint = grants.fingerprint(appPassword.password)
   const connection = {
     connection: fingerprint,
-    appPassword: { loginName, password, nextcloud: appPasswords.nextcloud },
+    appPassword,
     fingerprint,
     clientId,
     withdrawals,
@@ -184,6 +221,7 @@ async function store(
   const { retired } = stored
   events.emit({ type: 'grant.stored', ...identity, clientId, fingerprint })
   rooms.onConnected({ identity, clientId })
+  grants.background(deletions.stored({ appPassword }))
   // Left there, it would be a way in for as long as the account exists.
   if (retired !== undefined) grants.background(deletions.end(identity, retired.credential, retired.dead))
   return true

@@ -65,7 +65,7 @@ export async function redeemNoted(
     const { refreshToken, members } = tokens
     if (refreshToken === undefined) await deletions.forget(sent)
     else {
-      const noting = deletions.expect(ofNamedUser(identity, members), { refreshToken }, sent)
+      const noting = deletions.expect(ofNamedUser(identity, members), { refreshToken }, { instead: sent })
       await noting.catch(ifError(StorageError, () => undefined))
     }
     return tokens

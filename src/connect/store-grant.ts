@@ -87,16 +87,15 @@ export async function storeGrant(
   const connection = connectionOf(rooms, { ...tokens, refreshToken }, { clientId, scopes, withdrawals, isSameAccount })
   const { fingerprint } = connection
   // The code is spent, so a short outage of the store would cost the user the whole way.
-  const discard = () => deletions.discard(identity, { refreshToken }, tokens.access.accessToken)
   const stored = await persevere(clock, config.http.timeout, () => grants.store.connect(identity, connection)).catch(
     (error: unknown) => {
       // No page waits for a store that fails.
-      grants.background(discard())
+      grants.background(deletions.leave(identity, { refreshToken }))
       throw error
     },
   )
   if (stored === 'withdrawn') {
-    const isEnded = await discard()
+    const isEnded = await deletions.discard(identity, { refreshToken }, tokens.access.accessToken)
     const hint = isEnded === 'pending' ? `${WITHDRAWN} ${NOT_ENDED}` : WITHDRAWN
     return failed('declined', pages.withdrawn(), { ...identity, clientId, hint })
   }

@@ -182,7 +182,7 @@ async function drop(rooms: SignInRooms, tokens: CodeAnswer): Promise<void> {
  * Nextcloud's tokens of the sign-in are the connection: nobody connects twice. Those of the sign-in before end.
  *
  * @returns `withdrawn` if the user has disconnected meanwhile: the tokens are ended
- * @throws {StorageError} they cannot be stored, and are ended
+ * @throws {StorageError} they cannot be stored, and are ended unless they are after all
  */
 async function store(
   rooms: SignInRooms,
@@ -195,8 +195,8 @@ async function store(
   const { clientId } = of
   const connection = connectionOf(rooms, tokens, { ...of, scopes: [], isSameAccount: () => isSameAccount(rooms, user) })
   const connect = () => grants.store.connect(identity, connection)
-  const stored = await persevere(clock, config.http.timeout, connect).catch(async (error: unknown) => {
-    await drop(rooms, tokens)
+  const stored = await persevere(clock, config.http.timeout, connect).catch((error: unknown) => {
+    grants.background(deletions.leave(identity, tokens))
     throw error
   })
   if (stored === 'withdrawn') {

@@ -32,7 +32,7 @@ function setUp({
       background: (work: Promise<unknown>) => void work,
     } as unknown as LoginAnswerRooms['grants'],
     appPasswords: { nextcloud: server },
-    deletions: { end, discard },
+    deletions: { end, discard, expect: () => Promise.resolve(false), stored: () => Promise.resolve() },
     patience,
     whyNot: () => Promise.resolve(undefined),
     report,

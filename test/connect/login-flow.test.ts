@@ -54,7 +54,12 @@ function setUp(clock = manualClock(), storage = faultyStorage(new MemoryStorage(
       start: () => Promise.resolve({ login: `${NEXTCLOUD}login/v2/flow`, pollToken: 'poll-token' }),
       poll,
     },
-    deletions: { end: remove, discard: remove },
+    deletions: {
+      end: remove,
+      discard: remove,
+      expect: () => Promise.resolve(true),
+      stored: () => Promise.resolve(),
+    },
     patience: 1_000,
     clientName: 'mcp.example.com',
     whyNot,

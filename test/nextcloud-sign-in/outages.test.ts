@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/index.js'
-import { manualClock } from '../support/clock.js'
+import { manualClock, pass } from '../support/clock.js'
 import { wordsOf } from '../support/html.js'
 import { register, registeredClient } from '../support/sign-in-client.js'
 import { json, page as html } from '../../src/testing/nextcloud/exchange.js'
@@ -289,9 +289,10 @@ describe('a store that is unavailable', () => {
     expect((await client.refresh(refreshTokenOf(tokens))).status).toBe(200)
   })
 
-  it('takes no connection after Nextcloud has given its tokens: these are ended there, and the next sign-in works', async () => {
+  it('takes no connection after Nextcloud has given its tokens: these are ended there later, and the next sign-in works', async () => {
+    const clock = manualClock(Date.now())
     const { storage, goDown, comeBack } = switchableStorage()
-    const server = await startSignInServer({ storage, http: { timeout: 500 } })
+    const server = await startSignInServer({ clock, storage, http: { timeout: 500 } })
     const client = await registeredClient(server)
     const alice = server.person('alice')
     const callback = await alice.until(client.authorizationUrl(), `${server.origin}/nextcloud/callback`)
@@ -300,11 +301,13 @@ describe('a store that is unavailable', () => {
       return undefined
     })
 
-    const page = await alice.open(callback)
+    const opened = alice.open(callback)
+    await pass(clock, 3_000, 50)
     server.nextcloud.disturb(undefined)
     comeBack()
+    expect((await opened).status).toBe(503)
+    await pass(clock, 15 * 60_000, 20_000)
 
-    expect(page.status).toBe(503)
     expect(server.nextcloud.state.tokens).toEqual([])
     expect((await client.signIn(alice)).status).toBe(200)
   })

@@ -38,3 +38,11 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
     pauses,
   }
 }
+
+/** Lets time pass in steps of milliseconds, in each of which a server of this process can answer. */
+export async function pass({ advance }: ManualClock, ms: number, step = 100): Promise<void> {
+  for (let passed = 0; passed < ms; passed += step) {
+    advance(step)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}

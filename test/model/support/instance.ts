@@ -37,6 +37,9 @@ const NO_STORE = {
   delete: () => Promise.resolve(false),
 }
 
+/** Milliseconds for which Nextcloud knows a login. */
+const LOGIN_LIFE = 20 * 60_000
+
 const configs = new Map<Kind, Config>()
 
 function configOf(kind: Kind): Config {
@@ -158,8 +161,13 @@ export function createInstance(name: string, world: Surroundings): Instance {
     if (kind === 'app password') {
       const answer = await server.newAppPassword(name, user)
       heard.given()
-      const login = { ...purpose, login: '', pollToken: '', endsAt: Infinity }
-      const record = { key: '', version: '', value: login, expiresAt: Infinity }
+      const endsAt = clock.now() + LOGIN_LIFE
+      const record = {
+        key: '',
+        version: '',
+        value: { ...purpose, login: '', pollToken: '', endsAt },
+        expiresAt: endsAt,
+      }
       return (await logins.take(answer.password, record, answer)).outcome === 'connected'
     }
     const code = server.newCode(user)

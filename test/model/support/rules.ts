@@ -43,11 +43,7 @@ async function checkUser(world: World, user: string): Promise<void> {
       broken.push(`${last} of ${user} outlives its replacement`)
   }
   const isSpoilt = server.sessions.some((session) => session.user === user && isLost(world, session))
-  // A connection that failed is ended at its server, although its write may be carried out after all. Its user knows.
-  const hasFailed = world.deeds.some(
-    (deed) => deed.user === user && deed.what === 'connect' && deed.outcome === 'failed',
-  )
-  if (isSpoilt || hasFailed) return
+  if (isSpoilt) return
   if (state === 'needs-reconnect') broken.push(`the connection of ${user} is lost`)
   if (!isLiving) return
   const secret = grant?.appPassword?.password ?? grant?.refreshToken
