@@ -258,10 +258,7 @@ export function whyUnusable(
 export const ANY_CLIENT = '*'
 
 /** Whether the grant is for an MCP client. One that was ended is not among all until the user agrees to it by itself. */
-export function serves(
-  { clients, withdrawals }: Pick<Grant, 'clients' | 'withdrawals'>,
-  clientId: string,
-): boolean {
+export function serves({ clients, withdrawals }: Pick<Grant, 'clients' | 'withdrawals'>, clientId: string): boolean {
   return clients.includes(clientId) || (clients.includes(ANY_CLIENT) && !isEnded(withdrawals, clientId))
 }
 
