@@ -6,7 +6,7 @@ import type { Environment, IdentityRule } from '../options.js'
 import { quirksOf } from '../presets.js'
 import { OWN_KEY, PUT_UNCOUNTED, type StorageAdapter } from '../storage-adapter.js'
 import type { Config, ConnectConfig, GrantsConfig, NextcloudConfig, SharedStoreConfig, Warn } from './config.js'
-import { readsClaims, scopesOfRule } from './identity-rule.js'
+import { claimOfRule, nameOfRule, readsClaims, scopesOfRule } from './identity-rule.js'
 import { type LookUp, named, OPTIONS, type OptionValues, variableOf } from './declarations.js'
 import { refuse } from './values.js'
 
@@ -168,7 +168,7 @@ function readConnect(
     const problem = `has no use in ${nextcloud.mode} mode, which asks for openid alone unless connect.identity reads a claim`
     refuse(given('connect.scopes'), problem)
   }
-  checkIdentity(identity, given, { nextcloud, warn })
+  checkIdentity(identity, given, { nextcloud, furtherIssuer, warn })
   const redirectUri = `${resource.origin}${path}/callback`
   const isElsewhere = quirksOf(nextcloud.preset).endpoints !== undefined
   return {
@@ -188,11 +188,15 @@ function readConnect(
 /** Returns the last part of an issuer's own redirect URI, which an operator can work out with `sha256sum`. */
 const placeOf = (issuer: string): string => hash('sha256', issuer).slice(0, 16)
 
-/** Refuses a configuration in which nothing says whose account in Nextcloud a user connects. */
+/** Refuses a configuration in which nothing says whose account in Nextcloud a user connects, and warns of a rule that trusts many. */
 function checkIdentity(
   identity: IdentityRule | undefined,
   given: LookUp,
-  { nextcloud: { mode, preset }, warn }: { readonly nextcloud: NextcloudConfig; readonly warn: Warn },
+  {
+    nextcloud: { mode, preset },
+    furtherIssuer,
+    warn,
+  }: { readonly nextcloud: NextcloudConfig } & Pick<GrantsContext, 'furtherIssuer' | 'warn'>,
 ): void {
   const forIdentity = MODES[mode].signInFor === 'identity'
   if (identity === undefined && (forIdentity || !quirksOf(preset).idToken)) {
@@ -202,6 +206,11 @@ function checkIdentity(
   if (identity === 'anyone') {
     const message =
       "connect.identity is 'anyone': whoever agrees in Nextcloud in the end, their account serves the MCP user, who may have sent them there"
+    warn('connect.identity', message)
+  }
+  const claim = identity && claimOfRule(identity)
+  if (identity !== undefined && claim !== undefined && furtherIssuer !== undefined) {
+    const message = `connect.identity is ${nameOfRule(identity)}, which compares ${claim} whoever the issuer is: each of several issuers is trusted with the accounts of all, because one that gives its user the ${claim} of another's lets that user connect the other's account. Unless you trust them so, give a function (account, who) => boolean that looks at who.issuer too`
     warn('connect.identity', message)
   }
 }

@@ -26,13 +26,14 @@ export function withClient(before: Grant | undefined, clientId: string, now: num
 }
 
 /**
- * Returns the clients of a grant without one, and without what the operator gave to all.
+ * Returns the clients of a grant without one. What the operator gave to all stays, because one that is ended ends no other: the withdrawals
+ * keep that one out of it.
  *
  * @param clientId undefined: none is left
  */
 export function withoutClient(before: Grant, clientId: string | undefined): AgreedClients {
   const left = clientId === undefined ? [] : agreementsOf(before)
-  return latest(left.filter(([id]) => id !== clientId && id !== ANY_CLIENT))
+  return latest(left.filter(([id]) => id !== clientId))
 }
 
 /** Returns a grant without the clients that there is no room for, as earlier versions stored them. They ask for consent again. */

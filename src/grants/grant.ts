@@ -3,7 +3,7 @@ import type { GrantsConfig } from '../config/config.js'
 import type { NotProvisionedReason } from '../errors/errors.js'
 import type { KeptSecret } from '../modes.js'
 import type { RecordOwner } from './record-key.js'
-import type { Withdrawals } from './withdrawals.js'
+import { isEnded, type Withdrawals } from './withdrawals.js'
 
 /** The owner of a grant. */
 export interface Identity {
@@ -257,9 +257,9 @@ export function whyUnusable(
  */
 export const ANY_CLIENT = '*'
 
-/** Whether the grant is for an MCP client. */
-export function serves({ clients }: Pick<Grant, 'clients'>, clientId: string): boolean {
-  return clients.includes(clientId) || clients.includes(ANY_CLIENT)
+/** Whether the grant is for an MCP client. One that was ended is not among all until the user agrees to it by itself. */
+export function serves({ clients, withdrawals }: Pick<Grant, 'clients' | 'withdrawals'>, clientId: string): boolean {
+  return clients.includes(clientId) || (clients.includes(ANY_CLIENT) && !isEnded(withdrawals, clientId))
 }
 
 /** Whether the grant is good, as far as is known. A dead one may hold an app password that is tried again. */

@@ -44,7 +44,8 @@ export interface PendingDeletions {
   /**
    * Keeps one in place of an older one of the same credential, or of the one that is named. Resolves to false where there is no room.
    *
-   * A user has room for a few, so that none fills the list for the others: beyond them an older one of the same user is given up.
+   * A user has room for a few, so that none fills the list for the others: beyond them older ones of the same user are given up. Where the
+   * list is full, older ones of the issuer that takes up the most of it are, so that no issuer fills it for another.
    */
   readonly put: (deletion: PendingDeletion, inPlaceOf?: string) => Promise<boolean>
   /** Removes one. With `note`, a later note of the same credential stays. */
@@ -61,7 +62,7 @@ export interface PendingDeletionsRooms {
   readonly records: Records
   readonly owner: RecordOwner
   readonly clock: Clock
-  /** Takes one that has made way for another of the same user. */
+  /** Takes one that has made way for another. */
   readonly givenUp: (deletion: PendingDeletion) => void
 }
 
@@ -84,7 +85,7 @@ export const DELETION_LIFE = 30 * 24 * 3_600_000
 /** Milliseconds for which a record of the list is kept: until the end of its last deletion has been told. */
 const SHARD_LIFE = DELETION_LIFE + 24 * 3_600_000
 const MOST_SHARDS = 32
-/** Deletions of one user, and of those whom Nextcloud has not named yet. */
+/** Deletions of one user, which fit into one record, and of those whom Nextcloud has not named yet. */
 const MOST_OF_USER = 16
 const MOST_OF_UNKNOWN = 200
 /** Attempts at one change: every sign-in at Nextcloud changes the list, at every instance. */
@@ -199,14 +200,15 @@ async function attemptPut(
     shards.push(await readShard(room, index))
   const entries = shards.flatMap((shard) => shard.entries)
   const before = entries.filter(({ id }) => id === deletion.id || id === inPlaceOf)
-  const over = before.length === 0 ? overShare(entries, deletion.identity) : undefined
-  const gone = new Set(over === undefined ? before : [over])
-  const left = (shard: Shard) => shard.entries.filter((entry) => !gone.has(entry))
-  const mayHold = (shard: Shard): boolean => shard.opens && fits([...left(shard), deletion])
-  const target =
-    shards.find((shard) => mayHold(shard) && left(shard).length < shard.entries.length) ?? shards.find(mayHold)
-  if (target === undefined) return false
-  if ((await write(room, target, [...left(target), deletion])) === null) return 'late'
+  const others = entries.filter((entry) => !before.includes(entry))
+  const over = overShare(others, deletion)
+  const freed = [...before, ...over]
+  const place = placeFor(shards, deletion, freed) ?? placeOfHeaviest(shards, deletion, freed)
+  if (place === undefined) return false
+  const { target, crowdedOut } = place
+  const gone = new Set([...freed, ...crowdedOut])
+  const left = target.entries.filter((entry) => !gone.has(entry))
+  if ((await write(room, target, [...left, deletion])) === null) return 'late'
   // The list is read up to the first record that is not there: those before must live as long.
   for (const { index } of shards.slice(0, target.index)) {
     const earlier = await readShard(room, index)
@@ -214,18 +216,80 @@ async function attemptPut(
     await write(room, earlier, earlier.entries)
   }
   for (const { index, entries: listed } of shards) {
-    const [other] = index === target.index ? [] : listed.filter((entry) => gone.has(entry))
-    if (other !== undefined) await changed(room, () => attemptRemoval(room, index, { id: other.id, note: other.note }))
+    const elsewhere = index === target.index ? [] : listed.filter((entry) => gone.has(entry))
+    for (const { id, note } of elsewhere) await changed(room, () => attemptRemoval(room, index, { id, note }))
   }
-  if (over !== undefined) room.givenUp(over)
+  for (const entry of [...over, ...crowdedOut]) room.givenUp(entry)
   return true
 }
 
-/** Returns the deletion that makes way for another one of its user, who has as many as may be: one that is likely to be in vain, the oldest. */
-function overShare(entries: readonly PendingDeletion[], { issuer, subject }: Identity): PendingDeletion | undefined {
-  const own = entries.filter(({ identity }) => identity.issuer === issuer && identity.subject === subject)
-  if (own.length < (subject === '' ? MOST_OF_UNKNOWN : MOST_OF_USER)) return undefined
-  return own.sort((one, other) => Number(other.refused) - Number(one.refused) || one.since - other.since)[0]
+/** Those that make way first come first: one that is likely to be in vain, then the oldest. */
+const byWorth = (one: PendingDeletion, other: PendingDeletion): number =>
+  Number(other.refused) - Number(one.refused) || one.since - other.since
+
+/** Returns the deletions that make way for another one of their user, who has as many, or as much, as may be. */
+function overShare(others: readonly PendingDeletion[], deletion: PendingDeletion): readonly PendingDeletion[] {
+  const { issuer, subject } = deletion.identity
+  const own = others.filter(({ identity }) => identity.issuer === issuer && identity.subject === subject).sort(byWorth)
+  // Those whom Nextcloud has not named are many people.
+  const isWithin = (kept: readonly PendingDeletion[]): boolean =>
+    subject === '' ? kept.length < MOST_OF_UNKNOWN : kept.length < MOST_OF_USER && fits([...kept, deletion])
+  return leastGone(own, isWithin) ?? []
+}
+
+/** Returns as few of the first as must go, so that the rest will do; undefined if none of it does. */
+function leastGone(
+  entries: readonly PendingDeletion[],
+  isEnough: (left: readonly PendingDeletion[]) => boolean,
+): readonly PendingDeletion[] | undefined {
+  for (let count = 0; count <= entries.length; count += 1)
+    if (isEnough(entries.slice(count))) return entries.slice(0, count)
+  return undefined
+}
+
+/** A record that has room, once those are gone that make way there. */
+interface Place {
+  readonly target: Shard
+  readonly crowdedOut: readonly PendingDeletion[]
+}
+
+/** Returns a record with room for a deletion, if possible one that loses another for it. */
+function placeFor(
+  shards: readonly Shard[],
+  deletion: PendingDeletion,
+  freed: readonly PendingDeletion[],
+): Place | undefined {
+  const leaves = (shard: Shard): boolean => shard.entries.some((entry) => freed.includes(entry))
+  const mayHold = (shard: Shard): boolean =>
+    shard.opens && fits([...shard.entries.filter((entry) => !freed.includes(entry)), deletion])
+  const target = shards.find((shard) => mayHold(shard) && leaves(shard)) ?? shards.find(mayHold)
+  return target && { target, crowdedOut: [] }
+}
+
+/** Returns the record in which the issuer that takes up the most of a full list makes way. Undefined: that is the deletion's own. */
+function placeOfHeaviest(
+  shards: readonly Shard[],
+  deletion: PendingDeletion,
+  freed: readonly PendingDeletion[],
+): Place | undefined {
+  const left = shards.map((shard) => ({ shard, entries: shard.entries.filter((entry) => !freed.includes(entry)) }))
+  const heaviest = heaviestIssuer([...left.flatMap(({ entries }) => entries), deletion])
+  if (heaviest === deletion.identity.issuer) return undefined
+  for (const { shard, entries } of left.filter(({ shard: { opens } }) => opens)) {
+    const theirs = entries.filter(({ identity }) => identity.issuer === heaviest).sort(byWorth)
+    const others = entries.filter((entry) => !theirs.includes(entry))
+    const crowdedOut = leastGone(theirs, (kept) => fits([...others, ...kept, deletion]))
+    if (crowdedOut !== undefined) return { target: shard, crowdedOut }
+  }
+  return undefined
+}
+
+/** Returns the issuer whose deletions take up the most bytes. */
+function heaviestIssuer(entries: readonly PendingDeletion[]): string | undefined {
+  const bytes = new Map<string, number>()
+  for (const entry of entries)
+    bytes.set(entry.identity.issuer, (bytes.get(entry.identity.issuer) ?? 0) + jsonBytes(entry))
+  return [...bytes].sort(([, one], [, other]) => other - one)[0]?.[0]
 }
 
 const fits = (entries: readonly PendingDeletion[]): boolean => jsonBytes(entries) <= SHARD_SIZE

@@ -79,6 +79,12 @@ export function isWithdrawn(
   return known < unknown || ended.some(([one, at]) => one === name && known < at)
 }
 
+/** Whether an MCP client was ended since the end of everything, as far as is known: beyond those that are known, it may be any. */
+export function isEnded({ all, unknown = 0, ended }: Withdrawals = NO_WITHDRAWALS, clientId: string): boolean {
+  const name = nameOf(clientId)
+  return unknown > all || ended.some(([one]) => one === name)
+}
+
 /**
  * Whether what came of a consent has ended: a token or a session. Nothing of it proves that the account is still the one that agreed.
  *

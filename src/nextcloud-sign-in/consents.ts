@@ -1,4 +1,4 @@
-import { isTooLong } from './client-id.js'
+import { isTooLong } from '../client-id.js'
 import { findModel, keyOf, seconds, type ClientRooms } from './model-records.js'
 import { changeList } from './person-list.js'
 import { lastRefresh } from './refresh-tokens.js'

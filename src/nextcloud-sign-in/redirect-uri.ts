@@ -1,4 +1,4 @@
-import { isTooLong, LONGEST_CLIENT_ID } from './client-id.js'
+import { isTooLong, LONGEST_CLIENT_ID } from '../client-id.js'
 import { ConfigurationError } from '../errors/errors.js'
 
 const LONGEST_URI = 2_000

@@ -1,8 +1,10 @@
+import { isTooLong } from '../client-id.js'
 import type { Config } from '../config/config.js'
 import { sameUri } from '../config/values.js'
 import { isJsonObject } from '../json.js'
 import {
   expired,
+  longClientId,
   malformed,
   missing,
   missingAudience,
@@ -209,9 +211,11 @@ function hasOneOf(claims: Claims, names: readonly string[]): boolean {
   return names.some((name) => name in claims)
 }
 
-/** @throws {InvalidTokenError} only some clients may come in, and the token's is not one of them */
+/** @throws {InvalidTokenError} only some clients may come in, and the token's is not one of them; or its id is too long to be kept */
 function readClientId(claims: Claims, allowed: Expectations['allowedClients']): string {
   const { claim, id } = clientOf(claims)
+  // It would push the others out of what is kept of them, where each has its room.
+  if (id !== undefined && isTooLong(id)) throw longClientId(claim)
   if (allowed !== undefined && (id === undefined || !allowed.has(id))) throw otherClient(claim, id, allowed)
   return id ?? UNNAMED_CLIENT
 }

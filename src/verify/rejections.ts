@@ -1,4 +1,5 @@
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
+import { LONGEST_CLIENT_ID } from '../client-id.js'
 import { variableOf } from '../config/declarations.js'
 import { InvalidTokenError, type InvalidTokenReason } from '../errors/errors.js'
 import { isoTime, type Fault } from '../errors/rejection-details.js'
@@ -282,6 +283,14 @@ export function otherClient(claim: string, id: string | undefined, allowed: Read
     expected: [...allowed],
     found: id,
     sentence: (found, expected) => `${claim} is ${found}, and only ${expected} may come in`,
+  }))
+}
+
+export function longClientId(claim: string): InvalidTokenError {
+  return rejection('client', () => ({
+    claim,
+    sentence: () => `${claim} has more than ${LONGEST_CLIENT_ID} bytes`,
+    advice: 'give the MCP client a shorter id at the authorization server; the limit is fixed',
   }))
 }
 

@@ -48,6 +48,27 @@ describe('what an entry leaves out', () => {
     ])
   })
 
+  it('is warned of where the rule compares a claim whoever the issuer is, once for all, and not with a function', () => {
+    const nextcloud = { url: 'https://cloud.example.com', mode: 'app-password' }
+    const warnings = (identity: unknown, issuers: object) =>
+      readConfig({ ...TOP, ...CLIENT, ...issuers, nextcloud, connect: { identity } }, {})
+        .warnings.filter(([option]) => option === 'connect.identity')
+        .map(([, message]) => message)
+
+    for (const [rule, words] of [
+      ['sub', 'is sub, which compares sub whoever'],
+      [{ claim: 'email' }, 'is claim:email, which compares email whoever'],
+      [{ userOidc: { providerId: 1 } }, 'is user_oidc:1, which compares sub whoever'],
+    ] as const) {
+      expect(warnings(rule, { issuers: TWO.issuers })).toEqual([expect.stringContaining(words)])
+      expect(warnings(rule, { issuers: [{ issuer: A }] })).toEqual([])
+      expect(warnings(rule, { issuer: A })).toEqual([])
+    }
+    expect(warnings('sub', { issuers: TWO.issuers })[0]).toMatch(/function \(account, who\) .*who\.issuer/)
+    expect(warnings(() => true, { issuers: TWO.issuers })).toEqual([])
+    expect(warnings('anyone', { issuers: TWO.issuers })).toEqual([expect.stringContaining("is 'anyone'")])
+  })
+
   it('may come from the environment there, but for the variables that say where the one issuer is', () => {
     const [a, b] = ofBoth(TWO, {
       OIDC_CLIENT_ID: 'from-variable',

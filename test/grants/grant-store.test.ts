@@ -133,16 +133,27 @@ describe('a grant', () => {
     expect(await connectIn('client-3')).toEqual(['client-2', 'client-3'])
   })
 
-  it('serves every client only by the word of the operator, and no more once the user has ended one', async () => {
+  it('serves every client only by the word of the operator, except one that was ended, until the user agrees to it', async () => {
     const { store, connect, stored, key } = opened()
     await connect('first', ANY_CLIENT)
     expect((await stored())?.clients).toEqual([])
 
     const { grant, version } = (await store.read(key))!
     await store.write(key, { ...grant, clients: [ANY_CLIENT, 'client-1'] }, version)
-    expect(serves((await stored())!, 'client-2')).toBe(true)
-    await store.disconnect(ALICE, 'client-2')
-    expect((await stored())?.clients).toEqual(['client-1'])
+    const served = async () => {
+      const grant = (await stored())!
+      return ['client-1', 'client-2', 'client-3'].filter((clientId) => serves(grant, clientId))
+    }
+    expect(await served()).toEqual(['client-1', 'client-2', 'client-3'])
+
+    expect(await store.disconnect(ALICE, 'client-2')).toMatchObject({ remains: true })
+    await store.disconnect(ALICE, 'client-1')
+    expect([(await stored())?.clients, await served()]).toEqual([[ANY_CLIENT], ['client-3']])
+    await store.agree(ALICE, 'client-2')
+    expect(await served()).toEqual(['client-2', 'client-3'])
+
+    await store.disconnect(ALICE, ANY_CLIENT)
+    expect(await served()).toEqual(['client-2'])
   })
 
   it('names its user and its configuration, also when it is dead', async () => {

@@ -152,15 +152,55 @@ describe('the list of deletions', () => {
   })
 
   it('forgets the oldest of a user where it is in another record', async () => {
-    const { list, ids, givenUp } = setUp()
-    await list.put(deletion('oldest', BIG, { ...of('alice'), since: -1 }))
-    for (let at = 1; at < 16; at += 1) await list.put(deletion(`${at}`, 2_300, of('alice')))
+    const { list, ids, givenUp, records } = setUp()
+    await list.put(deletion('of bob', BIG, of('bob')))
+    await list.put(deletion('oldest', 3_000, { ...of('alice'), since: -1 }))
+    for (let at = 1; at < 16; at += 1) await list.put(deletion(`${at}`, 10, of('alice')))
 
-    await list.put(deletion('new', BIG, of('alice')))
+    await list.put(deletion('new', 20_000, of('alice')))
 
     expect(givenUp).toEqual(['oldest'])
-    expect(await ids()).toHaveLength(16)
+    expect((await records())[1]).toBe('new')
+    expect(await ids()).toHaveLength(17)
     expect(await ids()).not.toContain('oldest')
+  })
+
+  it('has room of one record for a user, of which as many make way as must, also for one in place of another', async () => {
+    const { list, ids, givenUp } = setUp()
+    await list.put(deletion('of bob', 20_000, of('bob')))
+    for (const [at, id] of ['a', 'b', 'c'].entries())
+      await list.put(deletion(id, 9_000, { ...of('alice'), since: at, refused: id === 'b' }))
+    expect(givenUp).toEqual([])
+
+    await list.put(deletion('d', 15_000, { ...of('alice'), since: 3 }))
+    expect([givenUp, await ids()]).toEqual([['b'], ['of bob', 'a', 'c', 'd']])
+    await list.put(deletion('e', BIG, { ...of('alice'), since: 4 }), 'd')
+    expect([givenUp, await ids()]).toEqual([
+      ['b', 'a'],
+      ['of bob', 'c', 'e'],
+    ])
+    for (const id of ['small', 'small, too']) await list.put(deletion(id, 10, { ...of('alice'), since: 3 }))
+    await list.put(deletion('f', 39_000, { ...of('alice'), since: 5 }))
+
+    expect([givenUp, await ids()]).toEqual([
+      ['b', 'a', 'c', 'small', 'small, too', 'e'],
+      ['of bob', 'f'],
+    ])
+    expect(await list.put(deletion('too big', 50_000, of('alice')))).toBe(false)
+    expect(await ids()).toEqual(['of bob', 'f'])
+  })
+
+  it('is filled by no issuer for another: that which takes up the most of it makes way, and nobody for it', async () => {
+    const { list, givenUp, records } = setUp()
+    const theirs = (id: string, since: number) => deletion(id, 19_000, { ...of(id, 'https://m.example'), since })
+    for (let at = 0; at < 64; at += 1) expect(await list.put(theirs(`m-${at}`, at === 1 ? -1 : at))).toBe(true)
+    expect(await list.put(theirs('m-64', 64))).toBe(false)
+    expect(givenUp).toEqual([])
+
+    expect(await list.put(deletion('ours', 10_000))).toBe(true)
+    expect(await list.put(deletion('ours, too', 10_000))).toBe(true)
+    expect([givenUp, (await records()).slice(0, 2)]).toEqual([['m-1'], ['m-0 ours ours, too', 'm-2 m-3']])
+    expect(await list.put(theirs('m-65', 65))).toBe(false)
   })
 
   it.each<[noted: string | undefined, meant: string | undefined, isGone: boolean]>([

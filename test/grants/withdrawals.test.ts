@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isOver, isWithdrawn, oneMore, withReplaced, type Withdrawals } from '../../src/grants/withdrawals.js'
+import { isEnded, isOver, isWithdrawn, oneMore, withReplaced, type Withdrawals } from '../../src/grants/withdrawals.js'
 import { refusedGrant } from '../../src/grants/grant.js'
 import type { Connected } from '../../src/grants/grant-store.js'
 import { formerKey } from '../../src/grants/record-key.js'
@@ -17,6 +17,16 @@ const after = (...ends: readonly (string | typeof ALL | typeof REPLACED)[]): Wit
   )
 
 const others = (count: number): readonly string[] => Array.from({ length: count }, (_, index) => `other-${index}`)
+
+it.each<[string, Withdrawals | undefined, boolean]>([
+  ['nothing was taken back', after(), false],
+  ['it was', after('a', 'b'), true],
+  ['others were', after('b', ...others(119)), false],
+  ['so many others were that it may be one of them', after(...others(121)), true],
+  ['the whole connection has ended since', after('a', ...others(121), ALL), false],
+])('an MCP client counts as ended, where %s', (_, withdrawals, isIt) => {
+  expect(isEnded(withdrawals, 'a')).toBe(isIt)
+})
 
 describe('a consent', () => {
   it.each<[string, Withdrawals | undefined, number | undefined, boolean]>([

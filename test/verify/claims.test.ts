@@ -129,6 +129,19 @@ describe('the audience', () => {
   })
 })
 
+describe('a token whose client has an id that is too long to be kept beside others', () => {
+  it.each(['client_id', 'azp', 'cid', 'appid'])('is refused, whoever lets it in: %s', (claim) => {
+    const withId = (id: string) => () =>
+      read(goodBut({ client_id: undefined, [claim]: id }), undefined, { allowedClients: new Set([id]) })
+    const detail = expect.stringContaining(
+      `${claim} has more than 512 bytes: give the MCP client a shorter id`,
+    ) as string
+
+    expect(withId('x'.repeat(513))).toThrow(expect.objectContaining({ reason: 'client', detail }))
+    expect([refusal(withId('x'.repeat(512))), refusal(withId('ü'.repeat(257)))]).toEqual([undefined, 'client'])
+  })
+})
+
 describe('a token without an audience', () => {
   const client = { missingAudience: 'client' } as const
   const none = [{ aud: undefined }, { aud: [] }]

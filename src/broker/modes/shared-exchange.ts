@@ -50,6 +50,8 @@ interface Stored {
 /** Milliseconds beyond the lease of an instance that may have been killed, and beyond the exchange of one that lives. */
 const PATIENCE_BEYOND = 1_000
 const MOST_SEEN = 10_000
+/** Milliseconds for which a record is kept. Whoever still has the token then writes it again. */
+const LONGEST_SHARED = 24 * 3_600_000
 /** Attempts to write a token where other writers are first. */
 const MOST_WRITES = 3
 
@@ -223,10 +225,13 @@ async function write(
   }
 }
 
-/** Returns the milliseconds that a token lives, which its MCP token ends as well. */
+/**
+ * Returns the milliseconds for which a token is shared: while it lives, which its MCP token ends as well. A store refuses what one issuer
+ * may state, say 1e300, and would be taken for failing, for all of them.
+ */
 function timeLeft({ timing, clock }: SharingRooms, { expiresAt }: Caller, { expiresIn, sentAt }: SharedToken): number {
   const life = tokenLife({ expiresIn, sentAt }, timing)
-  return Math.floor(Math.min(life?.ownEnd ?? 0, expiresAt * 1_000) - clock.now())
+  return Math.min(Math.floor(Math.min(life?.ownEnd ?? 0, expiresAt * 1_000) - clock.now()), LONGEST_SHARED)
 }
 
 /** Looks whether another instance has replaced a cached token. A store that fails, or has lost the token, replaces none. */
