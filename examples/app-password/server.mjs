@@ -7,11 +7,11 @@ import { SqliteStorage } from 'mcp-nextcloud-auth/sqlite'
 import { DatabaseSync } from 'node:sqlite'
 
 // All else is in .env.
-const claude = (process.env.ALLOWED_MCP_CLIENTS ?? '').split(/[\s,]+/) // the one client that .env lets in
+const [claude] = /[^\s,]+/.exec(process.env.ALLOWED_MCP_CLIENTS ?? '') ?? [] // the first client that .env lets in
 const auth = mcpAuth({
   resourceName: 'Acme notes', // the name of this server that people see
   storage: new SqliteStorage(new DatabaseSync('grants.db')),
-  connect: { clientName: (id) => (claude.includes(id) ? 'Claude' : undefined) },
+  connect: { clientName: (id) => (id === claude ? 'Claude' : undefined) },
   onEvent: logEvents(console), // who called, and why something failed; never a token
 })
 const mcp = toNodeHandler(

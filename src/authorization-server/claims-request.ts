@@ -1,3 +1,4 @@
+import { withoutSecrets } from '../errors/secrecy.js'
 import { isJsonObject, parseObject } from '../json.js'
 
 /** Characters of the JSON, which a header must hold. */
@@ -23,7 +24,7 @@ export function readClaimsRequest(value: unknown, secrets: readonly (string | un
   if (!isJsonObject(request) || !Object.keys(request).every((name) => MEMBERS.includes(name))) return undefined
   if (!isJsonObject(request['access_token']) && !isJsonObject(request['id_token'])) return undefined
   const json = JSON.stringify(request)
-  if (secrets.some((secret) => secret !== undefined && secret !== '' && json.includes(secret))) return undefined
+  if (withoutSecrets(json, secrets) !== json) return undefined
   const ascii = json.replace(UNSAFE, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
   // Blanks at the end instead of padding, which not every reader of a header takes.
   const padded = ascii.padEnd(Math.ceil(ascii.length / 3) * 3)

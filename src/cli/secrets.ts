@@ -1,4 +1,4 @@
-import { HIDDEN, inOneLine, isSecret, withoutSecrets } from '../errors/secrecy.js'
+import { HIDDEN, inOneLine, isSecret, spellings, withoutSecrets } from '../errors/secrecy.js'
 
 /** Keeps secrets out of the report. */
 export interface Secrets {
@@ -33,10 +33,8 @@ export function createSecrets(): Secrets {
   return {
     add(secret) {
       if (!isSecret(secret)) return
-      for (const form of [secret, encodeURIComponent(secret)]) {
-        known.add(form)
-        for (const text of [form, ...inBase64(form)]) partsOf(text).forEach((part) => parts.add(part))
-      }
+      known.add(secret)
+      for (const text of spellings(secret)) partsOf(text).forEach((part) => parts.add(part))
     },
     show: (text) => partsOf(text).forEach((part) => shown.add(part)),
     mask: (text) => withoutSecrets(text, known),
@@ -47,16 +45,6 @@ export function createSecrets(): Secrets {
     },
   }
 }
-
-/**
- * Returns the characters of base64 that stand for the secret alone, for each place where it may begin: a server may quote the header of
- * Basic authentication.
- */
-const inBase64 = (secret: string): string[] =>
-  [0, 1, 2].map((before) => {
-    const bytes = Buffer.from(' '.repeat(before) + secret)
-    return bytes.toString('base64').slice(Math.ceil((before * 8) / 6), Math.floor((bytes.length * 8) / 6))
-  })
 
 const partsOf = (text: string): string[] =>
   Array.from({ length: Math.max(text.length - QUOTED_PART + 1, 0) }, (_, at) => text.slice(at, at + QUOTED_PART))

@@ -85,7 +85,7 @@ function readOne({ options, environment, isFirst }: Entry): Config {
   const { issuer, ...discovery } = readIssuer(values, given)
   const resource = readResource(values, given)
   const client = readClient({ clientId, clientSecret, clientAuth }, given)
-  const nextcloud = readNextcloud(values, given, { client, warn })
+  const nextcloud = readNextcloud(values, given, { client, discoveryUrl: discovery.discoveryUrl, warn })
   warnOfPlainHttp({ discoveryUrl: plain.discoveryUrl }, warn)
   warnOfPlainHttp(authorizationServer, warn, 'authorizationServer.')
   warnOfPlainHttp(

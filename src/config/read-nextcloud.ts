@@ -9,7 +9,7 @@ import { refuse, sameUri } from './values.js'
 export function readNextcloud(
   values: Pick<OptionValues, 'issuer' | 'nextcloud' | 'storage' | 'allowedClients' | 'dpop'>,
   given: LookUp,
-  { client, warn }: Pick<Config, 'client'> & { readonly warn: Warn },
+  { client, discoveryUrl, warn }: Pick<Config, 'client' | 'discoveryUrl'> & { readonly warn: Warn },
 ): NextcloudConfig | undefined {
   const { url, ...options } = values.nextcloud
   if (url === undefined) {
@@ -27,7 +27,11 @@ export function readNextcloud(
   }
   checkPreset(given, { ...options, mode }, warn)
   warnOfMeantExchange(values, given, warn)
-  warnOfAnyClient(values, { preset: options.preset, url }, warn)
+  warnOfAnyClient(
+    { ...values, discoveryUrl },
+    { preset: options.preset, addresses: [baseOf(url), baseOf(publicUrl)] },
+    warn,
+  )
   return {
     ...options,
     mode,
@@ -109,14 +113,20 @@ function withoutClient(mode: NextcloudMode, missing: 'clientId' | 'clientSecret'
   )
 }
 
+/** The documents of Nextcloud's app oidc, behind the base URL. */
+const OWN_DOCUMENT = /^(?:index\.php\/)?(?:\.well-known|apps\/oidc)\//
+
 function warnOfAnyClient(
-  { issuer, allowedClients }: Pick<OptionValues, 'issuer' | 'allowedClients'>,
-  { preset, url }: Pick<NextcloudConfig, 'preset' | 'url'>,
+  { issuer, discoveryUrl, allowedClients }: Pick<OptionValues, 'issuer' | 'discoveryUrl' | 'allowedClients'>,
+  { preset, addresses }: Pick<NextcloudConfig, 'preset'> & { readonly addresses: readonly string[] },
   warn: Warn,
 ): void {
   const { letsAnyClientIn, endpoints } = quirksOf(preset)
-  const isIssuer = issuer !== undefined && endpoints === undefined && sameUri(issuer, url.href)
-  if (allowedClients !== undefined || !(isIssuer || letsAnyClientIn)) return
+  // With endpoints of its own, the issuer is another server, which may share the address.
+  const isIssuer = issuer !== undefined && endpoints === undefined && addresses.some((base) => sameUri(issuer, base))
+  const document = discoveryUrl?.href ?? ''
+  const isFound = addresses.some((base) => document.startsWith(base) && OWN_DOCUMENT.test(document.slice(base.length)))
+  if (allowedClients !== undefined || !(isIssuer || isFound || letsAnyClientIn)) return
   warn(
     'allowedClients',
     `${named('allowedClients')} is not given: Nextcloud itself issues the tokens (its app oidc), so one of any client of that Nextcloud is taken, and clients can register themselves there`,

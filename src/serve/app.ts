@@ -1,7 +1,7 @@
 import { toNodeHandler } from '@modelcontextprotocol/node'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
-import { rateLimit } from 'express-rate-limit'
+import { rateLimit, type Options } from 'express-rate-limit'
 import helmet from 'helmet'
 import { sendPage } from '../connect/pages/document.js'
 import { PAGE_STYLE_SOURCE } from '../connect/pages/style.js'
@@ -21,7 +21,7 @@ export interface AppParts {
   readonly write: WriteLine
 }
 
-/** Requests of an address in a minute. */
+/** Requests of an address in a minute; with a token of the server, those of a person. */
 const LIMITS = { register: 20, token: 120, pages: 90, mcp: 600, ready: 60 }
 /** A text of the largest file that a tool writes, in JSON. */
 const LARGEST_BODY = '4mb'
@@ -58,7 +58,7 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
   const handle = toNodeHandler(mcp)
   // Any Content-Type, so that the limit holds for every body, and the log tells the tool of every call.
   const readBody = express.json({ type: () => true, limit: LARGEST_BODY })
-  app.all(pathname, limited(LIMITS.mcp), forBrowsers, auth, readBody, refuseBatches, (req, res) => {
+  app.all(pathname, forBrowsers, auth, limitedByPerson(LIMITS.mcp), readBody, refuseBatches, (req, res) => {
     void handle(req, res, req.body)
   })
   app.use(notFound(settings))
@@ -87,15 +87,23 @@ const securityHeaders = (isSecure: boolean): RequestHandler =>
     crossOriginResourcePolicy: { policy: 'cross-origin' },
   })
 
-function limited(limit: number): RequestHandler {
+function limited(limit: number, key?: Pick<Options, 'keyGenerator'>): RequestHandler {
   return rateLimit({
     windowMs: 60_000,
     limit,
     standardHeaders: 'draft-8',
     legacyHeaders: false,
     message: { error: 'too_many_requests', error_description: 'Too many requests: try again in a minute' },
+    ...key,
   })
 }
+
+/**
+ * Stands behind the middleware. By address, strangers who call from the same one could stop everybody: an app on the web calls from its
+ * maker's addresses for all its users.
+ */
+export const limitedByPerson = (limit: number): RequestHandler =>
+  limited(limit, { keyGenerator: ({ mcpAuth }) => mcpAuth.subject })
 
 export function readiness(auth: Pick<McpAuth, 'health'>): RequestHandler {
   return (_req, res) => {

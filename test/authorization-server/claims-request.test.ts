@@ -40,6 +40,13 @@ describe('a claims request', () => {
     expect(readClaimsRequest(json, ['the-mcp-token'])).toBeUndefined()
     expect(readClaimsRequest(json, [undefined, '', 'another'])).toBeDefined()
   })
+
+  it('must not repeat it in Basic credentials', () => {
+    const credentials = Buffer.from('mcp:s3cr3t-pw').toString('base64url')
+    const json = JSON.stringify({ access_token: { a: { value: credentials } } })
+
+    expect(readClaimsRequest(json, ['s3cr3t-pw'])).toBeUndefined()
+  })
 })
 
 it('whatever a server says, it is letters and digits in a header, and no client can take it for another parameter', () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { checkTokenAnswer } from '../../src/authorization-server/token-answer.js'
+import { checkTokenAnswer, readTokenEndpointAnswer } from '../../src/authorization-server/token-answer.js'
 import { TokenRequestError } from '../../src/errors/errors.js'
 
 const TYPE = 'urn:ietf:params:oauth:token-type:'
@@ -50,4 +50,15 @@ it.each([
 
 it.each([null, 0, -1, '300', 'soon', true, {}])('expires_in of %j says nothing', (value) => {
   expect(check({ expires_in: value })).toMatchObject({ expiresIn: NaN })
+})
+
+it('a refusal that repeats the Basic credentials shows nothing of the secret', () => {
+  const credentials = Buffer.from('mcp:s3cr3t-pw').toString('base64')
+  const body = Buffer.from(
+    JSON.stringify({ error: credentials, error_description: `Authorization: Basic ${credentials}` }),
+  )
+
+  const { refusal } = readTokenEndpointAnswer({ status: 401, body: new Uint8Array(body) }, ['s3cr3t-pw'])
+
+  expect(refusal).toMatchObject({ error: 'bWNwOn…w==', description: 'Authorization: Basic bWNwOn…w==' })
 })

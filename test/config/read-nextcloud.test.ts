@@ -222,9 +222,9 @@ describe('a storage without nextcloud.mode', () => {
 })
 
 describe('allowedClients', () => {
-  const warningsWith = (options: object) =>
-    warningsOf({ ...LEAST, ...CLIENT, storage: new MemoryStorage(), ...options }).flatMap(([option, message]) =>
-      option === 'allowedClients' ? message : [],
+  const warningsWith = (options: object, environment?: Environment) =>
+    warningsOf({ ...LEAST, ...CLIENT, storage: new MemoryStorage(), ...options }, environment).flatMap(
+      ([option, message]) => (option === 'allowedClients' ? message : []),
     )
 
   it('is missed where every client of Nextcloud itself would be let in, and nowhere else', () => {
@@ -236,7 +236,51 @@ describe('allowedClients', () => {
     expect(warningsWith({ nextcloud, allowedClients: ['claude'] })).toEqual([])
     expect(warningsWith({ issuer: url.replace(/\/$/, ''), nextcloud: { url } })).toHaveLength(1)
     expect(warningsWith({ issuer: `${url}/realm`, nextcloud: { url } })).toEqual([])
+    // Its issuer is another server, which may be at the same address.
+    const ofItself = { url, preset: 'nextcloud-oauth2-app' }
+    expect(warningsWith({ issuer: url, nextcloud: ofItself, connect: { identity: 'sub' } })).toEqual([])
     for (const preset of ['generic', 'keycloak', 'entra'])
       expect(warningsWith({ nextcloud: { url, preset } })).toEqual([])
   })
+
+  it.each(['https://cloud.example.com', 'https://cloud.example.com/'])(
+    'is missed where the issuer %s is the address of Nextcloud for browsers',
+    (issuer) => {
+      const nextcloud = { url: 'http://nextcloud', publicUrl: 'https://cloud.example.com' }
+
+      expect(warningsWith({ issuer, nextcloud })).toHaveLength(1)
+      expect(warningsWith({ issuer, nextcloud, allowedClients: ['claude'] })).toEqual([])
+    },
+  )
+
+  it.each([
+    [{ nextcloud: { mode: 'refresh-token' } }],
+    [{ nextcloud: { preset: 'nextcloud-oauth2-app' }, connect: { identity: 'sub' } }],
+  ])('is missed where nothing names an issuer but NEXTCLOUD_HOST, with %j', (given) => {
+    const environment = { NEXTCLOUD_HOST: url, ALLOWED_MCP_CLIENTS: '' }
+    const options = { issuer: undefined, ...given }
+
+    expect(warningsWith(options, environment)).toHaveLength(1)
+    expect(warningsWith(options, { ...environment, ALLOWED_MCP_CLIENTS: 'claude' })).toEqual([])
+  })
+
+  it.each<[at: string, url: string, publicUrl: string, times: number]>([
+    ['http://nextcloud/.well-known/openid-configuration', 'http://nextcloud', 'https://cloud.example.com', 1],
+    ['http://nextcloud/index.php/apps/oidc/openid-configuration', 'http://nextcloud/', 'https://cloud.example.com', 1],
+    [
+      'https://example.com/cloud/index.php/.well-known/openid-configuration',
+      'http://a',
+      'https://example.com/cloud',
+      1,
+    ],
+    ['https://example.com/realms/a/.well-known/openid-configuration', 'http://a', 'https://example.com', 0],
+    ['https://example.com/.well-known/openid-configuration', 'http://a', 'https://example.com/cloud', 0],
+  ])(
+    'where the document at %s names the issuer, Nextcloud is at %s and %s: %d',
+    (discoveryUrl, url, publicUrl, times) => {
+      const options = { issuer: undefined, discoveryUrl, nextcloud: { url, publicUrl } }
+
+      expect(warningsWith(options)).toHaveLength(times)
+    },
+  )
 })

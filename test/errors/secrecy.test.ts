@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { inOneLine, isSecret, withoutSecrets } from '../../src/errors/secrecy.js'
 
 it.each([
@@ -37,8 +37,27 @@ it('spells no secret that is longer than the text, so that a stranger’s long t
 it.each([
   ['in a URL', encodeURIComponent('a/b+c d')],
   ['in JSON', JSON.stringify({ a: 'a/b+c d' })],
-  ['in Basic credentials', Buffer.from('a/b+c d').toString('base64')],
+  ['in base64', Buffer.from('a/b+c d').toString('base64')],
   ['as it is', 'a/b+c d'],
 ])('finds a secret as long as the text %s', (_where, text) => {
   expect(withoutSecrets(text, ['a/b+c d'])).toContain('…')
+})
+
+describe.each(['a', 'ab', 'abc', 'mcp-server'])('in the Basic credentials of %j', (name) => {
+  it.each([
+    ['s3cr3t-pw', 's3cr3t-pw'],
+    ['a secret: with %, + and ö', 'a+secret%3A+with+%25%2C+%2B+and+%C3%B6'],
+    ['no-form: %, + and ö', 'no-form: %, + and ö'],
+    ['???>>>ÿþ~~~', '???>>>ÿþ~~~'],
+  ])('finds the secret %j, sent as %j, and leaves the name', (secret, sent) => {
+    for (const encoding of ['base64', 'base64url'] as const) {
+      const header = Buffer.from(`${name}:${sent}`).toString(encoding)
+      const [before = '', after = '', ...more] = withoutSecrets(`Basic ${header}`, [secret]).split('…')
+
+      expect(more).toEqual([])
+      expect(Buffer.from(before.slice('Basic '.length), 'base64').toString()).toBe(`${name}:`)
+      // Of the last character of the secret, four bits at most.
+      expect(after).toMatch(/^(?:\w={0,2})?$/)
+    }
+  })
 })

@@ -104,10 +104,10 @@ it.each([
 
 it.each([
   { clients: 'claude', named: ['claude'] },
-  { clients: ' claude, another ', named: ['claude', 'another'] },
+  { clients: ' claude, another ', named: ['claude'] },
   { clients: undefined, named: [] },
 ])(
-  'the server of docs/app-password.md names no client Claude that .env does not list: $clients',
+  'the server of docs/app-password.md names Claude the first client that .env lists, and no other: $clients',
   ({ clients, named }) => {
     const { clientName } = pageOptions(clients).config.grants?.connect ?? {}
     const ids = ['claude', 'another', 'a stranger']

@@ -12,6 +12,29 @@ import { STAND_IN_SECRET } from '../support/providers/stand-in.js'
 
 const RESOURCE = 'https://mcp.example.com/mcp'
 
+const MCP_APP = '22222222-2222-2222-2222-222222222222'
+const NEXTCLOUD_APP = '33333333-3333-3333-3333-333333333333'
+const TENANT = '11111111-1111-1111-1111-111111111111'
+const TENANTS = [TENANT, '55555555-5555-5555-5555-555555555555']
+
+const APPS = {
+  mcp: { id: MCP_APP, applicationIdUri: RESOURCE, scopes: ['tools'] },
+  nextcloud: { id: NEXTCLOUD_APP, applicationIdUri: `api://${NEXTCLOUD_APP}`, scopes: ['access'] },
+}
+function open(issuers: readonly IssuerOptions[], clock: ManualClock, more: McpAuthOptions = {}): McpAuth {
+  const nextcloud = {
+    url: 'https://cloud.example.com',
+    mode: 'jwt-bearer',
+    preset: 'entra',
+    scopes: [`api://${NEXTCLOUD_APP}/.default`],
+  } as const
+  const client = { clientId: MCP_APP, clientSecret: STAND_IN_SECRET }
+  const options = { resource: RESOURCE, ...NO_SCOPES, ...client, onEvent: () => undefined, nextcloud, issuers, ...more }
+  const auth = createMcpAuth(options, clock)
+  onTestFinished(() => auth.close())
+  return auth
+}
+
 describe('two oidc-providers', () => {
   it('each exchange the tokens of their own people, and of nobody else', async () => {
     const providers = [await startIdentityProvider(), await startIdentityProvider()]
@@ -62,29 +85,6 @@ describe('two oidc-providers', () => {
 })
 
 describe('tenants of Entra', () => {
-  const MCP_APP = '22222222-2222-2222-2222-222222222222'
-  const NEXTCLOUD_APP = '33333333-3333-3333-3333-333333333333'
-  const TENANT = '11111111-1111-1111-1111-111111111111'
-  const TENANTS = [TENANT, '55555555-5555-5555-5555-555555555555']
-
-  const APPS = {
-    mcp: { id: MCP_APP, applicationIdUri: RESOURCE, scopes: ['tools'] },
-    nextcloud: { id: NEXTCLOUD_APP, applicationIdUri: `api://${NEXTCLOUD_APP}`, scopes: ['access'] },
-  }
-  function open(issuers: readonly IssuerOptions[], clock: ManualClock): McpAuth {
-    const nextcloud = {
-      url: 'https://cloud.example.com',
-      mode: 'jwt-bearer',
-      preset: 'entra',
-      scopes: [`api://${NEXTCLOUD_APP}/.default`],
-    } as const
-    const client = { clientId: MCP_APP, clientSecret: STAND_IN_SECRET }
-    const options = { resource: RESOURCE, ...NO_SCOPES, ...client, onEvent: () => undefined, nextcloud, issuers }
-    const auth = createMcpAuth(options, clock)
-    onTestFinished(() => auth.close())
-    return auth
-  }
-
   it('have tokens of version 1.0 and of 2.0, which both come in and go to the token endpoint of version 2.0', async () => {
     const clock = manualClock()
     const tenant = await startEntra(clock, TENANT, APPS)
@@ -129,13 +129,29 @@ describe('tenants of Entra', () => {
 })
 
 describe('docs/several-issuers.md', () => {
-  it.each([0, 1, 2])('has options that are taken: snippet %i', (index) => {
+  /** Returns the options that a snippet gives to `mcpAuth()`. */
+  function optionsOf(index: number): McpAuthOptions {
     const env = { OIDC_CLIENT_SECRET: 's', GUESTS_CLIENT_SECRET: 'g' }
-    let given: McpAuthOptions | undefined
+    let given: McpAuthOptions = {}
     const take = (options: McpAuthOptions) => void (given = options)
     const modules = { 'mcp-nextcloud-auth': { mcpAuth: take } }
     runSnippet('several-issuers.md', index, { modules, globals: { process: { env } } })
+    return given
+  }
+
+  it.each([0, 1, 2])('has options that are taken: snippet %i', (index) => {
+    const given = optionsOf(index)
     expect(() => mcpAuth({ onEvent: () => undefined, ...given })).not.toThrow()
-    expect(given?.issuers).toHaveLength(2)
+    expect(given.issuers).toHaveLength(2)
+  })
+
+  it.each([1, 2])('lets users of Entra in, and no application without a user: snippet %i', async (index) => {
+    const clock = manualClock()
+    const tenant = await startEntra(clock, TENANT, APPS)
+    const { requiredScopes, scopeSatisfies } = optionsOf(index)
+    const auth = open([{ issuer: tenant.issuer }], clock, { requiredScopes, scopeSatisfies })
+    expect(await auth.verify(await tenant.signIn('alice', 'mcp-client'))).toMatchObject({ clientId: 'mcp-client' })
+    const ofApplication = await tenant.signInAsApplication('mcp-client')
+    await expect(auth.verify(ofApplication)).rejects.toMatchObject({ code: 'ERR_INSUFFICIENT_SCOPE' })
   })
 })

@@ -4,7 +4,7 @@ import path from 'node:path'
 import express from 'express'
 import { expect, it, onTestFinished } from 'vitest'
 import type { McpAuthHealth } from '../../src/health.js'
-import { lastHandler, readiness } from '../../src/serve/app.js'
+import { lastHandler, limitedByPerson, readiness } from '../../src/serve/app.js'
 import { startServe } from '../../src/serve/server.js'
 import { readSettings } from '../../src/serve/settings.js'
 import { listen } from '../support/hosts.js'
@@ -57,6 +57,31 @@ it.each([
   expect([last.status, other.status]).toEqual(statuses)
   const over = await ready('192.0.2.1')
   expect([over.status, await over.json()]).toMatchObject([429, { error: 'too_many_requests' }])
+})
+
+it('lets nobody without a token use up the requests of those who have one', async () => {
+  const { origin } = await served('http://localhost/mcp')
+  const statuses = new Set<number>()
+  for (let count = 0; count <= 600; count += 1) {
+    const answer = await fetch(`${origin}/mcp`, { method: 'POST', headers: { authorization: 'Bearer x' } })
+    await answer.text()
+    statuses.add(answer.status)
+  }
+  expect([...statuses]).toEqual([401])
+})
+
+it('counts the requests of each person, whatever address they share', async () => {
+  const app = express()
+  app.use((req, _res, next) => {
+    Object.assign(req, { mcpAuth: { subject: req.path } })
+    next()
+  })
+  app.use(limitedByPerson(1), (_req, res) => void res.sendStatus(204))
+  const site = await listen(app)
+  onTestFinished(() => site.close())
+  const statuses = []
+  for (const person of ['/alice', '/alice', '/bob']) statuses.push((await fetch(`${site.url}${person}`)).status)
+  expect(statuses).toEqual([204, 429, 204])
 })
 
 it('names Nextcloud on its first page as browsers know it', async () => {
