@@ -10,7 +10,7 @@ const { exports } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'ut
 
 /** KB of JavaScript that an app loads with each entry, its dependencies aside. Raise one only for what users get for it. */
 const BUDGET: Readonly<Record<string, number>> = {
-  '.': 605,
+  '.': 615,
   './sqlite': 25,
   './postgres': 20,
   './mysql': 22,
