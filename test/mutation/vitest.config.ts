@@ -12,8 +12,8 @@ const SLOW = [
 ]
 /** Some tests of these are too slow: see `slowly`. */
 const PARTLY_SLOW = ['broker/deletions', 'broker/modes/shared-exchange', 'connect/overview']
-/** What it shows are pages in a browser, which a test of the texts reads, too. */
-const NEVER = ['connect/pages/pages.browser']
+/** Pages in a browser, which a test of the texts reads, too; processes of the built package, which has no mutant. */
+const NEVER = ['connect/pages/pages.browser', 'serve/backup', 'serve/serve-process']
 
 const ROOMS = ['attacks', 'broker', 'connect', 'events', 'grants', 'http', 'mcp', 'nextcloud', 'transport', 'verify']
 /** Rooms whose tests need these rooms, too. */
