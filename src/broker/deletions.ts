@@ -158,8 +158,10 @@ export function createDeletions(rooms: DeletionRooms): Deletions {
     leave: (identity, credential) => leave(deleting, grants.newDeletion(identity, credential)),
     async expect(identity, credential, { instead, until = clock.now() } = {}) {
       const deletion = { ...grants.newDeletion(identity, presented(credential)), nextAt: until + STORED_WITHIN }
-      deleting.expected.set(deletion.id, deletion.note)
-      return grants.deletions.put(deletion, instead && grants.newDeletion(identity, instead).id)
+      const note = deleting.expected.get(deletion.id) ?? deletion.note
+      deleting.expected.set(deletion.id, note)
+      // The credential may be in a grant by now, and that may have ended.
+      return grants.deletions.putNew({ ...deletion, note }, instead && grants.newDeletion(identity, instead).id)
     },
     async takeOver(identity, credential, spent) {
       const deletion = grants.newDeletion(identity, credential)

@@ -48,6 +48,8 @@ export interface PendingDeletions {
    * list is full, older ones of the issuer that takes up the most of it are, so that no issuer fills it for another.
    */
   readonly put: (deletion: PendingDeletion, inPlaceOf?: string) => Promise<boolean>
+  /** The same, but one of the same credential stays as it is: it may be of somebody who knows more. */
+  readonly putNew: (deletion: PendingDeletion, inPlaceOf?: string) => Promise<boolean>
   /** Removes one. With `note`, a later note of the same credential stays. */
   readonly remove: (id: string, note?: string) => Promise<void>
   readonly has: (id: string) => Promise<boolean>
@@ -107,7 +109,9 @@ export function createPendingDeletions(room: PendingDeletionsRooms): PendingDele
   }
   return {
     put: (deletion, inPlaceOf = deletion.id) =>
-      inLine(() => changed(room, () => attemptPut(room, deletion, inPlaceOf))),
+      inLine(() => changed(room, () => attemptPut(room, deletion, { inPlaceOf, isNew: false }))),
+    putNew: (deletion, inPlaceOf = deletion.id) =>
+      inLine(() => changed(room, () => attemptPut(room, deletion, { inPlaceOf, isNew: true }))),
     remove: (id, note) => inLine(() => removeIn(room, { id, note })),
     has: async (id) => (await listIn(room)).some((entry) => entry.id === id),
     list: () => listIn(room),
@@ -193,12 +197,13 @@ function write(
 async function attemptPut(
   room: PendingDeletionsRooms,
   deletion: PendingDeletion,
-  inPlaceOf: string,
+  { inPlaceOf, isNew }: { readonly inPlaceOf: string; readonly isNew: boolean },
 ): Promise<boolean | 'late'> {
   const shards: Shard[] = []
   for (let index = 0; index < MOST_SHARDS && shards.every(isThere); index += 1)
     shards.push(await readShard(room, index))
   const entries = shards.flatMap((shard) => shard.entries)
+  if (isNew && entries.some(({ id }) => id === deletion.id)) return true
   const before = entries.filter(({ id }) => id === deletion.id || id === inPlaceOf)
   const others = entries.filter((entry) => !before.includes(entry))
   const over = overShare(others, deletion)

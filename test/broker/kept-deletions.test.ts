@@ -306,6 +306,48 @@ describe('a credential that Nextcloud has just given', () => {
     expect([asked, await list()]).toEqual([ended, []])
   })
 
+  it('is noted by nobody in place of one whom its grant had, and who has ended that', async () => {
+    const { deletions, grants, list } = setUp()
+    const ended = grants.newDeletion(ALICE, tokenOf('new'))
+    await grants.deletions.put(ended)
+
+    expect(await deletions.expect(ALICE, tokenOf('new'))).toBe(true)
+    await deletions.stored(tokenOf('new'))
+
+    expect(await list()).toMatchObject([{ note: ended.note, nextAt: ended.nextAt }])
+  })
+
+  it('is ended after its time where it was noted for a later one', async () => {
+    const { deletions, clock, look, asked } = setUp(() => true)
+    await deletions.expect(ALICE, tokenOf('new'), { until: clock.now() + 20 * MINUTE })
+    clock.advance(25 * MINUTE - 1)
+    await look()
+    expect(asked).toEqual([])
+
+    clock.advance(1)
+    await look()
+
+    expect(asked).toEqual(['new'])
+  })
+
+  it.each([
+    ['is ended after ten minutes', () => Promise.resolve(), ['new']],
+    ['is left alone if it is in a grant then', ({ connect }: ReturnType<typeof setUp>) => connect('new'), []],
+  ])('and whose write had no answer %s', async (_, act, ended) => {
+    const setup = setUp(() => true)
+    const { deletions, clock, look, asked, list } = setup
+    await deletions.leave(ALICE, tokenOf('new'))
+    await act(setup)
+    clock.advance(10 * MINUTE - 1)
+    await look()
+    expect(asked).toEqual([])
+
+    clock.advance(1)
+    await look()
+
+    expect([asked, await list()]).toEqual([ended, []])
+  })
+
   it('that came too late for its grant is ended in place of the one before, which is told', async () => {
     const { deletions, grants, asked, list, ends } = setUp(() => true)
     const spent = grants.newDeletion(ALICE, tokenOf('spent'))
