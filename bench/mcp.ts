@@ -12,7 +12,7 @@ const NAMES = [NONE, LEAST, OURS, SDK]
 const CONNECTIONS = 20
 /** Requests before any is counted, because the engine goes on optimising what verifies for some thousand; and those that count. */
 const QUICK = { warmUp: 2_000, repeated: 1_500, distinct: 500 }
-const LONG = { warmUp: 6_000, repeated: 3_000, distinct: 1_500 }
+const LONG = { warmUp: 4_000, repeated: 2_000, distinct: 1_000 }
 /** Repeats of the long form for one that is asked for: what a process gets of caches and memory decides more than a middleware does. */
 const MORE = 2
 

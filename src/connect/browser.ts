@@ -23,16 +23,23 @@ export function sendOutcome(req: IncomingMessage, res: ServerResponse, outcome: 
 }
 
 /**
- * Refuses what a page embeds, fetches or has prefetched (Fetch Metadata): anybody's page could have the browsers of its visitors begin sign-ins and bring codes
- * that are made up, each from an address of its own. An old browser does not say what it asks for. `Sec-Fetch-Mode` is not read, because
- * Node's `fetch` sends that one alone.
+ * Whether a page embeds, fetches or has prefetched it (Fetch Metadata): anybody's page could have the browsers of its visitors begin sign-ins
+ * and bring codes that are made up, each from an address of its own. An old browser does not say what it asks for. `Sec-Fetch-Mode` is not
+ * read, because Node's `fetch` sends that one alone.
+ */
+export function isEmbedded({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
+  const destination = headers['sec-fetch-dest']
+  const isPrefetch = String(headers['sec-purpose'] ?? '').includes('prefetch')
+  return isPrefetch || (destination !== undefined && destination !== 'document')
+}
+
+/**
+ * Refuses what `isEmbedded`.
  *
  * @returns whether it is refused, and answered
  */
-export function refuseEmbedded({ headers }: IncomingMessage, res: ServerResponse): boolean {
-  const destination = headers['sec-fetch-dest']
-  const isPrefetch = String(headers['sec-purpose'] ?? '').includes('prefetch')
-  if (!isPrefetch && (destination === undefined || destination === 'document')) return false
+export function refuseEmbedded(req: IncomingMessage, res: ServerResponse): boolean {
+  if (!isEmbedded(req)) return false
   res.statusCode = 403
   res.setHeader('Content-Type', 'text/plain')
   res.setHeader('Cache-Control', 'no-store')

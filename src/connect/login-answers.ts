@@ -123,7 +123,7 @@ async function finish(rooms: Answering, held: Held): Promise<void> {
   const { record } = held
   if (clock.now() >= record.expiresAt) {
     // The login is forgotten. An app password that was not stored must not stay at Nextcloud.
-    if (held.outcome === undefined) await discard(rooms, held)
+    if (held.outcome === undefined) await giveUp(rooms, held)
     return
   }
   const outcome = (held.outcome ??= await outcomeOf(rooms, held))
@@ -171,7 +171,7 @@ async function note({ appPasswords, deletions }: Answering, held: Held, answer: 
   held.noted = await noting.catch(ifError(StorageError, () => false))
 }
 
-/** Has one end whose outcome stays open at the end of this process. Resolves to whether that is done, or left to its note. */
+/** Has one end whose outcome stays open, at the end of its login or of this process. Resolves to whether that is done, or left to its note. */
 async function giveUp(rooms: Answering, held: Held): Promise<boolean> {
   const { answer, allowed, noted, record } = held
   const { appPasswords, grants, closed } = rooms

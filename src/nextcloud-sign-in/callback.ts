@@ -196,7 +196,7 @@ async function store(
   const connection = connectionOf(rooms, tokens, { ...of, scopes: [], isSameAccount: () => isSameAccount(rooms, user) })
   const connect = () => grants.store.connect(identity, connection)
   const stored = await persevere(clock, config.http.timeout, connect).catch((error: unknown) => {
-    grants.background(deletions.leave(identity, tokens))
+    grants.background(deletions.leave(identity, { refreshToken: tokens.refreshToken }))
     throw error
   })
   if (stored === 'withdrawn') {

@@ -1,8 +1,9 @@
 import { toNodeHandler } from '@modelcontextprotocol/node'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
-import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
+import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express'
 import { rateLimit, type Options } from 'express-rate-limit'
 import helmet from 'helmet'
+import { isEmbedded } from '../connect/browser.js'
 import { sendPage } from '../connect/pages/document.js'
 import { PAGE_STYLE_SOURCE } from '../connect/pages/style.js'
 import type { McpAuth } from '../mcp-auth.js'
@@ -21,8 +22,10 @@ export interface AppParts {
   readonly write: WriteLine
 }
 
-/** Requests of an address in a minute; with a token of the server, those of a person. */
-const LIMITS = { register: 20, token: 120, pages: 90, mcp: 600, ready: 60 }
+/** Requests of an address in a minute; of `token`, those that are refused; of `mcp` and `large`, those of a person. */
+const LIMITS = { register: 20, token: 120, revoke: 120, pages: 90, mcp: 600, large: 30, ready: 60 }
+/** Bytes of a body that takes long to read. */
+const LARGE = 100_000
 /** A text of the largest file that a tool writes, in JSON. */
 const LARGEST_BODY = '4mb'
 
@@ -45,22 +48,36 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
   app.get('/', (req, res) => sendPage(req, res, page))
 
   app.use('/oauth/register', limited(LIMITS.register))
-  app.use('/oauth/token', limited(LIMITS.token))
-  app.use(['/oauth/authorize', '/oauth/sign-in', '/oauth/revoke', '/nextcloud'], limited(LIMITS.pages))
+  // An app on the web renews the tokens of all its users from one address.
+  app.use('/oauth/token', limitedIfRefused(LIMITS.token))
+  app.use('/oauth/revoke', limited(LIMITS.revoke))
+  app.use(['/oauth/authorize', '/oauth/sign-in', '/nextcloud'], limited(LIMITS.pages, { skip: isNoPage }))
   app.use(signIn.routes())
   app.use(auth.routes())
 
   const mcp = createMcpHandler(() => {
-    const server = new McpServer({ name: 'nextcloud', title: 'Nextcloud', version }, { instructions: INSTRUCTIONS })
+    // Its tools do not change: a subscription would hold a place and a connection for nothing.
+    const capabilities = { tools: { listChanged: false } }
+    const about = { name: 'nextcloud', title: 'Nextcloud', version }
+    const server = new McpServer(about, { instructions: INSTRUCTIONS, capabilities })
     registerTools(server, auth, (tool, error) => write(`failure tool=${tool} error=${error}`))
     return server
   })
   const handle = toNodeHandler(mcp)
   // Any Content-Type, so that the limit holds for every body, and the log tells the tool of every call.
   const readBody = express.json({ type: () => true, limit: LARGEST_BODY })
-  app.all(pathname, forBrowsers, auth, limitedByPerson(LIMITS.mcp), readBody, refuseBatches, (req, res) => {
-    void handle(req, res, req.body)
-  })
+  app.all(
+    pathname,
+    forBrowsers,
+    auth,
+    limitedByPerson(LIMITS.mcp),
+    limitedIfLarge(LIMITS.large),
+    readBody,
+    refuseBatches,
+    (req, res) => {
+      void handle(req, res, req.body)
+    },
+  )
   app.use(notFound(settings))
   app.use(auth.errorHandler())
   app.use(lastHandler(write))
@@ -87,16 +104,23 @@ const securityHeaders = (isSecure: boolean): RequestHandler =>
     crossOriginResourcePolicy: { policy: 'cross-origin' },
   })
 
-function limited(limit: number, key?: Pick<Options, 'keyGenerator'>): RequestHandler {
+function limited(limit: number, options?: Partial<Options>): RequestHandler {
   return rateLimit({
     windowMs: 60_000,
     limit,
     standardHeaders: 'draft-8',
     legacyHeaders: false,
     message: { error: 'too_many_requests', error_description: 'Too many requests: try again in a minute' },
-    ...key,
+    ...options,
   })
 }
+
+/** Counts what is refused alone. */
+export const limitedIfRefused = (limit: number): RequestHandler => limited(limit, { skipSuccessfulRequests: true })
+
+/** What needs a token stands behind that, and what a page embeds is refused: neither must use up the visits of an address. */
+const isNoPage = (req: Request): boolean =>
+  ['/nextcloud/disconnect', '/nextcloud/status'].includes(req.baseUrl + req.path) || isEmbedded(req)
 
 /**
  * Stands behind the middleware. By address, strangers who call from the same one could stop everybody: an app on the web calls from its
@@ -104,6 +128,13 @@ function limited(limit: number, key?: Pick<Options, 'keyGenerator'>): RequestHan
  */
 export const limitedByPerson = (limit: number): RequestHandler =>
   limited(limit, { keyGenerator: ({ mcpAuth }) => mcpAuth.subject })
+
+/** The same for bodies that take long to read, or do not say how long they are. */
+export const limitedIfLarge = (limit: number): RequestHandler =>
+  limited(limit, {
+    keyGenerator: ({ mcpAuth }) => mcpAuth.subject,
+    skip: ({ method, headers }) => method !== 'POST' || Number(headers['content-length'] ?? Infinity) <= LARGE,
+  })
 
 export function readiness(auth: Pick<McpAuth, 'health'>): RequestHandler {
   return (_req, res) => {

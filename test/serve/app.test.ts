@@ -4,7 +4,7 @@ import path from 'node:path'
 import express from 'express'
 import { expect, it, onTestFinished } from 'vitest'
 import type { McpAuthHealth } from '../../src/health.js'
-import { lastHandler, limitedByPerson, readiness } from '../../src/serve/app.js'
+import { lastHandler, limitedByPerson, limitedIfLarge, limitedIfRefused, readiness } from '../../src/serve/app.js'
 import { startServe } from '../../src/serve/server.js'
 import { readSettings } from '../../src/serve/settings.js'
 import { listen } from '../support/hosts.js'
@@ -70,18 +70,72 @@ it('lets nobody without a token use up the requests of those who have one', asyn
   expect([...statuses]).toEqual([401])
 })
 
-it('counts the requests of each person, whatever address they share', async () => {
+/** Requests to an app behind a limit, for `/person` or `/person/refused`; their statuses. */
+async function behind(limit: express.RequestHandler, requests: readonly (readonly [path: string, body?: string])[]) {
   const app = express()
   app.use((req, _res, next) => {
-    Object.assign(req, { mcpAuth: { subject: req.path } })
+    Object.assign(req, { mcpAuth: { subject: req.path.split('/')[1] } })
     next()
   })
-  app.use(limitedByPerson(1), (_req, res) => void res.sendStatus(204))
+  app.use(limit, (req, res) => void res.sendStatus(req.path.endsWith('/refused') ? 400 : 204))
   const site = await listen(app)
   onTestFinished(() => site.close())
   const statuses = []
-  for (const person of ['/alice', '/alice', '/bob']) statuses.push((await fetch(`${site.url}${person}`)).status)
-  expect(statuses).toEqual([204, 429, 204])
+  for (const [path, body] of requests) {
+    const answer = await fetch(`${site.url}${path}`, body === undefined ? {} : { method: 'POST', body })
+    await answer.text()
+    statuses.push(answer.status)
+  }
+  return statuses
+}
+
+it('counts the requests of each person, whatever address they share', async () => {
+  expect(await behind(limitedByPerson(1), [['/alice'], ['/alice'], ['/bob']])).toEqual([204, 429, 204])
+})
+
+it('counts of the requests for tokens those alone that are refused', async () => {
+  const requests = [['/alice'], ['/alice'], ['/bob/refused'], ['/alice']] as const
+  expect(await behind(limitedIfRefused(1), requests)).toEqual([204, 204, 400, 429])
+})
+
+it('counts the large bodies of each person by themselves', async () => {
+  const [small, large] = ['a'.repeat(100_000), 'a'.repeat(100_001)]
+  const requests = [
+    ['/alice', small],
+    ['/alice', large],
+    ['/alice', large],
+    ['/alice', small],
+    ['/bob', large],
+  ] as const
+  expect(await behind(limitedIfLarge(1), requests)).toEqual([204, 204, 429, 204, 204])
+})
+
+it.each([
+  ['what pages embed', '/oauth/authorize', { 'sec-fetch-dest': 'image' }, 403],
+  ['disconnections without a token', '/nextcloud/disconnect', {}, 401],
+])('has %s use up no visit of their address', async (_, path, headers, status) => {
+  const { origin } = await served('http://localhost/mcp')
+  const method = status === 401 ? 'POST' : 'GET'
+  for (let count = 0; count <= 90; count += 1) {
+    const answer = await fetch(`${origin}${path}`, { method, headers })
+    await answer.text()
+    expect(answer.status).toBe(status)
+  }
+  expect((await fetch(`${origin}/nextcloud`, { headers: { 'sec-fetch-dest': 'document' } })).status).toBe(200)
+})
+
+it('has visits of pages use up no revocation and no disconnection', async () => {
+  const { origin } = await served('http://localhost/mcp')
+  const statusOf = async (path: string, method: string) => {
+    const answer = await fetch(`${origin}${path}`, { method })
+    await answer.text()
+    return answer.status
+  }
+  let last = 0
+  for (let count = 0; count <= 90; count += 1) last = await statusOf('/nextcloud/nothing-here', 'GET')
+  expect(last).toBe(429)
+  expect(await statusOf('/oauth/revoke', 'POST')).not.toBe(429)
+  expect(await statusOf('/nextcloud/disconnect', 'POST')).toBe(401)
 })
 
 it('names Nextcloud on its first page as browsers know it', async () => {
