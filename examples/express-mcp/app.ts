@@ -1,5 +1,5 @@
 import express, { type Express, type RequestHandler } from 'express'
-import { rateLimit } from 'express-rate-limit'
+import { rateLimit, type Options } from 'express-rate-limit'
 import helmet from 'helmet'
 import type { McpAuth } from 'mcp-nextcloud-auth'
 
@@ -17,7 +17,10 @@ export function createApp(auth: McpAuth, endpoint: McpEndpoint, proxies: number)
   app.set('trust proxy', proxies)
   app.use(helmet())
   // A person needs a handful of pages to connect; a guesser of links would need more than there are.
-  app.use('/nextcloud', rateLimit({ windowMs: 60_000, limit: 60, standardHeaders: 'draft-8', legacyHeaders: false }))
+  // What another site embeds is refused, and must not use up the visits of whoever looks at that site.
+  const skip: Options['skip'] = ({ headers }) => ![undefined, 'document'].includes(headers['sec-fetch-dest'])
+  const pages = { windowMs: 60_000, limit: 60, standardHeaders: 'draft-8', legacyHeaders: false, skip } as const
+  app.use('/nextcloud', rateLimit(pages))
   app.use(auth.routes())
 
   // Any Content-Type, so that the limit holds for every body.

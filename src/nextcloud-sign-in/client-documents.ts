@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
+import { isTooLong } from '../client-id.js'
 import { createClientNames, readClaim } from '../connect/client-names.js'
 import { UpstreamUnavailableError } from '../errors/errors.js'
 import { createNetworkShares, networksOf } from '../http/address-shares.js'
@@ -24,8 +25,11 @@ export interface ClientDocuments {
   readonly recall: (url: string) => unknown
   /** Rejects for every URL but those of documents that were found. */
   readonly read: (url: string) => Promise<Response>
-  /** Keeps the document of a client that got tokens, whatever strangers have fetched, and has it fetched whatever they do. */
-  readonly keep: (url: string) => void
+  /**
+   * Keeps the document of a client that got tokens, whatever strangers have fetched, and has it fetched whatever they do. A person has room
+   * for a few that nobody else uses.
+   */
+  readonly keep: (url: string, person: string) => void
 }
 
 interface Known {
@@ -34,12 +38,22 @@ interface Known {
   readonly fetchedAt: number
 }
 
+/** A document of a client that got tokens. */
+interface Used extends Known {
+  /** The only person who uses it; undefined if there are several. */
+  readonly by: string | undefined
+}
+
 const MINUTE = 60_000
 /** Milliseconds for which a document is not fetched again, and for which it is good while its host gives no answer. */
 const FRESH = 10 * MINUTE
 const GOOD = 86_400_000
 /** Documents that are known. */
 const MOST_KNOWN = 1_000
+/** Documents that one person keeps for themself: as many as may have that person's consent. */
+const MOST_OF_PERSON = 50
+/** Milliseconds without an answer, after which a document that is used is not fetched for a minute: it takes the place of others. */
+const LONG = 500
 /** Documents that one address, and the two networks around it, may have fetched in a minute. Those that are known are not fetched. */
 const MOST_A_MINUTE = [60, 120, 240] as const
 /** Documents that are fetched at one time for an address, and for the wider networks around it. */
@@ -49,29 +63,40 @@ export function createClientDocuments(fetchDocument: FetchPublicDocument | undef
   const shares = createNetworkShares(clock, MOST_A_MINUTE, MINUTE)
   const places = createPlaces()
   const known = new LRUCache<string, Known>({ max: MOST_KNOWN })
-  const used = new LRUCache<string, Known>({ max: MOST_KNOWN })
+  const used = new LRUCache<string, Used>({ max: MOST_KNOWN })
+  /** Until when, by the monotonic clock, those are not fetched that gave no answer for long. */
+  const silent = new LRUCache<string, number>({ max: MOST_KNOWN })
   const flights = createSingleFlight<unknown>()
   const recall = (url: string, life: number): Known | undefined => {
     const found = known.get(url) ?? used.get(url)
     return found !== undefined && clock.monotonic() < found.fetchedAt + life ? found : undefined
   }
   const learn = async (url: string, req: IncomingMessage): Promise<unknown> => {
-    const isUsed = used.has(url)
+    const inUse = used.get(url)
+    const isUsed = inUse !== undefined
+    const began = clock.monotonic()
+    if (isUsed && began < (silent.get(url) ?? 0)) return NO_ANSWER
     // A document that people use is one, and is fetched once in a while: it waits for nothing that strangers have fetched.
     const asking = isUsed ? undefined : req
     if (asking !== undefined && shares.take(asking) > 0) return NO_ANSWER
     const leave = places.enter(asking)
     if (leave === undefined) return NO_ANSWER
     const document = await Promise.resolve(fetchDocument?.(url, isUsed)).finally(leave)
-    if (document === NO_ANSWER) return NO_ANSWER
+    if (document === NO_ANSWER) {
+      if (isUsed && clock.monotonic() - began >= LONG) silent.set(url, clock.monotonic() + MINUTE)
+      return NO_ANSWER
+    }
     for (const documents of [known, used]) documents.delete(url)
     if (document === undefined) return undefined
     const found = { document: neededOf(document), fetchedAt: clock.monotonic() }
-    for (const documents of isUsed ? [known, used] : [known]) documents.set(url, found)
+    known.set(url, found)
+    if (isUsed) used.set(url, { ...found, by: inUse.by })
     return document
   }
   return {
     async find(url, req) {
+      // What is found is kept by its address, before the client is known to be one.
+      if (isTooLong(url)) return false
       if (recall(url, FRESH) !== undefined) return true
       const document = await flights.join(url, () => learn(url, req))
       if (document !== NO_ANSWER) return document !== undefined
@@ -84,9 +109,15 @@ export function createClientDocuments(fetchDocument: FetchPublicDocument | undef
       if (found === undefined) return Promise.reject(new TypeError('There is no document at a public address'))
       return Promise.resolve(Response.json(found.document))
     },
-    keep(url) {
-      const found = known.get(url)
-      if (found !== undefined) used.set(url, found)
+    keep(url, person) {
+      const before = used.get(url)
+      const found = known.get(url) ?? before
+      if (found === undefined) return
+      const by = before === undefined || before.by === person ? person : undefined
+      used.set(url, { ...found, by })
+      // The most recent comes first.
+      const own = [...used.entries()].filter(([, one]) => one.by === person)
+      for (const [oldest] of own.slice(MOST_OF_PERSON)) used.delete(oldest)
     },
   }
 }

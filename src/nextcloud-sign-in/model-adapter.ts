@@ -82,7 +82,23 @@ async function upsert(rooms: ModelRooms, model: string, entry: Entry): Promise<v
         client: (clientId) => dropClient(rooms, clientId, [accountId]),
       },
     )
-  await write(rooms, keyOf(rooms, model, id), storedOf(model, payload), life)
+  if (model === 'Interaction') await writeQuestion(rooms, entry)
+  else await write(rooms, keyOf(rooms, model, id), storedOf(model, payload), life)
+}
+
+/** A no stays the answer of a question: whoever writes that may have read it before the no, in another window. */
+function writeQuestion(rooms: ModelRooms, { id, payload, expiresIn }: Entry): Promise<void> {
+  const { records } = rooms
+  const key = keyOf(rooms, 'Interaction', id)
+  return change('a sign-in', async () => {
+    const record = await read(rooms, key)
+    const before = storedIn(record)?.payload['result'] as { readonly error?: string } | undefined
+    const stored: Stored = {
+      format: 1,
+      payload: before?.error === undefined ? payload : { ...payload, result: before },
+    }
+    return (await records.write(key, stored, record?.version ?? null, ttlOf(expiresIn))) === null ? 'late' : undefined
+  })
 }
 
 /**

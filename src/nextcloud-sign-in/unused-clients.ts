@@ -198,13 +198,13 @@ const USES = { max: 10_000, ttl: 86_400_000 }
 export function createKeeping(
   rooms: ClientRooms & {
     readonly unusedClients: UnusedClients
-    readonly documents: { readonly keep: (clientId: string) => void }
+    readonly documents: { readonly keep: (clientId: string, user: string) => void }
   },
   background: (work: Promise<unknown>) => void,
 ): (clientId: string, user: string) => void {
   const noted = new LRUCache<string, true>(USES)
   return (clientId, user) => {
-    rooms.documents.keep(clientId)
+    rooms.documents.keep(clientId, user)
     const use = hashOfParts([clientId, user])
     if (noted.has(use)) return
     noted.set(use, true)
