@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/index.js'
-import { manualClock } from '../support/clock.js'
+import { manualClock, pass } from '../support/clock.js'
 import type { Asked, Told } from '../../src/testing/nextcloud/exchange.js'
 import { turn, until } from '../support/promises.js'
 import { registeredClient } from '../support/sign-in-client.js'
@@ -69,9 +69,9 @@ describe('a second sign-in', () => {
 })
 
 describe('tokens that Nextcloud gave and that cannot be stored', () => {
-  it('are ended there', async () => {
+  it('are ended there once the store says that they are in no grant', async () => {
     const storage = faultyStorage(new MemoryStorage())
-    const { server, bring } = await onTheWay({ storage })
+    const { server, bring, clock } = await onTheWay({ storage })
     server.nextcloud.disturb(({ path }) => {
       if (path.includes('/cloud/user')) storage.failFrom(1)
       return undefined
@@ -79,8 +79,9 @@ describe('tokens that Nextcloud gave and that cannot be stored', () => {
 
     expect((await bring()).status).toBe(503)
 
-    expect(alive(server)).toBe(0)
     storage.heal()
+    await pass(clock, 15 * 60_000, 20_000)
+    expect(alive(server)).toBe(0)
     expect(await server.auth.isProvisioned({ subject: 'alice' })).toBe(false)
   })
 
