@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { Form, Measurement } from './figures.js'
-import { openLoad } from './load.js'
+import { openLoad, type Load } from './load.js'
 import { startProgram, type Program } from './processes.js'
 
 const NONE = 'bare'
@@ -10,9 +10,10 @@ const LEAST = 'three properties'
 const SDK = '@modelcontextprotocol/express + jose'
 const NAMES = [NONE, LEAST, OURS, SDK]
 const CONNECTIONS = 20
-/** Requests before any is counted, because the engine goes on optimising what verifies for some thousand; and those that count. */
-const QUICK = { warmUp: 2_000, repeated: 1_500, distinct: 500 }
-const LONG = { warmUp: 4_000, repeated: 2_000, distinct: 1_000 }
+/** Requests that an app gets before it is the next one's turn. */
+const TURN = 100
+/** Turns of an app before any is counted: the engine goes on optimising what verifies for some thousand requests. */
+const WARM_UP = { quick: 20, long: 60 }
 /** Repeats of the long form for one that is asked for: what a process gets of caches and memory decides more than a middleware does. */
 const MORE = 2
 
@@ -32,10 +33,22 @@ const requestWith = (token: string): Buffer =>
     ].join('\r\n'),
   )
 
-type Kind = 'repeated' | 'distinct'
+/** An MCP server, and the load on it. */
+interface Served {
+  readonly app: Program
+  readonly load: Load
+  /** Sent one after the other, and then from the first again. */
+  requests: readonly Buffer[]
+}
 
-/** Requests of one server: those before any is counted, and those that count. */
-type Requests = Readonly<Record<Kind, readonly (readonly Buffer[])[]>>
+async function serve(name: string, issuer: string): Promise<Served> {
+  const app = await startProgram('mcp-app.ts', [name, issuer])
+  let sent = 0
+  const nextRequest = (): Buffer => served.requests[sent++ % served.requests.length] ?? Buffer.alloc(0)
+  const load = openLoad({ port: Number(app.said), connections: CONNECTIONS, nextRequest, end: LAST_CHUNK })
+  const served: Served = { app, load, requests: [] }
+  return served
+}
 
 interface McpMeasurement {
   readonly issuer: string
@@ -44,62 +57,67 @@ interface McpMeasurement {
 }
 
 /**
- * Calls the tool of an MCP server with and without a check of tokens, with one token and then with another one in each request. Each
- * server is alone while it is measured, and a new process each time. The time is that of its processor, in all its threads, so that
- * what others do on the machine does not count.
+ * Calls the tool of an MCP server with and without a check of tokens, in short turns, with one token and with another one in each request.
+ * Each repeat has processes of its own. The time is that of the server's processor, in all its threads, so that what others do on the
+ * machine does not count.
  */
 export async function measureMcp({ issuer, mint, form: { quick, repeats } }: McpMeasurement): Promise<Measurement[]> {
   const [same = ''] = await mint(1)
-  const counts = quick ? QUICK : LONG
   const rates = { repeated: noRates(), distinct: noRates() }
+  const warmUp = quick ? WARM_UP.quick : WARM_UP.long
   for (let repeat = 0; repeat < (quick ? repeats : repeats * MORE); repeat += 1) {
-    const requests: Requests = {
-      repeated: [counts.warmUp, counts.repeated].map((count) => Array<Buffer>(count).fill(requestWith(same))),
-      // Of ours, the verification has not run before these come.
-      distinct: [(await mint(counts.warmUp)).map(requestWith), (await mint(counts.distinct)).map(requestWith)],
+    const servers = new Map<string, Served>()
+    const measure = async (
+      kind: keyof typeof rates,
+      turns: number,
+      tokens: (count: number) => Promise<string[]>,
+    ): Promise<void> => {
+      // Of ours, the verification has not run before the distinct tokens come.
+      for (const played of [warmUp, turns]) {
+        const requests = (await tokens(played * TURN)).map(requestWith)
+        for (const served of servers.values()) served.requests = requests
+        const times = await round(servers, played)
+        if (played === turns) for (const [name, us] of times) rates[kind].get(name)?.push((turns * TURN * 1e6) / us)
+      }
     }
-    const first = repeat % NAMES.length
-    for (const name of [...NAMES.slice(first), ...NAMES.slice(0, first)]) {
-      for (const [kind, rate] of await measureServer(name, issuer, requests)) rates[kind].get(name)?.push(rate)
+    try {
+      for (const name of NAMES) servers.set(name, await serve(name, issuer))
+      await measure('repeated', quick ? 8 : 15, () => Promise.resolve([same]))
+      await measure('distinct', quick ? 4 : 10, mint)
+    } finally {
+      for (const { app, load } of servers.values()) {
+        load.close()
+        app.stop()
+      }
     }
   }
   return [...figuresOf('repeated', rates.repeated, { atLeast: 0.98 }), ...figuresOf('distinct', rates.distinct)]
 }
 
-/** Returns the requests per second of a server's processor. */
-async function measureServer(name: string, issuer: string, requests: Requests): Promise<Map<Kind, number>> {
-  const app = await startProgram('mcp-app.ts', [name, issuer])
-  let waiting: readonly Buffer[] = []
-  let sent = 0
-  const nextRequest = (): Buffer => waiting[sent++] ?? Buffer.alloc(0)
-  const load = openLoad({ port: Number(app.said), connections: CONNECTIONS, nextRequest, end: LAST_CHUNK })
-  const rates = new Map<Kind, number>()
-  try {
-    for (const kind of ['repeated', 'distinct'] as const) {
-      for (const part of requests[kind]) {
-        waiting = part
-        sent = 0
-        const before = await processorTime(app)
-        await load.run(part.length)
-        // The last part is the one that counts.
-        rates.set(kind, (part.length * 1e6) / ((await processorTime(app)) - before))
-      }
+const noRates = () => new Map<string, number[]>(NAMES.map((name) => [name, []]))
+
+/** Returns the microseconds of each server. Each has each place in the order once in a while. */
+async function round(servers: ReadonlyMap<string, Served>, turns: number): Promise<Map<string, number>> {
+  const times = new Map<string, number>()
+  for (let turn = 0; turn < turns; turn += 1) {
+    const first = turn % NAMES.length
+    for (const name of [...NAMES.slice(first), ...NAMES.slice(0, first)]) {
+      const served = servers.get(name)
+      if (served === undefined) continue
+      const before = await processorTime(served)
+      await served.load.run(TURN)
+      times.set(name, (times.get(name) ?? 0) + (await processorTime(served)) - before)
     }
-  } finally {
-    load.close()
-    app.stop()
   }
-  return rates
+  return times
 }
 
-async function processorTime(app: Program): Promise<number> {
+async function processorTime({ app }: Served): Promise<number> {
   const said = once(app.process, 'message')
   app.process.send('time')
   const [us] = (await said) as [number]
   return us
 }
-
-const noRates = () => new Map<string, number[]>(NAMES.map((name) => [name, []]))
 
 function figuresOf(
   kind: string,
@@ -122,13 +140,13 @@ function figuresOf(
       work,
       figure: 'the same ÷ no check of tokens',
       values: over(OURS, NONE),
+      ...(goal && { goal }),
     },
     {
       id: `mcp-${kind}-least`,
       work: 'the same',
       figure: 'the same ÷ a middleware that does nothing but set three properties of `req`',
       values: over(OURS, LEAST),
-      ...(goal && { goal }),
     },
     {
       id: `mcp-${kind}-sdk`,
