@@ -10,8 +10,8 @@ export default defineConfig({
     // Most files wait for servers, stores and browsers rather than for the processor.
     maxWorkers: 4,
     // Generous, since it only ends what hangs: a busy machine is no failure.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     // A flaky test is a defect: it is not run again.
     retry: 0,
   },
