@@ -8,7 +8,7 @@ export default defineConfig({
     globalSetup: ['test/support/shared-servers.ts'],
     reporters: ['default', './test/support/closing-line-reporter.ts'],
     // Most files wait for servers, stores and browsers rather than for the processor.
-    maxWorkers: 4,
+    maxWorkers: 3,
     // Generous, since it only ends what hangs: a busy machine is no failure.
     testTimeout: 300_000,
     hookTimeout: 300_000,
