@@ -133,7 +133,8 @@ export const limitedByPerson = (limit: number): RequestHandler =>
 export const limitedIfLarge = (limit: number): RequestHandler =>
   limited(limit, {
     keyGenerator: ({ mcpAuth }) => mcpAuth.subject,
-    skip: ({ method, headers }) => method !== 'POST' || Number(headers['content-length'] ?? Infinity) <= LARGE,
+    skip: ({ headers }) =>
+      headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= LARGE,
   })
 
 export function readiness(auth: Pick<McpAuth, 'health'>): RequestHandler {

@@ -82,7 +82,7 @@ async function behind(limit: express.RequestHandler, requests: readonly (readonl
   onTestFinished(() => site.close())
   const statuses = []
   for (const [path, body] of requests) {
-    const answer = await fetch(`${site.url}${path}`, body === undefined ? {} : { method: 'POST', body })
+    const answer = await fetch(`${site.url}${path}`, body === undefined ? {} : { method: 'PUT', body })
     await answer.text()
     statuses.push(answer.status)
   }
