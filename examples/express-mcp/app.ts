@@ -18,7 +18,8 @@ export function createApp(auth: McpAuth, endpoint: McpEndpoint, proxies: number)
   app.use(helmet())
   // A person needs a handful of pages to connect; a guesser of links would need more than there are.
   // What another site embeds is refused, and must not use up the visits of whoever looks at that site.
-  const skip: Options['skip'] = ({ headers }) => ![undefined, 'document'].includes(headers['sec-fetch-dest'])
+  const skip: Options['skip'] = ({ headers }) =>
+    ![undefined, 'document'].includes(headers['sec-fetch-dest']) || headers['sec-websocket-key'] !== undefined
   const pages = { windowMs: 60_000, limit: 60, standardHeaders: 'draft-8', legacyHeaders: false, skip } as const
   app.use('/nextcloud', rateLimit(pages))
   app.use(auth.routes())

@@ -23,14 +23,16 @@ export function sendOutcome(req: IncomingMessage, res: ServerResponse, outcome: 
 }
 
 /**
- * Whether a page embeds, fetches or has prefetched it (Fetch Metadata): anybody's page could have the browsers of its visitors begin sign-ins
- * and bring codes that are made up, each from an address of its own. An old browser does not say what it asks for. `Sec-Fetch-Mode` is not
- * read, because Node's `fetch` sends that one alone.
+ * Whether a page embeds, fetches or has prefetched it (Fetch Metadata), or opens a WebSocket to it, with which Chromium sends none of that:
+ * anybody's page could have the browsers of its visitors begin sign-ins and bring codes that are made up, each from an address of its own.
+ * Proxies take `Upgrade` away, and leave `Sec-WebSocket-Key`. An old browser does not say what it asks for. `Sec-Fetch-Mode` is not read,
+ * because Node's `fetch` sends that one alone.
  */
 export function isEmbedded({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
   const destination = headers['sec-fetch-dest']
   const isPrefetch = String(headers['sec-purpose'] ?? '').includes('prefetch')
-  return isPrefetch || (destination !== undefined && destination !== 'document')
+  const isWebSocket = headers['sec-websocket-key'] !== undefined
+  return isPrefetch || isWebSocket || (destination !== undefined && destination !== 'document')
 }
 
 /**

@@ -36,6 +36,23 @@ describe('a page of somebody else’s', () => {
     },
   )
 
+  // A proxy has taken `Upgrade` away.
+  it('begins no sign-in by a WebSocket, with which a browser says nothing of where it comes from', async () => {
+    const storage = new MemoryStorage()
+    const server = await startSignInServer({ storage })
+    const url = (await registeredClient(server)).authorizationUrl()
+    const before = await storage.list({ limit: 1_000 })
+    const headers = {
+      origin: 'https://evil.example',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    }
+
+    expect((await fetch(url, { redirect: 'manual', headers })).status).toBe(403)
+
+    expect(await storage.list({ limit: 1_000 })).toEqual(before)
+  })
+
   // As Chromium sends for speculation rules: a navigation otherwise.
   it.each(['prefetch', 'prefetch;prerender', 'prefetch;anonymous-client-ip'])(
     'begins no sign-in by a prefetch (%s)',
