@@ -1,7 +1,7 @@
 import { toNodeHandler } from '@modelcontextprotocol/node'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express'
-import { rateLimit, type Options } from 'express-rate-limit'
+import { ipKeyGenerator, rateLimit, type Options } from 'express-rate-limit'
 import helmet from 'helmet'
 import { isEmbedded } from '../connect/browser.js'
 import { sendPage } from '../connect/pages/document.js'
@@ -28,6 +28,8 @@ const LIMITS = { register: 20, token: 120, revoke: 120, pages: 90, mcp: 600, lar
 const LARGE = 100_000
 /** A text of the largest file that a tool writes, in JSON. */
 const LARGEST_BODY = '4mb'
+/** Values of a message in JSON: ten times those of the largest that clients send. */
+const MOST_VALUES = 1_000
 
 export function createApp({ settings, signIn, auth, version, write }: AppParts): {
   readonly app: Express
@@ -51,6 +53,8 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
   // An app on the web renews the tokens of all its users from one address.
   app.use('/oauth/token', limitedIfRefused(LIMITS.token))
   app.use('/oauth/revoke', limited(LIMITS.revoke))
+  // By a form they are visits of pages.
+  app.use(['/nextcloud/disconnect', '/nextcloud/status'], limitedIfAccepted(LIMITS.mcp))
   app.use(['/oauth/authorize', '/oauth/sign-in', '/nextcloud'], limited(LIMITS.pages, { skip: isNoPage }))
   app.use(signIn.routes())
   app.use(auth.routes())
@@ -64,16 +68,13 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
     return server
   })
   const handle = toNodeHandler(mcp)
-  // Any Content-Type, so that the limit holds for every body, and the log tells the tool of every call.
-  const readBody = express.json({ type: () => true, limit: LARGEST_BODY })
   app.all(
     pathname,
     forBrowsers,
     auth,
     limitedByPerson(LIMITS.mcp),
     limitedIfLarge(LIMITS.large),
-    readBody,
-    refuseBatches,
+    ...readMessage,
     (req, res) => {
       void handle(req, res, req.body)
     },
@@ -115,12 +116,23 @@ function limited(limit: number, options?: Partial<Options>): RequestHandler {
   })
 }
 
-/** Counts what is refused alone. */
-export const limitedIfRefused = (limit: number): RequestHandler => limited(limit, { skipSuccessfulRequests: true })
+/** Counts what is refused alone, and apart what pages send, of whichever site: nobody's page uses up the requests of the apps of its visitors. */
+export const limitedIfRefused = (limit: number): RequestHandler =>
+  limited(limit, {
+    skipSuccessfulRequests: true,
+    keyGenerator: ({ ip = '', headers }) => `${ipKeyGenerator(ip)} ${headers.origin === undefined}`,
+  })
 
-/** What needs a token stands behind that, and what a page embeds is refused: neither must use up the visits of an address. */
+/** Counts what has a token that is good: what is refused must not use up the requests of an address. */
+export const limitedIfAccepted = (limit: number): RequestHandler =>
+  limited(limit, { skip: hasNoToken, skipFailedRequests: true })
+
+const hasNoToken = ({ headers }: Request): boolean => headers.authorization === undefined
+
+/** What comes with a token is counted by itself, and what a page embeds is refused: neither must use up the visits of an address. */
 const isNoPage = (req: Request): boolean =>
-  ['/nextcloud/disconnect', '/nextcloud/status'].includes(req.baseUrl + req.path) || isEmbedded(req)
+  (['/nextcloud/disconnect', '/nextcloud/status'].includes(req.baseUrl + req.path) && !hasNoToken(req)) ||
+  isEmbedded(req)
 
 /**
  * Stands behind the middleware. By address, strangers who call from the same one could stop everybody: an app on the web calls from its
@@ -164,11 +176,37 @@ const forBrowsers: RequestHandler = (req, res, next) => {
   } else next()
 }
 
-/** Refuses several calls in one body, each of which the limit would have to count. MCP has had them in 2025-03-26 alone. */
-const refuseBatches: RequestHandler = (req, res, next) => {
-  if (!Array.isArray(req.body)) return next()
-  const error = { code: -32_600, message: 'A body is one message: send each by itself' }
-  res.status(400).json({ jsonrpc: '2.0', id: null, error })
+/**
+ * Refuses several calls in one body, each of which the limit would have to count (MCP has had them in 2025-03-26 alone), and a message of
+ * more values than any tool takes, because the SDK looks at each of them several times.
+ */
+const refuseManyValues: RequestHandler = (req, res, next) => {
+  const isBatch = Array.isArray(req.body)
+  if (!isBatch && !hasMoreValues(req.body, MOST_VALUES)) return next()
+  const message = isBatch ? 'A body is one message: send each by itself' : `A message has at most ${MOST_VALUES} values`
+  res.status(400).json({ jsonrpc: '2.0', id: null, error: { code: -32_600, message } })
+}
+
+/**
+ * Any Content-Type, so that the limit holds for every body, and the log tells the tool of every call. What is compressed would be larger
+ * than the limits count.
+ */
+export const readMessage: readonly RequestHandler[] = [
+  express.json({ type: () => true, limit: LARGEST_BODY, inflate: false }),
+  refuseManyValues,
+]
+
+function hasMoreValues(json: unknown, most: number): boolean {
+  const left = [json]
+  for (let count = 0; left.length > 0; count += 1) {
+    if (count + left.length > most) return true
+    const value = left.pop()
+    if (typeof value !== 'object' || value === null) continue
+    const inside: unknown[] = Object.values(value)
+    if (inside.length > most) return true
+    left.push(...inside)
+  }
+  return false
 }
 
 /** Answers every other error without its message, which may quote the request. */

@@ -38,8 +38,9 @@ export function logRequests(write: WriteLine, mcpPath: string) {
     res.once('close', () => {
       const status = res.writableFinished ? String(res.statusCode) : 'broken off'
       const subject = req.mcpAuth === undefined ? '' : ` subject=${printableJson(req.mcpAuth.subject)}`
-      const called = toolsCalled(req.body).filter((name) => toolNames.has(name))
-      const tools = called.length === 0 ? '' : ` tool=${called.join(',')}`
+      // Each once: a batch that is refused may have any number of calls.
+      const called = new Set(toolsCalled(req.body).filter((name) => toolNames.has(name)))
+      const tools = called.size === 0 ? '' : ` tool=${[...called].join(',')}`
       const verb = METHODS.has(method) ? method : 'OTHER'
       write(`${verb} ${path} ${status} ${Math.round(performance.now() - startedAt)} ms${subject}${tools}`)
     })

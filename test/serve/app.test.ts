@@ -1,10 +1,19 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { gzipSync } from 'node:zlib'
 import express from 'express'
 import { expect, it, onTestFinished } from 'vitest'
 import type { McpAuthHealth } from '../../src/health.js'
-import { lastHandler, limitedByPerson, limitedIfLarge, limitedIfRefused, readiness } from '../../src/serve/app.js'
+import {
+  lastHandler,
+  limitedByPerson,
+  limitedIfAccepted,
+  limitedIfLarge,
+  limitedIfRefused,
+  readiness,
+  readMessage,
+} from '../../src/serve/app.js'
 import { startServe } from '../../src/serve/server.js'
 import { readSettings } from '../../src/serve/settings.js'
 import { listen } from '../support/hosts.js'
@@ -110,9 +119,64 @@ it('counts the large bodies of each person by themselves', async () => {
   expect(await behind(limitedIfLarge(1), requests)).toEqual([204, 204, 429, 204, 204])
 })
 
+it('counts of the requests with a token those alone that are accepted', async () => {
+  const app = express()
+  app.use(limitedIfAccepted(1), ({ headers }, res) => void res.sendStatus(headers.authorization === 'good' ? 204 : 401))
+  const site = await listen(app)
+  onTestFinished(() => site.close())
+  const statuses = []
+  for (const authorization of [undefined, undefined, 'bad', 'bad', 'good', 'good', undefined]) {
+    const headers = authorization === undefined ? {} : { authorization }
+    statuses.push((await fetch(site.url, { headers })).status)
+  }
+  expect(statuses).toEqual([401, 401, 401, 401, 204, 429, 401])
+})
+
+it.each(['disconnect', 'status'])('limits /nextcloud/%s with a token by itself', async (path) => {
+  const { origin } = await served('http://localhost/mcp')
+  const answer = await fetch(`${origin}/nextcloud/${path}`, { method: 'POST', headers: { authorization: 'Bearer x' } })
+  expect(answer.headers.get('ratelimit-policy')).toContain('q=600;')
+})
+
+it('counts what a page sends for tokens apart from what an app does', async () => {
+  const app = express()
+  app.use(limitedIfRefused(1), (_req, res) => void res.sendStatus(400))
+  const site = await listen(app)
+  onTestFinished(() => site.close())
+  const statusOf = async (headers: Record<string, string>) => (await fetch(site.url, { headers })).status
+  const page = { origin: 'https://evil.example' }
+  expect([await statusOf(page), await statusOf({ origin: 'https://other.example' }), await statusOf({})]).toEqual([
+    400, 429, 400,
+  ])
+  expect(await statusOf({})).toBe(429)
+})
+
+const message = (values: number) => ({ method: 'ping', params: { list: Array<string>(values - 4).fill('[{}],') } })
+it.each([
+  ['a message of 1,000 values', message(1_000), 204],
+  ['a message of more', message(1_001), 400],
+  ['one whose values lie deeper', { params: message(1_000) }, 400],
+  ['one with more in one place than there may be in all', { params: Array(300_000).fill(0) }, 400],
+  ['several messages', [message(10)], 400],
+  ['a text of 3 MB', { params: { text: 'x,{'.repeat(1_000_000) } }, 204],
+  ['a text of 5 MB', { params: { text: 'x'.repeat(5_000_000) } }, 413],
+])('reads a message of one call: %s', async (_, body, status) => {
+  const app = express()
+  app.use(...readMessage, (_req, res) => void res.sendStatus(204))
+  app.use(lastHandler(() => undefined))
+  const site = await listen(app)
+  onTestFinished(() => site.close())
+  const send = (sent: string | Buffer<ArrayBuffer>, headers: Record<string, string> = {}) =>
+    fetch(site.url, { method: 'POST', body: sent, headers: { 'content-type': 'text/plain', ...headers } })
+  expect((await send(JSON.stringify(body))).status).toBe(status)
+  // It would be larger than it says.
+  expect((await send(gzipSync(JSON.stringify(body)), { 'content-encoding': 'gzip' })).status).toBe(415)
+})
+
 it.each([
   ['what pages embed', '/oauth/authorize', { 'sec-fetch-dest': 'image' }, 403],
-  ['disconnections without a token', '/nextcloud/disconnect', {}, 401],
+  ['a WebSocket of a page', '/oauth/authorize', { origin: 'https://evil.example', 'sec-websocket-key': 'x' }, 403],
+  ['disconnections with a token', '/nextcloud/disconnect', { authorization: 'Bearer x' }, 401],
 ])('has %s use up no visit of their address', async (_, path, headers, status) => {
   const { origin } = await served('http://localhost/mcp')
   const method = status === 401 ? 'POST' : 'GET'
@@ -126,8 +190,8 @@ it.each([
 
 it('has visits of pages use up no revocation and no disconnection', async () => {
   const { origin } = await served('http://localhost/mcp')
-  const statusOf = async (path: string, method: string) => {
-    const answer = await fetch(`${origin}${path}`, { method })
+  const statusOf = async (path: string, method: string, headers = {}) => {
+    const answer = await fetch(`${origin}${path}`, { method, headers })
     await answer.text()
     return answer.status
   }
@@ -135,7 +199,8 @@ it('has visits of pages use up no revocation and no disconnection', async () => 
   for (let count = 0; count <= 90; count += 1) last = await statusOf('/nextcloud/nothing-here', 'GET')
   expect(last).toBe(429)
   expect(await statusOf('/oauth/revoke', 'POST')).not.toBe(429)
-  expect(await statusOf('/nextcloud/disconnect', 'POST')).toBe(401)
+  expect(await statusOf('/nextcloud/disconnect', 'POST')).toBe(429)
+  expect(await statusOf('/nextcloud/disconnect', 'POST', { authorization: 'Bearer x' })).toBe(401)
 })
 
 it('names Nextcloud on its first page as browsers know it', async () => {

@@ -53,7 +53,7 @@ it('tells who called which tools of the server, and no other name', async () => 
   const call = (name: unknown) => ({ method: 'tools/call', params: { name } })
   const { lines, ask } = await logged({
     mcpAuth: { subject: 'anna\n"x"\u009b2J\u2028\u202e' } as McpAuthInfo,
-    body: [call('list_notes'), call('hush'), call('read_note')],
+    body: [call('list_notes'), call('hush'), call('read_note'), call('list_notes')],
   })
   await ask('/mcp', 'POST')
   await expect
