@@ -101,7 +101,10 @@ export function createClientDocuments(fetchDocument: FetchPublicDocument | undef
       const document = await flights.join(url, () => learn(url, req))
       if (document !== NO_ANSWER) return document !== undefined
       if (recall(url, GOOD) !== undefined) return true
-      throw new UpstreamUnavailableError('The metadata document of a client cannot be fetched now')
+      const { host } = new URL(url)
+      throw new UpstreamUnavailableError(
+        `The metadata document of a client cannot be fetched: ${host} gives no answer, or too many are fetched now`,
+      )
     },
     recall: (url) => recall(url, GOOD)?.document,
     read(url) {

@@ -193,6 +193,10 @@ describe('a host of a document that gives no answer', () => {
     expect([asked.status, refreshed.status]).toEqual([503, 503])
     expect(refreshed.headers.get('retry-after')).toMatch(/^\d+$/)
     expect(refreshed.body).toMatchObject({ error: 'temporarily_unavailable' })
+    const told = server.events.filter(({ type }) => type === 'request.failed')
+    expect(told).toMatchObject([{ code: 'ERR_UPSTREAM_UNAVAILABLE', status: 503 }, {}])
+    const host = new URL(CLIENT_ID).host
+    expect(told[0]).toHaveProperty('message', expect.stringContaining(`cannot be fetched: ${host} gives no answer`))
   })
 
   it('is not asked again for ten minutes, and its last document is good for a day', async () => {
