@@ -9,6 +9,17 @@ export interface McpEndpoint {
   readonly close: () => Promise<void>
 }
 
+/** As UTF-8, which JSON is: with `express.json()` its sender chooses the decoder, and some take a hundred times as long. */
+const parseJson: RequestHandler = (req, res, next) => {
+  try {
+    req.body = JSON.parse(String(req.body)) as unknown
+  } catch {
+    res.status(400).json({ jsonrpc: '2.0', id: null, error: { code: -32_700, message: 'Parse error' } })
+    return
+  }
+  next()
+}
+
 /**
  * @param proxies how many reverse proxies stand in front, so that rates are counted per client and not per proxy
  */
@@ -19,14 +30,16 @@ export function createApp(auth: McpAuth, endpoint: McpEndpoint, proxies: number)
   // A person needs a handful of pages to connect; a guesser of links would need more than there are.
   // What another site embeds is refused, and must not use up the visits of whoever looks at that site.
   const skip: Options['skip'] = ({ headers }) =>
-    ![undefined, 'document'].includes(headers['sec-fetch-dest']) || headers['sec-websocket-key'] !== undefined
+    ![undefined, 'document'].includes(headers['sec-fetch-dest']) ||
+    headers['sec-websocket-key'] !== undefined ||
+    headers['sec-purpose'] !== undefined // a prefetch
   const pages = { windowMs: 60_000, limit: 60, standardHeaders: 'draft-8', legacyHeaders: false, skip } as const
   app.use('/nextcloud', rateLimit(pages))
   app.use(auth.routes())
 
   // Any Content-Type, so that the limit holds for every body.
-  const parseBody = express.json({ type: () => true, limit: '1mb' })
-  app.post('/mcp', auth, parseBody, ...endpoint.handlers)
+  const readBody = express.raw({ type: () => true, limit: '1mb', inflate: false })
+  app.post('/mcp', auth, readBody, parseJson, ...endpoint.handlers)
   // There are no sessions, so there is no stream to open (GET) and none to end (DELETE).
   app.all('/mcp', (_req, res) => {
     res.status(405).set('Allow', 'POST').json({ error: 'method_not_allowed' })

@@ -42,9 +42,13 @@ export function endConnection(
     sendJson(res, await disconnect({ issuer, subject }, consentingClient(config.grants?.consent, clientId)))
   })
   return (req, res) => {
-    const hasToken = /^\s*(?:bearer|dpop)\b/i.test(req.headers.authorization ?? '')
-    return !hasToken && hasForm(req) ? inBrowser(req, res) : forClient(req, res)
+    return !hasToken(req) && hasForm(req) ? inBrowser(req, res) : forClient(req, res)
   }
+}
+
+/** Whether a request says that it has a token. */
+export function hasToken({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
+  return /^\s*(?:bearer|dpop)\b/i.test(headers.authorization ?? '')
 }
 
 /** Runs a handler for the user of a verified MCP token. Without one, and if it fails, the answer is that of the middleware. */

@@ -1,8 +1,15 @@
 import { toNodeHandler } from '@modelcontextprotocol/node'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
-import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express'
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express'
 import { ipKeyGenerator, rateLimit, type Options } from 'express-rate-limit'
 import helmet from 'helmet'
+import { hasToken } from '../connect/account.js'
 import { isEmbedded } from '../connect/browser.js'
 import { sendPage } from '../connect/pages/document.js'
 import { PAGE_STYLE_SOURCE } from '../connect/pages/style.js'
@@ -49,11 +56,11 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
   app.use(answersAstray(settings))
   app.get('/', (req, res) => sendPage(req, res, page))
 
-  app.use('/oauth/register', limited(LIMITS.register))
+  app.use('/oauth/register', limited(LIMITS.register, BY_APPS))
   // An app on the web renews the tokens of all its users from one address.
   app.use('/oauth/token', limitedIfRefused(LIMITS.token))
-  app.use('/oauth/revoke', limited(LIMITS.revoke))
-  // By a form they are visits of pages.
+  app.use('/oauth/revoke', limited(LIMITS.revoke, BY_APPS))
+  // Without a token they are visits of pages.
   app.use(['/nextcloud/disconnect', '/nextcloud/status'], limitedIfAccepted(LIMITS.mcp))
   app.use(['/oauth/authorize', '/oauth/sign-in', '/nextcloud'], limited(LIMITS.pages, { skip: isNoPage }))
   app.use(signIn.routes())
@@ -116,23 +123,30 @@ function limited(limit: number, options?: Partial<Options>): RequestHandler {
   })
 }
 
-/** Counts what is refused alone, and apart what pages send, of whichever site: nobody's page uses up the requests of the apps of its visitors. */
+/**
+ * Counts what pages send apart, of whichever site, so that nobody's page uses up the requests of its visitors' apps. A GET, of which a browser
+ * does not say whether a page sends it, is refused behind this and counts nowhere.
+ */
+const BY_APPS: Partial<Options> = {
+  skip: ({ method }) => method !== 'POST',
+  keyGenerator: ({ ip = '', headers }) => `${ipKeyGenerator(ip)} ${headers.origin === undefined}`,
+}
+
+/** Counts what is refused alone; in an outage nothing is. */
 export const limitedIfRefused = (limit: number): RequestHandler =>
   limited(limit, {
+    ...BY_APPS,
     skipSuccessfulRequests: true,
-    keyGenerator: ({ ip = '', headers }) => `${ipKeyGenerator(ip)} ${headers.origin === undefined}`,
+    requestWasSuccessful: (_req, { statusCode }) => statusCode < 400 || statusCode >= 500,
   })
 
 /** Counts what has a token that is good: what is refused must not use up the requests of an address. */
 export const limitedIfAccepted = (limit: number): RequestHandler =>
-  limited(limit, { skip: hasNoToken, skipFailedRequests: true })
-
-const hasNoToken = ({ headers }: Request): boolean => headers.authorization === undefined
+  limited(limit, { skip: (req) => !hasToken(req), skipFailedRequests: true })
 
 /** What comes with a token is counted by itself, and what a page embeds is refused: neither must use up the visits of an address. */
 const isNoPage = (req: Request): boolean =>
-  (['/nextcloud/disconnect', '/nextcloud/status'].includes(req.baseUrl + req.path) && !hasNoToken(req)) ||
-  isEmbedded(req)
+  (['/nextcloud/disconnect', '/nextcloud/status'].includes(req.baseUrl + req.path) && hasToken(req)) || isEmbedded(req)
 
 /**
  * Stands behind the middleware. By address, strangers who call from the same one could stop everybody: an app on the web calls from its
@@ -177,14 +191,36 @@ const forBrowsers: RequestHandler = (req, res, next) => {
 }
 
 /**
- * Refuses several calls in one body, each of which the limit would have to count (MCP has had them in 2025-03-26 alone), and a message of
- * more values than any tool takes, because the SDK looks at each of them several times.
+ * Reads a message as UTF-8, which JSON is (RFC 8259): decoders of a client's choice can take a hundred times as long. Refuses several calls
+ * in one body, each of which the limit would have to count (MCP has had them in 2025-03-26 alone), and a message of more values than any tool
+ * takes, because the SDK looks at each of them several times.
  */
-const refuseManyValues: RequestHandler = (req, res, next) => {
-  const isBatch = Array.isArray(req.body)
-  if (!isBatch && !hasMoreValues(req.body, MOST_VALUES)) return next()
-  const message = isBatch ? 'A body is one message: send each by itself' : `A message has at most ${MOST_VALUES} values`
-  res.status(400).json({ jsonrpc: '2.0', id: null, error: { code: -32_600, message } })
+const parseMessage: RequestHandler = (req, res, next) => {
+  // There was no body.
+  if (!Buffer.isBuffer(req.body)) return next()
+  const message = parsed(req.body)
+  if (message === undefined) refuseMessage(res, -32_700, 'A body is JSON')
+  else if (Array.isArray(message)) refuseMessage(res, -32_600, 'A body is one message: send each by itself')
+  else if (hasMoreValues(message, MOST_VALUES))
+    refuseMessage(res, -32_600, `A message has at most ${MOST_VALUES} values`)
+  else {
+    req.body = message
+    next()
+  }
+}
+
+/** By the JSON-RPC specification, a message that cannot be read has no id. */
+function refuseMessage(res: Response, code: number, message: string): void {
+  res.status(400).json({ jsonrpc: '2.0', id: null, error: { code, message } })
+}
+
+/** Returns undefined for what is no JSON. */
+function parsed(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString())
+  } catch {
+    return undefined
+  }
 }
 
 /**
@@ -192,8 +228,8 @@ const refuseManyValues: RequestHandler = (req, res, next) => {
  * than the limits count.
  */
 export const readMessage: readonly RequestHandler[] = [
-  express.json({ type: () => true, limit: LARGEST_BODY, inflate: false }),
-  refuseManyValues,
+  express.raw({ type: () => true, limit: LARGEST_BODY, inflate: false }),
+  parseMessage,
 ]
 
 function hasMoreValues(json: unknown, most: number): boolean {

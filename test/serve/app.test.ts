@@ -86,12 +86,15 @@ async function behind(limit: express.RequestHandler, requests: readonly (readonl
     Object.assign(req, { mcpAuth: { subject: req.path.split('/')[1] } })
     next()
   })
-  app.use(limit, (req, res) => void res.sendStatus(req.path.endsWith('/refused') ? 400 : 204))
+  app.use(limit, (req, res) => void res.sendStatus({ refused: 400, down: 503 }[req.path.split('/')[2] ?? ''] ?? 204))
   const site = await listen(app)
   onTestFinished(() => site.close())
   const statuses = []
   for (const [path, body] of requests) {
-    const answer = await fetch(`${site.url}${path}`, body === undefined ? {} : { method: 'PUT', body })
+    const answer = await fetch(`${site.url}${path}`, {
+      method: 'POST',
+      ...(body !== undefined && { method: 'PUT', body }),
+    })
     await answer.text()
     statuses.push(answer.status)
   }
@@ -103,8 +106,8 @@ it('counts the requests of each person, whatever address they share', async () =
 })
 
 it('counts of the requests for tokens those alone that are refused', async () => {
-  const requests = [['/alice'], ['/alice'], ['/bob/refused'], ['/alice']] as const
-  expect(await behind(limitedIfRefused(1), requests)).toEqual([204, 204, 400, 429])
+  const requests = [['/alice'], ['/alice'], ['/bob/down'], ['/bob/refused'], ['/alice']] as const
+  expect(await behind(limitedIfRefused(1), requests)).toEqual([204, 204, 503, 400, 429])
 })
 
 it('counts the large bodies of each person by themselves', async () => {
@@ -121,11 +124,20 @@ it('counts the large bodies of each person by themselves', async () => {
 
 it('counts of the requests with a token those alone that are accepted', async () => {
   const app = express()
-  app.use(limitedIfAccepted(1), ({ headers }, res) => void res.sendStatus(headers.authorization === 'good' ? 204 : 401))
+  const isGood = ({ headers }: express.Request) => headers.authorization === 'Bearer good'
+  app.use(limitedIfAccepted(1), (req, res) => void res.sendStatus(isGood(req) ? 204 : 401))
   const site = await listen(app)
   onTestFinished(() => site.close())
   const statuses = []
-  for (const authorization of [undefined, undefined, 'bad', 'bad', 'good', 'good', undefined]) {
+  for (const authorization of [
+    undefined,
+    'Basic x',
+    'Bearer bad',
+    'Bearer bad',
+    'Bearer good',
+    'Bearer good',
+    'Basic x',
+  ]) {
     const headers = authorization === undefined ? {} : { authorization }
     statuses.push((await fetch(site.url, { headers })).status)
   }
@@ -143,13 +155,33 @@ it('counts what a page sends for tokens apart from what an app does', async () =
   app.use(limitedIfRefused(1), (_req, res) => void res.sendStatus(400))
   const site = await listen(app)
   onTestFinished(() => site.close())
-  const statusOf = async (headers: Record<string, string>) => (await fetch(site.url, { headers })).status
-  const page = { origin: 'https://evil.example' }
-  expect([await statusOf(page), await statusOf({ origin: 'https://other.example' }), await statusOf({})]).toEqual([
-    400, 429, 400,
-  ])
-  expect(await statusOf({})).toBe(429)
+  const statusOf = async (method: string, headers: Record<string, string> = {}) =>
+    (await fetch(site.url, { method, headers })).status
+  const statuses = [
+    await statusOf('POST', { origin: 'https://evil.example' }),
+    await statusOf('POST', { origin: 'https://other.example' }),
+    // As an image of a page.
+    ...[await statusOf('GET'), await statusOf('GET')],
+    ...[await statusOf('POST'), await statusOf('POST')],
+  ]
+  expect(statuses).toEqual([400, 429, 400, 400, 400, 429])
 })
+
+it.each(['token', 'revoke', 'register'])(
+  'has what pages load from /oauth/%s use up no request of an app',
+  async (path) => {
+    const { origin } = await served('http://localhost/mcp')
+    const remaining = async (method: string, headers: Record<string, string> = {}) => {
+      const answer = await fetch(`${origin}/oauth/${path}`, { method, headers })
+      await answer.text()
+      return /r=(\d+)/.exec(answer.headers.get('ratelimit') ?? '')?.[1]
+    }
+    const first = Number(await remaining('POST'))
+    await remaining('GET')
+    await remaining('POST', { origin: 'https://evil.example' })
+    expect(Number(await remaining('POST'))).toBe(first - 1)
+  },
+)
 
 const message = (values: number) => ({ method: 'ping', params: { list: Array<string>(values - 4).fill('[{}],') } })
 it.each([
@@ -158,6 +190,7 @@ it.each([
   ['one whose values lie deeper', { params: message(1_000) }, 400],
   ['one with more in one place than there may be in all', { params: Array(300_000).fill(0) }, 400],
   ['several messages', [message(10)], 400],
+  ['what is no JSON', '{', 400],
   ['a text of 3 MB', { params: { text: 'x,{'.repeat(1_000_000) } }, 204],
   ['a text of 5 MB', { params: { text: 'x'.repeat(5_000_000) } }, 413],
 ])('reads a message of one call: %s', async (_, body, status) => {
@@ -168,9 +201,22 @@ it.each([
   onTestFinished(() => site.close())
   const send = (sent: string | Buffer<ArrayBuffer>, headers: Record<string, string> = {}) =>
     fetch(site.url, { method: 'POST', body: sent, headers: { 'content-type': 'text/plain', ...headers } })
-  expect((await send(JSON.stringify(body))).status).toBe(status)
+  const json = typeof body === 'string' ? body : JSON.stringify(body)
+  expect((await send(json)).status).toBe(status)
   // It would be larger than it says.
-  expect((await send(gzipSync(JSON.stringify(body)), { 'content-encoding': 'gzip' })).status).toBe(415)
+  expect((await send(gzipSync(json), { 'content-encoding': 'gzip' })).status).toBe(415)
+})
+
+it('reads a message as UTF-8, whatever charset its sender names', async () => {
+  const app = express()
+  app.use(...readMessage, (req, res) => void res.json(req.body))
+  const site = await listen(app)
+  onTestFinished(() => site.close())
+  const sent = { params: { text: 'ü+AOk-' } }
+  const headers = { 'content-type': 'application/json; charset=utf-7' }
+  const answer = await fetch(site.url, { method: 'POST', body: JSON.stringify(sent), headers })
+  expect(await answer.json()).toEqual(sent)
+  expect((await fetch(site.url)).status).toBe(200)
 })
 
 it.each([
