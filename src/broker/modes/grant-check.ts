@@ -5,7 +5,8 @@ import {
   StorageError,
   SubjectTokenRejectedError,
 } from '../../errors/errors.js'
-import { consentingClient, refusedGrant, serves, whyUnusable, type Grant } from '../../grants/grant.js'
+import { change } from '../../grants/change.js'
+import { consentingClient, isLiving, refusedGrant, serves, whyUnusable, type Grant } from '../../grants/grant.js'
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isOver } from '../../grants/withdrawals.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
@@ -158,16 +159,29 @@ async function look(
 }
 
 /**
- * Marks a grant as dead whose credential was refused. Another instance may have replaced the credential meanwhile: only a grant that
- * is unchanged to this moment, as the compare-and-set sees to, has lost its connection.
+ * Marks a grant as dead whose credential was refused. Another instance may have replaced the credential meanwhile, or be about to: only a
+ * grant that has the same one to this moment, as the compare-and-set sees to, has lost its connection. Where a consent alone has changed,
+ * the credential must not be sent again to be refused again.
  *
- * @returns whether it was unchanged
+ * @returns whether it had the same one
  */
-export async function bury(rooms: GrantModeRooms, { key, identity }: GrantOf, stored: StoredGrant): Promise<boolean> {
+export function bury(rooms: GrantModeRooms, { key, identity }: GrantOf, stored: StoredGrant): Promise<boolean> {
   const { grants, clock, events } = rooms
-  const { grant, version } = stored
-  const dead = refusedGrant(grant, clock.now())
-  if ((await grants.store.write(key, dead, version)) === null) return false
-  events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'revoked' })
-  return true
+  let { grant, version } = stored
+  return change('the grant', async () => {
+    if ((await grants.store.write(key, refusedGrant(grant, clock.now()), version)) !== null) {
+      events.emit({ type: 'grant.lost', ...identity, fingerprint: grant.fingerprint, reason: 'revoked' })
+      return true
+    }
+    const present = await grants.store.read(key)
+    if (present === undefined || !isSameCredential(present.grant, grant)) return false
+    ;({ grant, version } = present)
+    return 'late'
+  })
+}
+
+function isSameCredential(one: Grant, other: Grant): boolean {
+  const { generation, fingerprint, presentedBy } = other
+  const isUnmoved = one.generation === generation && one.presentedBy === presentedBy
+  return isLiving(one) && isUnmoved && one.fingerprint === fingerprint
 }

@@ -125,6 +125,22 @@ describe('a user who has no usable grant', () => {
     expect(await setup.auth.getNextcloudToken(ALICE)).toBe(refreshTokens.accessTokens[0])
   })
 
+  it('has lost it while a consent was taken back: the token is not sent again to be refused again', async () => {
+    const setup = await setUpConnected({ clientId: 'stays' })
+    const { auth, as, connect, grants, stored } = setup
+    await connect('alice', { clientId: 'withdrawn' })
+    const requests = holdTokenRequests(as)
+    const failure = failureOf(auth.getNextcloudToken({ ...ALICE, clientId: 'stays' }))
+    await requests.arrival()
+    await grants.store.disconnect({ issuer: as.issuer, subject: 'alice' }, 'withdrawn')
+    requests.answer(tokenError('invalid_grant'))
+
+    expect(await failure).toMatchObject({ reason: 'revoked' })
+
+    expect(as.received('/token')).toHaveLength(1)
+    expect(await stored()).toMatchObject({ state: 'needs-reconnect', clients: ['stays'] })
+  })
+
   it('has let its stated end pass: the server is not asked, and the token is thrown away a day later', async () => {
     const refreshTokens = createRefreshTokens({ more: () => ({ refresh_expires_in: 1_000 }) })
     const setup = await setUpConnected({ refreshTokens })
