@@ -32,7 +32,7 @@ export function createApp(auth: McpAuth, endpoint: McpEndpoint, proxies: number)
   const skip: Options['skip'] = ({ headers }) =>
     ![undefined, 'document'].includes(headers['sec-fetch-dest']) ||
     headers['sec-websocket-key'] !== undefined ||
-    headers['sec-purpose'] !== undefined // a prefetch
+    String(headers['sec-purpose'] ?? '').includes('prefetch')
   const pages = { windowMs: 60_000, limit: 60, standardHeaders: 'draft-8', legacyHeaders: false, skip } as const
   app.use('/nextcloud', rateLimit(pages))
   app.use(auth.routes())

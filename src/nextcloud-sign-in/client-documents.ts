@@ -59,13 +59,24 @@ const MOST_A_MINUTE = [60, 120, 240] as const
 /** Documents that are fetched at one time for an address, and for the wider networks around it. */
 const MOST_AT_ONCE = [4, 8, 16] as const
 
-export function createClientDocuments(fetchDocument: FetchPublicDocument | undefined, clock: Clock): ClientDocuments {
+/** @param onSilent hears of a host that gave no answer, once a minute at most */
+export function createClientDocuments(
+  fetchDocument: FetchPublicDocument | undefined,
+  clock: Clock,
+  onSilent: (host: string) => void = () => undefined,
+): ClientDocuments {
   const shares = createNetworkShares(clock, MOST_A_MINUTE, MINUTE)
   const places = createPlaces()
   const known = new LRUCache<string, Known>({ max: MOST_KNOWN })
   const used = new LRUCache<string, Used>({ max: MOST_KNOWN })
   /** Until when, by the monotonic clock, those are not fetched that gave no answer for long. */
   const silent = new LRUCache<string, number>({ max: MOST_KNOWN })
+  const toldAt = new LRUCache<string, number>({ max: MOST_KNOWN })
+  const tell = (host: string): void => {
+    if (clock.monotonic() < (toldAt.get(host) ?? -Infinity) + MINUTE) return
+    toldAt.set(host, clock.monotonic())
+    onSilent(host)
+  }
   const flights = createSingleFlight<unknown>()
   const recall = (url: string, life: number): Known | undefined => {
     const found = known.get(url) ?? used.get(url)
@@ -83,6 +94,7 @@ export function createClientDocuments(fetchDocument: FetchPublicDocument | undef
     if (leave === undefined) return NO_ANSWER
     const document = await Promise.resolve(fetchDocument?.(url, isUsed)).finally(leave)
     if (document === NO_ANSWER) {
+      tell(new URL(url).host)
       if (isUsed && clock.monotonic() - began >= LONG) silent.set(url, clock.monotonic() + MINUTE)
       return NO_ANSWER
     }
@@ -101,10 +113,7 @@ export function createClientDocuments(fetchDocument: FetchPublicDocument | undef
       const document = await flights.join(url, () => learn(url, req))
       if (document !== NO_ANSWER) return document !== undefined
       if (recall(url, GOOD) !== undefined) return true
-      const { host } = new URL(url)
-      throw new UpstreamUnavailableError(
-        `The metadata document of a client cannot be fetched: ${host} gives no answer, or too many are fetched now`,
-      )
+      throw new UpstreamUnavailableError('The metadata document of a client cannot be fetched now')
     },
     recall: (url) => recall(url, GOOD)?.document,
     read(url) {

@@ -7,8 +7,8 @@ import { createCodeShares } from '../connect/code-shares.js'
 import { createFlowCookies } from '../connect/cookies.js'
 import { createOneTimeRecords } from '../connect/one-time.js'
 import { createPages } from '../connect/pages/pages.js'
-import { asMcpAuthError, ConfigurationError, InternalError } from '../errors/errors.js'
-import { createEvents, reportFailure } from '../events.js'
+import { asMcpAuthError, ConfigurationError, InternalError, UpstreamUnavailableError } from '../errors/errors.js'
+import { createEvents, reportFailure, type Events } from '../events.js'
 import type { Identity } from '../grants/grant.js'
 import { createGrants } from '../grants/open-grants.js'
 import { createNetworkShares } from '../http/address-shares.js'
@@ -241,7 +241,8 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
   const unusedClients = createUnusedClients(ofRecords)
   const connected: ProviderRooms['isConnected'] = (subject, used) =>
     isConnected({ grants, clock, auth, config, nextcloud }, { issuer: issuer.origin, subject }, used)
-  const documents = createClientDocuments(fetchDocument ?? createPublicDocuments(config.http, clock), clock)
+  const fetching = fetchDocument ?? createPublicDocuments(config.http, clock)
+  const documents = createClientDocuments(fetching, clock, reportSilence(events))
   const cookies = createFlowCookies(issuer.protocol === 'https:')
   const questions = createQuestionCookies(cookies, readKeys)
   const authorizations = createNetworkShares(clock, MOST_AUTHORIZATIONS, 10 * MINUTE)
@@ -316,4 +317,12 @@ function needed({ nextcloud, grants }: Config): {
 } {
   if (nextcloud === undefined || grants?.connect === undefined) throw new InternalError('The options lack a part')
   return { nextcloud, grants, connect: grants.connect }
+}
+
+/** Tells the operator of a host that gave no answer: nobody else would, but the client. */
+function reportSilence(events: Events): (host: string) => void {
+  return (host) => {
+    const detail = `The metadata document of a client cannot be fetched: ${host} gives no answer, or too many are fetched now`
+    reportFailure(events, new UpstreamUnavailableError(detail))
+  }
 }

@@ -41,7 +41,7 @@ export interface ProviderRooms extends AccountRooms {
   readonly readKeys: ReadKeyRing
   readonly questions: QuestionCookies
   readonly documents: ClientDocuments
-  /** Told of an error that nothing here expects, which Koa would print with its stack, and of one that the client alone would hear of. */
+  /** Told of an error that nothing here expects: Koa would print its stack. */
   readonly onError: (error: unknown) => void
   /** Called when somebody is asked about a client. */
   readonly onAsked: (clientId: string) => void
@@ -248,8 +248,7 @@ function lifeOfSession({ loginTs = 0 }: { readonly loginTs?: number | undefined 
   return Math.max(1, Math.min(LIFE.session, loginTs + LIFE.sessionInAll - Math.floor(Date.now() / 1_000)))
 }
 
-function featuresOf({ library, resource, scopes, documents, onError }: ProviderRooms): Configuration['features'] {
-  const told = new WeakSet<IncomingMessage>()
+function featuresOf({ library, resource, scopes, documents }: ProviderRooms): Configuration['features'] {
   return {
     devInteractions: { enabled: false },
     registration: {
@@ -262,16 +261,9 @@ function featuresOf({ library, resource, scopes, documents, onError }: ProviderR
       ack: 'draft-02',
       cacheDuration: DOCUMENT_CACHE,
       // What it may fetch then was fetched here. Without a request there is nobody by whose address to count it.
-      allowFetch: (ctx: KoaContextWithOIDC | undefined, url: string) => {
-        if (ctx === undefined) return false
-        const found = documents.find(url, ctx.req)
-        // The page that says so asks again.
-        found.catch((error: unknown) => {
-          if (!told.has(ctx.req)) onError(error)
-          told.add(ctx.req)
-        })
-        return asOutage(library.errors, found, (seconds) => ctx.set('Retry-After', String(seconds)))
-      },
+      allowFetch: (ctx: KoaContextWithOIDC | undefined, url: string) =>
+        ctx !== undefined &&
+        asOutage(library.errors, documents.find(url, ctx.req), (seconds) => ctx.set('Retry-After', String(seconds))),
     },
     resourceIndicators: {
       enabled: true,

@@ -194,9 +194,16 @@ describe('a host of a document that gives no answer', () => {
     expect(refreshed.headers.get('retry-after')).toMatch(/^\d+$/)
     expect(refreshed.body).toMatchObject({ error: 'temporarily_unavailable' })
     const told = server.events.filter(({ type }) => type === 'request.failed')
-    expect(told).toMatchObject([{ code: 'ERR_UPSTREAM_UNAVAILABLE', status: 503 }, {}])
+    // Once a minute for each host.
+    expect(told).toMatchObject([{ code: 'ERR_UPSTREAM_UNAVAILABLE', status: 503 }])
     const host = new URL(CLIENT_ID).host
     expect(told[0]).toHaveProperty('message', expect.stringContaining(`cannot be fetched: ${host} gives no answer`))
+
+    // What is not fetched says nothing of its host.
+    for (let count = 0; count < 60; count += 1) await refreshAt(server, `https://client.example/${count}`)
+    expect((await refreshAt(server, 'https://another.example/client')).status).toBe(503)
+    const hosts = server.events.flatMap((event) => (event.type === 'request.failed' ? [event.message] : []))
+    expect([hosts.length, hosts.join().includes('another.example')]).toEqual([2, false])
   })
 
   it('is not asked again for ten minutes, and its last document is good for a day', async () => {
