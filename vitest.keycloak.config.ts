@@ -6,8 +6,10 @@ export default defineConfig({
     include: ['test/keycloak/**/*.test.ts'],
     globalSetup: ['test/support/shared-servers.ts', 'test/keycloak/support/shared-keycloak.ts'],
     reporters: ['default', './test/support/closing-line-reporter.ts'],
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    // Each file has realms of its own, and waits for Keycloak most of the time.
+    maxWorkers: 3,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     retry: 0,
   },
 })

@@ -237,7 +237,7 @@ for (const minutes of [2, 8]) {
 }
 
 /** Faults at one time: most of the time they wait, but a hundred processes at once only wait for each other. */
-const AT_ONCE = 16
+const AT_ONCE = 10
 let outcomes: Promise<readonly FaultResult[]>[]
 // Begun in their order, and looked at below in the same.
 beforeAll(() => {

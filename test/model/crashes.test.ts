@@ -3,6 +3,8 @@ import { chaos } from './support/chaos.js'
 import { usePlainProcess } from './support/plain-process.js'
 import { brokenRules } from './support/rules.js'
 
+vi.mock('jose/jwe/compact/encrypt', () => import('./support/plain-jwe.js'))
+vi.mock('jose/jwe/compact/decrypt', () => import('./support/plain-jwe.js'))
 vi.mock('lru-cache', async () => ({ LRUCache: (await import('../support/small-caches.js')).SmallCache }))
 
 const first = Number(process.env['MODEL_SEED'] ?? 1)

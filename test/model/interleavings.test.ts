@@ -5,6 +5,8 @@ import { usePlainProcess } from './support/plain-process.js'
 import { brokenRules } from './support/rules.js'
 import { connected, rest, type Act } from './support/world.js'
 
+vi.mock('jose/jwe/compact/encrypt', () => import('./support/plain-jwe.js'))
+vi.mock('jose/jwe/compact/decrypt', () => import('./support/plain-jwe.js'))
 vi.mock('lru-cache', async () => ({ LRUCache: (await import('../support/small-caches.js')).SmallCache }))
 
 /** States of each case at most: `npm run model` goes through all. */

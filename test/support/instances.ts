@@ -33,8 +33,8 @@ export interface InstanceProcess {
   readonly open: (options: InstanceOptions) => Promise<Instance>
   /** Ends it as a crash does. */
   readonly kill: () => Promise<void>
-  /** Stops it where it stands, for so many seconds. */
-  readonly stall: (seconds: number) => { readonly over: Promise<void> }
+  /** Stops it where it stands, for so many seconds, and until something else is done. */
+  readonly stall: (seconds: number, done?: Promise<unknown>) => { readonly over: Promise<void> }
 }
 
 const PROGRAM = fileURLToPath(new URL('./instance-process.ts', import.meta.url))
@@ -152,20 +152,20 @@ function createInstanceProcess(child: ChildProcess): InstanceProcess {
       child.kill('SIGKILL')
       if (child.signalCode === null) await once(child, 'exit')
     },
-    stall: (seconds) => ({ over: standStill(child, seconds) }),
+    stall: (seconds, done) => ({ over: standStill(child, seconds, done) }),
   }
   return self
 }
 
-/** Stops a process where it stands, for so many seconds. Resolves when it goes on. */
-export async function standStill(child: ChildProcess, seconds: number): Promise<void> {
+/** Stops a process where it stands, for so many seconds, and until something else is done. Resolves when it goes on. */
+export async function standStill(child: ChildProcess, seconds: number, done?: Promise<unknown>): Promise<void> {
   // It goes on again even if this process ends meanwhile.
   const rescue = spawn('/bin/sh', ['-c', 'sleep "$1"; kill -CONT "$0"', String(child.pid), String(seconds + 60)], {
     stdio: 'ignore',
   })
   rescue.unref()
   child.kill('SIGSTOP')
-  await new Promise<void>((resolve) => setTimeout(resolve, seconds * 1_000))
+  await Promise.all([new Promise<void>((resolve) => setTimeout(resolve, seconds * 1_000)), done])
   child.kill('SIGCONT')
   rescue.kill()
 }
