@@ -13,7 +13,7 @@ const CONNECTIONS = 20
 /** Requests that an app gets before it is the next one's turn. */
 const TURN = 100
 /** Turns of an app before any is counted: the engine goes on optimising what verifies for some thousand requests. */
-const WARM_UP = { quick: 10, long: 60 }
+const WARM_UP = { quick: 20, long: 60 }
 /** Repeats of the long form for one that is asked for: what a process gets of caches and memory decides more than a middleware does. */
 const MORE = 2
 
