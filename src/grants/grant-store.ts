@@ -158,8 +158,8 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
   const { records, owner, credential, clock } = rooms
   const keyOf: GrantStore['keyOf'] = ({ issuer, subject }) =>
     recordKey('grant', ownerOf(owner, issuer), issuer, subject)
-  const seen = (stored: StoredGrant | undefined): StoredGrant | undefined =>
-    stored && !wasNone(stored.grant) ? { ...stored, grant: asSeenBy(credential, stored.grant) } : undefined
+  const seen = (stored: StoredGrant | undefined, askedAt: number): StoredGrant | undefined =>
+    stored && !wasNone(stored.grant) ? { ...stored, grant: asSeenBy(credential, stored.grant), askedAt } : undefined
   const grantOf = (identity: Identity): Promise<Grant | undefined> =>
     readStored(records, keyOf(identity)).then(
       (stored) => stored?.grant,
@@ -169,15 +169,21 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
   const isOwn = (grant: Grant): boolean => !isLiving(grant) || isOfKind(credential, grant)
   return {
     keyOf,
-    find: async (identity) =>
-      seen(
-        await change('the grant', async () => {
-          return (await readStored(records, keyOf(identity))) ?? adopt(rooms, identity, isOwn)
-        }),
-      ),
-    look: async (identity) =>
-      seen((await readStored(records, keyOf(identity))) ?? (await formerGrant(rooms, identity, isOwn))),
-    read: async (key) => seen(await readStored(records, key)),
+    async find(identity) {
+      const askedAt = clock.monotonic()
+      const stored = await change('the grant', async () => {
+        return (await readStored(records, keyOf(identity))) ?? adopt(rooms, identity, isOwn)
+      })
+      return seen(stored, askedAt)
+    },
+    async look(identity) {
+      const askedAt = clock.monotonic()
+      return seen((await readStored(records, keyOf(identity))) ?? (await formerGrant(rooms, identity, isOwn)), askedAt)
+    },
+    async read(key) {
+      const askedAt = clock.monotonic()
+      return seen(await readStored(records, key), askedAt)
+    },
     async holds(identity, credential) {
       const stored = await readStored(records, keyOf(identity))
       if (stored === undefined) return false

@@ -169,6 +169,8 @@ export function retiredBy(
 export interface StoredGrant {
   readonly grant: Grant
   readonly version: string
+  /** Monotonic milliseconds at which the store was asked: what comes after a standstill is as old as that. Undefined: it was written. */
+  readonly askedAt?: number | undefined
 }
 
 /** A grant that can be refreshed. */

@@ -31,6 +31,8 @@ export interface AppParts {
 
 /** Requests of an address in a minute; of `token`, those that are refused; of `mcp` and `large`, those of a person. */
 const LIMITS = { register: 20, token: 120, revoke: 120, pages: 90, mcp: 600, large: 30, ready: 60 }
+/** Paths below the pages that MCP clients call with a token. */
+const OF_CLIENTS = ['/nextcloud/disconnect', '/nextcloud/status']
 /** Bytes of a body that takes long to read. */
 const LARGE = 100_000
 /** A text of the largest file that a tool writes, in JSON. */
@@ -61,7 +63,7 @@ export function createApp({ settings, signIn, auth, version, write }: AppParts):
   app.use('/oauth/token', limitedIfRefused(LIMITS.token))
   app.use('/oauth/revoke', limited(LIMITS.revoke, BY_APPS))
   // Without a token they are visits of pages.
-  app.use(['/nextcloud/disconnect', '/nextcloud/status'], limitedIfAccepted(LIMITS.mcp))
+  app.use(OF_CLIENTS, limitedIfAccepted(LIMITS.mcp))
   app.use(['/oauth/authorize', '/oauth/sign-in', '/nextcloud'], limited(LIMITS.pages, { skip: isNoPage }))
   app.use(signIn.routes())
   app.use(auth.routes())
@@ -146,7 +148,7 @@ export const limitedIfAccepted = (limit: number): RequestHandler =>
 
 /** What comes with a token is counted by itself, and what a page embeds is refused: neither must use up the visits of an address. */
 const isNoPage = (req: Request): boolean =>
-  (['/nextcloud/disconnect', '/nextcloud/status'].includes(req.baseUrl + req.path) && hasToken(req)) || isEmbedded(req)
+  (OF_CLIENTS.includes(req.baseUrl + req.path) && hasToken(req)) || isEmbedded(req)
 
 /**
  * Stands behind the middleware. By address, strangers who call from the same one could stop everybody: an app on the web calls from its

@@ -30,3 +30,12 @@ it('three instances that crash, stand still and lose answers keep the rules, wha
   }
   expect(seed).toBeGreaterThan(first)
 })
+
+it.each([
+  [500212512, 'a refused token while a consent is taken back'],
+  [800007658, 'a standstill with an answer of the store'],
+  [900033723, 'the same'],
+])('the rules hold where they once did not: seed %i, %s', async (seed) => {
+  const { world, users } = await chaos(seed)
+  expect(await brokenRules(world, users)).toEqual([])
+})

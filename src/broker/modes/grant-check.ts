@@ -101,10 +101,10 @@ function overToken(
 }
 
 /** Returns what the basis of a token keeps of a grant. */
-export const basisOf = ({ grant, version }: StoredGrant, checkedAt: number): Basis => ({
+export const basisOf = ({ grant, version, askedAt }: StoredGrant, now: number): Basis => ({
   version,
   consent: consentOf(grant),
-  checkedAt,
+  checkedAt: askedAt ?? now,
 })
 
 const consentOf = ({ clients, withdrawals }: Grant): Consent => ({ clients, withdrawals })
@@ -147,6 +147,7 @@ async function look(
   secret: Secret,
   basis: Basis,
 ): Promise<boolean | FreshToken> {
+  const askedAt = clock.monotonic()
   if ((await grants.store.version(key)) !== basis.version) {
     const stored = await grants.store.read(key)
     if (stored === undefined || whyUnusable(stored.grant, undefined, clock.now()) !== undefined) return false
@@ -154,7 +155,7 @@ async function look(
     basis.version = stored.version
     basis.consent = consentOf(stored.grant)
   }
-  basis.checkedAt = clock.monotonic()
+  basis.checkedAt = askedAt
   return true
 }
 

@@ -145,6 +145,7 @@ async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer)
   const { grants, coolDowns, clock } = rooms
   const { key, identity, grant, version } = marked
   const next = rotated(rooms, grant, answer)
+  const askedAt = clock.monotonic()
   const written = await grants.rotations.write({
     key,
     identity,
@@ -156,7 +157,7 @@ async function store(rooms: RenewalRooms, marked: Marked, answer: RefreshAnswer)
   if (written === undefined) return 'changed'
   if (answer.access instanceof TokenRequestError) return coolDowns.failed(next.fingerprint, answer.access)
   const { accessToken: token, expiresIn, sentAt } = answer.access
-  const basis = basisOf(written, clock.monotonic())
+  const basis = basisOf(written, askedAt)
   return { secret: { scheme: 'Bearer', token }, expiresIn, sentAt, source: 'idp', basis }
 }
 
