@@ -63,7 +63,7 @@ async function ratios(alg: Algorithm, { quick, repeats }: Form): Promise<number[
     }
     return times.ours / times.raw
   }
-  for (let warmUp = 0; warmUp < (quick ? 2 : 3); warmUp += 1) await round()
+  for (let warmUp = 0; warmUp < 3; warmUp += 1) await round()
   const values: number[] = []
   for (let repeat = 0; repeat < repeats; repeat += 1) values.push(await round())
   await auth.close()

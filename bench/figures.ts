@@ -38,15 +38,17 @@ export function percentile(values: readonly number[], percent: number): number {
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? NaN
 }
 
-export function meetsGoal({ values, goal }: Measurement, tolerance = 0): boolean {
-  if (goal === undefined) return true
-  const value = median(values)
-  return 'atLeast' in goal ? value >= goal.atLeast * (1 - tolerance) : value <= goal.atMost * (1 + tolerance)
+export function meetsGoal({ values, goal }: Measurement): boolean {
+  return goal === undefined || reaches(goal, median(values))
 }
 
-/** Whether the figure is far enough from its goal that noise does not explain it. */
-export function missesByFar(measurement: Measurement): boolean {
-  return measurement.absolute !== true && !meetsGoal(measurement, measurement.tolerance ?? NOISE)
+/** Whether each repeat is so far from the goal that noise does not explain it: a busy machine spoils some, a slow program all of them. */
+export function missesByFar({ values, goal, absolute, tolerance = NOISE }: Measurement): boolean {
+  return absolute !== true && goal !== undefined && !values.some((value) => reaches(goal, value, tolerance))
+}
+
+function reaches(goal: Goal, value: number, tolerance = 0): boolean {
+  return 'atLeast' in goal ? value >= goal.atLeast * (1 - tolerance) : value <= goal.atMost * (1 + tolerance)
 }
 
 function goalText(goal: Goal | undefined, places: number): string {
