@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/model/**/*.test.ts'],
     env: {
-      MODEL_STATES: 'Infinity',
+      MODEL_COURSES: 'Infinity',
       MODEL_RUNS: process.env['MODEL_RUNS'] ?? '1000000',
       MODEL_SECONDS: process.env['MODEL_SECONDS'] ?? 'Infinity',
       MODEL_SEED: process.env['MODEL_SEED'] ?? String(Date.now() % 1_000_000_000),

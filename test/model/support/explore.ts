@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import type { Step } from './scheduler.js'
 import { take, type Act, type World } from './world.js'
 
@@ -10,78 +9,86 @@ export interface Scenario {
   readonly check: (world: World) => Promise<readonly string[]>
   /** Whether all is asked at once: no order of beginnings and ends is told from another then, and the rest has to say what came of it. */
   readonly together: boolean
-  /** Pauses of each instance that may be over before anything else that waits. */
-  readonly early: number
-  /** States at most. */
+  /** Courses at most. */
   readonly most: number
 }
 
 /** The extent of an exploration. */
 export interface Explored {
-  /** Different states at which there was a choice. */
-  readonly states: number
   /** Courses of events that were followed to their end. */
   readonly courses: number
+  /** Courses that were left because they differ from another one only in the order of steps to which no order matters. */
+  readonly repeated: number
   /** Whether that is all of them. */
   readonly isAll: boolean
 }
 
-/** The things that steps are about, and the instances that touch them. */
-interface Things {
-  /** Those that steps of several instances are about, one of which changes them. */
+/** What is learnt of the steps on the way. Whenever something new is, the exploration begins again. */
+interface Lessons {
+  /** The things that steps of several instances are about, one of which changes them. */
   readonly shared: Set<string>
+  /** Steps with which something that was asked has ended, where the order of that is told. */
+  readonly told: Set<string>
   readonly touched: Map<string, { readonly by: Set<string>; changed: boolean }>
   /** Instances that do several things at once. */
   readonly busy: ReadonlySet<string>
-  hasGrown: boolean
+  readonly together: boolean
+  isNew: boolean
+}
+
+/** A step as others are told from it. */
+interface Taken extends Pick<Step, 'instance' | 'kind' | 'on' | 'name'> {
+  /** Whether something that was asked has begun or ended with it, where the order of that is told. */
+  readonly isTold: boolean
+}
+
+/** Steps that were taken first in another course, and to which nothing that came since matters: taking them now repeats that course. */
+type Sleeping = Map<string, Taken>
+
+/** A moment at which there was a choice. */
+interface Choice {
+  readonly open: readonly string[]
+  readonly sleeping: Sleeping
+  chosen: string
+  /** Of the chosen one. */
+  taken: Taken | undefined
 }
 
 /**
- * Explores every interleaving of a scenario, depth first over the choices, each from a fresh start. Two courses after which every instance
- * has done and learnt the same, and what they share is the same, have the same future, so that one of them is followed. A step about
- * something that nothing else touches is taken at once, because no order matters to it: whenever that turns out to be wrong, the
- * exploration begins again.
+ * Explores every interleaving of a scenario, depth first over the choices, each from a fresh start. Of the courses that differ only in the
+ * order of steps to which no order matters, one is followed: those of two instances about two things, or that both only read (sleep sets,
+ * Godefroid 1996, https://doi.org/10.1007/3-540-60761-7). A step about something that nothing else touches is taken at once.
  */
 export async function everyInterleaving(scenario: Scenario): Promise<Explored> {
-  const shared = new Set<string>()
+  const { together } = scenario
   const places = scenario.acts.map(({ at }) => at)
   const busy = new Set(places.filter((at, index) => places.indexOf(at) !== index))
+  const known = { shared: new Set<string>(), told: new Set<string>(), busy, together }
   for (;;) {
-    const things: Things = { shared, touched: new Map(), busy, hasGrown: false }
-    const explored = await explore(scenario, things)
-    if (!things.hasGrown) return explored
+    const lessons: Lessons = { ...known, touched: new Map(), isNew: false }
+    const explored = await explore(scenario, lessons)
+    if (!lessons.isNew) return explored
   }
 }
 
-async function explore(scenario: Scenario, things: Things): Promise<Explored> {
-  const seen = new Set<string>()
-  const prefixes: (readonly number[])[] = [[]]
+async function explore(scenario: Scenario, lessons: Lessons): Promise<Explored> {
+  const choices: Choice[] = []
   let courses = 0
-  for (let prefix = prefixes.pop(); prefix !== undefined; prefix = prefixes.pop()) {
-    if (seen.size >= scenario.most) return { states: seen.size, courses, isAll: false }
+  let repeated = 0
+  do {
+    if (courses >= scenario.most) return { courses, repeated, isAll: false }
     const world = await begin(scenario)
-    const path: number[] = []
-    const given = prefix
-    const choose = (open: number): number | undefined => {
-      const next = given[path.length]
-      if (next === undefined) {
-        const state = stateOf(world, scenario)
-        if (seen.has(state)) return undefined
-        seen.add(state)
-        for (let other = 1; other < open; other += 1) prefixes.push([...path, other])
-      }
-      path.push(next ?? 0)
-      return next ?? 0
+    const isOver = await follow(world, lessons, choices)
+    if (lessons.isNew) break
+    if (!isOver) {
+      repeated += 1
+      continue
     }
-    const isOver = await follow(world, scenario, { things, choose })
-    if (things.hasGrown) break
-    if (!isOver) continue
     courses += 1
     const broken = await scenario.check(world)
-    if (broken.length > 0)
-      throw new Error(`${broken.join('\n')}\nafter the choices ${path.join(' ')}:\n${world.scheduler.log.join('\n')}`)
-  }
-  return { states: seen.size, courses, isAll: true }
+    if (broken.length > 0) throw new Error(`${broken.join('\n')}\nafter\n${world.scheduler.log.join('\n')}`)
+  } while (hasAnother(choices))
+  return { courses, repeated, isAll: true }
 }
 
 async function begin({ start, acts }: Scenario): Promise<World> {
@@ -90,57 +97,111 @@ async function begin({ start, acts }: Scenario): Promise<World> {
   return world
 }
 
-/** Takes steps until all is done. False if the chooser has had enough, or things are shared that were not known to be. */
-async function follow(
-  world: World,
-  { early, together }: Pick<Scenario, 'early' | 'together'>,
-  { things, choose }: { readonly things: Things; readonly choose: (open: number) => number | undefined },
-): Promise<boolean> {
-  const pauses = new Map<string, number>()
-  const isOpen = ({ kind, instance }: Step): boolean =>
-    kind !== 'timer' && (kind !== 'sleep' || (pauses.get(instance) ?? 0) < early)
+/** Goes back to the last choice that leaves something to choose. False: there is none. */
+function hasAnother(choices: Choice[]): boolean {
+  for (let last = choices.at(-1); last !== undefined; last = choices.at(-1)) {
+    if (last.taken !== undefined) last.sleeping.set(last.chosen, last.taken)
+    const next = last.open.find((name) => !last.sleeping.has(name))
+    if (next !== undefined) {
+      Object.assign(last, { chosen: next, taken: undefined })
+      return true
+    }
+    choices.pop()
+  }
+  return false
+}
+
+/**
+ * Takes steps until all is done: those of the choices, and the first ones behind them, which become choices too. False if that repeats
+ * another course, or teaches something.
+ */
+async function follow(world: World, lessons: Lessons, choices: Choice[]): Promise<boolean> {
+  const { scheduler, deeds } = world
+  let depth = 0
+  let sleeping: Sleeping = new Map()
   for (;;) {
-    const waiting = world.scheduler.waiting()
-    const open = waiting.filter(isOpen)
-    let step = open.find(({ kind, on }) => (kind === 'call' ? !things.shared.has(on) : kind === 'begin' && together))
-    if (step === undefined && open.some(({ kind }) => kind !== 'sleep')) {
-      const chosen = open.length === 1 ? 0 : choose(open.length)
-      if (chosen === undefined) return false
-      step = open[chosen]
-      if (step?.kind === 'sleep') pauses.set(step.instance, (pauses.get(step.instance) ?? 0) + 1)
+    const waiting = scheduler.waiting()
+    const open = waiting.filter(({ kind, at }) => (kind !== 'timer' && kind !== 'sleep') || at <= scheduler.now())
+    if (open.length === 0) {
+      const [first] = waiting.toSorted((one, other) => one.at - other.at)
+      if (first === undefined || deeds.every(({ outcome }) => outcome !== undefined)) return true
+      scheduler.advanceTo(first.at)
+      continue
     }
-    if (step === undefined) {
-      step = waiting.toSorted((one, other) => one.at - other.at)[0]
-      if (step === undefined || world.deeds.every(({ outcome }) => outcome !== undefined)) return true
-      world.scheduler.advanceTo(step.at)
+    const alone = open.find((step) => isAlone(step, open, lessons))
+    let choice: Choice | undefined
+    if (alone === undefined) {
+      choice = choices[depth] ?? choiceAmong(open, sleeping)
+      if (choice === undefined) return false
+      choices[depth] = choice
+      depth += 1
+      sleeping = choice.sleeping
     }
-    note(things, step)
-    if (things.hasGrown) return false
-    await take(world, step)
+    const names = namesOf(open)
+    const step = alone ?? open.find((_, index) => names[index] === choice?.chosen)
+    if (step === undefined) throw new Error(`${choice?.chosen} is not there the second time`)
+    const taken = await takeAndTell(world, step, lessons)
+    if (choice !== undefined) choice.taken = taken
+    learn(lessons, step, choice === undefined && taken.isTold)
+    if (lessons.isNew) return false
+    sleeping = new Map([...sleeping].filter(([, other]) => isIndependent(other, taken)))
   }
 }
 
-function note(things: Things, { kind, on, instance, name }: Step): void {
-  if (kind !== 'call' || on === '' || things.shared.has(on)) return
-  const touched = things.touched.get(on) ?? { by: new Set(), changed: false }
-  touched.by.add(instance)
-  touched.changed ||= !name.startsWith('get ')
-  things.touched.set(on, touched)
-  if ((touched.by.size < 2 && !things.busy.has(instance)) || !touched.changed) return
-  things.shared.add(on)
-  things.hasGrown = true
+/** Returns undefined where each step repeats another course. */
+function choiceAmong(steps: readonly Step[], sleeping: Sleeping): Choice | undefined {
+  const open = namesOf(steps)
+  const chosen = open.find((name) => !sleeping.has(name))
+  return chosen === undefined ? undefined : { open, sleeping, chosen, taken: undefined }
 }
 
-/** Stands for everything that the future depends on, and for the order in which deeds have begun and ended where that is told. */
-function stateOf({ scheduler, store, server, deeds }: World, { together }: Pick<Scenario, 'together'>): string {
-  const order = (together ? [] : deeds)
-    .flatMap(({ begun, ended, agreed, given, at, what }) =>
-      [begun, ended, agreed, given].map((moment, index) => [moment, `${at}${what}${index}`] as const),
-    )
-    .filter(([moment]) => moment !== Infinity)
-    .sort(([one], [other]) => one - other)
-    .map(([, name]) => name)
-  const versions = store.keys().map((key) => store.entry(key)?.version)
-  const sessions = server.sessions.map(({ secrets, alive }) => [secrets.length, alive])
-  return hash('sha1', JSON.stringify([scheduler.now(), [...scheduler.lives], versions, sessions, order]))
+/** Steps of an instance that have one name are told apart by their number, which stays as it is until that instance takes a step. */
+function namesOf(steps: readonly Step[]): string[] {
+  const names = steps.map(nameOf)
+  return names.map((name, index) => `${name} ${names.slice(0, index).filter((other) => other === name).length}`)
+}
+
+const nameOf = ({ instance, name, on }: Step): string => `${instance}: ${name} ${on}`
+
+/** Whether no order matters to a step, whatever else is going to happen. */
+function isAlone(step: Step, open: readonly Step[], { shared, told, busy, together }: Lessons): boolean {
+  const { kind, on, instance } = step
+  if (told.has(nameOf(step))) return false
+  if (kind === 'call') return !shared.has(on)
+  if (kind === 'begin') return together
+  return !busy.has(instance) && open.every((other) => other === step || other.instance !== instance)
+}
+
+async function takeAndTell(world: World, step: Step, { together }: Lessons): Promise<Taken> {
+  const moments = (): number =>
+    world.deeds
+      .flatMap(({ begun, ended, agreed, given }) => [begun, ended, agreed, given])
+      .filter((moment) => Number.isFinite(moment)).length
+  const before = moments()
+  await take(world, step)
+  const { instance, kind, on, name } = step
+  return { instance, kind, on, name, isTold: !together && moments() > before }
+}
+
+function isIndependent(one: Taken, other: Taken): boolean {
+  if (one.instance === other.instance || (one.isTold && other.isTold)) return false
+  return one.on !== other.on || one.on === '' || (isRead(one) && isRead(other))
+}
+
+const isRead = ({ name }: Pick<Step, 'name'>): boolean => name.startsWith('get ')
+
+/** @param wasWrong whether the step was taken at once, although its order is told */
+function learn(lessons: Lessons, step: Step, wasWrong: boolean): void {
+  const { shared, told, touched, busy } = lessons
+  const { kind, on, instance } = step
+  if (wasWrong) told.add(nameOf(step))
+  lessons.isNew ||= wasWrong
+  if (kind !== 'call' || on === '' || shared.has(on)) return
+  const touches = touched.get(on) ?? { by: new Set(), changed: false }
+  touches.by.add(instance)
+  touches.changed ||= !isRead(step)
+  touched.set(on, touches)
+  if ((touches.by.size < 2 && !busy.has(instance)) || !touches.changed) return
+  shared.add(on)
+  lessons.isNew = true
 }

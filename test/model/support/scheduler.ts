@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import type { Clock } from '../../../src/clock.js'
 
 /**
@@ -36,9 +35,6 @@ export interface Scheduler {
   readonly isAlive: (instance: string) => boolean
   /** What has happened, in words. */
   readonly log: string[]
-  /** A hash of what each instance has done and learnt, by its name. What it does next follows from that. */
-  readonly lives: ReadonlyMap<string, string>
-  readonly learn: (instance: string, what: string) => void
 }
 
 /** Milliseconds since the epoch. */
@@ -48,11 +44,7 @@ export function createScheduler(): Scheduler {
   const steps = new Set<Step>()
   const dead = new Set<string>()
   const log: string[] = []
-  const lives = new Map<string, string>()
   let now = 0
-  const learn = (instance: string, what: string): void => {
-    lives.set(instance, hash('sha1', `${lives.get(instance) ?? ''}${what}`))
-  }
   return {
     now: () => now,
     waiting: () => [...steps],
@@ -63,9 +55,7 @@ export function createScheduler(): Scheduler {
     },
     take(step, fault) {
       steps.delete(step)
-      const words = `${step.name}${fault === undefined ? '' : ` (${fault})`}`
-      log.push(`${now} ${step.instance}: ${words}`)
-      learn(step.instance, words)
+      log.push(`${now} ${step.instance}: ${step.name}${fault === undefined ? '' : ` (${fault})`}`)
       step.take(fault)
     },
     advanceTo: (at) => void (now = Math.max(now, at)),
@@ -76,8 +66,6 @@ export function createScheduler(): Scheduler {
     },
     isAlive: (instance) => !dead.has(instance),
     log,
-    lives,
-    learn,
   }
 }
 
@@ -105,22 +93,12 @@ export interface Call<T> {
   readonly name: string
   readonly on: string
   readonly carryOut: () => T
-  /** The result as the instance tells it from others. Default: as JSON. */
-  readonly tell?: (result: T) => string
   /** The error of a call that fails. */
   readonly failure: (fault: 'lost' | 'unanswered') => Error
 }
 
 /** A call that is carried out when the scheduler says so. */
-export function call<T>({
-  scheduler,
-  instance,
-  name,
-  on,
-  carryOut,
-  tell = JSON.stringify,
-  failure,
-}: Call<T>): Promise<T> {
+export function call<T>({ scheduler, instance, name, on, carryOut, failure }: Call<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     scheduler.offer({
       ...{ instance, name, on, kind: 'call' },
@@ -129,7 +107,6 @@ export function call<T>({
         let settle: () => void
         try {
           const result = carryOut()
-          scheduler.learn(instance, tell(result))
           settle = () => (fault === 'unanswered' ? reject(failure(fault)) : resolve(result))
         } catch (error) {
           const reason = error instanceof Error ? error : new Error(String(error))

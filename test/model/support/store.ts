@@ -30,7 +30,6 @@ export function createStore(scheduler: Scheduler): ModelStore {
       call({
         ...{ scheduler, instance, name: `${what} ${key.slice(3, 9)}`, on: key },
         carryOut,
-        tell: () => entry(key)?.version ?? '',
         failure: (fault) => new Error(fault),
       })
     return {
