@@ -46,21 +46,22 @@ function endOfAll(ends: readonly Revocation['revoked'][]): Revocation['revoked']
   return left
 }
 
-/** Ends the credentials of a grant, of whichever mode it is, and the rotated one that could not be stored. */
+/** Ends the credentials of a grant, of whichever mode it is, and the rotated ones that could not be stored. */
 async function endEach(
   { deletions }: DisconnectRooms,
   identity: Identity,
   outcome: Disconnected | undefined,
-  unwritten: Rotation | undefined,
+  unwritten: readonly Rotation[],
 ): Promise<readonly Revocation['revoked'][]> {
-  const rotated = unwritten && credentialIn(unwritten.grant)
   const retired = outcome?.retired
   // A rotated token that is not stored yet is the one that lives, unless it is of a connection before.
-  const isSpent = rotated !== undefined && unwritten?.spent === outcome?.grant.fingerprint
+  const isSpent = unwritten.some(({ spent }) => spent === outcome?.grant.fingerprint)
   if (isSpent && retired !== undefined) await deletions.forget(retired.credential)
   return Promise.all([
     ...(retired === undefined || isSpent ? [] : [deletions.end(identity, retired.credential, retired.dead)]),
-    ...(rotated === undefined ? [] : [deletions.discard(identity, rotated)]),
+    ...unwritten
+      .flatMap(({ grant }) => credentialIn(grant) ?? [])
+      .map((rotated) => deletions.discard(identity, rotated)),
     ...(outcome?.replaced ?? []).map((credential) => deletions.end(identity, credential)),
   ])
 }

@@ -27,10 +27,10 @@ export interface Rotations {
    * @throws {StorageError} the store still fails: the rotation is kept, written in the background, and first of all by the next call for the key
    */
   readonly write: (rotation: Rotation) => Promise<StoredGrant | undefined>
-  /** Writes the rotation that is kept for a key. Rejects with {@link StorageError} when the store still fails. */
+  /** Writes the rotations that are kept for a key. Rejects with {@link StorageError} when the store still fails. */
   readonly flush: (key: string) => Promise<void>
-  /** Forgets the rotation that is kept for a key, and returns it. */
-  readonly drop: (key: string) => Rotation | undefined
+  /** Forgets the rotations that are kept for a key, and returns them: of one connection, and of those that it took the place of. */
+  readonly drop: (key: string) => readonly Rotation[]
   /** Makes one more attempt at every rotation that is kept, and further ones until then (monotonic milliseconds) while the store fails. */
   readonly settle: (until?: number) => Promise<void>
 }
@@ -50,23 +50,22 @@ export interface RotationRooms {
 }
 
 export function createRotations({ store, patience, onStored, onLate, clock }: RotationRooms): Rotations {
-  const reported = new WeakSet<Rotation>()
+  /** Those that need not be kept any more. */
+  const over = new WeakSet<Rotation>()
   const bring = async (rotation: Rotation): Promise<StoredGrant | undefined> => {
     const stored = await attempt(store, rotation)
-    if (stored === 'late for its grant') {
-      await onLate(rotation)
-      return undefined
-    }
+    if (stored === 'late for its grant') await onLate(rotation)
     // The background and the next call for the key may write the same one at once.
-    if (stored !== undefined && !reported.has(rotation)) {
-      reported.add(rotation)
-      onStored(rotation)
-    }
-    return stored
+    else if (stored !== undefined && !over.has(rotation)) onStored(rotation)
+    over.add(rotation)
+    return stored === 'late for its grant' ? undefined : stored
   }
-  const backlog = createWriteBehind<Rotation>(
-    // A grant that only another key opens was written by another instance: the rotation is of the past then.
-    (rotation) => bring(rotation).catch(ifError(SealedValueError, () => onLate(rotation))),
+  const backlog = createWriteBehind<readonly Rotation[]>(
+    async (rotations) => {
+      // A grant that only another key opens was written by another instance: the rotation is of the past then.
+      for (const rotation of rotations.filter((one) => !over.has(one)))
+        await bring(rotation).catch(ifError(SealedValueError, () => onLate(rotation)))
+    },
     () => undefined,
     clock,
   )
@@ -76,12 +75,12 @@ export function createRotations({ store, patience, onStored, onLate, clock }: Ro
         return await persevere(clock, patience, () => bring(rotation))
       } catch (error) {
         if (error instanceof SealedValueError) await onLate(rotation)
-        else backlog.keep(rotation.key, rotation)
+        else backlog.keep(rotation.key, [...(backlog.get(rotation.key) ?? []), rotation])
         throw error
       }
     },
     flush: backlog.flush,
-    drop: backlog.drop,
+    drop: (key) => (backlog.drop(key) ?? []).filter((rotation) => !over.has(rotation)),
     settle: backlog.settle,
   }
 }

@@ -10,7 +10,7 @@ import { consentingClient, isLiving, refusedGrant, serves, whyUnusable, type Gra
 import type { StoredGrant } from '../../grants/grant-store.js'
 import { isOver } from '../../grants/withdrawals.js'
 import { isSameSecret, type Secret } from '../../nextcloud/credential.js'
-import type { Basis, Consent, Consenting, FreshToken, GrantCheck, GrantModeRooms, GrantOf } from './mode.js'
+import type { Basis, Consent, Consenting, FreshToken, GrantCheck, GrantModeRooms, GrantOf, Look } from './mode.js'
 
 /** The rooms that the check needs. */
 export interface GrantCheckRooms extends Pick<GrantModeRooms, 'config' | 'grants' | 'clock'> {
@@ -43,7 +43,8 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   const { config, grants, clock } = rooms
   const grantCheck = config.cache.grantCheck * 1_000
   const consent = config.grants?.consent
-  const looks = new WeakMap<Basis, Promise<boolean | FreshToken>>()
+  const looks = new WeakMap<Basis, { readonly outcome: Look['outcome']; readonly startedAt: number }>()
+  const isRecent: GrantCheck['isRecent'] = (startedAt, calledAt) => calledAt - startedAt <= grantCheck
   const health: Health = { failing: new LRUCache({ max: MOST_FAILING }), run: new Set(), failedAt: -Infinity }
   // The next look after a failure is due when `grantCheck` is over.
   const believed = Math.max(2 * grantCheck, LEAST_BELIEVED)
@@ -58,6 +59,7 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   }
   return {
     permits,
+    isRecent,
     denial: (caller, grant) =>
       overToken(caller, grant) ?? (permits(caller, grant) ? undefined : new NotProvisionedError('consent')),
     async read(identity) {
@@ -78,14 +80,16 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
     },
     check: (caller, secret, basis) => {
       const permitted = permits(caller, basis.consent)
-      if (permitted && clock.monotonic() - basis.checkedAt < grantCheck) return true
+      const now = clock.monotonic()
+      if (permitted && now - basis.checkedAt < grantCheck) return true
       const key = grants.store.keyOf(caller.identity)
       const awaited = !permitted || !wouldFail(key)
       const known = looks.get(basis)
-      if (known !== undefined) return { outcome: known, awaited }
-      const ended = (): unknown => looks.delete(basis)
+      if (known !== undefined && isRecent(known.startedAt, now)) return { outcome: known.outcome, awaited }
       const outcome = servingThrough(look(rooms, key, secret, basis), { clock, health, key }, basis)
-      looks.set(basis, outcome)
+      const own = { outcome, startedAt: now }
+      const ended = (): unknown => looks.get(basis) === own && looks.delete(basis)
+      looks.set(basis, own)
       outcome.then(ended, ended)
       return { outcome, awaited }
     },
