@@ -115,7 +115,7 @@ async function fetch(requesting: Requesting, request: TokenRequest, flightKey: s
   for (let disappointments = 0; ; disappointments += 1) {
     const own = { flight: false }
     const underWay = begun.get(flightKey)
-    const mayJoin = underWay && isRecent(underWay) && mayGoOn(requesting, caller, underWay)
+    const mayJoin = underWay && mayGoOn(requesting, caller, underWay)
     const found = mayJoin ? underWay : await find(requesting, request, isRecent)
     const flight = flights.join(flightKey, () => {
       own.flight = true

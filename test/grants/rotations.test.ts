@@ -162,11 +162,41 @@ describe('a store that fails', () => {
     failing.add('put')
     await expect(rotations.write(rotation)).rejects.toThrow(StorageError)
 
-    expect(rotations.drop(rotation.key)).toEqual(rotation)
+    expect(rotations.drop(rotation.key)).toEqual([rotation])
     failing.clear()
     await rotations.settle()
 
     expect(await stored()).toMatchObject({ refreshToken: 'first' })
+  })
+
+  it.each([
+    ['is brought a token beside that of the connection before, which is handed on to be ended', false],
+    ['hands on once what is over', false, true],
+    ['leaves both to whoever drops them', true],
+    ['leaves to whoever drops them what is not over yet', true, true],
+  ])('%s', async (_what, isDropped, isOneOver = false) => {
+    const { rotations, rotation, connect, store, stored, failing, late } = await open()
+    await connect('of another sign-in')
+    const { grant, version } = (await store.read(rotation.key))!
+    const next = { ...grant, refreshToken: 'third', fingerprint: 'third' }
+    const newer: Rotation = { ...rotation, grant: next, spent: grant.fingerprint, expected: version }
+    failing.add('put')
+    for (const one of [rotation, newer]) await expect(rotations.write(one)).rejects.toThrow(StorageError)
+    failing.clear()
+
+    if (isOneOver) {
+      failing.add('put')
+      vi.spyOn(store, 'write').mockResolvedValueOnce(null)
+      await expect(rotations.flush(rotation.key)).rejects.toThrow(StorageError)
+      expect(late).toEqual([rotation])
+    }
+    failing.clear()
+    if (isDropped) return expect(rotations.drop(rotation.key)).toEqual(isOneOver ? [newer] : [rotation, newer])
+    await rotations.flush(rotation.key)
+
+    expect(late).toEqual([rotation])
+    expect(await stored()).toEqual(next)
+    expect(rotations.drop(rotation.key)).toEqual([])
   })
 
   it('is not sent a token in place of what only another key opens', async () => {
@@ -180,10 +210,10 @@ describe('a store that fails', () => {
 
     await rotations.flush(rotation.key)
     expect(late).toEqual([rotation])
-    expect(rotations.drop(rotation.key)).toBeUndefined()
+    expect(rotations.drop(rotation.key)).toEqual([])
     await expect(rotations.write(rotation)).rejects.toMatchObject({ code: 'ERR_STORAGE_SEALED' })
     expect(late).toEqual([rotation, rotation])
-    expect(rotations.drop(rotation.key)).toBeUndefined()
+    expect(rotations.drop(rotation.key)).toEqual([])
 
     expect(await memory.get(rotation.key)).toMatchObject({ value: 'sealed by another instance' })
   })

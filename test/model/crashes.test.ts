@@ -35,6 +35,8 @@ it.each([
   [500212512, 'a refused token while a consent is taken back'],
   [800007658, 'a standstill with an answer of the store'],
   [900033723, 'the same'],
+  [1100268876, 'a call that joins a look of before a standstill'],
+  [1000166418, 'a rotation that is not stored, and another one of the next connection'],
 ])('the rules hold where they once did not: seed %i, %s', async (seed) => {
   const { world, users } = await chaos(seed)
   expect(await brokenRules(world, users)).toEqual([])

@@ -87,9 +87,8 @@ export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
       const known = looks.get(basis)
       if (known !== undefined && isRecent(known.startedAt, now)) return { outcome: known.outcome, awaited }
       const outcome = servingThrough(look(rooms, key, secret, basis), { clock, health, key }, basis)
-      const own = { outcome, startedAt: now }
-      const ended = (): unknown => looks.get(basis) === own && looks.delete(basis)
-      looks.set(basis, own)
+      const ended = (): unknown => looks.delete(basis)
+      looks.set(basis, { outcome, startedAt: now })
       outcome.then(ended, ended)
       return { outcome, awaited }
     },

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { basisOf, createGrantCheck, type GrantCheckRooms } from '../../../src/broker/modes/grant-check.js'
 import type { Basis, Caller } from '../../../src/broker/modes/mode.js'
 import { NotProvisionedError, SealedValueError, SubjectTokenRejectedError } from '../../../src/errors/errors.js'
@@ -8,7 +8,7 @@ const SECRET = { scheme: 'Bearer', token: 'nextcloud-token' } as const
 
 /** A user with two clients, and the check of their calls with a cached token. */
 async function setUp({ grantCheck = 10, consent = 'per-client' } = {}) {
-  const { store, connect, key, memory, clock, failing } = opened()
+  const { store, connect, key, memory, storage, clock, failing } = opened()
   await connect('first', 'client-1')
   await connect('second', 'client-2')
   const withdrawals = await store.withdrawals(ALICE)
@@ -30,7 +30,21 @@ async function setUp({ grantCheck = 10, consent = 'per-client' } = {}) {
   const caller = (clientId: string | undefined, known: number | undefined = withdrawals): Caller => {
     return { token: '', identity: ALICE, clientId, audience: [], expiresAt: Infinity, withdrawals: known }
   }
-  return { store, connect, check, basis, caller, clock, memory, failing, key, used, withdrawals, reads: () => reads }
+  return {
+    store,
+    connect,
+    check,
+    basis,
+    caller,
+    clock,
+    memory,
+    storage,
+    failing,
+    key,
+    used,
+    withdrawals,
+    reads: () => reads,
+  }
 }
 
 it('a token of before a withdrawal is served until the next look at the grant, which costs one look as ever', async () => {
@@ -95,6 +109,31 @@ it('calls at the same time share one look, and the next look is another one', as
   clock.advance(1)
   const next = check.check(caller('client-1'), SECRET, basis)
   expect(next === true || (await next.outcome)).toBe(true)
+  expect(reads()).toBe(2)
+})
+
+it('no call joins a look of which it would not know any more: the process has stood still since that began', async () => {
+  const { store, check, basis, caller, clock, reads, storage } = await setUp()
+  const of = caller('client-1')
+  clock.advance(10_000)
+  const seen = await storage.get(store.keyOf(ALICE))
+  let answer: () => void = () => undefined
+  vi.spyOn(storage, 'get').mockReturnValueOnce(new Promise((resolve) => (answer = () => resolve(seen))))
+  const looks = [check.check(of, SECRET, basis)]
+  clock.advance(10_000)
+  looks.push(check.check(of, SECRET, basis))
+  expect(reads()).toBe(1)
+
+  await store.disconnect(ALICE, undefined)
+  clock.advance(1)
+  looks.push(check.check(of, SECRET, basis))
+  answer()
+
+  expect(await Promise.all(looks.map(async (look) => look === true || (await look.outcome)))).toEqual([
+    true,
+    true,
+    false,
+  ])
   expect(reads()).toBe(2)
 })
 
