@@ -11,8 +11,8 @@ vi.mock('lru-cache', async () => ({ LRUCache: (await import('../support/small-ca
 
 /** Courses of each case at most: `npm run model` goes through all. */
 const most = Number(process.env['MODEL_COURSES'] ?? 150)
-/** The same of a case that has millions of them, because an instance does two things at once. */
-const mostOfMillions = 100_000
+/** The same where an instance does two things at once: no order of its own steps is known to be of no matter, which makes too many. */
+const mostAtOnce = 100_000
 
 let restore: () => void
 beforeAll(async () => {
@@ -35,7 +35,6 @@ const connect = (at: string, to = client): Act => ({ at, what: 'connect', user, 
 
 const CASES: readonly Case[] = [
   ['a renewal and a disconnection at another instance', 'revoked', [token('A'), disconnect('B')], true],
-  ['a renewal and a disconnection at the same instance', 'revoked', [token('A'), disconnect('A')], true],
   ['a renewal and a disconnection', 'ends alone', [token('A'), disconnect('B')], true],
   ['two renewals', 'revoked', [token('A'), token('B')], true],
   ['a connection and a disconnection', 'revoked', [connect('A', 'two'), disconnect('B')], false],
@@ -50,12 +49,11 @@ it.each(CASES)('every interleaving of %s (%s) keeps the rules', async (what, kin
   expect(explored.courses).toBeGreaterThan(1)
 })
 
-it('two renewals, and a disconnection at the instance of one, keep the rules in the courses that come first', async () => {
-  const acts = [token('A'), token('B'), disconnect('A')]
-  const explored = await explore(
-    ['two renewals and a disconnection', 'revoked', acts, true],
-    Math.min(most, mostOfMillions),
-  )
+it.each([
+  ['a renewal and a disconnection', [token('A'), disconnect('A')]],
+  ['two renewals, and a disconnection', [token('A'), token('B'), disconnect('A')]],
+])('%s at the instance of one keep the rules, in the interleavings that come first', async (what, acts) => {
+  const explored = await explore([`${what} at the instance of one`, 'revoked', acts, true], Math.min(most, mostAtOnce))
   expect(explored.courses).toBeGreaterThan(1)
 })
 
