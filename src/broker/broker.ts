@@ -211,7 +211,7 @@ async function follow(
 async function confirm(
   broker: TokenBroker,
   session: BrokerSession,
-  { confirmed, have }: Cached & { readonly confirmed: Promise<TokenEntry | undefined> },
+  { entry: cached, confirmed, have }: Cached & { readonly confirmed: Promise<TokenEntry | undefined> },
   options?: Options,
 ): Promise<Secret> {
   const { mode, reports } = broker
@@ -224,26 +224,37 @@ async function confirm(
     entry !== undefined &&
     isLiving(broker, session, entry) &&
     mode.grants?.permits(caller, entry.basis?.consent) !== false
-  return serves ? handOut(broker, entry, session) : miss(broker, session, have, options)
+  if (!serves) return miss(broker, session, have, options)
+  // What has come meanwhile is not what was looked for.
+  return entry === cached ? handOut(broker, entry, session) : serve(broker, session, { entry, have }, options)
 }
 
 function miss(broker: TokenBroker, session: BrokerSession, have: Have, options?: Options): Promise<Secret> {
   broker.counters.nextcloudCacheMisses += 1
-  return fetchFor(broker, session.caller, requestOf(broker, session, have, options), options?.signal)
+  return fetchFor(broker, session, requestOf(broker, session, have, options), options)
 }
 
 /** Gets a fresh secret for one of the callers who wait for it, each of whom must be entitled to it. */
 async function fetchFor(
   broker: TokenBroker,
-  caller: Caller,
+  session: BrokerSession,
   request: TokenRequest,
-  signal?: AbortSignal,
+  options?: Options,
 ): Promise<Secret> {
-  const { secret, basis } = await abortable(broker.requests.fetch(request), signal)
+  const { mode, clock } = broker
+  const { caller } = session
+  const calledAt = clock.monotonic()
+  const { secret, basis } = await abortable(broker.requests.fetch(request), options?.signal)
   checkPermission(broker, caller, basis)
-  broker.mode.grants?.used(caller, basis?.consent)
-  const entry = broker.entries.get(request.key)
-  if (entry !== undefined && isSameSecret(entry.secret, secret)) entry.handedOut = true
+  const cached = broker.entries.get(request.key)
+  const entry = cached !== undefined && isSameSecret(cached.secret, secret) ? cached : undefined
+  if (basis !== undefined && mode.grants?.isRecent(basis.checkedAt, calledAt) === false) {
+    // It is looked for again as one that was cached is.
+    const unkept = { secret, basis, renewAt: Infinity, deadAt: Infinity, unproven: false, handedOut: false }
+    return serve(broker, session, { entry: entry ?? unkept, have: { notThis: request.have.notThis } }, options)
+  }
+  mode.grants?.used(caller, basis?.consent)
+  if (entry !== undefined) entry.handedOut = true
   return secret
 }
 
@@ -270,7 +281,7 @@ async function replaceSecret(
     if (entry.unproven && mode.provesRefusals !== true) return undefined
   }
   const request = requestOf(broker, session, { force: true, notThis: refused, proven })
-  const secret = await fetchFor(broker, session.caller, request)
+  const secret = await fetchFor(broker, session, request)
   const fresh = entries.get(key)
   if (fresh !== undefined && isSameSecret(fresh.secret, secret)) fresh.unproven = true
   return isSameSecret(secret, refused) ? undefined : secret

@@ -29,7 +29,10 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
     const outcome = told === 'sealed' ? undefined : told
     rooms.broker.forget(identity)
     if (outcome?.remains === true) return { revoked: false }
-    const unwritten = rotations.drop(store.keyOf(identity))
+    // A write that seemed to fail may have been carried out.
+    const unwritten = rotations
+      .drop(store.keyOf(identity))
+      .filter(({ grant }) => grant.fingerprint !== outcome?.grant.fingerprint)
     const ends = await endEach(rooms, identity, outcome, unwritten)
     // Whoever has the key ends what is in it.
     const revoked = told === 'sealed' ? 'pending' : endOfAll(ends)

@@ -44,7 +44,7 @@ interface Requesting {
   readonly clock: Clock
   /** Looks at grants, by the key of the token. Callers of all MCP clients share them, and each judges by itself. */
   readonly looks: SingleFlight<Found>
-  readonly flights: SingleFlight<Flown>
+  readonly flights: SingleFlight<FreshToken>
   /** The grants with which the flights under way began, by the key of the flight. */
   readonly begun: Map<string, Found>
   /** The calls under way. */
@@ -60,13 +60,6 @@ interface Found {
   readonly doubts: number
   /** Monotonic milliseconds. */
   readonly startedAt: number
-}
-
-/** The end of a flight. */
-interface Flown {
-  readonly fresh: FreshToken
-  /** What it began with. */
-  readonly found: Found
 }
 
 /** Keys whose failures are remembered at one time. */
@@ -108,24 +101,20 @@ function tracked<T>({ calls }: Requesting, call: Promise<T>): Promise<T> {
 
 /** Gets a fresh token for a caller who may have it, in the flight under way or in one that it begins. */
 async function fetch(requesting: Requesting, request: TokenRequest, flightKey: string): Promise<FreshToken> {
-  const { flights, begun, clock } = requesting
+  const { flights, begun } = requesting
   const { caller, have } = request
-  const calledAt = clock.monotonic()
-  const isRecent = ({ startedAt }: Found): boolean => requesting.mode.grants?.isRecent(startedAt, calledAt) !== false
   for (let disappointments = 0; ; disappointments += 1) {
     const own = { flight: false }
     const underWay = begun.get(flightKey)
-    const mayJoin = underWay && mayGoOn(requesting, caller, underWay)
-    const found = mayJoin ? underWay : await find(requesting, request, isRecent)
+    const found = underWay && mayGoOn(requesting, caller, underWay) ? underWay : await find(requesting, request)
     const flight = flights.join(flightKey, () => {
       own.flight = true
       return sendAndKeep(requesting, request, { flightKey, found })
     })
     try {
-      const { fresh, found: before } = await flight
+      const fresh = await flight
       // One that began without knowing of the refused token may have found the very same in the store.
-      const mayServe = isRecent(before) && !isSameSecret(fresh.secret, have.notThis)
-      if (own.flight || disappointments > 0 || mayServe) return fresh
+      if (own.flight || disappointments > 0 || !isSameSecret(fresh.secret, have.notThis)) return fresh
     } catch (error) {
       if (own.flight || disappointments >= MOST_FLIGHTS || !isOfOneCaller(requesting, error)) throw error
       // The caller who began it has lost the user's consent. This one may still have it.
@@ -149,11 +138,7 @@ function mayGoOn({ mode: { grants } }: Requesting, caller: Caller, { stored }: F
  * @throws {NotProvisionedError} it does not serve the caller's MCP client
  * @throws {SubjectTokenRejectedError} the user has taken back what the caller's MCP token came of
  */
-async function find(
-  requesting: Requesting,
-  { key, caller }: TokenRequest,
-  isRecent: (found: Found) => boolean,
-): Promise<Found> {
+async function find(requesting: Requesting, { key, caller }: TokenRequest): Promise<Found> {
   const { mode, looks, reports, clock, doubts } = requesting
   const { grants } = mode
   if (grants === undefined) return { stored: undefined, doubts, startedAt: clock.monotonic() }
@@ -164,8 +149,8 @@ async function find(
   }
   let found = await looks.join(key, begin)
   let refusal = grants.refusal(caller, found.stored?.grant)
-  if ((refusal !== undefined || !isRecent(found)) && !own.look) {
-    // It began before this call, and may have missed that the user agreed, or that the connection has ended.
+  if (refusal !== undefined && !own.look) {
+    // It began before this call, and may have missed that the user agreed.
     found = await looks.join(key, begin)
     refusal = grants.refusal(caller, found.stored?.grant)
   }
@@ -190,7 +175,7 @@ async function sendAndKeep(
   requesting: Requesting,
   request: TokenRequest,
   { flightKey, found }: { readonly flightKey: string; readonly found: Found },
-): Promise<Flown> {
+): Promise<FreshToken> {
   const { entries, reports, begun, clock } = requesting
   const { key, caller } = request
   begun.set(flightKey, found)
@@ -199,7 +184,7 @@ async function sendAndKeep(
     if (requesting.doubts !== found.doubts && fresh.basis !== undefined) fresh.basis.checkedAt = -Infinity
     keep(requesting, key, caller, fresh)
     reports.got(caller, fresh.source, clock.monotonic() - found.startedAt)
-    return { fresh, found }
+    return fresh
   } catch (error) {
     // The token before it came from a grant that is gone.
     if (error instanceof NotProvisionedError && !isWantOfConsent(error)) entries.delete(key)

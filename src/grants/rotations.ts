@@ -50,21 +50,42 @@ export interface RotationRooms {
 }
 
 export function createRotations({ store, patience, onStored, onLate, clock }: RotationRooms): Rotations {
-  /** Those that need not be kept any more. */
+  /** Those that are stored, or that somebody ends. */
   const over = new WeakSet<Rotation>()
+  const keep = (rotation: Rotation): void => {
+    const kept = backlog.get(rotation.key) ?? []
+    // The latest is the one that lives.
+    if (!kept.includes(rotation)) backlog.keep(rotation.key, [rotation, ...kept])
+  }
+  const handOn = async (rotation: Rotation): Promise<void> => {
+    if (over.has(rotation)) return
+    over.add(rotation)
+    try {
+      await onLate(rotation)
+    } catch (error) {
+      over.delete(rotation)
+      keep(rotation)
+      throw error
+    }
+  }
   const bring = async (rotation: Rotation): Promise<StoredGrant | undefined> => {
     const stored = await attempt(store, rotation)
-    if (stored === 'late for its grant') await onLate(rotation)
+    if (stored === 'late for its grant') {
+      await handOn(rotation)
+      return undefined
+    }
     // The background and the next call for the key may write the same one at once.
-    else if (stored !== undefined && !over.has(rotation)) onStored(rotation)
+    if (stored !== undefined && !over.has(rotation)) onStored(rotation)
     over.add(rotation)
-    return stored === 'late for its grant' ? undefined : stored
+    return stored
   }
   const backlog = createWriteBehind<readonly Rotation[]>(
     async (rotations) => {
-      // A grant that only another key opens was written by another instance: the rotation is of the past then.
-      for (const rotation of rotations.filter((one) => !over.has(one)))
-        await bring(rotation).catch(ifError(SealedValueError, () => onLate(rotation)))
+      for (const rotation of rotations) {
+        if (over.has(rotation)) continue
+        // A grant that only another key opens was written by another instance: the rotation is of the past then.
+        await bring(rotation).catch(ifError(SealedValueError, () => handOn(rotation)))
+      }
     },
     () => undefined,
     clock,
@@ -74,13 +95,17 @@ export function createRotations({ store, patience, onStored, onLate, clock }: Ro
       try {
         return await persevere(clock, patience, () => bring(rotation))
       } catch (error) {
-        if (error instanceof SealedValueError) await onLate(rotation)
-        else backlog.keep(rotation.key, [...(backlog.get(rotation.key) ?? []), rotation])
+        if (error instanceof SealedValueError) await handOn(rotation)
+        else keep(rotation)
         throw error
       }
     },
     flush: backlog.flush,
-    drop: (key) => (backlog.drop(key) ?? []).filter((rotation) => !over.has(rotation)),
+    drop(key) {
+      const dropped = (backlog.drop(key) ?? []).filter((rotation) => !over.has(rotation))
+      for (const rotation of dropped) over.add(rotation)
+      return dropped
+    },
     settle: backlog.settle,
   }
 }

@@ -25,9 +25,11 @@ export function createFetchedDocument<T>(
   let known: { readonly value: T; readonly fetchedAt: number } | undefined
   let pending: Promise<T> | undefined
   const fetchOnce = (): Promise<T> => {
+    // It is as old as that, also where the process stood still before it was read.
+    const fetchedAt = clock.monotonic()
     const fetching = fetchDocument()
       .then((value) => {
-        if (pending === fetching) known = { value, fetchedAt: clock.monotonic() }
+        if (pending === fetching) known = { value, fetchedAt }
         coolDown.succeeded()
         return value
       })

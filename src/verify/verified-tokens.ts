@@ -11,9 +11,14 @@ export interface VerifiedTokens<T> {
   readonly find: (token: string) => T | undefined
   /**
    * @param expiresAt seconds since the epoch
-   * @param trust the trust in the keys that verified it; undefined if it was introspected
+   * @param by the trust in the keys that verified it, undefined if it was introspected; and when that began, in monotonic milliseconds
    */
-  readonly keep: (token: string, expiresAt: number, presented: T, trust: KeyTrust | undefined) => void
+  readonly keep: (
+    token: string,
+    expiresAt: number,
+    presented: T,
+    by: { readonly trust: KeyTrust | undefined; readonly since: number },
+  ) => void
   readonly clear: () => void
   readonly size: () => number
 }
@@ -54,8 +59,8 @@ export function createVerifiedTokens<T extends object>(
       entries.delete(entryKey(token))
       return undefined
     },
-    keep: (token, expiresAt, presented, trust) => {
-      const staleAt = Math.floor(clock.monotonic() + cache.verifiedTtl * 1_000)
+    keep: (token, expiresAt, presented, { trust, since }) => {
+      const staleAt = Math.floor(since + cache.verifiedTtl * 1_000)
       entries.set(entryKey(token), { token, presented, expiresAt: expiresAt + clockTolerance, staleAt, trust })
     },
     clear: () => entries.clear(),

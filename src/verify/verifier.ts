@@ -186,6 +186,8 @@ async function introspecting({ all }: PerIssuer<Readers>): Promise<Readers> {
 async function verifyAgain<T>(state: State<T>, readers: Readers, token: string, from: object | undefined): Promise<T> {
   const { rooms } = readers
   const { config, discovery, keys, clock, events } = rooms
+  // What is found out is as old as that, also where the process stood still meanwhile.
+  const since = clock.monotonic()
   const isSigned = isJwt(token)
   const byIntrospection = config.introspection === 'always' || !isSigned
   let issuer = ''
@@ -219,7 +221,7 @@ async function verifyAgain<T>(state: State<T>, readers: Readers, token: string, 
     // The same claims serve every request with the token, so none may change them.
     const claims = deepFreeze(payload)
     const presented = state.present({ token, issuer, subject, clientId, scopes, expiresAt, audience, boundTo, claims })
-    state.tokens.keep(token, expiresAt, presented, trust)
+    state.tokens.keep(token, expiresAt, presented, { trust, since })
     return presented
   } catch (error) {
     // An error of jose during introspection is about this server's own credentials.

@@ -183,6 +183,37 @@ describe('revoke()', () => {
     expect(revoked(as)).toEqual([refreshTokens.familyOf(first).tokens.at(-1)])
   })
 
+  it('ends a refresh token once whose write was carried out, although it seemed to fail', async () => {
+    const { as, clock, open, storage, refreshTokens, first } = await setUpRevocation()
+    let isBroken = false
+    const ended = { yet: false }
+    const fail = (): never => {
+      throw new Error('The connection is broken')
+    }
+    const auth = open({
+      storage: {
+        ...storage,
+        get: (...of) => (isBroken ? fail() : storage.get(...of)),
+        put: async (...of) => {
+          const version = await storage.put(...of)
+          isBroken ||= !ended.yet && refreshTokens.familyOf(first).tokens.length > 1
+          return isBroken ? fail() : version
+        },
+      },
+    })
+    const waiting = failureOf(auth.getNextcloudToken(ALICE)).finally(() => (ended.yet = true))
+    for (let steps = 0; steps < 2_000 && !ended.yet; steps += 1) {
+      clock.advance(10)
+      await turn()
+    }
+    expect(await waiting).toBeInstanceOf(StorageError)
+    isBroken = false
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: true })
+
+    expect(revoked(as)).toEqual([refreshTokens.familyOf(first).tokens.at(-1)])
+  })
+
   it('ends the newer connection as well as a token of the one before that could not be stored', async () => {
     const { as, auth, open, connect, first, refreshTokens } = await setUpUnstored()
     const second = await connect('alice')
@@ -216,9 +247,8 @@ describe('revoke()', () => {
     expect(revoked(as).slice(before)).toEqual([again, first])
   })
 
-  it('is seen by the next caller although a look into the store had begun before it', async () => {
-    const { auth, open, storage } = await setUpConnected()
-    const token = await auth.getNextcloudToken(ALICE)
+  it('is seen by all callers although a look into the store had begun before it', async () => {
+    const { open, storage } = await setUpConnected()
     let letGo = (): void => undefined
     const gate = new Promise<void>((resolve) => (letGo = resolve))
     let looks = 0
@@ -238,8 +268,70 @@ describe('revoke()', () => {
     await late.revoke(ALICE)
     letGo()
 
-    expect(await first).toBe(token)
+    expect(await failureOf(first)).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
     expect(await failureOf(late.getNextcloudToken(ALICE))).toMatchObject({ code: 'ERR_NOT_PROVISIONED' })
+  })
+})
+
+describe('a disconnection at another instance, while this one stands still', () => {
+  /** Another instance, to which the store answers when it is told to. */
+  async function setUpHeld() {
+    const { auth, clock, open, storage } = await setUpConnected()
+    await auth.getNextcloudToken(ALICE)
+    const held = { get: 0, put: 0 }
+    const letGo: (() => void)[] = []
+    const gated = async <T>(operation: keyof typeof held, answer: Promise<T>): Promise<T> => {
+      held[operation] -= 1
+      if (held[operation] === 0) await new Promise<void>((resolve) => letGo.push(resolve))
+      return answer
+    }
+    const still = open({
+      storage: {
+        ...storage,
+        get: (...of) => gated('get', storage.get(...of)),
+        put: (...of) => gated('put', storage.put(...of)),
+      },
+    })
+    /** Begins a call, and holds back the answer to one of its questions, by its number. */
+    const hold = async <T>(
+      call: () => Promise<T>,
+      operation: keyof typeof held,
+      number: number,
+    ): Promise<Promise<T>[]> => {
+      const before = letGo.length
+      held[operation] = number
+      const called = call()
+      await until(() => letGo.length > before)
+      return [called]
+    }
+    return { auth, clock, still, hold, letGo }
+  }
+  const refused = { code: 'ERR_NOT_PROVISIONED' }
+
+  it('ends the token of a call that joins what began before it', async () => {
+    const { auth, clock, still, hold, letGo } = await setUpHeld()
+    const [first] = await hold(() => still.getNextcloudToken(ALICE), 'get', 1)
+    await auth.revoke(ALICE)
+    clock.advance(10_001)
+    const second = failureOf(still.getNextcloudToken(ALICE))
+    letGo[0]?.()
+
+    expect(await first).toEqual(expect.any(String))
+    expect(await second).toMatchObject(refused)
+  })
+
+  it('ends a token that comes while another one is looked for', async () => {
+    const { auth, clock, still, hold, letGo } = await setUpHeld()
+    await still.getNextcloudToken(ALICE)
+    const [rotation] = await hold(() => still.rotate(ALICE), 'put', 3)
+    await auth.revoke(ALICE)
+    clock.advance(10_000)
+    const [call] = await hold(() => failureOf(still.getNextcloudToken(ALICE)), 'get', 1)
+    letGo[0]?.()
+    await rotation
+    letGo[1]?.()
+
+    expect(await call).toMatchObject(refused)
   })
 })
 

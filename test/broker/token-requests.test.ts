@@ -1,9 +1,8 @@
 import { expect, it } from 'vitest'
-import type { FreshToken, GrantCheck, Have, Mode } from '../../src/broker/modes/mode.js'
+import type { FreshToken, Have, Mode } from '../../src/broker/modes/mode.js'
 import { createTokenCache } from '../../src/broker/token-cache.js'
 import { createTokenReports } from '../../src/broker/token-reports.js'
 import { createTokenRequests } from '../../src/broker/token-requests.js'
-import { NotProvisionedError } from '../../src/errors/errors.js'
 import { createEvents } from '../../src/events.js'
 import type { Secret } from '../../src/nextcloud/credential.js'
 import { manualClock } from '../support/clock.js'
@@ -27,7 +26,7 @@ const freshOf = (token: string): FreshToken => ({
 })
 
 /** Requests that are answered one by one, in the order in which they came. */
-function setUp(grants?: GrantCheck) {
+function setUp() {
   const clock = manualClock()
   const reports = createTokenReports(
     'refresh-token',
@@ -41,67 +40,14 @@ function setUp(grants?: GrantCheck) {
     boundToMcpToken: false,
     renewBefore: 0,
     margin: 0,
-    ...(grants && { grants }),
   }
   const requests = createTokenRequests({ mode, entries, reports, clockTolerance: 0, clock })
   const fetch = async (have: Have = {}) => {
     const { secret } = await requests.fetch({ key: 'key', caller: CALLER, target: TARGET, have })
     return (secret as Secret & { readonly token: string }).token
   }
-  return { asked, fetch, requests, entries, clock }
+  return { asked, fetch, requests, entries }
 }
-
-/** The check of grants that all callers may have a token from, and that are found at once. */
-const GRANTS: GrantCheck = {
-  permits: () => true,
-  denial: () => undefined,
-  read: () => Promise.resolve(undefined),
-  refusal: () => undefined,
-  check: () => true,
-  isRecent: (startedAt, calledAt) => calledAt - startedAt <= 10_000,
-  used: () => undefined,
-}
-
-it('a call that joins a look of before a standstill has another one taken, because the connection may have ended since', async () => {
-  const looks: (() => void)[] = []
-  const { asked, fetch, requests, clock } = setUp({
-    ...GRANTS,
-    read: () => new Promise((resolve) => looks.push(() => resolve(undefined))),
-    refusal: ({ clientId }) => (clientId === CALLER.clientId ? undefined : new NotProvisionedError('consent')),
-  })
-  const another = { key: 'key', caller: { ...CALLER, clientId: 'another' }, target: TARGET, have: {} }
-  const refused = requests.fetch(another).catch((error: unknown) => error)
-  clock.advance(10_001)
-  const later = fetch()
-  await turn()
-  looks[0]?.()
-  await turn()
-  expect(await refused).toMatchObject({ reason: 'consent' })
-  expect([looks.length, asked.length]).toEqual([2, 0])
-
-  looks[1]?.()
-  await turn()
-  asked[0]?.answer('the token')
-  expect(await later).toBe('the token')
-})
-
-it('a call that joins a request of before a standstill asks once more, because the connection may have ended since', async () => {
-  const { asked, fetch, clock } = setUp(GRANTS)
-  const first = fetch()
-  await turn()
-  clock.advance(10_000)
-  const inTime = fetch()
-  clock.advance(1)
-  const later = fetch()
-  await turn()
-  expect(asked).toHaveLength(1)
-
-  asked[0]?.answer('of before')
-  expect([await first, await inTime]).toEqual(['of before', 'of before'])
-  await turn()
-  asked[1]?.answer('of today')
-  expect(await later).toBe('of today')
-})
 
 it('a caller whose token was refused asks once more where the request that it joined ends with that token', async () => {
   const { asked, fetch } = setUp()

@@ -171,11 +171,11 @@ describe('a store that fails', () => {
 
   it.each([
     ['is brought a token beside that of the connection before, which is handed on to be ended', false],
-    ['hands on once what is over', false, true],
+    ['brings once what is brought', false, true],
     ['leaves both to whoever drops them', true],
     ['leaves to whoever drops them what is not over yet', true, true],
   ])('%s', async (_what, isDropped, isOneOver = false) => {
-    const { rotations, rotation, connect, store, stored, failing, late } = await open()
+    const { rotations, rotation, connect, store, stored, failing, reported, late } = await open()
     await connect('of another sign-in')
     const { grant, version } = (await store.read(rotation.key))!
     const next = { ...grant, refreshToken: 'third', fingerprint: 'third' }
@@ -185,17 +185,55 @@ describe('a store that fails', () => {
     failing.clear()
 
     if (isOneOver) {
-      failing.add('put')
-      vi.spyOn(store, 'write').mockResolvedValueOnce(null)
+      const { write } = store
+      vi.spyOn(store, 'write').mockImplementationOnce(write).mockRejectedValueOnce(new StorageError('unavailable'))
       await expect(rotations.flush(rotation.key)).rejects.toThrow(StorageError)
-      expect(late).toEqual([rotation])
     }
-    failing.clear()
-    if (isDropped) return expect(rotations.drop(rotation.key)).toEqual(isOneOver ? [newer] : [rotation, newer])
+    if (isDropped) {
+      expect(rotations.drop(rotation.key)).toEqual(isOneOver ? [rotation] : [newer, rotation])
+      return expect(rotations.drop(rotation.key)).toEqual([])
+    }
     await rotations.flush(rotation.key)
 
+    expect(reported).toEqual([newer])
     expect(late).toEqual([rotation])
     expect(await stored()).toEqual(next)
+    expect(rotations.drop(rotation.key)).toEqual([])
+  })
+
+  it('hands nothing on that was dropped while it was written', async () => {
+    const { rotations, rotation, failing, store, late } = await open()
+    failing.add('put')
+    await expect(rotations.write(rotation)).rejects.toThrow(StorageError)
+    failing.clear()
+    let answer = (): void => undefined
+    vi.spyOn(store, 'write').mockReturnValueOnce(new Promise((resolve) => (answer = () => resolve(null))))
+    const writing = rotations.flush(rotation.key)
+    await store.disconnect(ALICE, undefined)
+
+    expect(rotations.drop(rotation.key)).toEqual([rotation])
+    answer()
+    await writing
+
+    expect(late).toEqual([])
+  })
+
+  it.each([
+    ['of a connection that has ended', false],
+    ['of one that only another key opens', true],
+  ])('keeps a token that could not be handed on: %s', async (_what, isSealed) => {
+    const { rotation, store, storage, clock, failing, late } = await open()
+    const onLate = vi.fn((one: Rotation) => Promise.resolve(late.push(one)))
+    const rotations = createRotations({ store, clock, patience: 0, onStored: () => undefined, onLate })
+    if (isSealed) await storage.put(rotation.key, 'sealed by another instance', rotation.expected)
+    else await store.disconnect(ALICE, undefined)
+    onLate.mockRejectedValueOnce(new StorageError('unavailable')).mockRejectedValueOnce(new StorageError('unavailable'))
+
+    for (const attempt of [() => rotations.write(rotation), () => rotations.flush(rotation.key)])
+      await expect(attempt()).rejects.toThrow(StorageError)
+    await rotations.flush(rotation.key)
+
+    expect([failing.size, late]).toEqual([0, [rotation]])
     expect(rotations.drop(rotation.key)).toEqual([])
   })
 
@@ -212,7 +250,7 @@ describe('a store that fails', () => {
     expect(late).toEqual([rotation])
     expect(rotations.drop(rotation.key)).toEqual([])
     await expect(rotations.write(rotation)).rejects.toMatchObject({ code: 'ERR_STORAGE_SEALED' })
-    expect(late).toEqual([rotation, rotation])
+    expect(late).toEqual([rotation])
     expect(rotations.drop(rotation.key)).toEqual([])
 
     expect(await memory.get(rotation.key)).toMatchObject({ value: 'sealed by another instance' })

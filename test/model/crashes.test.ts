@@ -36,6 +36,7 @@ it.each([
   [800007658, 'a standstill with an answer of the store'],
   [900033723, 'the same'],
   [1100268876, 'a call that joins a look of before a standstill'],
+  [1200238228, 'a call behind a disconnection that joins a look of before'],
   [1000166418, 'a rotation that is not stored, and another one of the next connection'],
 ])('the rules hold where they once did not: seed %i, %s', async (seed) => {
   const { world, users } = await chaos(seed)

@@ -11,7 +11,7 @@ vi.mock('lru-cache', async () => ({ LRUCache: (await import('../support/small-ca
 
 /** Courses of each case at most: `npm run model` goes through all. */
 const most = Number(process.env['MODEL_COURSES'] ?? 150)
-/** The same where an instance does two things at once: no order of its own steps is known to be of no matter, which makes too many. */
+/** The same where an instance does two things at once. The order of all its steps counts then, which makes millions of courses. */
 const mostAtOnce = 100_000
 
 let restore: () => void

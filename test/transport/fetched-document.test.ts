@@ -24,6 +24,15 @@ it('is fetched when it is asked for, and then known with its time', async () => 
   expect(kept.known()).toEqual({ value: 'document', fetchedAt: 500 })
 })
 
+it('is as old as the question, however long the answer took to be read', async () => {
+  fetchDocument.mockImplementationOnce(() => {
+    clock.advance(60_000)
+    return Promise.resolve('document')
+  })
+  await kept.refresh()
+  expect(kept.known()).toEqual({ value: 'document', fetchedAt: 0 })
+})
+
 it('concurrent calls share one fetch, and later ones make another', async () => {
   const both = [kept.refresh(), kept.refresh()]
   expect(kept.refreshing()).toBe(true)

@@ -273,6 +273,17 @@ describe('a token that was verified', () => {
     expect(usual.auth.stats()).toMatchObject({ evictions: 0, sizes: { verifiedTokens: 1 } })
   })
 
+  it('is as old as the first look at it, however long that took', async () => {
+    const validateClaims = vi.fn(() => clock.advance(9_000))
+    const auth = open({ validateClaims, cache: { verifiedTtl: 10 } })
+    const token = await as.mint()
+    await auth.verify(token)
+    await after(0.999, auth, token)
+    expect(validateClaims).toHaveBeenCalledTimes(1)
+    await after(0.001, auth, token)
+    expect(validateClaims).toHaveBeenCalledTimes(2)
+  })
+
   it('is looked at again after verifiedTtl also when the clock was set back meanwhile', async () => {
     let setBack = 0
     const validateClaims = vi.fn()

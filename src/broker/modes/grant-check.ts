@@ -38,13 +38,16 @@ const UNAVAILABLE = 3
  * call is answered without it then.
  */
 const LEAST_BELIEVED = 1_000
+/** Milliseconds at least for which calls join a look that is under way. */
+const SHARED_FOR = 1_000
 
 export function createGrantCheck(rooms: GrantCheckRooms): GrantCheck {
   const { config, grants, clock } = rooms
   const grantCheck = config.cache.grantCheck * 1_000
   const consent = config.grants?.consent
   const looks = new WeakMap<Basis, { readonly outcome: Look['outcome']; readonly startedAt: number }>()
-  const isRecent: GrantCheck['isRecent'] = (startedAt, calledAt) => calledAt - startedAt <= grantCheck
+  const isRecent: GrantCheck['isRecent'] = (checkedAt, calledAt) =>
+    calledAt - checkedAt <= Math.max(grantCheck, SHARED_FOR)
   const health: Health = { failing: new LRUCache({ max: MOST_FAILING }), run: new Set(), failedAt: -Infinity }
   // The next look after a failure is due when `grantCheck` is over.
   const believed = Math.max(2 * grantCheck, LEAST_BELIEVED)

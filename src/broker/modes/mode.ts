@@ -148,8 +148,11 @@ export interface GrantCheck {
    */
   readonly refusal: (caller: Consenting, grant: Grant | undefined) => Refusal | undefined
   readonly check: NonNullable<Mode['check']>
-  /** Whether a look that began then will do for a call of this moment, both in monotonic ms: the process may have stood still meanwhile. */
-  readonly isRecent: (startedAt: number, calledAt: number) => boolean
+  /**
+   * Whether what was looked up then (monotonic ms) serves a call of that moment, which waited for it with others: the process may have
+   * stood still.
+   */
+  readonly isRecent: (checkedAt: number, calledAt: number) => boolean
   /** Notes that the caller's MCP client is served, if the user agreed to it. */
   readonly used: (caller: Caller, consent: Consent | undefined) => void
 }

@@ -37,9 +37,13 @@ interface Lessons {
 }
 
 /** A step as others are told from it. */
-interface Taken extends Pick<Step, 'instance' | 'kind' | 'on' | 'name'> {
+interface Taken extends Pick<Step, 'instance' | 'on' | 'name'> {
   /** Whether something that was asked has begun or ended with it, where the order of that is told. */
   readonly isTold: boolean
+  /** Whether a refresh token was sent with it: that is judged by the lease, and by what was sent before. */
+  readonly sends: boolean
+  /** Whether it is about the lease, or about what was sent. */
+  readonly isJudgedBy: boolean
 }
 
 /** Steps that were taken first in another course, and to which nothing that came since matters: taking them now repeats that course. */
@@ -53,6 +57,8 @@ interface Choice {
   /** Of the chosen one. */
   taken: Taken | undefined
 }
+
+const MOST_STEPS = 2_000
 
 /**
  * Explores every interleaving of a scenario, depth first over the choices, each from a fresh start. Of the courses that differ only in the
@@ -119,7 +125,8 @@ async function follow(world: World, lessons: Lessons, choices: Choice[]): Promis
   const { scheduler, deeds } = world
   let depth = 0
   let sleeping: Sleeping = new Map()
-  for (;;) {
+  for (let steps = 0; ; steps += 1) {
+    if (steps > MOST_STEPS) throw new Error(`It never ends:\n${scheduler.log.slice(-100).join('\n')}`)
     const waiting = scheduler.waiting()
     const open = waiting.filter(({ kind, at }) => (kind !== 'timer' && kind !== 'sleep') || at <= scheduler.now())
     if (open.length === 0) {
@@ -166,10 +173,9 @@ const nameOf = ({ instance, name, on }: Step): string => `${instance}: ${name} $
 /** Whether no order matters to a step, whatever else is going to happen. */
 function isAlone(step: Step, open: readonly Step[], { shared, told, busy, together }: Lessons): boolean {
   const { kind, on, instance } = step
-  if (told.has(nameOf(step))) return false
-  if (kind === 'call') return !shared.has(on)
   if (kind === 'begin') return together
-  return !busy.has(instance) && open.every((other) => other === step || other.instance !== instance)
+  const isOnly = !busy.has(instance) && open.every((other) => other === step || other.instance !== instance)
+  return isOnly && !told.has(nameOf(step)) && (kind !== 'call' || !shared.has(on))
 }
 
 async function takeAndTell(world: World, step: Step, { together }: Lessons): Promise<Taken> {
@@ -177,14 +183,18 @@ async function takeAndTell(world: World, step: Step, { together }: Lessons): Pro
     world.deeds
       .flatMap(({ begun, ended, agreed, given }) => [begun, ended, agreed, given])
       .filter((moment) => Number.isFinite(moment)).length
-  const before = moments()
+  const { spends } = world.server
+  const before = { moments: moments(), spends: spends.length }
   await take(world, step)
-  const { instance, kind, on, name } = step
-  return { instance, kind, on, name, isTold: !together && moments() > before }
+  const { instance, on, name } = step
+  const isTold = !together && moments() > before.moments
+  const isJudgedBy = name.startsWith('refresh ') || world.deeds.some(({ user }) => on === world.leaseKey(user))
+  return { instance, on, name, isTold, sends: spends.length > before.spends, isJudgedBy }
 }
 
 function isIndependent(one: Taken, other: Taken): boolean {
   if (one.instance === other.instance || (one.isTold && other.isTold)) return false
+  if ((one.sends && other.isJudgedBy) || (other.sends && one.isJudgedBy)) return false
   return one.on !== other.on || one.on === '' || (isRead(one) && isRead(other))
 }
 
