@@ -249,7 +249,7 @@ async function fetchFor(
   const cached = broker.entries.get(request.key)
   const entry = cached !== undefined && isSameSecret(cached.secret, secret) ? cached : undefined
   if (basis !== undefined && mode.grants?.isRecent(basis.checkedAt, calledAt) === false) {
-    // It is looked for again as one that was cached is.
+    // Its grant may have ended before this call began.
     const unkept = { secret, basis, renewAt: Infinity, deadAt: Infinity, unproven: false, handedOut: false }
     return serve(broker, session, { entry: entry ?? unkept, have: { notThis: request.have.notThis } }, options)
   }

@@ -148,10 +148,7 @@ export interface GrantCheck {
    */
   readonly refusal: (caller: Consenting, grant: Grant | undefined) => Refusal | undefined
   readonly check: NonNullable<Mode['check']>
-  /**
-   * Whether what was looked up then (monotonic ms) serves a call of that moment, which waited for it with others: the process may have
-   * stood still.
-   */
+  /** Whether a look serves a call that has waited for it with others, both in monotonic ms: the process may have stood still in between. */
   readonly isRecent: (checkedAt: number, calledAt: number) => boolean
   /** Notes that the caller's MCP client is served, if the user agreed to it. */
   readonly used: (caller: Caller, consent: Consent | undefined) => void
