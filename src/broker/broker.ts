@@ -199,7 +199,7 @@ async function follow(
 ): Promise<TokenEntry | undefined> {
   const seen = await outcome
   if (seen === true) return entry
-  // One that has come meanwhile is newer than the look.
+  // One that has come meanwhile stays: the look was not at it.
   if (entries.get(key) === entry) {
     if (seen === false) entries.delete(key)
     else requests.keep(key, caller, seen)

@@ -29,7 +29,7 @@ export interface Rotations {
   readonly write: (rotation: Rotation) => Promise<StoredGrant | undefined>
   /** Writes the rotations that are kept for a key. Rejects with {@link StorageError} when the store still fails. */
   readonly flush: (key: string) => Promise<void>
-  /** Forgets the rotations that are kept for a key, and returns them: of one connection, and of those that it took the place of. */
+  /** Forgets the rotations that are kept for a key, and returns them, the latest first: the others are of connections before. */
   readonly drop: (key: string) => readonly Rotation[]
   /** Makes one more attempt at every rotation that is kept, and further ones until then (monotonic milliseconds) while the store fails. */
   readonly settle: (until?: number) => Promise<void>
