@@ -30,6 +30,7 @@ import { createTokenRecords } from './grants/token-records.js'
 import { clientNetwork } from './http/address-shares.js'
 import type { HttpRooms } from './http/authentication.js'
 import type { Published } from './http/resource-metadata.js'
+import { followed } from './http/router.js'
 import type { McpAuthOptions } from './options.js'
 import { createAppPasswords } from './nextcloud/app-passwords.js'
 import { createFreshCredentials } from './nextcloud/fresh-credentials.js'
@@ -40,6 +41,7 @@ import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
 import { createPublicDocuments } from './transport/public-document.js'
 import { createTransport } from './transport/transport.js'
+import { createUnderWay, waitAtMost } from './under-way.js'
 import { createDpop } from './verify/dpop.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
@@ -78,7 +80,7 @@ interface NextcloudRooms extends Pick<Rooms, 'access' | 'pages' | 'connected'> {
 /** @throws {ConfigurationError} an option is missing, unknown, of the wrong type or contradicts another */
 export function createRooms(options: McpAuthOptions | undefined, clock: Clock): Rooms {
   const ground = createGround(readConfig(options), clock)
-  const { config, events, providers, transport, surface } = ground
+  const { config, events, providers, transport, surface, underWay } = ground
   const nextcloud = config.nextcloud === undefined ? withoutNextcloud(ground) : withNextcloud(ground, config.nextcloud)
   const sessions = createSessions(config, nextcloud.access.getToken)
   const verifier = createVerifier(providers, sessions.present, (from) =>
@@ -119,7 +121,8 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
       stopLooking()
       nextcloud.close()
       const { timeout } = config.http
-      await Promise.race([nextcloud.settle(clock.monotonic() + timeout), patience(timeout)])
+      await waitAtMost(timeout, nextcloud.settle(clock.monotonic() + timeout))
+      underWay.end()
       transport.close()
     },
   }
@@ -140,7 +143,8 @@ function createGround(config: Config, clock: Clock) {
   const tokens = createTokenCache(config.cache.nextcloudTokens, () => (events.counters.evictions += 1))
   const surface = createSurface(config, events)
   const codes = config.ownSignIn?.codes ?? createCodeShares(clock)
-  return { config, events, transport, providers, tokens, codes, surface, clock, contact, store }
+  const underWay = createUnderWay()
+  return { config, events, transport, providers, tokens, codes, surface, clock, contact, store, underWay }
 }
 
 /** What is said to the authorization server of one issuer. */
@@ -173,7 +177,7 @@ function withNextcloud(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
 }
 
 function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRooms {
-  const { config, transport, clock, events } = ground
+  const { config, transport, clock, events, underWay } = ground
   const appPasswords = createAppPasswords(nextcloud, transport)
   const tokenRecords = config.sharedTokens && createTokenRecords(config.sharedTokens, clock, events)
   const signIns = createSignIns(clock)
@@ -185,14 +189,14 @@ function withoutGrants(ground: Ground, nextcloud: NextcloudConfig): NextcloudRoo
     ...NOTHING_STORED,
     access: createAccess(ground, { nextcloud, broker, signIns, pages: noPages }),
     ready: tokenRecords?.ready ?? NOTHING_STORED.ready,
-    settle: broker.settle,
+    settle: underWay.quiet,
   }
 }
 
 function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsConfig): NextcloudRooms {
-  const { config, providers, transport, codes, clock, events } = ground
+  const { config, providers, transport, codes, clock, events, underWay } = ground
   const storage = stored.storage ?? new MemoryStorage()
-  const grants = createGrants({ config, grants: stored, storage, clock, events })
+  const grants = createGrants({ config, grants: stored, storage, clock, events, underWay })
   const appPasswords = createAppPasswords(nextcloud, transport)
   const signIns = createSignIns(clock)
   const freshCredentials = createFreshCredentials({ nextcloud, transport })
@@ -250,17 +254,22 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
       pages.close()
       deletions.close()
     },
-    // What could not be stored is tried at once as well, because requests may take longer than there is time.
-    settle: (until) =>
-      Promise.all([broker.settle(), pages.settle(), deletions.settle(), grants.settle(until)])
-        .then(() => grants.settle(until))
-        .then(deletions.settle),
+    async settle(until) {
+      // What could not be stored is tried at once as well, because requests may take longer than there is time.
+      await Promise.all([pages.settle(), deletions.settle(), grants.settle(until)])
+      await grants.settle(until)
+      await deletions.settle()
+    },
   }
 }
 
-function withPages(rooms: Omit<ConnectRooms, 'connect' | 'fetchDocument'>, connect: ConnectConfig): Connect {
-  const { config, clock } = rooms
-  return createConnect({ ...rooms, connect, fetchDocument: createPublicDocuments(config.http, clock) })
+function withPages(
+  rooms: Omit<ConnectRooms, 'connect' | 'fetchDocument'> & Pick<Ground, 'underWay'>,
+  connect: ConnectConfig,
+): Connect {
+  const { config, clock, underWay } = rooms
+  const pages = createConnect({ ...rooms, connect, fetchDocument: createPublicDocuments(config.http, clock) })
+  return { ...pages, routes: (http) => followed(pages.routes(http), underWay.track) }
 }
 
 /** The authorization servers at which users sign in. */
@@ -280,11 +289,14 @@ function createServers({ providers, clock }: Ground, ofFirst: ConnectConfig): Pe
 
 /** The broker of each issuer has what differs there: its server, its client, and the ways of that server. */
 function createBrokerOf(
-  { providers, tokens, codes }: Ground,
+  { providers, tokens, codes, underWay }: Ground,
   rooms: Pick<ModeRooms, 'nextcloud' | 'grants' | 'tokenRecords' | 'appPasswords' | 'signIns'>,
 ): Broker {
   const brokers = providers.map((provider) =>
-    createBroker({ ...rooms, ...provider, tokens, codes, nextcloud: provider.config.nextcloud ?? rooms.nextcloud }),
+    createBroker({
+      ...{ ...rooms, ...provider, tokens, codes, underWay },
+      nextcloud: provider.config.nextcloud ?? rooms.nextcloud,
+    }),
   )
   return joinBrokers(brokers)
 }
@@ -307,9 +319,4 @@ function createAccess(
   const user = createUsers({ ...rooms, fetch })
   const signInConnects = ground.config.ownSignIn !== undefined
   return createNextcloudAccess({ ...ground, mode: nextcloud.mode, signInConnects, broker, fetch, user, pages })
-}
-
-/** Resolves after so many milliseconds, and keeps no process alive meanwhile. */
-function patience(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }

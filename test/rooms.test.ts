@@ -6,9 +6,9 @@ import { RedisStorage } from '../src/storage/redis.js'
 import { setUpConnected } from './support/connected-user.js'
 import { ENCRYPTION_KEY } from './support/grant-constants.js'
 import { has } from './support/left-out.js'
-import { failureOf } from './support/promises.js'
+import { failureOf, turn } from './support/promises.js'
 import { startRedisServer } from './support/redis-server.js'
-import { holdTokenRequests } from './support/token-endpoint.js'
+import { holdTokenRequests, tokenAnswer } from './support/token-endpoint.js'
 import { CLIENT_ID, CLIENT_SECRET } from './support/scripted-authorization-server.js'
 import { world, type World } from './support/world.js'
 
@@ -122,4 +122,62 @@ describe('close()', () => {
     clock.advance(60_000)
     expect(await hangs).toBeInstanceOf(Error)
   })
+
+  it('waits also for a refresh that begins while it waits', async () => {
+    const { auth, as, connect, stored } = await setUpConnected()
+    await connect('bob')
+    await connect('carol')
+    const requests = holdTokenRequests(as)
+    const order: string[] = []
+    const call = (subject: string) => auth.getNextcloudToken({ subject }).then(() => order.push(subject))
+    const first = call('alice')
+    await requests.arrival()
+
+    const closing = auth.close().then(() => order.push('closed'))
+    const second = call('bob')
+    requests.answer(tokenAnswer("Alice's", { refresh_token: "Alice's next" }))
+    await requests.arrival(2)
+    const third = call('carol')
+    requests.answer(tokenAnswer("Bob's", { refresh_token: "Bob's next" }))
+    await requests.arrival(3)
+    for (let turns = 0; turns < 20; turns += 1) await turn()
+    expect(order).toEqual(['alice', 'bob'])
+    requests.answer(tokenAnswer("Carol's", { refresh_token: "Carol's next" }))
+    await Promise.all([first, second, third, closing])
+
+    expect(order).toEqual(['alice', 'bob', 'carol', 'closed'])
+    expect(await stored('carol')).toMatchObject({ state: 'active', refreshToken: "Carol's next" })
+  })
+
+  it.each(['is over', 'has waited for its time'])(
+    'is the end of refreshes once it %s: the next token could not be stored any more',
+    async (when) => {
+      const { auth, as, connect, events, first, open, refreshTokens, stored } = await setUpConnected(
+        {},
+        { http: { timeout: 50 } },
+      )
+      await connect('bob')
+      const requests = when === 'is over' ? undefined : holdTokenRequests(as)
+      const hangs = requests && failureOf(auth.getNextcloudToken({ subject: 'bob' }))
+      await requests?.arrival()
+
+      await auth.close()
+
+      expect(await failureOf(auth.getNextcloudToken({ subject: 'alice' }))).toMatchObject({
+        code: 'ERR_UPSTREAM_UNAVAILABLE',
+        status: 503,
+        retryAfter: 1,
+        detail: expect.stringContaining('auth.close() was called') as string,
+      })
+      expect(refreshTokens.presented).toEqual([])
+      // Nobody is told that the provider fails.
+      expect(events.filter(({ type }) => type === 'idp.unavailable')).toHaveLength(requests === undefined ? 0 : 1)
+      expect(await stored()).toMatchObject({ state: 'active', refreshToken: first })
+      await hangs
+      as.script('/token', ({ form }, res) => {
+        res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(refreshTokens.process(form).json))
+      })
+      expect(await open().getNextcloudToken({ subject: 'alice' })).toBe(refreshTokens.accessTokens[0])
+    },
+  )
 })

@@ -44,8 +44,6 @@ export interface Broker extends TokenSource<BrokerSession> {
   /** Forgets the tokens of a user whose grant has changed. */
   readonly forget: (identity: Identity) => void
   readonly size: () => number
-  /** Resolves when the requests under way have ended. */
-  readonly settle: () => Promise<void>
 }
 
 /** The rooms that a broker needs. */
@@ -72,7 +70,6 @@ const NOTHING_KEPT: Omit<Broker, 'getSecret'> = {
   tryAgain: () => Promise.resolve(false),
   forget: () => undefined,
   size: () => 0,
-  settle: () => Promise.resolve(),
 }
 
 /** The broker of each mode. The compiler wants a row for every one. */
@@ -93,12 +90,12 @@ function withGrants(rooms: ModeRooms): GrantModeRooms {
 }
 
 function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
-  const { config, nextcloud, tokens: entries, clock, events } = rooms
+  const { config, nextcloud, tokens: entries, clock, events, underWay } = rooms
   const { counters } = events
   const { clockTolerance } = config
   const keys = createTokenKeys(config, nextcloud, mode)
   const reports = createTokenReports(nextcloud.mode, events)
-  const requests = createTokenRequests({ mode, entries, reports, clockTolerance, clock })
+  const requests = createTokenRequests({ mode, entries, reports, clockTolerance, clock, underWay })
   const broker: TokenBroker = { nextcloud, mode, keys, entries, reports, requests, counters, clock }
   return {
     getSecret: (session, options) => getSecret(broker, session, options),
@@ -116,10 +113,6 @@ function createTokenBroker(rooms: BrokerRooms, mode: Mode): Broker {
       entries.delete(keys.keyOfGrant(identity))
     },
     size: () => entries.size,
-    settle: async () => {
-      await requests.settle()
-      await mode.settle?.()
-    },
   }
 }
 

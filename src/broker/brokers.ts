@@ -15,8 +15,5 @@ export function joinBrokers({ all, find, of }: PerIssuer<Broker>): Broker {
     forget: (identity) => find(identity.issuer)?.forget(identity),
     // They share one cache.
     size: all[0].size,
-    settle: async () => {
-      await Promise.all(all.map(({ settle }) => settle()))
-    },
   }
 }

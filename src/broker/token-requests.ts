@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js'
 import { NotProvisionedError, SubjectTokenRejectedError } from '../errors/errors.js'
 import { isSameSecret } from '../nextcloud/credential.js'
 import { createSingleFlight, type SingleFlight } from '../single-flight.js'
+import type { UnderWay } from '../under-way.js'
 import type { StoredGrant } from '../grants/grant-store.js'
 import { createCoolDowns, type CoolDowns } from '../transport/cool-down.js'
 import {
@@ -31,7 +32,6 @@ export interface TokenRequests {
   readonly isExpired: (caller: Caller) => boolean
   /** Notes that a grant has changed: the token under way is checked again before it is served. */
   readonly doubt: () => void
-  readonly settle: () => Promise<void>
 }
 
 interface Requesting {
@@ -47,8 +47,6 @@ interface Requesting {
   readonly flights: SingleFlight<FreshToken>
   /** The grants with which the flights under way began, by the key of the flight. */
   readonly begun: Map<string, Found>
-  /** The calls under way. */
-  readonly calls: Set<Promise<unknown>>
   doubts: number
 }
 
@@ -67,36 +65,28 @@ const COOL_DOWNS = 10_000
 /** Flights of other callers that a call may be disappointed by. */
 const MOST_FLIGHTS = 10
 
-export function createTokenRequests(
-  rooms: Pick<Requesting, 'mode' | 'entries' | 'reports' | 'clockTolerance' | 'clock'>,
-): TokenRequests {
+export function createTokenRequests({
+  underWay,
+  ...rooms
+}: Pick<Requesting, 'mode' | 'entries' | 'reports' | 'clockTolerance' | 'clock'> & {
+  readonly underWay: UnderWay
+}): TokenRequests {
   const requesting: Requesting = {
     ...rooms,
     coolDowns: createCoolDowns(rooms.clock, COOL_DOWNS, rooms.reports.coolsDown),
     looks: createSingleFlight(),
     flights: createSingleFlight(),
     begun: new Map(),
-    calls: new Set(),
     doubts: 0,
   }
   return {
-    fetch: (request) => tracked(requesting, fetch(requesting, request, request.key)),
-    fetchAnother: (request) => tracked(requesting, fetch(requesting, request, `another ${request.key}`)),
+    fetch: (request) => underWay.track(fetch(requesting, request, request.key)),
+    fetchAnother: (request) => underWay.track(fetch(requesting, request, `another ${request.key}`)),
     keep: (key, caller, fresh) => keep(requesting, key, caller, fresh),
     isCoolingDown: requesting.coolDowns.active,
     isExpired: (caller) => isExpired(requesting, caller),
     doubt: () => void (requesting.doubts += 1),
-    settle: async () => {
-      await Promise.allSettled(requesting.calls)
-    },
   }
-}
-
-function tracked<T>({ calls }: Requesting, call: Promise<T>): Promise<T> {
-  const ended = (): boolean => calls.delete(call)
-  calls.add(call)
-  call.then(ended, ended)
-  return call
 }
 
 /** Gets a fresh token for a caller who may have it, in the flight under way or in one that it begins. */

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.js'
 import type { Config, GrantsConfig } from '../config/config.js'
 import type { Events } from '../events.js'
 import { OWN_KEY, type StorageAdapter } from '../storage-adapter.js'
+import { createUnderWay, type UnderWay } from '../under-way.js'
 import { createElsewhere } from './elsewhere.js'
 import { createGrantStore, type GrantStore } from './grant-store.js'
 import { credentialIn, secretIn, type Credential, type Grant, type Identity, type SealedGrant } from './grant.js'
@@ -58,12 +59,12 @@ export interface Grants {
   readonly leaseLife: number
   /** Stands for a refresh token or an app password. */
   readonly fingerprint: (secret: string) => string
-  /** Keeps work that goes on after an answer, so that `settle` waits for it. */
+  /** Keeps work that an answer does not wait for, so that `settle` does. */
   readonly background: (work: Promise<unknown>) => void
   /** Rejects with {@link StorageError} when the store cannot be reached. */
   readonly ready: () => Promise<void>
   /**
-   * Resolves when each rotation that could not be stored is, or one more attempt at it was made, and background work has ended.
+   * Resolves when each rotation that could not be stored is, or one more attempt at it was made, and the work under way has ended.
    *
    * @param until monotonic milliseconds until which further attempts are made: the tokens end with this process
    */
@@ -84,6 +85,8 @@ export interface GrantsRooms {
   readonly storage: StorageAdapter
   readonly clock: Clock
   readonly events: Events
+  /** Default: the work of the grants alone. */
+  readonly underWay?: UnderWay
 }
 
 /** Milliseconds by which a lease outlives one call to the authorization server: for the answer to be stored. */
@@ -91,7 +94,7 @@ const LEASE_BEYOND_CALL = 5_000
 /** Milliseconds that the first attempt at a deletion has, before another instance takes its process for ended. */
 const FIRST_ATTEMPT = 60_000
 
-export function createGrants({ config, grants, storage, clock, events }: GrantsRooms): Grants {
+export function createGrants({ config, grants, storage, clock, events, ...rooms }: GrantsRooms): Grants {
   const { credential, endsAlone, nextcloud, askedFor } = grants
   const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
   const owners = { ...owner, clientIds: clientIdsOf(config) }
@@ -109,7 +112,8 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     ...{ records, owner: owners, clock },
     grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
   })
-  const { background, settle } = createWork()
+  const { underWay = createUnderWay() } = rooms
+  const background: Grants['background'] = (work) => void underWay.track(work)
   const elsewhere = createElsewhere({ store: kept, owner: owners, credential, background, events })
   const hook: { act: () => void; late: Late } = { act: () => undefined, late: () => Promise.resolve() }
   const told: GrantStore = {
@@ -165,7 +169,7 @@ export function createGrants({ config, grants, storage, clock, events }: GrantsR
     async settle(until) {
       await rotations.settle(until)
       await uses.settle()
-      await settle()
+      await underWay.quiet()
     },
   }
 }
@@ -206,19 +210,6 @@ function openersOf(sealer: Sealer): Pick<Grants, 'mayOpen' | 'openSealed'> {
   return {
     mayOpen: ({ record, sealed }) => sealer.mayOpen(record, sealed),
     openSealed: async ({ record, sealed }) => readGrant(await sealer.open(record, sealed)),
-  }
-}
-
-/** Work that nobody waits for, and its end. */
-function createWork() {
-  const working = new Set<Promise<unknown>>()
-  return {
-    background: (work: Promise<unknown>): void => {
-      working.add(work)
-      const ended = (): boolean => working.delete(work)
-      work.then(ended, ended)
-    },
-    settle: () => Promise.allSettled(working),
   }
 }
 

@@ -35,6 +35,17 @@ export function createRouter(
   }
 }
 
+/** Returns the same routes, of whose work `follow` gets the promise. */
+export function followed(routes: Routes, follow: (work: Promise<void>) => Promise<void>): Routes {
+  const each = (handler: RouteHandler): RouteHandler => {
+    const run = async (...request: Parameters<RouteHandler>): Promise<void> => handler(...request)
+    return (...request) => follow(run(...request))
+  }
+  const all = ([path, methods]: readonly [string, Readonly<Record<string, RouteHandler>>]) =>
+    [path, Object.fromEntries(Object.entries(methods).map(([method, handler]) => [method, each(handler)]))] as const
+  return new Map([...routes].map(all))
+}
+
 /** Returns the work for a request; undefined if its path is none of the routes, or has no such method. */
 export function handlerOf(routes: Routes, req: IncomingMessage): RouteHandler | undefined {
   const methods = routes.get(pathOf(req))

@@ -20,6 +20,7 @@ import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
+import { waitAtMost } from '../under-way.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
@@ -73,7 +74,10 @@ export interface NextcloudSignIn {
    * at the root of the app. Everything else passes on.
    */
   readonly routes: () => ConnectHandler
-  /** Closes this package's own connections. The storage stays open, because it is the app's. */
+  /**
+   * Waits, at most `http.timeout`, for requests and writes under way, then closes this package's own connections. The storage stays open,
+   * because it is the app's.
+   */
   readonly close: () => Promise<void>
 }
 
@@ -297,7 +301,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
   }
   const close = async (): Promise<void> => {
     tokenRooms.deletions.close()
-    await Promise.all([grants.settle(), tokenRooms.deletions.settle()])
+    await waitAtMost(config.http.timeout, Promise.all([grants.settle(), tokenRooms.deletions.settle()]))
     transport.close()
   }
   return { rooms, readKeys, close }

@@ -38,11 +38,12 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
     if (isForPeople && refuseEmbedded(req, res)) return
     // As pages have it: a site that opens a window must not see in it whether a client was let in, and the answer is a redirect.
     if (isForPeople) res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
-    if (page !== undefined) return void showPage(rooms, page, { req, res, next })
+    if (page !== undefined) return rooms.grants.background(showPage(rooms, page, { req, res, next }))
     if (resumed === undefined && !own.has(path)) return next()
     const refusal = path === PATHS.authorization ? refusalOf(rooms, req) : undefined
     if (refusal !== undefined) return refuse(res, refusal)
-    workOf(rooms, { path, resumed }, req, res).catch((error: unknown) => answerOutage(rooms, error, { req, res, next }))
+    const work = workOf(rooms, { path, resumed }, req, res)
+    rooms.grants.background(work.catch((error: unknown) => answerOutage(rooms, error, { req, res, next })))
   }
 }
 

@@ -5,6 +5,7 @@ import { createTokenReports } from '../../src/broker/token-reports.js'
 import { createTokenRequests } from '../../src/broker/token-requests.js'
 import { createEvents } from '../../src/events.js'
 import type { Secret } from '../../src/nextcloud/credential.js'
+import { createUnderWay } from '../../src/under-way.js'
 import { manualClock } from '../support/clock.js'
 import { turn } from '../support/promises.js'
 
@@ -41,12 +42,13 @@ function setUp() {
     renewBefore: 0,
     margin: 0,
   }
-  const requests = createTokenRequests({ mode, entries, reports, clockTolerance: 0, clock })
+  const underWay = createUnderWay()
+  const requests = createTokenRequests({ mode, entries, reports, clockTolerance: 0, clock, underWay })
   const fetch = async (have: Have = {}) => {
     const { secret } = await requests.fetch({ key: 'key', caller: CALLER, target: TARGET, have })
     return (secret as Secret & { readonly token: string }).token
   }
-  return { asked, fetch, requests, entries }
+  return { asked, fetch, requests, entries, underWay }
 }
 
 it('a caller whose token was refused asks once more where the request that it joined ends with that token', async () => {
@@ -85,12 +87,12 @@ it('and no more than once: the same token again is all that there is', async () 
 })
 
 it('requests under way are over before they are settled, those that wait for another one included', async () => {
-  const { asked, fetch, requests } = setUp()
+  const { asked, fetch, underWay } = setUp()
   let settled = false
   void fetch()
   await turn()
   void fetch({ force: true, notThis: bearer('refused') })
-  void requests.settle().then(() => (settled = true))
+  void underWay.quiet().then(() => (settled = true))
   asked[0]?.answer('refused')
   await turn()
   expect(settled).toBe(false)

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStorage } from '../../src/storage/memory.js'
 import type { StorageAdapter } from '../../src/storage-adapter.js'
+import { bareHost } from '../support/hosts.js'
 import { appPasswordWorld } from '../support/login-visits.js'
-import { until } from '../support/promises.js'
+import { turn, until } from '../support/promises.js'
+import { world } from '../support/world.js'
 
 const ALICE = { subject: 'alice' }
 
@@ -110,4 +112,36 @@ describe('the end of the process with an app password that is not stored', () =>
     expect(attempts).toBeLessThanOrEqual(2)
     expect(nextcloud.appPasswords).toEqual([])
   })
+})
+
+it('the end of the process waits for a connection that is under way', async () => {
+  const memory = new MemoryStorage()
+  let key = ''
+  let goOn: (() => void) | undefined
+  const storage: StorageAdapter = {
+    shared: true,
+    get: (read) => memory.get(read),
+    delete: (...args) => memory.delete(...args),
+    async put(written, ...args) {
+      if (written === key) await new Promise<void>((resolve) => (goOn = resolve))
+      return memory.put(written, ...args)
+    },
+  }
+  const setup = await world({ mode: 'refresh-token', host: bareHost, storage })
+  const { agree, as, auth, authorize, browser, grants, link, stored } = setup
+  key = grants.store.keyOf({ issuer: as.issuer, ...ALICE })
+  const alice = browser()
+  const order: string[] = []
+  const callback = await authorize(await agree(alice, await link()))
+  const page = alice.open(callback).then(({ status }) => order.push(`${status}`))
+  await until(() => goOn !== undefined)
+
+  const closing = auth.close().then(() => order.push('closed'))
+  for (let turns = 0; turns < 20; turns += 1) await turn()
+  expect(order).toEqual([])
+  goOn?.()
+  await Promise.all([page, closing])
+
+  expect(order).toContain('200')
+  expect(await stored()).toMatchObject({ state: 'active' })
 })

@@ -42,6 +42,15 @@ interface Spent {
   lost: boolean
 }
 
+/** A refresh token that came again. */
+interface SentTwice {
+  readonly subject: string
+  readonly before: Spent
+  /** The process that sent it again, and how many milliseconds later. */
+  readonly by: string
+  readonly after: number
+}
+
 interface SoakServerRooms {
   readonly judge: Judge
   readonly disturbances: Disturbances
@@ -70,6 +79,8 @@ export interface SoakServer {
   readonly familiesOf: (subject: string) => readonly Family[]
   /** Whether a family ended because an answer was lost after the server had rotated. */
   readonly isLost: (family: Family) => boolean
+  /** To be called at the end: a process says only then that it stood still when it goes on. */
+  readonly judgeSentTwice: () => void
   /** Milliseconds since the epoch at which a refresh token of a user was spent last. */
   readonly lastRefresh: (subject: string) => number
 }
@@ -92,6 +103,7 @@ export async function startSoakServer({ judge, disturbances }: SoakServerRooms):
   const exchanged = new Map<string, Exchanged>()
   const spent = new Map<string, Spent>()
   const lost = new Set<Family>()
+  const sentTwice: SentTwice[] = []
   const refreshedAt = new Map<string, number>()
   const codes = new Map<string, { readonly subject: string; readonly json: Record<string, unknown> }>()
   let key = as.key
@@ -111,15 +123,8 @@ export async function startSoakServer({ judge, disturbances }: SoakServerRooms):
     const wasGood = family?.revoked === false
     const answer = refreshTokens.process(form)
     if (family !== undefined && wasGood && family.revoked && before !== undefined) {
-      const subject = owners.get(family) ?? ''
       lost.add(family)
-      if (before.lost || disturbances.wasDisturbed(before.by, before.from, before.answeredAt))
-        judge.count('answers lost after rotation')
-      else
-        judge.violation(
-          'a refresh token was sent twice',
-          `${subject}: by ${before.by}, answered after ${before.answeredAt - before.from} ms, then by ${by} after ${Date.now() - before.from} ms; meanwhile: ${disturbances.about(before.by, before.from)}`,
-        )
+      sentTwice.push({ subject: owners.get(family) ?? '', before, by, after: Date.now() - before.from })
     }
     if (family === undefined || answer.status !== 200) return answer
     note(answer.json['access_token'], family)
@@ -149,6 +154,18 @@ export async function startSoakServer({ judge, disturbances }: SoakServerRooms):
     return {
       status: 200,
       json: { access_token: accessToken, issued_token_type: issuedType, token_type: 'Bearer', expires_in: LIFE },
+    }
+  }
+
+  function judgeSentTwice(): void {
+    for (const { subject, before, by, after } of sentTwice.splice(0)) {
+      if (before.lost || disturbances.wasDisturbed(before.by, before.from, before.answeredAt))
+        judge.count('answers lost after rotation')
+      else
+        judge.violation(
+          'a refresh token was sent twice',
+          `${subject}: by ${before.by}, answered after ${before.answeredAt - before.from} ms, then by ${by} after ${after} ms; meanwhile: ${disturbances.about(before.by, before.from)}`,
+        )
     }
   }
 
@@ -263,6 +280,7 @@ export async function startSoakServer({ judge, disturbances }: SoakServerRooms):
     exchangedFor: (token) => exchanged.get(token),
     familiesOf: (subject) => families.get(subject) ?? [],
     isLost: (family) => lost.has(family),
+    judgeSentTwice,
     lastRefresh: (subject) => refreshedAt.get(subject) ?? 0,
   }
 }

@@ -55,6 +55,8 @@ export interface Store {
   /** Makes it stand still, or ends it as a crash does. Call what it resolves to for it to go on. */
   readonly pause: () => Promise<() => unknown>
   readonly crash: () => Promise<() => unknown>
+  /** Whether a process that stands still keeps all others from writing, as one can that was stopped within a write to a file. */
+  readonly isHeld?: () => Promise<boolean>
 }
 
 interface GroupRooms {
@@ -217,7 +219,13 @@ export async function startGroup(
           disturbances.note(one.name),
         ]
         leave(one)
-        await standStill(one.child, BEYOND_LEASE)
+        const from = Date.now()
+        const stoodStill = standStill(one.child, BEYOND_LEASE)
+        if (await store.isHeld?.()) {
+          judge.count('a process stands still within a write that no other can pass')
+          overs.push(disturbances.note(kind, from))
+        }
+        await stoodStill
         front.ports.push(one.port)
         for (const over of overs) over()
       }),

@@ -41,17 +41,37 @@ function serverStore(address: StoreAddress, { pause, resume, kill, restart }: Ru
 
 function sqliteStore(folder: string): Store {
   const file = path.join(folder, 'soak.db')
-  const pause: Store['pause'] = () => {
+  const openDatabase = (timeout: number) => {
     if (Database === undefined) throw new Error('better-sqlite3 is not on this machine')
-    const database = new Database(file, { timeout: 10_000 })
+    return new Database(file, { timeout })
+  }
+  const pause: Store['pause'] = () => {
+    const database = openDatabase(10_000)
     database.exec('BEGIN EXCLUSIVE')
     return Promise.resolve(() => {
       database.exec('ROLLBACK')
       database.close()
     })
   }
+  async function isHeld(): Promise<boolean> {
+    const database = openDatabase(0)
+    try {
+      for (let tries = 0; tries < 25; tries += 1) {
+        try {
+          database.exec('BEGIN IMMEDIATE')
+          database.exec('ROLLBACK')
+          return false
+        } catch {
+          await sleep(20)
+        }
+      }
+      return true
+    } finally {
+      database.close()
+    }
+  }
   // A file has no process that could crash.
-  return { address: { kind: 'SQLite', file }, pause, crash: pause }
+  return { address: { kind: 'SQLite', file }, pause, crash: pause, isHeld }
 }
 
 /** Notes when this process, with the authorization server and the clients in it, stands still. */
@@ -174,6 +194,7 @@ it(
         ),
       )
       await Promise.all(groups.map((group) => group.close()))
+      server.judgeSentTwice()
     } finally {
       for (const end of ends.reverse()) await end()
       process.off('exit', killAll)

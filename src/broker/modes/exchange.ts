@@ -38,13 +38,12 @@ export function exchangeMode(rooms: ModeRooms): Mode {
 /** Returns the same mode, in which one instance exchanges and the others take its token. */
 function sharedMode(
   mode: Mode & { readonly getFreshToken: (request: TokenRequest) => Promise<ExchangedToken> },
-  { take, check, settle }: Sharing,
+  { take, check }: Sharing,
   { config: { clockTolerance }, clock }: Pick<ModeRooms, 'config' | 'clock'>,
 ): Mode {
   return {
     ...mode,
     check,
-    settle,
     async getFreshToken(request) {
       const taken = await take(request)
       if ('secret' in taken) return taken

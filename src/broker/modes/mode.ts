@@ -12,6 +12,7 @@ import type { CodeShares } from '../../local-options.js'
 import type { AppPasswords } from '../../nextcloud/app-passwords.js'
 import type { Secret } from '../../nextcloud/credential.js'
 import type { SignIns } from '../../nextcloud/sign-ins.js'
+import type { UnderWay } from '../../under-way.js'
 
 /** The user that a Nextcloud token is wanted for: of a verified MCP token, or named by the app. */
 export interface Caller {
@@ -124,8 +125,6 @@ export interface Mode {
   readonly grants?: GrantCheck
   /** Whether the caller gets the cached token: true at once if that is known, else what a look into the store says. Default: true. */
   readonly check?: (caller: Caller, secret: Secret, basis: Basis) => true | Look
-  /** Resolves when the work has ended that nobody waits for. */
-  readonly settle?: () => Promise<unknown>
 }
 
 /** The consent that a caller acts by. */
@@ -189,6 +188,7 @@ export interface ModeRooms {
   readonly grants?: GrantRooms
   /** The exchanged tokens that instances share. Absent: each exchanges for itself. */
   readonly tokenRecords?: TokenRecords
+  readonly underWay: UnderWay
   readonly clock: Clock
   readonly events: Events
 }

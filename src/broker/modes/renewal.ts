@@ -49,6 +49,9 @@ interface Marked extends GrantOf {
 const GRACE = 3_000
 const GRACE_LOOKS = 12
 const LEASE_LOST = new Error('The lease ran out before the refresh token was sent')
+const ENDING = new Error(
+  'auth.close() was called, so no refresh token is sent: the next one could not be stored any more',
+)
 
 const TOO_MANY_REFUSED =
   "Nextcloud's app oauth2 refused several refresh tokens of this user within 30 minutes, so this server sends no other one of theirs until the time that Retry-After states: after more than ten it would turn all users away. Their sessions were ended in Nextcloud (Security, Devices & sessions), or the client or its secret is wrong (clientId, clientSecret). The user can sign in again at once."
@@ -94,8 +97,9 @@ async function present(rooms: RenewalRooms, marked: Marked): Promise<FreshToken 
   let answer: RefreshAnswer | 'dead'
   try {
     answer = await send(rooms, marked)
-  } catch (error) {
-    if (error === LEASE_LOST) return 'changed'
+  } catch (thrown) {
+    if (thrown === LEASE_LOST) return 'changed'
+    const error = thrown === ENDING ? new UpstreamUnavailableError(ENDING.message, { unprocessed: true }) : thrown
     await leave(rooms, marked, error)
     return rooms.coolDowns.failed(grant.fingerprint, error)
   }
@@ -108,12 +112,13 @@ async function present(rooms: RenewalRooms, marked: Marked): Promise<FreshToken 
 
 /** @throws {UpstreamUnavailableError} Nextcloud refused so much of this user that nothing was sent */
 async function send(
-  { client, nextcloud, codes }: RenewalRooms,
+  { client, nextcloud, codes, underWay }: RenewalRooms,
   { identity, grant, lease }: Marked,
 ): Promise<RefreshAnswer | 'dead'> {
   const refresh = () =>
     client.refresh(grant.refreshToken, requestParameters(nextcloud), () => {
       if (!lease.isHeld()) throw LEASE_LOST
+      if (underWay.isOver()) throw ENDING
     })
   if (!quirksOf(nextcloud.preset).throttles) return refresh()
   const answer = await codes.refresh(identity, refresh)

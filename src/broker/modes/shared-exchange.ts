@@ -26,7 +26,7 @@ export interface Turn {
 }
 
 /** The sharing of exchanged tokens among instances. */
-export interface Sharing extends Required<Pick<Mode, 'check' | 'settle'>> {
+export interface Sharing extends Required<Pick<Mode, 'check'>> {
   /** Resolves to the token that another instance got, or to the turn of this one. Never rejects. */
   readonly take: (request: TokenRequest) => Promise<FreshToken | Turn>
 }
@@ -56,20 +56,15 @@ const LONGEST_SHARED = 24 * 3_600_000
 const MOST_WRITES = 3
 
 export function createSharing(
-  { config, nextcloud, clock }: Pick<ModeRooms, 'config' | 'nextcloud' | 'clock'>,
+  { config, nextcloud, clock, underWay }: Pick<ModeRooms, 'config' | 'nextcloud' | 'clock' | 'underWay'>,
   records: TokenRecords,
   timing: Timing,
 ): Sharing {
-  const working = new Set<Promise<unknown>>()
   const rooms: SharingRooms = {
     ...{ config, nextcloud, clock, records, timing },
     seen: new LRUCache({ max: MOST_SEEN }),
     looks: createSingleFlight(),
-    background: (work) => {
-      const ended = (): boolean => working.delete(work)
-      working.add(work)
-      work.then(ended, ended)
-    },
+    background: (work) => void underWay.track(work),
   }
   const grantCheck = config.cache.grantCheck * 1_000
   return {
@@ -80,7 +75,6 @@ export function createSharing(
       const outcome = rooms.looks.join(shared.key, () => lookAgain(rooms, { caller, basis, ...shared }))
       return { outcome, awaited: true }
     },
-    settle: () => Promise.allSettled(working),
   }
 }
 

@@ -348,3 +348,18 @@ it('a shared token stays in place of one that is sealed with a key that is not k
   await Promise.all([one.close(), other.close()])
   expect(await memory.get(key)).toEqual(record)
 })
+
+it('close() waits until the turn is given back', async () => {
+  const { open, mint, memory, tampering } = await sharingWorld()
+  tampering.delete = async (key, expected, remove) => {
+    for (let turns = 0; turns < 5; turns += 1) await turn()
+    return remove(key, expected)
+  }
+  const auth = open()
+  await tokenOf(auth, await mint())
+  expect(await memory.list({ limit: 10 })).toHaveLength(2)
+
+  await auth.close()
+
+  expect(await memory.list({ limit: 10 })).toHaveLength(1)
+})

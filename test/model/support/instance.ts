@@ -20,6 +20,7 @@ import { ENCRYPTION_KEY } from '../../support/grant-constants.js'
 import { clockOf, type Scheduler } from './scheduler.js'
 import { ISSUER, type ModelServer, type Spend } from './server.js'
 import type { ModelStore } from './store.js'
+import { createUnderWay } from '../../../src/under-way.js'
 
 /** What grants are of: refresh tokens that a server revokes, refresh tokens that Nextcloud itself ends, app passwords. */
 export type Kind = 'revoked' | 'ends alone' | 'app password'
@@ -118,7 +119,7 @@ export function createInstance(name: string, world: Surroundings): Instance {
   const freshCredentials = { endToken: server.endToken(name) } as FreshCredentials
   const tokens = createTokenCache(100, () => undefined)
   const ofServer = { config, nextcloud, client, appPasswords, signIns, codes: UNCOUNTED }
-  const broker = createBroker({ ...ofServer, grants, clock, events, tokens })
+  const broker = createBroker({ ...ofServer, grants, clock, events, tokens, underWay: createUnderWay() })
   const deletions = createDeletions({
     ...{ grants, appPasswords, freshCredentials, signIns, clock, events },
     serverOf: () => ({ client, codeGrant, issuer: () => ISSUER }),
