@@ -1,5 +1,5 @@
 import type { Events } from '../events.js'
-import { credentialIn, type Identity } from '../grants/grant.js'
+import { credentialIn, type Credential, type Identity } from '../grants/grant.js'
 import type { Disconnected } from '../grants/grant-store.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { Rotation } from '../grants/rotations.js'
@@ -31,13 +31,14 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
     if (outcome?.remains === true) return { revoked: false }
     // A write that seemed to fail may have been carried out.
     const unwritten = rotations
-      .drop(store.keyOf(identity))
+      .drop(store.keyOf(identity), outcome?.grant.generation)
       .filter(({ grant }) => grant.fingerprint !== outcome?.grant.fingerprint)
     const ends = await endEach(rooms, identity, outcome, unwritten)
     // Whoever has the key ends what is in it.
     const revoked = told === 'sealed' ? 'pending' : endOfAll(ends)
     // What is pending is kept elsewhere too, as soon as the store takes it.
-    if (outcome?.noted === false && revoked !== 'pending') await store.settle(identity).catch(() => undefined)
+    if (outcome?.noted === false && revoked !== 'pending')
+      await store.settle(identity, credentialsOf(outcome)).catch(() => undefined)
     if (told !== undefined) rooms.events.emit({ type: 'grant.revoked', ...identity, revoked })
     return { revoked }
   }
@@ -47,6 +48,10 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
 function endOfAll(ends: readonly Revocation['revoked'][]): Revocation['revoked'] {
   const [left = ends.length > 0] = ends.includes('pending') ? ['pending' as const] : ends.filter((end) => end !== true)
   return left
+}
+
+function credentialsOf({ retired, replaced }: Disconnected): readonly Credential[] {
+  return [...(retired === undefined ? [] : [retired.credential]), ...replaced]
 }
 
 /** Ends the credentials of a grant, of whichever mode it is, and the rotated ones that could not be stored. */

@@ -8,6 +8,7 @@ import {
   credentialIn,
   disconnectedGrant,
   noneEnded,
+  secretIn,
   toEnd,
   ttlOf,
   type Credential,
@@ -159,13 +160,21 @@ async function write({ records }: DisconnectionRooms, { key, version }: Replacea
 }
 
 /** One attempt at `GrantStore.settle`. */
-export async function attemptSettlement({ records }: DisconnectionRooms, key: string): Promise<undefined | 'late'> {
+export async function attemptSettlement(
+  { records }: DisconnectionRooms,
+  key: string,
+  credentials: readonly Credential[],
+): Promise<undefined | 'late'> {
   const stored = await readStored(records, key)
   // What a new connection keeps is for its own end.
   if (stored?.grant.state !== 'disconnected') return undefined
   const { grant, version } = stored
-  if (grant.unended === undefined && grant.replaced === undefined) return undefined
-  const left = { ...grant, unended: undefined, replaced: undefined }
+  // The tombstone may be of a later disconnection, with credentials of its own.
+  const ended = new Set(credentials.map(secretIn))
+  const unended = grant.unended && (ended.has(secretIn(grant.unended)) ? undefined : grant.unended)
+  const replaced = grant.replaced?.filter((one) => !ended.has(secretIn(one)))
+  if (unended === grant.unended && replaced?.length === grant.replaced?.length) return undefined
+  const left = { ...grant, unended, replaced: replaced?.length === 0 ? undefined : replaced }
   const written = await records.write(key, left, version, ttlOf(grant))
   return written === null ? 'late' : undefined
 }

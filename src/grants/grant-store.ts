@@ -139,8 +139,8 @@ export interface GrantStore {
     identity: Identity,
     isKept: (grant: Grant | undefined) => Promise<boolean>,
   ) => Promise<Disconnected | undefined | 'kept'>
-  /** Forgets a credential that had to stay in the tombstone, because it has ended elsewhere. */
-  readonly settle: (identity: Identity) => Promise<void>
+  /** Forgets credentials that had to stay in the tombstone, because they have ended elsewhere. */
+  readonly settle: (identity: Identity, ended: readonly Credential[]) => Promise<void>
   /**
    * Reads the grants of all configurations in the store, page by page: `limit` of those that are wanted at most. Rejects with
    * {@link ConfigurationError} where the adapter has no `list`.
@@ -228,7 +228,7 @@ export function createGrantStore(rooms: GrantStoreRooms): GrantStore {
       if (outcome !== 'kept') await forgetWhatEnded(rooms, identity, { outcome, clientId: undefined })
       return outcome
     },
-    settle: (identity) => change('the grant', () => attemptSettlement(rooms, keyOf(identity))),
+    settle: (identity, ended) => change('the grant', () => attemptSettlement(rooms, keyOf(identity), ended)),
     all: (page, accepts) => readGrantPage(records, page, accepts),
   }
 }

@@ -59,8 +59,10 @@ export interface Grants {
   readonly leaseLife: number
   /** Stands for a refresh token or an app password. */
   readonly fingerprint: (secret: string) => string
-  /** Keeps work that an answer does not wait for, so that `settle` does. */
+  /** Keeps work that nobody waits for, so that `settle` does. */
   readonly background: (work: Promise<unknown>) => void
+  /** Whether the process is about to end: a refresh token whose successor may not come into the store must not be sent. */
+  readonly isEnding: () => boolean
   /** Rejects with {@link StorageError} when the store cannot be reached. */
   readonly ready: () => Promise<void>
   /**
@@ -163,6 +165,7 @@ export function createGrants({ config, grants, storage, clock, events, ...rooms 
     leaseLife,
     fingerprint: sealer.fingerprint,
     background,
+    isEnding: underWay.isOver,
     async ready() {
       await requireWrites(records)
     },

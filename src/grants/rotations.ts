@@ -29,8 +29,12 @@ export interface Rotations {
   readonly write: (rotation: Rotation) => Promise<StoredGrant | undefined>
   /** Writes the rotations that are kept for a key. Rejects with {@link StorageError} when the store still fails. */
   readonly flush: (key: string) => Promise<void>
-  /** Forgets the rotations that are kept for a key, and returns them, the latest first: the others are of connections before. */
-  readonly drop: (key: string) => readonly Rotation[]
+  /**
+   * Forgets the rotations that are kept for a key, and returns them, the latest first: the others are of connections before.
+   *
+   * @param generation of the grant that was ended: those of a later connection stay. Default: there is none
+   */
+  readonly drop: (key: string, generation?: number) => readonly Rotation[]
   /** Makes one more attempt at every rotation that is kept, and further ones until then (monotonic milliseconds) while the store fails. */
   readonly settle: (until?: number) => Promise<void>
 }
@@ -101,8 +105,12 @@ export function createRotations({ store, patience, onStored, onLate, clock }: Ro
       }
     },
     flush: backlog.flush,
-    drop(key) {
-      const dropped = (backlog.drop(key) ?? []).filter((rotation) => !over.has(rotation))
+    drop(key, generation = Infinity) {
+      const isLater = ({ grant }: Rotation): boolean => grant.generation > generation
+      const kept = backlog.drop(key) ?? []
+      const later = kept.filter(isLater)
+      if (later.length > 0) backlog.keep(key, later)
+      const dropped = kept.filter((rotation) => !isLater(rotation) && !over.has(rotation))
       for (const rotation of dropped) over.add(rotation)
       return dropped
     },

@@ -138,7 +138,7 @@ describe('a credential that a tombstone has until it is noted', () => {
 
   it('is left out once it is noted', async () => {
     const { store, stored } = await ended()
-    await store.settle(ALICE)
+    await store.settle(ALICE, [UNENDED])
     expect(await stored()).toMatchObject({ state: 'disconnected', withdrawals: { count: 2 } })
     expect((await stored())?.unended).toBeUndefined()
   })
@@ -147,10 +147,24 @@ describe('a credential that a tombstone has until it is noted', () => {
     const { store, stored, meanwhile } = await ended()
     meanwhile('put', () => store.withdraw(ALICE, 'client-2'))
 
-    await store.settle(ALICE)
+    await store.settle(ALICE, [UNENDED])
 
     expect(await stored()).toMatchObject({ state: 'disconnected', withdrawals: { count: 3 } })
     expect((await stored())?.unended).toBeUndefined()
+  })
+
+  it('stays where it is of another disconnection, and so do replaced tokens of that', async () => {
+    const { store, stored, key } = await ended()
+    const { grant, version } = (await store.read(key))!
+    const [mine, others] = [{ refreshToken: 'mine' }, { refreshToken: "another's" }]
+    await store.write(key, { ...grant, replaced: [mine, others] }, version)
+
+    await store.settle(ALICE, [mine])
+
+    expect(await stored()).toMatchObject({ state: 'disconnected', unended: UNENDED, replaced: [others] })
+    await store.settle(ALICE, [UNENDED, others])
+    const { unended, replaced } = (await stored())!
+    expect([unended, replaced]).toEqual([undefined, undefined])
   })
 
   it('is no reason to change a connection that was made meanwhile, nor a tombstone that has none', async () => {
@@ -162,10 +176,10 @@ describe('a credential that a tombstone has until it is noted', () => {
     }
     await connect('first')
     await connect('second')
-    expect(await writesOf(() => store.settle(ALICE))).toBe(0)
+    expect(await writesOf(() => store.settle(ALICE, [UNENDED]))).toBe(0)
     expect(await stored()).toMatchObject({ refreshToken: 'second', replaced: [{ refreshToken: 'first' }] })
     await store.disconnect(ALICE, undefined)
-    expect(await writesOf(() => store.settle(ALICE))).toBe(0)
+    expect(await writesOf(() => store.settle(ALICE, [UNENDED]))).toBe(0)
     expect(await stored()).toMatchObject({ state: 'disconnected' })
   })
 })

@@ -169,6 +169,23 @@ describe('a store that fails', () => {
     expect(await stored()).toMatchObject({ refreshToken: 'first' })
   })
 
+  it('gets the token of a connection that is later than the one whose end dropped others', async () => {
+    const { rotations, rotation, connect, store, stored, failing, late } = await open()
+    await connect('of another sign-in')
+    const { grant, version } = (await store.read(rotation.key))!
+    const next = { ...grant, refreshToken: 'third', fingerprint: 'third' }
+    const newer: Rotation = { ...rotation, grant: next, spent: grant.fingerprint, expected: version }
+    failing.add('put')
+    for (const one of [rotation, newer]) await expect(rotations.write(one)).rejects.toThrow(StorageError)
+    failing.clear()
+
+    expect(rotations.drop(rotation.key, rotation.grant.generation)).toEqual([rotation])
+    await rotations.flush(rotation.key)
+
+    expect(await stored()).toEqual(next)
+    expect(late).toEqual([])
+  })
+
   it.each([
     ['is brought a token beside that of the connection before, which is handed on to be ended', false],
     ['brings once what is brought', false, true],

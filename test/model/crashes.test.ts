@@ -38,6 +38,7 @@ it.each([
   [1100268876, 'a call that joins a look of before a standstill'],
   [1200238228, 'a call behind a disconnection that joins a look of before'],
   [1000166418, 'a rotation that is not stored, and another one of the next connection'],
+  [1700296185, 'a disconnection that ends behind a later one'],
 ])('the rules hold where they once did not: seed %i, %s', async (seed) => {
   const { world, users } = await chaos(seed)
   expect(await brokenRules(world, users)).toEqual([])
