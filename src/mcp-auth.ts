@@ -206,9 +206,9 @@ export interface McpAuth extends ConnectHandler {
   /** Returns the counters since construction and the present sizes of the caches. */
   stats(): McpAuthStats
   /**
-   * Waits, at most `http.timeout`, for requests and writes under way and those that begin meanwhile, then closes this package's own
+   * Waits, at most `http.timeout`, for requests for tokens, sign-ins, disconnections and writes under way, then closes this package's own
    * connections. The storage stays open, because it is the app's: close it afterwards. Tool calls that wait for a user to connect wait
-   * no longer. Later calls that need a refresh reject with {@link UpstreamUnavailableError}.
+   * no longer. Later calls that need a refresh reject with {@link StorageError}.
    */
   close(): Promise<void>
   /**

@@ -5,7 +5,7 @@ import { needsOf } from './authorization-server/needs.js'
 import { createBroker, type Broker, type BrokerSession } from './broker/broker.js'
 import { joinBrokers } from './broker/brokers.js'
 import { createDeletions } from './broker/deletions.js'
-import { createDisconnect } from './broker/disconnect.js'
+import { createDisconnect, type Disconnect } from './broker/disconnect.js'
 import type { ModeRooms } from './broker/modes/mode.js'
 import { createTokenCache } from './broker/token-cache.js'
 import { createCallers, createSessions, type CallerOf, type Callers } from './callers.js'
@@ -41,7 +41,7 @@ import { MemoryStorage } from './storage/memory.js'
 import { createNextcloudAccess, createSurface, noNextcloud, type NextcloudAccess } from './surface.js'
 import { createPublicDocuments } from './transport/public-document.js'
 import { createTransport } from './transport/transport.js'
-import { createUnderWay, waitAtMost } from './under-way.js'
+import { createUnderWay } from './under-way.js'
 import { createDpop } from './verify/dpop.js'
 import { createIdTokenVerifier } from './verify/id-token.js'
 import { createIssuerKeys } from './verify/keys.js'
@@ -121,8 +121,7 @@ export function createRooms(options: McpAuthOptions | undefined, clock: Clock): 
       stopLooking()
       nextcloud.close()
       const { timeout } = config.http
-      await waitAtMost(timeout, nextcloud.settle(clock.monotonic() + timeout))
-      underWay.end()
+      await underWay.close(timeout, nextcloud.settle(clock.monotonic() + timeout))
       transport.close()
     },
   }
@@ -220,7 +219,8 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
   })
   grants.whenUsed(deletions.look)
   grants.whenLate(deletions.takeOver)
-  const disconnect = createDisconnect({ grants, deletions, broker, events })
+  const end = createDisconnect({ grants, deletions, broker, events })
+  const disconnect: Disconnect = (...whose) => underWay.track(end(...whose))
   const serves = createServes(grants, stored.consent, clock)
   const list = createConnectionList(grants, stored.credential)
   const waiting = createWaiting({ look: serves, clock })
@@ -257,7 +257,7 @@ function withGrants(ground: Ground, nextcloud: NextcloudConfig, stored: GrantsCo
     async settle(until) {
       // What could not be stored is tried at once as well, because requests may take longer than there is time.
       await Promise.all([pages.settle(), deletions.settle(), grants.settle(until)])
-      await grants.settle(until)
+      await Promise.all([pages.settle(), grants.settle(until)])
       await deletions.settle()
     },
   }
@@ -269,7 +269,7 @@ function withPages(
 ): Connect {
   const { config, clock, underWay } = rooms
   const pages = createConnect({ ...rooms, connect, fetchDocument: createPublicDocuments(config.http, clock) })
-  return { ...pages, routes: (http) => followed(pages.routes(http), underWay.track) }
+  return { ...pages, routes: (http) => followed(pages.routes(http), underWay) }
 }
 
 /** The authorization servers at which users sign in. */

@@ -140,6 +140,7 @@ describe('close()', () => {
     const third = call('carol')
     requests.answer(tokenAnswer("Bob's", { refresh_token: "Bob's next" }))
     await requests.arrival(3)
+    await second
     for (let turns = 0; turns < 20; turns += 1) await turn()
     expect(order).toEqual(['alice', 'bob'])
     requests.answer(tokenAnswer("Carol's", { refresh_token: "Carol's next" }))
@@ -149,35 +150,68 @@ describe('close()', () => {
     expect(await stored('carol')).toMatchObject({ state: 'active', refreshToken: "Carol's next" })
   })
 
-  it.each(['is over', 'has waited for its time'])(
-    'is the end of refreshes once it %s: the next token could not be stored any more',
-    async (when) => {
-      const { auth, as, connect, events, first, open, refreshTokens, stored } = await setUpConnected(
-        {},
-        { http: { timeout: 50 } },
-      )
-      await connect('bob')
-      const requests = when === 'is over' ? undefined : holdTokenRequests(as)
-      const hangs = requests && failureOf(auth.getNextcloudToken({ subject: 'bob' }))
-      await requests?.arrival()
+  const STATED = {
+    code: 'ERR_STORAGE',
+    status: 503,
+    retryAfter: 1,
+    detail: expect.stringContaining('auth.close() was called') as string,
+  }
 
-      await auth.close()
+  it('is the end of refreshes: the next token could not be stored any more', async () => {
+    const { auth, calls, events, first, open, refreshTokens, stored } = await setUpConnected()
+    await auth.close()
+    calls.length = 0
 
-      expect(await failureOf(auth.getNextcloudToken({ subject: 'alice' }))).toMatchObject({
-        code: 'ERR_UPSTREAM_UNAVAILABLE',
-        status: 503,
-        retryAfter: 1,
-        detail: expect.stringContaining('auth.close() was called') as string,
-      })
-      expect(refreshTokens.presented).toEqual([])
-      // Nobody is told that the provider fails.
-      expect(events.filter(({ type }) => type === 'idp.unavailable')).toHaveLength(requests === undefined ? 0 : 1)
-      expect(await stored()).toMatchObject({ state: 'active', refreshToken: first })
-      await hangs
-      as.script('/token', ({ form }, res) => {
-        res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(refreshTokens.process(form).json))
-      })
-      expect(await open().getNextcloudToken({ subject: 'alice' })).toBe(refreshTokens.accessTokens[0])
-    },
-  )
+    expect(await failureOf(auth.getNextcloudToken({ subject: 'alice' }))).toMatchObject(STATED)
+
+    expect(refreshTokens.presented).toEqual([])
+    expect(calls).not.toContain('put')
+    // Nobody is told that the provider, or the store, fails.
+    expect(events.map(({ type }) => type).filter((type) => /unavailable|storage/.test(type))).toEqual([])
+    expect(await stored()).toMatchObject({ state: 'active', refreshToken: first })
+    expect(await open().getNextcloudToken({ subject: 'alice' })).toBe(refreshTokens.accessTokens[0])
+  })
+
+  it('lets no refresh begin in the second half of its time, nor one that waits for something be sent', async () => {
+    const { open, connect, storage, refreshTokens, first, stored } = await setUpConnected()
+    await connect('bob')
+    const put = storage.put.bind(storage)
+    let goOn: (() => void) | undefined
+    vi.spyOn(storage, 'put').mockImplementationOnce(async (...args) => {
+      await new Promise<void>((resolve) => (goOn = resolve))
+      return put(...args)
+    })
+    const auth = open({ http: { timeout: 1_000 } })
+    const held = failureOf(auth.getNextcloudToken({ subject: 'alice' }))
+    await vi.waitFor(() => expect(goOn).toBeDefined())
+
+    const closing = auth.close()
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    expect(await failureOf(auth.getNextcloudToken({ subject: 'bob' }))).toMatchObject(STATED)
+    goOn?.()
+    expect(await held).toMatchObject(STATED)
+    await closing
+
+    expect(refreshTokens.presented).toEqual([])
+    expect(await stored()).toMatchObject({ state: 'active', refreshToken: first })
+  })
+
+  it('waits for a disconnection', async () => {
+    const { auth, as, connect } = await setUpConnected()
+    as.metadata['revocation_endpoint'] = `${as.issuer}/revoke`
+    await connect('bob')
+    let answer: (() => void) | undefined
+    as.script('/revoke', (_request, res) => void (answer = () => void res.writeHead(200).end()))
+    const order: string[] = []
+    const revoked = auth.revoke({ subject: 'alice' }).then(({ revoked }) => order.push(String(revoked)))
+    await vi.waitFor(() => expect(answer).toBeDefined())
+
+    const closing = auth.close().then(() => order.push('closed'))
+    for (let turns = 0; turns < 20; turns += 1) await turn()
+    expect(order).toEqual([])
+    answer?.()
+    await Promise.all([revoked, closing])
+
+    expect(order).toEqual(['true', 'closed'])
+  })
 })

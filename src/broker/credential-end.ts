@@ -15,7 +15,10 @@ import type { SignIns } from '../nextcloud/sign-ins.js'
 
 /** The rooms that the end of a credential needs. */
 export interface CredentialEndRooms {
-  readonly grants: Pick<Grants, 'store' | 'deletions' | 'newDeletion' | 'acquireLease' | 'leaseLife' | 'background'>
+  readonly grants: Pick<
+    Grants,
+    'store' | 'deletions' | 'newDeletion' | 'acquireLease' | 'leaseLife' | 'background' | 'isEnding'
+  >
   /** Returns the authorization server of an issuer, or the only one; undefined if none is configured for it. */
   readonly serverOf: (issuer: string) => GrantServer | undefined
   /** `Quirks.endsAlone` of the authorization server. */
@@ -60,7 +63,7 @@ type Of<T> = PendingDeletion & { readonly credential: T }
 
 /** Milliseconds between looks for the lease of a grant that is being renewed. */
 const PAUSE = 100
-const LEASE_LOST = new Error('The lease ran out before the refresh token was sent')
+const UNSENT = new Error('The lease ran out before the refresh token was sent, or the process is about to end')
 /** `error` values by which Nextcloud says that it does not know a code, or no longer (RFC 6749 §5.2). */
 const UNKNOWN_CODE = ['invalid_grant', 'invalid_request']
 
@@ -136,7 +139,7 @@ async function refreshAndEnd(
   try {
     answer = await codes.refreshToEnd(identity, () =>
       client.refresh(credential.refreshToken, new URLSearchParams(), () => {
-        if (!lease.isHeld()) throw LEASE_LOST
+        if (!lease.isHeld() || grants.isEnding()) throw UNSENT
       }),
     )
   } catch (error) {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { UnderWay } from '../under-way.js'
 
 /** A Connect handler: it works in Express 4 and 5, in Connect, and with a bare `node:http` server. */
 export type ConnectHandler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
@@ -35,11 +36,22 @@ export function createRouter(
   }
 }
 
-/** Returns the same routes, of whose work `follow` gets the promise. */
-export function followed(routes: Routes, follow: (work: Promise<void>) => Promise<void>): Routes {
+/** Notes that the work for a request is under way, from when its body is here: a stranger may take any time to send one. */
+export function follow(req: IncomingMessage, work: Promise<unknown>, underWay: Pick<UnderWay, 'track'>): void {
+  const track = (): void => void underWay.track(work)
+  if (req.method === 'POST' && !req.complete) req.once('end', track)
+  else track()
+}
+
+/** Returns the same routes, whose work is known to be under way. */
+export function followed(routes: Routes, underWay: Pick<UnderWay, 'track'>): Routes {
   const each = (handler: RouteHandler): RouteHandler => {
-    const run = async (...request: Parameters<RouteHandler>): Promise<void> => handler(...request)
-    return (...request) => follow(run(...request))
+    const run: (...request: Parameters<RouteHandler>) => Promise<void> = async (...request) => handler(...request)
+    return (req, res) => {
+      const work = run(req, res)
+      follow(req, work, underWay)
+      return work
+    }
   }
   const all = ([path, methods]: readonly [string, Readonly<Record<string, RouteHandler>>]) =>
     [path, Object.fromEntries(Object.entries(methods).map(([method, handler]) => [method, each(handler)]))] as const

@@ -20,7 +20,7 @@ import { MemoryStorage } from '../storage/memory.js'
 import type { StorageAdapter } from '../storage-adapter.js'
 import { createPublicDocuments, type FetchPublicDocument } from '../transport/public-document.js'
 import { createTransport } from '../transport/transport.js'
-import { waitAtMost } from '../under-way.js'
+import { createUnderWay } from '../under-way.js'
 import { createKeyRing, type ReadKeyRing } from './key-ring.js'
 import { localAnswers } from './local-answers.js'
 import { createModelAdapters } from './model-adapter.js'
@@ -75,8 +75,8 @@ export interface NextcloudSignIn {
    */
   readonly routes: () => ConnectHandler
   /**
-   * Waits, at most `http.timeout`, for requests and writes under way, then closes this package's own connections. The storage stays open,
-   * because it is the app's.
+   * Waits, at most twice `http.timeout`, for sign-ins, requests for tokens and writes under way, then closes this package's own connections.
+   * The storage stays open, because it is the app's: close it afterwards.
    */
   readonly close: () => Promise<void>
 }
@@ -159,8 +159,9 @@ export async function createNextcloudSignIn(
     options,
     routes: () => createSignInRoutes(rooms),
     close: async () => {
-      await auth.close()
+      // First what asks it how a connection stands.
       await close()
+      await auth.close()
     },
   }
 }
@@ -233,7 +234,8 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
   const events = createEvents(config.onEvent, clock, config.ownSignIn?.watchers)
   const transport = createTransport(config.http, clock, events)
   const discovery = createDiscovery(config, transport, clock)
-  const grants = createGrants({ config, grants: stored, storage, clock, events })
+  const underWay = createUnderWay()
+  const grants = createGrants({ config, grants: stored, storage, clock, events, underWay })
   const ofRecords = { records: grants.records, owner: grants.owner, clock }
   const readKeys = createKeyRing(ofRecords)
   const names = {
@@ -294,6 +296,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
     signInPages,
     events,
     clock,
+    underWay,
     unusedClients,
     registrations: registrationShares(clock),
     authorizations,
@@ -301,7 +304,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
   }
   const close = async (): Promise<void> => {
     tokenRooms.deletions.close()
-    await waitAtMost(config.http.timeout, Promise.all([grants.settle(), tokenRooms.deletions.settle()]))
+    await underWay.close(config.http.timeout, grants.settle().then(tokenRooms.deletions.settle))
     transport.close()
   }
   return { rooms, readKeys, close }

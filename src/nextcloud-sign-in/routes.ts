@@ -5,7 +5,7 @@ import { queryOf, refuseEmbedded, sendOutcome, type Outcome } from '../connect/b
 import { asMcpAuthError, StorageError, UpstreamUnavailableError } from '../errors/errors.js'
 import { reportFailure } from '../events.js'
 import { networksOf } from '../http/address-shares.js'
-import { rawPathOf, urlOf, type ConnectHandler } from '../http/router.js'
+import { follow, rawPathOf, urlOf, type ConnectHandler } from '../http/router.js'
 import { receiveCode } from './callback.js'
 import { isTooLong, LONGEST_CLIENT_ID } from '../client-id.js'
 import { askConsent, finish, takeAnswer } from './interaction.js'
@@ -38,12 +38,13 @@ export function createSignInRoutes(rooms: SignInRooms): ConnectHandler {
     if (isForPeople && refuseEmbedded(req, res)) return
     // As pages have it: a site that opens a window must not see in it whether a client was let in, and the answer is a redirect.
     if (isForPeople) res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
-    if (page !== undefined) return rooms.grants.background(showPage(rooms, page, { req, res, next }))
+    if (page !== undefined) return follow(req, showPage(rooms, page, { req, res, next }), rooms.underWay)
     if (resumed === undefined && !own.has(path)) return next()
     const refusal = path === PATHS.authorization ? refusalOf(rooms, req) : undefined
     if (refusal !== undefined) return refuse(res, refusal)
     const work = workOf(rooms, { path, resumed }, req, res)
-    rooms.grants.background(work.catch((error: unknown) => answerOutage(rooms, error, { req, res, next })))
+    const answered = work.catch((error: unknown) => answerOutage(rooms, error, { req, res, next }))
+    follow(req, answered, rooms.underWay)
   }
 }
 

@@ -13,6 +13,7 @@ import type { Grants } from '../grants/open-grants.js'
 import type { CodeShares } from '../local-options.js'
 import type { FreshCredentials } from '../nextcloud/fresh-credentials.js'
 import type { AddressShares } from '../http/address-shares.js'
+import type { UnderWay } from '../under-way.js'
 import type { QuestionCookies } from './question-cookies.js'
 import type { SignInPages } from './sign-in-pages.js'
 import type { UnusedClients } from './unused-clients.js'
@@ -79,6 +80,7 @@ export interface SignInRooms {
   readonly signInPages: SignInPages
   readonly events: Events
   readonly clock: Clock
+  readonly underWay: UnderWay
   readonly unusedClients: UnusedClients
   /** What each address may register. */
   readonly registrations: AddressShares

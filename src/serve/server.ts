@@ -78,8 +78,7 @@ async function createServe(
       data: data.close,
       requests: async () => {
         // Ends the tool calls that wait for a user, and waits until rotated refresh tokens are stored.
-        await auth.close()
-        await signIn.close()
+        await Promise.all([auth.close(), signIn.close()])
         await close()
       },
     },

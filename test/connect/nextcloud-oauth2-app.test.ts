@@ -253,6 +253,22 @@ describe('a disconnection', () => {
     expect(alive(setup)).toBe(0)
   })
 
+  it('sends no refresh token after close(), and is caught up by another instance', async () => {
+    const setup = await setUp({ identity: accountOfAlice })
+    const { auth, connectAs, nextcloud, open } = setup
+    await connectAs('alice.w')
+    await rest()
+    await auth.close()
+    const before = nextcloud.tokenRequests().length
+
+    expect(await auth.revoke(ALICE)).toEqual({ revoked: 'pending' })
+
+    expect(nextcloud.tokenRequests()).toHaveLength(before)
+    await open().ready()
+    await laterUntil(setup, () => alive(setup) === 0)
+    expect(alive(setup)).toBe(0)
+  })
+
   it('goes on at another instance with the token that came for the first, which the store has before it is used', async () => {
     const setup = await setUp({ identity: accountOfAlice })
     const { auth, connectAs, nextcloud, open, clock } = setup

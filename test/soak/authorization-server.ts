@@ -49,6 +49,8 @@ interface SentTwice {
   /** The process that sent it again, and how many milliseconds later. */
   readonly by: string
   readonly after: number
+  /** Whether the server knew then that the answer had not arrived. */
+  readonly wasLost: boolean
 }
 
 interface SoakServerRooms {
@@ -124,7 +126,8 @@ export async function startSoakServer({ judge, disturbances }: SoakServerRooms):
     const answer = refreshTokens.process(form)
     if (family !== undefined && wasGood && family.revoked && before !== undefined) {
       lost.add(family)
-      sentTwice.push({ subject: owners.get(family) ?? '', before, by, after: Date.now() - before.from })
+      const [subject = '', after] = [owners.get(family), Date.now() - before.from]
+      sentTwice.push({ subject, before, by, after, wasLost: before.lost })
     }
     if (family === undefined || answer.status !== 200) return answer
     note(answer.json['access_token'], family)
@@ -158,8 +161,9 @@ export async function startSoakServer({ judge, disturbances }: SoakServerRooms):
   }
 
   function judgeSentTwice(): void {
-    for (const { subject, before, by, after } of sentTwice.splice(0)) {
-      if (before.lost || disturbances.wasDisturbed(before.by, before.from, before.answeredAt))
+    for (const { subject, before, by, after, wasLost } of sentTwice.splice(0)) {
+      const { from, answeredAt } = before
+      if (wasLost || disturbances.wasDisturbed(before.by, { from, until: answeredAt, seenAt: from + after }))
         judge.count('answers lost after rotation')
       else
         judge.violation(

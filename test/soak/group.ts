@@ -71,8 +71,11 @@ interface GroupRooms {
 /** When processes were killed or stood still, and when their stores did. */
 export interface Disturbances {
   readonly note: (whom: string, from?: number) => () => void
-  /** Whether a process was killed or stood still before it can have stored what came in this time. */
-  readonly wasDisturbed: (process: string, from: number, until: number) => boolean
+  /** Whether a process was killed or stood still before it can have stored what came in this time, and before it was seen that it had not. */
+  readonly wasDisturbed: (
+    process: string,
+    of: { readonly from: number; readonly until: number; readonly seenAt: number },
+  ) => boolean
   /** What a process and its store met from a time on, in milliseconds from it. */
   readonly about: (process: string, from: number) => string
   /** Whether processes on a store were cut off from it: they serve living tokens on then, without a look. */
@@ -95,12 +98,12 @@ export function createDisturbances(): Disturbances {
         .flatMap((whom) => meets(whom, from, Infinity))
         .map((one) => `${one.whom} ${one.from - from} to ${one.until - from}`)
         .join(', '),
-    wasDisturbed(process, from, until) {
+    wasDisturbed(process, { from, until, seenAt }) {
       // What came while the store failed is stored when it is back.
-      const outages = meets(process.split('-')[0] ?? '', from, until + TO_STORE)
+      const outages = meets(process.split('-')[0] ?? '', from, Math.min(until + TO_STORE, seenAt))
       if (outages.some((outage) => Math.min(outage.until, Date.now()) - outage.from > SURE_LEASE)) return true
       const latest = Math.max(until, ...outages.map((outage) => outage.until))
-      return [process, EVERYBODY].some((whom) => meets(whom, from, latest + TO_STORE).length > 0)
+      return [process, EVERYBODY].some((whom) => meets(whom, from, Math.min(latest + TO_STORE, seenAt)).length > 0)
     },
   }
 }

@@ -56,12 +56,14 @@ function sqliteStore(folder: string): Store {
   async function isHeld(): Promise<boolean> {
     const database = openDatabase(0)
     try {
-      for (let tries = 0; tries < 25; tries += 1) {
+      // Longer than an outage lasts.
+      for (let tries = 0; tries < 300; tries += 1) {
         try {
           database.exec('BEGIN IMMEDIATE')
           database.exec('ROLLBACK')
           return false
-        } catch {
+        } catch (error) {
+          if ((error as { code?: unknown }).code !== 'SQLITE_BUSY') throw error
           await sleep(20)
         }
       }

@@ -167,7 +167,7 @@ export type Exchange = (caller: Pick<Caller, 'token'>, target: Target) => Promis
 /** The stored grants, as far as modes use them. */
 export type GrantRooms = Pick<
   Grants,
-  'store' | 'uses' | 'rotations' | 'askedFor' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background'
+  'store' | 'uses' | 'rotations' | 'askedFor' | 'acquireLease' | 'leaseLife' | 'fingerprint' | 'background' | 'isEnding'
 >
 
 /** A user's grant: its key in the store, and the user. */

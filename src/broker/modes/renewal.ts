@@ -4,6 +4,7 @@ import type { NextcloudConfig } from '../../config/config.js'
 import {
   asMcpAuthError,
   NotProvisionedError,
+  StorageError,
   TokenRequestError,
   UpstreamUnavailableError,
 } from '../../errors/errors.js'
@@ -49,9 +50,7 @@ interface Marked extends GrantOf {
 const GRACE = 3_000
 const GRACE_LOOKS = 12
 const LEASE_LOST = new Error('The lease ran out before the refresh token was sent')
-const ENDING = new Error(
-  'auth.close() was called, so no refresh token is sent: the next one could not be stored any more',
-)
+const ENDING = 'auth.close() was called: no refresh token is sent whose successor might not be stored any more'
 
 const TOO_MANY_REFUSED =
   "Nextcloud's app oauth2 refused several refresh tokens of this user within 30 minutes, so this server sends no other one of theirs until the time that Retry-After states: after more than ten it would turn all users away. Their sessions were ended in Nextcloud (Security, Devices & sessions), or the client or its secret is wrong (clientId, clientSecret). The user can sign in again at once."
@@ -64,6 +63,7 @@ export function createRenewal(modeRooms: GrantModeRooms, coolDowns: CoolDowns): 
 async function renew(rooms: RenewalRooms, of: GrantOf, stored: StoredGrant): Promise<FreshToken | 'changed'> {
   const { grants, instance } = rooms
   if (!isRefreshable(stored.grant)) return 'changed'
+  checkTime(grants)
   const grant: LivingGrant = { ...stored.grant, state: 'presented', presentedBy: instance }
   // Sealed while the store is asked for the lease.
   const write = grants.store.prepare(of.key, grant)
@@ -78,6 +78,11 @@ async function renew(rooms: RenewalRooms, of: GrantOf, stored: StoredGrant): Pro
     // No caller who waits for a token waits for this.
     grants.background(lease.release())
   }
+}
+
+/** @throws {StorageError} the process is about to end */
+function checkTime({ isEnding }: Pick<GrantModeRooms['grants'], 'isEnding'>): void {
+  if (isEnding()) throw new StorageError(ENDING, undefined, 1)
 }
 
 /** Whether another instance that has sent the refresh token stores its answer within the grace. */
@@ -97,9 +102,8 @@ async function present(rooms: RenewalRooms, marked: Marked): Promise<FreshToken 
   let answer: RefreshAnswer | 'dead'
   try {
     answer = await send(rooms, marked)
-  } catch (thrown) {
-    if (thrown === LEASE_LOST) return 'changed'
-    const error = thrown === ENDING ? new UpstreamUnavailableError(ENDING.message, { unprocessed: true }) : thrown
+  } catch (error) {
+    if (error === LEASE_LOST) return 'changed'
     await leave(rooms, marked, error)
     return rooms.coolDowns.failed(grant.fingerprint, error)
   }
@@ -112,13 +116,13 @@ async function present(rooms: RenewalRooms, marked: Marked): Promise<FreshToken 
 
 /** @throws {UpstreamUnavailableError} Nextcloud refused so much of this user that nothing was sent */
 async function send(
-  { client, nextcloud, codes, underWay }: RenewalRooms,
+  { client, nextcloud, codes, grants }: RenewalRooms,
   { identity, grant, lease }: Marked,
 ): Promise<RefreshAnswer | 'dead'> {
   const refresh = () =>
     client.refresh(grant.refreshToken, requestParameters(nextcloud), () => {
       if (!lease.isHeld()) throw LEASE_LOST
-      if (underWay.isOver()) throw ENDING
+      checkTime(grants)
     })
   if (!quirksOf(nextcloud.preset).throttles) return refresh()
   const answer = await codes.refresh(identity, refresh)
