@@ -208,7 +208,7 @@ export interface McpAuth extends ConnectHandler {
   /**
    * Waits, at most `http.timeout`, for requests for tokens, sign-ins, disconnections and writes under way, then closes this package's own
    * connections. The storage stays open, because it is the app's: close it afterwards. Tool calls that wait for a user to connect wait
-   * no longer. Later calls that need a refresh reject with {@link StorageError}.
+   * no longer. From half of that time on, and after it, calls that need a refresh reject with {@link StorageError}.
    */
   close(): Promise<void>
   /**

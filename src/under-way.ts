@@ -4,19 +4,20 @@ export interface UnderWay {
   readonly track: <T>(work: Promise<T>) => Promise<T>
   /** Resolves when no work is under way any more: what begins meanwhile is waited for, too. */
   readonly quiet: () => Promise<void>
-  /**
-   * Waits for `settled`, for so many milliseconds at most, and keeps no process alive meanwhile. What must not be cut off begins no more
-   * from half of that time on.
-   */
+  /** Resolves behind `settled`, or after so many milliseconds. Keeps no process alive. From half of that time on, the process is ending. */
   readonly close: (ms: number, settled: Promise<unknown>) => Promise<void>
-  /** Whether nothing may begin that must not be cut off. */
-  readonly isOver: () => boolean
+  /** Whether the process is about to end: work that must not be cut off must not begin. */
+  readonly isEnding: () => boolean
 }
 
 export function createUnderWay(): UnderWay {
   const working = new Set<Promise<unknown>>()
-  let isOver = false
-  const end = (): void => void (isOver = true)
+  /** Milliseconds by `performance.now()`: no timer, which would come late behind a call that stops the process. */
+  let endingAt = Infinity
+  const quiet = async (): Promise<void> => {
+    while (working.size > 0) await Promise.allSettled(working)
+  }
+  const end = (): void => void (endingAt = -Infinity)
   return {
     track: (work) => {
       working.add(work)
@@ -24,15 +25,13 @@ export function createUnderWay(): UnderWay {
       work.then(ended, ended)
       return work
     },
-    async quiet() {
-      while (working.size > 0) await Promise.allSettled(working)
-    },
+    quiet,
     async close(ms, settled) {
-      const half = setTimeout(end, ms / 2).unref()
-      await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, ms).unref())])
-      clearTimeout(half)
-      end()
+      endingAt = Math.min(endingAt, performance.now() + ms / 2)
+      const waited = new Promise((resolve) => setTimeout(resolve, ms).unref())
+      // What began behind the last look must end, too, and nothing follows it.
+      await Promise.race([settled.finally(end).then(quiet), waited])
     },
-    isOver: () => isOver,
+    isEnding: () => performance.now() >= endingAt,
   }
 }

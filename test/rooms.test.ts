@@ -6,7 +6,7 @@ import { RedisStorage } from '../src/storage/redis.js'
 import { setUpConnected } from './support/connected-user.js'
 import { ENCRYPTION_KEY } from './support/grant-constants.js'
 import { has } from './support/left-out.js'
-import { failureOf, turn } from './support/promises.js'
+import { failureOf, turn, until } from './support/promises.js'
 import { startRedisServer } from './support/redis-server.js'
 import { holdTokenRequests, tokenAnswer } from './support/token-endpoint.js'
 import { CLIENT_ID, CLIENT_SECRET } from './support/scripted-authorization-server.js'
@@ -124,7 +124,7 @@ describe('close()', () => {
   })
 
   it('waits also for a refresh that begins while it waits', async () => {
-    const { auth, as, connect, stored } = await setUpConnected()
+    const { auth, as, connect, stored } = await setUpConnected({}, { http: { timeout: 60_000 } })
     await connect('bob')
     await connect('carol')
     const requests = holdTokenRequests(as)
@@ -154,7 +154,7 @@ describe('close()', () => {
     code: 'ERR_STORAGE',
     status: 503,
     retryAfter: 1,
-    detail: expect.stringContaining('auth.close() was called') as string,
+    detail: expect.stringContaining('close() was called') as string,
   }
 
   it('is the end of refreshes: the next token could not be stored any more', async () => {
@@ -166,7 +166,7 @@ describe('close()', () => {
 
     expect(refreshTokens.presented).toEqual([])
     expect(calls).not.toContain('put')
-    // Nobody is told that the provider, or the store, fails.
+    // Neither the provider nor the store has failed.
     expect(events.map(({ type }) => type).filter((type) => /unavailable|storage/.test(type))).toEqual([])
     expect(await stored()).toMatchObject({ state: 'active', refreshToken: first })
     expect(await open().getNextcloudToken({ subject: 'alice' })).toBe(refreshTokens.accessTokens[0])
@@ -183,10 +183,11 @@ describe('close()', () => {
     })
     const auth = open({ http: { timeout: 1_000 } })
     const held = failureOf(auth.getNextcloudToken({ subject: 'alice' }))
-    await vi.waitFor(() => expect(goOn).toBeDefined())
+    await until(() => goOn !== undefined)
 
+    const from = performance.now()
     const closing = auth.close()
-    await new Promise((resolve) => setTimeout(resolve, 600))
+    await until(() => performance.now() - from > 500)
     expect(await failureOf(auth.getNextcloudToken({ subject: 'bob' }))).toMatchObject(STATED)
     goOn?.()
     expect(await held).toMatchObject(STATED)
@@ -204,7 +205,7 @@ describe('close()', () => {
     as.script('/revoke', (_request, res) => void (answer = () => void res.writeHead(200).end()))
     const order: string[] = []
     const revoked = auth.revoke({ subject: 'alice' }).then(({ revoked }) => order.push(String(revoked)))
-    await vi.waitFor(() => expect(answer).toBeDefined())
+    await until(() => answer !== undefined)
 
     const closing = auth.close().then(() => order.push('closed'))
     for (let turns = 0; turns < 20; turns += 1) await turn()

@@ -1,5 +1,5 @@
 import type { Events } from '../events.js'
-import { credentialIn, type Credential, type Identity } from '../grants/grant.js'
+import { credentialIn, type Credential, type Grant, type Identity } from '../grants/grant.js'
 import type { Disconnected } from '../grants/grant-store.js'
 import type { Grants } from '../grants/open-grants.js'
 import type { Rotation } from '../grants/rotations.js'
@@ -23,16 +23,13 @@ export interface DisconnectRooms {
 }
 
 export function createDisconnect(rooms: DisconnectRooms): Disconnect {
-  const { store, rotations } = rooms.grants
+  const { store } = rooms.grants
   return async (identity, clientId) => {
     const told = await store.disconnect(identity, clientId)
     const outcome = told === 'sealed' ? undefined : told
     rooms.broker.forget(identity)
     if (outcome?.remains === true) return { revoked: false }
-    // A write that seemed to fail may have been carried out.
-    const unwritten = rotations
-      .drop(store.keyOf(identity), outcome?.grant.generation)
-      .filter(({ grant }) => grant.fingerprint !== outcome?.grant.fingerprint)
+    const unwritten = outcome === undefined ? [] : unwrittenOf(rooms, store.keyOf(identity), outcome.grant)
     const ends = await endEach(rooms, identity, outcome, unwritten)
     // Whoever has the key ends what is in it.
     const revoked = told === 'sealed' ? 'pending' : endOfAll(ends)
@@ -48,6 +45,13 @@ export function createDisconnect(rooms: DisconnectRooms): Disconnect {
 function endOfAll(ends: readonly Revocation['revoked'][]): Revocation['revoked'] {
   const [left = ends.length > 0] = ends.includes('pending') ? ['pending' as const] : ends.filter((end) => end !== true)
   return left
+}
+
+/** Takes over the rotations of a grant that has ended which are not in the store. */
+function unwrittenOf({ grants }: DisconnectRooms, key: string, ended: Grant): readonly Rotation[] {
+  const dropped = grants.rotations.drop(key, ended.generation)
+  // A write that seemed to fail may have been carried out.
+  return dropped.filter(({ grant }) => grant.fingerprint !== ended.fingerprint)
 }
 
 function credentialsOf({ retired, replaced }: Disconnected): readonly Credential[] {

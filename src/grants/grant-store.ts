@@ -139,7 +139,7 @@ export interface GrantStore {
     identity: Identity,
     isKept: (grant: Grant | undefined) => Promise<boolean>,
   ) => Promise<Disconnected | undefined | 'kept'>
-  /** Forgets credentials that had to stay in the tombstone, because they have ended elsewhere. */
+  /** Forgets those of the credentials in the tombstone that have ended elsewhere. */
   readonly settle: (identity: Identity, ended: readonly Credential[]) => Promise<void>
   /**
    * Reads the grants of all configurations in the store, page by page: `limit` of those that are wanted at most. Rejects with

@@ -59,9 +59,9 @@ export interface Grants {
   readonly leaseLife: number
   /** Stands for a refresh token or an app password. */
   readonly fingerprint: (secret: string) => string
-  /** Keeps work that nobody waits for, so that `settle` does. */
+  /** Tracks work that no caller waits for. `settle` waits for it. */
   readonly background: (work: Promise<unknown>) => void
-  /** Whether the process is about to end: a refresh token whose successor may not come into the store must not be sent. */
+  /** Whether the process is about to end. No refresh token may be sent then, because its successor might not be stored. */
   readonly isEnding: () => boolean
   /** Rejects with {@link StorageError} when the store cannot be reached. */
   readonly ready: () => Promise<void>
@@ -165,7 +165,7 @@ export function createGrants({ config, grants, storage, clock, events, ...rooms 
     leaseLife,
     fingerprint: sealer.fingerprint,
     background,
-    isEnding: underWay.isOver,
+    isEnding: underWay.isEnding,
     async ready() {
       await requireWrites(records)
     },

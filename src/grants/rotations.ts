@@ -32,9 +32,9 @@ export interface Rotations {
   /**
    * Forgets the rotations that are kept for a key, and returns them, the latest first: the others are of connections before.
    *
-   * @param generation of the grant that was ended: those of a later connection stay. Default: there is none
+   * @param generation of the grant that has ended: rotations of later ones stay
    */
-  readonly drop: (key: string, generation?: number) => readonly Rotation[]
+  readonly drop: (key: string, generation: number) => readonly Rotation[]
   /** Makes one more attempt at every rotation that is kept, and further ones until then (monotonic milliseconds) while the store fails. */
   readonly settle: (until?: number) => Promise<void>
 }
@@ -105,7 +105,7 @@ export function createRotations({ store, patience, onStored, onLate, clock }: Ro
       }
     },
     flush: backlog.flush,
-    drop(key, generation = Infinity) {
+    drop(key, generation) {
       const isLater = ({ grant }: Rotation): boolean => grant.generation > generation
       const kept = backlog.drop(key) ?? []
       const later = kept.filter(isLater)

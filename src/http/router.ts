@@ -36,14 +36,15 @@ export function createRouter(
   }
 }
 
-/** Notes that the work for a request is under way, from when its body is here: a stranger may take any time to send one. */
+/** Tracks the work for a request. One with a body is tracked once that has arrived, because a stranger may take any time to send it. */
 export function follow(req: IncomingMessage, work: Promise<unknown>, underWay: Pick<UnderWay, 'track'>): void {
   const track = (): void => void underWay.track(work)
-  if (req.method === 'POST' && !req.complete) req.once('end', track)
+  const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
+  if (hasBody && !req.complete && !req.readableEnded) req.once('end', track)
   else track()
 }
 
-/** Returns the same routes, whose work is known to be under way. */
+/** Returns the same routes, and tracks their work. */
 export function followed(routes: Routes, underWay: Pick<UnderWay, 'track'>): Routes {
   const each = (handler: RouteHandler): RouteHandler => {
     const run: (...request: Parameters<RouteHandler>) => Promise<void> = async (...request) => handler(...request)

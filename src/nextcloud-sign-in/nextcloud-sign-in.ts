@@ -75,7 +75,7 @@ export interface NextcloudSignIn {
    */
   readonly routes: () => ConnectHandler
   /**
-   * Waits, at most twice `http.timeout`, for sign-ins, requests for tokens and writes under way, then closes this package's own connections.
+   * Waits, for at most one and a half times `http.timeout`, for sign-ins, requests for tokens and writes under way, then closes this package's own connections.
    * The storage stays open, because it is the app's: close it afterwards.
    */
   readonly close: () => Promise<void>
@@ -159,8 +159,8 @@ export async function createNextcloudSignIn(
     options,
     routes: () => createSignInRoutes(rooms),
     close: async () => {
-      // First what asks it how a connection stands.
       await close()
+      // Last, because the sign-in asks it how a connection stands.
       await auth.close()
     },
   }
@@ -294,9 +294,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
     questions,
     pages,
     signInPages,
-    events,
-    clock,
-    underWay,
+    ...{ events, clock, underWay },
     unusedClients,
     registrations: registrationShares(clock),
     authorizations,
@@ -304,7 +302,7 @@ function build({ given, options, storage, clock, library, scopes, auth, codes, f
   }
   const close = async (): Promise<void> => {
     tokenRooms.deletions.close()
-    await underWay.close(config.http.timeout, grants.settle().then(tokenRooms.deletions.settle))
+    await underWay.close(config.http.timeout / 2, grants.settle().then(tokenRooms.deletions.settle))
     transport.close()
   }
   return { rooms, readKeys, close }

@@ -153,7 +153,7 @@ describe('a credential that a tombstone has until it is noted', () => {
     expect((await stored())?.unended).toBeUndefined()
   })
 
-  it('stays where it is of another disconnection, and so do replaced tokens of that', async () => {
+  it('stays if it is of another disconnection, as do the replaced tokens of that one', async () => {
     const { store, stored, key } = await ended()
     const { grant, version } = (await store.read(key))!
     const [mine, others] = [{ refreshToken: 'mine' }, { refreshToken: "another's" }]

@@ -162,7 +162,7 @@ describe('a store that fails', () => {
     failing.add('put')
     await expect(rotations.write(rotation)).rejects.toThrow(StorageError)
 
-    expect(rotations.drop(rotation.key)).toEqual([rotation])
+    expect(rotations.drop(rotation.key, Infinity)).toEqual([rotation])
     failing.clear()
     await rotations.settle()
 
@@ -207,15 +207,15 @@ describe('a store that fails', () => {
       await expect(rotations.flush(rotation.key)).rejects.toThrow(StorageError)
     }
     if (isDropped) {
-      expect(rotations.drop(rotation.key)).toEqual(isOneOver ? [rotation] : [newer, rotation])
-      return expect(rotations.drop(rotation.key)).toEqual([])
+      expect(rotations.drop(rotation.key, Infinity)).toEqual(isOneOver ? [rotation] : [newer, rotation])
+      return expect(rotations.drop(rotation.key, Infinity)).toEqual([])
     }
     await rotations.flush(rotation.key)
 
     expect(reported).toEqual([newer])
     expect(late).toEqual([rotation])
     expect(await stored()).toEqual(next)
-    expect(rotations.drop(rotation.key)).toEqual([])
+    expect(rotations.drop(rotation.key, Infinity)).toEqual([])
   })
 
   it('hands nothing on that was dropped while it was written', async () => {
@@ -228,7 +228,7 @@ describe('a store that fails', () => {
     const writing = rotations.flush(rotation.key)
     await store.disconnect(ALICE, undefined)
 
-    expect(rotations.drop(rotation.key)).toEqual([rotation])
+    expect(rotations.drop(rotation.key, Infinity)).toEqual([rotation])
     answer()
     await writing
 
@@ -251,7 +251,7 @@ describe('a store that fails', () => {
     await rotations.flush(rotation.key)
 
     expect([failing.size, late]).toEqual([0, [rotation]])
-    expect(rotations.drop(rotation.key)).toEqual([])
+    expect(rotations.drop(rotation.key, Infinity)).toEqual([])
   })
 
   it('is not sent a token in place of what only another key opens', async () => {
@@ -265,10 +265,10 @@ describe('a store that fails', () => {
 
     await rotations.flush(rotation.key)
     expect(late).toEqual([rotation])
-    expect(rotations.drop(rotation.key)).toEqual([])
+    expect(rotations.drop(rotation.key, Infinity)).toEqual([])
     await expect(rotations.write(rotation)).rejects.toMatchObject({ code: 'ERR_STORAGE_SEALED' })
     expect(late).toEqual([rotation])
-    expect(rotations.drop(rotation.key)).toEqual([])
+    expect(rotations.drop(rotation.key, Infinity)).toEqual([])
 
     expect(await memory.get(rotation.key)).toMatchObject({ value: 'sealed by another instance' })
   })

@@ -63,7 +63,7 @@ it.each<[string, (asking: Asking) => Promise<() => Promise<unknown>>]>([
 })
 
 it('close() does not wait for what a stranger has not sent yet', async () => {
-  const server = await startSignInServer()
+  const server = await startSignInServer({ http: { timeout: 60_000 } })
   const { hostname, port } = new URL(server.origin)
   const socket = connect(Number(port), hostname)
   onTestFinished(() => void socket.destroy())
@@ -76,6 +76,6 @@ it('close() does not wait for what a stranger has not sent yet', async () => {
 
   await server.signIn.close()
 
-  expect(performance.now() - from).toBeLessThan(2_500)
+  expect(performance.now() - from).toBeLessThan(20_000)
   expect(socket.destroyed).toBe(false)
 })

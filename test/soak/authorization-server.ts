@@ -81,7 +81,7 @@ export interface SoakServer {
   readonly familiesOf: (subject: string) => readonly Family[]
   /** Whether a family ended because an answer was lost after the server had rotated. */
   readonly isLost: (family: Family) => boolean
-  /** To be called at the end: a process says only then that it stood still when it goes on. */
+  /** To be called at the end, because a process that stood still says so only when it goes on. */
   readonly judgeSentTwice: () => void
   /** Milliseconds since the epoch at which a refresh token of a user was spent last. */
   readonly lastRefresh: (subject: string) => number

@@ -55,7 +55,7 @@ export interface Store {
   /** Makes it stand still, or ends it as a crash does. Call what it resolves to for it to go on. */
   readonly pause: () => Promise<() => unknown>
   readonly crash: () => Promise<() => unknown>
-  /** Whether a process that stands still keeps all others from writing, as one can that was stopped within a write to a file. */
+  /** Whether a process that stands still keeps all others from writing: one that was stopped during a write to a file can. */
   readonly isHeld?: () => Promise<boolean>
 }
 
@@ -71,7 +71,7 @@ interface GroupRooms {
 /** When processes were killed or stood still, and when their stores did. */
 export interface Disturbances {
   readonly note: (whom: string, from?: number) => () => void
-  /** Whether a process was killed or stood still before it can have stored what came in this time, and before it was seen that it had not. */
+  /** Whether a process was killed or stood still before it can have stored what came in this time, and before that was seen to be missing. */
   readonly wasDisturbed: (
     process: string,
     of: { readonly from: number; readonly until: number; readonly seenAt: number },
@@ -101,7 +101,7 @@ export function createDisturbances(): Disturbances {
     wasDisturbed(process, { from, until, seenAt }) {
       // What came while the store failed is stored when it is back.
       const outages = meets(process.split('-')[0] ?? '', from, Math.min(until + TO_STORE, seenAt))
-      if (outages.some((outage) => Math.min(outage.until, Date.now()) - outage.from > SURE_LEASE)) return true
+      if (outages.some((outage) => Math.min(outage.until, seenAt) - outage.from > SURE_LEASE)) return true
       const latest = Math.max(until, ...outages.map((outage) => outage.until))
       return [process, EVERYBODY].some((whom) => meets(whom, from, Math.min(latest + TO_STORE, seenAt)).length > 0)
     },

@@ -63,7 +63,7 @@ function sqliteStore(folder: string): Store {
           database.exec('ROLLBACK')
           return false
         } catch (error) {
-          if ((error as { code?: unknown }).code !== 'SQLITE_BUSY') throw error
+          if (!String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY')) throw error
           await sleep(20)
         }
       }

@@ -50,7 +50,7 @@ interface Marked extends GrantOf {
 const GRACE = 3_000
 const GRACE_LOOKS = 12
 const LEASE_LOST = new Error('The lease ran out before the refresh token was sent')
-const ENDING = 'auth.close() was called: no refresh token is sent whose successor might not be stored any more'
+const ENDING = 'close() was called. No refresh token is sent any more, because the next one might not be stored.'
 
 const TOO_MANY_REFUSED =
   "Nextcloud's app oauth2 refused several refresh tokens of this user within 30 minutes, so this server sends no other one of theirs until the time that Retry-After states: after more than ten it would turn all users away. Their sessions were ended in Nextcloud (Security, Devices & sessions), or the client or its secret is wrong (clientId, clientSecret). The user can sign in again at once."
