@@ -96,7 +96,8 @@ const LEASE_BEYOND_CALL = 5_000
 /** Milliseconds that the first attempt at a deletion has, before another instance takes its process for ended. */
 const FIRST_ATTEMPT = 60_000
 
-export function createGrants({ config, grants, storage, clock, events, ...rooms }: GrantsRooms): Grants {
+export function createGrants(rooms: GrantsRooms): Grants {
+  const { config, grants, storage, clock, events, underWay = createUnderWay() } = rooms
   const { credential, endsAlone, nextcloud, askedFor } = grants
   const owner = { clientId: config.client?.id ?? '', resource: config.resource, nextcloud }
   const owners = { ...owner, clientIds: clientIdsOf(config) }
@@ -114,7 +115,6 @@ export function createGrants({ config, grants, storage, clock, events, ...rooms 
     ...{ records, owner: owners, clock },
     grantOf: async (identity) => (await kept.read(kept.keyOf(identity)))?.grant,
   })
-  const { underWay = createUnderWay() } = rooms
   const background: Grants['background'] = (work) => void underWay.track(work)
   const elsewhere = createElsewhere({ store: kept, owner: owners, credential, background, events })
   const hook: { act: () => void; late: Late } = { act: () => undefined, late: () => Promise.resolve() }

@@ -75,8 +75,8 @@ export interface NextcloudSignIn {
    */
   readonly routes: () => ConnectHandler
   /**
-   * Waits, for at most one and a half times `http.timeout`, for sign-ins, requests for tokens and writes under way, then closes this package's own connections.
-   * The storage stays open, because it is the app's: close it afterwards.
+   * Waits, for at most one and a half times `http.timeout`, for sign-ins, requests for tokens and writes under way, then closes this
+   * package's own connections. The storage stays open, because it is the app's: close it afterwards.
    */
   readonly close: () => Promise<void>
 }

@@ -109,6 +109,20 @@ describe('a new refresh token', () => {
   })
 })
 
+/** The store has taken neither the rotation of a connection nor that of the next. */
+async function twoUnstored() {
+  const setup = await open()
+  const { rotations, rotation, connect, store, failing } = setup
+  await connect('of another sign-in')
+  const { grant, version } = (await store.read(rotation.key))!
+  const next = { ...grant, refreshToken: 'third', fingerprint: 'third' }
+  const newer: Rotation = { ...rotation, grant: next, spent: grant.fingerprint, expected: version }
+  failing.add('put')
+  for (const one of [rotation, newer]) await expect(rotations.write(one)).rejects.toThrow(StorageError)
+  failing.clear()
+  return { ...setup, next, newer }
+}
+
 describe('a store that fails', () => {
   it('is tried again for as long as a caller may wait, ever more seldom', async () => {
     const { rotations, rotation, clock, failing, calls } = await open()
@@ -170,14 +184,7 @@ describe('a store that fails', () => {
   })
 
   it('gets the token of a connection that is later than the one whose end dropped others', async () => {
-    const { rotations, rotation, connect, store, stored, failing, late } = await open()
-    await connect('of another sign-in')
-    const { grant, version } = (await store.read(rotation.key))!
-    const next = { ...grant, refreshToken: 'third', fingerprint: 'third' }
-    const newer: Rotation = { ...rotation, grant: next, spent: grant.fingerprint, expected: version }
-    failing.add('put')
-    for (const one of [rotation, newer]) await expect(rotations.write(one)).rejects.toThrow(StorageError)
-    failing.clear()
+    const { rotations, rotation, next, stored, late } = await twoUnstored()
 
     expect(rotations.drop(rotation.key, rotation.grant.generation)).toEqual([rotation])
     await rotations.flush(rotation.key)
@@ -192,14 +199,7 @@ describe('a store that fails', () => {
     ['leaves both to whoever drops them', true],
     ['leaves to whoever drops them what is not over yet', true, true],
   ])('%s', async (_what, isDropped, isOneOver = false) => {
-    const { rotations, rotation, connect, store, stored, failing, reported, late } = await open()
-    await connect('of another sign-in')
-    const { grant, version } = (await store.read(rotation.key))!
-    const next = { ...grant, refreshToken: 'third', fingerprint: 'third' }
-    const newer: Rotation = { ...rotation, grant: next, spent: grant.fingerprint, expected: version }
-    failing.add('put')
-    for (const one of [rotation, newer]) await expect(rotations.write(one)).rejects.toThrow(StorageError)
-    failing.clear()
+    const { rotations, rotation, newer, next, store, stored, reported, late } = await twoUnstored()
 
     if (isOneOver) {
       const { write } = store
