@@ -23,23 +23,18 @@ export interface Explored {
   readonly isAll: boolean
 }
 
-/** What is learnt of the steps on the way. Whenever something new is, the exploration begins again. */
-interface Lessons {
-  /** The things that steps of several instances are about, one of which changes them. */
-  readonly shared: Set<string>
-  /** Steps with which something that was asked has ended, where the order of that is told. */
-  readonly told: Set<string>
-  readonly touched: Map<string, { readonly by: Set<string>; changed: boolean }>
-  /** Instances that do several things at once. */
-  readonly busy: ReadonlySet<string>
-  readonly together: boolean
-  isNew: boolean
-}
+/**
+ * Moments whose order the rules tell: whether a connection was agreed to before a disconnection began, and whether a credential came, or a
+ * call began, before that had ended.
+ */
+type Moment = 'beginning' | 'end'
 
 /** A step as others are told from it. */
-interface Taken extends Pick<Step, 'instance' | 'on' | 'name'> {
-  /** Whether something that was asked has begun or ended with it, where the order of that is told. */
-  readonly isTold: boolean
+interface Taken extends Pick<Step, 'instance' | 'on'> {
+  /** Whether it has changed anything that others see: a write that is refused has not. */
+  readonly hasChanged: boolean
+  /** The moments that came with it. */
+  readonly moments: readonly Moment[]
   /** Whether a refresh token was sent with it: that is judged by the lease, and by what was sent before. */
   readonly sends: boolean
   /** Whether it is about the lease, or about what was sent. */
@@ -49,67 +44,71 @@ interface Taken extends Pick<Step, 'instance' | 'on' | 'name'> {
 /** Steps that were taken first in another course, and to which nothing that came since matters: taking them now repeats that course. */
 type Sleeping = Map<string, Taken>
 
-/** A moment at which there was a choice. */
+/** A moment at which a step is chosen. */
 interface Choice {
-  readonly open: readonly string[]
   readonly sleeping: Sleeping
+  /** Steps with which another order of what follows begins, those that were taken included. */
+  readonly wanted: Set<string>
   chosen: string
-  /** Of the chosen one. */
-  taken: Taken | undefined
 }
+
+/** A step of a course. */
+interface Passed {
+  readonly name: string
+  readonly taken: Taken
+  /** The place in the course of the step that it came from. -1: it was there from the start, or came with time. */
+  readonly cause: number
+  /** How often time had passed. It does so when nothing else can happen. */
+  readonly era: number
+}
+
+/** What came of following the choices. */
+interface Followed {
+  readonly course: readonly Passed[]
+  /** False: it was left, because going on would repeat another one. */
+  readonly isOver: boolean
+}
+
+/** Steps that wait, or did. */
+type Met = Map<Step, Pick<Passed, 'name' | 'cause'>>
 
 const MOST_STEPS = 2_000
 
 /**
- * Explores every interleaving of a scenario, depth first over the choices, each from a fresh start. Of the courses that differ only in the
- * order of steps to which no order matters, one is followed: those of two instances about two things, or that both only read (sleep sets,
- * Godefroid 1996, https://doi.org/10.1007/3-540-60761-7). A step about something that nothing else touches is taken at once.
+ * Explores every interleaving of a scenario, depth first, each from a fresh start. Of the courses that differ only in the order of steps to
+ * which no order matters, one is followed. Where two steps of a course could have come in the other order, and that matters, a course is
+ * begun in which they do (source sets and sleep sets: Abdulla, Aronis, Jonsson, Sagonas 2014, https://doi.org/10.1145/2535838.2535845).
  */
 export async function everyInterleaving(scenario: Scenario): Promise<Explored> {
-  const { together } = scenario
-  const places = scenario.acts.map(({ at }) => at)
-  const busy = new Set(places.filter((at, index) => places.indexOf(at) !== index))
-  const known = { shared: new Set<string>(), told: new Set<string>(), busy, together }
+  const choices: Choice[] = []
+  const extent = { courses: 0, repeated: 0 }
   for (;;) {
-    const lessons: Lessons = { ...known, touched: new Map(), isNew: false }
-    const explored = await explore(scenario, lessons)
-    if (!lessons.isNew) return explored
+    if (extent.courses >= scenario.most) return { ...extent, isAll: false }
+    const world = await scenario.start()
+    for (const act of scenario.acts) world.ask(act)
+    const { course, isOver } = await follow(world, scenario, choices)
+    extent[isOver ? 'courses' : 'repeated'] += 1
+    if (isOver) await check(scenario, world)
+    wantOtherOrders(course, choices)
+    if (!goBack(course, choices)) return { ...extent, isAll: true }
   }
 }
 
-async function explore(scenario: Scenario, lessons: Lessons): Promise<Explored> {
-  const choices: Choice[] = []
-  let courses = 0
-  let repeated = 0
-  do {
-    if (courses >= scenario.most) return { courses, repeated, isAll: false }
-    const world = await begin(scenario)
-    const isOver = await follow(world, lessons, choices)
-    if (lessons.isNew) break
-    if (!isOver) {
-      repeated += 1
-      continue
-    }
-    courses += 1
-    const broken = await scenario.check(world)
-    if (broken.length > 0) throw new Error(`${broken.join('\n')}\nafter\n${world.scheduler.log.join('\n')}`)
-  } while (hasAnother(choices))
-  return { courses, repeated, isAll: true }
+async function check(scenario: Scenario, world: World): Promise<void> {
+  const log = world.scheduler.log.join('\n')
+  const broken = await scenario.check(world)
+  if (broken.length > 0) throw new Error(`${broken.join('\n')}\nafter\n${log}`)
 }
 
-async function begin({ start, acts }: Scenario): Promise<World> {
-  const world = await start()
-  for (const act of acts) world.ask(act)
-  return world
-}
-
-/** Goes back to the last choice that leaves something to choose. False: there is none. */
-function hasAnother(choices: Choice[]): boolean {
+/** Goes back to the last choice that leaves something to choose, and chooses it. False: there is none. */
+function goBack(course: readonly Passed[], choices: Choice[]): boolean {
   for (let last = choices.at(-1); last !== undefined; last = choices.at(-1)) {
-    if (last.taken !== undefined) last.sleeping.set(last.chosen, last.taken)
-    const next = last.open.find((name) => !last.sleeping.has(name))
+    const { sleeping, wanted, chosen } = last
+    const passed = course[choices.length - 1]
+    if (passed !== undefined) sleeping.set(chosen, passed.taken)
+    const next = [...wanted].find((name) => !sleeping.has(name))
     if (next !== undefined) {
-      Object.assign(last, { chosen: next, taken: undefined })
+      last.chosen = next
       return true
     }
     choices.pop()
@@ -117,101 +116,126 @@ function hasAnother(choices: Choice[]): boolean {
   return false
 }
 
-/**
- * Takes steps until all is done: those of the choices, and the first ones behind them, which become choices too. False if that repeats
- * another course, or teaches something.
- */
-async function follow(world: World, lessons: Lessons, choices: Choice[]): Promise<boolean> {
+/** Takes steps until all is done: those of the choices, and the first ones behind them, which become choices too. */
+async function follow(world: World, { together }: Scenario, choices: Choice[]): Promise<Followed> {
   const { scheduler, deeds } = world
-  let depth = 0
+  const met: Met = new Map()
+  const course: Passed[] = []
   let sleeping: Sleeping = new Map()
-  for (let steps = 0; ; steps += 1) {
-    if (steps > MOST_STEPS) throw new Error(`It never ends:\n${scheduler.log.slice(-100).join('\n')}`)
+  for (let era = 0; ;) {
+    if (course.length > MOST_STEPS) throw new Error(`It never ends:\n${scheduler.log.slice(-100).join('\n')}`)
     const waiting = scheduler.waiting()
+    meet(waiting, met, course.length - 1)
     const open = waiting.filter(({ kind, at }) => (kind !== 'timer' && kind !== 'sleep') || at <= scheduler.now())
     if (open.length === 0) {
       const [first] = waiting.toSorted((one, other) => one.at - other.at)
-      if (first === undefined || deeds.every(({ outcome }) => outcome !== undefined)) return true
+      if (first === undefined || deeds.every(({ outcome }) => outcome !== undefined)) return { course, isOver: true }
       scheduler.advanceTo(first.at)
+      era += 1
       continue
     }
-    const alone = open.find((step) => isAlone(step, open, lessons))
-    let choice: Choice | undefined
-    if (alone === undefined) {
-      choice = choices[depth] ?? choiceAmong(open, sleeping)
-      if (choice === undefined) return false
-      choices[depth] = choice
-      depth += 1
-      sleeping = choice.sleeping
-    }
-    const names = namesOf(open)
-    const step = alone ?? open.find((_, index) => names[index] === choice?.chosen)
-    if (step === undefined) throw new Error(`${choice?.chosen} is not there the second time`)
-    const taken = await takeAndTell(world, step, lessons)
-    if (choice !== undefined) choice.taken = taken
-    learn(lessons, step, choice === undefined && taken.isTold)
-    if (lessons.isNew) return false
-    sleeping = new Map([...sleeping].filter(([, other]) => isIndependent(other, taken)))
+    const choice =
+      choices[course.length] ??
+      choiceAmong(
+        open.map((step) => named(step, met).name),
+        sleeping,
+      )
+    if (choice === undefined) return { course, isOver: false }
+    choices[course.length] = choice
+    const step = open.find((each) => named(each, met).name === choice.chosen)
+    if (step === undefined) throw new Error(`${choice.chosen} is not there the second time`)
+    const taken = await takeAndTell(world, step, together)
+    course.push({ ...named(step, met), taken, era })
+    sleeping = new Map([...choice.sleeping].filter(([, other]) => isIndependent(other, taken)))
   }
 }
 
 /** Returns undefined where each step repeats another course. */
-function choiceAmong(steps: readonly Step[], sleeping: Sleeping): Choice | undefined {
-  const open = namesOf(steps)
+function choiceAmong(open: readonly string[], sleeping: Sleeping): Choice | undefined {
   const chosen = open.find((name) => !sleeping.has(name))
-  return chosen === undefined ? undefined : { open, sleeping, chosen, taken: undefined }
+  return chosen === undefined ? undefined : { sleeping, wanted: new Set([chosen]), chosen }
 }
 
-/** Steps of an instance that have one name are told apart by their number, which stays as it is until that instance takes a step. */
-function namesOf(steps: readonly Step[]): string[] {
-  const names = steps.map(nameOf)
-  return names.map((name, index) => `${name} ${names.slice(0, index).filter((other) => other === name).length}`)
+/** Names the steps that have just come: by their number at their instance, which is the same in each course that is the same for it. */
+function meet(waiting: readonly Step[], met: Met, cause: number): void {
+  for (const step of waiting) {
+    if (met.has(step)) continue
+    const before = [...met.keys()].filter(({ instance }) => instance === step.instance).length
+    met.set(step, { name: `${step.instance} ${before}`, cause })
+  }
 }
 
-const nameOf = ({ instance, name, on }: Step): string => `${instance}: ${name} ${on}`
-
-/** Whether no order matters to a step, whatever else is going to happen. */
-function isAlone(step: Step, open: readonly Step[], { shared, told, busy, together }: Lessons): boolean {
-  const { kind, on, instance } = step
-  if (kind === 'begin') return together
-  const isOnly = !busy.has(instance) && open.every((other) => other === step || other.instance !== instance)
-  return isOnly && !told.has(nameOf(step)) && (kind !== 'call' || !shared.has(on))
+function named(step: Step, met: Met): Pick<Passed, 'name' | 'cause'> {
+  const found = met.get(step)
+  if (found === undefined) throw new Error(`${step.name} was never met`)
+  return found
 }
 
-async function takeAndTell(world: World, step: Step, { together }: Lessons): Promise<Taken> {
-  const moments = (): number =>
-    world.deeds
-      .flatMap(({ begun, ended, agreed, given }) => [begun, ended, agreed, given])
-      .filter((moment) => Number.isFinite(moment)).length
+async function takeAndTell(world: World, step: Step, together: boolean): Promise<Taken> {
   const { spends } = world.server
-  const before = { moments: moments(), spends: spends.length }
+  const before = { moments: together ? [] : momentsOf(world), seen: whatIsSeen(world), spends: spends.length }
   await take(world, step)
   const { instance, on, name } = step
-  const isTold = !together && moments() > before.moments
-  const isJudgedBy = name.startsWith('refresh ') || world.deeds.some(({ user }) => on === world.leaseKey(user))
-  return { instance, on, name, isTold, sends: spends.length > before.spends, isJudgedBy }
+  return {
+    ...{ instance, on },
+    hasChanged: whatIsSeen(world) !== before.seen,
+    moments: together ? [] : momentsOf(world).slice(before.moments.length),
+    sends: spends.length > before.spends,
+    isJudgedBy: name.startsWith('refresh ') || world.deeds.some(({ user }) => on === world.leaseKey(user)),
+  }
 }
 
 function isIndependent(one: Taken, other: Taken): boolean {
-  if (one.instance === other.instance || (one.isTold && other.isTold)) return false
+  if (one.instance === other.instance || one.moments.some((moment) => other.moments.includes(moment))) return false
   if ((one.sends && other.isJudgedBy) || (other.sends && one.isJudgedBy)) return false
-  return one.on !== other.on || one.on === '' || (isRead(one) && isRead(other))
+  return one.on !== other.on || one.on === '' || !(one.hasChanged || other.hasChanged)
 }
 
-const isRead = ({ name }: Pick<Step, 'name'>): boolean => name.startsWith('get ')
+/** What the calls of instances depend on. */
+function whatIsSeen({ store, server: { sessions, spends } }: World): string {
+  const records = store.keys().map((key) => `${key} ${store.entry(key)?.version}`)
+  const lives = sessions.map(({ alive, secrets }) => `${alive} ${secrets.length}`)
+  const arrived = spends.filter((spend) => spend.arrived).length
+  return [...records, ...lives, arrived].join('\n')
+}
 
-/** @param wasWrong whether the step was taken at once, although its order is told */
-function learn(lessons: Lessons, step: Step, wasWrong: boolean): void {
-  const { shared, told, touched, busy } = lessons
-  const { kind, on, instance } = step
-  if (wasWrong) told.add(nameOf(step))
-  lessons.isNew ||= wasWrong
-  if (kind !== 'call' || on === '' || shared.has(on)) return
-  const touches = touched.get(on) ?? { by: new Set(), changed: false }
-  touches.by.add(instance)
-  touches.changed ||= !isRead(step)
-  touched.set(on, touches)
-  if ((touches.by.size < 2 && !busy.has(instance)) || !touches.changed) return
-  shared.add(on)
-  lessons.isNew = true
+/** The moments that have come, in their order. */
+function momentsOf({ deeds }: World): Moment[] {
+  const moments = deeds.flatMap(({ what, begun, ended, agreed, given }): (readonly [number, Moment])[] => {
+    if (what === 'connect')
+      return [
+        [agreed, 'beginning'],
+        [given, 'end'],
+      ]
+    if (what === 'disconnect' || what === 'no')
+      return [
+        [begun, 'beginning'],
+        [ended, 'end'],
+      ]
+    return [[begun, 'end']]
+  })
+  return moments
+    .filter(([at]) => Number.isFinite(at))
+    .toSorted(([one], [other]) => one - other)
+    .map(([, moment]) => moment)
+}
+
+/** Wants, wherever two steps could have come in the other order, a course in which they do. */
+function wantOtherOrders(course: readonly Passed[], choices: readonly Choice[]): void {
+  /** For each step, those that had to come before it. */
+  const needs: Set<number>[] = []
+  for (const [at, later] of course.entries()) {
+    const needed = new Set<number>()
+    needs.push(needed)
+    for (const [before, earlier] of [...course.entries()].slice(0, at).reverse()) {
+      if (needed.has(before)) continue
+      const isOlder = earlier.era < later.era
+      if (!isOlder && isIndependent(earlier.taken, later.taken)) continue
+      // What comes first of the steps that did not need the earlier one, the later one among them, can come in its place.
+      const instead = course.find((_, index) => index > before && needs[index]?.has(before) === false)
+      if (!isOlder && later.cause !== before && instead !== undefined) choices[before]?.wanted.add(instead.name)
+      needed.add(before)
+      for (const each of needs[before] ?? []) needed.add(each)
+    }
+  }
 }

@@ -56,6 +56,7 @@ export function createWorld(kind: Kind, random: () => number, life = 300): World
   const instances = new Map<string, Instance>()
   const deeds: Deed[] = []
   const broken: string[] = []
+  const leases = new Map<string, string>()
   const around: Surroundings = {
     ...{ kind, scheduler, random },
     store: createStore(scheduler),
@@ -79,7 +80,11 @@ export function createWorld(kind: Kind, random: () => number, life = 300): World
     },
     troubled: new Set(),
     grantKey: (user) => world.instance('A').grants.store.keyOf({ issuer: ISSUER, subject: user }),
-    leaseKey: (user) => recordKey('lease', world.instance('A').grants.owner, world.grantKey(user)),
+    leaseKey(user) {
+      const key = leases.get(user) ?? recordKey('lease', world.instance('A').grants.owner, world.grantKey(user))
+      leases.set(user, key)
+      return key
+    },
     broken,
   }
   return world
