@@ -71,9 +71,11 @@ function scenarioOf(program: Program, together: boolean): Scenario {
   }
 }
 
-/** The first instance connects, the others disconnect. */
+/** What the rules call that which an instance does. */
+const WHAT: Readonly<Record<string, Act['what']>> = { A: 'connect', B: 'disconnect', C: 'token' }
+
 const actsOf = (program: Program): readonly Act[] =>
-  Object.keys(program).map((at) => ({ at, what: at === 'A' ? 'connect' : 'disconnect', user: USER }))
+  Object.keys(program).map((at) => ({ at, what: WHAT[at] ?? 'token', user: USER }))
 
 function anyProgram(seed: number): Program {
   const random = chance(seed)
@@ -210,10 +212,12 @@ function outcomeOf(world: World, together: boolean): string {
     .keys()
     .toSorted()
     .map((key) => [key, store.entry(key)?.version])
-  const [connection] = deeds.filter(({ what }) => what === 'connect')
-  const disconnections = deeds
-    .filter(({ what }) => what === 'disconnect')
-    .toSorted((one, other) => one.at.localeCompare(other.at))
-    .map(({ begun, ended }) => [Number(connection?.agreed) < begun, Number(connection?.given) > ended])
-  return JSON.stringify([[...(answers.get(world) ?? [])], left, together ? [] : disconnections])
+  const moment = (at: string, of: 'begun' | 'ended' | 'agreed' | 'given'): number =>
+    deeds.find((deed) => deed.at === at)?.[of] ?? Infinity
+  const told = [
+    moment('A', 'agreed') < moment('B', 'begun'),
+    moment('A', 'given') < moment('B', 'ended'),
+    moment('C', 'begun') < moment('B', 'ended'),
+  ]
+  return JSON.stringify([[...(answers.get(world) ?? [])], left, together ? [] : told])
 }

@@ -134,15 +134,11 @@ async function follow(world: World, { together }: Scenario, choices: Choice[]): 
       era += 1
       continue
     }
-    const choice =
-      choices[course.length] ??
-      choiceAmong(
-        open.map((step) => named(step, met).name),
-        sleeping,
-      )
+    const names = open.map((step) => named(step, met).name)
+    const choice = choices[course.length] ?? choiceAmong(names, sleeping)
     if (choice === undefined) return { course, isOver: false }
     choices[course.length] = choice
-    const step = open.find((each) => named(each, met).name === choice.chosen)
+    const step = open.find((_, index) => names[index] === choice.chosen)
     if (step === undefined) throw new Error(`${choice.chosen} is not there the second time`)
     const taken = await takeAndTell(world, step, together)
     course.push({ ...named(step, met), taken, era })
@@ -201,23 +197,15 @@ function whatIsSeen({ store, server: { sessions, spends } }: World): string {
 
 /** The moments that have come, in their order. */
 function momentsOf({ deeds }: World): Moment[] {
-  const moments = deeds.flatMap(({ what, begun, ended, agreed, given }): (readonly [number, Moment])[] => {
-    if (what === 'connect')
-      return [
-        [agreed, 'beginning'],
-        [given, 'end'],
-      ]
-    if (what === 'disconnect' || what === 'no')
-      return [
-        [begun, 'beginning'],
-        [ended, 'end'],
-      ]
-    return [[begun, 'end']]
-  })
-  return moments
-    .filter(([at]) => Number.isFinite(at))
-    .toSorted(([one], [other]) => one - other)
-    .map(([, moment]) => moment)
+  return deeds
+    .flatMap(({ what, begun, ended, agreed, given }) => {
+      const ends = what === 'disconnect' || what === 'no'
+      const [beginning, end] = what === 'connect' ? [agreed, given] : ends ? [begun, ended] : [Infinity, begun]
+      return [{ at: beginning, moment: 'beginning' } as const, { at: end, moment: 'end' } as const]
+    })
+    .filter(({ at }) => Number.isFinite(at))
+    .toSorted((one, other) => one.at - other.at)
+    .map(({ moment }) => moment)
 }
 
 /** Wants, wherever two steps could have come in the other order, a course in which they do. */
