@@ -1,5 +1,5 @@
-import { setTimeout } from 'node:timers/promises'
 import { randomBytes } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { SealedValueError } from '../../src/errors/errors.js'
 import { createSealer, type Sealer } from '../../src/grants/seal.js'

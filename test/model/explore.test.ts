@@ -9,6 +9,7 @@ const PROGRAMS = 100
 const LEASE = 'lease'
 const KEYS = ['one', LEASE]
 const USER = 'alice'
+/** Milliseconds. */
 const PAUSE = 10
 
 /** Something that an instance does, after what was before it, or at once with it. */
@@ -51,7 +52,7 @@ it.each<[what: string, program: Program, courses: number]>([
   ['two reads, each before or behind a write', { A: [put()], B: [get()], C: [get()] }, 4],
   ['three writes, of which the first one is carried out', { A: [put()], B: [put()], C: [put()] }, 3],
   [
-    'a read before, between or behind two writes that do not touch',
+    'reads of two records, each before or behind the write of its own',
     { A: [put()], B: [put(LEASE)], C: [get(), get(LEASE)] },
     4,
   ],
@@ -124,12 +125,13 @@ async function everyOrder(
 }
 
 /** Time passes when nothing else can happen. */
-function openOf({ scheduler }: World): readonly Step[] {
+function openOf(world: World): readonly Step[] {
+  const { scheduler } = world
   const waiting = scheduler.waiting()
   const open = waiting.filter(({ at }) => at <= scheduler.now())
   if (open.length > 0) return open
   scheduler.advanceTo(Math.min(...waiting.map(({ at }) => at)))
-  return openOf({ scheduler } as World)
+  return openOf(world)
 }
 
 /** What each instance of a world has been answered. */

@@ -56,7 +56,7 @@ interface Choice {
 interface Passed {
   readonly name: string
   readonly taken: Taken
-  /** The place in the course of the step that it came from. -1: it was there from the start, or came with time. */
+  /** The place in the course of the step that it came from. -1: it was there from the start. */
   readonly cause: number
   /** How often time had passed. It does so when nothing else can happen. */
   readonly era: number
